@@ -1,0 +1,61 @@
+"""Addresses and the encapsulation of the overlay: what a frame looks like between two hosts.
+
+The paper encapsulates in GRE (figures 6 and 7); we use Geneve (RFC 8926), which Open vSwitch speaks
+too, so that every generation of the dataplane interoperates. Two things are ours:
+
+- The *segment option* carries a frame's virtio-net header along, so that a 64 KB TCP segment
+  crosses the fabric whole and unchecksummed, as it would cross a NIC with segmentation offload.
+- The *probe option*, in a Geneve OAM packet of VNI 0, asks a peer whether it understands the
+  segment option. Open vSwitch does not answer, so a peer that never answers gets MTU-sized,
+  checksummed packets.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+GENEVE_PORT = 6081
+GENEVE_PROTOCOL = 0x6558  # Ethernet payload ("transparent Ethernet bridging")
+
+# Outer Ethernet 14 + IPv4 20 + UDP 8 + Geneve 8; the segment option adds 4 + 12.
+OUTER_BYTES = 50
+SEGMENT_OPTION_BYTES = 16
+
+# Geneve option classes 0x0100-0xFEFF are assigned by IANA; 0xFF00-0xFFFF are for experiments.
+OPTION_CLASS = 0xFF48
+SEGMENT_OPTION_TYPE = 0x01  # not critical: the top bit is clear; data is a 12-byte virtio-net header
+PROBE_REQUEST_TYPE = 0x02  # data: none
+PROBE_REPLY_TYPE = 0x03  # data: none
+
+# The guest's MTU, so that a plain encapsulated frame fits a 1500-byte underlay (GCP uses 1460).
+GUEST_MTU = 1450
+# A tap's MTU ends at 65521, and a 64,000-byte segment with its encapsulation must fit below it.
+FABRIC_MTU = 65521
+GUEST_GSO_MAX = 64000
+
+# Every virtual network's gateway has this MAC; it exists only in the virtual switch's answers.
+GATEWAY_MAC = "02:00:5e:00:00:01"
+
+
+def underlay_mac(address: str | IPv4Address) -> str:
+    """MAC of the NIC that holds an underlay IPv4 `address` (the fabric's addressing plan).
+
+    Locally administered, 02:fa then the four bytes of the address, so that a host can write an
+    outer Ethernet header without ARP. Hosts answer ARP for it all the same, because OVS asks.
+    """
+    raw = IPv4Address(address).packed
+    return "02:fa:" + ":".join(f"{byte:02x}" for byte in raw)
+
+
+def datapath_id(address: str | IPv4Address) -> int:
+    """OpenFlow datapath id of the switch on the node with this underlay address."""
+    return int(IPv4Address(address))
+
+
+def guest_mac(vni: int, address: str | IPv4Address) -> str:
+    """Default MAC of a VM: 06, the low byte of the VNI, then its IPv4 address.
+
+    Two networks may share the low byte; MACs never leave a virtual network, so that is harmless.
+    """
+    raw = IPv4Address(address).packed
+    return f"06:{vni & 0xFF:02x}:" + ":".join(f"{byte:02x}" for byte in raw)

@@ -1,0 +1,35 @@
+"""Usage reports: what a VM host tells the control plane about the flows it sends (paper 3.3.1).
+
+Reports come from sending hosts, never from Hoverboards: an overloaded Hoverboard could fail to
+report exactly when an offload is needed most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FlowUsage:
+    """Traffic of one VM pair in one report interval, counted where it leaves the sending VM.
+
+    Attributes:
+        vni: virtual network, 24 bits.
+        src, dst: inner IPv4 addresses as integers (host order).
+        bytes, packets: sent in the interval, inner frames without encapsulation.
+    """
+
+    vni: int
+    src: int
+    dst: int
+    bytes: int
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """One host's usage in one interval of `seconds`; flows that sent nothing are left out."""
+
+    host: str
+    seconds: float
+    flows: tuple[FlowUsage, ...]
