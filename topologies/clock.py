@@ -1,0 +1,64 @@
+"""How long each phase of a start took, and how far it is: what the progress bar shows."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["nodes", "links", "switches", "hosts", "control plane", "program", "ready"]
+PHASES: tuple[Phase, ...] = ("nodes", "links", "switches", "hosts", "control plane", "program", "ready")
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEvent:
+    """`done` of `total` parts of a phase; `seconds` since the phase began."""
+
+    phase: Phase
+    done: int
+    total: int
+    seconds: float
+
+
+Progress = Callable[[PhaseEvent], None]
+
+
+class PhaseClock:
+    """Times phases, which may overlap: the seconds of all do not add up to the whole."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.seconds: dict[str, float] = {}
+        self.started = time.monotonic()
+
+    @contextlib.contextmanager
+    def phase(self, name: Phase, total: int) -> Iterator[Callable[[], None]]:
+        """Time a phase of `total` parts; call what is yielded after each part, from any thread."""
+        begin = time.monotonic()
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            with self._lock:
+                done += 1
+                self._tell(PhaseEvent(name, done, total, time.monotonic() - begin))
+
+        with self._lock:
+            self._tell(PhaseEvent(name, 0, total, 0.0))
+        yield step
+        seconds = time.monotonic() - begin
+        with self._lock:
+            self.seconds[name] = round(seconds, 3)
+            self._tell(PhaseEvent(name, total, total, seconds))
+
+    def total(self) -> float:
+        """Seconds since the clock was made."""
+        return time.monotonic() - self.started
+
+    def _tell(self, event: PhaseEvent) -> None:
+        if self._progress is not None:
+            self._progress(event)

@@ -1,0 +1,134 @@
+"""Cluster management (paper section 3.1): tells the fabric manager what there should be.
+
+Keeps the control plane process alive, sends the full update whenever it comes up, and diffs in
+between. Knows intent only; what is programmed is the control plane's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from controllers.fm.client import FabricClient
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import HoverboardError, RunError
+from topologies.launcher import Launcher
+from topologies.topology import Topology, to_entities
+
+_log = logging.getLogger(__name__)
+_START_TIMEOUT = 30.0
+_RESTART_PAUSE = 1.0  # between two tries with a control plane that does not come up
+
+
+class ClusterManager:
+    """The control plane's process and what it has been told.
+
+    Attributes:
+        address: gRPC address of the fabric manager.
+        restarts: how often the control plane has been started again.
+    """
+
+    def __init__(self, topology: Topology, directory: Path, logs: Path, launcher: Launcher) -> None:
+        self._topology = topology
+        self._directory = directory
+        self._log_file = logs / "control.log"
+        self._launcher = launcher
+        self._entities: dict[tuple[str, str], AnyEntity] = {
+            (entity.TYPE, entity.name): entity for entity in to_entities(topology)
+        }
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: threading.Thread | None = None
+        self.address = f"unix:{directory / 'control.sock'}"
+        self.openflow_address = f"unix:{directory / 'of.sock'}"
+        self.client = FabricClient(self.address)
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Start the control plane; `wait_ready` says when it serves."""
+        self._directory.mkdir(exist_ok=True, mode=0o700)
+        self._process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        topology = self._topology
+        return self._launcher.start(
+            [
+                sys.executable, "-m", "controllers", "--dir", str(self._directory), "--model", topology.model,
+                "--threshold", str(topology.offload_threshold), "--report-interval", str(topology.report_interval),
+            ],
+            "control plane", "control", log=self._log_file,
+        )  # fmt: skip
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the control plane."""
+        return self._process.pid if self._process is not None else None
+
+    def wait_ready(self, timeout: float = _START_TIMEOUT) -> None:
+        """Wait until the fabric manager serves; RunError with the log's place otherwise."""
+        process = self._process
+        assert process is not None
+        try:
+            self.client.wait_ready(timeout)
+        except HoverboardError as error:
+            ended = process.poll()
+            state = f"ended with exit code {ended}" if ended is not None else f"does not serve ({error.what})"
+            raise RunError(
+                f"the control plane {state}", where=str(self._log_file), next_step="read that log file"
+            ) from error
+
+    def full_update(self) -> None:
+        """Send everything there should be."""
+        with self._lock:
+            self.client.full_update(list(self._entities.values()))
+
+    def keep(self) -> None:
+        """From now on, bring the control plane back when it dies."""
+        self._keeper = threading.Thread(target=self._keep, name="cluster-manager", daemon=True)
+        self._keeper.start()
+
+    def _keep(self) -> None:
+        while True:
+            process = self._process
+            assert process is not None
+            code = process.wait()
+            if self._closing.is_set():
+                return
+            _log.warning("the control plane ended with exit code %s; starting it again", code)
+            self._launcher.forget(process)
+            self.restarts += 1
+            self._process = self._spawn()
+            try:
+                self.wait_ready()
+                self.full_update()
+            except HoverboardError as error:
+                _log.warning("%s", error)
+                self._process.kill()
+                if self._closing.wait(_RESTART_PAUSE):
+                    return
+
+    def upsert(self, entity: AnyEntity) -> None:
+        """Add or change one entity."""
+        with self._lock:
+            self.client.diff(upsert=[entity], remove=[])
+            self._entities[entity.TYPE, entity.name] = entity
+
+    def remove(self, entity: AnyEntity) -> None:
+        """Remove one entity; harmless when it is not there."""
+        with self._lock:
+            if self._entities.pop((entity.TYPE, entity.name), None) is not None:
+                self.client.diff(upsert=[], remove=[entity])
+
+    def status(self) -> dict[str, Any]:
+        """The control plane's own status."""
+        return dict(self.client.status())
+
+    def close(self) -> None:
+        """Stop keeping; the process is the ledger's to end."""
+        self._closing.set()
+        self.client.close()

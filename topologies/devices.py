@@ -1,0 +1,247 @@
+"""Network devices of a run, made inside the namespace they belong to, so that none is ever seen outside.
+
+Taps (a virtual NIC's ring or a fast-path uplink), veth pairs and the fabric's bridge, by ioctl and
+rtnetlink: a subprocess for each device would take longer than everything else together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoverboard.contract.encapsulation import FABRIC_MTU, GUEST_GSO_MAX, GUEST_MTU, OUTER_BYTES, underlay_mac
+from hoverboard.contract.errors import MachineError
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
+
+# linux/sched.h, linux/if_tun.h
+_CLONE_NEWNET = 0x40000000
+_TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454D0, 0x400454D8
+_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+_CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
+VNET_HEADER_BYTES = 12  # struct virtio_net_hdr_mrg_rxbuf
+GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6)  # USO: Linux 6.2
+
+BRIDGE_NAME = "fabric"
+GUEST_DEVICE = "eth0"
+# An uplink of Open vSwitch carries a guest's frames one by one and no segments.
+PLAIN_MTU = GUEST_MTU + OUTER_BYTES
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def entered(pid: int) -> Iterator[None]:
+    """The calling thread is inside the network namespace of `pid` (setns is per thread)."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(target)
+        finally:
+            os.close(target)
+        try:
+            yield
+        finally:
+            _setns(home)
+    finally:
+        os.close(home)
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, _CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise MachineError(
+            f"cannot enter a network namespace: {os.strerror(code)}",
+            next_step="run as root, outside of a restricted container",
+        )
+
+
+@contextlib.contextmanager
+def netlink(pid: int) -> Iterator[IPRoute]:
+    """rtnetlink of the network namespace of `pid`."""
+    from pyroute2 import IPRoute  # costs 0.3 s: not at import, which every command pays
+
+    with entered(pid), IPRoute() as route:
+        yield route
+
+
+def _index(route: IPRoute, name: str) -> int:
+    found = route.link_lookup(ifname=name)
+    if not found:
+        raise MachineError(f"device {name} is gone")
+    return int(found[0])
+
+
+def open_tap(name: str, offloads: tuple[int, ...]) -> int:
+    """A new tap in the namespace the calling thread is in; its non-blocking descriptor.
+
+    Frames on it stand behind a virtio-net header of VNET_HEADER_BYTES.
+
+    Args:
+        offloads: TUN_F_* sets to try, best first: what the reader of the descriptor can take.
+    """
+    try:
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise MachineError(
+            f"cannot open /dev/net/tun: {error.strerror}", next_step="load the module: modprobe tun"
+        ) from error
+    try:
+        request = struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
+        fcntl.ioctl(fd, _TUNSETIFF, request)
+        fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_BYTES))
+        for flags in offloads:
+            try:
+                fcntl.ioctl(fd, _TUNSETOFFLOAD, flags)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+            else:
+                break
+    except OSError as error:
+        os.close(fd)
+        raise MachineError(f"cannot make the tap {name}: {error.strerror}", where=name) from error
+    return fd
+
+
+def disable_ipv6() -> None:
+    """No IPv6 in the namespace the calling thread is in: the overlay is IPv4 only."""
+    for scope in ("all", "default"):
+        path = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
+        if path.exists():
+            path.write_text("1")
+
+
+def loopback_up(pid: int) -> None:
+    """`lo` of the namespace is up, IPv6 off."""
+    with netlink(pid) as route:
+        disable_ipv6()
+        route.link("set", index=1, state="up")
+
+
+def make_guest_tap(vm_pid: int, mac: str, ip: IPv4Address, gateway: IPv4Address) -> int:
+    """A VM's NIC (dataplane fastpath): the netdev is the guest's end, the descriptor is its ring."""
+    with netlink(vm_pid) as route:
+        disable_ipv6()
+        fd = open_tap(GUEST_DEVICE, GUEST_OFFLOADS)
+        try:
+            _configure_guest(route, mac, ip, gateway)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+def make_guest_veth(vm_pid: int, host_pid: int, port: str, mac: str, ip: IPv4Address, gateway: IPv4Address) -> None:
+    """A VM's NIC (dataplane ovs): a veth pair whose other end, `port`, is in the host's namespace."""
+    with netlink(vm_pid) as route:
+        disable_ipv6()
+        _veth(route, GUEST_DEVICE, host_pid, port, PLAIN_MTU)
+        _configure_guest(route, mac, ip, gateway)
+
+
+def _veth(route: IPRoute, name: str, peer_pid: int, peer: str, peer_mtu: int) -> None:
+    namespace = os.open(f"/proc/{peer_pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        route.link("add", ifname=name, kind="veth", peer={"ifname": peer, "net_ns_fd": namespace, "mtu": peer_mtu})
+    finally:
+        os.close(namespace)
+
+
+def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Address) -> None:
+    index = _index(route, GUEST_DEVICE)
+    # On a current kernel gso_max_size up to 64 KiB sets gso_ipv4_max_size as well.
+    route.link("set", index=1, state="up")
+    route.link("set", index=index, address=mac, mtu=GUEST_MTU, gso_max_size=GUEST_GSO_MAX, state="up")
+    # As on GCP: a /32, and the gateway is the only neighbour.
+    route.addr("add", index=index, address=str(ip), prefixlen=32)
+    route.route("add", dst=f"{gateway}/32", oif=index, scope=253)  # RT_SCOPE_LINK
+    route.route("add", dst="0.0.0.0/0", gateway=str(gateway), oif=index)
+
+
+def make_fabric(fabric_pid: int) -> None:
+    """The fabric: a Linux bridge in its own namespace."""
+    with netlink(fabric_pid) as route:
+        disable_ipv6()
+        route.link("set", index=1, state="up")
+        route.link("add", ifname=BRIDGE_NAME, kind="bridge", br_mcast_snooping=0)
+        route.link("set", index=_index(route, BRIDGE_NAME), mtu=FABRIC_MTU, state="up")
+        filtering = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        if filtering.exists():
+            filtering.write_text("0")
+
+
+def make_uplink_tap(fabric_pid: int, port: str, address: IPv4Address) -> int:
+    """Uplink of a fast-path server: a tap plugged into the fabric; its descriptor is the server's NIC."""
+    with netlink(fabric_pid) as route:
+        # No offloads: what leaves the fabric for this descriptor is cut and checksummed by the kernel.
+        fd = open_tap(port, (0,))
+        try:
+            _plug(route, port, FABRIC_MTU, address)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+def make_uplink_veth(fabric_pid: int, port: str, server_pid: int, device: str, address: IPv4Address) -> None:
+    """Uplink of an ovs server: a veth pair between the fabric and `device` in the server's namespace."""
+    with netlink(fabric_pid) as route:
+        _veth(route, port, server_pid, device, PLAIN_MTU)
+        _plug(route, port, PLAIN_MTU, address)
+    with netlink(server_pid) as route:
+        route.link("set", index=_index(route, device), state="up")
+
+
+def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address) -> None:
+    index = _index(route, port)
+    route.link("set", index=index, mtu=mtu, master=_index(route, BRIDGE_NAME), state="up")
+    # The addressing plan says where each MAC is: nothing is flooded and nothing ages.
+    route.fdb("append", ifindex=index, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
+
+
+def set_up(pid: int, name: str) -> None:
+    """Device `name` in the namespace of `pid` is up."""
+    with netlink(pid) as route:
+        route.link("set", index=_index(route, name), state="up")
+
+
+def delete(pid: int, name: str) -> None:
+    """Remove device `name` from the namespace of `pid`; harmless when it is gone."""
+    with netlink(pid) as route:
+        found: list[Any] = route.link_lookup(ifname=name)
+        if found:
+            route.link("del", index=found[0])
+
+
+# linux/ethtool.h, linux/sockios.h
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_SETTERS = {"rx": 0x15, "tx": 0x17, "sg": 0x19, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
+
+
+def disable_offloads(pid: int, name: str, features: tuple[str, ...] = ("tx", "sg", "tso", "gso")) -> None:
+    """Turn off offloads of a device, as `ethtool -K` does.
+
+    A user-space switch takes frames as they are: left on, ping works and TCP hangs.
+    """
+    import socket
+
+    with entered(pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for feature in features:
+            value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_SETTERS[feature], 0))
+            request = struct.pack("16sP16x", name.encode(), ctypes.addressof(value))
+            try:
+                fcntl.ioctl(sock, _SIOCETHTOOL, request)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise MachineError(f"cannot turn off {feature} of {name}: {error.strerror}") from error

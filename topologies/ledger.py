@@ -1,0 +1,174 @@
+"""The ledger of a run: an append-only JSON-lines file that knows everything the run has made.
+
+What is made is recorded before it is made. A process appends its own record and only then becomes
+what it is meant to be; `closing` shuts that door: a process records itself first and looks for
+`closing` second, a sweep makes `closing` first and reads the ledger second, so a process is either
+seen by the sweep or never starts. Namespaces, links, bridges and taps live in processes' namespaces
+and die with them. Nothing is ever removed by a pattern of names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.errors import RunError
+from topologies.processes import LinuxProcesses, Process, Processes
+from topologies.rundir import RunDirectory
+
+VERSION = 1
+# Run by /bin/sh as the first thing of every process of a run; the pid stays the same through exec.
+# $1 ledger, $2 closing, $3 the rest of the record as JSON, then the command.
+RECORD_AND_EXEC = (
+    "read -r a a a a a a a a a a a a a a a a a a a a a start a < /proc/$$/stat || exit 125;"
+    """ printf '{"record":"process","pid":%d,"start":%s,%s}\\n' $$ "$start" "$3" >> "$1" || exit 125;"""
+    ' [ ! -e "$2" ] || exit 125; shift 3; exec "$@"'
+)
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """A process as the ledger knows it."""
+
+    process: Process
+    what: str
+    kind: str  # "namespace" | "switch" | "host" | "control" | "nursery" | "holder" | "shell"
+
+
+class Ledger:
+    """Reads and appends; one per run."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+
+    def create(self, processes: Processes) -> None:
+        """Begin the ledger: the run's directory is ours from here on."""
+        with open(self.directory.ledger, "x", encoding="utf-8") as file:
+            head = {
+                "record": "run", "version": VERSION, "run": self.directory.run,
+                "boot": processes.boot_id(), "netns": processes.own_namespace(), "tree": str(self.directory.path),
+            }  # fmt: skip
+            file.write(json.dumps(head) + "\n")
+
+    def append(self, **record: Any) -> None:
+        """Append one record in one write."""
+        fd = os.open(self.directory.ledger, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(fd, json.dumps(record).encode() + b"\n")
+        finally:
+            os.close(fd)
+
+    def record_process(self, process: Process, what: str, kind: str) -> None:
+        """Record a process that cannot do it itself because it waits to be let go."""
+        self.append(record="process", pid=process.pid, start=process.start, what=what, kind=kind)
+
+    def command(self, argv: list[str], what: str, kind: str) -> list[str]:
+        """`argv`, wrapped so that the process records itself before it becomes `argv`."""
+        rest = json.dumps({"what": what, "kind": kind})[1:-1]
+        return [
+            "/bin/sh", "-c", RECORD_AND_EXEC, "hoverboard",
+            str(self.directory.ledger), str(self.directory.closing), rest, *argv,
+        ]  # fmt: skip
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """All records; a last line that a crash cut short is left out."""
+        for line in self.directory.ledger.read_bytes().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                yield record
+
+    def head(self) -> dict[str, Any]:
+        """The first record: version, run, boot, and the namespace that the run was started from."""
+        return next((record for record in self.records() if record.get("record") == "run"), {})
+
+    def processes(self) -> list[ProcessRecord]:
+        """All processes the run ever had."""
+        found = []
+        for record in self.records():
+            if record.get("record") == "process":
+                process = Process(int(record["pid"]), int(record["start"]))
+                found.append(ProcessRecord(process, str(record.get("what", "")), str(record.get("kind", ""))))
+        return found
+
+
+@dataclass
+class Sweep:
+    """What a sweep found and did."""
+
+    killed: list[str] = field(default_factory=list)
+    survivors: list[str] = field(default_factory=list)
+
+
+def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
+    """Recorded processes that still run; none when the machine was booted since."""
+    if ledger.head().get("boot") != processes.boot_id():
+        return []
+    return [record for record in ledger.processes() if processes.alive(record.process)]
+
+
+def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: float = 20.0) -> Sweep:
+    """Undo a run by its ledger: kill, wait for death, remove its files. The caller holds its lock.
+
+    Args:
+        timeout: seconds to wait for killed processes.
+
+    Raises:
+        RunError: a process outlived SIGKILL; the files stay, so that it can be tried again.
+    """
+    table = processes or LinuxProcesses()
+    ledger = Ledger(directory)
+    result = Sweep()
+    directory.closing.touch()
+    myself = os.getpid()
+    # A namespace process that has not unshared yet still is in the machine's own namespace.
+    foreign = {None, table.own_namespace(), ledger.head().get("netns")}
+    while True:
+        records = [r for r in live_processes(ledger, table) if r.kind != "holder" and r.process.pid != myself]
+        inodes = {table.namespace(r.process) for r in records if r.kind == "namespace"} - foreign
+        known = {r.process for r in records}
+        # What people started inside the run's namespaces (exec, popen) would keep those alive.
+        strangers = [p for p in table.members({i for i in inodes if i is not None}) if p not in known]
+        targets = list(known) + [p for p in strangers if p.pid != myself]
+        if not targets:
+            break
+        for process in targets:
+            table.send(process, signal.SIGKILL)
+        left = table.wait_gone(targets, timeout)
+        names = {r.process: r.what for r in records}
+        result.killed += [names.get(p, f"pid {p.pid}") for p in targets if p not in left]
+        if left:
+            result.survivors = [f"{names.get(p, 'a process in a namespace of the run')} (pid {p.pid})" for p in left]
+            raise RunError(
+                f"still alive {timeout:g} s after SIGKILL: {', '.join(result.survivors)}",
+                where=str(directory.ledger),
+                next_step="wait until the kernel lets go of them and take the run down again",
+            )
+    remove_tree(directory)
+    return result
+
+
+def remove_tree(directory: RunDirectory) -> None:
+    """Remove the run's directory, which the run made; ledger and lock last, so a crash can be repeated."""
+    last = {directory.ledger.name, directory.lock.name, directory.closing.name}
+    for entry in list(os.scandir(directory.path)):
+        if entry.name in last:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
+    for path in (directory.closing, directory.ledger, directory.lock):
+        path.unlink(missing_ok=True)
+    # Whoever waited for the lock may have begun the run anew in the same directory.
+    with contextlib.suppress(OSError):
+        directory.path.rmdir()

@@ -1,0 +1,132 @@
+"""The kernel's processes, behind a narrow port: who is alive, in which network namespace, kill, wait.
+
+A process is named by pid and kernel start time, so a pid that was used again is never mistaken for
+ours. `LinuxProcesses` is the real adapter; the unit tests have a fake one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class Process(NamedTuple):
+    """A process of this boot; `start` is field 22 of /proc/PID/stat, in clock ticks since boot."""
+
+    pid: int
+    start: int
+
+
+class Processes(Protocol):
+    """What the ledger needs of the process table."""
+
+    def boot_id(self) -> str:
+        """Identifier of this boot: processes of another boot are gone."""
+
+    def own_namespace(self) -> int:
+        """Inode of the network namespace of whoever asks."""
+
+    def alive(self, process: Process) -> bool:
+        """Whether exactly this process runs (a zombie does not)."""
+
+    def namespace(self, process: Process) -> int | None:
+        """Inode of its network namespace; None when it is gone."""
+
+    def members(self, namespaces: set[int]) -> list[Process]:
+        """All processes whose network namespace is one of these."""
+
+    def send(self, process: Process, number: signal.Signals) -> None:
+        """Signal exactly this process; nothing happens when it is gone."""
+
+    def wait_gone(self, processes: Iterable[Process], timeout: float) -> list[Process]:
+        """Wait until all are gone; those that are not after `timeout` seconds."""
+
+
+def start_time(pid: int) -> int | None:
+    """Start time of a running process; None when there is none or it is a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name in brackets may itself hold blanks and brackets: read behind the last one.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+class LinuxProcesses:
+    """The process table of this machine."""
+
+    def boot_id(self) -> str:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def own_namespace(self) -> int:
+        return os.stat("/proc/self/ns/net").st_ino
+
+    def alive(self, process: Process) -> bool:
+        return start_time(process.pid) == process.start
+
+    def namespace(self, process: Process) -> int | None:
+        try:
+            inode = os.stat(f"/proc/{process.pid}/ns/net").st_ino
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return inode if self.alive(process) else None
+
+    def members(self, namespaces: set[int]) -> list[Process]:
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            pid = int(entry)
+            start = start_time(pid)
+            if start is not None and self.namespace(Process(pid, start)) in namespaces:
+                found.append(Process(pid, start))
+        return found
+
+    def _open(self, process: Process) -> int | None:
+        try:
+            fd = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return None
+        # The descriptor names one process for good; now that we hold it, check that it is ours.
+        if self.alive(process):
+            return fd
+        os.close(fd)
+        return None
+
+    def send(self, process: Process, number: signal.Signals) -> None:
+        fd = self._open(process)
+        if fd is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, number)
+        os.close(fd)
+
+    def wait_gone(self, processes: Iterable[Process], timeout: float) -> list[Process]:
+        deadline = time.monotonic() + timeout
+        waiting: dict[int, Process] = {}
+        poller = select.poll()
+        try:
+            for process in processes:
+                fd = self._open(process)
+                if fd is not None:
+                    waiting[fd] = process
+                    poller.register(fd, select.POLLIN)
+            while waiting:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                for fd, _ in poller.poll(left * 1000):
+                    poller.unregister(fd)
+                    os.close(fd)
+                    del waiting[fd]
+            return list(waiting.values())
+        finally:
+            for fd in waiting:
+                os.close(fd)

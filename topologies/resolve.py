@@ -1,0 +1,227 @@
+"""From the keys of a topology file to a `Topology`: default names, addresses and placement, and what
+the parts of a file get wrong together (paper 3.1: intent is checked before anything acts on it)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal
+
+from hoverboard.contract.entities import Dataplane
+from topologies.faults import Fault
+from topologies.topology import (
+    FABRIC,
+    NetworkSpec,
+    ServerSpec,
+    SubnetSpec,
+    Topology,
+    VMSpec,
+    host_address,
+    hoverboard_address,
+)
+from topologies.yamlfile import Path, Positions
+
+if TYPE_CHECKING:
+    from topologies.schema import HostKeys, HoverboardKeys, NetworkKeys, TopologyKeys, VMKeys
+
+
+class _Resolver:
+    def __init__(self, positions: Positions, hosts_known: bool) -> None:
+        self.positions = positions
+        self.hosts_known = hosts_known
+        self.faults: list[Fault] = []
+        self.nodes: dict[str, Path] = {}
+        self.placed = 0
+
+    def fault(self, path: Path, what: str, next_step: str) -> None:
+        self.faults.append(self.positions.fault(path, what, next_step))
+
+    def claim(self, name: str, path: Path) -> None:
+        """Node names are unique over hosts, Hoverboards and VMs: `exec NAME` must mean one thing."""
+        if name == FABRIC:
+            self.fault(path, f"{FABRIC!r} is the fabric's own name", "use another name")
+        elif name in self.nodes:
+            first = self.positions.line(self.nodes[name])
+            self.fault(path, f"duplicate name {name!r}, first used on line {first}", "give each node its own name")
+        else:
+            self.nodes[name] = path
+
+    def servers(
+        self,
+        given: int | list[HostKeys] | list[HoverboardKeys],
+        key: Literal["hosts", "hoverboards"],
+        default: Dataplane,
+    ) -> tuple[ServerSpec, ...]:
+        host = key == "hosts"
+        found = []
+        for index in range(given if isinstance(given, int) else len(given)):
+            keys = None if isinstance(given, int) else given[index]
+            path: Path = (key,) if keys is None else (key, index)
+            name = f"{'h' if host else 'hv'}{index + 1}"
+            if keys is not None and keys.name is not None:
+                name, path = keys.name, (*path, "name")
+            self.claim(name, path)
+            found.append(
+                ServerSpec(
+                    name,
+                    "host" if host else "hoverboard",
+                    host_address(index) if host else hoverboard_address(index),
+                    (keys.dataplane if keys is not None else None) or default,
+                )
+            )
+        return tuple(found)
+
+    def subnets(self, keys: NetworkKeys, path: Path) -> tuple[SubnetSpec, ...]:
+        if keys.subnet is not None and keys.subnets is not None:
+            self.fault((*path, "subnets"), "stands beside subnet", "put all subnets into `subnets`")
+            return ()
+        if keys.subnet is None and keys.subnets is None:
+            self.fault((*path, "subnet"), "is missing", "add `subnet: 10.0.0.0/24`, or a list `subnets`")
+            return ()
+        prefixes = [keys.subnet] if keys.subnet is not None else keys.subnets or []
+        paths: list[Path] = (
+            [(*path, "subnet")] if keys.subnet is not None else [(*path, "subnets", i) for i in range(len(prefixes))]
+        )
+        for (one, first), (two, second) in combinations(zip(paths, prefixes, strict=True), 2):
+            if first.overlaps(second):
+                line = self.positions.line(one)
+                self.fault(two, f"{second} overlaps {first} on line {line}", "use ranges that do not overlap")
+        for where, prefix in zip(paths, prefixes, strict=True):
+            if prefix.is_multicast or prefix.is_loopback or prefix.network_address == IPv4Address("0.0.0.0"):
+                self.fault(where, f"{prefix} cannot be used by VMs", "use a private range such as 10.0.0.0/24")
+        gateway = None
+        if keys.gateway is not None:
+            where = (*path, "gateway")
+            if len(prefixes) > 1:
+                self.fault(where, "means nothing beside several subnets", "remove it: each subnet's first address is")
+            elif not SubnetSpec(prefixes[0], prefixes[0].network_address).holds(keys.gateway):
+                self.fault(where, f"{keys.gateway} is not a usable address of {prefixes[0]}", "choose one inside it")
+            else:
+                gateway = keys.gateway
+        return tuple(SubnetSpec(prefix, gateway or prefix.network_address + 1) for prefix in prefixes)
+
+    def network(self, keys: NetworkKeys, path: Path, hosts: tuple[ServerSpec, ...]) -> NetworkSpec:
+        network = NetworkSpec(keys.name, keys.vni, self.subnets(keys, path))
+        listed = keys.vms if isinstance(keys.vms, list) else None
+        count = keys.vms if isinstance(keys.vms, int) else len(keys.vms)
+        taken = self.given_addresses(network, listed or [], path) if network.subnets else {}
+        room = sum(1 << (32 - subnet.prefix.prefixlen) for subnet in network.subnets)
+        room -= 3 * len(network.subnets)  # network, broadcast, gateway
+        if network.subnets and count > room:
+            self.fault(
+                (*path, "vms"),
+                f"{count} VMs, but {', '.join(str(subnet.prefix) for subnet in network.subnets)} has room for {room}",
+                "use a shorter prefix, another subnet in `subnets`, or fewer VMs",
+            )
+            return network
+        used = set(taken.values())
+        free = (ip for subnet in network.subnets for ip in subnet.addresses() if ip not in used)
+        vms = []
+        for index in range(count):
+            vm = listed[index] if listed is not None else None
+            spec = self.vm(network, vm, index, path, hosts, taken, free)
+            if spec is not None:
+                vms.append(spec)
+        return NetworkSpec(network.name, network.vni, network.subnets, tuple(vms))
+
+    def given_addresses(self, network: NetworkSpec, vms: list[VMKeys], path: Path) -> dict[int, IPv4Address]:
+        taken: dict[int, IPv4Address] = {}
+        owners: dict[IPv4Address, Path] = {}
+        for index, vm in enumerate(vms):
+            where = (*path, "vms", index, "ip")
+            if vm.ip is None:
+                continue
+            if any(vm.ip == subnet.gateway for subnet in network.subnets):
+                self.fault(where, f"{vm.ip} is the gateway's address", "choose another")
+            elif network.subnet_of(vm.ip) is None:
+                ranges = ", ".join(str(subnet.prefix) for subnet in network.subnets)
+                self.fault(where, f"{vm.ip} is not a VM's address in {ranges}", "choose one inside, or leave it out")
+            elif vm.ip in owners:
+                first = self.positions.line(owners[vm.ip])
+                self.fault(where, f"duplicate address {vm.ip}, first used on line {first}", "give each VM its own")
+            else:
+                owners[vm.ip] = where
+                taken[index] = vm.ip
+        return taken
+
+    def vm(
+        self,
+        network: NetworkSpec,
+        keys: VMKeys | None,
+        index: int,
+        path: Path,
+        hosts: tuple[ServerSpec, ...],
+        taken: dict[int, IPv4Address],
+        free: Iterator[IPv4Address],
+    ) -> VMSpec | None:
+        place: Path = (*path, "vms") if keys is None else (*path, "vms", index)
+        name = f"{network.name}-{index + 1}"
+        if keys is not None and keys.name is not None:
+            name, where = keys.name, (*place, "name")
+        else:
+            where = place
+        self.claim(name, where)
+        host = hosts[self.placed % len(hosts)].name
+        if keys is not None and keys.host is not None:
+            host = keys.host
+            if self.hosts_known and host not in {server.name for server in hosts}:
+                known = ", ".join(server.name for server in hosts[:8]) + (", ..." if len(hosts) > 8 else "")
+                self.fault((*place, "host"), f"there is no host {host!r}", f"use one of: {known}")
+        else:
+            self.placed += 1
+        ip = taken.get(index) or next(free, None)
+        if ip is None:
+            return None
+        return network.vm(name, host, ip, tuple(keys.tags) if keys is not None else ())
+
+
+def resolve(
+    keys: TopologyKeys, positions: Positions, *, name: str, text: str, hosts_known: bool
+) -> tuple[Topology, list[Fault]]:
+    """The topology, and all that its parts get wrong together; worth nothing unless there are no faults.
+
+    Args:
+        name: used when the file gives none.
+        hosts_known: False when faulty hosts were left out, so that a missing one means nothing.
+    """
+    resolver = _Resolver(positions, hosts_known)
+    hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane)
+    hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane)
+    if keys.model == "hoverboard" and not hoverboards:
+        resolver.fault(
+            ("hoverboards",) if keys.hoverboards == 0 or keys.hoverboards == [] else ("model",),
+            "the hoverboard model needs at least one Hoverboard",
+            "give `hoverboards: 1`, or `model: preprogrammed`",
+        )
+    names: dict[str, Path] = {}
+    vnis: dict[int, Path] = {}
+    networks = []
+    for index, network in enumerate(keys.networks):
+        path: Path = ("networks", index)
+        if network.name in names:
+            line = positions.line(names[network.name])
+            resolver.fault(
+                (*path, "name"), f"duplicate name {network.name!r}, first used on line {line}",
+                "give each network its own name",
+            )  # fmt: skip
+        if network.vni in vnis:
+            line = positions.line(vnis[network.vni])
+            resolver.fault(
+                (*path, "vni"), f"duplicate VNI {network.vni}, first used on line {line}",
+                "give each network its own VNI: it is all that keeps tenants apart",
+            )  # fmt: skip
+        names.setdefault(network.name, (*path, "name"))
+        vnis.setdefault(network.vni, (*path, "vni"))
+        networks.append(resolver.network(network, path, hosts))
+    topology = Topology(
+        name=keys.name or name,
+        hosts=hosts,
+        hoverboards=hoverboards,
+        networks=tuple(networks),
+        model=keys.model,
+        offload_threshold=keys.offload_threshold,
+        report_interval=keys.report_interval,
+        text=text,
+    )
+    return topology, resolver.faults

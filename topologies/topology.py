@@ -1,0 +1,165 @@
+"""A topology, resolved: every node, address and placement named; what the rest of the package works on.
+
+Pure data and pure functions. A `Topology` comes from a file (`topologies.schema.load`) or from a
+Mininet `Topo` (`topologies.topo`), and turns into the entities of the fabric manager (paper 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+from hoverboard.contract.encapsulation import guest_mac
+from hoverboard.contract.entities import VM, AnyEntity, Dataplane, Host, Hoverboard, Network, Subnetwork
+
+Model = Literal["hoverboard", "preprogrammed"]
+
+FABRIC = "fab"  # the fabric's node; no other node may have this name
+UNDERLAY = IPv4Network("172.16.0.0/16")
+_FIRST_HOVERBOARD = IPv4Address("172.16.255.1")
+MAX_HOSTS = 1000
+MAX_HOVERBOARDS = 64
+
+DEFAULT_MODEL: Model = "hoverboard"
+DEFAULT_DATAPLANE: Dataplane = "fastpath"
+DEFAULT_THRESHOLD = 20_000  # bit/s, the paper's section 3.3.1
+DEFAULT_REPORT_INTERVAL = 1.0  # seconds; ours, the paper gives none
+
+
+def host_address(index: int) -> IPv4Address:
+    """Underlay address of the VM host number `index` (from 0)."""
+    return UNDERLAY.network_address + 1 + index
+
+
+def hoverboard_address(index: int) -> IPv4Address:
+    """Underlay address of the Hoverboard number `index` (from 0)."""
+    return _FIRST_HOVERBOARD + index
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A VM host or a Hoverboard."""
+
+    name: str
+    role: Literal["host", "hoverboard"]
+    underlay_ip: IPv4Address
+    dataplane: Dataplane
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetSpec:
+    """An address range of a network, with its gateway."""
+
+    prefix: IPv4Network
+    gateway: IPv4Address
+
+    def addresses(self) -> Iterator[IPv4Address]:
+        """Addresses a VM may have, in order."""
+        return (address for address in self.prefix.hosts() if address != self.gateway)
+
+    def holds(self, address: IPv4Address) -> bool:
+        """Whether a VM may have `address`."""
+        return (
+            address in self.prefix
+            and address not in (self.prefix.network_address, self.prefix.broadcast_address, self.gateway)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VMSpec:
+    """A virtual machine: its network, its server and its one NIC."""
+
+    name: str
+    network: str
+    host: str
+    ip: IPv4Address
+    mac: str
+    gateway: IPv4Address
+    tags: tuple[str, ...] = ()
+
+    def entity(self) -> VM:
+        """The fabric manager's view of it."""
+        return VM(name=self.name, network=self.network, ip=self.ip, mac=self.mac, host=self.host, tags=self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A virtual network with its subnets and VMs."""
+
+    name: str
+    vni: int
+    subnets: tuple[SubnetSpec, ...]
+    vms: tuple[VMSpec, ...] = ()
+
+    def subnet_of(self, address: IPv4Address) -> SubnetSpec | None:
+        """The subnet in which a VM may have `address`."""
+        return next((subnet for subnet in self.subnets if subnet.holds(address)), None)
+
+    def free_address(self, taken: set[IPv4Address]) -> IPv4Address | None:
+        """The first address that no VM has; None when the network is full."""
+        return next((ip for subnet in self.subnets for ip in subnet.addresses() if ip not in taken), None)
+
+    def vm(self, name: str, host: str, ip: IPv4Address, tags: tuple[str, ...] = ()) -> VMSpec:
+        """A VM of this network; `ip` must be inside one of its subnets."""
+        subnet = self.subnet_of(ip)
+        if subnet is None:
+            raise ValueError(f"{ip} is not a VM's address in network {self.name}")
+        return VMSpec(name, self.name, host, ip, guest_mac(self.vni, ip), subnet.gateway, tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything a run is made of."""
+
+    name: str
+    hosts: tuple[ServerSpec, ...]
+    hoverboards: tuple[ServerSpec, ...]
+    networks: tuple[NetworkSpec, ...]
+    model: Model = DEFAULT_MODEL
+    offload_threshold: int = DEFAULT_THRESHOLD  # bit/s
+    report_interval: float = DEFAULT_REPORT_INTERVAL  # seconds
+    text: str = ""  # the file it came from, kept with the run
+
+    @property
+    def servers(self) -> tuple[ServerSpec, ...]:
+        """VM hosts, then Hoverboards."""
+        return self.hosts + self.hoverboards
+
+    @property
+    def vms(self) -> tuple[VMSpec, ...]:
+        """All VMs, network by network."""
+        return tuple(vm for network in self.networks for vm in network.vms)
+
+    def with_dataplane(self, dataplane: Dataplane) -> Topology:
+        """The same with one dataplane generation on every server."""
+        return replace(
+            self,
+            hosts=tuple(replace(server, dataplane=dataplane) for server in self.hosts),
+            hoverboards=tuple(replace(server, dataplane=dataplane) for server in self.hoverboards),
+        )
+
+
+def to_entities(topology: Topology) -> list[AnyEntity]:
+    """The fabric manager's full update: servers, networks, subnetworks, then VMs."""
+    entities: list[AnyEntity] = []
+    for server in topology.hosts:
+        entities.append(Host(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane))
+    for server in topology.hoverboards:
+        entities.append(Hoverboard(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane))
+    for network in topology.networks:
+        entities.append(Network(name=network.name, vni=network.vni))
+        for subnet in network.subnets:
+            # Read from the right, the prefix is always the last part: no two subnetworks share a name.
+            suffix = str(subnet.prefix).replace("/", "_")
+            entities.append(
+                Subnetwork(
+                    name=f"{network.name}.{suffix}",
+                    network=network.name,
+                    prefix=subnet.prefix,
+                    gateway=subnet.gateway,
+                )
+            )
+    entities.extend(vm.entity() for vm in topology.vms)
+    return entities
