@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from controllers.fm.client import FabricClient
+
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.launcher import Launcher

@@ -74,8 +74,8 @@ class LinuxProcesses:
     def namespace(self, process: Process) -> int | None:
         try:
             inode = os.stat(f"/proc/{process.pid}/ns/net").st_ino
-        except (FileNotFoundError, ProcessLookupError):
-            return None
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return None  # gone, or of a kind that root may not look into: none of ours
         return inode if self.alive(process) else None
 
     def members(self, namespaces: set[int]) -> list[Process]:

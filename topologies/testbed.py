@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hoverboard.contract.entities import Dataplane
-from hoverboard.contract.errors import InputError, MachineError, RunError
+from hoverboard.contract.errors import HoverboardError, InputError, MachineError, RunError
 from hoverboard.host.client import HostClient, HostConfig, NurseryClient
-from topologies import devices, ledger, schema, switches
+from topologies import devices, ledger, schema, status, switches
 from topologies.clock import PhaseClock, Progress
 from topologies.cluster import ClusterManager
 from topologies.launcher import Launcher
@@ -32,7 +31,8 @@ from topologies.nodes import Fabric, HoverboardNode, NamespaceNode, Server, Virt
 from topologies.processes import LinuxProcesses, Process, start_time
 from topologies.reachability import wait_answers
 from topologies.rundir import RunDirectory, RunLock
-from topologies.topology import UNDERLAY, Model, ServerSpec, Topology, VMSpec
+from topologies.server import HolderServer
+from topologies.topology import FABRIC, UNDERLAY, Model, ServerSpec, Topology, VMSpec
 
 _log = logging.getLogger(__name__)
 _WORKERS = 8
@@ -92,12 +92,18 @@ class Testbed:
         self._nursery_lock = threading.Lock()
         self._change_lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None
+        self._server: HolderServer | None = None
 
     # -- up ---------------------------------------------------------------------------------------
 
-    def up(self, progress: Progress | None = None) -> None:
-        """Bring everything up; on any failure, Ctrl-C included, everything is undone before it raises."""
-        self.build(progress)
+    def up(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
+        """Bring everything up; on any failure, Ctrl-C included, everything is undone before it raises.
+
+        Args:
+            progress: called, from any thread, as phases advance.
+            prepared: called once the run's directory is ours.
+        """
+        self.build(progress, prepared)
         self.start()
 
     def __enter__(self) -> Testbed:
@@ -107,7 +113,7 @@ class Testbed:
     def __exit__(self, *_: object) -> None:
         self.down()
 
-    def build(self, progress: Progress | None = None) -> None:
+    def build(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
         """Namespaces, links and devices: what Mininet calls build."""
         _check_machine()
         self._progress = progress
@@ -115,6 +121,8 @@ class Testbed:
         self._take_lock()
         with self._undone_on_failure():
             self._begin()
+            if prepared is not None:
+                prepared()
             self._make_nodes()
             self._make_links()
 
@@ -158,6 +166,8 @@ class Testbed:
         self.directory.logs.mkdir(mode=0o700)
         self.directory.topology.write_text(self.topology.text, encoding="utf-8")
         self._launcher = Launcher(book)
+        self._server = HolderServer(self)
+        self._server.start()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="testbed")
         # Both take a while to import what they need: they do it while devices are made.
         self._cluster = ClusterManager(self.topology, self.directory.control, self.directory.logs, self._launcher)
@@ -180,14 +190,13 @@ class Testbed:
                 future.cancel()
 
     def _make_nodes(self) -> None:
-        fabric = "fab"
         specs: list[ServerSpec | VMSpec | None] = [None, *self.topology.servers, *self.topology.vms]
         with self.clock.phase("nodes", len(specs)) as step:
 
             def make(spec: ServerSpec | VMSpec | None) -> None:
                 if spec is None:
-                    self.nodes[fabric] = Fabric(self.launcher, fabric)
-                    devices.make_fabric(self.nodes[fabric].pid)
+                    self.nodes[FABRIC] = Fabric(self.launcher)
+                    devices.make_fabric(self.nodes[FABRIC].pid)
                 else:
                     self.nodes[spec.name] = self._make_node(spec)
                 step()
@@ -202,7 +211,7 @@ class Testbed:
 
     def _make_links(self) -> None:
         items: list[ServerSpec | VMSpec] = [*self.topology.servers, *self.topology.vms]
-        fabric = self.nodes["fab"]
+        fabric = self.nodes[FABRIC]
         assert isinstance(fabric, Fabric)
         with self.clock.phase("links", len(items)) as step:
 
@@ -320,6 +329,8 @@ class Testbed:
             if self._lock is None:
                 return
             self.state = "stopping"
+            if self._server is not None:
+                self._server.stop()
             # From here on no process of the run can start, whatever other threads are doing.
             if self.directory.ledger.exists():
                 self.directory.closing.touch()
@@ -392,6 +403,29 @@ class Testbed:
     def pid_of(self, name: str) -> int:
         """Pid of the process that holds the namespaces of a node."""
         return int(self.node(name).pid)
+
+    @property
+    def fabric_name(self) -> str:
+        """Name of the fabric's node."""
+        return FABRIC
+
+    def status(self) -> dict[str, Any]:
+        """The run, as `hoverboard status --json` shows it."""
+        return status.status(self)
+
+    def flows(self, name: str) -> dict[str, Any]:
+        """{"node", "openflow": [line], "entries": [..]} of a server."""
+        return status.flows(self, name)
+
+    def control_status(self) -> dict[str, Any]:
+        """The control plane: its own status, pid and restarts; {"state": "unreachable", ..} when it does not answer."""
+        if self._cluster is None or self.state != "up":
+            return {"state": self.state}
+        facts = {"pid": self.cluster.pid, "restarts": self.cluster.restarts}
+        try:
+            return {"state": "up", **facts, **self.cluster.status()}
+        except HoverboardError as error:
+            return {"state": "unreachable", **facts, "error": str(error)}
 
     def offloads(self) -> list[dict[str, Any]]:
         """VM pairs that go host to host now, as the control plane knows them."""

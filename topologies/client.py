@@ -1,0 +1,267 @@
+"""What the command line does with runs: reach a holder, start one in the background, take a run down.
+
+Imports nothing heavy: every command pays for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.errors import RunError
+from hoverboard.host.client import receive_line
+from topologies import ledger
+from topologies.clock import PhaseEvent, Progress
+from topologies.processes import LinuxProcesses, Process
+from topologies.rpc import error_from_json
+from topologies.rundir import RunDirectory, RunLock, existing, is_held, run_names, state_dir
+
+_SHUTDOWN_TIMEOUT = 30.0
+
+
+class RunClient:
+    """RPC to the holder of a run; one request at a time. RunError when there is no such run or no holder."""
+
+    def __init__(self, run: str, *, state: Path | None = None, timeout: float = 60.0) -> None:
+        self.directory = existing(run, state)
+        self.timeout = timeout
+        self._pending = bytearray()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.connect(str(self.directory.socket))
+        except OSError as error:
+            self._socket.close()
+            dead = not is_held(self.directory)
+            raise RunError(
+                f"run {run!r} {'has died' if dead else 'does not answer'}",
+                where=str(self.directory.socket),
+                next_step=f"clean up with: hoverboard down --run {run}",
+            ) from error
+
+    def __enter__(self) -> RunClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def call(self, method: str, **params: Any) -> Any:
+        """One request; raises what the holder reports, as the error it is."""
+        try:
+            self._socket.sendall(json.dumps({"method": method, **params}).encode() + b"\n")
+            line = receive_line(self._socket, self._pending)
+        except OSError as error:
+            raise RunError(f"{method}: no answer ({error})", where=str(self.directory.socket)) from error
+        if not line:
+            raise RunError(f"{method}: the holder closed the connection", where=str(self.directory.socket))
+        reply = json.loads(line)
+        if "error" in reply:
+            raise error_from_json(reply["error"])
+        return reply["result"]
+
+    def status(self) -> dict[str, Any]:
+        """The run, as `hoverboard status --json` shows it."""
+        return dict(self.call("status"))
+
+    def node_status(self, node: str) -> dict[str, Any]:
+        """One node, as `hoverboard status NODE --json` shows it."""
+        return dict(self.call("node_status", node=node))
+
+    def flows(self, node: str) -> dict[str, Any]:
+        """{"node", "openflow": [line], "entries": [flow-table entry]}."""
+        return dict(self.call("flows", node=node))
+
+    def offloads(self) -> list[dict[str, Any]]:
+        """VM pairs that go host to host now."""
+        return list(self.call("offloads"))
+
+    def pid_of(self, node: str) -> int:
+        """Pid whose namespaces are the node's: what `mnexec -a` takes."""
+        return int(self.call("pid_of", name=node))
+
+    def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> dict[str, Any]:
+        """Add a VM; its {name, network, ip, host, mac} once its gateway answers."""
+        return dict(self.call("add_vm", network=network, name=name, host=host))
+
+    def remove_vm(self, name: str) -> None:
+        """Remove a VM."""
+        self.call("remove_vm", name=name)
+
+    def shutdown(self) -> None:
+        """Ask the holder to take the run down; it does so after the reply."""
+        self.call("shutdown")
+
+
+def start_detached(
+    file: str | Path,
+    *,
+    run: str,
+    model: str | None = None,
+    dataplane: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Start a holder in the background and wait until its run is up; {"run", "phases", "seconds"}.
+
+    Raises what went wrong there; then nothing is left of it. Ctrl-C ends the holder and waits for it.
+    """
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "topologies.holder", run, str(file), "--report", str(writer)]
+    for option, value in (("--model", model), ("--dataplane", dataplane)):
+        if value is not None:
+            command += [option, value]
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            pass_fds=(writer,), start_new_session=True,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    try:
+        child.wait()  # it forks at once: the holder is nobody's child
+        return _follow(reader, progress)
+    except KeyboardInterrupt:
+        down(run, missing_ok=True)
+        raise
+    finally:
+        os.close(reader)
+
+
+def _follow(reader: int, progress: Progress | None) -> dict[str, Any]:
+    with os.fdopen(os.dup(reader), encoding="utf-8") as lines:
+        for line in lines:
+            message = json.loads(line)
+            if "error" in message:
+                raise error_from_json(message["error"])
+            if "ready" in message:
+                return dict(message["ready"])
+            if progress is not None:
+                progress(PhaseEvent(**message["progress"]))
+    raise RunError("the holder ended without a word", next_step="run `hoverboard doctor`, then `up` without --detach")
+
+
+def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> None:
+    """Take a run down: its holder does it if it lives, else it is done from the ledger.
+
+    Safe to repeat and to race: a run that somebody else takes down in the meantime is down.
+
+    Raises:
+        RunError: there is no such run (unless `missing_ok`), or something survived.
+    """
+    directory = RunDirectory.of(run, state)
+    if missing_ok and not directory.path.exists():
+        return
+    if not directory.path.exists() or (not directory.ledger.exists() and not is_held(directory)):
+        _remove_empty(directory)
+        if missing_ok:
+            return
+        existing(run, state)
+    lock = _take_lock(directory)
+    if lock is None:
+        return  # it went down by another hand
+    try:
+        if directory.ledger.exists():
+            ledger.sweep(directory)
+        else:
+            ledger.remove_tree(directory)
+    finally:
+        lock.release()
+
+
+def _remove_empty(directory: RunDirectory) -> None:
+    """A crash before the ledger began leaves a lock file at most."""
+    if directory.path.is_dir() and {entry.name for entry in directory.path.iterdir()} <= {"lock"}:
+        lock = RunLock.try_take(directory, create=True)
+        if lock is not None:
+            ledger.remove_tree(directory)
+            lock.release()
+
+
+def _take_lock(directory: RunDirectory) -> RunLock | None:
+    """The lock of a run whose holder is gone, having ended the holder if need be; None when the run is gone."""
+    steps: list[tuple[float, Callable[[], None]]] = [
+        (0.2, lambda: None),  # somebody else may just be finishing
+        (_SHUTDOWN_TIMEOUT, lambda: _ask_holder(directory)),
+        (_SHUTDOWN_TIMEOUT, lambda: _signal_holder(directory, signal.SIGTERM)),
+        (5.0, lambda: _signal_holder(directory, signal.SIGKILL)),
+    ]
+    for timeout, step in steps:
+        step()
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                lock = RunLock.try_take(directory, create=False)
+            except FileNotFoundError:
+                return None
+            if lock is not None:
+                return lock
+            if time.monotonic() > deadline:
+                break
+            select.select([], [], [], 0.01)
+    raise RunError(
+        f"the holder of run {directory.run!r} does not end", where=str(directory.lock),
+        next_step="find it with `fuser` on that file and end it, then take the run down again",
+    )  # fmt: skip
+
+
+def _ask_holder(directory: RunDirectory) -> None:
+    try:
+        with RunClient(directory.run, state=directory.path.parent, timeout=5.0) as client:
+            client.shutdown()
+    except RunError:
+        return  # it does not answer: signals are next
+
+
+def _signal_holder(directory: RunDirectory, number: signal.Signals) -> None:
+    processes = LinuxProcesses()
+    for record in ledger.live_processes(ledger.Ledger(directory), processes):
+        if record.kind == "holder" and record.process.pid != os.getpid():
+            processes.send(record.process, number)
+
+
+@dataclass(frozen=True)
+class DeadRun:
+    """What a run that died has left behind."""
+
+    run: str
+    path: str
+    processes: tuple[str, ...]
+
+
+def dead_runs(state: Path | None = None) -> list[DeadRun]:
+    """Runs that nobody holds any more, with what still runs of them; for `hoverboard doctor`."""
+    base = state or state_dir()
+    found = []
+    for name in run_names(base):
+        directory = RunDirectory.of(name, base)
+        if is_held(directory):
+            continue
+        records = ledger.live_processes(ledger.Ledger(directory), LinuxProcesses())
+        found.append(DeadRun(name, str(directory.path), tuple(record.what for record in records)))
+    return found
+
+
+def live_runs(state: Path | None = None) -> list[str]:
+    """Names of the runs that somebody holds."""
+    base = state or state_dir()
+    return [name for name in run_names(base) if is_held(RunDirectory.of(name, base))]
+
+
+def holder_process(run: str, state: Path | None = None) -> Process | None:
+    """The process that holds a run; None when it is dead."""
+    book = ledger.Ledger(existing(run, state))
+    records = ledger.live_processes(book, LinuxProcesses())
+    return next((record.process for record in records if record.kind == "holder"), None)

@@ -1,0 +1,109 @@
+"""The holder of a run in the background: keeps a `Testbed` and ends it when told or signalled.
+
+In the foreground the holder is whoever made the testbed. Started by `topologies.client.start_detached`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from hoverboard.contract.errors import HoverboardError
+from topologies.rpc import error_to_json
+from topologies.testbed import Testbed
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Hold one run in the background until it is told to end it.
+
+    With --report FD, one JSON object a line: {"progress": {..}}, then {"ready": {..}} or {"error": {..}}.
+    """
+    parser = argparse.ArgumentParser(prog="topologies.holder")
+    parser.add_argument("run")
+    parser.add_argument("file")
+    parser.add_argument("--model")
+    parser.add_argument("--dataplane")
+    parser.add_argument("--report", type=int, help="descriptor to report progress on")
+    args = parser.parse_args(argv)
+    report = _Report(args.report)
+    # A second session and fork: no terminal, no parent that has to collect us.
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        testbed = Testbed(args.file, run=args.run, model=args.model, dataplane=args.dataplane)
+        _hold(testbed, report)
+    except HoverboardError as error:
+        report.tell(error=error_to_json(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        report.tell(error={"kind": "RunError", "what": "interrupted", "where": args.run, "next_step": ""})
+        return 130
+    except Exception as error:
+        report.tell(error={"kind": "RunError", "what": repr(error), "where": args.run, "next_step": "see holder.log"})
+        raise
+    return 0
+
+
+def _hold(testbed: Testbed, report: _Report) -> None:
+    testbed.up(lambda event: report.tell(progress=asdict(event)), prepared=lambda: _own_log(testbed))
+    try:
+        report.tell(ready={"run": testbed.run, "phases": testbed.clock.seconds, "seconds": testbed.clock.total()})
+        report.close()
+        testbed.closed.wait()
+    except KeyboardInterrupt:
+        _log.info("signalled")
+    finally:
+        testbed.down()
+
+
+def _own_log(testbed: Testbed) -> None:
+    """From here on, what we print goes into the run's own log file."""
+    log = os.open(testbed.directory.logs / "holder.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+class _Report:
+    """The pipe to whoever started us; nobody has to read it."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def tell(self, **message: Any) -> None:
+        with self._lock:
+            if self._fd is None:
+                return
+            try:
+                os.write(self._fd, json.dumps(message).encode() + b"\n")
+            except OSError:
+                self._fd = None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What a run looks like now: `hoverboard status --json`, and the flows of a node.
+
+Asks all servers at once; a host process that does not answer is reported as unreachable, never waited for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from hoverboard.contract.errors import HoverboardError, SwitchError
+from hoverboard.contract.pipeline import BRIDGE
+
+if TYPE_CHECKING:
+    from topologies.nodes import Server
+    from topologies.testbed import Testbed
+
+_ANSWER_TIMEOUT = 2.0
+_OFCTL_TIMEOUT = 10.0
+
+
+def _ask(testbed: Testbed, name: str) -> dict[str, Any]:
+    client = testbed.host_client(name)
+    try:
+        client.connect(0.2)
+        return dict(client.call("status", timeout=_ANSWER_TIMEOUT))
+    except (HoverboardError, OSError) as error:
+        return {"unreachable": str(error)}
+    finally:
+        client.close()
+
+
+def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
+    """Status of one server's host process, or of a VM's place; `state` is "up" or "unreachable"."""
+    node = testbed.node(name)
+    vm = next((vm for vm in testbed.topology.vms if vm.name == name), None)
+    if vm is not None:
+        return {
+            "node": name, "role": "vm", "state": "up", "network": vm.network, "host": vm.host,
+            "ip": str(vm.ip), "mac": vm.mac, "gateway": str(vm.gateway), "pid": node.pid,
+        }  # fmt: skip
+    if name == testbed.fabric_name:
+        return {"node": name, "role": "fabric", "state": "up", "pid": node.pid}
+    spec = testbed.server(name).spec
+    answer = _ask(testbed, name)
+    if "unreachable" in answer:
+        return {
+            "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": testbed.datapath_type,
+            "state": "unreachable", "error": answer["unreachable"],
+        }  # fmt: skip
+    return {"state": "up", **answer}
+
+
+def add_counters(counters: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sum of the counters of several servers; nested ones, such as drops by reason, likewise."""
+    total: dict[str, Any] = {}
+    for one in counters:
+        for key, value in one.items():
+            if isinstance(value, dict):
+                total[key] = add_counters([total.get(key, {}), value])
+            elif isinstance(value, (int, float)):
+                total[key] = total.get(key, 0) + value
+    return total
+
+
+def status(testbed: Testbed) -> dict[str, Any]:
+    """The whole run: {run, model, state, hosts, hoverboards, networks, counters, phases, control}."""
+    topology = testbed.topology
+    names = [server.name for server in topology.servers] if testbed.state == "up" else []
+    with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
+        answers = dict(zip(names, pool.map(lambda name: _ask(testbed, name), names), strict=True))
+    vms_of: dict[str, list[str]] = {server.name: [] for server in topology.servers}
+    for vm in topology.vms:
+        vms_of[vm.host].append(vm.name)
+
+    def row(name: str, dataplane: str) -> dict[str, Any]:
+        answer = answers.get(name, {})
+        state = testbed.state if name not in answers else "unreachable" if "unreachable" in answer else "up"
+        found = {"name": name, "dataplane": dataplane, "datapath_type": testbed.datapath_type, "state": state}
+        if "unreachable" in answer:
+            found["error"] = answer["unreachable"]
+        return found
+
+    return {
+        "run": testbed.run,
+        "topology": topology.name,
+        "model": topology.model,
+        "state": testbed.state,
+        "hosts": [{**row(s.name, s.dataplane), "vms": vms_of[s.name]} for s in topology.hosts],
+        "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
+        "networks": [
+            {
+                "name": network.name,
+                "vni": network.vni,
+                "subnet": str(network.subnets[0].prefix),
+                "subnets": [str(subnet.prefix) for subnet in network.subnets],
+                "vms": [{"name": vm.name, "ip": str(vm.ip), "host": vm.host} for vm in network.vms],
+            }
+            for network in topology.networks
+        ],
+        "counters": add_counters([answer.get("counters", {}) for answer in answers.values()]),
+        "phases": dict(testbed.clock.seconds),
+        "control": testbed.control_status(),
+    }
+
+
+def openflow(server: Server) -> list[str]:
+    """The OpenFlow flows of a server's switch, as ovs-ofctl prints them, without its preamble."""
+    target = f"unix:{server.directory / f'{BRIDGE}.mgmt'}"
+    try:
+        dump = subprocess.run(
+            ["ovs-ofctl", "-O", "OpenFlow14", "--no-names", "dump-flows", target],
+            capture_output=True, text=True, timeout=_OFCTL_TIMEOUT, check=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise SwitchError(f"no answer in {_OFCTL_TIMEOUT:g} s", where=server.name) from error
+    except subprocess.CalledProcessError as error:
+        raise SwitchError(error.stderr.strip(), where=server.name, next_step="see ovs-vswitchd.log there") from error
+    return [line.strip() for line in dump.stdout.splitlines() if "actions=" in line]
+
+
+def flows(testbed: Testbed, name: str) -> dict[str, Any]:
+    """{"node", "openflow": lines of the switch, "entries": the dataplane's own flow table}."""
+    server = testbed.server(name)
+    client = testbed.host_client(name)
+    try:
+        entries = client.flows()
+    finally:
+        client.close()
+    return {"node": name, "openflow": openflow(server), "entries": entries}
