@@ -1,0 +1,52 @@
+"""Lock-free single-producer single-consumer packet rings (paper section 4.1).
+
+index[0] is the consumer's count, index[8] the producer's (a cache line apart); each side writes
+only its own, with a release store after its work on the slot, and reads the other's with an acquire
+load. Slots hold a whole frame, so that nothing is shared once a packet is in the ring.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hoverboard.fastpath.atomics import load_acquire, store_release
+from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.layout import RING_SLOTS, SLOT_BYTES
+from hoverboard.fastpath.packet import Bytes, Words, copy
+
+TAKEN, MADE = 0, 8
+
+
+@compiled
+def push(index: Words, meta: Words, store: Bytes, port: int, offset: int, kind: int, data: Bytes, at: int, n: int) -> bool:
+    """Copy data[at:at+n] to byte `offset` of the next slot; False (and nothing done) when full."""
+    made = index[MADE]
+    if made - load_acquire(index, TAKEN) >= RING_SLOTS:
+        return False
+    slot = made % RING_SLOTS
+    base = slot * SLOT_BYTES + offset
+    copy(store, base, data, at, n)
+    meta[slot, 0] = port
+    meta[slot, 1] = offset
+    meta[slot, 2] = n
+    meta[slot, 3] = kind
+    store_release(index, MADE, made + 1)
+    return True
+
+
+@compiled
+def waiting(index: Words) -> int:
+    """How many slots the consumer may read now."""
+    return load_acquire(index, MADE) - index[TAKEN]
+
+
+@compiled
+def slot_at(index: Words) -> int:
+    """The slot to read next, once waiting() is not 0."""
+    return index[TAKEN] % RING_SLOTS
+
+
+@compiled
+def release(index: Words) -> None:
+    """Give the slot just read back to the producer."""
+    store_release(index, TAKEN, index[TAKEN] + np.int64(1))

@@ -1,0 +1,160 @@
+"""How the layers above talk to the nursery and to host processes: JSON lines over Unix sockets.
+
+File descriptors (a virtual NIC's ring, the uplink) ride along as SCM_RIGHTS, as a VMM hands guest
+queues to the dataplane by RPC (paper section 4).
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hoverboard.contract.errors import RunError
+
+_MAX_REPLY = 1 << 26
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """All a host process needs to know; the rest it learns from its switch and the control plane.
+
+    Attributes:
+        node_dir: the switch's private run directory; `host.sock` is made there.
+        uplink_device: dataplane "ovs" only: the device in the node's namespace that joins br-phy.
+    """
+
+    run: str
+    node: str
+    role: Literal["host", "hoverboard"]
+    dataplane: Literal["ovs", "fastpath"]
+    datapath_type: Literal["netdev", "system"]
+    underlay_ip: str
+    underlay_prefixlen: int
+    node_dir: str
+    control_address: str
+    openflow_address: str
+    uplink_device: str | None = None
+
+
+def receive_line(sock: socket.socket, pending: bytearray) -> bytes:
+    """One newline-ended message; b"" when the peer has closed. `pending` keeps what came after it."""
+    while b"\n" not in pending:
+        chunk = sock.recv(1 << 16)
+        if not chunk:
+            return b""
+        pending += chunk
+        if len(pending) > _MAX_REPLY:
+            raise ConnectionError("message longer than 64 MiB")
+    line, _, rest = bytes(pending).partition(b"\n")
+    pending[:] = rest
+    return line
+
+
+class _JsonClient:
+    """One connection, one request at a time."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._socket: socket.socket | None = None
+        self._pending = bytearray()
+
+    def connect(self, timeout: float) -> None:
+        """Wait until the socket accepts; RunError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(self.path)
+            except (FileNotFoundError, ConnectionRefusedError) as error:
+                sock.close()
+                if time.monotonic() > deadline:
+                    raise RunError(
+                        f"nothing listens on {self.path} after {timeout:g} s",
+                        next_step="see the log files of the run; `hoverboard status` shows what is alive",
+                    ) from error
+                select.select([], [], [], 0.005)
+            else:
+                self._socket = sock
+                return
+
+    def close(self) -> None:
+        """Close the connection; harmless when there is none."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def call(self, method: str, fds: tuple[int, ...] = (), timeout: float = 10.0, **params: Any) -> Any:
+        """Send one request and return its result; RunError if the peer reports an error or is gone."""
+        if self._socket is None:
+            self.connect(timeout)
+        assert self._socket is not None
+        self._socket.settimeout(timeout)
+        message = json.dumps({"method": method, **params}).encode() + b"\n"
+        try:
+            if fds:
+                socket.send_fds(self._socket, [message], list(fds))
+            else:
+                self._socket.sendall(message)
+            line = receive_line(self._socket, self._pending)
+        except (OSError, ConnectionError) as error:
+            self.close()
+            raise RunError(f"{method}: no answer ({error})", where=self.path) from error
+        if not line:
+            self.close()
+            raise RunError(f"{method}: the peer closed the connection", where=self.path)
+        reply = json.loads(line)
+        if "error" in reply:
+            raise RunError(reply["error"], where=self.path)
+        return reply["result"]
+
+
+class NurseryClient(_JsonClient):
+    """To the warmed parent of all host processes.
+
+    A spawned child waits until it is released, so that its pid can be written to the ledger before
+    it makes anything; children that were never released exit when this connection closes.
+    """
+
+    def spawn(self, config: HostConfig, netns_pid: int) -> int:
+        """Fork a host process into the network namespace of `netns_pid`; return its pid."""
+        return int(self.call("spawn", config=asdict(config), netns_pid=netns_pid))
+
+    def release(self, pid: int) -> None:
+        """Let a spawned child go on."""
+        self.call("release", pid=pid)
+
+
+class HostClient(_JsonClient):
+    """To one host process, over `host.sock` in its node directory."""
+
+    def wait_ready(self, timeout: float) -> None:
+        """Wait until the host process has configured its switch and serves requests."""
+        self.connect(timeout)
+        self.call("ready", timeout=timeout)
+
+    def set_uplink(self, fd: int) -> None:
+        """Hand over the fabric tap (dataplane fastpath); the caller keeps, and may close, its own copy."""
+        self.call("set_uplink", fds=(fd,))
+
+    def attach(self, vm: str, mac: str, ip: str, *, fd: int | None = None, device: str | None = None) -> str:
+        """Plug a VM's NIC in: a tap descriptor (fastpath) or a device of the node (ovs); return the vport."""
+        return str(
+            self.call("attach", fds=() if fd is None else (fd,), vm=vm, mac=mac, ip=ip, device=device, timeout=30.0)
+        )
+
+    def detach(self, vm: str) -> None:
+        """Unplug a VM's NIC and forget the VM."""
+        self.call("detach", vm=vm)
+
+    def status(self) -> dict[str, Any]:
+        """Counters and state, the shape of `hoverboard status NODE --json`."""
+        return dict(self.call("status"))
+
+    def flows(self) -> list[dict[str, Any]]:
+        """The flow table: [{vni, src, dst, proto, kind, via, packets, bytes}]."""
+        return list(self.call("flows"))

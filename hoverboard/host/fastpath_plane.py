@@ -1,0 +1,164 @@
+"""Generation "fastpath" (Andromeda 2.1): the host process owns the virtual NICs' rings and forwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.reports import FlowUsage
+from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.flowtable import ACT_TUNNEL, FlowTable
+from hoverboard.fastpath.layout import FIRST_TAP, PORTS, REASONS, UPLINK
+from hoverboard.host.misses import FlowMisses
+from hoverboard.host.peers import Peers
+from hoverboard.vswitch.monitor import FlowMonitor
+from hoverboard.vswitch.ovs import Ovs
+
+IDLE_SECONDS = 30  # a flow-table entry that carried nothing for so long is removed (ours: the paper gives none)
+
+
+class FastpathPlane:
+    """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host."""
+
+    def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path) -> None:
+        self._switch = switch
+        self._directory = directory
+        self._engine = Engine()
+        self._engine.memory.local_ip[0] = int(local_ip)
+        self._table = FlowTable(self._engine.memory, self._engine.synchronise)
+        self._peers = Peers(self._engine, local_ip)
+        self._ports: dict[str, int] = {}  # VM -> engine port
+        self._by_ofport: dict[int, int] = {}
+        self._misses = FlowMisses(
+            self._engine, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport)
+        )
+        self._engine.start()
+        self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
+        self._next_expiry = 0.0
+
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """The engine's eventfd, and the flow monitor while there is one."""
+        readers: dict[int, Callable[[], None]] = {self._engine.wake_fd: self._on_wake}
+        if self._monitor is not None:
+            readers[self._monitor.fileno()] = self._on_change
+        return readers
+
+    def _on_wake(self) -> None:
+        self._engine.clear_wake()
+        self._misses.handle()
+
+    def _on_change(self) -> None:
+        assert self._monitor is not None
+        self._misses.revalidate(self._monitor.read())
+        if self._monitor.ended:
+            self._monitor.close()
+            self._monitor = None  # every_second() starts another once the switch is back
+
+    def set_uplink(self, fd: int) -> None:
+        """The fabric's tap."""
+        self._engine.set_port(UPLINK, fd)
+
+    def attach(self, vm: str, vport: str, ofport: int, fd: int | None) -> None:
+        """Carry the packets of a VM's tap."""
+        if fd is None:
+            raise ValueError(f"VM {vm}: the fast path needs the tap's descriptor")
+        used = set(self._ports.values())
+        port = next((port for port in range(FIRST_TAP, PORTS) if port not in used), None)
+        if port is None:
+            raise ValueError(f"VM {vm}: a host has room for {PORTS - FIRST_TAP} VMs")
+        self._ports[vm] = port
+        self._by_ofport[ofport] = port
+        self._engine.set_port(port, fd, ofport)
+
+    def detach(self, vm: str) -> None:
+        """Forget a VM's tap."""
+        port = self._ports.pop(vm)
+        ofport = next(number for number, index in self._by_ofport.items() if index == port)
+        del self._by_ofport[ofport]
+        self._misses.forget_port(ofport)
+        self._engine.clear_port(port)
+
+    def usage(self) -> tuple[FlowUsage, ...]:
+        """What each VM pair sent into the fabric since the last call."""
+        pairs: dict[tuple[int, int, int], list[int]] = {}
+        for key, (action, _target, packets, octets) in self._table.statistics().items():
+            cached = self._misses.cached[key]
+            before = cached.reported
+            if (packets, octets) == before or action != ACT_TUNNEL or cached.in_port == 1:
+                continue
+            cached.reported = (packets, octets)
+            if cached.src is None or cached.dst is None:
+                continue
+            pair = pairs.setdefault((cached.verdict.vni, int(cached.src), int(cached.dst)), [0, 0])
+            pair[0] += octets - before[1]
+            pair[1] += packets - before[0]
+        return tuple(
+            FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items()
+        )
+
+    def flows(self) -> list[dict[str, Any]]:
+        """The flow table, entry by entry."""
+        names = {port: vm for vm, port in self._ports.items()}
+        result = []
+        for key, (_action, target, packets, octets) in self._table.statistics().items():
+            cached = self._misses.cached[key]
+            verdict = cached.verdict
+            via = str(verdict.tun_dst) if verdict.tun_dst else names.get(target) if verdict.out_port else None
+            result.append(
+                {
+                    "vni": verdict.tun_id or verdict.vni,
+                    "src": str(cached.src) if cached.src else None,
+                    "dst": str(cached.dst) if cached.dst else None,
+                    "proto": cached.proto,
+                    "kind": verdict.kind.name.lower().replace("_", "-") if verdict.kind else None,
+                    "via": via,
+                    "from": "tunnel" if cached.in_port == 1 else "vm",
+                    "packets": packets,
+                    "bytes": octets,
+                }
+            )
+        return result
+
+    def counters(self) -> dict[str, Any]:
+        """Sums over all ports, and drops by reason."""
+        memory = self._engine.memory
+        rx_packets, rx_bytes, tx_packets, tx_bytes = (int(value) for value in memory.port_stats.sum(axis=0))
+        drops = {reason: int(count) for reason, count in zip(REASONS, memory.drops, strict=True) if count}
+        for reason, count in self._misses.drops.items():
+            drops[reason] = drops.get(reason, 0) + count
+        return {
+            "rx_packets": rx_packets,
+            "rx_bytes": rx_bytes,
+            "tx_packets": tx_packets,
+            "tx_bytes": tx_bytes,
+            "misses": self._misses.misses,
+            "drops": drops,
+        }
+
+    def table(self) -> dict[str, int]:
+        """State of the flow table."""
+        return {
+            "entries": len(self._table),
+            "capacity": self._table.capacity,
+            "evicted": self._table.evicted,
+            "traces": self._misses.traces,
+            "revalidations": self._misses.revalidations,
+        }
+
+    def every_second(self, now: float) -> None:
+        """Probe peers, expire idle entries, watch a switch that has come back."""
+        self._peers.every_second()
+        if now >= self._next_expiry:
+            self._next_expiry = now + IDLE_SECONDS
+            self._misses.expire()
+        if self._monitor is None and os.path.exists(self._switch.management.removeprefix("unix:")):
+            self._monitor = FlowMonitor(self._switch.management, self._directory)
+
+    def close(self) -> None:
+        """Stop the engine and the monitor."""
+        if self._monitor is not None:
+            self._monitor.close()
+        self._engine.stop()

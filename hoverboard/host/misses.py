@@ -1,0 +1,342 @@
+"""The flow-miss coprocessor: packets without an entry, and entries without a right (paper 3.2, 4.3).
+
+A missed packet goes to the real vswitchd (`ofproto/trace`); the answer becomes a flow-table entry
+and the packet is put back in front of the engine. All of it, and all revalidation, happens in the
+host's one control thread: a trace made before a change of the tables is installed before the
+change's event is handled, so that no stale answer can slip in behind it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import numpy as np
+
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, drop_reason
+from hoverboard.fastpath import geneve, ring
+from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, FlowTable, Key
+from hoverboard.fastpath.layout import (
+    B_FRAME,
+    B_LENGTH,
+    BATCH_WORDS,
+    HEADROOM,
+    INJECT_PROCESS,
+    INJECT_RAW,
+    KEY_WORDS,
+    META_KIND,
+    META_LENGTH,
+    META_PORT,
+    MISS_CONTROL,
+    PORTS,
+    R_UNCACHEABLE,
+    R_UNPROGRAMMED,
+    REASONS,
+    SLOT_BYTES,
+    UPLINK,
+    VNET_BYTES,
+)
+from hoverboard.fastpath.packet import FIVE, OTHER, PARSED, parse
+from hoverboard.host import answers
+from hoverboard.host.peers import Peers
+from hoverboard.vswitch.monitor import Change
+from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.trace import Verdict, parse_trace
+
+_BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
+_RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
+_MASK32 = 0xFFFFFFFF
+
+
+@dataclass
+class Cached:
+    """What is known about an entry beside what the engine needs.
+
+    Attributes:
+        question: the flow that was traced, in ofproto/trace's words.
+        verdict: the answer.
+        src, dst: inner addresses, or None for other than IPv4.
+        seen: packets counted at the last housekeeping, to find idle entries.
+        reported: (packets, bytes) already told to the control plane.
+    """
+
+    question: str
+    verdict: Verdict
+    in_port: int
+    src: IPv4Address | None
+    dst: IPv4Address | None
+    proto: int
+    seen: int = -1
+    reported: tuple[int, int] = (0, 0)
+
+
+def concerns(change: Change, cached: Cached) -> bool:
+    """Whether a changed OpenFlow flow might decide over the packets of an entry."""
+    if change.in_port is not None and change.in_port != cached.in_port:
+        return False
+    if change.vni is not None and cached.verdict.vni and change.vni != cached.verdict.vni:
+        return False
+    if change.src is not None and (cached.src is None or cached.src not in change.src):
+        return False
+    return not (change.dst is not None and (cached.dst is None or cached.dst not in change.dst))
+
+
+class FlowMisses:
+    """Turns misses into entries, and keeps entries true.
+
+    Args:
+        engine, table: the engine and the control thread's side of its flow table.
+        switch: the node's Open vSwitch.
+        vport_of: OpenFlow port -> engine port index, or None.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        table: FlowTable,
+        switch: Ovs,
+        local_ip: IPv4Address,
+        peers: Peers,
+        vport_of: Callable[[int], int | None],
+    ) -> None:
+        self._engine = engine
+        self._table = table
+        self._switch = switch
+        self._local_ip = local_ip
+        self._peers = peers
+        self._vport_of = vport_of
+        self.cached: dict[Key, Cached] = {}
+        self.drops: dict[str, int] = {}  # decided here, beside the engine's own
+        self.misses = 0
+        self.traces = 0
+        self.revalidations = 0
+
+    def handle(self) -> None:
+        """Answer all waiting misses."""
+        m = self._engine.memory
+        while ring.waiting(m.miss_index):
+            again: list[tuple[int, bytes]] = []
+            fresh: dict[Key, Entry] = {}
+            for _ in range(min(_BURST, int(ring.waiting(m.miss_index)))):
+                slot = int(ring.slot_at(m.miss_index))
+                port, kind = int(m.miss_meta[slot, META_PORT]), int(m.miss_meta[slot, META_KIND])
+                begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
+                frame = m.miss_data[begin : begin + int(m.miss_meta[slot, META_LENGTH])].tobytes()
+                ring.release(m.miss_index)
+                m.pending[PORTS + port] += 1
+                if kind == MISS_CONTROL:
+                    self._peers.handle(frame)
+                elif self._resolve(port, frame, fresh):
+                    again.append((port, frame))
+            if fresh:
+                self._install(fresh)
+            for port, frame in again:
+                if not self._engine.inject(port, frame, INJECT_PROCESS):
+                    self.drop("miss-queue-full")
+
+    def drop(self, reason: str) -> None:
+        """Count a packet that ends here."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+
+    def _resolve(self, port: int, frame: bytes, fresh: dict[Key, Entry]) -> bool:
+        """Find out about one missed packet; True if it is to go through the engine again."""
+        self.misses += 1
+        packet = self._parse(port, frame)
+        if packet is None:
+            self.drop("malformed-ipv4")
+            return False
+        key, inner = packet
+        three, five = (*key[:5], 0), (key[0] | FIVE, *key[1:])
+        if three in self._table or five in self._table or three in fresh or five in fresh:
+            return True
+        question = question_for(key, inner, self._local_ip)
+        try:
+            verdict = self._trace(question)
+        except SwitchError:
+            self.drop("switch-not-programmed")
+            return False
+        if verdict.kind is None:
+            self.drop("switch-not-programmed")
+            return False
+        if verdict.changed - {"dl_src", "dl_dst", "eth_src", "eth_dst"}:
+            self._answer(port, inner, verdict)
+            return False
+        if not verdict.cacheable:
+            self.drop(REASONS[R_UNCACHEABLE])
+            return False
+        chosen = five if verdict.needs_ports else three
+        fresh[chosen] = self._entry(verdict)
+        self.cached[chosen] = _cached(key, question, verdict)
+        return True
+
+    def _parse(self, port: int, frame: bytes) -> tuple[Key, bytes] | None:
+        data = np.frombuffer(bytearray(frame), np.uint8)
+        row = np.zeros(BATCH_WORDS, np.int64)
+        key = np.zeros(KEY_WORDS, np.int64)
+        start, length, tunnel, in_port = VNET_BYTES, len(frame) - VNET_BYTES, 0, TUNNEL_PORT
+        if port == UPLINK:
+            verdict, tunnel = geneve.decapsulate(data, start, length, int(self._local_ip), row)
+            if verdict != geneve.DECAPSULATED:
+                return None
+            start, length = int(row[B_FRAME]), int(row[B_LENGTH])
+        else:
+            in_port = int(self._engine.memory.ofports[port])
+        if parse(data, start, length, in_port, tunnel, key) not in (PARSED, OTHER):
+            return None
+        return tuple(int(word) for word in key), frame[start : start + length]
+
+    def _trace(self, question: str) -> Verdict:
+        self.traces += 1
+        return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, question))
+
+    def _entry(self, verdict: Verdict) -> Entry:
+        reason = drop_reason(verdict.kind) if verdict.kind is not None else None
+        if verdict.out_port is None:
+            return Entry(ACT_DROP, REASONS.index(reason) if reason else R_UNPROGRAMMED)
+        rewrite = b""
+        if verdict.changed:
+            rewrite = _mac(verdict.headers["dl_dst"]) + _mac(verdict.headers["dl_src"])
+        if verdict.tun_dst is not None:
+            template, checksum = geneve.template(self._local_ip, verdict.tun_dst, verdict.tun_id)
+            return Entry(ACT_TUNNEL, self._peers.index(verdict.tun_dst), rewrite, template, checksum)
+        vport = self._vport_of(verdict.out_port)
+        if vport is None:
+            return Entry(ACT_DROP, REASONS.index("vport-down"))
+        return Entry(ACT_VPORT, vport, rewrite)
+
+    def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
+        """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
+        out = self._vport_of(verdict.out_port) if verdict.out_port is not None else None
+        reply = answers.rewrite(inner, verdict.headers)
+        if out is None or reply is None or port == UPLINK:
+            self.drop(REASONS[R_UNCACHEABLE])
+            return
+        self._engine.inject(out, bytes(VNET_BYTES) + reply, INJECT_RAW)
+
+    def _install(self, fresh: dict[Key, Entry]) -> None:
+        if len(self._table) + len(fresh) > self._table.capacity:
+            self.make_room(len(fresh))
+        self._table.update(add=fresh.items())
+
+    def make_room(self, wanted: int) -> None:
+        """Evict the entries that have carried least since the last housekeeping."""
+        statistics = self._table.statistics()
+        by_use = sorted(statistics, key=lambda key: statistics[key][2] - self.cached[key].seen)
+        victims = by_use[: max(wanted, self._table.capacity // 8)]
+        self.forget(victims)
+        self._table.evicted += len(victims)
+
+    def forget(self, keys: list[Key]) -> None:
+        """Remove entries; their packets come back as misses."""
+        for key in keys:
+            self.cached.pop(key, None)
+        self._table.update(remove=keys)
+
+    def forget_port(self, ofport: int) -> None:
+        """Remove every entry from or to a vport that is going away."""
+        self.forget(
+            [
+                key
+                for key, cached in self.cached.items()
+                if cached.in_port == ofport or cached.verdict.out_port == ofport
+            ]
+        )
+
+    def revalidate(self, changes: list[Change]) -> None:
+        """Make all entries agree with the OpenFlow tables again after `changes`."""
+        distinct = set(changes)
+        touched = [
+            key for key, cached in self.cached.items() if any(concerns(change, cached) for change in distinct)
+        ]
+        if not touched:
+            return
+        self.revalidations += len(touched)
+        if len(touched) > _RETRACE_MAX:
+            self.forget(touched)
+            return
+        replace: dict[Key, Entry] = {}
+        remove: list[Key] = []
+        for key in touched:
+            cached = self.cached[key]
+            try:
+                verdict = self._trace(cached.question)
+            except SwitchError:
+                return  # the switch is gone: go on with what there is (fail static)
+            if verdict.kind is None or verdict == cached.verdict:
+                continue  # an empty switch is one that has just restarted: fail static as well
+            if not verdict.cacheable or verdict.needs_ports != bool(key[0] & FIVE):
+                remove.append(key)
+            else:
+                cached.verdict = verdict
+                replace[key] = self._entry(verdict)
+        if remove:
+            self.forget(remove)
+        if replace:
+            self._table.update(add=replace.items())
+
+    def expire(self) -> None:
+        """Housekeeping: remove the entries that carried nothing since the last call."""
+        statistics = self._table.statistics()
+        idle = [key for key, cached in self.cached.items() if statistics[key][2] == cached.seen]
+        self.forget(idle)
+        for key, cached in self.cached.items():
+            cached.seen = statistics[key][2]
+
+
+def _cached(key: Key, question: str, verdict: Verdict) -> Cached:
+    ipv4 = key[0] >> 32 & 0xFFFF == 0x0800
+    return Cached(
+        question=question,
+        verdict=verdict,
+        in_port=key[0] >> 48 & 0xFFFF,
+        src=IPv4Address(key[4] >> 32 & _MASK32) if ipv4 else None,
+        dst=IPv4Address(key[4] & _MASK32) if ipv4 else None,
+        proto=key[0] >> 24 & 0xFF,
+    )
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _mac_text(word: int) -> str:
+    return ":".join(f"{word >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+
+
+def question_for(key: Key, inner: bytes, local_ip: IPv4Address) -> str:
+    """The packet of `key`, with headers `inner`, as ofproto/trace wants to be told of it."""
+    kind = key[0] >> 32 & 0xFFFF
+    fields = [f"in_port={key[0] >> 48 & 0xFFFF}"]
+    if key[1]:
+        fields += [
+            f"tun_id={key[1] & 0xFFFFFF:#x}",
+            f"tun_src={IPv4Address(key[1] >> 32 & _MASK32)}",
+            f"tun_dst={local_ip}",
+        ]
+    fields += [f"dl_src={_mac_text(key[2])}", f"dl_dst={_mac_text(key[3])}"]
+    if kind == 0x0806 and len(inner) >= 42:
+        op, sha, spa, tha, tpa = struct.unpack("!H6s4s6s4s", inner[20:42])
+        fields += [
+            "arp", f"arp_op={op}", f"arp_sha={sha.hex(':')}", f"arp_tha={tha.hex(':')}",
+            f"arp_spa={IPv4Address(spa)}", f"arp_tpa={IPv4Address(tpa)}",
+        ]  # fmt: skip
+    elif kind != 0x0800:
+        fields.append(f"dl_type={kind:#06x}" if kind >= 0x0600 else "dl_type=0x05ff")
+    else:
+        proto, frag = key[0] >> 24 & 0xFF, key[0] >> 2 & 3
+        fields += [
+            "ip", f"nw_proto={proto}", f"nw_src={IPv4Address(key[4] >> 32 & _MASK32)}",
+            f"nw_dst={IPv4Address(key[4] & _MASK32)}", f"nw_ecn={key[0] >> 4 & 3}", f"nw_ttl={inner[22]}",
+        ]  # fmt: skip
+        if frag:
+            fields.append("nw_frag=" + ("first" if frag == 1 else "later"))
+        first, second = key[5] >> 16 & 0xFFFF, key[5] & 0xFFFF
+        if frag != 2 and proto in (6, 17):
+            fields += [f"tp_src={first}", f"tp_dst={second}"]
+        elif frag != 2 and proto == 1:
+            fields += [f"icmp_type={first}", f"icmp_code={second}"]
+    return ",".join(fields)

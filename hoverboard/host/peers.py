@@ -1,0 +1,116 @@
+"""What a host says to other hosts for itself: ARP on the fabric, and probes for the segment option.
+
+A peer that answers a probe runs a fast path and takes whole segments; Open vSwitch does not answer,
+and gets MTU-sized packets (contract.encapsulation).
+"""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address
+
+from hoverboard.contract.encapsulation import (
+    GENEVE_PORT,
+    GENEVE_PROTOCOL,
+    OPTION_CLASS,
+    PROBE_REPLY_TYPE,
+    PROBE_REQUEST_TYPE,
+    underlay_mac,
+)
+from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
+from hoverboard.host.answers import internet_checksum
+
+_PROBES = 5  # unanswered probes, a second apart, after which a peer is taken for an Open vSwitch
+_OAM = 0x80
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def probe(source: IPv4Address, target: IPv4Address, kind: int) -> bytes:
+    """An Ethernet frame with a Geneve OAM packet of VNI 0 and one empty option of type `kind`."""
+    geneve = struct.pack("!BBHIHBB", 1, _OAM, GENEVE_PROTOCOL, 0, OPTION_CLASS, kind, 0)
+    udp = struct.pack("!HHHH", 0xC000, GENEVE_PORT, 8 + len(geneve), 0)
+    length = 20 + len(udp) + len(geneve)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 17, 0, source.packed, target.packed)
+    ip = ip[:10] + struct.pack("!H", internet_checksum(ip)) + ip[12:]
+    return _mac(underlay_mac(target)) + _mac(underlay_mac(source)) + b"\x08\x00" + ip + udp + geneve
+
+
+def read_probe(frame: bytes) -> tuple[IPv4Address, int] | None:
+    """(sender, probe type) of a Geneve OAM frame from the fabric, or None for anything else."""
+    if len(frame) < 54 or frame[12:14] != b"\x08\x00" or frame[14] != 0x45 or frame[23] != 17:
+        return None
+    options = (frame[42] & 0x3F) * 4
+    if not frame[43] & _OAM or options < 4 or len(frame) < 50 + options:
+        return None
+    option_class, kind = struct.unpack("!HB", frame[50:53])
+    if option_class != OPTION_CLASS or kind not in (PROBE_REQUEST_TYPE, PROBE_REPLY_TYPE):
+        return None
+    return IPv4Address(frame[26:30]), kind
+
+
+def arp_reply(frame: bytes, address: IPv4Address) -> bytes | None:
+    """The answer to an ARP request for our `address`, or None if it is not one (RFC 826)."""
+    if len(frame) < 42 or frame[12:22] != b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" or frame[38:42] != address.packed:
+        return None
+    own = _mac(underlay_mac(address))
+    return frame[6:12] + own + frame[12:21] + b"\x02" + own + address.packed + frame[22:32]
+
+
+class Peers:
+    """The other hosts that this one sends to, and whether they take whole segments."""
+
+    def __init__(self, engine: Engine, local_ip: IPv4Address) -> None:
+        self._engine = engine
+        self._local_ip = local_ip
+        self._index: dict[IPv4Address, int] = {}
+        self._unanswered: dict[IPv4Address, int] = {}
+
+    def index(self, address: IPv4Address) -> int:
+        """Index of a peer in the engine's `peers` array; a new peer is probed."""
+        known = self._index.get(address)
+        if known is not None:
+            return known
+        number = len(self._index) + 1
+        if number >= MAX_PEERS:
+            return 0
+        self._index[address] = number
+        self._unanswered[address] = 0
+        self._ask(address)
+        return number
+
+    def every_second(self) -> None:
+        """Probe again whoever has not answered."""
+        for address, tries in list(self._unanswered.items()):
+            if tries >= _PROBES:
+                del self._unanswered[address]
+            else:
+                self._ask(address)
+
+    def handle(self, frame: bytes) -> None:
+        """A frame from the fabric for the host itself, with its virtio-net header."""
+        ethernet = frame[VNET_BYTES:]
+        if (reply := arp_reply(ethernet, self._local_ip)) is not None:
+            self._engine.inject(UPLINK, bytes(VNET_BYTES) + reply, INJECT_RAW)
+        elif (found := read_probe(ethernet)) is not None:
+            sender, kind = found
+            # Whoever asks can take segments too.
+            number = self.index(sender)
+            self._engine.memory.peers[number] = 1 if number else 0
+            self._unanswered.pop(sender, None)
+            if kind == PROBE_REQUEST_TYPE:
+                self._send(sender, PROBE_REPLY_TYPE)
+
+    def capable(self) -> dict[str, bool]:
+        """{peer: takes whole segments}."""
+        return {str(address): bool(self._engine.memory.peers[i]) for address, i in self._index.items()}
+
+    def _ask(self, address: IPv4Address) -> None:
+        self._unanswered[address] += 1
+        self._send(address, PROBE_REQUEST_TYPE)
+
+    def _send(self, address: IPv4Address, kind: int) -> None:
+        self._engine.inject(UPLINK, bytes(VNET_BYTES) + probe(self._local_ip, address, kind), INJECT_RAW)

@@ -1,0 +1,42 @@
+"""What the host process asks of a dataplane generation; the rest of it does not know which one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hoverboard.contract.reports import FlowUsage
+
+
+class Dataplane(Protocol):
+    """One generation of the dataplane on one host. All calls come from the host's control loop."""
+
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """Descriptors to poll, and what to call when one is readable. May change after each call."""
+
+    def set_uplink(self, fd: int) -> None:
+        """Take the fabric's tap."""
+
+    def attach(self, vm: str, vport: str, ofport: int, fd: int | None) -> None:
+        """The VM's vport exists in the switch; carry its packets from now on."""
+
+    def detach(self, vm: str) -> None:
+        """Carry the VM's packets no more."""
+
+    def usage(self) -> tuple[FlowUsage, ...]:
+        """What each VM pair sent into the fabric since the last call; silent pairs are left out."""
+
+    def flows(self) -> list[dict[str, Any]]:
+        """[{vni, src, dst, proto, kind, via, packets, bytes}] of the flow cache."""
+
+    def counters(self) -> dict[str, Any]:
+        """{rx_packets, rx_bytes, tx_packets, tx_bytes, misses, drops: {reason: n}}."""
+
+    def table(self) -> dict[str, int]:
+        """State of the flow cache: {entries, ...}."""
+
+    def every_second(self, now: float) -> None:
+        """Housekeeping."""
+
+    def close(self) -> None:
+        """Stop."""

@@ -1,0 +1,244 @@
+"""The host process: host agent and dataplane of one VM host or Hoverboard (paper sections 3.2 and 4).
+
+One control loop serves requests from above, the dataplane's events and timers, all in one thread:
+what it decides is decided in order. The engine has a thread of its own and never waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.pipeline import FIRST_VPORT
+from hoverboard.contract.reports import UsageReport
+from hoverboard.host.client import HostConfig
+from hoverboard.host.fastpath_plane import FastpathPlane
+from hoverboard.host.ovs_plane import OvsPlane
+from hoverboard.host.plane import Dataplane
+from hoverboard.host.session import ControlSession
+from hoverboard.vswitch.ovs import Ovs
+
+_HOUSEKEEPING = 1.0  # seconds
+
+
+class _Connection:
+    """A client of host.sock: requests in, with descriptors; replies out."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.pending = bytearray()
+        self.fds: list[int] = []
+
+    def requests(self) -> list[dict[str, Any]] | None:
+        """Complete requests that have arrived; None when the client has closed."""
+        data, fds, _flags, _address = socket.recv_fds(self.socket, 1 << 16, 4)
+        self.fds += fds
+        if not data:
+            return None
+        self.pending += data
+        *lines, rest = bytes(self.pending).split(b"\n")
+        self.pending[:] = rest
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> None:
+        self.close_fds()
+        self.socket.close()
+
+    def close_fds(self) -> None:
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+
+
+class HostProcess:
+    """The parts of one host, wired together."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self._config = config
+        directory = Path(config.node_dir)
+        self._switch = Ovs(directory)
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._vports: dict[str, tuple[str, int]] = {}  # VM -> vport, OpenFlow port
+        self._next_ofport = FIRST_VPORT
+        self._interval = 1.0
+        self._reported = time.monotonic()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._switch.configure(
+            datapath_type=config.datapath_type,
+            underlay_ip=config.underlay_ip,
+            prefixlen=config.underlay_prefixlen,
+            controller=config.openflow_address,
+            uplink_device=config.uplink_device,
+        )
+        self._plane: Dataplane
+        if config.dataplane == "fastpath":
+            self._plane = FastpathPlane(self._switch, IPv4Address(config.underlay_ip), directory)
+        else:
+            self._plane = OvsPlane(self._switch)
+        self._session = ControlSession(config.control_address, config.node, self._set_interval)
+        self._methods: dict[str, Callable[[dict[str, Any], list[int]], Any]] = {
+            "ready": lambda _request, _fds: True,
+            "set_uplink": lambda _request, fds: self._plane.set_uplink(fds[0]),
+            "attach": self._attach,
+            "detach": self._detach,
+            "status": lambda _request, _fds: self._status(),
+            "flows": lambda _request, _fds: self._plane.flows(),
+        }
+
+    def run(self) -> None:
+        """Serve until SIGTERM."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
+        signal.set_wakeup_fd(self._wake_writer)
+        path = f"{self._config.node_dir}/host.sock"
+        self._listener.bind(path)
+        os.chmod(path, 0o600)
+        self._listener.listen(16)
+        self._register(self._listener.fileno(), self._accept)
+        self._register(self._wake_reader, self._drain)
+        self._session.start()
+        next_second = time.monotonic() + _HOUSEKEEPING
+        while not self._stopping:
+            self._sync_readers()
+            now = time.monotonic()
+            due = min(next_second, self._reported + self._interval)
+            for key, _events in self._selector.select(max(0.0, due - now)):
+                key.data()
+            now = time.monotonic()
+            if now >= self._reported + self._interval:
+                self._report(now)
+            if now >= next_second:
+                next_second = now + _HOUSEKEEPING
+                self._plane.every_second(now)
+        self._session.stop()
+        self._plane.close()
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+
+    def _set_interval(self, seconds: float) -> None:
+        self._interval = seconds
+        os.write(self._wake_writer, b"\0")  # the loop may be asleep for the old interval
+
+    def _drain(self) -> None:
+        os.read(self._wake_reader, 4096)
+
+    def _register(self, fd: int, callback: Callable[[], None]) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def _sync_readers(self) -> None:
+        wanted = self._plane.readers()
+        known = {fd for fd, key in self._selector.get_map().items() if getattr(key.data, "plane", False)}
+        for fd in known - wanted.keys():
+            self._selector.unregister(fd)
+        for fd in wanted.keys() - known:
+            self._register(fd, _PlaneReader(wanted[fd]))
+
+    def _accept(self) -> None:
+        sock, _ = self._listener.accept()
+        connection = _Connection(sock)
+        self._register(sock.fileno(), lambda: self._serve(connection))
+
+    def _serve(self, connection: _Connection) -> None:
+        try:
+            requests = connection.requests()
+        except (OSError, ValueError):
+            requests = None
+        if requests is None:
+            self._selector.unregister(connection.socket.fileno())
+            connection.close()
+            return
+        for request in requests:
+            reply = self._answer(request, connection.fds)
+            connection.close_fds()
+            try:
+                connection.socket.sendall(json.dumps(reply).encode() + b"\n")
+            except OSError:
+                return  # the client is gone; the selector tells next
+
+    def _answer(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        method = self._methods.get(str(request.get("method")))
+        if method is None:
+            return {"error": f"unknown method {request.get('method')!r}"}
+        try:
+            return {"result": method(request, fds)}
+        except HoverboardError as error:
+            return {"error": str(error)}
+        except Exception as error:  # the loop must outlive any one request
+            traceback.print_exc(file=sys.stderr)
+            return {"error": f"{request['method']}: {error!r} (see host.log of {self._config.node})"}
+
+    def _attach(self, request: dict[str, Any], fds: list[int]) -> str:
+        vm, device = str(request["vm"]), request.get("device")
+        if vm in self._vports:
+            return self._vports[vm][0]
+        ofport = self._next_ofport
+        vport = str(device or f"vp{ofport}")
+        ofport = self._switch.add_vport(vport, ofport, vm=vm, device=device is not None)
+        self._next_ofport = max(self._next_ofport, ofport) + 1
+        self._plane.attach(vm, vport, ofport, fds[0] if fds else None)
+        self._vports[vm] = (vport, ofport)
+        self._session.bind(vm, vport)
+        return vport
+
+    def _detach(self, request: dict[str, Any], _fds: list[int]) -> bool:
+        vm = str(request["vm"])
+        if vm not in self._vports:
+            return False
+        vport, _ofport = self._vports.pop(vm)
+        self._session.unbind(vm)
+        self._plane.detach(vm)
+        self._switch.remove_vport(vport)
+        return True
+
+    def _status(self) -> dict[str, Any]:
+        config = self._config
+        return {
+            "node": config.node,
+            "role": config.role,
+            "dataplane": config.dataplane,
+            "datapath_type": config.datapath_type,
+            "pid": os.getpid(),
+            "control_plane": "connected" if self._session.connected else "away",
+            "vports": [
+                {"vm": vm, "vport": vport, "ofport": ofport} for vm, (vport, ofport) in sorted(self._vports.items())
+            ],
+            "counters": self._plane.counters(),
+            "flow_table": self._plane.table(),
+        }
+
+    def _report(self, now: float) -> None:
+        seconds, self._reported = now - self._reported, now
+        # A Hoverboard never reports: the paper takes usage from sending hosts only (section 3.3.1).
+        if self._config.role == "host" and (flows := self._plane.usage()):
+            self._session.report(UsageReport(self._config.node, seconds, flows))
+
+
+class _PlaneReader:
+    """Marks a callback as the dataplane's, so that it is unregistered when the dataplane drops it."""
+
+    plane = True
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+
+    def __call__(self) -> None:
+        self._callback()
+
+
+def main(config: HostConfig) -> None:
+    """Run one host process until SIGTERM."""
+    HostProcess(config).run()

@@ -1,0 +1,117 @@
+"""The host agent's line to the control plane: bindings and usage up, settings down (paper 3.1, 3.2).
+
+One gRPC stream. When it breaks it is opened again, beginning with a complete Hello; until then the
+host goes on forwarding with what it has (fail static, paper 3.5). Nothing in here blocks the
+host's control loop.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+import grpc
+
+from hoverboard.contract import fabric_pb2, fabric_pb2_grpc
+from hoverboard.contract.reports import UsageReport
+
+_FIRST_RETRY, _LAST_RETRY = 0.02, 0.5  # seconds; a control plane that restarts is met within half a second
+
+
+class ControlSession:
+    """Keeps the stream open from a thread of its own.
+
+    Args:
+        address: gRPC address, "unix:/path".
+        node: this host's name.
+        on_interval: called (from the session's thread) with the report interval in seconds.
+    """
+
+    def __init__(self, address: str, node: str, on_interval: Callable[[float], None]) -> None:
+        self._address = address
+        self._node = node
+        self._on_interval = on_interval
+        self._bindings: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._outbox: queue.SimpleQueue[fabric_pb2.HostEvent | None] | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="control-session", daemon=True)
+        self.connected = False
+
+    def start(self) -> None:
+        """Start connecting."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the stream and the thread."""
+        self._stopped.set()
+        with self._lock:
+            if self._outbox is not None:
+                self._outbox.put(None)
+
+    def bind(self, vm: str, vport: str) -> None:
+        """A VM's NIC is now plugged into `vport`."""
+        with self._lock:
+            self._bindings[vm] = vport
+            self._send(fabric_pb2.HostEvent(bound=fabric_pb2.Bound(binding=_binding(vm, vport))))
+
+    def unbind(self, vm: str) -> None:
+        """A VM's NIC was unplugged."""
+        with self._lock:
+            vport = self._bindings.pop(vm, "")
+            self._send(fabric_pb2.HostEvent(bound=fabric_pb2.Bound(binding=_binding(vm, vport), gone=True)))
+
+    def report(self, report: UsageReport) -> None:
+        """Send a usage report; lost if the control plane is away, for the next one tells the same."""
+        usage = fabric_pb2.Usage(
+            seconds=report.seconds,
+            flows=[
+                fabric_pb2.FlowUsage(vni=flow.vni, src=flow.src, dst=flow.dst, bytes=flow.bytes, packets=flow.packets)
+                for flow in report.flows
+            ],
+        )
+        with self._lock:
+            self._send(fabric_pb2.HostEvent(usage=usage))
+
+    def _send(self, event: fabric_pb2.HostEvent) -> None:
+        if self._outbox is not None:
+            self._outbox.put(event)
+
+    def _run(self) -> None:
+        retry = _FIRST_RETRY
+        while not self._stopped.is_set():
+            with grpc.insecure_channel(self._address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+                try:
+                    stub = fabric_pb2_grpc.HostsStub(channel)
+                    for command in stub.Session(self._events(), wait_for_ready=False):
+                        self.connected = True
+                        retry = _FIRST_RETRY
+                        if command.report_interval > 0:
+                            self._on_interval(command.report_interval)
+                except grpc.RpcError:
+                    pass  # away, or restarting: the next turn of the loop says Hello again
+                finally:
+                    self.connected = False
+                    self._close_outbox()
+            self._stopped.wait(retry)
+            retry = min(retry * 2, _LAST_RETRY)
+
+    def _close_outbox(self) -> None:
+        with self._lock:
+            if self._outbox is not None:
+                self._outbox.put(None)  # ends the iterator that gRPC may still be reading
+                self._outbox = None
+
+    def _events(self) -> Iterator[fabric_pb2.HostEvent]:
+        with self._lock:
+            outbox: queue.SimpleQueue[fabric_pb2.HostEvent | None] = queue.SimpleQueue()
+            bindings = [_binding(vm, vport) for vm, vport in self._bindings.items()]
+            self._outbox = outbox
+        yield fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self._node, bindings=bindings))
+        while (event := outbox.get()) is not None:
+            yield event
+
+
+def _binding(vm: str, vport: str) -> fabric_pb2.Binding:
+    return fabric_pb2.Binding(vm=vm, vport=vport)

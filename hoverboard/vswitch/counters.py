@@ -1,0 +1,45 @@
+"""A switch's own counters, for dataplane "ovs": drops by the pipeline's reasons, traffic by port."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.pipeline import drop_reason, kind_of
+
+_FLOW = re.compile(r"cookie=(0x[0-9a-f]+),.*?n_packets=(\d+)")
+_RX = re.compile(r"rx pkts=(\d+), bytes=(\d+)")
+_TX = re.compile(r"tx pkts=(\d+), bytes=(\d+)")
+
+
+def ofctl(command: str, management: str) -> str:
+    """Run one read-only ovs-ofctl command against a bridge's management socket."""
+    done = subprocess.run(
+        ["ovs-ofctl", "-O", "OpenFlow14", command, management], capture_output=True, text=True, timeout=10, check=False
+    )
+    if done.returncode:
+        raise SwitchError(f"ovs-ofctl {command}: {done.stderr.strip()}", where=management)
+    return done.stdout
+
+
+def parse_drops(dump_flows: str) -> dict[str, int]:
+    """Packets by drop reason in the output of `ovs-ofctl dump-flows`; reasons with none are left out."""
+    drops: dict[str, int] = {}
+    for found in _FLOW.finditer(dump_flows):
+        kind = kind_of(int(found[1], 16))
+        reason = drop_reason(kind) if kind is not None else None
+        if reason and int(found[2]):
+            drops[reason] = drops.get(reason, 0) + int(found[2])
+    return drops
+
+
+def parse_ports(dump_ports: str) -> dict[str, int]:
+    """Sums over all ports in the output of `ovs-ofctl dump-ports`."""
+    rx, tx = _RX.findall(dump_ports), _TX.findall(dump_ports)
+    return {
+        "rx_packets": sum(int(packets) for packets, _ in rx),
+        "rx_bytes": sum(int(octets) for _, octets in rx),
+        "tx_packets": sum(int(packets) for packets, _ in tx),
+        "tx_bytes": sum(int(octets) for _, octets in tx),
+    }

@@ -1,0 +1,104 @@
+"""Watch a switch's OpenFlow tables: which packets might a change concern? (paper section 3.2)
+
+A flow monitor (`ovs-ofctl monitor ... watch:`) reports every change of a flow within a millisecond
+or so. A change concerns a flow-table entry if its match could cover the entry's packet; fields that
+say nothing about the packet as it arrived are ignored, so that the answer errs on the safe side.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import IO
+
+from hoverboard.vswitch.trace import split_fields
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a changed flow matches on, as far as it is about the packet; None means anything.
+
+    Attributes:
+        in_port: OpenFlow port. vni: virtual network. src, dst: prefixes of the inner addresses.
+    """
+
+    in_port: int | None = None
+    vni: int | None = None
+    src: IPv4Network | None = None
+    dst: IPv4Network | None = None
+
+
+def parse_event(line: str) -> Change | None:
+    """The change in one line of the monitor's output; None for lines that report none.
+
+    Both the flow before and the flow after a change match on the same fields, for a flow's match is
+    part of its identity: one Change stands for an addition, a deletion and a new set of actions.
+    """
+    text = line.strip()
+    if not text.startswith("event="):
+        return None
+    head, _, _actions = text.partition(" actions=")
+    match: dict[str, str] = {}
+    for word in head.split(" ")[1:]:
+        match.update(split_fields(word))
+    vni = match.get("metadata", match.get("tun_id"))
+    return Change(
+        in_port=int(match["in_port"]) if match.get("in_port", "").isdigit() else None,
+        vni=int(vni, 16) if vni and "/" not in vni else None,
+        src=IPv4Network(match["nw_src"], strict=False) if "nw_src" in match else None,
+        dst=IPv4Network(match["nw_dst"], strict=False) if "nw_dst" in match else None,
+    )
+
+
+class FlowMonitor:
+    """A running `ovs-ofctl monitor`; its standard output is to be polled by the owner's loop.
+
+    Args:
+        management: the bridge's management socket, "unix:...".
+        directory: where ovs-ofctl keeps its own control socket.
+    """
+
+    def __init__(self, management: str, directory: Path) -> None:
+        self._process = subprocess.Popen(
+            ["ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:!initial"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OVS_RUNDIR": str(directory)},
+        )
+        assert self._process.stdout is not None
+        self._stdout: IO[bytes] = self._process.stdout
+        os.set_blocking(self._stdout.fileno(), False)
+        self._pending = b""
+
+    def fileno(self) -> int:
+        """For a selector: readable when changes (or the end) may have come."""
+        return self._stdout.fileno()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the monitor is gone, as it is when the switch went away."""
+        return self._process.poll() is not None
+
+    def read(self) -> list[Change]:
+        """Changes since the last call."""
+        try:
+            chunk = os.read(self.fileno(), 1 << 20)
+        except BlockingIOError:
+            return []
+        if not chunk:
+            self._process.wait(timeout=5)
+            return []
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        changes = (parse_event(line.decode()) for line in lines)
+        return [change for change in changes if change is not None]
+
+    def close(self) -> None:
+        """End the monitor."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.wait(timeout=5)
+        self._stdout.close()

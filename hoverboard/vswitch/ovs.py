@@ -1,0 +1,131 @@
+"""One node's Open vSwitch, through its own run directory: OVSDB by `ovs-vsctl`, questions by unixctl.
+
+Never the machine's own Open vSwitch: every call names this node's sockets.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from ovs.unixctl.client import UnixctlClient
+
+from hoverboard.contract.encapsulation import FABRIC_MTU, GENEVE_PORT, datapath_id, underlay_mac
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+
+PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink, where OVS looks for tunnel routes
+
+
+class Ovs:
+    """Sockets of one switch.
+
+    Args:
+        directory: run directory with db.sock, vswitchd.ctl and, later, br-int.mgmt.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._unixctl: UnixctlClient | None = None
+
+    @property
+    def management(self) -> str:
+        """ovs-ofctl's name for the integration bridge."""
+        return f"unix:{self.directory}/{BRIDGE}.mgmt"
+
+    def vsctl(self, *args: str, timeout: int = 10) -> str:
+        """Run one ovs-vsctl transaction and wait until vswitchd has carried it out."""
+        command = ["ovs-vsctl", f"--db=unix:{self.directory}/db.sock", f"--timeout={timeout}", *args]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout + 5, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise SwitchError("ovs-vsctl did not end", where=str(self.directory)) from error
+        if done.returncode:
+            raise SwitchError(
+                f"ovs-vsctl {args[0]}: {done.stderr.strip() or f'exit code {done.returncode}'}",
+                where=str(self.directory),
+                next_step="see ovs-vswitchd.log in that directory",
+            )
+        return done.stdout.strip()
+
+    def appctl(self, command: str, *args: str) -> str:
+        """One unixctl command to vswitchd over a kept connection; SwitchError if it fails or is gone."""
+        for attempt in (1, 2):
+            if self._unixctl is None:
+                error, client = UnixctlClient.create(f"{self.directory}/vswitchd.ctl")
+                if error or client is None:
+                    raise SwitchError(f"ovs-vswitchd does not answer ({error})", where=str(self.directory))
+                self._unixctl = client
+            error, failure, result = self._unixctl.transact(command, list(args))
+            if not error:
+                break
+            # vswitchd was restarted since the last call: one fresh connection, then give up.
+            self._unixctl.close()
+            self._unixctl = None
+            if attempt == 2:
+                raise SwitchError(f"ovs-vswitchd broke the connection ({error})", where=str(self.directory))
+        if failure is not None:
+            raise SwitchError(f"{command}: {str(failure).strip()}", where=str(self.directory))
+        return str(result or "")
+
+    def configure(
+        self, *, datapath_type: str, underlay_ip: str, prefixlen: int, controller: str, uplink_device: str | None
+    ) -> None:
+        """Make the integration bridge, its Geneve port, and (with an uplink device) the physical bridge.
+
+        Secure fail mode: without a controller the switch goes on with the flows it has (fail static)
+        and never turns into a learning switch.
+        """
+        commands = [
+            # Two threads suffice for a host of this size; a rack of 20 hosts shares two cores.
+            "set open_vswitch . other_config:n-handler-threads=1 other_config:n-revalidator-threads=1",
+            f"--may-exist add-br {BRIDGE}",
+            f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols=OpenFlow14 "
+            f"other-config:datapath-id={datapath_id(underlay_ip):016x} other-config:disable-in-band=true",
+            f"--may-exist add-port {BRIDGE} {TUNNEL_PORT_NAME}",
+            f"set interface {TUNNEL_PORT_NAME} type=geneve ofport_request={TUNNEL_PORT} options:remote_ip=flow "
+            f"options:key=flow options:dst_port={GENEVE_PORT} options:local_ip={underlay_ip}",
+        ]
+        if uplink_device:
+            mac = underlay_mac(underlay_ip)
+            commands += [
+                f"--may-exist add-br {PHYSICAL_BRIDGE}",
+                f'set bridge {PHYSICAL_BRIDGE} datapath_type={datapath_type} other-config:hwaddr="{mac}"',
+                f"--may-exist add-port {PHYSICAL_BRIDGE} {uplink_device}",
+                f"set interface {PHYSICAL_BRIDGE} mtu_request={FABRIC_MTU}",
+            ]
+        commands.append(
+            f"set-controller {BRIDGE} {controller} -- set controller {BRIDGE} max_backoff=1000 inactivity_probe=0"
+        )
+        self.vsctl(*" -- ".join(commands).replace('"', "").split())
+        if uplink_device:
+            self._address_physical_bridge(f"{underlay_ip}/{prefixlen}")
+
+    def _address_physical_bridge(self, address: str) -> None:
+        for command in (
+            ["ip", "address", "replace", address, "dev", PHYSICAL_BRIDGE],
+            ["ip", "link", "set", PHYSICAL_BRIDGE, "up"],
+        ):
+            subprocess.run(command, check=True, capture_output=True, timeout=5)
+
+    def add_vport(self, name: str, ofport: int, *, vm: str, device: bool) -> int:
+        """Add a VM's port to the integration bridge and return its OpenFlow number.
+
+        Args:
+            device: True if `name` is a network device that carries the packets (dataplane "ovs");
+                False for a port whose packets the fast path carries: it exists for OpenFlow alone.
+        """
+        kind = "" if device else "internal"
+        self.vsctl(
+            "--may-exist", "add-port", BRIDGE, name,
+            "--", "set", "interface", name, f"ofport_request={ofport}", f"external_ids:vm={vm}",
+            *([f"type={kind}"] if kind else []),
+        )  # fmt: skip
+        number = int(self.vsctl("get", "interface", name, "ofport"))
+        if number < 1:
+            raise SwitchError(f"vport {name} got no OpenFlow port", where=str(self.directory))
+        return number
+
+    def remove_vport(self, name: str) -> None:
+        """Remove a VM's port."""
+        self.vsctl("--if-exists", "del-port", BRIDGE, name)

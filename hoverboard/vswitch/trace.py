@@ -1,0 +1,99 @@
+"""Flow miss: ask the real vswitchd what its OpenFlow tables do with a packet (paper section 3.2).
+
+`ofproto/trace` answers in text: the tables visited with their cookies, the packet's headers after
+all actions ("Final flow"), the fields the decision rests on ("Megaflow"). Parsing is pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from hoverboard.contract.pipeline import TUNNEL_PORT, Kind, kind_of, vni_of
+
+# Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them.
+_IN_KEY = frozenset(
+    "recirc_id eth ip ip6 tcp udp icmp arp rarp tcp6 udp6 icmp6 sctp sctp6 packet_type in_port dl_src dl_dst dl_type "
+    "eth_type nw_src nw_dst nw_proto nw_ecn nw_frag tun_id tun_src tun_dst tun_tos tun_flags pkt_mark vlan_tci".split()
+)
+_PORTS = frozenset({"tp_src", "tp_dst", "icmp_type", "icmp_code"})
+_STEP = re.compile(r"^\s*(\d+)\. (.*)$")
+_COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
+_OUTPUT = re.compile(r"^\s+(?:output:(\d+)|IN_PORT)\s*$")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the OpenFlow tables say about one packet.
+
+    Attributes:
+        kind: what the last flow was for; a DROP_ kind names the reason.
+        vni: network of the last flow, 0 if it belongs to none.
+        out_port: OpenFlow port, or None for a drop.
+        tun_dst: peer's underlay address when out_port is the tunnel, else None.
+        tun_id: VNI on the wire then.
+        headers: the packet's fields after all actions, as vswitchd names them (dl_src, nw_dst, ...).
+        changed: the fields among them that the actions changed.
+        needs_ports: the decision rests on transport ports or ICMP type: a 5-tuple entry.
+        cacheable: False if it rests on something no flow key holds.
+    """
+
+    kind: Kind | None
+    vni: int
+    out_port: int | None
+    tun_dst: IPv4Address | None
+    tun_id: int
+    headers: dict[str, str]
+    changed: frozenset[str]
+    needs_ports: bool
+    cacheable: bool
+
+
+def split_fields(text: str) -> dict[str, str]:
+    """"tcp,in_port=1,nw_src=10.0.0.1" -> {"tcp": "", "in_port": "1", ...}."""
+    fields = {}
+    for item in text.strip().split(","):
+        name, _, value = item.partition("=")
+        fields[name.strip()] = value
+    return fields
+
+
+def parse_trace(text: str) -> Verdict:
+    """The verdict in the output of `ofproto/trace`; ValueError if it has none."""
+    initial: dict[str, str] = {}
+    final: dict[str, str] | None = None
+    megaflow: dict[str, str] = {}
+    out_port: int | None = None
+    cookie = 0
+    for line in text.splitlines():
+        if line.startswith("Flow: "):
+            initial = split_fields(line[6:])
+        elif line.startswith("Final flow: "):
+            final = dict(initial) if line.strip().endswith("unchanged") else split_fields(line[12:])
+        elif line.startswith("Megaflow: "):
+            megaflow = split_fields(line[10:])
+        elif step := _STEP.match(line):
+            found = _COOKIE.search(step[2])
+            cookie = int(found[1], 16) if found else 0
+        elif output := _OUTPUT.match(line):
+            out_port = int(output[1]) if output[1] else int(initial.get("in_port", "0"))
+    if final is None or not megaflow:
+        raise ValueError(f"no verdict in the answer of ofproto/trace: {text[:200]!r}")
+    kind = kind_of(cookie)
+    tunnel = out_port == TUNNEL_PORT
+    needed = {name for name in megaflow if name not in _IN_KEY and not name.startswith("tun_")}
+    return Verdict(
+        kind=kind,
+        vni=vni_of(cookie),
+        out_port=out_port,
+        tun_dst=IPv4Address(final["tun_dst"]) if tunnel else None,
+        tun_id=int(final.get("tun_id", "0"), 16) if tunnel else 0,
+        headers=final,
+        changed=frozenset(
+            name for name, value in final.items() if name in initial and not name.startswith("tun_")
+            and initial[name] != value
+        ),
+        needs_ports=bool(needed & _PORTS),
+        cacheable=not needed - _PORTS,
+    )  # fmt: skip
