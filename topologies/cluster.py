@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from controllers.fm.client import FabricClient
-
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.launcher import Launcher
@@ -128,6 +127,10 @@ class ClusterManager:
     def status(self) -> dict[str, Any]:
         """The control plane's own status."""
         return dict(self.client.status())
+
+    def offloads(self) -> list[dict[str, Any]]:
+        """VM pairs that go host to host now."""
+        return list(self.client.offloads())
 
     def close(self) -> None:
         """Stop keeping; the process is the ledger's to end."""

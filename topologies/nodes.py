@@ -71,6 +71,10 @@ class NamespaceNode(Node):  # type: ignore[misc]
         """Nothing: links configure devices when they make them."""
         return {}
 
+    def close(self) -> None:
+        """Give back the shell's terminal after a sweep has ended everything."""
+        self.cleanup()
+
     def terminate(self) -> None:
         """End the shell and the namespace."""
         super().terminate()

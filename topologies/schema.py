@@ -56,11 +56,11 @@ def _name(value: str) -> str:
 
 
 def check_name(value: str) -> str:
-    """A node's name, or InputError."""
+    """`value`, if it can be a node's name; InputError otherwise."""
     try:
         return _name(value)
     except ValueError as error:
-        raise InputError(str(error), where="name", next_step="choose another name") from error
+        raise InputError(str(error), next_step="choose another name") from error
 
 
 def parse_rate(value: Any) -> int:

@@ -6,7 +6,7 @@ Mininet `Topo` (`topologies.topo`), and turns into the entities of the fabric ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
@@ -131,6 +131,21 @@ class Topology:
     def vms(self) -> tuple[VMSpec, ...]:
         """All VMs, network by network."""
         return tuple(vm for network in self.networks for vm in network.vms)
+
+    def with_vm(self, vm: VMSpec) -> Topology:
+        """The same with one more VM."""
+        return self._with_vms(vm.network, lambda vms: (*vms, vm))
+
+    def without_vm(self, vm: VMSpec) -> Topology:
+        """The same without a VM."""
+        return self._with_vms(vm.network, lambda vms: tuple(one for one in vms if one != vm))
+
+    def _with_vms(self, name: str, change: Callable[[tuple[VMSpec, ...]], tuple[VMSpec, ...]]) -> Topology:
+        networks = tuple(
+            replace(network, vms=change(network.vms)) if network.name == name else network
+            for network in self.networks
+        )
+        return replace(self, networks=networks)
 
     def with_dataplane(self, dataplane: Dataplane) -> Topology:
         """The same with one dataplane generation on every server."""
