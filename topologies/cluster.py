@@ -15,9 +15,10 @@ from typing import Any
 
 from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
-from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.errors import HoverboardError
 from topologies.launcher import Launcher
 from topologies.topology import Topology, to_entities
+from topologies.waiting import wait_sockets
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
@@ -73,14 +74,9 @@ class ClusterManager:
         """Wait until the fabric manager serves; RunError with the log's place otherwise."""
         process = self._process
         assert process is not None
-        try:
-            self.client.wait_ready(timeout)
-        except HoverboardError as error:
-            ended = process.poll()
-            state = f"ended with exit code {ended}" if ended is not None else f"does not serve ({error.what})"
-            raise RunError(
-                f"the control plane {state}", where=str(self._log_file), next_step="read that log file"
-            ) from error
+        sockets = [self._directory / "control.sock", self._directory / "of.sock"]
+        wait_sockets("the control plane", sockets, lambda: process.poll() is None, timeout, self._log_file)
+        self.client.wait_ready(timeout)
 
     def full_update(self) -> None:
         """Send everything there should be."""
@@ -115,14 +111,14 @@ class ClusterManager:
     def upsert(self, entity: AnyEntity) -> None:
         """Add or change one entity."""
         with self._lock:
-            self.client.diff(upsert=[entity], remove=[])
+            self.client.diff(upsert=[entity])
             self._entities[entity.TYPE, entity.name] = entity
 
     def remove(self, entity: AnyEntity) -> None:
         """Remove one entity; harmless when it is not there."""
         with self._lock:
             if self._entities.pop((entity.TYPE, entity.name), None) is not None:
-                self.client.diff(upsert=[], remove=[entity])
+                self.client.diff(remove=[(entity.TYPE, entity.name)])
 
     def status(self) -> dict[str, Any]:
         """The control plane's own status."""

@@ -7,15 +7,17 @@ import sys
 import threading
 from typing import Literal
 
-from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.errors import RunError
 from hoverboard.host.client import HostConfig, NurseryClient
 from topologies.launcher import Launcher
 from topologies.nodes import Server
 from topologies.processes import Process, start_time
 from topologies.rundir import RunDirectory
 from topologies.topology import UNDERLAY
+from topologies.waiting import wait_for, wait_sockets
 
 _NURSERY_TIMEOUT = 90.0  # a first start compiles the fast path
+_CONNECT_TIMEOUT = 5.0
 _HOST_TIMEOUT = 60.0
 
 
@@ -42,13 +44,24 @@ class HostProcesses:
 
     def wait_nursery(self) -> None:
         """Wait until the nursery forks host processes."""
-        try:
-            self._client.connect(_NURSERY_TIMEOUT)
-        except HoverboardError as error:
+        # It serves one connection for life, so trying to connect is the only way to look.
+        wait_for(self._connected, _NURSERY_TIMEOUT, lambda: "the nursery does not serve", where=str(self._log))
+
+    def _connected(self) -> bool:
+        if not self._directory.nursery.exists():
+            self._check_nursery()
+            return False
+        self._client.connect(_CONNECT_TIMEOUT)
+        return True
+
+    def _check_nursery(self) -> None:
+        if self._nursery is None or self._nursery.poll() is not None:
             raise RunError(
-                f"the nursery of host processes does not serve ({error.what})",
-                where=str(self._log), next_step="read that log file",
-            ) from error  # fmt: skip
+                "the nursery of host processes ended", where=str(self._log), next_step="read that log file"
+            )
+        # The sweep makes `closing` before it reads the ledger: it sees what we recorded, or we see this.
+        if self._directory.closing.exists():
+            raise RunError(f"run {self._directory.run!r} is being taken down")
 
     def start(self, server: Server, control_address: str, openflow_address: str) -> None:
         """Start the host process of a server, and wait until it has configured its switch."""
@@ -67,16 +80,18 @@ class HostProcesses:
             uplink_device=server.uplink_device,
         )
         with self._lock:
+            self._check_nursery()
             pid = self._client.spawn(config, server.pid)
             started = start_time(pid)
             if started is None:
                 raise RunError(f"the host process of {spec.name} died at once", where=str(self._log))
             self._launcher.ledger.record_process(Process(pid, started), f"host process of {spec.name}", "host")
-            # The sweep makes `closing` before it reads the ledger: either it sees the record, or we see this.
-            if self._directory.closing.exists():
-                raise RunError(f"run {self._directory.run!r} is being taken down")
+            self._check_nursery()
             self._client.release(pid)
         server.host_pid = pid
+        socket = server.directory / "host.sock"
+        what = f"the host process of {spec.name}"
+        wait_sockets(what, [socket], lambda: start_time(pid) == started, _HOST_TIMEOUT, self._log)
         server.client.wait_ready(_HOST_TIMEOUT)
 
     def close(self) -> None:

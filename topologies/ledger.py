@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,6 @@ class Ledger:
         return found
 
 
-@dataclass
-class Sweep:
-    """What a sweep found and did."""
-
-    killed: list[str] = field(default_factory=list)
-    survivors: list[str] = field(default_factory=list)
-
-
 def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
     """Recorded processes that still run; none when the machine was booted since."""
     if ledger.head().get("boot") != processes.boot_id():
@@ -116,8 +108,8 @@ def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
     return [record for record in ledger.processes() if processes.alive(record.process)]
 
 
-def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: float = 20.0) -> Sweep:
-    """Undo a run by its ledger: kill, wait for death, remove its files. The caller holds its lock.
+def kill_all(directory: RunDirectory, processes: Processes | None = None, timeout: float = 20.0) -> list[str]:
+    """Kill whatever runs of a run and wait for its death; what was killed. The caller holds the run's lock.
 
     Args:
         timeout: seconds to wait for killed processes.
@@ -127,7 +119,7 @@ def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: 
     """
     table = processes or LinuxProcesses()
     ledger = Ledger(directory)
-    result = Sweep()
+    killed: list[str] = []
     directory.closing.touch()
     myself = os.getpid()
     # A namespace process that has not unshared yet still is in the machine's own namespace.
@@ -135,26 +127,31 @@ def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: 
     while True:
         records = [r for r in live_processes(ledger, table) if r.kind != "holder" and r.process.pid != myself]
         inodes = {table.namespace(r.process) for r in records if r.kind == "namespace"} - foreign
-        known = {r.process for r in records}
-        # What people started inside the run's namespaces (exec, popen) would keep those alive.
-        strangers = [p for p in table.members({i for i in inodes if i is not None}) if p not in known]
-        targets = list(known) + [p for p in strangers if p.pid != myself]
-        if not targets:
-            break
-        for process in targets:
-            table.send(process, signal.SIGKILL)
-        left = table.wait_gone(targets, timeout)
         names = {r.process: r.what for r in records}
-        result.killed += [names.get(p, f"pid {p.pid}") for p in targets if p not in left]
+        # What people started inside the run's namespaces (exec, popen) would keep those alive.
+        strangers = table.members({inode for inode in inodes if inode is not None}) if inodes else []
+        for process in strangers:
+            if process.pid != myself:
+                names.setdefault(process, f"pid {process.pid} in a namespace of the run")
+        if not names:
+            return killed
+        for process in names:
+            table.send(process, signal.SIGKILL)
+        left = table.wait_gone(names, timeout)
         if left:
-            result.survivors = [f"{names.get(p, 'a process in a namespace of the run')} (pid {p.pid})" for p in left]
             raise RunError(
-                f"still alive {timeout:g} s after SIGKILL: {', '.join(result.survivors)}",
+                f"still alive {timeout:g} s after SIGKILL: {', '.join(f'{names[p]} (pid {p.pid})' for p in left)}",
                 where=str(directory.ledger),
                 next_step="wait until the kernel lets go of them and take the run down again",
             )
+        killed += names.values()
+
+
+def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: float = 20.0) -> list[str]:
+    """Undo a run by its ledger: `kill_all`, then remove its files; what was killed."""
+    killed = kill_all(directory, processes, timeout)
     remove_tree(directory)
-    return result
+    return killed
 
 
 def remove_tree(directory: RunDirectory) -> None:

@@ -6,50 +6,23 @@ directory for database, sockets and logs. What is inside the switch is the host 
 
 from __future__ import annotations
 
-import select
 import shutil
-import socket
 import subprocess
-import threading
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from hoverboard.contract.errors import MachineError, RunError
+from hoverboard.contract.errors import MachineError
 from topologies.launcher import Launcher
 from topologies.nodes import Server
+from topologies.waiting import wait_sockets
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
-_template_lock = threading.Lock()
 
 
 def datapath_type() -> Literal["netdev", "system"]:
     """`system` where the kernel has the openvswitch module loaded, else `netdev` (user space)."""
     return "system" if Path("/sys/module/openvswitch").exists() else "netdev"
-
-
-def wait_for(condition: Callable[[], bool], timeout: float, missing: str, *, where: str = "") -> None:
-    """Wait until `condition()` holds; RunError that says what was `missing` after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    pause = 0.001
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"{missing} after {timeout:g} s", where=where, next_step="see the log files in the run's directory"
-            )
-        select.select([], [], [], pause)
-        pause = min(pause * 1.5, 0.02)
-
-
-def accepts(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        try:
-            sock.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-    return True
 
 
 def make_template(path: Path) -> None:
@@ -66,7 +39,7 @@ def make_template(path: Path) -> None:
 def start(server: Server, template: Path, launcher: Launcher) -> None:
     """Start the two daemons of `server`; `wait_ready` says when they serve."""
     directory = server.directory
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.mkdir(mode=0o700)
     shutil.copyfile(template, directory / "conf.db")
     env = {name: str(directory) for name in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")}
     quiet = ["-vconsole:off", "-vsyslog:off", "-vfile:info"]
@@ -89,16 +62,13 @@ def start(server: Server, template: Path, launcher: Launcher) -> None:
 
 
 def wait_ready(server: Server, timeout: float) -> None:
-    """Wait until database and switch accept connections."""
+    """Wait until database and switch accept connections; RunError when they end or do not."""
+    directory = server.directory
+    database, switch = server.daemons
+    for name, daemon, path in (("ovsdb-server", database, "db.sock"), ("ovs-vswitchd", switch, "vswitchd.ctl")):
+        what, log = f"{name} of {server.name}", directory / f"{name}.log"
+        wait_sockets(what, [directory / path], partial(_runs, daemon), timeout, log)
 
-    def ready() -> bool:
-        for daemon in server.daemons:
-            if daemon.poll() is not None:
-                raise RunError(
-                    f"{daemon.args[-1] if isinstance(daemon.args, list) else 'switch'} ended with {daemon.returncode}",
-                    where=str(server.directory),
-                    next_step="read ovs-vswitchd.log and daemons.log there",
-                )
-        return accepts(server.directory / "db.sock") and accepts(server.directory / "vswitchd.ctl")
 
-    wait_for(ready, timeout, "Open vSwitch does not serve", where=str(server.directory))
+def _runs(daemon: subprocess.Popen[bytes]) -> bool:
+    return daemon.poll() is None

@@ -33,6 +33,7 @@ from topologies.reachability import wait_answers
 from topologies.rundir import RunDirectory, RunLock
 from topologies.server import HolderServer
 from topologies.topology import FABRIC, Model, Topology, VMSpec
+from topologies.waiting import wait_for
 from topologies.workers import Workers
 
 _SWITCH_TIMEOUT = 60.0
@@ -222,13 +223,11 @@ class Testbed:
                 ]
                 return not waiting
 
-            try:
-                switches.wait_for(programmed, _PROGRAM_TIMEOUT, "the switches are not programmed")
-            except RunError as error:
-                names = ", ".join(waiting[:5]) + (", ..." if len(waiting) > 5 else "")
-                raise RunError(
-                    f"{error.what}: {names}", where=str(self.directory.logs), next_step=error.next_step
-                ) from error
+            def missing() -> str:
+                more = ", ..." if len(waiting) > 5 else ""
+                return f"switches are not programmed: {', '.join(waiting[:5])}{more}"
+
+            wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(self.directory.logs))
 
     def _wait_ready(self, vms: Iterable[VMSpec]) -> None:
         targets: dict[str, tuple[int, IPv4Address]] = {vm.name: (self.pid_of(vm.name), vm.gateway) for vm in vms}
@@ -258,12 +257,16 @@ class Testbed:
             if parts is not None:
                 parts.cluster.close()
                 parts.workers.stop(wait_for_them=False)
-            if self.directory.ledger.exists():
-                ledger.sweep(self.directory)
-            else:
-                ledger.remove_tree(self.directory)
+            begun = self.directory.ledger.exists()
+            if begun:
+                ledger.kill_all(self.directory)
             if parts is not None:
+                # Whatever they were waiting for is dead; what they still start ends at once.
                 parts.workers.stop(wait_for_them=True)
+            if begun:
+                ledger.kill_all(self.directory)
+            ledger.remove_tree(self.directory)
+            if parts is not None:
                 parts.hosts.close()
                 parts.launcher.reap(10.0)
                 parts.plant.close()

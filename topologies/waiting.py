@@ -1,0 +1,69 @@
+"""The one place where the testbed waits: for a condition, with a deadline, and never for the dead."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hoverboard.contract.errors import RunError
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02  # seconds
+
+
+def wait_for(condition: Callable[[], bool], timeout: float, missing: Callable[[], str], *, where: str = "") -> None:
+    """Wait until `condition()` holds; it may raise to give up.
+
+    Raises:
+        RunError: it did not hold for `timeout` seconds; says what is `missing`.
+    """
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"after {timeout:g} s: {missing()}", where=where, next_step="see the log files in the run's directory"
+            )
+        select.select([], [], [], pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def accepts(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
+def wait_sockets(what: str, paths: list[Path], alive: Callable[[], bool], timeout: float, log: Path) -> None:
+    """Wait until somebody listens on all of `paths`.
+
+    Args:
+        what: the process that should, as people know it.
+        alive: whether that process still runs.
+
+    Raises:
+        RunError: it ended, or does not listen after `timeout` seconds; names its log.
+    """
+
+    def ready() -> bool:
+        if all(accepts(path) for path in paths):
+            return True
+        if not alive():
+            raise RunError(f"{what} ended while it was starting", where=str(log), next_step=_last_words(log))
+        return False
+
+    wait_for(ready, timeout, lambda: f"{what} does not serve", where=str(log))
+
+
+def _last_words(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except FileNotFoundError:
+        lines = []
+    return f"its last words: {lines[-1][:300]}" if lines else "it left no word; try again, and see `hoverboard doctor`"
