@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -225,11 +226,23 @@ def load(path: str | Path) -> Topology:
 def parse(text: str, *, source: str = "<text>", name: str = "topology") -> Topology:
     """The topology that YAML `text` describes; `name` is used when it gives none."""
     data, positions, faults = yamlfile.read(text)
-    if data is None or not isinstance(data, dict):
+    if not isinstance(data, dict):
         if not faults:
             what = "the file is empty" if data is None else "a topology is a mapping of keys"
             faults = [Fault(1, "", what, "start with `hosts: 2`, or copy a shipped file")]
         raise TopologyFileError(source, faults)
+    return _checked(data, positions, faults, source=source, name=name, text=text)
+
+
+def from_keys(keys: dict[str, Any], *, source: str = "<keys>", name: str = "topology") -> Topology:
+    """The topology that `keys`, the content of a file as plain data, describe."""
+    text = yaml.safe_dump(keys, sort_keys=False)
+    return parse(text, source=source, name=name)
+
+
+def _checked(
+    data: dict[str, Any], positions: Positions, faults: list[Fault], *, source: str, name: str, text: str
+) -> Topology:
     unsure: set[str] = set()
     keys = None
     # A wrong part is cut out, so that what the rest gets wrong is reported in the same go.
@@ -307,7 +320,7 @@ def _unknown_key(positions: Positions, path: yamlfile.Path) -> Fault:
     for part in path[:-1]:
         if isinstance(part, str):
             model = children[part]
-    known = list(model.model_fields)
+    known = [key for key, field in model.model_fields.items() if field.annotation is not type(None)]
     close = difflib.get_close_matches(str(path[-1]), known, n=1)
     step = f"did you mean `{close[0]}`? " if close else "remove it; "
     return positions.fault(path, "unknown key", f"{step}known here: {', '.join(known)}")

@@ -1,0 +1,119 @@
+"""Mininet's face of the testbed: `HoverboardNet` builds, starts and stops a `Testbed`.
+
+    net = HoverboardNet(topo=TwoHosts())
+    net.start()
+    print(net.get("blue-1").cmd("ping -c1 10.0.0.3"))
+    net.stop()
+
+There is one code path: everything is done by `topologies.testbed`, ledger and clean-up included.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mininet.net import Mininet
+
+from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.errors import InputError
+from topologies.clock import Progress
+from topologies.nodes import VirtualMachine
+from topologies.testbed import Testbed
+from topologies.topo import ClusterTopo
+from topologies.topology import Model, Topology
+
+
+class HoverboardNet(Mininet):  # type: ignore[misc]
+    """A Mininet whose hosts are VMs, and whose switches are VM hosts, Hoverboards and the fabric.
+
+    Args:
+        topo: a ClusterTopo, a resolved topology, a file, or a shipped topology's name.
+        build: build now, as in Mininet.
+        run, model, dataplane, state_dir: as for `Testbed`.
+    """
+
+    def __init__(
+        self,
+        topo: ClusterTopo | Topology | str | Path,
+        *,
+        build: bool = True,
+        run: str | None = None,
+        model: Model | None = None,
+        dataplane: Dataplane | None = None,
+        state_dir: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        # Not Mininet's own constructor: it raises limits and sysctls of the whole machine.
+        self.topo = topo if isinstance(topo, ClusterTopo) else ClusterTopo(topo)
+        self.testbed = Testbed(
+            self.topo.topology(), run=run, model=model, dataplane=dataplane, state_dir=state_dir
+        )
+        self.progress = progress
+        self.hosts: list[Any] = []
+        self.switches: list[Any] = []
+        self.controllers: list[Any] = []
+        self.links: list[Any] = []
+        self.nameToNode: dict[str, Any] = {}
+        self.terms: list[Any] = []
+        self.inNamespace = True
+        self.waitConn = False
+        self.built = False
+        if build:
+            self.build()
+
+    def build(self) -> None:
+        """Make namespaces, links and devices."""
+        self.testbed.build(self.progress)
+        plant = self.testbed.parts.plant
+        self.nameToNode = dict(plant.nodes)
+        self.hosts = [node for node in plant.nodes.values() if isinstance(node, VirtualMachine)]
+        self.switches = [node for node in plant.nodes.values() if not isinstance(node, VirtualMachine)]
+        self.links = [*plant.uplinks.values(), *plant.nics.values()]
+        self.built = True
+
+    def start(self) -> None:
+        """Start everything; returns when every VM reaches its gateway."""
+        if not self.built:
+            self.build()
+        self.testbed.start()
+
+    def stop(self) -> None:
+        """Take everything down."""
+        self.testbed.down()
+        self.built = False
+        for found in (self.hosts, self.switches, self.links):
+            found.clear()
+        self.nameToNode = {}
+
+    def __enter__(self) -> HoverboardNet:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def addVM(self, network: str, name: str | None = None, host: str | None = None) -> VirtualMachine:
+        """Add a VM to the running network; returns when its gateway answers."""
+        spec = self.testbed.add_vm(network, name, host)
+        node = self.testbed.node(spec.name)
+        assert isinstance(node, VirtualMachine)
+        self.nameToNode[spec.name] = node
+        self.hosts.append(node)
+        self.links.append(self.testbed.parts.plant.nics[spec.name])
+        return node
+
+    def delVM(self, name: str) -> None:
+        """Remove a VM from the running network."""
+        link = self.testbed.parts.plant.nics.get(name)
+        self.testbed.remove_vm(name)
+        self.hosts.remove(self.nameToNode.pop(name))
+        self.links.remove(link)
+
+    def addHost(self, name: str, cls: Any = None, **params: Any) -> NoReturn:
+        """Refused: a host of Mininet's would be in nobody's ledger."""
+        raise InputError(f"cannot add {name!r} with addHost", next_step="use addVM, or put it into the Topo")
+
+    def addSwitch(self, name: str, cls: Any = None, **params: Any) -> NoReturn:
+        """Refused: a switch of Mininet's would be in nobody's ledger."""
+        raise InputError(f"cannot add {name!r} with addSwitch", next_step="put it into the Topo")
