@@ -259,7 +259,9 @@ def _checked(
                 break
     if keys is not None:
         topology, more = resolve(keys, positions, name=name, text=text, hosts_known="hosts" not in unsure)
-        faults += more
+        # What was cut out is missing by our own doing.
+        faulty = {fault.key for fault in faults}
+        faults += [fault for fault in more if fault.key not in faulty]
         if not faults:
             return topology
     raise TopologyFileError(source, faults)

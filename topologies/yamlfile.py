@@ -127,6 +127,8 @@ def read(text: str) -> tuple[Any, Positions, list[Fault]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = reader.read(node, ()) if node is not None else None
+    except RecursionError:
+        return None, reader.positions, [Fault(1, "", "nested too deep", "a topology is three levels deep")]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)

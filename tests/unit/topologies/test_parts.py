@@ -1,0 +1,112 @@
+"""Small pure parts: placement, counters, errors over JSON, the ping's packets, phases."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoverboard.contract.errors import EntityError, HoverboardError, InputError, MachineError, RunError
+from topologies import schema
+from topologies.clock import PhaseClock, PhaseEvent
+from topologies.faults import Fault, TopologyFileError
+from topologies.placement import plan_vm
+from topologies.reachability import echo_request, is_reply
+from topologies.rpc import error_from_json, error_to_json
+from topologies.status import add_counters
+
+
+def test_a_new_vm_gets_the_next_name_and_address_on_the_emptiest_host() -> None:
+    topology = schema.from_keys(
+        {"hosts": 2, "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 3}]}
+    )
+    vm = plan_vm(topology, "blue")
+    assert (vm.name, str(vm.ip), vm.host) == ("blue-4", "10.0.0.5", "h2")
+    smaller = topology.without_vm(topology.vms[1])
+    again = plan_vm(smaller.with_vm(vm), "blue", host="h1")
+    assert (again.name, str(again.ip), again.host) == ("blue-5", "10.0.0.3", "h1")
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "host", "message"),
+    [
+        ("green", None, None, "no network 'green'"),
+        ("blue", "h1", None, "already is a node 'h1'"),
+        ("blue", "fab", None, "already is a node 'fab'"),
+        ("blue", "no good", None, "not a name"),
+        ("blue", None, "h9", "no host 'h9'"),
+        ("full", None, None, "no free address"),
+    ],
+)
+def test_a_vm_that_cannot_be_is_refused(network: str, name: str | None, host: str | None, message: str) -> None:
+    topology = schema.from_keys(
+        {
+            "hosts": 2,
+            "networks": [
+                {"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 1},
+                {"name": "full", "vni": 8, "subnet": "10.0.0.0/30", "vms": 1},
+            ],
+        }
+    )
+    with pytest.raises(InputError, match=message):
+        plan_vm(topology, network, name, host)
+
+
+def test_counters_add_up_by_name_and_by_reason() -> None:
+    assert add_counters(
+        [
+            {"rx_packets": 1, "drops": {"spoofed": 2}, "note": "text"},
+            {"rx_packets": 4, "tx_packets": 1, "drops": {"spoofed": 1, "no-route": 5}},
+        ]
+    ) == {"rx_packets": 5, "tx_packets": 1, "drops": {"spoofed": 3, "no-route": 5}}
+    assert add_counters([]) == {}
+
+
+@pytest.mark.parametrize("kind", [InputError, EntityError, RunError, MachineError])
+def test_errors_cross_a_socket_unchanged(kind: type[HoverboardError]) -> None:
+    error = kind("what", where="where", next_step="next")
+    again = error_from_json(error_to_json(error))
+    assert type(again) is kind
+    assert str(again) == str(error)
+
+
+def test_a_list_of_faults_crosses_a_socket_with_its_text() -> None:
+    error = TopologyFileError("f.yaml", [Fault(3, "hosts", "is wrong", "mend it"), Fault(4, "x", "unknown", "drop it")])
+    again = error_from_json(error_to_json(error))
+    assert isinstance(again, InputError)
+    assert str(again) == str(error)
+
+
+def test_unknown_kinds_of_error_are_still_errors() -> None:
+    assert isinstance(error_from_json({"kind": "dict", "what": "x"}), RunError)
+    assert isinstance(error_from_json(error_to_json(OSError("x"))), RunError)
+
+
+@given(st.integers(0, 65535))
+def test_an_echo_request_has_a_right_checksum(sequence: int) -> None:
+    packet = echo_request(sequence)
+    total = sum(int.from_bytes(packet[i : i + 2], "big") for i in range(0, len(packet), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    assert total == 0xFFFF
+
+
+@given(st.binary(min_size=1, max_size=80))
+def test_any_packet_can_be_looked_at(packet: bytes) -> None:
+    is_reply(packet)
+
+
+def test_our_own_request_is_no_reply() -> None:
+    head = b"\x45" + bytes(19)
+    assert not is_reply(head + echo_request(1))
+    assert is_reply(head + b"\x00" + echo_request(1)[1:])
+
+
+def test_a_phase_tells_its_beginning_its_steps_and_its_end() -> None:
+    events: list[PhaseEvent] = []
+    clock = PhaseClock(events.append)
+    with clock.phase("nodes", 2) as step:
+        step()
+        step()
+    assert [(event.done, event.total) for event in events] == [(0, 2), (1, 2), (2, 2), (2, 2)]
+    assert clock.seconds.keys() == {"nodes"}
