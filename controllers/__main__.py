@@ -1,0 +1,100 @@
+"""`python -m controllers`: the control plane as a process.
+
+Ends cleanly on SIGTERM and SIGINT; what the switches hold stays. A second control plane in the same
+directory is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from controllers.plane import ControlPlane, Settings
+from controllers.vmc.models import MODELS
+from controllers.vmc.offload import DEFAULT_IDLE_EXPIRY, DEFAULT_THRESHOLD_BPS
+from hoverboard.contract.errors import HoverboardError, RunError
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m controllers", description="The control plane of one run.")
+    parser.add_argument("--dir", type=Path, required=True, help="where control.sock and of.sock are made")
+    parser.add_argument("--model", default="hoverboard", choices=sorted(MODELS), help="programming model")
+    parser.add_argument(
+        "--threshold", type=_positive, default=DEFAULT_THRESHOLD_BPS, help="offload above this many bits a second"
+    )
+    parser.add_argument(
+        "--idle-expiry", type=_positive, default=DEFAULT_IDLE_EXPIRY, help="take an offload back after idle seconds"
+    )
+    parser.add_argument("--report-interval", type=_positive, default=1.0, help="seconds between usage reports")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    return parser.parse_args()
+
+
+def _lock(directory: Path) -> int:
+    """Hold the directory for this process.
+
+    Raises:
+        RunError: another control plane holds it.
+    """
+    descriptor = os.open(directory / "control.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(
+            "a control plane is running here already",
+            where=str(directory),
+            next_step="end that one first, or give another --dir",
+        ) from None
+    return descriptor
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    plane = ControlPlane(settings)
+    await plane.start()
+    logging.getLogger(__name__).info("control plane (%s) serves in %s", settings.model, settings.directory)
+    try:
+        await stop.wait()
+    finally:
+        await plane.stop()
+
+
+def main() -> int:
+    """Run until told to stop; returns the exit code."""
+    arguments = _arguments()
+    logging.basicConfig(
+        level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    os.umask(0o077)
+    try:
+        arguments.dir.mkdir(parents=True, exist_ok=True)
+        lock = _lock(arguments.dir)
+        settings = Settings(
+            arguments.dir, arguments.model, arguments.threshold, arguments.idle_expiry, arguments.report_interval
+        )
+        asyncio.run(_serve(settings))
+        os.close(lock)
+    except HoverboardError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Fabric manager: the intent API (paper section 3.1)."""

@@ -1,0 +1,133 @@
+"""The typed client of the fabric manager: what cluster management calls (paper section 3.1).
+
+Blocking, one channel per client, safe to use from several threads. Refusals come back as the same
+exceptions that the fabric manager raised.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from controllers.fm.codec import encode_entity
+from controllers.fm.wire import MAX_MESSAGE, error_from_status
+from hoverboard.contract import fabric_pb2 as pb
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import RunError
+from hoverboard.contract.fabric_pb2_grpc import FabricManagerStub
+
+_REQUEST_TIMEOUT = 60.0  # seconds; a full update of 100,000 VMs fits, a dead control plane is noticed
+_UNLIMITED = MAX_MESSAGE
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateResult:
+    """The answer to an accepted update; `switches` are the nodes whose program changed."""
+
+    version: int
+    added: int
+    changed: int
+    removed: int
+    switches: tuple[str, ...]
+
+
+class FabricClient:
+    """A connection to the control plane at `address` ("unix:/path/control.sock" or host:port)."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = grpc.insecure_channel(
+            address,
+            options=[
+                ("grpc.max_send_message_length", _UNLIMITED),
+                ("grpc.max_receive_message_length", _UNLIMITED),
+                # A restarted control plane must be found at once, not after gRPC's usual back-off of up to 120 s.
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 500),
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
+        )
+        self._stub: Any = FabricManagerStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def wait_ready(self, timeout: float) -> None:
+        """Return when the control plane answers.
+
+        Raises:
+            RunError: it did not within `timeout` seconds.
+        """
+        self._call(self._stub.Status, pb.Empty(), timeout=timeout, wait=True)
+
+    def full_update(self, entities: Iterable[AnyEntity]) -> UpdateResult:
+        """Replace the whole configuration.
+
+        Raises:
+            EntityError: an entity is refused; nothing was changed.
+            RunError: the control plane does not answer.
+        """
+        request = pb.FullUpdateRequest(entities=[encode_entity(entity) for entity in entities])
+        return _result(self._call(self._stub.FullUpdate, request))
+
+    def diff(
+        self, upsert: Iterable[AnyEntity] = (), remove: Iterable[AnyEntity | tuple[str, str]] = ()
+    ) -> UpdateResult:
+        """Add or change the entities of `upsert`; remove those of `remove`, given whole or as (type, name).
+
+        Raises:
+            EntityError: an entity is refused; nothing was changed.
+            RunError: there was no full update yet, or the control plane does not answer.
+        """
+        request = pb.DiffRequest(
+            upsert=[encode_entity(entity) for entity in upsert],
+            remove=[_reference(entity) for entity in remove],
+        )
+        return _result(self._call(self._stub.Diff, request))
+
+    def status(self) -> dict[str, Any]:
+        """The control plane's status document."""
+        document = json.loads(self._call(self._stub.Status, pb.Empty()).json)
+        assert isinstance(document, dict)
+        return document
+
+    def offloads(self) -> list[dict[str, Any]]:
+        """The VM pairs that go host to host now: network, src, dst, src_host, dst_host, since, rate_bps."""
+        document = json.loads(self._call(self._stub.Offloads, pb.Empty()).json)
+        assert isinstance(document, list)
+        return document
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def __enter__(self) -> FabricClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, method: Any, request: Any, *, timeout: float = _REQUEST_TIMEOUT, wait: bool = False) -> Any:
+        try:
+            return method(request, timeout=timeout, wait_for_ready=wait)
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details() or ""
+            refused = error_from_status(code, details)
+            if refused is not None:
+                raise refused from error
+            raise RunError(
+                f"the control plane does not answer ({code.name.lower().replace('_', ' ')}: {details})",
+                where=self.address,
+                next_step="look whether the run is up (hoverboard status) and read its control plane's log",
+            ) from error
+
+
+def _reference(entity: AnyEntity | tuple[str, str]) -> pb.EntityRef:
+    kind, name = entity if isinstance(entity, tuple) else (entity.TYPE, entity.name)
+    return pb.EntityRef(type=kind, name=name)
+
+
+def _result(reply: pb.UpdateReply) -> UpdateResult:
+    return UpdateResult(reply.version, reply.added, reply.changed, reply.removed, tuple(reply.switches))

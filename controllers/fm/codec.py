@@ -1,0 +1,58 @@
+"""Entities as they travel: protobuf messages that carry a type and a JSON document.
+
+The one place that turns a request's text into validated entities and validation faults into
+EntityErrors that name the entity and the field. Does no I/O.
+"""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import ValidationError
+
+from hoverboard.contract import fabric_pb2 as pb
+from hoverboard.contract.entities import ENTITY_TYPES, AnyEntity
+from hoverboard.contract.errors import EntityError
+
+
+def encode_entity(entity: AnyEntity) -> pb.Entity:
+    """An entity as a message; parameters that have their default are left out."""
+    return pb.Entity(type=entity.TYPE, json=entity.model_dump_json(exclude_defaults=True))
+
+
+def decode_entity(message: pb.Entity) -> AnyEntity:
+    """The entity in a message.
+
+    Raises:
+        EntityError: unknown type, not JSON, unknown or missing or wrong parameter.
+    """
+    kind = ENTITY_TYPES.get(message.type)
+    if kind is None:
+        raise EntityError(
+            f"unknown entity type {message.type!r}",
+            where=f"{message.type}/{_name_in(message.json)}",
+            next_step=f"use one of {', '.join(ENTITY_TYPES)}",
+        )
+    try:
+        return kind.model_validate_json(message.json)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        where = f"{message.type}/{_name_in(message.json)}" + (f".{field}" if field else "")
+        what = str(first["msg"]).removeprefix("Value error, ")
+        raise EntityError(what, where=where, next_step=_next_step(kind, str(first["type"]))) from invalid
+
+
+def _next_step(kind: type[AnyEntity], fault: str) -> str:
+    if fault == "extra_forbidden":
+        return f"{kind.TYPE} has the parameters {', '.join(kind.model_fields)}"
+    return f"correct this parameter of the {kind.TYPE} and send the request again"
+
+
+def _name_in(document: str) -> str:
+    try:
+        parsed = json.loads(document)
+    except ValueError:
+        return "?"
+    name = parsed.get("name") if isinstance(parsed, dict) else None
+    return str(name) if name is not None else "?"

@@ -1,0 +1,275 @@
+"""The fabric manager's store: the validated intent of one cluster (paper section 3.1).
+
+A full update replaces everything, a diff changes a part; each is applied whole or not at all, costs
+what it changes rather than what is there, and yields the change set that VM controllers consume.
+It does no I/O and knows neither switches nor programming models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
+from hoverboard.contract.encapsulation import GATEWAY_MAC
+from hoverboard.contract.entities import (
+    ENTITY_TYPES,
+    VM,
+    AnyEntity,
+    FirewallRule,
+    Host,
+    Hoverboard,
+    Network,
+    Route,
+    Subnetwork,
+)
+from hoverboard.contract.errors import EntityError, RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one accepted request changed; `changed` holds (before, after)."""
+
+    version: int
+    added: tuple[AnyEntity, ...] = ()
+    changed: tuple[tuple[AnyEntity, AnyEntity], ...] = ()
+    removed: tuple[AnyEntity, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+class Fabric:
+    """The entities of one cluster.
+
+    Attributes:
+        version: grows by one with each request that changes something, and with the first full update.
+        synced: a full update was accepted; before it a diff is refused.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.synced = False
+        self._index = FabricIndex()
+
+    @property
+    def entities(self) -> dict[EntityKey, AnyEntity]:
+        """All entities by (type, name); not to be modified."""
+        return self._index.entities
+
+    def full_update(self, entities: Sequence[AnyEntity]) -> Changes:
+        """Replace the whole configuration.
+
+        Raises:
+            EntityError: an entity is wrong by itself or beside the others; nothing was changed.
+        """
+        given = {key_of(entity) for entity in entities}
+        gone = [key for key in self._index.entities if key not in given]
+        return self._apply(entities, gone, full=True)
+
+    def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey]) -> Changes:
+        """Add or change `upsert`, remove the (type, name) pairs of `remove`; repeating it changes nothing.
+
+        Raises:
+            RunError: there was no full update yet.
+            EntityError: as for `full_update`.
+        """
+        if not self.synced:
+            raise RunError(
+                "a diff came before the first full update",
+                where="fabric manager",
+                next_step="send the whole configuration first (FullUpdate), then diffs",
+            )
+        removed = list(remove)
+        for kind, name in removed:
+            if kind not in ENTITY_TYPES:
+                raise EntityError(
+                    f"unknown entity type {kind!r}",
+                    where=f"{kind}/{name}",
+                    next_step=f"use one of {', '.join(ENTITY_TYPES)}",
+                )
+        both = set(removed) & {key_of(entity) for entity in upsert}
+        if both:
+            kind, name = min(both)
+            raise EntityError(
+                "the request both sets and removes it",
+                where=f"{kind}/{name}.name",
+                next_step="send the removal and the new entity in two requests, or only the new entity",
+            )
+        return self._apply(upsert, removed, full=False)
+
+    def _apply(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, full: bool) -> Changes:
+        entities = self._index.entities
+        seen: set[EntityKey] = set()
+        for entity in upsert:
+            key = key_of(entity)
+            if key in seen:
+                raise EntityError(
+                    f"the request names {key[0]} {key[1]!r} twice",
+                    where=entity_where(entity, "name"),
+                    next_step="give each entity of a type a name of its own",
+                )
+            seen.add(key)
+        removed = [entities[key] for key in dict.fromkeys(remove) if key in entities]
+        added = [entity for entity in upsert if key_of(entity) not in entities]
+        changed = [
+            (entities[key_of(entity)], entity)
+            for entity in upsert
+            if key_of(entity) in entities and entities[key_of(entity)] != entity
+        ]
+        self._replace(removed + [old for old, _ in changed], added + [new for _, new in changed])
+        if removed or added or changed or (full and not self.synced):
+            self.version += 1
+        self.synced = self.synced or full
+        return Changes(self.version, tuple(added), tuple(changed), tuple(removed))
+
+    def _replace(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity]) -> None:
+        """Take `old` out and put `new` in; on a fault put everything back as it was and raise."""
+        for entity in old:
+            self._index.remove(entity)
+        placed: list[AnyEntity] = []
+        try:
+            for entity in new:
+                self._index.add(entity)
+                placed.append(entity)
+            for entity in new:
+                self._check(entity)
+            for entity in old:
+                self._check_left_behind(entity)
+        except EntityError:
+            for entity in reversed(placed):
+                self._index.remove(entity)
+            for entity in reversed(old):
+                self._index.add(entity)
+            raise
+
+    def _check(self, entity: AnyEntity) -> None:
+        match entity:
+            case Subnetwork():
+                self._check_subnetwork(entity)
+            case VM():
+                self._check_vm(entity)
+            case Route():
+                raise EntityError(
+                    "a Route to a VM is not supported: no programming model can carry it yet",
+                    where=entity_where(entity, "next_hop"),
+                    next_step="leave Route entities out of the request",
+                )
+            case FirewallRule():
+                raise EntityError(
+                    "FirewallRule is reserved: firewall rules are not enforced yet",
+                    where=entity_where(entity, "name"),
+                    next_step="leave FirewallRule entities out of the request",
+                )
+            case Network() | Host() | Hoverboard():
+                pass
+
+    def _network_of(self, entity: Subnetwork | VM) -> None:
+        if ("Network", entity.network) not in self._index.entities:
+            raise EntityError(
+                f"network {entity.network!r} does not exist",
+                where=entity_where(entity, "network"),
+                next_step="add the Network in the same request, or name an existing one",
+            )
+
+    def _check_subnetwork(self, subnetwork: Subnetwork) -> None:
+        self._network_of(subnetwork)
+        for other in self._index.subnetworks.get(subnetwork.network, {}).values():
+            if other.name != subnetwork.name and other.prefix.overlaps(subnetwork.prefix):
+                raise EntityError(
+                    f"{subnetwork.prefix} overlaps {other.prefix} of Subnetwork {other.name!r}"
+                    f" in network {subnetwork.network!r}",
+                    where=entity_where(subnetwork, "prefix"),
+                    next_step="choose prefixes that do not overlap inside one network",
+                )
+        if subnetwork.gateway_address in (subnetwork.prefix.network_address, subnetwork.prefix.broadcast_address):
+            raise EntityError(
+                f"gateway {subnetwork.gateway_address} is the network or broadcast address of {subnetwork.prefix}",
+                where=entity_where(subnetwork, "gateway"),
+                next_step="choose an address in between",
+            )
+        holder = self._index.vm_by_address.get((subnetwork.network, subnetwork.gateway_address))
+        if holder is not None:
+            raise _is_gateway(holder, holder.ip, subnetwork)
+
+    def _check_vm(self, vm: VM) -> None:
+        self._network_of(vm)
+        if ("Host", vm.host) not in self._index.entities:
+            a_hoverboard = ("Hoverboard", vm.host) in self._index.entities
+            raise EntityError(
+                f"{vm.host!r} is a Hoverboard, not a VM host" if a_hoverboard else f"host {vm.host!r} does not exist",
+                where=entity_where(vm, "host"),
+                next_step="add the Host in the same request, or name an existing one",
+            )
+        if vm.mac == GATEWAY_MAC:
+            raise EntityError(
+                f"{vm.mac} is the MAC of every network's gateway",
+                where=entity_where(vm, "mac"),
+                next_step="choose another MAC",
+            )
+        self._check_address(vm)
+
+    def _check_address(self, vm: VM) -> None:
+        subnetworks = self._index.subnetworks.get(vm.network, {}).values()
+        home = next((subnetwork for subnetwork in subnetworks if vm.ip in subnetwork.prefix), None)
+        if home is None:
+            raise EntityError(
+                f"{vm.ip} is in no subnetwork of network {vm.network!r}",
+                where=entity_where(vm, "ip"),
+                next_step="use an address of "
+                + (", ".join(str(subnetwork.prefix) for subnetwork in subnetworks) or "a Subnetwork, and add one"),
+            )
+        if vm.ip == home.gateway_address:
+            raise _is_gateway(vm, vm.ip, home)
+        if vm.ip in (home.prefix.network_address, home.prefix.broadcast_address):
+            raise EntityError(
+                f"{vm.ip} is the network or broadcast address of {home.prefix}",
+                where=entity_where(vm, "ip"),
+                next_step="choose an address in between",
+            )
+
+    def _check_left_behind(self, old: AnyEntity) -> None:
+        """`old` was removed or changed: whatever leaned on it must still stand."""
+        index = self._index
+        match old:
+            case Network():
+                if key_of(old) in index.entities:
+                    return
+                left: list[AnyEntity] = [
+                    *index.subnetworks.get(old.name, {}).values(),
+                    *index.vms_of_network.get(old.name, {}).values(),
+                ]
+                if left:
+                    raise _in_use(old, left)
+            case Host():
+                left_vms = list(index.vms_of_host.get(old.name, {}).values())
+                if left_vms and key_of(old) not in index.entities:
+                    raise _in_use(old, left_vms)
+            case Subnetwork():
+                now = index.subnetworks.get(old.network, {}).get(old.name)
+                if now is not None and now.prefix == old.prefix:
+                    return
+                for vm in index.vms_of_network.get(old.network, {}).values():
+                    if vm.ip in old.prefix:
+                        self._check_address(vm)
+            case _:
+                pass
+
+
+def _is_gateway(vm: VM, address: IPv4Address, subnetwork: Subnetwork) -> EntityError:
+    return EntityError(
+        f"{address} is the gateway of Subnetwork {subnetwork.name!r}",
+        where=entity_where(vm, "ip"),
+        next_step="choose another address",
+    )
+
+
+def _in_use(old: AnyEntity, left: Sequence[AnyEntity]) -> EntityError:
+    names = ", ".join("/".join(key_of(entity)) for entity in left[:3])
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    return EntityError(
+        f"it is removed while {names}{more} still need it",
+        where=entity_where(old, "name"),
+        next_step="remove what needs it in the same request or before",
+    )

@@ -1,0 +1,111 @@
+"""Indices over the entities of one cluster, so that a request is checked in the time of its own size.
+
+`add` and `remove` are exact inverses; `add` refuses what must be unique. No rule about references
+between entities lives here (see `controllers.fm.fabric`).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import TypeVar
+
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.errors import EntityError
+
+_T = TypeVar("_T")
+EntityKey = tuple[str, str]  # type, name
+
+
+def key_of(entity: AnyEntity) -> EntityKey:
+    """(type, name): what names an entity in the cluster."""
+    return (entity.TYPE, entity.name)
+
+
+def entity_where(entity: AnyEntity, field: str) -> str:
+    """"VM/blue-1.ip": the place an EntityError points at."""
+    return f"{entity.TYPE}/{entity.name}.{field}"
+
+
+class FabricIndex:
+    """Entities by name, and by everything that has to be unique or is asked for backwards."""
+
+    def __init__(self) -> None:
+        self.entities: dict[EntityKey, AnyEntity] = {}
+        self.network_by_vni: dict[int, Network] = {}
+        self.node_by_underlay: dict[IPv4Address, Host | Hoverboard] = {}
+        self.node_by_name: dict[str, Host | Hoverboard] = {}
+        self.vm_by_address: dict[tuple[str, IPv4Address], VM] = {}
+        self.vm_by_mac: dict[tuple[str, str], VM] = {}
+        self.subnetworks: dict[str, dict[str, Subnetwork]] = {}
+        self.vms_of_network: dict[str, dict[str, VM]] = {}
+        self.vms_of_host: dict[str, dict[str, VM]] = {}
+
+    def add(self, entity: AnyEntity) -> None:
+        """Take `entity` in.
+
+        Raises:
+            EntityError: a name, address, MAC or VNI is taken already; nothing was changed.
+        """
+        match entity:
+            case Network():
+                _refuse_taken(self.network_by_vni.get(entity.vni), entity, "vni", str(entity.vni))
+                self.network_by_vni[entity.vni] = entity
+            case Host() | Hoverboard():
+                _refuse_taken(self.node_by_name.get(entity.name), entity, "name", repr(entity.name))
+                underlay = entity.underlay_ip
+                _refuse_taken(self.node_by_underlay.get(underlay), entity, "underlay_ip", str(underlay))
+                self.node_by_name[entity.name] = entity
+                self.node_by_underlay[underlay] = entity
+            case VM():
+                within = f" in network {entity.network!r}"
+                by_address, by_mac = (entity.network, entity.ip), (entity.network, entity.mac)
+                _refuse_taken(self.vm_by_address.get(by_address), entity, "ip", f"{entity.ip}{within}")
+                _refuse_taken(self.vm_by_mac.get(by_mac), entity, "mac", f"{entity.mac}{within}")
+                self.vm_by_address[by_address] = entity
+                self.vm_by_mac[by_mac] = entity
+                self.vms_of_network.setdefault(entity.network, {})[entity.name] = entity
+                self.vms_of_host.setdefault(entity.host, {})[entity.name] = entity
+            case Subnetwork():
+                self.subnetworks.setdefault(entity.network, {})[entity.name] = entity
+            case _:
+                pass
+        self.entities[key_of(entity)] = entity
+
+    def remove(self, entity: AnyEntity) -> None:
+        """Take `entity`, which is in, out again."""
+        del self.entities[key_of(entity)]
+        match entity:
+            case Network():
+                del self.network_by_vni[entity.vni]
+            case Host() | Hoverboard():
+                del self.node_by_name[entity.name]
+                del self.node_by_underlay[entity.underlay_ip]
+            case VM():
+                del self.vm_by_address[entity.network, entity.ip]
+                del self.vm_by_mac[entity.network, entity.mac]
+                _discard(self.vms_of_network, entity.network, entity.name)
+                _discard(self.vms_of_host, entity.host, entity.name)
+            case Subnetwork():
+                _discard(self.subnetworks, entity.network, entity.name)
+            case _:
+                pass
+
+
+def _discard(index: dict[str, dict[str, _T]], key: str, name: str) -> None:
+    inner = index[key]
+    del inner[name]
+    if not inner:
+        del index[key]
+
+
+def _refuse_taken(holder: AnyEntity | None, entity: AnyEntity, field: str, value: str) -> None:
+    if holder is not None:
+        raise EntityError(
+            f"{value} is taken by {holder.TYPE} {holder.name!r}",
+            where=entity_where(entity, field),
+            next_step=f"give it {_article(field)} {field} of its own",
+        )
+
+
+def _article(field: str) -> str:
+    return "an" if field[0] in "aeiou" else "a"

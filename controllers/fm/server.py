@@ -1,0 +1,83 @@
+"""The fabric manager's door: gRPC in, entities out (paper section 3.1).
+
+Thin: decodes, hands on to the plane, maps refusals to status codes. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NoReturn, Protocol
+
+from controllers.fm.codec import decode_entity
+from controllers.fm.fabric import Changes
+from controllers.fm.index import EntityKey
+from controllers.fm.wire import status_of
+from hoverboard.contract import fabric_pb2 as pb
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import HoverboardError
+
+
+class ControlPlanePort(Protocol):
+    """What the door needs from the plane behind it."""
+
+    async def full_update(self, entities: Sequence[AnyEntity]) -> tuple[Changes, Sequence[str]]:
+        """Apply a full update; what changed, and on which switches."""
+        ...
+
+    async def diff(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey]) -> tuple[Changes, Sequence[str]]:
+        """Apply a diff; what changed, and on which switches."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """The status document."""
+        ...
+
+    def offloads(self) -> list[dict[str, Any]]:
+        """The offloads that stand."""
+        ...
+
+
+class FabricManagerServicer:
+    """The FabricManager service of fabric.proto."""
+
+    def __init__(self, plane: ControlPlanePort) -> None:
+        self._plane = plane
+
+    async def FullUpdate(self, request: pb.FullUpdateRequest, context: Any) -> pb.UpdateReply:
+        """The whole configuration."""
+        try:
+            return _reply(*await self._plane.full_update([decode_entity(entity) for entity in request.entities]))
+        except HoverboardError as refused:
+            await _abort(context, refused)
+
+    async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
+        """A change."""
+        try:
+            upsert = [decode_entity(entity) for entity in request.upsert]
+            return _reply(*await self._plane.diff(upsert, [(ref.type, ref.name) for ref in request.remove]))
+        except HoverboardError as refused:
+            await _abort(context, refused)
+
+    async def Status(self, request: pb.Empty, context: Any) -> pb.Json:
+        """The status document."""
+        return pb.Json(json=json.dumps(self._plane.status()))
+
+    async def Offloads(self, request: pb.Empty, context: Any) -> pb.Json:
+        """The offloads that stand."""
+        return pb.Json(json=json.dumps(self._plane.offloads()))
+
+
+async def _abort(context: Any, refused: HoverboardError) -> NoReturn:
+    await context.abort(*status_of(refused))
+    raise AssertionError("context.abort returned")
+
+
+def _reply(changes: Changes, switches: Sequence[str]) -> pb.UpdateReply:
+    return pb.UpdateReply(
+        version=changes.version,
+        added=len(changes.added),
+        changed=len(changes.changed),
+        removed=len(changes.removed),
+        switches=sorted(switches),
+    )

@@ -1,0 +1,38 @@
+"""How a refusal crosses gRPC: status code, and the error's three parts as JSON in the details.
+
+The server side of the mapping and the client side stand together so that they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+
+from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError
+
+MAX_MESSAGE = 256 * 1024 * 1024  # a full update of 100,000 VMs is about 20 MB
+
+_CODES: dict[type[HoverboardError], grpc.StatusCode] = {
+    EntityError: grpc.StatusCode.INVALID_ARGUMENT,
+    InputError: grpc.StatusCode.INVALID_ARGUMENT,
+    RunError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+
+def status_of(error: HoverboardError) -> tuple[grpc.StatusCode, str]:
+    """The gRPC status code and details for a refusal."""
+    code = _CODES.get(type(error), grpc.StatusCode.INTERNAL)
+    return code, json.dumps({"what": error.what, "where": error.where, "next_step": error.next_step})
+
+
+def error_from_status(code: grpc.StatusCode, details: str) -> HoverboardError | None:
+    """The refusal that the server raised, or None where the status is not one of ours."""
+    kind = {grpc.StatusCode.INVALID_ARGUMENT: EntityError, grpc.StatusCode.FAILED_PRECONDITION: RunError}.get(code)
+    if kind is None:
+        return None
+    try:
+        parts = json.loads(details)
+        return kind(parts["what"], where=parts["where"], next_step=parts["next_step"])
+    except (ValueError, KeyError, TypeError):
+        return kind(details)

@@ -1,0 +1,70 @@
+"""The front end's socket: accepts switches, keeps the sessions, ends the silent ones.
+
+All sessions share one event loop and no thread; the state is the set of sessions, nothing else
+(paper section 3.1: front ends keep little state).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from controllers.ofe.frontend import SwitchEvents
+from controllers.ofe.openflow import FlowModEncoder
+from controllers.ofe.session import Session
+
+_log = logging.getLogger(__name__)
+
+_CHECK_INTERVAL = 5.0  # seconds between two looks for silent switches
+
+
+class FrontEnd:
+    """Serves OpenFlow on the Unix socket `path` (created with mode 0600).
+
+    Args:
+        path: of the socket; one left by a dead process is replaced.
+        events: who hears of switches.
+    """
+
+    def __init__(self, path: Path, events: SwitchEvents) -> None:
+        self._path = path
+        self._events = events
+        self._encoder = FlowModEncoder()
+        self._sessions: set[Session] = set()
+        self._server: asyncio.Server | None = None
+        self._checker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._server = await loop.create_unix_server(self._new_session, str(self._path))
+        os.chmod(self._path, 0o600)
+        self._checker = loop.create_task(self._check())
+
+    async def stop(self) -> None:
+        """End all sessions; the switches keep forwarding with what they have."""
+        if self._checker is not None:
+            self._checker.cancel()
+        if self._server is not None:
+            self._server.close()
+        for session in list(self._sessions):
+            session.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _new_session(self) -> Session:
+        session = Session(self._events, self._encoder, self._sessions.discard)
+        self._sessions.add(session)
+        return session
+
+    async def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_CHECK_INTERVAL)
+            for session in list(self._sessions):
+                session.check_alive(loop.time())

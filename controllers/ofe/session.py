@@ -1,0 +1,273 @@
+"""One OpenFlow session: handshake, keep-alive, programs and reads of one switch.
+
+A program is one atomic bundle: the switch first checks every message of it, and only a bundle
+without a refusal is committed. A slow switch delays nobody but those who wait for this session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+
+from controllers.ofe import openflow
+from controllers.ofe.frontend import SwitchEvents
+from controllers.program import Program
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.flow import Flow
+
+_log = logging.getLogger(__name__)
+
+_CHUNK = 512  # flow-mods encoded between two looks at other sessions: about 3 ms
+_SILENCE_PROBE, _SILENCE_END = 10.0, 30.0  # seconds without a word: ask; give up (Open vSwitch asks after 5)
+
+
+class Session(asyncio.Protocol):
+    """The front end's side of one connection; becomes a `frontend.SwitchSession` once the switch is known.
+
+    Args:
+        events: told when the switch is known, when ports change, when it is gone.
+        encoder: shared by all sessions, as it only remembers shapes.
+        ended: called once when the connection is over.
+    """
+
+    def __init__(
+        self, events: SwitchEvents, encoder: openflow.FlowModEncoder, ended: Callable[[Session], None]
+    ) -> None:
+        self.dpid = -1
+        self._events = events
+        self._encoder = encoder
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._ports: dict[str, int] = {}
+        self._ready = False
+        self._xid = 0
+        self._bundle = 0
+        self._last_heard = self._loop.time()
+        self._turn = asyncio.Lock()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._barriers: dict[int, asyncio.Future[None]] = {}
+        self._refusals: list[tuple[int, str]] | None = None
+        self._read: tuple[int, list[Flow], asyncio.Future[list[Flow]]] | None = None
+
+    # --- asyncio.Protocol -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(openflow.hello(self._next_xid()))
+
+    def data_received(self, data: bytes) -> None:
+        self._last_heard = self._loop.time()
+        self._buffer += data
+        try:
+            for raw in self._messages():
+                xid, said = openflow.parse(raw)
+                self._heard(xid, said)
+        except (ValueError, IndexError, AssertionError) as fault:
+            _log.warning("switch %#x: not OpenFlow 1.4: %s; closing the session", self.dpid, fault)
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        gone = SwitchError(
+            "the switch went away",
+            where=f"switch {self.dpid:#x}",
+            next_step="it is programmed when it connects again",
+        )
+        for waiting in (*self._barriers.values(), *(() if self._read is None else (self._read[2],))):
+            if not waiting.done():
+                waiting.set_exception(gone)
+        self._barriers.clear()
+        self._writable.set()
+        self._transport = None
+        self._ended(self)
+        if self._ready:
+            self._ready = False
+            self._events.switch_disconnected(self)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # --- frontend.SwitchSession -------------------------------------------------------------------
+
+    async def send(self, program: Program) -> None:
+        """Apply a program as one atomic change (see `frontend.SwitchSession`)."""
+        async with self._turn:
+            self._bundle += 1
+            bundle = self._bundle
+            refusals: list[tuple[int, str]] = []
+            self._refusals = refusals
+            try:
+                first = self._write(openflow.bundle_open, bundle)
+                origin = await self._write_flow_mods(bundle, program)
+                await self._barrier()
+                if not refusals:
+                    self._write(openflow.bundle_commit, bundle)
+                    await self._barrier()
+                elif all(xid != first for xid, _ in refusals):
+                    self._write(openflow.bundle_discard, bundle)
+            finally:
+                self._refusals = None
+            if refusals:
+                xid, reason = refusals[0]
+                raise SwitchError(
+                    f"refused {len(refusals)} of {len(program)} flow changes; the first: {reason}",
+                    where=f"switch {self.dpid:#x}, {_named(program, xid - origin)}",
+                    next_step="nothing of the program was applied; it is tried again",
+                )
+
+    async def dump(self) -> list[Flow]:
+        """All flows of the switch (see `frontend.SwitchSession`)."""
+        async with self._turn:
+            answer: asyncio.Future[list[Flow]] = self._loop.create_future()
+            xid = self._write(openflow.flows_request)
+            self._read = (xid, [], answer)
+            try:
+                return await answer
+            finally:
+                self._read = None
+
+    def close(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check_alive(self, now: float) -> None:
+        """Probe a switch that says nothing, end the session of one that is silent for too long."""
+        silence = now - self._last_heard
+        if silence > _SILENCE_END:
+            _log.warning("switch %#x has been silent for %.0f s; closing the session", self.dpid, silence)
+            self.close()
+        elif silence > _SILENCE_PROBE and self._transport is not None:
+            self._write(openflow.echo_request)
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _next_xid(self) -> int:
+        self._xid = (self._xid + 1) & 0xFFFFFFFF
+        return self._xid
+
+    def _write(self, make: Callable[..., bytes], *args: object) -> int:
+        xid = self._next_xid()
+        self._writer().write(make(xid, *args))
+        return xid
+
+    def _writer(self) -> asyncio.Transport:
+        if self._transport is None or self._transport.is_closing():
+            raise SwitchError("the switch is not connected", where=f"switch {self.dpid:#x}")
+        return self._transport
+
+    async def _write_flow_mods(self, bundle: int, program: Program) -> int:
+        """Write the program's messages; returns the xid of its first."""
+        origin = self._xid + 1
+        parts: list[bytes] = []
+        for flow_mod in self._flow_mods(program):
+            parts.append(openflow.bundle_add(self._next_xid(), bundle, flow_mod))
+            if len(parts) == _CHUNK:
+                self._writer().write(b"".join(parts))
+                parts.clear()
+                await asyncio.sleep(0)  # a turn for the other sessions, not a pause
+                await self._writable.wait()
+        self._writer().write(b"".join(parts))
+        return origin
+
+    def _flow_mods(self, program: Program) -> Iterator[bytes]:
+        for key in program.deletes:
+            yield self._encoder.delete(key)
+        for flow in program.adds:
+            yield self._encoder.add(flow)
+
+    async def _barrier(self) -> None:
+        done: asyncio.Future[None] = self._loop.create_future()
+        xid = self._write(openflow.barrier_request)
+        self._barriers[xid] = done
+        await done
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _messages(self) -> Iterator[bytes]:
+        buffer, start = self._buffer, 0
+        try:
+            while len(buffer) - start >= openflow.HEADER.size:
+                length = int.from_bytes(buffer[start + 2 : start + 4], "big")
+                if length < openflow.HEADER.size:
+                    raise ValueError(f"a message of {length} bytes")
+                if len(buffer) - start < length:
+                    return
+                message = bytes(buffer[start : start + length])
+                start += length
+                yield message
+        finally:
+            del buffer[:start]
+
+    def _heard(self, xid: int, said: openflow.Said) -> None:
+        match said:
+            case openflow.Hello(versions):
+                self._agree(versions)
+            case openflow.EchoRequest(data):
+                self._writer().write(openflow.echo_reply(xid, data))
+            case openflow.Features(dpid):
+                self.dpid = dpid
+                self._write(openflow.ports_request)
+            case openflow.Ports(ports, more):
+                self._ports.update(ports)
+                if not more and not self._ready:
+                    self._ready = True
+                    self._events.switch_connected(self, dict(self._ports))
+            case openflow.PortStatus(name, port):
+                if self._ready:
+                    self._events.port_changed(self, name, port)
+            case openflow.Flows():
+                self._heard_flows(xid, said)
+            case openflow.Barrier():
+                done = self._barriers.pop(xid, None)
+                if done is not None and not done.done():
+                    done.set_result(None)
+            case openflow.Refusal(reason):
+                self._refused(xid, reason)
+            case _:
+                pass
+
+    def _agree(self, versions: tuple[int, ...]) -> None:
+        if openflow.VERSION not in versions:
+            _log.error(
+                "a switch offers OpenFlow wire versions %s and not 5 (1.4): set the bridge's protocols=OpenFlow14",
+                list(versions),
+            )
+            self.close()
+            return
+        self._write(openflow.features_request)
+
+    def _heard_flows(self, xid: int, said: openflow.Flows) -> None:
+        for foreign in said.foreign:
+            _log.warning("switch %#x holds a flow that is not ours: %s", self.dpid, foreign)
+        if self._read is None or self._read[0] != xid:
+            return
+        _, flows, answer = self._read
+        flows.extend(said.flows)
+        if not said.more and not answer.done():
+            answer.set_result(flows)
+
+    def _refused(self, xid: int, reason: str) -> None:
+        if self._read is not None and self._read[0] == xid:
+            self._read[2].set_exception(
+                SwitchError(f"refused to list its flows: {reason}", where=f"switch {self.dpid:#x}")
+            )
+        elif self._refusals is not None:
+            self._refusals.append((xid, reason))
+        else:
+            _log.warning("switch %#x: %s (message %d)", self.dpid, reason, xid)
+
+
+def _named(program: Program, index: int) -> str:
+    """What the message at `index` of a program was about."""
+    if 0 <= index < len(program.deletes):
+        return f"deleting {program.deletes[index]}"
+    index -= len(program.deletes)
+    return f"adding {program.adds[index]}" if 0 <= index < len(program.adds) else "bundle"

@@ -1,0 +1,1 @@
+"""VM controllers: intent joined with physical facts, turned into flow programs (paper section 3.1)."""

@@ -1,0 +1,88 @@
+"""The host agents' door: one stream for each host process (paper sections 3.1 and 3.2).
+
+Bindings and usage come in, the report interval goes out. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from hoverboard.contract import fabric_pb2 as pb
+from hoverboard.contract.reports import FlowUsage, UsageReport
+
+_log = logging.getLogger(__name__)
+
+
+class AgentEvents(Protocol):
+    """Who listens to host agents; called from the event loop, must not block."""
+
+    def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
+        """An agent is there, with all its bindings, VM -> vport."""
+        ...
+
+    def agent_bound(self, node: str, vm: str, vport: str) -> None:
+        """A VM was plugged in."""
+        ...
+
+    def agent_unbound(self, node: str, vm: str) -> None:
+        """A VM was unplugged."""
+        ...
+
+    def agent_gone(self, node: str) -> None:
+        """The agent's stream ended."""
+        ...
+
+    def usage(self, report: UsageReport) -> None:
+        """A usage report."""
+        ...
+
+
+class HostsServicer:
+    """The Hosts service of fabric.proto.
+
+    Args:
+        events: who hears of agents.
+        report_interval: seconds between usage reports, told to every agent.
+    """
+
+    def __init__(self, events: AgentEvents, report_interval: float) -> None:
+        self._events = events
+        self._report_interval = report_interval
+        self._newest: dict[str, object] = {}
+
+    async def Session(self, requests: AsyncIterator[pb.HostEvent], context: Any) -> AsyncIterator[pb.HostCommand]:
+        """One agent's stream; what comes before its Hello is ignored."""
+        node, token = "", object()
+        try:
+            async for event in requests:
+                kind = event.WhichOneof("event")
+                if kind == "hello":
+                    node = event.hello.node
+                    self._newest[node] = token
+                    self._events.agent_hello(node, {b.vm: b.vport for b in event.hello.bindings})
+                    yield pb.HostCommand(report_interval=self._report_interval)
+                elif not node:
+                    _log.warning("an agent sent %s before its Hello; ignored", kind)
+                elif self._newest[node] is not token:
+                    return  # the agent has opened another stream since
+                elif kind == "bound":
+                    self._bound(node, event.bound)
+                elif kind == "usage":
+                    self._events.usage(_report(node, event.usage))
+        finally:
+            if node and self._newest.get(node) is token:
+                del self._newest[node]
+                self._events.agent_gone(node)
+
+    def _bound(self, node: str, bound: pb.Bound) -> None:
+        if bound.gone:
+            self._events.agent_unbound(node, bound.binding.vm)
+        else:
+            self._events.agent_bound(node, bound.binding.vm, bound.binding.vport)
+
+
+def _report(node: str, usage: pb.Usage) -> UsageReport:
+    flows = tuple(FlowUsage(flow.vni, flow.src, flow.dst, flow.bytes, flow.packets) for flow in usage.flows)
+    return UsageReport(node, usage.seconds, flows)

@@ -1,0 +1,55 @@
+"""The interface of a programming model (paper section 3.3).
+
+A model says which flows a switch holds for a network, for a VM and for an offloaded pair, and which
+switches those are. It keeps no state and sees only the View; the controller core asks again for
+what a change touches, so a model's answers must depend on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Protocol
+
+from controllers.vmc.view import Scope, View
+from hoverboard.contract.entities import VM, Network
+from hoverboard.contract.flow import Flow
+
+
+class ProgrammingModel(Protocol):
+    """One way to give switches their share of the forwarding state.
+
+    Attributes:
+        name: what people call it.
+        offloads: whether busy pairs get flows of their own, so that usage matters.
+    """
+
+    name: ClassVar[str]
+    offloads: ClassVar[bool]
+
+    def network_switches(self, view: View, network: str) -> Iterable[str]:
+        """Switches that hold flows of the network as such."""
+        ...
+
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterable[Flow]:
+        """The flows of the network as such on one of these switches."""
+        ...
+
+    def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
+        """Switches that hold flows because of this VM."""
+        ...
+
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterable[Flow]:
+        """The flows because of this VM on one of these switches."""
+        ...
+
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+        """The flows on the sender's host that take this pair host to host."""
+        ...
+
+    def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
+        """VM scopes to look at again on `host` when it gets its first or loses its last VM of `network`."""
+        ...
+
+    def gateway_change(self, view: View) -> Iterable[Scope]:
+        """Scopes to look at again everywhere when the set or an address of the Hoverboards changed."""
+        ...

@@ -1,0 +1,72 @@
+"""The Hoverboard model: a default route to a gateway, and offload flows for busy pairs (paper 3.3.1).
+
+A VM costs its own host a few flows and each Hoverboard one; no other host hears of it, so what a
+host holds does not grow with the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import ClassVar
+
+from controllers.vmc.view import Scope, View
+from hoverboard.contract.entities import VM, Network
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import (
+    default_flow,
+    gateway_flows,
+    network_flows,
+    offload_flow,
+    relay_flow,
+    vport_flows,
+)
+
+
+class HoverboardModel:
+    """Default route on VM hosts, all routes on Hoverboards, direct flows for pairs worth one."""
+
+    name: ClassVar[str] = "hoverboard"
+    offloads: ClassVar[bool] = True
+
+    def network_switches(self, view: View, network: str) -> Iterable[str]:
+        return view.hosts_of(network) | view.hoverboards.keys()
+
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Flow]:
+        if switch in view.hoverboards:
+            yield from network_flows(network.vni, hoverboard=True)
+        elif view.present(switch, network.name):
+            yield from network_flows(network.vni, hoverboard=False)
+            for subnetwork in view.subnetworks.get(network.name, {}).values():
+                yield from gateway_flows(network.vni, subnetwork.gateway_address)
+            if view.hoverboards:
+                gateway = view.hoverboards[rendezvous(switch, view.hoverboards)]
+                yield default_flow(network.vni, gateway.underlay_ip)
+
+    def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
+        return (vm.host, *view.hoverboards)
+
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Flow]:
+        vni = view.networks[vm.network].vni
+        if switch in view.hoverboards:
+            # Intent is enough here: a packet that comes before the VM's vport is dropped by its host.
+            yield relay_flow(vni, vm.ip, view.hosts[vm.host].underlay_ip)
+        elif switch == vm.host and vm.name in view.ports:
+            yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac)
+
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Flow]:
+        yield offload_flow(view.networks[src.network].vni, src.ip, dst.ip, view.hosts[dst.host].underlay_ip)
+
+    def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
+        return ()
+
+    def gateway_change(self, view: View) -> Iterator[Scope]:
+        for network in view.networks:
+            yield Scope("network", network)
+        for vm in view.vms:
+            yield Scope("vm", vm)
+
+
+def rendezvous(host: str, hoverboards: Iterable[str]) -> str:
+    """The Hoverboard of a host: highest random weight, so that one that goes or comes moves only its share."""
+    return max(hoverboards, key=lambda name: (blake2b(f"{host}|{name}".encode(), digest_size=8).digest(), name))

@@ -1,0 +1,52 @@
+"""The preprogrammed model: every host knows every VM of its networks (paper section 3.3).
+
+A full mesh, shared per host: one route to each VM of the network on each host that has a VM of it,
+O(VMs x hosts). Hoverboards carry nothing and have no routes; they only drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from controllers.vmc.view import Scope, View
+from hoverboard.contract.entities import VM, Network
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import gateway_flows, network_flows, route_flow, vport_flows
+
+
+class PreprogrammedModel:
+    """Routes to all VMs everywhere they may be sent from."""
+
+    name: ClassVar[str] = "preprogrammed"
+    offloads: ClassVar[bool] = False
+
+    def network_switches(self, view: View, network: str) -> Iterable[str]:
+        return view.hosts_of(network)
+
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Flow]:
+        if view.present(switch, network.name):
+            yield from network_flows(network.vni, hoverboard=False)
+            for subnetwork in view.subnetworks.get(network.name, {}).values():
+                yield from gateway_flows(network.vni, subnetwork.gateway_address)
+
+    def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
+        return view.hosts_of(vm.network)
+
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Flow]:
+        vni = view.networks[vm.network].vni
+        if switch == vm.host:
+            if vm.name in view.ports:
+                yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac)
+        elif view.present(switch, vm.network):
+            yield route_flow(vni, vm.ip, view.hosts[vm.host].underlay_ip)
+
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+        return ()
+
+    def arrival(self, view: View, host: str, network: str) -> Iterator[Scope]:
+        for vm in view.vms_of_network.get(network, ()):
+            yield Scope("vm", vm)
+
+    def gateway_change(self, view: View) -> Iterable[Scope]:
+        return ()
