@@ -30,6 +30,7 @@ class ClusterManager:
 
     Attributes:
         address: gRPC address of the fabric manager.
+        openflow_socket: where switches find their controller.
         restarts: how often the control plane has been started again.
     """
 
@@ -46,7 +47,7 @@ class ClusterManager:
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
         self.address = f"unix:{directory / 'control.sock'}"
-        self.openflow_address = f"unix:{directory / 'of.sock'}"
+        self.openflow_socket = directory / "of.sock"
         self.client = FabricClient(self.address)
         self.restarts = 0
 
@@ -74,7 +75,7 @@ class ClusterManager:
         """Wait until the fabric manager serves; RunError with the log's place otherwise."""
         process = self._process
         assert process is not None
-        sockets = [self._directory / "control.sock", self._directory / "of.sock"]
+        sockets = [self._directory / "control.sock", self.openflow_socket]
         wait_sockets("the control plane", sockets, lambda: process.poll() is None, timeout, self._log_file)
         self.client.wait_ready(timeout)
 

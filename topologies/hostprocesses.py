@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Literal
 
 from hoverboard.contract.errors import RunError
@@ -63,9 +64,12 @@ class HostProcesses:
         if self._directory.closing.exists():
             raise RunError(f"run {self._directory.run!r} is being taken down")
 
-    def start(self, server: Server, control_address: str, openflow_address: str) -> None:
+    def start(self, server: Server, control_address: str, openflow_socket: Path) -> None:
         """Start the host process of a server, and wait until it has configured its switch."""
         spec = server.spec
+        # ovs-vswitchd connects to no Unix socket outside of its own run directory; a link in it will do.
+        controller = server.directory / "controller.sock"
+        controller.symlink_to(openflow_socket)
         config = HostConfig(
             run=self._directory.run,
             node=spec.name,
@@ -76,7 +80,7 @@ class HostProcesses:
             underlay_prefixlen=UNDERLAY.prefixlen,
             node_dir=str(server.directory),
             control_address=control_address,
-            openflow_address=openflow_address,
+            openflow_address=f"unix:{controller}",
             uplink_device=server.uplink_device,
         )
         with self._lock:

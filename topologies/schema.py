@@ -280,7 +280,7 @@ def _cut(data: Any, positions: Positions, path: yamlfile.Path) -> bool:
     for part in path[:-1]:
         parent = parent[part]
     last = path[-1]
-    if isinstance(parent, list):
+    if isinstance(parent, list) and isinstance(last, int):
         del parent[last]
         positions.remove(path)
         return True
@@ -318,7 +318,9 @@ def _fault(positions: Positions, path: yamlfile.Path, item: Any) -> Fault:
 
 def _unknown_key(positions: Positions, path: yamlfile.Path) -> Fault:
     model: type[BaseModel] = TopologyKeys
-    children = {"hosts": HostKeys, "hoverboards": HoverboardKeys, "networks": NetworkKeys, "vms": VMKeys}
+    children: dict[str, type[BaseModel]] = {
+        "hosts": HostKeys, "hoverboards": HoverboardKeys, "networks": NetworkKeys, "vms": VMKeys,
+    }  # fmt: skip
     for part in path[:-1]:
         if isinstance(part, str):
             model = children[part]

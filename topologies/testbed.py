@@ -197,7 +197,7 @@ class Testbed:
             parts.hosts.wait_nursery()
 
             def bring_up(server: Server) -> None:
-                parts.hosts.start(server, parts.cluster.address, parts.cluster.openflow_address)
+                parts.hosts.start(server, parts.cluster.address, parts.cluster.openflow_socket)
                 parts.plant.uplinks[server.name].plug()
                 step()
                 for nic in parts.plant.nics_of(server):

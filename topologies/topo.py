@@ -125,19 +125,19 @@ class ClusterTopo(Topo):  # type: ignore[misc]
 class TwoHosts(ClusterTopo):
     """Two VM hosts, one Hoverboard, one tenant."""
 
-    def build(self, **_params: Any) -> None:
-        super().build("two-hosts")
+    def build(self, topology: Topology | str | Path | None = "two-hosts", **_params: Any) -> None:
+        super().build(topology)
 
 
 class Demo(ClusterTopo):
     """Three VM hosts, one Hoverboard, two tenants with the same addresses."""
 
-    def build(self, **_params: Any) -> None:
-        super().build("demo")
+    def build(self, topology: Topology | str | Path | None = "demo", **_params: Any) -> None:
+        super().build(topology)
 
 
 class Rack(ClusterTopo):
     """20 VM hosts, 100 VMs, 2 Hoverboards."""
 
-    def build(self, **_params: Any) -> None:
-        super().build("rack")
+    def build(self, topology: Topology | str | Path | None = "rack", **_params: Any) -> None:
+        super().build(topology)

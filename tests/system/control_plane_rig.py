@@ -70,12 +70,14 @@ class Switch:
             "--log-file=vswitchd.log",
         )  # fmt: skip
         wait_for((self.dir / "vswitchd.ctl").exists, f"{name}: ovs-vswitchd listens")
+        # Open vSwitch refuses Unix sockets outside its own run directory; a symbolic link inside is fine.
+        (self.dir / "of.sock").symlink_to(controller)
         self.vsctl(
             "add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "protocols=OpenFlow14", "datapath_type=netdev",
             "fail-mode=secure", f"other-config:datapath-id={datapath_id(underlay):016x}",
             "--", "add-port", BRIDGE, TUNNEL_PORT_NAME, "--", "set", "interface", TUNNEL_PORT_NAME, "type=geneve",
             "options:remote_ip=flow", "options:key=flow", f"ofport_request={TUNNEL_PORT}",
-            "--", "set-controller", BRIDGE, f"unix:{controller}",
+            "--", "set-controller", BRIDGE, f"unix:{self.dir}/of.sock",
             "--", "set", "controller", BRIDGE, "max_backoff=1000", "inactivity_probe=5000",
         )  # fmt: skip
 
@@ -88,12 +90,12 @@ class Switch:
     def vsctl(self, *arguments: str) -> str:
         return self._run("ovs-vsctl", "-t", "10", f"--db=unix:{self.dir}/db.sock", *arguments)
 
-    def ofctl(self, verb: str, *arguments: str) -> str:
-        return self._run("ovs-ofctl", "-O", "OpenFlow14", verb, f"{self.dir}/{BRIDGE}.mgmt", *arguments)
+    def ofctl(self, verb: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
+        return self._run("ovs-ofctl", "-O", "OpenFlow14", *options, verb, f"{self.dir}/{BRIDGE}.mgmt", *arguments)
 
     def flows(self) -> list[str]:
         """Flows without counters and times, sorted."""
-        lines = self.ofctl("--no-stats", "--no-names", "dump-flows").splitlines()
+        lines = self.ofctl("dump-flows", options=("--no-stats", "--no-names")).splitlines()
         return sorted(line.strip() for line in lines if "actions=" in line)
 
     def dump(self) -> list[str]:
