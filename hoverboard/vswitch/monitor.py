@@ -54,7 +54,7 @@ def parse_event(line: str) -> Change | None:
 
 
 class FlowMonitor:
-    """A running `ovs-ofctl monitor`; its standard output is to be polled by the owner's loop.
+    """A running `ovs-ofctl monitor`; its output is to be polled by the owner's loop.
 
     Args:
         management: the bridge's management socket, "unix:...".
@@ -65,18 +65,18 @@ class FlowMonitor:
         self._process = subprocess.Popen(
             ["ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:!initial"],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,  # where ovs-ofctl prints what it monitors
             env={**os.environ, "OVS_RUNDIR": str(directory)},
         )
-        assert self._process.stdout is not None
-        self._stdout: IO[bytes] = self._process.stdout
-        os.set_blocking(self._stdout.fileno(), False)
+        assert self._process.stderr is not None
+        self._output: IO[bytes] = self._process.stderr
+        os.set_blocking(self._output.fileno(), False)
         self._pending = b""
 
     def fileno(self) -> int:
         """For a selector: readable when changes (or the end) may have come."""
-        return self._stdout.fileno()
+        return self._output.fileno()
 
     @property
     def ended(self) -> bool:
@@ -101,4 +101,4 @@ class FlowMonitor:
         if self._process.poll() is None:
             self._process.terminate()
         self._process.wait(timeout=5)
-        self._stdout.close()
+        self._output.close()

@@ -20,6 +20,7 @@ _IN_KEY = frozenset(
 _PORTS = frozenset({"tp_src", "tp_dst", "icmp_type", "icmp_code"})
 _STEP = re.compile(r"^\s*(\d+)\. (.*)$")
 _COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
+_SET_TUNNEL_ID = re.compile(r"^\s+set_field:(0x[0-9a-f]+|\d+)->tun_id\s*$")
 _OUTPUT = re.compile(r"^\s+(?:output:(\d+)|IN_PORT)\s*$")
 
 
@@ -66,6 +67,7 @@ def parse_trace(text: str) -> Verdict:
     megaflow: dict[str, str] = {}
     out_port: int | None = None
     cookie = 0
+    tun_id = 0
     for line in text.splitlines():
         if line.startswith("Flow: "):
             initial = split_fields(line[6:])
@@ -76,6 +78,8 @@ def parse_trace(text: str) -> Verdict:
         elif step := _STEP.match(line):
             found = _COOKIE.search(step[2])
             cookie = int(found[1], 16) if found else 0
+        elif set_id := _SET_TUNNEL_ID.match(line):
+            tun_id = int(set_id[1], 0)  # "Final flow" leaves it out where no tunnel flag is set
         elif output := _OUTPUT.match(line):
             out_port = int(output[1]) if output[1] else int(initial.get("in_port", "0"))
     if final is None or not megaflow:
@@ -88,7 +92,7 @@ def parse_trace(text: str) -> Verdict:
         vni=vni_of(cookie),
         out_port=out_port,
         tun_dst=IPv4Address(final["tun_dst"]) if tunnel else None,
-        tun_id=int(final.get("tun_id", "0"), 16) if tunnel else 0,
+        tun_id=tun_id if tunnel else 0,
         headers=final,
         changed=frozenset(
             name for name, value in final.items() if name in initial and not name.startswith("tun_")
