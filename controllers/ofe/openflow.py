@@ -100,10 +100,11 @@ def _decode_action(action: Any) -> Action:
     match action:
         case parser.OFPActionSetField() if action.key in FIELDS:
             return SetField(action.key, _integer(action.key, action.value))
-        case parser.NXActionRegMove() if action.src_field in FIELDS and action.dst_field in FIELDS:
-            whole = action.src_ofs == action.dst_ofs == 0 and action.n_bits == FIELDS[action.src_field].bits
-            if whole and action.n_bits == FIELDS[action.dst_field].bits:
-                return Move(action.src_field, action.dst_field)
+        case parser.NXActionRegMove() if action.src_ofs == action.dst_ofs == 0:
+            # Open vSwitch answers with the older of a field's two headers, which os-ken calls ..._nxm.
+            src, dst = action.src_field.removesuffix("_nxm"), action.dst_field.removesuffix("_nxm")
+            if src in FIELDS and dst in FIELDS and action.n_bits == FIELDS[src].bits == FIELDS[dst].bits:
+                return Move(src, dst)
         case parser.OFPActionOutput():
             return Output(action.port)
         case _:
@@ -344,11 +345,19 @@ class PortStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignFlow:
+    """A flow that ours cannot express: what it is, and the flow-mod that deletes exactly it."""
+
+    text: str
+    delete: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Flows:
-    """A part of the flow table; `more` parts follow. `foreign`: flows that are not expressible as ours."""
+    """A part of the flow table; `more` parts follow."""
 
     flows: tuple[Flow, ...]
-    foreign: tuple[str, ...]
+    foreign: tuple[ForeignFlow, ...]
     more: bool
 
 
@@ -434,10 +443,18 @@ def _meaning(message: Any) -> Said:
                 try:
                     flows.append(_decode_stats(stats))
                 except UndecodableFlow as fault:
-                    foreign.append(f"table {stats.table_id}, priority {stats.priority}: {fault}")
+                    foreign.append(_foreign(stats, str(fault)))
             return Flows(tuple(flows), tuple(foreign), more)
         case _:
             return Other(message.msg_type)
+
+
+def _foreign(stats: Any, fault: str) -> ForeignFlow:
+    delete = parser.OFPFlowMod(
+        _DESC, table_id=stats.table_id, command=_DELETE, priority=stats.priority,
+        out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY, match=stats.match,
+    )  # fmt: skip
+    return ForeignFlow(f"table {stats.table_id}, priority {stats.priority}: {fault}", _serialize(delete, 0))
 
 
 def _port_name(port: Any) -> str:

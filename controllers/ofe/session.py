@@ -51,6 +51,7 @@ class Session(asyncio.Protocol):
         self._writable.set()
         self._barriers: dict[int, asyncio.Future[None]] = {}
         self._refusals: list[tuple[int, str]] | None = None
+        self._foreign: list[openflow.ForeignFlow] = []
         self._read: tuple[int, list[Flow], asyncio.Future[list[Flow]]] | None = None
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
@@ -127,11 +128,13 @@ class Session(asyncio.Protocol):
         async with self._turn:
             answer: asyncio.Future[list[Flow]] = self._loop.create_future()
             xid = self._write(openflow.flows_request)
-            self._read = (xid, [], answer)
+            self._read, self._foreign = (xid, [], answer), []
             try:
-                return await answer
+                flows = await answer
             finally:
                 self._read = None
+            await self._evict_foreign()
+            return flows
 
     def close(self) -> None:
         """End the connection at once."""
@@ -146,6 +149,18 @@ class Session(asyncio.Protocol):
             self.close()
         elif silence > _SILENCE_PROBE and self._transport is not None:
             self._write(openflow.echo_request)
+
+    async def _evict_foreign(self) -> None:
+        """Delete what somebody else put into the tables: it could lead packets past the pipeline."""
+        if self._foreign:
+            _log.warning(
+                "switch %#x held %d flows that are not ours, deleted; the first: %s",
+                self.dpid, len(self._foreign), self._foreign[0].text,
+            )  # fmt: skip
+            for foreign in self._foreign:
+                self._writer().write(foreign.delete)
+            self._foreign = []
+            await self._barrier()
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -245,12 +260,11 @@ class Session(asyncio.Protocol):
         self._write(openflow.features_request)
 
     def _heard_flows(self, xid: int, said: openflow.Flows) -> None:
-        for foreign in said.foreign:
-            _log.warning("switch %#x holds a flow that is not ours: %s", self.dpid, foreign)
         if self._read is None or self._read[0] != xid:
             return
         _, flows, answer = self._read
         flows.extend(said.flows)
+        self._foreign.extend(said.foreign)
         if not said.more and not answer.done():
             answer.set_result(flows)
 
