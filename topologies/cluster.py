@@ -10,19 +10,29 @@ import logging
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.launcher import Launcher
 from topologies.topology import Topology, to_entities
-from topologies.waiting import wait_sockets
+from topologies.waiting import wait_for, wait_sockets
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
 _RESTART_PAUSE = 1.0  # between two tries with a control plane that does not come up
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramState:
+    """Servers whose switch has its whole program; VMs there should be; VMs whose vport is known too."""
+
+    programmed: frozenset[str]
+    intended: int
+    joined: int
 
 
 class ClusterManager:
@@ -120,6 +130,30 @@ class ClusterManager:
         with self._lock:
             if self._entities.pop((entity.TYPE, entity.name), None) is not None:
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
+
+    def program_state(self) -> ProgramState:
+        """What the control plane has brought to the switches so far."""
+        status = self.client.status()
+        vms = status.get("vms", {})
+        switches = status.get("switches", {})
+        return ProgramState(
+            frozenset(name for name, switch in switches.items() if switch.get("programmed")),
+            int(vms.get("intended", 0)),
+            int(vms.get("joined", 0)),
+        )
+
+    def wait_joined(self, vms: int, server: str, timeout: float) -> bool:
+        """Wait until so many VMs have joined and `server` is programmed; False after `timeout` seconds."""
+
+        def joined() -> bool:
+            state = self.program_state()
+            return state.joined >= vms and server in state.programmed
+
+        try:
+            wait_for(joined, timeout, lambda: f"{vms} VMs have not joined")
+        except RunError:
+            return False
+        return True
 
     def status(self) -> dict[str, Any]:
         """The control plane's own status."""

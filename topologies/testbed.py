@@ -39,6 +39,7 @@ from topologies.workers import Workers
 _SWITCH_TIMEOUT = 60.0
 _PROGRAM_TIMEOUT = 60.0
 _READY_TIMEOUT = 30.0
+_JOIN_TIMEOUT = 2.0
 _TOOLS = ("mnexec", "ovsdb-server", "ovs-vswitchd", "ovsdb-tool", "ovs-ofctl")
 
 
@@ -217,15 +218,15 @@ class Testbed:
             waiting: list[str] = []
 
             def programmed() -> bool:
-                known = self.parts.cluster.status().get("switches", {})
-                waiting[:] = [
-                    s.name for s in self.topology.servers if not known.get(s.name, {}).get("programmed", False)
-                ]
+                state = self.parts.cluster.program_state()
+                waiting[:] = [s.name for s in self.topology.servers if s.name not in state.programmed]
+                if not waiting and state.joined < state.intended:
+                    waiting.append(f"{state.intended - state.joined} VMs' vports")
                 return not waiting
 
             def missing() -> str:
                 more = ", ..." if len(waiting) > 5 else ""
-                return f"switches are not programmed: {', '.join(waiting[:5])}{more}"
+                return f"not programmed: {', '.join(waiting[:5])}{more}"
 
             wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(self.directory.logs))
 
@@ -337,13 +338,16 @@ class Testbed:
         with self._change_lock:
             parts = self.parts
             spec = placement.plan_vm(self.topology, network, name, host)
+            joined = parts.cluster.program_state().joined
             told = parts.workers.submit(lambda: parts.cluster.upsert(spec.entity()))
             try:
                 parts.plant.make_node(spec)
                 parts.plant.make_nic(spec).plug()
                 told.result()
+                # A guest that asks for its gateway too early asks again only a second later.
+                parts.cluster.wait_joined(joined + 1, spec.host, _JOIN_TIMEOUT)
                 target = (self.pid_of(spec.name), spec.gateway)
-                if wait_answers({spec.name: target}, _READY_TIMEOUT, interval=0.005):
+                if wait_answers({spec.name: target}, _READY_TIMEOUT, interval=0.02):
                     raise RunError(f"the gateway does not answer {spec.name}", where=spec.host)
             except BaseException:
                 wait([told])
