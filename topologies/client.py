@@ -12,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,34 +124,38 @@ def start_detached(
     for option, value in (("--model", model), ("--dataplane", dataplane)):
         if value is not None:
             command += [option, value]
-    try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            pass_fds=(writer,), start_new_session=True,
-        )  # fmt: skip
-    finally:
-        os.close(writer)
-    try:
-        child.wait()  # it forks at once: the holder is nobody's child
-        return _follow(reader, progress)
-    except KeyboardInterrupt:
-        down(run, missing_ok=True)
-        raise
-    finally:
-        os.close(reader)
+    with tempfile.TemporaryFile() as words, os.fdopen(reader, encoding="utf-8") as lines:
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words,
+                pass_fds=(writer,), start_new_session=True,
+            )  # fmt: skip
+        finally:
+            os.close(writer)
+        try:
+            ready = _follow(lines, progress)
+        except KeyboardInterrupt:
+            down(run, missing_ok=True)
+            raise
+        finally:
+            child.wait()  # it has forked: the holder is nobody's child
+        if ready is None:
+            words.seek(0)
+            last = words.read().decode(errors="replace").strip().splitlines()[-1:] or ["it left no word"]
+            raise RunError(f"the holder ended: {last[0]}", where=run, next_step="see `hoverboard doctor`")
+        return ready
 
 
-def _follow(reader: int, progress: Progress | None) -> dict[str, Any]:
-    with os.fdopen(os.dup(reader), encoding="utf-8") as lines:
-        for line in lines:
-            message = json.loads(line)
-            if "error" in message:
-                raise error_from_json(message["error"])
-            if "ready" in message:
-                return dict(message["ready"])
-            if progress is not None:
-                progress(PhaseEvent(**message["progress"]))
-    raise RunError("the holder ended without a word", next_step="run `hoverboard doctor`, then `up` without --detach")
+def _follow(lines: Iterable[str], progress: Progress | None) -> dict[str, Any] | None:
+    for line in lines:
+        message = json.loads(line)
+        if "error" in message:
+            raise error_from_json(message["error"])
+        if "ready" in message:
+            return dict(message["ready"])
+        if progress is not None:
+            progress(PhaseEvent(**message["progress"]))
+    return None
 
 
 def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> None:

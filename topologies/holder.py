@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--report", type=int, help="descriptor to report progress on")
     args = parser.parse_args(argv)
     report = _Report(args.report)
-    # A second session and fork: no terminal, no parent that has to collect us.
-    os.setsid()
+    # No parent that has to collect us, and no terminal.
     if os.fork():
         os._exit(0)
+    os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

@@ -17,6 +17,7 @@ from topologies.launcher import Launcher
 from topologies.nodes import Server
 from topologies.waiting import wait_sockets
 
+SWITCH_PROGRAM = "ovs-vswitchd"
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 
@@ -53,7 +54,7 @@ def start(server: Server, template: Path, launcher: Launcher) -> None:
     # ovs-vswitchd keeps trying to reach its database: no need to wait for it here.
     switch = launcher.start(
         [
-            "ovs-vswitchd", f"unix:{directory}/db.sock", f"--unixctl={directory}/vswitchd.ctl",
+            SWITCH_PROGRAM, f"unix:{directory}/db.sock", f"--unixctl={directory}/vswitchd.ctl",
             f"--log-file={directory}/ovs-vswitchd.log", "--no-chdir", *quiet,
         ],
         f"ovs-vswitchd of {server.name}", "switch", netns_pid=server.pid, env=env, log=directory / "daemons.log",

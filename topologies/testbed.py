@@ -213,20 +213,19 @@ class Testbed:
             self.parts.cluster.full_update()
 
     def _wait_programmed(self) -> None:
-        total = len(self.topology.servers)
-        with self.clock.phase("program", total):
-            waiting: list[str] = []
+        with self.clock.phase("program", len(self.topology.servers)) as step:
+            waiting = [server.name for server in self.topology.servers]
 
             def programmed() -> bool:
                 state = self.parts.cluster.program_state()
-                waiting[:] = [s.name for s in self.topology.servers if s.name not in state.programmed]
-                if not waiting and state.joined < state.intended:
-                    waiting.append(f"{state.intended - state.joined} VMs' vports")
-                return not waiting
+                for name in state.programmed.intersection(waiting):
+                    waiting.remove(name)
+                    step()
+                return not waiting and state.joined >= state.intended
 
             def missing() -> str:
                 more = ", ..." if len(waiting) > 5 else ""
-                return f"not programmed: {', '.join(waiting[:5])}{more}"
+                return f"not programmed: {', '.join(waiting[:5]) or 'a vport of a VM'}{more}"
 
             wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(self.directory.logs))
 

@@ -145,9 +145,14 @@ def traces(state: Path) -> Callable[[str], Traces]:
     return lambda run: Traces(RunDirectory.of(run, state), links)
 
 
-def eventually(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    """Wait for a condition with a deadline; says what was missing."""
-    try:
-        waiting.wait_for(condition, timeout, lambda: what)
-    except HoverboardError as error:
-        pytest.fail(str(error))
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool], float, str], None]:
+    """eventually(condition, timeout, what): waits for a condition with a deadline, or fails with `what`."""
+
+    def wait(condition: Callable[[], bool], timeout: float, what: str) -> None:
+        try:
+            waiting.wait_for(condition, timeout, lambda: what)
+        except HoverboardError as error:
+            pytest.fail(str(error))
+
+    return wait

@@ -27,7 +27,7 @@ from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
