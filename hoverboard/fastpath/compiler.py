@@ -1,16 +1,34 @@
 """How everything on the fast path is compiled: without the interpreter lock, cached on disk.
 
-`boundscheck` stays off in production; set NUMBA_BOUNDSCHECK=1 to hunt an index error.
+Numba notices when the file of a cached function changes, but not when a constant does that it took
+from another file: a ring of 256 slots would go on living after its size became 512. So the cache
+has a directory for each state of the sources. NUMBA_BOUNDSCHECK=1 hunts index errors.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _cache_directory() -> str:
+    package = Path(__file__).parent
+    digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
+    for source in sorted([*package.glob("*.py"), *(package.parent / "contract").glob("*.py")]):
+        digest.update(source.read_bytes())
+    base = os.environ.get("NUMBA_CACHE_DIR") or str(Path(sys.prefix) / "numba-cache")
+    return str(Path(base) / digest.hexdigest()[:16])
+
+
+numba.config.CACHE_DIR = _cache_directory()
 
 
 def compiled(function: F) -> F:

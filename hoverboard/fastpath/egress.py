@@ -14,6 +14,7 @@ from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.geneve import encapsulate
 from hoverboard.fastpath.layout import (
     HEADROOM,
+    MISSES_OF_UPLINK,
     MISSES_PER_PORT,
     PORTS,
     R_MISS_FULL,
@@ -103,10 +104,11 @@ def to_tunnel_cut(m: Memory, data: Bytes, frame: int, length: int, row: int, ent
 def to_control(m: Memory, port: int, data: Bytes, start: int, length: int, kind: int) -> bool:
     """Queue a whole received frame (with its virtio-net header) for the control thread.
 
-    At most MISSES_PER_PORT of one port may wait, so that one VM's flood of new flows cannot starve
+    At most MISSES_PER_PORT of one VM may wait, so that one VM's flood of new flows cannot starve
     the others of the ring (paper section 6.1).
     """
-    if m.pending[port] - m.pending[PORTS + port] >= MISSES_PER_PORT or not ring.push(
+    allowed = MISSES_OF_UPLINK if port == UPLINK else MISSES_PER_PORT
+    if m.pending[port] - m.pending[PORTS + port] >= allowed or not ring.push(
         m.miss_index, m.miss_meta, m.miss_data, port, HEADROOM - VNET_BYTES, kind,
         data, start - VNET_BYTES, length + VNET_BYTES,
     ):  # fmt: skip

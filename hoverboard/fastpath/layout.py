@@ -26,8 +26,9 @@ BATCH_BYTES = 1 << 18
 WAKE, UPLINK, FIRST_TAP = 0, 1, 2
 PORTS = 128
 
-RING_SLOTS = 256  # miss and inject rings
-MISSES_PER_PORT = 64  # of them, at most this many from one port, so that one VM cannot take them all
+RING_SLOTS = 512  # miss and inject rings
+MISSES_PER_PORT = 64  # of them, at most this many from one VM, so that one cannot take them all
+MISSES_OF_UPLINK = 384  # a busy stream that changes its path misses until its new entry is there
 
 MAX_ENTRIES = 16_384
 HASH_SLOTS = 65_536  # load factor 1/4 at most: short probes

@@ -60,6 +60,7 @@ class FastpathPlane:
     def set_uplink(self, fd: int) -> None:
         """The fabric's tap."""
         self._engine.set_port(UPLINK, fd)
+        self._peers.announce()
 
     def attach(self, vm: str, vport: str, ofport: int, fd: int | None) -> None:
         """Carry the packets of a VM's tap."""

@@ -5,25 +5,29 @@ The host process forwards nothing here; it reads the switch's own flow cache and
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.reports import FlowUsage
+from hoverboard.host.peers import Announcements, announcement
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
-from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.ovs import PHYSICAL_BRIDGE, Ovs
 
 
 class OvsPlane:
-    """Reads what Open vSwitch does on one host.
+    """Reads what Open vSwitch does on one host, and announces the host on the fabric."""
 
-    Args:
-        hoverboards: whether this node is one; a Hoverboard's own traffic is never reported.
-    """
-
-    def __init__(self, switch: Ovs) -> None:
+    def __init__(self, switch: Ovs, local_ip: IPv4Address) -> None:
         self._switch = switch
+        self._announcement = announcement(local_ip)
+        self._announcements = Announcements()
+        self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._fabric.bind((PHYSICAL_BRIDGE, 0))
         self._seen: dict[tuple[int, int, int], tuple[int, int]] = {}
 
     def readers(self) -> dict[int, Callable[[], None]]:
@@ -98,7 +102,11 @@ class OvsPlane:
         return {"entries": len(self._megaflows())}
 
     def every_second(self, now: float) -> None:
-        """Nothing to do."""
+        """Announce the host on the fabric when it is time."""
+        if self._announcements.due():
+            with contextlib.suppress(OSError):  # br-phy is away while vswitchd restarts
+                self._fabric.send(self._announcement)
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Close the socket to the fabric."""
+        self._fabric.close()

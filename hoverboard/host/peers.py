@@ -60,6 +60,33 @@ def arp_reply(frame: bytes, address: IPv4Address) -> bytes | None:
     return frame[6:12] + own + frame[12:21] + b"\x02" + own + address.packed + frame[22:32]
 
 
+def announcement(address: IPv4Address) -> bytes:
+    """A gratuitous ARP reply, from which a switch learns our MAC before its first packet needs it.
+
+    Open vSwitch drops the packets that make it ask; RFC 5227 section 3 calls this an announcement.
+    """
+    own = _mac(underlay_mac(address))
+    body = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 2, own, address.packed, own, address.packed)
+    return b"\xff" * 6 + own + b"\x08\x06" + body
+
+
+class Announcements:
+    """When to announce: each second while neighbours may still be starting, then now and then.
+
+    Open vSwitch forgets a neighbour after 15 minutes.
+    """
+
+    FIRST, EVERY = 5, 300  # seconds
+
+    def __init__(self) -> None:
+        self._second = 0
+
+    def due(self) -> bool:
+        """Call once a second; whether to announce now."""
+        self._second += 1
+        return self._second <= self.FIRST or self._second % self.EVERY == 0
+
+
 class Peers:
     """The other hosts that this one sends to, and whether they take whole segments."""
 
@@ -68,6 +95,11 @@ class Peers:
         self._local_ip = local_ip
         self._index: dict[IPv4Address, int] = {}
         self._unanswered: dict[IPv4Address, int] = {}
+        self._announcements = Announcements()
+
+    def announce(self) -> None:
+        """Tell the fabric where we are."""
+        self._engine.inject(UPLINK, bytes(VNET_BYTES) + announcement(self._local_ip), INJECT_RAW)
 
     def index(self, address: IPv4Address) -> int:
         """Index of a peer in the engine's `peers` array; a new peer is probed."""
@@ -83,7 +115,9 @@ class Peers:
         return number
 
     def every_second(self) -> None:
-        """Probe again whoever has not answered."""
+        """Probe again whoever has not answered; announce ourselves when it is time."""
+        if self._announcements.due():
+            self.announce()
         for address, tries in list(self._unanswered.items()):
             if tries >= _PROBES:
                 del self._unanswered[address]

@@ -87,7 +87,7 @@ class HostProcess:
         if config.dataplane == "fastpath":
             self._plane = FastpathPlane(self._switch, IPv4Address(config.underlay_ip), directory)
         else:
-            self._plane = OvsPlane(self._switch)
+            self._plane = OvsPlane(self._switch, IPv4Address(config.underlay_ip))
         self._session = ControlSession(config.control_address, config.node, self._set_interval)
         self._methods: dict[str, Callable[[dict[str, Any], list[int]], Any]] = {
             "ready": lambda _request, _fds: True,

@@ -1,0 +1,132 @@
+"""Encapsulation against scapy's own idea of Geneve, and decapsulation of what should not be there."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.contrib.geneve import GENEVE
+
+from hoverboard.contract.encapsulation import OPTION_CLASS, OUTER_BYTES, SEGMENT_OPTION_BYTES
+from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable
+from hoverboard.fastpath.geneve import DECAPSULATED, FOR_HOST, decapsulate, encapsulate, template
+from hoverboard.fastpath.layout import (
+    B_FRAME,
+    B_LENGTH,
+    B_VNET,
+    BATCH_WORDS,
+    R_CRITICAL,
+    R_NOT_GENEVE,
+    R_NOT_US,
+    R_OUTER,
+    R_SHORT,
+    allocate,
+)
+from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, array, frame
+
+LOCAL, REMOTE, VNI = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2"), 0xABCDE
+
+
+@pytest.fixture(scope="module")
+def memory():
+    memory = allocate()
+    headers, checksum = template(LOCAL, REMOTE, VNI)
+    FlowTable(memory, lambda: None).update(add=[((1, 0, 0, 0, 0, 0), Entry(ACT_TUNNEL, 1, b"", headers, checksum))])
+    memory_row = int(memory.slots[memory.slots > 0][0]) - 1
+    return memory, memory_row
+
+
+def wrapped(memory_and_row, inner, vnet=bytes(12), segment=False, tos=0):
+    memory, row = memory_and_row
+    data = array(bytes(116) + vnet + inner)
+    outer = encapsulate(memory, data, 128, len(inner), row, segment, 0x1234, tos)
+    return data, outer, len(inner) + 128 - outer
+
+
+@pytest.mark.parametrize("segment", [False, True])
+def test_outer_headers_are_what_scapy_reads(memory, segment):
+    inner = frame()
+    vnet = bytes(range(1, 13))
+    data, outer, length = wrapped(memory, inner, vnet, segment, tos=2)
+    packet = Ether(bytes(data[outer : outer + length]))
+    assert packet.src == "02:fa:ac:10:00:01"
+    assert packet.dst == "02:fa:ac:10:00:02"
+    assert (packet[IP].src, packet[IP].dst, packet[IP].tos, packet[IP].flags) == (str(LOCAL), str(REMOTE), 2, "DF")
+    assert packet[IP].len == length - 14
+    assert (packet[UDP].dport, packet[UDP].chksum, packet[UDP].len) == (6081, 0, length - 34)
+    assert packet[UDP].sport >= 0xC000
+    assert packet[GENEVE].vni == VNI
+    assert packet[GENEVE].proto == 0x6558
+    checksum = packet[IP].chksum
+    del packet[IP].chksum
+    assert Ether(bytes(packet))[IP].chksum == checksum
+    assert not data[outer - 12 : outer].any()
+    if segment:
+        assert length == len(inner) + OUTER_BYTES + SEGMENT_OPTION_BYTES
+        assert bytes(data[128 - 12 : 128]) == vnet  # the option's data is the header, in place
+
+
+@pytest.mark.parametrize("segment", [False, True])
+def test_decapsulation_undoes_encapsulation(memory, segment):
+    inner = frame()
+    data, outer, length = wrapped(memory, inner, bytes(range(12)), segment)
+    row = np.zeros(BATCH_WORDS, np.int64)
+    verdict, tunnel = decapsulate(data, outer, length, int(REMOTE), row)
+    assert verdict == DECAPSULATED
+    assert tunnel & 0xFFFFFFFF == VNI
+    assert tunnel >> 32 & 0xFFFFFFFF == int(LOCAL)
+    assert (row[B_FRAME], row[B_LENGTH], row[B_VNET]) == (128, len(inner), segment)
+
+
+def outer(payload, **ip):
+    return bytes(Ether() / IP(**{"src": str(LOCAL), "dst": str(REMOTE), **ip}) / payload)
+
+
+def geneve(options=b"", *, first=None, flags=0, kind=0x6558, inner=frame()):
+    first = len(options) // 4 if first is None else first
+    return bytes([first, flags]) + kind.to_bytes(2, "big") + (7 << 8).to_bytes(4, "big") + options + inner
+
+
+CRITICAL = OPTION_CLASS.to_bytes(2, "big") + b"\x85\x00"
+HARMLESS = OPTION_CLASS.to_bytes(2, "big") + b"\x05\x00"
+REFUSED = [
+    ("short", b"\0" * 13, R_SHORT),
+    ("arp is for the host", bytes(Ether() / ARP()), FOR_HOST),
+    ("another ethernet type", bytes(Ether(type=0x86DD)) + bytes(60), R_NOT_GENEVE),
+    ("another host's address", outer(UDP(dport=6081) / geneve(), dst="172.16.0.9"), R_NOT_US),
+    ("tcp", outer(bytes(40), proto=6), R_NOT_GENEVE),
+    ("a fragment", outer(UDP(dport=6081) / geneve(), flags="MF"), R_NOT_GENEVE),
+    ("another port", outer(UDP(dport=4789) / geneve()), R_NOT_GENEVE),
+    ("udp length is wrong", outer(UDP(dport=6081, len=20) / geneve()), R_OUTER),
+    ("geneve version 1", outer(UDP(dport=6081) / geneve(first=0x40)), R_OUTER),
+    ("not ethernet inside", outer(UDP(dport=6081) / geneve(kind=0x0800)), R_OUTER),
+    ("options past the end", outer(UDP(dport=6081) / geneve(first=63, inner=b"")), R_OUTER),
+    ("option past the options", outer(UDP(dport=6081) / geneve(HARMLESS[:3] + b"\x04")), R_OUTER),
+    ("unknown critical option", outer(UDP(dport=6081) / geneve(CRITICAL)), R_CRITICAL),
+    ("unknown harmless option", outer(UDP(dport=6081) / geneve(HARMLESS)), DECAPSULATED),
+    ("oam is for the host", outer(UDP(dport=6081) / geneve(flags=0x80)), FOR_HOST),
+    ("cut in the ip header", outer(UDP(dport=6081) / geneve())[:30], R_OUTER),
+]
+
+
+@pytest.mark.parametrize(("data", "verdict"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
+def test_what_is_refused(data, verdict):
+    row = np.zeros(BATCH_WORDS, np.int64)
+    assert decapsulate(array(data), 0, len(data), int(REMOTE), row)[0] == verdict
+
+
+@given(st.data())
+def test_a_damaged_frame_never_yields_an_inner_frame_outside_itself(data):
+    whole = bytearray(outer(UDP(dport=6081) / geneve(HARMLESS)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(12, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    size = data.draw(st.integers(0, len(whole)))
+    row = np.zeros(BATCH_WORDS, np.int64)
+    verdict, _ = decapsulate(array(bytes(whole[:size])), 0, size, int(REMOTE), row)
+    if verdict == DECAPSULATED:
+        assert row[B_FRAME] >= OUTER_BYTES
+        assert row[B_LENGTH] >= 0
+        assert row[B_FRAME] + row[B_LENGTH] <= size

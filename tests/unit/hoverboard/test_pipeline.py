@@ -1,0 +1,78 @@
+"""The pipeline is data, and illegal data dies at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from hoverboard.contract import pipeline
+from hoverboard.contract.flow import Goto, Match, Move, SetField
+from hoverboard.contract.pipeline import PIPELINE, Kind, PipelineError, Table, TableSpec
+
+BLUE = IPv4Address("10.0.0.2")
+HOST = IPv4Address("172.16.0.1")
+
+
+def all_flows():
+    flows = pipeline.base_flows()
+    for hoverboard in (False, True):
+        flows += pipeline.network_flows(7, hoverboard=hoverboard)
+    flows += pipeline.gateway_flows(7, IPv4Address("10.0.0.1"))
+    flows += pipeline.vport_flows(7, 100, BLUE, "06:07:0a:00:00:02")
+    flows += [
+        pipeline.route_flow(7, BLUE, HOST),
+        pipeline.offload_flow(7, BLUE, IPv4Address("10.0.0.3"), HOST),
+        pipeline.default_flow(7, HOST),
+        pipeline.relay_flow(7, BLUE, HOST),
+    ]
+    return flows
+
+
+def test_every_flow_made_is_legal_and_its_match_sorted():
+    for flow in all_flows():
+        assert pipeline.check_flow(flow) is flow
+        assert list(flow.match) == sorted(flow.match)
+        assert pipeline.kind_of(flow.cookie) is not None
+
+
+def test_every_drop_is_named_and_every_named_drop_drops():
+    for flow in all_flows():
+        kind = pipeline.kind_of(flow.cookie)
+        assert (pipeline.drop_reason(kind) is not None) == (flow.actions == ())
+
+
+def test_cookie_carries_kind_and_network():
+    value = pipeline.cookie(Kind.OFFLOAD, 0xABCDEF)
+    assert pipeline.kind_of(value) is Kind.OFFLOAD
+    assert pipeline.vni_of(value) == 0xABCDEF
+    assert pipeline.kind_of(0) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"match": (Match("tunnel_id", 7),)}, "does not match on tunnel_id"),
+        ({"match": (Match("metadata", 1 << 64),)}, "does not fit 64 bits"),
+        ({"actions": (Goto(Table.CLASSIFY),)}, "may not go to table"),
+        ({"actions": (SetField("eth_dst", 1 << 48),)}, "does not fit 48 bits"),
+        ({"actions": (Move("eth_src", "ipv4_src"),)}, "widths differ"),
+    ],
+)
+def test_an_illegal_flow_dies(change, says):
+    flow = pipeline.default_flow(7, HOST)
+    with pytest.raises(PipelineError, match=says):
+        pipeline.check_flow(replace(flow, **change))
+
+
+def test_a_backward_goto_dies_at_import(monkeypatch):
+    monkeypatch.setitem(PIPELINE, Table.ROUTE, TableSpec(frozenset(), frozenset({Table.ARP})))
+    with pytest.raises(PipelineError, match="not forward"):
+        pipeline._check_pipeline()
+
+
+def test_what_comes_from_the_fabric_never_goes_back_on_a_vm_host():
+    delivered = [flow for flow in all_flows() if flow.table == Table.DELIVER]
+    assert not any(isinstance(action, SetField) and action.field == "tun_ipv4_dst" for f in delivered for action in f.actions)
+    assert PIPELINE[Table.DELIVER].gotos == frozenset()
