@@ -1,0 +1,99 @@
+"""Progress on stderr: bars on a terminal, one line a step elsewhere. stdout stays for results."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from topologies.clock import PhaseEvent
+
+
+def _bars(*columns: Any) -> Any:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=False)
+
+
+class PhaseProgress:
+    """The phases of a start: a bar each with its count and seconds, or a line each when it ends."""
+
+    def __init__(self) -> None:
+        self._tty = sys.stderr.isatty()
+        self._lock = threading.Lock()
+        self._tasks: dict[str, Any] = {}
+        self._told: set[str] = set()
+        self._started = time.monotonic()
+        self._progress: Any = None
+
+    def __enter__(self) -> Self:
+        if self._tty:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+            self._progress = _bars(
+                TextColumn("{task.description:>14}"), BarColumn(30), MofNCompleteColumn(),
+                TextColumn("{task.fields[seconds]:.2f} s"),
+            )  # fmt: skip
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        if kind is None:
+            print(f"{'up':>14} in {time.monotonic() - self._started:.2f} s", file=sys.stderr)
+
+    def __call__(self, event: PhaseEvent) -> None:
+        """Show one event; may be called from any thread."""
+        with self._lock:
+            if self._progress is not None:
+                if event.phase not in self._tasks:
+                    self._tasks[event.phase] = self._progress.add_task(event.phase, total=event.total, seconds=0.0)
+                self._progress.update(self._tasks[event.phase], completed=event.done, seconds=event.seconds)
+            elif event.done == event.total and event.phase not in self._told:
+                self._told.add(event.phase)
+                print(f"{event.phase:>14} {event.done}/{event.total} {event.seconds:.2f} s", file=sys.stderr)
+
+
+class StepProgress:
+    """One bar over named steps of unequal length; `__call__(step, share done)`."""
+
+    def __init__(self) -> None:
+        self._tty = sys.stderr.isatty()
+        self._progress: Any = None
+        self._task: Any = None
+        self._told = ""
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._tty:
+            from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            self._progress = _bars(
+                SpinnerColumn(), BarColumn(30), TimeElapsedColumn(), TextColumn("{task.description}")
+            )
+            self._progress.start()
+            self._task = self._progress.add_task("", total=1.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            if kind is None:
+                self._progress.update(self._task, completed=1.0, description="done")
+            self._progress.stop()
+
+    def __call__(self, step: str, share: float) -> None:
+        """A step has begun, or has something to tell."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=share, description=step)
+            return
+        name = step.partition(",")[0] if ": starting" in step else step
+        if name != self._told:
+            self._told = name
+            print(f"[{time.monotonic() - self._started:5.1f} s] {name}", file=sys.stderr)

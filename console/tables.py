@@ -1,0 +1,219 @@
+"""Results as tables for people. Pure but for the last step: takes the --json documents, prints them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Document = Mapping[str, Any]
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+    """A plain table; a column whose name starts with "#" is aligned to the right."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left")
+    for row in rows:
+        made.add_row(*(escape(str(cell)) for cell in row))
+    return made
+
+
+def rate(bps: float | None) -> str:
+    """A rate with its unit."""
+    if bps is None:
+        return "-"
+    for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if bps >= size:
+            return f"{bps / size:.2f} {unit}"
+    return f"{bps:.0f} bit/s"
+
+
+def milliseconds(value: float | None) -> str:
+    """A round trip."""
+    return "-" if value is None else f"{value:.3f} ms"
+
+
+def status(document: Document) -> list[Table]:
+    """The tables of a run."""
+    hosts = [*document["hosts"], *document["hoverboards"]]
+    seconds = sum(document.get("phases", {}).values())
+    heading = f"run {document['run']}: {document.get('state', 'up')}, model {document['model']}"
+    made = [
+        table(
+            f"{heading}, phases {seconds:.1f} s in all",
+            ("server", "dataplane", "datapath", "state", "VMs"),
+            (
+                (
+                    server["name"], server["dataplane"], server["datapath_type"], server.get("state", "up"),
+                    _some(server["vms"]) if "vms" in server else "Hoverboard",
+                )
+                for server in hosts
+            ),
+        )
+    ]  # fmt: skip
+    made += [
+        table(
+            f"network {network['name']}: VNI {network['vni']}, {network['subnet']}, {len(network['vms'])} VMs",
+            ("VM", "address", "host"),
+            ((vm["name"], vm["ip"], vm["host"]) for vm in network["vms"]),
+        )
+        for network in document["networks"]
+    ]
+    made.append(counters(document["counters"]))
+    return made
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
+
+
+def counters(document: Document) -> Table:
+    """Counters, drops by reason last."""
+    flat = {key: value for key, value in document.items() if not isinstance(value, Mapping)}
+    for key, group in document.items():
+        if isinstance(group, Mapping):
+            flat |= {f"{key}: {reason}": count for reason, count in group.items()}
+    return table("counters", ("counter", "#value"), flat.items())
+
+
+def node(document: Document) -> list[Table]:
+    """The tables of one node."""
+    plain = {key: value for key, value in document.items() if not isinstance(value, (dict, list))}
+    made = [table(f"node {document.get('node', '')}", ("what", "value"), plain.items())]
+    if document.get("vports"):
+        made.append(
+            table(
+                "virtual ports", ("VM", "vport", "#OpenFlow port"),
+                ((port["vm"], port["vport"], port["ofport"]) for port in document["vports"]),
+            )
+        )  # fmt: skip
+    if "counters" in document:
+        made.append(counters(document["counters"]))
+    if "flow_table" in document:
+        made.append(table("flow table", ("what", "#value"), document["flow_table"].items()))
+    return made
+
+
+def entries(document: Document) -> Table:
+    """A node's flow table, busiest first."""
+    rows = sorted(document["entries"], key=lambda entry: -int(entry["bytes"]))
+    return table(
+        f"flow table of {document['node']}: {len(rows)} entries",
+        ("VNI", "source", "destination", "protocol", "kind", "via", "#packets", "#bytes"),
+        (
+            (
+                entry["vni"], _any(entry["src"]), _any(entry["dst"]), _any(entry["proto"]), entry["kind"],
+                _any(entry["via"]), entry["packets"], entry["bytes"],
+            )
+            for entry in rows
+        ),
+    )  # fmt: skip
+
+
+def _any(value: object) -> object:
+    return "-" if value is None else value
+
+
+def offloads(document: Iterable[Document]) -> Table:
+    """VM pairs that go host to host."""
+    rows = list(document)
+    now = time.time()
+    return table(
+        f"offloads: {len(rows)} VM pairs go host to host",
+        ("network", "source", "destination", "from host", "to host", "#since", "#rate"),
+        (
+            (
+                row["network"], row["src"], row["dst"], row["src_host"], row["dst_host"],
+                f"{max(0.0, now - row['since']):.1f} s", rate(row["rate_bps"]),
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def vms(document: Iterable[Document]) -> Table:
+    """All VMs of a run."""
+    rows = list(document)
+    return table(
+        f"{len(rows)} VMs", ("VM", "network", "address", "host"),
+        ((vm["name"], vm["network"], vm["ip"], vm["host"]) for vm in rows),
+    )  # fmt: skip
+
+
+def demo(summary: Document) -> list[Table]:
+    """What `hoverboard demo` shows when it is done."""
+    generations = summary["generations"]
+    ratios = summary["ratios"]
+    heads = [f"#{generation['dataplane']}" for generation in generations]
+    rows: list[list[object]] = []
+    for index, measured in enumerate(generations[0]["throughput"]):
+        streams = measured["streams"]
+        values = [rate(generation["throughput"][index]["bps"]) for generation in generations]
+        better = ratios.get("throughput", {}).get(str(streams))
+        rows.append([f"TCP, {streams} stream{'s' if streams != 1 else ''}", *values, times(better)])
+    for path, name in (("direct", "round trip, direct"), ("hoverboard", "round trip, over the Hoverboard")):
+        values = [milliseconds(generation["latency_ms"][path]["avg"]) for generation in generations]
+        rows.append([f"{name} (mean)", *values, times(ratios.get(f"latency_{path}"))])
+    checks = [("passed" if check["ok"] else "FAILED", check["name"], check["detail"]) for check in summary["checks"]]
+    return [
+        path_table(generations[0]),
+        table("VM to VM on two hosts, offloaded", ("", *heads, "#fastpath is better by"), rows),
+        table("checks", ("", "what", "seen"), checks),
+    ]
+
+
+def times(ratio: float | None) -> str:
+    """A ratio."""
+    return "-" if ratio is None else f"{ratio:.1f} x"
+
+
+def path_table(generation: Document) -> Table:
+    """Second by second, where one flow went."""
+    path = generation["path"]
+    offloaded_at = path["offloaded_at"]
+    rows = []
+    before = {"at": 0.0, "hoverboard_bytes": 0, "direct_bytes": 0}
+    for second in whole_seconds(path["points"]):
+        relayed = second["hoverboard_bytes"] - before["hoverboard_bytes"]
+        direct = second["direct_bytes"] - before["direct_bytes"]
+        lasted = max(second["at"] - before["at"], 1e-9)
+        event = ""
+        if offloaded_at is not None and before["at"] < offloaded_at <= second["at"]:
+            event = f"offloaded at {offloaded_at:.2f} s"
+        rows.append(
+            (f"{before['at']:.1f} - {second['at']:.1f} s", rate(8 * relayed / lasted), rate(8 * direct / lasted), event)
+        )
+        before = second
+    return table(
+        f"path of {path['src']} -> {path['dst']} on {generation['dataplane']}",
+        ("time", "#over the Hoverboard", "#direct", ""),
+        rows,
+    )
+
+
+def whole_seconds(points: list[Any]) -> list[Any]:
+    """The points nearest after each whole second, and the last one."""
+    chosen = []
+    due = 1.0
+    for point in points:
+        if point["at"] >= due:
+            chosen.append(point)
+            due = float(int(point["at"]) + 1)
+    if points and (not chosen or chosen[-1] is not points[-1]):
+        chosen.append(points[-1])
+    return [point for point in chosen if point["at"] > 0]
+
+
+def show(tables: Iterable[Table]) -> None:
+    """Print to stdout; wide enough for a file when stdout is none."""
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(width=140)
+    for made in tables:
+        console.print(made)

@@ -1,0 +1,277 @@
+"""The demonstration: three hosts, one Hoverboard, two tenants with the same addresses, two generations.
+
+For each generation of the dataplane it brings a testbed up, proves that tenants reach themselves and
+not each other, follows one flow from the Hoverboard to its direct path (paper section 3.3.1), and
+measures latency and throughput host to host. It measures; figures and the report are made elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments import iperf, isolation, ping
+from experiments.demo_results import DemoResult, Generation, PingCell, Throughput
+from experiments.iperf import IperfSpec
+from experiments.path import PathSampler, Timeline
+from experiments.ping_output import PingResult
+from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.errors import MeasurementError
+from hoverboard.host.client import HostClient
+from topologies import schema
+from topologies.testbed import Testbed
+from topologies.topology import Topology
+
+_PINGS_AT_ONCE = 4  # more would measure two cores' scheduler
+
+# A step has begun: its name, and the share of the whole that is done (0 to 1).
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSpec:
+    """Parameters of a demonstration; times in seconds.
+
+    Attributes:
+        run: prefix of the runs' names, which end in -fastpath and -ovs.
+        generations: dataplane generations, in the order they are measured.
+        pair: VM names of the flow that is followed and measured.
+        slow_pings, slow_interval: pings over the Hoverboard, slow enough to stay below the threshold.
+        pings, ping_interval: pings on the direct path.
+    """
+
+    topology: str = "demo"
+    run: str = "demo"
+    generations: tuple[Dataplane, ...] = ("fastpath", "ovs")
+    pair: tuple[str, str] = ("blue-1", "blue-2")
+    streams: tuple[int, ...] = (1, 16)
+    seconds: float = 4.0
+    omit: float = 1.0
+    follow_seconds: float = 7.0
+    sample_interval: float = 0.25
+    slow_pings: int = 20
+    slow_interval: float = 0.1
+    pings: int = 200
+    ping_interval: float = 0.005
+
+    def parameters(self, topology: Topology) -> dict[str, Any]:
+        """As they are recorded with the result."""
+        return {
+            "topology": self.topology,
+            "model": topology.model,
+            "offload_threshold_bps": topology.offload_threshold,
+            "report_interval_s": topology.report_interval,
+            "generations": list(self.generations),
+            "pair": list(self.pair),
+            "iperf3_streams": list(self.streams),
+            "iperf3_seconds": self.seconds,
+            "iperf3_omit_s": self.omit,
+            "followed_seconds": self.follow_seconds,
+            "path_sample_interval_s": self.sample_interval,
+            "pings_hoverboard": self.slow_pings,
+            "pings_hoverboard_interval_s": self.slow_interval,
+            "pings_direct": self.pings,
+            "pings_direct_interval_s": self.ping_interval,
+        }
+
+
+class _Steps:
+    """Tells the caller which step runs, as a share of all steps' expected seconds."""
+
+    def __init__(self, spec: DemoSpec, progress: Progress) -> None:
+        self._expected = {
+            "starting": 5.0,
+            "isolation": 4.0,
+            "pings": 1.5,
+            "latency over the Hoverboard": spec.slow_pings * spec.slow_interval + 0.5,
+            "following one flow": spec.follow_seconds + 1,
+            "latency, direct": spec.pings * spec.ping_interval + 0.5,
+            "throughput": len(spec.streams) * (spec.seconds + spec.omit + 0.5),
+            "stopping": 1.5,
+        }
+        self._total = sum(self._expected.values()) * len(spec.generations)
+        self._done = 0.0
+        self._running = 0.0
+        self._name = ""
+        self._progress = progress
+
+    def begin(self, dataplane: str, name: str) -> None:
+        """A step begins, and the one before it is done."""
+        self._done += self._running
+        self._running = self._expected[name]
+        self._name = f"{dataplane}: {name}"
+        self._progress(self._name, self._done / self._total)
+
+    def detail(self, text: str) -> None:
+        """Something to show about the running step."""
+        self._progress(f"{self._name}, {text}", self._done / self._total)
+
+
+def run(spec: DemoSpec, progress: Progress) -> DemoResult:
+    """Run the whole demonstration.
+
+    Raises:
+        HoverboardError: a testbed does not come up, or a measurement gives no figure. Everything
+            that was started is gone when this returns or raises.
+    """
+    topology = schema.load(spec.topology)
+    steps = _Steps(spec, progress)
+    started = time.monotonic()
+    generations = tuple(_generation(spec, topology, dataplane, steps) for dataplane in spec.generations)
+    return DemoResult(spec.parameters(topology), topology, generations, time.monotonic() - started)
+
+
+def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps: _Steps) -> Generation:
+    name = f"{spec.run}-{dataplane}"
+    topology = topology.with_dataplane(dataplane)
+    with contextlib.ExitStack() as stack:
+        steps.begin(dataplane, "starting")
+        begun = time.monotonic()
+        testbed = Testbed(topology, run=name)
+        testbed.up(lambda event: steps.detail(f"{event.phase} {event.done}/{event.total}"))
+        stack.callback(testbed.down)
+        up_seconds = time.monotonic() - begun
+        # Called first when the block is left, before the testbed goes down.
+        stack.callback(steps.begin, dataplane, "stopping")
+        clients = {
+            server.name: stack.enter_context(contextlib.closing(testbed.host_client(server.name)))
+            for server in topology.servers
+        }
+        flow = _Flow(testbed, clients, *spec.pair)
+        steps.begin(dataplane, "isolation")
+        crossed = _isolation(testbed)
+        steps.begin(dataplane, "pings")
+        matrix = _matrix(testbed)
+        steps.begin(dataplane, "latency over the Hoverboard")
+        slow = flow.ping(spec.slow_pings, spec.slow_interval)
+        slow_stayed = not flow.offloaded()
+        steps.begin(dataplane, "following one flow")
+        timeline = _follow(flow, spec)
+        steps.begin(dataplane, "latency, direct")
+        direct = flow.ping(spec.pings, spec.ping_interval)
+        steps.begin(dataplane, "throughput")
+        throughput = tuple(_throughput(flow, spec, streams) for streams in spec.streams)
+        servers = {server: client.status() for server, client in clients.items()}
+    return Generation(
+        dataplane=dataplane,
+        run=name,
+        up_seconds=up_seconds,
+        phases=dict(testbed.clock.seconds),
+        servers=servers,
+        matrix=matrix,
+        isolation=crossed,
+        latency_hoverboard=slow,
+        latency_hoverboard_stayed=slow_stayed,
+        latency_direct=direct,
+        timeline=timeline,
+        throughput=throughput,
+    )
+
+
+class _Flow:
+    """The VM pair that is followed and measured."""
+
+    def __init__(self, testbed: Testbed, clients: Mapping[str, HostClient], src: str, dst: str) -> None:
+        vms = {vm.name: vm for vm in testbed.topology.vms}
+        self.src, self.dst = vms[src], vms[dst]
+        self.testbed, self.clients = testbed, clients
+        self.vni = next(network.vni for network in testbed.topology.networks if network.name == self.src.network)
+        self.source, self.target = testbed.node(src), testbed.node(dst)
+
+    def ping(self, count: int, interval: float) -> PingResult:
+        result = ping.measure(self.source, str(self.dst.ip), count=count, interval=interval)
+        if not result.received:
+            raise MeasurementError(
+                f"{self.src.name} gets no answer from {self.dst.name} ({self.dst.ip})",
+                next_step="`hoverboard up demo`, then `flows` on both hosts",
+            )
+        return result
+
+    def offloaded(self) -> bool:
+        """Whether the control plane lists the pair as offloaded, by names or addresses."""
+        src, dst = self.src, self.dst
+        return any(
+            entry["network"] == src.network
+            and entry["src"] in (src.name, str(src.ip))
+            and entry["dst"] in (dst.name, str(dst.ip))
+            for entry in self.testbed.offloads()
+        )
+
+    def relayed(self) -> int:
+        """Bytes that the Hoverboards have received so far."""
+        names = [server.name for server in self.testbed.topology.hoverboards]
+        return sum(int(self.clients[name].status()["counters"]["rx_bytes"]) for name in names)
+
+
+def _matrix(testbed: Testbed) -> tuple[PingCell, ...]:
+    """Every ordered pair within each tenant."""
+    pairs = [
+        (network.name, src, dst)
+        for network in testbed.topology.networks
+        for src in network.vms
+        for dst in network.vms
+        if src.name != dst.name
+    ]
+    with ThreadPoolExecutor(_PINGS_AT_ONCE) as pool:
+        results = pool.map(lambda pair: ping.measure(testbed.node(pair[1].name), str(pair[2].ip), count=3), pairs)
+        return tuple(
+            PingCell(network, src.name, dst.name, result.sent, result.received, result.min_ms)
+            for (network, src, dst), result in zip(pairs, results, strict=True)
+        )
+
+
+def _isolation(testbed: Testbed) -> isolation.Isolation:
+    """Both proofs, in both directions, for the first two networks."""
+    one, two = testbed.topology.networks[:2]
+    same = []
+    for mine, other in ((one, two), (two, one)):
+        owners = {vm.ip: vm for vm in other.vms}
+        source = mine.vms[0]
+        targets = [
+            (str(vm.ip), vm.name, testbed.node(vm.name), owners[vm.ip].name, testbed.node(owners[vm.ip].name))
+            for vm in mine.vms[1:]
+            if vm.ip in owners
+        ]
+        same += isolation.same_address(mine.name, (source.name, testbed.node(source.name)), targets)
+    foreign = [_foreign(testbed, mine.name, other.name) for mine, other in ((one, two), (two, one))]
+    return isolation.Isolation(tuple(same), tuple(foreign))
+
+
+def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> isolation.ForeignAddress:
+    """Add a VM to `owner_tenant` at an address nobody else has, ping it from `tenant`, remove it again."""
+    networks = {network.name: network for network in testbed.topology.networks}
+    source, inside = networks[tenant].vms[0], networks[owner_tenant].vms[0]
+    owner = testbed.add_vm(owner_tenant, f"{owner_tenant}-only", networks[owner_tenant].vms[-1].host)
+    try:
+        return isolation.foreign_address(
+            tenant,
+            (source.name, testbed.node(source.name)),
+            (owner.name, owner_tenant, testbed.node(owner.name)),
+            testbed.node(inside.name),
+            str(owner.ip),
+        )
+    finally:
+        testbed.remove_vm(owner.name)
+
+
+def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
+    """One TCP stream, watched from before its first packet to after its last."""
+    client = flow.clients[flow.src.host]
+    measured = IperfSpec(seconds=spec.follow_seconds, interval=spec.sample_interval)
+    sampler = PathSampler(
+        flow.vni, str(flow.src.ip), str(flow.dst.ip), client.flows, flow.offloaded, spec.sample_interval
+    )
+    with sampler, iperf.started(flow.source, flow.target, str(flow.dst.ip), measured) as running:
+        result = running.wait()
+    return replace(sampler.timeline(), iperf=result)
+
+
+def _throughput(flow: _Flow, spec: DemoSpec, streams: int) -> Throughput:
+    measured = IperfSpec(seconds=spec.seconds, streams=streams, omit=spec.omit)
+    before = flow.relayed()
+    result = iperf.measure(flow.source, flow.target, str(flow.dst.ip), measured)
+    return Throughput(streams, result, flow.relayed() - before)

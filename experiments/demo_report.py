@@ -1,0 +1,119 @@
+"""Writes what a demonstration found: raw data, CSV, figures, summary.json and one report.html.
+
+The report is one file that needs no other: figures are inlined as SVG. It reads nothing but the
+results, so that it says what was measured and no more.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments import figures, picture, record
+from experiments.demo_results import DemoResult, offload_delay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CSV_HEAD = ("generation", "quantity", "condition", "unit", "value")
+
+
+def default_folder() -> Path:
+    """results/demo-DATE-TIME below the working directory."""
+    return Path("results") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def write(result: DemoResult, folder: Path) -> dict[str, Any]:
+    """Write everything into `folder`, made if need be; return the document of summary.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = result.summary(record.record(result.parameters))
+    _write_raw(result, folder / "raw")
+    with (folder / "demo.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(_CSV_HEAD)
+        rows.writerows(result.csv_rows())
+    drawn = picture.draw(result.topology, _pair(result))
+    (folder / "figures").mkdir(exist_ok=True)
+    (folder / "figures" / "topology.svg").write_text(drawn, encoding="utf-8")
+    inline: dict[str, str] = {"topology": drawn}
+    with figures.style():
+        for name, figure in _figures(result).items():
+            figures.write(figure, folder / "figures" / name)
+            inline[name] = figures.inline_svg(figure, name)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    (folder / "report.html").write_text(_page(summary, inline, result), encoding="utf-8")
+    return summary
+
+
+def _pair(result: DemoResult) -> tuple[str, str]:
+    src, dst = result.parameters["pair"]
+    return src, dst
+
+
+def _write_raw(result: DemoResult, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for generation in result.generations:
+        stem = f"{generation.dataplane}"
+        for item in generation.throughput:
+            _write_json(folder / f"{stem}-iperf3-{item.streams}-streams.json", item.result.raw)
+        if generation.timeline.iperf is not None:
+            _write_json(folder / f"{stem}-iperf3-followed-flow.json", generation.timeline.iperf.raw)
+        (folder / f"{stem}-ping-direct.txt").write_text(generation.latency_direct.text, encoding="utf-8")
+        (folder / f"{stem}-ping-hoverboard.txt").write_text(generation.latency_hoverboard.text, encoding="utf-8")
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _figures(result: DemoResult) -> dict[str, Figure]:
+    made = {
+        f"path-{item.dataplane}": figures.path(
+            item.timeline, title=f"{_pair(result)[0]} to {_pair(result)[1]}, dataplane {item.dataplane}"
+        )
+        for item in result.generations
+    }
+    made["throughput"] = figures.throughput(
+        {item.dataplane: {one.streams: one.result.bps for one in item.throughput} for item in result.generations}
+    )
+    made["latency"] = figures.latency(
+        {
+            f"{item.dataplane}, {path}": ping.samples
+            for item in result.generations
+            for path, ping in (("direct", item.latency_direct), ("over the Hoverboard", item.latency_hoverboard))
+        }
+    )
+    return made
+
+
+def _page(summary: dict[str, Any], inline: dict[str, str], result: DemoResult) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("experiments"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["gbits"] = lambda bps: f"{bps / 1e9:.2f}"
+    environment.filters["microseconds"] = lambda ms: "-" if ms is None else f"{ms * 1000:.0f}"
+    environment.filters["times"] = lambda ratio: "-" if ratio is None else f"{ratio:.1f} ×"
+    environment.filters["megabytes"] = lambda size: f"{size / 1e6:.1f}"
+    return environment.get_template("demo.html.j2").render(
+        s=summary,
+        figures=inline,
+        matrices=[_matrix(generation) for generation in summary["generations"]],
+        delays=[offload_delay(generation.timeline) for generation in result.generations],
+    )
+
+
+def _matrix(generation: dict[str, Any]) -> dict[str, Any]:
+    """The ping matrix by network, as rows and columns of VM names."""
+    networks: dict[str, dict[str, Any]] = {}
+    for cell in generation["ping_matrix"]:
+        network = networks.setdefault(cell["network"], {"vms": [], "cells": {}})
+        if cell["src"] not in network["vms"]:
+            network["vms"].append(cell["src"])
+        network["cells"][(cell["src"], cell["dst"])] = cell
+    return networks

@@ -1,0 +1,229 @@
+"""What a demonstration found, as plain data: results, checks, the summary and the table. No I/O.
+
+The shape of `summary()` is what `hoverboard demo --json` prints and what the report is made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from experiments.iperf_output import IperfResult
+from experiments.isolation import Isolation
+from experiments.path import Timeline
+from experiments.ping_output import PingResult
+from topologies.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class PingCell:
+    """One cell of the ping matrix."""
+
+    network: str
+    src: str
+    dst: str
+    sent: int
+    received: int
+    min_ms: float | None
+
+    @property
+    def ok(self) -> bool:
+        """Every request was answered."""
+        return self.received == self.sent > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """One iperf3 measurement; `relayed_bytes` is what Hoverboards received meanwhile (outer frames)."""
+
+    streams: int
+    result: IperfResult
+    relayed_bytes: int
+
+    @property
+    def relayed_share(self) -> float:
+        """Share of the traffic that still went over Hoverboards."""
+        sent = sum(interval.bps * (interval.end - interval.start) for interval in self.result.intervals) / 8
+        return min(1.0, self.relayed_bytes / sent) if sent else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was found with one generation of the dataplane; see `DemoResult.summary` for the names."""
+
+    dataplane: str
+    run: str
+    up_seconds: float
+    phases: dict[str, float]
+    servers: dict[str, dict[str, Any]]
+    matrix: tuple[PingCell, ...]
+    isolation: Isolation
+    latency_hoverboard: PingResult
+    latency_hoverboard_stayed: bool
+    latency_direct: PingResult
+    timeline: Timeline
+    throughput: tuple[Throughput, ...]
+
+    def checks(self) -> Iterator[Check]:
+        """What must hold for the demonstration to count as passed."""
+        lost = [f"{cell.src} -> {cell.dst}" for cell in self.matrix if not cell.ok]
+        yield Check(
+            f"{self.dataplane}: every pair within a tenant pings",
+            bool(self.matrix) and not lost,
+            f"no or not every answer: {', '.join(lost)}" if lost else f"{len(self.matrix)} pairs",
+        )
+        yield Check(
+            f"{self.dataplane}: no packet crosses tenants",
+            self.isolation.ok,
+            f"{len(self.isolation.same)} shared and {len(self.isolation.foreign)} unshared addresses tried",
+        )
+        line = self.timeline
+        seen = line.hoverboard_bytes > 0 and line.offloaded_at is not None and line.direct_bytes > 0
+        yield Check(
+            f"{self.dataplane}: the flow starts on the Hoverboard and is offloaded",
+            seen,
+            f"offloaded {offload_delay(line):.2f} s after its first packet"
+            if seen
+            else f"{line.hoverboard_bytes} bytes over the Hoverboard, {line.direct_bytes} direct, "
+            f"{'listed' if line.offloaded_at is not None else 'never listed'} as offloaded",
+        )
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "dataplane": self.dataplane,
+            "run": self.run,
+            "up_seconds": round(self.up_seconds, 2),
+            "phases": self.phases,
+            "datapath_types": sorted({str(server.get("datapath_type")) for server in self.servers.values()}),
+            "ping_matrix": [{**asdict(cell), "ok": cell.ok} for cell in self.matrix],
+            "isolation": self.isolation.record(),
+            "latency_ms": {
+                "hoverboard": {
+                    **_ping(self.latency_hoverboard),
+                    "stayed_on_hoverboard": self.latency_hoverboard_stayed,
+                },
+                "direct": _ping(self.latency_direct),
+            },
+            "path": _timeline(self.timeline),
+            "throughput": [
+                {
+                    "streams": item.streams,
+                    "bps": item.result.bps,
+                    "seconds": item.result.seconds,
+                    "retransmits": item.result.retransmits,
+                    "cpu_client_percent": item.result.cpu_client,
+                    "cpu_server_percent": item.result.cpu_server,
+                    "relayed_bytes": item.relayed_bytes,
+                    "relayed_share": item.relayed_share,
+                }
+                for item in self.throughput
+            ],
+            "servers": self.servers,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that must hold, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """A whole demonstration; `seconds` includes bringing the testbeds up and down."""
+
+    parameters: dict[str, Any]
+    topology: Topology
+    generations: tuple[Generation, ...]
+    seconds: float
+
+    def checks(self) -> list[Check]:
+        """All generations' checks."""
+        return [check for generation in self.generations for check in generation.checks()]
+
+    def summary(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The document of `summary.json`; `record` says what it ran on."""
+        checks = self.checks()
+        return {
+            "experiment": "demo",
+            "ok": bool(checks) and all(check.ok for check in checks),
+            "seconds": round(self.seconds, 1),
+            "checks": [asdict(check) for check in checks],
+            "ratios": self.ratios(),
+            "generations": [generation.record() for generation in self.generations],
+            "record": record,
+        }
+
+    def ratios(self) -> dict[str, Any]:
+        """How many times better `fastpath` is than `ovs`: throughput by streams, mean latency."""
+        by_name = {generation.dataplane: generation for generation in self.generations}
+        fast, slow = by_name.get("fastpath"), by_name.get("ovs")
+        if fast is None or slow is None:
+            return {}
+        before = {item.streams: item.result.bps for item in slow.throughput}
+        return {
+            "throughput": {
+                str(item.streams): item.result.bps / before[item.streams]
+                for item in fast.throughput
+                if before.get(item.streams)
+            },
+            "latency_direct": _divide(slow.latency_direct.avg_ms, fast.latency_direct.avg_ms),
+            "latency_hoverboard": _divide(slow.latency_hoverboard.avg_ms, fast.latency_hoverboard.avg_ms),
+        }
+
+    def csv_rows(self) -> Iterator[tuple[str, str, str, str, float]]:
+        """Tidy rows: generation, quantity, condition, unit, value."""
+        for item in self.generations:
+            name = item.dataplane
+            yield name, "start-up", "", "s", item.up_seconds
+            for through in item.throughput:
+                yield name, "throughput", f"{through.streams} streams", "bit/s", through.result.bps
+                if through.result.retransmits is not None:
+                    yield name, "retransmits", f"{through.streams} streams", "segments", through.result.retransmits
+            for path, result in (("hoverboard", item.latency_hoverboard), ("direct", item.latency_direct)):
+                for sample in result.samples:
+                    yield name, "round trip", path, "ms", sample
+            for rate in item.timeline.rates():
+                yield name, "path rate", f"hoverboard {rate.start:.2f}-{rate.end:.2f} s", "bit/s", rate.hoverboard_bps
+                yield name, "path rate", f"direct {rate.start:.2f}-{rate.end:.2f} s", "bit/s", rate.direct_bps
+
+
+def offload_delay(line: Timeline) -> float:
+    """Seconds from the flow's first packet to its offload, as far as sampling can tell; nan if none."""
+    if line.offloaded_at is None or line.first_packet_at is None:
+        return float("nan")
+    return max(0.0, line.offloaded_at - line.first_packet_at)
+
+
+def _divide(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None
+
+
+def _ping(result: PingResult) -> dict[str, Any]:
+    return {
+        "sent": result.sent,
+        "received": result.received,
+        "min": result.min_ms,
+        "avg": result.avg_ms,
+        "max": result.max_ms,
+        "mdev": result.mdev_ms,
+    }
+
+
+def _timeline(line: Timeline) -> dict[str, Any]:
+    return {
+        "src": line.src,
+        "dst": line.dst,
+        "first_packet_at": line.first_packet_at,
+        "offloaded_at": line.offloaded_at,
+        "direct_at": line.direct_at,
+        "hoverboard_bytes": line.hoverboard_bytes,
+        "direct_bytes": line.direct_bytes,
+        "points": [asdict(point) for point in line.points],
+        "failures": list(line.failures),
+    }

@@ -1,0 +1,134 @@
+"""Figures as matplotlib objects, and how they are written: PNG, SVG, and SVG for a page's own colours.
+
+Colours are Okabe and Ito's, which people with any kind of colour blindness can tell apart; nothing
+is told by colour alone. Every figure names its units and what n it stands on.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.path import Timeline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, VERMILION, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#56B4E9"
+HOVERBOARD_COLOUR, DIRECT_COLOUR = ORANGE, BLUE
+GENERATION_COLOURS = {"fastpath": BLUE, "ovs": VERMILION}
+
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+}
+_DPI = 160
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Any]:
+    # The object interface only: no display, no global state of pyplot.
+    from matplotlib.figure import Figure as NewFigure
+
+    figure = NewFigure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def style() -> Any:
+    """Context manager in which figures must be made and written."""
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def write(figure: Figure, stem: Path) -> None:
+    """Write `stem`.svg and `stem`.png, on white, for slides and papers."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(stem.with_suffix(".png"), dpi=_DPI, facecolor="white")
+    figure.savefig(stem.with_suffix(".svg"), facecolor="white", metadata={"Date": None})
+
+
+def inline_svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element that takes black from the page's text colour.
+
+    `name` makes the identifiers inside unique to the figure, so that several fit on one page.
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    for black in ("#000000", "#262626"):
+        text = text.replace(black, "currentColor")
+    return text
+
+
+def path(line: Timeline, *, title: str) -> Figure:
+    """Rate of one flow over the Hoverboard and direct, the moment of offload marked."""
+    figure, axes = _axes(7.2, 3.3)
+    edges, hoverboard, direct = [0.0], [], []
+    for rate in line.rates():
+        edges.append(rate.end)
+        hoverboard.append(rate.hoverboard_bps / 1e9)
+        direct.append(rate.direct_bps / 1e9)
+    if hoverboard:
+        axes.stairs(
+            hoverboard, edges, fill=True, color=HOVERBOARD_COLOUR, hatch="///", edgecolor="white",
+            label="over the Hoverboard",
+        )  # fmt: skip
+        total = [one + other for one, other in zip(hoverboard, direct, strict=True)]
+        axes.stairs(total, edges, baseline=hoverboard, fill=True, color=DIRECT_COLOUR, label="direct, host to host")
+    if line.offloaded_at is not None:
+        axes.axvline(line.offloaded_at, color="#000000", linestyle="--", linewidth=1.2)
+        axes.annotate(
+            f"offloaded\n{line.offloaded_at:.2f} s", (line.offloaded_at, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(-6, 2), textcoords="offset points", va="top", ha="right", fontsize=9,
+        )  # fmt: skip
+    axes.set(xlabel="seconds", ylabel="Gbit/s sent", title=title)
+    axes.set_xlim(0, edges[-1] or 1)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    return figure
+
+
+def throughput(bars: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Gbit/s by generation and number of streams; input is generation -> streams -> bit/s."""
+    labels = [(name, streams) for name, by_streams in bars.items() for streams in by_streams]
+    figure, axes = _axes(7.2, 0.9 + 0.45 * len(labels))
+    values = [bars[name][streams] / 1e9 for name, streams in labels]
+    colours = [GENERATION_COLOURS.get(name, GREEN) for name, _ in labels]
+    rows = axes.barh(range(len(labels)), values, color=colours, height=0.7)
+    axes.bar_label(rows, labels=[f"{value:.2f}" for value in values], padding=4)
+    axes.set_yticks(range(len(labels)), [f"{name}, {n} stream{'s' if n != 1 else ''}" for name, n in labels])
+    axes.invert_yaxis()
+    axes.set(xlabel="Gbit/s received, TCP, VM to VM on two hosts (n = 1 run each)", title="Throughput")
+    axes.margins(x=0.12)
+    return figure
+
+
+def latency(samples: Mapping[str, Sequence[float]]) -> Figure:
+    """Distribution of ping round trips; input is label -> milliseconds each, generation first in the label."""
+    kept = {label: values for label, values in samples.items() if values}
+    figure, axes = _axes(7.2, 0.9 + 0.5 * max(1, len(kept)))
+    for row, (label, values) in enumerate(kept.items()):
+        colour = GENERATION_COLOURS.get(label.partition(",")[0], GREEN)
+        axes.boxplot(
+            [value * 1000 for value in values], positions=[row], orientation="horizontal", widths=0.6,
+            whis=(5, 95), flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
+            patch_artist=True, boxprops={"facecolor": colour, "alpha": 0.7}, medianprops={"color": "#000000"},
+        )  # fmt: skip
+    axes.set_yticks(range(len(kept)), [f"{label} (n={len(values)})" for label, values in kept.items()])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="microseconds, ping round trip: median, quartiles, 5th to 95th percentile", title="Latency")
+    return figure

@@ -1,0 +1,194 @@
+"""The one way to drive iperf3: JSON, one-shot server, wait for its socket, hard time-out, reaped by pid.
+
+`measure` gives a result or raises; `sample` never raises for a failed measurement but records it
+with iperf3's own words, for sweeps; `started` runs a client beside whatever the block does. Nothing
+here knows what a VM or a Hoverboard is: it runs between two network namespaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from experiments import iperf_output, processes, sockets
+from experiments.iperf_output import IperfResult
+from experiments.processes import Place
+from hoverboard.contract.errors import MeasurementError, RunError
+from topologies.waiting import wait_for
+
+FIRST_PORT = 5201
+_LISTEN_TIMEOUT = 5.0
+_GRACE_SECONDS = 10.0  # for connecting, ending and exchanging results
+_ATTEMPTS = 3  # another measurement may take the port between looking and binding
+
+# Ports this process has handed out, so that measurements in parallel threads do not meet.
+_reserved: set[tuple[int | None, int]] = set()
+_reserving = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class IperfSpec:
+    """What to measure.
+
+    Attributes:
+        seconds: duration.
+        streams: parallel TCP or UDP streams.
+        reverse: the server sends.
+        udp: UDP instead of TCP; needs `rate_bps`.
+        rate_bps: bit/s per stream to offer; None: as fast as TCP goes.
+        omit: first seconds to leave out (slow start, flow misses).
+        interval: seconds between the client's periodic figures.
+        length: bytes per write or datagram; None: iperf3's default.
+        grace: seconds beyond the duration after which a run counts as hung.
+    """
+
+    seconds: float = 5.0
+    streams: int = 1
+    reverse: bool = False
+    udp: bool = False
+    rate_bps: float | None = None
+    omit: float = 0.0
+    interval: float = 1.0
+    length: int | None = None
+    grace: float = _GRACE_SECONDS
+
+    def client_arguments(self, address: str, port: int) -> list[str]:
+        """The client's command line."""
+        arguments = ["iperf3", "-4", "-J", "-c", address, "-p", str(port), "-t", f"{self.seconds:g}"]
+        arguments += ["-P", str(self.streams), "-i", f"{self.interval:g}", "--connect-timeout", "5000"]
+        if self.reverse:
+            arguments.append("-R")
+        if self.udp:
+            arguments.append("-u")
+        if self.rate_bps is not None:
+            arguments += ["-b", f"{self.rate_bps:.0f}"]
+        if self.omit:
+            arguments += ["-O", f"{self.omit:g}"]
+        if self.length is not None:
+            arguments += ["-l", str(self.length)]
+        return arguments
+
+
+@dataclass(frozen=True, slots=True)
+class IperfSample:
+    """One attempt of a sweep: a result, or the reason why there is none."""
+
+    spec: IperfSpec
+    client: str
+    server: str
+    result: IperfResult | None
+    error: str | None
+
+    def record(self) -> dict[str, Any]:
+        """The sample as it is written to the raw data: who, and iperf3's document or the error."""
+        raw = self.result.raw if self.result is not None else None
+        return {"client": self.client, "server": self.server, "error": self.error, "iperf3": raw}
+
+
+class Running:
+    """A client that is on its way; `wait()` gives its result."""
+
+    def __init__(self, spec: IperfSpec, process: subprocess.Popen[str], place: Place) -> None:
+        self.spec, self.pid = spec, process.pid
+        self._process, self._place = process, place
+
+    def running(self) -> bool:
+        """Whether the client has not ended yet."""
+        return self._process.poll() is None
+
+    def wait(self) -> IperfResult:
+        """Wait for the end; MeasurementError if it fails or hangs."""
+        limit = self.spec.omit + self.spec.seconds + self.spec.grace
+        outcome = processes.finish(self._process, limit, f"iperf3 on {self._place.name}")
+        if not outcome.stdout.strip():
+            words = " ".join(outcome.stderr.split())[-200:] or "nothing"
+            raise MeasurementError(
+                f"iperf3 ended with code {outcome.code} and said {words}",
+                where=self._place.name,
+                next_step="run iperf3 by hand with `hoverboard exec`",
+            )
+        try:
+            return iperf_output.parse(outcome.stdout)
+        except MeasurementError as error:
+            raise MeasurementError(error.what, where=self._place.name, next_step=error.next_step) from None
+
+
+@contextlib.contextmanager
+def _server(place: Place) -> Iterator[int]:
+    """A one-shot server that listens; yields its port."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        argv = ["iperf3", "-4", "-s", "-1", "-p"]
+        with _port(place) as port, processes.running(place, [*argv, str(port)], quiet=True) as server:
+            if not _listens(place, server, port):
+                outcome = processes.finish(server, 1.0, f"iperf3 server on {place.name}")
+                if attempt < _ATTEMPTS and "in use" in outcome.stdout + outcome.stderr:
+                    continue
+                words = " ".join((outcome.stderr or outcome.stdout).split())[-200:]
+                raise MeasurementError(
+                    f"the iperf3 server did not start: {words}",
+                    where=place.name,
+                    next_step="run `hoverboard exec NODE -- iperf3 -s -1`",
+                )
+            yield port
+            return
+
+
+def _listens(place: Place, server: subprocess.Popen[str], port: int) -> bool:
+    """Wait until the server listens; False when it ended instead."""
+    wanted = processes.namespace_of(place.pid)
+
+    def ready() -> bool:
+        # Before mnexec has entered the namespace, the tables are those of another one.
+        if server.poll() is not None or processes.namespace_of(server.pid) != wanted:
+            return server.poll() is not None
+        inode = sockets.listening(server.pid).get(port)
+        return inode is not None and inode in sockets.owned(server.pid)
+
+    try:
+        wait_for(ready, _LISTEN_TIMEOUT, lambda: f"iperf3 does not listen on port {port}", where=place.name)
+    except RunError as error:
+        raise MeasurementError(error.what, where=error.where, next_step="is the machine overloaded?") from None
+    return server.poll() is None
+
+
+@contextlib.contextmanager
+def _port(place: Place) -> Iterator[int]:
+    namespace = processes.namespace_of(place.pid)
+    with _reserving:
+        taken = set(sockets.listening(place.pid)) | {port for where, port in _reserved if where == namespace}
+        port = sockets.first_free(taken, FIRST_PORT)
+        _reserved.add((namespace, port))
+    try:
+        yield port
+    finally:
+        with _reserving:
+            _reserved.discard((namespace, port))
+
+
+@contextlib.contextmanager
+def started(client: Place, server: Place, address: str, spec: IperfSpec) -> Iterator[Running]:
+    """Run a client on `client` against a server on `server` at `address` beside the block.
+
+    Both are gone when the block ends, however it ends.
+    """
+    with _server(server) as port, processes.running(client, spec.client_arguments(address, port)) as process:
+        yield Running(spec, process, client)
+
+
+def measure(client: Place, server: Place, address: str, spec: IperfSpec) -> IperfResult:
+    """One measurement; MeasurementError, with iperf3's words, when it fails or hangs."""
+    with started(client, server, address, spec) as run:
+        return run.wait()
+
+
+def sample(client: Place, server: Place, address: str, spec: IperfSpec) -> IperfSample:
+    """One measurement of a sweep: a failed one is recorded, not raised."""
+    try:
+        result = measure(client, server, address, spec)
+    except MeasurementError as error:
+        return IperfSample(spec, client.name, server.name, None, str(error))
+    return IperfSample(spec, client.name, server.name, result, None)

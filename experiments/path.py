@@ -1,0 +1,201 @@
+"""Follows one flow through the cluster, moment by moment: over the Hoverboard, offloaded, direct.
+
+What it reads are counters of the sending host's switch (which tunnel a VM pair's packets left by)
+and the control plane's list of offloads; it sends nothing itself. This is the picture of section
+3.3.1 of the paper: traffic starts on the default route and moves to a direct path when it is worth
+a rule.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.iperf_output import IperfResult
+
+VIA_HOVERBOARD = "to-hoverboard"  # kind of a flow-table entry, named after the pipeline's cookie
+DIRECT = ("offload", "route", "local")
+_STOP_TIMEOUT = 10.0
+
+FlowRow = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PathPoint:
+    """What the flow had sent when it was looked at.
+
+    Attributes:
+        at: seconds since the sampler started.
+        hoverboard_bytes, direct_bytes: sent by each path since then, inner frames.
+        offloaded: whether the control plane lists the pair as offloaded.
+    """
+
+    at: float
+    hoverboard_bytes: int
+    direct_bytes: int
+    offloaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PathRate:
+    """Bit/s by each path between two looks; `start` and `end` in seconds since the sampler started."""
+
+    start: float
+    end: float
+    hoverboard_bps: float
+    direct_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The path of one flow: points, the moment of offload, and what went wrong while looking."""
+
+    src: str
+    dst: str
+    points: tuple[PathPoint, ...]
+    failures: tuple[str, ...] = ()
+    iperf: IperfResult | None = None
+
+    @property
+    def first_packet_at(self) -> float | None:
+        """When the first byte had been seen; None when nothing was sent."""
+        return next((point.at for point in self.points if point.hoverboard_bytes + point.direct_bytes), None)
+
+    @property
+    def offloaded_at(self) -> float | None:
+        """When the pair was first listed as offloaded; None when it never was."""
+        return next((point.at for point in self.points if point.offloaded), None)
+
+    @property
+    def direct_at(self) -> float | None:
+        """When the first byte had gone direct; None when none did."""
+        return next((point.at for point in self.points if point.direct_bytes), None)
+
+    @property
+    def hoverboard_bytes(self) -> int:
+        """Bytes that went over the Hoverboard."""
+        return self.points[-1].hoverboard_bytes if self.points else 0
+
+    @property
+    def direct_bytes(self) -> int:
+        """Bytes that went host to host."""
+        return self.points[-1].direct_bytes if self.points else 0
+
+    def rates(self) -> tuple[PathRate, ...]:
+        """The timeline as bit/s between neighbouring points."""
+        return tuple(
+            PathRate(
+                before.at,
+                after.at,
+                8 * (after.hoverboard_bytes - before.hoverboard_bytes) / (after.at - before.at),
+                8 * (after.direct_bytes - before.direct_bytes) / (after.at - before.at),
+            )
+            for before, after in zip(self.points, self.points[1:], strict=False)
+            if after.at > before.at
+        )
+
+
+class PathCounter:
+    """Adds up what a switch's flow entries say about one VM pair, across entries that come and go.
+
+    An entry that is replaced starts again at zero; what it had counted before is kept. Bytes between
+    the last look and an entry's end are lost to us, so the sums are lower bounds.
+    """
+
+    def __init__(self, vni: int, src: str, dst: str) -> None:
+        self._pair = (vni, src, dst)
+        self._seen: dict[tuple[Any, ...], int] = {}
+        self.hoverboard_bytes = 0
+        self.direct_bytes = 0
+
+    def look(self, rows: Iterable[FlowRow]) -> None:
+        """Take one reading of the flow table."""
+        now: dict[tuple[Any, ...], int] = {}
+        for row in rows:
+            if (row["vni"], row["src"], row["dst"]) == self._pair:
+                key = (row["kind"], row["via"], row["proto"])
+                now[key] = now.get(key, 0) + int(row["bytes"])
+        for key, count in now.items():
+            before = self._seen.get(key, 0)
+            grown = count - before if count >= before else count
+            if key[0] == VIA_HOVERBOARD:
+                self.hoverboard_bytes += grown
+            elif key[0] in DIRECT:
+                self.direct_bytes += grown
+        self._seen = now
+
+
+class PathSampler:
+    """Looks at one flow every `interval` seconds, in a thread, while the `with` block runs.
+
+    Args:
+        vni, src, dst: the VM pair, inner addresses as text.
+        flows: reads the sending host's flow table.
+        offloaded: whether the control plane lists the pair.
+        interval: seconds between looks.
+    """
+
+    def __init__(
+        self,
+        vni: int,
+        src: str,
+        dst: str,
+        flows: Callable[[], Iterable[FlowRow]],
+        offloaded: Callable[[], bool],
+        interval: float = 0.25,
+    ) -> None:
+        self._src, self._dst = src, dst
+        self._counter = PathCounter(vni, src, dst)
+        self._flows, self._offloaded, self._interval = flows, offloaded, interval
+        self._points: list[PathPoint] = []
+        self._failures: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="path-sampler", daemon=True)
+        self._start = 0.0
+
+    def __enter__(self) -> PathSampler:
+        # Entries of earlier traffic are the zero of this timeline.
+        self._counter.look(self._flows())
+        self._counter.hoverboard_bytes = self._counter.direct_bytes = 0
+        self._start = time.monotonic()
+        self._points.append(PathPoint(0.0, 0, 0, self._offloaded()))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(_STOP_TIMEOUT)
+
+    def _run(self) -> None:
+        due = self._start
+        while not self._stop.is_set():
+            # Steps are counted from the start, so that slow looks do not stretch the clock.
+            due += self._interval
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                break
+            try:
+                self._counter.look(self._flows())
+                offloaded = self._offloaded()
+            except Exception as error:  # a look that fails is a gap in the figure, and is reported
+                self._failures.append(f"{time.monotonic() - self._start:.2f} s: {error}")
+                continue
+            self._points.append(
+                PathPoint(
+                    time.monotonic() - self._start,
+                    self._counter.hoverboard_bytes,
+                    self._counter.direct_bytes,
+                    offloaded,
+                )
+            )
+
+    @property
+    def latest(self) -> PathPoint:
+        """The last point taken so far."""
+        return self._points[-1]
+
+    def timeline(self) -> Timeline:
+        """All points so far."""
+        return Timeline(self._src, self._dst, tuple(self._points), tuple(self._failures))

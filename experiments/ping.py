@@ -1,0 +1,35 @@
+"""Drives ping inside a node: so many requests, at such an interval, with a hard time-out."""
+
+from __future__ import annotations
+
+from experiments import ping_output, processes
+from experiments.ping_output import PingResult
+from experiments.processes import Place
+
+_GRACE_SECONDS = 10.0
+
+
+def arguments(address: str, count: int, interval: float, wait: float) -> list[str]:
+    """The command line: `interval` and `wait` (for the last reply) in seconds."""
+    return ["ping", "-n", "-c", str(count), "-i", f"{interval:g}", "-W", f"{wait:g}", address]
+
+
+def measure(
+    source: Place,
+    address: str,
+    *,
+    count: int = 5,
+    interval: float = 0.05,
+    wait: float = 1.0,
+) -> PingResult:
+    """Ping `address` from `source`.
+
+    Lost packets are a result, not an error.
+
+    Raises:
+        MeasurementError: ping could not start, or hangs.
+    """
+    limit = count * interval + wait + _GRACE_SECONDS
+    # ping exits 1 when nothing came back; whether that is a fault is the experiment's to say.
+    outcome = processes.run(source, arguments(address, count, interval, wait), timeout=limit)
+    return ping_output.parse(outcome.stdout or outcome.stderr)

@@ -1,0 +1,56 @@
+"""What ping (iputils) prints, as a typed result. Pure: text in, `PingResult` out, no processes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hoverboard.contract.errors import MeasurementError
+
+_COUNTS = re.compile(r"(\d+) packets transmitted, (\d+) received")
+_TIMES = re.compile(r"rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms")
+_ONE = re.compile(r"icmp_seq=(\d+) .*time=([\d.]+) ms( \(DUP!\))?")
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """One ping run; times are round trips in milliseconds, None when nothing came back.
+
+    Attributes:
+        samples: each reply's round trip, in order; empty when ping was told to be quiet.
+        text: what ping printed.
+    """
+
+    sent: int
+    received: int
+    min_ms: float | None
+    avg_ms: float | None
+    max_ms: float | None
+    mdev_ms: float | None
+    samples: tuple[float, ...]
+    text: str
+
+    @property
+    def loss_percent(self) -> float:
+        """Share of requests without a reply."""
+        return 100.0 * (self.sent - self.received) / self.sent if self.sent else 100.0
+
+
+def parse(text: str) -> PingResult:
+    """Read ping's output; MeasurementError when it has no statistics (ping never started)."""
+    counts = _COUNTS.search(text)
+    if counts is None:
+        words = " ".join(text.split())[:200] or "nothing"
+        raise MeasurementError(f"ping says: {words}", next_step="check the address, and the VM's route to it")
+    times = _TIMES.search(text)
+    low, mean, high, mdev = (float(value) for value in times.groups()) if times else (None,) * 4
+    return PingResult(
+        sent=int(counts[1]),
+        received=int(counts[2]),
+        min_ms=low,
+        avg_ms=mean,
+        max_ms=high,
+        mdev_ms=mdev,
+        samples=tuple(float(match[2]) for match in _ONE.finditer(text) if not match[3]),
+        text=text,
+    )

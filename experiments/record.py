@@ -1,0 +1,95 @@
+"""The record that goes with every result: machine, kernel, tools, commit, parameters, when.
+
+Results of different versions of the code must never be mixed, so the commit, and whether the
+checkout was changed, is part of it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_TOOLS = {
+    "ovs": (["ovs-vswitchd", "--version"], r"(\d+\.\d+\.\d+)"),
+    "iperf3": (["iperf3", "--version"], r"iperf (\S+)"),
+    "ping": (["ping", "-V"], r"iputils \S*?(\d{8}|\d\S*)"),
+}
+_PACKAGES = ("mininet", "os-ken", "numba", "numpy", "grpcio", "matplotlib")
+_SECONDS = 5.0
+
+
+def _output(argv: list[str], cwd: Path | None = None) -> str:
+    """What a command prints; "" when it is absent, fails or takes too long."""
+    try:
+        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _package(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _field(path: str, pattern: str) -> str:
+    try:
+        match = re.search(pattern, Path(path).read_text(), re.MULTILINE)
+    except OSError:
+        return ""
+    return match[1].strip().strip('"') if match else ""
+
+
+def machine() -> dict[str, Any]:
+    """What the measurement ran on."""
+    memory = _field("/proc/meminfo", r"MemTotal:\s+(\d+) kB")
+    return {
+        "cores": os.cpu_count(),
+        "cpu": _field("/proc/cpuinfo", r"^model name\s*: (.+)$") or platform.machine(),
+        "memory_gib": round(int(memory) / 2**20, 1) if memory else None,
+        "kernel": platform.release(),
+        "system": _field("/etc/os-release", r"^PRETTY_NAME=(.+)$"),
+        "tcp_congestion_control": _field("/proc/sys/net/ipv4/tcp_congestion_control", r"(\S+)"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Tools and libraries with their versions; absent ones are left out."""
+    found = {"python": platform.python_version()}
+    for name, (argv, pattern) in _TOOLS.items():
+        match = re.search(pattern, _output(argv))
+        if match:
+            found[name] = match[1]
+    found |= {name: version for name in _PACKAGES if (version := _package(name))}
+    return found
+
+
+def commit() -> dict[str, Any]:
+    """The checkout this code runs from: commit, and whether files differ from it."""
+    root = Path(__file__).resolve().parent.parent
+    # Root often reads a checkout of another user; git refuses that unless it is named as safe.
+    git = ["git", "-c", f"safe.directory={root}"]
+    name = _output([*git, "rev-parse", "HEAD"], root)
+    changed = bool(_output([*git, "status", "--porcelain", "--untracked-files=no"], root)) if name else None
+    return {"commit": name or None, "changed": changed, "version": _package("hoverboard") or None}
+
+
+def record(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Everything needed to judge and to repeat a measurement."""
+    return {
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["hoverboard", *sys.argv[1:]]),
+        "parameters": parameters,
+        "code": commit(),
+        "machine": machine(),
+        "versions": versions(),
+    }
