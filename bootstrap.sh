@@ -1,0 +1,278 @@
+#!/usr/bin/env bash
+# Sets a machine up for Hoverboard: `sudo ./bootstrap.sh demo` (to run it) or `sudo ./bootstrap.sh test` (and its tests).
+#
+# Debian packages, a virtual environment with pinned packages, this checkout installed in it, the fast path compiled,
+# `hoverboard` on root's PATH. Safe to repeat; what is there already is left alone. It never starts, stops or restarts
+# the distribution's own Open vSwitch: packages are installed under a policy that keeps every service from being touched.
+#
+#   HOVERBOARD_PREFIX   where the environment goes          (/opt/hoverboard)
+#   HOVERBOARD_BIN      where the `hoverboard` command goes (/usr/local/bin)
+#   HOVERBOARD_LOG      what the tools print                (/var/log/hoverboard-bootstrap.log)
+set -Eeuo pipefail
+
+CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+PREFIX=${HOVERBOARD_PREFIX:-/opt/hoverboard}
+BIN=${HOVERBOARD_BIN:-/usr/local/bin}
+LOG=${HOVERBOARD_LOG:-/var/log/hoverboard-bootstrap.log}
+VENV=$PREFIX/venv
+LOCK=/run/hoverboard-bootstrap.lock
+POLICY=/usr/sbin/policy-rc.d
+POLICY_MARK="# hoverboard-bootstrap: removed when it ends"
+PACKAGES=(mininet openvswitch-switch iperf3 iputils-ping ethtool tcpdump iproute2 util-linux ca-certificates)
+PYTHON=/usr/bin/python3
+NEED_MB=2048 # the environment is 0.7 GB, and as much again while it is unpacked
+APT_SECONDS=900
+PIP_SECONDS=1200
+
+say() { printf 'bootstrap: %s\n' "$*"; }
+die() {
+    printf 'bootstrap: error: %s\n' "$*" >&2
+    exit 1
+}
+
+usage() {
+    echo "usage: sudo ./bootstrap.sh demo|test" >&2
+    exit 2
+}
+
+# --- what must be true before anything is touched -----------------------------------------------------------------
+
+check_release() {
+    local id version codename
+    # shellcheck disable=SC1091
+    id=$(. /etc/os-release && echo "${ID:-}") || id=
+    # shellcheck disable=SC1091
+    version=$(. /etc/os-release && echo "${VERSION_ID:-}")
+    # shellcheck disable=SC1091
+    codename=$(. /etc/os-release && echo "${PRETTY_NAME:-unknown system}")
+    case "$id:$version" in
+        debian:12 | debian:13 | ubuntu:24.04) PACKAGES+=(python3 python3-venv) ;;
+        # Its python3 is 3.10; the project needs 3.11, which Ubuntu has beside it. Mininet is plain Python and is seen by both.
+        ubuntu:22.04) PYTHON=/usr/bin/python3.11 PACKAGES+=(python3.11 python3.11-venv) ;;
+        *) die "$codename is not supported; use Debian 12 or 13, or Ubuntu 22.04 or 24.04 (vagrant/ makes such a machine)" ;;
+    esac
+}
+
+need_space() { # DIRECTORY: dies when its file system has less than NEED_MB free
+    local directory=$1 free
+    while [ ! -d "$directory" ]; do directory=$(dirname "$directory"); done
+    free=$(df --output=avail -m "$directory" | tail -n 1 | tr -d ' ')
+    [ "$free" -ge "$NEED_MB" ] ||
+        die "no space: $free MB free at $directory, $NEED_MB MB needed; make room, or set HOVERBOARD_PREFIX to another disk"
+}
+
+take_lock() {
+    exec 9>>"$LOCK"
+    flock -n 9 || die "another bootstrap runs (process $(tail -n 1 "$LOCK" 2>/dev/null || echo unknown)); wait for it to end"
+    : >"$LOCK"
+    echo $$ >&9
+}
+
+# --- running the tools: quiet, bounded, and explained when they fail ---------------------------------------------
+
+log_size() { stat -c %s "$LOG" 2>/dev/null || echo 0; }
+
+quietly() { # WHAT SECONDS COMMAND...: into the log; one clear line when it fails
+    local what=$1 seconds=$2 begin status=0 said
+    shift 2
+    begin=$(log_size)
+    printf '\n$ %s\n' "$*" >>"$LOG"
+    # Not in the background and without --foreground: the time-out ends the tool's own children too.
+    timeout --kill-after=10 "$seconds" "$@" >>"$LOG" 2>&1 </dev/null 9>&- || status=$?
+    [ "$status" -ne 0 ] || return 0
+    said=$(tail -c "+$((begin + 1))" "$LOG")
+    case "$said" in
+        *"No space left on device"* | *"not have enough free space"* | *"You don't have enough free space"*)
+            die "$what: no space left on the disk; make room and call bootstrap again (details: $LOG)" ;;
+        *"Could not get lock"*)
+            die "$what: another package manager is at work; let it end and call bootstrap again (details: $LOG)" ;;
+        *"dpkg was interrupted"*)
+            die "$what: an earlier package installation was cut short; run 'dpkg --configure -a' and call bootstrap again" ;;
+    esac
+    if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+        die "$what: no answer within $seconds s; check the network (or the proxy) and call bootstrap again (details: $LOG)"
+    fi
+    if grep -qiE 'could not resolve|temporary failure|connection (refused|reset|timed out|failed)|could not connect|cannot initiate the connection|failed to fetch|connecttimeout|newconnectionerror|read timed out|max retries|failed to establish|proxyerror|sslerror|unable to connect|network is unreachable' <<<"$said"; then
+        die "$what: the package registry does not answer; check the network (or the proxy) and call bootstrap again (details: $LOG)"
+    fi
+    die "$what failed (status $status): $(grep -E '^(E:|ERROR|error)|Error:' <<<"$said" | tail -n 1 || true) (details: $LOG)"
+}
+
+# --- Debian packages ----------------------------------------------------------------------------------------------
+
+missing_packages() {
+    local package
+    for package in "${PACKAGES[@]}"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+    done
+}
+
+remove_policy() { # only our own: a policy that somebody else put there stays
+    if [ -f "$POLICY" ] && grep -qxF "$POLICY_MARK" "$POLICY" 2>/dev/null; then rm -f "$POLICY"; fi
+}
+
+put_policy() {
+    if [ -e "$POLICY" ]; then
+        local answer=0
+        "$POLICY" openvswitch-switch start >/dev/null 2>&1 </dev/null || answer=$?
+        [ "$answer" -eq 101 ] ||
+            die "$POLICY exists and would let Open vSwitch be started; install openvswitch-switch yourself, then call bootstrap again"
+        return
+    fi
+    # In one step: a policy cut short could be read as "allowed".
+    printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY.hoverboard"
+    chmod 755 "$POLICY.hoverboard"
+    mv "$POLICY.hoverboard" "$POLICY"
+}
+
+install_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages)
+    if [ "${#missing[@]}" -eq 0 ]; then return; fi
+    say "installing Debian packages: ${missing[*]}"
+    need_space /usr
+    need_space /var/cache/apt
+    local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C apt-get -q -y
+        -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 -o Acquire::Retries=1 -o DPkg::Lock::Timeout=120)
+    # A repository of the person's own that does not answer is no reason to stop: what counts is whether ours come.
+    quietly "reading the package lists" "$APT_SECONDS" "${apt[@]}" update
+    local package
+    for package in "${missing[@]}"; do
+        LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' ||
+            die "no package $package to be had: either the package registry does not answer, or Ubuntu's 'universe' is not enabled (details: $LOG)"
+    done
+    put_policy
+    quietly "installing Debian packages" "$APT_SECONDS" "${apt[@]}" install --no-install-recommends --no-upgrade "${missing[@]}"
+    remove_policy
+}
+
+# --- Python -------------------------------------------------------------------------------------------------------
+
+digest() { sha256sum | cut -c 1-16; }
+
+pip_install() { # WHAT ARGUMENTS...
+    local what=$1
+    shift
+    quietly "$what" "$PIP_SECONDS" "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --root-user-action=ignore \
+        --timeout 30 --retries 2 --constraint "$CHECKOUT/constraints.txt" "$@"
+}
+
+requirements() { # EXTRA...: what setup.cfg asks for, one requirement a line
+    "$PYTHON" - "$CHECKOUT/setup.cfg" "$@" <<'PYTHON'
+import configparser, sys
+config = configparser.ConfigParser(interpolation=None)
+config.read(sys.argv[1], encoding="utf-8")
+lists = [config["options"]["install_requires"], *(config["options.extras_require"][extra] for extra in sys.argv[2:])]
+print("\n".join(line.strip() for text in lists for line in text.splitlines() if line.strip()))
+PYTHON
+}
+
+make_environment() { # MODE
+    local mode=$1 wanted installed extras=()
+    mkdir -p "$PREFIX"
+    if ! "$VENV/bin/python" -c 'import pip' >/dev/null 2>&1; then
+        say "making a virtual environment in $VENV"
+        need_space "$PREFIX"
+        quietly "making a virtual environment" 120 "$PYTHON" -m venv --system-site-packages "$VENV"
+    fi
+
+    if [ "$mode" = test ]; then extras=(test); fi
+    wanted="$({ cat "$CHECKOUT/constraints.txt" && requirements; "$PYTHON" -V; } | digest)"
+    if [ "$mode" = test ]; then wanted="$wanted $(requirements test | digest)"; fi
+    installed=$(cat "$PREFIX/installed" 2>/dev/null || true)
+    # "A B" (with test's) also satisfies "A".
+    if [ "$installed" != "$wanted" ] && [ "${installed%% *}" != "$wanted" ]; then
+        # An environment that was a test environment stays one.
+        say "installing Python packages (pinned in constraints.txt)"
+        need_space "$PREFIX"
+        rm -f "$PREFIX/installed"
+        # setuptools first: with it in place nothing outside constraints.txt is fetched for the packages that are built.
+        pip_install "installing Python packages" "$(requirements | grep -E '^setuptools\b')"
+        requirements "${extras[@]}" >"$PREFIX/requirements.txt"
+        pip_install "installing Python packages" --no-build-isolation --use-pep517 --requirement "$PREFIX/requirements.txt"
+        echo "$wanted" >"$PREFIX/installed"
+    fi
+
+    wanted="$CHECKOUT $(cat "$CHECKOUT/setup.cfg" "$CHECKOUT/pyproject.toml" "$CHECKOUT/hoverboard/__init__.py" | digest)"
+    if [ "$(cat "$PREFIX/checkout" 2>/dev/null || true)" != "$wanted" ] || [ ! -x "$VENV/bin/hoverboard" ]; then
+        say "installing hoverboard from $CHECKOUT"
+        pip_install "installing hoverboard" --no-build-isolation --no-deps --editable "$CHECKOUT"
+        echo "$wanted" >"$PREFIX/checkout"
+    fi
+}
+
+write_if_new() { # FILE: standard input becomes FILE (mode 755), in one step
+    local file=$1 text
+    text=$(cat)
+    if [ -f "$file" ] && [ "$(cat "$file")" = "$text" ]; then return; fi
+    printf '%s\n' "$text" >"$file.new"
+    chmod 755 "$file.new"
+    mv "$file.new" "$file"
+}
+
+make_commands() {
+    mkdir -p "$PREFIX/bin" "$BIN"
+    # Numba looks only at the file of a function to tell whether its cached code is stale, not at what that function
+    # calls or the constants it took in: so the cache has one directory for each state of the source.
+    write_if_new "$PREFIX/bin/run-in" <<EOF
+#!/bin/sh
+# Runs a command of Hoverboard's environment: $PREFIX/bin/run-in COMMAND ARGUMENTS...
+NUMBA_CACHE_DIR=$PREFIX/numba-cache/\$(cat '$CHECKOUT'/hoverboard/fastpath/*.py '$CHECKOUT'/hoverboard/contract/*.py | sha256sum | cut -c 1-16)
+export NUMBA_CACHE_DIR
+command=\$1
+shift
+exec "$VENV/bin/\$command" "\$@"
+EOF
+    write_if_new "$BIN/hoverboard" <<EOF
+#!/bin/sh
+exec $PREFIX/bin/run-in hoverboard "\$@"
+EOF
+}
+
+warm_fast_path() {
+    local cache stamp
+    # shellcheck disable=SC2016
+    cache=$("$PREFIX/bin/run-in" python -c 'import os; print(os.environ["NUMBA_CACHE_DIR"])')
+    stamp="$cache/$(printf '%s\n' "$CHECKOUT" "$(cat "$PREFIX/installed")" "$(grep -m 1 'model name' /proc/cpuinfo || uname -m)" | digest).warm"
+    if [ -f "$stamp" ]; then return; fi
+    say "compiling the fast path (under a minute)"
+    mkdir -p "$cache"
+    quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$PREFIX/bin/run-in" python -m hoverboard.fastpath.warm
+    touch "$stamp" "$cache"
+    # Caches of source that is no longer there.
+    find "$PREFIX/numba-cache" -mindepth 1 -maxdepth 1 -type d -mtime +7 -not -path "$cache" -exec rm -rf {} +
+}
+
+load_kernel_modules() {
+    # OVS's kernel datapath, where the kernel has it; without it OVS forwards in user space, which works as well.
+    modprobe --quiet openvswitch 2>>"$LOG" || true
+}
+
+# --- main ---------------------------------------------------------------------------------------------------------
+
+[ "$#" -eq 1 ] || usage
+case "$1" in demo | test) mode=$1 ;; *) usage ;; esac
+[ "$(id -u)" -eq 0 ] || die "root is needed to install packages; call it as: sudo ./bootstrap.sh $mode"
+# pip and apt of a person's own shell would put things elsewhere.
+unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONPATH PYTHONHOME VIRTUAL_ENV NUMBA_CACHE_DIR
+export PYTHONDONTWRITEBYTECODE= LC_ALL=C.UTF-8
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+umask 022
+check_release
+take_lock
+mkdir -p "$(dirname "$LOG")"
+{ : >"$LOG"; } 2>/dev/null || die "cannot write $LOG: no space, or a read-only file system"
+trap remove_policy EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+trap 'die "line $LINENO failed: $BASH_COMMAND (details: $LOG)"' ERR
+
+SECONDS=0
+remove_policy # one that a killed bootstrap left
+install_packages
+[ -x "$PYTHON" ] || die "$PYTHON is missing although its package is installed"
+load_kernel_modules
+make_environment "$mode"
+make_commands
+warm_fast_path
+say "ready for '$mode' after $SECONDS s: $BIN/hoverboard"
