@@ -19,7 +19,7 @@ from topologies.nodes import Fabric, Server, VirtualMachine, VMHost
 _port_numbers = itertools.count(1)
 
 
-class Device(Intf):  # type: ignore[misc]
+class Device(Intf):
     """An interface that its link has configured; Mininet's own configuration would start shells."""
 
     def config(self, **_params: Any) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class Ring(Device):
         return "OK"
 
 
-class _PlainLink(Link):  # type: ignore[misc]
+class _PlainLink(Link):
     """A link that makes its own devices."""
 
     def _register(self, intf1: Intf, intf2: Intf) -> None:

@@ -24,7 +24,7 @@ from topologies.topo import ClusterTopo
 from topologies.topology import Model, Topology
 
 
-class HoverboardNet(Mininet):  # type: ignore[misc]
+class HoverboardNet(Mininet):
     """A Mininet whose hosts are VMs, and whose switches are VM hosts, Hoverboards and the fabric.
 
     Args:

@@ -18,7 +18,7 @@ from topologies.launcher import Launcher
 from topologies.topology import FABRIC, ServerSpec, VMSpec
 
 
-class NamespaceNode(Node):  # type: ignore[misc]
+class NamespaceNode(Node):
     """A Mininet node whose namespace is held by `sleep`; bash starts with the first `cmd`."""
 
     def __init__(self, name: str, launcher: Launcher, **params: Any) -> None:

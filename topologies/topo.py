@@ -27,7 +27,7 @@ from topologies.nodes import Fabric, HoverboardNode, VirtualMachine, VMHost
 from topologies.topology import FABRIC, Topology
 
 
-class ClusterTopo(Topo):  # type: ignore[misc]
+class ClusterTopo(Topo):
     """A cluster: a resolved topology, a file or a shipped one by name; or build it yourself.
 
     Attributes:

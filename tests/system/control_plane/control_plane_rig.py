@@ -105,10 +105,10 @@ class Switch:
         return self._run("ovs-appctl", "-t", str(self.dir / "vswitchd.ctl"), *arguments)
 
     def monitor(self, output: Path) -> subprocess.Popen[bytes]:
-        """Write every change of the flow table to `output` until ended."""
+        """Write all flows, then every change of the flow table, to `output` until ended."""
         with output.open("wb") as sink:
             return subprocess.Popen(
-                ["ovs-ofctl", "monitor", f"{self.dir}/{BRIDGE}.mgmt", "watch:!initial"],
+                ["ovs-ofctl", "-O", "OpenFlow14", "monitor", f"{self.dir}/{BRIDGE}.mgmt", "watch:"],
                 stdout=sink, stderr=sink, env=self._environment,
             )  # fmt: skip
 

@@ -1,0 +1,271 @@
+"""The front end against a real Open vSwitch: lossless flows, refusals, sessions; the fake against the same."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from control_plane_rig import Switch
+
+from controllers.ofe.fake import FakeSwitch, Packet
+from controllers.ofe.frontend import SwitchSession
+from controllers.ofe.server import FrontEnd
+from controllers.program import Program
+from hoverboard.contract import pipeline
+from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.flow import Flow, Goto, Match, Output, SetField
+
+UNDERLAY = "172.16.0.1"
+DEADLINE = 15.0
+
+
+class Listener:
+    """Hears of switches; the newest session and its ports."""
+
+    def __init__(self) -> None:
+        self.session: SwitchSession | None = None
+        self.ports: dict[str, int] = {}
+        self.connections = 0
+        self.news = asyncio.Event()
+
+    def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
+        self.session, self.ports = session, dict(ports)
+        self.connections += 1
+        self.news.set()
+
+    def switch_disconnected(self, session: SwitchSession) -> None:
+        if self.session is session:
+            self.session = None
+        self.news.set()
+
+    def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
+        if port is None:
+            self.ports.pop(name, None)
+        else:
+            self.ports[name] = port
+        self.news.set()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="hb", dir="/tmp"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def switch(directory: Path) -> Iterator[Switch]:
+    made = Switch("h1", UNDERLAY, directory / "of.sock", directory)
+    yield made
+    made.stop()
+
+
+def with_session(directory: Path, use: Callable[[Listener], Awaitable[None]]) -> None:
+    async def run() -> None:
+        listener = Listener()
+        front_end = FrontEnd(directory / "of.sock", listener)
+        await front_end.start()
+        try:
+            await listener.until(lambda: listener.session)
+            async with asyncio.timeout(DEADLINE):
+                await use(listener)
+        finally:
+            await front_end.stop()
+
+    asyncio.run(run())
+
+
+def session_of(listener: Listener) -> SwitchSession:
+    assert listener.session is not None
+    return listener.session
+
+
+def everything(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
+    """Every kind of flow there is."""
+    gateway, one, two = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
+    host, relay = IPv4Address("172.16.0.2"), IPv4Address("172.16.255.1")
+    return [
+        *pipeline.base_flows(),
+        *pipeline.network_flows(vni, hoverboard=hoverboard),
+        *pipeline.gateway_flows(vni, gateway),
+        *pipeline.vport_flows(vni, 100, one, guest_mac(vni, one)),
+        *pipeline.vport_flows(vni, 101, IPv4Address("10.0.0.9"), guest_mac(vni, "10.0.0.9")),
+        pipeline.route_flow(vni, IPv4Address("10.0.0.4"), host),
+        pipeline.offload_flow(vni, one, two, host),
+        pipeline.default_flow(vni, relay),
+        pipeline.relay_flow(vni, two, host),
+    ]
+
+
+def test_flows_come_back_as_they_went(switch: Switch, directory: Path) -> None:
+    flows = everything((1 << 24) - 1)
+
+    async def use(listener: Listener) -> None:
+        session = session_of(listener)
+        assert session.dpid == datapath_id(UNDERLAY)
+        await session.send(Program(tuple(flows)))
+        assert {flow.key: flow for flow in await session.dump()} == {flow.key: flow for flow in flows}
+        await session.send(Program((), tuple(flow.key for flow in flows)))
+        assert await session.dump() == []
+
+    with_session(directory, use)
+
+
+def test_a_replaced_flow_has_the_new_actions_only(switch: Switch, directory: Path) -> None:
+    old = pipeline.default_flow(7, IPv4Address("172.16.255.1"))
+    new = pipeline.default_flow(7, IPv4Address("172.16.255.2"))
+
+    async def use(listener: Listener) -> None:
+        await session_of(listener).send(Program((old,)))
+        await session_of(listener).send(Program((new,)))
+        assert await session_of(listener).dump() == [new]
+
+    with_session(directory, use)
+
+
+def test_a_refused_flow_is_named_and_nothing_is_applied(switch: Switch, directory: Path) -> None:
+    good = pipeline.base_flows()
+    # A switch refuses to set an ARP field of a packet that is not known to be ARP.
+    bad = Flow(30, 5, (Match("metadata", 7),), (SetField("arp_op", 2), Output(1)), 1)
+
+    async def use(listener: Listener) -> None:
+        session = session_of(listener)
+        with pytest.raises(SwitchError, match="refused 1 of 8 flow changes; the first: OFPET_BAD_ACTION") as refused:
+            await session.send(Program((*good, bad)))
+        assert "adding Flow(table=30, priority=5" in refused.value.where
+        assert await session.dump() == []
+        await session.send(Program(tuple(good)))  # the session is as good as before
+        assert len(await session.dump()) == len(good)
+
+    with_session(directory, use)
+
+
+def test_ports_are_told_as_they_come_and_go(switch: Switch, directory: Path) -> None:
+    switch.add_vport("vp1", 100)
+
+    async def use(listener: Listener) -> None:
+        assert listener.ports["vp1"] == 100
+        assert listener.ports[pipeline.TUNNEL_PORT_NAME] == pipeline.TUNNEL_PORT
+        await asyncio.to_thread(switch.add_vport, "vp2", 101)
+        await listener.until(lambda: listener.ports.get("vp2") == 101)
+        await asyncio.to_thread(switch.remove_vport, "vp1")
+        await listener.until(lambda: "vp1" not in listener.ports)
+
+    with_session(directory, use)
+
+
+def test_flows_of_somebody_else_are_removed_by_a_read(switch: Switch, directory: Path) -> None:
+    for flow in ("table=3,priority=9,tcp,tp_dst=80,actions=drop", "table=30,priority=1,ip,actions=learn(table=9),NORMAL"):
+        switch.ofctl("add-flow", flow)
+    assert len(switch.flows()) == 2
+
+    async def use(listener: Listener) -> None:
+        assert await session_of(listener).dump() == []
+        assert await asyncio.to_thread(switch.flows) == []
+
+    with_session(directory, use)
+
+
+def test_a_closed_session_fails_what_waits_and_the_switch_comes_back(switch: Switch, directory: Path) -> None:
+    async def use(listener: Listener) -> None:
+        session = session_of(listener)
+        switch.pause()
+        waiting = asyncio.create_task(session.send(Program(tuple(pipeline.base_flows()))))
+        await asyncio.sleep(0)
+        session.close()
+        with pytest.raises(SwitchError, match="went away|not connected"):
+            await waiting
+        switch.resume()
+        await listener.until(lambda: listener.connections == 2)
+        await session_of(listener).send(Program(tuple(pipeline.base_flows())))
+
+    with_session(directory, use)
+
+
+# --- the fake against the real thing ----------------------------------------------------------------
+
+_MAC = {"one": guest_mac(7, "10.0.0.2"), "other": guest_mac(7, "10.0.0.9"), "gateway": GATEWAY_MAC}
+_IP = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.9", "10.0.0.77"]
+
+
+def _number(mac: str) -> int:
+    return int(mac.replace(":", ""), 16)
+
+
+def packets() -> Iterator[tuple[int, Packet, str]]:
+    """(in_port, packet for the fake, flow for ofproto/trace)."""
+    for port, mac, src, dst in itertools.product((100, 101, 102), ("one", "other"), _IP[1:2] + _IP[4:5], _IP):
+        base = {"eth_src": _number(_MAC[mac]), "eth_dst": _number(GATEWAY_MAC)}
+        ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address(src)), "ipv4_dst": int(IPv4Address(dst))}
+        text = f"in_port={port},dl_src={_MAC[mac]},dl_dst={GATEWAY_MAC}"
+        yield port, {**base, **ip, "ip_proto": 6}, f"{text},tcp,nw_src={src},nw_dst={dst},nw_ttl=64"
+        yield port, {**base, **ip, "ip_proto": 1, "icmpv4_type": 8}, (
+            f"{text},icmp,nw_src={src},nw_dst={dst},nw_ttl=64,icmp_type=8"
+        )
+        arp = {
+            "eth_type": 0x0806, "arp_op": 1, "arp_spa": int(IPv4Address(src)), "arp_tpa": int(IPv4Address(dst)),
+            "arp_sha": _number(_MAC[mac]), "arp_tha": 0,
+        }  # fmt: skip
+        yield port, {**base, **arp}, f"{text},arp,arp_op=1,arp_spa={src},arp_tpa={dst},arp_sha={_MAC[mac]}"
+    yield 100, {"eth_src": _number(_MAC["one"]), "eth_type": 0x86DD}, f"in_port=100,dl_src={_MAC['one']},ipv6"
+    for vni, dst in itertools.product((7, 8), _IP):
+        ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address("10.0.0.3")), "ipv4_dst": int(IPv4Address(dst))}
+        yield 1, {**ip, "ip_proto": 6, "tunnel_id": vni}, (
+            f"in_port=1,tun_id={vni},tun_src=172.16.0.2,tun_dst=172.16.0.1,tcp,nw_src=10.0.0.3,nw_dst={dst},nw_ttl=64"
+        )
+
+
+def traced(text: str) -> list[tuple[int, int]]:
+    """(table, cookie) of the flows that a real switch's trace met."""
+    return [
+        (int(table), int(cookie, 16))
+        for table, cookie in re.findall(r"^ *(\d+)\. .*?cookie (0x[0-9a-f]+)", text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("hoverboard", [False, True])
+def test_the_fake_does_what_the_real_switch_does(switch: Switch, directory: Path, hoverboard: bool) -> None:
+    flows = [flow for flow in everything(hoverboard=hoverboard) if (flow.table == 50) <= hoverboard]
+    for port in (100, 101, 102):
+        switch.add_vport(f"vp{port}", port)
+    fake = FakeSwitch()
+    fake.apply(Program(tuple(flows)))
+
+    async def use(listener: Listener) -> None:
+        await session_of(listener).send(Program(tuple(flows)))
+
+    with_session(directory, use)
+    compared = 0
+    for port, packet, flow_text in packets():
+        trace = switch.appctl("ofproto/trace", pipeline.BRIDGE, flow_text)
+        verdict = fake.process(packet, port)
+        assert [(flow.table, flow.cookie) for flow in verdict.path] == traced(trace), (flow_text, trace)
+        sends = re.findall(r"^ *(?:output:(\d+)|(IN_PORT))$(?!\n *>> skipping)", trace, re.MULTILINE)
+        ports = [port if in_port else int(number) for number, in_port in sends]
+        assert [out for out, _ in verdict.outputs] == ports, (flow_text, trace)
+        compared += 1
+    assert compared > 80
+
+
+def test_goto_forward_only_is_also_the_switchs_rule(switch: Switch, directory: Path) -> None:
+    back = Flow(30, 5, (), (Goto(10),), 1)
+
+    async def use(listener: Listener) -> None:
+        with pytest.raises(SwitchError, match="refused 1 of 1"):
+            await session_of(listener).send(Program((back,)))
+
+    with_session(directory, use)
