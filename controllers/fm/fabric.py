@@ -269,7 +269,7 @@ def _in_use(old: AnyEntity, left: Sequence[AnyEntity]) -> EntityError:
     names = ", ".join("/".join(key_of(entity)) for entity in left[:3])
     more = f" and {len(left) - 3} more" if len(left) > 3 else ""
     return EntityError(
-        f"it is removed while {names}{more} still need it",
+        f"it is still needed by {names}{more}",
         where=entity_where(old, "name"),
         next_step="remove what needs it in the same request or before",
     )

@@ -137,8 +137,6 @@ def _slots(flow: Flow) -> list[tuple[int, int]]:
     slots = [(flow.cookie, 64)]
     for m in flow.match:
         slots.append((m.value, FIELDS[m.field].bits))
-        if m.mask is not None:
-            slots.append((m.mask, FIELDS[m.field].bits))
     for action in flow.actions:
         match action:
             case SetField(field, value):
@@ -156,7 +154,7 @@ def _with_slots(flow: Flow, values: list[int]) -> Flow:
     """The flow with other values in its slots."""
     rest = iter(values)
     cookie = next(rest)
-    match = tuple(m._replace(value=next(rest), mask=None if m.mask is None else next(rest)) for m in flow.match)
+    match = tuple(m._replace(value=next(rest)) for m in flow.match)
     actions: list[Action] = []
     for action in flow.actions:
         match_action: Action = action
@@ -210,8 +208,10 @@ class FlowModEncoder:
         return self._encode(_DELETE, Flow(table, priority, match, (), 0))
 
     def _encode(self, command: int, flow: Flow) -> bytes:
+        if any(m.mask is not None for m in flow.match):
+            return _serialize_flow_mod(command, flow)  # rare: the pipeline matches whole fields
         shape = (
-            command, flow.table, flow.priority, tuple([(m.field, m.mask is None) for m in flow.match]),
+            command, flow.table, flow.priority, tuple([m.field for m in flow.match]),
             tuple([_action_shape(action) for action in flow.actions]),
         )  # fmt: skip
         template = self._templates.get(shape)

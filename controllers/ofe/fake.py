@@ -1,0 +1,182 @@
+"""A fake multi-table switch and a fabric of fakes that follows a packet from VM to VM (unit tests).
+
+It interprets the same flows as a real switch: tables, priorities, masks, actions. Packets are dicts
+of integer fields. `tests/system/test_control_plane_fake.py` holds it against a real Open vSwitch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controllers.program import Program
+from hoverboard.contract.flow import (
+    FIELDS,
+    IN_PORT,
+    Flow,
+    FlowKey,
+    Goto,
+    Match,
+    Move,
+    Output,
+    SetField,
+    WriteMetadata,
+)
+from hoverboard.contract.pipeline import ETH_IPV4, TUNNEL_PORT, drop_reason, kind_of
+
+Packet = dict[str, int]
+
+# A field exists in a packet only under these conditions (OpenFlow's prerequisites).
+_PREREQUISITE: dict[str, tuple[str, int]] = {
+    "ipv4_src": ("eth_type", 0x0800), "ipv4_dst": ("eth_type", 0x0800), "ip_proto": ("eth_type", 0x0800),
+    "icmpv4_type": ("ip_proto", 1),
+    "arp_op": ("eth_type", 0x0806), "arp_spa": ("eth_type", 0x0806), "arp_tpa": ("eth_type", 0x0806),
+    "arp_sha": ("eth_type", 0x0806), "arp_tha": ("eth_type", 0x0806),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a switch did with a packet.
+
+    Attributes:
+        outputs: (port, packet as it left), in order; empty: dropped.
+        path: the flows it met.
+        dropped: reason of the drop by name, "" for a packet that left.
+    """
+
+    outputs: tuple[tuple[int, Packet], ...]
+    path: tuple[Flow, ...]
+    dropped: str
+
+
+class FakeSwitch:
+    """Flow tables in memory that behave like a switch's."""
+
+    def __init__(self) -> None:
+        self.flows: dict[FlowKey, Flow] = {}
+        self.programs: list[Program] = []
+
+    def apply(self, program: Program) -> None:
+        """Apply a program; deleting what is not there changes nothing, as in a real switch."""
+        self.programs.append(program)
+        for key in program.deletes:
+            self.flows.pop(key, None)
+        for flow in program.adds:
+            self.flows[flow.key] = flow
+
+    def dump(self) -> list[Flow]:
+        """All flows."""
+        return list(self.flows.values())
+
+    def process(self, packet: Mapping[str, int], in_port: int) -> Verdict:
+        """Follow one packet through the tables."""
+        now: Packet = {"metadata": 0, "reg5": 0, **packet, "in_port": in_port}
+        outputs: list[tuple[int, Packet]] = []
+        path: list[Flow] = []
+        table: int | None = 0
+        while table is not None:
+            flow = self._lookup(table, now)
+            if flow is None:
+                return Verdict(tuple(outputs), tuple(path), "" if outputs else "table-miss")
+            path.append(flow)
+            table = self._execute(flow, now, outputs)
+        return Verdict(tuple(outputs), tuple(path), "" if outputs else _reason(path[-1]))
+
+    def _lookup(self, table: int, packet: Packet) -> Flow | None:
+        matching = [
+            flow
+            for flow in self.flows.values()
+            if flow.table == table and all(_matches(match, packet) for match in flow.match)
+        ]
+        return max(matching, key=lambda flow: flow.priority, default=None)
+
+    def _execute(self, flow: Flow, packet: Packet, outputs: list[tuple[int, Packet]]) -> int | None:
+        for action in flow.actions:
+            match action:
+                case SetField(name, value):
+                    packet[name] = value
+                case Move(src, dst):
+                    packet[dst] = packet[src]
+                case WriteMetadata(value):
+                    packet["metadata"] = value
+                case Output(port):
+                    # A switch never sends a packet back where it came from unless told so by IN_PORT.
+                    if port == IN_PORT:
+                        outputs.append((packet["in_port"], dict(packet)))
+                    elif port != packet["in_port"]:
+                        outputs.append((port, dict(packet)))
+                case Goto(table):
+                    return table
+        return None
+
+
+def _matches(match: Match, packet: Packet) -> bool:
+    prerequisite = _PREREQUISITE.get(match.field)
+    if prerequisite is not None and packet.get(prerequisite[0]) != prerequisite[1]:
+        return False
+    mask = match.mask if match.mask is not None else (1 << FIELDS[match.field].bits) - 1
+    return packet.get(match.field, 0) & mask == match.value & mask
+
+
+def _reason(flow: Flow) -> str:
+    kind = kind_of(flow.cookie)
+    return (drop_reason(kind) if kind is not None else None) or "no-output"
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """Where a packet went.
+
+    Attributes:
+        delivered: (switch, port) of every copy that reached a vport.
+        hops: the switches it passed.
+        dropped: reasons, one for each copy that was dropped.
+    """
+
+    delivered: tuple[tuple[str, int], ...]
+    hops: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+@dataclass
+class FakeFabric:
+    """Switches by name, and the underlay between them: a tunnelled packet reaches the node with its tun_ipv4_dst."""
+
+    switches: dict[str, FakeSwitch] = field(default_factory=dict)
+    underlay: dict[int, str] = field(default_factory=dict)  # address -> switch
+
+    def send(self, switch: str, port: int, packet: Mapping[str, int], *, limit: int = 8) -> Journey:
+        """Let a VM at `port` of `switch` send; more than `limit` hops is a loop and raises."""
+        delivered: list[tuple[str, int]] = []
+        hops: list[str] = []
+        dropped: list[str] = []
+        waiting: list[tuple[str, int, Packet]] = [(switch, port, dict(packet))]
+        while waiting:
+            here, in_port, arriving = waiting.pop(0)
+            hops.append(here)
+            if len(hops) > limit:
+                raise RuntimeError(f"a loop: {' -> '.join(hops)}")
+            verdict = self.switches[here].process(arriving, in_port)
+            if verdict.dropped:
+                dropped.append(verdict.dropped)
+            for out, leaving in verdict.outputs:
+                if out != TUNNEL_PORT:
+                    delivered.append((here, out))
+                    continue
+                there = self.underlay.get(leaving["tun_ipv4_dst"])
+                if there is None:
+                    dropped.append("underlay")
+                else:
+                    waiting.append((there, TUNNEL_PORT, _across(leaving)))
+        return Journey(tuple(delivered), tuple(hops), tuple(dropped))
+
+
+def _across(packet: Packet) -> Packet:
+    """What a packet still is after the tunnel: headers and the VNI, no metadata or registers."""
+    return {name: value for name, value in packet.items() if name not in ("metadata", "reg5", "in_port")}
+
+
+def ipv4_packet(src_mac: str, src: int, dst: int) -> Packet:
+    """An IPv4 packet as a VM sends it to its gateway's MAC."""
+    return {"eth_src": int(src_mac.replace(":", ""), 16), "eth_type": ETH_IPV4, "ipv4_src": src, "ipv4_dst": dst}

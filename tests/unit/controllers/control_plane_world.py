@@ -1,0 +1,163 @@
+"""A cluster without processes: a fabric manager's store, a controller core, fake switches and agents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from controllers.fm.fabric import Fabric
+from controllers.fm.index import EntityKey
+from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
+from controllers.program import Program
+from controllers.vmc.core import ControllerCore
+from controllers.vmc.models import model_named
+from controllers.vmc.offload import OffloadPolicy
+from hoverboard.contract.encapsulation import datapath_id, guest_mac
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.reports import FlowUsage, UsageReport
+
+VNIS = {"blue": 7, "green": 9}
+
+
+def host(number: int) -> Host:
+    return Host(name=f"h{number}", underlay_ip=IPv4Address(f"172.16.0.{number}"))
+
+
+def hoverboard(number: int) -> Hoverboard:
+    return Hoverboard(name=f"hv{number}", underlay_ip=IPv4Address(f"172.16.255.{number}"))
+
+
+def network(name: str, prefix: str = "10.0.0.0/24") -> list[AnyEntity]:
+    return [
+        Network(name=name, vni=VNIS[name]),
+        Subnetwork(name=f"{name}-sub", network=name, prefix=IPv4Network(prefix)),
+    ]
+
+
+def vm(name: str, net: str, on: str, last: int, subnet: str = "10.0.0") -> VM:
+    address = IPv4Address(f"{subnet}.{last}")
+    return VM(name=name, network=net, ip=address, mac=guest_mac(VNIS[net], address), host=on)
+
+
+def cluster(hosts: int = 2, hoverboards: int = 1) -> list[AnyEntity]:
+    nodes: list[AnyEntity] = [host(number + 1) for number in range(hosts)]
+    nodes += [hoverboard(number + 1) for number in range(hoverboards)]
+    return [*network("blue"), *network("green"), *nodes]
+
+
+class World:
+    """Drives a core like the plane does; a program reaches its switch at once, unless `refuse` names it."""
+
+    def __init__(self, model: str = "hoverboard", threshold: float = 20_000, idle: float = 30.0) -> None:
+        self.fabric = Fabric()
+        self.policy = OffloadPolicy(threshold, idle)
+        self.core = ControllerCore(model_named(model), self.policy)
+        self.net = FakeFabric()
+        self.now = 0.0
+        self.refuse: set[str] = set()
+        self.sent: list[tuple[str, Program]] = []
+        self.changed: set[str] = set()
+
+    # --- inputs ---
+
+    def full_update(self, entities: Sequence[AnyEntity]) -> None:
+        self.core.fabric_changed(self.fabric.full_update(entities), complete=True)
+        self.work()
+
+    def diff(self, upsert: Sequence[AnyEntity] = (), remove: Sequence[EntityKey] = ()) -> None:
+        self.core.fabric_changed(self.fabric.diff(upsert, remove), complete=True)
+        self.work()
+
+    def connect(self, node: Host | Hoverboard, ports: dict[str, int] | None = None) -> int:
+        self.net.switches.setdefault(node.name, FakeSwitch())
+        self.net.underlay[int(node.underlay_ip)] = node.name
+        generation = self.core.switch_connected(datapath_id(node.underlay_ip), ports or {})
+        self.work()
+        return generation
+
+    def hello(self, node: str, bindings: dict[str, str] | None = None) -> None:
+        self.core.agent_hello(node, bindings or {})
+        self.work()
+
+    def port(self, node: Host | Hoverboard, name: str, number: int | None) -> None:
+        self.core.port_changed(datapath_id(node.underlay_ip), name, number)
+        self.work()
+
+    def bind(self, node: str, vm_name: str, vport: str) -> None:
+        self.core.agent_bound(node, vm_name, vport)
+        self.work()
+
+    def unbind(self, node: str, vm_name: str) -> None:
+        self.core.agent_unbound(node, vm_name)
+        self.work()
+
+    def usage(self, reporter: str, vni: int, src: str, dst: str, sent: int, seconds: float = 1.0) -> None:
+        flow = FlowUsage(vni, int(IPv4Address(src)), int(IPv4Address(dst)), sent, 1)
+        self.core.usage(UsageReport(reporter, seconds, (flow,)), self.now)
+        self.work()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.core.tick(self.now)
+        self.work()
+
+    # --- outputs ---
+
+    def work(self) -> None:
+        """Carry out the core's work until there is none."""
+        while True:
+            work = self.core.take()
+            self.changed |= work.changed
+            if not work.reads and not work.programs:
+                return
+            for dpid, generation, program in work.programs:
+                name = self.core.names[dpid]
+                if name in self.refuse:
+                    self.core.program_refused(dpid, generation, "table full", self.now)
+                    continue
+                self.sent.append((name, program))
+                self.net.switches[name].apply(program)
+                self.core.program_done(dpid, generation)
+            for dpid, generation in work.reads:
+                self.core.switch_flows(dpid, generation, self.net.switches[self.core.names[dpid]].dump(), self.now)
+
+    def tables(self) -> dict[str, dict[FlowKey, Flow]]:
+        return {name: dict(switch.flows) for name, switch in self.net.switches.items()}
+
+    def expected(self) -> dict[str, dict[FlowKey, Flow]]:
+        return {name: dict(table) for name, table in self.core.expected.tables.items()}
+
+    def travel(self, src: VM, dst: VM) -> Journey:
+        """A packet from a joined VM to another's address."""
+        packet = ipv4_packet(src.mac, int(src.ip), int(dst.ip))
+        return self.net.send(src.host, self.core.view.ports[src.name], packet)
+
+    def reaches(self, src: VM, dst: VM) -> bool:
+        """Whether it arrives at exactly the vport of `dst` and nowhere else."""
+        delivered = self.travel(src, dst).delivered
+        return delivered == ((dst.host, self.core.view.ports.get(dst.name)),)
+
+
+def ready(model: str = "hoverboard", hosts: int = 2, hoverboards: int = 1) -> World:
+    """A world with all switches connected and agents heard, and no VM."""
+    world = World(model)
+    world.full_update(cluster(hosts, hoverboards))
+    for number in range(hosts):
+        world.connect(host(number + 1))
+        world.hello(f"h{number + 1}")
+    for number in range(hoverboards):
+        world.connect(hoverboard(number + 1))
+        world.hello(f"hv{number + 1}")
+    return world
+
+
+def place(world: World, *vms: VM) -> None:
+    """Intend VMs, plug them in and bind them."""
+    for number, one in enumerate(vms):
+        world.diff([one])
+        home = world.fabric.entities["Host", one.host]
+        assert isinstance(home, Host)
+        world.bind(one.host, one.name, f"vp-{one.name}")
+        taken = world.core.switches[datapath_id(home.underlay_ip)].ports.values()
+        world.port(home, f"vp-{one.name}", max([99 + number, *taken]) + 1)

@@ -1,0 +1,171 @@
+"""The fabric manager's store: what it accepts, what it refuses in which words, and that it is atomic."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from control_plane_world import cluster, vm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controllers.fm.codec import decode_entity, encode_entity
+from controllers.fm.fabric import Fabric
+from hoverboard.contract import fabric_pb2 as pb
+from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, Network, Route, Subnetwork
+from hoverboard.contract.errors import EntityError, RunError
+
+B1 = vm("b1", "blue", "h1", 2)
+
+
+def started(*more: AnyEntity) -> Fabric:
+    fabric = Fabric()
+    fabric.full_update([*cluster(), B1, *more])
+    return fabric
+
+
+def changed(entity: VM, **fields: object) -> VM:
+    return VM.model_validate(entity.model_dump() | fields)
+
+
+def test_diff_before_full_update_is_refused() -> None:
+    with pytest.raises(RunError, match="a diff came before the first full update"):
+        Fabric().diff([B1], [])
+
+
+def test_version_grows_only_with_changes() -> None:
+    fabric = started()
+    assert fabric.version == 1
+    again = fabric.diff([B1], [("VM", "nobody")])
+    assert not again
+    assert fabric.version == 1
+    assert fabric.diff([vm("b2", "blue", "h2", 3)], []).version == 2
+    assert fabric.full_update([*cluster(), B1]).removed == (vm("b2", "blue", "h2", 3),)
+    assert fabric.version == 3
+
+
+def test_addresses_may_be_swapped_in_one_request() -> None:
+    b2 = vm("b2", "blue", "h2", 3)
+    fabric = started(b2)
+    swapped = [changed(B1, ip="10.0.0.3", mac=b2.mac), changed(b2, ip="10.0.0.2", mac=B1.mac)]
+    assert len(fabric.diff(swapped, []).changed) == 2
+
+
+def test_two_networks_may_use_the_same_addresses() -> None:
+    assert started().diff([vm("g1", "green", "h1", 2)], []).added
+
+
+REFUSED: list[tuple[str, list[AnyEntity], list[tuple[str, str]], str, str]] = [
+    ("network unknown", [vm("x", "blue", "h1", 9).model_copy(update={"network": "red"})], [],
+     "VM/x.network", "network 'red' does not exist"),
+    ("host unknown", [vm("x", "blue", "h9", 9)], [], "VM/x.host", "host 'h9' does not exist"),
+    ("host is a Hoverboard", [vm("x", "blue", "hv1", 9)], [], "VM/x.host", "'hv1' is a Hoverboard, not a VM host"),
+    ("address taken", [changed(B1, name="x", mac="06:00:00:00:00:01")], [],
+     "VM/x.ip", "10.0.0.2 in network 'blue' is taken by VM 'b1'"),
+    ("MAC taken", [changed(B1, name="x", ip="10.0.0.9")], [],
+     "VM/x.mac", "06:07:0a:00:00:02 in network 'blue' is taken by VM 'b1'"),
+    ("gateway's MAC", [changed(B1, mac="02:00:5e:00:00:01")], [],
+     "VM/b1.mac", "02:00:5e:00:00:01 is the MAC of every network's gateway"),
+    ("outside", [vm("x", "blue", "h1", 9, "10.0.1")], [], "VM/x.ip", "10.0.1.9 is in no subnetwork of network 'blue'"),
+    ("gateway's address", [vm("x", "blue", "h1", 1)], [],
+     "VM/x.ip", "10.0.0.1 is the gateway of Subnetwork 'blue-sub'"),
+    ("broadcast", [vm("x", "blue", "h1", 255)], [],
+     "VM/x.ip", "10.0.0.255 is the network or broadcast address of 10.0.0.0/24"),
+    ("VNI taken", [Network(name="red", vni=7)], [], "Network/red.vni", "7 is taken by Network 'blue'"),
+    ("underlay taken", [Host(name="h9", underlay_ip=IPv4Address("172.16.255.1"))], [],
+     "Host/h9.underlay_ip", "172.16.255.1 is taken by Hoverboard 'hv1'"),
+    ("node name taken", [Hoverboard(name="h1", underlay_ip=IPv4Address("172.16.9.9"))], [],
+     "Hoverboard/h1.name", "'h1' is taken by Host 'h1'"),
+    ("overlap", [Subnetwork(name="x", network="blue", prefix=IPv4Network("10.0.0.128/25"))], [],
+     "Subnetwork/x.prefix", "10.0.0.128/25 overlaps 10.0.0.0/24 of Subnetwork 'blue-sub' in network 'blue'"),
+    ("gateway on a VM", [Subnetwork(name="blue-sub", network="blue", prefix=IPv4Network("10.0.0.0/24"),
+                                    gateway=IPv4Address("10.0.0.2"))], [],
+     "VM/b1.ip", "10.0.0.2 is the gateway of Subnetwork 'blue-sub'"),
+    ("gateway is broadcast", [Subnetwork(name="x", network="blue", prefix=IPv4Network("10.0.1.0/24"),
+                                         gateway=IPv4Address("10.0.1.255"))], [],
+     "Subnetwork/x.gateway", "gateway 10.0.1.255 is the network or broadcast address of 10.0.1.0/24"),
+    ("subnetwork shrinks", [Subnetwork(name="blue-sub", network="blue", prefix=IPv4Network("10.0.0.128/25"))], [],
+     "VM/b1.ip", "10.0.0.2 is in no subnetwork of network 'blue'"),
+    ("subnetwork goes", [], [("Subnetwork", "blue-sub")], "VM/b1.ip", "10.0.0.2 is in no subnetwork of network 'blue'"),
+    ("network goes", [], [("Network", "blue")],
+     "Network/blue.name", "it is still needed by Subnetwork/blue-sub, VM/b1"),
+    ("host goes", [], [("Host", "h1")], "Host/h1.name", "it is still needed by VM/b1"),
+    ("firewall", [FirewallRule(name="f", network="blue")], [],
+     "FirewallRule/f.name", "FirewallRule is reserved: firewall rules are not enforced yet"),
+    ("route", [Route(name="r", network="blue", prefix=IPv4Network("0.0.0.0/0"), next_hop="b1")], [],
+     "Route/r.next_hop", "a Route to a VM is not supported: no programming model can carry it yet"),
+    ("twice", [vm("x", "blue", "h1", 9), vm("x", "blue", "h1", 10)], [], "VM/x.name", "the request names VM 'x' twice"),
+    ("set and removed", [B1], [("VM", "b1")], "VM/b1.name", "the request both sets and removes it"),
+    ("unknown type", [], [("Volcano", "v")], "Volcano/v", "unknown entity type 'Volcano'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("upsert", "remove", "where", "what"), [case[1:] for case in REFUSED],
+                         ids=[case[0] for case in REFUSED])  # fmt: skip
+def test_refused_and_nothing_half_applied(
+    upsert: list[AnyEntity], remove: list[tuple[str, str]], where: str, what: str
+) -> None:
+    fabric = started()
+    before = dict(fabric.entities)
+    good = vm("good", "green", "h2", 200)
+    with pytest.raises(EntityError) as refused:
+        fabric.diff([good, *upsert], remove)
+    assert (refused.value.where, refused.value.what) == (where, what)
+    assert refused.value.next_step
+    assert fabric.entities == before
+    assert fabric.version == 1
+    # The indices were put back too: what the refused request would have taken is free.
+    assert fabric.diff([good], []).added == (good,)
+
+
+def test_full_update_refused_leaves_a_fresh_store_unsynced() -> None:
+    fabric = Fabric()
+    with pytest.raises(EntityError):
+        fabric.full_update([B1])
+    assert not fabric.synced
+    assert not fabric.entities
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "where", "what"),
+    [
+        ("VM", '{"name": "x", "speed": 3}', "VM/x.network", "Field required"),
+        ("Network", '{"name": "x", "vni": 0}', "Network/x.vni", "Input should be greater than or equal to 1"),
+        ("Network", '{"name": "x", "vni": 1, "colour": 2}', "Network/x.colour", "Extra inputs are not permitted"),
+        ("Network", "{", "Network/?", "Invalid JSON: EOF while parsing an object at line 1 column 1"),
+        ("Volcano", '{"name": "x"}', "Volcano/x", "unknown entity type 'Volcano'"),
+    ],
+)
+def test_documents_that_are_no_entity(kind: str, document: str, where: str, what: str) -> None:
+    with pytest.raises(EntityError) as refused:
+        decode_entity(pb.Entity(type=kind, json=document))
+    assert (refused.value.where, refused.value.what) == (where, what)
+
+
+def test_entities_travel_unchanged() -> None:
+    for entity in [*cluster(), changed(B1, tags=["web"], external_ips=["192.0.2.1"], rate_bps=1000)]:
+        assert decode_entity(encode_entity(entity)) == entity
+
+
+_SOME = [*cluster(3, 2)] + [vm(f"b{i}", "blue", f"h{i % 3 + 1}", i + 2) for i in range(4)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sets(st.sampled_from(range(len(_SOME)))), max_size=6))
+def test_a_sequence_of_diffs_equals_one_full_update(steps: list[set[int]]) -> None:
+    fabric = Fabric()
+    fabric.full_update([])
+    for step in steps:
+        upsert = [_SOME[index] for index in step]
+        remove = [(entity.TYPE, entity.name) for entity in _SOME if entity not in upsert]
+        before = dict(fabric.entities)
+        try:
+            fabric.diff(upsert, remove)
+        except EntityError:
+            assert fabric.entities == before
+            with pytest.raises(EntityError):
+                Fabric().full_update(upsert)
+        else:
+            whole = Fabric()
+            whole.full_update(upsert)
+            assert whole.entities == fabric.entities

@@ -1,0 +1,253 @@
+"""Programming models: whatever the entities and whatever happened, packets go where intent allows.
+
+For random sequences of changes every model delivers exactly the pairs that the intent allows and that
+are joined, never across tenants; incremental programs equal programs computed from nothing; taking a
+change back gives back the first state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from control_plane_world import World, cluster, host, hoverboard, place, ready, vm
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hoverboard.contract.entities import VM, Host, Hoverboard
+from hoverboard.contract.pipeline import Kind, kind_of
+
+MODELS = ["hoverboard", "preprogrammed"]
+HOSTS = [host(1), host(2), host(3)]
+HOVERBOARDS = [hoverboard(1), hoverboard(2)]
+
+
+@dataclass
+class History:
+    """What was done to a world, enough to build another from nothing."""
+
+    world: World
+    vms: dict[str, VM] = field(default_factory=dict)
+    hoverboards: dict[str, Hoverboard] = field(default_factory=lambda: {"hv1": HOVERBOARDS[0]})
+    bindings: dict[str, dict[str, str]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
+    ports: dict[str, dict[str, int]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
+
+
+# An address slot: two networks share the same ten addresses.
+_SLOTS = st.tuples(st.sampled_from(["blue", "green"]), st.integers(2, 5))
+_STEPS = st.one_of(
+    st.tuples(st.just("vm"), _SLOTS, st.sampled_from(HOSTS)),
+    st.tuples(st.just("remove"), _SLOTS),
+    st.tuples(st.just("bind"), _SLOTS, st.sampled_from(HOSTS)),
+    st.tuples(st.just("unbind"), _SLOTS, st.sampled_from(HOSTS)),
+    st.tuples(st.just("port"), _SLOTS, st.sampled_from(HOSTS)),
+    st.tuples(st.just("unport"), _SLOTS, st.sampled_from(HOSTS)),
+    st.tuples(st.just("hoverboard"), st.sampled_from(HOVERBOARDS), st.booleans()),
+    st.tuples(st.just("reconnect"), st.sampled_from(HOSTS)),
+    st.tuples(st.just("usage"), _SLOTS, _SLOTS, st.sampled_from(HOSTS)),
+    st.tuples(st.just("time"), st.sampled_from([1.0, 20.0, 40.0])),
+)
+
+
+def begin(model: str) -> History:
+    world = World(model)
+    world.full_update(cluster(len(HOSTS), 1))
+    for node in (*HOSTS, *HOVERBOARDS):
+        world.connect(node)
+        world.hello(node.name)
+    return History(world)
+
+
+def name_of(slot: tuple[str, int]) -> str:
+    return f"{slot[0]}-{slot[1]}"
+
+
+def step(history: History, action: tuple) -> None:  # type: ignore[type-arg]
+    world, kind = history.world, action[0]
+    if kind in ("vm", "remove", "bind", "unbind", "port", "unport"):
+        name, slot = name_of(action[1]), action[1]
+        where: Host | None = action[2] if len(action) > 2 else None
+    if kind == "vm":
+        history.vms[name] = vm(name, slot[0], where.name, slot[1])
+        world.diff([history.vms[name]])
+    elif kind == "remove":
+        history.vms.pop(name, None)
+        world.diff(remove=[("VM", name)])
+    elif kind == "bind":
+        history.bindings[where.name][name] = f"vp-{name}"
+        world.bind(where.name, name, f"vp-{name}")
+    elif kind == "unbind":
+        history.bindings[where.name].pop(name, None)
+        world.unbind(where.name, name)
+    elif kind == "port":
+        number = 100 + 10 * (slot[0] == "green") + slot[1]
+        history.ports[where.name][f"vp-{name}"] = number
+        world.port(where, f"vp-{name}", number)
+    elif kind == "unport":
+        history.ports[where.name].pop(f"vp-{name}", None)
+        world.port(where, f"vp-{name}", None)
+    elif kind == "hoverboard":
+        node, present = action[1], action[2]
+        if present:
+            history.hoverboards[node.name] = node
+            world.diff([node])
+        else:
+            history.hoverboards.pop(node.name, None)
+            world.diff(remove=[("Hoverboard", node.name)])
+    elif kind == "reconnect":
+        world.connect(action[1], history.ports[action[1].name])
+    elif kind == "usage":
+        src, dst = history.vms.get(name_of(action[1])), history.vms.get(name_of(action[2]))
+        if src is not None and dst is not None:
+            vni = world.core.view.networks[src.network].vni
+            world.usage(action[3].name, vni, str(src.ip), str(dst.ip), 1_000_000)
+    else:
+        world.pass_time(action[1])
+
+
+def joined(history: History, one: VM) -> bool:
+    vport = history.bindings[one.host].get(one.name)
+    return vport is not None and vport in history.ports[one.host]
+
+
+def rebuilt(history: History) -> World:
+    """The same cluster, computed from nothing."""
+    world = World(history.world.core._model.name)
+    nodes = [*cluster(len(HOSTS), 0), *history.hoverboards.values()]
+    world.full_update([*nodes, *history.vms.values()])
+    for node in (*HOSTS, *history.hoverboards.values()):
+        world.connect(node, history.ports.get(node.name))
+        world.hello(node.name, history.bindings.get(node.name))
+    return world
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(actions=st.lists(_STEPS, max_size=30))
+def test_any_history(model: str, actions: list[tuple]) -> None:  # type: ignore[type-arg]
+    history = begin(model)
+    world = history.world
+    for action in actions:
+        step(history, action)
+
+    # The switches hold what the core expects.
+    tables, expected = world.tables(), world.expected()
+    assert {name: tables[name] for name in expected} == expected
+
+    # Incremental equals from nothing; only offloads have a history of their own.
+    def without_offloads(of: World) -> dict[str, set]:  # type: ignore[type-arg]
+        return {
+            name: {flow for flow in table.values() if kind_of(flow.cookie) is not Kind.OFFLOAD}
+            for name, table in of.expected().items()
+        }
+
+    assert without_offloads(rebuilt(history)) == without_offloads(world)
+
+    # Exactly the pairs that the intent allows.
+    needs_gateway = model == "hoverboard"
+    for src in history.vms.values():
+        if not joined(history, src):
+            continue
+        for dst in history.vms.values():
+            journey = world.travel(src, dst)
+            # A packet to an address can only mean the sender's own tenant's VM with that address.
+            target = next((v for v in history.vms.values() if v.network == src.network and v.ip == dst.ip), None)
+            path_exists = target is not None and (
+                target.host == src.host or not needs_gateway or bool(history.hoverboards)
+                or any(o.src == src.name and o.dst == target.name for o in world.policy.active)
+            )  # fmt: skip
+            if target is not None and joined(history, target) and path_exists and target is not src:
+                port = history.ports[target.host][f"vp-{target.name}"]
+                assert journey.delivered == ((target.host, port),), journey
+            else:
+                assert journey.delivered == (), journey
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_apply_then_revert_gives_back_the_first_state(model: str) -> None:
+    world = ready(model, hosts=3, hoverboards=2)
+    b1, b2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
+    place(world, b1, b2)
+    first = world.tables()
+    groups = {scope: dict(on) for scope, on in world.core.expected._groups.items()}
+    world.diff([vm("b3", "blue", "h3", 4), vm("g1", "green", "h1", 2)])
+    assert world.tables() != first
+    world.diff(remove=[("VM", "b3"), ("VM", "g1")])
+    assert world.tables() == first
+    moved = vm("b2", "blue", "h3", 3)
+    world.diff([moved])
+    world.diff([b2])
+    assert world.tables() == first
+    assert world.core.expected._groups == groups
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_changes_when_nothing_is_new(model: str) -> None:
+    world = ready(model)
+    place(world, vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3))
+    world.sent.clear()
+    world.full_update(list(world.fabric.entities.values()))
+    world.hello("h1", {"b1": "vp-b1"})
+    world.bind("h2", "b2", "vp-b2")
+    assert world.sent == []
+
+
+def test_hoverboard_path_is_host_gateway_host() -> None:
+    world = ready("hoverboard")
+    b1, b2, b3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
+    place(world, b1, b2, b3)
+    assert world.travel(b1, b2).hops == ("h1", "hv1", "h2")
+    assert world.travel(b1, b3).hops == ("h1",)
+
+
+def test_preprogrammed_path_is_host_host() -> None:
+    world = ready("preprogrammed")
+    b1, b2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
+    place(world, b1, b2)
+    assert world.travel(b1, b2).hops == ("h1", "h2")
+
+
+def test_an_unjoined_vm_is_dropped_by_its_host_by_name() -> None:
+    world = ready("hoverboard")
+    b1 = vm("b1", "blue", "h1", 2)
+    place(world, b1, vm("b2", "blue", "h2", 3))
+    ghost = vm("b9", "blue", "h2", 9)
+    world.diff([ghost])
+    assert world.travel(b1, ghost).dropped == ("no-such-vm",)
+
+
+def test_a_host_does_not_grow_with_the_network_in_the_hoverboard_model() -> None:
+    sizes = {}
+    for count in (10, 200):
+        world = ready("hoverboard")
+        place(world, vm("b1", "blue", "h1", 2))
+        world.diff([vm(f"x{n}", "blue", "h2", n) for n in range(3, 3 + count)])
+        sizes[count] = {name: len(table) for name, table in world.tables().items()}
+    assert sizes[10]["h1"] == sizes[200]["h1"]
+    assert sizes[200]["hv1"] - sizes[10]["hv1"] == 190
+
+
+def test_one_vm_more_touches_its_host_and_the_hoverboards_only() -> None:
+    world = ready("hoverboard", hosts=3, hoverboards=2)
+    place(world, vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4))
+    world.sent.clear()
+    world.changed.clear()
+    world.diff([vm("b4", "blue", "h1", 5)])
+    assert {name for name, _ in world.sent} == world.changed == {"hv1", "hv2"}
+    world.sent.clear()
+    place(world, vm("b4", "blue", "h1", 5))
+    assert [(name, len(program)) for name, program in world.sent] == [("h1", 6)]
+
+
+def test_the_default_route_follows_the_hoverboards() -> None:
+    world = ready("hoverboard", hosts=3, hoverboards=1)
+    b1, b2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
+    place(world, b1, b2)
+    world.connect(hoverboard(2))
+    world.hello("hv2")
+    world.diff([hoverboard(2)])
+    assert world.reaches(b1, b2)
+    world.diff(remove=[("Hoverboard", "hv1")])
+    assert world.travel(b1, b2).hops == ("h1", "hv2", "h2")
+    world.diff(remove=[("Hoverboard", "hv2")])
+    assert world.travel(b1, b2).dropped == ("no-route",)

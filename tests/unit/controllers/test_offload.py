@@ -1,0 +1,139 @@
+"""Offload policy, pure; and what the controller core makes of usage reports."""
+
+from __future__ import annotations
+
+import pytest
+from control_plane_world import World, hoverboard, place, ready, vm
+
+from controllers.vmc.offload import OffloadPolicy, Pair
+from hoverboard.contract.pipeline import Kind, kind_of
+
+AB = Pair("a", "b")
+B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
+
+
+def test_threshold_is_a_rate_and_must_be_passed() -> None:
+    policy = OffloadPolicy(threshold_bps=20_000)
+    assert policy.report([(AB, 2_500)], 1.0, now=1.0) == []  # 20 kb/s exactly
+    assert policy.report([(AB, 2_501)], 1.0, now=2.0) == [AB]
+    assert policy.report([(AB, 2_501)], 1.0, now=3.0) == []  # stands already
+    assert OffloadPolicy(20_000).report([(AB, 2_501)], 2.0, now=1.0) == []
+    assert OffloadPolicy(20_000).report([(AB, 2_501)], 0.1, now=1.0) == [AB]
+
+
+def test_kept_while_it_sends_anything_then_expires() -> None:
+    policy = OffloadPolicy(20_000, idle_expiry=30)
+    policy.report([(AB, 10_000)], 1.0, now=0.0)
+    policy.report([(AB, 1)], 1.0, now=29.0)
+    assert policy.expire(30.0) == []
+    policy.report([(AB, 0)], 1.0, now=58.0)
+    assert policy.deadline() is not None
+    assert policy.expire(58.9) == []
+    assert policy.expire(59.0) == [AB]
+    assert policy.deadline() is None
+    assert not policy.active
+
+
+def test_deadline_is_never_late() -> None:
+    policy = OffloadPolicy(0, idle_expiry=10)
+    policy.report([(AB, 1)], 1.0, now=0.0)
+    policy.report([(Pair("c", "d"), 1)], 1.0, now=5.0)
+    assert policy.deadline() == 10.0
+    policy.report([(AB, 1)], 1.0, now=8.0)
+    assert policy.expire(10.0) == []
+    assert policy.deadline() == 15.0
+
+
+def test_rates_fall_to_zero_when_reports_stop() -> None:
+    policy = OffloadPolicy(20_000)
+    policy.report([(AB, 10_000)], 1.0, now=0.0)
+    assert [rate for *_, rate in policy.rates(1.0)] == [80_000]
+    assert [rate for *_, rate in policy.rates(3.0)] == [0.0]
+
+
+def offloaded(world: World) -> set[tuple[str, int]]:
+    """(switch, destination underlay) of all offload flows in switches."""
+    found = set()
+    for name, table in world.tables().items():
+        for flow in table.values():
+            if kind_of(flow.cookie) is Kind.OFFLOAD:
+                found.add((name, next(a.value for a in flow.actions if getattr(a, "field", "") == "tun_ipv4_dst")))
+    return found
+
+
+@pytest.fixture
+def world() -> World:
+    made = ready("hoverboard", hosts=3)
+    place(made, B1, B2, B3)
+    return made
+
+
+def busy(world: World, reporter: str = "h1", sent: int = 1_000_000) -> None:
+    world.usage(reporter, 7, "10.0.0.2", "10.0.0.3", sent)
+
+
+def test_a_busy_pair_goes_host_to_host_one_way(world: World) -> None:
+    busy(world)
+    assert world.travel(B1, B2).hops == ("h1", "h2")
+    assert world.travel(B2, B1).hops == ("h2", "hv1", "h1")
+    assert world.travel(B3, B2).hops == ("h1", "hv1", "h2")
+
+
+def test_taken_back_when_idle(world: World) -> None:
+    busy(world)
+    world.pass_time(31)
+    assert world.travel(B1, B2).hops == ("h1", "hv1", "h2")
+    assert world.core.counters["offloads_ended"] == 1
+
+
+def test_only_the_sending_host_counts(world: World) -> None:
+    busy(world, "hv1")
+    busy(world, "h2")
+    busy(world, "stranger")
+    assert offloaded(world) == set()
+    counters = world.core.counters
+    assert counters["usage_reports_from_hoverboards"] == 1
+    assert counters["usage_flows_not_sent_by_reporter"] == 1
+    assert counters["usage_reports_from_strangers"] == 1
+
+
+def test_pairs_on_one_host_and_unknown_addresses_are_left_alone(world: World) -> None:
+    world.usage("h1", 7, "10.0.0.2", "10.0.0.4", 1_000_000)
+    world.usage("h1", 7, "10.0.0.2", "10.0.0.77", 1_000_000)
+    world.usage("h1", 9, "10.0.0.2", "10.0.0.3", 1_000_000)
+    assert offloaded(world) == set()
+
+
+def test_a_moved_receiver_is_followed_and_a_moved_sender_starts_anew(world: World) -> None:
+    busy(world)
+    (_, first), = offloaded(world)
+    world.diff([vm("b2", "blue", "h3", 3)])
+    (_, second), = offloaded(world)
+    assert (first & 0xFF, second & 0xFF) == (2, 3)
+    world.diff([vm("b2", "blue", "h1", 3)])
+    assert offloaded(world) == set()
+    world.diff([B2])
+    busy(world)
+    world.diff([vm("b1", "blue", "h3", 2)])
+    assert offloaded(world) == set()
+    assert not world.policy.active
+
+
+def test_a_removed_vm_takes_its_offloads_along(world: World) -> None:
+    busy(world)
+    world.diff(remove=[("VM", "b2")])
+    assert offloaded(world) == set()
+    assert not world.core._pairs_of
+
+
+def test_preprogrammed_needs_no_offloads() -> None:
+    made = ready("preprogrammed")
+    place(made, B1, B2)
+    busy(made)
+    assert not made.policy.active
+
+
+def test_hoverboards_may_come_and_go_under_an_offload(world: World) -> None:
+    busy(world)
+    world.diff(remove=[("Hoverboard", hoverboard(1).name)])
+    assert world.travel(B1, B2).hops == ("h1", "h2")
