@@ -1,0 +1,290 @@
+"""What this machine has and lacks for Hoverboard, and what follows from it: `hoverboard doctor`.
+
+`run_doctor` only judges; everything it knows of the machine comes through the port `Probes` (the real adapter is
+console/probes.py), and it changes nothing. Stands for no part of the paper: it is the testbed's own check-up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+from hoverboard.contract.errors import MachineError
+
+State = Literal["ok", "missing", "degraded"]
+ModuleState = Literal["loaded", "loadable", "absent"]
+
+OVS_RUNS_NOTHING = "no switch can run: apt-get install openvswitch-switch, or sudo ./bootstrap.sh demo"
+BOOTSTRAP = "sudo ./bootstrap.sh demo installs it"
+MEMORY_FOR_RACK_MIB = 4096
+MEMORY_FOR_DEMO_MIB = 1536
+DISK_MIB = 512
+OS_KEN_AT_LEAST = (4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One finding.
+
+    Attributes:
+        name: what was looked at.
+        state: `ok`; `missing` (not there); `degraded` (there, or replaced, but with a loss).
+        detail: what was found: a version, a number, the kernel's own words.
+        consequence: what follows from it; empty when nothing does.
+        required: without it the testbed does not run: `missing` then makes the exit code not 0.
+    """
+
+    name: str
+    state: State
+    detail: str
+    consequence: str = ""
+    required: bool = False
+
+
+class Probes(Protocol):
+    """What the doctor asks of the machine; every answer is fresh, none raises."""
+
+    def root(self) -> bool:
+        """Whether we are root."""
+
+    def kernel(self) -> str:
+        """Release of the kernel."""
+
+    def kernel_features(self) -> dict[str, str] | str:
+        """Name of a feature -> "" when it works, or the kernel's reason; a text when none could be tried."""
+
+    def openvswitch_module(self) -> ModuleState:
+        """Whether the kernel has the datapath of Open vSwitch."""
+
+    def cgroup(self) -> str:
+        """`v2`, `v1`, `v1 and v2` or `none`."""
+
+    def tool(self, name: str) -> str | None:
+        """Version (or "found") of a program on PATH; None when it is not there."""
+
+    def package(self, name: str) -> str | None:
+        """Version of an installed Python package; None when it is not there."""
+
+    def compiled_fast_path(self) -> bool:
+        """Whether Numba's cache holds the fast path."""
+
+    def python(self) -> str:
+        """Version of this Python."""
+
+    def dead_runs(self) -> list[str] | str:
+        """Names of runs that died and left something; a text when they could not be listed."""
+
+    def memory_mib(self) -> tuple[int, int]:
+        """Available and total memory, MiB."""
+
+    def cores(self) -> int:
+        """Cores that this process may use."""
+
+    def disk_mib(self) -> tuple[str, int]:
+        """Where runs keep their files, and what is free there, MiB."""
+
+
+# Feature -> (required, what follows when it does not work, what it is called).
+_FEATURES: dict[str, tuple[bool, str, str]] = {
+    "tun": (True, "no VM NIC for the dataplane 'fastpath'; only --dataplane ovs works", "tun/tap with segment header"),
+    "tun-uso": (False, "UDP goes packet by packet instead of in segments; TCP is not touched", "tap: UDP segmentation"),
+    "veth": (True, "no links between VMs, servers and fabric: nothing can be brought up", "veth"),
+    "bridge": (True, "no fabric between the servers: nothing can be brought up", "bridge"),
+    "netem": (False, "link delay and loss are not available; topologies with a delay are refused", "netem"),
+    "htb": (False, "link rates cannot be limited", "htb"),
+    "af-xdp": (False, "nothing today: the fast path uses taps", "AF_XDP"),
+    "vxlan": (False, "the kernel's own overlay cannot be measured for comparison", "vxlan"),
+}
+
+_TOOLS: dict[str, tuple[bool, str]] = {
+    "ovs-vswitchd": (True, OVS_RUNS_NOTHING),
+    "ovsdb-server": (True, OVS_RUNS_NOTHING),
+    "ovs-ofctl": (True, OVS_RUNS_NOTHING),
+    "mnexec": (True, f"no namespaces can be made or entered; {BOOTSTRAP} (package mininet)"),
+    "ip": (True, f"no links can be made; {BOOTSTRAP} (package iproute2)"),
+    "ethtool": (True, f"TCP hangs on the dataplane 'ovs' with offloads on; {BOOTSTRAP}"),
+    "iperf3": (True, f"the demo and the experiments cannot measure; {BOOTSTRAP}"),
+    "ping": (True, f"the demo cannot test reachability; {BOOTSTRAP} (package iputils-ping)"),
+    "tcpdump": (False, f"packets cannot be captured; {BOOTSTRAP}"),
+}
+
+_PACKAGES = ("mininet", "numba", "numpy", "os-ken", "ovs", "grpcio", "protobuf", "pydantic")
+
+
+def run_doctor(probes: Probes) -> list[Line]:
+    """All findings, in the order a person reads them."""
+    return [
+        *_machine(probes),
+        *_kernel(probes),
+        *_tools(probes),
+        *_python(probes),
+        _leftovers(probes),
+    ]
+
+
+def healthy(lines: list[Line]) -> bool:
+    """Whether the testbed can run: nothing that is required is missing."""
+    return not any(line.required and line.state == "missing" for line in lines)
+
+
+def _machine(probes: Probes) -> Iterator[Line]:
+    if probes.root():
+        yield Line("root", "ok", "yes")
+    else:
+        yield Line("root", "degraded", "no", "checks that need root are left out; up, demo and down need sudo")
+    cores = probes.cores()
+    if cores >= 2:
+        yield Line("cores", "ok", str(cores))
+    else:
+        yield Line("cores", "degraded", str(cores), "everything shares one core: rates and delays say little")
+    available, total = probes.memory_mib()
+    detail = f"{available} MiB of {total} MiB available"
+    if available >= MEMORY_FOR_RACK_MIB:
+        yield Line("memory", "ok", detail)
+    elif available >= MEMORY_FOR_DEMO_MIB:
+        yield Line(
+            "memory", "degraded", detail, f"enough for the demo; the 20-host rack wants {MEMORY_FOR_RACK_MIB} MiB"
+        )
+    else:
+        yield Line(
+            "memory", "degraded", detail, f"the demo wants {MEMORY_FOR_DEMO_MIB} MiB: expect processes to be killed"
+        )
+    where, free = probes.disk_mib()
+    if free >= DISK_MIB:
+        yield Line("disk", "ok", f"{free} MiB free at {where}")
+    else:
+        yield Line(
+            "disk", "degraded", f"{free} MiB free at {where}", "logs and databases of a run may not fit; make room"
+        )
+
+
+def _kernel(probes: Probes) -> Iterator[Line]:
+    yield Line("kernel", "ok", probes.kernel())
+    found = probes.kernel_features()
+    if isinstance(found, str):
+        yield Line(
+            "kernel features", "degraded", found, f"not tried: {', '.join(what for _, _, what in _FEATURES.values())}"
+        )
+    else:
+        for name, (required, consequence, what) in _FEATURES.items():
+            reason = found.get(name, "was not tried")
+            if reason:
+                yield Line(what, "missing", reason, consequence, required)
+            else:
+                yield Line(what, "ok", "works", "", required)
+    match probes.openvswitch_module():
+        case "loaded":
+            yield Line("openvswitch module", "ok", "loaded", "datapath_type system (kernel) is used")
+        case "loadable":
+            yield Line(
+                "openvswitch module", "degraded", "there, but not loaded",
+                "datapath_type netdev (user space) is used; sudo modprobe openvswitch gives the kernel datapath",
+            )  # fmt: skip
+        case "absent":
+            yield Line(
+                "openvswitch module", "missing", "the kernel has none", "datapath_type netdev (user space) is used"
+            )
+    version = probes.cgroup()
+    if version == "v2":
+        yield Line("cgroup", "ok", version)
+    elif version == "none":
+        yield Line("cgroup", "missing", "not mounted", "shares of CPU and memory cannot be given to hosts and VMs")
+    else:
+        yield Line("cgroup", "degraded", version, "the v2 controls for CPU and memory of hosts and VMs are not used")
+
+
+def _tools(probes: Probes) -> Iterator[Line]:
+    for name, (required, consequence) in _TOOLS.items():
+        version = probes.tool(name)
+        if version is None:
+            yield Line(name, "missing", "not on PATH", consequence, required)
+        else:
+            yield Line(name, "ok", version, "", required)
+
+
+def _python(probes: Probes) -> Iterator[Line]:
+    version = probes.python()
+    if _numbers(version) >= (3, 11):
+        yield Line("python", "ok", version, "", True)
+    else:
+        yield Line("python", "missing", version, "Python 3.11 or later is needed", True)
+    for name in _PACKAGES:
+        found = probes.package(name)
+        if found is None:
+            yield Line(name, "missing", "not installed", BOOTSTRAP, True)
+        elif name == "os-ken" and _numbers(found) < OS_KEN_AT_LEAST:
+            yield Line(
+                name, "degraded", found, "before 4.2.1 a switch that reconnects can block the control plane", True
+            )
+        else:
+            yield Line(name, "ok", found, "", True)
+    if probes.compiled_fast_path():
+        yield Line("compiled fast path", "ok", "in Numba's cache")
+    else:
+        yield Line(
+            "compiled fast path", "degraded", "not in Numba's cache",
+            "the first start compiles it, up to a minute; sudo ./bootstrap.sh demo does so beforehand",
+        )  # fmt: skip
+
+
+def _leftovers(probes: Probes) -> Line:
+    dead = probes.dead_runs()
+    if isinstance(dead, str):
+        return Line("dead runs", "degraded", dead, "leftovers of runs that died are not known")
+    if dead:
+        return Line(
+            "dead runs",
+            "degraded",
+            ", ".join(dead),
+            "they hold memory and processes; hoverboard down --run NAME clears one",
+        )
+    return Line("dead runs", "ok", "none")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: (4, 2, 1) for 4.2.1rc1."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def print_doctor(as_json: bool) -> int:
+    """Look at this machine and print what was found, as a table or as JSON.
+
+    Returns:
+        Exit code: 0, or that of MachineError when something required is missing.
+
+    JSON: {healthy, lines: [{name, state, detail, consequence, required}]}.
+    """
+    from console.probes import MachineProbes
+
+    lines = run_doctor(MachineProbes())
+    good = healthy(lines)
+    if as_json:
+        print(json.dumps({"healthy": good, "lines": [asdict(line) for line in lines]}, indent=2))
+    else:
+        _print_table(lines, good)
+    return 0 if good else MachineError.exit_code
+
+
+def _print_table(lines: list[Line], good: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colors = {"ok": "green", "degraded": "yellow", "missing": "red"}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for line in lines:
+        # "missing" alarms only where it stops something.
+        color = "yellow" if line.state == "missing" and not line.required else colors[line.state]
+        table.add_row(
+            Text(line.name), Text(line.state, style=color), Text(line.detail), Text(line.consequence, style="dim")
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    stopping = [line.name for line in lines if line.required and line.state == "missing"]
+    console.print(
+        "ready to run" if good else f"cannot run: {', '.join(stopping)} missing", style="green" if good else "red"
+    )

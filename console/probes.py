@@ -1,0 +1,119 @@
+"""The real machine behind the doctor's port: tries, counts and asks; never installs, loads, starts or stops anything.
+
+Kernel features are tried by a child in a throw-away network namespace (console/kernel_features.py) instead of being
+guessed from version numbers. Stands for no part of the paper.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from console import kernel_features
+from console.doctor import ModuleState
+from hoverboard.contract.errors import HoverboardError
+
+# How each tool is asked; mnexec has no version of its own.
+_VERSION_ARGUMENTS = {"ip": "-V", "ping": "-V", "mnexec": None}
+_SECONDS = 5.0
+_PROC_MEMINFO = Path("/proc/meminfo")
+
+
+class MachineProbes:
+    """Asks this machine; satisfies console.doctor.Probes."""
+
+    def root(self) -> bool:
+        return os.geteuid() == 0
+
+    def kernel(self) -> str:
+        return f"{platform.release()} {platform.machine()}"
+
+    def kernel_features(self) -> dict[str, str] | str:
+        if not self.root():
+            return "need root to be tried"
+        program = [sys.executable, "-I", kernel_features.__file__]
+        try:
+            done = subprocess.run(
+                ["unshare", "--net", *program], capture_output=True, text=True, timeout=4 * _SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"could not be tried: {error}"
+        if done.returncode != 0:
+            # Without network namespaces nothing else is worth a word either.
+            reason = (done.stderr.strip().splitlines() or [f"unshare ended with {done.returncode}"])[-1]
+            return {name: reason for name in kernel_features.FEATURES}
+        found: dict[str, str] = json.loads(done.stdout)
+        return found
+
+    def openvswitch_module(self) -> ModuleState:
+        if Path("/sys/module/openvswitch").exists():
+            return "loaded"
+        # A dry run: looking must not load it.
+        return "loadable" if _output("modprobe", "--dry-run", "--quiet", "openvswitch") is not None else "absent"
+
+    def cgroup(self) -> str:
+        kinds = {line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()}
+        found = [name for kind, name in (("cgroup", "v1"), ("cgroup2", "v2")) if kind in kinds]
+        return " and ".join(found) or "none"
+
+    def tool(self, name: str) -> str | None:
+        if shutil.which(name) is None:
+            return None
+        argument = _VERSION_ARGUMENTS.get(name, "--version")
+        said = _output(name, argument) if argument else None
+        version = re.search(r"\d+(\.\d+)+|\b\d{8}\b", said or "")
+        return version[0] if version else "found"
+
+    def package(self, name: str) -> str | None:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    def compiled_fast_path(self) -> bool:
+        cache = os.environ.get("NUMBA_CACHE_DIR")
+        places = [Path(cache)] if cache else [Path(__file__).parents[1] / "hoverboard" / "fastpath" / "__pycache__"]
+        return any(next(place.rglob("engine.run-*.nbc"), None) is not None for place in places)
+
+    def python(self) -> str:
+        return platform.python_version()
+
+    def dead_runs(self) -> list[str] | str:
+        if not self.root():
+            return "need root to be listed"
+        try:
+            from topologies.client import dead_runs
+
+            return [dead.run for dead in dead_runs()]
+        except (ImportError, OSError, HoverboardError) as error:
+            return f"could not be listed: {error}"
+
+    def memory_mib(self) -> tuple[int, int]:
+        fields = dict(line.split(":", 1) for line in _PROC_MEMINFO.read_text().splitlines())
+        available, total = (int(fields[name].split()[0]) // 1024 for name in ("MemAvailable", "MemTotal"))
+        return available, total
+
+    def cores(self) -> int:
+        return len(os.sched_getaffinity(0))
+
+    def disk_mib(self) -> tuple[str, int]:
+        where = Path(os.environ.get("HOVERBOARD_STATE_DIR") or "/run/hoverboard")
+        while not where.exists():
+            where = where.parent
+        return str(where), shutil.disk_usage(where).free // 2**20
+
+
+def _output(*argv: str) -> str | None:
+    """What a tool says, both streams; None when it fails, is not there, or does not answer."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout + done.stderr if done.returncode == 0 else None
