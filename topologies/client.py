@@ -11,7 +11,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +22,7 @@ from hoverboard.contract.errors import RunError
 from hoverboard.host.client import receive_line
 from topologies import ledger
 from topologies.clock import PhaseEvent, Progress
+from topologies.launcher import python
 from topologies.processes import LinuxProcesses, Process
 from topologies.rpc import error_from_json
 from topologies.rundir import RunDirectory, RunLock, existing, is_held, run_names, state_dir
@@ -120,7 +120,7 @@ def start_detached(
     Raises what went wrong there; then nothing is left of it. Ctrl-C ends the holder and waits for it.
     """
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "topologies.holder", run, str(file), "--report", str(writer)]
+    command = python("topologies.holder", run, str(file), "--report", str(writer))
     for option, value in (("--model", model), ("--dataplane", dataplane)):
         if value is not None:
             command += [option, value]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
-from topologies.launcher import Launcher
+from topologies.launcher import Launcher, python
 from topologies.topology import Topology, to_entities
 from topologies.waiting import wait_for, wait_sockets
 
@@ -69,10 +68,10 @@ class ClusterManager:
     def _spawn(self) -> subprocess.Popen[bytes]:
         topology = self._topology
         return self._launcher.start(
-            [
-                sys.executable, "-m", "controllers", "--dir", str(self._directory), "--model", topology.model,
+            python(
+                "controllers", "--dir", str(self._directory), "--model", topology.model,
                 "--threshold", str(topology.offload_threshold), "--report-interval", str(topology.report_interval),
-            ],
+            ),
             "control plane", "control", log=self._log_file,
         )  # fmt: skip
 

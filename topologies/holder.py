@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         testbed = Testbed(args.file, run=args.run, model=args.model, dataplane=args.dataplane)
+        os.chdir("/")  # so that we keep no directory of anybody's busy
         _hold(testbed, report)
     except HoverboardError as error:
         report.tell(error=error_to_json(error))
@@ -61,7 +62,7 @@ def _hold(testbed: Testbed, report: _Report) -> None:
     try:
         report.tell(ready={"run": testbed.run, "phases": testbed.clock.seconds, "seconds": testbed.clock.total()})
         report.close()
-        testbed.closed.wait()
+        testbed.ended.wait()
     except KeyboardInterrupt:
         _log.info("signalled")
     finally:

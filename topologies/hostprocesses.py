@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Literal
 
 from hoverboard.contract.errors import RunError
 from hoverboard.host.client import HostConfig, NurseryClient
-from topologies.launcher import Launcher
+from topologies.launcher import Launcher, python
 from topologies.nodes import Server
 from topologies.processes import Process, start_time
 from topologies.rundir import RunDirectory
@@ -39,7 +38,7 @@ class HostProcesses:
     def start_nursery(self) -> None:
         """Start the warmed parent; `wait_nursery` says when it is warm."""
         self._nursery = self._launcher.start(
-            [sys.executable, "-m", "hoverboard.host.nursery", "--socket", str(self._directory.nursery)],
+            python("hoverboard.host.nursery", "--socket", str(self._directory.nursery)),
             "nursery", "nursery", log=self._log,
         )  # fmt: skip
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import IO
 
 from hoverboard.contract.errors import RunError
 from topologies.ledger import Ledger
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command of one of our own modules, found where this package was found."""
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(dict.fromkeys([root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
+    return ["env", f"PYTHONPATH={path}", sys.executable, "-m", module, *arguments]
 
 
 class Launcher:

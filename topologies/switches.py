@@ -22,8 +22,19 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 
 def datapath_type() -> Literal["netdev", "system"]:
-    """`system` where the kernel has the openvswitch module loaded, else `netdev` (user space)."""
-    return "system" if Path("/sys/module/openvswitch").exists() else "netdev"
+    """`system` where the kernel has the openvswitch module, else `netdev` (user space).
+
+    A module that is there but not loaded yet is loaded by the kernel itself, when OVS asks for its
+    netlink family; we only look whether it is there.
+    """
+    if Path("/sys/module/openvswitch").exists():
+        return "system"
+    if shutil.which("modprobe") is None:
+        return "netdev"
+    dry_run = subprocess.run(
+        ["modprobe", "--dry-run", "--quiet", "openvswitch"], capture_output=True, timeout=10, check=False
+    )
+    return "system" if dry_run.returncode == 0 else "netdev"
 
 
 def make_template(path: Path) -> None:

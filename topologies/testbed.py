@@ -40,6 +40,7 @@ _SWITCH_TIMEOUT = 60.0
 _PROGRAM_TIMEOUT = 60.0
 _READY_TIMEOUT = 30.0
 _JOIN_TIMEOUT = 2.0
+_REAP_TIMEOUT = 10.0
 _TOOLS = ("mnexec", "ovsdb-server", "ovs-vswitchd", "ovsdb-tool", "ovs-ofctl")
 
 
@@ -93,7 +94,8 @@ class Testbed:
         self.state = "down"
         self.datapath_type = switches.datapath_type()
         self.clock = PhaseClock()
-        self.closed = threading.Event()
+        self.closed = threading.Event()  # it is being taken down
+        self.ended = threading.Event()  # it has been
         self._progress: Progress | None = None
         self._lock: RunLock | None = None
         self._parts: _Parts | None = None
@@ -123,8 +125,8 @@ class Testbed:
         _check_machine()
         self._progress = progress
         self.directory.check_socket_paths([server.name for server in self.topology.servers])
-        self._take_lock()
         with self._undone_on_failure():
+            self._take_lock()
             parts = self._begin()
             if prepared is not None:
                 prepared()
@@ -146,8 +148,11 @@ class Testbed:
     def _undone_on_failure(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            by_another_hand = self.closed.is_set()
             self.down()
+            if by_another_hand and isinstance(error, Exception):
+                raise RunError(f"run {self.run!r} was taken down while it was starting") from error
             raise
 
     def _take_lock(self) -> None:
@@ -244,36 +249,41 @@ class Testbed:
 
     def down(self) -> None:
         """Undo everything; harmless when there is nothing to undo."""
-        with self._change_lock, _signals_wait():
+        with _signals_wait():
             if self._lock is None:
                 return
-            self.state = "stopping"
-            if self._parts is not None:
-                self._parts.server.stop()
-            # From here on no process of the run can start, whatever other threads are doing.
+            self._stop_everything()
+            # Whoever changes the run right now fails at once: what it waits for is dead.
+            with self._change_lock:
+                self._remove_everything()
+
+    def _stop_everything(self) -> None:
+        """From here on no process of the run can start, whatever other threads are doing."""
+        self.state = "stopping"
+        self.closed.set()
+        with contextlib.suppress(FileNotFoundError):  # another thread may be faster
             if self.directory.ledger.exists():
-                self.directory.closing.touch()
-            parts, self._parts = self._parts, None
-            if parts is not None:
-                parts.cluster.close()
-                parts.workers.stop(wait_for_them=False)
-            begun = self.directory.ledger.exists()
-            if begun:
                 ledger.kill_all(self.directory)
-            if parts is not None:
-                # Whatever they were waiting for is dead; what they still start ends at once.
-                parts.workers.stop(wait_for_them=True)
-            if begun:
-                ledger.kill_all(self.directory)
-            ledger.remove_tree(self.directory)
-            if parts is not None:
-                parts.hosts.close()
-                parts.launcher.reap(10.0)
-                parts.plant.close()
-            self._lock.release()
-            self._lock = None
-            self.state = "down"
-            self.closed.set()
+
+    def _remove_everything(self) -> None:
+        if self._lock is None:
+            return
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.server.stop()
+            parts.cluster.close()
+            parts.workers.stop()
+        if self.directory.ledger.exists():
+            ledger.kill_all(self.directory)
+        ledger.remove_tree(self.directory)
+        if parts is not None:
+            parts.hosts.close()
+            parts.launcher.reap(_REAP_TIMEOUT)
+            parts.plant.close()
+        self._lock.release()
+        self._lock = None
+        self.state = "down"
+        self.ended.set()
 
     # -- while it runs ----------------------------------------------------------------------------
 
@@ -335,7 +345,7 @@ class Testbed:
             name, host: default: the next number, and the host with the fewest VMs.
         """
         with self._change_lock:
-            parts = self.parts
+            parts = self._parts_when_up()
             spec = placement.plan_vm(self.topology, network, name, host)
             joined = parts.cluster.program_state().joined
             told = parts.workers.submit(lambda: parts.cluster.upsert(spec.entity()))
@@ -358,11 +368,17 @@ class Testbed:
     def remove_vm(self, name: str) -> None:
         """Remove a VM; InputError when there is none with that name."""
         with self._change_lock:
+            self._parts_when_up()
             spec = next((vm for vm in self.topology.vms if vm.name == name), None)
             if spec is None:
                 raise InputError(f"there is no VM {name!r} in run {self.run!r}", next_step="see `hoverboard vm list`")
             self._drop_vm(spec)
             self.topology = self.topology.without_vm(spec)
+
+    def _parts_when_up(self) -> _Parts:
+        if self.state != "up":
+            raise RunError(f"run {self.run!r} is {self.state}", next_step="wait until it is up")
+        return self.parts
 
     def _drop_vm(self, spec: VMSpec) -> None:
         self.parts.cluster.remove(spec.entity())

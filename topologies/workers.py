@@ -32,6 +32,6 @@ class Workers:
             for future in futures:
                 future.cancel()
 
-    def stop(self, *, wait_for_them: bool) -> None:
-        """Start nothing more; wait for what runs if asked to."""
-        self._pool.shutdown(wait=wait_for_them, cancel_futures=True)
+    def stop(self) -> None:
+        """Start nothing more, and wait for what runs."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

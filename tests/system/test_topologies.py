@@ -318,7 +318,7 @@ def foreground(tiny: Path, run_name: str) -> Iterator[Callable[[str], subprocess
             "    print(event.phase, event.done, flush=True)\n"
             f"    {code}\n"
             f"bed = Testbed({str(tiny)!r}, run={run_name!r})\n"
-            "bed.up(progress)\nprint('up', flush=True)\nbed.closed.wait()\n"
+            "bed.up(progress)\nprint('up', flush=True)\nbed.ended.wait()\n"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -401,6 +401,21 @@ def test_racing_ups_one_wins_and_the_other_is_refused(
     assert seen.left() == []
 
 
+def test_a_down_while_it_starts(
+    state: Path, foreground: Callable[[str], subprocess.Popen[str]], traces: Callable[[str], Traces], run_name: str
+) -> None:
+    seen = traces(run_name)
+    process = foreground("pass")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("switches"):
+            break
+    client.down(run_name)
+    _, errors = process.communicate(timeout=30)
+    assert "was taken down while it was starting" in errors
+    assert seen.left() == []
+
+
 def test_a_faulty_file_starts_nothing(state: Path, tmp_path: Path, run_name: str) -> None:
     file = tmp_path / "faulty.yaml"
     file.write_text("hosts: 1\nhoverbords: 1\nnetworks: []\n")
@@ -432,3 +447,22 @@ def test_each_server_has_a_private_switch(testbed: Callable[..., Testbed], tiny:
         whats = [record.what for record in Ledger(bed.directory).processes()]
         for part in ("ovsdb-server", "ovs-vswitchd", "host process"):
             assert f"{part} of {server}" in whats
+
+
+def test_the_rack_is_pingable_and_fits(testbed: Callable[..., Testbed], traces: Callable[[str], Traces]) -> None:
+    rack = testbed("rack")
+    seen = traces(rack.run)
+    seen.look()
+    assert len(seen.namespaces) == 1 + 20 + 2 + 100
+    blue, red = rack.topology.networks
+    for network in (blue, red):
+        first, last = network.vms[0], network.vms[-1]
+        assert ping(rack, first.name, str(last.ip))
+    pss = 0
+    for record in seen.records:
+        for line in Path(f"/proc/{record.process.pid}/smaps_rollup").read_text().splitlines():  # type: ignore[attr-defined]
+            if line.startswith("Pss:"):
+                pss += int(line.split()[1])
+    assert pss < 4 << 20, "more than 4 GiB"
+    rack.down()
+    assert seen.left() == []
