@@ -46,9 +46,7 @@ class ControlSession:
     def stop(self) -> None:
         """End the stream and the thread."""
         self._stopped.set()
-        with self._lock:
-            if self._outbox is not None:
-                self._outbox.put(None)
+        self._close_outbox()
 
     def bind(self, vm: str, vport: str) -> None:
         """A VM's NIC is now plugged into `vport`."""
@@ -83,12 +81,7 @@ class ControlSession:
         while not self._stopped.is_set():
             with grpc.insecure_channel(self._address, options=[("grpc.enable_http_proxy", 0)]) as channel:
                 try:
-                    stub = fabric_pb2_grpc.HostsStub(channel)
-                    for command in stub.Session(self._events(), wait_for_ready=False):
-                        self.connected = True
-                        retry = _FIRST_RETRY
-                        if command.report_interval > 0:
-                            self._on_interval(command.report_interval)
+                    retry = self._hold(fabric_pb2_grpc.HostsStub(channel).Session(self._events()), retry)
                 except grpc.RpcError:
                     pass  # away, or restarting: the next turn of the loop says Hello again
                 finally:
@@ -96,6 +89,24 @@ class ControlSession:
                     self._close_outbox()
             self._stopped.wait(retry)
             retry = min(retry * 2, _LAST_RETRY)
+
+    def _hold(self, call: grpc.Call, retry: float) -> float:
+        """Stay until the stream ends; returns the next pause.
+
+        The control plane answers Hello with one command. To wait for another by reading would wake
+        this thread ten times a second, in each of a rack's hosts; to wait for the end costs nothing.
+        """
+        ended = threading.Event()
+        if not call.add_callback(ended.set):
+            return retry
+        command = next(iter(call), None)
+        if command is None:
+            return retry
+        self.connected = True
+        if command.report_interval > 0:
+            self._on_interval(command.report_interval)
+        ended.wait()
+        return _FIRST_RETRY
 
     def _close_outbox(self) -> None:
         with self._lock:

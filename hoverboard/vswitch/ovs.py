@@ -6,9 +6,13 @@ Never the machine's own Open vSwitch: every call names this node's sockets.
 from __future__ import annotations
 
 import subprocess
+import warnings
 from pathlib import Path
 
-from ovs.unixctl.client import UnixctlClient
+with warnings.catch_warnings():
+    # `ovs` looks for eventlet, which warns at whoever imports it that it is old; we use neither.
+    warnings.simplefilter("ignore")
+    from ovs.unixctl.client import UnixctlClient
 
 from hoverboard.contract.encapsulation import FABRIC_MTU, GENEVE_PORT, datapath_id, underlay_mac
 from hoverboard.contract.errors import SwitchError
@@ -78,7 +82,9 @@ class Ovs:
         """
         commands = [
             # Two threads suffice for a host of this size; a rack of 20 hosts shares two cores.
-            "set open_vswitch . other_config:n-handler-threads=1 other_config:n-revalidator-threads=1",
+            "set open_vswitch . other_config:n-handler-threads=1 other_config:n-revalidator-threads=1"
+            # Behind a fast path the switch's own flow cache is empty: nothing to look after twice a second.
+            + ("" if uplink_device else " other_config:max-revalidator=10000"),
             f"--may-exist add-br {BRIDGE}",
             f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols=OpenFlow14 "
             f"other-config:datapath-id={datapath_id(underlay_ip):016x} other-config:disable-in-band=true",
