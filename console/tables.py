@@ -16,7 +16,7 @@ Document = Mapping[str, Any]
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """A plain table; a column whose name starts with "#" is aligned to the right."""
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    made = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         made.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left")
     for row in rows:
@@ -42,11 +42,10 @@ def milliseconds(value: float | None) -> str:
 def status(document: Document) -> list[Table]:
     """The tables of a run."""
     hosts = [*document["hosts"], *document["hoverboards"]]
-    seconds = sum(document.get("phases", {}).values())
     heading = f"run {document['run']}: {document.get('state', 'up')}, model {document['model']}"
     made = [
         table(
-            f"{heading}, phases {seconds:.1f} s in all",
+            heading,
             ("server", "dataplane", "datapath", "state", "VMs"),
             (
                 (
@@ -216,4 +215,7 @@ def show(tables: Iterable[Table]) -> None:
     if not console.is_terminal:
         console = Console(width=140)
     for made in tables:
+        # A title inside the table would be wrapped to the table's width.
+        console.print(f"[bold]{escape(str(made.title))}[/bold]")
+        made.title = None
         console.print(made)

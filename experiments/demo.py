@@ -262,8 +262,9 @@ def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
     """One TCP stream, watched from before its first packet to after its last."""
     client = flow.clients[flow.src.host]
     measured = IperfSpec(seconds=spec.follow_seconds, interval=spec.sample_interval)
+    hoverboards = [str(server.underlay_ip) for server in flow.testbed.topology.hoverboards]
     sampler = PathSampler(
-        flow.vni, str(flow.src.ip), str(flow.dst.ip), client.flows, flow.offloaded, spec.sample_interval
+        flow.vni, str(flow.src.ip), str(flow.dst.ip), hoverboards, client.flows, flow.offloaded, spec.sample_interval
     )
     with sampler, iperf.started(flow.source, flow.target, str(flow.dst.ip), measured) as running:
         result = running.wait()

@@ -20,7 +20,7 @@ BLUE, VERMILION, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 HOVERBOARD_COLOUR, DIRECT_COLOUR = ORANGE, BLUE
 GENERATION_COLOURS = {"fastpath": BLUE, "ovs": VERMILION}
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -90,13 +90,14 @@ def path(line: Timeline, *, title: str) -> Figure:
     if line.offloaded_at is not None:
         axes.axvline(line.offloaded_at, color="#000000", linestyle="--", linewidth=1.2)
         axes.annotate(
-            f"offloaded\n{line.offloaded_at:.2f} s", (line.offloaded_at, 1.0), xycoords=("data", "axes fraction"),
-            xytext=(-6, 2), textcoords="offset points", va="top", ha="right", fontsize=9,
+            f"offloaded, {line.offloaded_at:.2f} s", (line.offloaded_at, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(6, -2), textcoords="offset points", va="top", ha="left", fontsize=9,
         )  # fmt: skip
     axes.set(xlabel="seconds", ylabel="Gbit/s sent", title=title)
     axes.set_xlim(0, edges[-1] or 1)
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    axes.set_ylim(0, 1.25 * max((one + other for one, other in zip(hoverboard, direct, strict=True)), default=1.0))
+    if hoverboard:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure
 
 
@@ -130,5 +131,7 @@ def latency(samples: Mapping[str, Sequence[float]]) -> Figure:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(axis="x", which="minor", labelsize=7)
     axes.set(xlabel="microseconds, ping round trip: median, quartiles, 5th to 95th percentile", title="Latency")
     return figure

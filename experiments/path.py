@@ -16,8 +16,6 @@ from typing import Any
 
 from experiments.iperf_output import IperfResult
 
-VIA_HOVERBOARD = "to-hoverboard"  # kind of a flow-table entry, named after the pipeline's cookie
-DIRECT = ("offload", "route", "local")
 _STOP_TIMEOUT = 10.0
 
 FlowRow = Mapping[str, Any]
@@ -101,12 +99,16 @@ class Timeline:
 class PathCounter:
     """Adds up what a switch's flow entries say about one VM pair, across entries that come and go.
 
+    Which path an entry stands for is told by where it sends: to the tunnel end of a Hoverboard, or
+    anywhere else that is no drop.
+
     An entry that is replaced starts again at zero; what it had counted before is kept. Bytes between
     the last look and an entry's end are lost to us, so the sums are lower bounds.
     """
 
-    def __init__(self, vni: int, src: str, dst: str) -> None:
+    def __init__(self, vni: int, src: str, dst: str, hoverboards: Iterable[str]) -> None:
         self._pair = (vni, src, dst)
+        self._hoverboards = frozenset(hoverboards)
         self._seen: dict[tuple[Any, ...], int] = {}
         self.hoverboard_bytes = 0
         self.direct_bytes = 0
@@ -116,14 +118,14 @@ class PathCounter:
         now: dict[tuple[Any, ...], int] = {}
         for row in rows:
             if (row["vni"], row["src"], row["dst"]) == self._pair:
-                key = (row["kind"], row["via"], row["proto"])
+                key = (row["via"], row["kind"], row["proto"])
                 now[key] = now.get(key, 0) + int(row["bytes"])
         for key, count in now.items():
             before = self._seen.get(key, 0)
             grown = count - before if count >= before else count
-            if key[0] == VIA_HOVERBOARD:
+            if key[0] in self._hoverboards:
                 self.hoverboard_bytes += grown
-            elif key[0] in DIRECT:
+            elif key[0] is not None:
                 self.direct_bytes += grown
         self._seen = now
 
@@ -133,6 +135,7 @@ class PathSampler:
 
     Args:
         vni, src, dst: the VM pair, inner addresses as text.
+        hoverboards: underlay addresses of the Hoverboards.
         flows: reads the sending host's flow table.
         offloaded: whether the control plane lists the pair.
         interval: seconds between looks.
@@ -143,12 +146,13 @@ class PathSampler:
         vni: int,
         src: str,
         dst: str,
+        hoverboards: Iterable[str],
         flows: Callable[[], Iterable[FlowRow]],
         offloaded: Callable[[], bool],
         interval: float = 0.25,
     ) -> None:
         self._src, self._dst = src, dst
-        self._counter = PathCounter(vni, src, dst)
+        self._counter = PathCounter(vni, src, dst, hoverboards)
         self._flows, self._offloaded, self._interval = flows, offloaded, interval
         self._points: list[PathPoint] = []
         self._failures: list[str] = []

@@ -1,0 +1,140 @@
+"""The command line without a run: help, bad input, choosing a run, errors with a next step and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from console import guard, runs
+from console.cli import app, split_command
+from hoverboard.contract.errors import InputError, MachineError, RunError
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def nothing_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOVERBOARD_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def test_help_names_every_verb() -> None:
+    shown = runner.invoke(app, ["--help"])
+    assert shown.exit_code == 0
+    for verb in ("demo", "up", "status", "exec", "down", "flows", "offloads", "vm", "doctor"):
+        assert f" {verb} " in shown.stdout
+
+
+def test_version() -> None:
+    shown = runner.invoke(app, ["--version"])
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith("hoverboard ")
+
+
+def test_help_imports_no_layer_below() -> None:
+    # What makes a command slow to start is what it imports.
+    code = (
+        "import sys; sys.argv = ['hoverboard', '--help']\n"
+        "from console.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "slow = {'numba', 'numpy', 'matplotlib', 'grpc', 'mininet', 'topologies', 'experiments'}\n"
+        "sys.exit(', '.join(slow & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_check_of_a_shipped_topology() -> None:
+    shown = runner.invoke(app, ["up", "--check", "demo", "--json"])
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout) == {
+        "ok": True, "name": "demo", "model": "hoverboard", "hosts": 3, "hoverboards": 1, "networks": 2, "vms": 6,
+    }  # fmt: skip
+
+
+def test_check_names_file_line_key_and_what_to_do(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("hosts: 2\nhoverbords: 1\n")
+    shown = runner.invoke(app, ["up", "--check", str(bad)])
+    assert shown.exit_code == 2
+    assert f"{bad}:2: hoverbords: unknown key" in shown.stderr
+    assert "did you mean `hoverboards`" in shown.stderr
+    assert shown.stdout == ""
+
+
+@pytest.mark.usefixtures("nothing_up")
+@pytest.mark.parametrize(
+    "line", ["status", "offloads --json", "flows h1", "exec blue-1 -- true", "vm list", "vm remove x", "down"]
+)
+def test_without_a_run(line: str) -> None:
+    shown = runner.invoke(app, line.split())
+    assert shown.exit_code == RunError.exit_code
+    assert "no run is up\n  -> start one with: hoverboard up" in shown.stderr
+
+
+@pytest.mark.usefixtures("nothing_up")
+def test_down_of_an_unknown_run() -> None:
+    shown = runner.invoke(app, ["down", "--run", "nosuch"])
+    assert shown.exit_code == RunError.exit_code
+    assert "nosuch" in shown.stderr
+
+
+@pytest.mark.usefixtures("nothing_up")
+def test_down_all_of_nothing() -> None:
+    shown = runner.invoke(app, ["down", "--all", "--json"])
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout) == {"down": []}
+
+
+@pytest.mark.parametrize("line", ["status", "up", "demo", "exec h1 -- true", "down", "vm add blue"])
+def test_not_root(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    shown = runner.invoke(app, line.split())
+    assert shown.exit_code == MachineError.exit_code
+    assert "needs root" in shown.stderr
+    assert "sudo hoverboard" in shown.stderr
+
+
+def test_several_runs_are_listed() -> None:
+    assert runs.choose("a", []) == "a"
+    assert runs.choose(None, ["a"]) == "a"
+    with pytest.raises(RunError, match="2 runs are up: a, b") as caught:
+        runs.choose(None, ["a", "b"])
+    assert "--run NAME" in caught.value.next_step
+
+
+def test_command_of_exec() -> None:
+    assert split_command(["--", "ping", "-c", "1"]) == (None, ["ping", "-c", "1"])
+    assert split_command(["ls", "-l"]) == (None, ["ls", "-l"])
+    assert split_command(["--run", "a", "--", "ls", "--", "x"]) == ("a", ["ls", "--", "x"])
+    assert split_command(["--run=a", "--", "ls"]) == ("a", ["ls"])
+    assert split_command(["sh", "-c", "x", "--", "y"]) == (None, ["sh", "-c", "x", "--", "y"])
+    with pytest.raises(InputError, match="no command"):
+        split_command(["--"])
+
+
+def test_internal_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(verb: str) -> None:
+        raise ValueError("boom")
+
+    monkeypatch.setattr(runs, "need_root", fail)
+    shown = runner.invoke(app, ["status"])
+    assert shown.exit_code == 70
+    assert "internal error: ValueError: boom" in shown.stderr
+    assert "HOVERBOARD_DEBUG=1" in shown.stderr
+    monkeypatch.setenv("HOVERBOARD_DEBUG", "1")
+    assert guard.debugging()
+    assert isinstance(runner.invoke(app, ["status"]).exception, ValueError)
+
+
+def test_json_needs_detach() -> None:
+    shown = runner.invoke(app, ["up", "demo", "--json"])
+    assert shown.exit_code == InputError.exit_code
+    assert "--detach" in shown.stderr
