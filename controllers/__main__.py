@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -82,6 +83,8 @@ def main() -> int:
         level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     os.umask(0o077)
+    # Intent and flows are many objects without cycles: the default thresholds scan them over and over.
+    gc.set_threshold(100_000, 20, 100)
     try:
         arguments.dir.mkdir(parents=True, exist_ok=True)
         lock = _lock(arguments.dir)

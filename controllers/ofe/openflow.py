@@ -1,16 +1,14 @@
 """OpenFlow messages: the one module that knows os-ken (paper section 3.1; OpenFlow 1.4).
 
 Flows to flow-mod bytes and back, bundles, and the few other messages a front end needs; no sockets.
-os-ken serializes a flow in about 130 us, so each shape of flow (same fields and actions, other
-values) is serialized by os-ken once, and later flows of that shape are copies with the values
-patched in: `tests/unit/controllers` holds the two against each other.
+Two things are not left to os-ken, for its speed: flow-mods in bulk go through `ofe.templates`, and
+the match of a listed flow is read here; unit tests hold both against os-ken's own results.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import os_ken.base.app_manager  # noqa: F401  (first: os-ken's modules import each other in a circle)
@@ -18,9 +16,26 @@ from os_ken.ofproto import ofproto_parser, ofproto_protocol
 from os_ken.ofproto import ofproto_v1_4 as ofp
 from os_ken.ofproto import ofproto_v1_4_parser as parser
 
-from hoverboard.contract.flow import FIELDS, Action, Flow, FlowKey, Goto, Match, Move, Output, SetField, WriteMetadata
+from controllers.ofe.messages import (
+    Barrier,
+    BundleReply,
+    EchoReply,
+    EchoRequest,
+    Features,
+    Flows,
+    ForeignFlow,
+    Hello,
+    Other,
+    Ports,
+    PortStatus,
+    Refusal,
+    Said,
+)
+from hoverboard.contract.flow import FIELDS, Action, Flow, Goto, Match, Move, Output, SetField, WriteMetadata
 
 HEADER = struct.Struct("!BBHI")  # version, type, length, xid
+_MULTIPART = struct.Struct("!BBHIHHxxxx")  # header, type of multipart, flags
+_ACTIONS_REMEMBERED = 50_000
 VERSION: int = ofp.OFP_VERSION
 
 _DESC: Any = ofproto_protocol.ProtocolDesc(version=VERSION)
@@ -60,9 +75,10 @@ def _instructions(actions: tuple[Action, ...]) -> list[Any]:
     return ([parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, applied)] if applied else []) + rest
 
 
-def _serialize_flow_mod(command: int, flow: Flow) -> bytes:
+def serialize_flow_mod(delete: bool, flow: Flow) -> bytes:
+    """A flow-mod, xid 0, that adds or replaces the flow, or deletes exactly the flow of its key."""
     message = parser.OFPFlowMod(
-        _DESC, cookie=flow.cookie, table_id=flow.table, command=command, priority=flow.priority,
+        _DESC, cookie=flow.cookie, table_id=flow.table, command=_DELETE if delete else _ADD, priority=flow.priority,
         out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY, flags=0, match=_oxm(flow.match),
         instructions=_instructions(flow.actions),
     )  # fmt: skip
@@ -84,16 +100,39 @@ def _integer(field: str, value: Any) -> int:
     return int.from_bytes(raw.rjust(size, b"\0"), "big")
 
 
-def _decode_match(match: Any) -> tuple[Match, ...]:
-    decoded = []
-    for field, value in match.items():
-        if field not in FIELDS:
-            raise UndecodableFlow(f"match field {field}")
-        if isinstance(value, tuple):
-            decoded.append(Match(field, _integer(field, value[0]), _integer(field, value[1])))
-        else:
-            decoded.append(Match(field, _integer(field, value)))
-    return tuple(sorted(decoded, key=lambda m: m.field))
+def _decode_match(raw: bytes) -> tuple[Match, ...]:
+    """The match fields in OXM bytes without padding."""
+    decoded, at = [], 0
+    while at < len(raw):
+        header = int.from_bytes(raw[at : at + 4], "big")
+        end = at + 4 + (header & 0xFF)
+        known = _OXM.get(header)
+        if known is None:
+            raise UndecodableFlow(f"match field with OXM header {header:#010x}")
+        field, size, masked = known
+        value = int.from_bytes(raw[at + 4 : at + 4 + size], "big")
+        decoded.append(Match(field, value, int.from_bytes(raw[at + 4 + size : end], "big") if masked else None))
+        at = end
+    decoded.sort()
+    return tuple(decoded)
+
+
+def _oxm_headers() -> dict[int, tuple[str, int, bool]]:
+    """OXM header -> (field, bytes of its value, whether a mask follows), in os-ken's words."""
+    headers = {}
+    for field, (_, bits) in FIELDS.items():
+        size = (bits + 7) // 8
+        number = ofp.oxm_from_user_header(field)
+        raw = bytearray()
+        ofp.oxm_serialize_header(number, raw, 0)
+        plain = int.from_bytes(raw[:4], "big")
+        headers[plain] = (field, size, False)
+        # Bit 8 says that a mask as long as the value follows.
+        headers[plain & 0xFFFFFF00 | 0x100 | size * 2] = (field, size, True)
+    return headers
+
+
+_OXM = _oxm_headers()
 
 
 def _decode_action(action: Any) -> Action:
@@ -124,113 +163,44 @@ def _decode_instruction(instruction: Any) -> list[Action]:
             raise UndecodableFlow(f"instruction {instruction}")
 
 
-def _decode_stats(stats: Any) -> Flow:
-    actions = [action for instruction in stats.instructions for action in _decode_instruction(instruction)]
-    return Flow(stats.table_id, stats.priority, _decode_match(stats.match), tuple(actions), stats.cookie)
+_STATS = struct.Struct("!HBxIIHHHHHxxQQQ")  # struct ofp_flow_stats up to its match
+_actions_seen: dict[bytes, tuple[Action, ...]] = {}
 
 
-# --- templates --------------------------------------------------------------------------------------
+def _decode_actions(raw: bytes) -> tuple[Action, ...]:
+    """The actions in instruction bytes; many flows of a switch share them, so they are remembered."""
+    actions = _actions_seen.get(raw)
+    if actions is None:
+        decoded: list[Action] = []
+        at = 0
+        while at < len(raw):
+            instruction = parser.OFPInstruction.parser(raw, at)
+            decoded += _decode_instruction(instruction)
+            at += instruction.len
+        if len(_actions_seen) > _ACTIONS_REMEMBERED:
+            _actions_seen.clear()
+        actions = _actions_seen[raw] = tuple(decoded)
+    return actions
 
 
-def _slots(flow: Flow) -> list[tuple[int, int]]:
-    """(value, bits) of everything in a flow that may vary within its shape, in a fixed order."""
-    slots = [(flow.cookie, 64)]
-    for m in flow.match:
-        slots.append((m.value, FIELDS[m.field].bits))
-    for action in flow.actions:
-        match action:
-            case SetField(field, value):
-                slots.append((value, FIELDS[field].bits))
-            case Output(port):
-                slots.append((port, 32))
-            case WriteMetadata(value):
-                slots.append((value, 64))
-            case _:
-                pass
-    return slots
-
-
-def _with_slots(flow: Flow, values: list[int]) -> Flow:
-    """The flow with other values in its slots."""
-    rest = iter(values)
-    cookie = next(rest)
-    match = tuple(m._replace(value=next(rest)) for m in flow.match)
-    actions: list[Action] = []
-    for action in flow.actions:
-        match_action: Action = action
-        if isinstance(action, SetField):
-            match_action = SetField(action.field, next(rest))
-        elif isinstance(action, Output):
-            match_action = Output(next(rest))
-        elif isinstance(action, WriteMetadata):
-            match_action = WriteMetadata(next(rest))
-        actions.append(match_action)
-    return Flow(flow.table, flow.priority, match, tuple(actions), cookie)
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    base: int  # the message with zeros in all slots, as one big integer
-    shifts: tuple[int, ...]  # of each slot's lowest bit from the message's end
-    size: int
-
-
-def _make_template(command: int, flow: Flow) -> _Template:
-    slots = _slots(flow)
-    zeros = [0] * len(slots)
-    raw = _serialize_flow_mod(command, _with_slots(flow, zeros))
-    base = int.from_bytes(raw, "big")
-    shifts = []
-    for index, (_, bits) in enumerate(slots):
-        probe = list(zeros)
-        probe[index] = (1 << bits) - 1
-        ones = int.from_bytes(_serialize_flow_mod(command, _with_slots(flow, probe)), "big") ^ base
-        shift = (ones & -ones).bit_length() - 1
-        if ones != ((1 << bits) - 1) << shift:
-            raise ValueError(f"slot {index} of {flow} is not one run of {bits} bits")
-        shifts.append(shift)
-    return _Template(base, tuple(shifts), len(raw))
-
-
-class FlowModEncoder:
-    """Flow-mods as bytes; remembers one template for each shape."""
-
-    def __init__(self) -> None:
-        self._templates: dict[Any, _Template] = {}
-
-    def add(self, flow: Flow) -> bytes:
-        """A flow-mod that adds or replaces the flow (xid 0)."""
-        return self._encode(_ADD, flow)
-
-    def delete(self, key: FlowKey) -> bytes:
-        """A flow-mod that deletes exactly the flow of this key (xid 0)."""
-        table, priority, match = key
-        return self._encode(_DELETE, Flow(table, priority, match, (), 0))
-
-    def _encode(self, command: int, flow: Flow) -> bytes:
-        if any(m.mask is not None for m in flow.match):
-            return _serialize_flow_mod(command, flow)  # rare: the pipeline matches whole fields
-        shape = (
-            command, flow.table, flow.priority, tuple([m.field for m in flow.match]),
-            tuple([_action_shape(action) for action in flow.actions]),
-        )  # fmt: skip
-        template = self._templates.get(shape)
-        if template is None:
-            template = self._templates[shape] = _make_template(command, flow)
-        value = template.base
-        for (slot, _), shift in zip(_slots(flow), template.shifts, strict=True):
-            value |= slot << shift
-        return value.to_bytes(template.size, "big")
-
-
-def _action_shape(action: Action) -> Any:
-    match action:
-        case SetField(field, _):
-            return field
-        case Output() | WriteMetadata():
-            return type(action)
-        case _:
-            return action
+def decode_flows(body: bytes) -> tuple[list[Flow], list[ForeignFlow]]:
+    """The flows in the body of a flow-stats reply: ours, and those that ours cannot express."""
+    flows: list[Flow] = []
+    foreign: list[ForeignFlow] = []
+    at = 0
+    while at < len(body):
+        length, table, _, _, priority, _, _, _, _, cookie, _, _ = _STATS.unpack_from(body, at)
+        match_at = at + _STATS.size
+        match_length = int.from_bytes(body[match_at + 2 : match_at + 4], "big")
+        actions_at = match_at + (match_length + 7) // 8 * 8
+        try:
+            match = _decode_match(body[match_at + 4 : match_at + match_length])
+            actions = _decode_actions(body[actions_at : at + length])
+            flows.append(Flow(table, priority, match, actions, cookie))
+        except UndecodableFlow as fault:
+            foreign.append(_foreign(parser.OFPFlowStats.parser(body, at), str(fault)))
+        at += length
+    return flows, foreign
 
 
 # --- messages ---------------------------------------------------------------------------------------
@@ -302,94 +272,6 @@ def bundle_add(xid: int, bundle: int, flow_mod: bytes) -> bytes:
 # --- what switches say ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The switch's OpenFlow version (in the header) and the versions it offers."""
-
-    versions: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EchoRequest:
-    """To be answered with the same data."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EchoReply:
-    """The switch is alive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """The switch's identity."""
-
-    dpid: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """A part of the port description; `more` parts follow."""
-
-    ports: tuple[tuple[str, int], ...]
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PortStatus:
-    """A port came or changed (its number) or went (None)."""
-
-    name: str
-    port: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignFlow:
-    """A flow that ours cannot express: what it is, and the flow-mod that deletes exactly it."""
-
-    text: str
-    delete: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Flows:
-    """A part of the flow table; `more` parts follow."""
-
-    flows: tuple[Flow, ...]
-    foreign: tuple[ForeignFlow, ...]
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Barrier:
-    """Everything before the barrier is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class BundleReply:
-    """The answer to opening or committing a bundle."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An OFPT_ERROR, in words."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Other:
-    """A message that a front end has no use for."""
-
-    type: int
-
-
-Said = (
-    Hello | EchoRequest | EchoReply | Features | Ports | PortStatus | Flows | Barrier | BundleReply | Refusal | Other
-)
-
-
 def parse(raw: bytes) -> tuple[int, Said]:
     """(xid, meaning) of one complete message.
 
@@ -409,6 +291,10 @@ def parse(raw: bytes) -> tuple[int, Said]:
         return xid, Barrier()
     if kind == ofp.OFPT_BUNDLE_CONTROL:
         return xid, BundleReply()
+    if kind == ofp.OFPT_MULTIPART_REPLY and _MULTIPART.unpack_from(raw)[4] == ofp.OFPMP_FLOW:
+        more = bool(_MULTIPART.unpack_from(raw)[5] & ofp.OFPMPF_REPLY_MORE)
+        flows, foreign = decode_flows(raw[_MULTIPART.size :])
+        return xid, Flows(tuple(flows), tuple(foreign), more)
     if kind not in (ofp.OFPT_ERROR, ofp.OFPT_FEATURES_REPLY, ofp.OFPT_PORT_STATUS, ofp.OFPT_MULTIPART_REPLY):
         return xid, Other(kind)
     message = ofproto_parser.msg(_DESC, version, kind, length, xid, raw)
@@ -437,14 +323,6 @@ def _meaning(message: Any) -> Said:
         case parser.OFPPortStatus():
             gone = message.reason == ofp.OFPPR_DELETE
             return PortStatus(_port_name(message.desc), None if gone else message.desc.port_no)
-        case parser.OFPFlowStatsReply():
-            flows, foreign = [], []
-            for stats in message.body:
-                try:
-                    flows.append(_decode_stats(stats))
-                except UndecodableFlow as fault:
-                    foreign.append(_foreign(stats, str(fault)))
-            return Flows(tuple(flows), tuple(foreign), more)
         case _:
             return Other(message.msg_type)
 

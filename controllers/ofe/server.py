@@ -13,8 +13,9 @@ import os
 from pathlib import Path
 
 from controllers.ofe.frontend import SwitchEvents
-from controllers.ofe.openflow import FlowModEncoder
+from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.session import Session
+from controllers.ofe.templates import FlowModEncoder
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class FrontEnd:
     def __init__(self, path: Path, events: SwitchEvents) -> None:
         self._path = path
         self._events = events
-        self._encoder = FlowModEncoder()
+        self._encoder = FlowModEncoder(serialize_flow_mod)
         self._sessions: set[Session] = set()
         self._server: asyncio.Server | None = None
         self._checker: asyncio.Task[None] | None = None

@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 
-from controllers.ofe import openflow
+from controllers.ofe import messages, openflow
 from controllers.ofe.frontend import SwitchEvents
+from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Program
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow
@@ -32,7 +33,7 @@ class Session(asyncio.Protocol):
     """
 
     def __init__(
-        self, events: SwitchEvents, encoder: openflow.FlowModEncoder, ended: Callable[[Session], None]
+        self, events: SwitchEvents, encoder: FlowModEncoder, ended: Callable[[Session], None]
     ) -> None:
         self.dpid = -1
         self._events = events
@@ -51,7 +52,7 @@ class Session(asyncio.Protocol):
         self._writable.set()
         self._barriers: dict[int, asyncio.Future[None]] = {}
         self._refusals: list[tuple[int, str]] | None = None
-        self._foreign: list[openflow.ForeignFlow] = []
+        self._foreign: list[messages.ForeignFlow] = []
         self._read: tuple[int, list[Flow], asyncio.Future[list[Flow]]] | None = None
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
@@ -221,30 +222,30 @@ class Session(asyncio.Protocol):
         finally:
             del buffer[:start]
 
-    def _heard(self, xid: int, said: openflow.Said) -> None:
+    def _heard(self, xid: int, said: messages.Said) -> None:
         match said:
-            case openflow.Hello(versions):
+            case messages.Hello(versions):
                 self._agree(versions)
-            case openflow.EchoRequest(data):
+            case messages.EchoRequest(data):
                 self._writer().write(openflow.echo_reply(xid, data))
-            case openflow.Features(dpid):
+            case messages.Features(dpid):
                 self.dpid = dpid
                 self._write(openflow.ports_request)
-            case openflow.Ports(ports, more):
+            case messages.Ports(ports, more):
                 self._ports.update(ports)
                 if not more and not self._ready:
                     self._ready = True
                     self._events.switch_connected(self, dict(self._ports))
-            case openflow.PortStatus(name, port):
+            case messages.PortStatus(name, port):
                 if self._ready:
                     self._events.port_changed(self, name, port)
-            case openflow.Flows():
+            case messages.Flows():
                 self._heard_flows(xid, said)
-            case openflow.Barrier():
+            case messages.Barrier():
                 done = self._barriers.pop(xid, None)
                 if done is not None and not done.done():
                     done.set_result(None)
-            case openflow.Refusal(reason):
+            case messages.Refusal(reason):
                 self._refused(xid, reason)
             case _:
                 pass
@@ -259,7 +260,7 @@ class Session(asyncio.Protocol):
             return
         self._write(openflow.features_request)
 
-    def _heard_flows(self, xid: int, said: openflow.Flows) -> None:
+    def _heard_flows(self, xid: int, said: messages.Flows) -> None:
         if self._read is None or self._read[0] != xid:
             return
         _, flows, answer = self._read

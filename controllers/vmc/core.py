@@ -321,7 +321,7 @@ class ControllerCore:
         port = None
         if vm is not None:
             vport = self.agents.vport(vm.host, vm.name)
-            switch = self.switches.get(datapath_id(self.view.hosts[vm.host].underlay_ip))
+            switch = self.switches.get(self._dpids[vm.host])
             if vport is not None and switch is not None:
                 port = switch.ports.get(vport)
         if self.view.ports.get(vm_name) == port:

@@ -169,7 +169,10 @@ def test_ports_are_told_as_they_come_and_go(switch: Switch, directory: Path) -> 
 
 
 def test_flows_of_somebody_else_are_removed_by_a_read(switch: Switch, directory: Path) -> None:
-    for flow in ("table=3,priority=9,tcp,tp_dst=80,actions=drop", "table=30,priority=1,ip,actions=learn(table=9),NORMAL"):
+    for flow in (
+        "table=3,priority=9,tcp,tp_dst=80,actions=drop",
+        "table=30,priority=1,ip,actions=learn(table=9),NORMAL",
+    ):
         switch.ofctl("add-flow", flow)
     assert len(switch.flows()) == 2
 

@@ -1,0 +1,98 @@
+"""What switches say, as plain data: the meaning of their OpenFlow messages.
+
+No library and no bytes but those that are sent back as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hoverboard.contract.flow import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The switch's OpenFlow version (in the header) and the versions it offers."""
+
+    versions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EchoRequest:
+    """To be answered with the same data."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EchoReply:
+    """The switch is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The switch's identity."""
+
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """A part of the port description; `more` parts follow."""
+
+    ports: tuple[tuple[str, int], ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PortStatus:
+    """A port came or changed (its number) or went (None)."""
+
+    name: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignFlow:
+    """A flow that ours cannot express: what it is, and the flow-mod that deletes exactly it."""
+
+    text: str
+    delete: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """A part of the flow table; `more` parts follow."""
+
+    flows: tuple[Flow, ...]
+    foreign: tuple[ForeignFlow, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Everything before the barrier is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleReply:
+    """The answer to opening or committing a bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An OFPT_ERROR, in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A message that a front end has no use for."""
+
+    type: int
+
+
+Said = (
+    Hello | EchoRequest | EchoReply | Features | Ports | PortStatus | Flows | Barrier | BundleReply | Refusal | Other
+)
