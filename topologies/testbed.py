@@ -261,6 +261,8 @@ class Testbed:
         """From here on no process of the run can start, whatever other threads are doing."""
         self.state = "stopping"
         self.closed.set()
+        if self._parts is not None:
+            self._parts.cluster.close()  # it would bring the control plane back
         with contextlib.suppress(FileNotFoundError):  # another thread may be faster
             if self.directory.ledger.exists():
                 ledger.kill_all(self.directory)
@@ -271,7 +273,6 @@ class Testbed:
         parts, self._parts = self._parts, None
         if parts is not None:
             parts.server.stop()
-            parts.cluster.close()
             parts.workers.stop()
         if self.directory.ledger.exists():
             ledger.kill_all(self.directory)
