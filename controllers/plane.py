@@ -129,7 +129,7 @@ class ControlPlane:
         for name, table in sorted(core.expected.tables.items()):
             switch = core.switches.get(dpids[name])
             switches[name] = {
-                "connected": switch is not None and switch.sync is not Sync.AWAY,
+                "connected": switch is not None and switch.connected,
                 "agent": name in core.agents.online,
                 "sync": switch.sync.value if switch is not None else Sync.AWAY.value,
                 "flows": len(table),

@@ -1,7 +1,7 @@
 """A fake multi-table switch and a fabric of fakes that follows a packet from VM to VM (unit tests).
 
 It interprets the same flows as a real switch: tables, priorities, masks, actions. Packets are dicts
-of integer fields. `tests/system/test_control_plane_fake.py` holds it against a real Open vSwitch.
+of integer fields. `tests/system/control_plane/` holds it against a real Open vSwitch.
 """
 
 from __future__ import annotations

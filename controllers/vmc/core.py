@@ -168,8 +168,8 @@ class ControllerCore:
 
     def switch_disconnected(self, dpid: int, generation: int) -> None:
         """A connection ended; an old one's end is ignored. What the switch holds stays as it is."""
-        switch = self.switches.get(dpid)
-        if switch is not None and switch.generation == generation:
+        switch = self._present(dpid, generation)
+        if switch is not None:
             switch.sync, switch.outstanding = Sync.AWAY, 0
 
     def port_changed(self, dpid: int, name: str, port: int | None) -> None:
@@ -183,9 +183,8 @@ class ControllerCore:
 
     def switch_flows(self, dpid: int, generation: int, flows: Iterable[Flow], now: float) -> None:
         """The answer to a read: all flows of the switch. What differs from the expected is sent."""
-        switch = self.switches.get(dpid)
-        name = self.names.get(dpid)
-        if switch is None or switch.generation != generation or switch.sync is not Sync.READING or name is None:
+        switch, name = self._present(dpid, generation), self.names.get(dpid)
+        if switch is None or switch.sync is not Sync.READING or name is None:
             return
         actual = {flow.key: flow for flow in flows}
         self._adopt_offloads(name, actual.values(), now)
@@ -202,17 +201,17 @@ class ControllerCore:
 
     def program_done(self, dpid: int, generation: int) -> None:
         """A program is in the switch's tables."""
-        switch = self.switches.get(dpid)
-        if switch is not None and switch.generation == generation:
+        switch = self._present(dpid, generation)
+        if switch is not None:
             switch.outstanding -= 1
             if switch.outstanding == 0 and switch.sync is Sync.SYNCED:
                 switch.pause = 0.0
 
     def program_refused(self, dpid: int, generation: int, reason: str, now: float) -> None:
         """A switch refused a program, whole; it is read again after a pause that grows."""
-        switch = self.switches.get(dpid)
-        if switch is None or switch.generation != generation:
-            return
+        switch = self._present(dpid, generation)
+        if switch is None:
+            return  # it went away instead, and is read when it returns
         self.counters["programs_refused"] += 1
         switch.outstanding -= 1
         switch.errors += 1
@@ -222,6 +221,11 @@ class ControllerCore:
             switch.retry_at = now + switch.pause
             switch.sync = Sync.FAILED
             self._failed.add(dpid)
+
+    def _present(self, dpid: int, generation: int) -> Switch | None:
+        """The switch, if that connection is the one that it has now."""
+        switch = self.switches.get(dpid)
+        return switch if switch is not None and switch.generation == generation and switch.connected else None
 
     # --- host agents ------------------------------------------------------------------------------
 

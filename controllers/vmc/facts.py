@@ -42,6 +42,11 @@ class Switch:
     retry_at: float = 0.0
     pause: float = 0.0
 
+    @property
+    def connected(self) -> bool:
+        """Whether it is there."""
+        return self.sync is not Sync.AWAY
+
 
 class Agents:
     """Bindings by node, both ways: VM -> vport and vport -> VM."""

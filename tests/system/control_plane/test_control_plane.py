@@ -182,6 +182,22 @@ def events(monitor: Path) -> int:
     return monitor.read_text().count("event=")
 
 
+def test_an_agent_that_comes_back_before_its_old_stream_ends(cluster: Rig) -> None:
+    def online() -> bool:
+        return bool(cluster.client.status()["switches"]["h1"]["agent"])
+
+    flows = cluster.switches["h1"].flows()
+    first = cluster.agents["h1"]
+    second = cluster.hello("h1", {"b2": "vp2"})
+    first.close()
+    second.usage(7, "10.0.0.2", "10.0.0.3", 10_000)  # a sign that the second stream is the one that counts
+    wait_for(cluster.client.offloads, "an offload")
+    assert online()
+    second.close()
+    wait_for(lambda: not online(), "h1's agent is gone")
+    assert set(flows) <= set(cluster.switches["h1"].flows())  # fail static
+
+
 def test_a_dead_switch_holds_up_nobody(cluster: Rig) -> None:
     cluster.switches["hv1"].pause()
     try:

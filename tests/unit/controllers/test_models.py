@@ -8,6 +8,7 @@ change back gives back the first state.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from control_plane_world import World, cluster, host, hoverboard, place, ready, vm
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoverboard.contract.entities import VM, Host, Hoverboard
+from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of
 
 MODELS = ["hoverboard", "preprogrammed"]
@@ -62,7 +64,7 @@ def name_of(slot: tuple[str, int]) -> str:
     return f"{slot[0]}-{slot[1]}"
 
 
-def step(history: History, action: tuple) -> None:  # type: ignore[type-arg]
+def step(history: History, action: tuple[Any, ...]) -> None:
     world, kind = history.world, action[0]
     if kind in ("vm", "remove", "bind", "unbind", "port", "unport"):
         name, slot = name_of(action[1]), action[1]
@@ -124,7 +126,7 @@ def rebuilt(history: History) -> World:
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=st.lists(_STEPS, max_size=30))
-def test_any_history(model: str, actions: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
     history = begin(model)
     world = history.world
     for action in actions:
@@ -135,7 +137,7 @@ def test_any_history(model: str, actions: list[tuple]) -> None:  # type: ignore[
     assert {name: tables[name] for name in expected} == expected
 
     # Incremental equals from nothing; only offloads have a history of their own.
-    def without_offloads(of: World) -> dict[str, set]:  # type: ignore[type-arg]
+    def without_offloads(of: World) -> dict[str, set[Flow]]:
         return {
             name: {flow for flow in table.values() if kind_of(flow.cookie) is not Kind.OFFLOAD}
             for name, table in of.expected().items()

@@ -164,3 +164,12 @@ def test_a_node_that_gets_another_address_is_read_at_its_new_switch() -> None:
     world.connect(moved, {"vp-b1": 100})
     assert world.reaches(B2, B1)
     assert world.tables()["h1"] == world.expected()["h1"]
+
+
+def test_a_program_lost_with_its_connection_is_no_refusal() -> None:
+    world = running()
+    dpid = datapath_id(H1.underlay_ip)
+    switch = world.core.switches[dpid]
+    world.core.switch_disconnected(dpid, switch.generation)
+    world.core.program_refused(dpid, switch.generation, "went away", world.now)
+    assert (switch.errors, switch.outstanding, world.core.deadline()) == (0, 0, world.policy.deadline())
