@@ -16,7 +16,7 @@ from topologies.rundir import RunDirectory
 from topologies.topology import UNDERLAY
 from topologies.waiting import wait_for, wait_sockets
 
-_NURSERY_TIMEOUT = 90.0  # a first start compiles the fast path
+_NURSERY_TIMEOUT = 240.0  # a first start, with nothing in the cache, compiles the fast path
 _CONNECT_TIMEOUT = 5.0
 _HOST_TIMEOUT = 60.0
 
