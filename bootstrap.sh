@@ -92,6 +92,9 @@ quietly() { # WHAT SECONDS COMMAND...: into the log; one clear line when it fail
     if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
         die "$what: no answer within $seconds s; check the network (or the proxy) and call bootstrap again (details: $LOG)"
     fi
+    if grep -qiE 'certificate.verify.failed|certificate verification failed' <<<"$said"; then
+        die "$what: the package registry's certificate is not trusted here; check the clock, the proxy and ca-certificates (details: $LOG)"
+    fi
     if grep -qiE 'could not resolve|temporary failure|connection (refused|reset|timed out|failed)|could not connect|cannot initiate the connection|failed to fetch|connecttimeout|newconnectionerror|read timed out|max retries|failed to establish|proxyerror|sslerror|unable to connect|network is unreachable' <<<"$said"; then
         die "$what: the package registry does not answer; check the network (or the proxy) and call bootstrap again (details: $LOG)"
     fi
@@ -138,7 +141,8 @@ install_packages() {
     quietly "reading the package lists" "$APT_SECONDS" "${apt[@]}" update
     local package
     for package in "${missing[@]}"; do
-        LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' ||
+        # Update answers 0 even when no registry did: then nothing is known of the packages.
+        [[ "$(LC_ALL=C apt-cache policy "$package" 2>/dev/null)" =~ Candidate:\ [^\(] ]] ||
             die "no package $package to be had: either the package registry does not answer, or Ubuntu's 'universe' is not enabled (details: $LOG)"
     done
     put_policy
@@ -182,7 +186,6 @@ make_environment() { # MODE
     installed=$(cat "$PREFIX/installed" 2>/dev/null || true)
     # "A B" (with test's) also satisfies "A".
     if [ "$installed" != "$wanted" ] && [ "${installed%% *}" != "$wanted" ]; then
-        # An environment that was a test environment stays one.
         say "installing Python packages (pinned in constraints.txt)"
         need_space "$PREFIX"
         rm -f "$PREFIX/installed"
@@ -255,7 +258,7 @@ case "$1" in demo | test) mode=$1 ;; *) usage ;; esac
 [ "$(id -u)" -eq 0 ] || die "root is needed to install packages; call it as: sudo ./bootstrap.sh $mode"
 # pip and apt of a person's own shell would put things elsewhere.
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONPATH PYTHONHOME VIRTUAL_ENV NUMBA_CACHE_DIR
-export PYTHONDONTWRITEBYTECODE= LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 check_release
