@@ -22,9 +22,7 @@ MAX_VNI = (1 << 24) - 1
 
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not a name: letters, digits, '.', '_', '-', at most 63, letter or digit first"
-        )
+        raise ValueError(f"{value!r} is not a name: letters, digits, '.', '_', '-', at most 63, letter or digit first")
     return value
 
 

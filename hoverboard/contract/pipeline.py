@@ -78,7 +78,7 @@ class Kind(IntEnum):
 
 
 def drop_reason(kind: Kind) -> str | None:
-    """"unknown-vni" for DROP_UNKNOWN_VNI, and so on; None for a kind that does not drop."""
+    """ "unknown-vni" for DROP_UNKNOWN_VNI, and so on; None for a kind that does not drop."""
     if kind < 0x0100:
         return None
     return kind.name.removeprefix("DROP_").lower().replace("_", "-")

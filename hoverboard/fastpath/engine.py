@@ -328,5 +328,3 @@ class Engine:
             os.sched_yield()
         self.wake()
         return True
-
-

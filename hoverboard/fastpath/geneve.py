@@ -37,6 +37,11 @@ from hoverboard.fastpath.layout import (
 )
 from hoverboard.fastpath.packet import Bytes, Words, be16, be32, put16
 
+# hdr_len of the outer virtio-net header: with 0 the kernel would want a 64 KB frame in one piece of
+# contiguous memory; with this the headers are in one piece and the payload is in pages.
+LINEAR_BYTES = 192
+V_HDR_LEN = 2
+
 DECAPSULATED = -1  # decapsulate() found an inner frame
 FOR_HOST = -2  # decapsulate() found ARP or a Geneve OAM packet: for the control thread
 
@@ -68,7 +73,8 @@ def encapsulate(
     """Write the outer headers of flow entry `row` before the inner frame at data[frame:frame+length].
 
     With `segment`, the 12 bytes before the frame are its virtio-net header and become the option's
-    data. The outer frame's own virtio-net header is 12 zero bytes before it. `entropy` picks the
+    data. The outer frame's own virtio-net header asks for nothing (no
+    checksum, no segmentation) and only tells how long its headers are. `entropy` picks the
     UDP source port (RFC 8926 3.3), `tos` carries the inner ECN bits out (RFC 6040).
 
     Returns:
@@ -94,6 +100,8 @@ def encapsulate(
     put16(data, outer + 38, total - 20)
     for i in range(VNET_BYTES):
         data[outer - VNET_BYTES + i] = 0
+    if length > LINEAR_BYTES:
+        data[outer - VNET_BYTES + V_HDR_LEN] = LINEAR_BYTES
     return outer
 
 

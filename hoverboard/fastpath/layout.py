@@ -20,7 +20,7 @@ FRAME_MAX = 65_600  # a 64,000-byte segment with headers, or a 65,521-byte fabri
 SLOT_BYTES = 65_792  # HEADROOM + FRAME_MAX, rounded up to 64
 BATCH_EGRESS, BATCH_INGRESS = 32, 128  # paper section 4.2
 # A batch also ends after this many bytes: 32 segments of 64 KB would push each other out of the cache.
-BATCH_BYTES = 1 << 18
+BATCH_BYTES = 1 << 16
 
 # Indices in the port arrays; poll() looks at the first ctl[CTL_PORTS] of them.
 WAKE, UPLINK, FIRST_TAP = 0, 1, 2

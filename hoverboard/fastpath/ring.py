@@ -18,7 +18,9 @@ TAKEN, MADE = 0, 8
 
 
 @compiled
-def push(index: Words, meta: Words, store: Bytes, port: int, offset: int, kind: int, data: Bytes, at: int, n: int) -> bool:
+def push(
+    index: Words, meta: Words, store: Bytes, port: int, offset: int, kind: int, data: Bytes, at: int, n: int
+) -> bool:
     """Copy data[at:at+n] to byte `offset` of the next slot; False (and nothing done) when full."""
     made = index[MADE]
     if made - load_acquire(index, TAKEN) >= RING_SLOTS:

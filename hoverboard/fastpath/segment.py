@@ -67,7 +67,11 @@ def headers_length(data: Bytes, frame: int, length: int) -> int:
     vnet = frame - VNET_BYTES
     kind = data[vnet + V_GSO_TYPE] & 0x7F
     start = le16(data, vnet + V_CSUM_START)
-    if start != 14 + (np.int64(data[frame + 14] & 0xF) << 2) or start + 20 > length or le16(data, vnet + V_GSO_SIZE) < 8:
+    if (
+        start != 14 + (np.int64(data[frame + 14] & 0xF) << 2)
+        or start + 20 > length
+        or le16(data, vnet + V_GSO_SIZE) < 8
+    ):
         return -1
     if kind == GSO_TCPV4 and data[frame + 23] == 6:
         header = np.int64(data[frame + start + 12] >> 4) << 2

@@ -96,9 +96,7 @@ class FastpathPlane:
             pair = pairs.setdefault((cached.verdict.vni, int(cached.src), int(cached.dst)), [0, 0])
             pair[0] += octets - before[1]
             pair[1] += packets - before[0]
-        return tuple(
-            FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items()
-        )
+        return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
 
     def flows(self) -> list[dict[str, Any]]:
         """The flow table, entry by entry."""

@@ -249,9 +249,7 @@ class FlowMisses:
     def revalidate(self, changes: list[Change]) -> None:
         """Make all entries agree with the OpenFlow tables again after `changes`."""
         distinct = set(changes)
-        touched = [
-            key for key, cached in self.cached.items() if any(concerns(change, cached) for change in distinct)
-        ]
+        touched = [key for key, cached in self.cached.items() if any(concerns(change, cached) for change in distinct)]
         if not touched:
             return
         self.revalidations += len(touched)

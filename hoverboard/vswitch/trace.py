@@ -14,8 +14,40 @@ from hoverboard.contract.pipeline import TUNNEL_PORT, Kind, kind_of, vni_of
 
 # Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them.
 _IN_KEY = frozenset(
-    "recirc_id eth ip ip6 tcp udp icmp arp rarp tcp6 udp6 icmp6 sctp sctp6 packet_type in_port dl_src dl_dst dl_type "
-    "eth_type nw_src nw_dst nw_proto nw_ecn nw_frag tun_id tun_src tun_dst tun_tos tun_flags pkt_mark vlan_tci".split()
+    [
+        "recirc_id",
+        "eth",
+        "ip",
+        "ip6",
+        "tcp",
+        "udp",
+        "icmp",
+        "arp",
+        "rarp",
+        "tcp6",
+        "udp6",
+        "icmp6",
+        "sctp",
+        "sctp6",
+        "packet_type",
+        "in_port",
+        "dl_src",
+        "dl_dst",
+        "dl_type",
+        "eth_type",
+        "nw_src",
+        "nw_dst",
+        "nw_proto",
+        "nw_ecn",
+        "nw_frag",
+        "tun_id",
+        "tun_src",
+        "tun_dst",
+        "tun_tos",
+        "tun_flags",
+        "pkt_mark",
+        "vlan_tci",
+    ]
 )
 _PORTS = frozenset({"tp_src", "tp_dst", "icmp_type", "icmp_code"})
 _STEP = re.compile(r"^\s*(\d+)\. (.*)$")
@@ -52,7 +84,7 @@ class Verdict:
 
 
 def split_fields(text: str) -> dict[str, str]:
-    """"tcp,in_port=1,nw_src=10.0.0.1" -> {"tcp": "", "in_port": "1", ...}."""
+    """ "tcp,in_port=1,nw_src=10.0.0.1" -> {"tcp": "", "in_port": "1", ...}."""
     fields = {}
     for item in text.strip().split(","):
         name, _, value = item.partition("=")

@@ -63,7 +63,7 @@ def test_outer_headers_are_what_scapy_reads(memory, segment):
     checksum = packet[IP].chksum
     del packet[IP].chksum
     assert Ether(bytes(packet))[IP].chksum == checksum
-    assert not data[outer - 12 : outer].any()
+    assert not data[outer - 12 : outer].any()  # no checksum, no segmentation
     if segment:
         assert length == len(inner) + OUTER_BYTES + SEGMENT_OPTION_BYTES
         assert bytes(data[128 - 12 : 128]) == vnet  # the option's data is the header, in place
@@ -130,3 +130,8 @@ def test_a_damaged_frame_never_yields_an_inner_frame_outside_itself(data):
         assert row[B_FRAME] >= OUTER_BYTES
         assert row[B_LENGTH] >= 0
         assert row[B_FRAME] + row[B_LENGTH] <= size
+
+
+def test_a_large_frame_tells_how_long_its_headers_are(memory):
+    data, outer, _ = wrapped(memory, frame() + bytes(5000), segment=True)
+    assert bytes(data[outer - 12 : outer]) == bytes([0, 0, 192]) + bytes(9)

@@ -74,5 +74,7 @@ def test_a_backward_goto_dies_at_import(monkeypatch):
 
 def test_what_comes_from_the_fabric_never_goes_back_on_a_vm_host():
     delivered = [flow for flow in all_flows() if flow.table == Table.DELIVER]
-    assert not any(isinstance(action, SetField) and action.field == "tun_ipv4_dst" for f in delivered for action in f.actions)
+    assert not any(
+        isinstance(action, SetField) and action.field == "tun_ipv4_dst" for f in delivered for action in f.actions
+    )
     assert PIPELINE[Table.DELIVER].gotos == frozenset()

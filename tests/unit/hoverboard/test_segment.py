@@ -44,8 +44,8 @@ def test_tcp_pieces_are_whole_packets_and_carry_the_same_bytes(length, size, seq
         assert bytes(fresh) == piece
         assert packet[TCP].seq == (sequence + number * size) % 2**32
         assert packet[IP].id == (65535 + number) % 65536
-        assert packet[TCP].flags.P == (piece is pieces[-1])
-        assert packet[TCP].flags.C == (number == 0)
+        assert (piece is pieces[-1]) == packet[TCP].flags.P
+        assert (number == 0) == packet[TCP].flags.C
 
 
 def test_udp_pieces():

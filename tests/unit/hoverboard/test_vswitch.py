@@ -93,7 +93,10 @@ def test_a_decision_on_what_no_key_holds_is_not_cached():
 
 
 def test_an_empty_switch_has_no_kind():
-    assert parse_trace(DROP.replace(" 0. in_port=100, priority 100, cookie 0x102000007000000", " 0. No match.")).kind is None
+    assert (
+        parse_trace(DROP.replace(" 0. in_port=100, priority 100, cookie 0x102000007000000", " 0. No match.")).kind
+        is None
+    )
 
 
 def test_no_verdict_is_an_error():
