@@ -69,7 +69,7 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     plane = ControlPlane(settings)
     await plane.start()
-    logging.getLogger(__name__).info("control plane (%s) serves in %s", settings.model, settings.directory)
+    logging.getLogger("controllers").info("control plane (%s) serves in %s", settings.model, settings.directory)
     try:
         await stop.wait()
     finally:
