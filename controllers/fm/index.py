@@ -22,7 +22,7 @@ def key_of(entity: AnyEntity) -> EntityKey:
 
 
 def entity_where(entity: AnyEntity, field: str) -> str:
-    """"VM/blue-1.ip": the place an EntityError points at."""
+    """ "VM/blue-1.ip": the place an EntityError points at."""
     return f"{entity.TYPE}/{entity.name}.{field}"
 
 

@@ -93,6 +93,4 @@ class Other:
     type: int
 
 
-Said = (
-    Hello | EchoRequest | EchoReply | Features | Ports | PortStatus | Flows | Barrier | BundleReply | Refusal | Other
-)
+Said = Hello | EchoRequest | EchoReply | Features | Ports | PortStatus | Flows | Barrier | BundleReply | Refusal | Other

@@ -32,9 +32,7 @@ class Session(asyncio.Protocol):
         ended: called once when the connection is over.
     """
 
-    def __init__(
-        self, events: SwitchEvents, encoder: FlowModEncoder, ended: Callable[[Session], None]
-    ) -> None:
+    def __init__(self, events: SwitchEvents, encoder: FlowModEncoder, ended: Callable[[Session], None]) -> None:
         self.dpid = -1
         self._events = events
         self._encoder = encoder

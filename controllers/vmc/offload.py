@@ -44,9 +44,7 @@ class OffloadPolicy:
     That keeping costs less than starting is the hysteresis: a pair near the threshold does not flap.
     """
 
-    def __init__(
-        self, threshold_bps: float = DEFAULT_THRESHOLD_BPS, idle_expiry: float = DEFAULT_IDLE_EXPIRY
-    ) -> None:
+    def __init__(self, threshold_bps: float = DEFAULT_THRESHOLD_BPS, idle_expiry: float = DEFAULT_IDLE_EXPIRY) -> None:
         self.threshold_bps = threshold_bps
         self.idle_expiry = idle_expiry
         self.active: dict[Pair, Offload] = {}

@@ -216,8 +216,10 @@ def packets() -> Iterator[tuple[int, Packet, str]]:
         ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address(src)), "ipv4_dst": int(IPv4Address(dst))}
         text = f"in_port={port},dl_src={_MAC[mac]},dl_dst={GATEWAY_MAC}"
         yield port, {**base, **ip, "ip_proto": 6}, f"{text},tcp,nw_src={src},nw_dst={dst},nw_ttl=64"
-        yield port, {**base, **ip, "ip_proto": 1, "icmpv4_type": 8}, (
-            f"{text},icmp,nw_src={src},nw_dst={dst},nw_ttl=64,icmp_type=8"
+        yield (
+            port,
+            {**base, **ip, "ip_proto": 1, "icmpv4_type": 8},
+            (f"{text},icmp,nw_src={src},nw_dst={dst},nw_ttl=64,icmp_type=8"),
         )
         arp = {
             "eth_type": 0x0806, "arp_op": 1, "arp_spa": int(IPv4Address(src)), "arp_tpa": int(IPv4Address(dst)),
@@ -227,8 +229,12 @@ def packets() -> Iterator[tuple[int, Packet, str]]:
     yield 100, {"eth_src": _number(_MAC["one"]), "eth_type": 0x86DD}, f"in_port=100,dl_src={_MAC['one']},ipv6"
     for vni, dst in itertools.product((7, 8), _IP):
         ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address("10.0.0.3")), "ipv4_dst": int(IPv4Address(dst))}
-        yield 1, {**ip, "ip_proto": 6, "tunnel_id": vni}, (
-            f"in_port=1,tun_id={vni},tun_src=172.16.0.2,tun_dst=172.16.0.1,tcp,nw_src=10.0.0.3,nw_dst={dst},nw_ttl=64"
+        yield (
+            1,
+            {**ip, "ip_proto": 6, "tunnel_id": vni},
+            (
+                f"in_port=1,tun_id={vni},tun_src=172.16.0.2,tun_dst=172.16.0.1,tcp,nw_src=10.0.0.3,nw_dst={dst},nw_ttl=64"
+            ),
         )
 
 

@@ -106,9 +106,9 @@ def test_pairs_on_one_host_and_unknown_addresses_are_left_alone(world: World) ->
 
 def test_a_moved_receiver_is_followed_and_a_moved_sender_starts_anew(world: World) -> None:
     busy(world)
-    (_, first), = offloaded(world)
+    ((_, first),) = offloaded(world)
     world.diff([vm("b2", "blue", "h3", 3)])
-    (_, second), = offloaded(world)
+    ((_, second),) = offloaded(world)
     assert (first & 0xFF, second & 0xFF) == (2, 3)
     world.diff([vm("b2", "blue", "h1", 3)])
     assert offloaded(world) == set()
