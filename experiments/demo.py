@@ -34,7 +34,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class DemoSpec:
-    """Parameters of a demonstration; times in seconds.
+    """Parameters of a demonstration; times in seconds, iperf3's whole ones.
 
     Attributes:
         run: prefix of the runs' names, which end in -fastpath and -ovs.
@@ -49,9 +49,9 @@ class DemoSpec:
     generations: tuple[Dataplane, ...] = ("fastpath", "ovs")
     pair: tuple[str, str] = ("blue-1", "blue-2")
     streams: tuple[int, ...] = (1, 16)
-    seconds: float = 4.0
-    omit: float = 1.0
-    follow_seconds: float = 7.0
+    seconds: int = 4
+    omit: int = 1
+    follow_seconds: int = 7
     sample_interval: float = 0.25
     slow_pings: int = 20
     slow_interval: float = 0.1

@@ -17,7 +17,7 @@ from typing import Any
 from experiments import iperf_output, processes, sockets
 from experiments.iperf_output import IperfResult
 from experiments.processes import Place
-from hoverboard.contract.errors import MeasurementError, RunError
+from hoverboard.contract.errors import InputError, MeasurementError, RunError
 from topologies.waiting import wait_for
 
 FIRST_PORT = 5201
@@ -35,7 +35,7 @@ class IperfSpec:
     """What to measure.
 
     Attributes:
-        seconds: duration.
+        seconds: duration; iperf3 takes whole ones only, and cuts 0.5 down to 0, which means forever.
         streams: parallel TCP or UDP streams.
         reverse: the server sends.
         udp: UDP instead of TCP; needs `rate_bps`.
@@ -46,19 +46,29 @@ class IperfSpec:
         grace: seconds beyond the duration after which a run counts as hung.
     """
 
-    seconds: float = 5.0
+    seconds: int = 5
     streams: int = 1
     reverse: bool = False
     udp: bool = False
     rate_bps: float | None = None
-    omit: float = 0.0
+    omit: int = 0
     interval: float = 1.0
     length: int | None = None
     grace: float = _GRACE_SECONDS
 
+    def __post_init__(self) -> None:
+        if self.seconds < 1 or self.seconds != int(self.seconds) or self.omit != int(self.omit):
+            raise InputError(
+                f"iperf3 measures whole seconds, not {self.seconds:g} after {self.omit:g}",
+                where="seconds",
+                next_step="give whole seconds, 1 or more",
+            )
+        if self.udp and self.rate_bps is None:
+            raise InputError("UDP needs a rate to offer", where="rate_bps", next_step="give bit/s per stream")
+
     def client_arguments(self, address: str, port: int) -> list[str]:
         """The client's command line."""
-        arguments = ["iperf3", "-4", "-J", "-c", address, "-p", str(port), "-t", f"{self.seconds:g}"]
+        arguments = ["iperf3", "-4", "-J", "-c", address, "-p", str(port), "-t", str(self.seconds)]
         arguments += ["-P", str(self.streams), "-i", f"{self.interval:g}", "--connect-timeout", "5000"]
         if self.reverse:
             arguments.append("-R")
@@ -67,7 +77,7 @@ class IperfSpec:
         if self.rate_bps is not None:
             arguments += ["-b", f"{self.rate_bps:.0f}"]
         if self.omit:
-            arguments += ["-O", f"{self.omit:g}"]
+            arguments += ["-O", str(self.omit)]
         if self.length is not None:
             arguments += ["-l", str(self.length)]
         return arguments

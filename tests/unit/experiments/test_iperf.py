@@ -8,7 +8,7 @@ import pytest
 
 from experiments import iperf_output, sockets
 from experiments.iperf import IperfSample, IperfSpec
-from hoverboard.contract.errors import MeasurementError
+from hoverboard.contract.errors import InputError, MeasurementError
 
 DATA = Path(__file__).parent / "data"
 
@@ -56,9 +56,9 @@ def test_what_is_no_result_is_an_error(text: str) -> None:
 
 
 def test_command_line() -> None:
-    spec = IperfSpec(seconds=2.5, streams=16, reverse=True, udp=True, rate_bps=1e6, omit=1, length=1400)
+    spec = IperfSpec(seconds=2, streams=16, reverse=True, udp=True, rate_bps=1e6, omit=1, length=1400)
     line = " ".join(spec.client_arguments("10.0.0.3", 5203))
-    assert line.startswith("iperf3 -4 -J -c 10.0.0.3 -p 5203 -t 2.5 -P 16")
+    assert line.startswith("iperf3 -4 -J -c 10.0.0.3 -p 5203 -t 2 -P 16")
     for part in ("-R", "-u", "-b 1000000", "-O 1", "-l 1400"):
         assert part in line
 
@@ -79,3 +79,9 @@ def test_listening_sockets() -> None:
 
 def test_first_free_port() -> None:
     assert sockets.first_free({5201, 5202, 5204}, 5201) == 5203
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": 0.5}, {"omit": 0.5}, {"udp": True}])
+def test_what_iperf3_would_take_for_something_else(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        IperfSpec(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,197 @@
+"""The command line against real runs: every verb, JSON shapes, pass-through of exec, races, clean ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topologies import client
+from topologies.rundir import run_names
+from topologies.waiting import wait_for
+
+_UP_SECONDS = 150.0
+_SECONDS = 60.0
+COMMAND = [sys.executable, "-m", "console.cli"]
+
+
+def hoverboard(*words: str, stdin: str = "", timeout: float = _SECONDS) -> subprocess.CompletedProcess[str]:
+    """The command, as a person calls it."""
+    return subprocess.run([*COMMAND, *words], input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def as_json(*words: str) -> Any:
+    """The document a verb prints with --json."""
+    done = hoverboard(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def run(state: Path, run_name: str) -> str:
+    """A detached run of two hosts; `state` takes it down."""
+    done = hoverboard("up", "two-hosts", "--run", run_name, "--detach", timeout=_UP_SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert "up in" in done.stderr, "the seconds of each phase are shown"
+    return run_name
+
+
+def test_verbs_of_a_run(run: str) -> None:
+    """One run for all of these: bringing it up is what costs."""
+    _status(run)
+    _exec(run)
+    _vm(run)
+    _flows_and_offloads(run)
+    _second_up(run)
+    done = hoverboard("down", "--json")
+    assert json.loads(done.stdout) == {"down": [run]}
+    assert run_names() == []
+    assert hoverboard("status").returncode == 3
+
+
+def _status(run: str) -> None:
+    status = as_json("status")
+    assert (status["run"], status["model"]) == (run, "hoverboard")
+    assert [sorted(host)[:2] for host in status["hosts"]] == [["dataplane", "datapath_type"]] * 2
+    assert status["hosts"][0]["name"] == "h1"
+    assert status["hosts"][0]["vms"] == ["blue-1", "blue-3"]
+    assert status["hoverboards"][0]["name"] == "hv1"
+    network = status["networks"][0]
+    assert (network["name"], network["vni"], network["subnet"]) == ("blue", 7, "10.0.0.0/24")
+    assert network["vms"][0] == {"name": "blue-1", "ip": "10.0.0.2", "host": "h1"}
+    assert isinstance(status["counters"], dict)
+    node = as_json("status", "h1")
+    assert isinstance(node["counters"]["drops"], dict)
+    for words in (["status"], ["status", "h1"], ["status", "blue-1"]):
+        assert hoverboard(*words).returncode == 0
+
+
+def _exec(run: str) -> None:
+    done = hoverboard("exec", "blue-1", "--", "ping", "-c", "2", "-i", "0.1", "10.0.0.3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    script = "cat; echo told >&2; exit 7"
+    done = hoverboard("exec", "--run", run, "blue-1", "--", "sh", "-c", script, stdin="heard")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "heard", "told\n")
+    done = hoverboard("exec", "blue-1", "--run", run, "--", "cat", "/proc/net/dev")
+    assert "eth0" in done.stdout
+    unknown = hoverboard("exec", "nosuch", "--", "true")
+    assert unknown.returncode == 2
+    assert "there is no node 'nosuch'" in unknown.stderr
+    assert "blue-1" in unknown.stderr
+    missing = hoverboard("exec", "blue-1", "--", "no-such-command")
+    assert missing.returncode != 0
+    assert "no-such-command" in missing.stderr
+
+
+def _vm(run: str) -> None:
+    added = as_json("vm", "add", "blue", "late", "--host", "h2")
+    assert added["host"] == "h2"
+    assert hoverboard("exec", "blue-1", "--", "ping", "-c", "2", "-i", "0.1", added["ip"]).returncode == 0
+    listed = {vm["name"]: vm for vm in as_json("vm", "list")}
+    assert listed["late"] == {"name": "late", "network": "blue", "ip": added["ip"], "host": "h2"}
+    assert as_json("vm", "remove", "late") == {"removed": "late"}
+    assert hoverboard("vm", "remove", "late").returncode == 2
+    assert hoverboard("vm", "add", "nosuch").returncode == 2
+
+
+def _flows_and_offloads(run: str) -> None:
+    # 500 bytes each 5 ms is 40 times the threshold.
+    ping = ["ping", "-q", "-c", "600", "-i", "0.005", "-s", "500", "10.0.0.3"]
+    with subprocess.Popen([*COMMAND, "exec", "blue-1", "--", *ping], stdout=subprocess.DEVNULL) as busy:
+        seen: list[dict[str, Any]] = []
+
+        def offloaded() -> bool:
+            seen[:] = [entry for entry in as_json("offloads") if entry["src"] in ("blue-1", "10.0.0.2")]
+            return bool(seen)
+
+        wait_for(offloaded, 20, lambda: "the busy pair is not offloaded")
+        busy.terminate()
+    assert set(seen[0]) >= {"network", "src", "dst", "src_host", "dst_host", "since", "rate_bps"}
+    assert (seen[0]["network"], seen[0]["src_host"], seen[0]["dst_host"]) == ("blue", "h1", "h2")
+    flows = as_json("flows", "h1")
+    assert flows["node"] == "h1"
+    assert any("tun_dst" in line for line in flows["openflow"])
+    assert any(entry["dst"] == "10.0.0.3" for entry in flows["entries"])
+    for words in (["flows", "h1"], ["offloads"], ["vm", "list"]):
+        assert hoverboard(*words).returncode == 0
+    assert hoverboard("flows", "blue-1").returncode == 2
+
+
+def _second_up(run: str) -> None:
+    again = hoverboard("up", "two-hosts", "--run", run, "--detach")
+    assert again.returncode == 3
+    assert "already up" in again.stderr
+    assert as_json("status")["run"] == run, "the refused start must not harm the run"
+
+
+def test_bad_file_starts_nothing(state: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("hosts: 1\nnetworks:\n  - {name: a, vni: 1, subnet: 10.0.0.0/24, vms: [{host: h9}]}\n")
+    for words in (["--detach"], []):
+        done = hoverboard("up", str(bad), *words)
+        assert done.returncode == 2
+        assert f"{bad}:3: networks[0].vms[0].host" in done.stderr
+    assert run_names() == []
+
+
+def test_two_runs_side_by_side_need_a_name(state: Path, new_run: Callable[[], str]) -> None:
+    names = sorted((new_run(), new_run()))
+    for name in names:
+        assert hoverboard("up", "two-hosts", "--run", name, "--detach", timeout=_UP_SECONDS).returncode == 0
+    unclear = hoverboard("status")
+    assert unclear.returncode == 3
+    assert f"2 runs are up: {names[0]}, {names[1]}" in unclear.stderr
+    assert as_json("status", "--run", names[1])["run"] == names[1]
+    done = hoverboard("exec", "blue-1", "--run", names[0], "--", "ping", "-c", "2", "-i", "0.1", "10.0.0.3")
+    assert done.returncode == 0
+    assert hoverboard("down", "--all").returncode == 0
+    assert run_names() == []
+
+
+def test_script_at_the_prompt(state: Path, run_name: str) -> None:
+    script = "blue-1 ping -c 2 -i 0.1 blue-2\nstatus --json\nexec blue-1 -- sh -c 'exit 5'\n"
+    done = hoverboard("up", "two-hosts", "--run", run_name, stdin=script, timeout=_UP_SECONDS)
+    assert done.returncode == 5, done.stderr
+    assert "PING 10.0.0.3" in done.stdout
+    assert f'"run": "{run_name}"' in done.stdout
+    assert run_names() == []
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "down"])
+def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "up", "two-hosts", "--run", run_name],
+        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True, text=True,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        wait_for(lambda: b"hoverboard(" in _read(terminal), _UP_SECONDS, lambda: "no prompt")
+        if how == "down":
+            assert hoverboard("down", "--run", run_name).returncode == 0
+        else:
+            process.send_signal(signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
+        _, said = process.communicate(timeout=_SECONDS)
+        assert "Traceback" not in said
+        assert client.live_runs() == []
+        assert run_names() == []
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+def _read(terminal: int) -> bytes:
+    os.set_blocking(terminal, False)
+    try:
+        return os.read(terminal, 65536)
+    except (BlockingIOError, OSError):
+        return b""
