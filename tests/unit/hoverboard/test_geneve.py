@@ -85,7 +85,8 @@ def outer(payload, **ip):
     return bytes(Ether() / IP(**{"src": str(LOCAL), "dst": str(REMOTE), **ip}) / payload)
 
 
-def geneve(options=b"", *, first=None, flags=0, kind=0x6558, inner=frame()):
+def geneve(options=b"", *, first=None, flags=0, kind=0x6558, inner=None):
+    inner = frame() if inner is None else inner
     first = len(options) // 4 if first is None else first
     return bytes([first, flags]) + kind.to_bytes(2, "big") + (7 << 8).to_bytes(4, "big") + options + inner
 
