@@ -215,35 +215,33 @@ write_if_new() { # FILE: standard input becomes FILE (mode 755), in one step
 
 make_commands() {
     mkdir -p "$PREFIX/bin" "$BIN"
-    # Numba looks only at the file of a function to tell whether its cached code is stale, not at what that function
-    # calls or the constants it took in: so the cache has one directory for each state of the source.
     write_if_new "$PREFIX/bin/run-in" <<EOF
 #!/bin/sh
 # Runs a command of Hoverboard's environment: $PREFIX/bin/run-in COMMAND ARGUMENTS...
-NUMBA_CACHE_DIR=$PREFIX/numba-cache/\$(cat '$CHECKOUT'/hoverboard/fastpath/*.py '$CHECKOUT'/hoverboard/contract/*.py | sha256sum | cut -c 1-16)
-export NUMBA_CACHE_DIR
 command=\$1
 shift
 exec "$VENV/bin/\$command" "\$@"
 EOF
     write_if_new "$BIN/hoverboard" <<EOF
 #!/bin/sh
-exec $PREFIX/bin/run-in hoverboard "\$@"
+exec "$VENV/bin/hoverboard" "\$@"
 EOF
 }
 
 warm_fast_path() {
-    local cache stamp
-    # shellcheck disable=SC2016
-    cache=$("$PREFIX/bin/run-in" python -c 'import os; print(os.environ["NUMBA_CACHE_DIR"])')
-    stamp="$cache/$(printf '%s\n' "$CHECKOUT" "$(cat "$PREFIX/installed")" "$(grep -m 1 'model name' /proc/cpuinfo || uname -m)" | digest).warm"
-    if [ -f "$stamp" ]; then return; fi
+    local cache=$VENV/numba-cache stamp
+    # What the compiled code depends on: the source (hoverboard/fastpath/compiler.py keeps a cache for each state of it)
+    # and where it is, the packages, the processor.
+    stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/*.py "$CHECKOUT"/hoverboard/contract/*.py "$PREFIX/installed"
+        grep -m 1 'model name' /proc/cpuinfo || uname -m; } | digest)"
+    if [ -d "$cache" ] && grep -qxF "$stamp" "$PREFIX/compiled" 2>/dev/null; then return; fi
     say "compiling the fast path (under a minute)"
-    mkdir -p "$cache"
-    quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$PREFIX/bin/run-in" python -m hoverboard.fastpath.warm
-    touch "$stamp" "$cache"
-    # Caches of source that is no longer there.
-    find "$PREFIX/numba-cache" -mindepth 1 -maxdepth 1 -type d -mtime +7 -not -path "$cache" -exec rm -rf {} +
+    quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$VENV/bin/python" -m hoverboard.fastpath.warm
+    echo "$stamp" >>"$PREFIX/compiled"
+    # Caches of source that is gone; one of an older state that is still used is made again when it is missed.
+    if [ -d "$cache" ] && [ -n "$(find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +7 -print -exec rm -rf {} +)" ]; then
+        echo "$stamp" >"$PREFIX/compiled"
+    fi
 }
 
 load_kernel_modules() {

@@ -78,9 +78,17 @@ class MachineProbes:
             return None
 
     def compiled_fast_path(self) -> bool:
-        cache = os.environ.get("NUMBA_CACHE_DIR")
-        places = [Path(cache)] if cache else [Path(__file__).parents[1] / "hoverboard" / "fastpath" / "__pycache__"]
-        return any(next(place.rglob("engine.run-*.nbc"), None) is not None for place in places)
+        try:
+            import numba
+
+            # Importing it tells Numba which cache belongs to today's source.
+            from hoverboard.fastpath import compiler
+
+            del compiler
+            cache = Path(numba.config.CACHE_DIR)
+        except ImportError:
+            return False
+        return next(cache.rglob("engine.run-*.nbc"), None) is not None
 
     def python(self) -> str:
         return platform.python_version()
