@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 
@@ -90,8 +91,8 @@ class ControlSession:
             self._stopped.wait(retry)
             retry = min(retry * 2, _LAST_RETRY)
 
-    def _hold(self, call: grpc.Call, retry: float) -> float:
-        """Stay until the stream ends; returns the next pause.
+    def _hold(self, call: Any, retry: float) -> float:
+        """Stay until the stream `call` ends; returns the next pause.
 
         The control plane answers Hello with one command. To wait for another by reading would wake
         this thread ten times a second, in each of a rack's hosts; to wait for the end costs nothing.
@@ -99,7 +100,7 @@ class ControlSession:
         ended = threading.Event()
         if not call.add_callback(ended.set):
             return retry
-        command = next(iter(call), None)
+        command = next(call, None)
         if command is None:
             return retry
         self.connected = True
