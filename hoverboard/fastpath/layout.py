@@ -67,6 +67,7 @@ ENGINE_REASONS = (
     "uncacheable",
     "bad-segment",
     "switch-not-programmed",
+    "unnamed-flow",  # by an OpenFlow flow that is not the pipeline's
 )
 REASONS: tuple[str, ...] = ENGINE_REASONS + tuple(
     dict.fromkeys(reason for kind in Kind if (reason := drop_reason(kind)) is not None)
@@ -85,7 +86,8 @@ REASONS: tuple[str, ...] = ENGINE_REASONS + tuple(
     R_UNCACHEABLE,
     R_SEGMENT,
     R_UNPROGRAMMED,
-) = range(13)
+    R_UNNAMED,
+) = range(14)
 
 
 class Memory(NamedTuple):

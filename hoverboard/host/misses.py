@@ -8,6 +8,7 @@ change's event is handled, so that no stale answer can slip in behind it.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from hoverboard.fastpath.layout import (
     MISS_CONTROL,
     PORTS,
     R_UNCACHEABLE,
-    R_UNPROGRAMMED,
+    R_UNNAMED,
     REASONS,
     SLOT_BYTES,
     UPLINK,
@@ -49,6 +50,8 @@ from hoverboard.vswitch.trace import Verdict, parse_trace
 
 _BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
 _RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
+_BURSTS = 4  # of them at a time: a flood of new flows may not keep changes of the tables waiting
+_PORT_FIELDS = {6: "tcp", 17: "udp"}
 _MASK32 = 0xFFFFFFFF
 
 
@@ -116,9 +119,11 @@ class FlowMisses:
         self.revalidations = 0
 
     def handle(self) -> None:
-        """Answer all waiting misses."""
+        """Answer waiting misses; if more are left than one turn takes, the engine's wake-up fires again."""
         m = self._engine.memory
-        while ring.waiting(m.miss_index):
+        for _ in range(_BURSTS):
+            if not ring.waiting(m.miss_index):
+                return
             again: list[tuple[int, bytes]] = []
             fresh: dict[Key, Entry] = {}
             for _ in range(min(_BURST, int(ring.waiting(m.miss_index)))):
@@ -137,6 +142,8 @@ class FlowMisses:
             for port, frame in again:
                 if not self._engine.inject(port, frame, INJECT_PROCESS):
                     self.drop("miss-queue-full")
+        if ring.waiting(m.miss_index):
+            os.eventfd_write(self._engine.wake_fd, 1)
 
     def drop(self, reason: str) -> None:
         """Count a packet that ends here."""
@@ -159,14 +166,15 @@ class FlowMisses:
         except SwitchError:
             self.drop("switch-not-programmed")
             return False
-        if verdict.kind is None:
+        if not verdict.matched:
             self.drop("switch-not-programmed")
             return False
         if verdict.changed - {"dl_src", "dl_dst", "eth_src", "eth_dst"}:
             self._answer(port, inner, verdict)
             return False
         if not verdict.cacheable:
-            self.drop(REASONS[R_UNCACHEABLE])
+            # A drop that rests on what no key holds (an ARP message's content) still has its own reason.
+            self.drop(REASONS[_drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
             return False
         chosen = five if verdict.needs_ports else three
         fresh[chosen] = self._entry(verdict)
@@ -194,9 +202,8 @@ class FlowMisses:
         return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, question))
 
     def _entry(self, verdict: Verdict) -> Entry:
-        reason = drop_reason(verdict.kind) if verdict.kind is not None else None
         if verdict.out_port is None:
-            return Entry(ACT_DROP, REASONS.index(reason) if reason else R_UNPROGRAMMED)
+            return Entry(ACT_DROP, _drop_index(verdict))
         rewrite = b""
         if verdict.changed:
             rewrite = _mac(verdict.headers["dl_dst"]) + _mac(verdict.headers["dl_src"])
@@ -263,8 +270,8 @@ class FlowMisses:
             try:
                 verdict = self._trace(cached.question)
             except SwitchError:
-                return  # the switch is gone: go on with what there is (fail static)
-            if verdict.kind is None or verdict == cached.verdict:
+                break  # the switch is gone: go on with what there is (fail static)
+            if not verdict.matched or verdict == cached.verdict:
                 continue  # an empty switch is one that has just restarted: fail static as well
             if not verdict.cacheable or verdict.needs_ports != bool(key[0] & FIVE):
                 remove.append(key)
@@ -295,6 +302,12 @@ def _cached(key: Key, question: str, verdict: Verdict) -> Cached:
         dst=IPv4Address(key[4] & _MASK32) if ipv4 else None,
         proto=key[0] >> 24 & 0xFF,
     )
+
+
+def _drop_index(verdict: Verdict) -> int:
+    """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
+    reason = drop_reason(verdict.kind) if verdict.kind is not None else None
+    return REASONS.index(reason) if reason else R_UNNAMED
 
 
 def _mac(text: str) -> bytes:
@@ -333,8 +346,9 @@ def question_for(key: Key, inner: bytes, local_ip: IPv4Address) -> str:
         if frag:
             fields.append("nw_frag=" + ("first" if frag == 1 else "later"))
         first, second = key[5] >> 16 & 0xFFFF, key[5] & 0xFFFF
-        if frag != 2 and proto in (6, 17):
-            fields += [f"tp_src={first}", f"tp_dst={second}"]
+        if frag != 2 and proto in _PORT_FIELDS:
+            # "tp_src" is vswitchd's name of TCP's port alone.
+            fields += [f"{_PORT_FIELDS[proto]}_src={first}", f"{_PORT_FIELDS[proto]}_dst={second}"]
         elif frag != 2 and proto == 1:
             fields += [f"icmp_type={first}", f"icmp_code={second}"]
     return ",".join(fields)

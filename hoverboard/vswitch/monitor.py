@@ -56,6 +56,9 @@ def parse_event(line: str) -> Change | None:
 class FlowMonitor:
     """A running `ovs-ofctl monitor`; its output is to be polled by the owner's loop.
 
+    It begins with all flows there are, as if they were new: an entry made before the monitor was
+    ready, or before the switch came back, is looked at again and cannot have missed a change.
+
     Args:
         management: the bridge's management socket, "unix:...".
         directory: where ovs-ofctl keeps its own control socket.
@@ -63,7 +66,7 @@ class FlowMonitor:
 
     def __init__(self, management: str, directory: Path) -> None:
         self._process = subprocess.Popen(
-            ["ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:!initial"],
+            ["ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,  # where ovs-ofctl prints what it monitors

@@ -18,6 +18,7 @@ _IN_KEY = frozenset(
         "recirc_id",
         "eth",
         "ip",
+        "ipv6",
         "ip6",
         "tcp",
         "udp",
@@ -70,6 +71,7 @@ class Verdict:
         changed: the fields among them that the actions changed.
         needs_ports: the decision rests on transport ports or ICMP type: a 5-tuple entry.
         cacheable: False if it rests on something no flow key holds.
+        matched: False if no flow at all matched in the last table, as in a switch without a program.
     """
 
     kind: Kind | None
@@ -81,6 +83,7 @@ class Verdict:
     changed: frozenset[str]
     needs_ports: bool
     cacheable: bool
+    matched: bool = True
 
 
 def split_fields(text: str) -> dict[str, str]:
@@ -100,6 +103,7 @@ def parse_trace(text: str) -> Verdict:
     out_port: int | None = None
     cookie = 0
     tun_id = 0
+    matched = True
     for line in text.splitlines():
         if line.startswith("Flow: "):
             initial = split_fields(line[6:])
@@ -110,6 +114,7 @@ def parse_trace(text: str) -> Verdict:
         elif step := _STEP.match(line):
             found = _COOKIE.search(step[2])
             cookie = int(found[1], 16) if found else 0
+            matched = not step[2].startswith("No match")
         elif set_id := _SET_TUNNEL_ID.match(line):
             tun_id = int(set_id[1], 0)  # "Final flow" leaves it out where no tunnel flag is set
         elif output := _OUTPUT.match(line):
@@ -132,4 +137,5 @@ def parse_trace(text: str) -> Verdict:
         ),
         needs_ports=bool(needed & _PORTS),
         cacheable=not needed - _PORTS,
+        matched=matched,
     )  # fmt: skip

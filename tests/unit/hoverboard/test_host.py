@@ -117,7 +117,7 @@ def test_a_change_of_a_network_concerns_drops_that_belong_to_none():
         (
             frame(tos=1), 0,
             "in_port=100,dl_src=06:07:0a:00:00:02,dl_dst=02:00:5e:00:00:01,ip,nw_proto=17,nw_src=10.0.0.2,"
-            "nw_dst=10.0.0.3,nw_ecn=1,nw_ttl=64,tp_src=1000,tp_dst=2000",
+            "nw_dst=10.0.0.3,nw_ecn=1,nw_ttl=64,udp_src=1000,udp_dst=2000",
         ),
         (
             frame(ICMP(type=8)), int(REMOTE) << 32 | 7,

@@ -43,11 +43,22 @@ def test_a_decision_on_what_no_key_holds_is_not_cached():
     assert not parse_trace(DROP.replace("nw_frag=no", "nw_frag=no,nw_ttl=64")).cacheable
 
 
-def test_an_empty_switch_has_no_kind():
-    assert (
-        parse_trace(DROP.replace(" 0. in_port=100, priority 100, cookie 0x102000007000000", " 0. No match.")).kind
-        is None
-    )
+_DROPPING = "in_port=100, priority 100, cookie 0x102000007000000"
+
+
+def test_an_empty_switch_matches_nothing():
+    verdict = parse_trace(DROP.replace(_DROPPING, "No match."))
+    assert (verdict.kind, verdict.matched) == (None, False)
+
+
+def test_a_flow_without_our_cookie_still_decides():
+    verdict = parse_trace(DROP.replace(_DROPPING, "in_port=100, priority 500"))
+    assert (verdict.kind, verdict.matched, verdict.out_port) == (None, True, None)
+
+
+def test_a_drop_of_ipv6_fits_a_key_and_one_of_an_arp_message_does_not():
+    assert parse_trace(DROP.replace("eth,ip,in_port", "eth,ipv6,in_port")).cacheable
+    assert not parse_trace(DROP.replace("eth,ip,in_port=100", "eth,arp,in_port=100,arp_tpa=10.0.0.9")).cacheable
 
 
 def test_no_verdict_is_an_error():

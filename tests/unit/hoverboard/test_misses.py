@@ -1,0 +1,124 @@
+"""Flow misses and changes of the tables, against a switch that says what the test tells it to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.pipeline import Kind
+from hoverboard.fastpath import ring
+from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.flowtable import ACT_DROP, FlowTable
+from hoverboard.fastpath.layout import HEADROOM, MISS_FLOW, REASONS, VNET_BYTES
+from hoverboard.host import misses
+from hoverboard.host.misses import FlowMisses
+from hoverboard.host.peers import Peers
+from hoverboard.vswitch.monitor import Change
+from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.trace import Verdict
+from tests.unit.hoverboard.packets import array, frame
+
+LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
+PORT, OFPORT = 2, 100
+ROUTED = Verdict(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
+SPOOFED = Verdict(Kind.DROP_SPOOFED, 7, None, None, 0, {}, frozenset(), False, True)
+
+
+class Oracle(FlowMisses):
+    """Flow misses whose switch answers from `answer`; raises it if it is an exception."""
+
+    answer: Verdict | Exception = ROUTED
+
+    def _trace(self, question):
+        self.traces += 1
+        answer = self.answer(question) if callable(self.answer) else self.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def handler(tmp_path):
+    engine = Engine()  # not started: its rings stay as they are
+    engine.memory.ofports[PORT] = OFPORT
+    table = FlowTable(engine.memory, engine.synchronise)
+    return Oracle(engine, table, Ovs(tmp_path), LOCAL, Peers(engine, LOCAL), {OFPORT: PORT}.get)
+
+
+def missed(handler, data):
+    """The engine missed on `data`, which came from the VM."""
+    m = handler._engine.memory
+    packet = array(bytes(VNET_BYTES) + data)
+    assert ring.push(
+        m.miss_index, m.miss_meta, m.miss_data, PORT, HEADROOM - VNET_BYTES, MISS_FLOW, packet, 0, len(packet)
+    )
+    m.pending[PORT] += 1
+
+
+def entry(handler):
+    """(action, target) of the only entry."""
+    ((action, target, *_),) = handler._table.statistics().values()
+    return action, target
+
+
+def test_an_uncacheable_drop_has_its_own_reason_and_no_entry(handler):
+    handler.answer = replace(SPOOFED, cacheable=False)
+    missed(handler, frame())
+    handler.handle()
+    assert handler.drops == {"spoofed": 1}
+    assert not handler.cached
+
+
+def test_a_flow_that_is_not_ours_drops_by_a_reason_of_its_own(handler):
+    handler.answer = replace(SPOOFED, kind=None)
+    missed(handler, frame())
+    handler.handle()
+    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+
+
+def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
+    missed(handler, frame())
+    handler.handle()
+    before = entry(handler)
+    handler.answer = replace(SPOOFED, kind=None, matched=False)
+    handler.revalidate([Change()])
+    assert entry(handler) == before
+    missed(handler, frame(proto=99))
+    handler.handle()
+    assert handler.drops == {"switch-not-programmed": 1}
+    assert len(handler.cached) == 1
+
+
+def test_a_flow_that_is_not_ours_changes_entries(handler):
+    missed(handler, frame())
+    handler.handle()
+    handler.answer = replace(SPOOFED, kind=None)
+    handler.revalidate([Change(dst=IPv4Network("10.0.0.3"))])
+    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+
+
+def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_is_not(handler):
+    missed(handler, frame())
+    missed(handler, frame(proto=99))
+    handler.handle()
+    answers = iter([SPOOFED, SwitchError("gone"), SPOOFED, SPOOFED])
+    handler.answer = lambda _question: next(answers)
+    handler.revalidate([Change()])
+    handler.revalidate([Change()])
+    assert {action for action, *_ in handler._table.statistics().values()} == {ACT_DROP}
+
+
+def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
+    waiting = 60
+    for proto in range(100, 100 + waiting):
+        missed(handler, frame(proto=proto))
+    handler._engine.clear_wake()
+    handler.handle()
+    assert handler.misses == misses._BURST * misses._BURSTS < waiting
+    assert ring.waiting(handler._engine.memory.miss_index) == waiting - handler.misses
+    handler._engine.clear_wake(keep=False)  # it was set again: the loop comes back
+    handler.handle()
+    assert handler.misses == waiting
