@@ -53,6 +53,11 @@ def hold(testbed: Testbed) -> int:
     return 0 if prompt.tty else prompt.failed
 
 
+def _names(testbed: Testbed) -> list[str]:
+    topology = testbed.topology
+    return [vm.name for vm in topology.vms] + [server.name for server in topology.servers] + [testbed.fabric_name]
+
+
 def _interrupt_when_down(testbed: Testbed) -> threading.Event:
     """Wake the prompt out of its read when the run is taken down by `hoverboard down`."""
     over = threading.Event()

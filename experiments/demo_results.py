@@ -84,7 +84,7 @@ class Generation:
         yield Check(
             f"{self.dataplane}: the flow starts on the Hoverboard and is offloaded",
             seen,
-            f"offloaded {offload_delay(line):.2f} s after its first packet"
+            f"offloaded about {offload_delay(line):.1f} s after its first packet"
             if seen
             else f"{line.hoverboard_bytes} bytes over the Hoverboard, {line.direct_bytes} direct, "
             f"{'listed' if line.offloaded_at is not None else 'never listed'} as offloaded",

@@ -121,7 +121,7 @@ def same_address(
     rows = []
     for address, target, target_place, bystander, bystander_place in targets:
         before, idle = counters(target_place), counters(bystander_place)
-        ping.measure(source[1], address, count=count, interval=0.01)
+        ping.measure(source[1], address, count=count, interval=0.02, size=ping.SMALL)
         after, still = counters(target_place), counters(bystander_place)
         rows.append(
             SameAddress(
@@ -143,9 +143,9 @@ def foreign_address(
 ) -> ForeignAddress:
     """Ping an address that only the other tenant has; `owner` is (VM, tenant, place), `inside` a neighbour of it."""
     before = counters(owner[2])
-    outside = ping.measure(source[1], address, count=count, interval=0.01, wait=0.5)
+    outside = ping.measure(source[1], address, count=count, interval=0.02, wait=0.5, size=ping.SMALL)
     after = counters(owner[2])
-    answered = ping.measure(inside, address, count=3, interval=0.01)
+    answered = ping.measure(inside, address, count=3, interval=0.02, size=ping.SMALL)
     return ForeignAddress(
         tenant, source[0], address, owner[0], owner[1], count,
         outside.received, after.packets - before.packets, answered.received,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.iperf_output import IperfResult
+from hoverboard.contract.errors import HoverboardError
 
 _STOP_TIMEOUT = 10.0
 
@@ -28,13 +29,11 @@ class PathPoint:
     Attributes:
         at: seconds since the sampler started.
         hoverboard_bytes, direct_bytes: sent by each path since then, inner frames.
-        offloaded: whether the control plane lists the pair as offloaded.
     """
 
     at: float
     hoverboard_bytes: int
     direct_bytes: int
-    offloaded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,19 @@ class PathRate:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The path of one flow: points, the moment of offload, and what went wrong while looking."""
+    """The path of one flow.
+
+    Attributes:
+        offloaded_at: when the control plane decided on the offload, in seconds since the sampler
+            started; None when it never did.
+        failures: looks that went wrong, in words.
+        iperf: what the tool that made the traffic says of it.
+    """
 
     src: str
     dst: str
     points: tuple[PathPoint, ...]
+    offloaded_at: float | None = None
     failures: tuple[str, ...] = ()
     iperf: IperfResult | None = None
 
@@ -61,11 +68,6 @@ class Timeline:
     def first_packet_at(self) -> float | None:
         """When the first byte had been seen; None when nothing was sent."""
         return next((point.at for point in self.points if point.hoverboard_bytes + point.direct_bytes), None)
-
-    @property
-    def offloaded_at(self) -> float | None:
-        """When the pair was first listed as offloaded; None when it never was."""
-        return next((point.at for point in self.points if point.offloaded), None)
 
     @property
     def direct_at(self) -> float | None:
@@ -137,7 +139,7 @@ class PathSampler:
         vni, src, dst: the VM pair, inner addresses as text.
         hoverboards: underlay addresses of the Hoverboards.
         flows: reads the sending host's flow table.
-        offloaded: whether the control plane lists the pair.
+        offloaded: since when the control plane lists the pair, in seconds of the Unix epoch, or None.
         interval: seconds between looks.
     """
 
@@ -148,24 +150,25 @@ class PathSampler:
         dst: str,
         hoverboards: Iterable[str],
         flows: Callable[[], Iterable[FlowRow]],
-        offloaded: Callable[[], bool],
+        offloaded: Callable[[], float | None],
         interval: float = 0.25,
     ) -> None:
         self._src, self._dst = src, dst
         self._counter = PathCounter(vni, src, dst, hoverboards)
         self._flows, self._offloaded, self._interval = flows, offloaded, interval
         self._points: list[PathPoint] = []
+        self._offloaded_at: float | None = None
         self._failures: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="path-sampler", daemon=True)
-        self._start = 0.0
+        self._start = self._epoch = 0.0
 
     def __enter__(self) -> PathSampler:
         # Entries of earlier traffic are the zero of this timeline.
         self._counter.look(self._flows())
         self._counter.hoverboard_bytes = self._counter.direct_bytes = 0
-        self._start = time.monotonic()
-        self._points.append(PathPoint(0.0, 0, 0, self._offloaded()))
+        self._start, self._epoch = time.monotonic(), time.time()
+        self._points.append(PathPoint(0.0, 0, 0))
         self._thread.start()
         return self
 
@@ -176,30 +179,25 @@ class PathSampler:
     def _run(self) -> None:
         due = self._start
         while not self._stop.is_set():
-            # Steps are counted from the start, so that slow looks do not stretch the clock.
+            # Steps are counted from the start, so that slow looks do not stretch the clock; after a
+            # look that was too slow, none follows so closely that its rate would mean nothing.
             due += self._interval
-            if self._stop.wait(max(0.0, due - time.monotonic())):
+            while due - time.monotonic() < self._interval / 2:
+                due += self._interval
+            if self._stop.wait(due - time.monotonic()):
                 break
             try:
-                self._counter.look(self._flows())
-                offloaded = self._offloaded()
-            except Exception as error:  # a look that fails is a gap in the figure, and is reported
+                self._look()
+            except (HoverboardError, OSError) as error:  # a gap in the figure, and reported
                 self._failures.append(f"{time.monotonic() - self._start:.2f} s: {error}")
-                continue
-            self._points.append(
-                PathPoint(
-                    time.monotonic() - self._start,
-                    self._counter.hoverboard_bytes,
-                    self._counter.direct_bytes,
-                    offloaded,
-                )
-            )
 
-    @property
-    def latest(self) -> PathPoint:
-        """The last point taken so far."""
-        return self._points[-1]
+    def _look(self) -> None:
+        self._counter.look(self._flows())
+        at = time.monotonic() - self._start
+        self._points.append(PathPoint(at, self._counter.hoverboard_bytes, self._counter.direct_bytes))
+        if self._offloaded_at is None and (since := self._offloaded()) is not None:
+            self._offloaded_at = since - self._epoch
 
     def timeline(self) -> Timeline:
         """All points so far."""
-        return Timeline(self._src, self._dst, tuple(self._points), tuple(self._failures))
+        return Timeline(self._src, self._dst, tuple(self._points), self._offloaded_at, tuple(self._failures))

@@ -7,11 +7,12 @@ from experiments.ping_output import PingResult
 from experiments.processes import Place
 
 _GRACE_SECONDS = 10.0
+SMALL = 16  # the least payload with which ping still takes times
 
 
-def arguments(address: str, count: int, interval: float, wait: float) -> list[str]:
-    """The command line: `interval` and `wait` (for the last reply) in seconds."""
-    return ["ping", "-n", "-c", str(count), "-i", f"{interval:g}", "-W", f"{wait:g}", address]
+def arguments(address: str, count: int, interval: float, wait: float, size: int) -> list[str]:
+    """The command line: `interval` and `wait` (for the last reply) in seconds, `size` of the payload in bytes."""
+    return ["ping", "-n", "-c", str(count), "-i", f"{interval:g}", "-W", f"{wait:g}", "-s", str(size), address]
 
 
 def measure(
@@ -21,6 +22,7 @@ def measure(
     count: int = 5,
     interval: float = 0.05,
     wait: float = 1.0,
+    size: int = 56,
 ) -> PingResult:
     """Ping `address` from `source`.
 
@@ -31,5 +33,5 @@ def measure(
     """
     limit = count * interval + wait + _GRACE_SECONDS
     # ping exits 1 when nothing came back; whether that is a fault is the experiment's to say.
-    outcome = processes.run(source, arguments(address, count, interval, wait), timeout=limit)
+    outcome = processes.run(source, arguments(address, count, interval, wait, size), timeout=limit)
     return ping_output.parse(outcome.stdout or outcome.stderr)

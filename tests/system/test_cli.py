@@ -60,7 +60,7 @@ def test_verbs_of_a_run(run: str) -> None:
 def _status(run: str) -> None:
     status = as_json("status")
     assert (status["run"], status["model"]) == (run, "hoverboard")
-    assert [sorted(host)[:2] for host in status["hosts"]] == [["dataplane", "datapath_type"]] * 2
+    assert all({"name", "dataplane", "datapath_type", "vms"} <= set(host) for host in status["hosts"])
     assert status["hosts"][0]["name"] == "h1"
     assert status["hosts"][0]["vms"] == ["blue-1", "blue-3"]
     assert status["hoverboards"][0]["name"] == "hv1"

@@ -26,7 +26,7 @@ DATA = Path(__file__).parent / "data"
 def generation(dataplane: str, scale: float) -> Generation:
     iperf3 = iperf_output.parse((DATA / "tcp-1.json").read_text())
     ping = ping_output.parse((DATA / "ping-ok.txt").read_text())
-    points = tuple(PathPoint(at / 4, min(at, 5) * 1_000_000, max(0, at - 5) * 9_000_000, at >= 5) for at in range(29))
+    points = tuple(PathPoint(at / 4, min(at, 5) * 1_000_000, max(0, at - 5) * 9_000_000) for at in range(29))
     assert ping.avg_ms is not None
     return Generation(
         dataplane=dataplane,
@@ -42,7 +42,7 @@ def generation(dataplane: str, scale: float) -> Generation:
         latency_hoverboard=ping,
         latency_hoverboard_stayed=True,
         latency_direct=replace(ping, avg_ms=ping.avg_ms / scale),
-        timeline=Timeline("10.0.0.2", "10.0.0.3", points, (), iperf3),
+        timeline=Timeline("10.0.0.2", "10.0.0.3", points, 1.2, (), iperf3),
         throughput=(Throughput(1, replace(iperf3, bps=1e9 * scale), 0),),
     )
 
@@ -69,7 +69,7 @@ def test_ratios_and_checks(result: DemoResult) -> None:
 
 def test_each_check_can_fail(result: DemoResult) -> None:
     silent = (PingCell("blue", "blue-1", "blue-2", 3, 0, None),)
-    relayed = Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0, False), PathPoint(1.0, 99, 0, False)))
+    relayed = Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0), PathPoint(1.0, 99, 0)))
     for change in ({"matrix": silent}, {"isolation": Isolation((), ())}, {"timeline": relayed}):
         summary = broken(result, **change).summary({})
         assert not summary["ok"]
@@ -100,7 +100,7 @@ def test_report_stands_alone(result: DemoResult, tmp_path: Path) -> None:
 
 
 def test_report_of_a_flow_that_was_never_offloaded(result: DemoResult, tmp_path: Path) -> None:
-    empty = broken(result, timeline=Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0, False),)))
+    empty = broken(result, timeline=Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0),)))
     demo_report.write(empty, tmp_path)
     assert "never offloaded" in (tmp_path / "report.html").read_text()
 

@@ -61,17 +61,18 @@ def test_timeline() -> None:
     line = Timeline(
         "10.0.0.2", "10.0.0.3",
         (
-            PathPoint(0.0, 0, 0, False), PathPoint(0.5, 100, 0, False), PathPoint(1.0, 200, 50, True),
-            PathPoint(1.5, 200, 450, True),
+            PathPoint(0.0, 0, 0), PathPoint(0.5, 100, 0), PathPoint(1.0, 200, 50),
+            PathPoint(1.5, 200, 450),
         ),
+        offloaded_at=0.9,
     )  # fmt: skip
-    assert (line.first_packet_at, line.offloaded_at, line.direct_at) == (0.5, 1.0, 1.0)
+    assert (line.first_packet_at, line.offloaded_at, line.direct_at) == (0.5, 0.9, 1.0)
     assert (line.hoverboard_bytes, line.direct_bytes) == (200, 450)
     assert [round(rate.direct_bps) for rate in line.rates()] == [0, 800, 6400]
 
 
 def test_sampler_takes_earlier_traffic_as_zero_and_keeps_failures() -> None:
-    sampler = PathSampler(7, "10.0.0.2", "10.0.0.3", [HV], lambda: [row(HV, 1000)], lambda: False, interval=0.01)
+    sampler = PathSampler(7, "10.0.0.2", "10.0.0.3", [HV], lambda: [row(HV, 1000)], lambda: None, interval=0.01)
     with sampler:
         pass
     assert sampler.timeline().points[0].hoverboard_bytes == 0

@@ -43,4 +43,5 @@ def test_ping_that_did_not_start_is_an_error() -> None:
 
 
 def test_command_line() -> None:
-    assert ping.arguments("10.0.0.3", 3, 0.005, 1) == ["ping", "-n", "-c", "3", "-i", "0.005", "-W", "1", "10.0.0.3"]
+    line = ping.arguments("10.0.0.3", 3, 0.005, 1, 16)
+    assert line == ["ping", "-n", "-c", "3", "-i", "0.005", "-W", "1", "-s", "16", "10.0.0.3"]
