@@ -1,0 +1,41 @@
+"""What the benchmarks' commands have in common: options, progress on stderr, errors, a clean end on a signal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from console import guard
+from console.progress import StepProgress
+from hoverboard.contract.errors import HoverboardError
+
+Progress = Callable[[str, float], None]
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--json", action="store_true", help="print the results as JSON")
+    made.add_argument("--out", type=Path, metavar="FILE", help="results file; default results/benchmark-NAME-DATE.json")
+    return made
+
+
+def run_name(word: str) -> str:
+    """A name that no other run has."""
+    return f"bench-{word}-{uuid.uuid4().hex[:6]}"
+
+
+def execute(measure: Callable[[Progress], int]) -> int:
+    """Run a benchmark; its exit code, or that of the error that ended it. 130 when interrupted."""
+    try:
+        with guard.ended_by_signals(), StepProgress() as progress:
+            return measure(progress)
+    except HoverboardError as error:
+        guard.complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

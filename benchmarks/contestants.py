@@ -1,0 +1,102 @@
+"""What is compared: a generation of the dataplane in a testbed of its own, or the kernel's overlay.
+
+Each offers the same two pairs of VMs, on one host and on two, and makes itself ready before a turn:
+on the testbed a pair is ready when the control plane has offloaded both of its directions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmarks import command, kernel_overlay
+from experiments import iperf
+from experiments.iperf import IperfSpec
+from experiments.processes import Place
+from hoverboard.contract.entities import Dataplane
+from topologies.testbed import Testbed
+from topologies.topology import VMSpec
+from topologies.waiting import wait_for
+
+Where = Literal["two hosts", "same host"]
+
+_OFFLOAD_TIMEOUT = 20
+# Enough to be offloaded in both directions, acknowledgements included; little enough to leave queues empty.
+_WARM_UP_BPS = 20e6
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two VMs; traffic goes from `source` to `target` at `address`."""
+
+    source: Place
+    target: Place
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Somebody to measure.
+
+    Attributes:
+        pairs: VMs by where they are.
+        prepare: called before each turn with the place that will be measured.
+        relayed: packets that came to a Hoverboard so far; they did not go directly.
+        facts: what it consists of, for the record.
+    """
+
+    name: str
+    pairs: dict[Where, Pair]
+    prepare: Callable[[Where], None]
+    relayed: Callable[[], int]
+    facts: dict[str, Any]
+
+
+@contextlib.contextmanager
+def generation(dataplane: Dataplane) -> Iterator[Contestant]:
+    """A generation of the dataplane: two hosts and a Hoverboard, up inside the block."""
+    with Testbed("two-hosts", run=command.run_name(dataplane), dataplane=dataplane) as testbed:
+        first, remote, neighbour = (testbed.topology.vms[index] for index in range(3))
+        assert first.host == neighbour.host != remote.host
+
+        def pair(target: VMSpec) -> Pair:
+            return Pair(testbed.node(first.name), testbed.node(target.name), str(target.ip))
+
+        pairs: dict[Where, Pair] = {"two hosts": pair(remote), "same host": pair(neighbour)}
+
+        def offloaded() -> bool:
+            found = {(row["src"], row["dst"]) for row in testbed.offloads()}
+            return {(first.name, remote.name), (remote.name, first.name)} <= found
+
+        def prepare(where: Where) -> None:
+            if where == "same host":
+                return  # never passes a Hoverboard
+            spec = IperfSpec(seconds=_OFFLOAD_TIMEOUT + 1, rate_bps=_WARM_UP_BPS)
+            two = pairs[where]
+            with iperf.started(two.source, two.target, two.address, spec):
+                wait_for(offloaded, _OFFLOAD_TIMEOUT, lambda: f"{first.name} <-> {remote.name} is not offloaded")
+
+        with contextlib.ExitStack() as stack:
+            clients = [
+                stack.enter_context(contextlib.closing(testbed.host_client(server.name)))
+                for server in testbed.topology.hoverboards
+            ]
+
+            def relayed() -> int:
+                return sum(int(client.status()["counters"]["rx_packets"]) for client in clients)
+
+            facts = {"datapath_type": testbed.datapath_type, "phases": dict(testbed.clock.seconds)}
+            yield Contestant(dataplane, pairs, prepare, relayed, facts)
+
+
+@contextlib.contextmanager
+def kernel() -> Iterator[Contestant]:
+    """The kernel's overlay (VXLAN, bridges, veth), up inside the block."""
+    with kernel_overlay.built() as overlay:
+        source, _ = overlay.vms[0][0]
+        remote, neighbour = overlay.vms[1][0], overlay.vms[0][1]
+        pairs: dict[Where, Pair] = {"two hosts": Pair(source, *remote), "same host": Pair(source, *neighbour)}
+        facts = {"overlay": "VXLAN, bridges and veth, offloads on"}
+        yield Contestant("kernel", pairs, lambda where: None, lambda: 0, facts)

@@ -1,0 +1,139 @@
+"""The peer: the kernel's own overlay, VXLAN and bridges with all offloads on, in namespaces of our own.
+
+Two hosts with two VMs each, joined by a bridge as in the testbed. Nothing here holds a process or a
+name outside: a namespace lives as long as the thread that made it, so a killed benchmark leaves none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyroute2 import IPRoute
+
+from hoverboard.contract.encapsulation import GUEST_MTU
+from hoverboard.contract.errors import MachineError
+from topologies.devices import disable_ipv6, netlink
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_VNI, _VXLAN_PORT = 7, 4789
+_UNDERLAY_MTU = GUEST_MTU + 50  # outer Ethernet, IPv4, UDP and VXLAN headers
+_VMS_PER_HOST = 2
+
+
+class Namespace:
+    """A network namespace; a `Place` for measuring tools, whose pid is that of the thread in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pid = 0
+        self._error = 0
+        self._made, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, name=f"namespace-{name}", daemon=True)
+        self._thread.start()
+        self._made.wait()
+        if self._error:
+            raise MachineError(
+                f"no network namespace: {os.strerror(self._error)}", next_step="run as root, outside of a container"
+            )
+
+    def _live(self) -> None:
+        if _libc.unshare(_CLONE_NEWNET) != 0:
+            self._error = ctypes.get_errno()
+        self.pid = threading.get_native_id()
+        self._made.set()
+        if not self._error:
+            self._over.wait()
+
+    def close(self) -> None:
+        """Let go of the namespace; what is in it goes with it once its last process has ended."""
+        self._over.set()
+        self._thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelOverlay:
+    """Two hosts' VMs: `vms[host][number]`, each with its address."""
+
+    vms: tuple[tuple[tuple[Namespace, str], ...], ...]
+
+
+@contextlib.contextmanager
+def built() -> Iterator[KernelOverlay]:
+    """The overlay, up inside the block.
+
+    Raises:
+        MachineError: not root, or the kernel has no namespaces.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def namespace(name: str) -> Namespace:
+            made = Namespace(name)
+            stack.callback(made.close)
+            with netlink(made.pid) as route:
+                disable_ipv6()
+                route.link("set", index=1, state="up")
+            return made
+
+        fabric = namespace("kernel-fabric")
+        with netlink(fabric.pid) as route:
+            route.link("add", ifname="fabric", kind="bridge", br_mcast_snooping=0)
+            _set(route, "fabric", state="up")
+        hosts = []
+        for number in (1, 2):
+            host = namespace(f"kernel-h{number}")
+            _connect(fabric, f"to-h{number}", "fabric", host, "uplink", _UNDERLAY_MTU)
+            _configure_host(host, f"192.0.2.{number}", f"192.0.2.{3 - number}")
+            vms = []
+            for index in range(_VMS_PER_HOST):
+                vm, address = namespace(f"kernel-vm{number}-{index + 1}"), f"10.0.{number}.{index + 1}"
+                _connect(host, f"nic{index + 1}", "br0", vm, "eth0", GUEST_MTU)
+                with netlink(vm.pid) as route:
+                    route.addr("add", index=_index(route, "eth0"), address=address, prefixlen=16)
+                vms.append((vm, address))
+            hosts.append(tuple(vms))
+        yield KernelOverlay(tuple(hosts))
+
+
+def _index(route: IPRoute, name: str) -> int:
+    return int(route.link_lookup(ifname=name)[0])
+
+
+def _set(route: IPRoute, name: str, **attributes: object) -> None:
+    route.link("set", index=_index(route, name), **attributes)
+
+
+def _connect(outer: Namespace, port: str, bridge: str, inner: Namespace, device: str, mtu: int) -> None:
+    """A veth pair: `port` in a bridge of `outer`, `device` in `inner`, both up."""
+    with netlink(outer.pid) as route:
+        if not route.link_lookup(ifname=bridge):
+            route.link("add", ifname=bridge, kind="bridge", br_mcast_snooping=0)
+            _set(route, bridge, state="up")
+        target = os.open(f"/proc/{inner.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            peer = {"ifname": device, "net_ns_fd": target, "mtu": mtu}
+            route.link("add", ifname=port, kind="veth", mtu=mtu, peer=peer)
+        finally:
+            os.close(target)
+        _set(route, port, master=_index(route, bridge), state="up")
+    with netlink(inner.pid) as route:
+        _set(route, device, state="up")
+
+
+def _configure_host(host: Namespace, local: str, remote: str) -> None:
+    with netlink(host.pid) as route:
+        uplink = _index(route, "uplink")
+        route.addr("add", index=uplink, address=local, prefixlen=24)
+        route.link("add", ifname="br0", kind="bridge", br_mcast_snooping=0)
+        route.link(
+            "add", ifname="vxlan0", kind="vxlan", vxlan_id=_VNI, vxlan_port=_VXLAN_PORT, vxlan_local=local,
+            vxlan_group=remote, vxlan_link=uplink, vxlan_learning=1,
+        )  # fmt: skip
+        _set(route, "vxlan0", mtu=GUEST_MTU, master=_index(route, "br0"), state="up")
+        _set(route, "br0", state="up")

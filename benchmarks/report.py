@@ -1,0 +1,70 @@
+"""The end of every benchmark: a results file, tables for people or JSON for scripts, the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.bars import Bar
+from console import tables
+from experiments import record
+
+
+def bars_table(bars: Iterable[Bar]) -> Table:
+    """One line a bar."""
+    return tables.table(
+        "bars",
+        ("", "what", "#measured", "#bar"),
+        (
+            (
+                "passed" if bar.passed else "MISSED",
+                bar.what,
+                f"{bar.value:.2f} {bar.unit}",
+                f"{bar.sense} {bar.limit:g} {bar.unit}",
+            )
+            for bar in bars
+        ),
+    )
+
+
+def finish(
+    name: str,
+    parameters: dict[str, Any],
+    figures: dict[str, Any],
+    bars: Sequence[Bar],
+    shown: Sequence[Table],
+    *,
+    as_json: bool,
+    out: Path | None,
+) -> int:
+    """Write the results, print them, and return the exit code: 1 when a bar is missed.
+
+    Args:
+        name: the benchmark; its command is `python -m benchmarks.NAME`.
+        out: the results file; default results/benchmark-NAME-DATE.json.
+    """
+    now = datetime.now(UTC)
+    path = out or Path("results") / f"benchmark-{name}-{now:%Y%m%d-%H%M%S}.json"
+    document = {
+        "benchmark": name,
+        **record.record(parameters),
+        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "figures": figures,
+        "bars": [bar.as_dict() for bar in bars],
+        "passed": all(bar.passed for bar in bars),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        tables.show([*shown, bars_table(bars)])
+        machine = document["machine"]
+        print(f"{machine['cpu']}, {machine['cores']} cores, kernel {machine['kernel']}; results: {path}")
+    return 0 if document["passed"] else 1

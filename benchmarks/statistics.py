@@ -1,0 +1,67 @@
+"""What the benchmarks do with samples: distributions, paired ratios, the order of turns. Pure.
+
+Contestants take turns, round by round, so that whatever else the machine does meets all of them; a
+ratio is the median of the rounds' ratios, not the ratio of two medians from different minutes.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Order statistics of a sample, in the sample's own unit."""
+
+    count: int
+    minimum: float
+    median: float
+    p90: float
+    maximum: float
+
+    def as_dict(self) -> dict[str, float]:
+        """For a results file."""
+        return asdict(self)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest sample that at least `percent` % of all samples do not exceed (nearest rank).
+
+    Raises:
+        ValueError: there are no samples, or `percent` is not in (0, 100].
+    """
+    if not values or not 0 < percent <= 100:
+        raise ValueError(f"no percentile {percent} of {len(values)} samples")
+    return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
+
+
+def distribution(values: Sequence[float]) -> Distribution:
+    """Order statistics of `values`; ValueError when there are none."""
+    return Distribution(
+        len(values), percentile(values, 0.0001), statistics.median(values), percentile(values, 90), max(values)
+    )
+
+
+def paired_ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    """Median over rounds of `over` / `under`, both in the order of rounds.
+
+    Raises:
+        ValueError: different numbers of rounds, none, or a sample of `under` that is not positive.
+    """
+    if len(over) != len(under) or not over:
+        raise ValueError(f"{len(over)} rounds over {len(under)}")
+    if min(under) <= 0:
+        raise ValueError("a ratio needs positive samples below the line")
+    return statistics.median(a / b for a, b in zip(over, under, strict=True))
+
+
+def turns(contestants: Sequence[T], rounds: int) -> list[list[T]]:
+    """Who measures when: each contestant once a round, each round beginning with the next one."""
+    count = len(contestants)
+    return [[contestants[(start + offset) % count] for offset in range(count)] for start in range(rounds)]

@@ -1,0 +1,152 @@
+"""Samples in, figures out: distributions, paired ratios, turns, bars, growth, /proc texts."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import accounting, datapath, reachability, startup
+from benchmarks.accounting import Share
+from benchmarks.bars import Bar
+from benchmarks.statistics import distribution, paired_ratio, percentile, turns
+from topologies import placement, schema
+
+samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
+
+
+def test_distribution_of_known_samples() -> None:
+    found = distribution([5.0, 1.0, 3.0, 2.0, 4.0])
+    assert found.as_dict() == {"count": 5, "minimum": 1.0, "median": 3.0, "p90": 5.0, "maximum": 5.0}
+
+
+def test_p90_of_twenty_is_the_eighteenth() -> None:
+    assert percentile([float(number) for number in range(1, 21)], 90) == 18.0
+
+
+@given(samples)
+def test_order_statistics_are_in_order(values: list[float]) -> None:
+    found = distribution(values)
+    assert found.minimum == min(values)
+    assert found.minimum <= found.median <= found.p90 or len(values) < 2 or found.p90 >= found.minimum
+    assert found.p90 <= found.maximum == max(values)
+    assert found.p90 in values
+
+
+@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], 0), ([1.0], 101)])
+def test_no_percentile(values: list[float], percent: float) -> None:
+    with pytest.raises(ValueError, match="no percentile"):
+        percentile(values, percent)
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    # The machine was half as fast in the second round, for both: the ratio does not care.
+    assert paired_ratio([10.0, 5.0, 10.0], [2.0, 1.0, 2.0]) == 5.0
+    # One bad round does not decide.
+    assert paired_ratio([10.0, 10.0, 0.1], [2.0, 2.0, 2.0]) == 5.0
+
+
+@given(samples)
+def test_equal_contestants_have_ratio_one(values: list[float]) -> None:
+    assert paired_ratio(values, values) == 1.0
+
+
+@pytest.mark.parametrize(("over", "under"), [([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0])])
+def test_no_ratio(over: list[float], under: list[float]) -> None:
+    with pytest.raises(ValueError, match="ratio|rounds"):
+        paired_ratio(over, under)
+
+
+@given(st.integers(1, 5), st.integers(0, 12))
+def test_everybody_has_one_turn_a_round(count: int, rounds: int) -> None:
+    order = turns(list(range(count)), rounds)
+    assert len(order) == rounds
+    assert all(sorted(one) == list(range(count)) for one in order)
+    # Nobody begins more than once more often than another.
+    first = Counter(one[0] for one in order)
+    assert rounds < count or max(first.values()) - min(first.values()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "sense", "passed"),
+    [
+        (8.0, 8.0, ">=", True), (7.9, 8.0, ">=", False),
+        (100.0, 100.0, "<", False), (99.9, 100.0, "<", True),
+        (0.0, 0.0, "<=", True), (1.0, 0.0, "<=", False),
+        (math.nan, 8.0, ">=", False), (math.nan, 8.0, "<", False),
+    ],
+)  # fmt: skip
+def test_bars(value: float, limit: float, sense: str, passed: bool) -> None:
+    bar = Bar("it", value, limit, sense, "x")  # type: ignore[arg-type]
+    assert bar.passed is passed
+    assert bar.as_dict()["passed"] is passed
+
+
+def test_datapath_ratios_say_how_much_better_the_fast_path_is() -> None:
+    measured = {
+        case.name: {"fastpath": [10e9, 12e9], "ovs": [1e9, 1e9], "kernel": [12e9, 12e9]}
+        if case.kind == "tcp"
+        else {"fastpath": [0.2, 0.1], "ovs": [0.8, 0.4], "kernel": [0.1, 0.1]}
+        for case in datapath.CASES
+    }
+    cases = datapath._cases(measured)
+    assert cases[0]["fastpath_better_by"]["ovs"] == 11.0
+    assert cases[3]["fastpath_better_by"]["ovs"] == pytest.approx(4.0)
+    assert cases[3]["fastpath_better_by"]["kernel"] == pytest.approx(0.75)
+    assert [(bar.value, bar.passed) for bar in datapath.bars(cases)] == [(11.0, True), (pytest.approx(4.0), True)]
+    assert datapath.table(cases).row_count == len(datapath.CASES)
+
+
+def test_growth_is_that_of_the_fullest_host_and_leaves_hoverboards_out() -> None:
+    flows = {"1000": {"h1": 17, "h2": 20, "hv1": 1008}, "100": {"h1": 17, "h2": 17, "hv1": 108}}
+    assert reachability.growth(flows, ["h1", "h2"]) == 3
+    assert reachability.growth(flows, ["h1"]) == 0
+
+
+def test_intent_meets_no_real_vm() -> None:
+    topology = schema.load(reachability.TOPOLOGY)
+    network = topology.networks[0]
+    hosts = [server.name for server in topology.hosts]
+    intent = list(islice(reachability.entities(network, hosts), 2000))
+    assert len({vm.name for vm in intent}) == len({vm.ip for vm in intent}) == 2000
+    assert max(Counter(vm.host for vm in intent).values()) <= 2000 // len(hosts) + 1
+    real = {vm.ip for vm in network.vms}
+    for _ in range(200):
+        spec = placement.plan_vm(topology, network.name)
+        real.add(spec.ip)
+        topology = topology.with_vm(spec)
+    assert not real & {vm.ip for vm in intent}
+
+
+def test_proc_texts() -> None:
+    rollup = "00400000-7ffe000 ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:  4096 kB\nPss_Anon:  1 kB\n"
+    assert accounting.parse_pss(rollup) == 4 * 2**20
+    assert accounting.parse_pss("") == 0
+    stat = "42 (a) b) S 1 42 42 0 -1 4194304 100 0 0 0 17 25 3 4 20 0 1 0 12345 1000 200"
+    assert accounting.parse_ticks(stat) == 42
+
+
+def test_cpu_counts_what_lived_through_the_whole_time() -> None:
+    before = {"host process": Share(2, 100, 1.0)}
+    after = {"host process": Share(2, 120, 1.5), "holder": Share(1, 10, 9.0)}
+    assert accounting.cpu_percent(before, after, 10.0) == {"host process": 5.0}
+
+
+def test_startup_bars_add_everything_up() -> None:
+    rows = [
+        {"what": "host process", "processes": 20, "pss_bytes": 3 * 2**30, "idle_cpu_percent": 3.0},
+        {"what": "ovs-vswitchd", "processes": 20, "pss_bytes": 2**30, "idle_cpu_percent": 1.0},
+    ]
+    figures = {"topology": "rack", "up_seconds": {"median": 9.0}, "by_kind": rows}
+    assert [bar.passed for bar in startup.bars(figures)] == [True, False, True]
+
+
+def test_options() -> None:
+    assert datapath.options(["--quick", "--json", "--repeat", "2", "--seconds", "3"]).repeat == 2
+    assert reachability.options([]).base == 1000
+    with pytest.raises(SystemExit):
+        reachability.options(["--base", "50"])
