@@ -35,9 +35,7 @@ def hold(testbed: Testbed) -> int:
     prompt = Prompt(
         testbed.run,
         verb=verb,
-        nodes=lambda: (
-            [node.name for node in (*testbed.topology.vms, *testbed.topology.servers)] + [testbed.fabric_name]
-        ),
+        nodes=lambda: _names(testbed),
         addresses=lambda: {vm.name: str(vm.ip) for vm in testbed.topology.vms},
         execute=lambda node, argv: run_in(testbed.pid_of(node), argv),
     )

@@ -210,6 +210,7 @@ def _ping(result: PingResult) -> dict[str, Any]:
         "sent": result.sent,
         "received": result.received,
         "min": result.min_ms,
+        "median": result.median_ms,
         "avg": result.avg_ms,
         "max": result.max_ms,
         "mdev": result.mdev_ms,

@@ -118,6 +118,8 @@ def throughput(bars: Mapping[str, Mapping[int, float]]) -> Figure:
 
 def latency(samples: Mapping[str, Sequence[float]]) -> Figure:
     """Distribution of ping round trips; input is label -> milliseconds each, generation first in the label."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     kept = {label: values for label, values in samples.items() if values}
     figure, axes = _axes(7.2, 0.9 + 0.5 * max(1, len(kept)))
     for row, (label, values) in enumerate(kept.items()):
@@ -131,7 +133,7 @@ def latency(samples: Mapping[str, Sequence[float]]) -> Figure:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="x", which="minor", labelsize=7)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="microseconds, ping round trip: median, quartiles, 5th to 95th percentile", title="Latency")
     return figure

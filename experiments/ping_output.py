@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from statistics import median
 
 from hoverboard.contract.errors import MeasurementError
 
@@ -29,6 +30,11 @@ class PingResult:
     mdev_ms: float | None
     samples: tuple[float, ...]
     text: str
+
+    @property
+    def median_ms(self) -> float | None:
+        """Median of the samples: what a scheduler's odd pause does not move."""
+        return median(self.samples) if self.samples else None
 
     @property
     def loss_percent(self) -> float:

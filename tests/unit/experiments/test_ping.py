@@ -21,6 +21,7 @@ def test_all_answers() -> None:
     assert (result.sent, result.received, result.loss_percent) == (5, 5, 0)
     assert (result.min_ms, result.avg_ms, result.max_ms, result.mdev_ms) == (0.043, 0.231, 0.918, 0.343)
     assert result.samples == (0.918, 0.099, 0.043, 0.050, 0.048)
+    assert result.median_ms == 0.050
 
 
 def test_quiet_output_has_no_samples() -> None:
