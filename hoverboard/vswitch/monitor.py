@@ -68,12 +68,12 @@ class FlowMonitor:
         self._process = subprocess.Popen(
             ["ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:"],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,  # where ovs-ofctl prints what it monitors
+            stdout=subprocess.PIPE,  # where ovs-ofctl prints the flows there are
+            stderr=subprocess.STDOUT,  # ... and what becomes of them
             env={**os.environ, "OVS_RUNDIR": str(directory)},
         )
-        assert self._process.stderr is not None
-        self._output: IO[bytes] = self._process.stderr
+        assert self._process.stdout is not None
+        self._output: IO[bytes] = self._process.stdout
         os.set_blocking(self._output.fileno(), False)
         self._pending = b""
 
