@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rich.table import Table
@@ -53,12 +53,24 @@ CASES = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure: rounds; seconds of each TCP measurement, those left out at its start; pings."""
+    """How much to measure.
+
+    Attributes:
+        rounds: of each TCP case.
+        ping_rounds: of each ping case; more, because they are short and one late wake-up spoils an average.
+        seconds, omit: of each TCP measurement, and those left out at its start.
+        pings: of which one round's average is taken.
+    """
 
     rounds: int
+    ping_rounds: int
     seconds: int
     omit: int
     pings: int
+
+    def rounds_of(self, case: Case) -> int:
+        """How often everybody has a turn at `case`."""
+        return self.rounds if case.kind == "tcp" else self.ping_rounds
 
 
 # Samples of a case by contestant, in the order of rounds; bit/s or ms.
@@ -82,11 +94,12 @@ def measure(plan: Plan, progress: command.Progress) -> dict[str, Any]:
             everybody.append(stack.enter_context(made))
         samples: dict[str, Samples] = {case.name: {one.name: [] for one in everybody} for case in CASES}
         relayed = {one.name: 0 for one in everybody}
-        done, total = 0, len(CASES) * plan.rounds * len(everybody)
+        done, total = 0, len(everybody) * sum(plan.rounds_of(case) for case in CASES)
         for case in CASES:
-            for number, order in enumerate(turns(everybody, plan.rounds), 1):
+            rounds = plan.rounds_of(case)
+            for number, order in enumerate(turns(everybody, rounds), 1):
                 for one in order:
-                    progress(f"{case.name}: {one.name}, round {number} of {plan.rounds}", done / total)
+                    progress(f"{case.name}: {one.name}, round {number} of {rounds}", done / total)
                     value, strays = _turn(one, case, plan)
                     samples[case.name][one.name].append(value)
                     relayed[one.name] += strays
@@ -178,7 +191,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = command.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s, for a first look")
-    parser.add_argument("--repeat", type=int, metavar="N", help="rounds (5)")
+    parser.add_argument("--repeat", type=int, metavar="N", help="rounds of TCP (5); three times as many of pings")
     parser.add_argument("--seconds", type=int, metavar="S", help="seconds of each TCP measurement (4)")
     return parser.parse_args(argv)
 
@@ -186,8 +199,10 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """`python -m benchmarks.datapath`"""
     given = options()
+    rounds = given.repeat or (3 if given.quick else 5)
     plan = Plan(
-        rounds=given.repeat or (3 if given.quick else 5),
+        rounds=rounds,
+        ping_rounds=3 * rounds,
         seconds=given.seconds or (1 if given.quick else 4),
         omit=1,
         pings=200,
@@ -196,7 +211,7 @@ def main() -> int:
     def run(progress: command.Progress) -> int:
         need_root("benchmark")
         figures = measure(plan, progress)
-        parameters = {"rounds": plan.rounds, "seconds": plan.seconds, "omit_s": plan.omit, "pings": plan.pings}
+        parameters = {**asdict(plan), "ping_interval_s": _PING_INTERVAL}
         cases = figures["cases"]
         return report.finish(
             "datapath", parameters, figures, bars(cases), [table(cases)], as_json=given.json, out=given.out
