@@ -174,7 +174,13 @@ def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
     )  # fmt: skip
     os.close(theirs)
     try:
-        wait_for(lambda: b"hoverboard(" in _read(terminal), _UP_SECONDS, lambda: "no prompt")
+        shown = bytearray()
+
+        def prompted() -> bool:
+            shown.extend(_read(terminal))  # a prompt may come in pieces
+            return f"hoverboard({run_name})> ".encode() in shown
+
+        wait_for(prompted, _UP_SECONDS, lambda: f"no prompt but {bytes(shown)!r}")
         if how == "down":
             assert hoverboard("down", "--run", run_name).returncode == 0
         else:
@@ -185,7 +191,7 @@ def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
         assert run_names() == []
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
         os.close(terminal)
 
 
