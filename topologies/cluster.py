@@ -127,8 +127,10 @@ class ClusterManager:
     def remove(self, entity: AnyEntity) -> None:
         """Remove one entity; harmless when it is not there."""
         with self._lock:
-            if self._entities.pop((entity.TYPE, entity.name), None) is not None:
+            if (entity.TYPE, entity.name) in self._entities:
+                # It may be refused: a VM that is the next hop of a route stays.
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
+                del self._entities[entity.TYPE, entity.name]
 
     def program_state(self) -> ProgramState:
         """What the control plane has brought to the switches so far."""

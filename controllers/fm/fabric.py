@@ -151,11 +151,7 @@ class Fabric:
             case VM():
                 self._check_vm(entity)
             case Route():
-                raise EntityError(
-                    "a Route to a VM is not supported: no programming model can carry it yet",
-                    where=entity_where(entity, "next_hop"),
-                    next_step="leave Route entities out of the request",
-                )
+                self._check_route(entity)
             case FirewallRule():
                 raise EntityError(
                     "FirewallRule is reserved: firewall rules are not enforced yet",
@@ -165,7 +161,7 @@ class Fabric:
             case Network() | Host() | Hoverboard():
                 pass
 
-    def _network_of(self, entity: Subnetwork | VM) -> None:
+    def _network_of(self, entity: Subnetwork | VM | Route) -> None:
         if ("Network", entity.network) not in self._index.entities:
             raise EntityError(
                 f"network {entity.network!r} does not exist",
@@ -182,6 +178,14 @@ class Fabric:
                     f" in network {subnetwork.network!r}",
                     where=entity_where(subnetwork, "prefix"),
                     next_step="choose prefixes that do not overlap inside one network",
+                )
+        for route in self._index.routes_of_network.get(subnetwork.network, {}).values():
+            if route.prefix.overlaps(subnetwork.prefix):
+                raise EntityError(
+                    f"{subnetwork.prefix} overlaps {route.prefix} of Route {route.name!r}"
+                    f" in network {subnetwork.network!r}",
+                    where=entity_where(subnetwork, "prefix"),
+                    next_step="remove the Route before or in the same request, or choose another prefix",
                 )
         if subnetwork.gateway_address in (subnetwork.prefix.network_address, subnetwork.prefix.broadcast_address):
             raise EntityError(
@@ -229,6 +233,29 @@ class Fabric:
                 next_step="choose an address in between",
             )
 
+    def _check_route(self, route: Route) -> None:
+        self._network_of(route)
+        for subnetwork in self._index.subnetworks.get(route.network, {}).values():
+            if route.prefix.overlaps(subnetwork.prefix):
+                raise EntityError(
+                    f"{route.prefix} overlaps {subnetwork.prefix} of Subnetwork {subnetwork.name!r}"
+                    f" in network {route.network!r}",
+                    where=entity_where(route, "prefix"),
+                    next_step="choose a prefix outside the network's subnetworks: a route never takes VMs' addresses",
+                )
+        self._check_next_hop(route)
+
+    def _check_next_hop(self, route: Route) -> None:
+        vm = self._index.entities.get(("VM", route.next_hop))
+        if not isinstance(vm, VM) or vm.network != route.network:
+            raise EntityError(
+                f"{route.next_hop!r} is a VM of network {vm.network!r}, not of {route.network!r}"
+                if isinstance(vm, VM)
+                else f"VM {route.next_hop!r} does not exist",
+                where=entity_where(route, "next_hop"),
+                next_step=f"name a VM of network {route.network!r}, added in the same request or before",
+            )
+
     def _check_left_behind(self, old: AnyEntity) -> None:
         """`old` was removed or changed: whatever leaned on it must still stand."""
         index = self._index
@@ -239,6 +266,7 @@ class Fabric:
                 left: list[AnyEntity] = [
                     *index.subnetworks.get(old.name, {}).values(),
                     *index.vms_of_network.get(old.name, {}).values(),
+                    *index.routes_of_network.get(old.name, {}).values(),
                 ]
                 if left:
                     raise _in_use(old, left)
@@ -246,6 +274,12 @@ class Fabric:
                 left_vms = list(index.vms_of_host.get(old.name, {}).values())
                 if left_vms and key_of(old) not in index.entities:
                     raise _in_use(old, left_vms)
+            case VM():
+                routes = list(index.routes_of_next_hop.get(old.name, {}).values())
+                if routes and key_of(old) not in index.entities:
+                    raise _in_use(old, routes)
+                for route in routes:
+                    self._check_next_hop(route)
             case Subnetwork():
                 now = index.subnetworks.get(old.network, {}).get(old.name)
                 if now is not None and now.prefix == old.prefix:

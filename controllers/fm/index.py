@@ -6,10 +6,10 @@ between entities lives here (see `controllers.fm.fabric`).
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.errors import EntityError
 
 _T = TypeVar("_T")
@@ -39,6 +39,9 @@ class FabricIndex:
         self.subnetworks: dict[str, dict[str, Subnetwork]] = {}
         self.vms_of_network: dict[str, dict[str, VM]] = {}
         self.vms_of_host: dict[str, dict[str, VM]] = {}
+        self.routes_of_network: dict[str, dict[str, Route]] = {}
+        self.routes_of_next_hop: dict[str, dict[str, Route]] = {}
+        self.route_by_rank: dict[tuple[str, IPv4Network, int], Route] = {}
 
     def add(self, entity: AnyEntity) -> None:
         """Take `entity` in.
@@ -67,6 +70,13 @@ class FabricIndex:
                 self.vms_of_host.setdefault(entity.host, {})[entity.name] = entity
             case Subnetwork():
                 self.subnetworks.setdefault(entity.network, {})[entity.name] = entity
+            case Route():
+                rank = (entity.network, entity.prefix, entity.priority)
+                taken = f"{entity.priority} for {entity.prefix} in network {entity.network!r}"
+                _refuse_taken(self.route_by_rank.get(rank), entity, "priority", taken)
+                self.route_by_rank[rank] = entity
+                self.routes_of_network.setdefault(entity.network, {})[entity.name] = entity
+                self.routes_of_next_hop.setdefault(entity.next_hop, {})[entity.name] = entity
             case _:
                 pass
         self.entities[key_of(entity)] = entity
@@ -87,6 +97,10 @@ class FabricIndex:
                 _discard(self.vms_of_host, entity.host, entity.name)
             case Subnetwork():
                 _discard(self.subnetworks, entity.network, entity.name)
+            case Route():
+                del self.route_by_rank[entity.network, entity.prefix, entity.priority]
+                _discard(self.routes_of_network, entity.network, entity.name)
+                _discard(self.routes_of_next_hop, entity.next_hop, entity.name)
             case _:
                 pass
 

@@ -95,7 +95,7 @@ class FlowModEncoder:
 
     def _encode(self, delete: bool, flow: Flow) -> bytes:
         if any(m.mask is not None for m in flow.match):
-            return self._serialize(delete, flow)  # rare: the pipeline matches whole fields
+            return self._serialize(delete, flow)  # rare: only routes match a part of a field
         shape = (
             delete, flow.table, flow.priority, tuple([m.field for m in flow.match]),
             tuple([_action_shape(action) for action in flow.actions]),

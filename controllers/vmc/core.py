@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
 from controllers.fm.fabric import Changes
 from controllers.program import Program
@@ -19,7 +20,7 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.offload import OffloadPolicy, Pair
 from controllers.vmc.view import Scope, View
 from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of, vni_of
 from hoverboard.contract.reports import UsageReport
@@ -110,20 +111,36 @@ class ControllerCore:
             match entity:
                 case VM():
                     mark(Scope("vm", entity.name))
+                    self._mark_routes_via(entity.name)
+                case Route():
+                    self._mark_prefix(entity.network, entity.prefix)
                 case Network():
                     # The VNI stands in every flow of the network.
                     mark(Scope("network", entity.name))
                     for vm in self.view.vms_of_network.get(entity.name, ()):
                         mark(Scope("vm", vm))
                         self._mark_offloads(vm)
+                    for prefix in self.view.routes.get(entity.name, ()):
+                        mark(Scope("route", entity.name, str(prefix)))
                 case Subnetwork():
                     mark(Scope("network", entity.network))
                 case Host():
                     for vm in self.view.vms_on(entity.name):
                         mark(Scope("vm", vm))
                         self._mark_offloads(vm)
+                        self._mark_routes_via(vm)
                 case _:
                     pass
+
+    def _mark_prefix(self, network: str, prefix: IPv4Network) -> None:
+        """Routes of a prefix changed: so do the exceptions to them that a longer prefix makes."""
+        self.expected.mark(Scope("route", network, str(prefix)))
+        for inside in self.view.longer(network, prefix):
+            self.expected.mark(Scope("route", network, str(inside)))
+
+    def _mark_routes_via(self, vm: str) -> None:
+        for network, prefix in self.view.prefixes_via(vm):
+            self._mark_prefix(network, prefix)
 
     def _nodes_changed(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity]) -> None:
         gone = [node for node in old if isinstance(node, Host | Hoverboard)]
@@ -271,6 +288,8 @@ class ControllerCore:
         for flow in report.flows:
             src = self.view.vm_at(flow.vni, flow.src)
             dst = self.view.vm_at(flow.vni, flow.dst)
+            if src is None and self.view.routed_to_host(flow.vni, flow.src, report.host):
+                continue  # a next hop's answer; only pairs of VMs are offloaded
             if src is None or src.host != report.host:
                 self.counters["usage_flows_not_sent_by_reporter"] += 1
             elif dst is not None and dst.host != src.host:
@@ -336,6 +355,8 @@ class ControllerCore:
             self.view.ports[vm_name] = port
         if vm is not None:
             self.expected.mark(Scope("vm", vm_name), vm.host)
+            for network, prefix in self.view.prefixes_via(vm_name):
+                self.expected.mark(Scope("route", network, str(prefix)), vm.host)
 
     def _port_touched(self, dpid: int, port_name: str) -> None:
         node = self.names.get(dpid)

@@ -1,6 +1,6 @@
 """Which flows every switch should hold, kept up to date group by group.
 
-A group is what one scope (a network, a VM, an offloaded pair) puts on one switch. Changes mark
+A group is what one scope (a network, a VM, a routed prefix, an offloaded pair) puts on one switch. Changes mark
 groups; `settle` asks the model again for marked groups only and returns what became different.
 Pure; knows neither switches' state nor where the marks come from.
 """
@@ -8,6 +8,7 @@ Pure; knows neither switches' state nor where the marks come from.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Network
 
 from controllers.program import Program
 from controllers.vmc.model import ProgrammingModel
@@ -107,6 +108,8 @@ class ExpectedFlows:
                 return self.model.network_switches(view, scope.name)
             case "vm" if scope.name in view.vms:
                 return self.model.vm_switches(view, view.vms[scope.name])
+            case "route" if (prefix := IPv4Network(scope.other)) in view.routes.get(scope.name, ()):
+                return self.model.route_switches(view, scope.name, prefix)
             case "offload" if scope.name in view.vms:
                 return (view.vms[scope.name].host,)
             case _:
@@ -121,6 +124,8 @@ class ExpectedFlows:
                 return self.model.network_flows(view, switch, view.networks[scope.name])
             case "vm" if scope.name in view.vms:
                 return self.model.vm_flows(view, switch, view.vms[scope.name])
+            case "route" if (prefix := IPv4Network(scope.other)) in view.routes.get(scope.name, ()):
+                return self.model.route_flows(view, switch, view.networks[scope.name], prefix)
             case "offload" if scope in self.offloads and switch == view.vms[scope.name].host:
                 return self.model.offload_flows(view, view.vms[scope.name], view.vms[scope.other])
             case _:

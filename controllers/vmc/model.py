@@ -1,6 +1,6 @@
 """The interface of a programming model (paper section 3.3).
 
-A model says which flows a switch holds for a network, for a VM and for an offloaded pair, and which
+A model says which flows a switch holds for a network, a VM, a routed prefix and an offloaded pair, and which
 switches those are. It keeps no state and sees only the View; the controller core asks again for
 what a change touches, so a model's answers must depend on nothing else.
 """
@@ -8,6 +8,7 @@ what a change touches, so a model's answers must depend on nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Network
 from typing import ClassVar, Protocol
 
 from controllers.vmc.view import Scope, View
@@ -42,12 +43,23 @@ class ProgrammingModel(Protocol):
         """The flows because of this VM on one of these switches."""
         ...
 
+    def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
+        """Switches that hold flows because of the routes of this prefix, of which the view has one or more."""
+        ...
+
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterable[Flow]:
+        """The flows because of the routes of this prefix on one of these switches.
+
+        They may depend on the winners of shorter prefixes of the network, never on longer ones.
+        """
+        ...
+
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
         """The flows on the sender's host that take this pair host to host."""
         ...
 
     def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
-        """VM scopes to look at again on `host` when it gets its first or loses its last VM of `network`."""
+        """VM and route scopes to look at again on `host` when it gets its first or loses its last VM of `network`."""
         ...
 
     def gateway_change(self, view: View) -> Iterable[Scope]:

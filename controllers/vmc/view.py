@@ -5,13 +5,19 @@ Plain indices, updated in the time of the change; the programming models read it
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, MutableMapping, Sized
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple, TypeVar
 
-from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
+
+_K = TypeVar("_K")
+_C = TypeVar("_C", bound=Sized)
 
 
 class Scope(NamedTuple):
-    """What a group of flows belongs to: ("base"), ("network", name), ("vm", name), ("offload", src, dst)."""
+    """What a group of flows belongs to: ("base"), ("network", name), ("vm", name), ("offload", src, dst),
+    ("route", network, prefix)."""
 
     kind: str
     name: str = ""
@@ -33,6 +39,8 @@ class View:
         self.hoverboards: dict[str, Hoverboard] = {}
         self.ports: dict[str, int] = {}
         self.vms_of_network: dict[str, set[str]] = {}
+        self.routes: dict[str, dict[IPv4Network, set[Route]]] = {}
+        self._routes_via: dict[str, set[Route]] = {}
         self._vms_on: dict[tuple[str, str], set[str]] = {}
         self._hosts_of: dict[str, set[str]] = {}
         self._networks_on: dict[str, set[str]] = {}
@@ -60,6 +68,38 @@ class View:
         name = self._vm_at.get((network, address)) if network is not None else None
         return self.vms[name] if name is not None else None
 
+    def winner(self, network: str, prefix: IPv4Network) -> VM | None:
+        """The next hop of the winning route of exactly this prefix, or None if there is no such route."""
+        routes = self.routes.get(network, {}).get(prefix)
+        return self.vms[min(routes, key=lambda route: route.priority).next_hop] if routes else None
+
+    def next_hops(self, network: str, prefix: IPv4Network) -> list[VM]:
+        """Next hops of all routes of exactly this prefix, each once, in a fixed order."""
+        routes = self.routes.get(network, {}).get(prefix, ())
+        return [self.vms[name] for name in sorted({route.next_hop for route in routes})]
+
+    def shorter(self, network: str, prefix: IPv4Network) -> Iterator[IPv4Network]:
+        """Routed prefixes of the network that hold `prefix` and more."""
+        routed = self.routes.get(network, {})
+        return (other for length in range(prefix.prefixlen) if (other := prefix.supernet(new_prefix=length)) in routed)
+
+    def longer(self, network: str, prefix: IPv4Network) -> Iterator[IPv4Network]:
+        """Routed prefixes of the network inside `prefix`, itself left out."""
+        return (other for other in self.routes.get(network, {}) if other != prefix and other.subnet_of(prefix))
+
+    def prefixes_via(self, vm: str) -> set[tuple[str, IPv4Network]]:
+        """(network, prefix) of the routes, winning or not, that have `vm` as next hop."""
+        return {(route.network, route.prefix) for route in self._routes_via.get(vm, ())}
+
+    def routed_to_host(self, vni: int, address: int, host: str) -> bool:
+        """Whether a next hop on `host` may send with this address, which is no VM's."""
+        network = self.network_by_vni.get(vni, "")
+        source = IPv4Address(address)
+        return any(
+            source in prefix and any(vm.host == host for vm in self.next_hops(network, prefix))
+            for prefix in self.routes.get(network, ())
+        )
+
     def add(self, entity: AnyEntity) -> None:
         """Take in a (validated) entity that is not in."""
         match entity:
@@ -79,6 +119,9 @@ class View:
                 self._vms_on.setdefault((entity.host, entity.network), set()).add(entity.name)
                 self._hosts_of.setdefault(entity.network, set()).add(entity.host)
                 self._networks_on.setdefault(entity.host, set()).add(entity.network)
+            case Route():
+                self.routes.setdefault(entity.network, {}).setdefault(entity.prefix, set()).add(entity)
+                self._routes_via.setdefault(entity.next_hop, set()).add(entity)
             case _:
                 pass
 
@@ -97,6 +140,13 @@ class View:
                 del self.hoverboards[entity.name]
             case VM():
                 self._remove_vm(entity)
+            case Route():
+                prefixes = self.routes[entity.network]
+                prefixes[entity.prefix].discard(entity)
+                _prune(prefixes, entity.prefix)
+                _prune(self.routes, entity.network)
+                self._routes_via[entity.next_hop].discard(entity)
+                _prune(self._routes_via, entity.next_hop)
             case _:
                 pass
 
@@ -115,6 +165,6 @@ class View:
             _prune(self._networks_on, vm.host)
 
 
-def _prune(index: dict[str, set[str]] | dict[str, dict[str, Subnetwork]], key: str) -> None:
+def _prune(index: MutableMapping[_K, _C], key: _K) -> None:
     if not index[key]:
         del index[key]

@@ -96,7 +96,14 @@ class VM(Entity):
 
 
 class Route(Entity):
-    """Traffic of `network` to `prefix` goes to VM `next_hop`; a longer prefix, then `priority`, wins."""
+    """Traffic of `network` to an address in `prefix` goes to VM `next_hop`, a VM of the same network.
+
+    Of the routes that cover an address the longest prefix wins, then the lowest `priority` number.
+    The choice is by intent alone: a next hop that is not plugged in drops, no other route steps in.
+    A prefix never overlaps a Subnetwork of the network, so that no route can take a VM's own traffic.
+    Being the next hop of a route, a winning one or not, allows a VM to send with source addresses
+    inside the prefix; without that its answers would be dropped as spoofed.
+    """
 
     TYPE = "Route"
     network: Name

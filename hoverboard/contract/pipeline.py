@@ -11,6 +11,10 @@ metadata register holds the VNI from the first table on: after it, no table can 
 Loops are impossible by shape: gotos go forward only, and what comes out of the fabric on a VM host
 can only be delivered, never sent out again.
 
+A prefix flow stands for a Route: it ranks by the length of its prefix, below every flow for one
+address and above the default, so that tables find the longest prefix; which of several routes of one
+prefix wins is decided before, and only that one is here.
+
 Cookies: bits 63-48 kind (`Kind`), bits 47-24 VNI, bits 23-0 free; `status` and the fast path name
 drops by kind.
 """
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.flow import (
@@ -125,8 +129,8 @@ PIPELINE: dict[Table, TableSpec] = {
     Table.RELAY: TableSpec(frozenset({"metadata", "eth_type", "ipv4_dst"}), frozenset()),
 }
 
-# Priorities, by name; within a table the higher wins.
-_EXCEPTION, _EXACT, _PAIR, _ROUTE, _DEFAULT, _MISS = 400, 300, 200, 100, 10, 0
+# Priorities, by name; within a table the higher wins. A prefix of n bits has _PREFIX + n: 20 to 52.
+_EXCEPTION, _EXACT, _SOURCE, _PAIR, _ROUTE, _PREFIX, _DEFAULT, _MISS = 400, 300, 250, 200, 100, 20, 10, 0
 
 
 class PipelineError(ValueError):
@@ -141,6 +145,13 @@ def check_flow(flow: Flow) -> Flow:
             raise PipelineError(f"table {Table(flow.table).name} does not match on {match.field}")
         if match.value >> FIELDS[match.field].bits:
             raise PipelineError(f"{match.field}={match.value:#x} does not fit {FIELDS[match.field].bits} bits")
+        if match.mask is not None:
+            # A switch gives every mask back in one form; only in that form do sent and read flows compare.
+            whole = (1 << FIELDS[match.field].bits) - 1
+            if not 0 < match.mask < whole:
+                raise PipelineError(f"{match.field} with mask {match.mask:#x}: leave out the mask, or the field")
+            if match.value & ~match.mask:
+                raise PipelineError(f"{match.field}={match.value:#x} has bits outside its mask {match.mask:#x}")
     for action in flow.actions:
         if isinstance(action, Goto) and action.table not in spec.gotos:
             raise PipelineError(f"table {Table(flow.table).name} may not go to table {action.table}")
@@ -164,9 +175,21 @@ def _check_pipeline() -> None:
         raise PipelineError(f"tables that nothing reaches or declares: {set(Table) ^ reached}")
 
 
-def _flow(table: Table, priority: int, kind: Kind, vni: int, match: dict[str, int], *actions: Action) -> Flow:
-    fields = tuple(Match(name, match[name]) for name in sorted(match))
-    return check_flow(Flow(int(table), priority, fields, actions, cookie(kind, vni)))
+_Matches = dict[str, int | IPv4Network]  # a prefix matches a part of the field
+
+
+def _flow(table: Table, priority: int, kind: Kind, vni: int, match: _Matches, *actions: Action) -> Flow:
+    fields = [_match(name, match[name]) for name in sorted(match)]
+    exact_or_part = tuple([one for one in fields if one.mask != 0])
+    return check_flow(Flow(int(table), priority, exact_or_part, actions, cookie(kind, vni)))
+
+
+def _match(name: str, value: int | IPv4Network) -> Match:
+    """Of a prefix, exact for one address; a prefix of every address has mask 0 and is no match at all."""
+    if isinstance(value, int):
+        return Match(name, value)
+    mask = None if value.prefixlen == value.max_prefixlen else int(value.netmask)
+    return Match(name, int(value.network_address), mask)
 
 
 def _mac(text: str) -> int:
@@ -261,26 +284,80 @@ def _to_host(vni: int, underlay: IPv4Address, port: int) -> tuple[Action, ...]:
 
 def route_flow(vni: int, dst: IPv4Address, underlay: IPv4Address) -> Flow:
     """VM host: traffic of the network to VM address `dst` goes straight to the host at `underlay`."""
-    match = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(dst)}
+    match: _Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(dst)}
     return _flow(Table.ROUTE, _ROUTE, Kind.ROUTE, vni, match, *_to_host(vni, underlay, TUNNEL_PORT))
 
 
 def offload_flow(vni: int, src: IPv4Address, dst: IPv4Address, underlay: IPv4Address) -> Flow:
     """VM host: one busy VM pair leaves the Hoverboard and goes host to host (paper 3.3.1)."""
-    match = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_src": int(src), "ipv4_dst": int(dst)}
+    match: _Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_src": int(src), "ipv4_dst": int(dst)}
     return _flow(Table.ROUTE, _PAIR, Kind.OFFLOAD, vni, match, *_to_host(vni, underlay, TUNNEL_PORT))
 
 
 def default_flow(vni: int, hoverboard: IPv4Address) -> Flow:
     """VM host: what no other rule of the network covers goes to a Hoverboard."""
-    match = {"metadata": vni, "eth_type": ETH_IPV4}
+    match: _Matches = {"metadata": vni, "eth_type": ETH_IPV4}
     return _flow(Table.ROUTE, _DEFAULT, Kind.TO_HOVERBOARD, vni, match, *_to_host(vni, hoverboard, TUNNEL_PORT))
 
 
 def relay_flow(vni: int, dst: IPv4Address, underlay: IPv4Address) -> Flow:
     """Hoverboard: traffic of the network to VM address `dst` goes on to its host (a hairpin)."""
-    match = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(dst)}
+    match: _Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(dst)}
     return _flow(Table.RELAY, _EXACT, Kind.RELAY, vni, match, *_to_host(vni, underlay, IN_PORT))
+
+
+def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network) -> list[Flow]:
+    """A next hop on this host: it may also send, and ask for its gateway, as an address in `prefix`.
+
+    An operating system that answers from an address behind it asks ARP with that address, too.
+    """
+    source = _mac(mac)
+    return [
+        _flow(
+            Table.CLASSIFY, _SOURCE, Kind.VPORT, vni,
+            {"in_port": port, "eth_src": source, "eth_type": ETH_IPV4, "ipv4_src": prefix},
+            Move("ipv4_src", "reg5"),  # keeps the source exact in the megaflow, as in _to_host
+            WriteMetadata(vni), Goto(Table.ROUTE),
+        ),
+        _flow(
+            Table.CLASSIFY, _SOURCE, Kind.VPORT, vni,
+            {"in_port": port, "eth_src": source, "eth_type": ETH_ARP, "arp_spa": prefix, "arp_sha": source},
+            WriteMetadata(vni), Goto(Table.ARP),
+        ),
+    ]  # fmt: skip
+
+
+def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str) -> list[Flow]:
+    """The next hop's host: `prefix` is delivered to the next hop, or dropped while that has no vport.
+
+    The drop is a flow, not the table's miss: a shorter prefix beside it must not step in.
+    """
+    match: _Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": prefix}
+    rank = _PREFIX + prefix.prefixlen
+    local = _flow(Table.ROUTE, rank, Kind.LOCAL, vni, match, Goto(Table.DELIVER))
+    if port is None:
+        return [local, _flow(Table.DELIVER, rank, Kind.DROP_NO_SUCH_VM, vni, match)]
+    return [
+        local,
+        _flow(
+            Table.DELIVER, rank, Kind.LOCAL, vni, match,
+            Move("ipv4_dst", "reg5"), SetField("eth_dst", _mac(mac)), SetField("eth_src", _GATEWAY), Output(port),
+        ),
+    ]  # fmt: skip
+
+
+def route_prefix_flow(vni: int, prefix: IPv4Network, underlay: IPv4Address) -> Flow:
+    """VM host: traffic of the network to `prefix` goes straight to the next hop's host at `underlay`."""
+    match: _Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": prefix}
+    rank = _PREFIX + prefix.prefixlen
+    return _flow(Table.ROUTE, rank, Kind.ROUTE, vni, match, *_to_host(vni, underlay, TUNNEL_PORT))
+
+
+def relay_prefix_flow(vni: int, prefix: IPv4Network, underlay: IPv4Address) -> Flow:
+    """Hoverboard: traffic of the network to `prefix` goes on to the next hop's host (a hairpin)."""
+    match: _Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": prefix}
+    rank = _PREFIX + prefix.prefixlen
+    return _flow(Table.RELAY, rank, Kind.RELAY, vni, match, *_to_host(vni, underlay, IN_PORT))
 
 
 _check_pipeline()

@@ -1,15 +1,17 @@
 """The Hoverboard model: a default route to a gateway, and offload flows for busy pairs (paper 3.3.1).
 
 A VM costs its own host a few flows and each Hoverboard one; no other host hears of it, so what a
-host holds does not grow with the network.
+host holds does not grow with the network. A Route costs the hosts of its next hops and each Hoverboard.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from ipaddress import IPv4Network
 from typing import ClassVar
 
+from controllers.vmc.models.routes import next_hop_flows, winner
 from controllers.vmc.view import Scope, View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
@@ -19,6 +21,8 @@ from hoverboard.contract.pipeline import (
     network_flows,
     offload_flow,
     relay_flow,
+    relay_prefix_flow,
+    route_prefix_flow,
     vport_flows,
 )
 
@@ -54,6 +58,20 @@ class HoverboardModel:
         elif switch == vm.host and vm.name in view.ports:
             yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac)
 
+    def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
+        yield from view.hoverboards
+        yield from {vm.host for vm in view.next_hops(network, prefix)} | set(_inside(view, network, prefix))
+
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+        first = winner(view, network, prefix)
+        underlay = view.hosts[first.host].underlay_ip
+        if switch in view.hoverboards:
+            yield relay_prefix_flow(network.vni, prefix, underlay)
+            return
+        yield from next_hop_flows(view, switch, network, prefix)
+        if first.host != switch and switch in _inside(view, network.name, prefix):
+            yield route_prefix_flow(network.vni, prefix, underlay)
+
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Flow]:
         yield offload_flow(view.networks[src.network].vni, src.ip, dst.ip, view.hosts[dst.host].underlay_ip)
 
@@ -65,6 +83,17 @@ class HoverboardModel:
             yield Scope("network", network)
         for vm in view.vms:
             yield Scope("vm", vm)
+        for network, prefixes in view.routes.items():
+            for prefix in prefixes:
+                yield Scope("route", network, str(prefix))
+
+
+def _inside(view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
+    """Hosts that deliver a shorter prefix around this one: without a flow of its own it would win there."""
+    for around in view.shorter(network, prefix):
+        vm = view.winner(network, around)
+        if vm is not None:
+            yield vm.host
 
 
 def rendezvous(host: str, hoverboards: Iterable[str]) -> str:

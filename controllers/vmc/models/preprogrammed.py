@@ -7,12 +7,14 @@ O(VMs x hosts). Hoverboards carry nothing and have no routes; they only drop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
 from typing import ClassVar
 
+from controllers.vmc.models.routes import next_hop_flows, winner
 from controllers.vmc.view import Scope, View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import gateway_flows, network_flows, route_flow, vport_flows
+from hoverboard.contract.pipeline import gateway_flows, network_flows, route_flow, route_prefix_flow, vport_flows
 
 
 class PreprogrammedModel:
@@ -41,12 +43,23 @@ class PreprogrammedModel:
         elif view.present(switch, vm.network):
             yield route_flow(vni, vm.ip, view.hosts[vm.host].underlay_ip)
 
+    def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
+        return view.hosts_of(network)
+
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+        first = winner(view, network, prefix)
+        yield from next_hop_flows(view, switch, network, prefix)
+        if first.host != switch and view.present(switch, network.name):
+            yield route_prefix_flow(network.vni, prefix, view.hosts[first.host].underlay_ip)
+
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
         return ()
 
     def arrival(self, view: View, host: str, network: str) -> Iterator[Scope]:
         for vm in view.vms_of_network.get(network, ()):
             yield Scope("vm", vm)
+        for prefix in view.routes.get(network, ()):
+            yield Scope("route", network, str(prefix))
 
     def gateway_change(self, view: View) -> Iterable[Scope]:
         return ()

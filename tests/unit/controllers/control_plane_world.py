@@ -13,7 +13,7 @@ from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
-from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow, FlowKey
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
@@ -38,6 +38,10 @@ def network(name: str, prefix: str = "10.0.0.0/24") -> list[AnyEntity]:
 def vm(name: str, net: str, on: str, last: int, subnet: str = "10.0.0") -> VM:
     address = IPv4Address(f"{subnet}.{last}")
     return VM(name=name, network=net, ip=address, mac=guest_mac(VNIS[net], address), host=on)
+
+
+def route(name: str, net: str, prefix: str, next_hop: str, priority: int = 1000) -> Route:
+    return Route(name=name, network=net, prefix=IPv4Network(prefix), next_hop=next_hop, priority=priority)
 
 
 def cluster(hosts: int = 2, hoverboards: int = 1) -> list[AnyEntity]:
@@ -130,7 +134,11 @@ class World:
 
     def travel(self, src: VM, dst: VM) -> Journey:
         """A packet from a joined VM to another's address."""
-        packet = ipv4_packet(src.mac, int(src.ip), int(dst.ip))
+        return self.send(src, int(dst.ip))
+
+    def send(self, src: VM, dst: int | str, source: int | str | None = None) -> Journey:
+        """A packet from a joined VM to any address, from its own address unless `source` is given."""
+        packet = ipv4_packet(src.mac, int(IPv4Address(source if source is not None else src.ip)), int(IPv4Address(dst)))
         return self.net.send(src.host, self.core.view.ports[src.name], packet)
 
     def reaches(self, src: VM, dst: VM) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from control_plane_world import cluster, vm
+from control_plane_world import cluster, route, vm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import Fabric
 from hoverboard.contract import fabric_pb2 as pb
-from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, Network, Route, Subnetwork
+from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, RunError
 
 B1 = vm("b1", "blue", "h1", 2)
@@ -92,8 +92,21 @@ REFUSED: list[tuple[str, list[AnyEntity], list[tuple[str, str]], str, str]] = [
     ("host goes", [], [("Host", "h1")], "Host/h1.name", "it is still needed by VM/b1"),
     ("firewall", [FirewallRule(name="f", network="blue")], [],
      "FirewallRule/f.name", "FirewallRule is reserved: firewall rules are not enforced yet"),
-    ("route", [Route(name="r", network="blue", prefix=IPv4Network("0.0.0.0/0"), next_hop="b1")], [],
-     "Route/r.next_hop", "a Route to a VM is not supported: no programming model can carry it yet"),
+    ("route, network unknown", [route("r", "red", "192.168.7.0/24", "b1")], [],
+     "Route/r.network", "network 'red' does not exist"),
+    ("route, VM unknown", [route("r", "blue", "192.168.7.0/24", "b9")], [],
+     "Route/r.next_hop", "VM 'b9' does not exist"),
+    ("route, VM of another", [route("r", "green", "192.168.7.0/24", "b1")], [],
+     "Route/r.next_hop", "'b1' is a VM of network 'blue', not of 'green'"),
+    ("route in a subnetwork", [route("r", "blue", "10.0.0.128/25", "b1")], [],
+     "Route/r.prefix", "10.0.0.128/25 overlaps 10.0.0.0/24 of Subnetwork 'blue-sub' in network 'blue'"),
+    ("route around a subnetwork", [route("r", "blue", "0.0.0.0/0", "b1")], [],
+     "Route/r.prefix", "0.0.0.0/0 overlaps 10.0.0.0/24 of Subnetwork 'blue-sub' in network 'blue'"),
+    ("two alike", [route("r", "blue", "192.168.7.0/24", "b1"), route("s", "blue", "192.168.7.0/24", "b1")], [],
+     "Route/s.priority", "1000 for 192.168.7.0/24 in network 'blue' is taken by Route 'r'"),
+    ("subnetwork on a route", [route("r", "blue", "192.168.7.0/24", "b1"),
+                               Subnetwork(name="x", network="blue", prefix=IPv4Network("192.168.0.0/16"))], [],
+     "Route/r.prefix", "192.168.7.0/24 overlaps 192.168.0.0/16 of Subnetwork 'x' in network 'blue'"),
     ("twice", [vm("x", "blue", "h1", 9), vm("x", "blue", "h1", 10)], [], "VM/x.name", "the request names VM 'x' twice"),
     ("set and removed", [B1], [("VM", "b1")], "VM/b1.name", "the request both sets and removes it"),
     ("unknown type", [], [("Volcano", "v")], "Volcano/v", "unknown entity type 'Volcano'"),
@@ -116,6 +129,43 @@ def test_refused_and_nothing_half_applied(
     assert fabric.version == 1
     # The indices were put back too: what the refused request would have taken is free.
     assert fabric.diff([good], []).added == (good,)
+
+
+ROUTED = [route("r", "blue", "192.168.7.0/24", "b1"), route("s", "blue", "192.168.7.0/24", "b1", 10)]
+REFUSED_BESIDE_ROUTES: list[tuple[str, list[AnyEntity], list[tuple[str, str]], str, str]] = [
+    ("next hop goes", [], [("VM", "b1")], "VM/b1.name", "it is still needed by Route/r, Route/s"),
+    ("next hop leaves", [changed(B1, network="green")], [],
+     "Route/r.next_hop", "'b1' is a VM of network 'green', not of 'blue'"),
+    ("network goes", [], [("VM", "b1"), ("Subnetwork", "blue-sub"), ("Network", "blue")],
+     "VM/b1.name", "it is still needed by Route/r, Route/s"),
+    ("subnetwork comes", [Subnetwork(name="x", network="blue", prefix=IPv4Network("192.168.7.128/25"))], [],
+     "Subnetwork/x.prefix", "192.168.7.128/25 overlaps 192.168.7.0/24 of Route 'r' in network 'blue'"),
+    ("priority taken", [route("s", "blue", "192.168.7.0/24", "b1")], [],
+     "Route/s.priority", "1000 for 192.168.7.0/24 in network 'blue' is taken by Route 'r'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("upsert", "remove", "where", "what"), [case[1:] for case in REFUSED_BESIDE_ROUTES],
+                         ids=[case[0] for case in REFUSED_BESIDE_ROUTES])  # fmt: skip
+def test_refused_because_of_routes(
+    upsert: list[AnyEntity], remove: list[tuple[str, str]], where: str, what: str
+) -> None:
+    fabric = started(*ROUTED)
+    before = dict(fabric.entities)
+    with pytest.raises(EntityError) as refused:
+        fabric.diff(upsert, remove)
+    assert (refused.value.where, refused.value.what) == (where, what)
+    assert refused.value.next_step
+    assert fabric.entities == before
+    assert fabric.diff([], [("VM", "b1"), ("Route", "r"), ("Route", "s")]).removed == (B1, *ROUTED)
+
+
+def test_the_same_prefix_again_by_priority_or_in_another_network() -> None:
+    fabric = started(*ROUTED)
+    g1 = vm("g1", "green", "h1", 2)
+    assert len(fabric.diff([g1, route("g", "green", "192.168.7.0/24", "g1")], []).added) == 2
+    swapped = [route("r", "blue", "192.168.7.0/24", "b1", 10), route("s", "blue", "192.168.7.0/24", "b1")]
+    assert len(fabric.diff(swapped, []).changed) == 2
 
 
 def test_full_update_refused_leaves_a_fresh_store_unsynced() -> None:
@@ -148,6 +198,7 @@ def test_entities_travel_unchanged() -> None:
 
 
 _SOME = [*cluster(3, 2)] + [vm(f"b{i}", "blue", f"h{i % 3 + 1}", i + 2) for i in range(4)]
+_SOME += [route(f"r{i}", "blue", "192.168.0.0/16", f"b{i}", i // 2) for i in range(4)]
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,14 +8,16 @@ change back gives back the first state.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
-from control_plane_world import World, cluster, host, hoverboard, place, ready, vm
+from control_plane_world import World, cluster, host, hoverboard, place, ready, route, vm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hoverboard.contract.entities import VM, Host, Hoverboard
+from hoverboard.contract.entities import VM, Host, Hoverboard, Route
+from hoverboard.contract.errors import EntityError
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of
 
@@ -30,6 +32,7 @@ class History:
 
     world: World
     vms: dict[str, VM] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
     hoverboards: dict[str, Hoverboard] = field(default_factory=lambda: {"hv1": HOVERBOARDS[0]})
     bindings: dict[str, dict[str, str]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
     ports: dict[str, dict[str, int]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
@@ -37,7 +40,13 @@ class History:
 
 # An address slot: two networks share the same ten addresses.
 _SLOTS = st.tuples(st.sampled_from(["blue", "green"]), st.integers(2, 5))
+# Prefixes that nest, and addresses that tell them apart.
+_PREFIXES = ["192.168.0.0/16", "192.168.7.0/24", "192.168.7.7/32"]
+_ROUTED = ["192.168.7.7", "192.168.7.9", "192.168.9.9", "172.20.0.1"]
 _STEPS = st.one_of(
+    st.tuples(st.just("route"), _SLOTS, st.sampled_from(_PREFIXES), st.sampled_from([1, 2])),
+    st.tuples(st.just("unroute"), st.sampled_from(["blue", "green"]), st.sampled_from(_PREFIXES),
+              st.sampled_from([1, 2])),
     st.tuples(st.just("vm"), _SLOTS, st.sampled_from(HOSTS)),
     st.tuples(st.just("remove"), _SLOTS),
     st.tuples(st.just("bind"), _SLOTS, st.sampled_from(HOSTS)),
@@ -73,8 +82,23 @@ def step(history: History, action: tuple[Any, ...]) -> None:
         history.vms[name] = vm(name, slot[0], where.name, slot[1])
         world.diff([history.vms[name]])
     elif kind == "remove":
+        if any(one.next_hop == name for one in history.routes.values()):
+            with pytest.raises(EntityError, match="still needed by Route"):
+                world.diff(remove=[("VM", name)])
+            return
         history.vms.pop(name, None)
         world.diff(remove=[("VM", name)])
+    elif kind == "route":
+        (net, _), prefix, priority = action[1:]
+        name = f"{net}-{_PREFIXES.index(prefix)}-{priority}"
+        one = route(name, net, prefix, name_of(action[1]), priority)
+        if one.next_hop in history.vms:
+            history.routes[name] = one
+            world.diff([one])
+    elif kind == "unroute":
+        name = f"{action[1]}-{_PREFIXES.index(action[2])}-{action[3]}"
+        history.routes.pop(name, None)
+        world.diff(remove=[("Route", name)])
     elif kind == "bind":
         history.bindings[where.name][name] = f"vp-{name}"
         world.bind(where.name, name, f"vp-{name}")
@@ -116,11 +140,38 @@ def rebuilt(history: History) -> World:
     """The same cluster, computed from nothing."""
     world = World(history.world.core._model.name)
     nodes = [*cluster(len(HOSTS), 0), *history.hoverboards.values()]
-    world.full_update([*nodes, *history.vms.values()])
+    world.full_update([*nodes, *history.vms.values(), *history.routes.values()])
     for node in (*HOSTS, *history.hoverboards.values()):
         world.connect(node, history.ports.get(node.name))
         world.hello(node.name, history.bindings.get(node.name))
     return world
+
+
+def check_routes(history: History, src: VM) -> None:
+    """What a joined VM sends to routed addresses, and as one, arrives where the intent says or nowhere."""
+    world = history.world
+    needs_gateway = world.core._model.name == "hoverboard"
+    for text in _ROUTED:
+        address = IPv4Address(text)
+        covering = [one for one in history.routes.values() if one.network == src.network and address in one.prefix]
+        ranked = sorted(covering, key=lambda one: (-one.prefix.prefixlen, one.priority))
+        hops = [history.vms[one.next_hop] for one in ranked]
+        journey = world.send(src, text)
+        arrives = bool(hops) and joined(history, hops[0]) and hops[0] is not src
+        # Without any Hoverboard only the sender's own host, and what it must set apart there, is reached.
+        sure = not needs_gateway or bool(history.hoverboards) or not hops or hops[0].host == src.host
+        if arrives and (sure or journey.delivered):
+            port = history.ports[hops[0].host][f"vp-{hops[0].name}"]
+            assert journey.delivered == ((hops[0].host, port),), (text, journey)
+        else:
+            assert journey.delivered == (), (text, journey)
+        for dst in history.vms.values():
+            if dst.network == src.network and dst is not src and joined(history, dst):
+                answer = world.send(src, int(dst.ip), text)
+                if src not in hops:
+                    assert answer.dropped == ("spoofed",), (text, answer)
+                elif not needs_gateway or history.hoverboards or dst.host == src.host:
+                    assert answer.delivered == ((dst.host, history.ports[dst.host][f"vp-{dst.name}"]),)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -150,6 +201,7 @@ def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
     for src in history.vms.values():
         if not joined(history, src):
             continue
+        check_routes(history, src)
         for dst in history.vms.values():
             journey = world.travel(src, dst)
             # A packet to an address can only mean the sender's own tenant's VM with that address.
@@ -163,6 +215,55 @@ def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
                 assert journey.delivered == ((target.host, port),), journey
             else:
                 assert journey.delivered == (), journey
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_longest_prefix_then_the_lowest_priority_number(model: str) -> None:
+    world = ready(model, hosts=3)
+    b1, b2, b3 = (vm(f"b{n}", "blue", f"h{n}", n + 1) for n in (1, 2, 3))
+    place(world, b1, b2, b3)
+    world.diff([
+        route("wide", "blue", "192.168.0.0/16", "b1", 1),
+        route("first", "blue", "192.168.7.0/24", "b2", 5), route("second", "blue", "192.168.7.0/24", "b3", 6),
+    ])  # fmt: skip
+    port = world.core.view.ports
+    assert world.send(b3, "192.168.1.1").delivered == (("h1", port["b1"]),)
+    # The sender's host delivers the wider prefix itself, and must not do so with the longer one.
+    assert world.send(b1, "192.168.7.7").delivered == (("h2", port["b2"]),)
+    assert world.send(b2, int(b1.ip), "192.168.7.7").delivered == (("h1", port["b1"]),)
+    assert world.send(b3, int(b1.ip), "192.168.7.7").delivered == (("h1", port["b1"]),)
+    assert world.send(b3, int(b1.ip), "192.168.8.1").dropped == ("spoofed",)
+    world.diff(remove=[("Route", "first")])
+    assert world.send(b1, "192.168.7.7").delivered == (("h3", port["b3"]),)
+    world.unbind("h3", "b3")
+    assert world.send(b1, "192.168.7.7").dropped == ("no-such-vm",)
+    world.diff(remove=[("Route", "second")])
+    assert world.send(b2, "192.168.7.7").delivered == (("h1", port["b1"]),)
+    world.diff(remove=[("Route", "wide")])
+    assert world.send(b2, "192.168.7.7").delivered == ()
+
+
+def test_a_route_costs_the_hosts_of_its_next_hops_and_the_hoverboards_only() -> None:
+    world = ready("hoverboard", hosts=3, hoverboards=2)
+    place(world, vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4))
+    before = world.tables()
+    world.changed.clear()
+    world.diff([route("r", "blue", "192.168.7.0/24", "b1")])
+    assert world.changed == {"h1", "hv1", "hv2"}
+    world.diff(remove=[("Route", "r")])
+    assert world.tables() == before
+
+
+def test_usage_of_a_next_hop_that_answers_is_neither_offloaded_nor_strange() -> None:
+    world = ready("hoverboard")
+    place(world, vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3))
+    world.diff([route("r", "blue", "192.168.7.0/24", "b1")])
+    world.usage("h1", 7, "192.168.7.7", "10.0.0.3", 1_000_000)
+    world.usage("h2", 7, "10.0.0.3", "192.168.7.7", 1_000_000)
+    assert not world.policy.active
+    assert world.core.counters["usage_flows_not_sent_by_reporter"] == 0
+    world.usage("h2", 7, "192.168.7.7", "10.0.0.2", 1_000_000)
+    assert world.core.counters["usage_flows_not_sent_by_reporter"] == 1
 
 
 @pytest.mark.parametrize("model", MODELS)

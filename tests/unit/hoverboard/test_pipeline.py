@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
@@ -27,6 +27,11 @@ def all_flows():
         pipeline.default_flow(7, HOST),
         pipeline.relay_flow(7, BLUE, HOST),
     ]
+    for prefix in map(IPv4Network, ("0.0.0.0/0", "192.168.0.0/16", "192.168.7.7/32")):
+        flows += pipeline.source_prefix_flows(7, 100, "06:07:0a:00:00:02", prefix)
+        for port in (100, None):
+            flows += pipeline.local_prefix_flows(7, prefix, port, "06:07:0a:00:00:02")
+        flows += [pipeline.route_prefix_flow(7, prefix, HOST), pipeline.relay_prefix_flow(7, prefix, HOST)]
     return flows
 
 
@@ -55,6 +60,9 @@ def test_cookie_carries_kind_and_network():
     [
         ({"match": (Match("tunnel_id", 7),)}, "does not match on tunnel_id"),
         ({"match": (Match("metadata", 1 << 64),)}, "does not fit 64 bits"),
+        ({"match": (Match("ipv4_dst", 1, 0xFFFFFF00),)}, "has bits outside its mask 0xffffff00"),
+        ({"match": (Match("ipv4_dst", 0, 0),)}, "leave out the mask, or the field"),
+        ({"match": (Match("ipv4_dst", 1, 0xFFFFFFFF),)}, "leave out the mask, or the field"),
         ({"actions": (Goto(Table.CLASSIFY),)}, "may not go to table"),
         ({"actions": (SetField("eth_dst", 1 << 48),)}, "does not fit 48 bits"),
         ({"actions": (Move("eth_src", "ipv4_src"),)}, "widths differ"),
@@ -64,6 +72,24 @@ def test_an_illegal_flow_dies(change, says):
     flow = pipeline.default_flow(7, HOST)
     with pytest.raises(PipelineError, match=says):
         pipeline.check_flow(replace(flow, **change))
+
+
+def test_a_prefix_ranks_by_length_between_the_default_and_any_single_address():
+    ranks = [
+        pipeline.route_prefix_flow(7, IPv4Network((0, length)), HOST).priority for length in range(33)
+    ]  # fmt: skip
+    assert ranks == sorted(set(ranks))
+    assert pipeline.default_flow(7, HOST).priority < ranks[0]
+    assert ranks[-1] < pipeline.route_flow(7, BLUE, HOST).priority
+    assert ranks[-1] < pipeline.relay_flow(7, BLUE, HOST).priority
+
+
+def test_a_prefix_matches_in_the_one_form_a_switch_gives_back():
+    matches = [
+        [match for match in pipeline.relay_prefix_flow(7, IPv4Network(prefix), HOST).match if match.field == "ipv4_dst"]
+        for prefix in ("0.0.0.0/0", "192.168.0.0/16", "192.168.7.7/32")
+    ]
+    assert matches == [[], [Match("ipv4_dst", 0xC0A80000, 0xFFFF0000)], [Match("ipv4_dst", 0xC0A80707)]]
 
 
 def test_a_backward_goto_dies_at_import(monkeypatch):

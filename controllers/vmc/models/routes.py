@@ -1,0 +1,33 @@
+"""What both programming models do alike with the routes of one prefix (paper section 3.3).
+
+The host of a next hop delivers the prefix and lets the next hop send from it. Which route wins is
+decided by intent, here as everywhere; joins only decide between delivery and a named drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from controllers.vmc.view import View
+from hoverboard.contract.entities import VM, Network
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import local_prefix_flows, source_prefix_flows
+
+
+def winner(view: View, network: Network, prefix: IPv4Network) -> VM:
+    """The winning next hop of a prefix that is routed."""
+    vm = view.winner(network.name, prefix)
+    if vm is None:
+        raise LookupError(f"{prefix} is not routed in network {network.name}")
+    return vm
+
+
+def next_hop_flows(view: View, host: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+    """On a VM host: sources of the next hops there, and delivery if the winner is among them."""
+    for vm in view.next_hops(network.name, prefix):
+        if vm.host == host and vm.name in view.ports:
+            yield from source_prefix_flows(network.vni, view.ports[vm.name], vm.mac, prefix)
+    first = winner(view, network, prefix)
+    if first.host == host:
+        yield from local_prefix_flows(network.vni, prefix, view.ports.get(first.name), first.mac)
