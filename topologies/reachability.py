@@ -57,8 +57,10 @@ def wait_answers(
         for name, (pid, address) in targets.items():
             with entered(pid):
                 sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-            sock.setblocking(False)
             sockets[sock.fileno()] = (name, sock, address)
+            sock.setblocking(False)
+            # Connected, it hears this address alone: others in the namespace may be pinged as well.
+            sock.connect((str(address), 0))
             poller.register(sock, select.POLLIN)
         sequence = 0
         next_round = 0.0
