@@ -188,18 +188,18 @@ class FlowTable:
         m.entry_packets[row] = 0
         m.entry_bytes[row] = 0
 
+    def counted(self, key: Key) -> tuple[int, int]:
+        """(packets, bytes) of one entry."""
+        row = self._rows[key]
+        packets, octets = self._before.get(row, (0, 0))
+        return packets + int(self._m.entry_packets[row]), octets + int(self._m.entry_bytes[row])
+
     def statistics(self) -> dict[Key, tuple[int, int, int, int]]:
         """{key: (action, target, packets, bytes)} of every entry."""
         m = self._m
         result = {}
         for key, row in self._rows.items():
-            packets, octets = self._before.get(row, (0, 0))
-            result[key] = (
-                int(m.entry_action[row]),
-                int(m.entry_port[row]),
-                packets + int(m.entry_packets[row]),
-                octets + int(m.entry_bytes[row]),
-            )
+            result[key] = (int(m.entry_action[row]), int(m.entry_port[row]), *self.counted(key))
         return result
 
 

@@ -8,9 +8,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.engine import Engine
-from hoverboard.fastpath.flowtable import ACT_TUNNEL, FlowTable
+from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.layout import FIRST_TAP, PORTS, REASONS, UPLINK
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
@@ -85,15 +86,17 @@ class FastpathPlane:
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call."""
         pairs: dict[tuple[int, int, int], list[int]] = {}
-        for key, (action, _target, packets, octets) in self._table.statistics().items():
-            cached = self._misses.cached[key]
-            before = cached.reported
-            if (packets, octets) == before or action != ACT_TUNNEL or cached.in_port == 1:
+        entries = [(cached, *self._table.counted(key)) for key, cached in self._misses.cached.items()]
+        entries += self._misses.forgotten
+        self._misses.forgotten.clear()
+        for cached, packets, octets in entries:
+            verdict, before = cached.verdict, cached.reported
+            if (packets, octets) == before or verdict.tun_dst is None or cached.in_port == TUNNEL_PORT:
                 continue
             cached.reported = (packets, octets)
             if cached.src is None or cached.dst is None:
                 continue
-            pair = pairs.setdefault((cached.verdict.vni, int(cached.src), int(cached.dst)), [0, 0])
+            pair = pairs.setdefault((verdict.vni, int(cached.src), int(cached.dst)), [0, 0])
             pair[0] += octets - before[1]
             pair[1] += packets - before[0]
         return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
@@ -114,7 +117,7 @@ class FastpathPlane:
                     "proto": cached.proto,
                     "kind": verdict.kind.name.lower().replace("_", "-") if verdict.kind else None,
                     "via": via,
-                    "from": "tunnel" if cached.in_port == 1 else "vm",
+                    "from": "tunnel" if cached.in_port == TUNNEL_PORT else "vm",
                     "packets": packets,
                     "bytes": octets,
                 }

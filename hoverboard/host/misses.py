@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 import numpy as np
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, drop_reason
+from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, drop_reason
 from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.engine import Engine
 from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, FlowTable, Key
@@ -113,6 +113,7 @@ class FlowMisses:
         self._peers = peers
         self._vport_of = vport_of
         self.cached: dict[Key, Cached] = {}
+        self.forgotten: list[tuple[Cached, int, int]] = []  # with packets and bytes, until usage() has taken them
         self.drops: dict[str, int] = {}  # decided here, beside the engine's own
         self.misses = 0
         self.traces = 0
@@ -168,6 +169,10 @@ class FlowMisses:
             return False
         if not verdict.matched:
             self.drop("switch-not-programmed")
+            return False
+        if verdict.kind is Kind.DROP_UNKNOWN_PORT:
+            # A VM whose flows are on their way: its next packet is to meet them, not an entry of before.
+            self.drop(REASONS[_drop_index(verdict)])
             return False
         if verdict.changed - {"dl_src", "dl_dst", "eth_src", "eth_dst"}:
             self._answer(port, inner, verdict)
@@ -240,7 +245,9 @@ class FlowMisses:
     def forget(self, keys: list[Key]) -> None:
         """Remove entries; their packets come back as misses."""
         for key in keys:
-            self.cached.pop(key, None)
+            cached = self.cached.pop(key, None)
+            if cached is not None and key in self._table:
+                self.forgotten.append((cached, *self._table.counted(key)))
         self._table.update(remove=keys)
 
     def forget_port(self, ofport: int) -> None:

@@ -28,7 +28,7 @@ class OvsPlane:
         self._announcements = Announcements()
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._fabric.bind((PHYSICAL_BRIDGE, 0))
-        self._seen: dict[tuple[int, int, int], tuple[int, int]] = {}
+        self._seen: dict[str, tuple[int, int]] = {}  # megaflow's match -> bytes, packets
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """Nothing to poll."""
@@ -50,27 +50,28 @@ class OvsPlane:
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call.
 
-        The switch forgets idle megaflows and starts them from zero, so a count that went down is new.
+        Counted flow by flow, not pair by pair: the switch forgets an idle megaflow, and a pair's sum that
+        went down for that would be taken for new traffic. A single count that went down is a new flow.
         """
         try:
             flows = self._megaflows()
         except SwitchError:
             return ()
-        totals: dict[tuple[int, int, int], list[int]] = {}
+        seen = self._seen
+        pairs: dict[tuple[int, int, int], list[int]] = {}
+        self._seen = {}
         for flow in flows:
-            if flow.peer is not None and flow.vni is not None and not flow.from_tunnel:
-                total = totals.setdefault((flow.vni, int(flow.src), int(flow.dst)), [0, 0])
-                total[0] += flow.bytes
-                total[1] += flow.packets
-        report = []
-        for pair, (octets, packets) in totals.items():
-            before = self._seen.get(pair, (0, 0))
-            if octets < before[0] or packets < before[1]:
+            if flow.peer is None or flow.vni is None or flow.from_tunnel:
+                continue
+            before = seen.get(flow.match, (0, 0))
+            if flow.bytes < before[0] or flow.packets < before[1]:
                 before = (0, 0)
-            if packets > before[1]:
-                report.append(FlowUsage(*pair, octets - before[0], packets - before[1]))
-        self._seen = {pair: (total[0], total[1]) for pair, total in totals.items()}
-        return tuple(report)
+            self._seen[flow.match] = (flow.bytes, flow.packets)
+            if flow.packets > before[1]:
+                pair = pairs.setdefault((flow.vni, int(flow.src), int(flow.dst)), [0, 0])
+                pair[0] += flow.bytes - before[0]
+                pair[1] += flow.packets - before[1]
+        return tuple(FlowUsage(*pair, octets, packets) for pair, (octets, packets) in pairs.items())
 
     def flows(self) -> list[dict[str, Any]]:
         """The datapath's megaflows."""

@@ -30,6 +30,7 @@ from hoverboard.host.session import ControlSession
 from hoverboard.vswitch.ovs import Ovs
 
 _HOUSEKEEPING = 1.0  # seconds
+_NUDGES = 3  # one a housekeeping
 
 
 class _Connection:
@@ -73,6 +74,7 @@ class HostProcess:
         self._vports: dict[str, tuple[str, int]] = {}  # VM -> vport, OpenFlow port
         self._next_ofport = FIRST_VPORT
         self._interval = 1.0
+        self._nudges = 0
         self._reported = time.monotonic()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -122,6 +124,7 @@ class HostProcess:
                 self._report(now)
             if now >= next_second:
                 next_second = now + _HOUSEKEEPING
+                self._nudge()
                 self._plane.every_second(now)
         self._session.stop()
         self._plane.close()
@@ -131,10 +134,18 @@ class HostProcess:
 
     def _set_interval(self, seconds: float) -> None:
         self._interval = seconds
+        self._nudges = _NUDGES
         os.write(self._wake_writer, b"\0")  # the loop may be asleep for the old interval
 
     def _drain(self) -> None:
         os.read(self._wake_reader, 4096)
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """The control plane is back: have the switch look for it too, until its back-off has surely passed."""
+        if self._nudges:
+            self._nudges -= 1
+            self._switch.nudge()
 
     def _register(self, fd: int, callback: Callable[[], None]) -> None:
         self._selector.register(fd, selectors.EVENT_READ, callback)

@@ -18,6 +18,8 @@ from hoverboard.contract import fabric_pb2, fabric_pb2_grpc
 from hoverboard.contract.reports import UsageReport
 
 _FIRST_RETRY, _LAST_RETRY = 0.02, 0.5  # seconds; a control plane that restarts is met within half a second
+# A channel of its own each time, so that gRPC's own, longer back-off does not add to ours.
+_CHANNEL = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 
 class ControlSession:
@@ -80,7 +82,7 @@ class ControlSession:
     def _run(self) -> None:
         retry = _FIRST_RETRY
         while not self._stopped.is_set():
-            with grpc.insecure_channel(self._address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+            with grpc.insecure_channel(self._address, options=_CHANNEL) as channel:
                 try:
                     retry = self._hold(fabric_pb2_grpc.HostsStub(channel).Session(self._events()), retry)
                 except grpc.RpcError:

@@ -24,6 +24,7 @@ class Megaflow:
     """One datapath flow that carries overlay IPv4 packets.
 
     Attributes:
+        match: the flow's match, which names it among the datapath's flows.
         vni: virtual network, where the flow itself says it (from or to the tunnel), else None.
         from_tunnel: whether the packets come from the fabric.
         proto: IP protocol, or None if wildcarded.
@@ -31,6 +32,7 @@ class Megaflow:
         port: datapath port number it is delivered to, or None; with `peer` None too, a drop.
     """
 
+    match: str
     vni: int | None
     from_tunnel: bool
     src: IPv4Address
@@ -60,6 +62,7 @@ def parse_megaflows(text: str) -> list[Megaflow]:
         port = _PORT.search(actions.strip()) if peer is None else None
         flows.append(
             Megaflow(
+                match=head[: counts.start()],
                 vni=vni,
                 from_tunnel=tunnel is not None,
                 src=IPv4Address(ip[1]),

@@ -5,6 +5,8 @@ Never the machine's own Open vSwitch: every call names this node's sockets.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 import warnings
 from pathlib import Path
@@ -19,6 +21,12 @@ from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
 
 PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink, where OVS looks for tunnel routes
+
+
+def openflow_port(dpif_show: str, name: str) -> int | None:
+    """The OpenFlow number of port `name` in the answer of `dpif/show` ("  vp100 100/3: (tap)")."""
+    found = re.search(rf"^\s+{re.escape(name)} (\d+)/", dpif_show, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 class Ovs:
@@ -72,6 +80,11 @@ class Ovs:
             raise SwitchError(f"{command}: {str(failure).strip()}", where=str(self.directory))
         return str(result or "")
 
+    def nudge(self) -> None:
+        """Wake vswitchd's main loop, so that a controller that is back is connected to now, not soon."""
+        with contextlib.suppress(SwitchError):
+            self.appctl("version")
+
     def configure(
         self, *, datapath_type: str, underlay_ip: str, prefixlen: int, controller: str, uplink_device: str | None
     ) -> None:
@@ -84,7 +97,8 @@ class Ovs:
             # Two threads suffice for a host of this size; a rack of 20 hosts shares two cores.
             "set open_vswitch . other_config:n-handler-threads=1 other_config:n-revalidator-threads=1"
             # Behind a fast path the switch's own flow cache is empty: nothing to look after twice a second.
-            + ("" if uplink_device else " other_config:max-revalidator=10000"),
+            # (Not much rarer: these wake-ups are also what makes vswitchd try its controller again.)
+            + ("" if uplink_device else " other_config:max-revalidator=2000"),
             f"--may-exist add-br {BRIDGE}",
             f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols=OpenFlow14 "
             f"other-config:datapath-id={datapath_id(underlay_ip):016x} other-config:disable-in-band=true",
@@ -127,9 +141,14 @@ class Ovs:
             "--", "set", "interface", name, f"ofport_request={ofport}", f"external_ids:vm={vm}",
             *([f"type={kind}"] if kind else []),
         )  # fmt: skip
-        number = int(self.vsctl("get", "interface", name, "ofport"))
-        if number < 1:
-            raise SwitchError(f"vport {name} got no OpenFlow port", where=str(self.directory))
+        # Asked over the kept connection: a second ovs-vsctl would take as long as all the rest.
+        number = openflow_port(self.appctl("dpif/show"), name)
+        if number is None:
+            raise SwitchError(
+                f"vport {name} got no OpenFlow port",
+                where=str(self.directory),
+                next_step="see ovs-vswitchd.log in that directory",
+            )
         return number
 
     def remove_vport(self, name: str) -> None:

@@ -11,6 +11,7 @@ from hoverboard.contract.pipeline import Kind
 from hoverboard.vswitch.counters import parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import parse_megaflows
 from hoverboard.vswitch.monitor import Change, parse_event
+from hoverboard.vswitch.ovs import openflow_port
 from hoverboard.vswitch.trace import parse_trace
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -75,7 +76,10 @@ def test_no_verdict_is_an_error():
         ),
         (" event=DELETED reason=delete table=0 cookie=0x1 in_port=100", Change(100)),
         (" event=MODIFIED table=10 cookie=0 tun_id=0x9", Change(None, 9)),
-        (" event=ADDED table=40 cookie=0 metadata=0x7,nw_dst=10.0.0.0/24", Change(None, 7, None, IPv4Network("10.0.0.0/24"))),
+        (
+            " event=ADDED table=40 cookie=0 metadata=0x7,nw_dst=10.0.0.0/24",
+            Change(None, 7, None, IPv4Network("10.0.0.0/24")),
+        ),
         (" event=ADDED table=0 cookie=0", Change()),
         ("OFPST_FLOW_MONITOR reply (OF1.4) (xid=0x0):", None),
         ("", None),
@@ -107,3 +111,10 @@ def test_counters():
         "           tx pkts=1, bytes=1",
     ]
     assert parse_ports("\n".join(ports)) == {"rx_packets": 11, "rx_bytes": 105, "tx_packets": 3, "tx_bytes": 21}
+
+
+def test_openflow_port():
+    shown = "netdev@ovs-netdev: hit:0 missed:0\n  br-int:\n    gnv 1/6: (geneve)\n    vp10 110/3: (tap)\n    vp100 100/2: (tap)\n"
+    assert openflow_port(shown, "vp100") == 100
+    assert openflow_port(shown, "vp10") == 110
+    assert openflow_port(shown, "p100") is None
