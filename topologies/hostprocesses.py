@@ -24,9 +24,7 @@ _HOST_TIMEOUT = 60.0
 class HostProcesses:
     """The nursery of a run and the host processes from it."""
 
-    def __init__(
-        self, directory: RunDirectory, launcher: Launcher, datapath_type: Literal["netdev", "system"]
-    ) -> None:
+    def __init__(self, directory: RunDirectory, launcher: Launcher, datapath_type: Literal["netdev", "system"]) -> None:
         self._directory = directory
         self._launcher = launcher
         self._datapath_type: Literal["netdev", "system"] = datapath_type
@@ -56,9 +54,7 @@ class HostProcesses:
 
     def _check_nursery(self) -> None:
         if self._nursery is None or self._nursery.poll() is not None:
-            raise RunError(
-                "the nursery of host processes ended", where=str(self._log), next_step="read that log file"
-            )
+            raise RunError("the nursery of host processes ended", where=str(self._log), next_step="read that log file")
         # The sweep makes `closing` before it reads the ledger: it sees what we recorded, or we see this.
         if self._directory.closing.exists():
             raise RunError(f"run {self._directory.run!r} is being taken down")

@@ -46,9 +46,7 @@ class HoverboardNet(Mininet):
     ) -> None:
         # Not Mininet's own constructor: it raises limits and sysctls of the whole machine.
         self.topo = topo if isinstance(topo, ClusterTopo) else ClusterTopo(topo)
-        self.testbed = Testbed(
-            self.topo.topology(), run=run, model=model, dataplane=dataplane, state_dir=state_dir
-        )
+        self.testbed = Testbed(self.topo.topology(), run=run, model=model, dataplane=dataplane, state_dir=state_dir)
         self.progress = progress
         self.hosts: list[Any] = []
         self.switches: list[Any] = []

@@ -61,9 +61,10 @@ class SubnetSpec:
 
     def holds(self, address: IPv4Address) -> bool:
         """Whether a VM may have `address`."""
-        return (
-            address in self.prefix
-            and address not in (self.prefix.network_address, self.prefix.broadcast_address, self.gateway)
+        return address in self.prefix and address not in (
+            self.prefix.network_address,
+            self.prefix.broadcast_address,
+            self.gateway,
         )
 
 
@@ -142,8 +143,7 @@ class Topology:
 
     def _with_vms(self, name: str, change: Callable[[tuple[VMSpec, ...]], tuple[VMSpec, ...]]) -> Topology:
         networks = tuple(
-            replace(network, vms=change(network.vms)) if network.name == name else network
-            for network in self.networks
+            replace(network, vms=change(network.vms)) if network.name == name else network for network in self.networks
         )
         return replace(self, networks=networks)
 

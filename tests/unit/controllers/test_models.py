@@ -45,8 +45,9 @@ _PREFIXES = ["192.168.0.0/16", "192.168.7.0/24", "192.168.7.7/32"]
 _ROUTED = ["192.168.7.7", "192.168.7.9", "192.168.9.9", "172.20.0.1"]
 _STEPS = st.one_of(
     st.tuples(st.just("route"), _SLOTS, st.sampled_from(_PREFIXES), st.sampled_from([1, 2])),
-    st.tuples(st.just("unroute"), st.sampled_from(["blue", "green"]), st.sampled_from(_PREFIXES),
-              st.sampled_from([1, 2])),
+    st.tuples(
+        st.just("unroute"), st.sampled_from(["blue", "green"]), st.sampled_from(_PREFIXES), st.sampled_from([1, 2])
+    ),
     st.tuples(st.just("vm"), _SLOTS, st.sampled_from(HOSTS)),
     st.tuples(st.just("remove"), _SLOTS),
     st.tuples(st.just("bind"), _SLOTS, st.sampled_from(HOSTS)),

@@ -114,7 +114,7 @@ def test_counters():
 
 
 def test_openflow_port():
-    shown = "netdev@ovs-netdev: hit:0 missed:0\n  br-int:\n    gnv 1/6: (geneve)\n    vp10 110/3: (tap)\n    vp100 100/2: (tap)\n"
+    shown = "  br-int:\n    gnv 1/6: (geneve)\n    vp10 110/3: (tap)\n    vp100 100/2: (tap)\n"
     assert openflow_port(shown, "vp100") == 100
     assert openflow_port(shown, "vp10") == 110
     assert openflow_port(shown, "p100") is None

@@ -146,9 +146,10 @@ def test_after_a_sweep_no_recorded_process_lives_and_every_other_does(
         for pid, start, namespace in records:
             ledger.record_process(Process(pid, start), f"p{pid}", "namespace" if namespace else "switch")
         recorded = {record.process for record in live_processes(ledger, processes)}
-        ours = {
-            processes.namespace(Process(pid, start)) for pid, start, namespace in records if namespace
-        } - {None, MACHINE}
+        ours = {processes.namespace(Process(pid, start)) for pid, start, namespace in records if namespace} - {
+            None,
+            MACHINE,
+        }
         expected = {
             pid for pid, (start, inode) in table.items() if Process(pid, start) not in recorded and inode not in ours
         }
