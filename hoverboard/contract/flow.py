@@ -31,6 +31,7 @@ FIELDS: dict[str, Field] = {
         Field("eth_src", 48),
         Field("eth_dst", 48),
         Field("eth_type", 16),
+        Field("vlan_vid", 13),  # 0x1000 says that there is a tag
         Field("ip_proto", 8),
         Field("ipv4_src", 32),
         Field("ipv4_dst", 32),

@@ -39,6 +39,7 @@ from hoverboard.contract.flow import (
     WriteMetadata,
 )
 
+_TAGGED = 0x1000  # OFPVID_PRESENT
 ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 PROTO_ICMP = 1
 
@@ -79,6 +80,7 @@ class Kind(IntEnum):
     DROP_ARP_NOT_GATEWAY = 0x0105
     DROP_NO_ROUTE = 0x0106
     DROP_NO_SUCH_VM = 0x0107
+    DROP_VLAN = 0x0108
 
 
 def drop_reason(kind: Kind) -> str | None:
@@ -116,7 +118,7 @@ class TableSpec:
 
 PIPELINE: dict[Table, TableSpec] = {
     Table.CLASSIFY: TableSpec(
-        frozenset({"in_port", "eth_src", "eth_type", "ipv4_src", "arp_spa", "arp_sha"}),
+        frozenset({"in_port", "vlan_vid", "eth_src", "eth_type", "ipv4_src", "arp_spa", "arp_sha"}),
         frozenset({Table.TUNNEL, Table.ARP, Table.ROUTE}),
     ),
     Table.TUNNEL: TableSpec(frozenset({"tunnel_id"}), frozenset({Table.DELIVER, Table.RELAY})),
@@ -175,7 +177,8 @@ def _check_pipeline() -> None:
         raise PipelineError(f"tables that nothing reaches or declares: {set(Table) ^ reached}")
 
 
-_Matches = dict[str, int | IPv4Network]  # a prefix matches a part of the field
+_Masked = tuple[int, int]  # value, mask
+_Matches = dict[str, int | IPv4Network | _Masked]  # a prefix, or a mask, matches a part of the field
 
 
 def _flow(table: Table, priority: int, kind: Kind, vni: int, match: _Matches, *actions: Action) -> Flow:
@@ -184,10 +187,12 @@ def _flow(table: Table, priority: int, kind: Kind, vni: int, match: _Matches, *a
     return check_flow(Flow(int(table), priority, exact_or_part, actions, cookie(kind, vni)))
 
 
-def _match(name: str, value: int | IPv4Network) -> Match:
+def _match(name: str, value: int | IPv4Network | _Masked) -> Match:
     """Of a prefix, exact for one address; a prefix of every address has mask 0 and is no match at all."""
     if isinstance(value, int):
         return Match(name, value)
+    if isinstance(value, tuple):
+        return Match(name, *value)
     mask = None if value.prefixlen == value.max_prefixlen else int(value.netmask)
     return Match(name, int(value.network_address), mask)
 
@@ -257,6 +262,7 @@ def vport_flows(vni: int, port: int, ip: IPv4Address, mac: str) -> list[Flow]:
             {"in_port": port, "eth_src": source, "eth_type": ETH_ARP, "arp_spa": address, "arp_sha": source},
             WriteMetadata(vni), Goto(Table.ARP),
         ),
+        _flow(Table.CLASSIFY, _EXCEPTION, Kind.DROP_VLAN, vni, {"in_port": port, "vlan_vid": (_TAGGED, _TAGGED)}),
         _flow(Table.CLASSIFY, _PAIR, Kind.DROP_NOT_IPV4, vni, {"in_port": port, "eth_type": ETH_IPV6}),
         _flow(Table.CLASSIFY, _ROUTE, Kind.DROP_SPOOFED, vni, {"in_port": port}),
         _flow(

@@ -69,8 +69,8 @@ ENGINE_REASONS = (
     "switch-not-programmed",
     "unnamed-flow",  # by an OpenFlow flow that is not the pipeline's
 )
-REASONS: tuple[str, ...] = ENGINE_REASONS + tuple(
-    dict.fromkeys(reason for kind in Kind if (reason := drop_reason(kind)) is not None)
+REASONS: tuple[str, ...] = tuple(
+    dict.fromkeys(ENGINE_REASONS + tuple(reason for kind in Kind if (reason := drop_reason(kind)) is not None))
 )
 (
     R_SHORT,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hoverboard.contract.entities import VM, Host, Hoverboard, Route
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.pipeline import Kind, kind_of, vport_flows
 
 MODELS = ["hoverboard", "preprogrammed"]
 HOSTS = [host(1), host(2), host(3)]
@@ -340,7 +340,8 @@ def test_one_vm_more_touches_its_host_and_the_hoverboards_only() -> None:
     assert {name for name, _ in world.sent} == world.changed == {"hv1", "hv2"}
     world.sent.clear()
     place(world, vm("b4", "blue", "h1", 5))
-    assert [(name, len(program)) for name, program in world.sent] == [("h1", 6)]
+    of_a_vm = len(vport_flows(7, 100, IPv4Address("10.0.0.5"), "06:07:0a:00:00:05"))
+    assert [(name, len(program)) for name, program in world.sent] == [("h1", of_a_vm)]
 
 
 def test_the_default_route_follows_the_hoverboards() -> None:
