@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -98,6 +98,7 @@ def everything(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
     """Every kind of flow there is."""
     gateway, one, two = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
     host, relay = IPv4Address("172.16.0.2"), IPv4Address("172.16.255.1")
+    wide, prefix, single = map(IPv4Network, ("192.168.0.0/16", "192.168.7.0/24", "192.168.7.7/32"))
     return [
         *pipeline.base_flows(),
         *pipeline.network_flows(vni, hoverboard=hoverboard),
@@ -108,6 +109,12 @@ def everything(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
         pipeline.offload_flow(vni, one, two, host),
         pipeline.default_flow(vni, relay),
         pipeline.relay_flow(vni, two, host),
+        *pipeline.source_prefix_flows(vni, 100, guest_mac(vni, one), prefix),
+        *pipeline.source_prefix_flows(vni, 100, guest_mac(vni, one), single),
+        pipeline.route_prefix_flow(vni, wide, host),
+        *pipeline.local_prefix_flows(vni, prefix, 100, guest_mac(vni, one)),
+        *pipeline.local_prefix_flows(vni, single, None, guest_mac(vni, one)),
+        *(pipeline.relay_prefix_flow(vni, each, host) for each in (wide, prefix, single)),
     ]
 
 
@@ -203,6 +210,7 @@ def test_a_closed_session_fails_what_waits_and_the_switch_comes_back(switch: Swi
 
 _MAC = {"one": guest_mac(7, "10.0.0.2"), "other": guest_mac(7, "10.0.0.9"), "gateway": GATEWAY_MAC}
 _IP = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.9", "10.0.0.77"]
+_ROUTED = ["192.168.7.7", "192.168.7.8", "192.168.8.8"]
 
 
 def _number(mac: str) -> int:
@@ -211,7 +219,9 @@ def _number(mac: str) -> int:
 
 def packets() -> Iterator[tuple[int, Packet, str]]:
     """(in_port, packet for the fake, flow for ofproto/trace)."""
-    for port, mac, src, dst in itertools.product((100, 101, 102), ("one", "other"), _IP[1:2] + _IP[4:5], _IP):
+    for port, mac, src, dst in itertools.product(
+        (100, 101, 102), ("one", "other"), [*_IP[1:2], *_IP[4:5], *_ROUTED[1:]], _IP + _ROUTED
+    ):
         base = {"eth_src": _number(_MAC[mac]), "eth_dst": _number(GATEWAY_MAC)}
         ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address(src)), "ipv4_dst": int(IPv4Address(dst))}
         text = f"in_port={port},dl_src={_MAC[mac]},dl_dst={GATEWAY_MAC}"
@@ -227,7 +237,7 @@ def packets() -> Iterator[tuple[int, Packet, str]]:
         }  # fmt: skip
         yield port, {**base, **arp}, f"{text},arp,arp_op=1,arp_spa={src},arp_tpa={dst},arp_sha={_MAC[mac]}"
     yield 100, {"eth_src": _number(_MAC["one"]), "eth_type": 0x86DD}, f"in_port=100,dl_src={_MAC['one']},ipv6"
-    for vni, dst in itertools.product((7, 8), _IP):
+    for vni, dst in itertools.product((7, 8), _IP + _ROUTED):
         ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address("10.0.0.3")), "ipv4_dst": int(IPv4Address(dst))}
         yield (
             1,
