@@ -91,7 +91,7 @@ class FastpathPlane:
         self._misses.forgotten.clear()
         for cached, packets, octets in entries:
             verdict, before = cached.verdict, cached.reported
-            if (packets, octets) == before or verdict.tun_dst is None or cached.in_port == TUNNEL_PORT:
+            if (packets, octets) == before or not cached.reportable:
                 continue
             cached.reported = (packets, octets)
             if cached.src is None or cached.dst is None:

@@ -76,6 +76,11 @@ class Cached:
     seen: int = -1
     reported: tuple[int, int] = (0, 0)
 
+    @property
+    def reportable(self) -> bool:
+        """Whether its packets are usage: sent by a VM of this host into the fabric."""
+        return self.verdict.tun_dst is not None and self.in_port != TUNNEL_PORT
+
 
 def concerns(change: Change, cached: Cached) -> bool:
     """Whether a changed OpenFlow flow might decide over the packets of an entry."""
@@ -246,7 +251,8 @@ class FlowMisses:
         """Remove entries; their packets come back as misses."""
         for key in keys:
             cached = self.cached.pop(key, None)
-            if cached is not None and key in self._table:
+            # Only what a report may tell: nobody ever collects the rest, and on a Hoverboard that is everything.
+            if cached is not None and cached.reportable and key in self._table:
                 self.forgotten.append((cached, *self._table.counted(key)))
         self._table.update(remove=keys)
 

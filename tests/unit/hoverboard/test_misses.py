@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.engine import Engine
 from hoverboard.fastpath.flowtable import ACT_DROP, FlowTable
@@ -122,3 +122,16 @@ def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
     handler._engine.clear_wake(keep=False)  # it was set again: the loop comes back
     handler.handle()
     assert handler.misses == waiting
+
+
+@pytest.mark.parametrize(
+    ("in_port", "verdict", "kept"), [(OFPORT, ROUTED, 1), (TUNNEL_PORT, ROUTED, 0), (OFPORT, SPOOFED, 0)]
+)
+def test_only_what_will_be_reported_is_remembered_of_an_entry_that_goes(handler, in_port, verdict, kept):
+    handler.answer = verdict
+    missed(handler, frame())
+    handler.handle()
+    ((key, cached),) = handler.cached.items()
+    cached.in_port = in_port
+    handler.forget([key])
+    assert len(handler.forgotten) == kept
