@@ -24,6 +24,7 @@ from topologies.processes import LinuxProcesses, Process, Processes
 from topologies.rundir import RunDirectory
 
 VERSION = 1
+_TURNS = 5  # to kill everything but the holders of the namespaces
 # Run by /bin/sh as the first thing of every process of a run; the pid stays the same through exec.
 # $1 ledger, $2 closing, $3 the rest of the record as JSON, then the command.
 RECORD_AND_EXEC = (
@@ -124,15 +125,22 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
     myself = os.getpid()
     # A namespace process that has not unshared yet still is in the machine's own namespace.
     foreign = {None, table.own_namespace(), ledger.head().get("netns")}
+    turn = 0
     while True:
+        turn += 1
         records = [r for r in live_processes(ledger, table) if r.kind != "holder" and r.process.pid != myself]
         inodes = {table.namespace(r.process) for r in records if r.kind == "namespace"} - foreign
-        names = {r.process: r.what for r in records}
+        names = {r.process: r.what for r in records if r.kind != "namespace"}
+        holders = {r.process: r.what for r in records if r.kind == "namespace"}
         # What people started inside the run's namespaces (exec, popen) would keep those alive.
         strangers = table.members({inode for inode in inodes if inode is not None}) if inodes else []
         for process in strangers:
-            if process.pid != myself:
+            if process.pid != myself and process not in holders:
                 names.setdefault(process, f"pid {process.pid} in a namespace of the run")
+        # The holders of namespaces come last: what was forked while we looked is still found by its namespace.
+        # Not for ever, though: whoever goes on starting processes in there loses the namespace too.
+        if not names or turn > _TURNS:
+            names |= holders
         if not names:
             return killed
         for process in names:

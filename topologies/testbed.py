@@ -388,13 +388,26 @@ class Testbed:
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until what is inside is done: half a clean-up helps nobody."""
-    waiting = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
+    """Ctrl-C, SIGTERM and SIGHUP wait until what is inside is done: half a clean-up helps nobody.
+
+    Not by a signal mask: the kernel gives the signal to any other thread, and Python then interrupts the
+    main thread all the same. Other threads are never interrupted, so there is nothing to do for them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if callable(handler)}
     try:
+        for number in before:
+            signal.signal(number, lambda number, _frame: came.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)
 
 
 def _check_machine() -> None:

@@ -89,6 +89,29 @@ def test_strangers_in_a_namespace_of_the_run_go_too(directory: RunDirectory) -> 
     assert set(processes.table) == {30}
 
 
+class Forking(FakeProcesses):
+    """The process 20 had forked, unseen, before it was killed; with `forever` so does each child."""
+
+    forever = False
+
+    def send(self, process: Process, number: signal.Signals) -> None:
+        super().send(process, number)
+        if process.pid == 20 or (self.forever and process.pid > 20 and 77 in {n for _, n in self.table.values()}):
+            self.table[process.pid + 1] = (process.start + 1, 77)
+
+
+@pytest.mark.parametrize("forever", [False, True])
+def test_a_process_forked_while_we_looked_is_found_by_its_namespace(directory: RunDirectory, forever: bool) -> None:
+    processes = Forking()
+    processes.forever = forever
+    ledger = begin(directory, processes)
+    processes.table = {10: (100, 77), 20: (200, 77)}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    kill_all(directory, processes)
+    assert 10 not in processes.table
+    assert forever or not processes.table
+
+
 def test_a_namespace_process_that_has_not_unshared_yet_does_not_take_the_machine_along(
     directory: RunDirectory,
 ) -> None:

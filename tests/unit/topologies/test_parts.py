@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +18,7 @@ from topologies.placement import plan_vm
 from topologies.reachability import echo_request, is_reply
 from topologies.rpc import error_from_json, error_to_json
 from topologies.status import add_counters
+from topologies.testbed import _signals_wait
 
 
 def test_a_new_vm_gets_the_next_name_and_address_on_the_emptiest_host() -> None:
@@ -110,3 +115,32 @@ def test_a_phase_tells_its_beginning_its_steps_and_its_end() -> None:
         step()
     assert [(event.done, event.total) for event in events] == [(0, 2), (1, 2), (2, 2), (2, 2)]
     assert clock.seconds.keys() == {"nodes"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_a_clean_up_comes_when_it_is_done(number: signal.Signals) -> None:
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    done = threading.Event()
+    other = threading.Thread(target=done.wait)  # a thread that takes the signal, whatever ours masks
+    other.start()
+    kept = signal.signal(number, interrupt)
+    finished = False
+
+    def clean_up() -> None:
+        nonlocal finished
+        with _signals_wait():
+            os.kill(os.getpid(), number)
+            done.wait(0.05)
+            finished = True
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            clean_up()
+        assert finished
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, kept)
+        done.set()
+        other.join()
