@@ -5,6 +5,7 @@ Imports of the layers below stand inside the verbs: `--help` and tab completion 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -159,13 +160,18 @@ def _foreground(file: str, run: str | None, model: Any, dataplane: Any) -> int:
 
     testbed = Testbed(file, run=run, model=model, dataplane=dataplane)
     with guard.ended_by_signals():
-        with PhaseProgress() as progress:
-            testbed.up(progress)
         try:
+            with PhaseProgress() as progress:
+                testbed.up(progress)
             return hold(testbed)
         finally:
-            print(f"taking {testbed.run!r} down", file=sys.stderr)
-            testbed.down()
+            try:
+                # A terminal that was closed takes no words; what was started has to go all the same.
+                with contextlib.suppress(OSError):
+                    if testbed.state != "down":
+                        print(f"taking {testbed.run!r} down", file=sys.stderr)
+            finally:
+                testbed.down()
 
 
 @app.command()

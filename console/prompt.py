@@ -33,6 +33,7 @@ class Prompt(cmd.Cmd):
         nodes: the names that `NODE CMD` may start with, asked again for each line.
         addresses: VM name -> address, likewise.
         execute: runs argv in a node; returns its exit code.
+        over: whether the run was taken down meanwhile: then the prompt ends after the line.
     """
 
     def __init__(
@@ -43,16 +44,22 @@ class Prompt(cmd.Cmd):
         nodes: Callable[[], Iterable[str]],
         addresses: Callable[[], dict[str, str]],
         execute: Callable[[str, list[str]], int],
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.tty = sys.stdin.isatty()
         self.prompt = f"hoverboard({run})> " if self.tty else ""
         self.failed = 0
         self._verb, self._nodes, self._addresses, self._execute = verb, nodes, addresses, execute
+        self._over = over
 
     def emptyline(self) -> bool:
         """An empty line does nothing; cmd.Cmd would repeat the last one."""
         return False
+
+    def postcmd(self, stop: bool, line: str) -> bool:
+        """The wake-up for the end of the run is lost on us while a command has the terminal: look for it."""
+        return stop or self._over()
 
     def do_help(self, arg: str) -> None:
         """What can be typed."""

@@ -38,6 +38,7 @@ def hold(testbed: Testbed) -> int:
         nodes=lambda: _names(testbed),
         addresses=lambda: {vm.name: str(vm.ip) for vm in testbed.topology.vms},
         execute=lambda node, argv: run_in(testbed.pid_of(node), argv),
+        over=testbed.closed.is_set,
     )
     ended = _interrupt_when_down(testbed)
     try:

@@ -132,8 +132,8 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
         steps.begin(dataplane, "starting")
         begun = time.monotonic()
         testbed = Testbed(topology, run=name)
-        testbed.up(lambda event: steps.detail(f"{event.phase} {event.done}/{event.total}"))
         stack.callback(testbed.down)
+        testbed.up(lambda event: steps.detail(f"{event.phase} {event.done}/{event.total}"))
         up_seconds = time.monotonic() - begun
         # Called first when the block is left, before the testbed goes down.
         stack.callback(steps.begin, dataplane, "stopping")

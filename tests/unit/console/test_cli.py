@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console import guard, runs
+from console import cli, guard, runs
 from console.cli import app, split_command
 from hoverboard.contract.errors import InputError, MachineError, RunError
 
@@ -138,3 +138,35 @@ def test_json_needs_detach() -> None:
     shown = runner.invoke(app, ["up", "demo", "--json"])
     assert shown.exit_code == InputError.exit_code
     assert "--detach" in shown.stderr
+
+
+class ClosedTerminal:
+    """Standard error after SIGHUP."""
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+    def flush(self) -> None:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_foreground_run_goes_down_although_its_terminal_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Run:
+        run, state, downs = "r", "down", 0
+
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def up(self, _progress: object) -> None:
+            type(self).state = "up"
+
+        def down(self) -> None:
+            type(self).downs += 1
+
+    monkeypatch.setattr("topologies.testbed.Testbed", Run)
+    monkeypatch.setattr(sys, "stderr", ClosedTerminal())
+    with pytest.raises(OSError, match="Input/output"):
+        cli._foreground("demo", None, None, None)
+    assert Run.downs == 1

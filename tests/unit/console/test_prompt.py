@@ -68,3 +68,18 @@ def test_help_comments_and_empty_lines_do_nothing(session: Session, capsys: pyte
         assert not session.prompt.onecmd(line)
     assert "NODE CMD" in capsys.readouterr().out
     assert session.executed == session.verbs == []
+
+
+def test_a_run_that_is_taken_down_during_a_command_ends_the_prompt() -> None:
+    gone = []
+
+    def execute(node: str, argv: list[str]) -> int:
+        gone.append(node)
+        return 137
+
+    prompt = Prompt(
+        "r", verb=lambda words: 0, nodes=lambda: ["h1"], addresses=dict, execute=execute, over=lambda: bool(gone)
+    )
+    prompt.cmdqueue = ["help", "h1 bash", "h1 never"]
+    prompt.cmdloop()
+    assert gone == ["h1"]
