@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ class _Connection:
         for fd in self.fds:
             os.close(fd)
         self.fds.clear()
+
+
+def _outlive(work: Callable[[], object]) -> None:
+    """Do `work`; what goes wrong in it is written to host.log, and the host goes on forwarding."""
+    try:
+        work()
+    except Exception:  # an answer nobody foresaw must cost one packet or one report, not a host's VMs
+        traceback.print_exc(file=sys.stderr)
 
 
 class HostProcess:
@@ -118,14 +127,14 @@ class HostProcess:
             now = time.monotonic()
             due = min(next_second, self._reported + self._interval)
             for key, _events in self._selector.select(max(0.0, due - now)):
-                key.data()
+                _outlive(key.data)
             now = time.monotonic()
             if now >= self._reported + self._interval:
-                self._report(now)
+                _outlive(partial(self._report, now))
             if now >= next_second:
                 next_second = now + _HOUSEKEEPING
                 self._nudge()
-                self._plane.every_second(now)
+                _outlive(partial(self._plane.every_second, now))
         self._session.stop()
         self._plane.close()
 
