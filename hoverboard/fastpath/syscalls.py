@@ -13,5 +13,3 @@ read = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types
 write = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
 # int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 poll = types.ExternalFunction("poll", types.int32(types.uintp, types.uintp, types.int32))
-# int sched_yield(void)
-sched_yield = types.ExternalFunction("sched_yield", types.int32())
