@@ -138,10 +138,6 @@ class Peers:
             if kind == PROBE_REQUEST_TYPE:
                 self._send(sender, PROBE_REPLY_TYPE)
 
-    def capable(self) -> dict[str, bool]:
-        """{peer: takes whole segments}."""
-        return {str(address): bool(self._engine.memory.peers[i]) for address, i in self._index.items()}
-
     def _ask(self, address: IPv4Address) -> None:
         self._unanswered[address] += 1
         self._send(address, PROBE_REQUEST_TYPE)

@@ -218,10 +218,11 @@ class HostProcess:
         vm = str(request["vm"])
         if vm not in self._vports:
             return False
-        vport, _ofport = self._vports.pop(vm)
-        self._session.unbind(vm)
+        # Forgotten last, so that a detach which failed half way can be asked for again.
+        self._switch.remove_vport(self._vports[vm][0])
         self._plane.detach(vm)
-        self._switch.remove_vport(vport)
+        self._session.unbind(vm)
+        del self._vports[vm]
         return True
 
     def _status(self) -> dict[str, Any]:
