@@ -93,7 +93,7 @@ _FEATURES: dict[str, tuple[bool, str, str]] = {
     "tun-uso": (False, "UDP goes packet by packet instead of in segments; TCP is not touched", "tap: UDP segmentation"),
     "veth": (True, "no links between VMs, servers and fabric: nothing can be brought up", "veth"),
     "bridge": (True, "no fabric between the servers: nothing can be brought up", "bridge"),
-    "netem": (False, "link delay and loss cannot be emulated on this kernel", "netem"),
+    "netem": (False, "link delay and loss are not available on this kernel", "netem"),
     "htb": (False, "link rates cannot be limited", "htb"),
     "af-xdp": (False, "nothing today: the fast path uses taps", "AF_XDP"),
     "vxlan": (False, "the kernel's own overlay cannot be measured for comparison", "vxlan"),
