@@ -50,6 +50,7 @@ class Prompt(cmd.Cmd):
         self.tty = sys.stdin.isatty()
         self.prompt = f"hoverboard({run})> " if self.tty else ""
         self.failed = 0
+        self.reading = False  # waiting for a line, and so allowed to be woken out of it
         self._verb, self._nodes, self._addresses, self._execute = verb, nodes, addresses, execute
         self._over = over
 
@@ -57,9 +58,23 @@ class Prompt(cmd.Cmd):
         """An empty line does nothing; cmd.Cmd would repeat the last one."""
         return False
 
+    def preloop(self) -> None:
+        """The first line is read next."""
+        self.reading = True
+
+    def precmd(self, line: str) -> str:
+        """A line has come and is executed now."""
+        self.reading = False
+        return line
+
     def postcmd(self, stop: bool, line: str) -> bool:
         """The wake-up for the end of the run is lost on us while a command has the terminal: look for it."""
+        self.reading = True
         return stop or self._over()
+
+    def postloop(self) -> None:
+        """No line is waited for any more."""
+        self.reading = False
 
     def do_help(self, arg: str) -> None:
         """What can be typed."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from console.prompt import Prompt, run_in
 
 if TYPE_CHECKING:
     from topologies.testbed import Testbed
+
+
+_AGAIN_SECONDS = 0.1
+
+
+class RunEnded(BaseException):
+    """The run was taken down while its prompt was waiting for a line."""
 
 
 def hold(testbed: Testbed) -> int:
@@ -40,15 +48,13 @@ def hold(testbed: Testbed) -> int:
         execute=lambda node, argv: run_in(testbed.pid_of(node), argv),
         over=testbed.closed.is_set,
     )
-    ended = _interrupt_when_down(testbed)
-    try:
-        if prompt.tty:
-            print("type `help`; Ctrl-D takes everything down", file=sys.stderr)
-        prompt.cmdloop()
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-    finally:
-        ended.set()
+    with _woken_when_down(testbed, prompt):
+        try:
+            if prompt.tty:
+                print("type `help`; Ctrl-D takes everything down", file=sys.stderr)
+            prompt.cmdloop()
+        except (KeyboardInterrupt, RunEnded):
+            print(file=sys.stderr)
     return 0 if prompt.tty else prompt.failed
 
 
@@ -57,14 +63,35 @@ def _names(testbed: Testbed) -> list[str]:
     return [vm.name for vm in topology.vms] + [server.name for server in topology.servers] + [testbed.fabric_name]
 
 
-def _interrupt_when_down(testbed: Testbed) -> threading.Event:
-    """Wake the prompt out of its read when the run is taken down by `hoverboard down`."""
+@contextlib.contextmanager
+def _woken_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
+    """Wake the prompt out of its read when the run is taken down by `hoverboard down`.
+
+    The signal is sent again until the prompt has ended: one that comes just before the read sleeps, or that
+    the kernel gives to another thread, wakes nobody. It ends a read of the prompt and nothing else.
+    """
     over = threading.Event()
+    main = threading.main_thread()
+
+    def end(_number: int, _frame: object) -> None:
+        if prompt.reading:
+            prompt.reading = False
+            raise RunEnded
 
     def watch() -> None:
         testbed.closed.wait()
-        if not over.is_set():
-            os.kill(os.getpid(), signal.SIGINT)
+        while not over.wait(_AGAIN_SECONDS):
+            if main.ident is not None:
+                signal.pthread_kill(main.ident, signal.SIGUSR1)
 
-    threading.Thread(target=watch, name="run-watch", daemon=True).start()
-    return over
+    before = signal.signal(signal.SIGUSR1, end)
+    watcher = threading.Thread(target=watch, name="run-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        prompt.reading = False
+        over.set()
+        if testbed.closed.is_set():
+            watcher.join()  # its signal must not meet the handler of before, which would end us
+            signal.signal(signal.SIGUSR1, before)
