@@ -1,0 +1,195 @@
+"""The stages of one VM: chains by number, one object per stage and configuration, restarted when it crashes.
+
+A flow-table entry carries the number of its chain. Chains are added by the control thread, and read
+by the coprocessor thread; a chain is complete before its number is told to anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hoverboard.contract.errors import HoverboardError
+from hoverboard.coprocessor.policy import StageSpec
+from hoverboard.coprocessor.registry import Registry
+from hoverboard.coprocessor.stage import Packet, Stage, StageContext
+
+STAGE_ERROR = "stage-error"
+_CRASHES = (Exception, SystemExit)  # a stage that calls sys.exit() must not take the thread along
+_log = logging.getLogger("hoverboard.coprocessor")
+
+
+class Runner:
+    """One stage object and what happens to it. All calls come from the coprocessor thread.
+
+    Attributes:
+        held: packets that the stage keeps.
+        errors: times that it raised, or returned what it must not.
+        restarts: of them, times that a fresh object took its place.
+    """
+
+    def __init__(self, spec: StageSpec, context: StageContext, registry: Registry, drops: dict[str, int]) -> None:
+        """Raises InputError when the stage cannot be made."""
+        self.spec, self._context, self._registry, self._drops = spec, context, registry, drops
+        self._stage: Stage | None = registry.make(spec.stage, context, spec.settings)
+        self.name = self._stage.name
+        self.held = self.errors = self.restarts = 0
+        self.last_error = ""
+        self._told: set[str] = set()
+
+    def process(self, batch: list[Packet]) -> list[Packet]:
+        """What goes on; nothing when the stage crashes, and everything that it had is dropped."""
+        return self._guarded(lambda stage: stage.process(batch), len(batch))
+
+    def tick(self, now: float) -> list[Packet]:
+        """Held packets that go on now."""
+        return self._guarded(lambda stage: stage.tick(now), 0)
+
+    def deadline(self) -> float | None:
+        """When it wants its next tick."""
+        if not self.held or self._stage is None:
+            return None
+        try:
+            at = self._stage.deadline()
+            return None if at is None else float(at)
+        except _CRASHES as error:
+            self._crashed(error, self.held)
+            return None
+
+    def abandon(self) -> int:
+        """How many packets it still held; they end here."""
+        held, self.held = self.held, 0
+        return held
+
+    def statistics(self) -> dict[str, Any]:
+        """What `status` shows of it. May be called by another thread."""
+        said: dict[str, Any] = {}
+        tell = getattr(self._stage, "statistics", None)
+        if callable(tell):
+            try:
+                said = dict(tell())
+            except _CRASHES as error:  # of no consequence for packets: told in place of the figures
+                said = {"statistics": f"{type(error).__name__}: {error}"}
+        own = {"held": self.held, "errors": self.errors, "restarts": self.restarts}
+        return own | ({"last_error": self.last_error} if self.last_error else {}) | said
+
+    def _guarded(self, call: Callable[[Stage], list[Packet]], given: int) -> list[Packet]:
+        if self._stage is None and not self._restart():
+            self._lose(given)
+            return []
+        assert self._stage is not None
+        had, dropped = self.held + given, sum(self._drops.values())
+        try:
+            going = call(self._stage)
+            left = had - (sum(self._drops.values()) - dropped) - len(going)
+            if left < 0 or any(packet.reason is not None for packet in going):
+                raise ValueError(
+                    "more packets came out than went in: dropped ones are to be left out, others returned once"
+                )
+        except _CRASHES as error:
+            self._crashed(error, had - (sum(self._drops.values()) - dropped))
+            return []
+        self.held = left
+        return going
+
+    def _crashed(self, error: BaseException, lost: int) -> None:
+        self.errors += 1
+        self.last_error = f"{type(error).__name__}: {error}"
+        self._lose(max(0, lost))
+        self.held = 0
+        # Each kind of exception once: a stage that fails on every packet would fill the log.
+        kind = type(error).__name__
+        if kind not in self._told:
+            self._told.add(kind)
+            _log.error(
+                "stage %s of VM %s failed; its packets are dropped as %s and it starts afresh: %s",
+                self.name,
+                self._context.vm,
+                STAGE_ERROR,
+                self.last_error,
+                exc_info=error,
+            )
+            self._context.report(
+                {"error": "stage", "stage": self.name, "vm": self._context.vm, "what": self.last_error}
+            )
+        self._stage = None
+        self._restart()
+
+    def _restart(self) -> bool:
+        try:
+            self._stage = self._registry.make(self.spec.stage, self._context, self.spec.settings)
+        except HoverboardError as error:
+            # It worked once; until it does again its packets are dropped, and each batch tries anew.
+            self.last_error = str(error)
+            return False
+        self.restarts += 1
+        return True
+
+    def _lose(self, packets: int) -> None:
+        if packets:
+            self._drops[STAGE_ERROR] = self._drops.get(STAGE_ERROR, 0) + packets
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Stages in the order in which packets pass them."""
+
+    runners: tuple[Runner, ...]
+
+
+class Chains:
+    """All chains of one VM.
+
+    Args:
+        context: of the VM; each stage gets it with a `kept` of its own.
+        drops: counted packets by reason; the worker's.
+    """
+
+    NONE = 0  # number of the empty chain
+
+    def __init__(self, context: StageContext, registry: Registry, drops: dict[str, int]) -> None:
+        self._context, self._registry, self._drops = context, registry, drops
+        self._adding = threading.Lock()
+        self._numbers: dict[tuple[StageSpec, ...], int] = {(): self.NONE}
+        self._runners: dict[StageSpec, Runner] = {}
+        self._chains: list[Chain] = [Chain(())]
+
+    def add(self, specs: Sequence[StageSpec]) -> int:
+        """Number of the chain of these stages; the same each time. Stages that are new are made.
+
+        Raises:
+            InputError: a stage cannot be made.
+        """
+        key = tuple(specs)
+        with self._adding:
+            if key not in self._numbers:
+                made = {spec: self._runner(spec) for spec in key}
+                self._runners.update(made)
+                self._chains.append(Chain(tuple(made[spec] for spec in key)))
+                self._numbers[key] = len(self._chains) - 1
+            return self._numbers[key]
+
+    def get(self, number: int) -> Chain | None:
+        """The chain of a number; None when there is no such."""
+        return self._chains[number] if 0 <= number < len(self._chains) else None
+
+    def runners(self) -> list[Runner]:
+        """All stages of the VM, once each."""
+        return list(self._runners.values())
+
+    def statistics(self) -> Mapping[str, Any]:
+        """By stage; a second one of the same name has its number behind it."""
+        said: dict[str, Any] = {}
+        for runner in self.runners():
+            name, number = runner.name, 2
+            while name in said:
+                name, number = f"{runner.name} {number}", number + 1
+            said[name] = runner.statistics()
+        return said
+
+    def _runner(self, spec: StageSpec) -> Runner:
+        known = self._runners.get(spec)
+        return known or Runner(spec, replace(self._context, kept={}), self._registry, self._drops)

@@ -1,0 +1,178 @@
+"""Which stages a flow goes through: decided once, at flow miss, and carried in its entry (paper 4.3.1, 4.4). Pure.
+
+Rules come from the topology. Their order is the way out of the VM: the stage nearest the fabric
+stands last. What comes in passes the same stages the other way round, so that it is decrypted before
+anybody looks at it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from hoverboard.contract.errors import InputError
+from hoverboard.coprocessor.stage import Direction
+
+Address = IPv4Address | IPv6Address
+Prefix = IPv4Network | IPv6Network
+_WORDS = ("any", "internet", "other-host", "other-region")
+
+# What is not the Internet unless a topology says otherwise: RFC 1918, 6598, 3927, 4193, 4291, multicast, broadcast.
+INTERNAL: tuple[Prefix, ...] = tuple(
+    ip_network(prefix)
+    for prefix in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
+        "224.0.0.0/4", "255.255.255.255/32", "fc00::/7", "fe80::/10", "ff00::/8", "::1/128",
+    )
+)  # fmt: skip
+
+
+def _target(text: str) -> str:
+    if text in _WORDS:
+        return text
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a prefix nor one of {', '.join(_WORDS)}") from None
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class When(_Model):
+    """The flows that a rule is for: all of its keys must fit.
+
+    Attributes:
+        to: the other end: "any", "internet", "other-host", "other-region" or a prefix.
+        vms, networks: names; none: all.
+        direction: of the packets.
+    """
+
+    to: Annotated[str, AfterValidator(_target)] = "any"
+    vms: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    direction: Literal["egress", "ingress", "both"] = "both"
+
+
+class StageRule(_Model):
+    """A stage, its configuration, and the flows that it is for.
+
+    Attributes:
+        stage: name of an entry point, or FILE.py[:Class].
+        config: for the stage, which checks it.
+    """
+
+    stage: Annotated[str, Field(min_length=1)]
+    config: dict[str, Any] = {}
+    when: When = When()
+
+
+class StageSpec(NamedTuple):
+    """A stage and its configuration as a value: flows of a VM with equal specs share one stage object."""
+
+    stage: str
+    config: str  # canonical JSON
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as it was written."""
+        read: dict[str, Any] = json.loads(self.config)
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFacts:
+    """What is known of a flow when its first packet misses.
+
+    Attributes:
+        vm, network: the VM of this host that it belongs to, and its network.
+        direction: "egress": the VM sends.
+        remote: the other end's inner address: destination of egress packets, source of ingress ones.
+        peer: the other host's underlay address; None when the other end is on this host.
+        region, peer_region: of this host and of the other; None when a host has none.
+    """
+
+    vm: str
+    network: str
+    direction: Direction
+    remote: Address
+    peer: IPv4Address | None = None
+    region: str | None = None
+    peer_region: str | None = None
+
+
+class Policy:
+    """Rules, read and ready.
+
+    Args:
+        rules: in the order of the way out.
+        internal: prefixes that are not the Internet.
+    """
+
+    def __init__(self, rules: Sequence[StageRule], internal: Sequence[Prefix] = INTERNAL) -> None:
+        self._internal = tuple(internal)
+        self._rules = [
+            (rule.when, StageSpec(rule.stage, json.dumps(rule.config, sort_keys=True, default=str))) for rule in rules
+        ]
+
+    @classmethod
+    def read(cls, rules: Sequence[Mapping[str, Any]], *, where: str = "coprocessors") -> Policy:
+        """From configuration.
+
+        Raises:
+            InputError: naming the rule and the key.
+        """
+        read = []
+        for number, rule in enumerate(rules):
+            try:
+                read.append(StageRule.model_validate(rule))
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                key = "".join(f".{part}" for part in first["loc"])
+                what = "no such key" if first["type"] == "extra_forbidden" else first["msg"]
+                raise InputError(
+                    what.removeprefix("Value error, "),
+                    where=f"{where}[{number}]{key}",
+                    next_step="a rule is {stage, config, when: {to, vms, networks, direction}}",
+                ) from None
+        return cls(read)
+
+    @property
+    def stages(self) -> list[StageSpec]:
+        """All stages that the rules name, once each, to check them before anything runs."""
+        return list(dict.fromkeys(spec for _, spec in self._rules))
+
+    def chain(self, facts: FlowFacts) -> tuple[StageSpec, ...]:
+        """The stages of a flow in the order in which its packets pass them; () for most flows."""
+        chosen = [spec for when, spec in self._rules if self._fits(when, facts)]
+        if facts.direction == "ingress":
+            chosen.reverse()
+        return tuple(dict.fromkeys(chosen))
+
+    def _fits(self, when: When, facts: FlowFacts) -> bool:
+        if when.direction not in ("both", facts.direction):
+            return False
+        if (when.vms and facts.vm not in when.vms) or (when.networks and facts.network not in when.networks):
+            return False
+        match when.to:
+            case "any":
+                return True
+            case "other-host":
+                return facts.peer is not None
+            case "other-region":
+                # A host without a region is in nobody's: what goes there leaves the region.
+                return facts.peer is not None and (facts.region is None or facts.peer_region != facts.region)
+            case "internet":
+                return not any(_inside(facts.remote, prefix) for prefix in self._internal)
+            case prefix:
+                return _inside(facts.remote, ip_network(prefix))
+
+
+def _inside(address: Address, prefix: Prefix) -> bool:
+    return address.version == prefix.version and address in prefix

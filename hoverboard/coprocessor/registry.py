@@ -1,0 +1,159 @@
+"""Finds stages: by the name of an entry point (group `hoverboard.stages`), or by path, FILE.py[:Class].
+
+So a student's stage is one file. Everything that can be wrong is said before a packet moves, with
+the stage's name and where it was looked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from hoverboard.contract.errors import InputError
+from hoverboard.coprocessor.stage import Stage, StageConfig, StageContext, validated
+
+GROUP = "hoverboard.stages"
+_METHODS = ("process", "tick", "deadline")
+_NEXT = "a stage has: name, __init__(context, config), process(batch), tick(now), deadline(); see docs/coprocessors.md"
+
+
+def _installed() -> Iterable[EntryPoint]:
+    return entry_points(group=GROUP)
+
+
+class Registry:
+    """Stage classes by reference; each is looked up once.
+
+    Args:
+        installed: gives the entry points of the group.
+    """
+
+    def __init__(self, installed: Callable[[], Iterable[EntryPoint]] = _installed) -> None:
+        self._installed = installed
+        self._found: dict[str, type[Stage]] = {}
+
+    def names(self) -> list[str]:
+        """Names of all installed stages."""
+        return sorted({point.name for point in self._installed()})
+
+    def find(self, reference: str) -> type[Stage]:
+        """The class that a reference stands for.
+
+        Raises:
+            InputError: no such entry point, file or class, or the class is no stage.
+        """
+        if reference not in self._found:
+            path, colon, name = reference.partition(":")
+            if path.endswith(".py"):
+                found = _from_file(Path(path), name if colon else None)
+            else:
+                found = self._from_entry_point(reference)
+            _check_shape(found, reference)
+            self._found[reference] = found
+        return self._found[reference]
+
+    def check(self, reference: str, config: Mapping[str, Any]) -> None:
+        """Whether the stage is there and its configuration is right, as far as it declares one (`Config`).
+
+        Raises:
+            InputError: naming the stage and the key.
+        """
+        stage = self.find(reference)
+        model = getattr(stage, "Config", None)
+        if isinstance(model, type) and issubclass(model, StageConfig):
+            validated(model, stage.name, config)
+
+    def make(self, reference: str, context: StageContext, config: Mapping[str, Any]) -> Stage:
+        """A new stage object.
+
+        Raises:
+            InputError: as check(), or whatever the stage's constructor complains of.
+        """
+        stage = self.find(reference)
+        try:
+            return stage(context, config)
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"cannot be made: {type(error).__name__}: {error}",
+                where=f"stage {stage.name}",
+                next_step="correct its config, or its __init__",
+            ) from error
+
+    def _from_entry_point(self, name: str) -> type[Stage]:
+        point = next((point for point in self._installed() if point.name == name), None)
+        if point is None:
+            known = ", ".join(self.names()) or "none is installed; install the package again"
+            raise InputError(
+                f"there is no stage {name!r}",
+                where=f"entry points {GROUP}",
+                next_step=f"use one of {known}; or FILE.py:Class",
+            )
+        try:
+            loaded = point.load()
+        except Exception as error:
+            raise InputError(
+                f"cannot be loaded: {type(error).__name__}: {error}",
+                where=f"stage {name} ({point.value})",
+                next_step="install what it needs, or correct its entry point",
+            ) from error
+        return cast(type[Stage], loaded)
+
+
+def _from_file(path: Path, name: str | None) -> type[Stage]:
+    where = str(path)
+    if not path.is_file():
+        raise InputError("there is no such file", where=where, next_step="a stage by path is FILE.py or FILE.py:Class")
+    # A name of its own for each path: two students' stage.py do not meet in sys.modules.
+    module_name = f"hoverboard_stage_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise InputError("cannot be read as Python", where=where, next_step="a stage is a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # where dataclasses and pydantic look for a class's annotations
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        raise InputError(
+            f"cannot be loaded: {type(error).__name__}: {error}",
+            where=f"{where}:{line}" if line else where,
+            next_step="run it with python to see the whole error",
+        ) from error
+    own = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module_name and hasattr(value, "process")
+    }
+    if name is not None:
+        if not isinstance(getattr(module, name, None), type):
+            raise InputError(
+                f"has no class {name!r}",
+                where=where,
+                next_step=f"its stages: {', '.join(sorted(own)) or 'none'}",
+            )
+        return cast(type[Stage], getattr(module, name))
+    if len(own) != 1:
+        raise InputError(
+            f"holds {len(own)} stages, not one" if own else "holds no class with a process method",
+            where=where,
+            next_step=f"name one: {path}:{next(iter(sorted(own)), 'Class')}",
+        )
+    return cast(type[Stage], next(iter(own.values())))
+
+
+def _check_shape(found: object, reference: str) -> None:
+    if not isinstance(found, type):
+        raise InputError("is no class", where=f"stage {reference}", next_step=_NEXT)
+    name = getattr(found, "name", None)
+    missing = [] if isinstance(name, str) and name else ["name"]
+    missing += [method for method in _METHODS if not callable(getattr(found, method, None))]
+    if missing:
+        raise InputError(f"lacks {', '.join(missing)}", where=f"stage {reference}", next_step=_NEXT)

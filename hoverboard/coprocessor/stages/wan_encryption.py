@@ -1,0 +1,239 @@
+"""WAN encryption: what a VM sends to certain hosts is ESP on the way (paper section 4.4).
+
+One stage serves both directions of one VM: egress seals, ingress opens and refuses what is not
+genuine. Keys follow from the cluster's secret, the pair of hosts, the network and the SPI, so that
+nobody has to exchange any; an SPI is an epoch and the number of the sending VM on its host.
+
+What makes it safe to forget: sequence numbers begin at the wall clock's nanoseconds and never go
+back, across epochs, restarts of the stage and restarts of the host process. So no nonce is used
+twice, and a receiver that knows nothing yet refuses what is older than an epoch may get.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Annotated, Any, Literal
+
+from cryptography.exceptions import InvalidTag
+from pydantic import Field
+
+from hoverboard.contract.errors import InputError
+from hoverboard.coprocessor import esp
+from hoverboard.coprocessor.esp import Cipher, ReplayWindow
+from hoverboard.coprocessor.stage import PLAIN_VNET, ConfiguredStage, Packet, StageConfig
+
+NOT_IP, NO_PEER, TOO_LONG = "esp-not-ip", "esp-no-peer", "esp-too-long"
+PLAIN, MALFORMED, WRONG_TAG = "esp-plain", "esp-malformed", "esp-wrong-tag"
+REPLAYED, STALE = "esp-replayed", "esp-stale-epoch"
+
+_SECRET_LEAST = 16
+_LINKS_MAX = 4096  # sending VMs that are remembered; they are few, and only genuine ones get here
+_SECOND = 10**9
+
+
+class Rotation(StageConfig):
+    """When a new epoch, and with it a new key, begins: whichever comes first."""
+
+    packets: Annotated[int, Field(ge=1, le=1 << 32)] = 1 << 24
+    bytes: Annotated[int, Field(ge=1)] = 1 << 36  # RFC 9001 puts the limit of a key far above that
+    seconds: Annotated[float, Field(gt=0)] = 3600
+
+
+class EncryptionConfig(StageConfig):
+    """Keys of the configuration.
+
+    Attributes:
+        key_bits: of AES.
+        window: sequence numbers that a late packet may be behind.
+        require: whether an ingress packet that is not ESP is dropped.
+        rotation: when keys change.
+        grace_seconds: how far the hosts' clocks may be apart.
+    """
+
+    key_bits: Literal[128, 256] = 128
+    window: Annotated[int, Field(ge=32, le=65536)] = 1024
+    require: bool = True
+    rotation: Rotation = Rotation()
+    grace_seconds: Annotated[float, Field(ge=0)] = 60
+
+
+@dataclass
+class Sending:
+    """The VM's outgoing side; kept when the stage is restarted."""
+
+    epoch: int
+    spi: int = 0
+    sequence: int = 0  # the last one used, under any key
+    packets: int = 0  # of this epoch
+    bytes: int = 0
+    until: float = 0.0
+    ciphers: dict[tuple[IPv4Address, int], Cipher] = field(default_factory=dict)
+
+
+@dataclass
+class Epoch:
+    """A key that a remote VM sends under, and what came of it."""
+
+    spi: int
+    cipher: Cipher
+    window: ReplayWindow
+
+
+@dataclass
+class Link:
+    """What one remote VM sends to this one: its epochs of now and before."""
+
+    current: Epoch
+    previous: Epoch | None = None
+
+
+LinkKey = tuple[IPv4Address, int, int]  # peer, VNI, number of the remote VM on its host
+
+
+class WanEncryption(ConfiguredStage[EncryptionConfig]):
+    """Seals egress packets and opens ingress ones."""
+
+    name = "wan-encryption"
+    Config = EncryptionConfig
+
+    def setup(self) -> None:
+        if len(self.context.secret) < _SECRET_LEAST:
+            raise InputError(
+                f"no secret of at least {_SECRET_LEAST} bytes to derive keys from",
+                where=f"stage {self.name}",
+                next_step="give all hosts of the cluster the same random secret",
+            )
+        kept = self.context.kept
+        self._out: Sending = kept.setdefault("sending", Sending(epoch=self.context.wall_clock() // _SECOND))
+        self._links: OrderedDict[LinkKey, Link] = kept.setdefault("links", OrderedDict())
+        self._counts = {"sealed": 0, "opened": 0, "epochs": 0, "epochs_heard": 0}
+
+    def statistics(self) -> dict[str, Any]:
+        """Packets sealed and opened, epochs begun and heard of, remote VMs, the SPI in use."""
+        return {**self._counts, "remote_vms": len(self._links), "spi": f"{self._out.spi:#010x}"}
+
+    def process(self, batch: list[Packet]) -> list[Packet]:
+        """Seal or open each; what cannot be is dropped by its reason."""
+        return [
+            packet for packet in batch if (self._seal(packet) if packet.direction == "egress" else self._open(packet))
+        ]
+
+    # --- egress ---
+
+    def _seal(self, packet: Packet) -> bool:
+        out, rotation = self._out, self.config.rotation
+        if packet.peer is None:
+            packet.drop(NO_PEER)
+            return False
+        if len(packet.frame) > esp.FRAME_MAX:
+            packet.drop(TOO_LONG)
+            return False
+        if (
+            out.packets >= rotation.packets
+            or out.bytes >= rotation.bytes
+            or not out.spi
+            or self.context.clock() >= out.until
+        ):
+            self._next_epoch()
+        cipher = out.ciphers.get((packet.peer, packet.vni))
+        if cipher is None:
+            cipher = out.ciphers[packet.peer, packet.vni] = self._cipher(
+                self.context.local, packet.peer, out.spi, packet.vni
+            )
+        # Counted before it is used: whatever goes wrong, this nonce is gone.
+        out.sequence += 1
+        out.packets += 1
+        out.bytes += len(packet.frame)
+        sealed = esp.seal(packet.frame, packet.vnet, cipher, out.spi, out.sequence)
+        if sealed is None:
+            packet.drop(NOT_IP)
+            return False
+        packet.frame, packet.vnet = sealed, PLAIN_VNET
+        self._counts["sealed"] += 1
+        return True
+
+    def _next_epoch(self) -> None:
+        out = self._out
+        # 15 bits and a set top bit: an SPI is never one of the reserved ones below 256 (RFC 4303 section 2.1).
+        out.epoch = (out.epoch + 1) & 0x7FFF
+        out.spi = 1 << 31 | out.epoch << 16 | self.context.number & 0xFFFF
+        out.sequence = max(out.sequence, self.context.wall_clock())
+        out.packets = out.bytes = 0
+        out.until = self.context.clock() + self.config.rotation.seconds
+        out.ciphers.clear()
+        self._counts["epochs"] += 1
+
+    def _cipher(self, sender: IPv4Address, receiver: IPv4Address, spi: int, vni: int) -> Cipher:
+        return Cipher(esp.key_material(self.context.secret, sender, receiver, spi, vni, self.config.key_bits))
+
+    # --- ingress ---
+
+    def _open(self, packet: Packet) -> bool:
+        if packet.peer is None:
+            packet.drop(NO_PEER)
+            return False
+        header = esp.header_of(packet.frame)
+        if header is None:
+            if self.config.require:
+                packet.drop(PLAIN)
+            return not self.config.require
+        spi, sequence, begin, end = header
+        if spi < 1 << 31:
+            packet.drop(MALFORMED)
+            return False
+        key = (packet.peer, packet.vni, spi & 0xFFFF)
+        link = self._links.get(key)
+        epoch = self._epoch(link, spi)
+        if epoch is not None:
+            if not epoch.window.fresh(sequence):
+                packet.drop(REPLAYED)
+                return False
+            cipher = epoch.cipher
+        elif self._may_begin(link, sequence):
+            cipher = self._cipher(packet.peer, self.context.local, spi, packet.vni)
+        else:
+            packet.drop(STALE)
+            return False
+        try:
+            opened = esp.open_frame(packet.frame, begin, end, cipher, spi, sequence)
+        except InvalidTag:
+            packet.drop(WRONG_TAG)
+            return False
+        # Genuine from here on: only now may it change what is remembered.
+        if epoch is None:
+            self._begin(key, link, Epoch(spi, cipher, ReplayWindow(self.config.window, sequence)))
+        else:
+            epoch.window.mark(sequence)
+        if opened is None:
+            packet.drop(MALFORMED)
+            return False
+        packet.frame, packet.vnet = opened
+        self._counts["opened"] += 1
+        return True
+
+    @staticmethod
+    def _epoch(link: Link | None, spi: int) -> Epoch | None:
+        if link is None:
+            return None
+        if link.current.spi == spi:
+            return link.current
+        return link.previous if link.previous is not None and link.previous.spi == spi else None
+
+    def _may_begin(self, link: Link | None, sequence: int) -> bool:
+        """Whether an epoch not heard of may begin: not one from before those that are known, nor from long ago.
+
+        Sequence numbers begin at the sender's wall clock and never go back, so they tell.
+        """
+        if link is not None and sequence <= link.current.window.top:
+            return False
+        now, grace = self.context.wall_clock(), self.config.grace_seconds * _SECOND
+        return now - self.config.rotation.seconds * _SECOND - grace <= sequence <= now + grace
+
+    def _begin(self, key: LinkKey, link: Link | None, epoch: Epoch) -> None:
+        self._counts["epochs_heard"] += 1
+        self._links[key] = Link(epoch, link.current if link is not None else None)
+        self._links.move_to_end(key)
+        if len(self._links) > _LINKS_MAX:
+            self._links.popitem(last=False)

@@ -1,0 +1,200 @@
+"""WAN shaping: what a VM sends to another region goes out at a rate, and waits when there is too much of it.
+
+One token bucket and one bounded queue per destination region (paper section 4.4, "BwE policies").
+Flows share a region's rate fairly by deficit round robin (Shreedhar and Varghese 1995); when the
+queue is full the longest flow loses its last packet, so that a bulk flow cannot push out a ping.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from hoverboard.coprocessor import headers
+from hoverboard.coprocessor.stage import ConfiguredStage, Packet, StageConfig
+
+FULL = "shaping-queue-full"
+_FLOWS = 64  # queues of a region; flows that share one share its part
+_PACKET_MAX = 65_600  # a 64,000-byte segment with its headers must fit the bucket, or it would wait forever
+_QUANTUM = 16_384  # bytes a flow may send in its turn: small beside a burst, large beside an MTU
+_SLACK = 1.0  # bytes: rounding must not keep a packet waiting whose time has come
+
+
+class ShapingConfig(StageConfig):
+    """Keys of the configuration.
+
+    Attributes:
+        rates_bps: bits a second by destination region, of inner Ethernet frames.
+        default_bps: for all other regions and hosts without one; None: they are not shaped.
+        burst_bytes: depth of each bucket.
+        queue_bytes, queue_packets: how much may wait for one region.
+    """
+
+    rates_bps: dict[str, Annotated[int, Field(gt=0)]] = {}
+    default_bps: Annotated[int, Field(gt=0)] | None = None
+    burst_bytes: Annotated[int, Field(ge=_PACKET_MAX)] = 1 << 17
+    queue_bytes: Annotated[int, Field(ge=_PACKET_MAX)] = 4 << 20
+    queue_packets: Annotated[int, Field(ge=1, le=65536)] = 1024
+
+    @model_validator(mode="after")
+    def _some_rate(self) -> ShapingConfig:
+        if not self.rates_bps and self.default_bps is None:
+            raise ValueError("there is no rate: set rates_bps, default_bps or both")
+        return self
+
+
+class Bucket:
+    """A token bucket: in any t seconds at most `rate` * t + `burst` bytes are taken."""
+
+    __slots__ = ("_at", "_full", "_tokens", "rate")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.rate = rate
+        # What take() lets through too early is missing from the start: the promise above is exact.
+        self._tokens = self._full = burst - _SLACK
+        self._at = now
+
+    def take(self, size: int, now: float) -> bool:
+        """Take `size` bytes if they are there."""
+        if now > self._at:
+            self._tokens = min(self._full, self._tokens + (now - self._at) * self.rate)
+            self._at = now
+        if self._tokens + _SLACK < size:
+            return False
+        self._tokens -= size
+        return True
+
+    def when(self, size: int) -> float:
+        """The time at which `size` bytes will be there."""
+        return self._at + max(0.0, size - self._tokens) / self.rate
+
+
+class RegionQueue:
+    """What waits for one region: a queue per flow, served in turn."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.bytes = self.packets = 0
+        self._flows: dict[int, deque[Packet]] = {}  # those with something waiting
+        self._size: dict[int, int] = {}
+        self._turns: deque[int] = deque()
+        self._credit: dict[int, int] = {}
+
+    def push(self, flow: int, packet: Packet) -> None:
+        """At the end of its flow."""
+        if flow not in self._flows:
+            self._flows[flow], self._size[flow] = deque(), 0
+            self._turns.append(flow)
+            self._credit[flow] = _QUANTUM
+        size = len(packet.frame)
+        self._flows[flow].append(packet)
+        self._size[flow] += size
+        self.bytes += size
+        self.packets += 1
+
+    def shed(self) -> Packet:
+        """Take the last packet of the flow that holds most."""
+        return self._taken(max(self._size, key=lambda flow: self._size[flow]), last=True)
+
+    def release(self, now: float) -> list[Packet]:
+        """What may go now, in the order of going."""
+        going = []
+        while (flow := self._next()) is not None:
+            size = len(self._flows[flow][0].frame)
+            if not self.bucket.take(size, now):
+                break
+            self._credit[flow] -= size
+            going.append(self._taken(flow, last=False))
+        return going
+
+    def when(self) -> float | None:
+        """When the next packet may go; None when nothing waits."""
+        flow = self._next()
+        return None if flow is None else self.bucket.when(len(self._flows[flow][0].frame))
+
+    def _next(self) -> int | None:
+        """Whose turn it is: the first flow with credit for its packet. The same until that packet has gone."""
+        while self._turns:
+            flow = self._turns[0]
+            if self._credit[flow] >= len(self._flows[flow][0].frame):
+                return flow
+            self._credit[flow] += _QUANTUM
+            self._turns.rotate(-1)
+        return None
+
+    def _taken(self, flow: int, *, last: bool) -> Packet:
+        queue = self._flows[flow]
+        packet = queue.pop() if last else queue.popleft()
+        size = len(packet.frame)
+        self._size[flow] -= size
+        self.bytes -= size
+        self.packets -= 1
+        if not queue:
+            del self._flows[flow], self._size[flow], self._credit[flow]
+            self._turns.remove(flow)
+        return packet
+
+
+class WanShaping(ConfiguredStage[ShapingConfig]):
+    """Delays egress packets to other regions."""
+
+    name = "wan-shaping"
+    Config = ShapingConfig
+
+    def setup(self) -> None:
+        self._regions: dict[str | None, RegionQueue] = {}
+        self._passed = self._delayed = self._shed = 0
+
+    def statistics(self) -> dict[str, Any]:
+        """Packets that went at once, that had to wait, that the queue had no room for; what waits by region."""
+        waiting = {str(region): queue.packets for region, queue in list(self._regions.items()) if queue.packets}
+        return {"passed": self._passed, "delayed": self._delayed, "shed": self._shed, "waiting": waiting}
+
+    def process(self, batch: list[Packet]) -> list[Packet]:
+        """What may go at once; the rest is held, and what finds no room dropped."""
+        now = self.context.clock()
+        going = []
+        for packet in batch:
+            region = self.context.region_of(packet.peer) if packet.peer is not None else None
+            rate = self.config.rates_bps.get(region or "", self.config.default_bps)
+            if packet.direction != "egress" or rate is None:
+                going.append(packet)
+            elif self._goes(packet, self._region(region, rate, now), now):
+                self._passed += 1
+                going.append(packet)
+        return going
+
+    def tick(self, now: float) -> list[Packet]:
+        """What has waited long enough."""
+        going = [packet for queue in self._regions.values() for packet in queue.release(now)]
+        self._delayed += len(going)
+        return going
+
+    def deadline(self) -> float | None:
+        """When the next packet has its tokens."""
+        return min((at for queue in self._regions.values() if (at := queue.when()) is not None), default=None)
+
+    def _region(self, region: str | None, rate: int, now: float) -> RegionQueue:
+        # Regions without a rate of their own share one queue, so that there are never more than configured.
+        name = region if region in self.config.rates_bps else None
+        queue = self._regions.get(name)
+        if queue is None:
+            queue = self._regions[name] = RegionQueue(Bucket(rate / 8, self.config.burst_bytes, now))
+        return queue
+
+    def _goes(self, packet: Packet, queue: RegionQueue, now: float) -> bool:
+        """Whether it goes at once: only when nothing waits, so that no flow is reordered."""
+        if not queue.packets and queue.bucket.take(len(packet.frame), now):
+            return True
+        queue.push(_flow_of(packet), packet)
+        while queue.bytes > self.config.queue_bytes or queue.packets > self.config.queue_packets:
+            queue.shed().drop(FULL)
+            self._shed += 1
+        return False
+
+
+def _flow_of(packet: Packet) -> int:
+    header = headers.read(packet.frame)
+    return 0 if header is None else hash(header[:5]) % _FLOWS

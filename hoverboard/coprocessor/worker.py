@@ -1,0 +1,226 @@
+"""The coprocessor of one VM: a floating thread that takes packets, runs their stages and gives them on.
+
+Paper section 4.4: heavy work happens here, at the VM's own expense, so that a slow or crashing stage
+hurts no other VM. The source is bounded, and whoever pushes into it counts what finds no room. The
+thread sleeps when there is nothing to do, and is woken only then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from hoverboard.contract.errors import RunError
+from hoverboard.coprocessor.accounting import Charge, ThreadClock
+from hoverboard.coprocessor.chains import Chain, Chains, Runner
+from hoverboard.coprocessor.doorbell import Waiter
+from hoverboard.coprocessor.registry import Registry
+from hoverboard.coprocessor.stage import Packet, StageContext
+
+NO_CHAIN, STOPPED = "no-such-chain", "coprocessor-stopped"
+_BATCH = 32  # as the engine's egress batch (paper section 4.2)
+_EVENTS = 64  # alarms and errors that are remembered
+_log = logging.getLogger("hoverboard.coprocessor")
+
+
+class Source(Protocol):
+    """Where packets come from: the engine's ring."""
+
+    def take(self, limit: int) -> list[Packet]:
+        """At most `limit` packets that wait, without blocking; the packets are the worker's from now on."""
+
+
+class Sink(Protocol):
+    """Where packets go: back to the engine."""
+
+    def give(self, packet: Packet) -> None:
+        """Take a packet over, without blocking; what it has no room for the sink counts itself."""
+
+
+class Worker:
+    """One VM's coprocessor.
+
+    Args:
+        context: of the VM; its `report` gets every event as well.
+        source, sink, bell: the ports.
+        registry: finds stages.
+        charge: the account of its CPU time.
+        batch: packets taken at once.
+    """
+
+    def __init__(
+        self,
+        context: StageContext,
+        source: Source,
+        sink: Sink,
+        bell: Waiter,
+        *,
+        registry: Registry | None = None,
+        charge: Charge | None = None,
+        batch: int = _BATCH,
+    ) -> None:
+        self._outer_report = context.report
+        self._context = replace(context, report=self._report)
+        self._source, self._sink, self._bell, self._batch = source, sink, bell, batch
+        self._charge: Charge = charge or ThreadClock("no cgroup asked for")
+        self._drops: dict[str, int] = {}
+        self._packets = self._bytes = self._given = 0
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        # The clock of a thread that has ended cannot be read: it leaves its last reading under the lock.
+        self._clock_lock = threading.Lock()
+        self._cpu_clock: int | None = None
+        self._cpu_final = 0.0
+        self.chains = Chains(self._context, registry or Registry(), self._drops)
+
+    # --- for the control thread ---
+
+    def start(self) -> None:
+        """Begin. RunError when it was started before."""
+        if self._thread is not None:
+            raise RunError(
+                "the coprocessor was started before",
+                where=self._context.vm,
+                next_step="make a new worker to start again",
+            )
+        self._thread = threading.Thread(target=self._run, name=f"coprocessor-{self._context.vm}", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """End the thread and its account; what it still holds is dropped and counted. False: it did not end in time.
+
+        A stage that never returns keeps its thread, and only that; its packets are lost.
+        """
+        self._stopping = True
+        self._bell.ring()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            return False
+        self._charge.remove()
+        return True
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of the thread so far, whatever it did."""
+        with self._clock_lock:
+            return self._cpu_final if self._cpu_clock is None else time.clock_gettime(self._cpu_clock)
+
+    def status(self) -> dict[str, Any]:
+        """Counters, as plain data:
+
+        {packets, bytes: taken; given: back to the fast path; held: by stages; drops: {reason: n}; errors: {stage: n};
+        cpu_seconds; account: how CPU is charged; stages: {name: {held, errors, restarts, ..}}; events: [{..}]}
+        """
+        runners = self.chains.runners()
+        return {
+            "packets": self._packets,
+            "bytes": self._bytes,
+            "given": self._given,
+            "held": sum(runner.held for runner in runners),
+            "drops": dict(self._drops),
+            "errors": {runner.name: runner.errors for runner in runners if runner.errors},
+            "cpu_seconds": self.cpu_seconds,
+            "account": self._charge.how,
+            "stages": dict(self.chains.statistics()),
+            "events": list(self._events),
+        }
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        with self._clock_lock:
+            self._cpu_clock = time.pthread_getcpuclockid(threading.get_ident())
+        try:
+            self._enter_account()
+            while not self._stopping:
+                if not self.turn():
+                    self._sleep()
+        finally:
+            self._end()
+            with self._clock_lock:
+                self._cpu_final, self._cpu_clock = time.thread_time(), None
+
+    def turn(self) -> bool:
+        """Take a batch, run its stages, let held packets go; whether there was a batch."""
+        batch = self._source.take(self._batch)
+        if batch:
+            self._packets += len(batch)
+            by_chain: dict[int, list[Packet]] = {}
+            for packet in batch:
+                packet.ledger = self._drops
+                self._bytes += len(packet.frame)
+                # Flows keep their order, for all packets of a flow ask for one chain.
+                by_chain.setdefault(packet.chain, []).append(packet)
+            for number, packets in by_chain.items():
+                chain = self.chains.get(number)
+                if chain is None:
+                    for packet in packets:
+                        packet.drop(NO_CHAIN)
+                else:
+                    self._through(chain.runners, packets)
+        self._tick()
+        return bool(batch)
+
+    def _through(self, runners: tuple[Runner, ...], packets: list[Packet]) -> None:
+        for runner in runners:
+            if not packets:
+                return
+            packets = runner.process(packets)
+        for packet in packets:
+            self._give(packet)
+
+    def _give(self, packet: Packet) -> None:
+        packet.ledger = None
+        self._given += 1
+        self._sink.give(packet)
+
+    def _tick(self) -> None:
+        for runner in self.chains.runners():
+            if runner.held:
+                for packet in runner.tick(self._context.clock()):
+                    chain = self.chains.get(packet.chain)
+                    self._through(_behind(chain, runner), [packet])
+
+    def _sleep(self) -> None:
+        due = [at for runner in self.chains.runners() if (at := runner.deadline()) is not None]
+        timeout = min(due) - self._context.clock() if due else None
+        if timeout is not None and timeout <= 0:
+            return
+        self._bell.arm()
+        # What came between the last look and arm() was not rung for: look once more before the wait.
+        if not self._stopping and not self.turn():
+            self._bell.wait(timeout)
+        self._bell.disarm()
+
+    def _enter_account(self) -> None:
+        try:
+            self._charge.enter(threading.get_native_id())
+        except OSError as error:
+            self._charge.remove()
+            self._charge = ThreadClock(f"{self._charge.how} refused the thread: {error.strerror}")
+
+    def _end(self) -> None:
+        left = sum(runner.abandon() for runner in self.chains.runners())
+        if left:
+            self._drops[STOPPED] = self._drops.get(STOPPED, 0) + left
+
+    def _report(self, event: Mapping[str, Any]) -> None:
+        self._events.append(dict(event))
+        if "alarm" in event:
+            _log.warning("VM %s: %s", self._context.vm, dict(event))
+        self._outer_report(event)
+
+
+def _behind(chain: Chain | None, runner: Runner) -> tuple[Runner, ...]:
+    """The stages of a chain that stand behind one of them."""
+    if chain is None or runner not in chain.runners:
+        return ()  # one that the stage made itself
+    return chain.runners[chain.runners.index(runner) + 1 :]
