@@ -44,6 +44,7 @@ class Contestant:
         pairs: VMs by where they are.
         prepare: called before each turn with the place that will be measured.
         relayed: packets that came to a Hoverboard so far; they did not go directly.
+        run: the testbed's, whose processes its CPU is told apart by; None: it has no processes.
         facts: what it consists of, for the record.
     """
 
@@ -51,6 +52,7 @@ class Contestant:
     pairs: dict[Where, Pair]
     prepare: Callable[[Where], None]
     relayed: Callable[[], int]
+    run: str | None
     facts: dict[str, Any]
 
 
@@ -88,7 +90,7 @@ def generation(dataplane: Dataplane) -> Iterator[Contestant]:
                 return sum(int(client.status()["counters"]["rx_packets"]) for client in clients)
 
             facts = {"datapath_type": testbed.datapath_type, "phases": dict(testbed.clock.seconds)}
-            yield Contestant(dataplane, pairs, prepare, relayed, facts)
+            yield Contestant(dataplane, pairs, prepare, relayed, testbed.run, facts)
 
 
 @contextlib.contextmanager
@@ -99,4 +101,12 @@ def kernel() -> Iterator[Contestant]:
         remote, neighbour = overlay.vms[1][0], overlay.vms[0][1]
         pairs: dict[Where, Pair] = {"two hosts": Pair(source, *remote), "same host": Pair(source, *neighbour)}
         facts = {"overlay": "VXLAN, bridges and veth, offloads on"}
-        yield Contestant("kernel", pairs, lambda where: None, lambda: 0, facts)
+        yield Contestant("kernel", pairs, lambda where: None, lambda: 0, None, facts)
+
+
+# Everybody there is, by name; each comes up when entered.
+EVERYBODY: dict[str, Callable[[], contextlib.AbstractContextManager[Contestant]]] = {
+    "fastpath": lambda: generation("fastpath"),
+    "ovs": lambda: generation("ovs"),
+    "kernel": kernel,
+}

@@ -1,7 +1,7 @@
 """Packets VM to VM: generation `fastpath` beside generation `ovs` and beside the kernel's own overlay.
 
-All three are up at once and take turns; ratios are medians over rounds. Bars: one TCP stream between
-two hosts, offloaded, at least 8 times `ovs`; round trip of `ovs` at least 3 times as long.
+All are up at once and take turns; ratios are medians over rounds. What is measured is in
+`datapath_cases`, what it is held against in `datapath_bars`.
 """
 
 from __future__ import annotations
@@ -9,213 +9,111 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
-from rich.table import Table
-
-from benchmarks import command, contestants, report
-from benchmarks.bars import Bar
-from benchmarks.contestants import Contestant, Where
-from benchmarks.statistics import distribution, paired_ratio, turns
-from console import tables
+from benchmarks import command, contestants, datapath_bars, report
+from benchmarks.awake import awake
+from benchmarks.contestants import Contestant
+from benchmarks.datapath_cases import AWAKE_CASES, CASES, PING_INTERVAL, Case, Plan, Sample
+from benchmarks.statistics import turns
 from console.runs import need_root
-from experiments import iperf, ping
-from experiments.iperf import IperfSpec
-from hoverboard.contract.errors import MeasurementError
 
-TCP_BAR = 8.0
-ROUND_TRIP_BAR = 3.0
-_PING_INTERVAL = 0.005
+_LONGEST_TURN = 120.0  # seconds after which a spinner ends by itself
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One thing to measure; `streams` of TCP, or pings when 0."""
-
-    name: str
-    where: Where
-    streams: int
-
-    @property
-    def kind(self) -> Literal["tcp", "ping"]:
-        return "tcp" if self.streams else "ping"
-
-
-CASES = (
-    Case("TCP, two hosts, 1 stream", "two hosts", 1),
-    Case("TCP, two hosts, 16 streams", "two hosts", 16),
-    Case("TCP, same host, 1 stream", "same host", 1),
-    Case("round trip, two hosts", "two hosts", 0),
-    Case("round trip, same host", "same host", 0),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much to measure.
-
-    Attributes:
-        rounds: of each TCP case.
-        ping_rounds: of each ping case; more, because they are short and one late wake-up spoils an average.
-        seconds, omit: of each TCP measurement, and those left out at its start.
-        pings: of which one round's average is taken.
-    """
-
-    rounds: int
-    ping_rounds: int
-    seconds: int
-    omit: int
-    pings: int
-
-    def rounds_of(self, case: Case) -> int:
-        """How often everybody has a turn at `case`."""
-        return self.rounds if case.kind == "tcp" else self.ping_rounds
-
-
-# Samples of a case by contestant, in the order of rounds; bit/s or ms.
-Samples = dict[str, list[float]]
-
-
-def measure(plan: Plan, progress: command.Progress) -> dict[str, Any]:
+def measure(cases: Sequence[Case], plan: Plan, progress: command.Progress) -> dict[str, Any]:
     """Bring everybody up, let them take turns, take everything down; {"cases": .., "contestants": ..}.
 
     Raises:
         HoverboardError: somebody does not come up, or a measurement gives no figure.
     """
+    names = list(dict.fromkeys(name for case in cases for name in case.between))
     with contextlib.ExitStack() as stack:
-        everybody: list[Contestant] = []
-        for name, made in (
-            ("fastpath", contestants.generation("fastpath")),
-            ("ovs", contestants.generation("ovs")),
-            ("kernel", contestants.kernel()),
-        ):
+        everybody: dict[str, Contestant] = {}
+        for name in names:
             progress(f"bringing up {name}", 0.0)
-            everybody.append(stack.enter_context(made))
-        samples: dict[str, Samples] = {case.name: {one.name: [] for one in everybody} for case in CASES}
-        relayed = {one.name: 0 for one in everybody}
-        done, total = 0, len(everybody) * sum(plan.rounds_of(case) for case in CASES)
-        for case in CASES:
-            rounds = plan.rounds_of(case)
-            for number, order in enumerate(turns(everybody, rounds), 1):
-                for one in order:
-                    progress(f"{case.name}: {one.name}, round {number} of {rounds}", done / total)
-                    value, strays = _turn(one, case, plan)
-                    samples[case.name][one.name].append(value)
-                    relayed[one.name] += strays
+            everybody[name] = stack.enter_context(contestants.EVERYBODY[name]())
+        relayed = dict.fromkeys(names, 0)
+        found: list[dict[str, Any]] = []
+        done, total = 0, sum(len(case.between) * case.rounds(plan) for case in cases)
+        for case in cases:
+            samples: dict[str, list[Sample]] = {name: [] for name in case.between}
+            rounds = case.rounds(plan)
+            for number, order in enumerate(turns(case.between, rounds), 1):
+                for name in order:
+                    progress(f"{case.name}: {name}, round {number} of {rounds}", done / total)
+                    sample, strays = _turn(everybody[name], case, plan)
+                    samples[name].append(sample)
+                    relayed[name] += strays
                     done += 1
-        facts = {one.name: {**one.facts, "relayed_packets": relayed[one.name]} for one in everybody}
+            found.append(datapath_bars.summary(case, samples))
+        facts = {name: {**one.facts, "relayed_packets": relayed[name]} for name, one in everybody.items()}
         progress("taking everything down", 1.0)
-    return {"cases": _cases(samples), "contestants": facts}
+    return {"cases": found, "contestants": facts}
 
 
-def _turn(one: Contestant, case: Case, plan: Plan) -> tuple[float, int]:
-    """One measurement, bit/s or ms; and how many packets a Hoverboard saw of it."""
+def _turn(one: Contestant, case: Case, plan: Plan) -> tuple[Sample, int]:
+    """One measurement; and how many packets a Hoverboard saw of it."""
     one.prepare(case.where)
-    pair = one.pairs[case.where]
     before = one.relayed()
-    if case.kind == "tcp":
-        spec = IperfSpec(seconds=plan.seconds, streams=case.streams, omit=plan.omit)
-        value = iperf.measure(pair.source, pair.target, pair.address, spec).bps
-    else:
-        ping.measure(pair.source, pair.address, count=10, interval=_PING_INTERVAL)
-        result = ping.measure(pair.source, pair.address, count=plan.pings, interval=_PING_INTERVAL)
-        if result.avg_ms is None or result.loss_percent > 1:
-            raise MeasurementError(
-                f"{one.name}: {result.received} of {result.sent} pings were answered",
-                where=pair.source.name,
-                next_step="bring two-hosts up, and ping between its VMs",
-            )
-        value = result.avg_ms
-    return value, one.relayed() - before
+    with awake(_LONGEST_TURN) if case.awake else contextlib.nullcontext():
+        sample = case.measure(one, case, plan)
+    return sample, one.relayed() - before
 
 
-def _cases(samples: dict[str, Samples]) -> list[dict[str, Any]]:
-    """Distributions and ratios; a ratio above 1 always says that the fast path is better."""
-    made = []
-    for case in CASES:
-        by_name = samples[case.name]
-        fast = by_name["fastpath"]
-        ratios = {
-            name: paired_ratio(fast, other) if case.kind == "tcp" else paired_ratio(other, fast)
-            for name, other in by_name.items()
-            if name != "fastpath"
-        }
-        made.append(
-            {
-                "case": case.name,
-                "unit": "bit/s" if case.kind == "tcp" else "ms",
-                "samples": by_name,
-                "summary": {name: distribution(values).as_dict() for name, values in by_name.items()},
-                "fastpath_better_by": ratios,
-            }
-        )
-    return made
-
-
-def bars(cases: list[dict[str, Any]]) -> list[Bar]:
-    """The two bars on the ratios of `cases`."""
-    ratios = {case["case"]: case["fastpath_better_by"] for case in cases}
-    return [
-        Bar(f"{CASES[0].name}: fastpath over ovs", ratios[CASES[0].name]["ovs"], TCP_BAR, ">=", "x"),
-        Bar(f"{CASES[3].name}: ovs over fastpath", ratios[CASES[3].name]["ovs"], ROUND_TRIP_BAR, ">=", "x"),
-    ]
-
-
-def table(cases: list[dict[str, Any]]) -> Table:
-    """Medians, with the smallest and largest round in brackets."""
-
-    def cell(case: dict[str, Any], name: str) -> str:
-        one = case["summary"][name]
-        scale, form = (1e9, ".2f") if case["unit"] == "bit/s" else (1.0, ".3f")
-        low, middle, high = (format(one[key] / scale, form) for key in ("minimum", "median", "maximum"))
-        return f"{middle} ({low} .. {high})"
-
-    names = ("fastpath", "ovs", "kernel")
-    return tables.table(
-        "VM to VM: Gbit/s or ms, median (least .. most) of the rounds",
-        ("", *(f"#{name}" for name in names), "#better than ovs", "#than kernel"),
-        (
-            (
-                f"{case['case']}, {'Gbit/s' if case['unit'] == 'bit/s' else 'ms'}",
-                *(cell(case, name) for name in names),
-                tables.times(case["fastpath_better_by"]["ovs"]),
-                f"{case['fastpath_better_by']['kernel']:.2f} x",
-            )
-            for case in cases
-        ),
-    )
+def chosen(given: argparse.Namespace) -> list[Case]:
+    """The cases that the command line asks for, in the table's order."""
+    cases = [*CASES, *(AWAKE_CASES if given.awake else ())]
+    return [case for case in cases if not given.only or any(part in case.name for part in given.only)]
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = command.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s, for a first look")
-    parser.add_argument("--repeat", type=int, metavar="N", help="rounds of TCP (5); three times as many of pings")
-    parser.add_argument("--seconds", type=int, metavar="S", help="seconds of each TCP measurement (4)")
-    return parser.parse_args(argv)
+    parser.add_argument("--repeat", type=int, metavar="N", help="rounds (5); three times as many of latencies")
+    parser.add_argument("--seconds", type=int, metavar="S", help="seconds of each measurement of a rate (4)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PART", help="cases with PART in their name; may be repeated"
+    )
+    parser.add_argument(
+        "--awake", action="store_true", help="measure latencies once more, with the CPUs kept from halting"
+    )
+    given = parser.parse_args(argv)
+    if not chosen(given):
+        parser.error("--only fits no case; there are: " + "; ".join(case.name for case in (*CASES, *AWAKE_CASES)))
+    return given
+
+
+def planned(given: argparse.Namespace) -> Plan:
+    """How much the command line asks for."""
+    rounds = given.repeat or (3 if given.quick else 5)
+    return Plan(
+        rounds=rounds,
+        latency_rounds=3 * rounds,
+        seconds=given.seconds or (1 if given.quick else 4),
+        omit=1,
+        pings=200,
+        round_trip_seconds=0.5 if given.quick else 1.0,
+    )
 
 
 def main() -> int:
     """`python -m benchmarks.datapath`"""
     given = options()
-    rounds = given.repeat or (3 if given.quick else 5)
-    plan = Plan(
-        rounds=rounds,
-        ping_rounds=3 * rounds,
-        seconds=given.seconds or (1 if given.quick else 4),
-        omit=1,
-        pings=200,
-    )
+    plan = planned(given)
 
     def run(progress: command.Progress) -> int:
         need_root("benchmark")
-        figures = measure(plan, progress)
-        parameters = {**asdict(plan), "ping_interval_s": _PING_INTERVAL}
+        figures = measure(chosen(given), plan, progress)
+        parameters = {**asdict(plan), "ping_interval_s": PING_INTERVAL}
         cases = figures["cases"]
         return report.finish(
-            "datapath", parameters, figures, bars(cases), [table(cases)], as_json=given.json, out=given.out
-        )
+            "datapath", parameters, figures, datapath_bars.bars(cases), [datapath_bars.table(cases)],
+            as_json=given.json, out=given.out,
+        )  # fmt: skip
 
     return command.execute(run)
 

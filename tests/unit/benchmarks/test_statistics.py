@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import accounting, datapath, reachability, startup
+from benchmarks import accounting, reachability, startup
 from benchmarks.accounting import Share
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, percentile, turns
@@ -86,21 +86,6 @@ def test_bars(value: float, limit: float, sense: str, passed: bool) -> None:
     assert bar.as_dict()["passed"] is passed
 
 
-def test_datapath_ratios_say_how_much_better_the_fast_path_is() -> None:
-    measured = {
-        case.name: {"fastpath": [10e9, 12e9], "ovs": [1e9, 1e9], "kernel": [12e9, 12e9]}
-        if case.kind == "tcp"
-        else {"fastpath": [0.2, 0.1], "ovs": [0.8, 0.4], "kernel": [0.1, 0.1]}
-        for case in datapath.CASES
-    }
-    cases = datapath._cases(measured)
-    assert cases[0]["fastpath_better_by"]["ovs"] == 11.0
-    assert cases[3]["fastpath_better_by"]["ovs"] == pytest.approx(4.0)
-    assert cases[3]["fastpath_better_by"]["kernel"] == pytest.approx(0.75)
-    assert [(bar.value, bar.passed) for bar in datapath.bars(cases)] == [(11.0, True), (pytest.approx(4.0), True)]
-    assert datapath.table(cases).row_count == len(datapath.CASES)
-
-
 def test_growth_is_that_of_the_fullest_host_and_leaves_hoverboards_out() -> None:
     flows = {"1000": {"h1": 17, "h2": 20, "hv1": 1008}, "100": {"h1": 17, "h2": 17, "hv1": 108}}
     assert reachability.growth(flows, ["h1", "h2"]) == 3
@@ -146,7 +131,6 @@ def test_startup_bars_add_everything_up() -> None:
 
 
 def test_options() -> None:
-    assert datapath.options(["--quick", "--json", "--repeat", "2", "--seconds", "3"]).repeat == 2
     assert reachability.options([]).base == 1000
     with pytest.raises(SystemExit):
         reachability.options(["--base", "50"])

@@ -1,0 +1,118 @@
+"""A pair of our own measuring tools: one serves and says its port, the other measures and prints JSON.
+
+The tools are single files of the standard library only, started by path in isolated mode: they are
+up in a few hundredths of a second, and see nothing of the directory they are started from. The
+server binds a port that its kernel chooses, so two measurements never race for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments import processes
+from experiments.processes import Place
+from hoverboard.contract.errors import MeasurementError
+
+_READY_TIMEOUT = 10.0
+_LONGEST_LINE = 1 << 12
+
+
+def command(tool: str, role: str, **options: object) -> list[str]:
+    """The command line of a tool beside this file; options that are None are left out."""
+    argv = [sys.executable, "-I", str(Path(__file__).with_name(f"{tool}.py")), role]
+    for name, value in options.items():
+        if value is not None:
+            argv += [f"--{name}", str(value)]
+    return argv
+
+
+class Server:
+    """A serving tool that is ready, at `port`."""
+
+    def __init__(self, process: subprocess.Popen[str], place: Place, port: int) -> None:
+        self.port = port
+        self._process, self._place = process, place
+
+    def result(self, timeout: float) -> dict[str, Any]:
+        """Wait for its end and read what it found; MeasurementError if it fails or hangs."""
+        return _document(self._process, self._place, timeout)
+
+
+@contextlib.contextmanager
+def serving(place: Place, argv: list[str]) -> Iterator[Server]:
+    """Run a serving tool beside the block, which begins once its socket is bound.
+
+    Raises:
+        MeasurementError: it ends, or does not say its port, instead.
+    """
+    with processes.running(place, argv) as process:
+        yield Server(process, place, _port(process, place))
+
+
+def _port(process: subprocess.Popen[str], place: Place) -> int:
+    assert process.stdout is not None
+    line = _first_line(process.stdout.fileno())
+    document = json.loads(line) if line.endswith(b"\n") else {}
+    if "port" in document:
+        return int(document["port"])
+    process.kill()
+    said = document.get("error") or words(processes.finish(process, 1.0, "the tool").stderr)
+    raise MeasurementError(
+        f"the measuring server did not start: {said}",
+        where=place.name,
+        next_step="is the machine overloaded? `hoverboard exec NODE -- ip address` shows the node's address",
+    )
+
+
+def _first_line(fd: int) -> bytes:
+    """What comes first; without a newline at its end if the tool ended or took too long."""
+    line, deadline = bytearray(), time.monotonic() + _READY_TIMEOUT
+    # Byte by byte: what came after the line would be lost to whoever reads the result.
+    while not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+        ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+        byte = os.read(fd, 1) if ready else b""
+        if not byte:
+            break
+        line += byte
+    return bytes(line)
+
+
+def run(place: Place, argv: list[str], timeout: float) -> dict[str, Any]:
+    """Run a measuring tool to its end; what it found. MeasurementError if it fails or hangs."""
+    with processes.running(place, argv) as process:
+        return _document(process, place, timeout)
+
+
+def _document(process: subprocess.Popen[str], place: Place, timeout: float) -> dict[str, Any]:
+    outcome = processes.finish(process, timeout, f"the measuring tool on {place.name}")
+    return parse(outcome.stdout, outcome.stderr, outcome.code, place.name)
+
+
+def parse(stdout: str, stderr: str, code: int, where: str) -> dict[str, Any]:
+    """The document a tool printed last; MeasurementError, with its own words, when there is none."""
+    try:
+        document = json.loads(stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        document = None
+    if not isinstance(document, dict) or "error" in document or code:
+        said = document["error"] if isinstance(document, dict) and "error" in document else words(stderr or stdout)
+        raise MeasurementError(
+            f"the measuring tool ended with code {code} and said: {said}",
+            where=where,
+            next_step="ping between the two VMs",
+        )
+    return document
+
+
+def words(text: str) -> str:
+    """The end of a tool's output on one line, or "nothing"."""
+    return " ".join(text.split())[-200:] or "nothing"
