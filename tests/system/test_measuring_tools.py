@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cpu_window
+from benchmarks import cpu_window, flow_setup
 from benchmarks.awake import awake
 from experiments import packet_rate, processes, round_trip
 from experiments.packet_rate import PacketRateSpec
@@ -117,3 +117,10 @@ def test_cpu_of_a_child_is_seen_and_not_taken_for_a_strangers() -> None:
     found = cpu_window.cost(before, after, cpu_window.descendants(after.processes, os.getpid()), [])
     assert found.cpu_seconds > 0.05
     assert found.others >= 0
+
+
+def test_new_flows_need_entries_of_their_own_and_bare_traces_are_counted_beside_them(state: Path) -> None:
+    found = flow_setup.measure(1, 0.2, 16, lambda *_: None)
+    assert found["proof"]["entries"] >= 0.95 * found["proof"]["forwarded"] > 0
+    assert found["samples"]["engine"][0] > 0
+    assert found["samples"]["trace"][0] > 0
