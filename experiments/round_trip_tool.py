@@ -1,8 +1,8 @@
 """Both ends of a request and response of a few bytes over one TCP connection, as netperf's TCP_RR.
 
-Runs inside a node's namespace, by path; uses the standard library only. The loop is Python's: it
-was measured against the same loop compiled by Numba, and the difference (about a microsecond) is far
-below what waking up the other end costs.
+Runs inside a node's namespace, by path; uses the standard library only. The loop is Python's: beside
+the same loop compiled by Numba, both ends together took some 2 us more of a round trip of 20 us over
+a bare veth pair on one CPU, and everybody pays them alike.
 """
 
 from __future__ import annotations
