@@ -8,10 +8,10 @@ tracked: that is the firewall's work.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from hoverboard.coprocessor import headers
 from hoverboard.coprocessor.headers import Headers
@@ -37,10 +37,18 @@ def _protocol(text: str) -> str:
     return text
 
 
+def _prefix(value: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        raise ValueError(f"{error}; a prefix is like 203.0.113.0/24") from None
+
+
 def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+Prefix = Annotated[IPv4Network | IPv6Network, PlainValidator(_prefix)]
 Ports = Annotated[str, BeforeValidator(_as_text), AfterValidator(_ports)]
 Protocol = Annotated[str, BeforeValidator(_as_text), AfterValidator(_protocol)]
 
@@ -58,7 +66,7 @@ class AclRule(StageConfig):
     """
 
     action: Verdict
-    prefixes: tuple[IPv4Network | IPv6Network, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
     protocols: tuple[Protocol, ...] = ()
     ports: tuple[Ports, ...] = ()
     direction: Literal["egress", "ingress", "both"] = "both"

@@ -201,14 +201,15 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         except InvalidTag:
             packet.drop(WRONG_TAG)
             return False
-        # Genuine from here on: only now may it change what is remembered.
+        if opened is None:
+            # Perhaps a genuine one with another header in front: the genuine one may still come.
+            packet.drop(MALFORMED)
+            return False
+        # Genuine: only now may it change what is remembered.
         if epoch is None:
             self._begin(key, link, Epoch(spi, cipher, ReplayWindow(self.config.window, sequence)))
         else:
             epoch.window.mark(sequence)
-        if opened is None:
-            packet.drop(MALFORMED)
-            return False
         packet.frame, packet.vnet = opened
         self._counts["opened"] += 1
         return True

@@ -1,0 +1,96 @@
+"""Which account a VM's thread gets, on machines described by files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hoverboard.coprocessor import accounting
+from hoverboard.coprocessor.accounting import Cgroup, ThreadClock
+
+
+def machine(tmp_path: Path, mounts: str, own: str) -> dict[str, Path]:
+    (tmp_path / "mounts").write_text(mounts.replace("ROOT", str(tmp_path)))
+    (tmp_path / "own").write_text(own)
+    return {"mounts": tmp_path / "mounts", "own": tmp_path / "own"}
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """A directory made in a cgroup hierarchy has its files at once, as in the kernel."""
+    real = Path.mkdir
+
+    def populate(files):
+        def mkdir(self, *args, **kwargs):
+            real(self, *args, **kwargs)
+            for name, text in files.items():
+                (self / name).write_text(text)
+
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+
+    return populate
+
+
+V1 = "cgroup ROOT/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0\ncgroup2 ROOT/unified cgroup2 rw 0 0\n"
+V2 = "proc /proc proc rw 0 0\ncgroup2 ROOT/unified cgroup2 rw,nosuid 0 0\n"
+
+
+def test_version_1(tmp_path, kernel):
+    files = machine(tmp_path, V1, "4:cpu,cpuacct:/svc\n0::/\n")
+    (tmp_path / "cpu,cpuacct" / "svc").mkdir(parents=True)
+    kernel({"tasks": "", "cpuacct.usage": "2500000000\n"})
+    charge = accounting.choose("hoverboard-x", **files)
+    assert isinstance(charge, Cgroup)
+    assert charge.path == tmp_path / "cpu,cpuacct" / "svc" / "hoverboard-x"
+    assert charge.how.startswith("cgroup v1")
+    charge.enter(77)
+    assert (charge.path / "tasks").read_text() == "77"
+    assert charge.cpu_seconds() == 2.5
+
+
+def test_version_2(tmp_path, kernel):
+    files = machine(tmp_path, V2, "0::/svc\n")
+    (tmp_path / "unified" / "svc").mkdir(parents=True)
+    kernel({"cgroup.type": "domain", "cgroup.threads": "", "cpu.stat": "usage_usec 1500000\nuser_usec 1\n"})
+    charge = accounting.choose("hoverboard-x", **files)
+    assert isinstance(charge, Cgroup)
+    assert (charge.path / "cgroup.type").read_text() == "threaded"
+    charge.enter(77)
+    assert (charge.path / "cgroup.threads").read_text() == "77"
+    assert charge.cpu_seconds() == 1.5
+
+
+@pytest.mark.parametrize(
+    ("mounts", "own", "why"),
+    [
+        ("proc /proc proc rw 0 0\n", "0::/\n", "no cgroup hierarchy"),
+        ("cgroup ROOT/cpuset cgroup rw,cpuset 0 0\n", "1:cpuset:/\n", "no cgroup hierarchy"),
+        (V2, "0::/gone\n", "no cgroup can be made"),
+    ],
+)
+def test_none_to_be_had(tmp_path, mounts, own, why):
+    charge = accounting.choose("hoverboard-x", **machine(tmp_path, mounts, own))
+    assert isinstance(charge, ThreadClock)
+    assert why in charge.how
+
+
+def test_one_of_no_use_is_removed_again(tmp_path):
+    files = machine(tmp_path, V1, "4:cpu,cpuacct:/\n")
+    (tmp_path / "cpu,cpuacct").mkdir()
+    charge = accounting.choose("hoverboard-x", **files)  # a plain directory: no tasks in it
+    assert "is of no use" in charge.how
+    assert not (tmp_path / "cpu,cpuacct" / "hoverboard-x").exists()
+
+
+def test_somebody_elses_is_not_touched(tmp_path):
+    files = machine(tmp_path, V1, "4:cpu,cpuacct:/\n")
+    theirs = tmp_path / "cpu,cpuacct" / "hoverboard-x"
+    theirs.mkdir(parents=True)
+    assert "File exists" in accounting.choose("hoverboard-x", **files).how
+    assert theirs.exists()
+
+
+def test_no_proc(tmp_path):
+    charge = accounting.choose("x", mounts=tmp_path / "none", own=tmp_path / "none")
+    assert "cannot be looked up" in charge.how
