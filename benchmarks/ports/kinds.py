@@ -248,6 +248,8 @@ SECTIONS: dict[str, dict[str, Kind]] = {
             f"tap, looks for {spin} us" if spin else "tap, sleeps at once": _kind(plain_tap, spin_ns=spin * 1000)
             for spin in (0, 5, 10, 20, 50, 100, 200)
         },
+        "tap, up to 50 us if it pays": _kind(plain_tap, spin_ns=-50_000),
+        "tap, up to 100 us if it pays": _kind(plain_tap, spin_ns=-100_000),
     },
     "sleep, two hosts": {
         "kernel: VXLAN, bridge": _kind(kernel_overlay),
@@ -257,6 +259,7 @@ SECTIONS: dict[str, dict[str, Kind]] = {
             )
             for spin in (0, 10, 50, 100, 200)
         },
+        "tap, up to 50 us if it pays": _kind(two_hosts, uplink="tap", header_length=HEADER_LENGTH, spin_ns=-50_000),
     },
     "halting": {
         "kernel: veth, bridge": _kind(kernel),
