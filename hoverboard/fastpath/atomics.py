@@ -1,14 +1,16 @@
-"""Acquire loads and release stores on elements of a NumPy array, for Numba code.
+"""Acquire loads, release stores and prefetches of elements of a NumPy array, for Numba code.
 
-The trick of this package, fenced here: Numba has no atomics for plain threads, so two intrinsics
-emit LLVM's. A release store makes every earlier write visible to a thread whose acquire load sees
-the stored value; single-producer single-consumer rings and the flow table's switch need no more.
+The trick of this package, fenced here: Numba has no atomics for plain threads and no prefetch, so
+three intrinsics emit LLVM's. A release store makes every earlier write visible to a thread whose
+acquire load sees the stored value; single-producer single-consumer rings need no more. A prefetch is
+what makes a batch faster than its packets one by one: their cache misses overlap (paper 4.2).
 """
 
-# mypy: disable-error-code="no-untyped-def,untyped-decorator"
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,import-untyped"
 
 from __future__ import annotations
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -45,3 +47,37 @@ def store_release(typingctx, array, index, value):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def prefetch(typingctx, array, row):
+    """Ask for the cache line where array[row, 0] (two dimensions) or array[row] (one) lies."""
+    if not (isinstance(array, types.Array) and array.ndim in (1, 2) and isinstance(row, types.Integer)):
+        return None
+    signature = types.none(array, types.intp)
+
+    def codegen(context, builder, signature, args):
+        array_type = signature.args[0]
+        view = context.make_array(array_type)(context, builder, args[0])
+        zero = context.get_constant(types.intp, 0)
+        indices = [args[1]] if array_type.ndim == 1 else [args[1], zero]
+        pointer = cgutils.get_item_pointer(context, builder, array_type, view, indices, wraparound=False)
+        byte, word = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # read, keep in all caches, data
+        builder.call(function, [builder.bitcast(pointer, byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def fence(typingctx):
+    """Nothing moves across: for "I go to sleep" against "there is work", where both sides store, then load."""
+
+    def codegen(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(), codegen

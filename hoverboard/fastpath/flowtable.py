@@ -1,8 +1,8 @@
 """The flow table: one hash lookup to a dense index, flat arrays by that index (paper section 4.3).
 
-The engine only reads it. The control thread edits the hash table that the engine does not use (the
-shadow), has the engine switch, waits until it has, and repeats the edit on the other one. So the
-engine takes no lock and no packet meets a half-made entry.
+The engines only read it. The control thread edits the hash table that the engines do not use (the
+shadow), tells each engine over its command channel to switch, waits until they have, and repeats the
+edit on the other one. So no engine takes a lock and no packet meets a half-made entry.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ from hoverboard.fastpath.layout import (
     ACT_DROP,
     ACT_TUNNEL,
     ACT_VPORT,
-    CTL_FIVE,
-    CTL_TABLE,
+    E_ACTION,
+    E_CHAIN,
+    E_DST,
+    E_REWRITE,
+    E_SRC,
+    E_STAGES,
+    E_SUM,
+    E_TARGET,
     HASH_SLOTS,
     KEY_WORDS,
     MAX_ENTRIES,
@@ -29,68 +35,75 @@ from hoverboard.fastpath.packet import FIVE, Words, mix
 
 Slots = NDArray[np.int32]
 Key = tuple[int, ...]  # KEY_WORDS signed 64-bit words
+_MASK = HASH_SLOTS - 1
 
 
 @compiled
 def find(slots: Slots, table: int, keys: Words, key: Words, ports: int, five: int, hashed: int) -> int:
-    """Index of the entry for `key` with `ports` and the five bit, or -1. One probe as a rule."""
-    mask = HASH_SLOTS - 1
-    at = hashed & mask
+    """Index of the entry for 3-tuple `key`, refined by `ports` and the five bit, or -1. One probe as a rule."""
+    at = hashed & _MASK
     first = key[0] | five
+    second = key[2] | (ports >> 16) << 48
+    third = key[3] | ports << 48
     while True:
         entry = slots[table, at]
         if entry == 0:
             return -1
         row = entry - 1
         if (
-            keys[row, 4] == key[4] and keys[row, 0] == first and keys[row, 5] == ports and keys[row, 1] == key[1]
-            and keys[row, 2] == key[2] and keys[row, 3] == key[3]
+            keys[row, 4] == key[4] and keys[row, 0] == first and keys[row, 2] == second and keys[row, 1] == key[1]
+            and keys[row, 3] == third and keys[row, 7] == key[7] and keys[row, 6] == key[6] and keys[row, 5] == key[5]
         ):  # fmt: skip
             return row
-        at = (at + 1) & mask
+        at = (at + 1) & _MASK
+
+
+@compiled
+def home(keys: Words, row: int) -> int:
+    """The slot where probing for stored entry `row` begins; its key already holds ports and five bit."""
+    return mix(keys[row], 0, 0) & _MASK
 
 
 @compiled
 def insert(slots: Slots, table: int, keys: Words, row: int) -> None:
     """Point a free slot of `table` at entry `row`, whose key is already in `keys`."""
-    mask = HASH_SLOTS - 1
-    at = mix(keys[row], keys[row, 5], 0) & mask
+    at = home(keys, row)
     while slots[table, at] != 0:
-        at = (at + 1) & mask
+        at = (at + 1) & _MASK
     slots[table, at] = row + 1
 
 
 @compiled
 def erase(slots: Slots, table: int, keys: Words, row: int) -> None:
     """Take entry `row` out of `table`, closing the gap so that no probe stops early."""
-    mask = HASH_SLOTS - 1
-    at = mix(keys[row], keys[row, 5], 0) & mask
+    at = home(keys, row)
     while slots[table, at] != row + 1:
         if slots[table, at] == 0:
             return
-        at = (at + 1) & mask
+        at = (at + 1) & _MASK
     hole = at
-    at = (at + 1) & mask
+    at = (at + 1) & _MASK
     while slots[table, at] != 0:
         other = slots[table, at] - 1
-        home = mix(keys[other], keys[other, 5], 0) & mask
         # The entry may move into the hole unless its home lies cyclically behind the hole.
-        if (at - home) & mask >= (at - hole) & mask:
+        if (at - home(keys, other)) & _MASK >= (at - hole) & _MASK:
             slots[table, hole] = other + 1
             hole = at
-        at = (at + 1) & mask
+        at = (at + 1) & _MASK
     slots[table, hole] = 0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the engine does with packets of one key.
+    """What an engine does with packets of one key.
 
     Attributes:
         action: ACT_DROP, ACT_VPORT or ACT_TUNNEL.
         target: drop reason index, vport index, or peer index.
         rewrite: destination and source MAC (12 bytes), or b"" to leave them.
         template, checksum: outer headers for ACT_TUNNEL (see geneve.template).
+        stages: STAGE_ bits.
+        chain: what the coprocessor does with the packet, if STAGE_COPROCESSOR is set.
     """
 
     action: int
@@ -98,24 +111,30 @@ class Entry:
     rewrite: bytes = b""
     template: bytes = b""
     checksum: int = 0
+    stages: int = 0
+    chain: int = 0
 
 
 class FlowTable:
     """The control thread's side: add, replace, remove, read statistics.
 
     Args:
-        memory: the engine's arrays.
-        switch: makes the engine use what ctl[] now says and returns once it does.
+        memories: of the engines that share the table.
+        switch: makes all engines use (hash table, number of 5-tuple entries) and returns once they do.
     """
 
-    def __init__(self, memory: Memory, switch: Callable[[], None]) -> None:
-        self._m = memory
+    def __init__(self, memories: tuple[Memory, ...], switch: Callable[[int, int], None]) -> None:
+        self._m = memories[0]
+        self._stats = [memory.stats for memory in memories]
         self._switch = switch
+        self._table = 0
         self._rows: dict[Key, int] = {}
-        self._free = list(range(MAX_ENTRIES - 1, -1, -1))
+        self._recycled: list[int] = []
+        self._next_row = 0
         self._before: dict[int, tuple[int, int]] = {}  # row -> statistics of the entry it replaced
         self._five = 0
-        self.evicted = 0
+        self.evicted = 0  # to make room
+        self.aged = 0  # idle
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -129,9 +148,9 @@ class FlowTable:
         return MAX_ENTRIES - 512
 
     def update(self, add: Iterable[tuple[Key, Entry]] = (), remove: Iterable[Key] = ()) -> None:
-        """Remove, then add or replace, as one step for the engine; an added key must find room.
+        """Remove, then add or replace, as one step for the engines; an added key must find room.
 
-        A replaced entry gets a new row: the engine may still be reading the old one. Its statistics
+        A replaced entry gets a new row: an engine may still be reading the old one. Its statistics
         move along, so that usage is counted across a change of route.
         """
         m = self._m
@@ -142,9 +161,7 @@ class FlowTable:
             old = self._rows.pop(key, None)
             if old is not None:
                 gone.append((old, key))
-            if not self._free:
-                raise IndexError("flow table full")
-            row = self._free.pop()
+            row = self._take_row()
             if old is not None:
                 carried.append((old, row))
             self._write(row, key, entry)
@@ -155,52 +172,67 @@ class FlowTable:
         if not gone and not fresh:
             return
         for _ in range(2):
-            shadow = 1 - int(m.ctl[CTL_TABLE])
+            shadow = 1 - self._table
             for row, _key in gone:
                 erase(m.slots, shadow, m.keys, row)
             for row in fresh:
                 insert(m.slots, shadow, m.keys, row)
-            m.ctl[CTL_TABLE] = shadow
-            m.ctl[CTL_FIVE] = self._five
-            self._switch()
+            self._table = shadow
+            self._switch(shadow, self._five)
         for old, row in carried:
-            # Kept beside the row, because the engine may already be counting in it.
+            # Kept beside the row, because an engine may already be counting in it.
             before = self._before.pop(old, (0, 0))
-            self._before[row] = (before[0] + int(m.entry_packets[old]), before[1] + int(m.entry_bytes[old]))
+            counted = self._sum(old)
+            self._before[row] = (before[0] + counted[0], before[1] + counted[1])
         for row, _key in gone:
             self._before.pop(row, None)
-        self._free.extend(row for row, _key in gone)
+        self._recycled.extend(row for row, _key in gone)
+
+    def _take_row(self) -> int:
+        if self._recycled:
+            return self._recycled.pop()
+        if self._next_row == MAX_ENTRIES:
+            raise IndexError("flow table full")
+        self._next_row += 1
+        return self._next_row - 1
 
     def _write(self, row: int, key: Key, entry: Entry) -> None:
         m = self._m
         if len(key) != KEY_WORDS:
             raise ValueError(f"a key has {KEY_WORDS} words, not {len(key)}")
         m.keys[row] = key
-        m.entry_action[row] = entry.action
-        m.entry_port[row] = entry.target
-        m.entry_peer[row] = entry.target if entry.action == ACT_TUNNEL else 0
-        m.entry_rewrite[row, 0] = bool(entry.rewrite)
+        words = m.entries[row]
+        words[E_ACTION] = entry.action
+        words[E_TARGET] = entry.target
+        words[E_SUM] = entry.checksum
+        words[E_STAGES] = entry.stages
+        words[E_CHAIN] = entry.chain
+        words[E_REWRITE] = bool(entry.rewrite)
         if entry.rewrite:
-            m.entry_rewrite[row, 1:] = np.frombuffer(entry.rewrite, np.uint8)
+            words[E_DST] = int.from_bytes(entry.rewrite[:6], "big")
+            words[E_SRC] = int.from_bytes(entry.rewrite[6:], "big")
         if entry.template:
-            m.entry_template[row] = np.frombuffer(entry.template, np.uint8)
-        m.entry_sum[row] = entry.checksum
-        m.entry_packets[row] = 0
-        m.entry_bytes[row] = 0
+            m.headers[row, : len(entry.template)] = np.frombuffer(entry.template, np.uint8)
+        for stats in self._stats:
+            stats[row] = 0
+
+    def _sum(self, row: int) -> tuple[int, int]:
+        return sum(int(stats[row, 0]) for stats in self._stats), sum(int(stats[row, 1]) for stats in self._stats)
 
     def counted(self, key: Key) -> tuple[int, int]:
-        """(packets, bytes) of one entry."""
+        """(packets, bytes) of one entry, summed over the engines."""
         row = self._rows[key]
         packets, octets = self._before.get(row, (0, 0))
-        return packets + int(self._m.entry_packets[row]), octets + int(self._m.entry_bytes[row])
+        now = self._sum(row)
+        return packets + now[0], octets + now[1]
 
     def statistics(self) -> dict[Key, tuple[int, int, int, int]]:
         """{key: (action, target, packets, bytes)} of every entry."""
-        m = self._m
-        result = {}
-        for key, row in self._rows.items():
-            result[key] = (int(m.entry_action[row]), int(m.entry_port[row]), *self.counted(key))
-        return result
+        words = self._m.entries
+        return {
+            key: (int(words[row, E_ACTION]), int(words[row, E_TARGET]), *self.counted(key))
+            for key, row in self._rows.items()
+        }
 
 
 __all__ = ["ACT_DROP", "ACT_TUNNEL", "ACT_VPORT", "Entry", "FlowTable", "Key", "erase", "find", "insert"]

@@ -23,9 +23,10 @@ from hoverboard.contract.encapsulation import (
 )
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.layout import (
-    B_FRAME,
-    B_LENGTH,
-    B_VNET,
+    E_SUM,
+    P_FRAME,
+    P_LENGTH,
+    P_VNET,
     R_CRITICAL,
     R_NOT_GENEVE,
     R_NOT_US,
@@ -50,7 +51,7 @@ def template(local: IPv4Address, remote: IPv4Address, vni: int) -> tuple[bytes, 
     """Outer headers with lengths, checksum, ECN and UDP source port zero, and the IPv4 header's sum.
 
     Returns:
-        TEMPLATE_BYTES bytes (the last 12 unused: the option's data stays in the packet), and the
+        TEMPLATE_BYTES bytes (the option's data stays in the packet: the rest is unused), and the
         one's-complement sum of the IPv4 header, to which the engine adds length and TOS.
     """
     ethernet = _mac(underlay_mac(remote)) + _mac(underlay_mac(local)) + b"\x08\x00"
@@ -84,15 +85,15 @@ def encapsulate(
     if segment:
         outer -= SEGMENT_OPTION_BYTES
         for i in range(OUTER_BYTES + 4):
-            data[outer + i] = m.entry_template[row, i]
+            data[outer + i] = m.headers[row, i]
         data[outer + 42] = SEGMENT_OPTION_BYTES // 4
     else:
         for i in range(OUTER_BYTES):
-            data[outer + i] = m.entry_template[row, i]
+            data[outer + i] = m.headers[row, i]
     total = length + (frame - outer) - 14
     put16(data, outer + 16, total)
     data[outer + 15] = tos
-    total_sum = m.entry_sum[row] + total + tos
+    total_sum = m.entries[row, E_SUM] + total + tos
     total_sum = (total_sum & 0xFFFF) + (total_sum >> 16)
     total_sum = (total_sum & 0xFFFF) + (total_sum >> 16)
     put16(data, outer + 24, ~total_sum & 0xFFFF)
@@ -109,7 +110,7 @@ def encapsulate(
 def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words) -> tuple[int, int]:
     """Check the outer headers of the frame data[at:at+length] and find the inner frame.
 
-    Writes B_FRAME, B_LENGTH and B_VNET of `packet`. Reads nothing past `length`.
+    Writes P_FRAME, P_LENGTH and P_VNET of `packet`. Reads nothing past `length`.
 
     Returns:
         (DECAPSULATED, word 1 of the flow key), (FOR_HOST, 0), or (drop reason, 0).
@@ -162,8 +163,8 @@ def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words)
         elif data[option + 2] & 0x80:
             return R_CRITICAL, 0  # RFC 8926 3.5: an unknown critical option forbids forwarding
         option += size
-    packet[B_FRAME] = frame
-    packet[B_LENGTH] = total - header - 16 - options
-    packet[B_VNET] = vnet
+    packet[P_FRAME] = frame
+    packet[P_LENGTH] = total - header - 16 - options
+    packet[P_VNET] = vnet
     vni = be32(data, geneve + 4) >> 8
     return DECAPSULATED, be32(data, ip + 12) << 32 | vni

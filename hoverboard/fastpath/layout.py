@@ -1,12 +1,15 @@
-"""Where things lie in the engine's memory: constants shared by its elements, with their reasons.
+"""Where things lie in the memory of one host's engines: constants shared by the elements, with their reasons.
 
-All state is preallocated NumPy arrays: the engine allocates nothing, locks nothing and raises
-nothing (paper section 4.1). Python threads see the same arrays.
+All state is preallocated NumPy arrays over one mapping: an engine allocates nothing, locks nothing
+and raises nothing (paper section 4.1). Python threads see the same arrays, and with a shared mapping
+so does the process that runs several hosts' engines in one thread.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+import mmap
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,40 +21,81 @@ VNET_BYTES = 12  # struct virtio_net_hdr_v1, TUNSETVNETHDRSZ
 HEADROOM = 128
 FRAME_MAX = 65_600  # a 64,000-byte segment with headers, or a 65,521-byte fabric frame
 SLOT_BYTES = 65_792  # HEADROOM + FRAME_MAX, rounded up to 64
-BATCH_EGRESS, BATCH_INGRESS = 32, 128  # paper section 4.2
+
+EGRESS, INGRESS = 0, 1  # the two engines of a host (paper section 4.2)
+ENGINES = 2
+BATCH_EGRESS, BATCH_INGRESS = 32, 128  # paper section 4.2; the most, see CTL_BATCH
 # A batch also ends after this many bytes: 32 segments of 64 KB would push each other out of the cache.
 BATCH_BYTES = 1 << 16
+POOL_SLOTS = 512  # packets an engine holds at once: a batch, and on ingress what waits for its VM
+VM_QUEUE_SLOTS = 128  # of them, at most this many for one VM
 
-# Indices in the port arrays; poll() looks at the first ctl[CTL_PORTS] of them.
-WAKE, UPLINK, FIRST_TAP = 0, 1, 2
+# Indices in the port arrays.
+UPLINK, FIRST_TAP = 1, 2
 PORTS = 128
 
 RING_SLOTS = 512  # miss and inject rings
 MISSES_PER_PORT = 64  # of them, at most this many from one VM, so that one cannot take them all
 MISSES_OF_UPLINK = 384  # a busy stream that changes its path misses until its new entry is there
+SIDE_SLOTS = 32  # rings beside a port: to and from a coprocessor, or a VMM's virtual NIC
 
-MAX_ENTRIES = 16_384
-HASH_SLOTS = 65_536  # load factor 1/4 at most: short probes
-KEY_WORDS = 6
+MAX_ENTRIES = 131_072
+HASH_SLOTS = 524_288  # load factor 1/4 at most: short probes
+KEY_WORDS = 8  # one cache line
 MAX_PEERS = 4_096  # index 0 stands for all peers beyond, which get segments cut in software
-TEMPLATE_BYTES = 66
+TEMPLATE_BYTES = 64
 
-# ctl[]: words shared between the engine and its control thread, a cache line apart where it matters.
-CTL_EPOCH, CTL_ACK, CTL_STOP, CTL_TABLE, CTL_FIVE, CTL_PORTS = 0, 8, 16, 17, 18, 19
-CTL_WORDS = 32
+# ctl[]: an engine's own words. MORE: the port just served may have more; FREE: length of the free list;
+# DUE: ns when a rate-limited port may be served again; TOLD: misses that the control thread was told of.
+CTL_TABLE, CTL_FIVE, CTL_BATCH, CTL_PRIORITY, CTL_KIND, CTL_ARRIVED, CTL_QUEUED, CTL_MORE, CTL_PASSES = range(9)
+CTL_FREE, CTL_DUE, CTL_TOLD = 9, 10, 11
+CTL_WORDS = 16
 
-# batch[]: one row a packet. START is where the received frame begins (its vnet header is 12 bytes
-# before), FRAME and LENGTH the inner frame, VNET whether a vnet header stands right before FRAME.
-B_START, B_FRAME, B_LENGTH, B_VNET, B_INDEX, B_HASH, B_TOTAL = 0, 1, 2, 3, 4, 5, 6
-BATCH_WORDS = 8
+# host[]: words that all engines of a host read.
+# NEWS_FD: eventfd of the control thread, as numbered in the engines' process. ASLEEP: the engines' thread
+# waits in epoll_wait(), and whoever gives it work through a ring has to wake it. PORTS: one past the last
+# port in use. SIDES: ports with a coprocessor or a VMM. SAMPLE: one packet in so many of a sampled flow.
+HOST_IP, HOST_NEWS_FD, HOST_WAKE_FD, HOST_ASLEEP, HOST_PORTS, HOST_SIDES, HOST_SAMPLE = range(7)
+HOST_WORDS = 16
 
-# Entry actions.
+# ports[]: a row a port. RATE bytes/s (0: none), BURST bytes; TOKENS in bytes and FILLED in ns belong to
+# the egress engine.
+# QUEUES: how many rows from this one on are queues of the same virtual NIC (0: this row is a further one).
+PORT_FD, PORT_KIND, PORT_OFPORT, PORT_RATE, PORT_BURST, PORT_TOKENS, PORT_FILLED, PORT_QUEUES = range(8)
+PORT_WORDS = 8
+KIND_NONE, KIND_TAP, KIND_RING = 0, 1, 2
+
+# packets[]: a row a pool slot. START is where the received frame begins (its virtio-net header is 12
+# bytes before), FRAME and LENGTH the inner frame, VNET whether a virtio-net header stands before FRAME.
+P_START, P_TOTAL, P_FRAME, P_LENGTH, P_VNET, P_INDEX, P_HASH, P_PORT = range(8)
+P_PORTS, P_TUNNEL, P_OUT, P_OUT_START, P_OUT_LENGTH, P_ARRIVED, P_STAGED, P_PARSED = range(8, 16)
+PACKET_WORDS = 16
+
+# entries[]: a row an entry; one cache line.
+E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_REWRITE, E_DST, E_SRC = range(8)
+ENTRY_WORDS = 8
 ACT_DROP, ACT_VPORT, ACT_TUNNEL = 0, 1, 2
+# Bits of E_STAGES: fast-path stages, and the way to the VM's coprocessor (E_CHAIN says what it does there).
+STAGE_SAMPLE, STAGE_COPROCESSOR = 1, 2
 
 # meta[] of a ring slot.
-META_PORT, META_OFFSET, META_LENGTH, META_KIND = 0, 1, 2, 3
-INJECT_PROCESS, INJECT_RAW = 0, 1  # go through the flow table again, or straight out of META_PORT
-MISS_FLOW, MISS_CONTROL = 0, 1  # a flow-table miss, or a packet for the host itself (ARP, probe)
+META_PORT, META_OFFSET, META_LENGTH, META_KIND, META_TUNNEL = 0, 1, 2, 3, 4
+META_WORDS = 5
+# Of an injected packet: look it up, send it as it is out of META_PORT, or look it up and skip its stages.
+INJECT_PROCESS, INJECT_RAW, INJECT_STAGED = 0, 1, 2
+# Of a missed packet: no entry, for the host itself (ARP, probe), no entry and its stages are done.
+MISS_FLOW, MISS_CONTROL, MISS_STAGED = 0, 1, 2
+
+# Rings beside a port, in each engine's memory: to and from its VM's coprocessor, to and from its VMM.
+TO_COPROCESSOR, FROM_COPROCESSOR, TO_VMM, FROM_VMM = range(4)
+SIDES = 4
+# side_wake[]: eventfd, whether its owner sleeps; of the coprocessor, then of the VMM.
+COPROCESSOR_FD, COPROCESSOR_ASLEEP, VMM_FD, VMM_ASLEEP = range(4)
+# What the coprocessor is to do with a packet: the chain of its flow-table entry, or this.
+CHAIN_SAMPLE = -1
+
+# Commands to an engine.
+CMD_TABLE, CMD_PORT, CMD_BATCH, CMD_PRIORITY = range(4)
 
 ENGINE_REASONS = (
     "short-frame",
@@ -68,6 +112,9 @@ ENGINE_REASONS = (
     "bad-segment",
     "switch-not-programmed",
     "unnamed-flow",  # by an OpenFlow flow that is not the pipeline's
+    "malformed-ipv6",
+    "vm-queue-full",
+    "coprocessor-queue-full",
 )
 REASONS: tuple[str, ...] = tuple(
     dict.fromkeys(ENGINE_REASONS + tuple(reason for kind in Kind if (reason := drop_reason(kind)) is not None))
@@ -87,83 +134,174 @@ REASONS: tuple[str, ...] = tuple(
     R_SEGMENT,
     R_UNPROGRAMMED,
     R_UNNAMED,
-) = range(14)
+    R_IPV6,
+    R_VM_QUEUE,
+    R_COPROCESSOR,
+) = range(len(ENGINE_REASONS))
+
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+
+
+class Tables(NamedTuple):
+    """What both engines of a host share: written by the control thread, read by the engines (N = MAX_ENTRIES)."""
+
+    host: I64  # (HOST_WORDS,)
+    ports: I64  # (PORTS, PORT_WORDS)
+    slots: NDArray[np.int32]  # (2, HASH_SLOTS) entry index + 1; 0 is empty
+    keys: I64  # (N, KEY_WORDS)
+    entries: I64  # (N, ENTRY_WORDS)
+    headers: U8  # (N, TEMPLATE_BYTES) outer headers up to the segment option's data
+    peers: I64  # (MAX_PEERS,) 1: the peer understands the segment option
 
 
 class Memory(NamedTuple):
-    """All of one engine's arrays (N = MAX_ENTRIES, P = PORTS, S = RING_SLOTS).
+    """All arrays of one engine: the host's tables, then its own (P = PORTS, S = RING_SLOTS)."""
 
-    Written by the engine: buf, scratch, drops, port_stats, entry_packets, entry_bytes, entry_used,
-    pending_misses (also by the control thread, which only counts down under the ring's protocol).
+    host: I64
+    ports: I64
+    slots: NDArray[np.int32]
+    keys: I64
+    entries: I64
+    headers: U8
+    peers: I64
+    # its own
+    ctl: I64  # (CTL_WORDS,)
+    pool: U8  # (POOL_SLOTS * SLOT_BYTES,)
+    scratch: U8  # (SLOT_BYTES,) one segment cut in software
+    free: I64  # (POOL_SLOTS,) pool slots nobody uses; the last one freed is taken first, it is in the cache
+    batch: I64  # (POOL_SLOTS,) pool slots of the batch at hand
+    packets: I64  # (POOL_SLOTS, PACKET_WORDS)
+    packet_keys: I64  # (POOL_SLOTS, KEY_WORDS)
+    queues: I64  # (P, VM_QUEUE_SLOTS) pool slots that wait for a VM
+    queue_state: I64  # (P, 4) taken, made, ns of recent back-half work, when that was last aged
+    stats: I64  # (N, 2) packets and bytes by entry
+    drops: I64  # (len(REASONS),)
+    port_stats: I64  # (P, 4) rx packets, rx bytes, tx packets, tx bytes
+    cpu: I64  # (P, 2) ns of engine time spent for a VM [p, 0]; row 0 is scratch space of the clock
+    command_index: I64  # (16,) SPSC: control thread -> engine
+    commands: I64  # (COMMAND_SLOTS, 4)
+    miss_index: I64  # (16,) SPSC: engine -> control thread
+    miss_meta: I64  # (S, META_WORDS)
+    miss_data: U8  # (S * SLOT_BYTES,)
+    inject_index: I64  # SPSC: control thread -> engine
+    inject_meta: I64
+    inject_data: U8
+    pending: I64  # (P * 2,) misses pushed per port [p], and taken per port [P + p]
+    side_index: I64  # (P, SIDES, 16) SPSC: to and from what stands beside a port
+    side_meta: I64  # (P, SIDES, SIDE_SLOTS, META_WORDS)
+    side_data: U8  # (P, SIDES, SIDE_SLOTS * SLOT_BYTES)
+    side_wake: I64  # (P, 4)
+
+
+COMMAND_SLOTS = 64
+_ALIGN = 64
+_MAP_NORESERVE = 0x4000  # Linux; most of the memory is room for the worst case and never touched
+
+
+class Arena:
+    """Arrays one after the other in one mapping; untouched pages cost nothing, so sizes are generous.
+
+    Args:
+        mapping: where; None only measures. Both sides of a shared mapping lay out alike.
     """
 
-    ctl: NDArray[np.int64]  # (CTL_WORDS,)
-    pollfds: NDArray[np.int64]  # (P,) struct pollfd {int fd; short events, revents} packed in one word
-    ofports: NDArray[np.int64]  # (P,) OpenFlow number of each vport
-    local_ip: NDArray[np.int64]  # (1,) this host's underlay address
-    buf: NDArray[np.uint8]  # (BATCH_INGRESS * SLOT_BYTES,)
-    scratch: NDArray[np.uint8]  # (SLOT_BYTES,) one segment cut in software
-    batch: NDArray[np.int64]  # (BATCH_INGRESS, BATCH_WORDS)
-    batch_keys: NDArray[np.int64]  # (BATCH_INGRESS, KEY_WORDS)
-    drops: NDArray[np.int64]  # (len(REASONS),)
-    port_stats: NDArray[np.int64]  # (P, 4) rx packets, rx bytes, tx packets, tx bytes
-    # flow table
-    slots: NDArray[np.int32]  # (2, HASH_SLOTS) entry index + 1; 0 is empty
-    keys: NDArray[np.int64]  # (N, KEY_WORDS)
-    entry_action: NDArray[np.uint8]  # (N,)
-    entry_port: NDArray[np.int64]  # (N,) vport index, or drop reason
-    entry_rewrite: NDArray[np.uint8]  # (N, 13) 1 = yes, then destination and source MAC
-    entry_template: NDArray[np.uint8]  # (N, TEMPLATE_BYTES) outer headers and segment option
-    entry_sum: NDArray[np.int64]  # (N,) one's-complement sum of the outer IPv4 header, lengths 0
-    entry_peer: NDArray[np.int64]  # (N,) index into peers
-    entry_packets: NDArray[np.int64]  # (N,)
-    entry_bytes: NDArray[np.int64]  # (N,)
-    peers: NDArray[np.int64]  # (MAX_PEERS,) 1: the peer understands the segment option
-    # rings: head (consumer) at [0], tail (producer) at [8]
-    miss_index: NDArray[np.int64]  # (16,)
-    miss_meta: NDArray[np.int64]  # (S, 4)
-    miss_data: NDArray[np.uint8]  # (S * SLOT_BYTES,)
-    inject_index: NDArray[np.int64]
-    inject_meta: NDArray[np.int64]
-    inject_data: NDArray[np.uint8]
-    pending: NDArray[np.int64]  # (P * 2,) misses pushed per port [p], and taken per port [P + p]
-    wake_fd: NDArray[np.int64]  # (1,) eventfd of the control thread
+    def __init__(self, mapping: mmap.mmap | None) -> None:
+        self._mapping = mapping
+        self.used = 0
+
+    def take(self, shape: int | tuple[int, ...], dtype: type) -> NDArray[Any]:
+        """The next array, zeroed, on a cache line of its own."""
+        size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
+        at = -(-self.used // _ALIGN) * _ALIGN
+        self.used = at + size
+        if self._mapping is None:
+            return np.empty(0, dtype)
+        return np.frombuffer(self._mapping, dtype, size // np.dtype(dtype).itemsize, at).reshape(shape)
 
 
-def allocate() -> Memory:
-    """Fresh memory of one engine; untouched pages cost nothing, so the sizes are generous."""
-    i64, u8 = np.int64, np.uint8
-    entries = MAX_ENTRIES
-    memory = Memory(
-        ctl=np.zeros(CTL_WORDS, i64),
-        pollfds=np.zeros(PORTS, i64),
-        ofports=np.zeros(PORTS, i64),
-        local_ip=np.zeros(1, i64),
-        buf=np.zeros(BATCH_INGRESS * SLOT_BYTES, u8),
-        scratch=np.zeros(SLOT_BYTES, u8),
-        batch=np.zeros((BATCH_INGRESS, BATCH_WORDS), i64),
-        batch_keys=np.zeros((BATCH_INGRESS, KEY_WORDS), i64),
-        drops=np.zeros(len(REASONS), i64),
-        port_stats=np.zeros((PORTS, 4), i64),
-        slots=np.zeros((2, HASH_SLOTS), np.int32),
-        keys=np.zeros((entries, KEY_WORDS), i64),
-        entry_action=np.zeros(entries, u8),
-        entry_port=np.zeros(entries, i64),
-        entry_rewrite=np.zeros((entries, 13), u8),
-        entry_template=np.zeros((entries, TEMPLATE_BYTES), u8),
-        entry_sum=np.zeros(entries, i64),
-        entry_peer=np.zeros(entries, i64),
-        entry_packets=np.zeros(entries, i64),
-        entry_bytes=np.zeros(entries, i64),
-        peers=np.zeros(MAX_PEERS, i64),
-        miss_index=np.zeros(16, i64),
-        miss_meta=np.zeros((RING_SLOTS, 4), i64),
-        miss_data=np.zeros(RING_SLOTS * SLOT_BYTES, u8),
-        inject_index=np.zeros(16, i64),
-        inject_meta=np.zeros((RING_SLOTS, 4), i64),
-        inject_data=np.zeros(RING_SLOTS * SLOT_BYTES, u8),
-        pending=np.zeros(PORTS * 2, i64),
-        wake_fd=np.zeros(1, i64),
+def _tables(arena: Arena) -> Tables:
+    return Tables(
+        host=arena.take(HOST_WORDS, np.int64),
+        ports=arena.take((PORTS, PORT_WORDS), np.int64),
+        slots=arena.take((2, HASH_SLOTS), np.int32),
+        keys=arena.take((MAX_ENTRIES, KEY_WORDS), np.int64),
+        entries=arena.take((MAX_ENTRIES, ENTRY_WORDS), np.int64),
+        headers=arena.take((MAX_ENTRIES, TEMPLATE_BYTES), np.uint8),
+        peers=arena.take(MAX_PEERS, np.int64),
     )
-    memory.pollfds[:] = 0xFFFFFFFF  # fd -1: poll() passes over it
-    return memory
+
+
+def _memory(arena: Arena, tables: Tables) -> Memory:
+    i64, u8 = np.int64, np.uint8
+    take = arena.take
+    return Memory(
+        *tables,
+        ctl=take(CTL_WORDS, i64),
+        pool=take(POOL_SLOTS * SLOT_BYTES, u8),
+        scratch=take(SLOT_BYTES, u8),
+        free=take(POOL_SLOTS, i64),
+        batch=take(POOL_SLOTS, i64),
+        packets=take((POOL_SLOTS, PACKET_WORDS), i64),
+        packet_keys=take((POOL_SLOTS, KEY_WORDS), i64),
+        queues=take((PORTS, VM_QUEUE_SLOTS), i64),
+        queue_state=take((PORTS, 4), i64),
+        stats=take((MAX_ENTRIES, 2), i64),
+        drops=take(len(REASONS), i64),
+        port_stats=take((PORTS, 4), i64),
+        cpu=take((PORTS, 2), i64),
+        command_index=take(16, i64),
+        commands=take((COMMAND_SLOTS, 4), i64),
+        miss_index=take(16, i64),
+        miss_meta=take((RING_SLOTS, META_WORDS), i64),
+        miss_data=take(RING_SLOTS * SLOT_BYTES, u8),
+        inject_index=take(16, i64),
+        inject_meta=take((RING_SLOTS, META_WORDS), i64),
+        inject_data=take(RING_SLOTS * SLOT_BYTES, u8),
+        pending=take(PORTS * 2, i64),
+        side_index=take((PORTS, SIDES, 16), i64),
+        side_meta=take((PORTS, SIDES, SIDE_SLOTS, META_WORDS), i64),
+        side_data=take((PORTS, SIDES, SIDE_SLOTS * SLOT_BYTES), u8),
+        side_wake=take((PORTS, 4), i64),
+    )
+
+
+def mapping_bytes() -> int:
+    """Size of the mapping that holds one host's engines."""
+    arena = Arena(None)
+    tables = _tables(arena)
+    for _ in range(ENGINES):
+        _memory(arena, tables)
+    return -(-arena.used // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def lay_out(mapping: mmap.mmap) -> tuple[Memory, Memory]:
+    """The (egress, ingress) engines' memories over a mapping of mapping_bytes()."""
+    arena = Arena(mapping)
+    tables = _tables(arena)
+    return _memory(arena, tables), _memory(arena, tables)
+
+
+def allocate(fd: int = -1) -> tuple[Memory, Memory]:
+    """Fresh (egress, ingress) memories of one host.
+
+    Args:
+        fd: a memfd of mapping_bytes() to share them with another process; -1: they are this process's own.
+    """
+    flags = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    memories = lay_out(mmap.mmap(fd, mapping_bytes(), flags | _MAP_NORESERVE))
+    for kind, memory in enumerate(memories):
+        memory.ctl[CTL_KIND] = kind
+        memory.ctl[CTL_BATCH] = BATCH_EGRESS if kind == EGRESS else BATCH_INGRESS
+        memory.ctl[CTL_PRIORITY] = 1
+        memory.ctl[CTL_FREE] = POOL_SLOTS
+        memory.free[:] = np.arange(POOL_SLOTS)[::-1]
+    memories[0].ports[:, PORT_FD] = -1
+    memories[0].ports[:, PORT_QUEUES] = 1
+    memories[0].host[HOST_NEWS_FD] = memories[0].host[HOST_WAKE_FD] = -1
+    memories[0].host[HOST_PORTS] = FIRST_TAP
+    memories[0].host[HOST_SAMPLE] = 64
+    for memory in memories:
+        memory.side_wake[:, COPROCESSOR_FD] = -1
+        memory.side_wake[:, VMM_FD] = -1
+    return memories

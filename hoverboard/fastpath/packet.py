@@ -1,16 +1,17 @@
 """Packet parser: bytes in, flow key out (paper section 4.3). Reads headers, never the payload.
 
-The key is six 64-bit words; two packets with equal keys are treated alike by any OpenFlow program
-that matches only on what is in it:
+The key is eight 64-bit words, one cache line; two packets with equal keys are treated alike by any
+OpenFlow program that matches only on what is in it:
 
     0  in_port:16 | eth_type:16 | ip_proto:8 | 0:18 | ecn:2 | frag:2 | 0:1 | five:1
     1  tunnel source:32 | VNI:24                   (0 when the packet comes from a VM)
-    2  eth_src          3  eth_dst
-    4  ipv4_src:32 | ipv4_dst:32
-    5  source port:16 | destination port:16, ICMP type:16 | code:16; only in a 5-tuple key
+    2  source port:16 | eth_src:48                 (ports, ICMP type and code: only in a 5-tuple key)
+    3  destination port:16 | eth_dst:48
+    4  ipv4_src:32 | ipv4_dst:32, or the upper half of ipv6_src
+    5  lower half of ipv6_src      6, 7  ipv6_dst
 
 So a 3-tuple key is (addresses, protocol) within one port, tunnel and pair of MACs, and its 5-tuple
-refinement differs in word 5 and the `five` bit alone.
+refinement differs in the ports and the `five` bit alone.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoverboard.fastpath.compiler import compiled, inlined
-from hoverboard.fastpath.layout import R_IPV4, R_SHORT, R_VLAN
+from hoverboard.fastpath.layout import P_PORTS, R_IPV4, R_IPV6, R_SHORT, R_VLAN
 
-PARSED = -1  # parse() found a complete IPv4 header
-OTHER = -2  # parse() found another Ethernet type: words 4 and 5 are 0
+PARSED = -1  # parse() found a complete IP header, and ports where the protocol has some
+OTHER = -2  # parse() found another Ethernet type: addresses and ports are 0
 FIVE = 1  # the `five` bit of word 0
 FRAG_SHIFT, ECN_SHIFT, PROTO_SHIFT, TYPE_SHIFT, PORT_SHIFT = 2, 4, 24, 32, 48
+ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.int64]
@@ -70,33 +72,23 @@ def copy(target: Bytes, to: int, source: Bytes, begin: int, count: int) -> None:
 
 
 @compiled
-def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Words) -> int:
-    """Fill `key` from the Ethernet frame data[at:at+length].
+def parse_ports(data: Bytes, l4: int, room: int, proto: int, packet: Words) -> bool:
+    """P_PORTS of `packet` from the transport header; False if its protocol has one and it is cut short."""
+    if (proto == 6 and room >= 20) or (proto == 17 and room >= 8):
+        packet[P_PORTS] = be32(data, l4)
+    elif (proto == 1 or proto == 58) and room >= 4:
+        packet[P_PORTS] = np.int64(data[l4]) << 16 | np.int64(data[l4 + 1])
+    else:
+        return proto != 6 and proto != 17 and proto != 1 and proto != 58
+    return True
 
-    Args:
-        in_port: OpenFlow port it came in by.
-        tunnel: word 1 of the key.
-        key: (KEY_WORDS,) int64, written.
 
-    Returns:
-        PARSED, OTHER, or the drop reason (an index into layout.REASONS) of a frame not to forward.
-    """
-    if length < 14:
-        return R_SHORT
-    kind = be16(data, at + 12)
-    key[1] = tunnel
-    key[2] = be32(data, at + 6) << 16 | be16(data, at + 10)
-    key[3] = be32(data, at) << 16 | be16(data, at + 4)
-    if kind != 0x0800:
-        if kind == 0x8100 or kind == 0x88A8:
-            return R_VLAN
-        key[0] = in_port << PORT_SHIFT | kind << TYPE_SHIFT
-        key[4] = 0
-        key[5] = 0
-        return OTHER
+@compiled
+def parse_ipv4(data: Bytes, at: int, length: int, in_port: int, key: Words, packet: Words) -> int:
+    """parse() for IPv4 (RFC 791)."""
     ip = at + 14
-    header = np.int64(data[ip] & 0xF) << 2
-    if length < 34 or data[ip] >> 4 != 4 or header < 20 or length < 14 + header:
+    header = np.int64(data[ip] & 0xF) << 2 if length >= 34 else 0
+    if header < 20 or data[ip] >> 4 != 4 or length < 14 + header:
         return R_IPV4
     total = be16(data, ip + 2)
     if total < header or total > length - 14:
@@ -108,26 +100,91 @@ def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Wor
         frag = 2 if fragment & 0x1FFF else 1
     ecn = np.int64(data[ip + 1] & 3)
     key[0] = (
-        in_port << PORT_SHIFT | np.int64(0x0800) << TYPE_SHIFT | proto << PROTO_SHIFT | ecn << ECN_SHIFT
+        in_port << PORT_SHIFT | np.int64(ETH_IPV4) << TYPE_SHIFT | proto << PROTO_SHIFT | ecn << ECN_SHIFT
         | frag << FRAG_SHIFT
     )  # fmt: skip
     key[4] = be32(data, ip + 12) << 32 | be32(data, ip + 16)
-    l4 = ip + header
-    room = total - header
-    key[5] = 0
-    if frag != 2:
-        if (proto == 6 and room >= 20) or (proto == 17 and room >= 8):
-            key[5] = be32(data, l4)
-        elif proto == 1 and room >= 4:
-            key[5] = np.int64(data[l4]) << 16 | np.int64(data[l4 + 1])
-        elif proto == 6 or proto == 17 or proto == 1:
-            return R_IPV4
+    if frag != 2 and not parse_ports(data, ip + header, total - header, proto, packet):
+        return R_IPV4
     return PARSED
+
+
+@compiled
+def parse_ipv6(data: Bytes, at: int, length: int, in_port: int, key: Words, packet: Words) -> int:
+    """parse() for IPv6 (RFC 8200): passes over hop-by-hop, routing, destination and fragment headers."""
+    ip = at + 14
+    if length < 54 or data[ip] >> 4 != 6:
+        return R_IPV6
+    room = be16(data, ip + 4)
+    if room > length - 54:
+        return R_IPV6
+    proto = int(data[ip + 6])
+    l4 = ip + 40
+    frag = 0
+    while frag != 2 and (proto == 0 or proto == 43 or proto == 60 or proto == 44):
+        if room < 8:
+            return R_IPV6
+        size = 8
+        if proto == 44:
+            offset = be16(data, l4 + 2)
+            if offset & 0xFFF9:  # an atomic fragment (RFC 6946) is none
+                frag = 2 if offset & 0xFFF8 else 1
+        else:
+            size = int(data[l4 + 1] + 1) << 3
+        if size > room:
+            return R_IPV6
+        proto = int(data[l4])
+        l4 += size
+        room -= size
+    ecn = be16(data, ip) >> 4 & 3
+    key[0] = (
+        in_port << PORT_SHIFT | np.int64(ETH_IPV6) << TYPE_SHIFT | proto << PROTO_SHIFT | ecn << ECN_SHIFT
+        | frag << FRAG_SHIFT
+    )  # fmt: skip
+    for word in range(4):
+        key[4 + word] = be32(data, ip + 8 + 8 * word) << 32 | be32(data, ip + 12 + 8 * word)
+    if frag != 2 and not parse_ports(data, l4, room, proto, packet):
+        return R_IPV6
+    return PARSED
+
+
+@compiled
+def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Words, packet: Words) -> int:
+    """Fill the 3-tuple `key` from the Ethernet frame data[at:at+length], and P_PORTS of `packet`.
+
+    Args:
+        in_port: OpenFlow port it came in by.
+        tunnel: word 1 of the key.
+        key: (KEY_WORDS,) int64, written.
+        packet: (PACKET_WORDS,) int64; only P_PORTS is written: source port:16 | destination port:16.
+
+    Returns:
+        PARSED, OTHER, or the drop reason (an index into layout.REASONS) of a frame not to forward.
+    """
+    if length < 14:
+        return R_SHORT
+    kind = be16(data, at + 12)
+    packet[P_PORTS] = 0
+    key[1] = tunnel
+    key[2] = be32(data, at + 6) << 16 | be16(data, at + 10)
+    key[3] = be32(data, at) << 16 | be16(data, at + 4)
+    key[4] = 0
+    key[5] = 0
+    key[6] = 0
+    key[7] = 0
+    if kind == ETH_IPV4:
+        return parse_ipv4(data, at, length, in_port, key, packet)
+    if kind == ETH_IPV6:
+        return parse_ipv6(data, at, length, in_port, key, packet)
+    if kind == 0x8100 or kind == 0x88A8:
+        return R_VLAN
+    key[0] = in_port << PORT_SHIFT | kind << TYPE_SHIFT
+    return OTHER
 
 
 @inlined
 def mix(key: Words, ports: int, five: int) -> int:
-    """64-bit hash of a key with `ports` in word 5 and the five bit set as given.
+    """64-bit hash of a 3-tuple key with `ports` (source:16 | destination:16) and the five bit set as given.
 
     Multiply and xor-shift per word (as in FNV and splitmix): each word reaches the low bits that
     pick a slot. Not keyed: a VM chooses only its destinations and ports, and probing is bounded by
@@ -137,9 +194,27 @@ def mix(key: Words, ports: int, five: int) -> int:
     value ^= value >> 29 & 0x7FFFFFFFF
     value = (value ^ key[1]) * -0x40A7B892E31B1A47
     value ^= value >> 29 & 0x7FFFFFFFF
-    value = (value ^ key[2]) * -0x6B2FB644ECCEEE15
-    value = (value ^ key[3]) * -0x61C8864680B583EB
+    value = (value ^ key[2] ^ (ports >> 16) << 48) * -0x6B2FB644ECCEEE15
+    value = (value ^ key[3] ^ ports << 48) * -0x61C8864680B583EB
     value ^= value >> 29 & 0x7FFFFFFFF
     value = (value ^ key[4]) * -0x40A7B892E31B1A47
-    value = (value ^ ports) * -0x6B2FB644ECCEEE15
+    if key[0] >> TYPE_SHIFT & 0xFFFF == ETH_IPV6:
+        value ^= value >> 29 & 0x7FFFFFFFF
+        value = (value ^ key[5]) * -0x6B2FB644ECCEEE15
+        value = (value ^ key[6]) * -0x61C8864680B583EB
+        value ^= value >> 29 & 0x7FFFFFFFF
+        value = (value ^ key[7]) * -0x40A7B892E31B1A47
+    value *= -0x6B2FB644ECCEEE15
     return value ^ (value >> 32 & 0xFFFFFFFF)
+
+
+def with_ports(key: tuple[int, ...], ports: int) -> tuple[int, ...]:
+    """The 5-tuple refinement of a 3-tuple key, in Python."""
+
+    def signed(word: int) -> int:
+        return word - (1 << 64) if word >> 63 else word
+
+    return (
+        key[0] | FIVE, key[1], signed(key[2] | (ports >> 16 & 0xFFFF) << 48), signed(key[3] | (ports & 0xFFFF) << 48),
+        *key[4:],
+    )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Lock-free single-producer single-consumer packet rings (paper section 4.1).
+"""Lock-free single-producer single-consumer rings, of packets and of commands (paper section 4.1).
 
 index[0] is the consumer's count, index[8] the producer's (a cache line apart); each side writes
 only its own, with a release store after its work on the slot, and reads the other's with an acquire
-load. Slots hold a whole frame, so that nothing is shared once a packet is in the ring.
+load. Slots of a packet ring hold a whole frame, so that nothing is shared once a packet is in it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from hoverboard.fastpath.atomics import load_acquire, store_release
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import RING_SLOTS, SLOT_BYTES
+from hoverboard.fastpath.layout import COMMAND_SLOTS, SLOT_BYTES
 from hoverboard.fastpath.packet import Bytes, Words, copy
 
 TAKEN, MADE = 0, 8
@@ -19,19 +19,27 @@ TAKEN, MADE = 0, 8
 
 @compiled
 def push(
-    index: Words, meta: Words, store: Bytes, port: int, offset: int, kind: int, data: Bytes, at: int, n: int
-) -> bool:
-    """Copy data[at:at+n] to byte `offset` of the next slot; False (and nothing done) when full."""
+    index: Words, meta: Words, store: Bytes, port: int, offset: int, kind: int, tunnel: int, data: Bytes, at: int,
+    n: int,
+) -> bool:  # fmt: skip
+    """Copy data[at:at+n] to byte `offset` of the next slot; False (and nothing done) when full.
+
+    Args:
+        port, kind, tunnel: go with the packet (META_PORT, META_KIND, META_TUNNEL).
+        meta: (slots, META_WORDS); its length is the ring's.
+        store: (slots * SLOT_BYTES,)
+    """
     made = index[MADE]
-    if made - load_acquire(index, TAKEN) >= RING_SLOTS:
+    if made - load_acquire(index, TAKEN) >= meta.shape[0]:
         return False
-    slot = made % RING_SLOTS
+    slot = made % meta.shape[0]
     base = slot * SLOT_BYTES + offset
     copy(store, base, data, at, n)
     meta[slot, 0] = port
     meta[slot, 1] = offset
     meta[slot, 2] = n
     meta[slot, 3] = kind
+    meta[slot, 4] = tunnel
     store_release(index, MADE, made + 1)
     return True
 
@@ -43,12 +51,26 @@ def waiting(index: Words) -> int:
 
 
 @compiled
-def slot_at(index: Words) -> int:
+def slot_at(index: Words, meta: Words) -> int:
     """The slot to read next, once waiting() is not 0."""
-    return index[TAKEN] % RING_SLOTS
+    return index[TAKEN] % meta.shape[0]
 
 
 @compiled
 def release(index: Words) -> None:
     """Give the slot just read back to the producer."""
     store_release(index, TAKEN, index[TAKEN] + np.int64(1))
+
+
+@compiled
+def command(index: Words, commands: Words, operation: int, first: int, second: int) -> bool:
+    """Send a command to an engine; False when its channel is full. Done once waiting() is 0 again."""
+    made = index[MADE]
+    if made - load_acquire(index, TAKEN) >= COMMAND_SLOTS:
+        return False
+    slot = made % COMMAND_SLOTS
+    commands[slot, 0] = operation
+    commands[slot, 1] = first
+    commands[slot, 2] = second
+    store_release(index, MADE, made + 1)
+    return True

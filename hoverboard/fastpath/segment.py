@@ -15,7 +15,7 @@ from hoverboard.fastpath.packet import Bytes, be16, be32, copy, put16, put32
 # struct virtio_net_hdr_v1 (virtio 1.2, section 5.1.6), little-endian.
 V_FLAGS, V_GSO_TYPE, V_GSO_SIZE, V_CSUM_START, V_CSUM_OFFSET = 0, 1, 4, 6, 8
 NEEDS_CSUM = 1
-GSO_TCPV4, GSO_UDP_L4, GSO_ECN = 1, 5, 0x80
+GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, GSO_ECN = 1, 4, 5, 0x80
 TCP_FIN_PSH, TCP_CWR = 0x09, 0x80
 
 
@@ -62,23 +62,41 @@ def complete_checksum(data: Bytes, frame: int, length: int) -> bool:
 
 
 @compiled
+def transport(data: Bytes, frame: int) -> tuple[int, int]:
+    """(offset of the transport header, its protocol) of a complete IP frame; IPv6 without extension headers."""
+    if data[frame + 12] == 0x86 and data[frame + 13] == 0xDD:
+        return 54, np.int64(data[frame + 20])
+    return 14 + (np.int64(data[frame + 14] & 0xF) << 2), np.int64(data[frame + 23])
+
+
+@compiled
 def headers_length(data: Bytes, frame: int, length: int) -> int:
     """Bytes up to the payload of the segment at `frame`, or -1 if it cannot be cut."""
     vnet = frame - VNET_BYTES
     kind = data[vnet + V_GSO_TYPE] & 0x7F
-    start = le16(data, vnet + V_CSUM_START)
-    if (
-        start != 14 + (np.int64(data[frame + 14] & 0xF) << 2)
-        or start + 20 > length
-        or le16(data, vnet + V_GSO_SIZE) < 8
-    ):
+    start, proto = transport(data, frame)
+    if le16(data, vnet + V_CSUM_START) != start or start + 20 > length or le16(data, vnet + V_GSO_SIZE) < 8:
         return -1
-    if kind == GSO_TCPV4 and data[frame + 23] == 6:
+    if kind in (GSO_TCPV4, GSO_TCPV6) and proto == 6:
         header = np.int64(data[frame + start + 12] >> 4) << 2
         return start + header if header >= 20 and start + header <= length else -1
-    if kind == GSO_UDP_L4 and data[frame + 23] == 17:
+    if kind == GSO_UDP_L4 and proto == 17:
         return start + 8
     return -1
+
+
+@compiled
+def cut_ip(data: Bytes, frame: int, start: int, number: int, out: Bytes, at: int, length: int) -> int:
+    """Make the IP header at out[at + 14] that of packet `number`; returns the sum of its addresses."""
+    ip = at + 14
+    if out[at + 12] == 0x86:
+        put16(out, ip + 4, length - 54)
+        return add_words(out, ip + 8, 32, 0)
+    put16(out, ip + 2, length - 14)
+    put16(out, ip + 4, be16(data, frame + 18) + number)
+    put16(out, ip + 10, 0)
+    put16(out, ip + 10, fold(add_words(out, ip, start - 14, 0)))
+    return add_words(out, ip + 12, 8, 0)
 
 
 @compiled
@@ -92,19 +110,14 @@ def cut(data: Bytes, frame: int, headers: int, done: int, take: int, last: bool,
     Returns:
         Length of the packet, complete with lengths, IPv4 identification and checksums.
     """
-    start = 14 + (np.int64(data[frame + 14] & 0xF) << 2)
+    start, proto = transport(data, frame)
     copy(out, at, data, frame, headers)
     copy(out, at + headers, data, frame + headers + done, take)
     length = headers + take
-    ip = at + 14
     number = done // le16(data, frame - VNET_BYTES + V_GSO_SIZE)
-    put16(out, ip + 2, length - 14)
-    put16(out, ip + 4, be16(data, frame + 18) + number)
-    put16(out, ip + 10, 0)
-    put16(out, ip + 10, fold(add_words(out, ip, start - 14, 0)))
+    addresses = cut_ip(data, frame, start, number, out, at, length)
     l4 = at + start
     size = length - start
-    proto = np.int64(out[ip + 9])
     field = 16
     if proto == 6:
         put32(out, l4 + 4, be32(data, frame + start + 4) + done)
@@ -118,7 +131,6 @@ def cut(data: Bytes, frame: int, headers: int, done: int, take: int, last: bool,
         field = 6
         put16(out, l4 + 4, size)
     put16(out, l4 + field, 0)
-    total = add_words(out, ip + 12, 8, proto + size)
-    value = fold(add_words(out, l4, size, total))
+    value = fold(add_words(out, l4, size, addresses + proto + size))
     put16(out, l4 + field, value if value or proto == 6 else 0xFFFF)
     return length

@@ -1,4 +1,4 @@
-"""The system calls that the engine makes from compiled code, without the interpreter lock.
+"""The system calls that the engines make from compiled code, without the interpreter lock.
 
 Declared as external symbols, not as ctypes pointers: a pointer would be a run-time constant and
 would keep Numba from caching the compiled engine on disk.
@@ -6,10 +6,32 @@ would keep Numba from caching the compiled engine on disk.
 
 from __future__ import annotations
 
+import platform
+
+import numpy as np
 from numba import types
+from numpy.typing import NDArray
+
+from hoverboard.fastpath.compiler import compiled
 
 # ssize_t read(int fd, void *buffer, size_t count); addresses are passed as integers.
 read = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))
 write = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
 # int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 poll = types.ExternalFunction("poll", types.int32(types.uintp, types.uintp, types.int32))
+# int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout_ms)
+epoll_wait = types.ExternalFunction("epoll_wait", types.int32(types.int32, types.uintp, types.int32, types.int32))
+# int clock_gettime(clockid_t clock, struct timespec *now); the vDSO answers without entering the kernel
+clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+
+CLOCK_MONOTONIC = 1
+# struct epoll_event {uint32_t events; uint64_t data}: packed on x86-64 alone.
+PACKED = platform.machine() == "x86_64"
+EVENT_WORDS, EVENT_DATA_WORD = (3, 1) if PACKED else (4, 2)  # in units of 4 bytes
+
+
+@compiled
+def now_ns(clock: NDArray[np.int64]) -> int:
+    """Monotonic time in nanoseconds; `clock` is scratch space of 2 words."""
+    clock_gettime(np.int32(CLOCK_MONOTONIC), np.uintp(clock.ctypes.data))
+    return clock[0] * 1_000_000_000 + clock[1]

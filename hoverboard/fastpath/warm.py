@@ -11,29 +11,32 @@ import time
 import numpy as np
 
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.engine import run
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable
 from hoverboard.fastpath.geneve import decapsulate
-from hoverboard.fastpath.layout import BATCH_WORDS, CTL_STOP, INJECT_RAW, KEY_WORDS, allocate
+from hoverboard.fastpath.layout import INJECT_RAW, KEY_WORDS, PACKET_WORDS
 from hoverboard.fastpath.packet import parse
+from hoverboard.fastpath.threads import load
 
 
 def warm() -> float:
     """Call each entry point once with memory of its own; returns the seconds it took."""
     begin = time.perf_counter()
-    memory = allocate()
-    memory.ctl[CTL_STOP] = 1
-    run(memory, 0)
-    table = FlowTable(memory, lambda: None)
-    table.update(add=[((1, 0, 0, 0, 0, 0), Entry(0, 0))])
-    table.update(remove=[(1, 0, 0, 0, 0, 0)])
+    datapath = Datapath()
+    table = FlowTable(datapath.memories, datapath.switch_table)
+    key = (1, 0, 0, 0, 0, 0, 0, 0)
+    table.update(add=[(key, Entry(0, 0))])
+    table.update(remove=[key])
     frame = np.zeros(64, np.uint8)
-    parse(frame, 0, 64, 1, 0, np.zeros(KEY_WORDS, np.int64))
-    decapsulate(frame, 0, 64, 0, np.zeros(BATCH_WORDS, np.int64))
-    ring.push(memory.inject_index, memory.inject_meta, memory.inject_data, 1, 0, INJECT_RAW, frame, 0, 64)
-    if ring.waiting(memory.inject_index):
-        ring.slot_at(memory.inject_index)
-        ring.release(memory.inject_index)
+    row = np.zeros(PACKET_WORDS, np.int64)
+    parse(frame, 0, 64, 1, 0, np.zeros(KEY_WORDS, np.int64), row)
+    decapsulate(frame, 0, 64, 0, row)
+    m = datapath.egress
+    ring.push(m.inject_index, m.inject_meta, m.inject_data, 1, 0, INJECT_RAW, 0, frame, 0, 64)
+    if ring.waiting(m.inject_index):
+        ring.slot_at(m.inject_index, m.inject_meta)
+        ring.release(m.inject_index)
+    load()
     return time.perf_counter() - begin
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.layout import FIRST_TAP, PORTS, REASONS, UPLINK
 from hoverboard.host.misses import FlowMisses
@@ -27,28 +27,28 @@ class FastpathPlane:
     def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path) -> None:
         self._switch = switch
         self._directory = directory
-        self._engine = Engine()
-        self._engine.memory.local_ip[0] = int(local_ip)
-        self._table = FlowTable(self._engine.memory, self._engine.synchronise)
-        self._peers = Peers(self._engine, local_ip)
+        self._datapath = Datapath()
+        self._datapath.local_ip = int(local_ip)
+        self._table = FlowTable(self._datapath.memories, self._datapath.switch_table)
+        self._peers = Peers(self._datapath, local_ip)
         self._ports: dict[str, int] = {}  # VM -> engine port
         self._by_ofport: dict[int, int] = {}
         self._misses = FlowMisses(
-            self._engine, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport)
+            self._datapath, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport)
         )
-        self._engine.start()
+        self._datapath.start()
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
 
     def readers(self) -> dict[int, Callable[[], None]]:
-        """The engine's eventfd, and the flow monitor while there is one."""
-        readers: dict[int, Callable[[], None]] = {self._engine.wake_fd: self._on_wake}
+        """The engines' eventfd, and the flow monitor while there is one."""
+        readers: dict[int, Callable[[], None]] = {self._datapath.news_fd: self._on_wake}
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
         return readers
 
     def _on_wake(self) -> None:
-        self._engine.clear_wake()
+        self._datapath.clear_news()
         self._misses.handle()
 
     def _on_change(self) -> None:
@@ -60,7 +60,7 @@ class FastpathPlane:
 
     def set_uplink(self, fd: int) -> None:
         """The fabric's tap."""
-        self._engine.set_port(UPLINK, fd)
+        self._datapath.set_port(UPLINK, fd)
         self._peers.announce()
 
     def attach(self, vm: str, vport: str, ofport: int, fd: int | None) -> None:
@@ -73,7 +73,7 @@ class FastpathPlane:
             raise ValueError(f"VM {vm}: a host has room for {PORTS - FIRST_TAP} VMs")
         self._ports[vm] = port
         self._by_ofport[ofport] = port
-        self._engine.set_port(port, fd, ofport)
+        self._datapath.set_port(port, fd, ofport)
 
     def detach(self, vm: str) -> None:
         """Forget a VM's tap."""
@@ -81,7 +81,7 @@ class FastpathPlane:
         ofport = next(number for number, index in self._by_ofport.items() if index == port)
         del self._by_ofport[ofport]
         self._misses.forget_port(ofport)
-        self._engine.clear_port(port)
+        self._datapath.clear_port(port)
 
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call."""
@@ -126,9 +126,12 @@ class FastpathPlane:
 
     def counters(self) -> dict[str, Any]:
         """Sums over all ports, and drops by reason."""
-        memory = self._engine.memory
-        rx_packets, rx_bytes, tx_packets, tx_bytes = (int(value) for value in memory.port_stats.sum(axis=0))
-        drops = {reason: int(count) for reason, count in zip(REASONS, memory.drops, strict=True) if count}
+        memories = self._datapath.memories
+        rx_packets, rx_bytes, tx_packets, tx_bytes = (
+            int(value) for value in sum(memory.port_stats.sum(axis=0) for memory in memories)
+        )
+        counts = memories[0].drops + memories[1].drops
+        drops = {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
         for reason, count in self._misses.drops.items():
             drops[reason] = drops.get(reason, 0) + count
         return {
@@ -146,6 +149,7 @@ class FastpathPlane:
             "entries": len(self._table),
             "capacity": self._table.capacity,
             "evicted": self._table.evicted,
+            "aged": self._table.aged,
             "traces": self._misses.traces,
             "revalidations": self._misses.revalidations,
         }
@@ -163,4 +167,4 @@ class FastpathPlane:
         """Stop the engine and the monitor."""
         if self._monitor is not None:
             self._monitor.close()
-        self._engine.stop()
+        self._datapath.stop()

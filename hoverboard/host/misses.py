@@ -12,27 +12,32 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, drop_reason
 from hoverboard.fastpath import geneve, ring
-from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, FlowTable, Key
 from hoverboard.fastpath.layout import (
-    B_FRAME,
-    B_LENGTH,
-    BATCH_WORDS,
     HEADROOM,
     INJECT_PROCESS,
     INJECT_RAW,
+    INJECT_STAGED,
     KEY_WORDS,
     META_KIND,
     META_LENGTH,
     META_PORT,
+    META_TUNNEL,
     MISS_CONTROL,
+    MISS_STAGED,
+    P_FRAME,
+    P_LENGTH,
+    P_PORTS,
+    PACKET_WORDS,
+    PORT_OFPORT,
     PORTS,
     R_UNCACHEABLE,
     R_UNNAMED,
@@ -40,8 +45,9 @@ from hoverboard.fastpath.layout import (
     SLOT_BYTES,
     UPLINK,
     VNET_BYTES,
+    Memory,
 )
-from hoverboard.fastpath.packet import FIVE, OTHER, PARSED, parse
+from hoverboard.fastpath.packet import ETH_ARP, ETH_IPV4, ETH_IPV6, FIVE, OTHER, PARSED, parse, with_ports
 from hoverboard.host import answers
 from hoverboard.host.peers import Peers
 from hoverboard.vswitch.monitor import Change
@@ -52,7 +58,24 @@ _BURST = 8  # misses answered before their entries are installed together: bound
 _RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
 _BURSTS = 4  # of them at a time: a flood of new flows may not keep changes of the tables waiting
 _PORT_FIELDS = {6: "tcp", 17: "udp"}
-_MASK32 = 0xFFFFFFFF
+_MASK32, _MASK64 = 0xFFFFFFFF, (1 << 64) - 1
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A packet that came from an engine, with its virtio-net header.
+
+    Attributes:
+        port: the engine's number of the port it came in by.
+        kind: MISS_FLOW, MISS_CONTROL, or MISS_STAGED: then `frame` is the inner one and `tunnel` tells the rest.
+    """
+
+    port: int
+    kind: int
+    tunnel: int
+    frame: bytes
 
 
 @dataclass
@@ -62,7 +85,7 @@ class Cached:
     Attributes:
         question: the flow that was traced, in ofproto/trace's words.
         verdict: the answer.
-        src, dst: inner addresses, or None for other than IPv4.
+        src, dst: inner addresses, or None for other than IP.
         seen: packets counted at the last housekeeping, to find idle entries.
         reported: (packets, bytes) already told to the control plane.
     """
@@ -70,8 +93,8 @@ class Cached:
     question: str
     verdict: Verdict
     in_port: int
-    src: IPv4Address | None
-    dst: IPv4Address | None
+    src: Address | None
+    dst: Address | None
     proto: int
     seen: int = -1
     reported: tuple[int, int] = (0, 0)
@@ -97,21 +120,21 @@ class FlowMisses:
     """Turns misses into entries, and keeps entries true.
 
     Args:
-        engine, table: the engine and the control thread's side of its flow table.
+        datapath, table: the engines and the control thread's side of their flow table.
         switch: the node's Open vSwitch.
         vport_of: OpenFlow port -> engine port index, or None.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        datapath: Datapath,
         table: FlowTable,
         switch: Ovs,
         local_ip: IPv4Address,
         peers: Peers,
         vport_of: Callable[[int], int | None],
     ) -> None:
-        self._engine = engine
+        self._datapath = datapath
         self._table = table
         self._switch = switch
         self._local_ip = local_ip
@@ -125,48 +148,56 @@ class FlowMisses:
         self.revalidations = 0
 
     def handle(self) -> None:
-        """Answer waiting misses; if more are left than one turn takes, the engine's wake-up fires again."""
-        m = self._engine.memory
+        """Answer waiting misses; if more are left than one turn takes, the engines' news fires again."""
         for _ in range(_BURSTS):
-            if not ring.waiting(m.miss_index):
+            waiting = [missed for m in self._datapath.memories for missed in self._take(m)]
+            if not waiting:
                 return
-            again: list[tuple[int, bytes]] = []
+            again: list[Missed] = []
             fresh: dict[Key, Entry] = {}
-            for _ in range(min(_BURST, int(ring.waiting(m.miss_index)))):
-                slot = int(ring.slot_at(m.miss_index))
-                port, kind = int(m.miss_meta[slot, META_PORT]), int(m.miss_meta[slot, META_KIND])
-                begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
-                frame = m.miss_data[begin : begin + int(m.miss_meta[slot, META_LENGTH])].tobytes()
-                ring.release(m.miss_index)
-                m.pending[PORTS + port] += 1
-                if kind == MISS_CONTROL:
-                    self._peers.handle(frame)
-                elif self._resolve(port, frame, fresh):
-                    again.append((port, frame))
+            for missed in waiting:
+                if missed.kind == MISS_CONTROL:
+                    self._peers.handle(missed.frame)
+                elif self._resolve(missed, fresh):
+                    again.append(missed)
             if fresh:
                 self._install(fresh)
-            for port, frame in again:
-                if not self._engine.inject(port, frame, INJECT_PROCESS):
+            for missed in again:
+                kind = INJECT_STAGED if missed.kind == MISS_STAGED else INJECT_PROCESS
+                if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
                     self.drop("miss-queue-full")
-        if ring.waiting(m.miss_index):
-            os.eventfd_write(self._engine.wake_fd, 1)
+        if self._datapath.misses_waiting():
+            os.eventfd_write(self._datapath.news_fd, 1)
+
+    @staticmethod
+    def _take(m: Memory) -> list[Missed]:
+        """Up to _BURST packets from the miss ring of an engine."""
+        taken = []
+        for _ in range(min(_BURST, int(ring.waiting(m.miss_index)))):
+            meta = m.miss_meta[slot := int(ring.slot_at(m.miss_index, m.miss_meta))]
+            begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
+            frame = m.miss_data[begin : begin + int(meta[META_LENGTH])].tobytes()
+            taken.append(Missed(int(meta[META_PORT]), int(meta[META_KIND]), int(meta[META_TUNNEL]), frame))
+            ring.release(m.miss_index)
+            m.pending[PORTS + taken[-1].port] += 1
+        return taken
 
     def drop(self, reason: str) -> None:
         """Count a packet that ends here."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
-    def _resolve(self, port: int, frame: bytes, fresh: dict[Key, Entry]) -> bool:
+    def _resolve(self, missed: Missed, fresh: dict[Key, Entry]) -> bool:
         """Find out about one missed packet; True if it is to go through the engine again."""
         self.misses += 1
-        packet = self._parse(port, frame)
+        packet = self._parse(missed)
         if packet is None:
             self.drop("malformed-ipv4")
             return False
-        key, inner = packet
-        three, five = (*key[:5], 0), (key[0] | FIVE, *key[1:])
+        three, ports, inner = packet
+        five = with_ports(three, ports)
         if three in self._table or five in self._table or three in fresh or five in fresh:
             return True
-        question = question_for(key, inner, self._local_ip)
+        question = question_for(three, ports, inner, self._local_ip)
         try:
             verdict = self._trace(question)
         except SwitchError:
@@ -180,7 +211,7 @@ class FlowMisses:
             self.drop(REASONS[_drop_index(verdict)])
             return False
         if verdict.changed - {"dl_src", "dl_dst", "eth_src", "eth_dst"}:
-            self._answer(port, inner, verdict)
+            self._answer(missed.port, inner, verdict)
             return False
         if not verdict.cacheable:
             # A drop that rests on what no key holds (an ARP message's content) still has its own reason.
@@ -188,24 +219,26 @@ class FlowMisses:
             return False
         chosen = five if verdict.needs_ports else three
         fresh[chosen] = self._entry(verdict)
-        self.cached[chosen] = _cached(key, question, verdict)
+        self.cached[chosen] = _cached(three, question, verdict)
         return True
 
-    def _parse(self, port: int, frame: bytes) -> tuple[Key, bytes] | None:
-        data = np.frombuffer(bytearray(frame), np.uint8)
-        row = np.zeros(BATCH_WORDS, np.int64)
+    def _parse(self, missed: Missed) -> tuple[Key, int, bytes] | None:
+        """(3-tuple key, ports, inner frame) of a missed packet; None when it is malformed."""
+        data = np.frombuffer(bytearray(missed.frame), np.uint8)
+        row = np.zeros(PACKET_WORDS, np.int64)
         key = np.zeros(KEY_WORDS, np.int64)
-        start, length, tunnel, in_port = VNET_BYTES, len(frame) - VNET_BYTES, 0, TUNNEL_PORT
-        if port == UPLINK:
+        start, length, tunnel, in_port = VNET_BYTES, len(data) - VNET_BYTES, missed.tunnel, TUNNEL_PORT
+        if missed.port != UPLINK:
+            in_port = int(self._datapath.egress.ports[missed.port, PORT_OFPORT])
+        elif missed.kind != MISS_STAGED:
             verdict, tunnel = geneve.decapsulate(data, start, length, int(self._local_ip), row)
             if verdict != geneve.DECAPSULATED:
                 return None
-            start, length = int(row[B_FRAME]), int(row[B_LENGTH])
-        else:
-            in_port = int(self._engine.memory.ofports[port])
-        if parse(data, start, length, in_port, tunnel, key) not in (PARSED, OTHER):
+            start, length = int(row[P_FRAME]), int(row[P_LENGTH])
+        if parse(data, start, length, in_port, tunnel, key, row) not in (PARSED, OTHER):
             return None
-        return tuple(int(word) for word in key), frame[start : start + length]
+        inner = missed.frame[start : start + length]
+        return tuple(int(word) for word in key), int(row[P_PORTS]), inner
 
     def _trace(self, question: str) -> Verdict:
         self.traces += 1
@@ -232,7 +265,7 @@ class FlowMisses:
         if out is None or reply is None or port == UPLINK:
             self.drop(REASONS[R_UNCACHEABLE])
             return
-        self._engine.inject(out, bytes(VNET_BYTES) + reply, INJECT_RAW)
+        self._datapath.inject(out, bytes(VNET_BYTES) + reply, INJECT_RAW)
 
     def _install(self, fresh: dict[Key, Entry]) -> None:
         if len(self._table) + len(fresh) > self._table.capacity:
@@ -301,18 +334,30 @@ class FlowMisses:
         statistics = self._table.statistics()
         idle = [key for key, cached in self.cached.items() if statistics[key][2] == cached.seen]
         self.forget(idle)
+        self._table.aged += len(idle)
         for key, cached in self.cached.items():
             cached.seen = statistics[key][2]
 
 
+def addresses(key: Key) -> tuple[Address, Address] | None:
+    """(source, destination) in a flow key, or None for other than IP."""
+    kind = key[0] >> 32 & 0xFFFF
+    if kind == ETH_IPV4:
+        return IPv4Address(key[4] >> 32 & _MASK32), IPv4Address(key[4] & _MASK32)
+    if kind == ETH_IPV6:
+        words = [word & _MASK64 for word in key[4:8]]
+        return IPv6Address(words[0] << 64 | words[1]), IPv6Address(words[2] << 64 | words[3])
+    return None
+
+
 def _cached(key: Key, question: str, verdict: Verdict) -> Cached:
-    ipv4 = key[0] >> 32 & 0xFFFF == 0x0800
+    src, dst = addresses(key) or (None, None)
     return Cached(
         question=question,
         verdict=verdict,
         in_port=key[0] >> 48 & 0xFFFF,
-        src=IPv4Address(key[4] >> 32 & _MASK32) if ipv4 else None,
-        dst=IPv4Address(key[4] & _MASK32) if ipv4 else None,
+        src=src,
+        dst=dst,
         proto=key[0] >> 24 & 0xFF,
     )
 
@@ -331,8 +376,8 @@ def _mac_text(word: int) -> str:
     return ":".join(f"{word >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
 
 
-def question_for(key: Key, inner: bytes, local_ip: IPv4Address) -> str:
-    """The packet of `key`, with headers `inner`, as ofproto/trace wants to be told of it."""
+def question_for(key: Key, ports: int, inner: bytes, local_ip: IPv4Address) -> str:
+    """The packet of 3-tuple `key` and `ports`, with headers `inner`, as ofproto/trace wants to be told of it."""
     kind = key[0] >> 32 & 0xFFFF
     fields = [f"in_port={key[0] >> 48 & 0xFFFF}"]
     if key[1]:
@@ -342,26 +387,46 @@ def question_for(key: Key, inner: bytes, local_ip: IPv4Address) -> str:
             f"tun_dst={local_ip}",
         ]
     fields += [f"dl_src={_mac_text(key[2])}", f"dl_dst={_mac_text(key[3])}"]
-    if kind == 0x0806 and len(inner) >= 42:
+    found = addresses(key)
+    if kind == ETH_ARP and len(inner) >= 42:
         op, sha, spa, tha, tpa = struct.unpack("!H6s4s6s4s", inner[20:42])
         fields += [
             "arp", f"arp_op={op}", f"arp_sha={sha.hex(':')}", f"arp_tha={tha.hex(':')}",
             f"arp_spa={IPv4Address(spa)}", f"arp_tpa={IPv4Address(tpa)}",
         ]  # fmt: skip
-    elif kind != 0x0800:
+    elif found is None:
         fields.append(f"dl_type={kind:#06x}" if kind >= 0x0600 else "dl_type=0x05ff")
     else:
         proto, frag = key[0] >> 24 & 0xFF, key[0] >> 2 & 3
+        names, hops = (("ip", "nw_src", "nw_dst"), 22) if kind == ETH_IPV4 else (("ipv6", "ipv6_src", "ipv6_dst"), 21)
         fields += [
-            "ip", f"nw_proto={proto}", f"nw_src={IPv4Address(key[4] >> 32 & _MASK32)}",
-            f"nw_dst={IPv4Address(key[4] & _MASK32)}", f"nw_ecn={key[0] >> 4 & 3}", f"nw_ttl={inner[22]}",
+            names[0], f"nw_proto={proto}", f"{names[1]}={found[0]}", f"{names[2]}={found[1]}",
+            f"nw_ecn={key[0] >> 4 & 3}", f"nw_ttl={inner[hops]}",
         ]  # fmt: skip
         if frag:
             fields.append("nw_frag=" + ("first" if frag == 1 else "later"))
-        first, second = key[5] >> 16 & 0xFFFF, key[5] & 0xFFFF
-        if frag != 2 and proto in _PORT_FIELDS:
-            # "tp_src" is vswitchd's name of TCP's port alone.
-            fields += [f"{_PORT_FIELDS[proto]}_src={first}", f"{_PORT_FIELDS[proto]}_dst={second}"]
-        elif frag != 2 and proto == 1:
-            fields += [f"icmp_type={first}", f"icmp_code={second}"]
+        else:
+            fields += _transport_fields(proto, ports, inner)
     return ",".join(fields)
+
+
+def _transport_fields(proto: int, ports: int, inner: bytes) -> list[str]:
+    first, second = ports >> 16 & 0xFFFF, ports & 0xFFFF
+    if proto in _PORT_FIELDS:
+        # "tp_src" is vswitchd's name of TCP's port alone.
+        return [f"{_PORT_FIELDS[proto]}_src={first}", f"{_PORT_FIELDS[proto]}_dst={second}"]
+    if proto == 1:
+        return [f"icmp_type={first}", f"icmp_code={second}"]
+    if proto == 58:
+        return [f"icmpv6_type={first}", f"icmpv6_code={second}", *_discovery_fields(first, inner)]
+    return []
+
+
+def _discovery_fields(kind: int, inner: bytes) -> list[str]:
+    """Of a neighbour solicitation or advertisement (RFC 4861) without extension headers: target and first option."""
+    if kind not in (135, 136) or len(inner) < 78 or inner[20] != 58:
+        return []
+    fields = [f"nd_target={IPv6Address(inner[62:78])}"]
+    if len(inner) >= 86 and inner[79:80] == b"\x01" and inner[78] == kind - 134:
+        fields.append(f"nd_{'sll' if kind == 135 else 'tll'}={inner[80:86].hex(':')}")
+    return fields

@@ -17,7 +17,7 @@ from hoverboard.contract.encapsulation import (
     PROBE_REQUEST_TYPE,
     underlay_mac,
 )
-from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
 from hoverboard.host.answers import internet_checksum
 
@@ -90,8 +90,8 @@ class Announcements:
 class Peers:
     """The other hosts that this one sends to, and whether they take whole segments."""
 
-    def __init__(self, engine: Engine, local_ip: IPv4Address) -> None:
-        self._engine = engine
+    def __init__(self, datapath: Datapath, local_ip: IPv4Address) -> None:
+        self._datapath = datapath
         self._local_ip = local_ip
         self._index: dict[IPv4Address, int] = {}
         self._unanswered: dict[IPv4Address, int] = {}
@@ -99,10 +99,10 @@ class Peers:
 
     def announce(self) -> None:
         """Tell the fabric where we are."""
-        self._engine.inject(UPLINK, bytes(VNET_BYTES) + announcement(self._local_ip), INJECT_RAW)
+        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + announcement(self._local_ip), INJECT_RAW)
 
     def index(self, address: IPv4Address) -> int:
-        """Index of a peer in the engine's `peers` array; a new peer is probed."""
+        """Index of a peer in the engines' `peers` array; a new peer is probed."""
         known = self._index.get(address)
         if known is not None:
             return known
@@ -128,12 +128,12 @@ class Peers:
         """A frame from the fabric for the host itself, with its virtio-net header."""
         ethernet = frame[VNET_BYTES:]
         if (reply := arp_reply(ethernet, self._local_ip)) is not None:
-            self._engine.inject(UPLINK, bytes(VNET_BYTES) + reply, INJECT_RAW)
+            self._datapath.inject(UPLINK, bytes(VNET_BYTES) + reply, INJECT_RAW)
         elif (found := read_probe(ethernet)) is not None:
             sender, kind = found
             # Whoever asks can take segments too.
             number = self.index(sender)
-            self._engine.memory.peers[number] = 1 if number else 0
+            self._datapath.egress.peers[number] = 1 if number else 0
             self._unanswered.pop(sender, None)
             if kind == PROBE_REQUEST_TYPE:
                 self._send(sender, PROBE_REPLY_TYPE)
@@ -143,4 +143,4 @@ class Peers:
         self._send(address, PROBE_REQUEST_TYPE)
 
     def _send(self, address: IPv4Address, kind: int) -> None:
-        self._engine.inject(UPLINK, bytes(VNET_BYTES) + probe(self._local_ip, address, kind), INJECT_RAW)
+        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + probe(self._local_ip, address, kind), INJECT_RAW)

@@ -1,0 +1,245 @@
+"""One host's two engines, as its control thread sees them: ports, packets in and out, the way to the flow table.
+
+Where the engines run is the home's business: a thread of this process, or one that several hosts share.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import Protocol
+
+import numpy as np
+
+from hoverboard.fastpath import ring
+from hoverboard.fastpath.layout import (
+    CMD_BATCH,
+    CMD_PORT,
+    CMD_PRIORITY,
+    CMD_TABLE,
+    EGRESS,
+    HEADROOM,
+    HOST_IP,
+    HOST_NEWS_FD,
+    HOST_PORTS,
+    INGRESS,
+    INJECT_RAW,
+    KIND_NONE,
+    KIND_TAP,
+    PORT_FD,
+    PORT_KIND,
+    PORT_OFPORT,
+    PORT_WORDS,
+    UPLINK,
+    VNET_BYTES,
+    Memory,
+    allocate,
+)
+from hoverboard.fastpath.threads import EngineThread, Scheduling
+
+
+class Home(Protocol):
+    """Where a host's engines run."""
+
+    def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
+        """Run the engines; they write to `news_fd` when the control thread has something to do."""
+
+    def plug(self, port: int, fd: int) -> int:
+        """Serve a descriptor as `port`; returns its number in the process of the engines, which own that copy."""
+
+    def unplug(self, port: int) -> None:
+        """Close that copy; the engines no longer use it."""
+
+    def wake(self) -> None:
+        """Have the engines look at their rings."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class OwnThread:
+    """A thread of this process, for this host alone."""
+
+    def __init__(self, scheduling: Scheduling = "adaptive", debug: tuple[str, ...] = ()) -> None:
+        self._thread = EngineThread(scheduling, debug)
+        self._fds: dict[int, int] = {}
+
+    def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
+        """See Home."""
+        memories[EGRESS].host[HOST_NEWS_FD] = news_fd
+        self._thread.add_host(memories)
+        self._thread.start()
+
+    def plug(self, port: int, fd: int) -> int:
+        """See Home."""
+        copy = os.dup(fd)
+        os.set_blocking(copy, False)
+        self._fds[port] = copy
+        self._thread.watch(0, port, copy)
+        return copy
+
+    def unplug(self, port: int) -> None:
+        """See Home."""
+        fd = self._fds.pop(port)
+        self._thread.unwatch(fd)
+        os.close(fd)
+
+    def wake(self) -> None:
+        """See Home."""
+        self._thread.wake()
+
+    def close(self) -> None:
+        """See Home."""
+        self._thread.close()
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
+
+
+class Datapath:
+    """Memory and control of one host's engines; all methods are for the control thread.
+
+    Args:
+        home: where the engines run; default: a thread of their own.
+        memory_fd: memfd to share the memory by, or -1.
+
+    Attributes:
+        news_fd: readable when misses wait or a command has been carried out.
+    """
+
+    def __init__(self, home: Home | None = None, memory_fd: int = -1) -> None:
+        self.memories = allocate(memory_fd)
+        self.egress, self.ingress = self.memories
+        self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._home = home or OwnThread()
+        self._running = False
+
+    def start(self) -> None:
+        """Start the engines; the first call in a process without a warm cache compiles for a while."""
+        self._running = True
+        self._home.start(self.memories, self.news_fd)
+
+    def stop(self) -> None:
+        """Stop the engines and close their descriptors."""
+        self._home.close()
+        self._running = False
+        os.close(self.news_fd)
+
+    @property
+    def local_ip(self) -> int:
+        """The host's underlay address."""
+        return int(self.egress.host[HOST_IP])
+
+    @local_ip.setter
+    def local_ip(self, value: int) -> None:
+        self.egress.host[HOST_IP] = value
+
+    def wake(self) -> None:
+        """Have the engines look at their rings."""
+        self._home.wake()
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def command(self, operation: int, first: int = 0, second: int = 0, timeout: float = 5.0) -> None:
+        """Have both engines carry out a command, and return once they have.
+
+        Raises:
+            TimeoutError: they do not answer.
+        """
+        if not self._running:
+            self._do(operation, first, second)
+            return
+        deadline = time.monotonic() + timeout
+        for m in self.memories:
+            while not ring.command(m.command_index, m.commands, operation, first, second):
+                self._await(m, deadline, timeout)
+        self.wake()
+        for m in self.memories:
+            self._await(m, deadline, timeout)
+
+    def _await(self, m: Memory, deadline: float, timeout: float) -> None:
+        while int(m.command_index[ring.MADE]) != int(m.command_index[ring.TAKEN]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the engine did not answer within {timeout:g} s")
+            select.select([self.news_fd], [], [], 0.001)
+            self.clear_news(keep=True)
+
+    def _do(self, operation: int, first: int, second: int) -> None:
+        from hoverboard.fastpath.commands import obey
+
+        for m in self.memories:
+            ring.command(m.command_index, m.commands, operation, first, second)
+            obey(m)
+
+    def switch_table(self, table: int, five: int) -> None:
+        """Have the engines use hash table `table`, with `five` 5-tuple entries in it."""
+        self.command(CMD_TABLE, table, five)
+
+    def set_batch(self, egress: int, ingress: int) -> None:
+        """The most packets of a batch (paper: 32 and 128); 1 is no batching at all."""
+        for m, size in zip(self.memories, (egress, ingress), strict=True):
+            ring.command(m.command_index, m.commands, CMD_BATCH, size, 0)
+        self.command(CMD_PORT)
+
+    def set_priority(self, on: bool) -> None:
+        """The VM priority scheduler on or off (paper 6.1)."""
+        self.command(CMD_PRIORITY, int(on))
+
+    # -- news -------------------------------------------------------------------------------------
+
+    def misses_waiting(self) -> bool:
+        """Whether a packet waits for the control thread."""
+        return any(ring.waiting(m.miss_index) for m in self.memories)
+
+    def clear_news(self, keep: bool = False) -> None:
+        """Reset news_fd; with `keep`, have it fire again if misses wait."""
+        try:
+            os.eventfd_read(self.news_fd)
+        except BlockingIOError:
+            return
+        if keep and self.misses_waiting():
+            os.eventfd_write(self.news_fd, 1)
+            os.sched_yield()
+
+    # -- ports ------------------------------------------------------------------------------------
+
+    def set_port(self, port: int, fd: int, ofport: int = 0) -> None:
+        """Plug a duplicate of `fd` (a tap with virtio-net headers) in as `port`."""
+        host, row = self.egress.host, self.egress.ports[port]
+        row[PORT_OFPORT] = ofport
+        row[PORT_KIND] = KIND_TAP
+        host[HOST_PORTS] = max(int(host[HOST_PORTS]), port + 1)
+        row[PORT_FD] = self._home.plug(port, fd)
+        self.wake()
+
+    def clear_port(self, port: int) -> None:
+        """Unplug a port; its descriptor is closed once no engine can be using it."""
+        row = self.egress.ports[port]
+        if row[PORT_KIND] != KIND_TAP:
+            return
+        row[PORT_FD] = -1
+        self.command(CMD_PORT)
+        self._home.unplug(port)
+        row[:PORT_WORDS] = 0
+        row[PORT_FD], row[PORT_KIND] = -1, KIND_NONE
+
+    def inject(self, port: int, frame: bytes, kind: int, tunnel: int = 0, timeout: float = 1.0) -> bool:
+        """Give an engine a frame with its virtio-net header; False if its ring stays full.
+
+        With INJECT_RAW it leaves by `port`; else it is treated as if it had come in there.
+        """
+        outwards = kind == INJECT_RAW
+        m = self.memories[INGRESS if (port == UPLINK) != outwards else EGRESS]
+        data = np.frombuffer(bytearray(frame), np.uint8)  # writable: the type push() is compiled for
+        deadline = time.monotonic() + timeout
+        while not ring.push(
+            m.inject_index, m.inject_meta, m.inject_data, port, HEADROOM - VNET_BYTES, kind, tunnel,
+            data, 0, len(frame),
+        ):  # fmt: skip
+            if time.monotonic() > deadline:
+                return False
+            self.wake()
+            os.sched_yield()
+        self.wake()
+        return True

@@ -1,0 +1,26 @@
+"""Statistics exporter of the flow table: packets and bytes by entry, each engine for itself; drops by reason."""
+
+from __future__ import annotations
+
+from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.elements.pool import drop
+from hoverboard.fastpath.layout import ACT_DROP, E_ACTION, E_TARGET, P_INDEX, P_LENGTH, P_STAGED, Memory
+
+
+@compiled
+def account(m: Memory, n: int) -> int:
+    """Count each packet once, before its stages; ends those whose entry says drop."""
+    kept = 0
+    for i in range(n):
+        slot = m.batch[i]
+        packet = m.packets[slot]
+        index = packet[P_INDEX]
+        if not packet[P_STAGED]:
+            m.stats[index, 0] += 1
+            m.stats[index, 1] += packet[P_LENGTH]
+        if m.entries[index, E_ACTION] == ACT_DROP:
+            drop(m, slot, m.entries[index, E_TARGET])
+            continue
+        m.batch[kept] = slot
+        kept += 1
+    return kept

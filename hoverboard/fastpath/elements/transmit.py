@@ -1,0 +1,116 @@
+"""Transmit: out to the fabric or to a VM (figures 6, 7: NIC Tx queues, VM Rx queues, and their Hash Demux)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hoverboard.contract.encapsulation import OUTER_BYTES
+from hoverboard.fastpath import ring, segment, syscalls
+from hoverboard.fastpath.atomics import fence
+from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.elements.divert import ring_bell
+from hoverboard.fastpath.elements.encapsulate import CUT, ecn_of, entropy_of
+from hoverboard.fastpath.elements.pool import free_slot
+from hoverboard.fastpath.geneve import encapsulate
+from hoverboard.fastpath.layout import (
+    HEADROOM,
+    KIND_RING,
+    P_FRAME,
+    P_HASH,
+    P_INDEX,
+    P_LENGTH,
+    P_OUT,
+    P_OUT_LENGTH,
+    P_OUT_START,
+    PORT_FD,
+    PORT_KIND,
+    PORT_QUEUES,
+    R_SEGMENT,
+    R_UPLINK_DOWN,
+    R_VPORT_DOWN,
+    TO_VMM,
+    UPLINK,
+    VMM_ASLEEP,
+    VMM_FD,
+    VNET_BYTES,
+    Memory,
+)
+from hoverboard.fastpath.packet import Bytes
+from hoverboard.fastpath.segment import V_GSO_SIZE
+
+
+@compiled
+def send_ring(m: Memory, port: int, data: Bytes, at: int, length: int) -> bool:
+    """Into the ring of a port without a descriptor; False when it is full."""
+    if not ring.push(
+        m.side_index[port, TO_VMM], m.side_meta[port, TO_VMM], m.side_data[port, TO_VMM],
+        port, HEADROOM - VNET_BYTES, 0, 0, data, at - VNET_BYTES, length + VNET_BYTES,
+    ):  # fmt: skip
+        return False
+    wake = m.side_wake[port]
+    if wake[VMM_FD] >= 0:
+        fence()
+        if wake[VMM_ASLEEP]:
+            wake[VMM_ASLEEP] = 0
+            ring_bell(m, wake[VMM_FD])
+    return True
+
+
+@compiled
+def send(m: Memory, port: int, data: Bytes, at: int, length: int) -> None:
+    """The frame data[at:at+length], preceded by its virtio-net header, out of `port`."""
+    if m.ports[port, PORT_KIND] == KIND_RING:
+        sent = send_ring(m, port, data, at, length)
+    else:
+        base = np.uintp(data.ctypes.data) + np.uintp(at - VNET_BYTES)
+        sent = syscalls.write(np.int32(m.ports[port, PORT_FD]), base, np.uintp(length + VNET_BYTES)) >= 0
+    if sent:
+        m.port_stats[port, 2] += 1
+        m.port_stats[port, 3] += length
+    else:
+        m.drops[R_UPLINK_DOWN if port == UPLINK else R_VPORT_DOWN] += 1
+
+
+@compiled
+def send_cut(m: Memory, slot: int) -> None:
+    """Cut a segment into MTU-sized packets in software and send each through the tunnel."""
+    packet = m.packets[slot]
+    frame = packet[P_FRAME]
+    length = packet[P_LENGTH]
+    headers = segment.headers_length(m.pool, frame, length)
+    if headers < 0:
+        m.drops[R_SEGMENT] += 1
+        return
+    size = segment.le16(m.pool, frame - VNET_BYTES + V_GSO_SIZE)
+    payload = length - headers
+    tos = ecn_of(m, frame)
+    done = 0
+    while done < payload:
+        take = min(size, payload - done)
+        n = segment.cut(m.pool, frame, headers, done, take, done + take == payload, m.scratch, HEADROOM)
+        outer = encapsulate(m, m.scratch, HEADROOM, n, packet[P_INDEX], False, entropy_of(packet), tos)
+        send(m, UPLINK, m.scratch, outer, n + OUTER_BYTES)
+        done += take
+
+
+@compiled
+def send_packet(m: Memory, slot: int) -> None:
+    """Send the packet in `slot` as its P_OUT fields say, and free the slot."""
+    packet = m.packets[slot]
+    if packet[P_OUT_LENGTH] == CUT:
+        send_cut(m, slot)
+    else:
+        port = packet[P_OUT]
+        queues = m.ports[port, PORT_QUEUES]
+        if queues > 1:  # a flow keeps to one queue of a multi-queue NIC
+            port += (packet[P_HASH] >> 8 & 0xFFFF) % queues
+        send(m, port, m.pool, packet[P_OUT_START], packet[P_OUT_LENGTH])
+    free_slot(m, slot)
+
+
+@compiled
+def transmit(m: Memory, n: int) -> int:
+    """Send the whole batch."""
+    for i in range(n):
+        send_packet(m, m.batch[i])
+    return 0

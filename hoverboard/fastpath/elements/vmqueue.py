@@ -1,0 +1,110 @@
+"""Per-VM queues and the VM priority scheduler: the two halves of ingress (section 6.1, figure 7).
+
+The front half puts packets into the queue of their VM; the back half serves the VM whose recent back-half
+work took least engine time, so that a VM flooded with packets fills its own queue and delays nobody else.
+With CTL_PRIORITY off the oldest packet goes first, as before the paper's authors learnt about it.
+"""
+
+from __future__ import annotations
+
+from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.elements.pool import drop
+from hoverboard.fastpath.elements.transmit import send_packet
+from hoverboard.fastpath.layout import (
+    CTL_ARRIVED,
+    CTL_PRIORITY,
+    CTL_QUEUED,
+    FIRST_TAP,
+    HOST_PORTS,
+    P_ARRIVED,
+    P_OUT,
+    R_VM_QUEUE,
+    UPLINK,
+    VM_QUEUE_SLOTS,
+    Memory,
+)
+from hoverboard.fastpath.packet import Words
+from hoverboard.fastpath.syscalls import now_ns
+
+TAKEN, MADE, RECENT, AGED = 0, 1, 2, 3  # queue_state[]
+TURN = 16  # packets of one VM before the scheduler looks again
+# The back half ends its turn after this, so that the NIC is looked at again before its queue overflows.
+TURN_NS = 200_000
+HALF_LIFE_NS = 1_000_000  # "recent" work; the paper does not say (1.9)
+
+
+@compiled
+def enqueue(m: Memory, n: int) -> int:
+    """Front half: packets for VMs into their queues; those for the fabric stay in the batch."""
+    kept = 0
+    for i in range(n):
+        slot = m.batch[i]
+        port = m.packets[slot, P_OUT]
+        if port == UPLINK:
+            m.batch[kept] = slot
+            kept += 1
+            continue
+        state = m.queue_state[port]
+        if state[MADE] - state[TAKEN] >= VM_QUEUE_SLOTS:
+            drop(m, slot, R_VM_QUEUE)
+            continue
+        m.packets[slot, P_ARRIVED] = m.ctl[CTL_ARRIVED]
+        m.ctl[CTL_ARRIVED] += 1
+        m.queues[port, state[MADE] % VM_QUEUE_SLOTS] = slot
+        state[MADE] += 1
+        m.ctl[CTL_QUEUED] += 1
+    return kept
+
+
+@compiled
+def recent_work(state: Words, now: int) -> int:
+    """ns of back-half work done for a VM lately: halved for every HALF_LIFE_NS that has passed."""
+    halvings = (now - state[AGED]) // HALF_LIFE_NS
+    if halvings > 0:
+        state[RECENT] >>= min(halvings, 62)
+        state[AGED] += halvings * HALF_LIFE_NS
+    return state[RECENT]
+
+
+@compiled
+def choose(m: Memory, now: int) -> int:
+    """The port to serve next, or -1 when all queues are empty."""
+    best = -1
+    least = 0
+    for port in range(FIRST_TAP, m.host[HOST_PORTS]):
+        state = m.queue_state[port]
+        if state[MADE] == state[TAKEN]:
+            continue
+        if m.ctl[CTL_PRIORITY]:
+            rank = recent_work(state, now)
+        else:
+            rank = m.packets[m.queues[port, state[TAKEN] % VM_QUEUE_SLOTS], P_ARRIVED]
+        if best < 0 or rank < least:
+            best = port
+            least = rank
+    return best
+
+
+@compiled
+def deliver(m: Memory, n: int) -> int:
+    """Back half: to the VMs, in the scheduler's order, for a turn; leaves the batch as it is.
+
+    Returns n; ctl[CTL_QUEUED] says how much still waits.
+    """
+    if m.ctl[CTL_QUEUED] == 0:
+        return n
+    now = now_ns(m.cpu[0])
+    end = now + TURN_NS
+    while now < end and m.ctl[CTL_QUEUED] > 0:
+        port = choose(m, now)
+        state = m.queue_state[port]
+        turn = min(state[MADE] - state[TAKEN], TURN if m.ctl[CTL_PRIORITY] else 1)
+        for _ in range(turn):
+            send_packet(m, m.queues[port, state[TAKEN] % VM_QUEUE_SLOTS])
+            state[TAKEN] += 1
+        m.ctl[CTL_QUEUED] -= turn
+        after = now_ns(m.cpu[0])
+        state[RECENT] += after - now
+        m.cpu[port, 0] += after - now
+        now = after
+    return n

@@ -1,0 +1,134 @@
+"""The threads that engines run on: one a host, or one for several hosts; adaptive or dedicated (paper 4.2).
+
+A thread watches the descriptors of its engines' ports with epoll, edge-triggered: an engine that was told
+of a port asks it until it is empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import threading
+from typing import Literal
+
+import numba
+from numba.typed import List
+
+from hoverboard.fastpath import syscalls
+from hoverboard.fastpath.compose import compose
+from hoverboard.fastpath.layout import EGRESS, HOST_WAKE_FD, INGRESS, UPLINK, Memory
+from hoverboard.fastpath.scheduling import T_STOP, WAKE, event_data, new_thread
+
+Scheduling = Literal["adaptive", "dedicated", "compacting"]
+# How long a thread looks on before it sleeps (ours to choose). One thread for all hosts may look longer:
+# there is no second one to take the CPU from.
+SPIN_NS = {"adaptive": 20_000, "dedicated": -1, "compacting": 200_000}
+# Nice level of the thread: what the paper gets from a reserved CPU, prompt service, as far as shared
+# cores have it. The same that distributions give ovs-vswitchd.
+PRIORITY = -10
+_EPOLL_CTL_ADD, _EPOLL_CTL_DEL = 1, 2
+_EVENTS = select.EPOLLIN | select.EPOLLET
+
+
+class _Event(ctypes.Structure):
+    _pack_ = 4 if syscalls.PACKED else 8
+    _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
+
+
+class EngineThread:
+    """One scheduling thread and its engines. Methods are for one control thread, or under its lock.
+
+    Args:
+        scheduling: see SPIN_NS; "compacting" only differs in how long it looks on.
+        debug: debug elements to compose in.
+    """
+
+    def __init__(self, scheduling: Scheduling = "adaptive", debug: tuple[str, ...] = ()) -> None:
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._control(_EPOLL_CTL_ADD, self.wake_fd, WAKE)
+        self._memory = new_thread(self._epoll.fileno(), self.wake_fd, SPIN_NS[scheduling])
+        self._engines: List | None = None
+        self._hosts = 0
+        self._composed = compose(debug)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def add_host(self, memories: tuple[Memory, Memory]) -> int:
+        """Take in a host's engines, whether or not the thread runs; returns the host's number here."""
+        running = self.alive
+        self.pause()
+        if self._engines is None:
+            self._engines = List.empty_list(numba.typeof(memories[0]))
+        for memory in memories:
+            self._engines.append(memory)
+        memories[EGRESS].host[HOST_WAKE_FD] = self.wake_fd
+        self._hosts += 1
+        if running:
+            self.start()
+        return self._hosts - 1
+
+    def watch(self, host: int, port: int, fd: int) -> None:
+        """Serve `port` of a host whenever `fd` can be read."""
+        engine = 2 * host + (INGRESS if port == UPLINK else EGRESS)
+        self._control(_EPOLL_CTL_ADD, fd, event_data(engine, port))
+
+    def unwatch(self, fd: int) -> None:
+        """Serve that port no more."""
+        with contextlib.suppress(OSError):
+            self._control(_EPOLL_CTL_DEL, fd, 0)
+
+    def _control(self, operation: int, fd: int, data: int) -> None:
+        event = _Event(_EVENTS, data)
+        if self._libc.epoll_ctl(self._epoll.fileno(), operation, fd, ctypes.byref(event)) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    def start(self) -> None:
+        """Start the thread; the first call in a process without a warm cache compiles for a while."""
+        self._memory.state[T_STOP] = 0
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(PermissionError):  # not root: the engines run like anybody else
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
+        self._composed.run(self._memory, self._engines)
+
+    def wake(self) -> None:
+        """Have the thread look at its engines' rings."""
+        os.eventfd_write(self.wake_fd, 1)
+
+    def pause(self) -> None:
+        """Stop the thread; what it serves stays, and start() goes on with it."""
+        if self._thread is not None:
+            self._memory.state[T_STOP] = 1
+            self.wake()
+            self._thread.join()
+            self._thread = None
+
+    def close(self) -> None:
+        """Stop the thread for good."""
+        self.pause()
+        self._epoll.close()
+        os.close(self.wake_fd)
+
+
+def load(debug: tuple[str, ...] = ()) -> None:
+    """Compile or load what a thread runs, without one."""
+    from hoverboard.fastpath.layout import allocate
+
+    thread = EngineThread("adaptive", debug)
+    thread.add_host(allocate())
+    thread.start()
+    thread.close()
+
+
+__all__ = ["PRIORITY", "SPIN_NS", "EngineThread", "Scheduling", "load"]
