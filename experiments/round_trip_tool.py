@@ -18,7 +18,7 @@ import struct
 import sys
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _SILENCE = 5  # seconds without an answer after which the connection counts as broken
 
@@ -64,11 +64,11 @@ def serve(address: str, size: int) -> None:
             send(answer)
 
 
-def _whole(receive: object, size: int) -> bool:
+def _whole(receive: Callable[[int], bytes], size: int) -> bool:
     """Take in one message; False when the peer has closed."""
     left = size
     while left:
-        got = len(receive(left))  # type: ignore[operator]
+        got = len(receive(left))
         if not got:
             return False
         left -= got
