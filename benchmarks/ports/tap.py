@@ -26,8 +26,9 @@ BATCH_BYTES = 1 << 16
 # Words of stats[]
 FRAMES, PASSES, POLLS, LOST = range(4)
 EVENTS = 64
-# Looking pays as long as more than MISS of MISS + 1 looks find something; otherwise every PROBE-th pass tries.
-SCORE_MOST, MISS, PROBE = 16, 4, 64
+# Looking pays as long as more than MISS of MISS + 1 looks find something; otherwise every PROBE-th pass
+# gives credit for TRIES looks.
+SCORE_MOST, MISS, PROBE, TRIES = 16, 4, 256, 3
 MOST_FDS = 65_536
 
 _TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ, _TUNSETSNDBUF = 0x400454CA, 0x400454D0, 0x400454D8, 0x400454D4
@@ -144,7 +145,9 @@ def forward(
                 if libc.write(out, base + np.uintp(at - VNET), np.uintp(length + VNET)) < 0:
                     stats[LOST] += 1
             stats[FRAMES] += count
-        if spin_ns > 0 or (spin_ns < 0 and (score > 0 or stats[PASSES] % PROBE == 0)):
+        if spin_ns < 0 and stats[PASSES] % PROBE == 0:
+            score = max(score, TRIES * MISS)
+        if spin_ns > 0 or (spin_ns < 0 and score > 0):
             looking = True
             last = nanoseconds(spec)
 
