@@ -25,7 +25,8 @@ class Packet:
     """One inner packet on its way through a chain of stages.
 
     Attributes:
-        frame: inner Ethernet frame, without FCS. A stage may change it or put another one in its place.
+        frame: inner Ethernet frame, without FCS. A stage may change it or put another one in its place. A source
+            that leaves some 32 bytes of spare room behind it (allocate more, then cut) spares encryption a copy.
         vnet: its virtio-net header, 12 bytes; a frame may be a TCP segment of up to 64 KB.
         direction: "egress" from the VM into the fabric, "ingress" the other way.
         vni: virtual network, 24 bits.
@@ -95,12 +96,12 @@ class StageContext:
     host: str
     local: IPv4Address
     number: int = 1
-    secret: bytes = b""
+    secret: bytes = field(default=b"", repr=False)  # in no log
     region_of: Callable[[IPv4Address], str | None] = _no_region
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], int] = time.time_ns
     report: Callable[[Mapping[str, Any]], None] = _nowhere
-    kept: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Stage(Protocol):

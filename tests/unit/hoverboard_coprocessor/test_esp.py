@@ -359,6 +359,20 @@ def test_each_packet_is_delivered_once_at_most_whatever_restarts(steps):
     assert len({one[42:50] for one in wire}) == len(wire)
 
 
+@given(
+    st.binary(max_size=120), st.sampled_from([b"", b"\x08\x00\x45", b"\x86\xdd\x60", b"\x08\x00\x65"]), st.booleans()
+)
+def test_anything_at_all_is_dropped_by_a_reason(data, start, as_esp):
+    frame = bytearray((bytes(12) if start else b"") + start + data)
+    if as_esp and len(frame) > 50:
+        frame[16:18], frame[23], frame[20] = (len(frame) - 14).to_bytes(2, "big"), 50, 50
+        frame[34:38] = SPI.to_bytes(4, "big")
+    pair = Pair()
+    assert str(pair.receive(bytes(frame))).startswith("esp-")
+    one = packet(bytes(frame))
+    assert bool(pair.sender.process([one])) != (one.reason is not None)
+
+
 def test_it_needs_a_secret():
     with pytest.raises(InputError, match="secret"):
         WanEncryption(context(secret=b"short"), {})

@@ -16,7 +16,21 @@ from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import ConfiguredStage
 from hoverboard.coprocessor.worker import Worker
-from tests.unit.hoverboard_coprocessor.fakes import Bell, Clock, Reports, Sink, Source, context, packet
+from tests.unit.hoverboard_coprocessor.fakes import (
+    HERE,
+    IP,
+    THERE,
+    UDP,
+    Bell,
+    Clock,
+    Raw,
+    Reports,
+    Sink,
+    Source,
+    context,
+    ethernet,
+    packet,
+)
 
 FRAME = bytes(60)
 
@@ -300,6 +314,34 @@ def test_a_stage_that_cannot_be_made_again_is_tried_with_each_batch(monkeypatch)
     world.put(chain, 5)
     world.run()
     assert world.sink.tickets == [5]
+
+
+def test_our_own_stages_together_between_two_vms():
+    """Shaped and sealed by one VM's coprocessor, opened by the other's: all there, in order, as it was."""
+    frame = ethernet(IP(src="10.0.0.1", dst="10.0.0.2"), UDP(sport=5, dport=6) / Raw(bytes(20_000)))
+    clock = Clock()
+    here, there = (
+        Worker(context(clock, local=local), Source(), Sink(), Bell(), registry=Registry()) for local in (HERE, THERE)
+    )
+    encryption = StageSpec("wan-encryption", "{}")
+    out = here.chains.add([StageSpec("wan-shaping", '{"default_bps": 1000000}'), encryption])
+    into = there.chains.add([encryption])
+    here._source.waiting.extend(packet(frame, chain=out, ticket=n, vnet=bytes([n] * 12)) for n in range(20))
+    assert here.turn()
+    held = here.status()["held"]
+    assert held > 10
+    while here.status()["held"]:
+        clock.now += 0.1
+        here.turn()
+    assert clock.now == pytest.approx(held * len(frame) * 8 / 1e6, rel=0.2)
+    for sealed in here._sink.got:
+        assert b"\0" * 100 not in sealed.frame
+        got = packet(bytes(sealed.frame), "ingress", peer=HERE, chain=into, ticket=sealed.ticket, vnet=sealed.vnet)
+        there._source.waiting.append(got)
+    assert there.turn()
+    assert there._sink.tickets == list(range(20))
+    assert [(bytes(one.frame), one.vnet) for one in there._sink.got] == [(frame, bytes([n] * 12)) for n in range(20)]
+    assert here.status()["drops"] == there.status()["drops"] == {}
 
 
 # --- the thread ---
