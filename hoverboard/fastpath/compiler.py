@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _cache_directory() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
-    for source in sorted([*package.glob("*.py"), *(package.parent / "contract").glob("*.py")]):
+    for source in sorted([*package.rglob("*.py"), *(package.parent / "contract").glob("*.py")]):
         digest.update(source.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or str(Path(sys.prefix) / "numba-cache")
     return str(Path(base) / digest.hexdigest()[:16])
