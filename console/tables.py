@@ -60,12 +60,16 @@ def status(document: Document) -> list[Table]:
         table(
             f"network {network['name']}: VNI {network['vni']}, {network['subnet']}, {len(network['vms'])} VMs",
             ("VM", "address", "host"),
-            ((vm["name"], vm["ip"], vm["host"]) for vm in network["vms"]),
+            ((vm["name"], _addresses(vm), vm["host"]) for vm in network["vms"]),
         )
         for network in document["networks"]
     ]
     made.append(counters(document["counters"]))
     return made
+
+
+def _addresses(vm: Document) -> str:
+    return ", ".join(vm[key] for key in ("ip", "ip6") if vm.get(key))
 
 
 def _some(names: list[str], most: int = 8) -> str:
@@ -141,7 +145,7 @@ def vms(document: Iterable[Document]) -> Table:
     rows = list(document)
     return table(
         f"{len(rows)} VMs", ("VM", "network", "address", "host"),
-        ((vm["name"], vm["network"], vm["ip"], vm["host"]) for vm in rows),
+        ((vm["name"], vm["network"], _addresses(vm), vm["host"]) for vm in rows),
     )  # fmt: skip
 
 

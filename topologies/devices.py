@@ -11,13 +11,21 @@ import ctypes
 import errno
 import fcntl
 import os
+import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hoverboard.contract.encapsulation import FABRIC_MTU, GUEST_GSO_MAX, GUEST_MTU, OUTER_BYTES, underlay_mac
+from hoverboard.contract.encapsulation import (
+    FABRIC_MTU,
+    GATEWAY_LINK_LOCAL,
+    GUEST_GSO_MAX,
+    GUEST_MTU,
+    OUTER_BYTES,
+    underlay_mac,
+)
 from hoverboard.contract.errors import MachineError
 
 if TYPE_CHECKING:
@@ -117,12 +125,26 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
     return fd
 
 
+# What a guest with a given address must not do by itself; its link-local address comes from its MAC, for
+# the switch lets no other send, and nobody else can have it or would answer.
+_GUEST_IPV6 = {
+    "accept_ra": "0", "router_solicitations": "0", "autoconf": "0", "use_tempaddr": "0",
+    "addr_gen_mode": "0", "dad_transmits": "0",
+}  # fmt: skip
+
+
 def disable_ipv6() -> None:
-    """No IPv6 in the namespace the calling thread is in: the overlay is IPv4 only."""
+    """No IPv6 in the namespace the calling thread is in: the underlay, and VMs that have no such address."""
     for scope in ("all", "default"):
         path = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
         if path.exists():
             path.write_text("1")
+
+
+def _enable_guest_ipv6() -> None:
+    """IPv6 in the VM's namespace that the calling thread is in, without autoconfiguration of its NIC."""
+    for key, value in _GUEST_IPV6.items():
+        Path(f"/proc/sys/net/ipv6/conf/{GUEST_DEVICE}/{key}").write_text(value)
 
 
 def loopback_up(pid: int) -> None:
@@ -132,25 +154,35 @@ def loopback_up(pid: int) -> None:
         route.link("set", index=1, state="up")
 
 
-def make_guest_tap(vm_pid: int, mac: str, ip: IPv4Address, gateway: IPv4Address) -> int:
+def make_guest_tap(vm_pid: int, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None = None) -> int:
     """A VM's NIC (dataplane fastpath): the netdev is the guest's end, the descriptor is its ring."""
     with netlink(vm_pid) as route:
-        disable_ipv6()
+        if ip6 is None:
+            disable_ipv6()
         fd = open_tap(GUEST_DEVICE, GUEST_OFFLOADS)
         try:
-            _configure_guest(route, mac, ip, gateway)
+            _configure_guest(route, mac, ip, gateway, ip6)
         except BaseException:
             os.close(fd)
             raise
     return fd
 
 
-def make_guest_veth(vm_pid: int, host_pid: int, port: str, mac: str, ip: IPv4Address, gateway: IPv4Address) -> None:
+def make_guest_veth(
+    vm_pid: int,
+    host_pid: int,
+    port: str,
+    mac: str,
+    ip: IPv4Address,
+    gateway: IPv4Address,
+    ip6: IPv6Address | None = None,
+) -> None:
     """A VM's NIC (dataplane ovs): a veth pair whose other end, `port`, is in the host's namespace."""
     with netlink(vm_pid) as route:
-        disable_ipv6()
+        if ip6 is None:
+            disable_ipv6()
         _veth(route, GUEST_DEVICE, host_pid, port, PLAIN_MTU)
-        _configure_guest(route, mac, ip, gateway)
+        _configure_guest(route, mac, ip, gateway, ip6)
 
 
 def _veth(route: IPRoute, name: str, peer_pid: int, peer: str, peer_mtu: int) -> None:
@@ -161,8 +193,10 @@ def _veth(route: IPRoute, name: str, peer_pid: int, peer: str, peer_mtu: int) ->
         os.close(namespace)
 
 
-def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Address) -> None:
+def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None) -> None:
     index = _index(route, GUEST_DEVICE)
+    if ip6 is not None:
+        _enable_guest_ipv6()
     # On a current kernel gso_max_size up to 64 KiB sets gso_ipv4_max_size as well.
     route.link("set", index=1, state="up")
     route.link("set", index=index, address=mac, mtu=GUEST_MTU, gso_max_size=GUEST_GSO_MAX, state="up")
@@ -170,6 +204,9 @@ def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Add
     route.addr("add", index=index, address=str(ip), prefixlen=32)
     route.route("add", dst=f"{gateway}/32", oif=index, scope=253)  # RT_SCOPE_LINK
     route.route("add", dst="0.0.0.0/0", gateway=str(gateway), oif=index)
+    if ip6 is not None:
+        route.addr("add", index=index, family=socket.AF_INET6, address=str(ip6), prefixlen=128)
+        route.route("add", family=socket.AF_INET6, dst="::/0", gateway=str(GATEWAY_LINK_LOCAL), oif=index)
 
 
 def make_fabric(fabric_pid: int) -> None:
@@ -237,8 +274,6 @@ def disable_offloads(pid: int, name: str, features: tuple[str, ...] = ("tx", "sg
 
     A user-space switch takes frames as they are: left on, ping works and TCP hangs.
     """
-    import socket
-
     with entered(pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for feature in features:
             value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_SETTERS[feature], 0))

@@ -60,10 +60,10 @@ class VirtualNIC(_PlainLink):
         self.port = f"nic{next(_port_numbers)}"
         spec = node1.spec
         if node2.spec.dataplane == "fastpath":
-            self.fd = devices.make_guest_tap(node1.pid, spec.mac, spec.ip, spec.gateway)
+            self.fd = devices.make_guest_tap(node1.pid, spec.mac, spec.ip, spec.gateway, spec.ip6)
             end: type[Device] = Ring
         else:
-            devices.make_guest_veth(node1.pid, node2.pid, self.port, spec.mac, spec.ip, spec.gateway)
+            devices.make_guest_veth(node1.pid, node2.pid, self.port, spec.mac, spec.ip, spec.gateway, spec.ip6)
             devices.set_up(node2.pid, self.port)
             if datapath_type == "netdev":
                 devices.disable_offloads(node1.pid, devices.GUEST_DEVICE)

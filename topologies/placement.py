@@ -33,4 +33,7 @@ def plan_vm(topology: Topology, network: str, name: str | None = None, host: str
     ip = spec.free_address({vm.ip for vm in spec.vms})
     if ip is None:
         raise InputError(f"network {network!r} has no free address", next_step="remove a VM first")
-    return spec.vm(name, host, ip)
+    ip6 = spec.free_address6(ip, {vm.ip6 for vm in spec.vms if vm.ip6 is not None})
+    if ip6 is None and any(subnet.prefix6 is not None for subnet in spec.subnets):
+        raise InputError(f"network {network!r} has no free IPv6 address", next_step="remove a VM first")
+    return spec.vm(name, host, ip, ip6=ip6)

@@ -4,7 +4,8 @@ the parts of a file get wrong together (paper 3.1: intent is checked before anyt
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
@@ -90,6 +91,8 @@ class _Resolver:
         for where, prefix in zip(paths, prefixes, strict=True):
             if prefix.is_multicast or prefix.is_loopback or prefix.network_address == IPv4Address("0.0.0.0"):
                 self.fault(where, f"{prefix} cannot be used by VMs", "use a private range such as 10.0.0.0/24")
+        if keys.subnet6 is not None and len(prefixes) > 1:
+            self.fault((*path, "subnet6"), "means nothing beside several subnets", "use `subnet`, or remove it")
         gateway = None
         if keys.gateway is not None:
             where = (*path, "gateway")
@@ -99,7 +102,7 @@ class _Resolver:
                 self.fault(where, f"{keys.gateway} is not a usable address of {prefixes[0]}", "choose one inside it")
             else:
                 gateway = keys.gateway
-        return tuple(SubnetSpec(prefix, gateway or prefix.network_address + 1) for prefix in prefixes)
+        return tuple(SubnetSpec(prefix, gateway or prefix.network_address + 1, keys.subnet6) for prefix in prefixes)
 
     def network(self, keys: NetworkKeys, path: Path, hosts: tuple[ServerSpec, ...]) -> NetworkSpec:
         network = NetworkSpec(keys.name, keys.vni, self.subnets(keys, path))
@@ -115,14 +118,25 @@ class _Resolver:
                 "use a shorter prefix, another subnet in `subnets`, or fewer VMs",
             )
             return network
+        taken6 = self.given_addresses6(network, listed or [], path)
+        used6 = set(taken6.values())
+        free6 = (ip for subnet in network.subnets for ip in subnet.addresses6() if ip not in used6)
         used = set(taken.values())
         free = (ip for subnet in network.subnets for ip in subnet.addresses() if ip not in used)
         vms = []
         for index in range(count):
             vm = listed[index] if listed is not None else None
             spec = self.vm(network, vm, index, path, hosts, taken, free)
-            if spec is not None:
-                vms.append(spec)
+            if spec is None:
+                continue
+            if vm is None or vm.ip6 is None:
+                ip6 = next(free6, None)
+                if ip6 is None and keys.subnet6 is not None:
+                    self.fault((*path, "subnet6"), f"{keys.subnet6} has no room for {count} VMs", "use a /64")
+                    break
+            else:
+                ip6 = taken6.get(index)
+            vms.append(replace(spec, ip6=ip6))
         return NetworkSpec(network.name, network.vni, network.subnets, tuple(vms))
 
     def given_addresses(self, network: NetworkSpec, vms: list[VMKeys], path: Path) -> dict[int, IPv4Address]:
@@ -143,6 +157,28 @@ class _Resolver:
             else:
                 owners[vm.ip] = where
                 taken[index] = vm.ip
+        return taken
+
+    def given_addresses6(self, network: NetworkSpec, vms: list[VMKeys], path: Path) -> dict[int, IPv6Address]:
+        taken: dict[int, IPv6Address] = {}
+        owners: dict[IPv6Address, Path] = {}
+        for index, vm in enumerate(vms):
+            where = (*path, "vms", index, "ip6")
+            if vm.ip6 is None or vm.ip6 is False:
+                continue
+            prefixes = [subnet.prefix6 for subnet in network.subnets if subnet.prefix6 is not None]
+            if not prefixes:
+                self.fault(where, "the network has no IPv6 range", "add `subnet6: fd00:7::/64` to the network")
+            elif not any(subnet.holds6(vm.ip6) for subnet in network.subnets):
+                self.fault(
+                    where, f"{vm.ip6} is not a VM's address in {prefixes[0]}", "choose one inside, or leave it out"
+                )
+            elif vm.ip6 in owners:
+                first = self.positions.line(owners[vm.ip6])
+                self.fault(where, f"duplicate address {vm.ip6}, first used on line {first}", "give each VM its own")
+            else:
+                owners[vm.ip6] = where
+                taken[index] = vm.ip6
         return taken
 
     def vm(

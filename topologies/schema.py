@@ -10,9 +10,9 @@ import difflib
 import json
 import re
 from importlib import resources
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
     ValidationError,
 )
 
-from hoverboard.contract.entities import MAX_VNI, Dataplane
+from hoverboard.contract.entities import MAX_PREFIX6, MAX_VNI, Dataplane, unusable_ip6
 from hoverboard.contract.errors import InputError
 from topologies import yamlfile
 from topologies.faults import Fault, TopologyFileError
@@ -47,7 +47,7 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(bit|kbit|mbit|gbit)")
 _RATE_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms)")
 _MAX_FAULTS = 1000
-SHIPPED = ("two-hosts", "demo", "rack", "mixed")
+SHIPPED = ("two-hosts", "dual-stack", "demo", "rack", "mixed")
 
 
 def _name(value: str) -> str:
@@ -84,7 +84,7 @@ def parse_seconds(value: Any) -> float:
 
 def _prefix(value: Any) -> IPv4Network:
     try:
-        network = IPv4Network(value)
+        network = IPv4Network(value if isinstance(value, str) else "")
     except ValueError as error:
         raise ValueError(f"{value!r} is not a subnet like 10.0.0.0/24 ({error})") from error
     if network.prefixlen > 30:
@@ -99,6 +99,28 @@ def _address(value: Any) -> IPv4Address:
         raise ValueError(f"{value!r} is not an IPv4 address like 10.0.0.2") from error
 
 
+def _prefix6(value: Any) -> IPv6Network:
+    try:
+        network = IPv6Network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not an IPv6 subnet like fd00:7::/64 ({error})") from error
+    if network.prefixlen > MAX_PREFIX6:
+        raise ValueError(f"{value!r} has no room for VMs; use /{MAX_PREFIX6} or shorter, such as /64")
+    fault = unusable_ip6(network)
+    if fault is not None:
+        raise ValueError(f"{fault}; use a unique local range such as fd00:7::/64")
+    return network
+
+
+def _address6(value: Any) -> IPv6Address | Literal[False]:
+    if value is False:
+        return False
+    try:
+        return IPv6Address(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not an IPv6 address like fd00:7::2, and not `false`") from error
+
+
 def _not_yet(value: Any) -> Any:
     raise ValueError("is not supported yet: nothing would enforce it")
 
@@ -108,6 +130,10 @@ Rate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0.1, le=60)]
 Prefix = Annotated[IPv4Network, BeforeValidator(_prefix, json_schema_input_type=str)]
 Address = Annotated[IPv4Address, BeforeValidator(_address, json_schema_input_type=str)]
+Prefix6 = Annotated[IPv6Network, BeforeValidator(_prefix6, json_schema_input_type=str)]
+Address6 = Annotated[
+    IPv6Address | Literal[False], BeforeValidator(_address6, json_schema_input_type=str | Literal[False])
+]
 Reserved = Annotated[None, BeforeValidator(_not_yet)]
 
 
@@ -143,6 +169,9 @@ class VMKeys(_Keys):
     name: Name | None = Field(None, description="default: NETWORK-1, NETWORK-2, ...")
     host: str | None = Field(None, description="default: the VM hosts in turn")
     ip: Address | None = Field(None, description="default: the first free address")
+    ip6: Address6 | None = Field(
+        None, description="default: the first free address of subnet6, if there is one; false: none, IPv6 is off"
+    )
     tags: list[Name] = Field(default_factory=list)
     rate: Reserved = Field(None, description="reserved: NIC rate")
     external_ip: Reserved = Field(None, description="reserved")
@@ -156,6 +185,7 @@ class NetworkKeys(_Keys):
     subnet: Prefix | None = None
     subnets: list[Prefix] | None = Field(None, min_length=1, description="instead of subnet: several")
     gateway: Address | None = Field(None, description="default: the first address; only with subnet")
+    subnet6: Prefix6 | None = Field(None, description="IPv6 addresses for the VMs as well; only with subnet")
     vms: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=100_000)], Tag("<count>")]
         | Annotated[list[VMKeys], Tag("<list>")],

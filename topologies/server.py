@@ -18,6 +18,7 @@ from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.host.client import receive_line
 from topologies import status
 from topologies.rpc import error_to_json
+from topologies.status import addresses
 
 if TYPE_CHECKING:
     from topologies.testbed import Testbed
@@ -93,7 +94,7 @@ class HolderServer:
 
     def _add_vm(self, network: str, name: str | None = None, host: str | None = None) -> dict[str, Any]:
         vm = self.testbed.add_vm(network, name, host)
-        return {"name": vm.name, "network": vm.network, "ip": str(vm.ip), "host": vm.host, "mac": vm.mac}
+        return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
 
     def _shutdown(self) -> bool:
         """The holder's main thread does the work; the caller waits for the run's lock."""

@@ -15,6 +15,7 @@ from hoverboard.contract.pipeline import BRIDGE
 if TYPE_CHECKING:
     from topologies.nodes import Server
     from topologies.testbed import Testbed
+    from topologies.topology import VMSpec
 
 _ANSWER_TIMEOUT = 2.0
 _OFCTL_TIMEOUT = 10.0
@@ -31,6 +32,11 @@ def _ask(testbed: Testbed, name: str) -> dict[str, Any]:
         client.close()
 
 
+def addresses(vm: VMSpec) -> dict[str, str]:
+    """The addresses of a VM as documents show them; `ip6` only where there is one."""
+    return {"ip": str(vm.ip)} if vm.ip6 is None else {"ip": str(vm.ip), "ip6": str(vm.ip6)}
+
+
 def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
     """Status of one server's host process, or of a VM's place; `state` is "up" or "unreachable"."""
     node = testbed.node(name)
@@ -38,7 +44,7 @@ def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
     if vm is not None:
         return {
             "node": name, "role": "vm", "state": "up", "network": vm.network, "host": vm.host,
-            "ip": str(vm.ip), "mac": vm.mac, "gateway": str(vm.gateway), "pid": node.pid,
+            **addresses(vm), "mac": vm.mac, "gateway": str(vm.gateway), "pid": node.pid,
         }  # fmt: skip
     if name == testbed.fabric_name:
         return {"node": name, "role": "fabric", "state": "up", "pid": node.pid}
@@ -95,7 +101,8 @@ def status(testbed: Testbed) -> dict[str, Any]:
                 "vni": network.vni,
                 "subnet": str(network.subnets[0].prefix),
                 "subnets": [str(subnet.prefix) for subnet in network.subnets],
-                "vms": [{"name": vm.name, "ip": str(vm.ip), "host": vm.host} for vm in network.vms],
+                **({"subnet6": str(prefix6)} if (prefix6 := network.subnets[0].prefix6) is not None else {}),
+                "vms": [{"name": vm.name, **addresses(vm), "host": vm.host} for vm in network.vms],
             }
             for network in topology.networks
         ],

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from dataclasses import replace
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from topologies.launcher import Launcher
 from topologies.nodes import NamespaceNode, Server
 from topologies.plant import Plant
 from topologies.processes import LinuxProcesses, Process, start_time
-from topologies.reachability import wait_answers
+from topologies.reachability import Address, wait_answers
 from topologies.rundir import RunDirectory, RunLock
 from topologies.server import HolderServer
 from topologies.topology import FABRIC, Model, Topology, VMSpec
@@ -55,6 +54,11 @@ class _Parts:
         self.cluster = ClusterManager(testbed.topology, directory.control, directory.logs, self.launcher)
         self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type)
         self.server = HolderServer(testbed)
+
+
+def gateway_targets(vm: VMSpec, pid: int) -> dict[str, tuple[int, Address]]:
+    """For `wait_answers`: the gateways of a VM whose namespace `pid` is in, by what people read."""
+    return {vm.name if gateway.version == 4 else f"{vm.name} (IPv6)": (pid, gateway) for gateway in vm.gateways}
 
 
 class Testbed:
@@ -235,7 +239,7 @@ class Testbed:
             wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(self.directory.logs))
 
     def _wait_ready(self, vms: Iterable[VMSpec]) -> None:
-        targets: dict[str, tuple[int, IPv4Address]] = {vm.name: (self.pid_of(vm.name), vm.gateway) for vm in vms}
+        targets = {target: place for vm in vms for target, place in gateway_targets(vm, self.pid_of(vm.name)).items()}
         with self.clock.phase("ready", len(targets)) as step:
             silent = wait_answers(targets, _READY_TIMEOUT, lambda name: step())
         if silent:
@@ -356,8 +360,8 @@ class Testbed:
                 told.result()
                 # A guest that asks for its gateway too early asks again only a second later.
                 parts.cluster.wait_joined(joined + 1, spec.host, _JOIN_TIMEOUT)
-                target = (self.pid_of(spec.name), spec.gateway)
-                if wait_answers({spec.name: target}, _READY_TIMEOUT, interval=0.02):
+                targets = gateway_targets(spec, self.pid_of(spec.name))
+                if wait_answers(targets, _READY_TIMEOUT, interval=0.02):
                     raise RunError(f"the gateway does not answer {spec.name}", where=spec.host)
             except BaseException:
                 wait([told])

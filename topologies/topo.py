@@ -16,7 +16,7 @@ the same checks as a file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mininet.topo import Topo
 
@@ -59,9 +59,14 @@ class ClusterTopo(Topo):
             ranges: dict[str, Any] = {"subnet": str(first.prefix), "gateway": str(first.gateway)}
             if len(network.subnets) > 1:
                 ranges = {"subnets": [str(subnet.prefix) for subnet in network.subnets]}
+            if first.prefix6 is not None:
+                ranges["subnet6"] = str(first.prefix6)
             self.networks[network.name] = {"vni": network.vni, **ranges}
             for vm in network.vms:
-                self.addVM(vm.name, network=network.name, host=vm.host, ip=str(vm.ip), tags=list(vm.tags))
+                self.addVM(
+                    vm.name, network=network.name, host=vm.host, ip=str(vm.ip), tags=list(vm.tags),
+                    ip6=False if vm.ip6 is None else str(vm.ip6),
+                )  # fmt: skip
         self._given = given
 
     def addVMHost(self, name: str, dataplane: Dataplane = "fastpath") -> str:
@@ -80,18 +85,30 @@ class ClusterTopo(Topo):
         self.addLink(name, FABRIC, cls=Uplink)
         return name
 
-    def addNetwork(self, name: str, vni: int, subnet: str, gateway: str | None = None) -> str:
-        """A virtual network."""
+    def addNetwork(
+        self, name: str, vni: int, subnet: str, gateway: str | None = None, subnet6: str | None = None
+    ) -> str:
+        """A virtual network; with `subnet6` its VMs have IPv6 addresses as well."""
         self._given = None
         self.networks[name] = {"vni": vni, "subnet": subnet}
         if gateway is not None:
             self.networks[name]["gateway"] = gateway
+        if subnet6 is not None:
+            self.networks[name]["subnet6"] = subnet6
         return name
 
-    def addVM(self, name: str, network: str, host: str, ip: str | None = None, tags: list[str] | None = None) -> str:
-        """A VM of `network` on `host`, with its NIC."""
+    def addVM(
+        self,
+        name: str,
+        network: str,
+        host: str,
+        ip: str | None = None,
+        tags: list[str] | None = None,
+        ip6: str | Literal[False] | None = None,
+    ) -> str:
+        """A VM of `network` on `host`, with its NIC; no IPv6 address in a network that has them if `ip6` is False."""
         self._given = None
-        self.addHost(name, cls=VirtualMachine, network=network, ip=ip, tags=list(tags or []))
+        self.addHost(name, cls=VirtualMachine, network=network, ip=ip, ip6=ip6, tags=list(tags or []))
         self.addLink(name, host, cls=VirtualNIC)
         return name
 
@@ -114,7 +131,8 @@ class ClusterTopo(Topo):
                 info = self.nodeInfo(name)
                 if info.get("cls") is VirtualMachine and info["network"] == network:
                     vm = {"name": name, "host": host_of[name], "tags": info["tags"]}
-                    vms.append({**vm, "ip": info["ip"]} if info["ip"] else vm)
+                    given = {key: info[key] for key in ("ip", "ip6") if info[key] is not None}
+                    vms.append({**vm, **given})
             networks.append({"name": network, **keys, "vms": vms})
         data = {
             **self.settings, "hosts": servers[VMHost], "hoverboards": servers[HoverboardNode], "networks": networks,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
-from hoverboard.contract.encapsulation import guest_mac
+from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Dataplane, Host, Hoverboard, Network, Subnetwork
 
 Model = Literal["hoverboard", "preprogrammed"]
@@ -50,10 +50,11 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """An address range of a network, with its gateway."""
+    """An address range of a network, with its gateway; and its IPv6 range, if it has one."""
 
     prefix: IPv4Network
     gateway: IPv4Address
+    prefix6: IPv6Network | None = None
 
     def addresses(self) -> Iterator[IPv4Address]:
         """Addresses a VM may have, in order."""
@@ -67,6 +68,17 @@ class SubnetSpec:
             self.gateway,
         )
 
+    def addresses6(self) -> Iterator[IPv6Address]:
+        """IPv6 addresses a VM may be given, in order: as with IPv4, the second of the range is the first VM's."""
+        if self.prefix6 is None:
+            return iter(())
+        first = self.prefix6.network_address
+        return (first + offset for offset in range(2, self.prefix6.num_addresses))
+
+    def holds6(self, address: IPv6Address) -> bool:
+        """Whether a VM may have `address`: the lowest of the range is every router's (RFC 4291, 2.6.1)."""
+        return self.prefix6 is not None and address in self.prefix6 and address != self.prefix6.network_address
+
 
 @dataclass(frozen=True, slots=True)
 class VMSpec:
@@ -79,10 +91,18 @@ class VMSpec:
     mac: str
     gateway: IPv4Address
     tags: tuple[str, ...] = ()
+    ip6: IPv6Address | None = None
 
     def entity(self) -> VM:
         """The fabric manager's view of it."""
-        return VM(name=self.name, network=self.network, ip=self.ip, mac=self.mac, host=self.host, tags=self.tags)
+        return VM(
+            name=self.name, network=self.network, ip=self.ip, ip6=self.ip6, mac=self.mac, host=self.host, tags=self.tags
+        )
+
+    @property
+    def gateways(self) -> tuple[IPv4Address | IPv6Address, ...]:
+        """The gateways that answer it: IPv4, and IPv6 where it has an address."""
+        return (self.gateway,) if self.ip6 is None else (self.gateway, GATEWAY_LINK_LOCAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +122,21 @@ class NetworkSpec:
         """The first address that no VM has; None when the network is full."""
         return next((ip for subnet in self.subnets for ip in subnet.addresses() if ip not in taken), None)
 
-    def vm(self, name: str, host: str, ip: IPv4Address, tags: tuple[str, ...] = ()) -> VMSpec:
-        """A VM of this network; `ip` must be inside one of its subnets."""
+    def free_address6(self, ip: IPv4Address, taken: set[IPv6Address]) -> IPv6Address | None:
+        """The first IPv6 address that no VM has, for the VM with `ip`; None where its subnet has no more, or none."""
+        subnet = self.subnet_of(ip)
+        return None if subnet is None else next((ip6 for ip6 in subnet.addresses6() if ip6 not in taken), None)
+
+    def vm(
+        self, name: str, host: str, ip: IPv4Address, tags: tuple[str, ...] = (), ip6: IPv6Address | None = None
+    ) -> VMSpec:
+        """A VM of this network; `ip` must be inside one of its subnets, `ip6` in the same one's IPv6 range."""
         subnet = self.subnet_of(ip)
         if subnet is None:
             raise ValueError(f"{ip} is not a VM's address in network {self.name}")
-        return VMSpec(name, self.name, host, ip, guest_mac(self.vni, ip), subnet.gateway, tags)
+        if ip6 is not None and not subnet.holds6(ip6):
+            raise ValueError(f"{ip6} is not a VM's address in {subnet.prefix6} of network {self.name}")
+        return VMSpec(name, self.name, host, ip, guest_mac(self.vni, ip), subnet.gateway, tags, ip6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +203,7 @@ def to_entities(topology: Topology) -> list[AnyEntity]:
                     network=network.name,
                     prefix=subnet.prefix,
                     gateway=subnet.gateway,
+                    prefix6=subnet.prefix6,
                 )
             )
     entities.extend(vm.entity() for vm in topology.vms)

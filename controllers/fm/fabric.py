@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
 from hoverboard.contract.encapsulation import GATEWAY_MAC
@@ -172,13 +172,13 @@ class Fabric:
     def _check_subnetwork(self, subnetwork: Subnetwork) -> None:
         self._network_of(subnetwork)
         for other in self._index.subnetworks.get(subnetwork.network, {}).values():
-            if other.name != subnetwork.name and other.prefix.overlaps(subnetwork.prefix):
-                raise EntityError(
-                    f"{subnetwork.prefix} overlaps {other.prefix} of Subnetwork {other.name!r}"
-                    f" in network {subnetwork.network!r}",
-                    where=entity_where(subnetwork, "prefix"),
-                    next_step="choose prefixes that do not overlap inside one network",
-                )
+            if other.name == subnetwork.name:
+                continue
+            one6, two6 = subnetwork.prefix6, other.prefix6
+            if other.prefix.overlaps(subnetwork.prefix):
+                raise _overlap(subnetwork, "prefix", subnetwork.prefix, other.prefix, other)
+            if one6 is not None and two6 is not None and one6.overlaps(two6):
+                raise _overlap(subnetwork, "prefix6", one6, two6, other)
         for route in self._index.routes_of_network.get(subnetwork.network, {}).values():
             if route.prefix.overlaps(subnetwork.prefix):
                 raise EntityError(
@@ -232,6 +232,8 @@ class Fabric:
                 where=entity_where(vm, "ip"),
                 next_step="choose an address in between",
             )
+        if vm.ip6 is not None:
+            _check_ip6(vm, vm.ip6, home)
 
     def _check_route(self, route: Route) -> None:
         self._network_of(route)
@@ -282,13 +284,39 @@ class Fabric:
                     self._check_next_hop(route)
             case Subnetwork():
                 now = index.subnetworks.get(old.network, {}).get(old.name)
-                if now is not None and now.prefix == old.prefix:
+                if now is not None and (now.prefix, now.prefix6) == (old.prefix, old.prefix6):
                     return
                 for vm in index.vms_of_network.get(old.network, {}).values():
                     if vm.ip in old.prefix:
                         self._check_address(vm)
             case _:
                 pass
+
+
+def _overlap(
+    subnetwork: Subnetwork, field: str, prefix: IPv4Network | IPv6Network, taken: object, other: Subnetwork
+) -> EntityError:
+    return EntityError(
+        f"{prefix} overlaps {taken} of Subnetwork {other.name!r} in network {subnetwork.network!r}",
+        where=entity_where(subnetwork, field),
+        next_step="choose prefixes that do not overlap inside one network",
+    )
+
+
+def _check_ip6(vm: VM, ip6: IPv6Address, home: Subnetwork) -> None:
+    if home.prefix6 is None or ip6 not in home.prefix6:
+        has = f"has {home.prefix6}" if home.prefix6 is not None else "has no IPv6 range"
+        raise EntityError(
+            f"{ip6} is not in Subnetwork {home.name!r}, which holds {vm.ip} and {has}",
+            where=entity_where(vm, "ip6"),
+            next_step="use an address of its prefix6, or leave ip6 out",
+        )
+    if ip6 == home.prefix6.network_address:
+        raise EntityError(
+            f"{ip6} is the subnet-router anycast address of {home.prefix6}",
+            where=entity_where(vm, "ip6"),
+            next_step="choose a higher address",
+        )
 
 
 def _is_gateway(vm: VM, address: IPv4Address, subnetwork: Subnetwork) -> EntityError:

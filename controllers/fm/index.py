@@ -6,7 +6,7 @@ between entities lives here (see `controllers.fm.fabric`).
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TypeVar
 
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
@@ -34,7 +34,7 @@ class FabricIndex:
         self.network_by_vni: dict[int, Network] = {}
         self.node_by_underlay: dict[IPv4Address, Host | Hoverboard] = {}
         self.node_by_name: dict[str, Host | Hoverboard] = {}
-        self.vm_by_address: dict[tuple[str, IPv4Address], VM] = {}
+        self.vm_by_address: dict[tuple[str, IPv4Address | IPv6Address], VM] = {}
         self.vm_by_mac: dict[tuple[str, str], VM] = {}
         self.subnetworks: dict[str, dict[str, Subnetwork]] = {}
         self.vms_of_network: dict[str, dict[str, VM]] = {}
@@ -64,6 +64,10 @@ class FabricIndex:
                 by_address, by_mac = (entity.network, entity.ip), (entity.network, entity.mac)
                 _refuse_taken(self.vm_by_address.get(by_address), entity, "ip", f"{entity.ip}{within}")
                 _refuse_taken(self.vm_by_mac.get(by_mac), entity, "mac", f"{entity.mac}{within}")
+                if entity.ip6 is not None:
+                    by_ip6 = (entity.network, entity.ip6)
+                    _refuse_taken(self.vm_by_address.get(by_ip6), entity, "ip6", f"{entity.ip6}{within}")
+                    self.vm_by_address[by_ip6] = entity
                 self.vm_by_address[by_address] = entity
                 self.vm_by_mac[by_mac] = entity
                 self.vms_of_network.setdefault(entity.network, {})[entity.name] = entity
@@ -92,6 +96,8 @@ class FabricIndex:
                 del self.node_by_underlay[entity.underlay_ip]
             case VM():
                 del self.vm_by_address[entity.network, entity.ip]
+                if entity.ip6 is not None:
+                    del self.vm_by_address[entity.network, entity.ip6]
                 del self.vm_by_mac[entity.network, entity.mac]
                 _discard(self.vms_of_network, entity.network, entity.name)
                 _discard(self.vms_of_host, entity.host, entity.name)

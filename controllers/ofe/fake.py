@@ -22,17 +22,35 @@ from hoverboard.contract.flow import (
     SetField,
     WriteMetadata,
 )
-from hoverboard.contract.pipeline import ETH_IPV4, TUNNEL_PORT, drop_reason, kind_of
+from hoverboard.contract.pipeline import (
+    ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    TUNNEL_PORT,
+    drop_reason,
+    kind_of,
+)
 
 Packet = dict[str, int]
 
 # A field exists in a packet only under these conditions (OpenFlow's prerequisites).
-_PREREQUISITE: dict[str, tuple[str, int]] = {
-    "ipv4_src": ("eth_type", 0x0800), "ipv4_dst": ("eth_type", 0x0800), "ip_proto": ("eth_type", 0x0800),
-    "icmpv4_type": ("ip_proto", 1),
-    "arp_op": ("eth_type", 0x0806), "arp_spa": ("eth_type", 0x0806), "arp_tpa": ("eth_type", 0x0806),
-    "arp_sha": ("eth_type", 0x0806), "arp_tha": ("eth_type", 0x0806),
-}  # fmt: skip
+_PREREQUISITE: dict[str, tuple[str, frozenset[int]]] = {
+    field: (other, frozenset(values))
+    for fields, other, values in (
+        (("ipv4_src", "ipv4_dst"), "eth_type", {ETH_IPV4}),
+        (("ipv6_src", "ipv6_dst"), "eth_type", {ETH_IPV6}),
+        (("ip_proto",), "eth_type", {ETH_IPV4, ETH_IPV6}),
+        (("icmpv4_type",), "ip_proto", {PROTO_ICMP}),
+        (("icmpv6_type", "icmpv6_code"), "ip_proto", {PROTO_ICMPV6}),
+        (("ipv6_nd_target", "nd_reserved", "nd_options_type"), "icmpv6_type", {135, 136}),
+        (("ipv6_nd_tll",), "icmpv6_type", {136}),
+        (("arp_op", "arp_spa", "arp_tpa", "arp_sha", "arp_tha"), "eth_type", {ETH_ARP}),
+    )
+    for field in fields
+}
+_REGISTERS = ("reg5", "xxreg1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,7 @@ class FakeSwitch:
 
     def process(self, packet: Mapping[str, int], in_port: int) -> Verdict:
         """Follow one packet through the tables."""
-        now: Packet = {"metadata": 0, "reg5": 0, **packet, "in_port": in_port}
+        now: Packet = {"metadata": 0, **dict.fromkeys(_REGISTERS, 0), **packet, "in_port": in_port}
         outputs: list[tuple[int, Packet]] = []
         path: list[Flow] = []
         table: int | None = 0
@@ -113,7 +131,7 @@ class FakeSwitch:
 
 def _matches(match: Match, packet: Packet) -> bool:
     prerequisite = _PREREQUISITE.get(match.field)
-    if prerequisite is not None and packet.get(prerequisite[0]) != prerequisite[1]:
+    if prerequisite is not None and packet.get(prerequisite[0]) not in prerequisite[1]:
         return False
     mask = match.mask if match.mask is not None else (1 << FIELDS[match.field].bits) - 1
     return packet.get(match.field, 0) & mask == match.value & mask
@@ -174,7 +192,12 @@ class FakeFabric:
 
 def _across(packet: Packet) -> Packet:
     """What a packet still is after the tunnel: headers and the VNI, no metadata or registers."""
-    return {name: value for name, value in packet.items() if name not in ("metadata", "reg5", "in_port")}
+    return {name: value for name, value in packet.items() if name not in ("metadata", *_REGISTERS, "in_port")}
+
+
+def ipv6_packet(src_mac: str, src: int, dst: int) -> Packet:
+    """An IPv6 packet as a VM sends it to its gateway's MAC."""
+    return {"eth_src": int(src_mac.replace(":", ""), 16), "eth_type": ETH_IPV6, "ipv6_src": src, "ipv6_dst": dst}
 
 
 def ipv4_packet(src_mac: str, src: int, dst: int) -> Packet:

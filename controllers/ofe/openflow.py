@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import os_ken.base.app_manager  # noqa: F401  (first: os-ken's modules import each other in a circle)
-from os_ken.ofproto import ofproto_parser, ofproto_protocol
+from os_ken.lib import type_desc
+from os_ken.ofproto import ofproto_parser, ofproto_protocol, oxm_fields
 from os_ken.ofproto import ofproto_v1_4 as ofp
 from os_ken.ofproto import ofproto_v1_4_parser as parser
 
@@ -32,6 +33,20 @@ from controllers.ofe.messages import (
     Said,
 )
 from hoverboard.contract.flow import FIELDS, Action, Flow, Goto, Match, Move, Output, SetField, WriteMetadata
+
+
+class _OpenVSwitchField(oxm_fields._OxmClass):
+    """Fields of the class that Open vSwitch 2.11 and later use for neighbour discovery, unknown to os-ken."""
+
+    _class = 0x1000
+
+
+if "nd_options_type" not in {field.name for field in ofp.oxm_types}:
+    ofp.oxm_types += [
+        _OpenVSwitchField("nd_reserved", 1, type_desc.Int4),
+        _OpenVSwitchField("nd_options_type", 2, type_desc.Int1),
+    ]
+    oxm_fields.generate(ofp.__name__)
 
 HEADER = struct.Struct("!BBHI")  # version, type, length, xid
 _MULTIPART = struct.Struct("!BBHIHHxxxx")  # header, type of multipart, flags

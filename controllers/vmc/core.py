@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from controllers.fm.fabric import Changes
 from controllers.program import Program
@@ -284,7 +284,7 @@ class ControllerCore:
         self.counters["usage_reports"] += 1
         if not self._model.offloads:
             return
-        used: list[tuple[Pair, int]] = []
+        used: dict[Pair, int] = {}  # over both families: a pair goes host to host whole
         for flow in report.flows:
             src = self.view.vm_at(flow.vni, flow.src)
             dst = self.view.vm_at(flow.vni, flow.dst)
@@ -293,8 +293,9 @@ class ControllerCore:
             if src is None or src.host != report.host:
                 self.counters["usage_flows_not_sent_by_reporter"] += 1
             elif dst is not None and dst.host != src.host:
-                used.append((Pair(src.name, dst.name), flow.bytes))
-        for pair in self.policy.report(used, report.seconds, now):
+                pair = Pair(src.name, dst.name)
+                used[pair] = used.get(pair, 0) + flow.bytes
+        for pair in self.policy.report(used.items(), report.seconds, now):
             self.counters["offloads_started"] += 1
             self._offload(pair)
 
@@ -421,8 +422,12 @@ class ControllerCore:
                 continue
             address = {match.field: match.value for match in flow.match}
             vni = vni_of(flow.cookie)
-            src = self.view.vm_at(vni, address.get("ipv4_src", 0))
-            dst = self.view.vm_at(vni, address.get("ipv4_dst", 0))
+            if "ipv6_src" in address:
+                src = self.view.vm_at(vni, IPv6Address(address["ipv6_src"]))
+                dst = self.view.vm_at(vni, IPv6Address(address.get("ipv6_dst", 0)))
+            else:
+                src = self.view.vm_at(vni, IPv4Address(address.get("ipv4_src", 0)))
+                dst = self.view.vm_at(vni, IPv4Address(address.get("ipv4_dst", 0)))
             if src is None or dst is None or src.host != host or src.host == dst.host:
                 continue
             pair = Pair(src.name, dst.name)

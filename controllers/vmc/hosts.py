@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 from hoverboard.contract import fabric_pb2 as pb
@@ -84,5 +85,8 @@ class HostsServicer:
 
 
 def _report(node: str, usage: pb.Usage) -> UsageReport:
-    flows = tuple(FlowUsage(flow.vni, flow.src, flow.dst, flow.bytes, flow.packets) for flow in usage.flows)
+    flows = tuple(
+        FlowUsage(flow.vni, ip_address(flow.src), ip_address(flow.dst), flow.bytes, flow.packets)
+        for flow in usage.flows
+    )
     return UsageReport(node, usage.seconds, flows)

@@ -6,7 +6,7 @@ Plain indices, updated in the time of the change; the programming models read it
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, Sized
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import NamedTuple, TypeVar
 
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
@@ -44,7 +44,7 @@ class View:
         self._vms_on: dict[tuple[str, str], set[str]] = {}
         self._hosts_of: dict[str, set[str]] = {}
         self._networks_on: dict[str, set[str]] = {}
-        self._vm_at: dict[tuple[str, int], str] = {}
+        self._vm_at: dict[tuple[str, IPv4Address | IPv6Address], str] = {}
 
     def present(self, host: str, network: str) -> bool:
         """Whether a VM of `network` should run on `host`."""
@@ -62,7 +62,7 @@ class View:
         """VMs that should run on `host`."""
         return [vm for network in self.networks_on(host) for vm in self._vms_on[host, network]]
 
-    def vm_at(self, vni: int, address: int) -> VM | None:
+    def vm_at(self, vni: int, address: IPv4Address | IPv6Address) -> VM | None:
         """The VM with this address in the network of this VNI, or None."""
         network = self.network_by_vni.get(vni)
         name = self._vm_at.get((network, address)) if network is not None else None
@@ -91,12 +91,15 @@ class View:
         """(network, prefix) of the routes, winning or not, that have `vm` as next hop."""
         return {(route.network, route.prefix) for route in self._routes_via.get(vm, ())}
 
-    def routed_to_host(self, vni: int, address: int, host: str) -> bool:
+    def speaks_ipv6(self, network: str) -> bool:
+        """Whether VMs of `network` may have IPv6 addresses."""
+        return any(subnetwork.prefix6 is not None for subnetwork in self.subnetworks.get(network, {}).values())
+
+    def routed_to_host(self, vni: int, address: IPv4Address | IPv6Address, host: str) -> bool:
         """Whether a next hop on `host` may send with this address, which is no VM's."""
         network = self.network_by_vni.get(vni, "")
-        source = IPv4Address(address)
         return any(
-            source in prefix and any(vm.host == host for vm in self.next_hops(network, prefix))
+            address in prefix and any(vm.host == host for vm in self.next_hops(network, prefix))
             for prefix in self.routes.get(network, ())
         )
 
@@ -114,7 +117,8 @@ class View:
                 self.hoverboards[entity.name] = entity
             case VM():
                 self.vms[entity.name] = entity
-                self._vm_at[entity.network, int(entity.ip)] = entity.name
+                for address in addresses(entity):
+                    self._vm_at[entity.network, address] = entity.name
                 self.vms_of_network.setdefault(entity.network, set()).add(entity.name)
                 self._vms_on.setdefault((entity.host, entity.network), set()).add(entity.name)
                 self._hosts_of.setdefault(entity.network, set()).add(entity.host)
@@ -152,7 +156,8 @@ class View:
 
     def _remove_vm(self, vm: VM) -> None:
         del self.vms[vm.name]
-        del self._vm_at[vm.network, int(vm.ip)]
+        for address in addresses(vm):
+            del self._vm_at[vm.network, address]
         self.vms_of_network[vm.network].discard(vm.name)
         _prune(self.vms_of_network, vm.network)
         place = (vm.host, vm.network)
@@ -163,6 +168,11 @@ class View:
             _prune(self._hosts_of, vm.network)
             self._networks_on[vm.host].discard(vm.network)
             _prune(self._networks_on, vm.host)
+
+
+def addresses(vm: VM) -> tuple[IPv4Address | IPv6Address, ...]:
+    """A VM's addresses: IPv4, and IPv6 where it has one."""
+    return (vm.ip,) if vm.ip6 is None else (vm.ip, vm.ip6)
 
 
 def _prune(index: MutableMapping[_K, _C], key: _K) -> None:

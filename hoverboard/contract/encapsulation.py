@@ -12,7 +12,7 @@ too, so that every generation of the dataplane interoperates. Two things are our
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 GENEVE_PORT = 6081
 GENEVE_PROTOCOL = 0x6558  # Ethernet payload ("transparent Ethernet bridging")
@@ -35,6 +35,8 @@ GUEST_GSO_MAX = 64000
 
 # Every virtual network's gateway has this MAC; it exists only in the virtual switch's answers.
 GATEWAY_MAC = "02:00:5e:00:00:01"
+# ... and, to VMs that have an IPv6 address, this one on the link (as in GCP, a VM's route leads over it).
+GATEWAY_LINK_LOCAL = IPv6Address("fe80::1")
 
 
 def underlay_mac(address: str | IPv4Address) -> str:
@@ -59,3 +61,9 @@ def guest_mac(vni: int, address: str | IPv4Address) -> str:
     """
     raw = IPv4Address(address).packed
     return f"06:{vni & 0xFF:02x}:" + ":".join(f"{byte:02x}" for byte in raw)
+
+
+def link_local(mac: str) -> IPv6Address:
+    """The link-local address that a NIC with this MAC gives itself (RFC 4291, appendix A: modified EUI-64)."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    return IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 0x02]) + raw[1:3] + b"\xff\xfe" + raw[3:])

@@ -8,7 +8,7 @@ needs the others (a VM whose network does not exist) is checked by `controllers.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +18,9 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 # VNI 0 carries the probes between hosts (contract.encapsulation).
 MAX_VNI = (1 << 24) - 1
+MAX_PREFIX6 = 126
+# Unspecified, loopback and IPv4-mapped (RFC 4291, 2.5), link-local, multicast.
+_NOT_FOR_VMS = tuple(map(IPv6Network, ("::/64", "fe80::/10", "ff00::/8")))
 
 
 def _name(value: str) -> str:
@@ -35,8 +38,35 @@ def _mac(value: str) -> str:
     return lowered
 
 
+def unusable_ip6(address: IPv6Address | IPv6Network) -> str | None:
+    """Why VMs cannot have an IPv6 address, or addresses of a prefix; None if they can."""
+    prefix = IPv6Network(address)
+    for of_its_own in _NOT_FOR_VMS:
+        if prefix.overlaps(of_its_own):
+            return f"{address} reaches into {of_its_own}, which is not for VMs"
+    return None
+
+
+def _ip6(value: IPv6Address) -> IPv6Address:
+    fault = unusable_ip6(value)
+    if fault is not None:
+        raise ValueError(fault)
+    return value
+
+
+def _prefix6(value: IPv6Network) -> IPv6Network:
+    if value.prefixlen > MAX_PREFIX6:
+        raise ValueError(f"prefix {value} has no room for VMs; use /{MAX_PREFIX6} or shorter, such as /64")
+    fault = unusable_ip6(value)
+    if fault is not None:
+        raise ValueError(fault)
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Mac = Annotated[str, AfterValidator(_mac)]
+Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
+Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 Dataplane = Literal["ovs", "fastpath"]
 
 
@@ -57,12 +87,17 @@ class Network(Entity):
 
 
 class Subnetwork(Entity):
-    """An address range of a network; the switch answers for `gateway` (default: first address)."""
+    """An address range of a network; the switch answers for `gateway` (default: first address).
+
+    `prefix6` is its IPv6 range, if its VMs may have IPv6 addresses too. Their gateway is a link-local
+    address, the same in every network (contract.encapsulation).
+    """
 
     TYPE = "Subnetwork"
     network: Name
     prefix: IPv4Network
     gateway: IPv4Address | None = None
+    prefix6: Prefix6 | None = None
 
     @model_validator(mode="after")
     def _gateway_inside(self) -> Subnetwork:
@@ -81,7 +116,8 @@ class Subnetwork(Entity):
 class VM(Entity):
     """A virtual machine with one NIC: where it should run and what it may send as.
 
-    `rate_bps` is the NIC's line rate (0: unlimited). The vport is not here: it is a physical fact,
+    `ip6` is a second address, in the IPv6 range of the Subnetwork that `ip` is in. `rate_bps` is the
+    NIC's line rate (0: unlimited). The vport is not here: it is a physical fact,
     reported by the host's agent and the host's switch.
     """
 
@@ -90,6 +126,7 @@ class VM(Entity):
     ip: IPv4Address
     mac: Mac
     host: Name
+    ip6: Ip6 | None = None
     tags: tuple[str, ...] = ()
     external_ips: tuple[IPv4Address, ...] = ()
     rate_bps: Annotated[int, Field(ge=0)] = 0

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n hoverboard/contract/fabric.proto\x12\rhoverboard.v1\"$\n\x06\x45ntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"\'\n\tEntityRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"<\n\x11\x46ullUpdateRequest\x12\'\n\x08\x65ntities\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\"^\n\x0b\x44iffRequest\x12%\n\x06upsert\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\x12(\n\x06remove\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.EntityRef\"a\n\x0bUpdateReply\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\r\x12\x0f\n\x07removed\x18\x04 \x01(\r\x12\x10\n\x08switches\x18\x05 \x03(\t\"\x07\n\x05\x45mpty\"\x14\n\x04Json\x12\x0c\n\x04json\x18\x01 \x01(\t\" \n\x0fSetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"$\n\x07\x42inding\x12\n\n\x02vm\x18\x01 \x01(\t\x12\r\n\x05vport\x18\x02 \x01(\t\"?\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\x08\x62indings\x18\x02 \x03(\x0b\x32\x16.hoverboard.v1.Binding\">\n\x05\x42ound\x12\'\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x16.hoverboard.v1.Binding\x12\x0c\n\x04gone\x18\x02 \x01(\x08\"R\n\tFlowUsage\x12\x0b\n\x03vni\x18\x01 \x01(\r\x12\x0b\n\x03src\x18\x02 \x01(\x07\x12\x0b\n\x03\x64st\x18\x03 \x01(\x07\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x0f\n\x07packets\x18\x05 \x01(\x04\"A\n\x05Usage\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\'\n\x05\x66lows\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.FlowUsage\"\x89\x01\n\tHostEvent\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.hoverboard.v1.HelloH\x00\x12%\n\x05\x62ound\x18\x02 \x01(\x0b\x32\x14.hoverboard.v1.BoundH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x14.hoverboard.v1.UsageH\x00\x42\x07\n\x05\x65vent\"&\n\x0bHostCommand\x12\x17\n\x0freport_interval\x18\x01 \x01(\x01\x32\x87\x02\n\rFabricManager\x12J\n\nFullUpdate\x12 .hoverboard.v1.FullUpdateRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12>\n\x04\x44iff\x12\x1a.hoverboard.v1.DiffRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12\x33\n\x06Status\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json\x12\x35\n\x08Offloads\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json2L\n\x05Hosts\x12\x43\n\x07Session\x12\x18.hoverboard.v1.HostEvent\x1a\x1a.hoverboard.v1.HostCommand(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n hoverboard/contract/fabric.proto\x12\rhoverboard.v1\"$\n\x06\x45ntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"\'\n\tEntityRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"<\n\x11\x46ullUpdateRequest\x12\'\n\x08\x65ntities\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\"^\n\x0b\x44iffRequest\x12%\n\x06upsert\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\x12(\n\x06remove\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.EntityRef\"a\n\x0bUpdateReply\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\r\x12\x0f\n\x07removed\x18\x04 \x01(\r\x12\x10\n\x08switches\x18\x05 \x03(\t\"\x07\n\x05\x45mpty\"\x14\n\x04Json\x12\x0c\n\x04json\x18\x01 \x01(\t\" \n\x0fSetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"$\n\x07\x42inding\x12\n\n\x02vm\x18\x01 \x01(\t\x12\r\n\x05vport\x18\x02 \x01(\t\"?\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\x08\x62indings\x18\x02 \x03(\x0b\x32\x16.hoverboard.v1.Binding\">\n\x05\x42ound\x12\'\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x16.hoverboard.v1.Binding\x12\x0c\n\x04gone\x18\x02 \x01(\x08\"^\n\tFlowUsage\x12\x0b\n\x03vni\x18\x01 \x01(\r\x12\x0b\n\x03src\x18\x06 \x01(\x0c\x12\x0b\n\x03\x64st\x18\x07 \x01(\x0c\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x0f\n\x07packets\x18\x05 \x01(\x04J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"A\n\x05Usage\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\'\n\x05\x66lows\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.FlowUsage\"\x89\x01\n\tHostEvent\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.hoverboard.v1.HelloH\x00\x12%\n\x05\x62ound\x18\x02 \x01(\x0b\x32\x14.hoverboard.v1.BoundH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x14.hoverboard.v1.UsageH\x00\x42\x07\n\x05\x65vent\"&\n\x0bHostCommand\x12\x17\n\x0freport_interval\x18\x01 \x01(\x01\x32\x87\x02\n\rFabricManager\x12J\n\nFullUpdate\x12 .hoverboard.v1.FullUpdateRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12>\n\x04\x44iff\x12\x1a.hoverboard.v1.DiffRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12\x33\n\x06Status\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json\x12\x35\n\x08Offloads\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json2L\n\x05Hosts\x12\x43\n\x07Session\x12\x18.hoverboard.v1.HostEvent\x1a\x1a.hoverboard.v1.HostCommand(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,15 +54,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BOUND']._serialized_start=555
   _globals['_BOUND']._serialized_end=617
   _globals['_FLOWUSAGE']._serialized_start=619
-  _globals['_FLOWUSAGE']._serialized_end=701
-  _globals['_USAGE']._serialized_start=703
-  _globals['_USAGE']._serialized_end=768
-  _globals['_HOSTEVENT']._serialized_start=771
-  _globals['_HOSTEVENT']._serialized_end=908
-  _globals['_HOSTCOMMAND']._serialized_start=910
-  _globals['_HOSTCOMMAND']._serialized_end=948
-  _globals['_FABRICMANAGER']._serialized_start=951
-  _globals['_FABRICMANAGER']._serialized_end=1214
-  _globals['_HOSTS']._serialized_start=1216
-  _globals['_HOSTS']._serialized_end=1292
+  _globals['_FLOWUSAGE']._serialized_end=713
+  _globals['_USAGE']._serialized_start=715
+  _globals['_USAGE']._serialized_end=780
+  _globals['_HOSTEVENT']._serialized_start=783
+  _globals['_HOSTEVENT']._serialized_end=920
+  _globals['_HOSTCOMMAND']._serialized_start=922
+  _globals['_HOSTCOMMAND']._serialized_end=960
+  _globals['_FABRICMANAGER']._serialized_start=963
+  _globals['_FABRICMANAGER']._serialized_end=1226
+  _globals['_HOSTS']._serialized_start=1228
+  _globals['_HOSTS']._serialized_end=1304
 # @@protoc_insertion_point(module_scope)

@@ -98,11 +98,11 @@ class FlowUsage(_message.Message):
     BYTES_FIELD_NUMBER: _ClassVar[int]
     PACKETS_FIELD_NUMBER: _ClassVar[int]
     vni: int
-    src: int
-    dst: int
+    src: bytes
+    dst: bytes
     bytes: int
     packets: int
-    def __init__(self, vni: _Optional[int] = ..., src: _Optional[int] = ..., dst: _Optional[int] = ..., bytes: _Optional[int] = ..., packets: _Optional[int] = ...) -> None: ...
+    def __init__(self, vni: _Optional[int] = ..., src: _Optional[bytes] = ..., dst: _Optional[bytes] = ..., bytes: _Optional[int] = ..., packets: _Optional[int] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("seconds", "flows")

@@ -36,12 +36,21 @@ FIELDS: dict[str, Field] = {
         Field("ipv4_src", 32),
         Field("ipv4_dst", 32),
         Field("icmpv4_type", 8),
+        Field("ipv6_src", 128),
+        Field("ipv6_dst", 128),
+        Field("icmpv6_type", 8),
+        Field("icmpv6_code", 8),
+        Field("ipv6_nd_target", 128),
+        Field("ipv6_nd_tll", 48),
+        Field("nd_reserved", 32),  # Open vSwitch's: flags of a neighbour advertisement
+        Field("nd_options_type", 8),  # Open vSwitch's: type of the option with a link-layer address
         Field("arp_op", 16),
         Field("arp_spa", 32),
         Field("arp_tpa", 32),
         Field("arp_sha", 48),
         Field("arp_tha", 48),
         Field("reg5", 32),
+        Field("xxreg1", 128),
     )
 }
 

@@ -7,6 +7,7 @@ report exactly when an offload is needed most.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +16,13 @@ class FlowUsage:
 
     Attributes:
         vni: virtual network, 24 bits.
-        src, dst: inner IPv4 addresses as integers (host order).
+        src, dst: inner addresses, both of one family. A pair that speaks IPv4 and IPv6 is told of twice.
         bytes, packets: sent in the interval, inner frames without encapsulation.
     """
 
     vni: int
-    src: int
-    dst: int
+    src: IPv4Address | IPv6Address
+    dst: IPv4Address | IPv6Address
     bytes: int
     packets: int
 

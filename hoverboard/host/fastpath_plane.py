@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class FastpathPlane:
 
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call."""
-        pairs: dict[tuple[int, int, int], list[int]] = {}
+        pairs: dict[tuple[int, IPv4Address | IPv6Address, IPv4Address | IPv6Address], list[int]] = {}
         entries = [(cached, *self._table.counted(key)) for key, cached in self._misses.cached.items()]
         entries += self._misses.forgotten
         self._misses.forgotten.clear()
@@ -96,7 +96,7 @@ class FastpathPlane:
             cached.reported = (packets, octets)
             if cached.src is None or cached.dst is None:
                 continue
-            pair = pairs.setdefault((verdict.vni, int(cached.src), int(cached.dst)), [0, 0])
+            pair = pairs.setdefault((verdict.vni, cached.src, cached.dst), [0, 0])
             pair[0] += octets - before[1]
             pair[1] += packets - before[0]
         return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from hoverboard.contract.errors import SwitchError
@@ -58,7 +58,7 @@ class OvsPlane:
         except SwitchError:
             return ()
         seen = self._seen
-        pairs: dict[tuple[int, int, int], list[int]] = {}
+        pairs: dict[tuple[int, IPv4Address | IPv6Address, IPv4Address | IPv6Address], list[int]] = {}
         self._seen = {}
         for flow in flows:
             if flow.peer is None or flow.vni is None or flow.from_tunnel:
@@ -68,7 +68,7 @@ class OvsPlane:
                 before = (0, 0)
             self._seen[flow.match] = (flow.bytes, flow.packets)
             if flow.packets > before[1]:
-                pair = pairs.setdefault((flow.vni, int(flow.src), int(flow.dst)), [0, 0])
+                pair = pairs.setdefault((flow.vni, flow.src, flow.dst), [0, 0])
                 pair[0] += flow.bytes - before[0]
                 pair[1] += flow.packets - before[1]
         return tuple(FlowUsage(*pair, octets, packets) for pair, (octets, packets) in pairs.items())

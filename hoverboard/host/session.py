@@ -68,7 +68,9 @@ class ControlSession:
         usage = fabric_pb2.Usage(
             seconds=report.seconds,
             flows=[
-                fabric_pb2.FlowUsage(vni=flow.vni, src=flow.src, dst=flow.dst, bytes=flow.bytes, packets=flow.packets)
+                fabric_pb2.FlowUsage(
+                    vni=flow.vni, src=flow.src.packed, dst=flow.dst.packed, bytes=flow.bytes, packets=flow.packets
+                )
                 for flow in report.flows
             ],
         )

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-_MATCH = re.compile(r"ipv4\(src=([\d.]+)(?:/[\d.]+)?,dst=([\d.]+)(?:/[\d.]+)?(?:,proto=(\d+))?")
+# A masked address is followed by its mask; of IPv6, a label may stand between addresses and protocol.
+_MATCH = re.compile(
+    r"ipv4\(src=([\d.]+)(?:/[\d.]+)?,dst=([\d.]+)(?:/[\d.]+)?(?:,proto=(\d+))?"
+    r"|ipv6\(src=([\da-f:.]+)(?:/[\da-f:.]+)?,dst=([\da-f:.]+)(?:/[\da-f:.]+)?"
+    r"(?:,label=[^,)]*)?(?:,proto=(\d+))?"
+)
 _MATCH_TUNNEL = re.compile(r"tunnel\(tun_id=(0x[0-9a-f]+),src=([\d.]+)")
 _PUSH = re.compile(r"tnl_push\(.*?ipv4\(src=[\d.]+,dst=([\d.]+).*?vni=(0x[0-9a-f]+)")  # user-space datapath
 _SET = re.compile(r"set\(tunnel\(tun_id=(0x[0-9a-f]+),.*?dst=([\d.]+)")  # kernel datapath
@@ -21,9 +26,10 @@ _PORT = re.compile(r"(?:^|,)(\d+)$")
 
 @dataclass(frozen=True)
 class Megaflow:
-    """One datapath flow that carries overlay IPv4 packets.
+    """One datapath flow that carries overlay IPv4 or IPv6 packets.
 
     Attributes:
+        src, dst: inner addresses, both of one family.
         match: the flow's match, which names it among the datapath's flows.
         vni: virtual network, where the flow itself says it (from or to the tunnel), else None.
         from_tunnel: whether the packets come from the fabric.
@@ -35,8 +41,8 @@ class Megaflow:
     match: str
     vni: int | None
     from_tunnel: bool
-    src: IPv4Address
-    dst: IPv4Address
+    src: IPv4Address | IPv6Address
+    dst: IPv4Address | IPv6Address
     proto: int | None
     peer: IPv4Address | None
     port: int | None
@@ -45,13 +51,14 @@ class Megaflow:
 
 
 def parse_megaflows(text: str) -> list[Megaflow]:
-    """Megaflows with an exact inner IPv4 source and destination in the output of `dpctl/dump-flows`."""
+    """Megaflows with an inner source and destination in the output of `dpctl/dump-flows`."""
     flows = []
     for line in text.splitlines():
         head, _, actions = line.partition("actions:")
         ip, counts = _MATCH.search(head), _COUNTS.search(head)
         if ip is None or counts is None or "tnl_pop" in actions:
             continue
+        src, dst, proto = ip[1] or ip[4], ip[2] or ip[5], ip[3] or ip[6]
         tunnel = _MATCH_TUNNEL.search(head)
         vni = int(tunnel[1], 16) if tunnel else None
         peer = None
@@ -65,9 +72,9 @@ def parse_megaflows(text: str) -> list[Megaflow]:
                 match=head[: counts.start()],
                 vni=vni,
                 from_tunnel=tunnel is not None,
-                src=IPv4Address(ip[1]),
-                dst=IPv4Address(ip[2]),
-                proto=int(ip[3]) if ip[3] else None,
+                src=ip_address(src),
+                dst=ip_address(dst),
+                proto=int(proto) if proto else None,
                 peer=peer,
                 port=int(port[1]) if port else None,
                 packets=int(counts[1]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import IO
 
@@ -27,8 +27,8 @@ class Change:
 
     in_port: int | None = None
     vni: int | None = None
-    src: IPv4Network | None = None
-    dst: IPv4Network | None = None
+    src: IPv4Network | IPv6Network | None = None
+    dst: IPv4Network | IPv6Network | None = None
 
 
 def parse_event(line: str) -> Change | None:
@@ -48,9 +48,13 @@ def parse_event(line: str) -> Change | None:
     return Change(
         in_port=int(match["in_port"]) if match.get("in_port", "").isdigit() else None,
         vni=int(vni, 16) if vni and "/" not in vni else None,
-        src=IPv4Network(match["nw_src"], strict=False) if "nw_src" in match else None,
-        dst=IPv4Network(match["nw_dst"], strict=False) if "nw_dst" in match else None,
+        src=_prefix(match.get("nw_src") or match.get("ipv6_src")),
+        dst=_prefix(match.get("nw_dst") or match.get("ipv6_dst")),
     )
+
+
+def _prefix(text: str | None) -> IPv4Network | IPv6Network | None:
+    return None if text is None else ip_network(text, strict=False)
 
 
 class FlowMonitor:

@@ -11,13 +11,13 @@ from hashlib import blake2b
 from ipaddress import IPv4Network
 from typing import ClassVar
 
+from controllers.vmc.models.networks import host_network_flows
 from controllers.vmc.models.routes import next_hop_flows, winner
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import Scope, View, addresses
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import (
     default_flow,
-    gateway_flows,
     network_flows,
     offload_flow,
     relay_flow,
@@ -40,12 +40,12 @@ class HoverboardModel:
         if switch in view.hoverboards:
             yield from network_flows(network.vni, hoverboard=True)
         elif view.present(switch, network.name):
-            yield from network_flows(network.vni, hoverboard=False)
-            for subnetwork in view.subnetworks.get(network.name, {}).values():
-                yield from gateway_flows(network.vni, subnetwork.gateway_address)
+            yield from host_network_flows(view, network)
             if view.hoverboards:
                 gateway = view.hoverboards[rendezvous(switch, view.hoverboards)]
                 yield default_flow(network.vni, gateway.underlay_ip)
+                if view.speaks_ipv6(network.name):
+                    yield default_flow(network.vni, gateway.underlay_ip, 6)
 
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
         return (vm.host, *view.hoverboards)
@@ -54,9 +54,10 @@ class HoverboardModel:
         vni = view.networks[vm.network].vni
         if switch in view.hoverboards:
             # Intent is enough here: a packet that comes before the VM's vport is dropped by its host.
-            yield relay_flow(vni, vm.ip, view.hosts[vm.host].underlay_ip)
+            for address in addresses(vm):
+                yield relay_flow(vni, address, view.hosts[vm.host].underlay_ip)
         elif switch == vm.host and vm.name in view.ports:
-            yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac)
+            yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
         yield from view.hoverboards
@@ -73,7 +74,10 @@ class HoverboardModel:
             yield route_prefix_flow(network.vni, prefix, underlay)
 
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Flow]:
-        yield offload_flow(view.networks[src.network].vni, src.ip, dst.ip, view.hosts[dst.host].underlay_ip)
+        vni, underlay = view.networks[src.network].vni, view.hosts[dst.host].underlay_ip
+        yield offload_flow(vni, src.ip, dst.ip, underlay)
+        if src.ip6 is not None and dst.ip6 is not None:
+            yield offload_flow(vni, src.ip6, dst.ip6, underlay)
 
     def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
         return ()

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from typing import ClassVar
 
+from controllers.vmc.models.networks import host_network_flows
 from controllers.vmc.models.routes import next_hop_flows, winner
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import Scope, View, addresses
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import gateway_flows, network_flows, route_flow, route_prefix_flow, vport_flows
+from hoverboard.contract.pipeline import route_flow, route_prefix_flow, vport_flows
 
 
 class PreprogrammedModel:
@@ -28,9 +29,7 @@ class PreprogrammedModel:
 
     def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Flow]:
         if view.present(switch, network.name):
-            yield from network_flows(network.vni, hoverboard=False)
-            for subnetwork in view.subnetworks.get(network.name, {}).values():
-                yield from gateway_flows(network.vni, subnetwork.gateway_address)
+            yield from host_network_flows(view, network)
 
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
         return view.hosts_of(vm.network)
@@ -39,9 +38,10 @@ class PreprogrammedModel:
         vni = view.networks[vm.network].vni
         if switch == vm.host:
             if vm.name in view.ports:
-                yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac)
+                yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
         elif view.present(switch, vm.network):
-            yield route_flow(vni, vm.ip, view.hosts[vm.host].underlay_ip)
+            for address in addresses(vm):
+                yield route_flow(vni, address, view.hosts[vm.host].underlay_ip)
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
         return view.hosts_of(network)

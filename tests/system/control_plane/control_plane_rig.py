@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
@@ -149,7 +149,7 @@ class Agent:
         self._outbox.put(pb.HostEvent(bound=pb.Bound(binding=pb.Binding(vm=vm, vport=vport), gone=gone)))
 
     def usage(self, vni: int, src: str, dst: str, sent: int, seconds: float = 1.0) -> None:
-        flow = pb.FlowUsage(vni=vni, src=int(IPv4Address(src)), dst=int(IPv4Address(dst)), bytes=sent, packets=1)
+        flow = pb.FlowUsage(vni=vni, src=ip_address(src).packed, dst=ip_address(dst).packed, bytes=sent, packets=1)
         self._outbox.put(pb.HostEvent(usage=pb.Usage(seconds=seconds, flows=[flow])))
 
     def close(self) -> None:

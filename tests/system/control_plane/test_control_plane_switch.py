@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.server import FrontEnd
 from controllers.program import Program
 from hoverboard.contract import pipeline
-from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac
+from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac, link_local
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow, Goto, Match, Output, SetField
 
@@ -97,6 +97,7 @@ def session_of(listener: Listener) -> SwitchSession:
 def everything(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
     """Every kind of flow there is."""
     gateway, one, two = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
+    one6, two6 = IPv6Address("fd00:7::9"), IPv6Address("fd00:7::3")
     host, relay = IPv4Address("172.16.0.2"), IPv4Address("172.16.255.1")
     wide, prefix, single = map(IPv4Network, ("192.168.0.0/16", "192.168.7.0/24", "192.168.7.7/32"))
     return [
@@ -104,7 +105,12 @@ def everything(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
         *pipeline.network_flows(vni, hoverboard=hoverboard),
         *pipeline.gateway_flows(vni, gateway),
         *pipeline.vport_flows(vni, 100, one, guest_mac(vni, one)),
-        *pipeline.vport_flows(vni, 101, IPv4Address("10.0.0.9"), guest_mac(vni, "10.0.0.9")),
+        *pipeline.vport_flows(vni, 101, IPv4Address("10.0.0.9"), guest_mac(vni, "10.0.0.9"), one6),
+        *pipeline.link_flows(vni),
+        pipeline.route_flow(vni, IPv6Address("fd00:7::4"), host),
+        pipeline.offload_flow(vni, one6, two6, host),
+        pipeline.default_flow(vni, relay, 6),
+        pipeline.relay_flow(vni, two6, host),
         pipeline.route_flow(vni, IPv4Address("10.0.0.4"), host),
         pipeline.offload_flow(vni, one, two, host),
         pipeline.default_flow(vni, relay),
@@ -210,6 +216,7 @@ def test_a_closed_session_fails_what_waits_and_the_switch_comes_back(switch: Swi
 
 _MAC = {"one": guest_mac(7, "10.0.0.2"), "other": guest_mac(7, "10.0.0.9"), "gateway": GATEWAY_MAC}
 _IP = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.9", "10.0.0.77"]
+_IP6 = ["fe80::1", "fe80::2", "::", "fd00:7::9", "fd00:7::3", "fd00:7::4", "fd00:7::77", "ff02::2"]
 _ROUTED = ["192.168.7.7", "192.168.7.8", "192.168.8.8"]
 
 
@@ -237,6 +244,7 @@ def packets() -> Iterator[tuple[int, Packet, str]]:
         }  # fmt: skip
         yield port, {**base, **arp}, f"{text},arp,arp_op=1,arp_spa={src},arp_tpa={dst},arp_sha={_MAC[mac]}"
     yield 100, {"eth_src": _number(_MAC["one"]), "eth_type": 0x86DD}, f"in_port=100,dl_src={_MAC['one']},ipv6"
+    yield from packets6()
     for vni, dst in itertools.product((7, 8), _IP + _ROUTED):
         ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address("10.0.0.3")), "ipv4_dst": int(IPv4Address(dst))}
         yield (
@@ -246,6 +254,31 @@ def packets() -> Iterator[tuple[int, Packet, str]]:
                 f"in_port=1,tun_id={vni},tun_src=172.16.0.2,tun_dst=172.16.0.1,tcp,nw_src=10.0.0.3,nw_dst={dst},nw_ttl=64"
             ),
         )
+
+
+def packets6() -> Iterator[tuple[int, Packet, str]]:
+    """The same of IPv6: only the VM at port 101 has such an address."""
+    own = str(link_local(_MAC["other"]))
+    for port, mac, src, dst in itertools.product((100, 101, 102), ("one", "other"), [own, *_IP6[2:5]], _IP6):
+        ip = {
+            "eth_src": _number(_MAC[mac]), "eth_dst": _number(GATEWAY_MAC), "eth_type": 0x86DD,
+            "ipv6_src": int(IPv6Address(src)), "ipv6_dst": int(IPv6Address(dst)),
+        }  # fmt: skip
+        text = f"in_port={port},dl_src={_MAC[mac]},dl_dst={GATEWAY_MAC}"
+        ends = f"ipv6_src={src},ipv6_dst={dst},nw_ttl=64"  # after the protocol, which they rest on
+        yield port, {**ip, "ip_proto": 6}, f"{text},tcp6,{ends}"
+        icmp = {**ip, "ip_proto": 58, "icmpv6_code": 0}
+        yield port, {**icmp, "icmpv6_type": 128}, f"{text},icmp6,{ends},icmpv6_type=128,icmpv6_code=0"
+        for target in ("fe80::1", "fd00:7::3"):
+            yield (
+                port,
+                {**icmp, "icmpv6_type": 135, "ipv6_nd_target": int(IPv6Address(target))},
+                f"{text},icmp6,{ends},icmpv6_type=135,icmpv6_code=0,nd_target={target},nd_sll={_MAC[mac]}",
+            )
+    for vni, dst in itertools.product((7, 8), _IP6):
+        ip = {"eth_type": 0x86DD, "ipv6_src": int(IPv6Address("fd00:7::3")), "ipv6_dst": int(IPv6Address(dst))}
+        text = f"in_port=1,tun_id={vni},tun_src=172.16.0.2,tun_dst=172.16.0.1,tcp6,ipv6_src=fd00:7::3,ipv6_dst={dst}"
+        yield 1, {**ip, "ip_proto": 6, "tunnel_id": vni}, f"{text},nw_ttl=64"
 
 
 def traced(text: str) -> list[tuple[int, int]]:

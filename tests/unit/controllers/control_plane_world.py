@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from controllers.fm.fabric import Fabric
 from controllers.fm.index import EntityKey
@@ -97,7 +97,7 @@ class World:
         self.work()
 
     def usage(self, reporter: str, vni: int, src: str, dst: str, sent: int, seconds: float = 1.0) -> None:
-        flow = FlowUsage(vni, int(IPv4Address(src)), int(IPv4Address(dst)), sent, 1)
+        flow = FlowUsage(vni, ip_address(src), ip_address(dst), sent, 1)
         self.core.usage(UsageReport(reporter, seconds, (flow,)), self.now)
         self.work()
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from hoverboard.contract import pipeline
+from hoverboard.contract import pipeline, tables
 from hoverboard.contract.flow import Goto, Match, Move, SetField
 from hoverboard.contract.pipeline import PIPELINE, Kind, PipelineError, Table, TableSpec
 
@@ -95,7 +95,7 @@ def test_a_prefix_matches_in_the_one_form_a_switch_gives_back():
 def test_a_backward_goto_dies_at_import(monkeypatch):
     monkeypatch.setitem(PIPELINE, Table.ROUTE, TableSpec(frozenset(), frozenset({Table.ARP})))
     with pytest.raises(PipelineError, match="not forward"):
-        pipeline._check_pipeline()
+        tables._check_pipeline()
 
 
 def test_what_comes_from_the_fabric_never_goes_back_on_a_vm_host():

@@ -1,0 +1,23 @@
+"""What both programming models do alike with a network on a VM host: tunnel ingress, and its gateway.
+
+Costs the same however many VMs the network has (paper section 3.3); the IPv6 part is there only for
+a network that has an IPv6 range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controllers.vmc.view import View
+from hoverboard.contract.entities import Network
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import gateway_flows, link_flows, network_flows
+
+
+def host_network_flows(view: View, network: Network) -> Iterator[Flow]:
+    """On a host that has a VM of the network."""
+    yield from network_flows(network.vni, hoverboard=False)
+    for subnetwork in view.subnetworks.get(network.name, {}).values():
+        yield from gateway_flows(network.vni, subnetwork.gateway_address)
+    if view.speaks_ipv6(network.name):
+        yield from link_flows(network.vni)

@@ -1,0 +1,192 @@
+"""The OpenFlow pipeline's tables, declared once, as data: what each matches on and where it may go.
+
+`pipeline` makes the flows, with `make_flow`, which lets no illegal one pass; the declaration itself is
+checked at import. Cookies: bits 63-48 kind (`Kind`), bits 47-24 VNI, bits 23-0 free; `status` and the
+fast path name drops by kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from hoverboard.contract.flow import FIELDS, Action, Flow, Goto, Match, Move, SetField
+
+ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
+PROTO_ICMP, PROTO_ICMPV6 = 1, 58
+
+BRIDGE = "br-int"  # the integration bridge of every switch
+TUNNEL_PORT_NAME = "gnv"  # its one Geneve port, remote_ip=flow, key=flow
+TUNNEL_PORT = 1  # ... and that port's OpenFlow number
+FIRST_VPORT = 100  # vports are numbered from here by the host agent
+
+
+class Table(IntEnum):
+    """The tables, in the order packets meet them."""
+
+    CLASSIFY = 0
+    TUNNEL = 10
+    ARP = 20
+    LINK = 22
+    NEIGHBOUR = 24
+    ROUTE = 30
+    DELIVER = 40
+    RELAY = 50
+
+
+class Kind(IntEnum):
+    """What a flow is for; the top 16 bits of its cookie."""
+
+    PLUMBING = 0x0001
+    VPORT = 0x0002
+    ARP_ANSWER = 0x0003
+    PING_ANSWER = 0x0004
+    LOCAL = 0x0005
+    ROUTE = 0x0006
+    OFFLOAD = 0x0007
+    TO_HOVERBOARD = 0x0008
+    RELAY = 0x0009
+    ND_ANSWER = 0x000A
+    # Drops, 0x01xx: the name, lowercased with dashes, is the reason people read.
+    DROP_UNKNOWN_PORT = 0x0101
+    DROP_SPOOFED = 0x0102
+    DROP_NO_IPV6 = 0x0103  # from a VM that has no IPv6 address
+    DROP_UNKNOWN_VNI = 0x0104
+    DROP_ARP_NOT_GATEWAY = 0x0105
+    DROP_NO_ROUTE = 0x0106
+    DROP_NO_SUCH_VM = 0x0107
+    DROP_VLAN = 0x0108
+    DROP_MULTICAST = 0x0109
+    DROP_LINK_LOCAL = 0x010A
+    DROP_ND_NOT_GATEWAY = 0x010B
+
+
+def drop_reason(kind: Kind) -> str | None:
+    """ "unknown-vni" for DROP_UNKNOWN_VNI, and so on; None for a kind that does not drop."""
+    if kind < 0x0100:
+        return None
+    return kind.name.removeprefix("DROP_").lower().replace("_", "-")
+
+
+def cookie(kind: Kind, vni: int = 0) -> int:
+    """The cookie of a flow."""
+    return int(kind) << 48 | vni << 24
+
+
+def kind_of(value: int) -> Kind | None:
+    """The kind in a cookie, or None for a cookie that is not ours."""
+    try:
+        return Kind(value >> 48)
+    except ValueError:
+        return None
+
+
+def vni_of(value: int) -> int:
+    """The VNI in a cookie (0: belongs to no network)."""
+    return value >> 24 & 0xFFFFFF
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What a table may match on and where it may go next."""
+
+    matches: frozenset[str]
+    gotos: frozenset[Table]
+
+
+PIPELINE: dict[Table, TableSpec] = {
+    Table.CLASSIFY: TableSpec(
+        frozenset(
+            {"in_port", "vlan_vid", "eth_src", "eth_type", "ipv4_src", "arp_spa", "arp_sha", "ipv6_src", "ipv6_dst"}
+        ),
+        frozenset({Table.TUNNEL, Table.ARP, Table.LINK, Table.ROUTE}),
+    ),
+    Table.TUNNEL: TableSpec(frozenset({"tunnel_id"}), frozenset({Table.DELIVER, Table.RELAY})),
+    Table.ARP: TableSpec(frozenset({"metadata", "eth_type", "arp_op", "arp_tpa"}), frozenset()),
+    Table.LINK: TableSpec(
+        frozenset(
+            {"metadata", "eth_type", "ipv6_src", "ipv6_dst", "ip_proto", "icmpv6_type", "icmpv6_code", "ipv6_nd_target"}
+        ),
+        frozenset({Table.NEIGHBOUR, Table.ROUTE}),
+    ),
+    Table.NEIGHBOUR: TableSpec(
+        frozenset({"metadata", "eth_type", "ip_proto", "icmpv6_type", "icmpv6_code"}), frozenset()
+    ),
+    Table.ROUTE: TableSpec(
+        frozenset({"metadata", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "icmpv4_type"}),
+        frozenset({Table.DELIVER}),
+    ),
+    Table.DELIVER: TableSpec(frozenset({"metadata", "eth_type", "ipv4_dst", "ipv6_dst"}), frozenset()),
+    Table.RELAY: TableSpec(frozenset({"metadata", "eth_type", "ipv4_dst", "ipv6_dst"}), frozenset()),
+}
+
+# Priorities, by name; within a table the higher wins. A prefix of n bits has PREFIX + n: 20 to 52.
+EXCEPTION, EXACT, SOURCE, PAIR, ROUTE, PREFIX, DEFAULT, MISS = 400, 300, 250, 200, 100, 20, 10, 0
+
+
+class PipelineError(ValueError):
+    """A flow or the declaration of the pipeline breaks the pipeline's own rules."""
+
+
+def check_flow(flow: Flow) -> Flow:
+    """Return `flow` if it is legal in PIPELINE; raise PipelineError otherwise."""
+    spec = PIPELINE[Table(flow.table)]
+    for match in flow.match:
+        if match.field not in spec.matches:
+            raise PipelineError(f"table {Table(flow.table).name} does not match on {match.field}")
+        if match.value >> FIELDS[match.field].bits:
+            raise PipelineError(f"{match.field}={match.value:#x} does not fit {FIELDS[match.field].bits} bits")
+        if match.mask is not None:
+            # A switch gives every mask back in one form; only in that form do sent and read flows compare.
+            whole = (1 << FIELDS[match.field].bits) - 1
+            if not 0 < match.mask < whole:
+                raise PipelineError(f"{match.field} with mask {match.mask:#x}: leave out the mask, or the field")
+            if match.value & ~match.mask:
+                raise PipelineError(f"{match.field}={match.value:#x} has bits outside its mask {match.mask:#x}")
+    for action in flow.actions:
+        if isinstance(action, Goto) and action.table not in spec.gotos:
+            raise PipelineError(f"table {Table(flow.table).name} may not go to table {action.table}")
+        if isinstance(action, SetField) and action.value >> FIELDS[action.field].bits:
+            raise PipelineError(f"{action.field}={action.value:#x} does not fit {FIELDS[action.field].bits} bits")
+        if isinstance(action, Move) and FIELDS[action.src].bits != FIELDS[action.dst].bits:
+            raise PipelineError(f"move {action.src} -> {action.dst}: widths differ")
+    return flow
+
+
+def _check_pipeline() -> None:
+    for table, spec in PIPELINE.items():
+        unknown = spec.matches - FIELDS.keys()
+        if unknown:
+            raise PipelineError(f"table {table.name} declares unknown fields {sorted(unknown)}")
+        for goto in spec.gotos:
+            if goto <= table or goto not in PIPELINE:
+                raise PipelineError(f"table {table.name} declares a goto that is not forward: {goto}")
+    reached = {Table.CLASSIFY}.union(*(spec.gotos for spec in PIPELINE.values()))
+    if reached != set(Table) or set(PIPELINE) != set(Table):
+        raise PipelineError(f"tables that nothing reaches or declares: {set(Table) ^ reached}")
+
+
+_Masked = tuple[int, int]  # value, mask
+_Prefix = IPv4Network | IPv6Network
+Matches = dict[str, int | _Prefix | _Masked]  # a prefix, or a mask, matches a part of the field
+
+
+def make_flow(table: Table, priority: int, kind: Kind, vni: int, match: Matches, *actions: Action) -> Flow:
+    """A legal flow; PipelineError for any other."""
+    fields = [_match(name, match[name]) for name in sorted(match)]
+    exact_or_part = tuple([one for one in fields if one.mask != 0])
+    return check_flow(Flow(int(table), priority, exact_or_part, actions, cookie(kind, vni)))
+
+
+def _match(name: str, value: int | _Prefix | _Masked) -> Match:
+    """Of a prefix, exact for one address; a prefix of every address has mask 0 and is no match at all."""
+    if isinstance(value, int):
+        return Match(name, value)
+    if isinstance(value, tuple):
+        return Match(name, *value)
+    mask = None if value.prefixlen == value.max_prefixlen else int(value.netmask)
+    return Match(name, int(value.network_address), mask)
+
+
+_check_pipeline()
