@@ -92,11 +92,27 @@ def ip_length(frame: bytearray | memoryview, at: int, available: int) -> int | N
     return None
 
 
-def seal(frame: bytearray, vnet: bytes, cipher: Cipher, spi: int, sequence: int) -> bytearray | None:
+def room(size: int, spare: bytearray | None) -> bytearray:
+    """`size` bytes to be overwritten, made of `spare` where that is about as large.
+
+    The memory of the packet before is still in the cache, and nobody has to clear it.
+    """
+    if spare is None or len(spare) < size // 2:
+        return bytearray(size)
+    if len(spare) < size:
+        spare += bytes(size - len(spare))
+    else:
+        del spare[size:]
+    return spare
+
+
+def seal(
+    frame: bytearray, vnet: bytes, cipher: Cipher, spi: int, sequence: int, spare: bytearray | None = None
+) -> bytearray | None:
     """The ESP frame of an Ethernet frame of at most FRAME_MAX bytes; None when that holds no whole IP packet.
 
     `frame` is used up: the trailer is written behind its IP packet. The bytes are read once and
-    written once, by the cipher.
+    written once, by the cipher, into what `spare` was.
     """
     kind = frame[12] << 8 | frame[13] if len(frame) > ETHERNET else 0
     length = ip_length(frame, ETHERNET, len(frame) - ETHERNET)
@@ -112,7 +128,7 @@ def seal(frame: bytearray, vnet: bytes, cipher: Cipher, spi: int, sequence: int)
     begin = ETHERNET + header + _ESP.size
     sealed = len(frame) - ETHERNET + TAG
     payload = _ESP.size + sealed
-    out = bytearray(begin + sealed)
+    out = room(begin + sealed, spare)
     out[:ETHERNET] = frame[:ETHERNET]
     if v4:
         # An atomic packet, RFC 6864: never fragmented, so its identification says nothing.
@@ -156,9 +172,9 @@ def header_of(frame: bytearray) -> tuple[int, int, int, int] | None:
 
 
 def open_frame(
-    frame: bytearray, begin: int, end: int, cipher: Cipher, spi: int, sequence: int
+    frame: bytearray, begin: int, end: int, cipher: Cipher, spi: int, sequence: int, spare: bytearray | None = None
 ) -> tuple[bytearray, bytes] | None:
-    """The Ethernet frame and the virtio-net header that were sealed.
+    """The Ethernet frame, in what `spare` was, and the virtio-net header that were sealed.
 
     Returns:
         None when what was sealed is not as seal() makes it, or its addresses are not those of the IP
@@ -168,7 +184,7 @@ def open_frame(
         cryptography.exceptions.InvalidTag: not sealed with this key, or changed since.
     """
     plain = end - begin - TAG
-    out = bytearray(ETHERNET + plain)
+    out = room(ETHERNET + plain, spare)
     out[:ETHERNET] = frame[:ETHERNET]
     with memoryview(out) as target, memoryview(frame) as source:
         cipher.open(spi, sequence, source[begin:end], target[ETHERNET:])

@@ -26,7 +26,8 @@ class Packet:
 
     Attributes:
         frame: inner Ethernet frame, without FCS. A stage may change it or put another one in its place. A source
-            that leaves some 32 bytes of spare room behind it (allocate more, then cut) spares encryption a copy.
+            that leaves 128 bytes of spare room behind it (allocate more, then cut) spares encryption a copy. It
+            belongs to the packet alone: a stage may keep it for other uses once it has put another in its place.
         vnet: its virtio-net header, 12 bytes; a frame may be a TCP segment of up to 64 KB.
         direction: "egress" from the VM into the fabric, "ingress" the other way.
         vni: virtual network, 24 bits.

@@ -108,6 +108,8 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         kept = self.context.kept
         self._out: Sending = kept.setdefault("sending", Sending(epoch=self.context.wall_clock() // _SECOND))
         self._links: OrderedDict[LinkKey, Link] = kept.setdefault("links", OrderedDict())
+        # The frame that the last packet no longer needs: room for the next one's.
+        self._spare: bytearray | None = None
         self._counts = {"sealed": 0, "opened": 0, "epochs": 0, "epochs_heard": 0}
 
     def statistics(self) -> dict[str, Any]:
@@ -146,11 +148,12 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         out.sequence += 1
         out.packets += 1
         out.bytes += len(packet.frame)
-        sealed = esp.seal(packet.frame, packet.vnet, cipher, out.spi, out.sequence)
+        spare, self._spare = self._spare, None
+        sealed = esp.seal(packet.frame, packet.vnet, cipher, out.spi, out.sequence, spare)
         if sealed is None:
             packet.drop(NOT_IP)
             return False
-        packet.frame, packet.vnet = sealed, PLAIN_VNET
+        packet.frame, packet.vnet, self._spare = sealed, PLAIN_VNET, packet.frame
         self._counts["sealed"] += 1
         return True
 
@@ -196,8 +199,9 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         else:
             packet.drop(STALE)
             return False
+        spare, self._spare = self._spare, None
         try:
-            opened = esp.open_frame(packet.frame, begin, end, cipher, spi, sequence)
+            opened = esp.open_frame(packet.frame, begin, end, cipher, spi, sequence, spare)
         except InvalidTag:
             packet.drop(WRONG_TAG)
             return False
@@ -210,6 +214,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
             self._begin(key, link, Epoch(spi, cipher, ReplayWindow(self.config.window, sequence)))
         else:
             epoch.window.mark(sequence)
+        self._spare = packet.frame
         packet.frame, packet.vnet = opened
         self._counts["opened"] += 1
         return True
