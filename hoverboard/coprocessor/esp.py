@@ -36,7 +36,7 @@ _TRAILERS = [bytes(range(1, n + 1)) + bytes((n,)) for n in range(4)]
 
 _ESP = struct.Struct("!IIQ")  # SPI, low half of the sequence number, IV
 _AAD = struct.Struct("!IQ")  # SPI, the whole sequence number (RFC 4106 section 5, with ESN)
-_IPV4_HEADER = struct.Struct("!BBHHHBBH4s4s")
+_IPV4_HEADER = struct.Struct("!BBHHHBBH8s")
 
 
 class Cipher:
@@ -73,8 +73,15 @@ def key_material(secret: bytes, sender: IPv4Address, receiver: IPv4Address, spi:
 
 def checksum(header: bytes | bytearray | memoryview) -> int:
     """Internet checksum of an IPv4 header whose own field is 0."""
-    # Ones' complement addition is addition modulo 0xffff; only a header of zeros would sum to 0 instead of 0xffff.
-    return 0xFFFF - (int.from_bytes(header, "big") % 0xFFFF or 0xFFFF)
+    return _complement(int.from_bytes(header, "big"))
+
+
+def _complement(words: int) -> int:
+    """Of a sum of 16-bit words, or of a number made of them: addition modulo 0xffff is ones' complement addition.
+
+    Only a header of zeros would sum to 0; any other sum that is 0 modulo 0xffff is 0xffff.
+    """
+    return 0xFFFF - (words % 0xFFFF or 0xFFFF)
 
 
 def ip_length(frame: bytearray | memoryview, at: int, available: int) -> int | None:
@@ -132,10 +139,10 @@ def seal(
     out[:ETHERNET] = frame[:ETHERNET]
     if v4:
         # An atomic packet, RFC 6864: never fragmented, so its identification says nothing.
-        tos, ttl = frame[ETHERNET + 1], frame[ETHERNET + 8]
+        tos, ttl, length = frame[ETHERNET + 1], frame[ETHERNET + 8], header + payload
         addresses = bytes(frame[ETHERNET + 12 : ETHERNET + 20])
-        fields = [0x45, tos, header + payload, 0, _DONT_FRAGMENT, ttl, ESP_PROTOCOL, 0, addresses[:4], addresses[4:]]
-        fields[7] = checksum(_IPV4_HEADER.pack(*fields))
+        words = (0x4500 | tos) + length + _DONT_FRAGMENT + (ttl << 8 | ESP_PROTOCOL) + int.from_bytes(addresses, "big")
+        fields = (0x45, tos, length, 0, _DONT_FRAGMENT, ttl, ESP_PROTOCOL, _complement(words), addresses)
         _IPV4_HEADER.pack_into(out, ETHERNET, *fields)
     else:
         out[ETHERNET : ETHERNET + 40] = frame[ETHERNET : ETHERNET + 40]

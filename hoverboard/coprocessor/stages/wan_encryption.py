@@ -69,7 +69,7 @@ class Sending:
     packets: int = 0  # of this epoch
     bytes: int = 0
     until: float = 0.0
-    ciphers: dict[tuple[IPv4Address, int], Cipher] = field(default_factory=dict)
+    ciphers: dict[tuple[int, int], Cipher] = field(default_factory=dict)  # by peer and VNI
 
 
 @dataclass
@@ -89,7 +89,8 @@ class Link:
     previous: Epoch | None = None
 
 
-LinkKey = tuple[IPv4Address, int, int]  # peer, VNI, number of the remote VM on its host
+# Peer, VNI, number of the remote VM on its host. Peers are integers in keys: hashing an IPv4Address is slow.
+LinkKey = tuple[int, int, int]
 
 
 class WanEncryption(ConfiguredStage[EncryptionConfig]):
@@ -108,6 +109,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         kept = self.context.kept
         self._out: Sending = kept.setdefault("sending", Sending(epoch=self.context.wall_clock() // _SECOND))
         self._links: OrderedDict[LinkKey, Link] = kept.setdefault("links", OrderedDict())
+        self._now = 0.0  # of the batch
         # The frame that the last packet no longer needs: room for the next one's.
         self._spare: bytearray | None = None
         self._counts = {"sealed": 0, "opened": 0, "epochs": 0, "epochs_heard": 0}
@@ -118,6 +120,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
 
     def process(self, batch: list[Packet]) -> list[Packet]:
         """Seal or open each; what cannot be is dropped by its reason."""
+        self._now = self.context.clock()
         return [
             packet for packet in batch if (self._seal(packet) if packet.direction == "egress" else self._open(packet))
         ]
@@ -132,18 +135,12 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         if len(packet.frame) > esp.FRAME_MAX:
             packet.drop(TOO_LONG)
             return False
-        if (
-            out.packets >= rotation.packets
-            or out.bytes >= rotation.bytes
-            or not out.spi
-            or self.context.clock() >= out.until
-        ):
+        if out.packets >= rotation.packets or out.bytes >= rotation.bytes or not out.spi or self._now >= out.until:
             self._next_epoch()
-        cipher = out.ciphers.get((packet.peer, packet.vni))
+        pair = (int(packet.peer), packet.vni)
+        cipher = out.ciphers.get(pair)
         if cipher is None:
-            cipher = out.ciphers[packet.peer, packet.vni] = self._cipher(
-                self.context.local, packet.peer, out.spi, packet.vni
-            )
+            cipher = out.ciphers[pair] = self._cipher(self.context.local, packet.peer, out.spi, packet.vni)
         # Counted before it is used: whatever goes wrong, this nonce is gone.
         out.sequence += 1
         out.packets += 1
@@ -164,7 +161,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         out.spi = 1 << 31 | out.epoch << 16 | self.context.number & 0xFFFF
         out.sequence = max(out.sequence, self.context.wall_clock())
         out.packets = out.bytes = 0
-        out.until = self.context.clock() + self.config.rotation.seconds
+        out.until = self._now + self.config.rotation.seconds
         out.ciphers.clear()
         self._counts["epochs"] += 1
 
@@ -186,7 +183,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         if spi < 1 << 31:
             packet.drop(MALFORMED)
             return False
-        key = (packet.peer, packet.vni, spi & 0xFFFF)
+        key = (int(packet.peer), packet.vni, spi & 0xFFFF)
         link = self._links.get(key)
         epoch = self._epoch(link, spi)
         if epoch is not None:
