@@ -437,3 +437,40 @@ def test_an_account_that_refuses_the_thread_is_given_up():
 def test_a_thread_clock_has_nothing_to_remove():
     ThreadClock("why").enter(1)
     ThreadClock("why").remove()
+
+
+class Stuck(ConfiguredStage):
+    """Does not return until it is let go."""
+
+    name = "stuck"
+    entered, let_go = threading.Event(), threading.Event()
+
+    def process(self, batch):
+        self.entered.set()
+        assert self.let_go.wait(30)
+        return batch
+
+
+def test_a_stage_that_does_not_return_keeps_its_own_vm_waiting_and_nobody_else(monkeypatch):
+    monkeypatch.setitem(STAGES, "stuck", Stuck)
+    bells = [Doorbell(), Doorbell()]
+    sources, sinks = [Source(), Source()], [WaitingSink(1), WaitingSink(100)]
+    stuck, free = (
+        Worker(context(), source, sink, bell, registry=FakeRegistry())
+        for source, sink, bell in zip(sources, sinks, bells, strict=True)
+    )
+    chain = stuck.chains.add([StageSpec("stuck", "{}")])
+    sources[0].waiting.append(packet(FRAME, chain=chain))
+    sources[1].waiting.extend(packet(FRAME) for _ in range(100))
+    stuck.start()
+    assert Stuck.entered.wait(10)
+    free.start()
+    assert sinks[1].enough.wait(10)
+    assert free.stop()
+    assert not stuck.stop(timeout=0.01)
+    assert stuck.status()["given"] == 0
+    Stuck.let_go.set()
+    assert sinks[0].enough.wait(10)
+    assert stuck.stop()
+    for bell in bells:
+        bell.close()
