@@ -123,8 +123,8 @@ def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words)
     if kind != 0x0800:
         return R_NOT_GENEVE, 0
     ip = at + 14
-    header = np.int64(data[ip] & 0xF) << 2
-    if length < 34 or data[ip] >> 4 != 4 or header < 20 or length < 14 + header:
+    header = np.int64(data[ip] & 0xF) << 2 if length >= 34 else 0
+    if header < 20 or data[ip] >> 4 != 4 or length < 14 + header:
         return R_OUTER, 0
     total = be16(data, ip + 2)
     if total < header or total > length - 14:

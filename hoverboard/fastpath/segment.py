@@ -10,7 +10,7 @@ import numpy as np
 
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.layout import VNET_BYTES
-from hoverboard.fastpath.packet import Bytes, be16, be32, copy, put16, put32
+from hoverboard.fastpath.packet import ETH_IPV4, ETH_IPV6, Bytes, be16, be32, copy, put16, put32
 
 # struct virtio_net_hdr_v1 (virtio 1.2, section 5.1.6), little-endian.
 V_FLAGS, V_GSO_TYPE, V_GSO_SIZE, V_CSUM_START, V_CSUM_OFFSET = 0, 1, 4, 6, 8
@@ -74,6 +74,9 @@ def headers_length(data: Bytes, frame: int, length: int) -> int:
     """Bytes up to the payload of the segment at `frame`, or -1 if it cannot be cut."""
     vnet = frame - VNET_BYTES
     kind = data[vnet + V_GSO_TYPE] & 0x7F
+    ethernet = be16(data, frame + 12) if length >= 34 else 0
+    if not (ethernet == ETH_IPV4 and kind != GSO_TCPV6) and not (ethernet == ETH_IPV6 and kind != GSO_TCPV4):
+        return -1
     start, proto = transport(data, frame)
     if le16(data, vnet + V_CSUM_START) != start or start + 20 > length or le16(data, vnet + V_GSO_SIZE) < 8:
         return -1

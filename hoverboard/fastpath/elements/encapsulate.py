@@ -27,7 +27,7 @@ from hoverboard.fastpath.layout import (
     VNET_BYTES,
     Memory,
 )
-from hoverboard.fastpath.packet import ETH_IPV6, Words
+from hoverboard.fastpath.packet import ETH_IPV4, ETH_IPV6, Words, be16
 from hoverboard.fastpath.segment import V_FLAGS, V_GSO_TYPE
 
 CUT = -1  # P_OUT_LENGTH of a segment that has to be cut in software on its way out
@@ -35,10 +35,11 @@ CUT = -1  # P_OUT_LENGTH of a segment that has to be cut in software on its way 
 
 @compiled
 def ecn_of(m: Memory, frame: int) -> int:
-    """ECN bits of the inner packet, which go out with the outer one (RFC 6040)."""
-    if np.int64(m.pool[frame + 12]) << 8 | m.pool[frame + 13] == ETH_IPV6:
+    """ECN bits of the inner packet (0 if it is not IP), which go out with the outer one (RFC 6040)."""
+    kind = be16(m.pool, frame + 12)
+    if kind == ETH_IPV6:
         return np.int64(m.pool[frame + 15]) >> 4 & 3
-    return np.int64(m.pool[frame + 15] & 3)
+    return np.int64(m.pool[frame + 15] & 3) if kind == ETH_IPV4 else 0
 
 
 @compiled

@@ -1,45 +1,70 @@
-"""The flow table against a dict, and under a reader that never stops."""
+"""The flow table against a dict, and under engines that never stop looking up."""
 
 from __future__ import annotations
 
+import random
 import threading
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hoverboard.fastpath.atomics import load_acquire
+from hoverboard.fastpath.commands import obey
 from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_DROP, Entry, FlowTable, find
-from hoverboard.fastpath.layout import CTL_ACK, CTL_EPOCH, CTL_FIVE, CTL_STOP, CTL_TABLE, Memory, allocate
-from hoverboard.fastpath.packet import FIVE, mix
+from hoverboard.fastpath.layout import (
+    CTL_FIVE,
+    CTL_TABLE,
+    E_ACTION,
+    E_CHAIN,
+    E_DST,
+    E_SRC,
+    E_STAGES,
+    E_SUM,
+    E_TARGET,
+    HOST_NEWS_FD,
+    KEY_WORDS,
+    MAX_ENTRIES,
+    TEMPLATE_BYTES,
+    Memory,
+    allocate,
+)
+from hoverboard.fastpath.packet import FIVE, mix, with_ports
 
+ETH_IPV6_WORD = 0x86DD << 32
 # A small pool, so that keys meet, and low entropy in all but one word, so that probes collide.
-KEYS = st.builds(
-    lambda port, pair, five: (port << 48 | five, 0, 0, 0, pair, 77 if five else 0),
-    st.integers(1, 3), st.integers(0, 40), st.integers(0, 1),
+THREE = st.builds(
+    lambda port, pair, six: (port << 48 | (ETH_IPV6_WORD if six else 0), 0, 9, 8, pair, *(six, six << 40, pair * six)),
+    st.integers(1, 3), st.integers(0, 30), st.integers(0, 2),
 )  # fmt: skip
+KEYS = st.builds(lambda three, ports: with_ports(three, ports) if ports else three, THREE, st.integers(0, 2))
 
 
 def look_up(memory, key):
     words = np.array(key, np.int64)
-    words[0] &= ~FIVE
     five = key[0] & FIVE
-    row = find(memory.slots, int(memory.ctl[CTL_TABLE]), memory.keys, words, key[5], five, mix(words, key[5], five))
-    return None if row < 0 else int(memory.entry_port[row])
+    words[0] &= ~FIVE
+    ports = int(words[2] >> 48 & 0xFFFF) << 16 | int(words[3] >> 48 & 0xFFFF)
+    words[2] &= (1 << 48) - 1
+    words[3] &= (1 << 48) - 1
+    table = int(memory.ctl[CTL_TABLE])
+    row = find(memory.slots, table, memory.keys, words, ports, five, mix(words, ports, five))
+    return None if row < 0 else int(memory.entries[row, E_TARGET])
 
 
 class AgainstDict(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.memory = allocate()
-        self.switches = 0
-        self.table = FlowTable(self.memory, self.switched)
+        self.memories = allocate()
+        self.table = FlowTable(self.memories, self.switched)
         self.model = {}
 
-    def switched(self):
-        self.switches += 1
+    def switched(self, table, five):
+        for memory in self.memories:
+            memory.ctl[CTL_TABLE], memory.ctl[CTL_FIVE] = table, five
 
     @rule(add=st.dictionaries(KEYS, st.integers(0, 1000), max_size=8), remove=st.sets(KEYS, max_size=8))
     def update(self, add, remove):
@@ -48,85 +73,195 @@ class AgainstDict(RuleBasedStateMachine):
             self.model.pop(key, None)
         self.model.update(add)
 
+    @rule(key=KEYS)
+    def ask_for_one(self, key):
+        assert look_up(self.memories[0], key) == self.model.get(key)
+        assert (key in self.table) == (key in self.model)
+
     @invariant()
     def same(self):
         assert len(self.table) == len(self.model)
-        assert self.memory.ctl[CTL_FIVE] == sum(key[0] & FIVE for key in self.model)
-        for key, value in self.model.items():
-            assert look_up(self.memory, key) == value
-        self.memory.ctl[CTL_TABLE] ^= 1  # both copies say the same
-        for key, value in self.model.items():
-            assert look_up(self.memory, key) == value
-        self.memory.ctl[CTL_TABLE] ^= 1
+        for memory in self.memories:
+            assert memory.ctl[CTL_FIVE] == sum(key[0] & FIVE for key in self.model)
+            for _ in range(2):  # both copies say the same
+                for key, value in self.model.items():
+                    assert look_up(memory, key) == value
+                memory.ctl[CTL_TABLE] ^= 1
 
 
 AgainstDict.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 TestAgainstDict = AgainstDict.TestCase
 
+# What an engine saw, by key: generation last seen, packets. And what must never be, over all keys.
+SEEN, PACKETS, ABSENT = 0, 1, 2
+TORN, BACK, PAIR, ROUNDS = 0, 1, 2, 3
+BATCH = 16
+HEAD = np.arange(TEMPLATE_BYTES, dtype=np.uint8)
+
 
 @compiled
-def _read_forever(memory: Memory, keys: np.ndarray, wrong: np.ndarray) -> int:
-    """An engine's view: every key of a pair must be there, and both must say the same generation."""
-    rounds = 0
-    epoch = np.int64(0)
-    while not memory.ctl[CTL_STOP]:
-        asked = load_acquire(memory.ctl, CTL_EPOCH)
-        if asked != epoch:
-            epoch = asked
-            memory.ctl[CTL_ACK] = epoch
+def whole(memory: Memory, row: int, number: int) -> int:
+    """The generation that entry `row` was made of, or -1 if parts of it are another's, or another key's."""
+    entry = memory.entries[row]
+    generation = entry[E_TARGET]
+    if (
+        entry[E_ACTION] != generation % 3 or entry[E_SUM] != generation * 3 or entry[E_STAGES] != generation * 5
+        or entry[E_CHAIN] != number or entry[E_DST] != generation * 7 or entry[E_SRC] != generation * 11
+    ):  # fmt: skip
+        return -1
+    for i in range(TEMPLATE_BYTES):
+        if memory.headers[row, i] != (generation + number + i) & 0xFF:
+            return -1
+    return generation
+
+
+@compiled
+def look_up_for_ever(memory: Memory, keys: np.ndarray, pairs: int, seen: np.ndarray, wrong: np.ndarray, stop) -> None:
+    """An engine: commands, then a batch of look-ups, then what the entries say; the first keys are pairs."""
+    rows = np.zeros(BATCH, np.int64)
+    at = 0
+    while not stop[0]:
+        obey(memory)
         table = memory.ctl[CTL_TABLE]
-        first = find(memory.slots, table, memory.keys, keys[0], 0, 0, mix(keys[0], 0, 0))
-        second = find(memory.slots, table, memory.keys, keys[1], 0, 0, mix(keys[1], 0, 0))
-        if first < 0 or second < 0:
-            wrong[0] += 1
-        elif memory.entry_port[first] != memory.entry_port[second]:
-            wrong[1] += 1
-        rounds += 1
-    return rounds
+        for i in range(BATCH):
+            key = keys[(at + i) % keys.shape[0]]
+            rows[i] = find(memory.slots, table, memory.keys, key, 0, 0, mix(key, 0, 0))
+        before = np.int64(-1)
+        for i in range(BATCH):
+            number = (at + i) % keys.shape[0]
+            if rows[i] < 0:
+                seen[number, ABSENT] += 1
+                before = -1
+                continue
+            generation = whole(memory, rows[i], number)
+            memory.stats[rows[i], 0] += 1
+            memory.stats[rows[i], 1] += 10
+            seen[number, PACKETS] += 1
+            if generation < 0:
+                wrong[TORN] += 1
+            elif generation < seen[number, SEEN]:
+                wrong[BACK] += 1
+            if number < pairs and number & 1 and i > 0 and generation != before:
+                wrong[PAIR] += 1
+            seen[number, SEEN] = generation
+            before = generation
+        at = (at + BATCH) % keys.shape[0]
+        wrong[ROUNDS] += 1
+    obey(memory)
 
 
-def test_a_reader_never_meets_half_an_update():
-    memory = allocate()
-    pair = [(1 << 48, 0, 0, 0, word, 0) for word in (5, 6)]
-    engine_runs = threading.Event()
+class Readers:
+    """Where the engines of the test run: a thread for each, that looks up and nothing else. See datapath.Home."""
 
-    def switch():
-        if not engine_runs.is_set():
-            return
-        memory.ctl[CTL_EPOCH] += 1
-        while memory.ctl[CTL_ACK] < memory.ctl[CTL_EPOCH]:
-            engine_runs.wait(0)
+    def __init__(self, keys, pairs):
+        self.words, self.pairs = np.array(keys, np.int64), pairs
+        self.seen = np.zeros((2, len(keys), 3), np.int64)
+        self.wrong = np.zeros((2, 4), np.int64)
+        self.stop = np.zeros(1, np.int64)
+        self.threads = []
 
-    table = FlowTable(memory, switch)
-    table.update([(key, Entry(ACT_DROP, 0)) for key in pair])
-    wrong, rounds = np.zeros(2, np.int64), []
-    words = np.array(pair, np.int64)
-    memory.ctl[CTL_STOP] = 1
-    _read_forever(memory, words, wrong)  # compiled before the race begins
-    memory.ctl[CTL_STOP] = 0
-    reader = threading.Thread(target=lambda: rounds.append(_read_forever(memory, words, wrong)))
-    engine_runs.set()
-    reader.start()
-    for generation in range(1, 300):
-        table.update([(key, Entry(ACT_DROP, generation)) for key in pair])
-        others = [(2 << 48, 0, 0, 0, generation * 8 + i, 0) for i in range(4)]
-        table.update([(key, Entry(ACT_DROP, 1)) for key in others])
-        table.update(remove=others)
-    memory.ctl[CTL_STOP] = 1
-    reader.join(10)
-    assert rounds[0] > 300
-    assert list(wrong) == [0, 0]
+    def start(self, memories, news_fd):
+        memories[0].host[HOST_NEWS_FD] = news_fd
+        self.stop[0] = 1
+        look_up_for_ever(memories[0], self.words, self.pairs, self.seen[0], self.wrong[0], self.stop)  # compiled
+        self.stop[0] = 0
+        for memory, seen, wrong in zip(memories, self.seen, self.wrong, strict=True):
+            arguments = (memory, self.words, self.pairs, seen, wrong, self.stop)
+            self.threads.append(threading.Thread(target=look_up_for_ever, args=arguments))
+            self.threads[-1].start()
+
+    def plug(self, port, fd):
+        raise AssertionError("no descriptors here")
+
+    def unplug(self, port):
+        raise AssertionError("no descriptors here")
+
+    def wake(self):
+        pass
+
+    def close(self):
+        self.stop[0] = 1
+        for thread in self.threads:
+            thread.join(10)
 
 
-def test_statistics_survive_a_replacement():
-    memory = allocate()
-    table = FlowTable(memory, lambda: None)
-    key = (1 << 48, 0, 0, 0, 5, 0)
+def generation_of(number, generation):
+    """An entry all of whose parts are derived from its key's number and a generation."""
+    return Entry(
+        generation % 3, generation, (generation * 7).to_bytes(6, "big") + (generation * 11).to_bytes(6, "big"),
+        ((HEAD + generation + number) & 0xFF).astype(np.uint8).tobytes(), generation * 3, generation * 5, number,
+    )  # fmt: skip
+
+
+def test_no_packet_meets_half_an_entry_while_the_table_changes():
+    """Two real engines' threads look up while the control thread adds, replaces and removes against a dict.
+
+    The first 16 keys are never removed, and replaced in pairs: both of a pair are seen in one generation.
+    The others come and go. What the engines counted by key is what the table says, across replacements.
+    """
+    pairs, count, updates = 16, 48, 500
+    keys = [(1 << 48, 0, 0, 0, number * 3, 0, 0, 0) for number in range(count)]
+    readers = Readers(keys, pairs)
+    datapath = Datapath(readers)
+    table = FlowTable(datapath.memories, datapath.switch_table)
+    table.update([(keys[number], generation_of(number, 1)) for number in range(pairs)])
+    oracle = dict.fromkeys(range(pairs), 1)
+    chance = random.Random(3)
+    datapath.start()
+    try:
+        for generation in range(2, updates):
+            pair = chance.randrange(0, pairs, 2)
+            others = chance.sample(range(pairs, count), 8)
+            add = [pair, pair + 1, *others[:4]]
+            table.update([(keys[number], generation_of(number, generation)) for number in add],
+                         [keys[number] for number in others[4:]])  # fmt: skip
+            oracle.update(dict.fromkeys(add, generation))
+            for number in others[4:]:
+                oracle.pop(number, None)
+    finally:
+        readers.close()
+    assert {key[4] // 3: target for key, (_, target, *_) in table.statistics().items()} == oracle
+    assert not readers.wrong[:, :ROUNDS].any(), "torn, older than before, pairs apart: by engine"
+    assert (readers.wrong[:, ROUNDS] > updates).all()
+    assert not readers.seen[:, :pairs, ABSENT].any()
+    for number in range(pairs):
+        packets = int(readers.seen[:, number, PACKETS].sum())
+        assert table.counted(keys[number]) == (packets, 10 * packets), "counted across replacements"
+    datapath.stop()
+
+
+def test_statistics_are_summed_over_engines_and_survive_a_replacement():
+    memories = allocate()
+    table = FlowTable(memories, lambda *_: None)
+    key = (1 << 48, 0, 0, 0, 5, 0, 0, 0)
     table.update([(key, Entry(ACT_DROP, 1))])
-    memory.entry_packets[:] = 3
-    memory.entry_bytes[:] = 300
+    for memory in memories:
+        memory.stats[:] = (3, 300)
     table.update([(key, Entry(ACT_DROP, 2))])
-    assert table.statistics()[key] == (ACT_DROP, 2, 3, 300)
+    assert table.statistics()[key] == (ACT_DROP, 2, 6, 600)
     table.update(remove=[key])
     table.update([(key, Entry(ACT_DROP, 2))])
     assert table.statistics()[key] == (ACT_DROP, 2, 0, 0)
+
+
+def test_a_key_of_another_length_is_refused():
+    table = FlowTable(allocate(), lambda *_: None)
+    with pytest.raises(ValueError, match=f"{KEY_WORDS} words"):
+        table.update([((1, 2, 3), Entry(ACT_DROP, 1))])
+
+
+def test_the_table_holds_what_it_says_and_takes_no_more_than_its_rows():
+    """Filled to its capacity, every key is found; an erased one is not, and its row is used again."""
+    memories = allocate()
+    table = FlowTable(memories, lambda *_: None)
+    keys = [(1 << 48, 0, 0, 0, number << 32 | number, 0, 0, 0) for number in range(table.capacity)]
+    table.update([(key, Entry(ACT_DROP, number)) for number, key in enumerate(keys)])
+    assert len(table) == table.capacity < MAX_ENTRIES
+    for number in range(0, table.capacity, 1021):
+        assert look_up(memories[0], keys[number]) == number
+    table.update(remove=keys[::2])
+    assert look_up(memories[0], keys[0]) is None
+    assert look_up(memories[0], keys[1]) == 1
+    table.update([(key, Entry(ACT_DROP, 7)) for key in keys[::2]])
+    assert look_up(memories[0], keys[0]) == 7
+    assert table._next_row <= table.capacity, "rows of removed entries are used again"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +13,9 @@ from hoverboard.contract.encapsulation import OPTION_CLASS, OUTER_BYTES, SEGMENT
 from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable
 from hoverboard.fastpath.geneve import DECAPSULATED, FOR_HOST, decapsulate, encapsulate, template
 from hoverboard.fastpath.layout import (
-    B_FRAME,
-    B_LENGTH,
-    B_VNET,
-    BATCH_WORDS,
+    P_FRAME,
+    P_LENGTH,
+    P_VNET,
     R_CRITICAL,
     R_NOT_GENEVE,
     R_NOT_US,
@@ -25,16 +23,18 @@ from hoverboard.fastpath.layout import (
     R_SHORT,
     allocate,
 )
-from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, array, frame
+from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, array, empty_packet, frame
 
 LOCAL, REMOTE, VNI = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2"), 0xABCDE
 
 
 @pytest.fixture(scope="module")
 def memory():
-    memory = allocate()
+    memories = allocate()
+    memory = memories[0]
     headers, checksum = template(LOCAL, REMOTE, VNI)
-    FlowTable(memory, lambda: None).update(add=[((1, 0, 0, 0, 0, 0), Entry(ACT_TUNNEL, 1, b"", headers, checksum))])
+    key = (1, 0, 0, 0, 0, 0, 0, 0)
+    FlowTable(memories, lambda *_: None).update(add=[(key, Entry(ACT_TUNNEL, 1, b"", headers, checksum))])
     memory_row = int(memory.slots[memory.slots > 0][0]) - 1
     return memory, memory_row
 
@@ -73,12 +73,12 @@ def test_outer_headers_are_what_scapy_reads(memory, segment):
 def test_decapsulation_undoes_encapsulation(memory, segment):
     inner = frame()
     data, outer, length = wrapped(memory, inner, bytes(range(12)), segment)
-    row = np.zeros(BATCH_WORDS, np.int64)
+    row = empty_packet()
     verdict, tunnel = decapsulate(data, outer, length, int(REMOTE), row)
     assert verdict == DECAPSULATED
     assert tunnel & 0xFFFFFFFF == VNI
     assert tunnel >> 32 & 0xFFFFFFFF == int(LOCAL)
-    assert (row[B_FRAME], row[B_LENGTH], row[B_VNET]) == (128, len(inner), segment)
+    assert (row[P_FRAME], row[P_LENGTH], row[P_VNET]) == (128, len(inner), segment)
 
 
 def outer(payload, **ip):
@@ -115,7 +115,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("data", "verdict"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
 def test_what_is_refused(data, verdict):
-    row = np.zeros(BATCH_WORDS, np.int64)
+    row = empty_packet()
     assert decapsulate(array(data), 0, len(data), int(REMOTE), row)[0] == verdict
 
 
@@ -125,12 +125,12 @@ def test_a_damaged_frame_never_yields_an_inner_frame_outside_itself(data):
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(12, len(whole) - 1))] = data.draw(st.integers(0, 255))
     size = data.draw(st.integers(0, len(whole)))
-    row = np.zeros(BATCH_WORDS, np.int64)
+    row = empty_packet()
     verdict, _ = decapsulate(array(bytes(whole[:size])), 0, size, int(REMOTE), row)
     if verdict == DECAPSULATED:
-        assert row[B_FRAME] >= OUTER_BYTES
-        assert row[B_LENGTH] >= 0
-        assert row[B_FRAME] + row[B_LENGTH] <= size
+        assert row[P_FRAME] >= OUTER_BYTES
+        assert row[P_LENGTH] >= 0
+        assert row[P_FRAME] + row[P_LENGTH] <= size
 
 
 def test_a_large_frame_tells_how_long_its_headers_are(memory):

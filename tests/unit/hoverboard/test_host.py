@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.contract.pipeline import Kind
+from hoverboard.fastpath.layout import P_PORTS
 from hoverboard.fastpath.packet import parse
 from hoverboard.host.answers import internet_checksum, rewrite
 from hoverboard.host.misses import Cached, concerns, question_for
 from hoverboard.host.peers import announcement, arp_reply, probe, read_probe
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import Verdict
-from tests.unit.hoverboard.packets import ARP, ICMP, IP, UDP, Ether, Raw, array, empty_key, frame
+from tests.unit.hoverboard.packets import ARP, ICMP, IP, UDP, Ether, Raw, array, empty_key, empty_packet, frame
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
 
@@ -135,5 +136,7 @@ def test_a_change_of_a_network_concerns_drops_that_belong_to_none():
 def test_the_question_put_to_the_switch(data, tunnel, expected):
     key = empty_key()
     signed = tunnel - (1 << 64) if tunnel >> 63 else tunnel
-    parse(array(data), 0, len(data), 100, signed, key)
-    assert question_for(tuple(int(word) for word in key), data, LOCAL) == expected
+    packet = empty_packet()
+    parse(array(data), 0, len(data), 100, signed, key, packet)
+    words = tuple(int(word) for word in key)
+    assert question_for(words, int(packet[P_PORTS]), data, LOCAL) == expected

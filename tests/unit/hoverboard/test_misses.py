@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -10,9 +11,9 @@ import pytest
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.engine import Engine
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_DROP, FlowTable
-from hoverboard.fastpath.layout import HEADROOM, MISS_FLOW, REASONS, VNET_BYTES
+from hoverboard.fastpath.layout import HEADROOM, MISS_FLOW, PORT_OFPORT, REASONS, VNET_BYTES
 from hoverboard.host import misses
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
@@ -42,18 +43,18 @@ class Oracle(FlowMisses):
 
 @pytest.fixture
 def handler(tmp_path):
-    engine = Engine()  # not started: its rings stay as they are
-    engine.memory.ofports[PORT] = OFPORT
-    table = FlowTable(engine.memory, engine.synchronise)
-    return Oracle(engine, table, Ovs(tmp_path), LOCAL, Peers(engine, LOCAL), {OFPORT: PORT}.get)
+    datapath = Datapath()  # not started: its rings stay as they are
+    datapath.egress.ports[PORT, PORT_OFPORT] = OFPORT
+    table = FlowTable(datapath.memories, datapath.switch_table)
+    return Oracle(datapath, table, Ovs(tmp_path), LOCAL, Peers(datapath, LOCAL), {OFPORT: PORT}.get)
 
 
 def missed(handler, data):
     """The engine missed on `data`, which came from the VM."""
-    m = handler._engine.memory
+    m = handler._datapath.egress
     packet = array(bytes(VNET_BYTES) + data)
     assert ring.push(
-        m.miss_index, m.miss_meta, m.miss_data, PORT, HEADROOM - VNET_BYTES, MISS_FLOW, packet, 0, len(packet)
+        m.miss_index, m.miss_meta, m.miss_data, PORT, HEADROOM - VNET_BYTES, MISS_FLOW, 0, packet, 0, len(packet)
     )
     m.pending[PORT] += 1
 
@@ -115,11 +116,11 @@ def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
     waiting = 60
     for proto in range(100, 100 + waiting):
         missed(handler, frame(proto=proto))
-    handler._engine.clear_wake()
+    handler._datapath.clear_news()
     handler.handle()
     assert handler.misses == misses._BURST * misses._BURSTS < waiting
-    assert ring.waiting(handler._engine.memory.miss_index) == waiting - handler.misses
-    handler._engine.clear_wake(keep=False)  # it was set again: the loop comes back
+    assert ring.waiting(handler._datapath.egress.miss_index) == waiting - handler.misses
+    os.eventfd_read(handler._datapath.news_fd)  # it was set again: the loop comes back
     handler.handle()
     assert handler.misses == waiting
 

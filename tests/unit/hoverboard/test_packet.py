@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoverboard.fastpath.layout import R_IPV4, R_SHORT, R_VLAN
+from hoverboard.fastpath.layout import P_PORTS, R_IPV4, R_IPV6, R_SHORT, R_VLAN
 from hoverboard.fastpath.packet import OTHER, PARSED, parse
-from tests.unit.hoverboard.packets import ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, array, empty_key, frame
+from tests.unit.hoverboard.packets import ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, array, empty_key, empty_packet, frame
 
 GOLDEN = [
     ("udp", frame(), PARSED, 17, 1000 << 16 | 2000),
@@ -34,18 +34,18 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("data", "verdict", "proto", "ports"), [g[1:] for g in GOLDEN], ids=[g[0] for g in GOLDEN])
 def test_golden(data, verdict, proto, ports):
-    key = empty_key()
-    assert parse(array(data), 0, len(data), 100, 0, key) == verdict
+    key, packet = empty_key(), empty_packet()
+    assert parse(array(data), 0, len(data), 100, 0, key, packet) == verdict
     if verdict in (PARSED, OTHER):
         assert key[0] >> 48 & 0xFFFF == 100
         assert key[0] >> 24 & 0xFF == proto
-        assert key[5] == ports
+        assert packet[P_PORTS] == ports
 
 
 def test_key_holds_addresses_macs_and_tunnel():
     key = empty_key()
     data = frame(tos=1)
-    parse(array(data), 0, len(data), 1, 172 << 32 | 7, key)
+    parse(array(data), 0, len(data), 1, 172 << 32 | 7, key, empty_packet())
     assert [int(word) for word in key[1:5]] == [
         172 << 32 | 7,
         0x06070A000002,
@@ -58,5 +58,5 @@ def test_key_holds_addresses_macs_and_tunnel():
 @given(st.binary(max_size=120), st.integers(0, 3))
 def test_any_bytes_parse_without_reading_past_the_frame(data, before):
     """The array ends with the frame; NUMBA_BOUNDSCHECK=1 turns a read past it into an error."""
-    verdict = parse(array(data, before), before, len(data), 1, 0, empty_key())
-    assert verdict in (PARSED, OTHER, R_SHORT, R_IPV4, R_VLAN)
+    verdict = parse(array(data, before), before, len(data), 1, 0, empty_key(), empty_packet())
+    assert verdict in (PARSED, OTHER, R_SHORT, R_IPV4, R_IPV6, R_VLAN)

@@ -1,0 +1,225 @@
+"""One host's two engines over ports in memory, without threads: frames in, what came out, what was counted.
+
+Each port is a pair of rings; a test pushes frames, has an engine serve the port, and reads the rings.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from hoverboard.contract.encapsulation import OUTER_BYTES, SEGMENT_OPTION_BYTES
+from hoverboard.fastpath import geneve, ring
+from hoverboard.fastpath.compose import compose
+from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.elements.receive import describe
+from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
+from hoverboard.fastpath.layout import (
+    CTL_FREE,
+    CTL_QUEUED,
+    FROM_VMM,
+    HEADROOM,
+    HOST_PORTS,
+    KIND_RING,
+    META_KIND,
+    META_LENGTH,
+    META_OFFSET,
+    META_PORT,
+    META_TUNNEL,
+    P_LENGTH,
+    P_PORTS,
+    POOL_SLOTS,
+    PORT_KIND,
+    PORT_OFPORT,
+    PORTS,
+    REASONS,
+    SIDES,
+    SLOT_BYTES,
+    TO_VMM,
+    UPLINK,
+    VNET_BYTES,
+    Memory,
+)
+from hoverboard.fastpath.packet import parse, with_ports
+from tests.unit.hoverboard.packets import array, empty_key, empty_packet
+
+LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
+VNI = 0x5A5A5
+VM, OTHER_VM = 2, 3
+OFPORTS = {VM: 100, OTHER_VM: 101}
+PEER = 5  # number of REMOTE among the peers
+NO_VNET = bytes(VNET_BYTES)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was read from a ring: META words, virtio-net header, frame."""
+
+    port: int
+    kind: int
+    tunnel: int
+    vnet: bytes
+    frame: bytes
+
+
+def take(index, meta, data) -> list[Taken]:
+    """All packets of a ring, in order."""
+    taken = []
+    while ring.waiting(index):
+        row = meta[at := int(ring.slot_at(index, meta))]
+        begin = at * SLOT_BYTES + int(row[META_OFFSET])
+        whole = data[begin : begin + int(row[META_LENGTH])].tobytes()
+        words = (int(row[META_PORT]), int(row[META_KIND]), int(row[META_TUNNEL]))
+        taken.append(Taken(*words, whole[:VNET_BYTES], whole[VNET_BYTES:]))
+        ring.release(index)
+    return taken
+
+
+def vnet(gso_type=0, size=0, start=34, offset=16, flags=1):
+    """A virtio-net header that asks for a checksum, and for segmentation with a gso_type."""
+    return struct.pack("<BBHHHHH", flags, gso_type, 0, size, start, offset, 0)
+
+
+def tunnel_word(source: IPv4Address = REMOTE, vni: int = VNI) -> int:
+    """Word 1 of a flow key."""
+    word = int(source) << 32 | vni
+    return word - (1 << 64) if word >> 63 else word
+
+
+def key_of(inner: bytes, in_port: int, tunnel: int = 0, five: bool = False) -> Key:
+    """Flow key of an inner frame."""
+    key, packet = empty_key(), empty_packet()
+    assert parse(array(inner), 0, len(inner), in_port, tunnel, key, packet) < 0
+    words = tuple(int(word) for word in key)
+    return with_ports(words, int(packet[P_PORTS])) if five else words
+
+
+def to_tunnel(remote: IPv4Address = REMOTE, vni: int = VNI, peer: int = PEER, **more) -> Entry:
+    """An entry that sends through the tunnel."""
+    headers, checksum = geneve.template(LOCAL, remote, vni)
+    return Entry(ACT_TUNNEL, peer, template=headers, checksum=checksum, **more)
+
+
+class MemoryHost:
+    """Engines whose ports are rings in memory; nothing runs unless called.
+
+    Args:
+        ofports: engine port -> OpenFlow port of each VM.
+    """
+
+    def __init__(self, ofports: dict[int, int] | None = None) -> None:
+        self.datapath = Datapath()
+        self.egress, self.ingress = self.datapath.memories
+        self.datapath.local_ip = int(LOCAL)
+        ofports = OFPORTS if ofports is None else ofports
+        for port in (UPLINK, *ofports):
+            self.egress.ports[port, PORT_KIND] = KIND_RING
+            self.egress.ports[port, PORT_OFPORT] = ofports.get(port, 0)
+        self.egress.host[HOST_PORTS] = max(ofports) + 1
+        self.table = FlowTable(self.datapath.memories, self.datapath.switch_table)
+
+    def close(self) -> None:
+        """Close its descriptors."""
+        self.datapath.stop()
+
+    def reset(self) -> None:
+        """An empty table, empty rings, no rates, counters at zero."""
+        self.table.update(remove=list(self.table.statistics()))
+        for m in self.datapath.memories:
+            for side in range(SIDES):
+                m.side_index[:, side] = 0
+            m.side_wake[:] = 0
+            m.side_wake[:, 0] = m.side_wake[:, 2] = -1
+            for counters in (m.drops, m.port_stats, m.pending, m.queue_state, m.miss_index, m.inject_index, m.cpu):
+                counters[:] = 0
+            m.ctl[CTL_QUEUED] = 0
+            m.ctl[CTL_FREE] = POOL_SLOTS
+            m.free[:] = range(POOL_SLOTS - 1, -1, -1)
+        self.egress.peers[:] = 0
+        self.egress.ports[:, 3:7] = 0
+        self.egress.ports[:, 7] = 1
+
+    def memory(self, port: int) -> Memory:
+        """The engine that receives from a port."""
+        return self.ingress if port == UPLINK else self.egress
+
+    def push(self, port: int, frame: bytes, header: bytes = NO_VNET) -> bool:
+        """A frame waits at a port; False when its ring is full."""
+        m = self.memory(port)
+        whole = array(header + frame)
+        return ring.push(
+            m.side_index[port, FROM_VMM], m.side_meta[port, FROM_VMM], m.side_data[port, FROM_VMM],
+            port, HEADROOM - VNET_BYTES, 0, 0, whole, 0, len(whole),
+        )  # fmt: skip
+
+    def serve(self, port: int) -> int:
+        """One turn of the engine with a port; packets received."""
+        return int(compose().serve(self.memory(port), port))
+
+    def attend(self) -> None:
+        """Both engines look after their rings."""
+        for m in self.datapath.memories:
+            compose().attend(m)
+
+    def sent(self, port: int, m: Memory | None = None) -> list[Taken]:
+        """What left by a port, by either engine unless one is named."""
+        memories = self.datapath.memories if m is None else (m,)
+        return [
+            packet
+            for m in memories
+            for packet in take(m.side_index[port, TO_VMM], m.side_meta[port, TO_VMM], m.side_data[port, TO_VMM])
+        ]
+
+    def side(self, m: Memory, port: int, side: int) -> list[Taken]:
+        """What waits in a ring beside a port."""
+        return take(m.side_index[port, side], m.side_meta[port, side], m.side_data[port, side])
+
+    def missed(self, m: Memory) -> list[Taken]:
+        """What the control thread would be given."""
+        missed = take(m.miss_index, m.miss_meta, m.miss_data)
+        for packet in missed:
+            m.pending[PORTS + packet.port] += 1
+        return missed
+
+    def drops(self) -> dict[str, int]:
+        """Drops by reason, both engines together."""
+        counts = self.egress.drops + self.ingress.drops
+        return {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
+
+    def place(self, m: Memory, frame: bytes, port: int, header: bytes = NO_VNET, tunnel=0, staged=0) -> int:
+        """Put a received frame into the pool, at the end of a batch that the caller counts; its slot."""
+        m.ctl[CTL_FREE] -= 1
+        slot = int(m.free[m.ctl[CTL_FREE]])
+        begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
+        m.pool[begin : begin + VNET_BYTES + len(frame)] = array(header + frame)
+        describe(m, slot, port, len(frame), tunnel, staged)
+        return slot
+
+    def batch(self, m: Memory, *slots: int) -> int:
+        """Make these slots the batch; its length."""
+        for i, slot in enumerate(slots):
+            m.batch[i] = slot
+        return len(slots)
+
+    @staticmethod
+    def frame(m: Memory, slot: int, start: int, length: int = P_LENGTH) -> bytes:
+        """Bytes of a packet in the pool, by the columns that hold their start and length."""
+        begin, count = int(m.packets[slot, start]), int(m.packets[slot, length])
+        return m.pool[begin : begin + count].tobytes()
+
+    @staticmethod
+    def all_free(m: Memory) -> bool:
+        """Whether every pool slot is on the free list, once."""
+        return int(m.ctl[CTL_FREE]) == POOL_SLOTS and sorted(m.free) == list(range(POOL_SLOTS))
+
+
+def unwrapped(frame: bytes, segment: bool = False) -> bytes:
+    """The inner frame of an encapsulated one."""
+    return frame[OUTER_BYTES + (SEGMENT_OPTION_BYTES if segment else 0) :]
+
+
+__all__ = [
+    "LOCAL", "NO_VNET", "OFPORTS", "OTHER_VM", "PEER", "REMOTE", "VM", "VNI", "MemoryHost", "Taken",
+    "key_of", "take", "to_tunnel", "tunnel_word", "unwrapped", "vnet",
+]  # fmt: skip
