@@ -144,7 +144,7 @@ class Chains:
     """All chains of one VM.
 
     Args:
-        context: of the VM; each stage gets it with a `kept` of its own.
+        context: of the VM; each kind of stage (its name) gets it with a `kept` of its own.
         drops: counted packets by reason; the worker's.
     """
 
@@ -155,6 +155,7 @@ class Chains:
         self._adding = threading.Lock()
         self._numbers: dict[tuple[StageSpec, ...], int] = {(): self.NONE}
         self._runners: dict[StageSpec, Runner] = {}
+        self._kept: dict[str, dict[str, Any]] = {}
         self._chains: list[Chain] = [Chain(())]
 
     def add(self, specs: Sequence[StageSpec]) -> int:
@@ -192,4 +193,7 @@ class Chains:
 
     def _runner(self, spec: StageSpec) -> Runner:
         known = self._runners.get(spec)
-        return known or Runner(spec, replace(self._context, kept={}), self._registry, self._drops)
+        if known is not None:
+            return known
+        kept = self._kept.setdefault(self._registry.find(spec.stage).name, {})
+        return Runner(spec, replace(self._context, kept=kept), self._registry, self._drops)

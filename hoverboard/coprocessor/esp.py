@@ -58,17 +58,20 @@ class Cipher:
         self._aead.decrypt_into(nonce, sealed, _AAD.pack(spi, sequence), out)
 
 
-def key_material(secret: bytes, sender: IPv4Address, receiver: IPv4Address, spi: int, vni: int, bits: int) -> bytes:
+def key_material(
+    secret: bytes, sender: IPv4Address, receiver: IPv4Address, spi: int, vni: int, bits: int, name: str
+) -> bytes:
     """Key and salt for what one host sends another under an SPI in a virtual network (HKDF-SHA256).
 
     Args:
         bits: of the AES key, 128 or 256.
+        name: of the stage: whatever else derives keys from the secret has another.
 
     Returns:
         bits / 8 + 4 bytes, as RFC 4106 section 8.1 lays keying material out.
     """
-    info = b"hoverboard esp" + sender.packed + receiver.packed + spi.to_bytes(4, "big") + vni.to_bytes(4, "big")
-    return HKDF(SHA256(), bits // 8 + SALT, salt=None, info=info).derive(secret)
+    info = sender.packed + receiver.packed + struct.pack("!IIH", spi, vni, bits) + name.encode()
+    return HKDF(SHA256(), bits // 8 + SALT, salt=None, info=b"hoverboard esp" + info).derive(secret)
 
 
 def checksum(header: bytes | bytearray | memoryview) -> int:

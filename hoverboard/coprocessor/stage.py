@@ -90,7 +90,8 @@ class StageContext:
         clock: seconds, monotonic.
         wall_clock: nanoseconds since 1970, the same on all hosts up to a few seconds.
         report: takes events worth a person's attention (an alarm), as plain data; never blocks.
-        kept: survives a restart of the stage, for what safety forbids to forget (sequence numbers).
+        kept: survives a restart of the stage, for what safety forbids to forget (sequence numbers); one for all stages
+            of one name that the VM has.
     """
 
     vm: str

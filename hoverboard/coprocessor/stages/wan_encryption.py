@@ -61,7 +61,10 @@ class EncryptionConfig(StageConfig):
 
 @dataclass
 class Sending:
-    """The VM's outgoing side; kept when the stage is restarted."""
+    """The VM's outgoing side; kept when the stage is restarted, and one for all rules of the VM that encrypt.
+
+    Two counters under one SPI, and so under one key, would use nonces twice.
+    """
 
     epoch: int
     spi: int = 0
@@ -69,7 +72,7 @@ class Sending:
     packets: int = 0  # of this epoch
     bytes: int = 0
     until: float = 0.0
-    ciphers: dict[tuple[int, int], Cipher] = field(default_factory=dict)  # by peer and VNI
+    ciphers: dict[tuple[int, int, int], Cipher] = field(default_factory=dict)  # by peer, VNI and bits
 
 
 @dataclass
@@ -89,8 +92,8 @@ class Link:
     previous: Epoch | None = None
 
 
-# Peer, VNI, number of the remote VM on its host. Peers are integers in keys: hashing an IPv4Address is slow.
-LinkKey = tuple[int, int, int]
+# Peer, VNI, number of the remote VM on its host, bits of the key. Integers, for hashing an IPv4Address is slow.
+LinkKey = tuple[int, int, int, int]
 
 
 class WanEncryption(ConfiguredStage[EncryptionConfig]):
@@ -137,7 +140,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
             return False
         if out.packets >= rotation.packets or out.bytes >= rotation.bytes or not out.spi or self._now >= out.until:
             self._next_epoch()
-        pair = (int(packet.peer), packet.vni)
+        pair = (int(packet.peer), packet.vni, self.config.key_bits)
         cipher = out.ciphers.get(pair)
         if cipher is None:
             cipher = out.ciphers[pair] = self._cipher(self.context.local, packet.peer, out.spi, packet.vni)
@@ -166,7 +169,8 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         self._counts["epochs"] += 1
 
     def _cipher(self, sender: IPv4Address, receiver: IPv4Address, spi: int, vni: int) -> Cipher:
-        return Cipher(esp.key_material(self.context.secret, sender, receiver, spi, vni, self.config.key_bits))
+        bits = self.config.key_bits
+        return Cipher(esp.key_material(self.context.secret, sender, receiver, spi, vni, bits, self.name))
 
     # --- ingress ---
 
@@ -183,7 +187,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         if spi < 1 << 31:
             packet.drop(MALFORMED)
             return False
-        key = (int(packet.peer), packet.vni, spi & 0xFFFF)
+        key = (int(packet.peer), packet.vni, spi & 0xFFFF, self.config.key_bits)
         link = self._links.get(key)
         epoch = self._epoch(link, spi)
         if epoch is not None:

@@ -49,7 +49,7 @@ PACKETS = {"small": SMALL, "segment": SEGMENT, "IPv6": SIX, "fragment": FRAGMENT
 
 
 def material(bits=128):
-    return key_material(SECRET, HERE, THERE, SPI, 7, bits)
+    return key_material(SECRET, HERE, THERE, SPI, 7, bits, "wan-encryption")
 
 
 def sealed(frame, vnet=PLAIN_VNET, bits=128):
@@ -371,6 +371,22 @@ def test_anything_at_all_is_dropped_by_a_reason(data, start, as_esp):
     assert str(pair.receive(bytes(frame))).startswith("esp-")
     one = packet(bytes(frame))
     assert bool(pair.sender.process([one])) != (one.reason is not None)
+
+
+@pytest.mark.parametrize("second", [{"window": 32}, {"key_bits": 256}])
+def test_two_rules_of_one_vm_use_no_nonce_twice(second):
+    pair = Pair()
+    other = WanEncryption(pair.sender_context, second)
+    wire = []
+    for _ in range(3):
+        wire.append(pair.send())
+        (out,) = other.process([packet(SMALL)])
+        wire.append(bytes(out.frame))
+    assert len({one[42:50] for one in wire}) == 6
+    receivers = [pair.receiver, WanEncryption(pair.receiver_context, second)]
+    for n, one in enumerate(wire):
+        got = packet(one, "ingress", peer=HERE)
+        assert [bytes(passed.frame) for passed in receivers[n % 2].process([got])] == [SMALL]
 
 
 def test_it_needs_a_secret():

@@ -186,6 +186,14 @@ def test_a_chain_has_one_number_and_a_stage_one_object():
     assert world.worker.status()["stages"]["hold"]["held"] == 2
 
 
+def test_stages_of_one_name_keep_their_things_together():
+    world = World()
+    world.worker.chains.add([StageSpec("pass", "{}"), StageSpec("mark", "{}"), StageSpec("pass", "{ }")])
+    first, other, second = world.worker.chains.runners()
+    assert first._context.kept is second._context.kept
+    assert first._context.kept is not other._context.kept
+
+
 def test_no_chain_passes_and_an_unknown_one_drops():
     world = World()
     world.put(0, 1)
