@@ -1,4 +1,4 @@
-"""Packets that the virtual switch itself answers: ARP for the gateway, ping to the gateway.
+"""Packets that the virtual switch itself answers: ARP and neighbour discovery for the gateway, ping to it.
 
 The OpenFlow tables say what the answer's headers are; this writes them into the packet. Pure.
 """
@@ -6,7 +6,11 @@ The OpenFlow tables say what the answer's headers are; this writes them into the
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+
+_ICMPV6, _ADVERTISEMENT = 58, 136
+_IPV6_BYTES, _DISCOVERY_BYTES = 40, 24
+_SOURCE_ADDRESS_OPTION, _ADDRESS_OPTION_BYTES = 1, 8  # RFC 4861, 4.6.1
 
 
 def internet_checksum(data: bytes) -> int:
@@ -25,7 +29,7 @@ def _mac(text: str) -> bytes:
 def rewrite(frame: bytes, headers: dict[str, str]) -> bytes | None:
     """`frame` with the header values of `headers` (vswitchd's names); None for a kind it cannot write.
 
-    Handles ARP and unfragmented ICMP over IPv4; lengths and checksums come out right.
+    Handles ARP, and unfragmented ICMP over IPv4 and IPv6; lengths and checksums come out right.
     """
     ethernet = _mac(headers["dl_dst"]) + _mac(headers["dl_src"])
     if frame[12:14] == b"\x08\x06" and len(frame) >= 42:
@@ -38,6 +42,8 @@ def rewrite(frame: bytes, headers: dict[str, str]) -> bytes | None:
             IPv4Address(headers["arp_tpa"]).packed,
         )
         return ethernet + frame[12:20] + body
+    if frame[12:14] == b"\x86\xdd":
+        return _rewrite6(frame, ethernet, headers)
     if frame[12:14] != b"\x08\x00" or frame[23] != 1 or "icmp_type" not in headers:
         return None
     size = (frame[14] & 0xF) * 4
@@ -52,3 +58,38 @@ def rewrite(frame: bytes, headers: dict[str, str]) -> bytes | None:
     icmp[2:4] = b"\0\0"
     icmp[2:4] = struct.pack("!H", internet_checksum(bytes(icmp)))
     return ethernet + frame[12:14] + bytes(ip) + bytes(icmp)
+
+
+def _rewrite6(frame: bytes, ethernet: bytes, headers: dict[str, str]) -> bytes | None:
+    if len(frame) < 14 + _IPV6_BYTES + 8 or frame[20] != _ICMPV6 or "icmp_type" not in headers:
+        return None
+    length = struct.unpack("!H", frame[18:20])[0]
+    icmp = bytearray(frame[14 + _IPV6_BYTES : 14 + _IPV6_BYTES + length])
+    if len(icmp) < length or length < 8:
+        return None
+    ends = IPv6Address(headers["ipv6_src"]).packed + IPv6Address(headers["ipv6_dst"]).packed
+    icmp[0] = int(headers["icmp_type"])
+    if icmp[0] == _ADVERTISEMENT and not _advertise(icmp, headers):
+        return None
+    icmp[2:4] = b"\0\0"
+    pseudo = ends + struct.pack("!II", length, _ICMPV6)  # RFC 8200, 8.1
+    icmp[2:4] = struct.pack("!H", internet_checksum(pseudo + bytes(icmp)))
+    return ethernet + frame[12:22] + ends + bytes(icmp)
+
+
+def _advertise(icmp: bytearray, headers: dict[str, str]) -> bool:
+    """Make a neighbour solicitation the advertisement of `headers`; False if it is too short to be one."""
+    if len(icmp) < _DISCOVERY_BYTES:
+        return False
+    icmp[4:8] = int(headers.get("nd_reserved", "0")).to_bytes(4, "big")
+    icmp[8:24] = IPv6Address(headers["nd_target"]).packed
+    at = _DISCOVERY_BYTES
+    while at + _ADDRESS_OPTION_BYTES <= len(icmp):
+        kind, size = icmp[at], icmp[at + 1] * 8
+        if kind == _SOURCE_ADDRESS_OPTION and size == _ADDRESS_OPTION_BYTES:
+            icmp[at] = int(headers.get("nd_options_type", str(kind)))
+            icmp[at + 2 : at + 8] = _mac(headers["nd_tll"])
+        if not size:
+            return False
+        at += size
+    return True

@@ -38,6 +38,8 @@ _IN_KEY = frozenset(
         "eth_type",
         "nw_src",
         "nw_dst",
+        "ipv6_src",
+        "ipv6_dst",
         "nw_proto",
         "nw_ecn",
         "nw_frag",
@@ -54,6 +56,8 @@ _PORTS = frozenset({"tp_src", "tp_dst", "icmp_type", "icmp_code"})
 _STEP = re.compile(r"^\s*(\d+)\. (.*)$")
 _COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
 _SET_TUNNEL_ID = re.compile(r"^\s+set_field:(0x[0-9a-f]+|\d+)->tun_id\s*$")
+# "Final flow" leaves these out, whatever they are.
+_SET_DISCOVERY = re.compile(r"^\s+set_field:(\d+)->(nd_reserved|nd_options_type)\s*$")
 _OUTPUT = re.compile(r"^\s+(?:output:(\d+)|IN_PORT)\s*$")
 
 
@@ -103,6 +107,7 @@ def parse_trace(text: str) -> Verdict:
     out_port: int | None = None
     cookie = 0
     tun_id = 0
+    discovery: dict[str, str] = {}
     matched = True
     for line in text.splitlines():
         if line.startswith("Flow: "):
@@ -117,6 +122,8 @@ def parse_trace(text: str) -> Verdict:
             matched = not step[2].startswith("No match")
         elif set_id := _SET_TUNNEL_ID.match(line):
             tun_id = int(set_id[1], 0)  # "Final flow" leaves it out where no tunnel flag is set
+        elif set_discovery := _SET_DISCOVERY.match(line):
+            discovery[set_discovery[2]] = set_discovery[1]
         elif output := _OUTPUT.match(line):
             out_port = int(output[1]) if output[1] else int(initial.get("in_port", "0"))
     if final is None or not megaflow:
@@ -130,7 +137,7 @@ def parse_trace(text: str) -> Verdict:
         out_port=out_port,
         tun_dst=IPv4Address(final["tun_dst"]) if tunnel else None,
         tun_id=tun_id if tunnel else 0,
-        headers=final,
+        headers=final | discovery,
         changed=frozenset(
             name for name, value in final.items() if name in initial and not name.startswith("tun_")
             and initial[name] != value
