@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from experiments import iperf_output, processes, sockets
@@ -68,7 +69,7 @@ class IperfSpec:
 
     def client_arguments(self, address: str, port: int) -> list[str]:
         """The client's command line."""
-        arguments = ["iperf3", "-4", "-J", "-c", address, "-p", str(port), "-t", str(self.seconds)]
+        arguments = ["iperf3", _family(address), "-J", "-c", address, "-p", str(port), "-t", str(self.seconds)]
         arguments += ["-P", str(self.streams), "-i", f"{self.interval:g}", "--connect-timeout", "5000"]
         if self.reverse:
             arguments.append("-R")
@@ -127,11 +128,16 @@ class Running:
             raise MeasurementError(error.what, where=self._place.name, next_step=error.next_step) from None
 
 
+def _family(address: str) -> str:
+    """iperf3's switch for the family of an address."""
+    return f"-{ip_address(address).version}"
+
+
 @contextlib.contextmanager
-def _server(place: Place) -> Iterator[int]:
+def _server(place: Place, family: str) -> Iterator[int]:
     """A one-shot server that listens; yields its port."""
     for attempt in range(1, _ATTEMPTS + 1):
-        argv = ["iperf3", "-4", "-s", "-1", "-p"]
+        argv = ["iperf3", family, "-s", "-1", "-p"]
         with _port(place) as port, processes.running(place, [*argv, str(port)], quiet=True) as server:
             if not _listens(place, server, port):
                 outcome = processes.finish(server, 1.0, f"iperf3 server on {place.name}")
@@ -185,7 +191,10 @@ def started(client: Place, server: Place, address: str, spec: IperfSpec) -> Iter
 
     Both are gone when the block ends, however it ends.
     """
-    with _server(server) as port, processes.running(client, spec.client_arguments(address, port)) as process:
+    with (
+        _server(server, _family(address)) as port,
+        processes.running(client, spec.client_arguments(address, port)) as process,
+    ):
         yield Running(spec, process, client)
 
 

@@ -24,6 +24,7 @@ from hoverboard.contract.encapsulation import (
     GUEST_GSO_MAX,
     GUEST_MTU,
     OUTER_BYTES,
+    link_local,
     underlay_mac,
 )
 from hoverboard.contract.errors import MachineError
@@ -125,12 +126,16 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
     return fd
 
 
-# What a guest with a given address must not do by itself; its link-local address comes from its MAC, for
-# the switch lets no other send, and nobody else can have it or would answer.
+# What a guest with given addresses must not do by itself. Its link-local one comes from its MAC, for the switch
+# lets no other send; made here and not by the kernel, which would wait until it has seen the carrier.
 _GUEST_IPV6 = {
-    "accept_ra": "0", "router_solicitations": "0", "autoconf": "0", "use_tempaddr": "0",
-    "addr_gen_mode": "0", "dad_transmits": "0",
-}  # fmt: skip
+    "accept_ra": "0",
+    "router_solicitations": "0",
+    "autoconf": "0",
+    "use_tempaddr": "0",
+    "addr_gen_mode": "1",
+}
+_NO_DAD = 0x02  # IFA_F_NODAD: nobody else can have it, or would answer
 
 
 def disable_ipv6() -> None:
@@ -205,7 +210,10 @@ def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Add
     route.route("add", dst=f"{gateway}/32", oif=index, scope=253)  # RT_SCOPE_LINK
     route.route("add", dst="0.0.0.0/0", gateway=str(gateway), oif=index)
     if ip6 is not None:
-        route.addr("add", index=index, family=socket.AF_INET6, address=str(ip6), prefixlen=128)
+        for address, length in ((link_local(mac), 64), (ip6, 128)):
+            route.addr(
+                "add", index=index, family=socket.AF_INET6, address=str(address), prefixlen=length, flags=_NO_DAD
+            )
         route.route("add", family=socket.AF_INET6, dst="::/0", gateway=str(GATEWAY_LINK_LOCAL), oif=index)
 
 

@@ -10,6 +10,8 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from experiments import iperf
+from experiments.iperf import IperfSpec
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC
 from topologies.devices import GUEST_DEVICE, entered
 from topologies.testbed import Testbed
@@ -119,35 +121,17 @@ def test_tcp_goes_over_the_hoverboard_first_and_then_host_to_host(cluster: Testb
 
     here, there = address6(cluster, "beside"), address6(cluster, "two")
     hoverboard, target = str(cluster.topology.hoverboards[0].underlay_ip), str(cluster.topology.hosts[1].underlay_ip)
-    server = cluster.node("two").popen(["iperf3", "-s", "-1"], stdout=subprocess.PIPE)
-    try:
-        assert server.stdout is not None
-        while b"listening" not in server.stdout.readline():
-            assert server.poll() is None
-        # Below the threshold of an offload: the Hoverboard carries it.
-        client = cluster.node("beside").popen(
-            ["iperf3", "-6", "-c", there, "-t", "12", "-b", "200K", "-l", "1K", "-J"], stdout=subprocess.PIPE
-        )
+    client, server = cluster.node("beside"), cluster.node("two")
+    # Below the threshold of an offload: the Hoverboard carries it.
+    slow = IperfSpec(seconds=3, rate_bps=200e3, length=1000)
+    with iperf.started(client, server, there, slow) as running:
         eventually(lambda: via(hoverboard), 10, "no TCP over the Hoverboard")
         assert not [row for row in cluster.offloads() if row["src"] == "beside"]
-        client.kill()
-        client.communicate(timeout=10)
-    finally:
-        server.kill()
-        server.communicate(timeout=10)
-    server = cluster.node("two").popen(["iperf3", "-s", "-1"], stdout=subprocess.PIPE)
-    try:
-        assert server.stdout is not None
-        while b"listening" not in server.stdout.readline():
-            assert server.poll() is None
-        client = cluster.node("beside").popen(["iperf3", "-6", "-c", there, "-t", "6", "-J"], stdout=subprocess.PIPE)
+        assert running.wait().bps > 100e3
+    with iperf.started(client, server, there, IperfSpec(seconds=5)) as running:
         eventually(lambda: via(target), 10, "no TCP host to host")
         assert [row["dst"] for row in cluster.offloads() if row["src"] == "beside"] == ["two"]
-        out, _ = client.communicate(timeout=30)
-        assert json.loads(out)["end"]["sum_received"]["bits_per_second"] > 10e6
-    finally:
-        server.kill()
-        server.communicate(timeout=10)
+        assert running.wait().bps > 10e6
 
 
 def test_two_networks_with_the_same_addresses_hear_nothing_of_each_other(cluster: Testbed) -> None:

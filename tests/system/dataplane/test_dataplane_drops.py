@@ -48,7 +48,7 @@ UDP, IPV6 = datagram, struct.pack("!IHBB", 6 << 28, 16, 59, 64) + bytes(32)
 SENT_BY_A_VM = {
     "source address of another": (lambda m, x: from_vm(m, ipv4(NOBODY, NEIGHBOUR, 17, UDP(9, x))), "spoofed", "h1"),
     "source MAC of another": (lambda m, x: from_vm(STRANGER, ipv4(OWN, NEIGHBOUR, 17, UDP(9, x))), "spoofed", "h1"),
-    "IPv6": (lambda m, x: from_vm(m, IPV6 + x, 0x86DD), "not-ipv4", "h1"),
+    "IPv6": (lambda m, x: from_vm(m, IPV6 + x, 0x86DD), "no-ipv6", "h1"),
     "another Ethernet type": (lambda m, x: from_vm(m, x.ljust(50), 0x88B5), "spoofed", "h1"),
     "ARP for a neighbour": (lambda m, x: from_vm(m, arp(1, m, OWN, NEIGHBOUR) + x, 0x0806), "arp-not-gateway", "h1"),
     "ARP as another": (lambda m, x: from_vm(m, arp(1, m, NOBODY, GATEWAY) + x, 0x0806), "spoofed", "h1"),
