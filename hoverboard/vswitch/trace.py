@@ -53,6 +53,8 @@ _IN_KEY = frozenset(
     ]
 )
 _PORTS = frozenset({"tp_src", "tp_dst", "icmp_type", "icmp_code"})
+_DISCOVERY = frozenset({"nd_target", "nd_sll", "nd_tll", "nd_reserved", "nd_options_type"})
+_DISCOVERY_TYPES = frozenset({"135", "136"})
 _STEP = re.compile(r"^\s*(\d+)\. (.*)$")
 _COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
 _SET_TUNNEL_ID = re.compile(r"^\s+set_field:(0x[0-9a-f]+|\d+)->tun_id\s*$")
@@ -131,6 +133,9 @@ def parse_trace(text: str) -> Verdict:
     kind = kind_of(cookie)
     tunnel = out_port == TUNNEL_PORT
     needed = {name for name in megaflow if name not in _IN_KEY and not name.startswith("tun_")}
+    if initial.get("icmp_type") not in _DISCOVERY_TYPES and needed & _DISCOVERY:
+        # The tables looked for fields that no packet of another ICMPv6 type has: the type stands for them.
+        needed = needed - _DISCOVERY | {"icmp_type"}
     return Verdict(
         kind=kind,
         vni=vni_of(cookie),

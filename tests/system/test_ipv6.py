@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv6Address
 
 import pytest
@@ -42,11 +42,13 @@ networks:
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(module_testbed: Callable[..., Testbed], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+@pytest.fixture(scope="module", params=["ovs", "fastpath"])
+def cluster(
+    request: pytest.FixtureRequest, module_testbed: Callable[..., Testbed], tmp_path_factory: pytest.TempPathFactory
+) -> Testbed:
     file = tmp_path_factory.mktemp("ipv6") / "both.yaml"
     file.write_text(CLUSTER, encoding="utf-8")
-    return module_testbed(file, dataplane="ovs")
+    return module_testbed(file, dataplane=request.param)
 
 
 def run(bed: Testbed, node: str, *command: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:

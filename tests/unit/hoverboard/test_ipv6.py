@@ -79,6 +79,29 @@ def test_a_solicitation_for_the_gateway_becomes_its_advertisement():
     assert bytes(fresh) == answer
 
 
+ECHO = """\
+Flow: icmp6,in_port=102,vlan_tci=0x0000,ipv6_src=fd00:7::2,ipv6_dst=fd00:7::3,nw_ecn=0,nw_frag=no,icmp_type=128
+
+30. ipv6,metadata=0x7, priority 10, cookie 0x8000007000000
+    set_field:0x7->tun_id
+    output:1
+
+Final flow: icmp6,tun_dst=172.16.0.2,in_port=102,vlan_tci=0x0000,ipv6_src=fd00:7::2,ipv6_dst=fd00:7::3,nw_ecn=0,\
+nw_frag=no,icmp_type=128
+Megaflow: recirc_id=0,eth,icmp6,in_port=102,dl_src=06:07:0a:00:00:02,ipv6_src=fd00:7::2,ipv6_dst=fd00:7::3,nw_ecn=0,\
+nw_frag=no,icmp_type=0x80/0xfc,nd_target=::
+"""
+
+
+def test_other_icmp_than_discovery_fits_a_key_that_holds_its_type():
+    verdict = parse_trace(ECHO)
+    assert (verdict.kind, verdict.tun_dst) == (Kind.TO_HOVERBOARD, HOST)
+    assert (verdict.cacheable, verdict.needs_ports) == (True, True)
+    fragment = ECHO.replace("icmp_type=128", "icmp_type=0").replace("icmp_type=0x80/0xfc,", "")
+    assert (parse_trace(fragment).cacheable, parse_trace(fragment).needs_ports) == (True, True)
+    assert not parse_trace(ECHO.replace("icmp_type=128", "icmp_type=135")).cacheable
+
+
 def test_a_ping_of_the_gateway_is_answered_with_the_right_checksum():
     request = Ether(src=MAC, dst=GATEWAY_MAC) / IPv6(src=str(ONE), dst="fe80::1")
     frame = bytes(request / ICMPv6EchoRequest(id=7, seq=3) / Raw(b"odd"))

@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 
 from hoverboard.fastpath.layout import P_PORTS, R_IPV4, R_IPV6, R_SHORT, R_VLAN
 from hoverboard.fastpath.packet import OTHER, PARSED, parse
-from tests.unit.hoverboard.packets import ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, array, empty_key, empty_packet, frame
+from tests.unit.hoverboard.packets import (
+    ARP,
+    ICMP,
+    IP,
+    TCP,
+    UDP,
+    Dot1Q,
+    Ether,
+    Raw,
+    array,
+    empty_key,
+    empty_packet,
+    frame,
+)
 
 GOLDEN = [
     ("udp", frame(), PARSED, 17, 1000 << 16 | 2000),

@@ -12,7 +12,11 @@ from hoverboard.fastpath.layout import COMMAND_SLOTS, META_WORDS, RING_SLOTS, SL
 
 
 def make():
-    return np.zeros(16, np.int64), np.zeros((RING_SLOTS, META_WORDS), np.int64), np.zeros(RING_SLOTS * SLOT_BYTES, np.uint8)
+    return (
+        np.zeros(16, np.int64),
+        np.zeros((RING_SLOTS, META_WORDS), np.int64),
+        np.zeros(RING_SLOTS * SLOT_BYTES, np.uint8),
+    )
 
 
 @compiled
