@@ -112,7 +112,7 @@ class MemoryHost:
         self.datapath = Datapath()
         self.egress, self.ingress = self.datapath.memories
         self.datapath.local_ip = int(LOCAL)
-        ofports = OFPORTS if ofports is None else ofports
+        self.ofports = ofports = OFPORTS if ofports is None else ofports
         for port in (UPLINK, *ofports):
             self.egress.ports[port, PORT_KIND] = KIND_RING
             self.egress.ports[port, PORT_OFPORT] = ofports.get(port, 0)
@@ -126,6 +126,13 @@ class MemoryHost:
     def reset(self) -> None:
         """An empty table, empty rings, no rates, counters at zero."""
         self.table.update(remove=list(self.table.statistics()))
+        self.reset_rings()
+        self.egress.peers[:] = 0
+        self.egress.ports[:, 3:7] = 0
+        self.egress.ports[:, 7] = 1
+
+    def reset_rings(self) -> None:
+        """Empty rings and queues, counters at zero; the table stays."""
         for m in self.datapath.memories:
             for side in range(SIDES):
                 m.side_index[:, side] = 0
@@ -136,9 +143,6 @@ class MemoryHost:
             m.ctl[CTL_QUEUED] = 0
             m.ctl[CTL_FREE] = POOL_SLOTS
             m.free[:] = range(POOL_SLOTS - 1, -1, -1)
-        self.egress.peers[:] = 0
-        self.egress.ports[:, 3:7] = 0
-        self.egress.ports[:, 7] = 1
 
     def memory(self, port: int) -> Memory:
         """The engine that receives from a port."""

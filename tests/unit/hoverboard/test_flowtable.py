@@ -96,7 +96,7 @@ TestAgainstDict = AgainstDict.TestCase
 SEEN, PACKETS, ABSENT = 0, 1, 2
 TORN, BACK, PAIR, ROUNDS = 0, 1, 2, 3
 BATCH = 16
-HEAD = np.arange(TEMPLATE_BYTES, dtype=np.uint8)
+HEAD = np.arange(TEMPLATE_BYTES)
 
 
 @compiled
@@ -116,9 +116,8 @@ def whole(memory: Memory, row: int, number: int) -> int:
 
 
 @compiled
-def look_up_for_ever(memory: Memory, keys: np.ndarray, pairs: int, seen: np.ndarray, wrong: np.ndarray, stop) -> None:
+def look_up_for_ever(memory: Memory, keys: np.ndarray, pairs: int, seen: np.ndarray, wrong: np.ndarray, rows, stop):
     """An engine: commands, then a batch of look-ups, then what the entries say; the first keys are pairs."""
-    rows = np.zeros(BATCH, np.int64)
     at = 0
     while not stop[0]:
         obey(memory)
@@ -157,16 +156,19 @@ class Readers:
         self.words, self.pairs = np.array(keys, np.int64), pairs
         self.seen = np.zeros((2, len(keys), 3), np.int64)
         self.wrong = np.zeros((2, 4), np.int64)
+        self.rows = np.zeros((2, BATCH), np.int64)
         self.stop = np.zeros(1, np.int64)
         self.threads = []
 
     def start(self, memories, news_fd):
         memories[0].host[HOST_NEWS_FD] = news_fd
         self.stop[0] = 1
-        look_up_for_ever(memories[0], self.words, self.pairs, self.seen[0], self.wrong[0], self.stop)  # compiled
+        look_up_for_ever(
+            memories[0], self.words, self.pairs, self.seen[0], self.wrong[0], self.rows[0], self.stop
+        )  # compiled
         self.stop[0] = 0
-        for memory, seen, wrong in zip(memories, self.seen, self.wrong, strict=True):
-            arguments = (memory, self.words, self.pairs, seen, wrong, self.stop)
+        for memory, seen, wrong, rows in zip(memories, self.seen, self.wrong, self.rows, strict=True):
+            arguments = (memory, self.words, self.pairs, seen, wrong, rows, self.stop)
             self.threads.append(threading.Thread(target=look_up_for_ever, args=arguments))
             self.threads[-1].start()
 

@@ -20,8 +20,7 @@ def make():
 
 
 @compiled
-def produce(index, meta, store, count):
-    data = np.zeros(64, np.uint8)
+def produce(index, meta, store, data, count):
     sent = 0
     full = 0
     while sent < count:
@@ -52,10 +51,11 @@ def consume(index, meta, store, count):
 
 def test_two_threads():
     index, meta, store = make()
-    produce(index, meta, store, 1)
+    data = np.zeros(64, np.uint8)
+    produce(index, meta, store, data, 1)
     assert consume(index, meta, store, 1) == 0  # compiled
     index[:] = 0
-    producer = threading.Thread(target=produce, args=(index, meta, store, 200_000))
+    producer = threading.Thread(target=produce, args=(index, meta, store, data, 200_000))
     producer.start()
     assert consume(index, meta, store, 200_000) == 0
     producer.join(10)

@@ -1,0 +1,326 @@
+"""Golden packets for stages, per-VM queues with their scheduler, and what an engine does when it is told to."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from hoverboard.fastpath import ring
+from hoverboard.fastpath.commands import injected, obey, rings_waiting
+from hoverboard.fastpath.compose import EGRESS_CHAIN, compose, source
+from hoverboard.fastpath.elements.stages import run_stages
+from hoverboard.fastpath.elements.vmqueue import HALF_LIFE_NS, RECENT, TURN, choose, deliver, enqueue, recent_work
+from hoverboard.fastpath.flowtable import ACT_VPORT, Entry
+from hoverboard.fastpath.layout import (
+    BATCH_EGRESS,
+    BATCH_INGRESS,
+    CHAIN_SAMPLE,
+    CMD_TABLE,
+    COPROCESSOR_ASLEEP,
+    COPROCESSOR_FD,
+    CTL_BATCH,
+    CTL_FIVE,
+    CTL_FREE,
+    CTL_PRIORITY,
+    CTL_QUEUED,
+    CTL_TABLE,
+    FROM_COPROCESSOR,
+    HEADROOM,
+    HOST_SAMPLE,
+    HOST_SIDES,
+    INJECT_PROCESS,
+    INJECT_RAW,
+    INJECT_STAGED,
+    P_INDEX,
+    P_LENGTH,
+    P_OUT,
+    P_OUT_LENGTH,
+    P_OUT_START,
+    P_STAGED,
+    P_START,
+    P_TUNNEL,
+    SIDE_SLOTS,
+    STAGE_COPROCESSOR,
+    STAGE_SAMPLE,
+    TO_COPROCESSOR,
+    TO_VMM,
+    UPLINK,
+    VM_QUEUE_SLOTS,
+    VNET_BYTES,
+)
+from tests.unit.hoverboard.memory_host import (
+    NO_VNET,
+    OFPORTS,
+    OTHER_VM,
+    VM,
+    key_of,
+    to_tunnel,
+    tunnel_word,
+    unwrapped,
+    vnet,
+)
+from tests.unit.hoverboard.packets import UDP, array, frame
+
+
+@pytest.fixture
+def bell(host):
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    for m in host.datapath.memories:
+        m.side_wake[VM, COPROCESSOR_FD] = fd
+    yield fd
+    os.close(fd)
+
+
+def numbered(count):
+    return [frame(UDP(sport=number)) for number in range(count)]
+
+
+class TestStages:
+    def through(self, host, entry, count=1, m=None, port=VM, header=NO_VNET, **more):
+        m = host.egress if m is None else m
+        key = key_of(frame(), OFPORTS[VM])
+        host.table.update([(key, entry)])
+        row = host.table._rows[key]
+        slots = [host.place(m, data, port, header, **more) for data in numbered(count)]
+        n = host.batch(m, *slots)
+        kept = 0
+        for slot in slots:
+            m.packets[slot, P_INDEX] = row
+            m.stats[row, 0] += 1
+            m.batch[0] = slot
+            kept += run_stages(m, 1)
+        assert n == count
+        return kept
+
+    def test_an_entry_without_stages(self, host, bell):
+        assert self.through(host, Entry(ACT_VPORT, OTHER_VM)) == 1
+        assert not host.side(host.egress, VM, TO_COPROCESSOR)
+
+    def test_a_diverted_packet_leaves_with_its_chain_header_and_tunnel(self, host, bell):
+        entry = to_tunnel(stages=STAGE_COPROCESSOR, chain=3)
+        assert self.through(host, entry, header=vnet(offset=6), tunnel=9) == 0
+        (diverted,) = host.side(host.egress, VM, TO_COPROCESSOR)
+        assert (diverted.kind, diverted.frame, diverted.vnet) == (3, numbered(1)[0], vnet(offset=6))
+        assert (diverted.port, diverted.tunnel) == (VM, 9)
+        assert host.all_free(host.egress)
+
+    def test_on_its_way_in_a_packet_goes_to_the_coprocessor_of_the_vm_it_is_for(self, host, bell):
+        entry = Entry(ACT_VPORT, VM, stages=STAGE_COPROCESSOR, chain=4)
+        assert self.through(host, entry, m=host.ingress, port=UPLINK, tunnel=tunnel_word()) == 0
+        (diverted,) = host.side(host.ingress, VM, TO_COPROCESSOR)
+        assert (diverted.port, diverted.kind, diverted.tunnel) == (UPLINK, 4, tunnel_word())
+
+    def test_a_packet_that_came_back_passes(self, host, bell):
+        assert self.through(host, to_tunnel(stages=STAGE_COPROCESSOR | STAGE_SAMPLE), staged=1) == 1
+        assert not host.side(host.egress, VM, TO_COPROCESSOR)
+
+    def test_one_in_so_many_is_sampled_and_goes_on(self, host, bell):
+        host.egress.host[HOST_SAMPLE] = 4
+        try:
+            assert self.through(host, to_tunnel(stages=STAGE_SAMPLE), count=9) == 9
+        finally:
+            host.egress.host[HOST_SAMPLE] = 64
+        samples = host.side(host.egress, VM, TO_COPROCESSOR)
+        assert [sample.frame for sample in samples] == numbered(9)[::4]
+        assert {sample.kind for sample in samples} == {CHAIN_SAMPLE}
+
+    def test_a_full_ring_drops_by_name(self, host, bell):
+        assert self.through(host, to_tunnel(stages=STAGE_COPROCESSOR), count=SIDE_SLOTS + 2) == 0
+        assert host.drops() == {"coprocessor-queue-full": 2}
+        assert [one.frame for one in host.side(host.egress, VM, TO_COPROCESSOR)] == numbered(SIDE_SLOTS)
+        assert host.all_free(host.egress)
+
+    def test_without_a_coprocessor_nothing_gets_past_its_stage(self, host):
+        assert self.through(host, to_tunnel(stages=STAGE_COPROCESSOR)) == 0
+        assert host.drops() == {"coprocessor-queue-full": 1}
+
+    def test_only_a_sleeper_is_woken(self, host, bell):
+        self.through(host, to_tunnel(stages=STAGE_COPROCESSOR))
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(bell)
+        host.egress.side_wake[VM, COPROCESSOR_ASLEEP] = 1
+        self.through(host, to_tunnel(stages=STAGE_COPROCESSOR), count=2)
+        assert os.eventfd_read(bell) == 1
+        assert not host.egress.side_wake[VM, COPROCESSOR_ASLEEP]
+
+
+def queued(host, port, frames):
+    """Packets for a VM into its queue; how many of them stay in the batch."""
+    m = host.ingress
+    kept = 0
+    for data in frames:
+        slot = host.place(m, data, UPLINK)
+        m.packets[slot, P_OUT] = port
+        m.packets[slot, P_OUT_START] = m.packets[slot, P_START]
+        m.packets[slot, P_OUT_LENGTH] = m.packets[slot, P_LENGTH]
+        kept += enqueue(m, host.batch(m, slot))
+    return kept
+
+
+@pytest.fixture
+def fifo(host):
+    host.ingress.ctl[CTL_PRIORITY] = 0
+    yield host
+    host.ingress.ctl[CTL_PRIORITY] = 1
+
+
+class TestVmQueues:
+    def test_what_goes_to_the_fabric_stays_in_the_batch(self, host):
+        assert queued(host, UPLINK, [frame()]) == 1
+        assert host.ingress.ctl[CTL_QUEUED] == 0
+
+    def test_a_full_queue_drops_by_name_and_takes_no_other_vms_room(self, host):
+        queued(host, VM, numbered(VM_QUEUE_SLOTS + 3))
+        queued(host, OTHER_VM, numbered(2))
+        assert host.drops() == {"vm-queue-full": 3}
+        assert host.ingress.ctl[CTL_QUEUED] == VM_QUEUE_SLOTS + 2
+
+    def test_nothing_is_reordered_within_a_vm(self, host):
+        frames = numbered(2 * SIDE_SLOTS)
+        queued(host, VM, frames)
+        queued(host, OTHER_VM, frames[:7])
+        got, others = [], []
+        while host.ingress.ctl[CTL_QUEUED]:
+            deliver(host.ingress, 0)
+            got += [out.frame for out in host.sent(VM, host.ingress)]
+            others += [out.frame for out in host.sent(OTHER_VM, host.ingress)]
+        assert got == [one for one in frames if one in got]
+        assert len(got) + host.drops().get("vport-down", 0) == len(frames)
+        assert others == frames[:7]
+        assert host.all_free(host.ingress)
+
+    def test_the_vm_with_the_least_recent_work_goes_first(self, host):
+        m = host.ingress
+        queued(host, VM, numbered(1))
+        queued(host, OTHER_VM, numbered(1))
+        for vm, other in ((VM, OTHER_VM), (OTHER_VM, VM)):
+            m.queue_state[vm, 2:] = (1_000, 10)
+            m.queue_state[other, 2:] = (999, 10)
+            assert choose(m, 20) == other
+
+    def test_work_long_ago_counts_no_more(self, host):
+        state = host.ingress.queue_state[VM]
+        state[2:] = (1 << 20, 0)
+        assert recent_work(state, HALF_LIFE_NS - 1) == 1 << 20
+        assert recent_work(state, 3 * HALF_LIFE_NS) == 1 << 17
+        assert recent_work(state, 3 * HALF_LIFE_NS + 1) == 1 << 17
+        assert recent_work(state, 1_000 * HALF_LIFE_NS) == 0
+
+    def test_without_the_scheduler_the_oldest_packet_goes_first(self, fifo):
+        queued(fifo, VM, numbered(1))
+        queued(fifo, OTHER_VM, numbered(1))
+        fifo.ingress.queue_state[VM, RECENT] = 1 << 40
+        fifo.ingress.queue_state[VM, 3] = 1 << 62
+        assert choose(fifo.ingress, 0) == VM
+
+    def test_nobody_waits(self, host):
+        assert choose(host.ingress, 0) == -1
+        assert deliver(host.ingress, 3) == 3
+
+    def test_a_flood_delays_another_vm_by_one_turn_at_most(self, host):
+        queued(host, VM, numbered(VM_QUEUE_SLOTS))
+        queued(host, OTHER_VM, numbered(1))
+        host.ingress.queue_state[VM, 2:] = (1_000_000, 1 << 62)
+        host.ingress.queue_state[OTHER_VM, 3] = 1 << 62
+        assert choose(host.ingress, 0) == OTHER_VM
+        assert TURN < SIDE_SLOTS
+        deliver(host.ingress, 0)
+        assert len(host.sent(OTHER_VM, host.ingress)) == 1
+
+
+class TestCommands:
+    def test_an_engine_obeys_in_order_and_tells(self, host):
+        m = host.egress
+        try:
+            for five in (5, 6):
+                ring.command(m.command_index, m.commands, CMD_TABLE, five & 1, five)
+            assert rings_waiting(m)
+            obey(m)
+            assert (m.ctl[CTL_TABLE], m.ctl[CTL_FIVE]) == (0, 6)
+            assert not rings_waiting(m)
+        finally:
+            m.ctl[CTL_TABLE] = host.ingress.ctl[CTL_TABLE]
+            m.ctl[CTL_FIVE] = 0
+
+    def test_batch_and_priority(self, host):
+        host.datapath.set_batch(1, 2)
+        host.datapath.set_priority(False)
+        assert [m.ctl[CTL_BATCH] for m in host.datapath.memories] == [1, 2]
+        assert [m.ctl[CTL_PRIORITY] for m in host.datapath.memories] == [0, 0]
+        host.datapath.set_batch(BATCH_EGRESS, BATCH_INGRESS)
+        host.datapath.set_priority(True)
+
+    def test_a_raw_packet_leaves_as_it_is(self, host):
+        assert host.datapath.inject(VM, vnet() + frame(), INJECT_RAW)
+        assert host.datapath.inject(UPLINK, NO_VNET + frame(), INJECT_RAW)
+        host.attend()
+        assert [(out.vnet, out.frame) for out in host.sent(VM, host.ingress)] == [(vnet(), frame())]
+        assert [out.frame for out in host.sent(UPLINK, host.egress)] == [frame()]
+        assert host.all_free(host.egress)
+
+    @pytest.mark.parametrize(("kind", "staged"), [(INJECT_PROCESS, 0), (INJECT_STAGED, 1)])
+    def test_other_packets_stand_before_the_engine_again(self, host, kind, staged):
+        host.datapath.inject(UPLINK, vnet() + frame(), kind, tunnel_word())
+        m = host.ingress
+        assert injected(m) == 1
+        slot = int(m.batch[0])
+        assert host.frame(m, slot, P_START) == frame()
+        assert (m.packets[slot, P_STAGED], m.packets[slot, P_TUNNEL]) == (staged, tunnel_word())
+
+    def test_from_a_coprocessor_a_packet_goes_on_behind_its_stages(self, host):
+        m = host.egress
+        host.table.update([(key_of(frame(), OFPORTS[VM]), to_tunnel(stages=STAGE_COPROCESSOR))])
+        data = array(NO_VNET + frame())
+        ring.push(
+            m.side_index[VM, FROM_COPROCESSOR], m.side_meta[VM, FROM_COPROCESSOR], m.side_data[VM, FROM_COPROCESSOR],
+            VM, HEADROOM - VNET_BYTES, 0, 0, data, 0, len(data),
+        )  # fmt: skip
+        assert not rings_waiting(m)
+        m.host[HOST_SIDES] = 1
+        try:
+            assert rings_waiting(m)
+            host.attend()
+        finally:
+            m.host[HOST_SIDES] = 0
+        assert [unwrapped(out.frame) for out in host.sent(UPLINK)] == [frame()]
+        assert not host.drops()
+
+    def test_injected_packets_wait_for_room_in_the_pool(self, host):
+        host.datapath.inject(VM, NO_VNET + frame(), INJECT_PROCESS)
+        host.egress.ctl[CTL_FREE] = 0
+        assert injected(host.egress) == 0
+        assert ring.waiting(host.egress.inject_index) == 1
+
+
+class TestWholeEngines:
+    def test_from_one_host_to_the_other(self, host):
+        """VM -> egress -> fabric -> ingress -> VM, for each packet of a batch, in order."""
+        host.table.update([
+            (key_of(frame(), OFPORTS[VM]), to_tunnel(rewrite=bytes(range(12)))),
+            (key_of(bytes(range(12)) + frame()[12:], 1, tunnel_word()), Entry(ACT_VPORT, OTHER_VM)),
+        ])  # fmt: skip
+        for data in numbered(8):
+            host.push(VM, data)
+        assert host.serve(VM) == 8
+        for out in host.sent(UPLINK):
+            source, target = out.frame[26:30], out.frame[30:34]
+            host.push(UPLINK, out.frame[:26] + target + source + out.frame[34:])
+        assert host.serve(UPLINK) == 8
+        assert [out.frame for out in host.sent(OTHER_VM)] == [bytes(range(12)) + one[12:] for one in numbered(8)]
+        assert not host.drops()
+        assert all(host.all_free(m) for m in host.datapath.memories)
+
+    def test_an_empty_turn(self, host):
+        assert (host.serve(VM), host.serve(UPLINK)) == (0, 0)
+
+    def test_the_composed_text_names_each_element_once_in_its_order(self):
+        text = source().split("def egress(m, n):")[1].split("def ingress")[0]
+        called = [line.split("= ")[1].split("(")[0] for line in text.splitlines() if "= " in line]
+        assert called == [name for name, _ in EGRESS_CHAIN]
+        assert compose() is compose(())
+
+    def test_rings_of_an_unused_port_stay_empty(self, host):
+        host.push(VM, frame())
+        host.serve(VM)
+        assert not host.side(host.egress, OTHER_VM, TO_VMM)
