@@ -71,7 +71,7 @@ def transport(data: Bytes, frame: int) -> tuple[int, int]:
 
 @compiled
 def headers_length(data: Bytes, frame: int, length: int) -> int:
-    """Bytes up to the payload of the segment at `frame`, or -1 if it cannot be cut."""
+    """Bytes up to the payload of the segment at `frame`, or -1 if it cannot be cut: it has none, for one."""
     vnet = frame - VNET_BYTES
     kind = data[vnet + V_GSO_TYPE] & 0x7F
     ethernet = be16(data, frame + 12) if length >= 34 else 0
@@ -82,7 +82,7 @@ def headers_length(data: Bytes, frame: int, length: int) -> int:
         return -1
     if kind in (GSO_TCPV4, GSO_TCPV6) and proto == 6:
         header = np.int64(data[frame + start + 12] >> 4) << 2
-        return start + header if header >= 20 and start + header <= length else -1
+        return start + header if header >= 20 and start + header < length else -1
     if kind == GSO_UDP_L4 and proto == 17:
         return start + 8
     return -1
