@@ -136,3 +136,49 @@ def test_only_what_will_be_reported_is_remembered_of_an_entry_that_goes(handler,
     cached.in_port = in_port
     handler.forget([key])
     assert len(handler.forgotten) == kept
+
+
+def learnt(handler, protocols):
+    """Entries for packets of these protocols, in this order."""
+    for proto in protocols:
+        missed(handler, frame(proto=proto))
+        handler.handle()
+    keys = list(handler.cached)
+    assert len(handler._table) == len(keys)
+    return keys[-len(protocols) :]
+
+
+def carried(handler, key, packets):
+    """The engines have counted packets of an entry."""
+    for m in handler._datapath.memories:
+        m.stats[handler._table._rows[key]] += (packets, packets * 100)
+
+
+def test_an_entry_that_carried_nothing_since_the_last_look_ages(handler):
+    busy, idle = learnt(handler, [100, 101])
+    handler.expire()  # the first look only remembers
+    assert len(handler._table) == 2
+    carried(handler, busy, 1)
+    handler.expire()
+    assert list(handler.cached) == [busy]
+    assert idle not in handler._table
+    assert handler._table.aged == 1
+    handler.expire()
+    assert not handler.cached
+    assert (handler._table.aged, handler._table.evicted) == (2, 0)
+
+
+def test_a_full_table_evicts_what_carried_least_lately(handler, monkeypatch):
+    monkeypatch.setattr(FlowTable, "capacity", 8)
+    keys = learnt(handler, range(100, 108))
+    for number, key in enumerate(keys):
+        carried(handler, key, 100 if number == 3 else 50 - number)
+    handler.expire()
+    for key in keys:
+        carried(handler, key, 1 if key == keys[3] else 5)  # the third was the busiest once, and is not any more
+    (new,) = learnt(handler, [120])
+    assert keys[3] not in handler._table
+    assert new in handler._table
+    assert len(handler._table) == 8
+    assert (handler._table.aged, handler._table.evicted) == (0, 1)
+    assert handler.forgotten[-1][1:] == (202, 20_200), "what an evicted entry had carried is still reported"

@@ -82,8 +82,11 @@ def test_a_begun_checksum_is_finished(layer, offset):
         (vnet(1, 1400), frame(TCP())),
         (vnet(1, 1400), bytes(Ether(type=0x0806)) + frame(TCP() / Raw(b"x" * 2000))[14:]),
     ],
-    ids=["wrong checksum start", "no size", "ipv6 type", "udp as tcp", "options past the end", "short", "no payload", "arp"],
-)
+    ids=[
+        "wrong checksum start", "no size", "ipv6 type", "udp as tcp", "options past the end", "short", "no payload",
+        "arp",
+    ],
+)  # fmt: skip
 def test_what_cannot_be_cut(header, data):
     assert headers_length(array(header + data), 12, len(data)) == -1
 
