@@ -45,7 +45,7 @@ def obey(m: Memory) -> None:
     if not ring.waiting(index):
         return
     while ring.waiting(index):
-        at = index[ring.TAKEN] % COMMAND_SLOTS
+        at = index[ring.TAKEN] & (COMMAND_SLOTS - 1)
         operation = m.commands[at, 0]
         if operation == CMD_TABLE:
             m.ctl[CTL_TABLE] = m.commands[at, 1]

@@ -51,7 +51,7 @@ _TEMPLATE = '''\
 """Engines composed by hoverboard.fastpath.compose, which see."""
 
 from hoverboard.fastpath.commands import injected, obey, tell
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
 from hoverboard.fastpath.layout import CTL_KIND, EGRESS, HOST_PORTS, HOST_SIDES
@@ -94,7 +94,7 @@ def attend(m):
     tell(m)
 
 
-@compiled
+@compiled_loop
 def run(t, engines):
     while True:
         woken = gather(t)

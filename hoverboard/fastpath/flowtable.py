@@ -21,7 +21,7 @@ from hoverboard.fastpath.layout import (
     E_ACTION,
     E_CHAIN,
     E_DST,
-    E_REWRITE,
+    E_HEADER,
     E_SRC,
     E_STAGES,
     E_SUM,
@@ -49,12 +49,12 @@ def find(slots: Slots, table: int, keys: Words, key: Words, ports: int, five: in
         entry = slots[table, at]
         if entry == 0:
             return -1
-        row = entry - 1
+        row = np.uintp(entry - 1)
         if (
             keys[row, 4] == key[4] and keys[row, 0] == first and keys[row, 2] == second and keys[row, 1] == key[1]
             and keys[row, 3] == third and keys[row, 7] == key[7] and keys[row, 6] == key[6] and keys[row, 5] == key[5]
         ):  # fmt: skip
-            return row
+            return entry - 1
         at = (at + 1) & _MASK
 
 
@@ -115,6 +115,37 @@ class Entry:
     chain: int = 0
 
 
+class _Headers:
+    """Rows of headers[], one for each distinct template in use; row 0 is nobody's."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._rows = memory.headers
+        self._used: dict[bytes, list[int]] = {}  # template -> [row, entries that use it]
+        self._recycled: list[int] = []
+        self._next_row = 1
+
+    def take(self, template: bytes) -> int:
+        """The row that holds `template`, which must fit."""
+        if template in self._used:
+            self._used[template][1] += 1
+            return self._used[template][0]
+        if self._recycled:
+            row = self._recycled.pop()
+        else:
+            row = self._next_row
+            self._next_row += 1
+        self._rows[row, : len(template)] = np.frombuffer(template, np.uint8)
+        self._used[template] = [row, 1]
+        return row
+
+    def give_back(self, template: bytes) -> None:
+        """One entry fewer uses it, and no engine reads that entry any more."""
+        if template:
+            self._used[template][1] -= 1
+            if self._used[template][1] == 0:
+                self._recycled.append(self._used.pop(template)[0])
+
+
 class FlowTable:
     """The control thread's side: add, replace, remove, read statistics.
 
@@ -133,6 +164,8 @@ class FlowTable:
         self._next_row = 0
         self._before: dict[int, tuple[int, int]] = {}  # row -> statistics of the entry it replaced
         self._five = 0
+        self._headers = _Headers(self._m)
+        self._templates: dict[int, bytes] = {}  # row -> its outer headers
         self.evicted = 0  # to make room
         self.aged = 0  # idle
 
@@ -186,6 +219,7 @@ class FlowTable:
             self._before[row] = (before[0] + counted[0], before[1] + counted[1])
         for row, _key in gone:
             self._before.pop(row, None)
+            self._headers.give_back(self._templates.pop(row))
         self._recycled.extend(row for row, _key in gone)
 
     def _take_row(self) -> int:
@@ -207,12 +241,10 @@ class FlowTable:
         words[E_SUM] = entry.checksum
         words[E_STAGES] = entry.stages
         words[E_CHAIN] = entry.chain
-        words[E_REWRITE] = bool(entry.rewrite)
-        if entry.rewrite:
-            words[E_DST] = int.from_bytes(entry.rewrite[:6], "big")
-            words[E_SRC] = int.from_bytes(entry.rewrite[6:], "big")
-        if entry.template:
-            m.headers[row, : len(entry.template)] = np.frombuffer(entry.template, np.uint8)
+        words[E_DST] = int.from_bytes(entry.rewrite[:6], "big")  # b"" is 0: nothing to set
+        words[E_SRC] = int.from_bytes(entry.rewrite[6:], "big")
+        words[E_HEADER] = self._headers.take(entry.template) if entry.template else 0
+        self._templates[row] = entry.template
         for stats in self._stats:
             stats[row] = 0
 

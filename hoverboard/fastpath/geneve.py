@@ -23,6 +23,7 @@ from hoverboard.contract.encapsulation import (
 )
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.layout import (
+    E_HEADER,
     E_SUM,
     P_FRAME,
     P_LENGTH,
@@ -36,7 +37,7 @@ from hoverboard.fastpath.layout import (
     VNET_BYTES,
     Memory,
 )
-from hoverboard.fastpath.packet import Bytes, Words, be16, be32, put16
+from hoverboard.fastpath.packet import Bytes, Words, be16, be32, clear, copy, put16
 
 # hdr_len of the outer virtio-net header: with 0 the kernel would want a 64 KB frame in one piece of
 # contiguous memory; with this the headers are in one piece and the payload is in pages.
@@ -84,12 +85,10 @@ def encapsulate(
     outer = frame - OUTER_BYTES
     if segment:
         outer -= SEGMENT_OPTION_BYTES
-        for i in range(OUTER_BYTES + 4):
-            data[outer + i] = m.headers[row, i]
+        copy(data, outer, m.headers, m.entries[row, E_HEADER] * TEMPLATE_BYTES, OUTER_BYTES + 4)
         data[outer + 42] = SEGMENT_OPTION_BYTES // 4
     else:
-        for i in range(OUTER_BYTES):
-            data[outer + i] = m.headers[row, i]
+        copy(data, outer, m.headers, m.entries[row, E_HEADER] * TEMPLATE_BYTES, OUTER_BYTES)
     total = length + (frame - outer) - 14
     put16(data, outer + 16, total)
     data[outer + 15] = tos
@@ -99,8 +98,7 @@ def encapsulate(
     put16(data, outer + 24, ~total_sum & 0xFFFF)
     put16(data, outer + 34, 0xC000 | (entropy & 0x3FFF))
     put16(data, outer + 38, total - 20)
-    for i in range(VNET_BYTES):
-        data[outer - VNET_BYTES + i] = 0
+    clear(data, outer - VNET_BYTES, VNET_BYTES)
     if length > LINEAR_BYTES:
         data[outer - VNET_BYTES + V_HDR_LEN] = LINEAR_BYTES
     return outer

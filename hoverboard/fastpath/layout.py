@@ -7,6 +7,7 @@ so does the process that runs several hosts' engines in one thread.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 from typing import Any, NamedTuple
@@ -23,12 +24,11 @@ FRAME_MAX = 65_600  # a 64,000-byte segment with headers, or a 65,521-byte fabri
 SLOT_BYTES = 65_792  # HEADROOM + FRAME_MAX, rounded up to 64
 
 EGRESS, INGRESS = 0, 1  # the two engines of a host (paper section 4.2)
-ENGINES = 2
 BATCH_EGRESS, BATCH_INGRESS = 32, 128  # paper section 4.2; the most, see CTL_BATCH
 # A batch also ends after this many bytes: 32 segments of 64 KB would push each other out of the cache.
 BATCH_BYTES = 1 << 16
 POOL_SLOTS = 512  # packets an engine holds at once: a batch, and on ingress what waits for its VM
-VM_QUEUE_SLOTS = 128  # of them, at most this many for one VM
+VM_QUEUE_SLOTS = 256  # of them, at most this many for one VM
 
 # Indices in the port arrays.
 UPLINK, FIRST_TAP = 1, 2
@@ -71,8 +71,9 @@ P_START, P_TOTAL, P_FRAME, P_LENGTH, P_VNET, P_INDEX, P_HASH, P_PORT = range(8)
 P_PORTS, P_TUNNEL, P_OUT, P_OUT_START, P_OUT_LENGTH, P_ARRIVED, P_STAGED, P_PARSED = range(8, 16)
 PACKET_WORDS = 16
 
-# entries[]: a row an entry; one cache line.
-E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_REWRITE, E_DST, E_SRC = range(8)
+# entries[]: a row an entry; one cache line. HEADER is a row of headers[]: entries with the same outer headers
+# share one, which then is in the cache. DST and SRC are the MACs to set, unless DST is 0.
+E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_HEADER, E_DST, E_SRC = range(8)
 ENTRY_WORDS = 8
 ACT_DROP, ACT_VPORT, ACT_TUNNEL = 0, 1, 2
 # Bits of E_STAGES: fast-path stages, and the way to the VM's coprocessor (E_CHAIN says what it does there).
@@ -151,7 +152,7 @@ class Tables(NamedTuple):
     slots: NDArray[np.int32]  # (2, HASH_SLOTS) entry index + 1; 0 is empty
     keys: I64  # (N, KEY_WORDS)
     entries: I64  # (N, ENTRY_WORDS)
-    headers: U8  # (N, TEMPLATE_BYTES) outer headers up to the segment option's data
+    headers: U8  # (N, TEMPLATE_BYTES) outer headers up to the segment option's data, by E_HEADER
     peers: I64  # (MAX_PEERS,) 1: the peer understands the segment option
 
 
@@ -232,7 +233,19 @@ def _tables(arena: Arena) -> Tables:
     )
 
 
-def _memory(arena: Arena, tables: Tables) -> Memory:
+def _statistics(arena: Arena) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The engines' `stats`: beside the tables, because they are used in the same random order."""
+    return arena.take((MAX_ENTRIES, 2), np.int64), arena.take((MAX_ENTRIES, 2), np.int64)
+
+
+def _table_bytes() -> int:
+    arena = Arena(None)
+    _tables(arena)
+    _statistics(arena)
+    return arena.used // mmap.PAGESIZE * mmap.PAGESIZE
+
+
+def _memory(arena: Arena, tables: Tables, stats: NDArray[Any]) -> Memory:
     i64, u8 = np.int64, np.uint8
     take = arena.take
     return Memory(
@@ -246,7 +259,7 @@ def _memory(arena: Arena, tables: Tables) -> Memory:
         packet_keys=take((POOL_SLOTS, KEY_WORDS), i64),
         queues=take((PORTS, VM_QUEUE_SLOTS), i64),
         queue_state=take((PORTS, 4), i64),
-        stats=take((MAX_ENTRIES, 2), i64),
+        stats=stats,
         drops=take(len(REASONS), i64),
         port_stats=take((PORTS, 4), i64),
         cpu=take((PORTS, 2), i64),
@@ -270,8 +283,8 @@ def mapping_bytes() -> int:
     """Size of the mapping that holds one host's engines."""
     arena = Arena(None)
     tables = _tables(arena)
-    for _ in range(ENGINES):
-        _memory(arena, tables)
+    for stats in _statistics(arena):
+        _memory(arena, tables, stats)
     return -(-arena.used // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
@@ -279,7 +292,8 @@ def lay_out(mapping: mmap.mmap) -> tuple[Memory, Memory]:
     """The (egress, ingress) engines' memories over a mapping of mapping_bytes()."""
     arena = Arena(mapping)
     tables = _tables(arena)
-    return _memory(arena, tables), _memory(arena, tables)
+    egress, ingress = _statistics(arena)
+    return _memory(arena, tables, egress), _memory(arena, tables, ingress)
 
 
 def allocate(fd: int = -1) -> tuple[Memory, Memory]:
@@ -289,7 +303,12 @@ def allocate(fd: int = -1) -> tuple[Memory, Memory]:
         fd: a memfd of mapping_bytes() to share them with another process; -1: they are this process's own.
     """
     flags = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    memories = lay_out(mmap.mmap(fd, mapping_bytes(), flags | _MAP_NORESERVE))
+    mapping = mmap.mmap(fd, mapping_bytes(), flags | _MAP_NORESERVE)
+    if fd < 0:
+        # Entries are read in random order: with pages of 4 KB each would miss in the TLB, too (paper 4.1).
+        with contextlib.suppress(OSError):  # a kernel without them
+            mapping.madvise(mmap.MADV_HUGEPAGE, 0, _table_bytes())
+    memories = lay_out(mapping)
     for kind, memory in enumerate(memories):
         memory.ctl[CTL_KIND] = kind
         memory.ctl[CTL_BATCH] = BATCH_EGRESS if kind == EGRESS else BATCH_INGRESS

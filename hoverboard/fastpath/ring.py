@@ -26,13 +26,13 @@ def push(
 
     Args:
         port, kind, tunnel: go with the packet (META_PORT, META_KIND, META_TUNNEL).
-        meta: (slots, META_WORDS); its length is the ring's.
+        meta: (slots, META_WORDS); its length, a power of two, is the ring's.
         store: (slots * SLOT_BYTES,)
     """
     made = index[MADE]
     if made - load_acquire(index, TAKEN) >= meta.shape[0]:
         return False
-    slot = made % meta.shape[0]
+    slot = made & (meta.shape[0] - 1)
     base = slot * SLOT_BYTES + offset
     copy(store, base, data, at, n)
     meta[slot, 0] = port
@@ -53,7 +53,7 @@ def waiting(index: Words) -> int:
 @compiled
 def slot_at(index: Words, meta: Words) -> int:
     """The slot to read next, once waiting() is not 0."""
-    return index[TAKEN] % meta.shape[0]
+    return index[TAKEN] & (meta.shape[0] - 1)
 
 
 @compiled
@@ -68,7 +68,7 @@ def command(index: Words, commands: Words, operation: int, first: int, second: i
     made = index[MADE]
     if made - load_acquire(index, TAKEN) >= COMMAND_SLOTS:
         return False
-    slot = made % COMMAND_SLOTS
+    slot = made & (COMMAND_SLOTS - 1)
     commands[slot, 0] = operation
     commands[slot, 1] = first
     commands[slot, 2] = second

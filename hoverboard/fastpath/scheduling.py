@@ -78,7 +78,9 @@ def cool(t: Thread, at: int) -> None:
     """Row `at` of hot[] has nothing more to say; the last row takes its place."""
     t.is_hot[t.hot[at, HOT_ENGINE], t.hot[at, HOT_PORT]] = 0
     t.state[T_HOT] -= 1
-    t.hot[at] = t.hot[t.state[T_HOT]]
+    last = t.state[T_HOT]
+    for word in range(3):
+        t.hot[at, word] = t.hot[last, word]
 
 
 @compiled

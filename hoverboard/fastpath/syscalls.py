@@ -17,8 +17,9 @@ from hoverboard.fastpath.compiler import compiled
 # ssize_t read(int fd, void *buffer, size_t count); addresses are passed as integers.
 read = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))
 write = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
-# int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
-poll = types.ExternalFunction("poll", types.int32(types.uintp, types.uintp, types.int32))
+# void *memcpy(void *target, const void *source, size_t count), void *memset(void *target, int byte, size_t count)
+memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
+memset = types.ExternalFunction("memset", types.uintp(types.uintp, types.int32, types.uintp))
 # int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout_ms)
 epoll_wait = types.ExternalFunction("epoll_wait", types.int32(types.int32, types.uintp, types.int32, types.int32))
 # int clock_gettime(clockid_t clock, struct timespec *now); the vDSO answers without entering the kernel

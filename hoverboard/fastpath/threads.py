@@ -102,6 +102,12 @@ class EngineThread:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
         self._composed.run(self._memory, self._engines)
 
+    def run_once(self) -> None:
+        """What the thread does when it is woken to end, in the caller's."""
+        self._memory.state[T_STOP] = 1
+        self.wake()
+        self._composed.run(self._memory, self._engines)
+
     def wake(self) -> None:
         """Have the thread look at its engines' rings."""
         os.eventfd_write(self.wake_fd, 1)
@@ -127,7 +133,7 @@ def load(debug: tuple[str, ...] = ()) -> None:
 
     thread = EngineThread("adaptive", debug)
     thread.add_host(allocate())
-    thread.start()
+    thread.run_once()
     thread.close()
 
 

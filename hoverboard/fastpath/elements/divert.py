@@ -34,7 +34,7 @@ from hoverboard.fastpath.layout import (
     VNET_BYTES,
     Memory,
 )
-from hoverboard.fastpath.packet import Bytes
+from hoverboard.fastpath.packet import Bytes, clear
 
 
 @compiled
@@ -67,8 +67,7 @@ def to_control(m: Memory, slot: int, kind: int) -> None:
 @compiled
 def clear_vnet(data: Bytes, frame: int) -> None:
     """An all-zero virtio-net header before the frame: a complete, checksummed packet."""
-    for i in range(VNET_BYTES):
-        data[frame - VNET_BYTES + i] = 0
+    clear(data, frame - VNET_BYTES, VNET_BYTES)
 
 
 @compiled

@@ -31,7 +31,6 @@ def prefetch_entries(m: Memory, n: int) -> None:
         if entry:
             prefetch(m.keys, entry - 1)
             prefetch(m.entries, entry - 1)
-            prefetch(m.headers, entry - 1)
             prefetch(m.stats, entry - 1)
 
 

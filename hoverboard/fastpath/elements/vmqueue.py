@@ -29,7 +29,7 @@ from hoverboard.fastpath.syscalls import now_ns
 TAKEN, MADE, RECENT, AGED = 0, 1, 2, 3  # queue_state[]
 TURN = 16  # packets of one VM before the scheduler looks again
 # The back half ends its turn after this, so that the NIC is looked at again before its queue overflows.
-TURN_NS = 200_000
+TURN_NS = 1_000_000
 HALF_LIFE_NS = 1_000_000  # "recent" work; the paper does not say (1.9)
 
 
@@ -50,7 +50,7 @@ def enqueue(m: Memory, n: int) -> int:
             continue
         m.packets[slot, P_ARRIVED] = m.ctl[CTL_ARRIVED]
         m.ctl[CTL_ARRIVED] += 1
-        m.queues[port, state[MADE] % VM_QUEUE_SLOTS] = slot
+        m.queues[port, state[MADE] & (VM_QUEUE_SLOTS - 1)] = slot
         state[MADE] += 1
         m.ctl[CTL_QUEUED] += 1
     return kept
@@ -78,7 +78,7 @@ def choose(m: Memory, now: int) -> int:
         if m.ctl[CTL_PRIORITY]:
             rank = recent_work(state, now)
         else:
-            rank = m.packets[m.queues[port, state[TAKEN] % VM_QUEUE_SLOTS], P_ARRIVED]
+            rank = m.packets[m.queues[port, state[TAKEN] & (VM_QUEUE_SLOTS - 1)], P_ARRIVED]
         if best < 0 or rank < least:
             best = port
             least = rank
@@ -100,7 +100,7 @@ def deliver(m: Memory, n: int) -> int:
         state = m.queue_state[port]
         turn = min(state[MADE] - state[TAKEN], TURN if m.ctl[CTL_PRIORITY] else 1)
         for _ in range(turn):
-            send_packet(m, m.queues[port, state[TAKEN] % VM_QUEUE_SLOTS])
+            send_packet(m, m.queues[port, state[TAKEN] & (VM_QUEUE_SLOTS - 1)])
             state[TAKEN] += 1
         m.ctl[CTL_QUEUED] -= turn
         after = now_ns(m.cpu[0])
