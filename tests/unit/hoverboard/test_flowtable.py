@@ -21,6 +21,7 @@ from hoverboard.fastpath.layout import (
     E_ACTION,
     E_CHAIN,
     E_DST,
+    E_HEADER,
     E_SRC,
     E_STAGES,
     E_SUM,
@@ -110,7 +111,7 @@ def whole(memory: Memory, row: int, number: int) -> int:
     ):  # fmt: skip
         return -1
     for i in range(TEMPLATE_BYTES):
-        if memory.headers[row, i] != (generation + number + i) & 0xFF:
+        if memory.headers[entry[E_HEADER], i] != (generation + number + i) & 0xFF:
             return -1
     return generation
 
