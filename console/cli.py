@@ -39,6 +39,11 @@ DataplaneOption = Annotated[
     typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
 ]
 
+SchedulingOption = Annotated[
+    Literal["adaptive", "dedicated", "compacting"] | None,
+    typer.Option("--scheduling", help="When the fast path's engines run, instead of what the file says."),
+]
+
 
 def _dump(document: Any) -> None:
     print(json.dumps(document, indent=2))
@@ -102,6 +107,7 @@ def up(
     run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name; default: the topology's.")] = None,
     model: ModelOption = None,
     dataplane: DataplaneOption = None,
+    scheduling: SchedulingOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Hold the run in the background.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Validate the file; start nothing.")] = False,
     as_json: Json = False,
@@ -114,7 +120,7 @@ def up(
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
     runs.need_root("up")
     if not detach:
-        raise typer.Exit(_foreground(file, run, model, dataplane))
+        raise typer.Exit(_foreground(file, run, model, dataplane, scheduling))
     from console.progress import PhaseProgress
     from topologies import schema
     from topologies.client import start_detached
@@ -123,7 +129,7 @@ def up(
     name = run or schema.load(file).name
     with guard.ended_by_signals(), PhaseProgress() as progress:
         ready = start_detached(os.path.abspath(file) if os.path.exists(file) else file, run=name, model=model,
-                               dataplane=dataplane, progress=progress)  # fmt: skip
+                               dataplane=dataplane, scheduling=scheduling, progress=progress)  # fmt: skip
     if as_json:
         _dump(ready)
     else:
@@ -152,13 +158,13 @@ def _check(file: str, as_json: bool) -> None:
         )
 
 
-def _foreground(file: str, run: str | None, model: Any, dataplane: Any) -> int:
+def _foreground(file: str, run: str | None, model: Any, dataplane: Any, scheduling: Any) -> int:
     """Hold the run in this process until its prompt ends."""
     from console.progress import PhaseProgress
     from console.session import hold
     from topologies.testbed import Testbed
 
-    testbed = Testbed(file, run=run, model=model, dataplane=dataplane)
+    testbed = Testbed(file, run=run, model=model, dataplane=dataplane, scheduling=scheduling)
     with guard.ended_by_signals():
         try:
             with PhaseProgress() as progress:

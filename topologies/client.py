@@ -113,6 +113,7 @@ def start_detached(
     run: str,
     model: str | None = None,
     dataplane: str | None = None,
+    scheduling: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Start a holder in the background and wait until its run is up; {"run", "phases", "seconds"}.
@@ -121,7 +122,7 @@ def start_detached(
     """
     reader, writer = os.pipe()
     command = python("topologies.holder", run, str(file), "--report", str(writer))
-    for option, value in (("--model", model), ("--dataplane", dataplane)):
+    for option, value in (("--model", model), ("--dataplane", dataplane), ("--scheduling", scheduling)):
         if value is not None:
             command += [option, value]
     with tempfile.TemporaryFile() as words, os.fdopen(reader, encoding="utf-8") as lines:

@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("file")
     parser.add_argument("--model")
     parser.add_argument("--dataplane")
+    parser.add_argument("--scheduling")
     parser.add_argument("--report", type=int, help="descriptor to report progress on")
     args = parser.parse_args(argv)
     report = _Report(args.report)
@@ -42,7 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        testbed = Testbed(args.file, run=args.run, model=args.model, dataplane=args.dataplane)
+        testbed = Testbed(
+            args.file, run=args.run, model=args.model, dataplane=args.dataplane, scheduling=args.scheduling
+        )
         os.chdir("/")  # so that we keep no directory of anybody's busy
         _hold(testbed, report)
     except HoverboardError as error:

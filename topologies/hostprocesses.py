@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from hoverboard.contract.entities import Scheduling
 from hoverboard.contract.errors import RunError
 from hoverboard.host.client import HostConfig, NurseryClient
 from topologies.launcher import Launcher, python
@@ -24,10 +26,17 @@ _HOST_TIMEOUT = 60.0
 class HostProcesses:
     """The nursery of a run and the host processes from it."""
 
-    def __init__(self, directory: RunDirectory, launcher: Launcher, datapath_type: Literal["netdev", "system"]) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        launcher: Launcher,
+        datapath_type: Literal["netdev", "system"],
+        scheduling: Scheduling,
+    ) -> None:
         self._directory = directory
         self._launcher = launcher
         self._datapath_type: Literal["netdev", "system"] = datapath_type
+        self._scheduling: Scheduling = scheduling
         self._log = directory.logs / "nursery.log"
         self._client = NurseryClient(directory.nursery)
         self._lock = threading.Lock()  # the client takes one request at a time
@@ -77,21 +86,42 @@ class HostProcesses:
             control_address=control_address,
             openflow_address=f"unix:{controller}",
             uplink_device=server.uplink_device,
+            scheduling=self._scheduling,
+            engines=str(self._directory.engines) if self._scheduling == "compacting" else None,
         )
+        what = f"host process of {spec.name}"
+        started = self._fork(what, "host", lambda: self._client.spawn(config, server.pid))
+        server.host_pid = started.pid
+        self._wait(what, server.directory / "host.sock", started)
+        server.client.wait_ready(_HOST_TIMEOUT)
+
+    def start_engines(self) -> None:
+        """With scheduling "compacting": the process that runs all hosts' engines; before the host processes."""
+        if self._scheduling != "compacting":
+            return
+        path, log = self._directory.engines, self._directory.logs / "engines.log"
+        what = "engines of all hosts"
+        self._wait(what, path, self._fork(what, "engines", lambda: self._client.spawn_engines(path, log)))
+
+    def _fork(self, what: str, kind: str, spawn: Callable[[], int]) -> Process:
+        """Have the nursery fork; the child goes on once it is in the ledger."""
         with self._lock:
             self._check_nursery()
-            pid = self._client.spawn(config, server.pid)
+            pid = spawn()
             started = start_time(pid)
             if started is None:
-                raise RunError(f"the host process of {spec.name} died at once", where=str(self._log))
-            self._launcher.ledger.record_process(Process(pid, started), f"host process of {spec.name}", "host")
+                raise RunError(f"the {what} died at once", where=str(self._log))
+            process = Process(pid, started)
+            self._launcher.ledger.record_process(process, what, kind)
             self._check_nursery()
             self._client.release(pid)
-        server.host_pid = pid
-        socket = server.directory / "host.sock"
-        what = f"the host process of {spec.name}"
-        wait_sockets(what, [socket], lambda: start_time(pid) == started, _HOST_TIMEOUT, self._log)
-        server.client.wait_ready(_HOST_TIMEOUT)
+        return process
+
+    def _wait(self, what: str, socket: Path, process: Process) -> None:
+        def alive() -> bool:
+            return start_time(process.pid) == process.start
+
+        wait_sockets(f"the {what}", [socket], alive, _HOST_TIMEOUT, self._log)
 
     def close(self) -> None:
         """Close the connection: children that were not released yet exit."""

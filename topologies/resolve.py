@@ -256,6 +256,7 @@ def resolve(
         hoverboards=hoverboards,
         networks=tuple(networks),
         model=keys.model,
+        scheduling=keys.scheduling,
         offload_threshold=keys.offload_threshold,
         report_interval=keys.report_interval,
         text=text,

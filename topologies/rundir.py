@@ -76,6 +76,10 @@ class RunDirectory:
     def nursery(self) -> Path:
         return self.path / "nursery.sock"
 
+    @property
+    def engines(self) -> Path:
+        return self.path / "engines.sock"
+
     def node(self, name: str) -> Path:
         """The private run directory of one server's switch."""
         return self.path / "nodes" / name

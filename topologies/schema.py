@@ -27,7 +27,7 @@ from pydantic import (
     ValidationError,
 )
 
-from hoverboard.contract.entities import MAX_PREFIX6, MAX_VNI, Dataplane, unusable_ip6
+from hoverboard.contract.entities import MAX_PREFIX6, MAX_VNI, Dataplane, Scheduling, unusable_ip6
 from hoverboard.contract.errors import InputError
 from topologies import yamlfile
 from topologies.faults import Fault, TopologyFileError
@@ -209,6 +209,7 @@ class TopologyKeys(_Keys):
     ] = 1
     model: Model = DEFAULT_MODEL
     dataplane: Dataplane = Field("fastpath", description="of every server that does not say otherwise")
+    scheduling: Scheduling = Field("adaptive", description="when the engines of the fast path run")
     offload_threshold: Rate = Field(20_000, description="a VM pair that sends more leaves the Hoverboard")
     report_interval: Seconds = Field(DEFAULT_REPORT_INTERVAL, description="seconds between usage reports")
     networks: list[NetworkKeys] = Field(default_factory=list)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.errors import HoverboardError, InputError, MachineError, RunError
 from hoverboard.host.client import HostClient
 from topologies import ledger, placement, schema, status, switches
@@ -52,7 +52,7 @@ class _Parts:
         self.workers = Workers()
         self.plant = Plant(directory, self.launcher, testbed.datapath_type)
         self.cluster = ClusterManager(testbed.topology, directory.control, directory.logs, self.launcher)
-        self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type)
+        self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology.scheduling)
         self.server = HolderServer(testbed)
 
 
@@ -67,7 +67,7 @@ class Testbed:
     Args:
         topology: a resolved topology, the path of a topology file, or the name of a shipped one.
         run: name of the run; default: the topology's name.
-        model, dataplane: instead of what the topology says.
+        model, dataplane, scheduling: instead of what the topology says.
         state_dir: instead of HOVERBOARD_STATE_DIR.
 
     Raises (up):
@@ -83,6 +83,7 @@ class Testbed:
         run: str | None = None,
         model: Model | None = None,
         dataplane: Dataplane | None = None,
+        scheduling: Scheduling | None = None,
         state_dir: Path | None = None,
     ) -> None:
         resolved = topology if isinstance(topology, Topology) else schema.load(topology)
@@ -92,6 +93,8 @@ class Testbed:
             resolved = replace(resolved, model=model)
         if dataplane is not None:
             resolved = resolved.with_dataplane(dataplane)
+        if scheduling is not None:
+            resolved = replace(resolved, scheduling=scheduling)
         self.topology = resolved
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
         self.run = self.directory.run
@@ -205,6 +208,8 @@ class Testbed:
         servers = parts.plant.servers()
         with self.clock.phase("hosts", len(servers) + len(parts.plant.nics)) as step:
             parts.hosts.wait_nursery()
+            if any(server.spec.dataplane == "fastpath" for server in servers):
+                parts.hosts.start_engines()
 
             def bring_up(server: Server) -> None:
                 parts.hosts.start(server, parts.cluster.address, parts.cluster.openflow_socket)

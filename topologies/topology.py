@@ -12,7 +12,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, guest_mac
-from hoverboard.contract.entities import VM, AnyEntity, Dataplane, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.entities import (
+    VM,
+    AnyEntity,
+    Dataplane,
+    Host,
+    Hoverboard,
+    Network,
+    Scheduling,
+    Subnetwork,
+)
 
 Model = Literal["hoverboard", "preprogrammed"]
 
@@ -148,6 +157,7 @@ class Topology:
     hoverboards: tuple[ServerSpec, ...]
     networks: tuple[NetworkSpec, ...]
     model: Model = DEFAULT_MODEL
+    scheduling: Scheduling = "adaptive"
     offload_threshold: int = DEFAULT_THRESHOLD  # bit/s
     report_interval: float = DEFAULT_REPORT_INTERVAL  # seconds
     text: str = ""  # the file it came from, kept with the run

@@ -68,6 +68,7 @@ Mac = Annotated[str, AfterValidator(_mac)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 Dataplane = Literal["ovs", "fastpath"]
+Scheduling = Literal["adaptive", "dedicated", "compacting"]  # of the fast path's engines (paper 4.2)
 
 
 class Entity(BaseModel):

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from hoverboard.contract.entities import Scheduling
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.layout import (
     CMD_BATCH,
@@ -36,7 +37,7 @@ from hoverboard.fastpath.layout import (
     Memory,
     allocate,
 )
-from hoverboard.fastpath.threads import EngineThread, Scheduling
+from hoverboard.fastpath.threads import EngineThread
 
 
 class Home(Protocol):
@@ -50,6 +51,12 @@ class Home(Protocol):
 
     def unplug(self, port: int) -> None:
         """Close that copy; the engines no longer use it."""
+
+    def lend(self, fd: int) -> int:
+        """An eventfd that the engines are to write to; returns its number in their process."""
+
+    def give_back(self, number: int) -> None:
+        """The engines no longer use that one."""
 
     def wake(self) -> None:
         """Have the engines look at their rings."""
@@ -84,6 +91,13 @@ class OwnThread:
         fd = self._fds.pop(port)
         self._thread.unwatch(fd)
         os.close(fd)
+
+    def lend(self, fd: int) -> int:
+        """See Home; the process is the same, and so is the number."""
+        return fd
+
+    def give_back(self, number: int) -> None:
+        """See Home."""
 
     def wake(self) -> None:
         """See Home."""
@@ -223,6 +237,14 @@ class Datapath:
         self._home.unplug(port)
         row[:PORT_WORDS] = 0
         row[PORT_FD], row[PORT_KIND] = -1, KIND_NONE
+
+    def lend(self, fd: int) -> int:
+        """The number by which the engines write to eventfd `fd`, for side_wake[]."""
+        return self._home.lend(fd)
+
+    def give_back(self, number: int) -> None:
+        """The engines no longer use a lent eventfd; first make sure of that by a command."""
+        self._home.give_back(number)
 
     def inject(self, port: int, frame: bytes, kind: int, tunnel: int = 0, timeout: float = 1.0) -> bool:
         """Give an engine a frame with its virtio-net header; False if its ring stays full.

@@ -31,10 +31,17 @@ MAX_ENGINES = 256
 EVENTS = 64
 WAKE = (1 << 32) - 1  # what the thread's own eventfd is called among the events
 # state[]: how the thread stands. SPIN: ns to look on before it sleeps (-1: for ever); LAST: when it last
-# worked; WORKED: whether it has since; HOT: rows of hot[] in use; PARKED: of them, how many wait for DUE.
+# worked; WORKED: whether it has since; HOT: rows of hot[] in use; LOOKING: whether it looks on; CREDIT: what
+# looking has earned; IDLES: how often it ran out of work.
 T_STOP, T_EPOLL, T_WAKE, T_SPIN, T_LAST, T_WORKED, T_HOT, T_PASSES, T_NOW, T_SLEEPS = range(10)
+T_LOOKING, T_CREDIT, T_IDLES = 10, 11, 12
 # hot[]: engine, port, ns before which a rate limit holds it back
 HOT_ENGINE, HOT_PORT, HOT_DUE = 0, 1, 2
+# Looking on pays where the answer comes from another core within it, and where cores are taken it keeps away
+# what it looks for. So the thread learns: a look that found something earns 1, one that did not costs 4, and
+# without credit it tries a few now and then. Measured by benchmarks/ports; the numbers are ours.
+EARNED, SPENT, MOST_CREDIT = 1, 4, 16
+TRY_EVERY, TRIES = 256, 3
 LOOK_EVERY = 4  # passes between two looks at the other ports while some are hot
 
 
@@ -89,11 +96,36 @@ def settle(t: Thread, m: Memory, at: int, got: int) -> int:
     m.ctl[CTL_PASSES] += 1
     if got:
         t.state[T_WORKED] = 1
+        if t.state[T_LOOKING]:
+            t.state[T_LOOKING] = 0
+            t.state[T_CREDIT] = min(t.state[T_CREDIT] + EARNED, MOST_CREDIT)
     t.hot[at, HOT_DUE] = m.ctl[CTL_DUE]
     if m.ctl[CTL_MORE] or m.ctl[CTL_QUEUED]:
         return 1
     cool(t, at)
     return 0
+
+
+@compiled
+def may_look(t: Thread) -> bool:
+    """Whether an idle thread is to look on rather than sleep; keeps the account of what looking earns."""
+    state = t.state
+    if state[T_SPIN] < 0:
+        return True
+    if state[T_WORKED]:
+        state[T_WORKED] = 0
+        state[T_LAST] = state[T_NOW]
+        state[T_IDLES] += 1
+        if state[T_IDLES] % TRY_EVERY == 0:
+            state[T_CREDIT] = max(state[T_CREDIT], TRIES * SPENT)
+        state[T_LOOKING] = state[T_CREDIT] > 0
+    if not state[T_LOOKING]:
+        return False
+    if state[T_NOW] - state[T_LAST] < state[T_SPIN]:
+        return True
+    state[T_LOOKING] = 0
+    state[T_CREDIT] = max(state[T_CREDIT] - SPENT, 0)
+    return False
 
 
 @compiled
@@ -105,11 +137,7 @@ def patience(t: Thread) -> int:
             return 0
         if due == 0 or t.hot[i, HOT_DUE] < due:
             due = t.hot[i, HOT_DUE]
-    if t.state[T_WORKED]:
-        t.state[T_WORKED] = 0
-        t.state[T_LAST] = t.state[T_NOW]
-    spin = t.state[T_SPIN]
-    if spin < 0 or t.state[T_NOW] - t.state[T_LAST] < spin:
+    if may_look(t):
         return 0
     if due:
         return (due - t.state[T_NOW]) // 1_000_000 + 1
@@ -153,6 +181,15 @@ def heat_rings(t: Thread, m: Memory, engine: int, ports: int) -> None:
     for port in range(1, ports):
         if m.ports[port, PORT_KIND] == KIND_RING and ring.waiting(m.side_index[port, FROM_VMM]):
             heat(t, engine, port)
+
+
+def forget_host(t: Thread, host: int) -> None:
+    """No port of a host is hot any more; for the control thread, while the thread is paused."""
+    rows = [row.copy() for row in t.hot[: t.state[T_HOT]] if row[HOT_ENGINE] // 2 != host]
+    t.is_hot[2 * host : 2 * host + 2] = 0
+    t.state[T_HOT] = len(rows)
+    for at, row in enumerate(rows):
+        t.hot[at] = row
 
 
 def event_data(engine: int, port: int) -> int:

@@ -11,20 +11,20 @@ import ctypes
 import os
 import select
 import threading
-from typing import Literal
+from functools import cache
 
 import numba
 from numba.typed import List
 
+from hoverboard.contract.entities import Scheduling
 from hoverboard.fastpath import syscalls
 from hoverboard.fastpath.compose import compose
-from hoverboard.fastpath.layout import EGRESS, HOST_WAKE_FD, INGRESS, UPLINK, Memory
-from hoverboard.fastpath.scheduling import T_STOP, WAKE, event_data, new_thread
+from hoverboard.fastpath.layout import EGRESS, HOST_WAKE_FD, INGRESS, UPLINK, Memory, allocate
+from hoverboard.fastpath.scheduling import T_STOP, WAKE, event_data, forget_host, new_thread
 
-Scheduling = Literal["adaptive", "dedicated", "compacting"]
-# How long a thread looks on before it sleeps (ours to choose). One thread for all hosts may look longer:
-# there is no second one to take the CPU from.
-SPIN_NS = {"adaptive": 20_000, "dedicated": -1, "compacting": 200_000}
+# How long a thread looks on before it sleeps, as long as looking pays (ours to choose; docs/ports.md). One
+# thread for all hosts may look longer: there is no second one to take the CPU from.
+SPIN_NS = {"adaptive": 50_000, "dedicated": -1, "compacting": 200_000}
 # Nice level of the thread: what the paper gets from a reserved CPU, prompt service, as far as shared
 # cores have it. The same that distributions give ovs-vswitchd.
 PRIORITY = -10
@@ -35,6 +35,11 @@ _EVENTS = select.EPOLLIN | select.EPOLLET
 class _Event(ctypes.Structure):
     _pack_ = 4 if syscalls.PACKED else 8
     _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
+
+
+@cache
+def _memory_type() -> numba.types.Type:
+    return numba.typeof(allocate()[EGRESS])
 
 
 class EngineThread:
@@ -51,7 +56,7 @@ class EngineThread:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._control(_EPOLL_CTL_ADD, self.wake_fd, WAKE)
         self._memory = new_thread(self._epoll.fileno(), self.wake_fd, SPIN_NS[scheduling])
-        self._engines: List | None = None
+        self._engines = List.empty_list(_memory_type())
         self._hosts = 0
         self._composed = compose(debug)
         self._thread: threading.Thread | None = None
@@ -65,8 +70,6 @@ class EngineThread:
         """Take in a host's engines, whether or not the thread runs; returns the host's number here."""
         running = self.alive
         self.pause()
-        if self._engines is None:
-            self._engines = List.empty_list(numba.typeof(memories[0]))
         for memory in memories:
             self._engines.append(memory)
         memories[EGRESS].host[HOST_WAKE_FD] = self.wake_fd
@@ -74,6 +77,16 @@ class EngineThread:
         if running:
             self.start()
         return self._hosts - 1
+
+    def remove_host(self, host: int) -> None:
+        """Serve a host's engines no more; its number is not used again. Its ports must be unwatched, too."""
+        running = self.alive
+        self.pause()
+        for kind, nobody in enumerate(allocate()):
+            self._engines[2 * host + kind] = nobody
+        forget_host(self._memory, host)
+        if running:
+            self.start()
 
     def watch(self, host: int, port: int, fd: int) -> None:
         """Serve `port` of a host whenever `fd` can be read."""
@@ -129,8 +142,6 @@ class EngineThread:
 
 def load(debug: tuple[str, ...] = ()) -> None:
     """Compile or load what a thread runs, without one."""
-    from hoverboard.fastpath.layout import allocate
-
     thread = EngineThread("adaptive", debug)
     thread.add_host(allocate())
     thread.run_once()

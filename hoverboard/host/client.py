@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hoverboard.contract.entities import Scheduling
 from hoverboard.contract.errors import RunError
 
 _MAX_REPLY = 1 << 26
@@ -25,6 +26,7 @@ class HostConfig:
 
     Attributes:
         node_dir: the switch's private run directory; `host.sock` is made there.
+        scheduling: when the engines run (fastpath.threads); "compacting": in the process that serves `engines`.
         uplink_device: dataplane "ovs" only: the device in the node's namespace that joins br-phy.
     """
 
@@ -39,6 +41,8 @@ class HostConfig:
     control_address: str
     openflow_address: str
     uplink_device: str | None = None
+    scheduling: Scheduling = "adaptive"
+    engines: str | None = None
 
 
 def receive_line(sock: socket.socket, pending: bytearray) -> bytes:
@@ -123,6 +127,10 @@ class NurseryClient(_JsonClient):
     def spawn(self, config: HostConfig, netns_pid: int) -> int:
         """Fork a host process into the network namespace of `netns_pid`; return its pid."""
         return int(self.call("spawn", config=asdict(config), netns_pid=netns_pid))
+
+    def spawn_engines(self, path: Path, log: Path) -> int:
+        """Fork the process that runs several hosts' engines and serves them on `path`; return its pid."""
+        return int(self.call("spawn_engines", path=str(path), log=str(log)))
 
     def release(self, pid: int) -> None:
         """Let a spawned child go on."""

@@ -10,9 +10,11 @@ from typing import Any
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.datapath import Datapath, OwnThread
 from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.layout import FIRST_TAP, PORTS, REASONS, UPLINK
+from hoverboard.host.client import HostConfig
+from hoverboard.host.engines import SharedThread, shared_memory
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
 from hoverboard.vswitch.monitor import FlowMonitor
@@ -21,13 +23,21 @@ from hoverboard.vswitch.ovs import Ovs
 IDLE_SECONDS = 30  # a flow-table entry that carried nothing for so long is removed (ours: the paper gives none)
 
 
+def datapath_of(config: HostConfig) -> Datapath:
+    """The engines of a host, where its configuration has them run."""
+    if config.engines is None:
+        return Datapath(OwnThread(config.scheduling))
+    memory_fd = shared_memory(config.node)
+    return Datapath(SharedThread(Path(config.engines), memory_fd), memory_fd)
+
+
 class FastpathPlane:
     """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host."""
 
-    def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path) -> None:
+    def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path, datapath: Datapath) -> None:
         self._switch = switch
         self._directory = directory
-        self._datapath = Datapath()
+        self._datapath = datapath
         self._datapath.local_ip = int(local_ip)
         self._table = FlowTable(self._datapath.memories, self._datapath.switch_table)
         self._peers = Peers(self._datapath, local_ip)

@@ -16,9 +16,10 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from hoverboard.fastpath.warm import warm
-from hoverboard.host import process
+from hoverboard.host import engines, process
 from hoverboard.host.client import HostConfig, receive_line
 
 _CLONE_NEWNET = 0x40000000
@@ -36,7 +37,7 @@ def enter_network_namespace(pid: int) -> None:
         os.close(fd)
 
 
-def _child(config: HostConfig, netns_pid: int, gate: int, close: list[int]) -> None:
+def _child(request: dict[str, Any], gate: int, close: list[int]) -> None:
     for fd in close:
         os.close(fd)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -44,12 +45,22 @@ def _child(config: HostConfig, netns_pid: int, gate: int, close: list[int]) -> N
     if os.read(gate, 1) != b"g":
         os._exit(0)
     os.close(gate)
-    log = os.open(f"{config.node_dir}/host.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    if request["method"] == "spawn_engines":
+        _write_to(request["log"])
+        engines.serve(Path(request["path"]), "compacting")
+        return
+    config = HostConfig(**request["config"])
+    _write_to(f"{config.node_dir}/host.log")
+    enter_network_namespace(request["netns_pid"])
+    process.main(config)
+
+
+def _write_to(path: str) -> None:
+    """Have stdout and stderr go to a log file."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    enter_network_namespace(netns_pid)
-    process.main(config)
 
 
 def serve(listener: socket.socket) -> None:
@@ -59,17 +70,18 @@ def serve(listener: socket.socket) -> None:
     pending = bytearray()
     while line := receive_line(connection, pending):
         request = json.loads(line)
-        if request["method"] == "spawn":
+        if request["method"] in ("spawn", "spawn_engines"):
             reader, writer = os.pipe2(os.O_CLOEXEC)
             pid = os.fork()
             if pid == 0:
                 status = 1
                 try:
                     close = [writer, listener.fileno(), connection.fileno(), *gates.values()]
-                    _child(HostConfig(**request["config"]), request["netns_pid"], reader, close)
+                    _child(request, reader, close)
                     status = 0
                 except BaseException as error:
-                    print(f"host process of {request['config']['node']} ends: {error!r}", file=sys.stderr, flush=True)
+                    who = f"host process of {request['config']['node']}" if "config" in request else "engines' process"
+                    print(f"{who} ends: {error!r}", file=sys.stderr, flush=True)
                     sys.excepthook(*sys.exc_info())
                 finally:
                     os._exit(status)

@@ -24,7 +24,7 @@ from hoverboard.contract.errors import HoverboardError
 from hoverboard.contract.pipeline import FIRST_VPORT
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.client import HostConfig
-from hoverboard.host.fastpath_plane import FastpathPlane
+from hoverboard.host.fastpath_plane import FastpathPlane, datapath_of
 from hoverboard.host.ovs_plane import OvsPlane
 from hoverboard.host.plane import Dataplane
 from hoverboard.host.session import ControlSession
@@ -96,7 +96,7 @@ class HostProcess:
         )
         self._plane: Dataplane
         if config.dataplane == "fastpath":
-            self._plane = FastpathPlane(self._switch, IPv4Address(config.underlay_ip), directory)
+            self._plane = FastpathPlane(self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config))
         else:
             self._plane = OvsPlane(self._switch, IPv4Address(config.underlay_ip))
         self._session = ControlSession(config.control_address, config.node, self._set_interval)
