@@ -27,7 +27,6 @@ from hoverboard.fastpath.layout import (
     P_TUNNEL,
     P_VNET,
     PORTS,
-    R_COPROCESSOR,
     R_MISS_FULL,
     TO_COPROCESSOR,
     UPLINK,
@@ -72,7 +71,7 @@ def clear_vnet(data: Bytes, frame: int) -> None:
 
 @compiled
 def to_coprocessor(m: Memory, slot: int, vm: int, chain: int) -> bool:
-    """Copy the inner frame to the ring of the coprocessor of port `vm`; False, and counted, when it is full."""
+    """Copy the inner frame to the ring of the coprocessor of port `vm`; False when it is full."""
     packet = m.packets[slot]
     frame = packet[P_FRAME]
     if not packet[P_VNET]:
@@ -84,7 +83,6 @@ def to_coprocessor(m: Memory, slot: int, vm: int, chain: int) -> bool:
         packet[P_PORT], HEADROOM - VNET_BYTES, chain, packet[P_TUNNEL],
         m.pool, frame - VNET_BYTES, packet[P_LENGTH] + VNET_BYTES,
     ):  # fmt: skip
-        m.drops[R_COPROCESSOR] += 1
         return False
     fence()
     if wake[COPROCESSOR_ASLEEP]:

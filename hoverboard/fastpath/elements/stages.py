@@ -19,6 +19,7 @@ from hoverboard.fastpath.layout import (
     P_INDEX,
     P_PORT,
     P_STAGED,
+    R_COPROCESSOR,
     STAGE_COPROCESSOR,
     STAGE_SAMPLE,
     UPLINK,
@@ -42,7 +43,8 @@ def run_stages(m: Memory, n: int) -> int:
             if stages & STAGE_SAMPLE and m.stats[index, 0] % m.host[HOST_SAMPLE] == 1:
                 to_coprocessor(m, slot, vm, CHAIN_SAMPLE)
             if stages & STAGE_COPROCESSOR:
-                to_coprocessor(m, slot, vm, m.entries[index, E_CHAIN])
+                if not to_coprocessor(m, slot, vm, m.entries[index, E_CHAIN]):
+                    m.drops[R_COPROCESSOR] += 1
                 free_slot(m, slot)
                 continue
         m.batch[kept] = slot

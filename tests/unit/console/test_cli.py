@@ -168,5 +168,5 @@ def test_a_foreground_run_goes_down_although_its_terminal_is_gone(monkeypatch: p
     monkeypatch.setattr("topologies.testbed.Testbed", Run)
     monkeypatch.setattr(sys, "stderr", ClosedTerminal())
     with pytest.raises(OSError, match="Input/output"):
-        cli._foreground("demo", None, None, None)
+        cli._foreground("demo", None, None, None, None)
     assert Run.downs == 1

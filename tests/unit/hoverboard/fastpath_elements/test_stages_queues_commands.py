@@ -131,6 +131,10 @@ class TestStages:
         assert [one.frame for one in host.side(host.egress, VM, TO_COPROCESSOR)] == numbered(SIDE_SLOTS)
         assert host.all_free(host.egress)
 
+    def test_a_sample_that_finds_no_room_is_no_drop(self, host):
+        assert self.through(host, to_tunnel(stages=STAGE_SAMPLE)) == 1
+        assert host.drops() == {}
+
     def test_without_a_coprocessor_nothing_gets_past_its_stage(self, host):
         assert self.through(host, to_tunnel(stages=STAGE_COPROCESSOR)) == 0
         assert host.drops() == {"coprocessor-queue-full": 1}
