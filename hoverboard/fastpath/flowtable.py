@@ -20,9 +20,8 @@ from hoverboard.fastpath.layout import (
     ACT_VPORT,
     E_ACTION,
     E_CHAIN,
-    E_DST,
     E_HEADER,
-    E_SRC,
+    E_MACS,
     E_STAGES,
     E_SUM,
     E_TARGET,
@@ -115,35 +114,41 @@ class Entry:
     chain: int = 0
 
 
-class _Headers:
-    """Rows of headers[], one for each distinct template in use; row 0 is nobody's."""
+class _Shared:
+    """Rows of an array that entries point into, one for each distinct value in use; row 0 is nobody's.
 
-    def __init__(self, memory: Memory) -> None:
-        self._rows = memory.headers
-        self._used: dict[bytes, list[int]] = {}  # template -> [row, entries that use it]
+    Args:
+        write: puts a value into a row.
+    """
+
+    def __init__(self, write: Callable[[int, bytes], None]) -> None:
+        self._write = write
+        self._used: dict[bytes, list[int]] = {}  # value -> [row, entries that use it]
         self._recycled: list[int] = []
         self._next_row = 1
 
-    def take(self, template: bytes) -> int:
-        """The row that holds `template`, which must fit."""
-        if template in self._used:
-            self._used[template][1] += 1
-            return self._used[template][0]
+    def take(self, value: bytes) -> int:
+        """The row that holds `value`; 0 for b""."""
+        if not value:
+            return 0
+        if value in self._used:
+            self._used[value][1] += 1
+            return self._used[value][0]
         if self._recycled:
             row = self._recycled.pop()
         else:
             row = self._next_row
             self._next_row += 1
-        self._rows[row, : len(template)] = np.frombuffer(template, np.uint8)
-        self._used[template] = [row, 1]
+        self._write(row, value)
+        self._used[value] = [row, 1]
         return row
 
-    def give_back(self, template: bytes) -> None:
+    def give_back(self, value: bytes) -> None:
         """One entry fewer uses it, and no engine reads that entry any more."""
-        if template:
-            self._used[template][1] -= 1
-            if self._used[template][1] == 0:
-                self._recycled.append(self._used.pop(template)[0])
+        if value:
+            self._used[value][1] -= 1
+            if self._used[value][1] == 0:
+                self._recycled.append(self._used.pop(value)[0])
 
 
 class FlowTable:
@@ -164,8 +169,9 @@ class FlowTable:
         self._next_row = 0
         self._before: dict[int, tuple[int, int]] = {}  # row -> statistics of the entry it replaced
         self._five = 0
-        self._headers = _Headers(self._m)
-        self._templates: dict[int, bytes] = {}  # row -> its outer headers
+        self._headers = _Shared(self._write_header)
+        self._macs = _Shared(self._write_macs)
+        self._shared: dict[int, tuple[bytes, bytes]] = {}  # row -> its outer headers, its MACs
         self.evicted = 0  # to make room
         self.aged = 0  # idle
 
@@ -219,7 +225,9 @@ class FlowTable:
             self._before[row] = (before[0] + counted[0], before[1] + counted[1])
         for row, _key in gone:
             self._before.pop(row, None)
-            self._headers.give_back(self._templates.pop(row))
+            template, macs = self._shared.pop(row)
+            self._headers.give_back(template)
+            self._macs.give_back(macs)
         self._recycled.extend(row for row, _key in gone)
 
     def _take_row(self) -> int:
@@ -241,12 +249,17 @@ class FlowTable:
         words[E_SUM] = entry.checksum
         words[E_STAGES] = entry.stages
         words[E_CHAIN] = entry.chain
-        words[E_DST] = int.from_bytes(entry.rewrite[:6], "big")  # b"" is 0: nothing to set
-        words[E_SRC] = int.from_bytes(entry.rewrite[6:], "big")
-        words[E_HEADER] = self._headers.take(entry.template) if entry.template else 0
-        self._templates[row] = entry.template
+        words[E_HEADER] = self._headers.take(entry.template)
+        words[E_MACS] = self._macs.take(entry.rewrite)
+        self._shared[row] = entry.template, entry.rewrite
         for stats in self._stats:
             stats[row] = 0
+
+    def _write_header(self, row: int, value: bytes) -> None:
+        self._m.headers[row, : len(value)] = np.frombuffer(value, np.uint8)
+
+    def _write_macs(self, row: int, value: bytes) -> None:
+        self._m.macs[row] = int.from_bytes(value[:6], "big"), int.from_bytes(value[6:], "big")
 
     def _sum(self, row: int) -> tuple[int, int]:
         return sum(int(stats[row, 0]) for stats in self._stats), sum(int(stats[row, 1]) for stats in self._stats)

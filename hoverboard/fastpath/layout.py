@@ -40,7 +40,7 @@ MISSES_OF_UPLINK = 384  # a busy stream that changes its path misses until its n
 SIDE_SLOTS = 32  # rings beside a port: to and from a coprocessor, or a VMM's virtual NIC
 
 MAX_ENTRIES = 131_072
-HASH_SLOTS = 524_288  # load factor 1/4 at most: short probes
+HASH_SLOTS = 262_144  # load factor 1/2 at most, and no larger: it is read in random order
 KEY_WORDS = 8  # one cache line
 MAX_PEERS = 4_096  # index 0 stands for all peers beyond, which get segments cut in software
 TEMPLATE_BYTES = 64
@@ -71,9 +71,9 @@ P_START, P_TOTAL, P_FRAME, P_LENGTH, P_VNET, P_INDEX, P_HASH, P_PORT = range(8)
 P_PORTS, P_TUNNEL, P_OUT, P_OUT_START, P_OUT_LENGTH, P_ARRIVED, P_STAGED, P_PARSED = range(8, 16)
 PACKET_WORDS = 16
 
-# entries[]: a row an entry; one cache line. HEADER is a row of headers[]: entries with the same outer headers
-# share one, which then is in the cache. DST and SRC are the MACs to set, unless DST is 0.
-E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_HEADER, E_DST, E_SRC = range(8)
+# entries[]: a row of 32 bits each an entry, half a cache line. HEADER and MACS are rows of headers[] and macs[]:
+# entries with the same outer headers, or MACs to set, share one, which then is in the cache; row 0 is none.
+E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_HEADER, E_MACS = range(7)
 ENTRY_WORDS = 8
 ACT_DROP, ACT_VPORT, ACT_TUNNEL = 0, 1, 2
 # Bits of E_STAGES: fast-path stages, and the way to the VM's coprocessor (E_CHAIN says what it does there).
@@ -151,8 +151,9 @@ class Tables(NamedTuple):
     ports: I64  # (PORTS, PORT_WORDS)
     slots: NDArray[np.int32]  # (2, HASH_SLOTS) entry index + 1; 0 is empty
     keys: I64  # (N, KEY_WORDS)
-    entries: I64  # (N, ENTRY_WORDS)
+    entries: NDArray[np.int32]  # (N, ENTRY_WORDS)
     headers: U8  # (N, TEMPLATE_BYTES) outer headers up to the segment option's data, by E_HEADER
+    macs: I64  # (N, 2) destination and source MAC to set, by E_MACS
     peers: I64  # (MAX_PEERS,) 1: the peer understands the segment option
 
 
@@ -163,8 +164,9 @@ class Memory(NamedTuple):
     ports: I64
     slots: NDArray[np.int32]
     keys: I64
-    entries: I64
+    entries: NDArray[np.int32]
     headers: U8
+    macs: I64
     peers: I64
     # its own
     ctl: I64  # (CTL_WORDS,)
@@ -227,8 +229,9 @@ def _tables(arena: Arena) -> Tables:
         ports=arena.take((PORTS, PORT_WORDS), np.int64),
         slots=arena.take((2, HASH_SLOTS), np.int32),
         keys=arena.take((MAX_ENTRIES, KEY_WORDS), np.int64),
-        entries=arena.take((MAX_ENTRIES, ENTRY_WORDS), np.int64),
+        entries=arena.take((MAX_ENTRIES, ENTRY_WORDS), np.int32),
         headers=arena.take((MAX_ENTRIES, TEMPLATE_BYTES), np.uint8),
+        macs=arena.take((MAX_ENTRIES, 2), np.int64),
         peers=arena.take(MAX_PEERS, np.int64),
     )
 

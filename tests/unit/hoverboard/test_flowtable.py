@@ -20,9 +20,8 @@ from hoverboard.fastpath.layout import (
     CTL_TABLE,
     E_ACTION,
     E_CHAIN,
-    E_DST,
     E_HEADER,
-    E_SRC,
+    E_MACS,
     E_STAGES,
     E_SUM,
     E_TARGET,
@@ -107,7 +106,8 @@ def whole(memory: Memory, row: int, number: int) -> int:
     generation = entry[E_TARGET]
     if (
         entry[E_ACTION] != generation % 3 or entry[E_SUM] != generation * 3 or entry[E_STAGES] != generation * 5
-        or entry[E_CHAIN] != number or entry[E_DST] != generation * 7 or entry[E_SRC] != generation * 11
+        or entry[E_CHAIN] != number or memory.macs[entry[E_MACS], 0] != generation * 7
+        or memory.macs[entry[E_MACS], 1] != generation * 11
     ):  # fmt: skip
         return -1
     for i in range(TEMPLATE_BYTES):
