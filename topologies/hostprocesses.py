@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from hoverboard.contract.entities import Scheduling
 from hoverboard.contract.errors import RunError
 from hoverboard.host.client import HostConfig, NurseryClient
 from topologies.launcher import Launcher, python
 from topologies.nodes import Server
 from topologies.processes import Process, start_time
 from topologies.rundir import RunDirectory
-from topologies.topology import UNDERLAY
+from topologies.topology import UNDERLAY, Topology
 from topologies.waiting import wait_for, wait_sockets
 
 _NURSERY_TIMEOUT = 240.0  # a first start, with nothing in the cache, compiles the fast path
 _CONNECT_TIMEOUT = 5.0
 _HOST_TIMEOUT = 60.0
+_SECRET_BYTES = 32
 
 
 class HostProcesses:
@@ -31,12 +33,13 @@ class HostProcesses:
         directory: RunDirectory,
         launcher: Launcher,
         datapath_type: Literal["netdev", "system"],
-        scheduling: Scheduling,
+        topology: Topology,
     ) -> None:
         self._directory = directory
         self._launcher = launcher
         self._datapath_type: Literal["netdev", "system"] = datapath_type
-        self._scheduling: Scheduling = scheduling
+        self._scheduling = topology.scheduling
+        self._topology = topology
         self._log = directory.logs / "nursery.log"
         self._client = NurseryClient(directory.nursery)
         self._lock = threading.Lock()  # the client takes one request at a time
@@ -88,12 +91,29 @@ class HostProcesses:
             uplink_device=server.uplink_device,
             scheduling=self._scheduling,
             engines=str(self._directory.engines) if self._scheduling == "compacting" else None,
+            coprocessors=self._coprocessors() if spec.role == "host" and self._topology.stages else None,
         )
         what = f"host process of {spec.name}"
         started = self._fork(what, "host", lambda: self._client.spawn(config, server.pid))
         server.host_pid = started.pid
         self._wait(what, server.directory / "host.sock", started)
         server.client.wait_ready(_HOST_TIMEOUT)
+
+    def make_secret(self) -> None:
+        """The run's secret, new and random, where only root reads it."""
+        fd = os.open(self._directory.secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+
+    def _coprocessors(self) -> dict[str, Any]:
+        topology, directory = self._topology, self._directory
+        return {
+            "rules": list(topology.stages),
+            "regions": {str(server.underlay_ip): server.region for server in topology.servers if server.region},
+            "relays": [str(server.underlay_ip) for server in topology.hoverboards],
+            "secret": str(directory.secret),
+            "ledger": str(directory.ledger),
+        }
 
     def start_engines(self) -> None:
         """With scheduling "compacting": the process that runs all hosts' engines; before the host processes."""

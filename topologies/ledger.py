@@ -102,6 +102,11 @@ class Ledger:
         return found
 
 
+def cgroups(ledger: Ledger) -> list[Path]:
+    """Control groups that the run was about to make."""
+    return [Path(record["path"]) for record in ledger.records() if record.get("record") == "cgroup"]
+
+
 def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
     """Recorded processes that still run; none when the machine was booted since."""
     if ledger.head().get("boot") != processes.boot_id():
@@ -164,6 +169,10 @@ def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: 
 
 def remove_tree(directory: RunDirectory) -> None:
     """Remove the run's directory, which the run made; ledger and lock last, so a crash can be repeated."""
+    if directory.ledger.exists():
+        for group in cgroups(Ledger(directory)):
+            with contextlib.suppress(OSError):  # never made, or gone with its thread
+                group.rmdir()
     last = {directory.ledger.name, directory.lock.name, directory.closing.name}
     for entry in list(os.scandir(directory.path)):
         if entry.name in last:

@@ -76,7 +76,9 @@ class VirtualNIC(_PlainLink):
         """Hand the NIC to the host process; the vport's name."""
         spec = self.vm.spec
         device = None if self.fd is not None else self.port
-        self.vport = self.host.client.attach(spec.name, spec.mac, str(spec.ip), fd=self.fd, device=device)
+        self.vport = self.host.client.attach(
+            spec.name, spec.mac, str(spec.ip), fd=self.fd, device=device, network=spec.network, rate=spec.rate
+        )
         self.close()
         return self.vport
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path as Directory
+from typing import TYPE_CHECKING, Any, Literal
 
 from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.errors import InputError
+from hoverboard.coprocessor.registry import Registry
 from topologies.faults import Fault
 from topologies.topology import (
     FABRIC,
@@ -18,13 +21,16 @@ from topologies.topology import (
     SubnetSpec,
     Topology,
     VMSpec,
+    check_enforced,
     host_address,
     hoverboard_address,
 )
 from topologies.yamlfile import Path, Positions
 
 if TYPE_CHECKING:
-    from topologies.schema import HostKeys, HoverboardKeys, NetworkKeys, TopologyKeys, VMKeys
+    from topologies.schema import HostKeys, HoverboardKeys, NetworkKeys, StageKeys, TopologyKeys, VMKeys
+
+DEFAULT_REGION = "default"
 
 
 class _Resolver:
@@ -69,6 +75,7 @@ class _Resolver:
                     "host" if host else "hoverboard",
                     host_address(index) if host else hoverboard_address(index),
                     (keys.dataplane if keys is not None else None) or default,
+                    getattr(keys, "region", None),
                 )
             )
         return tuple(found)
@@ -105,7 +112,7 @@ class _Resolver:
         return tuple(SubnetSpec(prefix, gateway or prefix.network_address + 1, keys.subnet6) for prefix in prefixes)
 
     def network(self, keys: NetworkKeys, path: Path, hosts: tuple[ServerSpec, ...]) -> NetworkSpec:
-        network = NetworkSpec(keys.name, keys.vni, self.subnets(keys, path))
+        network = NetworkSpec(keys.name, keys.vni, self.subnets(keys, path), rate=keys.rate)
         listed = keys.vms if isinstance(keys.vms, list) else None
         count = keys.vms if isinstance(keys.vms, int) else len(keys.vms)
         taken = self.given_addresses(network, listed or [], path) if network.subnets else {}
@@ -137,7 +144,7 @@ class _Resolver:
             else:
                 ip6 = taken6.get(index)
             vms.append(replace(spec, ip6=ip6))
-        return NetworkSpec(network.name, network.vni, network.subnets, tuple(vms))
+        return replace(network, vms=tuple(vms))
 
     def given_addresses(self, network: NetworkSpec, vms: list[VMKeys], path: Path) -> dict[int, IPv4Address]:
         taken: dict[int, IPv4Address] = {}
@@ -209,21 +216,61 @@ class _Resolver:
         ip = taken.get(index) or next(free, None)
         if ip is None:
             return None
-        return network.vm(name, host, ip, tuple(keys.tags) if keys is not None else ())
+        spec = network.vm(name, host, ip, tuple(keys.tags) if keys is not None else ())
+        return spec if keys is None or keys.rate is None else replace(spec, rate=keys.rate)
+
+    def stages(self, given: list[StageKeys], base: Directory) -> tuple[dict[str, Any], ...]:
+        """The rules, checked as far as they can be before anything runs."""
+        registry, rules = Registry(), []
+        for index, keys in enumerate(given):
+            path: Path = ("stages", index)
+            stage, colon, name = keys.stage.partition(":")
+            if stage.endswith(".py"):
+                stage = str((base / stage).resolve())
+            reference = stage + colon + name
+            key = "stage"
+            try:
+                registry.find(reference)
+                key = "config"
+                registry.check(reference, keys.config)
+            except InputError as error:
+                where = (*path, key)
+                # "stage NAME, config.KEY.KEY": the registry knows the key, the file knows its line.
+                inner = (error.where or "").partition("config.")[2] if key == "config" else ""
+                parts = tuple(int(part) if part.isdigit() else part for part in inner.split(".") if part)
+                self.fault((*where, *parts), error.what, error.next_step or "see docs/coprocessors.md")
+            rules.append({"stage": reference, "config": keys.config, "when": keys.when.model_dump(mode="json")})
+        return tuple(rules)
+
+    def one_region(
+        self, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
+    ) -> tuple[tuple[ServerSpec, ...], tuple[ServerSpec, ...]]:
+        """Hosts without a region are in one together; Hoverboards are, too, if there is no other one.
+
+        Else a Hoverboard is in none: who sends to it cannot know for which region it is, so it counts as another.
+        """
+        hosts = tuple(replace(host, region=host.region or DEFAULT_REGION) for host in hosts)
+        regions = {host.region for host in hosts}
+        if len(regions) == 1:
+            hoverboards = tuple(replace(one, region=hosts[0].region) for one in hoverboards)
+        return hosts, hoverboards
 
 
 def resolve(
-    keys: TopologyKeys, positions: Positions, *, name: str, text: str, hosts_known: bool
+    keys: TopologyKeys, positions: Positions, *, name: str, text: str, base: Directory, hosts_known: bool
 ) -> tuple[Topology, list[Fault]]:
     """The topology, and all that its parts get wrong together; worth nothing unless there are no faults.
 
     Args:
         name: used when the file gives none.
+        base: what relative paths of stages start from.
         hosts_known: False when faulty hosts were left out, so that a missing one means nothing.
     """
     resolver = _Resolver(positions, hosts_known)
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane)
+    hosts, hoverboards = resolver.one_region(hosts, hoverboards)
+    stages = resolver.stages(keys.stages, base)
     if keys.model == "hoverboard" and not hoverboards:
         resolver.fault(
             ("hoverboards",) if keys.hoverboards == 0 or keys.hoverboards == [] else ("model",),
@@ -259,6 +306,12 @@ def resolve(
         scheduling=keys.scheduling,
         offload_threshold=keys.offload_threshold,
         report_interval=keys.report_interval,
+        stages=stages,
         text=text,
     )
+    if not resolver.faults:
+        try:
+            check_enforced(topology)
+        except InputError as error:
+            resolver.fault(("stages",) if stages else ("hosts",), error.what, error.next_step or "")
     return topology, resolver.faults

@@ -73,6 +73,11 @@ class RunDirectory:
         return self.path / "control"
 
     @property
+    def secret(self) -> Path:
+        """What the coprocessors of the run derive keys from."""
+        return self.path / "secret"
+
+    @property
     def nursery(self) -> Path:
         return self.path / "nursery.sock"
 

@@ -29,6 +29,7 @@ from pydantic import (
 
 from hoverboard.contract.entities import MAX_PREFIX6, MAX_VNI, Dataplane, Scheduling, unusable_ip6
 from hoverboard.contract.errors import InputError
+from hoverboard.coprocessor.policy import When
 from topologies import yamlfile
 from topologies.faults import Fault, TopologyFileError
 from topologies.resolve import resolve
@@ -151,7 +152,7 @@ class HostKeys(_Keys):
     name: Name | None = Field(None, description="default: h1, h2, ...")
     dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
     rate: Reserved = Field(None, description="reserved: NIC rate")
-    region: Reserved = Field(None, description="reserved")
+    region: Name | None = Field(None, description="default: one region for all hosts that name none")
 
 
 class HoverboardKeys(_Keys):
@@ -160,7 +161,7 @@ class HoverboardKeys(_Keys):
     name: Name | None = Field(None, description="default: hv1, hv2, ...")
     dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
     rate: Reserved = Field(None, description="reserved: NIC rate")
-    region: Reserved = Field(None, description="reserved")
+    region: Reserved = Field(None, description="reserved: a Hoverboard serves all regions")
 
 
 class VMKeys(_Keys):
@@ -173,7 +174,7 @@ class VMKeys(_Keys):
         None, description="default: the first free address of subnet6, if there is one; false: none, IPv6 is off"
     )
     tags: list[Name] = Field(default_factory=list)
-    rate: Reserved = Field(None, description="reserved: NIC rate")
+    rate: Rate | None = Field(None, description="what it may send; default: its network's rate")
     external_ip: Reserved = Field(None, description="reserved")
 
 
@@ -186,11 +187,20 @@ class NetworkKeys(_Keys):
     subnets: list[Prefix] | None = Field(None, min_length=1, description="instead of subnet: several")
     gateway: Address | None = Field(None, description="default: the first address; only with subnet")
     subnet6: Prefix6 | None = Field(None, description="IPv6 addresses for the VMs as well; only with subnet")
+    rate: Rate | None = Field(None, description="what each VM may send; default: no limit")
     vms: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=100_000)], Tag("<count>")]
         | Annotated[list[VMKeys], Tag("<list>")],
         Discriminator(_count_or_list),
     ] = 0
+
+
+class StageKeys(_Keys):
+    """A coprocessor stage, its configuration, and the flows that it is for (docs/coprocessors.md)."""
+
+    stage: Annotated[str, Field(min_length=1)] = Field(description="a name, or FILE.py[:Class] beside this file")
+    config: dict[str, Any] = Field(default_factory=dict)
+    when: When = Field(default_factory=When, description="default: every flow")
 
 
 class TopologyKeys(_Keys):
@@ -212,6 +222,7 @@ class TopologyKeys(_Keys):
     scheduling: Scheduling = Field("adaptive", description="when the engines of the fast path run")
     offload_threshold: Rate = Field(20_000, description="a VM pair that sends more leaves the Hoverboard")
     report_interval: Seconds = Field(DEFAULT_REPORT_INTERVAL, description="seconds between usage reports")
+    stages: list[StageKeys] = Field(default_factory=list, description="on the way out; the last is nearest the fabric")
     networks: list[NetworkKeys] = Field(default_factory=list)
 
 
@@ -251,18 +262,22 @@ def load(path: str | Path) -> Topology:
         raise InputError(
             f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file"
         ) from error
-    return parse(text, source=str(path), name=file.stem)
+    return parse(text, source=str(path), name=file.stem, base=file.parent)
 
 
-def parse(text: str, *, source: str = "<text>", name: str = "topology") -> Topology:
-    """The topology that YAML `text` describes; `name` is used when it gives none."""
+def parse(text: str, *, source: str = "<text>", name: str = "topology", base: Path | None = None) -> Topology:
+    """The topology that YAML `text` describes; `name` is used when it gives none.
+
+    Args:
+        base: what relative paths of stages start from; default: the current directory.
+    """
     data, positions, faults = yamlfile.read(text)
     if not isinstance(data, dict):
         if not faults:
             what = "the file is empty" if data is None else "a topology is a mapping of keys"
             faults = [Fault(1, "", what, "start with `hosts: 2`, or copy a shipped file")]
         raise TopologyFileError(source, faults)
-    return _checked(data, positions, faults, source=source, name=name, text=text)
+    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path())
 
 
 def from_keys(keys: dict[str, Any], *, source: str = "<keys>", name: str = "topology") -> Topology:
@@ -272,7 +287,14 @@ def from_keys(keys: dict[str, Any], *, source: str = "<keys>", name: str = "topo
 
 
 def _checked(
-    data: dict[str, Any], positions: Positions, faults: list[Fault], *, source: str, name: str, text: str
+    data: dict[str, Any],
+    positions: Positions,
+    faults: list[Fault],
+    *,
+    source: str,
+    name: str,
+    text: str,
+    base: Path,
 ) -> Topology:
     unsure: set[str] = set()
     keys = None
@@ -289,7 +311,7 @@ def _checked(
             if not _cut(data, positions, paths[0]):
                 break
     if keys is not None:
-        topology, more = resolve(keys, positions, name=name, text=text, hosts_known="hosts" not in unsure)
+        topology, more = resolve(keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in unsure)
         # What was cut out is missing by our own doing.
         faulty = {fault.key for fault in faults}
         faults += [fault for fault in more if fault.key not in faulty]
@@ -351,6 +373,7 @@ def _unknown_key(positions: Positions, path: yamlfile.Path) -> Fault:
     model: type[BaseModel] = TopologyKeys
     children: dict[str, type[BaseModel]] = {
         "hosts": HostKeys, "hoverboards": HoverboardKeys, "networks": NetworkKeys, "vms": VMKeys,
+        "stages": StageKeys, "when": When,
     }  # fmt: skip
     for part in path[:-1]:
         if isinstance(part, str):

@@ -31,7 +31,7 @@ from topologies.processes import LinuxProcesses, Process, start_time
 from topologies.reachability import Address, wait_answers
 from topologies.rundir import RunDirectory, RunLock
 from topologies.server import HolderServer
-from topologies.topology import FABRIC, Model, Topology, VMSpec
+from topologies.topology import FABRIC, Model, Topology, VMSpec, check_enforced
 from topologies.waiting import wait_for
 from topologies.workers import Workers
 
@@ -52,7 +52,7 @@ class _Parts:
         self.workers = Workers()
         self.plant = Plant(directory, self.launcher, testbed.datapath_type)
         self.cluster = ClusterManager(testbed.topology, directory.control, directory.logs, self.launcher)
-        self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology.scheduling)
+        self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology)
         self.server = HolderServer(testbed)
 
 
@@ -95,6 +95,7 @@ class Testbed:
             resolved = resolved.with_dataplane(dataplane)
         if scheduling is not None:
             resolved = replace(resolved, scheduling=scheduling)
+        check_enforced(resolved)
         self.topology = resolved
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
         self.run = self.directory.run
@@ -208,6 +209,8 @@ class Testbed:
         servers = parts.plant.servers()
         with self.clock.phase("hosts", len(servers) + len(parts.plant.nics)) as step:
             parts.hosts.wait_nursery()
+            if self.topology.stages:
+                parts.hosts.make_secret()
             if any(server.spec.dataplane == "fastpath" for server in servers):
                 parts.hosts.start_engines()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal
+from typing import Any, Literal
 
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, guest_mac
 from hoverboard.contract.entities import (
@@ -22,6 +22,7 @@ from hoverboard.contract.entities import (
     Scheduling,
     Subnetwork,
 )
+from hoverboard.contract.errors import InputError
 
 Model = Literal["hoverboard", "preprogrammed"]
 
@@ -55,6 +56,7 @@ class ServerSpec:
     role: Literal["host", "hoverboard"]
     underlay_ip: IPv4Address
     dataplane: Dataplane
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class VMSpec:
     gateway: IPv4Address
     tags: tuple[str, ...] = ()
     ip6: IPv6Address | None = None
+    rate: int | None = None  # bit/s that it may send
 
     def entity(self) -> VM:
         """The fabric manager's view of it."""
@@ -122,6 +125,7 @@ class NetworkSpec:
     vni: int
     subnets: tuple[SubnetSpec, ...]
     vms: tuple[VMSpec, ...] = ()
+    rate: int | None = None  # of VMs that do not say otherwise, bit/s
 
     def subnet_of(self, address: IPv4Address) -> SubnetSpec | None:
         """The subnet in which a VM may have `address`."""
@@ -145,7 +149,7 @@ class NetworkSpec:
             raise ValueError(f"{ip} is not a VM's address in network {self.name}")
         if ip6 is not None and not subnet.holds6(ip6):
             raise ValueError(f"{ip6} is not a VM's address in {subnet.prefix6} of network {self.name}")
-        return VMSpec(name, self.name, host, ip, guest_mac(self.vni, ip), subnet.gateway, tags, ip6)
+        return VMSpec(name, self.name, host, ip, guest_mac(self.vni, ip), subnet.gateway, tags, ip6, self.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ class Topology:
     scheduling: Scheduling = "adaptive"
     offload_threshold: int = DEFAULT_THRESHOLD  # bit/s
     report_interval: float = DEFAULT_REPORT_INTERVAL  # seconds
+    stages: tuple[dict[str, Any], ...] = ()  # rules of hoverboard.coprocessor.policy, with absolute paths
     text: str = ""  # the file it came from, kept with the run
 
     @property
@@ -193,6 +198,29 @@ class Topology:
             hosts=tuple(replace(server, dataplane=dataplane) for server in self.hosts),
             hoverboards=tuple(replace(server, dataplane=dataplane) for server in self.hoverboards),
         )
+
+
+def check_enforced(topology: Topology) -> None:
+    """InputError when a server's dataplane would not do what the topology asks for: stages, rates.
+
+    A policy that only some hosts follow is none, and encryption that is silently left out is worse.
+    """
+    limited = {vm.host: vm.name for vm in topology.vms if vm.rate is not None}
+    for server in topology.hosts:
+        if server.dataplane.startswith("fastpath"):
+            continue
+        step = "use dataplane fastpath on every host, or remove the key"
+        if topology.stages:
+            raise InputError(
+                f"dataplane {server.dataplane} has no coprocessor stages", where=server.name, next_step=step
+            )
+        if server.name in limited:
+            vm = limited[server.name]
+            raise InputError(
+                f"dataplane {server.dataplane} has no rate limits, and VM {vm} has one",
+                where=server.name,
+                next_step=step,
+            )
 
 
 def to_entities(topology: Topology) -> list[AnyEntity]:

@@ -82,6 +82,17 @@ class Cgroup:
             self.path.rmdir()
 
 
+def planned(
+    name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
+) -> Path | None:
+    """The cgroup that choose() would try to make, for the ledger; None when there is none to try."""
+    try:
+        found = _hierarchy(mounts.read_text(), own.read_text())
+    except OSError:
+        return None
+    return found[0] / name if found is not None else None
+
+
 def choose(name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")) -> Charge:
     """The best account that can be had on this machine; what was tried stands in its `how`.
 

@@ -15,7 +15,6 @@ encrypted frame needs none of its own.
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -58,20 +57,27 @@ class Cipher:
         self._aead.decrypt_into(nonce, sealed, _AAD.pack(spi, sequence), out)
 
 
-def key_material(
-    secret: bytes, sender: IPv4Address, receiver: IPv4Address, spi: int, vni: int, bits: int, name: str
-) -> bytes:
+def key_material(secret: bytes, ends: bytes, spi: int, vni: int, bits: int, name: str) -> bytes:
     """Key and salt for what one host sends another under an SPI in a virtual network (HKDF-SHA256).
 
     Args:
+        ends: addresses of sender and receiver, packed.
         bits: of the AES key, 128 or 256.
         name: of the stage: whatever else derives keys from the secret has another.
 
     Returns:
         bits / 8 + 4 bytes, as RFC 4106 section 8.1 lays keying material out.
     """
-    info = sender.packed + receiver.packed + struct.pack("!IIH", spi, vni, bits) + name.encode()
+    info = ends + struct.pack("!IIH", spi, vni, bits) + name.encode()
     return HKDF(SHA256(), bits // 8 + SALT, salt=None, info=b"hoverboard esp" + info).derive(secret)
+
+
+def addresses(frame: bytearray) -> bytes:
+    """Source and destination of the IP packet in an Ethernet frame, packed; b"" where there is none."""
+    kind = frame[12] << 8 | frame[13] if len(frame) >= ETHERNET + 20 else 0
+    if kind == IPV6:
+        return bytes(frame[ETHERNET + 8 : ETHERNET + 40])
+    return bytes(frame[ETHERNET + 12 : ETHERNET + 20]) if kind == IPV4 else b""
 
 
 def checksum(header: bytes | bytearray | memoryview) -> int:

@@ -32,13 +32,14 @@ class Packet:
         direction: "egress" from the VM into the fabric, "ingress" the other way.
         vni: virtual network, 24 bits.
         peer: underlay address of the other host; None where there is none (or the same host).
+        relayed: the peer is a Hoverboard, and the host behind it is not known.
         chain: number of the chain of stages that its flow-table entry asks for.
         ticket: whatever the source needs to know again when the packet comes back; stages leave it alone.
         reason: why it was dropped, or None.
         ledger: where a drop is counted; the worker's own business.
     """
 
-    __slots__ = ("chain", "direction", "frame", "ledger", "peer", "reason", "ticket", "vnet", "vni")
+    __slots__ = ("chain", "direction", "frame", "ledger", "peer", "reason", "relayed", "ticket", "vnet", "vni")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Packet:
         self.direction: Direction = direction
         self.vni = vni
         self.peer = peer
+        self.relayed = False
         self.chain = chain
         self.ticket = ticket
         self.reason: str | None = None

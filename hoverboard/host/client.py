@@ -27,6 +27,9 @@ class HostConfig:
     Attributes:
         node_dir: the switch's private run directory; `host.sock` is made there.
         scheduling: when the engines run (fastpath.threads); "compacting": in the process that serves `engines`.
+        coprocessors: for hosts whose VMs' flows may have stages: {rules: [rule of
+            coprocessor.policy], regions: {underlay address: region}, relays: [underlay address of a Hoverboard],
+            secret: file, ledger: file}.
         uplink_device: dataplane "ovs" only: the device in the node's namespace that joins br-phy.
     """
 
@@ -43,6 +46,7 @@ class HostConfig:
     uplink_device: str | None = None
     scheduling: Scheduling = "adaptive"
     engines: str | None = None
+    coprocessors: dict[str, Any] | None = None
 
 
 def receive_line(sock: socket.socket, pending: bytearray) -> bytes:
@@ -149,10 +153,26 @@ class HostClient(_JsonClient):
         """Hand over the fabric tap (dataplane fastpath); the caller keeps, and may close, its own copy."""
         self.call("set_uplink", fds=(fd,))
 
-    def attach(self, vm: str, mac: str, ip: str, *, fd: int | None = None, device: str | None = None) -> str:
-        """Plug a VM's NIC in: a tap descriptor (fastpath) or a device of the node (ovs); return the vport."""
+    def attach(
+        self,
+        vm: str,
+        mac: str,
+        ip: str,
+        *,
+        fd: int | None = None,
+        device: str | None = None,
+        network: str = "",
+        rate: int | None = None,
+    ) -> str:
+        """Plug a VM's NIC in: a tap descriptor (fastpath) or a device of the node (ovs); return the vport.
+
+        Args:
+            network: name of the VM's network, for rules about stages.
+            rate: bit/s that the VM may send; None: as much as it can.
+        """
+        fds = () if fd is None else (fd,)
         return str(
-            self.call("attach", fds=() if fd is None else (fd,), vm=vm, mac=mac, ip=ip, device=device, timeout=30.0)
+            self.call("attach", fds=fds, vm=vm, mac=mac, ip=ip, device=device, network=network, rate=rate, timeout=30.0)
         )
 
     def detach(self, vm: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -12,14 +13,27 @@ from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.datapath import Datapath, OwnThread
 from hoverboard.fastpath.flowtable import FlowTable
-from hoverboard.fastpath.layout import FIRST_TAP, PORTS, REASONS, UPLINK
+from hoverboard.fastpath.layout import (
+    FIRST_TAP,
+    PORT_BURST,
+    PORT_FILLED,
+    PORT_RATE,
+    PORT_TOKENS,
+    PORTS,
+    REASONS,
+    UPLINK,
+)
 from hoverboard.host.client import HostConfig
+from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.engines import SharedThread, shared_memory
-from hoverboard.host.misses import FlowMisses
+from hoverboard.host.misses import FlowMisses, no_stages
 from hoverboard.host.peers import Peers
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
 
+# A bucket holds what the rate gives in 4 ms (the engines' thread may sleep 2 ms past its time), and no less than two
+# segments of 64 KB, for it may go below zero by a batch.
+BURST_SECONDS, BURST_LEAST = 0.004, 2 * 65_536
 IDLE_SECONDS = 30  # a flow-table entry that carried nothing for so long is removed (ours: the paper gives none)
 
 
@@ -34,7 +48,14 @@ def datapath_of(config: HostConfig) -> Datapath:
 class FastpathPlane:
     """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host."""
 
-    def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path, datapath: Datapath) -> None:
+    def __init__(
+        self,
+        switch: Ovs,
+        local_ip: IPv4Address,
+        directory: Path,
+        datapath: Datapath,
+        coprocessors: CoprocessorConfig | None = None,
+    ) -> None:
         self._switch = switch
         self._directory = directory
         self._datapath = datapath
@@ -43,9 +64,11 @@ class FastpathPlane:
         self._peers = Peers(self._datapath, local_ip)
         self._ports: dict[str, int] = {}  # VM -> engine port
         self._by_ofport: dict[int, int] = {}
+        self._coprocessors = Coprocessors(datapath, local_ip, coprocessors) if coprocessors is not None else None
         self._misses = FlowMisses(
-            self._datapath, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport)
-        )
+            self._datapath, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport),
+            self._coprocessors.way if self._coprocessors is not None else no_stages,
+        )  # fmt: skip
         self._datapath.start()
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
@@ -73,8 +96,10 @@ class FastpathPlane:
         self._datapath.set_port(UPLINK, fd)
         self._peers.announce()
 
-    def attach(self, vm: str, vport: str, ofport: int, fd: int | None) -> None:
-        """Carry the packets of a VM's tap."""
+    def attach(
+        self, vm: str, vport: str, ofport: int, fd: int | None, *, network: str = "", rate: int | None = None
+    ) -> None:
+        """Carry the packets of a VM's tap, at most `rate` bit/s of what it sends."""
         if fd is None:
             raise ValueError(f"VM {vm}: the fast path needs the tap's descriptor")
         used = set(self._ports.values())
@@ -83,6 +108,13 @@ class FastpathPlane:
             raise ValueError(f"VM {vm}: a host has room for {PORTS - FIRST_TAP} VMs")
         self._ports[vm] = port
         self._by_ofport[ofport] = port
+        if self._coprocessors is not None:
+            self._coprocessors.attach(vm, network, port, ofport)
+        if rate:
+            row = self._datapath.egress.ports[port]
+            row[PORT_BURST] = row[PORT_TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
+            row[PORT_FILLED] = time.monotonic_ns()
+            row[PORT_RATE] = max(1, rate // 8)
         self._datapath.set_port(port, fd, ofport)
 
     def detach(self, vm: str) -> None:
@@ -91,6 +123,8 @@ class FastpathPlane:
         ofport = next(number for number, index in self._by_ofport.items() if index == port)
         del self._by_ofport[ofport]
         self._misses.forget_port(ofport)
+        if self._coprocessors is not None:
+            self._coprocessors.detach(ofport)
         self._datapath.clear_port(port)
 
     def usage(self) -> tuple[FlowUsage, ...]:
@@ -142,7 +176,8 @@ class FastpathPlane:
         )
         counts = memories[0].drops + memories[1].drops
         drops = {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
-        for reason, count in self._misses.drops.items():
+        own = [self._misses.drops, self._coprocessors.drops() if self._coprocessors is not None else {}]
+        for reason, count in (item for group in own for item in group.items()):
             drops[reason] = drops.get(reason, 0) + count
         return {
             "rx_packets": rx_packets,
@@ -164,6 +199,19 @@ class FastpathPlane:
             "revalidations": self._misses.revalidations,
         }
 
+    def vms(self) -> dict[str, dict[str, Any]]:
+        """By VM: {fastpath_seconds: engine time of delivery to it, rate_bps: its limit, coprocessor: its status}."""
+        coprocessors = self._coprocessors.status() if self._coprocessors is not None else {}
+        ports = self._datapath.egress.ports
+        return {
+            vm: {
+                "fastpath_seconds": sum(int(m.cpu[port, 0]) for m in self._datapath.memories) / 1e9,
+                "rate_bps": int(ports[port, PORT_RATE]) * 8 or None,
+                "coprocessor": coprocessors.get(vm),
+            }
+            for vm, port in self._ports.items()
+        }
+
     def every_second(self, now: float) -> None:
         """Probe peers, expire idle entries, watch a switch that has come back."""
         self._peers.every_second()
@@ -177,4 +225,6 @@ class FastpathPlane:
         """Stop the engine and the monitor."""
         if self._monitor is not None:
             self._monitor.close()
+        if self._coprocessors is not None:
+            self._coprocessors.close()
         self._datapath.stop()

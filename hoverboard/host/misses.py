@@ -18,6 +18,7 @@ import numpy as np
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, drop_reason
+from hoverboard.coprocessor.stage import Direction
 from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, FlowTable, Key
@@ -43,6 +44,7 @@ from hoverboard.fastpath.layout import (
     R_UNNAMED,
     REASONS,
     SLOT_BYTES,
+    STAGE_COPROCESSOR,
     UPLINK,
     VNET_BYTES,
     Memory,
@@ -61,6 +63,16 @@ _PORT_FIELDS = {6: "tcp", 17: "udp"}
 _MASK32, _MASK64 = 0xFFFFFFFF, (1 << 64) - 1
 
 Address = IPv4Address | IPv6Address
+# (direction, OpenFlow port of the VM, inner address of the other end, VNI, underlay address of the other host or None)
+# -> the chain of a flow-table entry; None: no stages.
+WayOf = Callable[[Direction, int, Address, int, IPv4Address | None], int | None]
+
+
+def no_stages(
+    _direction: Direction, _ofport: int, _remote: Address, _vni: int, _peer: IPv4Address | None
+) -> int | None:
+    """The way of hosts without coprocessors."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,7 @@ class FlowMisses:
         datapath, table: the engines and the control thread's side of their flow table.
         switch: the node's Open vSwitch.
         vport_of: OpenFlow port -> engine port index, or None.
+        way_of: which stages a flow uses.
     """
 
     def __init__(
@@ -133,6 +146,7 @@ class FlowMisses:
         local_ip: IPv4Address,
         peers: Peers,
         vport_of: Callable[[int], int | None],
+        way_of: WayOf = no_stages,
     ) -> None:
         self._datapath = datapath
         self._table = table
@@ -140,6 +154,7 @@ class FlowMisses:
         self._local_ip = local_ip
         self._peers = peers
         self._vport_of = vport_of
+        self._way_of = way_of
         self.cached: dict[Key, Cached] = {}
         self.forgotten: list[tuple[Cached, int, int]] = []  # with packets and bytes, until usage() has taken them
         self.drops: dict[str, int] = {}  # decided here, beside the engine's own
@@ -218,7 +233,7 @@ class FlowMisses:
             self.drop(REASONS[_drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
             return False
         chosen = five if verdict.needs_ports else three
-        fresh[chosen] = self._entry(verdict)
+        fresh[chosen] = self._entry(verdict, three)
         self.cached[chosen] = _cached(three, question, verdict)
         return True
 
@@ -244,19 +259,35 @@ class FlowMisses:
         self.traces += 1
         return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, question))
 
-    def _entry(self, verdict: Verdict) -> Entry:
+    def _entry(self, verdict: Verdict, key: Key) -> Entry:
         if verdict.out_port is None:
             return Entry(ACT_DROP, _drop_index(verdict))
         rewrite = b""
         if verdict.changed:
             rewrite = _mac(verdict.headers["dl_dst"]) + _mac(verdict.headers["dl_src"])
+        stages, chain = self._stages(verdict, key)
         if verdict.tun_dst is not None:
             template, checksum = geneve.template(self._local_ip, verdict.tun_dst, verdict.tun_id)
-            return Entry(ACT_TUNNEL, self._peers.index(verdict.tun_dst), rewrite, template, checksum)
+            peer = self._peers.index(verdict.tun_dst)
+            return Entry(ACT_TUNNEL, peer, rewrite, template, checksum, stages=stages, chain=chain)
         vport = self._vport_of(verdict.out_port)
         if vport is None:
             return Entry(ACT_DROP, REASONS.index("vport-down"))
-        return Entry(ACT_VPORT, vport, rewrite)
+        return Entry(ACT_VPORT, vport, rewrite, stages=stages, chain=chain)
+
+    def _stages(self, verdict: Verdict, key: Key) -> tuple[int, int]:
+        """(stages, chain) of the entry: those of the VM that sends, or of the one that gets what a tunnel brought."""
+        ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
+        if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
+            return 0, 0  # not IP; or relayed by a Hoverboard, where no VM pays
+        if in_port != TUNNEL_PORT:
+            vni = verdict.tun_id if verdict.tun_dst is not None else verdict.vni
+            way = self._way_of("egress", in_port, ends[1], vni, verdict.tun_dst)
+        else:
+            assert verdict.out_port is not None
+            peer = IPv4Address(key[1] >> 32 & _MASK32)
+            way = self._way_of("ingress", verdict.out_port, ends[0], key[1] & 0xFFFFFF, peer)
+        return (0, 0) if way is None else (STAGE_COPROCESSOR, way)
 
     def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
         """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
@@ -323,7 +354,7 @@ class FlowMisses:
                 remove.append(key)
             else:
                 cached.verdict = verdict
-                replace[key] = self._entry(verdict)
+                replace[key] = self._entry(verdict, key)
         if remove:
             self.forget(remove)
         if replace:

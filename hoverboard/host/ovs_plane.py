@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.errors import RunError, SwitchError
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.peers import Announcements, announcement
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
@@ -38,8 +38,14 @@ class OvsPlane:
         """Refused: the uplink is a port of br-phy."""
         raise ValueError("dataplane ovs has its uplink as a device in the node's namespace, not as a descriptor")
 
-    def attach(self, vm: str, vport: str, ofport: int, fd: int | None) -> None:
-        """Nothing to do: the switch carries the packets."""
+    def attach(
+        self, vm: str, vport: str, ofport: int, fd: int | None, *, network: str = "", rate: int | None = None
+    ) -> None:
+        """Nothing to do: the switch carries the packets. A rate is refused: nothing would enforce it."""
+        if rate:
+            raise RunError(
+                "dataplane ovs has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
+            )
 
     def detach(self, vm: str) -> None:
         """Nothing to do."""
@@ -97,6 +103,10 @@ class OvsPlane:
             "misses": 0,
             "drops": parse_drops(ofctl("dump-flows", self._switch.management)),
         }
+
+    def vms(self) -> dict[str, dict[str, Any]]:
+        """Not known: the switch's threads serve all VMs alike."""
+        return {}
 
     def table(self) -> dict[str, int]:
         """State of the datapath's flow cache."""

@@ -17,8 +17,14 @@ class Dataplane(Protocol):
     def set_uplink(self, fd: int) -> None:
         """Take the fabric's tap."""
 
-    def attach(self, vm: str, vport: str, ofport: int, fd: int | None) -> None:
-        """The VM's vport exists in the switch; carry its packets from now on."""
+    def attach(
+        self, vm: str, vport: str, ofport: int, fd: int | None, *, network: str = "", rate: int | None = None
+    ) -> None:
+        """The VM's vport exists in the switch; carry its packets from now on, at most `rate` bit/s of what it sends.
+
+        Raises:
+            RunError: this generation cannot limit rates.
+        """
 
     def detach(self, vm: str) -> None:
         """Carry the VM's packets no more."""
@@ -31,6 +37,9 @@ class Dataplane(Protocol):
 
     def counters(self) -> dict[str, Any]:
         """{rx_packets, rx_bytes, tx_packets, tx_bytes, misses, drops: {reason: n}}."""
+
+    def vms(self) -> dict[str, dict[str, Any]]:
+        """What each VM costs, by name; see FastpathPlane. {} where nobody knows."""
 
     def table(self) -> dict[str, int]:
         """State of the flow cache: {entries, ...}."""

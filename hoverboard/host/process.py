@@ -24,6 +24,7 @@ from hoverboard.contract.errors import HoverboardError
 from hoverboard.contract.pipeline import FIRST_VPORT
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.client import HostConfig
+from hoverboard.host.coprocessors import CoprocessorConfig
 from hoverboard.host.fastpath_plane import FastpathPlane, datapath_of
 from hoverboard.host.ovs_plane import OvsPlane
 from hoverboard.host.plane import Dataplane
@@ -96,7 +97,9 @@ class HostProcess:
         )
         self._plane: Dataplane
         if config.dataplane == "fastpath":
-            self._plane = FastpathPlane(self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config))
+            self._plane = FastpathPlane(
+                self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config), _coprocessors(config)
+            )
         else:
             self._plane = OvsPlane(self._switch, IPv4Address(config.underlay_ip))
         self._session = ControlSession(config.control_address, config.node, self._set_interval)
@@ -209,7 +212,10 @@ class HostProcess:
         vport = str(device or f"vp{ofport}")
         ofport = self._switch.add_vport(vport, ofport, vm=vm, device=device is not None)
         self._next_ofport = max(self._next_ofport, ofport) + 1
-        self._plane.attach(vm, vport, ofport, fds[0] if fds else None)
+        self._plane.attach(
+            vm, vport, ofport, fds[0] if fds else None,
+            network=str(request.get("network") or ""), rate=request.get("rate"),
+        )  # fmt: skip
         self._vports[vm] = (vport, ofport)
         self._session.bind(vm, vport)
         return vport
@@ -237,6 +243,7 @@ class HostProcess:
             "vports": [
                 {"vm": vm, "vport": vport, "ofport": ofport} for vm, (vport, ofport) in sorted(self._vports.items())
             ],
+            "vms": self._plane.vms(),
             "counters": self._plane.counters(),
             "flow_table": self._plane.table(),
         }
@@ -246,6 +253,22 @@ class HostProcess:
         # A Hoverboard never reports: the paper takes usage from sending hosts only (section 3.3.1).
         if self._config.role == "host" and (flows := self._plane.usage()):
             self._session.report(UsageReport(self._config.node, seconds, flows))
+
+
+def _coprocessors(config: HostConfig) -> CoprocessorConfig | None:
+    given = config.coprocessors
+    if given is None:
+        return None
+
+    def announce(path: Path) -> None:
+        """Into the run's ledger, in one write, before it is made."""
+        fd = os.open(given["ledger"], os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(fd, json.dumps({"record": "cgroup", "path": str(path)}).encode() + b"\n")
+        finally:
+            os.close(fd)
+
+    return CoprocessorConfig.read(given, config.run, config.node, announce)
 
 
 class _PlaneReader:

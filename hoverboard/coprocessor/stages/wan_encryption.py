@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal
 
 from cryptography.exceptions import InvalidTag
@@ -72,7 +71,7 @@ class Sending:
     packets: int = 0  # of this epoch
     bytes: int = 0
     until: float = 0.0
-    ciphers: dict[tuple[int, int, int], Cipher] = field(default_factory=dict)  # by peer, VNI and bits
+    ciphers: dict[tuple[int | bytes, int, int], Cipher] = field(default_factory=dict)  # by peer, VNI and bits
 
 
 @dataclass
@@ -92,8 +91,9 @@ class Link:
     previous: Epoch | None = None
 
 
-# Peer, VNI, number of the remote VM on its host, bits of the key. Integers, for hashing an IPv4Address is slow.
-LinkKey = tuple[int, int, int, int]
+# Peer, VNI, number of the remote VM on its host, bits of the key. Integers, for hashing an IPv4Address is slow; of a
+# relayed packet the two inner addresses in place of the peer.
+LinkKey = tuple[int | bytes, int, int, int]
 
 
 class WanEncryption(ConfiguredStage[EncryptionConfig]):
@@ -140,10 +140,12 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
             return False
         if out.packets >= rotation.packets or out.bytes >= rotation.bytes or not out.spi or self._now >= out.until:
             self._next_epoch()
-        pair = (int(packet.peer), packet.vni, self.config.key_bits)
+        who = esp.addresses(packet.frame) if packet.relayed else int(packet.peer)
+        pair = (who, packet.vni, self.config.key_bits)
         cipher = out.ciphers.get(pair)
         if cipher is None:
-            cipher = out.ciphers[pair] = self._cipher(self.context.local, packet.peer, out.spi, packet.vni)
+            cipher = self._cipher(self.context.local.packed + packet.peer.packed, packet, out.spi)
+            out.ciphers[pair] = cipher
         # Counted before it is used: whatever goes wrong, this nonce is gone.
         out.sequence += 1
         out.packets += 1
@@ -168,9 +170,13 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         out.ciphers.clear()
         self._counts["epochs"] += 1
 
-    def _cipher(self, sender: IPv4Address, receiver: IPv4Address, spi: int, vni: int) -> Cipher:
-        bits = self.config.key_bits
-        return Cipher(esp.key_material(self.context.secret, sender, receiver, spi, vni, bits, self.name))
+    def _cipher(self, hosts: bytes, packet: Packet, spi: int) -> Cipher:
+        """The cipher of a pair of hosts; of the two VMs where a Hoverboard hides one of the hosts.
+
+        No other VM has that address in that network, so that no nonce is used twice under such a key either.
+        """
+        ends, name = (esp.addresses(packet.frame), f"{self.name} relayed") if packet.relayed else (hosts, self.name)
+        return Cipher(esp.key_material(self.context.secret, ends, spi, packet.vni, self.config.key_bits, name))
 
     # --- ingress ---
 
@@ -187,7 +193,8 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         if spi < 1 << 31:
             packet.drop(MALFORMED)
             return False
-        key = (int(packet.peer), packet.vni, spi & 0xFFFF, self.config.key_bits)
+        who = esp.addresses(packet.frame) if packet.relayed else int(packet.peer)
+        key = (who, packet.vni, spi & 0xFFFF, self.config.key_bits)
         link = self._links.get(key)
         epoch = self._epoch(link, spi)
         if epoch is not None:
@@ -196,7 +203,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
                 return False
             cipher = epoch.cipher
         elif self._may_begin(link, sequence):
-            cipher = self._cipher(packet.peer, self.context.local, spi, packet.vni)
+            cipher = self._cipher(packet.peer.packed + self.context.local.packed, packet, spi)
         else:
             packet.drop(STALE)
             return False

@@ -19,12 +19,19 @@ from hoverboard.fastpath.layout import (
 from hoverboard.fastpath.packet import Words
 from hoverboard.fastpath.syscalls import now_ns
 
+LONG_NS = 100_000_000
+HOUR_NS = 3_600_000_000_000
+
 
 @compiled
 def refill(port: Words, now: int) -> int:
     """Tokens (bytes) in the bucket of a row of ports[] at `now` (ns)."""
     elapsed = now - port[PORT_FILLED]
-    gained = elapsed * port[PORT_RATE] // 1_000_000_000
+    if elapsed < LONG_NS:
+        gained = elapsed * port[PORT_RATE] // 1_000_000_000
+    else:
+        # In ms, and no more than an hour: a VM that was idle for a minute must not overflow 64 bits.
+        gained = min(elapsed, HOUR_NS) // 1_000_000 * port[PORT_RATE] // 1_000
     if gained > 0 or elapsed < 0:
         port[PORT_TOKENS] = min(port[PORT_BURST], port[PORT_TOKENS] + max(gained, 0))
         port[PORT_FILLED] = now

@@ -13,7 +13,22 @@ from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_DROP, FlowTable
-from hoverboard.fastpath.layout import HEADROOM, MISS_FLOW, PORT_OFPORT, REASONS, VNET_BYTES
+from hoverboard.fastpath.layout import (
+    E_CHAIN,
+    E_STAGES,
+    HEADROOM,
+    INJECT_STAGED,
+    META_KIND,
+    META_PORT,
+    META_TUNNEL,
+    MISS_FLOW,
+    MISS_STAGED,
+    PORT_OFPORT,
+    REASONS,
+    STAGE_COPROCESSOR,
+    UPLINK,
+    VNET_BYTES,
+)
 from hoverboard.host import misses
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
@@ -182,3 +197,46 @@ def test_a_full_table_evicts_what_carried_least_lately(handler, monkeypatch):
     assert len(handler._table) == 8
     assert (handler._table.aged, handler._table.evicted) == (0, 1)
     assert handler.forgotten[-1][1:] == (202, 20_200), "what an evicted entry had carried is still reported"
+
+
+def words(handler):
+    """(stages, chain) of the only entry."""
+    ((row),) = handler._table._rows.values()
+    return tuple(int(word) for word in handler._datapath.egress.entries[row, [E_STAGES, E_CHAIN]])
+
+
+def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
+    asked = []
+    handler._way_of = lambda *facts: asked.append(facts) or 7
+    missed(handler, frame())
+    handler.handle()
+    assert asked == [("egress", OFPORT, IPv4Address("10.0.0.3"), 7, REMOTE)]
+    assert words(handler) == (STAGE_COPROCESSOR, 7)
+
+
+def test_a_flow_without_stages_goes_nowhere_else(handler):
+    handler._way_of = lambda *_facts: None
+    missed(handler, frame())
+    handler.handle()
+    assert words(handler) == (0, 0)
+
+
+def test_what_a_tunnel_brings_is_the_receivers_and_comes_back_staged(handler):
+    asked = []
+    handler._way_of = lambda *facts: asked.append(facts) or 0
+    handler.answer = replace(ROUTED, out_port=OFPORT, tun_dst=None)
+    m, tunnel = handler._datapath.ingress, int(REMOTE) << 32 | 7
+    tunnel -= 1 << 64 if tunnel >> 63 else 0
+    packet = array(bytes(VNET_BYTES) + frame())
+    for _ in range(2):
+        assert ring.push(
+            m.miss_index, m.miss_meta, m.miss_data, UPLINK, HEADROOM - VNET_BYTES, MISS_STAGED, tunnel,
+            packet, 0, len(packet),
+        )  # fmt: skip
+    handler.handle()
+    assert asked == [("ingress", OFPORT, IPv4Address("10.0.0.2"), 7, REMOTE)]
+    assert words(handler) == (STAGE_COPROCESSOR, 0)
+    back = m.inject_meta[: int(ring.waiting(m.inject_index))]
+    assert back[:, META_KIND].tolist() == [INJECT_STAGED, INJECT_STAGED]
+    assert back[:, META_TUNNEL].tolist() == [tunnel, tunnel]
+    assert back[:, META_PORT].tolist() == [UPLINK, UPLINK]

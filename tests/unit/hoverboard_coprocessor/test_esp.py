@@ -49,7 +49,7 @@ PACKETS = {"small": SMALL, "segment": SEGMENT, "IPv6": SIX, "fragment": FRAGMENT
 
 
 def material(bits=128):
-    return key_material(SECRET, HERE, THERE, SPI, 7, bits, "wan-encryption")
+    return key_material(SECRET, HERE.packed + THERE.packed, SPI, 7, bits, "wan-encryption")
 
 
 def sealed(frame, vnet=PLAIN_VNET, bits=128):

@@ -122,6 +122,8 @@ def test_tokens_come_with_time_and_fill_no_more_than_the_bucket():
     assert refill(row, 1_000 + 1_000_500) == 1_000  # half a byte: kept for later
     assert refill(row, 1_000 + 1_001_000) == 1_001
     assert refill(row, 60_000_000_000) == 5_000
+    row[PORT_RATE], row[PORT_TOKENS], row[PORT_FILLED] = 12_500_000_000, -9, 0
+    assert refill(row, 400 * 86_400 * 10**9) == 5_000  # idle for a year at 100 Gbit/s: no overflow
     assert refill(row, 0) == 5_000  # a clock that went back gives nothing
 
 

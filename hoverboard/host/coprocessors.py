@@ -1,0 +1,212 @@
+"""The coprocessors of one host: which flows use them, a thread for each VM that needs one, and what they cost.
+
+A VM gets its thread when the first flow that has a stage misses (paper section 4.4), and loses it when it
+is unplugged. Everything here is called by the host's control thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.errors import InputError
+from hoverboard.coprocessor import accounting
+from hoverboard.coprocessor.policy import Address, FlowFacts, Policy
+from hoverboard.coprocessor.registry import Registry
+from hoverboard.coprocessor.stage import Direction, StageContext
+from hoverboard.coprocessor.worker import Worker
+from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.layout import CMD_PORT, COPROCESSOR_FD, HOST_SIDES
+from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Way
+
+_STOP_TIMEOUT = 1.0  # a stage that does not return keeps its thread, not the host
+_NO_CHAIN = -1  # what cannot be made: the worker drops by reason, for no packet may pass a stage that is not there
+_log = logging.getLogger("hoverboard.coprocessor")
+
+
+@dataclass(frozen=True)
+class CoprocessorConfig:
+    """What a run tells its hosts.
+
+    Attributes:
+        policy: which flows use which stages.
+        regions: of hosts, by underlay address; static for the life of a host process.
+        relays: underlay addresses of Hoverboards.
+        secret: at least 16 bytes, the same on all hosts.
+        run, node: names.
+        announce: called with the path of a cgroup that is about to be made.
+    """
+
+    policy: Policy
+    regions: Mapping[IPv4Address, str | None] = field(default_factory=dict)
+    relays: frozenset[IPv4Address] = frozenset()
+    secret: bytes = field(default=b"", repr=False)
+    run: str = "run"
+    node: str = "node"
+    announce: Callable[[Path], None] = lambda _path: None
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], run: str, node: str, announce: Callable[[Path], None]) -> CoprocessorConfig:
+        """From HostConfig.coprocessors: {rules, regions: {address: region}, relays: [address], secret: file}."""
+        return cls(
+            policy=Policy.read(given["rules"], where="stages"),
+            regions={IPv4Address(address): region for address, region in given["regions"].items()},
+            relays=frozenset(IPv4Address(address) for address in given["relays"]),
+            secret=Path(given["secret"]).read_bytes(),
+            run=run,
+            node=node,
+            announce=announce,
+        )
+
+
+@dataclass
+class _Guest:
+    """A VM, and its coprocessor once it has one."""
+
+    vm: str
+    network: str
+    port: int
+    ofport: int
+    worker: Worker | None = None
+    source: RingSource | None = None
+    sink: RingSink | None = None
+    bell: EngineBell | None = None
+    lent: int = -1
+    ways: list[Way] = field(default_factory=list)
+    numbers: dict[Way, int] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+
+class Coprocessors:
+    """All coprocessors of one host.
+
+    Args:
+        datapath: whose rings they use.
+        local: underlay address of the host.
+    """
+
+    def __init__(self, datapath: Datapath, local: IPv4Address, config: CoprocessorConfig) -> None:
+        self._datapath, self._local, self._config = datapath, local, config
+        self._registry = Registry()
+        for spec in config.policy.stages:
+            self._registry.check(spec.stage, spec.settings)
+        self._guests: dict[int, _Guest] = {}  # by OpenFlow port
+
+    def attach(self, vm: str, network: str, port: int, ofport: int) -> None:
+        """A VM is there; it costs nothing until a flow of it has a stage."""
+        self._guests[ofport] = _Guest(vm, network, port, ofport)
+
+    def way(self, direction: Direction, ofport: int, remote: Address, vni: int, peer: IPv4Address | None) -> int | None:
+        """Number for the flow-table entry of a flow of the VM on `ofport`; None: it has no stages.
+
+        Args:
+            remote: inner address of the other end.
+            peer: underlay address of the other host; None when the other end is on this one.
+        """
+        guest = self._guests.get(ofport)
+        if guest is None:
+            return None
+        regions = self._config.regions
+        facts = FlowFacts(
+            guest.vm, guest.network, direction, remote, peer,
+            regions.get(self._local), regions.get(peer) if peer is not None else None,
+        )  # fmt: skip
+        specs = self._config.policy.chain(facts)
+        if not specs:
+            return None
+        worker = guest.worker or self._start(guest)
+        try:
+            chain = worker.chains.add(specs)
+        except InputError as error:
+            chain = _NO_CHAIN
+            if str(error) not in guest.told:
+                guest.told.add(str(error))
+                _log.error("VM %s: packets that need this stage are dropped: %s", guest.vm, error)
+        way = Way(chain, direction, vni, peer, peer in self._config.relays)
+        if way not in guest.numbers:
+            guest.ways.append(way)  # before anybody is told its number
+            guest.numbers[way] = len(guest.ways) - 1
+        return guest.numbers[way]
+
+    def _start(self, guest: _Guest) -> Worker:
+        memories, lock = self._datapath.memories, threading.Lock()
+        config = self._config
+        name = f"hoverboard-{config.run}-{config.node}-{guest.vm}"
+        planned = accounting.planned(name)
+        if planned is not None:
+            config.announce(planned)
+        guest.bell = EngineBell(memories, guest.port)
+        guest.sink = RingSink(memories, guest.port, self._datapath.wake, lock)
+        guest.source = RingSource(memories, guest.port, guest.ways, guest.sink.flush, lock)
+        context = StageContext(
+            vm=guest.vm,
+            host=config.node,
+            local=self._local,
+            number=guest.ofport,
+            secret=config.secret,
+            region_of=config.regions.get,
+        )
+        guest.worker = Worker(
+            context, guest.source, guest.sink, guest.bell, registry=self._registry, charge=accounting.choose(name)
+        )
+        guest.lent = self._datapath.lend(guest.bell.fd)
+        memories[0].host[HOST_SIDES] += 1
+        guest.worker.start()
+        for memory in memories:
+            memory.side_wake[guest.port, COPROCESSOR_FD] = guest.lent
+        return guest.worker
+
+    def detach(self, ofport: int) -> None:
+        """A VM goes, and its entries have gone: end its thread, and leave its rings empty."""
+        guest = self._guests.pop(ofport, None)
+        if guest is None or guest.worker is None:
+            return
+        assert guest.source is not None
+        assert guest.sink is not None
+        assert guest.bell is not None
+        memories = self._datapath.memories
+        for memory in memories:
+            memory.side_wake[guest.port, COPROCESSOR_FD] = -1
+        self._datapath.command(CMD_PORT)  # past it, no engine pushes or rings
+        ended = guest.worker.stop(_STOP_TIMEOUT)
+        # Also of a thread that hangs in a stage: whenever it comes back, it touches nothing.
+        guest.source.close()
+        guest.sink.close()
+        guest.source.drain()
+        # An engine carries out a command, then takes what was given back; the second answer is behind the first taking.
+        self._datapath.command(CMD_PORT)
+        self._datapath.command(CMD_PORT)
+        memories[0].host[HOST_SIDES] -= 1
+        self._datapath.give_back(guest.lent)
+        if ended:
+            guest.bell.close()
+        else:
+            _log.error("VM %s: a stage does not return; its thread is left behind", guest.vm)
+
+    def close(self) -> None:
+        """The host ends: end all threads."""
+        for ofport in list(self._guests):
+            self.detach(ofport)
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """By VM: worker.Worker.status(), drops of the way back among its drops."""
+        found = {}
+        for guest in self._guests.values():
+            if guest.worker is not None and guest.sink is not None:
+                said = guest.worker.status()
+                said["drops"] = {**said["drops"], **guest.sink.drops}
+                found[guest.vm] = said
+        return found
+
+    def drops(self) -> dict[str, int]:
+        """By reason, over all VMs."""
+        total: dict[str, int] = {}
+        for said in self.status().values():
+            for reason, count in said["drops"].items():
+                total[reason] = total.get(reason, 0) + count
+        return total
