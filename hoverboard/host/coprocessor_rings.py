@@ -160,7 +160,7 @@ class RingSink:
         self._wake = wake
         self._lock = lock
         self._scratch = np.zeros(FRAME_MAX + VNET_BYTES, np.uint8)
-        self._bytes = memoryview(self._scratch)
+        self._bytes = self._scratch.data
         self._given = False
         self.closed = False
         self.drops: dict[str, int] = {}

@@ -58,6 +58,10 @@ class EncryptionConfig(StageConfig):
     grace_seconds: Annotated[float, Field(ge=0)] = 60
 
 
+# Peer, VNI, bits of the key; of a relayed packet the two inner addresses in place of the peer.
+CipherKey = tuple[int | bytes, int, int]
+
+
 @dataclass
 class Sending:
     """The VM's outgoing side; kept when the stage is restarted, and one for all rules of the VM that encrypt.
@@ -71,7 +75,7 @@ class Sending:
     packets: int = 0  # of this epoch
     bytes: int = 0
     until: float = 0.0
-    ciphers: dict[tuple[int | bytes, int, int], Cipher] = field(default_factory=dict)  # by peer, VNI and bits
+    ciphers: dict[CipherKey, Cipher] = field(default_factory=dict)
 
 
 @dataclass
