@@ -64,8 +64,26 @@ def status(document: Document) -> list[Table]:
         )
         for network in document["networks"]
     ]
+    if document.get("cpu"):
+        made.append(
+            table(
+                "CPU by VM",
+                ("VM", "host", "#fast path", "#coprocessor", "#guest"),
+                (
+                    (
+                        row["vm"], row["host"], _seconds(row["fastpath_seconds"]),
+                        _seconds(row["coprocessor_seconds"]), _seconds(row["guest_seconds"]),
+                    )
+                    for row in document["cpu"]
+                ),
+            )
+        )  # fmt: skip
     made.append(counters(document["counters"]))
     return made
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
 
 
 def _addresses(vm: Document) -> str:
@@ -96,11 +114,56 @@ def node(document: Document) -> list[Table]:
                 ((port["vm"], port["vport"], port["ofport"]) for port in document["vports"]),
             )
         )  # fmt: skip
+    if document.get("vms"):
+        made += _vm_tables(document["vms"])
     if "counters" in document:
         made.append(counters(document["counters"]))
     if "flow_table" in document:
         made.append(table("flow table", ("what", "#value"), document["flow_table"].items()))
     return made
+
+
+def _vm_tables(vms: Document) -> list[Table]:
+    """CPU by VM, and the coprocessors of those that have one."""
+    busy = {name: facts["coprocessor"] for name, facts in vms.items() if facts.get("coprocessor")}
+    made = [
+        table(
+            "CPU by VM",
+            ("VM", "#rate limit", "#fast path", "#coprocessor", "#guest", "charged by"),
+            (
+                (
+                    name, rate(facts.get("rate_bps")), _seconds(facts["fastpath_seconds"]),
+                    _seconds(busy[name]["cpu_seconds"] if name in busy else None),
+                    _seconds(facts.get("guest_seconds")), busy[name]["account"] if name in busy else "-",
+                )
+                for name, facts in vms.items()
+            ),
+        )
+    ]  # fmt: skip
+    if busy:
+        made.append(
+            table(
+                "coprocessors",
+                ("VM", "#packets", "#given back", "#held", "drops", "stages"),
+                (
+                    (name, one["packets"], one["given"], one["held"], _counts(one["drops"]), _stages(one["stages"]))
+                    for name, one in busy.items()
+                ),
+            )
+        )
+    return made
+
+
+def _counts(counts: Document) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
+
+
+def _stages(stages: Document) -> str:
+    """Names of stages, with what went wrong in them."""
+    return ", ".join(
+        name + (f" ({facts['errors']} errors, last: {facts.get('last_error', '')})" if facts["errors"] else "")
+        for name, facts in stages.items()
+    )
 
 
 def entries(document: Document) -> Table:

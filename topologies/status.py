@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hoverboard.contract.errors import HoverboardError, SwitchError
 from hoverboard.contract.pipeline import BRIDGE
+from topologies.guest_cpu import guest_seconds
 
 if TYPE_CHECKING:
     from topologies.nodes import Server
@@ -55,7 +56,35 @@ def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
             "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": testbed.datapath_type,
             "state": "unreachable", "error": answer["unreachable"],
         }  # fmt: skip
+    guests = _guests(testbed, [vm.name for vm in testbed.topology.vms if vm.host == name])
+    for vm_name, facts in answer.get("vms", {}).items():
+        facts["guest_seconds"] = guests.get(vm_name)
     return {"state": "up", **answer}
+
+
+def _guests(testbed: Testbed, names: list[str]) -> dict[str, float]:
+    return guest_seconds({name: testbed.pid_of(name) for name in names})
+
+
+def _cpu(testbed: Testbed, answers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """By VM: CPU seconds on the fast path, in its coprocessor, in the guest; None where nobody knows."""
+    topology = testbed.topology
+    guests = _guests(testbed, [vm.name for vm in topology.vms]) if answers else {}
+    rows = []
+    for vm in topology.vms:
+        facts = answers.get(vm.host, {}).get("vms", {}).get(vm.name, {})
+        coprocessor = facts.get("coprocessor")
+        rows.append(
+            {
+                "vm": vm.name,
+                "host": vm.host,
+                "fastpath_seconds": facts.get("fastpath_seconds"),
+                "coprocessor_seconds": coprocessor["cpu_seconds"] if coprocessor else None,
+                "account": coprocessor["account"] if coprocessor else None,
+                "guest_seconds": guests.get(vm.name),
+            }
+        )
+    return rows
 
 
 def add_counters(counters: list[dict[str, Any]]) -> dict[str, Any]:
@@ -71,7 +100,7 @@ def add_counters(counters: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def status(testbed: Testbed) -> dict[str, Any]:
-    """The whole run: {run, model, state, hosts, hoverboards, networks, counters, phases, control}."""
+    """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, phases, control}."""
     topology = testbed.topology
     names = [server.name for server in topology.servers] if testbed.state == "up" else []
     with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
@@ -106,6 +135,7 @@ def status(testbed: Testbed) -> dict[str, Any]:
             }
             for network in topology.networks
         ],
+        "cpu": _cpu(testbed, answers),
         "counters": add_counters([answer.get("counters", {}) for answer in answers.values()]),
         "phases": dict(testbed.clock.seconds),
         "control": testbed.control_status(),

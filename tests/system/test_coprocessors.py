@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from console import tables
 from experiments import iperf
 from experiments.iperf import IperfSpec
 from hoverboard.contract.encapsulation import guest_mac, underlay_mac
+from topologies import status
 from topologies.devices import entered
 from topologies.testbed import Testbed
 from topologies.topology import FABRIC
@@ -146,10 +148,10 @@ def test_tcp_crosses_the_encryption_offloaded_too(cluster: Testbed, eventually: 
     assert throughput(cluster, "one", "two") > 20e6
     eventually(lambda: bool(cluster.offloads()), 10, "never offloaded")
     assert throughput(cluster, "one", "two") > 50e6
-    status = worker(cluster, "two")
-    assert not {"esp-wrong-tag", "esp-malformed", "esp-stale-epoch", "esp-plain"} & status["drops"].keys()
-    assert status["cpu_seconds"] > 0
-    assert status["account"].startswith(("cgroup", "thread clock"))
+    said = worker(cluster, "two")
+    assert not {"esp-wrong-tag", "esp-malformed", "esp-stale-epoch", "esp-plain"} & said["drops"].keys()
+    assert said["cpu_seconds"] > 0
+    assert said["account"].startswith(("cgroup", "thread clock"))
 
 
 def test_a_plain_packet_put_into_the_fabric_is_dropped(cluster: Testbed, eventually: Eventually) -> None:
@@ -208,11 +210,11 @@ def test_a_students_stage_is_one_file(cluster: Testbed) -> None:
 def test_a_crashing_stage_hurts_only_its_vm(cluster: Testbed) -> None:
     assert not ping(cluster, "crash", "far")
     assert ping(cluster, "well", "far")
-    status = worker(cluster, "crash")
-    assert status["drops"]["stage-error"] >= 1
-    assert status["errors"]["crashing"] >= 1
-    assert status["stages"]["crashing"]["restarts"] >= 1
-    assert "too many" in json.dumps(status["events"])
+    said = worker(cluster, "crash")
+    assert said["drops"]["stage-error"] >= 1
+    assert said["errors"]["crashing"] >= 1
+    assert said["stages"]["crashing"]["restarts"] >= 1
+    assert "too many" in json.dumps(said["events"])
 
 
 def test_a_slow_stage_hurts_only_its_vm(cluster: Testbed) -> None:
@@ -236,11 +238,11 @@ def test_a_rate_limit_holds_what_a_vm_sends(cluster: Testbed) -> None:
 
 
 def test_status_shows_cpu_by_vm(cluster: Testbed) -> None:
-    client = cluster.host_client("h1")
-    try:
-        vms = client.status()["vms"]
-    finally:
-        client.close()
+    vms = status.node_status(cluster, "h1")["vms"]
+    rows = {row["vm"]: row for row in cluster.status()["cpu"]}
+    assert rows["one"]["coprocessor_seconds"] > 0
+    assert rows["two"]["guest_seconds"] >= 0
+    tables.show([*tables.node(status.node_status(cluster, "h1")), *tables.status(cluster.status())])
     assert vms["well"]["coprocessor"] is None  # nobody pays for what it does not use
     assert vms["limited"]["rate_bps"] == 50_000_000
     assert vms["one"]["fastpath_seconds"] > 0
