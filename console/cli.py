@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from console import guard, runs
+from console import guard, looking, runs
 from hoverboard.contract.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 vm_app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
 app.add_typer(vm_app, name="vm")
+app.command()(looking.capture)
+app.command()(looking.latency)
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -118,6 +118,8 @@ def node(document: Document) -> list[Table]:
         made += _vm_tables(document["vms"])
     if "counters" in document:
         made.append(counters(document["counters"]))
+    if document.get("rates"):
+        made.append(rates(document["rates"]))
     if "flow_table" in document:
         made.append(table("flow table", ("what", "#value"), document["flow_table"].items()))
     return made
@@ -164,6 +166,34 @@ def _stages(stages: Document) -> str:
         name + (f" ({facts['errors']} errors, last: {facts.get('last_error', '')})" if facts["errors"] else "")
         for name, facts in stages.items()
     )
+
+
+def rates(document: Document) -> Table:
+    """Rates by port over the last second; rx is what the engines received from the port."""
+    return table(
+        f"rates over {document['seconds']:.1f} s", ("port", "#rx packet/s", "#rx", "#tx packet/s", "#tx"),
+        (
+            (name, f"{one['rx_pps']:.0f}", rate(one["rx_bps"]), f"{one['tx_pps']:.0f}", rate(one["tx_bps"]))
+            for name, one in document["ports"].items()
+        ),
+    )  # fmt: skip
+
+
+def latency(document: Document) -> Table:
+    """How long sampled packets were inside a node's engines."""
+    names = ("p50_us", "p90_us", "p99_us", "p99.9_us")
+    return table(
+        f"time inside the engines of {document['node']}",
+        ("engine", "#samples", *(f"#{name.removesuffix('_us')} (us)" for name in names)),
+        (
+            (engine, document[engine]["samples"], *(_some_us(document[engine].get(name)) for name in names))
+            for engine in ("egress", "ingress")
+        ),
+    )
+
+
+def _some_us(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def entries(document: Document) -> Table:

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from types import ModuleType
 from numba import config
 
 from hoverboard.contract.errors import InputError
+from hoverboard.fastpath.layout import EGRESS, INGRESS
 
 # The chains behind their receiving elements, in the order of figures 6 and 7: (element, module).
 EGRESS_CHAIN = (
@@ -41,10 +43,36 @@ INGRESS_CHAIN = (
     ("transmit", "transmit"),
     ("deliver", "vmqueue"),
 )
-# Debug elements: name -> (module, the elements that they stand before, in both chains).
+
+
+@dataclass(frozen=True, slots=True)
+class DebugElement:
+    """Where the functions of one debug element stand.
+
+    Attributes:
+        received: behind the receiving elements: packets as they came in, once each.
+        before: (egress, ingress): element of the chain -> function that stands before it.
+        last: at the end of both chains.
+    """
+
+    module: str
+    received: str
+    before: tuple[dict[str, str], dict[str, str]]
+    last: str | None = None
+
+
 DEBUG_ELEMENTS = {
-    "capture": ("capture", ("set_ethernet", "transmit")),
-    "latency": ("latency", ("transmit", "deliver")),
+    "capture": DebugElement(
+        "capture",
+        "capture_received",
+        (
+            {"account": "capture_dropped", "transmit": "capture_sent"},
+            {"account": "capture_dropped", "enqueue": "capture_sent"},
+        ),
+    ),
+    "latency": DebugElement(
+        "latency", "begin_sample", ({"transmit": "mark_routed"}, {"transmit": "mark_routed"}), "end_sample"
+    ),
 }
 
 _TEMPLATE = '''\
@@ -72,11 +100,11 @@ def ingress(m, n):
 def serve(m, port):
     if m.ctl[CTL_KIND] == EGRESS:
         n = vnic_receive(m, port)
-        if n:
+{received}        if n:
             egress(m, n)
     else:
         n = receive(m, port)
-        ingress(m, n)
+{received}        ingress(m, n)
     tell(m)
     return n
 
@@ -117,13 +145,18 @@ def run(t, engines):
 '''
 
 
-def chain(elements: tuple[tuple[str, str], ...], debug: Iterable[str]) -> list[tuple[str, str]]:
-    """`elements` with the debug elements in their places."""
+def chain(kind: int, debug: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """The (element, module) of an engine behind its receiving elements, debug elements in their places.
+
+    Args:
+        kind: layout.EGRESS or INGRESS.
+    """
+    chosen = [DEBUG_ELEMENTS[name] for name in sorted(set(debug))]
     made: list[tuple[str, str]] = []
-    for name, module in elements:
-        made += [(extra, DEBUG_ELEMENTS[extra][0]) for extra in sorted(debug) if name in DEBUG_ELEMENTS[extra][1]]
+    for name, module in INGRESS_CHAIN if kind == INGRESS else EGRESS_CHAIN:
+        made += [(one.before[kind][name], one.module) for one in chosen if name in one.before[kind]]
         made.append((name, module))
-    return made
+    return made + [(one.last, one.module) for one in chosen if one.last is not None]
 
 
 def source(debug: Iterable[str] = ()) -> str:
@@ -137,11 +170,14 @@ def source(debug: Iterable[str] = ()) -> str:
         if name not in DEBUG_ELEMENTS:
             known = ", ".join(sorted(DEBUG_ELEMENTS))
             raise InputError(f"there is no debug element {name!r}", where="engine", next_step=f"use one of: {known}")
-    chains = [chain(EGRESS_CHAIN, debug), chain(INGRESS_CHAIN, debug)]
-    used = sorted({element for one in chains for element in one}, key=lambda element: (element[1], element[0]))
+    chains = [chain(EGRESS, debug), chain(INGRESS, debug)]
+    taps = [(DEBUG_ELEMENTS[name].received, DEBUG_ELEMENTS[name].module) for name in debug]
+    elements = {element for one in (*chains, taps) for element in one}
+    used = sorted(elements, key=lambda element: (element[1], element[0]))
     imports = "\n".join(f"from hoverboard.fastpath.elements.{module} import {name}" for name, module in used)
     bodies = ["\n".join([*(f"    n = {name}(m, n)" for name, _ in one), "    return n"]) for one in chains]
-    return _TEMPLATE.format(imports=imports, egress=bodies[0], ingress=bodies[1])
+    received = "".join(f"        n = {name}(m, n)\n" for name, _ in taps)
+    return _TEMPLATE.format(imports=imports, egress=bodies[0], ingress=bodies[1], received=received)
 
 
 @cache
@@ -168,6 +204,21 @@ def _load(debug: tuple[str, ...]) -> ModuleType:
 def compose(debug: Iterable[str] = ()) -> ModuleType:
     """The engines with these debug elements: functions egress, ingress, serve, attend and run."""
     return _load(tuple(sorted(set(debug))))
+
+
+def _marker(debug: Iterable[str]) -> Path:
+    digest = hashlib.sha256(source(debug).encode()).hexdigest()[:16]
+    return Path(config.CACHE_DIR) / "composed" / f"{digest}.compiled"
+
+
+def is_compiled(debug: Iterable[str] = ()) -> bool:
+    """Whether these engines are in the cache on disk, so that they load at once."""
+    return _marker(debug).exists()
+
+
+def note_compiled(debug: Iterable[str] = ()) -> None:
+    """These engines are in the cache now."""
+    _marker(debug).touch()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -61,6 +62,9 @@ class Home(Protocol):
     def wake(self) -> None:
         """Have the engines look at their rings."""
 
+    def set_debug(self, debug: tuple[str, ...]) -> None:
+        """Go on with these debug elements."""
+
     def close(self) -> None:
         """Stop."""
 
@@ -103,6 +107,10 @@ class OwnThread:
         """See Home."""
         self._thread.wake()
 
+    def set_debug(self, debug: tuple[str, ...]) -> None:
+        """See Home."""
+        self._thread.set_debug(0, debug)
+
     def close(self) -> None:
         """See Home."""
         self._thread.close()
@@ -120,6 +128,7 @@ class Datapath:
 
     Attributes:
         news_fd: readable when misses wait or a command has been carried out.
+        on_answer: told of frames that the control thread sends by itself: no element of the engines sees them.
     """
 
     def __init__(self, home: Home | None = None, memory_fd: int = -1) -> None:
@@ -128,6 +137,7 @@ class Datapath:
         self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._home = home or OwnThread()
         self._running = False
+        self.on_answer: Callable[[int, bytes], None] | None = None
 
     def start(self) -> None:
         """Start the engines; the first call in a process without a warm cache compiles for a while."""
@@ -200,6 +210,14 @@ class Datapath:
         """The VM priority scheduler on or off (paper 6.1)."""
         self.command(CMD_PRIORITY, int(on))
 
+    def set_debug(self, debug: tuple[str, ...]) -> None:
+        """Have the engines go on with these elements of compose.DEBUG_ELEMENTS composed in, and no others.
+
+        Raises:
+            InputError: there is no such element.
+        """
+        self._home.set_debug(debug)
+
     # -- news -------------------------------------------------------------------------------------
 
     def misses_waiting(self) -> bool:
@@ -252,6 +270,8 @@ class Datapath:
         With INJECT_RAW it leaves by `port`; else it is treated as if it had come in there.
         """
         outwards = kind == INJECT_RAW
+        if outwards and self.on_answer is not None:
+            self.on_answer(port, frame[VNET_BYTES:])
         m = self.memories[INGRESS if (port == UPLINK) != outwards else EGRESS]
         data = np.frombuffer(bytearray(frame), np.uint8)  # writable: the type push() is compiled for
         deadline = time.monotonic() + timeout

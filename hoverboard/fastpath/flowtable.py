@@ -264,6 +264,16 @@ class FlowTable:
     def _sum(self, row: int) -> tuple[int, int]:
         return sum(int(stats[row, 0]) for stats in self._stats), sum(int(stats[row, 1]) for stats in self._stats)
 
+    @property
+    def used(self) -> int:
+        """One past the highest row that was ever used: how much of the engines' stats there is to read."""
+        return self._next_row
+
+    def keys_of(self, rows: Iterable[int]) -> dict[int, Key]:
+        """The keys of the entries that lie in these rows."""
+        wanted = set(rows)
+        return {row: key for key, row in self._rows.items() if row in wanted}
+
     def counted(self, key: Key) -> tuple[int, int]:
         """(packets, bytes) of one entry, summed over the engines."""
         row = self._rows[key]

@@ -95,6 +95,23 @@ COPROCESSOR_FD, COPROCESSOR_ASLEEP, VMM_FD, VMM_ASLEEP = range(4)
 # What the coprocessor is to do with a packet: the chain of its flow-table entry, or this.
 CHAIN_SAMPLE = -1
 
+# Debug elements; control words belong to the control thread but for those of the engine's that are named.
+# capture_control[]: how many ports are captured (0: none), bytes kept of a frame, bytes a slot, slots (a power
+# of two); the engine's: packets that found the ring full.
+CAP_PORTS, CAP_SNAP, CAP_STRIDE, CAP_SLOTS, CAP_LOST = range(5)
+# capture_meta[] of a packet: port, event, monotonic ns, length on the wire, bytes kept, where it came in, detail:
+# the drop reason, or the flow-table entry it goes out by.
+CAPTURED_PORT, CAPTURED_EVENT, CAPTURED_TIME, CAPTURED_LENGTH, CAPTURED_KEPT, CAPTURED_FROM, CAPTURED_DETAIL = range(7)
+CAPTURE_WORDS = 8
+# Received from the port, sent out of it, sent out of it once cut into frames, dropped by its entry.
+EVENT_IN, EVENT_OUT, EVENT_CUT, EVENT_DROP = range(4)
+CAPTURE_SLOTS = 8_192  # at most; fewer with a snap length above 512
+CAPTURE_BYTES = 1 << 22  # of frames in the capture ring
+# sample[]: one packet in EVERY (0: none); the engine's: packets LEFT until then, pool SLOT + 1 of the sampled packet
+# (0: none under way), when it was received, whether it found its way out.
+SAMPLE_EVERY, SAMPLE_LEFT, SAMPLE_SLOT, SAMPLE_TIME, SAMPLE_ROUTED = range(5)
+LATENCY_BUCKETS = 320  # eight to each power of two of ns; the last begins at 69 minutes
+
 # Commands to an engine.
 CMD_TABLE, CMD_PORT, CMD_BATCH, CMD_PRIORITY = range(4)
 
@@ -195,6 +212,14 @@ class Memory(NamedTuple):
     side_meta: I64  # (P, SIDES, SIDE_SLOTS, META_WORDS)
     side_data: U8  # (P, SIDES, SIDE_SLOTS * SLOT_BYTES)
     side_wake: I64  # (P, 4)
+    # debug elements
+    capture_control: I64  # (16,)
+    capture_ports: I64  # (P,) 1: packets of this port are captured
+    capture_index: I64  # (16,) SPSC: engine -> writer
+    capture_meta: I64  # (CAPTURE_SLOTS, CAPTURE_WORDS)
+    capture_data: U8  # (CAPTURE_BYTES,)
+    sample: I64  # (16,)
+    latency: I64  # (LATENCY_BUCKETS,) sampled packets by time from receive to transmit
 
 
 COMMAND_SLOTS = 64
@@ -279,6 +304,13 @@ def _memory(arena: Arena, tables: Tables, stats: NDArray[Any]) -> Memory:
         side_meta=take((PORTS, SIDES, SIDE_SLOTS, META_WORDS), i64),
         side_data=take((PORTS, SIDES, SIDE_SLOTS * SLOT_BYTES), u8),
         side_wake=take((PORTS, 4), i64),
+        capture_control=take(16, i64),
+        capture_ports=take(PORTS, i64),
+        capture_index=take(16, i64),
+        capture_meta=take((CAPTURE_SLOTS, CAPTURE_WORDS), i64),
+        capture_data=take(CAPTURE_BYTES, u8),
+        sample=take(16, i64),
+        latency=take(LATENCY_BUCKETS, i64),
     )
 
 

@@ -18,7 +18,7 @@ from numba.typed import List
 
 from hoverboard.contract.entities import Scheduling
 from hoverboard.fastpath import syscalls
-from hoverboard.fastpath.compose import compose
+from hoverboard.fastpath.compose import compose, note_compiled
 from hoverboard.fastpath.layout import EGRESS, HOST_WAKE_FD, INGRESS, UPLINK, Memory, allocate
 from hoverboard.fastpath.scheduling import T_STOP, WAKE, event_data, forget_host, new_thread
 
@@ -58,6 +58,8 @@ class EngineThread:
         self._memory = new_thread(self._epoll.fileno(), self.wake_fd, SPIN_NS[scheduling])
         self._engines = List.empty_list(_memory_type())
         self._hosts = 0
+        self._debug = tuple(sorted(set(debug)))
+        self._wanted = {-1: self._debug}  # by host; -1: what the thread began with
         self._composed = compose(debug)
         self._thread: threading.Thread | None = None
 
@@ -115,6 +117,23 @@ class EngineThread:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
         self._composed.run(self._memory, self._engines)
 
+    def set_debug(self, host: int, elements: tuple[str, ...]) -> None:
+        """Go on with the debug elements that the hosts want, this one these; all memory stays, no packet is lost.
+
+        Where compose.is_compiled() says no, this compiles for a while; the engines run meanwhile.
+        """
+        self._wanted[host] = elements
+        debug = tuple(sorted({element for wanted in self._wanted.values() for element in wanted}))
+        if debug == self._debug:
+            return
+        composed = compose(debug)
+        load(debug)
+        running = self.alive
+        self.pause()
+        self._debug, self._composed = debug, composed
+        if running:
+            self.start()
+
     def run_once(self) -> None:
         """What the thread does when it is woken to end, in the caller's."""
         self._memory.state[T_STOP] = 1
@@ -146,6 +165,7 @@ def load(debug: tuple[str, ...] = ()) -> None:
     thread.add_host(allocate())
     thread.run_once()
     thread.close()
+    note_compiled(debug)
 
 
 __all__ = ["PRIORITY", "SPIN_NS", "EngineThread", "Scheduling", "load"]

@@ -30,6 +30,8 @@ class HostConfig:
         coprocessors: for hosts whose VMs' flows may have stages: {rules: [rule of
             coprocessor.policy], regions: {underlay address: region}, relays: [underlay address of a Hoverboard],
             secret: file, ledger: file}.
+        batch: most packets at a time, egress and ingress engine; 1 is no batching.
+        vm_priority: serve the VM that used the ingress engine least; else packets in order of arrival.
         uplink_device: dataplane "ovs" only: the device in the node's namespace that joins br-phy.
     """
 
@@ -47,6 +49,8 @@ class HostConfig:
     scheduling: Scheduling = "adaptive"
     engines: str | None = None
     coprocessors: dict[str, Any] | None = None
+    batch: tuple[int, int] = (32, 128)
+    vm_priority: bool = True
 
 
 def receive_line(sock: socket.socket, pending: bytearray) -> bytes:
@@ -186,3 +190,29 @@ class HostClient(_JsonClient):
     def flows(self) -> list[dict[str, Any]]:
         """The flow table: [{vni, src, dst, proto, kind, via, packets, bytes}]."""
         return list(self.call("flows"))
+
+    def looking_ready(self) -> bool:
+        """Whether capture() and sample_latency() begin at once; else `hoverboard.fastpath.warm --debug` comes first."""
+        return bool(self.call("looking_ready"))
+
+    def capture(
+        self, ports: tuple[str, ...], output: int, leash: socket.socket, *, snap: int = 256, count: int = 0
+    ) -> list[str]:
+        """Have packets written to descriptor `output` as pcapng; returns the names of the ports once it has begun.
+
+        Args:
+            ports: VMs of the host, or "uplink"; empty: all.
+            leash: one end of a socket pair. The capture ends after `count` packets (0: never), or when the other
+                end is shut down; then the line {"packets", "lost", "error"} comes there.
+            snap: bytes kept of a packet.
+        """
+        fds = (output, leash.fileno())
+        return list(self.call("capture", fds=fds, timeout=300.0, ports=list(ports), snap=snap, count=count))
+
+    def sample_latency(self, every: int, leash: socket.socket) -> None:
+        """Follow one packet in `every` through the engines until the leash's other end is closed."""
+        self.call("sample_latency", fds=(leash.fileno(),), timeout=300.0, every=every)
+
+    def latency(self) -> dict[str, Any]:
+        """{"egress", "ingress"}: {"samples", "p50_us", .., "histogram"} since sampling began."""
+        return dict(self.call("latency"))

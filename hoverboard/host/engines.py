@@ -66,11 +66,15 @@ class _Guest:
             self._lent.remove(request["fd"])
             os.close(request["fd"])
             return True
+        if method == "debug":
+            self._thread.set_debug(self._number, tuple(request["elements"]))
+            return True
         raise ValueError(f"unknown method {method!r}")
 
     def leave(self) -> None:
         """The host process has gone: its ports are served no more."""
         if self._number >= 0:
+            self._thread.set_debug(self._number, ())
             self._thread.remove_host(self._number)
         for fd in self._ports.values():
             self._thread.unwatch(fd)
@@ -178,6 +182,10 @@ class SharedThread:
         """See Home."""
         with contextlib.suppress(OSError):
             os.eventfd_write(self._wake_fd, 1)
+
+    def set_debug(self, debug: tuple[str, ...]) -> None:
+        """See Home."""
+        self._ask({"method": "debug", "elements": list(debug)}, [])
 
     def close(self) -> None:
         """See Home."""

@@ -12,11 +12,15 @@ from typing import Any
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.datapath import Datapath, OwnThread
-from hoverboard.fastpath.flowtable import FlowTable
+from hoverboard.fastpath.flowtable import FlowTable, Key
 from hoverboard.fastpath.layout import (
+    CTL_BATCH,
+    CTL_PRIORITY,
+    E_TARGET,
     FIRST_TAP,
     PORT_BURST,
     PORT_FILLED,
+    PORT_QUEUES,
     PORT_RATE,
     PORT_TOKENS,
     PORTS,
@@ -26,6 +30,7 @@ from hoverboard.fastpath.layout import (
 from hoverboard.host.client import HostConfig
 from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.engines import SharedThread, shared_memory
+from hoverboard.host.looking import UPLINK_NAME, Looking
 from hoverboard.host.misses import FlowMisses, no_stages
 from hoverboard.host.peers import Peers
 from hoverboard.vswitch.monitor import FlowMonitor
@@ -40,9 +45,14 @@ IDLE_SECONDS = 30  # a flow-table entry that carried nothing for so long is remo
 def datapath_of(config: HostConfig) -> Datapath:
     """The engines of a host, where its configuration has them run."""
     if config.engines is None:
-        return Datapath(OwnThread(config.scheduling))
-    memory_fd = shared_memory(config.node)
-    return Datapath(SharedThread(Path(config.engines), memory_fd), memory_fd)
+        datapath = Datapath(OwnThread(config.scheduling))
+    else:
+        memory_fd = shared_memory(config.node)
+        datapath = Datapath(SharedThread(Path(config.engines), memory_fd), memory_fd)
+    for memory, size in zip(datapath.memories, config.batch, strict=True):
+        memory.ctl[CTL_BATCH] = size  # the engines do not run yet
+        memory.ctl[CTL_PRIORITY] = config.vm_priority
+    return datapath
 
 
 class FastpathPlane:
@@ -69,16 +79,22 @@ class FastpathPlane:
             self._datapath, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport),
             self._coprocessors.way if self._coprocessors is not None else no_stages,
         )  # fmt: skip
+        self.looking = Looking(datapath, directory.name, self._names)
         self._datapath.start()
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The engines' eventfd, and the flow monitor while there is one."""
-        readers: dict[int, Callable[[], None]] = {self._datapath.news_fd: self._on_wake}
+        readers: dict[int, Callable[[], None]] = {self._datapath.news_fd: self._on_wake, **self.looking.readers()}
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
         return readers
+
+    def _names(self) -> dict[str, tuple[int, ...]]:
+        names = {UPLINK_NAME: (UPLINK,), **{vm: (port,) for vm, port in self._ports.items()}}
+        queues = self._datapath.egress.ports[:, PORT_QUEUES]
+        return {name: tuple(range(ports[0], ports[0] + max(int(queues[ports[0]]), 1))) for name, ports in names.items()}
 
     def _on_wake(self) -> None:
         self._datapath.clear_news()
@@ -147,26 +163,38 @@ class FastpathPlane:
 
     def flows(self) -> list[dict[str, Any]]:
         """The flow table, entry by entry."""
-        names = {port: vm for vm, port in self._ports.items()}
-        result = []
-        for key, (_action, target, packets, octets) in self._table.statistics().items():
-            cached = self._misses.cached[key]
-            verdict = cached.verdict
-            via = str(verdict.tun_dst) if verdict.tun_dst else names.get(target) if verdict.out_port else None
-            result.append(
-                {
-                    "vni": verdict.tun_id or verdict.vni,
-                    "src": str(cached.src) if cached.src else None,
-                    "dst": str(cached.dst) if cached.dst else None,
-                    "proto": cached.proto,
-                    "kind": verdict.kind.name.lower().replace("_", "-") if verdict.kind else None,
-                    "via": via,
-                    "from": "tunnel" if cached.in_port == TUNNEL_PORT else "vm",
-                    "packets": packets,
-                    "bytes": octets,
-                }
-            )
-        return result
+        return [
+            {**self._describe(key, target), "packets": packets, "bytes": octets}
+            for key, (_action, target, packets, octets) in self._table.statistics().items()
+        ]
+
+    def _describe(self, key: Key, target: int) -> dict[str, Any]:
+        cached = self._misses.cached[key]
+        verdict = cached.verdict
+        vm = next((vm for vm, port in self._ports.items() if port == target), None)
+        return {
+            "vni": verdict.tun_id or verdict.vni,
+            "src": str(cached.src) if cached.src else None,
+            "dst": str(cached.dst) if cached.dst else None,
+            "proto": cached.proto,
+            "kind": verdict.kind.name.lower().replace("_", "-") if verdict.kind else None,
+            "via": str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None,
+            "from": "tunnel" if cached.in_port == TUNNEL_PORT else "vm",
+        }
+
+    def rates(self) -> dict[str, Any] | None:
+        """{"seconds", "ports": {name: rates}, "flows": the busiest}, of the last second; None before there is one."""
+        interval = self.looking.rates.interval
+        if interval is None:
+            return None
+        top = interval.top_rows()
+        keys = self._table.keys_of(row for row, _rates in top)
+        targets = self._datapath.egress.entries[:, E_TARGET]
+        return {
+            "seconds": round(interval.seconds, 3),
+            "ports": interval.port_rates({port: name for name, (port, *_queues) in self._names().items()}),
+            "flows": [{**self._describe(keys[row], int(targets[row])), **rates} for row, rates in top if row in keys],
+        }
 
     def counters(self) -> dict[str, Any]:
         """Sums over all ports, and drops by reason."""
@@ -215,6 +243,7 @@ class FastpathPlane:
     def every_second(self, now: float) -> None:
         """Probe peers, expire idle entries, watch a switch that has come back."""
         self._peers.every_second()
+        self.looking.rates.look(now, self._table.used)
         if now >= self._next_expiry:
             self._next_expiry = now + IDLE_SECONDS
             self._misses.expire()
@@ -227,4 +256,5 @@ class FastpathPlane:
             self._monitor.close()
         if self._coprocessors is not None:
             self._coprocessors.close()
+        self.looking.close()
         self._datapath.stop()

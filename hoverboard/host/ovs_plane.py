@@ -112,6 +112,11 @@ class OvsPlane:
         """State of the datapath's flow cache."""
         return {"entries": len(self._megaflows())}
 
+    looking = None  # there is no engine to look into: tcpdump shows the same on the switch's devices
+
+    def rates(self) -> None:
+        """None: the switch has counters, not an engine's arrays."""
+
     def every_second(self, now: float) -> None:
         """Announce the host on the fabric when it is time."""
         if self._announcements.due():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hoverboard.contract.reports import FlowUsage
+from hoverboard.host.looking import Looking
 
 
 class Dataplane(Protocol):
@@ -43,6 +44,13 @@ class Dataplane(Protocol):
 
     def table(self) -> dict[str, int]:
         """State of the flow cache: {entries, ...}."""
+
+    @property
+    def looking(self) -> Looking | None:
+        """How to look inside the engines; None where there is none."""
+
+    def rates(self) -> dict[str, Any] | None:
+        """Rates by port and the busiest flows; None where nobody measures them."""
 
     def every_second(self, now: float) -> None:
         """Housekeeping."""

@@ -20,12 +20,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.contract.pipeline import FIRST_VPORT
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.client import HostConfig
 from hoverboard.host.coprocessors import CoprocessorConfig
 from hoverboard.host.fastpath_plane import FastpathPlane, datapath_of
+from hoverboard.host.looking import Looking
 from hoverboard.host.ovs_plane import OvsPlane
 from hoverboard.host.plane import Dataplane
 from hoverboard.host.session import ControlSession
@@ -110,6 +111,10 @@ class HostProcess:
             "detach": self._detach,
             "status": lambda _request, _fds: self._status(),
             "flows": lambda _request, _fds: self._plane.flows(),
+            "looking_ready": lambda _request, _fds: self._looking().ready(),
+            "capture": self._capture,
+            "sample_latency": lambda request, fds: self._looking().sample(int(request["every"]), fds[0]),
+            "latency": lambda _request, _fds: self._looking().latency(),
         }
 
     def run(self) -> None:
@@ -231,6 +236,20 @@ class HostProcess:
         del self._vports[vm]
         return True
 
+    def _looking(self) -> Looking:
+        looking = self._plane.looking
+        if looking is None:
+            node = self._config.node
+            raise InputError(
+                f"{node} has dataplane {self._config.dataplane}, which has no engine to look into",
+                where=node, next_step=f"use tcpdump: hoverboard exec {node} -- tcpdump -i DEVICE",
+            )  # fmt: skip
+        return looking
+
+    def _capture(self, request: dict[str, Any], fds: list[int]) -> list[str]:
+        names = [str(name) for name in request["ports"]]
+        return self._looking().capture(names, int(request["snap"]), int(request["count"]), *fds)
+
     def _status(self) -> dict[str, Any]:
         config = self._config
         return {
@@ -246,6 +265,7 @@ class HostProcess:
             "vms": self._plane.vms(),
             "counters": self._plane.counters(),
             "flow_table": self._plane.table(),
+            "rates": self._plane.rates(),
         }
 
     def _report(self, now: float) -> None:

@@ -1,0 +1,93 @@
+"""Latency sampler, a debug element (figures 6 and 7): how long one packet in so many was in the engine.
+
+From the read that received it to the write that sent it, into a histogram in memory. One packet is followed at
+a time; it is forgotten when it is dropped or leaves for the control thread or a coprocessor.
+"""
+
+from __future__ import annotations
+
+from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.elements.vmqueue import MADE, TAKEN
+from hoverboard.fastpath.layout import (
+    LATENCY_BUCKETS,
+    P_OUT,
+    SAMPLE_EVERY,
+    SAMPLE_LEFT,
+    SAMPLE_ROUTED,
+    SAMPLE_SLOT,
+    SAMPLE_TIME,
+    VM_QUEUE_SLOTS,
+    Memory,
+)
+from hoverboard.fastpath.syscalls import now_ns
+
+_STEPS = 8  # buckets to each power of two
+
+
+@compiled
+def bucket_of(ns: int) -> int:
+    """The bucket of the histogram that counts `ns`."""
+    doublings = 0
+    while ns >= 2 * _STEPS:
+        ns >>= 1
+        doublings += 1
+    return min(doublings * _STEPS + ns, LATENCY_BUCKETS - 1)
+
+
+def least_of(bucket: int) -> int:
+    """The least ns that a bucket counts."""
+    doublings = max(bucket // _STEPS - 1, 0)
+    return (bucket - doublings * _STEPS) << doublings
+
+
+@compiled
+def waits(m: Memory, slot: int) -> bool:
+    """Whether the packet in `slot` is in the queue of the VM that it goes to."""
+    port = m.packets[slot, P_OUT]
+    state = m.queue_state[port]
+    at = state[TAKEN]
+    while at < state[MADE] and m.queues[port, at & (VM_QUEUE_SLOTS - 1)] != slot:
+        at += 1
+    return at < state[MADE]
+
+
+@compiled
+def begin_sample(m: Memory, n: int) -> int:
+    """Behind receive: follow a packet of this batch if its turn has come."""
+    sample = m.sample
+    if sample[SAMPLE_EVERY]:
+        left = sample[SAMPLE_LEFT]
+        sample[SAMPLE_LEFT] = left - n
+        if left <= n and n > 0 and sample[SAMPLE_SLOT] == 0:
+            sample[SAMPLE_LEFT] = sample[SAMPLE_EVERY]
+            sample[SAMPLE_SLOT] = m.batch[max(left - 1, 0)] + 1
+            sample[SAMPLE_ROUTED] = 0
+            sample[SAMPLE_TIME] = now_ns(m.cpu[0])
+    return n
+
+
+@compiled
+def mark_routed(m: Memory, n: int) -> int:
+    """Before transmit: see whether the packet has come this far, here or in a VM's queue."""
+    sample = m.sample
+    if sample[SAMPLE_SLOT] and not sample[SAMPLE_ROUTED]:
+        slot = sample[SAMPLE_SLOT] - 1
+        for i in range(n):
+            if m.batch[i] == slot:
+                sample[SAMPLE_ROUTED] = 1
+        if not sample[SAMPLE_ROUTED]:
+            sample[SAMPLE_ROUTED] = waits(m, slot)
+    return n
+
+
+@compiled
+def end_sample(m: Memory, n: int) -> int:
+    """Behind transmit and delivery: count the packet's time once it has gone."""
+    sample = m.sample
+    if sample[SAMPLE_SLOT]:
+        if not sample[SAMPLE_ROUTED]:
+            sample[SAMPLE_SLOT] = 0
+        elif not waits(m, sample[SAMPLE_SLOT] - 1):
+            m.latency[bucket_of(now_ns(m.cpu[0]) - sample[SAMPLE_TIME])] += 1
+            sample[SAMPLE_SLOT] = 0
+    return n

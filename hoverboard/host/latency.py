@@ -1,0 +1,42 @@
+"""The control side of the latency sampler: switches it on, and makes percentiles of the engines' histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hoverboard.fastpath.elements.latency import least_of
+from hoverboard.fastpath.layout import EGRESS, I64, INGRESS, SAMPLE_EVERY, Memory
+
+_PERCENTILES = (50, 90, 99, 99.9)
+
+
+def set_sampling(memories: tuple[Memory, Memory], every: int) -> None:
+    """Follow one packet in `every` from now on (0: none), and count anew."""
+    for m in memories:
+        m.sample[SAMPLE_EVERY] = 0
+        m.latency[:] = 0
+        m.sample[SAMPLE_EVERY] = every
+
+
+def summary(counts: Sequence[int] | I64) -> dict[str, Any]:
+    """{"samples", "p50_us", .., "histogram": [[least ns, packets], ..]} by bucket; {"samples": 0} of none."""
+    counted = np.asarray(counts, np.int64)
+    total = int(counted.sum())
+    if not total:
+        return {"samples": 0}
+    up_to = np.cumsum(counted)
+    found: dict[str, Any] = {"samples": total}
+    for percent in _PERCENTILES:
+        bucket = int(np.searchsorted(up_to, np.ceil(total * percent / 100)))
+        # A bucket's middle: at most 6 % off.
+        found[f"p{percent:g}_us"] = round((least_of(bucket) + least_of(bucket + 1)) / 2000, 3)
+    found["histogram"] = [[least_of(int(bucket)), int(counted[bucket])] for bucket in np.flatnonzero(counted)]
+    return found
+
+
+def report(memories: tuple[Memory, Memory]) -> dict[str, Any]:
+    """{"egress", "ingress"}: summaries of both engines since set_sampling()."""
+    return {"egress": summary(memories[EGRESS].latency), "ingress": summary(memories[INGRESS].latency)}

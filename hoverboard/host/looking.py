@@ -1,0 +1,127 @@
+"""Looking inside a host's engines while they run: captures, latency samples and rates (the paper's debug elements).
+
+It composes the debug elements in while somebody looks, and takes them out afterwards: an engine that
+nobody looks into runs without them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from hoverboard.contract.errors import InputError, RunError
+from hoverboard.fastpath.compose import DEBUG_ELEMENTS, is_compiled
+from hoverboard.fastpath.datapath import Datapath
+from hoverboard.host.capture import Capture
+from hoverboard.host.latency import report, set_sampling
+from hoverboard.host.rates import Rates
+
+UPLINK_NAME = "uplink"
+# All of them in one composition: one to compile, and each of them costs a look at one word while it is off.
+_DEBUG = tuple(sorted(DEBUG_ELEMENTS))
+
+
+class Looking:
+    """What is being looked at on one host; for the control thread.
+
+    Args:
+        node: the host's name.
+        ports: the ports by name now, all rows of a multi-queue one.
+    """
+
+    def __init__(self, datapath: Datapath, node: str, ports: Callable[[], dict[str, tuple[int, ...]]]) -> None:
+        self._datapath = datapath
+        self._node = node
+        self._ports = ports
+        self._capture: Capture | None = None
+        self._ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._samplers: dict[int, socket.socket] = {}
+        self.rates = Rates(datapath.memories)
+
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """What tells the control thread that somebody has stopped looking."""
+        found: dict[int, Callable[[], None]] = {self._ended: self._on_end}
+        found.update({fd: partial(self._stop_sampling, fd) for fd in self._samplers})
+        return found
+
+    def ready(self) -> bool:
+        """Whether the engines with debug elements are compiled; else the first look takes half a minute."""
+        return is_compiled(_DEBUG)
+
+    def capture(self, names: list[str], snap: int, count: int, output: int, leash: int) -> list[str]:
+        """Write the packets of some ports to `output` until count, or until the leash is let go.
+
+        Args:
+            names: of VMs, or UPLINK_NAME; none: all ports.
+            output, leash: see Capture; copies are made.
+
+        Returns:
+            The names of the ports.
+
+        Raises:
+            InputError: no such port. RunError: a capture runs already.
+        """
+        known = self._ports()
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"{self._node} has no port {name!r}", where="capture", next_step=f"use one of: {', '.join(known)}"
+                )
+        if self._capture is not None:
+            raise RunError(f"a capture on {self._node} runs already", next_step="wait until it has ended, or end it")
+        chosen = names or list(known)
+        ports = {port: name for name in chosen for port in known[name]}
+        self._capture = Capture(
+            self._datapath.memories, self._node, ports, snap=snap, count=count, output=os.dup(output),
+            leash=socket.socket(fileno=os.dup(leash)), on_end=lambda: os.eventfd_write(self._ended, 1),
+        )  # fmt: skip
+        try:
+            self._compose()
+            self._capture.start()
+        except BaseException:
+            self._capture = None
+            raise
+        self._datapath.on_answer = self._capture.answered
+        return chosen
+
+    def _on_end(self) -> None:
+        os.eventfd_read(self._ended)
+        if self._capture is not None and self._capture.ended:
+            self._capture.stop()
+            self._capture = None
+            self._datapath.on_answer = None
+            self._compose()
+
+    def sample(self, every: int, leash: int) -> None:
+        """Follow one packet in `every` until the leash is let go; counts begin anew."""
+        if every < 1:
+            raise InputError(f"one packet in {every} cannot be sampled", where="latency", next_step="give 1 or more")
+        copy = socket.socket(fileno=os.dup(leash))
+        self._samplers[copy.fileno()] = copy
+        set_sampling(self._datapath.memories, every)
+        self._compose()
+
+    def _stop_sampling(self, fd: int) -> None:
+        self._samplers.pop(fd).close()
+        if not self._samplers:
+            set_sampling(self._datapath.memories, 0)
+            self._compose()
+
+    def latency(self) -> dict[str, Any]:
+        """{"egress", "ingress"}: see hoverboard.host.latency.summary."""
+        return report(self._datapath.memories)
+
+    def _compose(self) -> None:
+        looked_at = self._capture is not None or self._samplers
+        self._datapath.set_debug(_DEBUG if looked_at else ())
+
+    def close(self) -> None:
+        """End what runs; before the engines stop."""
+        if self._capture is not None:
+            self._capture.stop()
+        for sampler in self._samplers.values():
+            sampler.close()
+        os.close(self._ended)

@@ -1,0 +1,181 @@
+"""The control side of the debug elements: captures as files that others can read, rates from counters."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+from scapy.utils import RawPcapNgReader, rdpcap
+
+from hoverboard.fastpath.elements.capture import capture_received
+from hoverboard.fastpath.layout import EGRESS, UPLINK, allocate
+from hoverboard.host.capture import Capture
+from hoverboard.host.pcapng import INBOUND, OUTBOUND, Writer
+from hoverboard.host.rates import Rates
+from tests.unit.hoverboard.memory_host import VM, MemoryHost
+from tests.unit.hoverboard.packets import UDP, Ether, Raw, frame
+
+
+def blocks(data: bytes):
+    """(type, body) of the blocks of a pcapng file; each says its length at both ends."""
+    at = 0
+    while at < len(data):
+        kind, length = struct.unpack_from("<II", data, at)
+        assert length % 4 == 0
+        assert struct.unpack_from("<I", data, at + length - 4) == (length,)
+        yield kind, data[at + 8 : at + length - 4]
+        at += length
+
+
+def options(data: bytes):
+    """{code: value} of a block's options."""
+    found, at = {}, 0
+    while at + 4 <= len(data):
+        code, length = struct.unpack_from("<HH", data, at)
+        if code == 0:
+            break
+        found[code] = data[at + 4 : at + 4 + length]
+        at += 4 + length + -length % 4
+    return found
+
+
+class TestPcapng:
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "one.pcapng"
+        with path.open("wb") as file:
+            writer = Writer(file, snap=256, application="test")
+            blue, uplink = writer.interface("blue-1", "a VM"), writer.interface("uplink", "the fabric")
+            assert (blue, uplink, writer.interface("blue-1", "a VM")) == (0, 1, 0)
+            writer.packet(blue, 1_700_000_000_123_456_789, frame(), 60, INBOUND)
+            writer.packet(uplink, 1_700_000_001_000_000_001, frame(UDP(dport=9))[:33], 42, OUTBOUND, "from blue-1")
+            writer.statistics(blue, 1_700_000_002_000_000_000, 7, 3)
+        return path
+
+    def test_scapy_reads_packets_and_nanoseconds(self, path):
+        packets = rdpcap(str(path))
+        assert [bytes(packet) for packet in packets] == [frame(), frame(UDP(dport=9))[:33]]
+        assert packets[0].time == pytest.approx(1_700_000_000.123456789, abs=1e-6)
+        with RawPcapNgReader(str(path)) as reader:
+            assert [(name, meta.comments) for _data, meta in reader if (name := meta.ifname)] == [
+                (b"blue-1", None), (b"uplink", [b"from blue-1"])
+            ]  # fmt: skip
+
+    def test_tcpdump_reads_it(self, path):
+        shown = subprocess.run(["tcpdump", "-n", "-r", str(path)], capture_output=True, text=True, check=True)
+        assert len(shown.stdout.splitlines()) == 2
+        assert "10.0.0.2.1000 > 10.0.0.3.2000" in shown.stdout
+
+    def test_direction_and_losses(self, path):
+        found = list(blocks(path.read_bytes()))
+        packets = [body for kind, body in found if kind == 6]
+        kept = [struct.unpack_from("<I", body, 12)[0] for body in packets]
+        flags = [options(body[20 + size + -size % 4 :])[2] for body, size in zip(packets, kept, strict=True)]
+        assert [struct.unpack("<I", one)[0] for one in flags] == [INBOUND, OUTBOUND]
+        (statistics,) = [options(body[12:]) for kind, body in found if kind == 5]
+        assert (struct.unpack("<Q", statistics[4]), struct.unpack("<Q", statistics[5])) == ((7,), (3,))
+
+
+@pytest.fixture(scope="module")
+def host():
+    host = MemoryHost()
+    yield host
+    host.close()
+
+
+class TestCapture:
+    @pytest.fixture
+    def capturing(self, host, tmp_path):
+        """start(count) -> (capture, our end of its leash, path); all are ended at the end."""
+        host.reset()
+        made = []
+
+        def start(count=0, ports=None, output=None):
+            ours, theirs = socket.socketpair()
+            path = tmp_path / "capture.pcapng"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT) if output is None else output
+            capture = Capture(
+                host.datapath.memories, "h1", ports or {VM: "blue-1"}, snap=256, count=count,
+                output=fd, leash=theirs, on_end=lambda: None,
+            )  # fmt: skip
+            capture.start()
+            made.append((capture, ours))
+            return capture, ours, path
+
+        yield start
+        for capture, ours in made:
+            capture.stop()
+            ours.close()
+
+    @staticmethod
+    def summary(ours):
+        assert select.select([ours], [], [], 10)[0], "no summary within 10 s"
+        return json.loads(ours.recv(4096))
+
+    @staticmethod
+    def receive(host, *frames):
+        m = host.egress
+        capture_received(m, host.batch(m, *(host.place(m, data, VM) for data in frames)))
+
+    def test_ends_after_count(self, host, capturing):
+        _capture, ours, path = capturing(count=3)
+        self.receive(host, *[frame(UDP(sport=number, dport=1)) for number in range(5)])
+        assert self.summary(ours) == {"packets": 3, "lost": 0, "error": ""}
+        assert [packet[UDP].sport for packet in rdpcap(str(path))] == [0, 1, 2]
+
+    def test_ends_when_the_leash_is_let_go_with_all_that_was_captured(self, host, capturing):
+        capture, ours, path = capturing()
+        self.receive(host, frame())
+        capture.answered(VM, frame(UDP() / Raw(b"answer")))
+        capture.answered(UPLINK, frame())
+        ours.shutdown(socket.SHUT_WR)
+        assert self.summary(ours)["packets"] == 2
+        assert [bytes(packet) for packet in rdpcap(str(path))] == [frame(), frame(UDP() / Raw(b"answer"))]
+        assert isinstance(rdpcap(str(path))[0], Ether)
+
+    def test_a_reader_that_has_gone_ends_it_with_a_word(self, host, capturing):
+        reader, writer = os.pipe()
+        os.close(reader)
+        _capture, ours, _path = capturing(output=writer)
+        assert "cannot write the capture" in self.summary(ours)["error"]
+
+    def test_nobody_who_asked_is_left(self, host, capturing):
+        capture, ours, _path = capturing()
+        ours.close()
+        capture.stop()
+        assert capture.ended
+
+
+class TestRates:
+    def test_ports_and_busiest_flows_over_an_interval(self):
+        memories = allocate()
+        rates = Rates(memories)
+        rates.look(10.0, 2)
+        assert rates.interval is None
+        memories[EGRESS].port_stats[VM] = (20, 2000, 10, 1000)
+        memories[EGRESS].stats[0] = (4, 400)
+        memories[1].stats[1] = (2, 4000)
+        rates.look(12.0, 3)
+        assert rates.interval is not None
+        assert rates.interval.port_rates({VM: "blue-1"}) == {
+            "blue-1": {"rx_pps": 10.0, "rx_bps": 8000, "tx_pps": 5.0, "tx_bps": 4000}
+        }
+        assert rates.interval.top_rows() == [
+            (1, {"pps": 1.0, "bps": 16_000}), (0, {"pps": 2.0, "bps": 1600})
+        ]  # fmt: skip
+
+    def test_a_row_that_is_another_entrys_now_counts_from_nothing(self):
+        memories = allocate()
+        memories[EGRESS].stats[0] = (100, 10_000)
+        rates = Rates(memories)
+        rates.look(0.0, 1)
+        memories[EGRESS].stats[0] = (1, 125)
+        rates.look(1.0, 1)
+        assert rates.interval is not None
+        assert np.array_equal(rates.interval.entries, [[1, 125]])
