@@ -90,6 +90,8 @@ class HostProcesses:
             openflow_address=f"unix:{controller}",
             uplink_device=server.uplink_device,
             scheduling=self._scheduling,
+            batch=spec.batch,
+            vm_priority=self._topology.vm_priority,
             engines=str(self._directory.engines) if self._scheduling == "compacting" else None,
             coprocessors=self._coprocessors() if spec.role == "host" and self._topology.stages else None,
         )

@@ -28,7 +28,7 @@ from topologies.topology import (
 from topologies.yamlfile import Path, Positions
 
 if TYPE_CHECKING:
-    from topologies.schema import HostKeys, HoverboardKeys, NetworkKeys, StageKeys, TopologyKeys, VMKeys
+    from topologies.schema import BatchKeys, HostKeys, HoverboardKeys, NetworkKeys, StageKeys, TopologyKeys, VMKeys
 
 DEFAULT_REGION = "default"
 
@@ -59,6 +59,7 @@ class _Resolver:
         given: int | list[HostKeys] | list[HoverboardKeys],
         key: Literal["hosts", "hoverboards"],
         default: Dataplane,
+        batch: BatchKeys,
     ) -> tuple[ServerSpec, ...]:
         host = key == "hosts"
         found = []
@@ -76,6 +77,7 @@ class _Resolver:
                     host_address(index) if host else hoverboard_address(index),
                     (keys.dataplane if keys is not None else None) or default,
                     getattr(keys, "region", None),
+                    ((keys.batch if keys is not None else None) or batch).sizes(),
                 )
             )
         return tuple(found)
@@ -267,8 +269,8 @@ def resolve(
         hosts_known: False when faulty hosts were left out, so that a missing one means nothing.
     """
     resolver = _Resolver(positions, hosts_known)
-    hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane)
-    hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane)
+    hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
+    hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
     stages = resolver.stages(keys.stages, base)
     if keys.model == "hoverboard" and not hoverboards:
@@ -304,6 +306,7 @@ def resolve(
         networks=tuple(networks),
         model=keys.model,
         scheduling=keys.scheduling,
+        vm_priority=keys.vm_priority,
         offload_threshold=keys.offload_threshold,
         report_interval=keys.report_interval,
         stages=stages,

@@ -22,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictBool,
     StrictInt,
     Tag,
     ValidationError,
@@ -38,6 +39,8 @@ from topologies.topology import (
     DEFAULT_REPORT_INTERVAL,
     MAX_HOSTS,
     MAX_HOVERBOARDS,
+    MOST_EGRESS,
+    MOST_INGRESS,
     Model,
     Topology,
 )
@@ -146,11 +149,23 @@ class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class BatchKeys(_Keys):
+    """Most packets that an engine of the fast path takes at a time; 1 is no batching (paper 4.2)."""
+
+    egress: Annotated[StrictInt, Field(ge=1, le=MOST_EGRESS)] = MOST_EGRESS
+    ingress: Annotated[StrictInt, Field(ge=1, le=MOST_INGRESS)] = MOST_INGRESS
+
+    def sizes(self) -> tuple[int, int]:
+        """(egress, ingress)."""
+        return self.egress, self.ingress
+
+
 class HostKeys(_Keys):
     """A VM host."""
 
     name: Name | None = Field(None, description="default: h1, h2, ...")
     dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
+    batch: BatchKeys | None = Field(None, description="default: the file's batch")
     rate: Reserved = Field(None, description="reserved: NIC rate")
     region: Name | None = Field(None, description="default: one region for all hosts that name none")
 
@@ -160,6 +175,7 @@ class HoverboardKeys(_Keys):
 
     name: Name | None = Field(None, description="default: hv1, hv2, ...")
     dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
+    batch: BatchKeys | None = Field(None, description="default: the file's batch")
     rate: Reserved = Field(None, description="reserved: NIC rate")
     region: Reserved = Field(None, description="reserved: a Hoverboard serves all regions")
 
@@ -220,6 +236,10 @@ class TopologyKeys(_Keys):
     model: Model = DEFAULT_MODEL
     dataplane: Dataplane = Field("fastpath", description="of every server that does not say otherwise")
     scheduling: Scheduling = Field("adaptive", description="when the engines of the fast path run")
+    batch: BatchKeys = Field(default_factory=BatchKeys, description="of every server that does not say otherwise")
+    vm_priority: StrictBool = Field(
+        True, description="engines serve the VM that used them least; false: packets in order of arrival"
+    )
     offload_threshold: Rate = Field(20_000, description="a VM pair that sends more leaves the Hoverboard")
     report_interval: Seconds = Field(DEFAULT_REPORT_INTERVAL, description="seconds between usage reports")
     stages: list[StageKeys] = Field(default_factory=list, description="on the way out; the last is nearest the fabric")
@@ -374,6 +394,7 @@ def _unknown_key(positions: Positions, path: yamlfile.Path) -> Fault:
     children: dict[str, type[BaseModel]] = {
         "hosts": HostKeys, "hoverboards": HoverboardKeys, "networks": NetworkKeys, "vms": VMKeys,
         "stages": StageKeys, "when": When,
+        "batch": BatchKeys,
     }  # fmt: skip
     for part in path[:-1]:
         if isinstance(part, str):

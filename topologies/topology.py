@@ -35,6 +35,7 @@ MAX_HOVERBOARDS = 64
 DEFAULT_MODEL: Model = "hoverboard"
 DEFAULT_DATAPLANE: Dataplane = "fastpath"
 DEFAULT_THRESHOLD = 20_000  # bit/s, the paper's section 3.3.1
+MOST_EGRESS, MOST_INGRESS = 32, 128  # packets of a batch: the paper's section 4.2
 DEFAULT_REPORT_INTERVAL = 1.0  # seconds; ours, the paper gives none
 
 
@@ -57,6 +58,7 @@ class ServerSpec:
     underlay_ip: IPv4Address
     dataplane: Dataplane
     region: str | None = None
+    batch: tuple[int, int] = (MOST_EGRESS, MOST_INGRESS)  # packets at a time, egress and ingress engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ class Topology:
     networks: tuple[NetworkSpec, ...]
     model: Model = DEFAULT_MODEL
     scheduling: Scheduling = "adaptive"
+    vm_priority: bool = True
     offload_threshold: int = DEFAULT_THRESHOLD  # bit/s
     report_interval: float = DEFAULT_REPORT_INTERVAL  # seconds
     stages: tuple[dict[str, Any], ...] = ()  # rules of hoverboard.coprocessor.policy, with absolute paths

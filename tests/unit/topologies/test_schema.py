@@ -171,3 +171,21 @@ def test_a_topo_of_ones_own_is_checked_like_a_file() -> None:
 
     with pytest.raises(InputError, match="duplicate VNI 7"):
         Mine().topology()
+
+
+def test_batch_sizes_are_the_files_unless_a_server_says_otherwise() -> None:
+    topology = schema.parse("""
+hosts:
+  - {}
+  - {batch: {ingress: 1}}
+batch: {egress: 4, ingress: 8}
+vm_priority: false
+""")
+    assert [server.batch for server in topology.servers] == [(4, 8), (32, 1), (4, 8)]
+    assert not topology.vm_priority
+
+
+def test_batch_sizes_are_the_papers_by_default() -> None:
+    topology = schema.parse("hosts: 1")
+    assert {server.batch for server in topology.servers} == {(32, 128)}
+    assert topology.vm_priority
