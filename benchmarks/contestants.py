@@ -15,7 +15,7 @@ from benchmarks import command, kernel_overlay
 from experiments import iperf
 from experiments.iperf import IperfSpec
 from experiments.processes import Place
-from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.entities import Dataplane, Scheduling
 from topologies.testbed import Testbed
 from topologies.topology import VMSpec
 from topologies.waiting import wait_for
@@ -57,9 +57,10 @@ class Contestant:
 
 
 @contextlib.contextmanager
-def generation(dataplane: Dataplane) -> Iterator[Contestant]:
+def generation(dataplane: Dataplane, scheduling: Scheduling = "adaptive") -> Iterator[Contestant]:
     """A generation of the dataplane: two hosts and a Hoverboard, up inside the block."""
-    with Testbed("two-hosts", run=command.run_name(dataplane), dataplane=dataplane) as testbed:
+    run = command.run_name(dataplane)
+    with Testbed("two-hosts", run=run, dataplane=dataplane, scheduling=scheduling) as testbed:
         first, remote, neighbour = (testbed.topology.vms[index] for index in range(3))
         assert first.host == neighbour.host != remote.host
 
@@ -89,7 +90,11 @@ def generation(dataplane: Dataplane) -> Iterator[Contestant]:
             def relayed() -> int:
                 return sum(int(client.status()["counters"]["rx_packets"]) for client in clients)
 
-            facts = {"datapath_type": testbed.datapath_type, "phases": dict(testbed.clock.seconds)}
+            facts = {
+                "datapath_type": testbed.datapath_type,
+                "scheduling": scheduling,
+                "phases": dict(testbed.clock.seconds),
+            }
             yield Contestant(dataplane, pairs, prepare, relayed, testbed.run, facts)
 
 
@@ -104,9 +109,12 @@ def kernel() -> Iterator[Contestant]:
         yield Contestant("kernel", pairs, lambda where: None, lambda: 0, None, facts)
 
 
-# Everybody there is, by name; each comes up when entered.
-EVERYBODY: dict[str, Callable[[], contextlib.AbstractContextManager[Contestant]]] = {
-    "fastpath": lambda: generation("fastpath"),
-    "ovs": lambda: generation("ovs"),
-    "kernel": kernel,
-}
+def everybody(
+    scheduling: Scheduling = "adaptive",
+) -> dict[str, Callable[[], contextlib.AbstractContextManager[Contestant]]]:
+    """Everybody there is, by name; each comes up when entered. `scheduling` is the fast path's."""
+    return {
+        "fastpath": lambda: generation("fastpath", scheduling),
+        "ovs": lambda: generation("ovs"),
+        "kernel": kernel,
+    }

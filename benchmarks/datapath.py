@@ -11,7 +11,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks import command, contestants, datapath_bars, report
 from benchmarks.awake import awake
@@ -19,11 +19,14 @@ from benchmarks.contestants import Contestant
 from benchmarks.datapath_cases import AWAKE_CASES, CASES, PING_INTERVAL, Case, Plan, Sample
 from benchmarks.statistics import turns
 from console.runs import need_root
+from hoverboard.contract.entities import Scheduling
 
 _LONGEST_TURN = 120.0  # seconds after which a spinner ends by itself
 
 
-def measure(cases: Sequence[Case], plan: Plan, progress: command.Progress) -> dict[str, Any]:
+def measure(
+    cases: Sequence[Case], plan: Plan, progress: command.Progress, scheduling: Scheduling = "adaptive"
+) -> dict[str, Any]:
     """Bring everybody up, let them take turns, take everything down; {"cases": .., "contestants": ..}.
 
     Raises:
@@ -34,7 +37,7 @@ def measure(cases: Sequence[Case], plan: Plan, progress: command.Progress) -> di
         everybody: dict[str, Contestant] = {}
         for name in names:
             progress(f"bringing up {name}", 0.0)
-            everybody[name] = stack.enter_context(contestants.EVERYBODY[name]())
+            everybody[name] = stack.enter_context(contestants.everybody(scheduling)[name]())
         relayed = dict.fromkeys(names, 0)
         found: list[dict[str, Any]] = []
         done, total = 0, sum(len(case.between) * case.rounds(plan) for case in cases)
@@ -81,6 +84,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--awake", action="store_true", help="measure latencies once more, with the CPUs kept from halting"
     )
+    parser.add_argument(
+        "--scheduling", choices=get_args(Scheduling), default="adaptive", help="of the fast path's engines (adaptive)"
+    )
     given = parser.parse_args(argv)
     if not chosen(given):
         parser.error("--only fits no case; there are: " + "; ".join(case.name for case in (*CASES, *AWAKE_CASES)))
@@ -107,8 +113,8 @@ def main() -> int:
 
     def run(progress: command.Progress) -> int:
         need_root("benchmark")
-        figures = measure(chosen(given), plan, progress)
-        parameters = {**asdict(plan), "ping_interval_s": PING_INTERVAL}
+        figures = measure(chosen(given), plan, progress, given.scheduling)
+        parameters = {**asdict(plan), "ping_interval_s": PING_INTERVAL, "scheduling": given.scheduling}
         cases = figures["cases"]
         return report.finish(
             "datapath", parameters, figures, datapath_bars.bars(cases), [datapath_bars.table(cases)],

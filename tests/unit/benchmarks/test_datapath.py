@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import cpu_window, datapath, datapath_bars
 from benchmarks.accounting import Member
-from benchmarks.contestants import EVERYBODY
+from benchmarks.contestants import everybody
 from benchmarks.cpu_window import ProcessTime, Reading
 from benchmarks.datapath_cases import AWAKE, AWAKE_CASES, CASES, Case, Sample
 from topologies.processes import Process
@@ -26,7 +26,7 @@ def test_names_are_unique_and_every_expectation_has_its_case() -> None:
         case = next(case for case in CASES if case.name == one.case)
         assert one.peer in case.between
     for case in EVERY_CASE:
-        assert set(case.between) <= set(EVERYBODY)
+        assert set(case.between) <= set(everybody())
         assert case.awake is case.name.endswith(AWAKE)
 
 
