@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def pinging(fastpath: Testbed) -> Iterator[None]:
 def start(bed: Testbed, *words: str) -> subprocess.Popen[str]:
     """A verb of the command line, on this run."""
     command = [sys.executable, "-m", "console.cli", *words, "--run", bed.run]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    env = {**os.environ, "HOVERBOARD_STATE_DIR": str(bed.directory.path.parent)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
 def run(bed: Testbed, *words: str) -> tuple[int, str, str]:
