@@ -36,8 +36,10 @@ ModelOption = Annotated[
     Literal["hoverboard", "preprogrammed"] | None,
     typer.Option("--model", help="Programming model, instead of the file's."),
 ]
+# As in contract.entities, whose import would cost every command its time.
+GenerationName = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 DataplaneOption = Annotated[
-    Literal["fastpath", "ovs"] | None,
+    GenerationName | None,
     typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
 ]
 
@@ -73,7 +75,15 @@ def _root(
 
 @app.command()
 def demo(
-    run: Annotated[str, typer.Option("--run", metavar="NAME", help="Prefix of the names of its two runs.")] = "demo",
+    run: Annotated[str, typer.Option("--run", metavar="NAME", help="Prefix of the names of its runs.")] = "demo",
+    generation: Annotated[
+        str,
+        typer.Option(
+            "--generation",
+            metavar="NAME,...",
+            help="Dataplane generations, by comma; `all`: all that this machine can have.",
+        ),  # fmt: skip
+    ] = "fastpath,ovs",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where results go; default results/demo-DATE.")
     ] = None,
@@ -87,7 +97,7 @@ def demo(
 
     folder = out if out is not None else demo_report.default_folder()
     with guard.ended_by_signals(), StepProgress() as progress:
-        result = experiment.run(experiment.DemoSpec(run=run), progress)
+        result = experiment.run(experiment.demo_spec(run, generation), progress)
         progress("writing the report", 0.99)
         summary = demo_report.write(result, folder)
     if as_json:

@@ -68,10 +68,10 @@ def status(document: Document) -> list[Table]:
         made.append(
             table(
                 "CPU by VM",
-                ("VM", "host", "#fast path", "#coprocessor", "#guest"),
+                ("VM", "host", "#fast path", "#VMM", "#coprocessor", "#guest"),
                 (
                     (
-                        row["vm"], row["host"], _seconds(row["fastpath_seconds"]),
+                        row["vm"], row["host"], _seconds(row["fastpath_seconds"]), _seconds(row.get("vmm_seconds")),
                         _seconds(row["coprocessor_seconds"]), _seconds(row["guest_seconds"]),
                     )
                     for row in document["cpu"]
@@ -131,10 +131,11 @@ def _vm_tables(vms: Document) -> list[Table]:
     made = [
         table(
             "CPU by VM",
-            ("VM", "#rate limit", "#fast path", "#coprocessor", "#guest", "charged by"),
+            ("VM", "#rate limit", "#fast path", "#VMM", "#coprocessor", "#guest", "charged by"),
             (
                 (
                     name, rate(facts.get("rate_bps")), _seconds(facts["fastpath_seconds"]),
+                    _seconds(facts.get("vmm_seconds")),
                     _seconds(busy[name]["cpu_seconds"] if name in busy else None),
                     _seconds(facts.get("guest_seconds")), busy[name]["account"] if name in busy else "-",
                 )

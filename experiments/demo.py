@@ -20,9 +20,11 @@ from experiments.iperf import IperfSpec
 from experiments.path import PathSampler, Timeline
 from experiments.ping_output import PingResult
 from hoverboard.contract.entities import Dataplane
-from hoverboard.contract.errors import MeasurementError
+from hoverboard.contract.errors import InputError, MeasurementError
+from hoverboard.contract.generations import NAMES, available
 from hoverboard.host.client import HostClient
 from topologies import schema
+from topologies.switches import check_generation, datapath_type
 from topologies.testbed import Testbed
 from topologies.topology import Topology
 
@@ -37,7 +39,7 @@ class DemoSpec:
     """Parameters of a demonstration; times in seconds, iperf3's whole ones.
 
     Attributes:
-        run: prefix of the runs' names, which end in -fastpath and -ovs.
+        run: prefix of the runs' names, which end in their generations'.
         generations: dataplane generations, in the order they are measured.
         pair: VM names of the flow that is followed and measured.
         slow_pings, slow_interval: pings over the Hoverboard, slow enough to stay below the threshold.
@@ -77,6 +79,29 @@ class DemoSpec:
             "pings_direct": self.pings,
             "pings_direct_interval_s": self.ping_interval,
         }
+
+
+def demo_spec(run: str, generations: str) -> DemoSpec:
+    """The default demonstration of other generations: names by comma, or "all" that this machine can have.
+
+    Raises:
+        InputError: there is no such generation.
+        MachineError: this machine cannot have it.
+    """
+    kind = datapath_type()
+    if generations == "all":
+        return DemoSpec(run=run, generations=tuple(reversed(available(kind))))
+    named = dict.fromkeys(name.strip() for name in generations.split(","))
+    for name in named:
+        if name not in NAMES:
+            raise InputError(
+                f"there is no dataplane generation {name!r}", where="demo",
+                next_step=f"use some of: {', '.join(NAMES)}; or all",
+            )  # fmt: skip
+    chosen = tuple(name for name in NAMES if name in named)
+    for name in chosen:
+        check_generation(name, kind, where="demo")
+    return DemoSpec(run=run, generations=tuple(reversed(chosen)))
 
 
 class _Steps:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 BLUE, VERMILION, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#56B4E9"
 HOVERBOARD_COLOUR, DIRECT_COLOUR = ORANGE, BLUE
-GENERATION_COLOURS = {"fastpath": BLUE, "ovs": VERMILION}
+GENERATION_COLOURS = {
+    "fastpath": BLUE, "fastpath-vmm": SKY, "ovs-offload": ORANGE, "ovs": VERMILION, "pre": "#999999",
+}  # fmt: skip
 
 _STYLE: Any = {
     "font.size": 10,

@@ -42,7 +42,8 @@ GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6) 
 
 BRIDGE_NAME = "fabric"
 GUEST_DEVICE = "eth0"
-# An uplink of Open vSwitch carries a guest's frames one by one and no segments.
+UNDERLAY_PREFIX = 16  # of topology.UNDERLAY, in which all servers are neighbours
+# An uplink that is a device carries a guest's frames one by one and no segments.
 PLAIN_MTU = GUEST_MTU + OUTER_BYTES
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -159,12 +160,24 @@ def loopback_up(pid: int) -> None:
         route.link("set", index=1, state="up")
 
 
-def make_guest_tap(vm_pid: int, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None = None) -> int:
-    """A VM's NIC (dataplane fastpath): the netdev is the guest's end, the descriptor is its ring."""
+def make_guest_tap(
+    vm_pid: int,
+    mac: str,
+    ip: IPv4Address,
+    gateway: IPv4Address,
+    ip6: IPv6Address | None = None,
+    *,
+    offloads: bool = True,
+) -> int:
+    """A VM's NIC that is a tap: the netdev is the guest's end, the descriptor is its ring.
+
+    Args:
+        offloads: checksums and segmentation are for whoever reads the descriptor.
+    """
     with netlink(vm_pid) as route:
         if ip6 is None:
             disable_ipv6()
-        fd = open_tap(GUEST_DEVICE, GUEST_OFFLOADS)
+        fd = open_tap(GUEST_DEVICE, GUEST_OFFLOADS if offloads else (0,))
         try:
             _configure_guest(route, mac, ip, gateway, ip6)
         except BaseException:
@@ -182,7 +195,7 @@ def make_guest_veth(
     gateway: IPv4Address,
     ip6: IPv6Address | None = None,
 ) -> None:
-    """A VM's NIC (dataplane ovs): a veth pair whose other end, `port`, is in the host's namespace."""
+    """A VM's NIC where Open vSwitch carries the packets: a veth pair; its end `port` is in the host's namespace."""
     with netlink(vm_pid) as route:
         if ip6 is None:
             disable_ipv6()
@@ -242,13 +255,26 @@ def make_uplink_tap(fabric_pid: int, port: str, address: IPv4Address) -> int:
     return fd
 
 
-def make_uplink_veth(fabric_pid: int, port: str, server_pid: int, device: str, address: IPv4Address) -> None:
-    """Uplink of an ovs server: a veth pair between the fabric and `device` in the server's namespace."""
+def make_uplink_veth(
+    fabric_pid: int, port: str, server_pid: int, device: str, address: IPv4Address, own: IPv4Address | None = None
+) -> None:
+    """Uplink that is a veth pair between the fabric and `device` in the server's namespace.
+
+    Args:
+        own: the underlay address that `device` itself has; None: a bridge that it joins does.
+    """
     with netlink(fabric_pid) as route:
         _veth(route, port, server_pid, device, PLAIN_MTU)
         _plug(route, port, PLAIN_MTU, address)
     with netlink(server_pid) as route:
-        route.link("set", index=_index(route, device), state="up")
+        index = _index(route, device)
+        if own is None:
+            # The bridge's address is not the device's: only the bridge may answer for it, with its own MAC.
+            Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("1")
+        else:
+            route.link("set", index=index, address=underlay_mac(own))
+            route.addr("add", index=index, address=str(own), prefixlen=UNDERLAY_PREFIX)
+        route.link("set", index=index, state="up")
 
 
 def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address) -> None:

@@ -7,10 +7,12 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostConfig, NurseryClient
 from topologies.launcher import Launcher, python
 from topologies.nodes import Server
@@ -77,12 +79,15 @@ class HostProcesses:
         # ovs-vswitchd connects to no Unix socket outside of its own run directory; a link in it will do.
         controller = server.directory / "controller.sock"
         controller.symlink_to(openflow_socket)
+        generation = facts(spec.dataplane)
+        engines = generation.carrier == "engines"
         config = HostConfig(
             run=self._directory.run,
             node=spec.name,
             role=spec.role,
             dataplane=spec.dataplane,
-            datapath_type=self._datapath_type,
+            # A switch that carries nothing is asked only; in the kernel it would take the tunnels' UDP port.
+            datapath_type=self._datapath_type if generation.carrier == "switch" else "netdev",
             underlay_ip=str(spec.underlay_ip),
             underlay_prefixlen=UNDERLAY.prefixlen,
             node_dir=str(server.directory),
@@ -92,8 +97,8 @@ class HostProcesses:
             scheduling=self._scheduling,
             batch=spec.batch,
             vm_priority=self._topology.vm_priority,
-            engines=str(self._directory.engines) if self._scheduling == "compacting" else None,
-            coprocessors=self._coprocessors() if spec.role == "host" and self._topology.stages else None,
+            engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
+            coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,
         )
         what = f"host process of {spec.name}"
         started = self._fork(what, "host", lambda: self._client.spawn(config, server.pid))
@@ -116,6 +121,12 @@ class HostProcesses:
             "secret": str(directory.secret),
             "ledger": str(directory.ledger),
         }
+
+    def start_vmm(self, server: Server, vm: str) -> None:
+        """The process of a VM, on generations where it carries the VM's packets; before the VM is plugged in."""
+        if facts(server.spec.dataplane).carrier == "processes":
+            spawn = partial(self._client.spawn_vmm, server.directory, vm, server.pid)
+            self._fork(f"process of VM {vm} on {server.name}", "vmm", spawn)
 
     def start_engines(self) -> None:
         """With scheduling "compacting": the process that runs all hosts' engines; before the host processes."""

@@ -1,7 +1,7 @@
 """Mininet link classes: a VM's virtual NIC and a server's uplink to the fabric.
 
 A virtual NIC has the shape of virtio (paper section 4): the guest sees a netdev, the dataplane owns
-the ring, a descriptor that is handed over by RPC. On the `ovs` generation it is a veth pair.
+the ring, a descriptor that is handed over by RPC. Where Open vSwitch carries the packets it is a veth pair.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from mininet.link import Intf, Link
 
 from hoverboard.contract.encapsulation import underlay_mac
+from hoverboard.contract.generations import facts
 from topologies import devices
 from topologies.nodes import Fabric, Server, VirtualMachine, VMHost
 
@@ -59,13 +60,17 @@ class VirtualNIC(_PlainLink):
         self.fd: int | None = None
         self.port = f"nic{next(_port_numbers)}"
         spec = node1.spec
-        if node2.spec.dataplane == "fastpath":
-            self.fd = devices.make_guest_tap(node1.pid, spec.mac, spec.ip, spec.gateway, spec.ip6)
+        generation = facts(node2.spec.dataplane)
+        if generation.nic == "tap":
+            self.fd = devices.make_guest_tap(
+                node1.pid, spec.mac, spec.ip, spec.gateway, spec.ip6, offloads=generation.guest_offloads
+            )
             end: type[Device] = Ring
         else:
             devices.make_guest_veth(node1.pid, node2.pid, self.port, spec.mac, spec.ip, spec.gateway, spec.ip6)
             devices.set_up(node2.pid, self.port)
-            if datapath_type == "netdev":
+            # A user-space switch takes frames as they are.
+            if datapath_type == "netdev" or not generation.guest_offloads:
                 devices.disable_offloads(node1.pid, devices.GUEST_DEVICE)
             end = Device
         guest = Device(devices.GUEST_DEVICE, node=node1, link=self, mac=spec.mac, moveIntfFn=_ignore_move)
@@ -76,9 +81,11 @@ class VirtualNIC(_PlainLink):
         """Hand the NIC to the host process; the vport's name."""
         spec = self.vm.spec
         device = None if self.fd is not None else self.port
+        ip6 = None if spec.ip6 is None else str(spec.ip6)
         self.vport = self.host.client.attach(
-            spec.name, spec.mac, str(spec.ip), fd=self.fd, device=device, network=spec.network, rate=spec.rate
-        )
+            spec.name, spec.mac, str(spec.ip), fd=self.fd, device=device, network=spec.network, rate=spec.rate,
+            vni=spec.vni, ip6=ip6,
+        )  # fmt: skip
         self.close()
         return self.vport
 
@@ -117,13 +124,14 @@ class Uplink(_PlainLink):
             self.fd = devices.make_uplink_tap(node2.pid, self.port, address)
             end: Intf = Ring(f"{self.port}-ring", node=node1, link=self, moveIntfFn=_ignore_move)
         else:
-            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address)
+            own = address if facts(node1.spec.dataplane).addressed else None
+            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address, own)
             end = Device(node1.uplink_device, node=node1, link=self, moveIntfFn=_ignore_move)
         end.mac, end.ip = underlay_mac(address), str(address)
         self._register(end, Device(self.port, node=node2, link=self, moveIntfFn=_ignore_move))
 
     def plug(self) -> None:
-        """Hand the uplink's descriptor to the host process; for Open vSwitch there is nothing to do."""
+        """Hand the uplink's descriptor to the host process; a device needs nothing."""
         if self.fd is not None:
             self.server.client.set_uplink(self.fd)
             self.close()

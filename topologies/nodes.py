@@ -13,6 +13,7 @@ from typing import Any
 from mininet.node import Node
 
 from hoverboard.contract.errors import MachineError
+from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
 from topologies.launcher import Launcher
 from topologies.topology import FABRIC, ServerSpec, VMSpec
@@ -96,7 +97,7 @@ class Server(NamespaceNode):
 
     Attributes:
         directory: private run directory of its switch.
-        uplink_device: name of its uplink in its own namespace, for Open vSwitch; None on the fast path.
+        uplink_device: name of its uplink in its own namespace, None where that is a descriptor.
         client: RPC to its host process.
     """
 
@@ -110,7 +111,8 @@ class Server(NamespaceNode):
 
     @property
     def uplink_device(self) -> str | None:
-        return "uplink" if self.spec.dataplane == "ovs" else None
+        """Name of its uplink in its own namespace; None where that is a descriptor."""
+        return "uplink" if facts(self.spec.dataplane).uplink == "device" else None
 
 
 class VMHost(Server):

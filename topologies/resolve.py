@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.generations import facts
 from hoverboard.coprocessor.registry import Registry
 from topologies.faults import Fault
 from topologies.topology import (
@@ -70,12 +71,13 @@ class _Resolver:
             if keys is not None and keys.name is not None:
                 name, path = keys.name, (*path, "name")
             self.claim(name, path)
+            dataplane = (keys.dataplane if keys is not None else None) or default
             found.append(
                 ServerSpec(
                     name,
                     "host" if host else "hoverboard",
                     host_address(index) if host else hoverboard_address(index),
-                    (keys.dataplane if keys is not None else None) or default,
+                    dataplane if host else facts(dataplane).relay,
                     getattr(keys, "region", None),
                     ((keys.batch if keys is not None else None) or batch).sizes(),
                 )

@@ -174,7 +174,7 @@ class HoverboardKeys(_Keys):
     """A Hoverboard."""
 
     name: Name | None = Field(None, description="default: hv1, hv2, ...")
-    dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
+    dataplane: Dataplane | None = Field(None, description="default: the file's; the nearest that relays")
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
     rate: Reserved = Field(None, description="reserved: NIC rate")
     region: Reserved = Field(None, description="reserved: a Hoverboard serves all regions")

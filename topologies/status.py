@@ -67,7 +67,7 @@ def _guests(testbed: Testbed, names: list[str]) -> dict[str, float]:
 
 
 def _cpu(testbed: Testbed, answers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """By VM: CPU seconds on the fast path, in its coprocessor, in the guest; None where nobody knows."""
+    """By VM: CPU seconds on the fast path, in its VMM, in its coprocessor, in the guest; None where nobody knows."""
     topology = testbed.topology
     guests = _guests(testbed, [vm.name for vm in topology.vms]) if answers else {}
     rows = []
@@ -79,6 +79,7 @@ def _cpu(testbed: Testbed, answers: dict[str, dict[str, Any]]) -> list[dict[str,
                 "vm": vm.name,
                 "host": vm.host,
                 "fastpath_seconds": facts.get("fastpath_seconds"),
+                "vmm_seconds": facts.get("vmm_seconds"),
                 "coprocessor_seconds": coprocessor["cpu_seconds"] if coprocessor else None,
                 "account": coprocessor["account"] if coprocessor else None,
                 "guest_seconds": guests.get(vm.name),

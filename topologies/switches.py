@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import MachineError
+from hoverboard.contract.generations import facts
 from topologies.launcher import Launcher
 from topologies.nodes import Server
 from topologies.waiting import wait_sockets
@@ -36,6 +38,17 @@ def datapath_type() -> Literal["netdev", "system"]:
         ["modprobe", "--dry-run", "--quiet", "openvswitch"], capture_output=True, timeout=10, check=False
     )
     return "system" if dry_run.returncode == 0 else "netdev"
+
+
+def check_generation(dataplane: Dataplane, datapath_type: Literal["netdev", "system"], *, where: str) -> None:
+    """MachineError when a dataplane generation cannot be had on this machine."""
+    if facts(dataplane).kernel_switch and datapath_type != "system":
+        raise MachineError(
+            f"dataplane {dataplane} needs Open vSwitch in the kernel, and this kernel has no openvswitch module",
+            where=where,
+            next_step="sudo modprobe openvswitch where there is one; "
+            "else choose dataplane ovs (without offloads) or fastpath",
+        )
 
 
 def make_template(path: Path) -> None:

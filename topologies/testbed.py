@@ -19,12 +19,14 @@ from typing import Any
 
 from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.errors import HoverboardError, InputError, MachineError, RunError
+from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
 from topologies import ledger, placement, schema, status, switches
 from topologies.clock import PhaseClock, Progress
 from topologies.cluster import ClusterManager
 from topologies.hostprocesses import HostProcesses
 from topologies.launcher import Launcher
+from topologies.links import VirtualNIC
 from topologies.nodes import NamespaceNode, Server
 from topologies.plant import Plant
 from topologies.processes import LinuxProcesses, Process, start_time
@@ -54,6 +56,11 @@ class _Parts:
         self.cluster = ClusterManager(testbed.topology, directory.control, directory.logs, self.launcher)
         self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology)
         self.server = HolderServer(testbed)
+
+    def plug(self, nic: VirtualNIC) -> None:
+        """Hand a VM's NIC to its host."""
+        self.hosts.start_vmm(nic.host, nic.vm.name)
+        nic.plug()
 
 
 def gateway_targets(vm: VMSpec, pid: int) -> dict[str, tuple[int, Address]]:
@@ -131,6 +138,8 @@ class Testbed:
     def build(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
         """Namespaces, links and devices: what Mininet calls build."""
         _check_machine()
+        for server in self.topology.servers:
+            switches.check_generation(server.dataplane, self.datapath_type, where=server.name)
         self._progress = progress
         self.directory.check_socket_paths([server.name for server in self.topology.servers])
         with self._undone_on_failure():
@@ -211,7 +220,7 @@ class Testbed:
             parts.hosts.wait_nursery()
             if self.topology.stages:
                 parts.hosts.make_secret()
-            if any(server.spec.dataplane == "fastpath" for server in servers):
+            if any(facts(server.spec.dataplane).carrier == "engines" for server in servers):
                 parts.hosts.start_engines()
 
             def bring_up(server: Server) -> None:
@@ -219,7 +228,7 @@ class Testbed:
                 parts.plant.uplinks[server.name].plug()
                 step()
                 for nic in parts.plant.nics_of(server):
-                    nic.plug()
+                    parts.plug(nic)
                     step()
 
             parts.workers.each(bring_up, servers)
@@ -364,7 +373,7 @@ class Testbed:
             told = parts.workers.submit(lambda: parts.cluster.upsert(spec.entity()))
             try:
                 parts.plant.make_node(spec)
-                parts.plant.make_nic(spec).plug()
+                parts.plug(parts.plant.make_nic(spec))
                 told.result()
                 # A guest that asks for its gateway too early asks again only a second later.
                 parts.cluster.wait_joined(joined + 1, spec.host, _JOIN_TIMEOUT)

@@ -23,6 +23,7 @@ from hoverboard.contract.entities import (
     Subnetwork,
 )
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.generations import facts
 
 Model = Literal["hoverboard", "preprogrammed"]
 
@@ -106,6 +107,7 @@ class VMSpec:
     tags: tuple[str, ...] = ()
     ip6: IPv6Address | None = None
     rate: int | None = None  # bit/s that it may send
+    vni: int = 0  # of its network
 
     def entity(self) -> VM:
         """The fabric manager's view of it."""
@@ -151,7 +153,9 @@ class NetworkSpec:
             raise ValueError(f"{ip} is not a VM's address in network {self.name}")
         if ip6 is not None and not subnet.holds6(ip6):
             raise ValueError(f"{ip6} is not a VM's address in {subnet.prefix6} of network {self.name}")
-        return VMSpec(name, self.name, host, ip, guest_mac(self.vni, ip), subnet.gateway, tags, ip6, self.rate)
+        return VMSpec(
+            name, self.name, host, ip, guest_mac(self.vni, ip), subnet.gateway, tags, ip6, self.rate, self.vni
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +199,11 @@ class Topology:
         return replace(self, networks=networks)
 
     def with_dataplane(self, dataplane: Dataplane) -> Topology:
-        """The same with one dataplane generation on every server."""
+        """The same with one dataplane generation on every server; on Hoverboards, the nearest that relays."""
         return replace(
             self,
             hosts=tuple(replace(server, dataplane=dataplane) for server in self.hosts),
-            hoverboards=tuple(replace(server, dataplane=dataplane) for server in self.hoverboards),
+            hoverboards=tuple(replace(server, dataplane=facts(dataplane).relay) for server in self.hoverboards),
         )
 
 
@@ -210,7 +214,7 @@ def check_enforced(topology: Topology) -> None:
     """
     limited = {vm.host: vm.name for vm in topology.vms if vm.rate is not None}
     for server in topology.hosts:
-        if server.dataplane.startswith("fastpath"):
+        if facts(server.dataplane).carrier == "engines":
             continue
         step = "use dataplane fastpath on every host, or remove the key"
         if topology.stages:

@@ -67,7 +67,8 @@ Name = Annotated[str, AfterValidator(_name)]
 Mac = Annotated[str, AfterValidator(_mac)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
-Dataplane = Literal["ovs", "fastpath"]
+# Generations of the dataplane, oldest first; what each is like is in contract.generations.
+Dataplane = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 Scheduling = Literal["adaptive", "dedicated", "compacting"]  # of the fast path's engines (paper 4.2)
 
 

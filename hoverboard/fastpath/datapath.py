@@ -21,19 +21,26 @@ from hoverboard.fastpath.layout import (
     CMD_PRIORITY,
     CMD_TABLE,
     EGRESS,
+    FROM_VMM,
     HEADROOM,
     HOST_IP,
     HOST_NEWS_FD,
     HOST_PORTS,
+    HOST_SIDES,
     INGRESS,
     INJECT_RAW,
     KIND_NONE,
+    KIND_RING,
     KIND_TAP,
+    PORT_BURST,
     PORT_FD,
     PORT_KIND,
     PORT_OFPORT,
+    PORT_RATE,
     PORT_WORDS,
+    TO_VMM,
     UPLINK,
+    VMM_FD,
     VNET_BYTES,
     Memory,
     allocate,
@@ -42,7 +49,14 @@ from hoverboard.fastpath.threads import EngineThread
 
 
 class Home(Protocol):
-    """Where a host's engines run."""
+    """Where a host's engines run.
+
+    Attributes:
+        wake_fd: eventfd that has the engines look at their rings.
+    """
+
+    @property
+    def wake_fd(self) -> int: ...
 
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """Run the engines; they write to `news_fd` when the control thread has something to do."""
@@ -75,6 +89,11 @@ class OwnThread:
     def __init__(self, scheduling: Scheduling = "adaptive", debug: tuple[str, ...] = ()) -> None:
         self._thread = EngineThread(scheduling, debug)
         self._fds: dict[int, int] = {}
+
+    @property
+    def wake_fd(self) -> int:
+        """See Home."""
+        return self._thread.wake_fd
 
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """See Home."""
@@ -158,6 +177,11 @@ class Datapath:
     @local_ip.setter
     def local_ip(self, value: int) -> None:
         self.egress.host[HOST_IP] = value
+
+    @property
+    def wake_fd(self) -> int:
+        """Eventfd that has the engines look at their rings, for whoever fills one."""
+        return self._home.wake_fd
 
     def wake(self) -> None:
         """Have the engines look at their rings."""
@@ -245,9 +269,38 @@ class Datapath:
         row[PORT_FD] = self._home.plug(port, fd)
         self.wake()
 
+    def set_ring(self, port: int, wake_fd: int, ofport: int = 0) -> None:
+        """Have `port` be rings in memory (FROM_VMM, TO_VMM), whose other end sleeps on eventfd `wake_fd`."""
+        host, row = self.egress.host, self.egress.ports[port]
+        number = self._home.lend(wake_fd)
+        for m in self.memories:
+            m.side_wake[port, VMM_FD] = number
+        row[PORT_FD], row[PORT_OFPORT] = -1, ofport
+        row[PORT_KIND] = KIND_RING
+        host[HOST_PORTS] = max(int(host[HOST_PORTS]), port + 1)
+        host[HOST_SIDES] += 1
+        self.wake()
+
+    def _clear_ring(self, port: int) -> None:
+        number = int(self.egress.side_wake[port, VMM_FD])
+        self.egress.ports[port, PORT_KIND] = KIND_NONE  # of which PORT_FD is -1
+        for m in self.memories:
+            m.side_wake[port, VMM_FD] = -1
+        self.command(CMD_PORT)
+        self._home.give_back(number)
+        self.egress.host[HOST_SIDES] -= 1
+        row = self.egress.ports[port]
+        row[PORT_OFPORT] = row[PORT_RATE] = row[PORT_BURST] = 0
+        for m in self.memories:
+            for side in (FROM_VMM, TO_VMM):
+                m.side_index[port, side] = 0
+
     def clear_port(self, port: int) -> None:
         """Unplug a port; its descriptor is closed once no engine can be using it."""
         row = self.egress.ports[port]
+        if row[PORT_KIND] == KIND_RING:
+            self._clear_ring(port)
+            return
         if row[PORT_KIND] != KIND_TAP:
             return
         row[PORT_FD] = -1

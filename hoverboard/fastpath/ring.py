@@ -51,6 +51,12 @@ def waiting(index: Words) -> int:
 
 
 @compiled
+def unread(index: Words) -> int:
+    """For the producer: how many slots the consumer has not given back yet."""
+    return index[MADE] - load_acquire(index, TAKEN)
+
+
+@compiled
 def slot_at(index: Words, meta: Words) -> int:
     """The slot to read next, once waiting() is not 0."""
     return index[TAKEN] & (meta.shape[0] - 1)

@@ -17,6 +17,14 @@ from hoverboard.fastpath.compiler import compiled
 # ssize_t read(int fd, void *buffer, size_t count); addresses are passed as integers.
 read = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))
 write = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
+# ssize_t sendto(int fd, const void *buffer, size_t count, int flags, const struct sockaddr *to, socklen_t length)
+sendto = types.ExternalFunction(
+    "sendto", types.intp(types.int32, types.uintp, types.uintp, types.int32, types.uintp, types.uint32)
+)
+# ssize_t recvfrom(int fd, void *buffer, size_t count, int flags, struct sockaddr *from, socklen_t *length)
+recvfrom = types.ExternalFunction(
+    "recvfrom", types.intp(types.int32, types.uintp, types.uintp, types.int32, types.uintp, types.uintp)
+)
 # void *memcpy(void *target, const void *source, size_t count), void *memset(void *target, int byte, size_t count)
 memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
 memset = types.ExternalFunction("memset", types.uintp(types.uintp, types.int32, types.uintp))

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from hoverboard.fastpath import ring
+from hoverboard.fastpath import pre, ring, vmm
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable
@@ -46,6 +46,8 @@ def warm() -> float:
         ring.slot_at(m.inject_index, m.inject_meta)
         ring.release(m.inject_index)
     load()
+    vmm.load()
+    pre.load()
     return time.perf_counter() - begin
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hoverboard.contract.entities import Scheduling
+from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
 
 _MAX_REPLY = 1 << 26
@@ -32,13 +32,13 @@ class HostConfig:
             secret: file, ledger: file}.
         batch: most packets at a time, egress and ingress engine; 1 is no batching.
         vm_priority: serve the VM that used the ingress engine least; else packets in order of arrival.
-        uplink_device: dataplane "ovs" only: the device in the node's namespace that joins br-phy.
+        uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
     run: str
     node: str
     role: Literal["host", "hoverboard"]
-    dataplane: Literal["ovs", "fastpath"]
+    dataplane: Dataplane
     datapath_type: Literal["netdev", "system"]
     underlay_ip: str
     underlay_prefixlen: int
@@ -140,6 +140,10 @@ class NurseryClient(_JsonClient):
         """Fork the process that runs several hosts' engines and serves them on `path`; return its pid."""
         return int(self.call("spawn_engines", path=str(path), log=str(log)))
 
+    def spawn_vmm(self, node_dir: Path, vm: str, netns_pid: int) -> int:
+        """Fork a VM's own process (generation "pre"), which reports to the host process in `node_dir`; its pid."""
+        return int(self.call("spawn_vmm", node_dir=str(node_dir), vm=vm, netns_pid=netns_pid))
+
     def release(self, pid: int) -> None:
         """Let a spawned child go on."""
         self.call("release", pid=pid)
@@ -167,17 +171,19 @@ class HostClient(_JsonClient):
         device: str | None = None,
         network: str = "",
         rate: int | None = None,
+        vni: int | None = None,
+        ip6: str | None = None,
     ) -> str:
-        """Plug a VM's NIC in: a tap descriptor (fastpath) or a device of the node (ovs); return the vport.
+        """Plug a VM's NIC in: a tap's descriptor, or a device of the node; return the vport.
 
         Args:
             network: name of the VM's network, for rules about stages.
             rate: bit/s that the VM may send; None: as much as it can.
+            vni, ip6: for generation "pre", which finds a VM's process by its network and addresses.
         """
         fds = () if fd is None else (fd,)
-        return str(
-            self.call("attach", fds=fds, vm=vm, mac=mac, ip=ip, device=device, network=network, rate=rate, timeout=30.0)
-        )
+        more = {"device": device, "network": network, "rate": rate, "vni": vni, "ip6": ip6}
+        return str(self.call("attach", fds=fds, vm=vm, mac=mac, ip=ip, timeout=30.0, **more))
 
     def detach(self, vm: str) -> None:
         """Unplug a VM's NIC and forget the VM."""

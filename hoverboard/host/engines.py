@@ -157,6 +157,11 @@ class SharedThread:
             raise ConnectionError("the process of the shared engines has gone")
         return json.loads(line)["result"]
 
+    @property
+    def wake_fd(self) -> int:
+        """See Home; known once start() has returned."""
+        return self._wake_fd
+
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """See Home; `memories` are over the memfd that this was made with."""
         self._ask({"method": "join"}, [self._memory_fd, news_fd])

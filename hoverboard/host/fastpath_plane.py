@@ -1,15 +1,18 @@
-"""Generation "fastpath" (Andromeda 2.1): the host process owns the virtual NICs' rings and forwards."""
+"""Generations "fastpath" (Andromeda 2.1) and "fastpath-vmm" (2.0): the host process forwards, in its engines.
+
+In 2.1 the engines read and write the virtual NICs themselves; in 2.0 a VMM thread per VM does, and
+exchanges packets with them over rings in memory.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.datapath import Datapath, OwnThread
 from hoverboard.fastpath.flowtable import FlowTable, Key
@@ -24,15 +27,17 @@ from hoverboard.fastpath.layout import (
     PORT_RATE,
     PORT_TOKENS,
     PORTS,
-    REASONS,
     UPLINK,
 )
+from hoverboard.fastpath.vmm import VmmThread
+from hoverboard.host import accounts
 from hoverboard.host.client import HostConfig
 from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.engines import SharedThread, shared_memory
 from hoverboard.host.looking import UPLINK_NAME, Looking
 from hoverboard.host.misses import FlowMisses, no_stages
 from hoverboard.host.peers import Peers
+from hoverboard.host.plane import Address
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
 
@@ -56,7 +61,11 @@ def datapath_of(config: HostConfig) -> Datapath:
 
 
 class FastpathPlane:
-    """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host."""
+    """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host.
+
+    Args:
+        vmm: a VMM thread stands between each VM's NIC and the engines.
+    """
 
     def __init__(
         self,
@@ -65,8 +74,11 @@ class FastpathPlane:
         directory: Path,
         datapath: Datapath,
         coprocessors: CoprocessorConfig | None = None,
+        *,
+        vmm: bool = False,
     ) -> None:
         self._switch = switch
+        self._vmms: dict[str, VmmThread] | None = {} if vmm else None
         self._directory = directory
         self._datapath = datapath
         self._datapath.local_ip = int(local_ip)
@@ -113,7 +125,16 @@ class FastpathPlane:
         self._peers.announce()
 
     def attach(
-        self, vm: str, vport: str, ofport: int, fd: int | None, *, network: str = "", rate: int | None = None
+        self,
+        vm: str,
+        vport: str,
+        ofport: int,
+        fd: int | None,
+        *,
+        network: str = "",
+        rate: int | None = None,
+        vni: int = 0,
+        addresses: tuple[Address, ...] = (),
     ) -> None:
         """Carry the packets of a VM's tap, at most `rate` bit/s of what it sends."""
         if fd is None:
@@ -131,7 +152,10 @@ class FastpathPlane:
             row[PORT_BURST] = row[PORT_TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
             row[PORT_FILLED] = time.monotonic_ns()
             row[PORT_RATE] = max(1, rate // 8)
-        self._datapath.set_port(port, fd, ofport)
+        if self._vmms is None:
+            self._datapath.set_port(port, fd, ofport)
+        else:
+            self._vmms[vm] = VmmThread(self._datapath, port, ofport, fd)
 
     def detach(self, vm: str) -> None:
         """Forget a VM's tap."""
@@ -141,46 +165,27 @@ class FastpathPlane:
         self._misses.forget_port(ofport)
         if self._coprocessors is not None:
             self._coprocessors.detach(ofport)
-        self._datapath.clear_port(port)
+        if self._vmms is None:
+            self._datapath.clear_port(port)
+        else:
+            vmm = self._vmms.pop(vm)
+            vmm.close()
+            if vmm.lost:
+                self._misses.drops["vport-down"] = self._misses.drops.get("vport-down", 0) + vmm.lost
 
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call."""
-        pairs: dict[tuple[int, IPv4Address | IPv6Address, IPv4Address | IPv6Address], list[int]] = {}
-        entries = [(cached, *self._table.counted(key)) for key, cached in self._misses.cached.items()]
-        entries += self._misses.forgotten
-        self._misses.forgotten.clear()
-        for cached, packets, octets in entries:
-            verdict, before = cached.verdict, cached.reported
-            if (packets, octets) == before or not cached.reportable:
-                continue
-            cached.reported = (packets, octets)
-            if cached.src is None or cached.dst is None:
-                continue
-            pair = pairs.setdefault((verdict.vni, cached.src, cached.dst), [0, 0])
-            pair[0] += octets - before[1]
-            pair[1] += packets - before[0]
-        return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
+        return accounts.usage([(self._table, self._misses)])
 
     def flows(self) -> list[dict[str, Any]]:
         """The flow table, entry by entry."""
-        return [
-            {**self._describe(key, target), "packets": packets, "bytes": octets}
-            for key, (_action, target, packets, octets) in self._table.statistics().items()
-        ]
+        return accounts.flows(self._table, self._misses, self._vm_of)
+
+    def _vm_of(self, target: int) -> str | None:
+        return next((vm for vm, port in self._ports.items() if port == target), None)
 
     def _describe(self, key: Key, target: int) -> dict[str, Any]:
-        cached = self._misses.cached[key]
-        verdict = cached.verdict
-        vm = next((vm for vm, port in self._ports.items() if port == target), None)
-        return {
-            "vni": verdict.tun_id or verdict.vni,
-            "src": str(cached.src) if cached.src else None,
-            "dst": str(cached.dst) if cached.dst else None,
-            "proto": cached.proto,
-            "kind": verdict.kind.name.lower().replace("_", "-") if verdict.kind else None,
-            "via": str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None,
-            "from": "tunnel" if cached.in_port == TUNNEL_PORT else "vm",
-        }
+        return accounts.describe(self._misses.cached[key], self._vm_of(target))
 
     def rates(self) -> dict[str, Any] | None:
         """{"seconds", "ports": {name: rates}, "flows": the busiest}, of the last second; None before there is one."""
@@ -198,34 +203,16 @@ class FastpathPlane:
 
     def counters(self) -> dict[str, Any]:
         """Sums over all ports, and drops by reason."""
-        memories = self._datapath.memories
-        rx_packets, rx_bytes, tx_packets, tx_bytes = (
-            int(value) for value in sum(memory.port_stats.sum(axis=0) for memory in memories)
-        )
-        counts = memories[0].drops + memories[1].drops
-        drops = {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
-        own = [self._misses.drops, self._coprocessors.drops() if self._coprocessors is not None else {}]
-        for reason, count in (item for group in own for item in group.items()):
-            drops[reason] = drops.get(reason, 0) + count
-        return {
-            "rx_packets": rx_packets,
-            "rx_bytes": rx_bytes,
-            "tx_packets": tx_packets,
-            "tx_bytes": tx_bytes,
-            "misses": self._misses.misses,
-            "drops": drops,
-        }
+        counters = accounts.counters(self._datapath.memories, self._misses)
+        if self._coprocessors is not None:
+            accounts.merge(counters["drops"], self._coprocessors.drops())
+        if lost := sum(vmm.lost for vmm in (self._vmms or {}).values()):
+            accounts.merge(counters["drops"], {"vport-down": lost})
+        return counters
 
     def table(self) -> dict[str, int]:
         """State of the flow table."""
-        return {
-            "entries": len(self._table),
-            "capacity": self._table.capacity,
-            "evicted": self._table.evicted,
-            "aged": self._table.aged,
-            "traces": self._misses.traces,
-            "revalidations": self._misses.revalidations,
-        }
+        return accounts.table(self._table, self._misses)
 
     def vms(self) -> dict[str, dict[str, Any]]:
         """By VM: {fastpath_seconds: engine time of delivery to it, rate_bps: its limit, coprocessor: its status}."""
@@ -234,6 +221,7 @@ class FastpathPlane:
         return {
             vm: {
                 "fastpath_seconds": sum(int(m.cpu[port, 0]) for m in self._datapath.memories) / 1e9,
+                "vmm_seconds": self._vmms[vm].cpu_seconds() if self._vmms and vm in self._vmms else None,
                 "rate_bps": int(ports[port, PORT_RATE]) * 8 or None,
                 "coprocessor": coprocessors.get(vm),
             }
@@ -257,4 +245,6 @@ class FastpathPlane:
         if self._coprocessors is not None:
             self._coprocessors.close()
         self.looking.close()
+        for vmm in (self._vmms or {}).values():
+            vmm.close()
         self._datapath.stop()

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
 
 import numpy as np
 
@@ -51,7 +52,6 @@ from hoverboard.fastpath.layout import (
 )
 from hoverboard.fastpath.packet import ETH_ARP, ETH_IPV4, ETH_IPV6, FIVE, OTHER, PARSED, parse, with_ports
 from hoverboard.host import answers
-from hoverboard.host.peers import Peers
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import Verdict, parse_trace
@@ -128,6 +128,16 @@ def concerns(change: Change, cached: Cached) -> bool:
     return not (change.dst is not None and (cached.dst is None or cached.dst not in change.dst))
 
 
+class Underlay(Protocol):
+    """The other hosts: where they stand in peers[], and what they say to this one."""
+
+    def index(self, address: IPv4Address) -> int:
+        """Row of peers[] of a host."""
+
+    def handle(self, frame: bytes) -> None:
+        """A frame from the fabric for the host itself."""
+
+
 class FlowMisses:
     """Turns misses into entries, and keeps entries true.
 
@@ -144,7 +154,7 @@ class FlowMisses:
         table: FlowTable,
         switch: Ovs,
         local_ip: IPv4Address,
-        peers: Peers,
+        peers: Underlay,
         vport_of: Callable[[int], int | None],
         way_of: WayOf = no_stages,
     ) -> None:

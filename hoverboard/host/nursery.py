@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from hoverboard.fastpath.warm import warm
-from hoverboard.host import engines, process
+from hoverboard.host import engines, process, vmm_process
 from hoverboard.host.client import HostConfig, receive_line
+from hoverboard.host.pre_plane import LOBBY
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +50,11 @@ def _child(request: dict[str, Any], gate: int, close: list[int]) -> None:
         _write_to(request["log"])
         engines.serve(Path(request["path"]), "compacting")
         return
+    if request["method"] == "spawn_vmm":
+        _write_to(f"{request['node_dir']}/host.log")
+        enter_network_namespace(request["netns_pid"])
+        vmm_process.main(Path(request["node_dir"]) / LOBBY, request["vm"])
+        return
     config = HostConfig(**request["config"])
     _write_to(f"{config.node_dir}/host.log")
     enter_network_namespace(request["netns_pid"])
@@ -70,7 +76,7 @@ def serve(listener: socket.socket) -> None:
     pending = bytearray()
     while line := receive_line(connection, pending):
         request = json.loads(line)
-        if request["method"] in ("spawn", "spawn_engines"):
+        if request["method"] in ("spawn", "spawn_engines", "spawn_vmm"):
             reader, writer = os.pipe2(os.O_CLOEXEC)
             pid = os.fork()
             if pid == 0:

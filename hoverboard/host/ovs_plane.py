@@ -1,6 +1,6 @@
-"""Generation "ovs" (Andromeda 1.0): the VM's NIC is a port of Open vSwitch, which does the tunnels.
+"""Generations "ovs" and "ovs-offload" (Andromeda 1.0, 1.5): Open vSwitch carries the packets and does the tunnels.
 
-The host process forwards nothing here; it reads the switch's own flow cache and counters.
+A VM's NIC is a port of it. The host process forwards nothing here; it reads the switch's own flow cache and counters.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from hoverboard.contract.errors import RunError, SwitchError
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.peers import Announcements, announcement
+from hoverboard.host.plane import Address
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
 from hoverboard.vswitch.ovs import PHYSICAL_BRIDGE, Ovs
@@ -39,7 +40,16 @@ class OvsPlane:
         raise ValueError("dataplane ovs has its uplink as a device in the node's namespace, not as a descriptor")
 
     def attach(
-        self, vm: str, vport: str, ofport: int, fd: int | None, *, network: str = "", rate: int | None = None
+        self,
+        vm: str,
+        vport: str,
+        ofport: int,
+        fd: int | None,
+        *,
+        network: str = "",
+        rate: int | None = None,
+        vni: int = 0,
+        addresses: tuple[Address, ...] = (),
     ) -> None:
         """Nothing to do: the switch carries the packets. A rate is refused: nothing would enforce it."""
         if rate:

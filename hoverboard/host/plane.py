@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.looking import Looking
+
+Address = IPv4Address | IPv6Address
 
 
 class Dataplane(Protocol):
@@ -19,9 +22,22 @@ class Dataplane(Protocol):
         """Take the fabric's tap."""
 
     def attach(
-        self, vm: str, vport: str, ofport: int, fd: int | None, *, network: str = "", rate: int | None = None
+        self,
+        vm: str,
+        vport: str,
+        ofport: int,
+        fd: int | None,
+        *,
+        network: str = "",
+        rate: int | None = None,
+        vni: int = 0,
+        addresses: tuple[Address, ...] = (),
     ) -> None:
         """The VM's vport exists in the switch; carry its packets from now on, at most `rate` bit/s of what it sends.
+
+        Args:
+            network: name of the VM's network, for rules about stages.
+            vni, addresses: where the VM is to be found, for generations that sort datagrams themselves.
 
         Raises:
             RunError: this generation cannot limit rates.

@@ -16,11 +16,12 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.errors import HoverboardError, InputError
+from hoverboard.contract.generations import facts
 from hoverboard.contract.pipeline import FIRST_VPORT
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.client import HostConfig
@@ -29,6 +30,7 @@ from hoverboard.host.fastpath_plane import FastpathPlane, datapath_of
 from hoverboard.host.looking import Looking
 from hoverboard.host.ovs_plane import OvsPlane
 from hoverboard.host.plane import Dataplane
+from hoverboard.host.pre_plane import PrePlane
 from hoverboard.host.session import ControlSession
 from hoverboard.vswitch.ovs import Ovs
 
@@ -89,18 +91,24 @@ class HostProcess:
         self._reported = time.monotonic()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        generation = facts(config.dataplane)
         self._switch.configure(
             datapath_type=config.datapath_type,
             underlay_ip=config.underlay_ip,
             prefixlen=config.underlay_prefixlen,
             controller=config.openflow_address,
-            uplink_device=config.uplink_device,
+            # Where Open vSwitch carries nothing, the uplink is none of its business.
+            uplink_device=config.uplink_device if generation.carrier == "switch" else None,
         )
         self._plane: Dataplane
-        if config.dataplane == "fastpath":
+        if generation.carrier == "engines":
             self._plane = FastpathPlane(
-                self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config), _coprocessors(config)
-            )
+                self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config), _coprocessors(config),
+                vmm=generation.vmm,
+            )  # fmt: skip
+        elif generation.carrier == "processes":
+            assert config.uplink_device is not None
+            self._plane = PrePlane(self._switch, IPv4Address(config.underlay_ip), directory, config.uplink_device)
         else:
             self._plane = OvsPlane(self._switch, IPv4Address(config.underlay_ip))
         self._session = ControlSession(config.control_address, config.node, self._set_interval)
@@ -219,7 +227,8 @@ class HostProcess:
         self._next_ofport = max(self._next_ofport, ofport) + 1
         self._plane.attach(
             vm, vport, ofport, fds[0] if fds else None,
-            network=str(request.get("network") or ""), rate=request.get("rate"),
+            network=str(request.get("network") or ""), rate=request.get("rate"), vni=int(request.get("vni") or 0),
+            addresses=tuple(ip_address(request[key]) for key in ("ip", "ip6") if request.get(key)),
         )  # fmt: skip
         self._vports[vm] = (vport, ofport)
         self._session.bind(vm, vport)

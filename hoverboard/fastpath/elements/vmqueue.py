@@ -7,6 +7,7 @@ With CTL_PRIORITY off the oldest packet goes first, as before the paper's author
 
 from __future__ import annotations
 
+from hoverboard.fastpath import ring
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.elements.transmit import send_packet
@@ -16,9 +17,13 @@ from hoverboard.fastpath.layout import (
     CTL_QUEUED,
     FIRST_TAP,
     HOST_PORTS,
+    KIND_RING,
     P_ARRIVED,
     P_OUT,
+    PORT_KIND,
     R_VM_QUEUE,
+    SIDE_SLOTS,
+    TO_VMM,
     UPLINK,
     VM_QUEUE_SLOTS,
     Memory,
@@ -67,13 +72,21 @@ def recent_work(state: Words, now: int) -> int:
 
 
 @compiled
+def room_for(m: Memory, port: int) -> int:
+    """How many packets `port` takes now: a VMM that is behind has its VM's packets wait in their own queue."""
+    if m.ports[port, PORT_KIND] == KIND_RING:
+        return SIDE_SLOTS - ring.unread(m.side_index[port, TO_VMM])
+    return TURN
+
+
+@compiled
 def choose(m: Memory, now: int) -> int:
-    """The port to serve next, or -1 when all queues are empty."""
+    """The port to serve next, or -1 when all queues are empty or wait for their VMMs."""
     best = -1
     least = 0
     for port in range(FIRST_TAP, m.host[HOST_PORTS]):
         state = m.queue_state[port]
-        if state[MADE] == state[TAKEN]:
+        if state[MADE] == state[TAKEN] or room_for(m, port) == 0:
             continue
         if m.ctl[CTL_PRIORITY]:
             rank = recent_work(state, now)
@@ -97,8 +110,10 @@ def deliver(m: Memory, n: int) -> int:
     end = now + TURN_NS
     while now < end and m.ctl[CTL_QUEUED] > 0:
         port = choose(m, now)
+        if port < 0:
+            break
         state = m.queue_state[port]
-        turn = min(state[MADE] - state[TAKEN], TURN if m.ctl[CTL_PRIORITY] else 1)
+        turn = min(state[MADE] - state[TAKEN], TURN if m.ctl[CTL_PRIORITY] else 1, room_for(m, port))
         for _ in range(turn):
             send_packet(m, m.queues[port, state[TAKEN] & (VM_QUEUE_SLOTS - 1)])
             state[TAKEN] += 1

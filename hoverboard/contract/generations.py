@@ -1,0 +1,81 @@
+"""The generations of the dataplane (paper 5.2): one table of facts, so that nobody else compares names.
+
+All of them stand behind the same OpenFlow program and speak the same Geneve, so that hosts of different
+generations make one cluster. docs/generations.md says what each stands for and where it differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from hoverboard.contract.entities import Dataplane
+
+# Who moves the packets of a host: Open vSwitch, the host process's engines, or a process per VM.
+Carrier = Literal["switch", "engines", "processes"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFacts:
+    """What the layers above and the host process need to know of a generation.
+
+    Attributes:
+        andromeda: the paper's version it stands for.
+        carrier: who moves the packets.
+        nic: a tap, whose descriptor is handed to the host process, or a veth pair into the host's namespace.
+        uplink: the server's link to the fabric: a tap whose descriptor is handed over, or a device.
+        addressed: that device carries the underlay address itself (else Open vSwitch's br-phy does, or nobody).
+        guest_offloads: the guest leaves checksums and segmentation to what is below it.
+        takes_segments: whole segments arrive by the tunnel (the segment option): it answers probes.
+        kernel_switch: needs the kernel's openvswitch module.
+        vmm: a VMM stands between virtual NIC and engine.
+        relay: the generation that a Hoverboard runs where this one is asked for: the nearest that relays.
+        stands_for: one line for people.
+    """
+
+    andromeda: str
+    carrier: Carrier
+    nic: Literal["tap", "veth"]
+    uplink: Literal["tap", "device"]
+    addressed: bool
+    guest_offloads: bool
+    takes_segments: bool
+    kernel_switch: bool
+    vmm: bool
+    relay: Dataplane
+    stands_for: str
+
+
+GENERATIONS: dict[Dataplane, GenerationFacts] = {
+    "pre": GenerationFacts(
+        "pre-Andromeda", "processes", "tap", "device", True, False, False, False, True, "ovs",
+        "everything in one user-space process per VM, UDP sockets, one queue, no offloads",
+    ),
+    "ovs": GenerationFacts(
+        "1.0", "switch", "veth", "device", False, False, False, False, False, "ovs",
+        "Open vSwitch carries the packets",
+    ),
+    "ovs-offload": GenerationFacts(
+        "1.5", "switch", "veth", "device", False, True, False, True, False, "ovs-offload",
+        "Open vSwitch in the kernel, with checksum and segmentation offloads",
+    ),
+    "fastpath-vmm": GenerationFacts(
+        "2.0", "engines", "tap", "tap", False, True, True, False, True, "fastpath",
+        "the fast path's engines, with a VMM thread between each virtual NIC and them",
+    ),
+    "fastpath": GenerationFacts(
+        "2.1", "engines", "tap", "tap", False, True, True, False, False, "fastpath",
+        "the fast path's engines on the virtual NICs' own rings",
+    ),
+}  # fmt: skip
+NAMES: tuple[Dataplane, ...] = get_args(Dataplane)
+
+
+def facts(dataplane: Dataplane) -> GenerationFacts:
+    """The row of a generation."""
+    return GENERATIONS[dataplane]
+
+
+def available(datapath_type: str) -> tuple[Dataplane, ...]:
+    """The generations to be had where Open vSwitch has this datapath, oldest first."""
+    return tuple(name for name in NAMES if datapath_type == "system" or not GENERATIONS[name].kernel_switch)

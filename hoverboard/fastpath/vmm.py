@@ -1,0 +1,246 @@
+"""A VM's VMM thread (Andromeda 2.0, paper 5.2): it owns the virtual NIC and exchanges packets with the engines.
+
+Guest to engine: the tap is read straight into the ring FROM_VMM of the egress engine. Engine to guest: both
+engines have a ring TO_VMM. Each hand-over wakes a sleeping thread, which is what generation 2.1 got rid of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoverboard.fastpath import syscalls
+from hoverboard.fastpath.atomics import fence, load_acquire, store_release
+from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.layout import (
+    BATCH_BYTES,
+    FRAME_MAX,
+    FROM_VMM,
+    HEADROOM,
+    I64,
+    META_KIND,
+    META_LENGTH,
+    META_OFFSET,
+    META_PORT,
+    META_TUNNEL,
+    SIDE_SLOTS,
+    SLOT_BYTES,
+    TO_VMM,
+    U8,
+    VMM_ASLEEP,
+    VNET_BYTES,
+)
+from hoverboard.fastpath.packet import Bytes, Words
+from hoverboard.fastpath.ring import MADE, TAKEN, release, slot_at, waiting
+from hoverboard.fastpath.threads import PRIORITY
+
+# state[]: READY: the tap may have more; ROOM: whether the last read ended for want of room in the ring;
+# TAKEN, GIVEN: packets from and to the guest; LOST: those that the tap did not take.
+V_STOP, V_TAP, V_EPOLL, V_WAKE, V_ENGINE, V_PORT, V_READY, V_FULL = range(8)
+V_TAKEN, V_GIVEN, V_LOST, V_SLEEPS = 8, 9, 10, 11
+STATE_WORDS = 16
+TURN = 32  # packets from the guest before the engine is woken and the other direction has its turn
+_FULL_MS = 1  # how long to wait for room in the engine's ring: nobody tells when there is
+_EVENTS = 4
+
+
+class Vmm(NamedTuple):
+    """What a VMM thread works on: its own words, and its VM's rings in the engines' memories."""
+
+    state: I64  # (STATE_WORDS,)
+    words: I64  # (2,) what is read from and written to eventfds
+    events: NDArray[np.int32]
+    out_index: I64  # FROM_VMM of the egress engine
+    out_meta: I64
+    out_data: U8
+    egress_index: I64  # TO_VMM of the egress engine: from VMs of the same host
+    egress_meta: I64
+    egress_data: U8
+    egress_wake: I64  # (4,) side_wake[] of the port
+    ingress_index: I64  # TO_VMM of the ingress engine
+    ingress_meta: I64
+    ingress_data: U8
+    ingress_wake: I64
+
+
+@compiled
+def from_guest(v: Vmm) -> int:
+    """Read the tap into the egress engine's ring, at most a turn; returns how many packets."""
+    state = v.state
+    made = v.out_index[MADE]
+    room = SIDE_SLOTS - (made - load_acquire(v.out_index, TAKEN))
+    base = np.uintp(v.out_data.ctypes.data) + np.uintp(HEADROOM - VNET_BYTES)
+    count = 0
+    total = 0
+    state[V_FULL] = room == 0
+    while count < room and count < TURN and total < BATCH_BYTES:
+        at = made & (SIDE_SLOTS - 1)
+        n = syscalls.read(
+            np.int32(state[V_TAP]), base + np.uintp(at * SLOT_BYTES), np.uintp(FRAME_MAX + VNET_BYTES)
+        )  # fmt: skip
+        if n <= VNET_BYTES:
+            state[V_READY] = 0
+            break
+        meta = v.out_meta[at]
+        meta[META_PORT] = state[V_PORT]
+        meta[META_OFFSET] = HEADROOM - VNET_BYTES
+        meta[META_LENGTH] = n
+        meta[META_KIND] = 0
+        meta[META_TUNNEL] = 0
+        made += 1
+        store_release(v.out_index, MADE, made)
+        count += 1
+        total += n
+    state[V_TAKEN] += count
+    return count
+
+
+@compiled
+def to_guest(v: Vmm, index: Words, meta: Words, data: Bytes) -> int:
+    """Write to the tap what an engine has put in its ring; returns how many packets."""
+    count = 0
+    there = waiting(index)
+    while count < there:
+        at = slot_at(index, meta)
+        begin = np.uintp(data.ctypes.data) + np.uintp(at * SLOT_BYTES + meta[at, META_OFFSET])
+        if syscalls.write(np.int32(v.state[V_TAP]), begin, np.uintp(meta[at, META_LENGTH])) < 0:
+            v.state[V_LOST] += 1
+        release(index)
+        count += 1
+    v.state[V_GIVEN] += count
+    return count
+
+
+@compiled
+def nothing_there(v: Vmm) -> bool:
+    """Tell both engines that this thread goes to sleep; False if there is work after all."""
+    v.egress_wake[VMM_ASLEEP] = 1
+    v.ingress_wake[VMM_ASLEEP] = 1
+    fence()
+    return waiting(v.egress_index) == 0 and waiting(v.ingress_index) == 0
+
+
+@compiled
+def look(v: Vmm, timeout: int) -> None:
+    """See whether the tap or an engine has something, for at most `timeout` ms (-1: until it has)."""
+    n = syscalls.epoll_wait(
+        np.int32(v.state[V_EPOLL]), np.uintp(v.events.ctypes.data), np.int32(_EVENTS), np.int32(timeout)
+    )  # fmt: skip
+    for i in range(n):
+        if v.events[i * syscalls.EVENT_WORDS + syscalls.EVENT_DATA_WORD] == v.state[V_TAP]:
+            v.state[V_READY] = 1
+        else:
+            syscalls.read(np.int32(v.state[V_WAKE]), np.uintp(v.words.ctypes.data), np.uintp(8))
+
+
+@compiled
+def run(v: Vmm) -> None:
+    """Carry packets until V_STOP is set and the thread woken."""
+    state = v.state
+    while not load_acquire(state, V_STOP):
+        work = to_guest(v, v.ingress_index, v.ingress_meta, v.ingress_data)
+        work += to_guest(v, v.egress_index, v.egress_meta, v.egress_data)
+        if state[V_READY]:
+            taken = from_guest(v)
+            if taken:
+                v.words[0] = 1
+                syscalls.write(np.int32(state[V_ENGINE]), np.uintp(v.words.ctypes.data), np.uintp(8))
+            work += taken
+        if work:
+            look(v, 0)
+            continue
+        if nothing_there(v):
+            state[V_SLEEPS] += 1
+            look(v, _FULL_MS if state[V_READY] and state[V_FULL] else -1)
+        v.egress_wake[VMM_ASLEEP] = 0
+        v.ingress_wake[VMM_ASLEEP] = 0
+
+
+class VmmThread:
+    """The VMM of one VM, running from its making to close(); for the control thread.
+
+    Args:
+        datapath: the host's engines; the VM's port becomes a ring.
+        port, ofport: the engines' and the switch's number of it.
+        tap: the virtual NIC, with virtio-net headers; a duplicate is used.
+    """
+
+    def __init__(self, datapath: Datapath, port: int, ofport: int, tap: int) -> None:
+        self._datapath = datapath
+        self._port = port
+        self._tap = os.dup(tap)
+        os.set_blocking(self._tap, False)
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        for fd in (self._tap, self._wake_fd):
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)  # events name the descriptor
+        egress, ingress = datapath.memories
+        self._vmm = Vmm(
+            state=np.zeros(STATE_WORDS, np.int64),
+            words=np.zeros(2, np.int64),
+            events=np.zeros(_EVENTS * syscalls.EVENT_WORDS, np.int32),
+            out_index=egress.side_index[port, FROM_VMM],
+            out_meta=egress.side_meta[port, FROM_VMM],
+            out_data=egress.side_data[port, FROM_VMM],
+            egress_index=egress.side_index[port, TO_VMM],
+            egress_meta=egress.side_meta[port, TO_VMM],
+            egress_data=egress.side_data[port, TO_VMM],
+            egress_wake=egress.side_wake[port],
+            ingress_index=ingress.side_index[port, TO_VMM],
+            ingress_meta=ingress.side_meta[port, TO_VMM],
+            ingress_data=ingress.side_data[port, TO_VMM],
+            ingress_wake=ingress.side_wake[port],
+        )
+        state = self._vmm.state
+        state[V_TAP], state[V_EPOLL], state[V_WAKE] = self._tap, self._epoll.fileno(), self._wake_fd
+        state[V_ENGINE], state[V_PORT], state[V_READY] = datapath.wake_fd, port, 1
+        datapath.set_ring(port, self._wake_fd, ofport)
+        self._thread = threading.Thread(target=self._run, name=f"vmm-{port}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(PermissionError):  # not root: it runs like anybody else
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
+        run(self._vmm)
+
+    @property
+    def lost(self) -> int:
+        """Packets that the tap did not take."""
+        return int(self._vmm.state[V_LOST])
+
+    def cpu_seconds(self) -> float:
+        """CPU time of this thread so far: what the VM pays for its VMM."""
+        if self._thread.ident is None or not self._thread.is_alive():
+            return 0.0
+        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
+
+    def close(self) -> None:
+        """Stop the thread, then take the port from the engines; nobody uses a descriptor any more."""
+        self._vmm.state[V_STOP] = 1
+        os.eventfd_write(self._wake_fd, 1)
+        self._thread.join()
+        self._datapath.clear_port(self._port)
+        self._epoll.close()
+        os.close(self._wake_fd)
+        os.close(self._tap)
+
+
+def load() -> None:
+    """Compile or load run(), without a NIC: a thread that is to end at once."""
+    datapath = Datapath()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    VmmThread(datapath, 2, 100, reader).close()
+    datapath.stop()
+    for fd in (reader, writer):
+        os.close(fd)
+
+
+__all__ = ["TURN", "Vmm", "VmmThread", "load", "run"]

@@ -1,0 +1,101 @@
+"""What a flow table has carried, as others are told: usage by VM pair, entries, counters (paper 3.3.1, 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.reports import FlowUsage
+from hoverboard.fastpath.flowtable import FlowTable
+from hoverboard.fastpath.layout import REASONS, Memory
+from hoverboard.host.misses import Cached, FlowMisses
+
+
+def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ...]:
+    """What each VM pair sent into the fabric since the last call."""
+    pairs: dict[tuple[int, IPv4Address | IPv6Address, IPv4Address | IPv6Address], list[int]] = {}
+    for table, misses in tables:
+        entries = [(cached, *table.counted(key)) for key, cached in misses.cached.items()]
+        entries += misses.forgotten
+        misses.forgotten.clear()
+        for cached, packets, octets in entries:
+            verdict, before = cached.verdict, cached.reported
+            if (packets, octets) == before or not cached.reportable:
+                continue
+            cached.reported = (packets, octets)
+            if cached.src is None or cached.dst is None:
+                continue
+            pair = pairs.setdefault((verdict.vni, cached.src, cached.dst), [0, 0])
+            pair[0] += octets - before[1]
+            pair[1] += packets - before[0]
+    return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
+
+
+def describe(cached: Cached, vm: str | None) -> dict[str, Any]:
+    """An entry without its counts.
+
+    Args:
+        vm: to whose port it leads, if to one.
+    """
+    verdict = cached.verdict
+    return {
+        "vni": verdict.tun_id or verdict.vni,
+        "src": str(cached.src) if cached.src else None,
+        "dst": str(cached.dst) if cached.dst else None,
+        "proto": cached.proto,
+        "kind": verdict.kind.name.lower().replace("_", "-") if verdict.kind else None,
+        "via": str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None,
+        "from": "tunnel" if cached.in_port == TUNNEL_PORT else "vm",
+    }
+
+
+def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[dict[str, Any]]:
+    """A flow table, entry by entry.
+
+    Args:
+        vm_of: VM by the engines' number of its port.
+    """
+    return [
+        {**describe(misses.cached[key], vm_of(target)), "packets": packets, "bytes": octets}
+        for key, (_action, target, packets, octets) in table.statistics().items()
+    ]
+
+
+def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> dict[str, Any]:
+    """Sums over all ports of a host's engines, and drops by reason."""
+    rx_packets, rx_bytes, tx_packets, tx_bytes = (
+        int(value) for value in sum(memory.port_stats.sum(axis=0) for memory in memories)
+    )
+    counts = memories[0].drops + memories[1].drops
+    drops = {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
+    for reason, count in misses.drops.items():
+        drops[reason] = drops.get(reason, 0) + count
+    return {
+        "rx_packets": rx_packets,
+        "rx_bytes": rx_bytes,
+        "tx_packets": tx_packets,
+        "tx_bytes": tx_bytes,
+        "misses": misses.misses,
+        "drops": drops,
+    }
+
+
+def table(table: FlowTable, misses: FlowMisses) -> dict[str, int]:
+    """State of a flow table."""
+    return {
+        "entries": len(table),
+        "capacity": table.capacity,
+        "evicted": table.evicted,
+        "aged": table.aged,
+        "traces": misses.traces,
+        "revalidations": misses.revalidations,
+    }
+
+
+def merge(one: dict[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the numbers of `two` to those of `one`, in depth."""
+    for name, value in two.items():
+        one[name] = merge(one.get(name, {}), value) if isinstance(value, Mapping) else one.get(name, 0) + value
+    return one

@@ -1,0 +1,248 @@
+"""Generation "pre" (before Andromeda): a process per VM carries its packets, by UDP sockets (paper 5.2).
+
+The host process sees to what a VM's process does not know: flow misses, entries that a change of the tables makes
+wrong, and which socket gets which datagram. Two VMs of one host talk by way of the host's own underlay address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.errors import RunError
+from hoverboard.contract.reports import FlowUsage
+from hoverboard.fastpath import geneve
+from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
+from hoverboard.host import accounts
+from hoverboard.host.engines import shared_memory
+from hoverboard.host.misses import FlowMisses
+from hoverboard.host.peers import Announcements, announcement
+from hoverboard.host.plane import Address
+from hoverboard.host.reuseport import SocketGroup
+from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
+from hoverboard.vswitch.monitor import FlowMonitor
+from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.trace import Verdict
+
+IDLE_SECONDS = 30  # as on the fast path
+SOCKET_FULL = "socket-queue-full"
+NOBODYS = "no-such-vm"  # what came by the tunnel for a VM that is not here
+LOBBY = "vmms.sock"
+
+
+class _Underlay:
+    """The other hosts, where the kernel finds them: nobody is probed, nobody is sent segments."""
+
+    def index(self, address: IPv4Address) -> int:
+        """The row of peers[] that stands for nobody in particular."""
+        return 0
+
+    def handle(self, frame: bytes) -> None:
+        """ARP and probes are not for a VM's process: the kernel answers the one, nobody the other."""
+
+
+class _Misses(FlowMisses):
+    """Flow misses of one VM's process."""
+
+    def _entry(self, verdict: Verdict, key: Key) -> Entry:
+        neighbour = verdict.out_port is not None and verdict.tun_dst is None
+        if neighbour and self._vport_of(verdict.out_port or 0) is None:
+            # Another VM of this host: its process has a socket like anybody's.
+            template, checksum = geneve.template(self._local_ip, self._local_ip, verdict.vni)
+            return Entry(ACT_TUNNEL, 0, b"", template, checksum)
+        return super()._entry(verdict, key)
+
+
+@dataclass
+class _Vm:
+    """What the host process keeps for one VM."""
+
+    ofport: int
+    process: VmmProcess
+    datapath: Datapath
+    table: FlowTable
+    misses: _Misses
+    ended: bool = False
+
+
+class PrePlane:
+    """The VMs' processes of one host, their flow tables and sockets."""
+
+    def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path, uplink: str) -> None:
+        self._switch = switch
+        self._local_ip = local_ip
+        self._directory = directory
+        self._lobby = Lobby(directory / LOBBY)
+        self._sockets = SocketGroup(local_ip)
+        self._vms: dict[str, _Vm] = {}
+        self._past: dict[str, Any] = {}  # counters of VMs that have gone
+        self._strays = 0
+        self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._fabric.bind((uplink, 0))
+        self._announcements = Announcements()
+        self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
+        self._next_expiry = 0.0
+
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
+        readers: dict[int, Callable[[], None]] = {self._sockets.own.fileno(): self._on_stray}
+        for name, vm in self._vms.items():
+            readers[vm.datapath.news_fd] = _of(self._on_news, name)
+            if not vm.ended:
+                readers[vm.process.fileno()] = _of(self._on_end, name)
+        if self._monitor is not None:
+            readers[self._monitor.fileno()] = self._on_change
+        return readers
+
+    def _on_news(self, name: str) -> None:
+        if (vm := self._vms.get(name)) is not None:
+            vm.datapath.clear_news()
+            vm.misses.handle()
+
+    def _on_end(self, name: str) -> None:
+        if (vm := self._vms.get(name)) is not None:
+            vm.ended = True
+            print(f"the process of VM {name} (pid {vm.process.pid}) has ended: the VM is cut off", file=sys.stderr)
+
+    def _on_stray(self) -> None:
+        self._strays += self._sockets.strays()
+
+    def _on_change(self) -> None:
+        assert self._monitor is not None
+        changes = self._monitor.read()
+        for vm in self._vms.values():
+            if not vm.ended:
+                vm.misses.revalidate(changes)
+        if self._monitor.ended:
+            self._monitor.close()
+            self._monitor = None  # every_second() starts another once the switch is back
+
+    def set_uplink(self, fd: int) -> None:
+        """Refused: the kernel has the uplink."""
+        raise ValueError("dataplane pre has its uplink as a device in the node's namespace, not as a descriptor")
+
+    def attach(
+        self,
+        vm: str,
+        vport: str,
+        ofport: int,
+        fd: int | None,
+        *,
+        network: str = "",
+        rate: int | None = None,
+        vni: int = 0,
+        addresses: tuple[Address, ...] = (),
+    ) -> None:
+        """Have the VM's process, which waits in the lobby, carry its packets. A rate is refused: nobody would wait."""
+        if rate:
+            raise RunError(
+                "dataplane pre has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
+            )
+        if fd is None:
+            raise ValueError(f"VM {vm}: its process needs the tap's descriptor")
+        connection, pid = self._lobby.welcome(vm)
+        memory_fd = shared_memory(vm)
+        process = VmmProcess(connection, pid, memory_fd, self._sockets.add(vm, vni, addresses))
+        datapath = Datapath(process, memory_fd)
+        datapath.local_ip = int(self._local_ip)
+        table = FlowTable(datapath.memories, datapath.switch_table)
+        misses = _Misses(
+            datapath, table, self._switch, self._local_ip, _Underlay(), {ofport: PORT}.get
+        )  # fmt: skip
+        datapath.start()
+        try:
+            datapath.set_port(PORT, fd, ofport)
+        except (OSError, ValueError):
+            datapath.stop()
+            self._sockets.remove(vm)
+            raise
+        self._vms[vm] = _Vm(ofport, process, datapath, table, misses)
+
+    def detach(self, vm: str) -> None:
+        """End the VM's process; entries of others that lead to the VM go too."""
+        accounts.merge(self._past, self._counters(vm))
+        gone = self._vms.pop(vm)
+        gone.datapath.stop()
+        self._sockets.remove(vm)
+        for other in self._vms.values():
+            if not other.ended:
+                other.misses.forget_port(gone.ofport)
+
+    def usage(self) -> tuple[FlowUsage, ...]:
+        """What each VM pair sent into the fabric since the last call."""
+        return accounts.usage((vm.table, vm.misses) for vm in self._vms.values())
+
+    def flows(self) -> list[dict[str, Any]]:
+        """The flow tables of all processes, entry by entry."""
+        return [
+            flow for name, vm in self._vms.items() for flow in accounts.flows(vm.table, vm.misses, {PORT: name}.get)
+        ]  # fmt: skip
+
+    def counters(self) -> dict[str, Any]:
+        """Sums over all processes, and drops by reason."""
+        zero = {name: 0 for name in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "misses")}
+        total = accounts.merge({**zero, "drops": {NOBODYS: self._strays} if self._strays else {}}, self._past)
+        for name in self._vms:
+            accounts.merge(total, self._counters(name))
+        return total
+
+    def _counters(self, name: str) -> dict[str, Any]:
+        vm = self._vms[name]
+        counters = accounts.counters(vm.datapath.memories, vm.misses)
+        if full := self._sockets.overflows(name):
+            counters["drops"][SOCKET_FULL] = full
+        return counters
+
+    def table(self) -> dict[str, int]:
+        """State of all flow tables together."""
+        total: dict[str, int] = {"entries": 0}
+        for vm in self._vms.values():
+            accounts.merge(total, accounts.table(vm.table, vm.misses))
+        return total
+
+    def vms(self) -> dict[str, dict[str, Any]]:
+        """By VM: {vmm_seconds: CPU time of its process, ..}; there is no fast path and no coprocessor."""
+        return {
+            name: {
+                "fastpath_seconds": None,
+                "vmm_seconds": vm.process.cpu_seconds(),
+                "rate_bps": None,
+                "coprocessor": None,
+            }
+            for name, vm in self._vms.items()
+        }
+
+    def every_second(self, now: float) -> None:
+        """Announce the host, expire idle entries, watch a switch that has come back."""
+        if self._announcements.due():
+            with contextlib.suppress(OSError):
+                self._fabric.send(announcement(self._local_ip))
+        if now >= self._next_expiry:
+            self._next_expiry = now + IDLE_SECONDS
+            for vm in self._vms.values():
+                if not vm.ended:
+                    vm.misses.expire()
+        if self._monitor is None and os.path.exists(self._switch.management.removeprefix("unix:")):
+            self._monitor = FlowMonitor(self._switch.management, self._directory)
+
+    def close(self) -> None:
+        """End all processes and close the sockets."""
+        if self._monitor is not None:
+            self._monitor.close()
+        for vm in self._vms.values():
+            vm.datapath.stop()
+        self._lobby.close()
+        self._sockets.close()
+        self._fabric.close()
+
+
+def _of(callback: Callable[[str], None], name: str) -> Callable[[], None]:
+    return lambda: callback(name)
