@@ -89,7 +89,11 @@ class Probes(Protocol):
 
 # Feature -> (required, what follows when it does not work, what it is called).
 _FEATURES: dict[str, tuple[bool, str, str]] = {
-    "tun": (True, "no VM NIC for the dataplane 'fastpath'; only --dataplane ovs works", "tun/tap with segment header"),
+    "tun": (
+        True,
+        "no VM NIC for the dataplanes 'fastpath', 'fastpath-vmm' and 'pre'; only --dataplane ovs works",
+        "tun/tap with segment header",
+    ),
     "tun-uso": (False, "UDP goes packet by packet instead of in segments; TCP is not touched", "tap: UDP segmentation"),
     "veth": (True, "no links between VMs, servers and fabric: nothing can be brought up", "veth"),
     "bridge": (True, "no fabric between the servers: nothing can be brought up", "bridge"),
@@ -177,15 +181,23 @@ def _kernel(probes: Probes) -> Iterator[Line]:
                 yield Line(what, "ok", "works", "", required)
     match probes.openvswitch_module():
         case "loaded":
-            yield Line("openvswitch module", "ok", "loaded", "datapath_type system (kernel) is used")
+            yield Line(
+                "openvswitch module",
+                "ok",
+                "loaded",
+                "datapath_type system (kernel) is used; dataplane ovs-offload can be had",
+            )
         case "loadable":
             yield Line(
                 "openvswitch module", "degraded", "there, but not loaded",
-                "datapath_type netdev (user space) is used; sudo modprobe openvswitch gives the kernel datapath",
+                "sudo modprobe openvswitch gives the kernel datapath, which dataplane ovs-offload needs",
             )  # fmt: skip
         case "absent":
             yield Line(
-                "openvswitch module", "missing", "the kernel has none", "datapath_type netdev (user space) is used"
+                "openvswitch module",
+                "missing",
+                "the kernel has none",
+                "datapath_type netdev (user space) is used; dataplane ovs-offload cannot be had",
             )
     version = probes.cgroup()
     if version == "v2":
