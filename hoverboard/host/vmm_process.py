@@ -130,6 +130,10 @@ class VmmProcess:
         with contextlib.suppress(OSError):
             os.eventfd_write(self.wake_fd, 1)
 
+    def set_debug(self, debug: tuple[str, ...]) -> None:
+        """See Home; a chain of one packet has no debug elements."""
+        raise ValueError("a VM's process has no debug elements")
+
     def cpu_seconds(self) -> float:
         """CPU time of the process so far; 0 when it has gone."""
         try:
