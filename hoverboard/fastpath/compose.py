@@ -82,7 +82,7 @@ from hoverboard.fastpath.commands import injected, obey, tell
 from hoverboard.fastpath.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
-from hoverboard.fastpath.layout import CTL_KIND, EGRESS, HOST_PORTS, HOST_SIDES
+from hoverboard.fastpath.layout import CTL_KIND, CTL_QUEUED, EGRESS, HOST_PORTS, HOST_SIDES
 from hoverboard.fastpath.scheduling import HOT_DUE, HOT_ENGINE, HOT_PORT, T_HOT, T_NOW, gather, heat_rings, settle
 
 
@@ -113,7 +113,8 @@ def serve(m, port):
 def attend(m):
     obey(m)
     n = injected(m)
-    while n:
+    # What a turn of the back half left in VM queues would otherwise wait for the next frame of the fabric.
+    while n or m.ctl[CTL_QUEUED]:
         if m.ctl[CTL_KIND] == EGRESS:
             egress(m, n)
         else:
