@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from benchmarks import command, kernel_overlay
@@ -16,6 +17,7 @@ from experiments import iperf
 from experiments.iperf import IperfSpec
 from experiments.processes import Place
 from hoverboard.contract.entities import Dataplane, Scheduling
+from hoverboard.contract.generations import NAMES
 from topologies.testbed import Testbed
 from topologies.topology import VMSpec
 from topologies.waiting import wait_for
@@ -114,7 +116,6 @@ def everybody(
 ) -> dict[str, Callable[[], contextlib.AbstractContextManager[Contestant]]]:
     """Everybody there is, by name; each comes up when entered. `scheduling` is the fast path's."""
     return {
-        "fastpath": lambda: generation("fastpath", scheduling),
-        "ovs": lambda: generation("ovs"),
+        **{name: partial(generation, name, scheduling) for name in reversed(NAMES)},
         "kernel": kernel,
     }

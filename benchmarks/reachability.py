@@ -160,7 +160,7 @@ def _by_diff(testbed: Testbed, network: str) -> Answer:
     parts = testbed.parts
     spec = placement.plan_vm(testbed.topology, network)
     parts.plant.make_node(spec)
-    parts.plant.make_nic(spec).plug()
+    parts.plug(parts.plant.make_nic(spec))
     answer = _timed(testbed, lambda: parts.cluster.upsert(spec.entity()), spec)
     testbed.topology = testbed.topology.with_vm(spec)
     return answer
