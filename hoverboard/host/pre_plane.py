@@ -7,6 +7,7 @@ wrong, and which socket gets which datagram. Two VMs of one host talk by way of 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -175,6 +176,8 @@ class PrePlane:
         for other in self._vms.values():
             if not other.ended:
                 other.misses.forget_port(gone.ofport)
+        del gone
+        gc.collect()  # the mapping of its tables keeps a descriptor until nobody refers to it, in circles neither
 
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call."""
