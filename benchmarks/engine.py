@@ -54,8 +54,8 @@ FRAME_BYTES = 64
 BATCHES = (1, 2, 4, 8, 16, BATCH_EGRESS)
 _OFPORT = 5
 _VNI = 7
-_DESTINATION = VNET_BYTES + 30  # of the IPv4 address in a frame
-_FIRST = int(IPv4Address("10.16.0.0"))
+DESTINATION = VNET_BYTES + 30  # of the IPv4 address in a frame
+FIRST = int(IPv4Address("10.16.0.0"))
 _LOCAL = IPv4Address("172.16.0.1")
 
 
@@ -89,7 +89,7 @@ def prepare(flows: int) -> Datapath:
     key, row = np.zeros(KEY_WORDS, np.int64), np.zeros(PACKET_WORDS, np.int64)
     entries = []
     for number in range(flows):
-        put32(one, _DESTINATION, _FIRST + number)
+        put32(one, DESTINATION, FIRST + number)
         parse(one, VNET_BYTES, FRAME_BYTES, _OFPORT, 0, key, row)
         outer, checksum = geneve.template(_LOCAL, _LOCAL + 1 + number % 1000, _VNI)
         entries.append((tuple(int(word) for word in key), Entry(ACT_TUNNEL, 1, b"", outer, checksum)))
@@ -112,7 +112,7 @@ def driver(engines: ModuleType) -> Any:
         while at + SIDE_SLOTS <= order.shape[0]:
             for i in range(SIDE_SLOTS):
                 # Made on the spot: frames kept for all flows would take the cache from the tables.
-                put32(one, _DESTINATION, _FIRST + order[at + i])
+                put32(one, DESTINATION, FIRST + order[at + i])
                 ring.push(index, meta, data, 0, HEADROOM - VNET_BYTES, 0, 0, one, 0, VNET_BYTES + FRAME_BYTES)
             at += SIDE_SLOTS
             begin = now_ns(clock)

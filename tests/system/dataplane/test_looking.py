@@ -26,7 +26,9 @@ def fastpath(module_testbed: Callable[..., Testbed]) -> Testbed:
 
 @pytest.fixture
 def pinging(fastpath: Testbed) -> Iterator[None]:
-    ping = fastpath.node("blue-1").popen(["ping", "-i", "0.05", "10.0.0.3"], stdout=subprocess.DEVNULL)
+    ping = fastpath.node("blue-1").popen(
+        ["ping", "-i", "0.05", "10.0.0.3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     yield
     ping.terminate()
     ping.wait()
@@ -62,7 +64,12 @@ class TestCapture:
         lines = shown(file)
         assert sum("10.0.0.2 > 10.0.0.3: ICMP echo request" in line for line in lines) >= 9
         assert sum("10.0.0.3 > 10.0.0.2: ICMP echo reply" in line for line in lines) >= 9
-        assert fastpath.node("blue-1").popen(["ping", "-c", "3", "-i", "0.1", "10.0.0.3"]).wait(10) == 0
+        assert (
+            fastpath.node("blue-1")
+            .popen(["ping", "-c", "3", "-i", "0.1", "10.0.0.3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            .wait(10)
+            == 0
+        )
 
     def test_the_uplink_shows_the_tunnel(self, fastpath: Testbed, tmp_path: Path) -> None:
         file = tmp_path / "uplink.pcapng"
@@ -126,7 +133,9 @@ class TestErrors:
     def test_open_vswitch_is_looked_at_with_tcpdump(self, testbed: Callable[..., Testbed], tmp_path: Path) -> None:
         bed = testbed("two-hosts", dataplane="ovs")
         file = tmp_path / "ovs.pcap"
-        ping = bed.node("blue-1").popen(["ping", "-i", "0.1", "10.0.0.3"], stdout=subprocess.DEVNULL)
+        ping = bed.node("blue-1").popen(
+            ["ping", "-i", "0.1", "10.0.0.3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         code, _out, err = run(bed, "capture", "h1", "uplink", "-c", "4", "-w", str(file))
         ping.terminate()
         ping.wait()
@@ -145,4 +154,9 @@ def test_batches_of_one_and_arrival_order_carry_packets(testbed: Callable[..., T
     bed = testbed(
         schema.from_keys({**topology, "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 2}]})
     )
-    assert bed.node("blue-1").popen(["ping", "-c", "3", "-i", "0.1", "10.0.0.3"]).wait(10) == 0
+    assert (
+        bed.node("blue-1")
+        .popen(["ping", "-c", "3", "-i", "0.1", "10.0.0.3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        .wait(10)
+        == 0
+    )

@@ -1,0 +1,131 @@
+"""What debug elements cost: ns a packet of the egress engine without them, with them idle, and with them at work.
+
+As benchmarks.engine, which see: memory ports, 64-byte packets, batches of 32. "absent" is what runs while
+nobody looks; its text is that of an engine that never heard of them (tests/unit, test_capture).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import command, engine, report
+from benchmarks.statistics import distribution, turns
+from console import tables
+from hoverboard.fastpath import ring
+from hoverboard.fastpath.compiler import compiled_loop
+from hoverboard.fastpath.compose import DEBUG_ELEMENTS, compose
+from hoverboard.fastpath.layout import (
+    FIRST_TAP,
+    FROM_VMM,
+    HEADROOM,
+    SIDE_SLOTS,
+    TO_VMM,
+    UPLINK,
+    VNET_BYTES,
+    Memory,
+)
+from hoverboard.fastpath.packet import put32
+from hoverboard.fastpath.syscalls import now_ns
+from hoverboard.host.capture import arm, disarm
+from hoverboard.host.latency import set_sampling
+
+Memories = tuple[Memory, Memory]
+# name -> (composed in, how it is set to work)
+CASES: dict[str, tuple[bool, Callable[[Memories], None]]] = {
+    "absent": (False, lambda memories: None),
+    "composed in, idle": (True, lambda memories: None),
+    "latency, one in 64": (True, lambda memories: set_sampling(memories, 64)),
+    "capture, VM and uplink": (True, lambda memories: arm(memories, {FIRST_TAP: "vm", UPLINK: "uplink"}, 256)),
+}
+
+
+def driver(engines: ModuleType) -> Any:
+    """As engine.driver; what was captured is taken away outside of the time that counts."""
+    serve = engines.serve
+
+    @compiled_loop
+    def drive(m: Memory, one: NDArray[np.uint8], order: NDArray[np.int64], clock: NDArray[np.int64]) -> int:
+        index = m.side_index[FIRST_TAP, FROM_VMM]
+        meta = m.side_meta[FIRST_TAP, FROM_VMM]
+        data = m.side_data[FIRST_TAP, FROM_VMM]
+        out = m.side_index[UPLINK, TO_VMM]
+        spent = 0
+        at = 0
+        while at + SIDE_SLOTS <= order.shape[0]:
+            for i in range(SIDE_SLOTS):
+                put32(one, engine.DESTINATION, engine.FIRST + order[at + i])
+                ring.push(index, meta, data, 0, HEADROOM - VNET_BYTES, 0, 0, one, 0, VNET_BYTES + engine.FRAME_BYTES)
+            at += SIDE_SLOTS
+            begin = now_ns(clock)
+            while ring.waiting(index):
+                serve(m, FIRST_TAP)
+            spent += now_ns(clock) - begin
+            out[ring.TAKEN] = out[ring.MADE]
+            m.capture_index[ring.TAKEN] = m.capture_index[ring.MADE]
+        return spent
+
+    return drive
+
+
+def measure(plan: engine.Plan, progress: command.Progress) -> dict[str, Any]:
+    """ns a packet by case, alternating."""
+    progress(f"{plan.flows} flows into the table", 0.0)
+    datapath, one = engine.prepare(plan.flows), engine.frame()
+    m = datapath.egress
+    clock = np.zeros(2, np.int64)
+    order = np.random.default_rng(1).integers(0, plan.flows, plan.packets)
+    progress("compiling", 0.1)
+    drives = {False: driver(compose()), True: driver(compose(tuple(DEBUG_ELEMENTS)))}
+    for drive in drives.values():
+        drive(m, one, order[: 32 * SIDE_SLOTS], clock)
+    samples: dict[str, list[float]] = {case: [] for case in CASES}
+    begin = time.perf_counter()
+    for number, names in enumerate(turns(tuple(CASES), plan.rounds)):
+        progress(f"round {number + 1} of {plan.rounds}", 0.2 + 0.8 * number / plan.rounds)
+        for name in names:
+            composed, start = CASES[name]
+            start(datapath.memories)
+            before = int(m.port_stats[UPLINK, 2])
+            spent = int(drives[composed](m, one, order, clock))
+            samples[name].append(spent / (int(m.port_stats[UPLINK, 2]) - before))
+            disarm(datapath.memories)
+            set_sampling(datapath.memories, 0)
+    return {
+        "seconds": time.perf_counter() - begin,
+        "samples_ns": samples,
+        "summary_ns": {case: distribution(values).as_dict() for case, values in samples.items()},
+    }
+
+
+def main() -> int:
+    """`python -m benchmarks.elements`"""
+    parser = command.parser(__doc__)
+    parser.add_argument("--flows", type=int, default=100_000, metavar="N", help="flows in the table (100,000)")
+    given = parser.parse_args()
+    plan = engine.Plan(flows=given.flows, rounds=9, packets=1 << 18)
+
+    def run(progress: command.Progress) -> int:
+        figures = measure(plan, progress)
+        shown = tables.table(
+            "egress engine with debug elements: ns a packet",
+            ("debug elements", "#least", "#median", "#most"),
+            (
+                (case, f"{one['minimum']:.1f}", f"{one['median']:.1f}", f"{one['maximum']:.1f}")
+                for case, one in figures["summary_ns"].items()
+            ),
+        )
+        return report.finish("elements", asdict(plan), figures, [], [shown], as_json=given.json, out=given.out)
+
+    return command.execute(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
