@@ -205,7 +205,8 @@ def entries(document: Document) -> Table:
         ("VNI", "source", "destination", "protocol", "kind", "via", "#packets", "#bytes"),
         (
             (
-                entry["vni"], _any(entry["src"]), _any(entry["dst"]), _any(entry["proto"]), entry["kind"],
+                entry["vni"], _any(entry["src"]), _any(entry["dst"]), _any(entry["proto"]),
+                _any(entry["kind"]) if entry["now"] else f"{entry['kind']} (before)",
                 _any(entry["via"]), entry["packets"], entry["bytes"],
             )
             for entry in rows

@@ -281,6 +281,14 @@ class FlowTable:
         now = self._sum(row)
         return packets + now[0], octets + now[1]
 
+    def carried(self, key: Key) -> tuple[int, int]:
+        """(packets, bytes) of one entry from before it was replaced last."""
+        return self._before.get(self._rows[key], (0, 0))
+
+    def target(self, key: Key) -> int:
+        """Where one entry leads: a row of peers[], a port, or a reason for dropping."""
+        return int(self._m.entries[self._rows[key], E_TARGET])
+
     def statistics(self) -> dict[Key, tuple[int, int, int, int]]:
         """{key: (action, target, packets, bytes)} of every entry."""
         words = self._m.entries

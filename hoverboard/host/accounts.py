@@ -10,7 +10,9 @@ from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.layout import REASONS, Memory
-from hoverboard.host.misses import Cached, FlowMisses
+from hoverboard.host.cached import Cached
+from hoverboard.host.misses import FlowMisses
+from hoverboard.vswitch.trace import Verdict
 
 
 def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ...]:
@@ -39,7 +41,10 @@ def describe(cached: Cached, vm: str | None) -> dict[str, Any]:
     Args:
         vm: to whose port it leads, if to one.
     """
-    verdict = cached.verdict
+    return _row(cached, cached.verdict, vm)
+
+
+def _row(cached: Cached, verdict: Verdict, vm: str | None) -> dict[str, Any]:
     return {
         "vni": verdict.tun_id or verdict.vni,
         "src": str(cached.src) if cached.src else None,
@@ -52,15 +57,20 @@ def describe(cached: Cached, vm: str | None) -> dict[str, Any]:
 
 
 def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[dict[str, Any]]:
-    """A flow table, entry by entry.
+    """A flow table, entry by entry; one whose answer changed has a row for each way that it led before, too.
 
     Args:
         vm_of: VM by the engines' number of its port.
     """
-    return [
-        {**describe(misses.cached[key], vm_of(target)), "packets": packets, "bytes": octets}
-        for key, (_action, target, packets, octets) in table.statistics().items()
-    ]
+    rows = []
+    for key, (_action, target, packets, octets) in table.statistics().items():
+        cached = misses.cached[key]
+        for past in cached.past:
+            packets, octets = packets - past.packets, octets - past.bytes
+            row = _row(cached, past.verdict, vm_of(past.target))
+            rows.append({**row, "now": False, "packets": past.packets, "bytes": past.bytes})
+        rows.append({**describe(cached, vm_of(target)), "now": True, "packets": packets, "bytes": octets})
+    return rows
 
 
 def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> dict[str, Any]:

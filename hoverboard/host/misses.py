@@ -9,10 +9,9 @@ change's event is handled, so that no stale answer can slip in behind it.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import Protocol
 
 import numpy as np
@@ -50,8 +49,10 @@ from hoverboard.fastpath.layout import (
     VNET_BYTES,
     Memory,
 )
-from hoverboard.fastpath.packet import ETH_ARP, ETH_IPV4, ETH_IPV6, FIVE, OTHER, PARSED, parse, with_ports
+from hoverboard.fastpath.packet import FIVE, OTHER, PARSED, parse, with_ports
 from hoverboard.host import answers
+from hoverboard.host.cached import Cached, concerns
+from hoverboard.host.questions import Address, addresses, question_for
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import Verdict, parse_trace
@@ -59,10 +60,7 @@ from hoverboard.vswitch.trace import Verdict, parse_trace
 _BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
 _RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
 _BURSTS = 4  # of them at a time: a flood of new flows may not keep changes of the tables waiting
-_PORT_FIELDS = {6: "tcp", 17: "udp"}
-_MASK32, _MASK64 = 0xFFFFFFFF, (1 << 64) - 1
-
-Address = IPv4Address | IPv6Address
+_MASK32 = 0xFFFFFFFF
 # (direction, OpenFlow port of the VM, inner address of the other end, VNI, underlay address of the other host or None)
 # -> the chain of a flow-table entry; None: no stages.
 WayOf = Callable[[Direction, int, Address, int, IPv4Address | None], int | None]
@@ -88,44 +86,6 @@ class Missed:
     kind: int
     tunnel: int
     frame: bytes
-
-
-@dataclass
-class Cached:
-    """What is known about an entry beside what the engine needs.
-
-    Attributes:
-        question: the flow that was traced, in ofproto/trace's words.
-        verdict: the answer.
-        src, dst: inner addresses, or None for other than IP.
-        seen: packets counted at the last housekeeping, to find idle entries.
-        reported: (packets, bytes) already told to the control plane.
-    """
-
-    question: str
-    verdict: Verdict
-    in_port: int
-    src: Address | None
-    dst: Address | None
-    proto: int
-    seen: int = -1
-    reported: tuple[int, int] = (0, 0)
-
-    @property
-    def reportable(self) -> bool:
-        """Whether its packets are usage: sent by a VM of this host into the fabric."""
-        return self.verdict.tun_dst is not None and self.in_port != TUNNEL_PORT
-
-
-def concerns(change: Change, cached: Cached) -> bool:
-    """Whether a changed OpenFlow flow might decide over the packets of an entry."""
-    if change.in_port is not None and change.in_port != cached.in_port:
-        return False
-    if change.vni is not None and cached.verdict.vni and change.vni != cached.verdict.vni:
-        return False
-    if change.src is not None and (cached.src is None or cached.src not in change.src):
-        return False
-    return not (change.dst is not None and (cached.dst is None or cached.dst not in change.dst))
 
 
 class Underlay(Protocol):
@@ -351,6 +311,7 @@ class FlowMisses:
             self.forget(touched)
             return
         replace: dict[Key, Entry] = {}
+        answers_now: dict[Key, Verdict] = {}
         remove: list[Key] = []
         for key in touched:
             cached = self.cached[key]
@@ -363,12 +324,15 @@ class FlowMisses:
             if not verdict.cacheable or verdict.needs_ports != bool(key[0] & FIVE):
                 remove.append(key)
             else:
-                cached.verdict = verdict
+                answers_now[key] = verdict
                 replace[key] = self._entry(verdict, key)
         if remove:
             self.forget(remove)
         if replace:
+            targets = {key: self._table.target(key) for key in replace}
             self._table.update(add=replace.items())
+            for key, verdict in answers_now.items():
+                self.cached[key].turn(verdict, targets[key], *self._table.carried(key))
 
     def expire(self) -> None:
         """Housekeeping: remove the entries that carried nothing since the last call."""
@@ -378,17 +342,6 @@ class FlowMisses:
         self._table.aged += len(idle)
         for key, cached in self.cached.items():
             cached.seen = statistics[key][2]
-
-
-def addresses(key: Key) -> tuple[Address, Address] | None:
-    """(source, destination) in a flow key, or None for other than IP."""
-    kind = key[0] >> 32 & 0xFFFF
-    if kind == ETH_IPV4:
-        return IPv4Address(key[4] >> 32 & _MASK32), IPv4Address(key[4] & _MASK32)
-    if kind == ETH_IPV6:
-        words = [word & _MASK64 for word in key[4:8]]
-        return IPv6Address(words[0] << 64 | words[1]), IPv6Address(words[2] << 64 | words[3])
-    return None
 
 
 def _cached(key: Key, question: str, verdict: Verdict) -> Cached:
@@ -411,63 +364,3 @@ def _drop_index(verdict: Verdict) -> int:
 
 def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
-
-
-def _mac_text(word: int) -> str:
-    return ":".join(f"{word >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
-
-
-def question_for(key: Key, ports: int, inner: bytes, local_ip: IPv4Address) -> str:
-    """The packet of 3-tuple `key` and `ports`, with headers `inner`, as ofproto/trace wants to be told of it."""
-    kind = key[0] >> 32 & 0xFFFF
-    fields = [f"in_port={key[0] >> 48 & 0xFFFF}"]
-    if key[1]:
-        fields += [
-            f"tun_id={key[1] & 0xFFFFFF:#x}",
-            f"tun_src={IPv4Address(key[1] >> 32 & _MASK32)}",
-            f"tun_dst={local_ip}",
-        ]
-    fields += [f"dl_src={_mac_text(key[2])}", f"dl_dst={_mac_text(key[3])}"]
-    found = addresses(key)
-    if kind == ETH_ARP and len(inner) >= 42:
-        op, sha, spa, tha, tpa = struct.unpack("!H6s4s6s4s", inner[20:42])
-        fields += [
-            "arp", f"arp_op={op}", f"arp_sha={sha.hex(':')}", f"arp_tha={tha.hex(':')}",
-            f"arp_spa={IPv4Address(spa)}", f"arp_tpa={IPv4Address(tpa)}",
-        ]  # fmt: skip
-    elif found is None:
-        fields.append(f"dl_type={kind:#06x}" if kind >= 0x0600 else "dl_type=0x05ff")
-    else:
-        proto, frag = key[0] >> 24 & 0xFF, key[0] >> 2 & 3
-        names, hops = (("ip", "nw_src", "nw_dst"), 22) if kind == ETH_IPV4 else (("ipv6", "ipv6_src", "ipv6_dst"), 21)
-        fields += [
-            names[0], f"nw_proto={proto}", f"{names[1]}={found[0]}", f"{names[2]}={found[1]}",
-            f"nw_ecn={key[0] >> 4 & 3}", f"nw_ttl={inner[hops]}",
-        ]  # fmt: skip
-        if frag:
-            fields.append("nw_frag=" + ("first" if frag == 1 else "later"))
-        else:
-            fields += _transport_fields(proto, ports, inner)
-    return ",".join(fields)
-
-
-def _transport_fields(proto: int, ports: int, inner: bytes) -> list[str]:
-    first, second = ports >> 16 & 0xFFFF, ports & 0xFFFF
-    if proto in _PORT_FIELDS:
-        # "tp_src" is vswitchd's name of TCP's port alone.
-        return [f"{_PORT_FIELDS[proto]}_src={first}", f"{_PORT_FIELDS[proto]}_dst={second}"]
-    if proto == 1:
-        return [f"icmp_type={first}", f"icmp_code={second}"]
-    if proto == 58:
-        return [f"icmpv6_type={first}", f"icmpv6_code={second}", *_discovery_fields(first, inner)]
-    return []
-
-
-def _discovery_fields(kind: int, inner: bytes) -> list[str]:
-    """Of a neighbour solicitation or advertisement (RFC 4861) without extension headers: target and first option."""
-    if kind not in (135, 136) or len(inner) < 78 or inner[20] != 58:
-        return []
-    fields = [f"nd_target={IPv6Address(inner[62:78])}"]
-    if len(inner) >= 86 and inner[79:80] == b"\x01" and inner[78] == kind - 134:
-        fields.append(f"nd_{'sll' if kind == 135 else 'tll'}={inner[80:86].hex(':')}")
-    return fields

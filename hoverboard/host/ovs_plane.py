@@ -100,6 +100,7 @@ class OvsPlane:
                 "kind": None,
                 "via": str(flow.peer) if flow.peer else str(flow.port) if flow.port is not None else None,
                 "from": "tunnel" if flow.from_tunnel else "vm",
+                "now": True,
                 "packets": flow.packets,
                 "bytes": flow.bytes,
             }

@@ -13,8 +13,9 @@ from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.layout import P_PORTS
 from hoverboard.fastpath.packet import parse
 from hoverboard.host.answers import internet_checksum, rewrite
-from hoverboard.host.misses import Cached, concerns, question_for
+from hoverboard.host.cached import Cached, concerns
 from hoverboard.host.peers import announcement, arp_reply, probe, read_probe
+from hoverboard.host.questions import question_for
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import Verdict
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, UDP, Ether, Raw, array, empty_key, empty_packet, frame

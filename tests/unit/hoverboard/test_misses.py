@@ -29,7 +29,7 @@ from hoverboard.fastpath.layout import (
     UPLINK,
     VNET_BYTES,
 )
-from hoverboard.host import misses
+from hoverboard.host import accounts, misses
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
 from hoverboard.vswitch.monitor import Change
@@ -114,6 +114,31 @@ def test_a_flow_that_is_not_ours_changes_entries(handler):
     handler.answer = replace(SPOOFED, kind=None)
     handler.revalidate([Change(dst=IPv4Network("10.0.0.3"))])
     assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+
+
+def carry(handler, packets, octets):
+    """The engine counts so much more on the only entry."""
+    (row,) = handler._table._rows.values()
+    handler._datapath.egress.stats[row] += (packets, octets)
+
+
+def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
+    offloaded = replace(ROUTED, kind=Kind.OFFLOAD, tun_dst=IPv4Address("172.16.0.9"))
+    missed(handler, frame())
+    handler.handle()
+    for answer, packets in ((offloaded, 3), (ROUTED, 5), (offloaded, 7)):
+        carry(handler, packets, 100 * packets)
+        handler.answer = answer
+        handler.revalidate([Change()])
+    carry(handler, 20, 2000)
+    rows = accounts.flows(handler._table, handler, {}.get)
+    assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
+        ("route", "172.16.0.2", False, 10, 1000),
+        ("offload", "172.16.0.9", False, 5, 500),
+        ("offload", "172.16.0.9", True, 20, 2000),
+    ]
+    (usage,) = accounts.usage([(handler._table, handler)])
+    assert (usage.packets, usage.bytes) == (35, 3500)
 
 
 def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_is_not(handler):

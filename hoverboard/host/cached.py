@@ -1,0 +1,79 @@
+"""What the control thread knows of a flow-table entry beside what the engine needs (paper 4.3).
+
+Why it is there (the question and vswitchd's answer), whom a change of the tables touches, and what it
+carried by each way that it led. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.host.questions import Address
+from hoverboard.vswitch.monitor import Change
+from hoverboard.vswitch.trace import Verdict
+
+
+@dataclass(slots=True)
+class Past:
+    """What an entry carried while its answer was another one; `target` as in the engine's entry."""
+
+    verdict: Verdict
+    target: int
+    packets: int
+    bytes: int
+
+
+@dataclass
+class Cached:
+    """What is known about an entry beside what the engine needs.
+
+    Attributes:
+        question: the flow that was traced, in ofproto/trace's words.
+        verdict: the answer.
+        src, dst: inner addresses, or None for other than IP.
+        seen: packets counted at the last housekeeping, to find idle entries.
+        reported: (packets, bytes) already told to the control plane.
+        past: the ways it led before its answer changed, each once.
+    """
+
+    question: str
+    verdict: Verdict
+    in_port: int
+    src: Address | None
+    dst: Address | None
+    proto: int
+    seen: int = -1
+    reported: tuple[int, int] = (0, 0)
+    past: list[Past] = field(default_factory=list)
+
+    def turn(self, verdict: Verdict, target: int, packets: int, octets: int) -> None:
+        """The answer changes to `verdict`; until now the entry led to `target` and counted so much in all."""
+        packets -= sum(past.packets for past in self.past)
+        octets -= sum(past.bytes for past in self.past)
+        for past in self.past:
+            if (past.verdict.kind, past.verdict.tun_dst, past.target) == (
+                self.verdict.kind, self.verdict.tun_dst, target,
+            ):  # fmt: skip
+                past.packets += packets
+                past.bytes += octets
+                break
+        else:
+            self.past.append(Past(self.verdict, target, packets, octets))
+        self.verdict = verdict
+
+    @property
+    def reportable(self) -> bool:
+        """Whether its packets are usage: sent by a VM of this host into the fabric."""
+        return self.verdict.tun_dst is not None and self.in_port != TUNNEL_PORT
+
+
+def concerns(change: Change, cached: Cached) -> bool:
+    """Whether a changed OpenFlow flow might decide over the packets of an entry."""
+    if change.in_port is not None and change.in_port != cached.in_port:
+        return False
+    if change.vni is not None and cached.verdict.vni and change.vni != cached.verdict.vni:
+        return False
+    if change.src is not None and (cached.src is None or cached.src not in change.src):
+        return False
+    return not (change.dst is not None and (cached.dst is None or cached.dst not in change.dst))
