@@ -232,10 +232,10 @@ warm_fast_path() {
     local cache=$VENV/numba-cache stamp
     # What the compiled code depends on: the source (hoverboard/fastpath/compiler.py keeps a cache for each state of it)
     # and where it is, the packages, the processor.
-    stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/*.py "$CHECKOUT"/hoverboard/contract/*.py "$PREFIX/installed"
+    stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/{,elements/}*.py "$CHECKOUT"/hoverboard/contract/*.py "$PREFIX/installed"
         grep -m 1 'model name' /proc/cpuinfo || uname -m; } | digest)"
     if [ -d "$cache" ] && grep -qxF "$stamp" "$PREFIX/compiled" 2>/dev/null; then return; fi
-    say "compiling the fast path (under a minute)"
+    say "compiling the fast path (a minute or two)"
     quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$VENV/bin/python" -m hoverboard.fastpath.warm
     echo "$stamp" >>"$PREFIX/compiled"
     # Caches of source that is gone; one of an older state that is still used is made again when it is missed.

@@ -18,11 +18,15 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Modules of hoverboard.contract whose constants end up in compiled code; entities and errors have none.
+CONSTANTS_FROM = ("encapsulation", "flow", "pipeline", "tables")
+
 
 def _cache_directory() -> str:
     package = Path(__file__).parent
+    contract = package.parent / "contract"
     digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
-    for source in sorted([*package.rglob("*.py"), *(package.parent / "contract").glob("*.py")]):
+    for source in sorted([*package.rglob("*.py"), *(contract / f"{name}.py" for name in CONSTANTS_FROM)]):
         digest.update(source.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or str(Path(sys.prefix) / "numba-cache")
     return str(Path(base) / digest.hexdigest()[:16])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from hoverboard.fastpath import compiler
@@ -9,7 +12,8 @@ from hoverboard.fastpath import compiler
 
 @pytest.mark.parametrize("changed", ["fastpath/layout.py", "fastpath/elements/parser.py", "contract/pipeline.py"])
 def test_a_change_of_any_source_gives_a_new_cache(tmp_path, monkeypatch, changed):
-    for name in ("fastpath/layout.py", "fastpath/elements/parser.py", "contract/pipeline.py"):
+    constants = [f"contract/{name}.py" for name in compiler.CONSTANTS_FROM]
+    for name in ("fastpath/layout.py", "fastpath/elements/parser.py", *constants):
         source = tmp_path / name
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("SLOTS = 256\n")
@@ -18,3 +22,9 @@ def test_a_change_of_any_source_gives_a_new_cache(tmp_path, monkeypatch, changed
     assert compiler._cache_directory() == before
     (tmp_path / changed).write_text("SLOTS = 512\n")
     assert compiler._cache_directory() != before
+
+
+def test_no_constant_comes_from_a_module_that_the_cache_does_not_watch():
+    sources = Path(compiler.__file__).parent.rglob("*.py")
+    imported = {name for path in sources for name in re.findall(r"hoverboard\.contract\.(\w+)", path.read_text())}
+    assert imported - {"entities", "errors"} <= set(compiler.CONSTANTS_FROM)  # those two: types and exceptions
