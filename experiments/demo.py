@@ -8,6 +8,7 @@ measures latency and throughput host to host. It measures; figures and the repor
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from topologies.switches import check_generation, datapath_type
 from topologies.testbed import Testbed
 from topologies.topology import Topology
 
+_AFTER_REPORT = 0.01  # seconds
 _PINGS_AT_ONCE = 4  # more would measure two cores' scheduler
 
 # A step has begun: its name, and the share of the whole that is done (0 to 1).
@@ -293,8 +295,13 @@ def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> isolation.Fore
 
 
 def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
-    """One TCP stream, watched from before its first packet to after its last."""
+    """One TCP stream, watched from before its first packet to after its last.
+
+    It starts when the sending host has just reported its usage: so late a start of the next report is the
+    longest that a flow can stay on the Hoverboard, and there is something to see.
+    """
     client = flow.clients[flow.src.host]
+    threading.Event().wait(client.status()["next_report_seconds"] + _AFTER_REPORT)
     measured = IperfSpec(seconds=spec.follow_seconds, interval=spec.sample_interval)
     hoverboards = [str(server.underlay_ip) for server in flow.testbed.topology.hoverboards]
     sampler = PathSampler(

@@ -104,8 +104,10 @@ class PathCounter:
     Which path an entry stands for is told by where it sends: to the tunnel end of a Hoverboard, or
     anywhere else that is no drop.
 
-    An entry that is replaced starts again at zero; what it had counted before is kept. Bytes between
-    the last look and an entry's end are lost to us, so the sums are lower bounds.
+    An entry that is replaced starts again at zero; what it had counted before is kept. Open vSwitch turns
+    an entry round in place instead, with its counts: one that comes as another goes, and has counted no
+    less, is taken for the same. Bytes between the last look and such a change are lost to us or counted
+    with the new path, never twice.
     """
 
     def __init__(self, vni: int, src: str, dst: str, hoverboards: Iterable[str]) -> None:
@@ -122,8 +124,12 @@ class PathCounter:
             if (row["vni"], row["src"], row["dst"]) == self._pair:
                 key = (row["via"], row["kind"], row["proto"])
                 now[key] = now.get(key, 0) + int(row["bytes"])
+        gone: dict[Any, int] = {}
+        for key, count in self._seen.items():
+            if key not in now:
+                gone[key[2]] = gone.get(key[2], 0) + count
         for key, count in now.items():
-            before = self._seen.get(key, 0)
+            before = self._seen.get(key, gone.get(key[2], 0))
             grown = count - before if count >= before else count
             if key[0] in self._hoverboards:
                 self.hoverboard_bytes += grown

@@ -275,6 +275,7 @@ class HostProcess:
             "counters": self._plane.counters(),
             "flow_table": self._plane.table(),
             "rates": self._plane.rates(),
+            "next_report_seconds": max(0.0, self._reported + self._interval - time.monotonic()),
         }
 
     def _report(self, now: float) -> None:

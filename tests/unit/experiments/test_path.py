@@ -32,6 +32,14 @@ def test_moves_from_the_hoverboard_to_the_direct_path() -> None:
     assert (count.hoverboard_bytes, count.direct_bytes) == (150, 90)
 
 
+def test_an_entry_that_is_turned_round_in_place_keeps_its_counts_apart() -> None:
+    count = counter()
+    count.look([row(HV, 100)])
+    count.look([row(HOST, 140)])  # the same entry: 100 of it went by the Hoverboard
+    count.look([row(HOST, 150)])
+    assert (count.hoverboard_bytes, count.direct_bytes) == (100, 50)
+
+
 def test_an_entry_that_starts_again_is_not_counted_backwards() -> None:
     count = counter()
     count.look([row(HV, 100)])
