@@ -29,11 +29,11 @@ class ControlPlanePort(Protocol):
         """Apply a diff; what changed, and on which switches."""
         ...
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """The status document."""
         ...
 
-    def offloads(self) -> list[dict[str, Any]]:
+    async def offloads(self) -> list[dict[str, Any]]:
         """The offloads that stand."""
         ...
 
@@ -61,11 +61,11 @@ class FabricManagerServicer:
 
     async def Status(self, request: pb.Empty, context: Any) -> pb.Json:
         """The status document."""
-        return pb.Json(json=json.dumps(self._plane.status()))
+        return pb.Json(json=json.dumps(await self._plane.status()))
 
     async def Offloads(self, request: pb.Empty, context: Any) -> pb.Json:
         """The offloads that stand."""
-        return pb.Json(json=json.dumps(self._plane.offloads()))
+        return pb.Json(json=json.dumps(await self._plane.offloads()))
 
 
 async def _abort(context: Any, refused: HoverboardError) -> NoReturn:

@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from controllers.program import Program
+from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow
+
+
+class Deposed(SwitchError):
+    """A front end refused a program: its sender is not the master of the partition any more."""
 
 
 class SwitchSession(Protocol):

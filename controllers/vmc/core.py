@@ -8,7 +8,7 @@ a young controller never wipes a switch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
@@ -44,14 +44,25 @@ class Work:
 
 
 class ControllerCore:
-    """One VM controller that owns all hosts.
+    """One VM controller; it owns all switches, or those of its partition.
 
     Args:
         model: the programming model.
         policy: which pairs to offload.
+        owns: whether a switch, by datapath id, is in its partition; default: all are.
+        active: whether it programs its switches; a standby only learns (see `activate`).
     """
 
-    def __init__(self, model: ProgrammingModel, policy: OffloadPolicy) -> None:
+    def __init__(
+        self,
+        model: ProgrammingModel,
+        policy: OffloadPolicy,
+        owns: Callable[[int], bool] | None = None,
+        *,
+        active: bool = True,
+    ) -> None:
+        self.active = active
+        self._owns = owns if owns is not None else lambda dpid: True
         self.view = View()
         self.expected = ExpectedFlows(model, self.view)
         self.policy = policy
@@ -149,14 +160,14 @@ class ControllerCore:
         for node in gone:
             dpid = datapath_id(node.underlay_ip)
             del self.names[dpid], self._dpids[node.name]
-            if node.name not in stays:
+            if node.name not in stays and node.name in self.expected.tables:
                 self.expected.remove_switch(node.name)
             if dpid in self.switches and self.switches[dpid].sync is not Sync.AWAY:
                 self.switches[dpid].sync = Sync.WAITING
         for node in come:
             dpid = datapath_id(node.underlay_ip)
             self.names[dpid], self._dpids[node.name] = node.name, dpid
-            if node.name not in self.expected.tables:
+            if node.name not in self.expected.tables and self._owns(dpid):
                 self.expected.add_switch(node.name)
                 for network in self.view.networks_on(node.name):
                     self.expected.mark(Scope("network", network), node.name)
@@ -167,6 +178,25 @@ class ControllerCore:
         if any(isinstance(node, Hoverboard) for node in (*gone, *come)):
             for scope in self._model.gateway_change(self.view):
                 self.expected.mark(scope)
+
+    # --- mastership -------------------------------------------------------------------------------
+
+    def activate(self) -> None:
+        """Elected: every switch is read, and what differs from the expected is sent."""
+        self.active = True
+        for switch in self.switches.values():
+            self._consider_reading(switch)
+
+    def deactivate(self) -> None:
+        """Not the master any more: nothing is sent; intent and facts are still taken in."""
+        self.active = False
+        self._failed.clear()
+        self._work.reads.clear()
+        self._work.programs.clear()
+        for switch in self.switches.values():
+            switch.generation += 1  # answers to what was asked before mean nothing any more
+            if switch.connected:
+                switch.sync, switch.outstanding = Sync.WAITING, 0
 
     # --- switches ---------------------------------------------------------------------------------
 
@@ -282,8 +312,8 @@ class ControllerCore:
             self.counters["usage_reports_from_strangers"] += 1
             return
         self.counters["usage_reports"] += 1
-        if not self._model.offloads:
-            return
+        if not self._model.offloads or not self.active:
+            return  # a standby adopts what it finds on the switches when its time comes
         used: dict[Pair, int] = {}  # over both families: a pair goes host to host whole
         for flow in report.flows:
             src = self.view.vm_at(flow.vni, flow.src)
@@ -367,6 +397,8 @@ class ControllerCore:
 
     def _consider_reading(self, switch: Switch) -> None:
         name = self.names.get(switch.dpid)
+        if not self.active or name not in self.expected.tables:
+            return
         if switch.sync is Sync.WAITING and self._complete and name in self.agents.heard:
             switch.sync = Sync.READING
             self._work.reads.append((switch.dpid, switch.generation))

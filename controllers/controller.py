@@ -1,0 +1,234 @@
+"""A running VM controller: the core, the sessions of its switches, and the clock (paper sections 3.1 and 3.3).
+
+Inputs go to the pure core in the order they come, the core's work goes to the switches' sessions.
+Nothing is computed here, and nothing is known of where sessions and reports come from: the same
+controller runs beside the front end in one process, or in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from controllers.fm.fabric import Changes
+from controllers.ofe.frontend import Deposed, SwitchSession
+from controllers.program import Program
+from controllers.vmc.core import ControllerCore
+from controllers.vmc.facts import Sync
+from controllers.vmc.offload import OffloadPolicy
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.reports import UsageReport
+
+_log = logging.getLogger(__name__)
+
+# How long an update waits for the switches to confirm before it answers all the same: a live switch
+# takes a few ms, and a dead one must not hold up cluster management.
+_CONFIRM_TIMEOUT = 0.1
+
+
+class Controller:
+    """One VM controller on one event loop; hears of intent, switches and host agents.
+
+    Args:
+        core: what it is to know and to decide.
+        deposed: called when a front end refused a program because another controller was elected since.
+    """
+
+    def __init__(self, core: ControllerCore, policy: OffloadPolicy, deposed: Callable[[], None] | None = None) -> None:
+        self.core = core
+        self.policy = policy
+        self._deposed = deposed
+        self._sessions: dict[int, tuple[int, SwitchSession]] = {}  # datapath id -> generation, session
+        self._loop = asyncio.get_running_loop()
+        self._flush_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Stop working; switches go on with what they have."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+
+    # --- intent ---------------------------------------------------------------------------------------
+
+    async def changed(self, changes: Changes, *, complete: bool) -> list[str]:
+        """The intent changed; names of the switches whose program did, once they have it (or after a moment)."""
+        self.core.fabric_changed(changes, complete=complete)
+        switches, sending = self.flush()
+        if sending:
+            await asyncio.wait(sending, timeout=_CONFIRM_TIMEOUT)
+        return sorted(switches)
+
+    # --- mastership -----------------------------------------------------------------------------------
+
+    def activate(self) -> None:
+        """From now on this controller programs its switches; each is read and reconciled first."""
+        self.core.activate()
+        self.schedule()
+
+    def deactivate(self) -> None:
+        """Another controller is the master: send nothing, go on learning."""
+        self.core.deactivate()
+        self._sessions = {
+            dpid: (self.core.switches[dpid].generation, session) for dpid, (_, session) in self._sessions.items()
+        }
+
+    # --- documents ------------------------------------------------------------------------------------
+
+    def switches(self) -> dict[str, dict[str, Any]]:
+        """The switches this controller owns, as `status` shows them."""
+        core = self.core
+        found: dict[str, dict[str, Any]] = {}
+        dpids = {name: dpid for dpid, name in core.names.items()}
+        for name, table in sorted(core.expected.tables.items()):
+            switch = core.switches.get(dpids[name])
+            found[name] = {
+                "connected": switch is not None and switch.connected,
+                "agent": name in core.agents.online,
+                "sync": switch.sync.value if switch is not None else Sync.AWAY.value,
+                "flows": len(table),
+                "programmed": switch is not None and switch.sync is Sync.SYNCED and switch.outstanding == 0,
+                "errors": switch.errors if switch is not None else 0,
+                "last_error": switch.last_error if switch is not None else "",
+            }
+        return found
+
+    def offloads(self) -> list[dict[str, Any]]:
+        """The offloads that stand; `since` in seconds of the Unix epoch."""
+        now, epoch, vms = self._loop.time(), time.time(), self.core.view.vms
+        return [
+            {
+                "network": vms[pair.src].network,
+                "src": pair.src,
+                "dst": pair.dst,
+                "src_host": vms[pair.src].host,
+                "dst_host": vms[pair.dst].host,
+                "since": round(epoch - (now - offload.since), 3),
+                "rate_bps": round(rate),
+            }
+            for pair, offload, rate in self.policy.rates(now)
+        ]
+
+    # --- ofe.frontend.SwitchEvents --------------------------------------------------------------------
+
+    def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
+        """A switch is there; a newer session of the same switch replaces the older."""
+        former = self._sessions.get(session.dpid)
+        generation = self.core.switch_connected(session.dpid, ports)
+        self._sessions[session.dpid] = (generation, session)
+        if former is not None:
+            former[1].close()
+        self.schedule()
+
+    def switch_disconnected(self, session: SwitchSession) -> None:
+        """A session is over."""
+        generation, current = self._sessions.get(session.dpid, (0, None))
+        if current is session:
+            del self._sessions[session.dpid]
+            self.core.switch_disconnected(session.dpid, generation)
+
+    def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
+        """A port came or went."""
+        if self._sessions.get(session.dpid, (0, None))[1] is session:
+            self.core.port_changed(session.dpid, name, port)
+            self.schedule()
+
+    # --- vmc.hosts.AgentEvents ------------------------------------------------------------------------
+
+    def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
+        """An agent is there."""
+        self.core.agent_hello(node, bindings)
+        self.schedule()
+
+    def agent_bound(self, node: str, vm: str, vport: str) -> None:
+        """A VM was plugged in."""
+        self.core.agent_bound(node, vm, vport)
+        self.schedule()
+
+    def agent_unbound(self, node: str, vm: str) -> None:
+        """A VM was unplugged."""
+        self.core.agent_unbound(node, vm)
+        self.schedule()
+
+    def agent_gone(self, node: str) -> None:
+        """An agent's stream ended."""
+        self.core.agent_gone(node)
+
+    def usage(self, report: UsageReport) -> None:
+        """A usage report came."""
+        self.core.usage(report, self._loop.time())
+        self.schedule()
+
+    # --- work -----------------------------------------------------------------------------------------
+
+    def schedule(self) -> None:
+        """Let the core work once all events that are here already have been taken in."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> tuple[set[str], list[asyncio.Task[None]]]:
+        """Do what the core asks for; the switches changed, and the sends under way."""
+        self._flush_due = False
+        work = self.core.take()
+        for dpid, generation in work.reads:
+            self._spawn(dpid, generation, None)
+        sending = [
+            task
+            for dpid, generation, program in work.programs
+            if (task := self._spawn(dpid, generation, program)) is not None
+        ]
+        self._set_timer()
+        return work.changed, sending
+
+    def _spawn(self, dpid: int, generation: int, program: Program | None) -> asyncio.Task[None] | None:
+        current, session = self._sessions.get(dpid, (0, None))
+        if session is None or current != generation:
+            return None
+        doing = self._read(session, generation) if program is None else self._send(session, generation, program)
+        task = self._loop.create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _read(self, session: SwitchSession, generation: int) -> None:
+        try:
+            flows = await session.dump()
+        except SwitchError as error:
+            _log.warning("%s", error)
+            session.close()
+            return
+        self.core.switch_flows(session.dpid, generation, flows, self._loop.time())
+        self.schedule()
+
+    async def _send(self, session: SwitchSession, generation: int, program: Program) -> None:
+        try:
+            await session.send(program)
+        except Deposed as error:
+            _log.warning("%s", error)
+            if self._deposed is not None:
+                self._deposed()
+        except SwitchError as error:
+            _log.warning("%s", error)
+            self.core.program_refused(session.dpid, generation, str(error), self._loop.time())
+            self.schedule()
+        else:
+            self.core.program_done(session.dpid, generation)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.core.deadline()
+        if due is not None:
+            self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.core.tick(self._loop.time())
+        self.flush()
