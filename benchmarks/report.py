@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -54,7 +55,7 @@ def finish(
     document = {
         "benchmark": name,
         **record.record(parameters),
-        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "figures": figures,
         "bars": [bar.as_dict() for bar in bars],
         "passed": all(bar.passed for bar in bars),
