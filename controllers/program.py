@@ -1,13 +1,109 @@
 """What VM controllers send to switches: flow programs, as plain data.
 
 A program is applied by a switch as one atomic, ordered change. Neither side's libraries show here.
+Most flows of a large network are never looked at one by one: a `Block` is several of them by the
+function that makes them and its arguments, a tenth of their size, encoded in one go
+(`ofe.templates`), and turned into flows only where somebody has to look.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, overload
 
 from hoverboard.contract.flow import Flow, FlowKey
+
+_SIZES_REMEMBERED = 10_000
+_sizes: dict[Any, int] = {}
+
+
+class Block(NamedTuple):
+    """The flows that `make(*arguments)` returns, one or several; equal blocks are equal flows.
+
+    Attributes:
+        make: a pure function of the pipeline; which flows it makes, apart from the values in them,
+            may depend only on the types of its arguments, on lengths of prefixes, and on arguments that are no
+            VNI, port, MAC, address or prefix.
+        arguments: hashable, by position.
+    """
+
+    make: Callable[..., Flow | Sequence[Flow]]
+    arguments: tuple[Any, ...]
+
+    def flows(self) -> Sequence[Flow]:
+        """The flows, made now."""
+        made = self.make(*self.arguments)
+        return (made,) if isinstance(made, Flow) else made
+
+    @property
+    def size(self) -> int:
+        """How many flows there are."""
+        shape = (self.make, *[_size_shape(argument) for argument in self.arguments])
+        size = _sizes.get(shape)
+        if size is None:
+            if len(_sizes) >= _SIZES_REMEMBERED:
+                _sizes.clear()
+            size = _sizes[shape] = len(self.flows())
+        return size
+
+
+def _size_shape(argument: Any) -> Any:
+    """What of an argument may decide how many flows there are: of a value only that there is one."""
+    if argument is None or isinstance(argument, bool):
+        return argument
+    prefixlen = getattr(argument, "prefixlen", None)
+    return (type(argument), prefixlen) if prefixlen is not None else type(argument)
+
+
+Part = Flow | Block
+
+
+def block(make: Callable[..., Flow | Sequence[Flow]], *arguments: Any) -> Block:
+    """The flows of `make(*arguments)`, not made yet."""
+    return Block(make, arguments)
+
+
+class Flows(Sequence[Flow]):
+    """A sequence of flows, held as parts; each is made when it is looked at.
+
+    Args:
+        parts: flows and blocks.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return sum([part.size if isinstance(part, Block) else 1 for part in self.parts])
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    def __iter__(self) -> Iterator[Flow]:
+        for part in self.parts:
+            if isinstance(part, Block):
+                yield from part.flows()
+            else:
+                yield part
+
+    @overload
+    def __getitem__(self, index: int) -> Flow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Flow, ...]: ...
+    def __getitem__(self, index: int | slice) -> Flow | tuple[Flow, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Flows | tuple) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Flows({tuple(self)!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +113,7 @@ class Program:
     Adding a flow whose key exists replaces it. No key is in both parts.
     """
 
-    adds: tuple[Flow, ...] = ()
+    adds: Sequence[Flow] = ()
     deletes: tuple[FlowKey, ...] = ()
 
     def __bool__(self) -> bool:
@@ -25,3 +121,8 @@ class Program:
 
     def __len__(self) -> int:
         return len(self.adds) + len(self.deletes)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """What is added, in the form that is encoded fastest."""
+        return self.adds.parts if isinstance(self.adds, Flows) else self.adds

@@ -19,7 +19,7 @@ from hoverboard.contract.flow import Flow
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 512  # flow-mods encoded between two looks at other sessions: about 3 ms
+_CHUNK = 1 << 16  # bytes encoded between two looks at other sessions: about 3 ms
 _SILENCE_PROBE, _SILENCE_END = 10.0, 30.0  # seconds without a word: ask; give up (Open vSwitch asks after 5)
 
 
@@ -179,23 +179,21 @@ class Session(asyncio.Protocol):
 
     async def _write_flow_mods(self, bundle: int, program: Program) -> int:
         """Write the program's messages; returns the xid of its first."""
-        origin = self._xid + 1
-        parts: list[bytes] = []
-        for flow_mod in self._flow_mods(program):
-            parts.append(openflow.bundle_add(self._next_xid(), bundle, flow_mod))
-            if len(parts) == _CHUNK:
-                self._writer().write(b"".join(parts))
-                parts.clear()
+        origin = self._next_xid()
+        pieces: list[bytes] = []
+        size = 0
+        for piece, count in self._encoder.bundle(program, origin, bundle):
+            pieces.append(piece)
+            size += len(piece)
+            self._xid = (self._xid + count) & 0xFFFFFFFF
+            if size >= _CHUNK:
+                self._writer().write(b"".join(pieces))
+                pieces.clear()
+                size = 0
                 await asyncio.sleep(0)  # a turn for the other sessions, not a pause
                 await self._writable.wait()
-        self._writer().write(b"".join(parts))
+        self._writer().write(b"".join(pieces))
         return origin
-
-    def _flow_mods(self, program: Program) -> Iterator[bytes]:
-        for key in program.deletes:
-            yield self._encoder.delete(key)
-        for flow in program.adds:
-            yield self._encoder.add(flow)
 
     async def _barrier(self) -> None:
         done: asyncio.Future[None] = self._loop.create_future()

@@ -236,15 +236,14 @@ class ControllerCore:
         actual = {flow.key: flow for flow in flows}
         self._adopt_offloads(name, actual.values(), now)
         self._settle()
-        expected = self.expected.tables[name]
-        adds = tuple(flow for key, flow in expected.items() if actual.get(key) != flow)
-        deletes = tuple(key for key in actual if key not in expected)
+        table = self.expected.tables[name]
+        program = table.program_from(actual)
         switch.sync = Sync.SYNCED
         self.counters["reconciliations"] += 1
-        self.counters["reconciled_flows_kept"] += len(expected) - len(adds)
-        self.counters["reconciled_flows_changed"] += len(adds) + len(deletes)
-        if adds or deletes:
-            self._send(switch, Program(adds, deletes))
+        self.counters["reconciled_flows_kept"] += len(table) - len(program.adds) if actual else 0
+        self.counters["reconciled_flows_changed"] += len(program)
+        if program:
+            self._send(switch, program)
 
     def program_done(self, dpid: int, generation: int) -> None:
         """A program is in the switch's tables."""

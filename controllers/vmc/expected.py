@@ -2,48 +2,115 @@
 
 A group is what one scope (a network, a VM, a routed prefix, an offloaded pair) puts on one switch. Changes mark
 groups; `settle` asks the model again for marked groups only and returns what became different.
-Pure; knows neither switches' state nor where the marks come from.
+Groups are held as the parts that the model gave, flows or blocks of flows; flows are made from them
+only where an old one and a new one have to be compared. Pure; knows neither switches' state nor
+where the marks come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 
-from controllers.program import Program
+from controllers.program import Flows, Part, Program, block
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view import BASE, Scope, View
 from hoverboard.contract.flow import Flow, FlowKey
 from hoverboard.contract.pipeline import base_flows
+
+Group = tuple[Part, ...]
+_BASE_GROUP: Group = (block(base_flows),)
+
+
+class Table(Mapping[FlowKey, Flow]):
+    """The flows of one switch by key, made when they are asked for; to be read, not kept."""
+
+    def __init__(self, groups: Mapping[Scope, Group]) -> None:
+        self._groups = groups
+
+    @property
+    def flows(self) -> Flows:
+        """All flows, in the form that is sent fastest."""
+        return Flows([part for group in self._groups.values() for part in group])
+
+    def whole(self) -> dict[FlowKey, Flow]:
+        """All flows by key, at once."""
+        return {flow.key: flow for flow in self.flows}
+
+    def program_from(self, actual: Mapping[FlowKey, Flow]) -> Program:
+        """What brings a switch that holds `actual` here."""
+        if not actual:
+            return Program(self.flows)
+        expected = self.whole()
+        adds = tuple([flow for key, flow in expected.items() if actual.get(key) != flow])
+        return Program(adds, tuple([key for key in actual if key not in expected]))
+
+    def __getitem__(self, key: FlowKey) -> Flow:
+        return self.whole()[key]
+
+    def __iter__(self) -> Iterator[FlowKey]:
+        return iter(self.whole())
+
+    def __len__(self) -> int:
+        return len(self.flows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and self.whole() == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+
+class _Tables(Mapping[str, Table]):
+    def __init__(self, held: Mapping[str, Mapping[Scope, Group]]) -> None:
+        self._held = held
+
+    def __getitem__(self, switch: str) -> Table:
+        return Table(self._held[switch])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, switch: object) -> bool:
+        return switch in self._held
 
 
 class ExpectedFlows:
     """The flows of all switches under one programming model.
 
     Attributes:
-        tables: switch name -> flows by key; not to be modified.
+        tables: switch name -> flows by key.
         offloads: the pairs, as Scope("offload", src, dst), that have a direct flow.
     """
 
     def __init__(self, model: ProgrammingModel, view: View) -> None:
         self.model = model
-        self.tables: dict[str, dict[FlowKey, Flow]] = {}
         self.offloads: set[Scope] = set()
         self._view = view
-        self._groups: dict[Scope, dict[str, tuple[Flow, ...]]] = {}
+        self._held: dict[str, dict[Scope, Group]] = {}  # by switch
+        self._holders: dict[Scope, set[str]] = {}  # by scope: where it has a group
         self._marked: dict[tuple[str, Scope], None] = {}
         self._marked_everywhere: dict[Scope, None] = {}
+        self.tables: Mapping[str, Table] = _Tables(self._held)
 
     def add_switch(self, switch: str) -> None:
         """A switch exists from now on."""
-        self.tables[switch] = {}
+        self._held[switch] = {}
         self.mark(BASE, switch)
 
     def remove_switch(self, switch: str) -> None:
         """A switch is not ours any more: forget what it should hold, without touching it."""
-        del self.tables[switch]
-        for scope in [scope for scope, groups in self._groups.items() if switch in groups]:
-            self._store(switch, scope, ())
+        for scope in self._held.pop(switch):
+            self._left(switch, scope)
+
+    def groups(self) -> dict[Scope, dict[str, tuple[Flow, ...]]]:
+        """All groups that are not empty, by scope and switch."""
+        return {
+            scope: {switch: tuple(Flows(self._held[switch][scope])) for switch in holders}
+            for scope, holders in self._holders.items()
+        }
 
     def mark(self, scope: Scope, switch: str | None = None) -> None:
         """Look at a scope again, on one switch or wherever it was or now belongs."""
@@ -56,50 +123,49 @@ class ExpectedFlows:
         """Bring `tables` up to date; what each switch needs for that."""
         marked = self._marked
         for scope in self._marked_everywhere:
-            for switch in {*self._groups.get(scope, ()), *self._switches(scope)}:
+            for switch in self._holders.get(scope, ()):
+                marked[switch, scope] = None
+            for switch in self._switches(scope):
                 marked[switch, scope] = None
         self._marked, self._marked_everywhere = {}, {}
-        changes: list[tuple[str, tuple[Flow, ...], tuple[Flow, ...]]] = []
+        held, holders = self._held, self._holders
+        changes: dict[str, list[tuple[Group, Group]]] = {}
         for switch, scope in marked:
-            if switch in self.tables:
-                old = self._groups.get(scope, {}).get(switch, ())
-                new = tuple(self._flows(switch, scope))
-                if new != old:
-                    self._store(switch, scope, new)
-                    changes.append((switch, old, new))
-        return self._apply(changes)
-
-    def _apply(self, changes: Iterable[tuple[str, tuple[Flow, ...], tuple[Flow, ...]]]) -> dict[str, Program]:
-        # All old flows leave before any new one comes: two VMs may swap addresses in one request.
-        before: dict[str, dict[FlowKey, Flow | None]] = {}
-        for switch, old, _ in changes:
-            table, seen = self.tables[switch], before.setdefault(switch, {})
-            for flow in old:
-                key = flow.key
-                seen[key] = table.pop(key)
-        for switch, _, new in changes:
-            table, seen = self.tables[switch], before[switch]
-            for flow in new:
-                key = flow.key
-                seen.setdefault(key, None)
-                table[key] = flow
+            groups = held.get(switch)
+            if groups is None:
+                continue
+            old = groups.get(scope, ())
+            new = tuple(self._parts(switch, scope))
+            if new == old:
+                continue
+            if new:
+                groups[scope] = new
+                if not old:
+                    there = holders.get(scope)
+                    if there is None:
+                        holders[scope] = {switch}
+                    else:
+                        there.add(switch)
+            else:
+                del groups[scope]
+                self._left(switch, scope)
+            of_switch = changes.get(switch)
+            if of_switch is None:
+                changes[switch] = [(old, new)]
+            else:
+                of_switch.append((old, new))
         programs = {}
-        for switch, seen in before.items():
-            table = self.tables[switch]
-            adds = tuple(table[key] for key, old_flow in seen.items() if key in table and table[key] != old_flow)
-            deletes = tuple(key for key, old_flow in seen.items() if old_flow is not None and key not in table)
-            if adds or deletes:
-                programs[switch] = Program(adds, deletes)
+        for switch, pairs in changes.items():
+            program = _program(pairs)
+            if program:
+                programs[switch] = program
         return programs
 
-    def _store(self, switch: str, scope: Scope, flows: tuple[Flow, ...]) -> None:
-        groups = self._groups.setdefault(scope, {})
-        if flows:
-            groups[switch] = flows
-        else:
-            groups.pop(switch, None)
-            if not groups:
-                del self._groups[scope]
+    def _left(self, switch: str, scope: Scope) -> None:
+        holders = self._holders[scope]
+        holders.discard(switch)
+        if not holders:
+            del self._holders[scope]
 
     def _switches(self, scope: Scope) -> Iterable[str]:
         view = self._view
@@ -115,11 +181,11 @@ class ExpectedFlows:
             case _:
                 return ()
 
-    def _flows(self, switch: str, scope: Scope) -> Iterable[Flow]:
+    def _parts(self, switch: str, scope: Scope) -> Iterable[Part]:
         view = self._view
         match scope.kind:
             case "base":
-                return base_flows()
+                return _BASE_GROUP
             case "network" if scope.name in view.networks:
                 return self.model.network_flows(view, switch, view.networks[scope.name])
             case "vm" if scope.name in view.vms:
@@ -130,3 +196,18 @@ class ExpectedFlows:
                 return self.model.offload_flows(view, view.vms[scope.name], view.vms[scope.other])
             case _:
                 return ()
+
+
+def _program(changes: Iterable[tuple[Group, Group]]) -> Program:
+    """What takes a switch from the old groups to the new ones."""
+    old_parts = [part for old, _ in changes for part in old]
+    new_parts = [part for _, new in changes for part in new]
+    if not old_parts:
+        return Program(Flows(new_parts))  # keys belong to one group each: nothing to compare
+    # Over all groups at once: two VMs may swap addresses in one request.
+    staying = set(old_parts) & set(new_parts)
+    old = {flow.key: flow for flow in Flows([part for part in old_parts if part not in staying])}
+    new = {flow.key: flow for flow in Flows([part for part in new_parts if part not in staying])}
+    adds = tuple([flow for key, flow in new.items() if old.get(key) != flow])
+    deletes = tuple([key for key in old if key not in new])
+    return Program(adds, deletes)

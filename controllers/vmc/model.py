@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import ClassVar, Protocol
 
+from controllers.program import Part
 from controllers.vmc.view import Scope, View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.flow import Flow
 
 
 class ProgrammingModel(Protocol):
@@ -31,7 +31,7 @@ class ProgrammingModel(Protocol):
         """Switches that hold flows of the network as such."""
         ...
 
-    def network_flows(self, view: View, switch: str, network: Network) -> Iterable[Flow]:
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterable[Part]:
         """The flows of the network as such on one of these switches."""
         ...
 
@@ -39,7 +39,7 @@ class ProgrammingModel(Protocol):
         """Switches that hold flows because of this VM."""
         ...
 
-    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterable[Flow]:
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterable[Part]:
         """The flows because of this VM on one of these switches."""
         ...
 
@@ -47,14 +47,14 @@ class ProgrammingModel(Protocol):
         """Switches that hold flows because of the routes of this prefix, of which the view has one or more."""
         ...
 
-    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterable[Flow]:
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterable[Part]:
         """The flows because of the routes of this prefix on one of these switches.
 
         They may depend on the winners of shorter prefixes of the network, never on longer ones.
         """
         ...
 
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
         """The flows on the sender's host that take this pair host to host."""
         ...
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controllers.program import Part, block
 from controllers.vmc.view import View
 from hoverboard.contract.entities import Network
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import gateway_flows, link_flows, network_flows
 
 
-def host_network_flows(view: View, network: Network) -> Iterator[Flow]:
+def host_network_flows(view: View, network: Network) -> Iterator[Part]:
     """On a host that has a VM of the network."""
-    yield from network_flows(network.vni, hoverboard=False)
+    yield block(_ingress, network.vni)
     for subnetwork in view.subnetworks.get(network.name, {}).values():
-        yield from gateway_flows(network.vni, subnetwork.gateway_address)
+        yield block(gateway_flows, network.vni, subnetwork.gateway_address)
     if view.speaks_ipv6(network.name):
-        yield from link_flows(network.vni)
+        yield block(link_flows, network.vni)
+
+
+def _ingress(vni: int) -> list[Flow]:
+    return network_flows(vni, hoverboard=False)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from typing import ClassVar
 
+from controllers.program import Part, block
 from controllers.vmc.models.networks import host_network_flows
 from controllers.vmc.models.routes import next_hop_flows, winner
 from controllers.vmc.view import Scope, View, addresses
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import route_flow, route_prefix_flow, vport_flows
 
 
@@ -27,32 +27,32 @@ class PreprogrammedModel:
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network)
 
-    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Flow]:
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Part]:
         if view.present(switch, network.name):
             yield from host_network_flows(view, network)
 
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
         return view.hosts_of(vm.network)
 
-    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Flow]:
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
         vni = view.networks[vm.network].vni
         if switch == vm.host:
             if vm.name in view.ports:
-                yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
+                yield block(vport_flows, vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
         elif view.present(switch, vm.network):
             for address in addresses(vm):
-                yield route_flow(vni, address, view.hosts[vm.host].underlay_ip)
+                yield block(route_flow, vni, address, view.hosts[vm.host].underlay_ip)
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
         return view.hosts_of(network)
 
-    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
         first = winner(view, network, prefix)
         yield from next_hop_flows(view, switch, network, prefix)
         if first.host != switch and view.present(switch, network.name):
-            yield route_prefix_flow(network.vni, prefix, view.hosts[first.host].underlay_ip)
+            yield block(route_prefix_flow, network.vni, prefix, view.hosts[first.host].underlay_ip)
 
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
         return ()
 
     def arrival(self, view: View, host: str, network: str) -> Iterator[Scope]:

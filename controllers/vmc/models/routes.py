@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
+from controllers.program import Part, block
 from controllers.vmc.view import View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import local_prefix_flows, source_prefix_flows
 
 
@@ -23,11 +23,11 @@ def winner(view: View, network: Network, prefix: IPv4Network) -> VM:
     return vm
 
 
-def next_hop_flows(view: View, host: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+def next_hop_flows(view: View, host: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
     """On a VM host: sources of the next hops there, and delivery if the winner is among them."""
     for vm in view.next_hops(network.name, prefix):
         if vm.host == host and vm.name in view.ports:
-            yield from source_prefix_flows(network.vni, view.ports[vm.name], vm.mac, prefix)
+            yield block(source_prefix_flows, network.vni, view.ports[vm.name], vm.mac, prefix)
     first = winner(view, network, prefix)
     if first.host == host:
-        yield from local_prefix_flows(network.vni, prefix, view.ports.get(first.name), first.mac)
+        yield block(local_prefix_flows, network.vni, prefix, view.ports.get(first.name), first.mac)
