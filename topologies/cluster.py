@@ -132,6 +132,15 @@ class ClusterManager:
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
                 del self._entities[entity.TYPE, entity.name]
 
+    def withdraw(self, entity: AnyEntity) -> None:
+        """Take back one entity, whatever the control plane says: one that is away is told by the next full update."""
+        with self._lock:
+            self._entities.pop((entity.TYPE, entity.name), None)
+            try:
+                self.client.diff(remove=[(entity.TYPE, entity.name)])
+            except HoverboardError as error:
+                _log.warning("%s %s is taken back: %s", entity.TYPE, entity.name, error)
+
     def program_state(self) -> ProgramState:
         """What the control plane has brought to the switches so far."""
         status = self.client.status()

@@ -102,12 +102,14 @@ class VirtualNIC(_PlainLink):
             self.fd = None
 
     def delete(self) -> None:
-        """Unplug and remove the devices."""
-        self.unplug()
-        self.close()
-        devices.delete(self.vm.pid, devices.GUEST_DEVICE)
-        for intf in (self.intf1, self.intf2):
-            intf.node.delIntf(intf)
+        """Unplug and remove the devices; they go even if the host process is away, which is raised then."""
+        try:
+            self.unplug()
+        finally:
+            self.close()
+            devices.delete(self.vm.pid, devices.GUEST_DEVICE)
+            for intf in (self.intf1, self.intf2):
+                intf.node.delIntf(intf)
 
 
 class Uplink(_PlainLink):

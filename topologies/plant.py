@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hoverboard.contract.errors import InputError
+import logging
+
+from hoverboard.contract.errors import HoverboardError, InputError
 from topologies import devices
 from topologies.clock import PhaseClock
 from topologies.launcher import Launcher
@@ -11,6 +13,8 @@ from topologies.nodes import Fabric, HoverboardNode, NamespaceNode, Server, Virt
 from topologies.rundir import RunDirectory
 from topologies.topology import FABRIC, ServerSpec, Topology, VMSpec
 from topologies.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 
 class Plant:
@@ -84,13 +88,18 @@ class Plant:
         return nic
 
     def drop_vm(self, name: str) -> None:
-        """Unplug and remove a VM; harmless when parts of it are not there."""
+        """Unplug and remove a VM; harmless when parts of it are not there, or its host is away."""
         nic = self.nics.pop(name, None)
-        if nic is not None:
-            nic.delete()
         node = self.nodes.pop(name, None)
-        if node is not None:
-            node.terminate()
+        try:
+            if nic is not None:
+                nic.delete()
+        except HoverboardError as error:
+            # A host process that is away is not given this VM again when it is back.
+            _log.warning("VM %s is removed all the same: %s", name, error)
+        finally:
+            if node is not None:
+                node.terminate()  # and with its namespace goes every device in it
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
         """The NICs of the VMs on a server."""

@@ -8,64 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.entities import Dataplane, Scheduling
-from hoverboard.contract.errors import HoverboardError, InputError, MachineError, RunError
-from hoverboard.contract.generations import facts
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from hoverboard.host.client import HostClient
-from topologies import ledger, placement, schema, status, switches
+from topologies import bringup, changes, ledger, schema, status, switches
 from topologies.clock import PhaseClock, Progress
-from topologies.cluster import ClusterManager
-from topologies.hostprocesses import HostProcesses
-from topologies.launcher import Launcher
-from topologies.links import VirtualNIC
+from topologies.interrupts import signals_wait
 from topologies.nodes import NamespaceNode, Server
-from topologies.plant import Plant
+from topologies.parts import Parts
 from topologies.processes import LinuxProcesses, Process, start_time
-from topologies.reachability import Address, wait_answers
 from topologies.rundir import RunDirectory, RunLock
-from topologies.server import HolderServer
 from topologies.topology import FABRIC, Model, Topology, VMSpec, check_enforced
-from topologies.waiting import wait_for
-from topologies.workers import Workers
 
-_SWITCH_TIMEOUT = 60.0
-_PROGRAM_TIMEOUT = 60.0
-_READY_TIMEOUT = 30.0
-_JOIN_TIMEOUT = 2.0
 _REAP_TIMEOUT = 10.0
-_TOOLS = ("mnexec", "ovsdb-server", "ovs-vswitchd", "ovsdb-tool", "ovs-ofctl")
-
-
-class _Parts:
-    """What a run consists of from the moment its directory is ours."""
-
-    def __init__(self, testbed: Testbed) -> None:
-        directory = testbed.directory
-        self.launcher = Launcher(ledger.Ledger(directory))
-        self.workers = Workers()
-        self.plant = Plant(directory, self.launcher, testbed.datapath_type)
-        self.cluster = ClusterManager(testbed.topology, directory.control, directory.logs, self.launcher)
-        self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology)
-        self.server = HolderServer(testbed)
-
-    def plug(self, nic: VirtualNIC) -> None:
-        """Hand a VM's NIC to its host."""
-        self.hosts.start_vmm(nic.host, nic.vm.name)
-        nic.plug()
-
-
-def gateway_targets(vm: VMSpec, pid: int) -> dict[str, tuple[int, Address]]:
-    """For `wait_answers`: the gateways of a VM whose namespace `pid` is in, by what people read."""
-    return {vm.name if gateway.version == 4 else f"{vm.name} (IPv6)": (pid, gateway) for gateway in vm.gateways}
 
 
 class Testbed:
@@ -113,7 +74,7 @@ class Testbed:
         self.ended = threading.Event()  # it has been
         self._progress: Progress | None = None
         self._lock: RunLock | None = None
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._change_lock = threading.RLock()
 
     # -- up ---------------------------------------------------------------------------------------
@@ -137,7 +98,7 @@ class Testbed:
 
     def build(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
         """Namespaces, links and devices: what Mininet calls build."""
-        _check_machine()
+        bringup.check_machine()
         for server in self.topology.servers:
             switches.check_generation(server.dataplane, self.datapath_type, where=server.name)
         self._progress = progress
@@ -153,11 +114,11 @@ class Testbed:
     def start(self) -> None:
         """Switches, host processes, the control plane; returns when every VM reaches its gateway."""
         with self._undone_on_failure():
-            self._start_switches()
-            self._start_hosts()
-            self._start_control_plane()
-            self._wait_programmed()
-            self._wait_ready(self.topology.vms)
+            bringup.start_switches(self)
+            bringup.start_hosts(self)
+            bringup.start_control_plane(self)
+            bringup.wait_programmed(self)
+            bringup.wait_ready(self, self.topology.vms)
             self.parts.cluster.keep()
             self.state = "up"
 
@@ -182,7 +143,7 @@ class Testbed:
             raise RunError(f"run {self.run!r} died and left things behind", next_step=step)
         self._lock = lock
 
-    def _begin(self) -> _Parts:
+    def _begin(self) -> Parts:
         self.state = "starting"
         self.clock = PhaseClock(self._progress)
         book = ledger.Ledger(self.directory)
@@ -191,86 +152,18 @@ class Testbed:
         book.record_process(Process(pid, start_time(pid) or 0), "holder", "holder")
         self.directory.logs.mkdir(mode=0o700)
         self.directory.topology.write_text(self.topology.text, encoding="utf-8")
-        parts = self._parts = _Parts(self)
+        parts = self._parts = Parts(self)
         parts.server.start()
         # Both take a while to import what they need: they do it while devices are made.
         parts.cluster.start()
         parts.hosts.start_nursery()
         return parts
 
-    def _start_switches(self) -> None:
-        parts = self.parts
-        servers = parts.plant.servers()
-        with self.clock.phase("switches", len(servers)) as step:
-            (self.directory.path / "nodes").mkdir(mode=0o700)
-            template = self.directory.path / "conf.db"
-            switches.make_template(template)
-
-            def bring_up(server: Server) -> None:
-                switches.start(server, template, parts.launcher)
-                switches.wait_ready(server, _SWITCH_TIMEOUT)
-                step()
-
-            parts.workers.each(bring_up, servers)
-
-    def _start_hosts(self) -> None:
-        parts = self.parts
-        servers = parts.plant.servers()
-        with self.clock.phase("hosts", len(servers) + len(parts.plant.nics)) as step:
-            parts.hosts.wait_nursery()
-            if self.topology.stages:
-                parts.hosts.make_secret()
-            if any(facts(server.spec.dataplane).carrier == "engines" for server in servers):
-                parts.hosts.start_engines()
-
-            def bring_up(server: Server) -> None:
-                parts.hosts.start(server, parts.cluster.address, parts.cluster.openflow_socket)
-                parts.plant.uplinks[server.name].plug()
-                step()
-                for nic in parts.plant.nics_of(server):
-                    parts.plug(nic)
-                    step()
-
-            parts.workers.each(bring_up, servers)
-
-    def _start_control_plane(self) -> None:
-        with self.clock.phase("control plane", 1):
-            self.parts.cluster.wait_ready()
-            self.parts.cluster.full_update()
-
-    def _wait_programmed(self) -> None:
-        with self.clock.phase("program", len(self.topology.servers)) as step:
-            waiting = [server.name for server in self.topology.servers]
-
-            def programmed() -> bool:
-                state = self.parts.cluster.program_state()
-                for name in state.programmed.intersection(waiting):
-                    waiting.remove(name)
-                    step()
-                return not waiting and state.joined >= state.intended
-
-            def missing() -> str:
-                more = ", ..." if len(waiting) > 5 else ""
-                return f"not programmed: {', '.join(waiting[:5]) or 'a vport of a VM'}{more}"
-
-            wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(self.directory.logs))
-
-    def _wait_ready(self, vms: Iterable[VMSpec]) -> None:
-        targets = {target: place for vm in vms for target, place in gateway_targets(vm, self.pid_of(vm.name)).items()}
-        with self.clock.phase("ready", len(targets)) as step:
-            silent = wait_answers(targets, _READY_TIMEOUT, lambda name: step())
-        if silent:
-            raise RunError(
-                f"no answer from the gateway after {_READY_TIMEOUT:g} s: {', '.join(sorted(silent)[:5])}",
-                where=str(self.directory.logs),
-                next_step="see the logs of the control plane and of the VMs' hosts",
-            )
-
     # -- down -------------------------------------------------------------------------------------
 
     def down(self) -> None:
         """Undo everything; harmless when there is nothing to undo."""
-        with _signals_wait():
+        with signals_wait():
             if self._lock is None:
                 return
             self._stop_everything()
@@ -310,7 +203,7 @@ class Testbed:
     # -- while it runs ----------------------------------------------------------------------------
 
     @property
-    def parts(self) -> _Parts:
+    def parts(self) -> Parts:
         """What the run consists of; RunError when it is not up."""
         if self._parts is None:
             raise RunError(f"run {self.run!r} is not up", next_step="start it first")
@@ -361,81 +254,17 @@ class Testbed:
         return self.parts.cluster.offloads()
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> VMSpec:
-        """Add a VM and wait until its gateway answers.
-
-        Args:
-            name, host: default: the next number, and the host with the fewest VMs.
-        """
+        """Add a VM and wait until its gateway answers; see `topologies.changes`."""
         with self._change_lock:
-            parts = self._parts_when_up()
-            spec = placement.plan_vm(self.topology, network, name, host)
-            joined = parts.cluster.program_state().joined
-            told = parts.workers.submit(lambda: parts.cluster.upsert(spec.entity()))
-            try:
-                parts.plant.make_node(spec)
-                parts.plug(parts.plant.make_nic(spec))
-                told.result()
-                # A guest that asks for its gateway too early asks again only a second later.
-                parts.cluster.wait_joined(joined + 1, spec.host, _JOIN_TIMEOUT)
-                targets = gateway_targets(spec, self.pid_of(spec.name))
-                if wait_answers(targets, _READY_TIMEOUT, interval=0.02):
-                    raise RunError(f"the gateway does not answer {spec.name}", where=spec.host)
-            except BaseException:
-                wait([told])
-                self._drop_vm(spec)
-                raise
-            self.topology = self.topology.with_vm(spec)
-            return spec
+            self._check_up()
+            return changes.add_vm(self, network, name, host)
 
     def remove_vm(self, name: str) -> None:
         """Remove a VM; InputError when there is none with that name."""
         with self._change_lock:
-            self._parts_when_up()
-            spec = next((vm for vm in self.topology.vms if vm.name == name), None)
-            if spec is None:
-                raise InputError(f"there is no VM {name!r} in run {self.run!r}", next_step="see `hoverboard vm list`")
-            self._drop_vm(spec)
-            self.topology = self.topology.without_vm(spec)
+            self._check_up()
+            changes.remove_vm(self, name)
 
-    def _parts_when_up(self) -> _Parts:
+    def _check_up(self) -> None:
         if self.state != "up":
             raise RunError(f"run {self.run!r} is {self.state}", next_step="wait until it is up")
-        return self.parts
-
-    def _drop_vm(self, spec: VMSpec) -> None:
-        self.parts.cluster.remove(spec.entity())
-        self.parts.plant.drop_vm(spec.name)
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP wait until what is inside is done: half a clean-up helps nobody.
-
-    Not by a signal mask: the kernel gives the signal to any other thread, and Python then interrupts the
-    main thread all the same. Other threads are never interrupted, so there is nothing to do for them.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    before = {number: handler for number, handler in before.items() if callable(handler)}
-    try:
-        for number in before:
-            signal.signal(number, lambda number, _frame: came.append(number))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for late in dict.fromkeys(came):
-            signal.raise_signal(late)
-
-
-def _check_machine() -> None:
-    if os.geteuid() != 0:
-        raise MachineError("the testbed makes network namespaces, which needs root", next_step="use sudo")
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
-    if missing:
-        raise MachineError(
-            f"not installed: {', '.join(missing)}", next_step="apt-get install mininet openvswitch-switch"
-        )

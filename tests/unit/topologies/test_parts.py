@@ -14,11 +14,11 @@ from hoverboard.contract.errors import EntityError, HoverboardError, InputError,
 from topologies import schema
 from topologies.clock import PhaseClock, PhaseEvent
 from topologies.faults import Fault, TopologyFileError
+from topologies.interrupts import signals_wait
 from topologies.placement import plan_vm
 from topologies.reachability import echo_request, is_reply
 from topologies.rpc import error_from_json, error_to_json
 from topologies.status import add_counters
-from topologies.testbed import _signals_wait
 
 
 def test_a_new_vm_gets_the_next_name_and_address_on_the_emptiest_host() -> None:
@@ -130,7 +130,7 @@ def test_a_signal_during_a_clean_up_comes_when_it_is_done(number: signal.Signals
 
     def clean_up() -> None:
         nonlocal finished
-        with _signals_wait():
+        with signals_wait():
             os.kill(os.getpid(), number)
             done.wait(0.05)
             finished = True
