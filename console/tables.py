@@ -147,14 +147,30 @@ def _vm_tables(vms: Document) -> list[Table]:
         made.append(
             table(
                 "coprocessors",
-                ("VM", "#packets", "#given back", "#held", "drops", "stages"),
+                ("VM", "#packets", "#given back", "#held", "#samples", "#lost", "drops", "stages", "blocked sources"),
                 (
-                    (name, one["packets"], one["given"], one["held"], _counts(one["drops"]), _stages(one["stages"]))
+                    (
+                        name,
+                        one["packets"],
+                        one["given"],
+                        one["held"],
+                        one["samples"],
+                        one["samples_lost"],
+                        _counts(one["drops"]),
+                        _stages(one["stages"]),
+                        _first(one["blocked"]),
+                    )
                     for name, one in busy.items()
                 ),
             )
         )
     return made
+
+
+def _first(names: list[str], shown: int = 3) -> str:
+    """The first of a list, and how many there are more."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "") or "-"
 
 
 def _counts(counts: Document) -> str:

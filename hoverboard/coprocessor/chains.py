@@ -44,6 +44,16 @@ class Runner:
         """What goes on; nothing when the stage crashes, and everything that it had is dropped."""
         return self._guarded(lambda stage: stage.process(batch), len(batch))
 
+    def look(self, samples: list[Packet]) -> None:
+        """Show it copies of packets; what it makes of them is its own business."""
+        if self._stage is None and not self._restart():
+            return
+        assert self._stage is not None
+        try:
+            self._stage.process(samples)
+        except _CRASHES as error:
+            self._crashed(error, self.held)
+
     def tick(self, now: float) -> list[Packet]:
         """Held packets that go on now."""
         return self._guarded(lambda stage: stage.tick(now), 0)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hoverboard.contract.errors import InputError
-from hoverboard.coprocessor.stage import Stage, StageConfig, StageContext, validated
+from hoverboard.coprocessor.stage import Direction, Stage, StageConfig, StageContext, validated
 
 GROUP = "hoverboard.stages"
 _METHODS = ("process", "tick", "deadline")
@@ -67,6 +67,23 @@ class Registry:
         model = getattr(stage, "Config", None)
         if isinstance(model, type) and issubclass(model, StageConfig):
             validated(model, stage.name, config)
+
+    def sampling(self, reference: str, config: Mapping[str, Any], direction: Direction) -> int | None:
+        """One packet in how many the stage looks at; 0: none in this direction; None: it wants the packets themselves.
+
+        Raises:
+            InputError: as check(), or the stage's answer is no such number.
+        """
+        stage = self.find(reference)
+        ask = getattr(stage, "sampling", None)
+        if ask is None:
+            return None
+        every = ask(config, direction)
+        if not isinstance(every, int) or every < 0:
+            raise InputError(
+                f"sampling() gave {every!r}, not a number of packets", where=f"stage {stage.name}", next_step=_NEXT
+            )
+        return every
 
     def make(self, reference: str, context: StageContext, config: Mapping[str, Any]) -> Stage:
         """A new stage object.

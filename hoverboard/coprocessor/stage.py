@@ -37,9 +37,22 @@ class Packet:
         ticket: whatever the source needs to know again when the packet comes back; stages leave it alone.
         reason: why it was dropped, or None.
         ledger: where a drop is counted; the worker's own business.
+        sample: 0: the packet itself; N: a copy of one in N, to look at, while the packet itself goes its way.
     """
 
-    __slots__ = ("chain", "direction", "frame", "ledger", "peer", "reason", "relayed", "ticket", "vnet", "vni")
+    __slots__ = (
+        "chain",
+        "direction",
+        "frame",
+        "ledger",
+        "peer",
+        "reason",
+        "relayed",
+        "sample",
+        "ticket",
+        "vnet",
+        "vni",
+    )
 
     def __init__(
         self,
@@ -62,6 +75,7 @@ class Packet:
         self.ticket = ticket
         self.reason: str | None = None
         self.ledger: MutableMapping[str, int] | None = None
+        self.sample = 0
 
     def drop(self, reason: str) -> None:
         """This packet ends here; it must not be among those that the stage returns. Counted once."""
@@ -79,6 +93,10 @@ def _no_region(_peer: IPv4Address) -> str | None:
     return None
 
 
+def _let_pass(_source: bytes, _seconds: float) -> None:
+    """Nobody can block anything."""
+
+
 @dataclass(frozen=True)
 class StageContext:
     """What a stage may know of where it runs. One per VM and kind of stage.
@@ -92,6 +110,8 @@ class StageContext:
         clock: seconds, monotonic.
         wall_clock: nanoseconds since 1970, the same on all hosts up to a few seconds.
         report: takes events worth a person's attention (an alarm), as plain data; never blocks.
+        block: (source address, 4 or 16 bytes; seconds) has the fast path drop what that source sends to the VM, from
+            within milliseconds on, as "dos-blocked"; never waits.
         kept: survives a restart of the stage, for what safety forbids to forget (sequence numbers); one for all stages
             of one name that the VM has.
     """
@@ -105,11 +125,17 @@ class StageContext:
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], int] = time.time_ns
     report: Callable[[Mapping[str, Any]], None] = _nowhere
+    block: Callable[[bytes, float], None] = _let_pass
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Stage(Protocol):
-    """The interface of a stage; all calls come from the VM's one coprocessor thread."""
+    """The interface of a stage; all calls come from the VM's one coprocessor thread.
+
+    A stage that only looks may also have a class method `sampling(config, direction) -> int`: it gets copies of one
+    packet in that many (0: none of this direction), and what it returns for them goes nowhere. All packets stay on
+    the fast path.
+    """
 
     name: ClassVar[str]
 

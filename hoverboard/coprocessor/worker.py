@@ -72,7 +72,7 @@ class Worker:
         self._source, self._sink, self._bell, self._batch = source, sink, bell, batch
         self._charge: Charge = charge or ThreadClock("no cgroup asked for")
         self._drops: dict[str, int] = {}
-        self._packets = self._bytes = self._given = 0
+        self._packets = self._bytes = self._given = self._samples = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -119,7 +119,8 @@ class Worker:
     def status(self) -> dict[str, Any]:
         """Counters, as plain data:
 
-        {packets, bytes: taken; given: back to the fast path; held: by stages; drops: {reason: n}; errors: {stage: n};
+        {packets, bytes: taken; given: back to the fast path; samples: copies that were looked at, in none of the other
+        counts; held: by stages; drops: {reason: n}; errors: {stage: n};
         cpu_seconds; account: how CPU is charged; stages: {name: {held, errors, restarts, ..}}; events: [{..}]}
         """
         runners = self.chains.runners()
@@ -127,6 +128,7 @@ class Worker:
             "packets": self._packets,
             "bytes": self._bytes,
             "given": self._given,
+            "samples": self._samples,
             "held": sum(runner.held for runner in runners),
             "drops": dict(self._drops),
             "errors": {runner.name: runner.errors for runner in runners if runner.errors},
@@ -155,13 +157,19 @@ class Worker:
         """Take a batch, run its stages, let held packets go; whether there was a batch."""
         batch = self._source.take(self._batch)
         if batch:
-            self._packets += len(batch)
             by_chain: dict[int, list[Packet]] = {}
+            samples: dict[int, list[Packet]] = {}
             for packet in batch:
+                if packet.sample:
+                    samples.setdefault(packet.chain, []).append(packet)
+                    continue
                 packet.ledger = self._drops
+                self._packets += 1
                 self._bytes += len(packet.frame)
                 # Flows keep their order, for all packets of a flow ask for one chain.
                 by_chain.setdefault(packet.chain, []).append(packet)
+            for number, packets in samples.items():
+                self._look(number, packets)
             for number, packets in by_chain.items():
                 chain = self.chains.get(number)
                 if chain is None:
@@ -171,6 +179,12 @@ class Worker:
                     self._through(chain.runners, packets)
         self._tick()
         return bool(batch)
+
+    def _look(self, number: int, samples: list[Packet]) -> None:
+        self._samples += len(samples)
+        chain = self.chains.get(number)
+        for runner in chain.runners if chain is not None else ():
+            runner.look(list(samples))
 
     def _through(self, runners: tuple[Runner, ...], packets: list[Packet]) -> None:
         for runner in runners:

@@ -18,6 +18,7 @@ from hoverboard.fastpath.layout import (
     CTL_PRIORITY,
     CTL_TABLE,
     CTL_TOLD,
+    FIRST_DONE,
     FIRST_TAP,
     FROM_COPROCESSOR,
     HEADROOM,
@@ -82,7 +83,7 @@ def take_ring(m: Memory, index: Words, meta: Words, data: Bytes, n: int, staged:
             m.ctl[CTL_FREE] -= 1
             slot = m.free[m.ctl[CTL_FREE]]
             copy(m.pool, slot * SLOT_BYTES + HEADROOM - VNET_BYTES, data, begin, length)
-            done = staged or kind == INJECT_STAGED
+            done = kind if staged else max(kind - INJECT_STAGED + FIRST_DONE, 0)
             describe(m, slot, meta[at, META_PORT], length - VNET_BYTES, meta[at, META_TUNNEL], done)
             m.batch[n] = slot
             n += 1

@@ -22,6 +22,7 @@ from hoverboard.fastpath.layout import (
     E_CHAIN,
     E_HEADER,
     E_MACS,
+    E_SAMPLE,
     E_STAGES,
     E_SUM,
     E_TARGET,
@@ -101,8 +102,9 @@ class Entry:
         target: drop reason index, vport index, or peer index.
         rewrite: destination and source MAC (12 bytes), or b"" to leave them.
         template, checksum: outer headers for ACT_TUNNEL (see geneve.template).
-        stages: STAGE_ bits.
-        chain: what the coprocessor does with the packet, if STAGE_COPROCESSOR is set.
+        stages: STAGE_ bits, and those of the receiving VM of this host, STAGE_NEXT bits higher.
+        chain: what the coprocessor does with the packet; 16 bits for each of the two VMs.
+        sample: one packet in so many, if STAGE_SAMPLE is set; 16 bits for each of the two VMs.
     """
 
     action: int
@@ -112,6 +114,7 @@ class Entry:
     checksum: int = 0
     stages: int = 0
     chain: int = 0
+    sample: int = 0
 
 
 class _Shared:
@@ -149,6 +152,10 @@ class _Shared:
             self._used[value][1] -= 1
             if self._used[value][1] == 0:
                 self._recycled.append(self._used.pop(value)[0])
+
+
+def _signed32(word: int) -> int:
+    return word - (1 << 32) if word >> 31 else word
 
 
 class FlowTable:
@@ -248,7 +255,8 @@ class FlowTable:
         words[E_TARGET] = entry.target
         words[E_SUM] = entry.checksum
         words[E_STAGES] = entry.stages
-        words[E_CHAIN] = entry.chain
+        words[E_CHAIN] = _signed32(entry.chain)
+        words[E_SAMPLE] = _signed32(entry.sample)
         words[E_HEADER] = self._headers.take(entry.template)
         words[E_MACS] = self._macs.take(entry.rewrite)
         self._shared[row] = entry.template, entry.rewrite

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,16 +47,17 @@ MAX_PEERS = 4_096  # index 0 stands for all peers beyond, which get segments cut
 TEMPLATE_BYTES = 64
 
 # ctl[]: an engine's own words. MORE: the port just served may have more; FREE: length of the free list;
-# DUE: ns when a rate-limited port may be served again; TOLD: misses that the control thread was told of.
+# DUE: ns when a rate-limited port may be served again; TOLD: misses that the control thread was told of;
+# DICE: state of the random numbers that pick samples, never 0.
 CTL_TABLE, CTL_FIVE, CTL_BATCH, CTL_PRIORITY, CTL_KIND, CTL_ARRIVED, CTL_QUEUED, CTL_MORE, CTL_PASSES = range(9)
-CTL_FREE, CTL_DUE, CTL_TOLD = 9, 10, 11
+CTL_FREE, CTL_DUE, CTL_TOLD, CTL_DICE = 9, 10, 11, 12
 CTL_WORDS = 16
 
 # host[]: words that all engines of a host read.
 # NEWS_FD: eventfd of the control thread, as numbered in the engines' process. ASLEEP: the engines' thread
 # waits in epoll_wait(), and whoever gives it work through a ring has to wake it. PORTS: one past the last
-# port in use. SIDES: ports with a coprocessor or a VMM. SAMPLE: one packet in so many of a sampled flow.
-HOST_IP, HOST_NEWS_FD, HOST_WAKE_FD, HOST_ASLEEP, HOST_PORTS, HOST_SIDES, HOST_SAMPLE = range(7)
+# port in use. SIDES: ports with a coprocessor or a VMM.
+HOST_IP, HOST_NEWS_FD, HOST_WAKE_FD, HOST_ASLEEP, HOST_PORTS, HOST_SIDES = range(6)
 HOST_WORDS = 16
 
 # ports[]: a row a port. RATE bytes/s (0: none), BURST bytes; TOKENS in bytes and FILLED in ns belong to
@@ -67,24 +69,31 @@ KIND_NONE, KIND_TAP, KIND_RING = 0, 1, 2
 
 # packets[]: a row a pool slot. START is where the received frame begins (its virtio-net header is 12
 # bytes before), FRAME and LENGTH the inner frame, VNET whether a virtio-net header stands before FRAME.
+# STAGED: the coprocessor stages that are done: none, those of the first VM (FIRST_DONE), all.
 P_START, P_TOTAL, P_FRAME, P_LENGTH, P_VNET, P_INDEX, P_HASH, P_PORT = range(8)
 P_PORTS, P_TUNNEL, P_OUT, P_OUT_START, P_OUT_LENGTH, P_ARRIVED, P_STAGED, P_PARSED = range(8, 16)
 PACKET_WORDS = 16
+FIRST_DONE, ALL_DONE = 1, 2
 
 # entries[]: a row of 32 bits each an entry, half a cache line. HEADER and MACS are rows of headers[] and macs[]:
 # entries with the same outer headers, or MACs to set, share one, which then is in the cache; row 0 is none.
-E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_HEADER, E_MACS = range(7)
+E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_HEADER, E_MACS, E_SAMPLE = range(8)
 ENTRY_WORDS = 8
 ACT_DROP, ACT_VPORT, ACT_TUNNEL = 0, 1, 2
-# Bits of E_STAGES: fast-path stages, and the way to the VM's coprocessor (E_CHAIN says what it does there).
+# Bits of E_STAGES: one packet in so many (E_SAMPLE) is copied to the VM's coprocessor; all packets go there (E_CHAIN
+# says what it does with them). A flow between two VMs of this host has stages of both: the receiver's are the
+# same bits, NEXT bits higher, and the upper 16 bits of E_SAMPLE and E_CHAIN.
 STAGE_SAMPLE, STAGE_COPROCESSOR = 1, 2
+STAGE_NEXT, HALF_BITS, HALF = 2, 16, 0xFFFF
 
 # meta[] of a ring slot.
 META_PORT, META_OFFSET, META_LENGTH, META_KIND, META_TUNNEL = 0, 1, 2, 3, 4
 META_WORDS = 5
-# Of an injected packet: look it up, send it as it is out of META_PORT, or look it up and skip its stages.
+# Of an injected packet: look it up, send it as it is out of META_PORT, or look it up and skip its first VM's stages
+# (STAGED + 1: all stages).
 INJECT_PROCESS, INJECT_RAW, INJECT_STAGED = 0, 1, 2
-# Of a missed packet: no entry, for the host itself (ARP, probe), no entry and its stages are done.
+# Of a missed packet: no entry, for the host itself (ARP, probe), no entry and its first VM's stages are done (STAGED
+# + 1: all stages).
 MISS_FLOW, MISS_CONTROL, MISS_STAGED = 0, 1, 2
 
 # Rings beside a port, in each engine's memory: to and from its VM's coprocessor, to and from its VMM.
@@ -92,8 +101,13 @@ TO_COPROCESSOR, FROM_COPROCESSOR, TO_VMM, FROM_VMM = range(4)
 SIDES = 4
 # side_wake[]: eventfd, whether its owner sleeps; of the coprocessor, then of the VMM.
 COPROCESSOR_FD, COPROCESSOR_ASLEEP, VMM_FD, VMM_ASLEEP = range(4)
-# What the coprocessor is to do with a packet: the chain of its flow-table entry, or this.
+# META_KIND of what goes to a coprocessor: the chain of its flow-table entry, or CHAIN_SAMPLE - chain of a sampled copy;
+# of what comes back from there: FIRST_DONE or ALL_DONE.
 CHAIN_SAMPLE = -1
+# Slots of the ring to a coprocessor that samples leave to packets.
+SAMPLE_ROOM = SIDE_SLOTS // 2
+# samples[]: of the VM of a port: samples taken, those that found no room.
+SAMPLED, SAMPLES_LOST = 0, 1
 
 # Debug elements; control words belong to the control thread but for those of the engine's that are named.
 # capture_control[]: how many ports are captured (0: none), bytes kept of a frame, bytes a slot, slots (a power
@@ -133,6 +147,7 @@ ENGINE_REASONS = (
     "malformed-ipv6",
     "vm-queue-full",
     "coprocessor-queue-full",
+    "dos-blocked",  # by a source that a stage had blocked
 )
 REASONS: tuple[str, ...] = tuple(
     dict.fromkeys(ENGINE_REASONS + tuple(reason for kind in Kind if (reason := drop_reason(kind)) is not None))
@@ -155,6 +170,7 @@ REASONS: tuple[str, ...] = tuple(
     R_IPV6,
     R_VM_QUEUE,
     R_COPROCESSOR,
+    R_BLOCKED,
 ) = range(len(ENGINE_REASONS))
 
 I64 = NDArray[np.int64]
@@ -212,6 +228,7 @@ class Memory(NamedTuple):
     side_meta: I64  # (P, SIDES, SIDE_SLOTS, META_WORDS)
     side_data: U8  # (P, SIDES, SIDE_SLOTS * SLOT_BYTES)
     side_wake: I64  # (P, 4)
+    samples: I64  # (P, 2)
     # debug elements
     capture_control: I64  # (16,)
     capture_ports: I64  # (P,) 1: packets of this port are captured
@@ -304,6 +321,7 @@ def _memory(arena: Arena, tables: Tables, stats: NDArray[Any]) -> Memory:
         side_meta=take((PORTS, SIDES, SIDE_SLOTS, META_WORDS), i64),
         side_data=take((PORTS, SIDES, SIDE_SLOTS * SLOT_BYTES), u8),
         side_wake=take((PORTS, 4), i64),
+        samples=take((PORTS, 2), i64),
         capture_control=take(16, i64),
         capture_ports=take(PORTS, i64),
         capture_index=take(16, i64),
@@ -348,13 +366,13 @@ def allocate(fd: int = -1) -> tuple[Memory, Memory]:
         memory.ctl[CTL_KIND] = kind
         memory.ctl[CTL_BATCH] = BATCH_EGRESS if kind == EGRESS else BATCH_INGRESS
         memory.ctl[CTL_PRIORITY] = 1
+        memory.ctl[CTL_DICE] = int.from_bytes(os.urandom(7), "big") | 1
         memory.ctl[CTL_FREE] = POOL_SLOTS
         memory.free[:] = np.arange(POOL_SLOTS)[::-1]
     memories[0].ports[:, PORT_FD] = -1
     memories[0].ports[:, PORT_QUEUES] = 1
     memories[0].host[HOST_NEWS_FD] = memories[0].host[HOST_WAKE_FD] = -1
     memories[0].host[HOST_PORTS] = FIRST_TAP
-    memories[0].host[HOST_SAMPLE] = 64
     for memory in memories:
         memory.side_wake[:, COPROCESSOR_FD] = -1
         memory.side_wake[:, VMM_FD] = -1

@@ -41,17 +41,19 @@ def describe(cached: Cached, vm: str | None) -> dict[str, Any]:
     Args:
         vm: to whose port it leads, if to one.
     """
-    return _row(cached, cached.verdict, vm)
+    return _row(cached, cached.verdict, cached.dropped, vm)
 
 
-def _row(cached: Cached, verdict: Verdict, vm: str | None) -> dict[str, Any]:
+def _row(cached: Cached, verdict: Verdict, dropped: str | None, vm: str | None) -> dict[str, Any]:
+    kind = f"drop-{dropped}" if dropped else verdict.kind.name.lower().replace("_", "-") if verdict.kind else None
+    via = str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None
     return {
         "vni": verdict.tun_id or verdict.vni,
         "src": str(cached.src) if cached.src else None,
         "dst": str(cached.dst) if cached.dst else None,
         "proto": cached.proto,
-        "kind": verdict.kind.name.lower().replace("_", "-") if verdict.kind else None,
-        "via": str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None,
+        "kind": kind,
+        "via": None if dropped else via,
         "from": "tunnel" if cached.in_port == TUNNEL_PORT else "vm",
     }
 
@@ -67,7 +69,7 @@ def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | Non
         cached = misses.cached[key]
         for past in cached.past:
             packets, octets = packets - past.packets, octets - past.bytes
-            row = _row(cached, past.verdict, vm_of(past.target))
+            row = _row(cached, past.verdict, past.dropped, vm_of(past.target))
             rows.append({**row, "now": False, "packets": past.packets, "bytes": past.bytes})
         rows.append({**describe(cached, vm_of(target)), "now": True, "packets": packets, "bytes": octets})
     return rows

@@ -22,6 +22,7 @@ class Past:
     target: int
     packets: int
     bytes: int
+    dropped: str | None = None
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Cached:
         seen: packets counted at the last housekeeping, to find idle entries.
         reported: (packets, bytes) already told to the control plane.
         past: the ways it led before its answer changed, each once.
+        dropped: why this host drops what the switch would forward; None: it does not.
     """
 
     question: str
@@ -46,21 +48,22 @@ class Cached:
     seen: int = -1
     reported: tuple[int, int] = (0, 0)
     past: list[Past] = field(default_factory=list)
+    dropped: str | None = None
 
-    def turn(self, verdict: Verdict, target: int, packets: int, octets: int) -> None:
-        """The answer changes to `verdict`; until now the entry led to `target` and counted so much in all."""
+    def turn(self, verdict: Verdict, target: int, packets: int, octets: int, *, dropped: str | None = None) -> None:
+        """The answer changes; until now the entry led to `target` and counted so much in all."""
         packets -= sum(past.packets for past in self.past)
         octets -= sum(past.bytes for past in self.past)
         for past in self.past:
-            if (past.verdict.kind, past.verdict.tun_dst, past.target) == (
-                self.verdict.kind, self.verdict.tun_dst, target,
+            if (past.verdict.kind, past.verdict.tun_dst, past.target, past.dropped) == (
+                self.verdict.kind, self.verdict.tun_dst, target, self.dropped,
             ):  # fmt: skip
                 past.packets += packets
                 past.bytes += octets
                 break
         else:
-            self.past.append(Past(self.verdict, target, packets, octets))
-        self.verdict = verdict
+            self.past.append(Past(self.verdict, target, packets, octets, self.dropped))
+        self.verdict, self.dropped = verdict, dropped
 
     @property
     def reportable(self) -> bool:

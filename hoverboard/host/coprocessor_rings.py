@@ -19,9 +19,11 @@ from hoverboard.coprocessor.doorbell import Doorbell
 from hoverboard.coprocessor.stage import Direction, Packet
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.layout import (
+    ALL_DONE,
     BATCH_BYTES,
     CHAIN_SAMPLE,
     COPROCESSOR_ASLEEP,
+    FIRST_DONE,
     FRAME_MAX,
     FROM_COPROCESSOR,
     HEADROOM,
@@ -50,6 +52,8 @@ class Way(NamedTuple):
     vni: int
     peer: IPv4Address | None
     relayed: bool  # the peer is a Hoverboard: who is behind it is not known
+    sampled: int = 0  # the chain that looks at samples
+    every: int = 0  # a sample is one packet in so many
 
 
 class Ticket(NamedTuple):
@@ -58,6 +62,7 @@ class Ticket(NamedTuple):
     engine: int
     port: int
     tunnel: int
+    done: int  # FIRST_DONE or ALL_DONE
 
 
 class RingSource:
@@ -107,24 +112,27 @@ class RingSource:
             at = int(ring.slot_at(index, meta))
             words = meta[at].tolist()
             kind, length = words[META_KIND], words[META_LENGTH]
-            if kind != CHAIN_SAMPLE:
-                begin = at * SLOT_BYTES + words[META_OFFSET]
-                end = begin + length
-                # Whatever stands behind the frame is copied along and cut off: its room stays.
-                frame = bytearray(store[begin + VNET_BYTES : end + _SPARE])
-                del frame[length - VNET_BYTES :]
-                way = self._ways[kind]
-                packet = Packet(
-                    frame,
-                    vnet=bytes(store[begin : begin + VNET_BYTES]),
-                    direction=way.direction,
-                    vni=way.vni,
-                    peer=way.peer,
-                    chain=way.chain,
-                    ticket=Ticket(engine, words[META_PORT], words[META_TUNNEL]),
-                )
-                packet.relayed = way.relayed
-                taken.append(packet)
+            begin = at * SLOT_BYTES + words[META_OFFSET]
+            end = begin + length
+            # Whatever stands behind the frame is copied along and cut off: its room stays.
+            frame = bytearray(store[begin + VNET_BYTES : end + _SPARE])
+            del frame[length - VNET_BYTES :]
+            copied = kind <= CHAIN_SAMPLE
+            way = self._ways[CHAIN_SAMPLE - kind if copied else kind]
+            # The stages of a sending VM are the first; those of the one that receives are always the last.
+            done = FIRST_DONE if way.direction == "egress" else ALL_DONE
+            packet = Packet(
+                frame,
+                vnet=bytes(store[begin : begin + VNET_BYTES]),
+                direction=way.direction,
+                vni=way.vni,
+                peer=way.peer,
+                chain=way.sampled if copied else way.chain,
+                ticket=None if copied else Ticket(engine, words[META_PORT], words[META_TUNNEL], done),
+            )
+            packet.relayed = way.relayed
+            packet.sample = way.every if copied else 0
+            taken.append(packet)
             ring.release(index)
             room -= length
         return room
@@ -189,7 +197,16 @@ class RingSink:
         with self._lock:
             return self.closed or bool(
                 ring.push(
-                    index, meta, data, ticket.port, HEADROOM - VNET_BYTES, 0, ticket.tunnel, self._scratch, 0, length
+                    index,
+                    meta,
+                    data,
+                    ticket.port,
+                    HEADROOM - VNET_BYTES,
+                    ticket.done,
+                    ticket.tunnel,
+                    self._scratch,
+                    0,
+                    length,
                 )
             )
 

@@ -10,19 +10,30 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.errors import InputError
 from hoverboard.coprocessor import accounting
-from hoverboard.coprocessor.policy import Address, FlowFacts, Policy
+from hoverboard.coprocessor.policy import Address, FlowFacts, Policy, StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Direction, StageContext
 from hoverboard.coprocessor.worker import Worker
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import CMD_PORT, COPROCESSOR_FD, HOST_SIDES
+from hoverboard.fastpath.layout import (
+    CMD_PORT,
+    COPROCESSOR_FD,
+    HOST_SIDES,
+    R_BLOCKED,
+    R_UNCACHEABLE,
+    REASONS,
+    SAMPLES_LOST,
+)
+from hoverboard.host.blocks import Blocks
 from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Way
+from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment
 
 _STOP_TIMEOUT = 1.0  # a stage that does not return keeps its thread, not the host
 _NO_CHAIN = -1  # what cannot be made: the worker drops by reason, for no packet may pass a stage that is not there
@@ -96,13 +107,16 @@ class Coprocessors:
         for spec in config.policy.stages:
             self._registry.check(spec.stage, spec.settings)
         self._guests: dict[int, _Guest] = {}  # by OpenFlow port
+        self.blocks = Blocks()
 
     def attach(self, vm: str, network: str, port: int, ofport: int) -> None:
         """A VM is there; it costs nothing until a flow of it has a stage."""
         self._guests[ofport] = _Guest(vm, network, port, ofport)
 
-    def way(self, direction: Direction, ofport: int, remote: Address, vni: int, peer: IPv4Address | None) -> int | None:
-        """Number for the flow-table entry of a flow of the VM on `ofport`; None: it has no stages.
+    def treatment(
+        self, direction: Direction, ofport: int, remote: Address, vni: int, peer: IPv4Address | None
+    ) -> Treatment:
+        """What the flow-table entry of a flow of the VM on `ofport` says of that VM's part.
 
         Args:
             remote: inner address of the other end.
@@ -110,28 +124,49 @@ class Coprocessors:
         """
         guest = self._guests.get(ofport)
         if guest is None:
-            return None
+            return NOTHING
+        if direction == "ingress" and (ofport, remote) in self.blocks:
+            return Treatment(drop=REASONS[R_BLOCKED])
         regions = self._config.regions
         facts = FlowFacts(
             guest.vm, guest.network, direction, remote, peer,
             regions.get(self._local), regions.get(peer) if peer is not None else None,
         )  # fmt: skip
-        specs = self._config.policy.chain(facts)
-        if not specs:
-            return None
+        specs, looking, every = self._sorted(self._config.policy.chain(facts), direction)
+        if not specs and not looking:
+            return NOTHING
         worker = guest.worker or self._start(guest)
-        try:
-            chain = worker.chains.add(specs)
-        except InputError as error:
-            chain = _NO_CHAIN
-            if str(error) not in guest.told:
-                guest.told.add(str(error))
-                _log.error("VM %s: packets that need this stage are dropped: %s", guest.vm, error)
-        way = Way(chain, direction, vni, peer, peer in self._config.relays)
+        chain = self._chain(guest, worker, specs)
+        sampled = self._chain(guest, worker, looking)
+        way = Way(chain, direction, vni, peer, peer in self._config.relays, sampled, every)
         if way not in guest.numbers:
+            if len(guest.ways) > MOST_CHAINS:
+                self._tell(guest, f"there are more than {MOST_CHAINS} combinations of stages and hosts")
+                return Treatment(drop=REASONS[R_UNCACHEABLE])
             guest.ways.append(way)  # before anybody is told its number
             guest.numbers[way] = len(guest.ways) - 1
-        return guest.numbers[way]
+        return Treatment(guest.numbers[way], bool(specs), every)
+
+    def _sorted(
+        self, chain: tuple[StageSpec, ...], direction: Direction
+    ) -> tuple[tuple[StageSpec, ...], tuple[StageSpec, ...], int]:
+        """(stages that packets pass, stages that look at samples, one packet in how many: the finest)."""
+        asked = {spec: self._registry.sampling(spec.stage, spec.settings, direction) for spec in chain}
+        looking = tuple(spec for spec in chain if asked[spec])
+        every = min((asked[spec] or MOST_EVERY for spec in looking), default=0)
+        return tuple(spec for spec in chain if asked[spec] is None), looking, min(every, MOST_EVERY)
+
+    def _chain(self, guest: _Guest, worker: Worker, specs: tuple[StageSpec, ...]) -> int:
+        try:
+            return worker.chains.add(specs)
+        except InputError as error:
+            self._tell(guest, str(error))
+            return _NO_CHAIN
+
+    def _tell(self, guest: _Guest, what: str) -> None:
+        if what not in guest.told:
+            guest.told.add(what)
+            _log.error("VM %s: packets that need this stage are dropped: %s", guest.vm, what)
 
     def _start(self, guest: _Guest) -> Worker:
         memories, lock = self._datapath.memories, threading.Lock()
@@ -150,6 +185,7 @@ class Coprocessors:
             number=guest.ofport,
             secret=config.secret,
             region_of=config.regions.get,
+            block=partial(self.blocks.ask, guest.ofport),
         )
         guest.worker = Worker(
             context, guest.source, guest.sink, guest.bell, registry=self._registry, charge=accounting.choose(name)
@@ -164,6 +200,7 @@ class Coprocessors:
     def detach(self, ofport: int) -> None:
         """A VM goes, and its entries have gone: end its thread, and leave its rings empty."""
         guest = self._guests.pop(ofport, None)
+        self.blocks.forget(ofport)
         if guest is None or guest.worker is None:
             return
         assert guest.source is not None
@@ -183,6 +220,8 @@ class Coprocessors:
         self._datapath.command(CMD_PORT)
         memories[0].host[HOST_SIDES] -= 1
         self._datapath.give_back(guest.lent)
+        for memory in memories:
+            memory.samples[guest.port] = 0
         if ended:
             guest.bell.close()
         else:
@@ -192,14 +231,19 @@ class Coprocessors:
         """The host ends: end all threads."""
         for ofport in list(self._guests):
             self.detach(ofport)
+        self.blocks.close()
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """By VM: worker.Worker.status(), drops of the way back among its drops."""
+        """By VM: worker.Worker.status(), drops of the way back among its drops; samples_lost: copies that the fast path
+        had no room for; blocked: sources.
+        """
         found = {}
         for guest in self._guests.values():
             if guest.worker is not None and guest.sink is not None:
                 said = guest.worker.status()
                 said["drops"] = {**said["drops"], **guest.sink.drops}
+                said["samples_lost"] = sum(int(m.samples[guest.port, SAMPLES_LOST]) for m in self._datapath.memories)
+                said["blocked"] = self.blocks.of(guest.ofport)
                 found[guest.vm] = said
         return found
 

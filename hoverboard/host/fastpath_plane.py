@@ -35,9 +35,10 @@ from hoverboard.host.client import HostConfig
 from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.engines import SharedThread, shared_memory
 from hoverboard.host.looking import UPLINK_NAME, Looking
-from hoverboard.host.misses import FlowMisses, no_stages
+from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
 from hoverboard.host.plane import Address
+from hoverboard.host.treatment import no_stages
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
 
@@ -89,7 +90,7 @@ class FastpathPlane:
         self._coprocessors = Coprocessors(datapath, local_ip, coprocessors) if coprocessors is not None else None
         self._misses = FlowMisses(
             self._datapath, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport),
-            self._coprocessors.way if self._coprocessors is not None else no_stages,
+            self._coprocessors.treatment if self._coprocessors is not None else no_stages,
         )  # fmt: skip
         self.looking = Looking(datapath, directory.name, self._names)
         self._datapath.start()
@@ -101,6 +102,8 @@ class FastpathPlane:
         readers: dict[int, Callable[[], None]] = {self._datapath.news_fd: self._on_wake, **self.looking.readers()}
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
+        if self._coprocessors is not None:
+            readers[self._coprocessors.blocks.news_fd] = self._on_blocks
         return readers
 
     def _names(self) -> dict[str, tuple[int, ...]]:
@@ -111,6 +114,11 @@ class FastpathPlane:
     def _on_wake(self) -> None:
         self._datapath.clear_news()
         self._misses.handle()
+
+    def _on_blocks(self) -> None:
+        assert self._coprocessors is not None
+        if changed := self._coprocessors.blocks.turn(time.monotonic()):
+            self._misses.treat_anew(changed)
 
     def _on_change(self) -> None:
         assert self._monitor is not None
@@ -232,6 +240,8 @@ class FastpathPlane:
         """Probe peers, expire idle entries, watch a switch that has come back."""
         self._peers.every_second()
         self.looking.rates.look(now, self._table.used)
+        if self._coprocessors is not None:
+            self._on_blocks()
         if now >= self._next_expiry:
             self._next_expiry = now + IDLE_SECONDS
             self._misses.expire()

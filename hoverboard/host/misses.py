@@ -9,7 +9,7 @@ change's event is handled, so that no stale answer can slip in behind it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -18,7 +18,6 @@ import numpy as np
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, drop_reason
-from hoverboard.coprocessor.stage import Direction
 from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, FlowTable, Key
@@ -44,7 +43,6 @@ from hoverboard.fastpath.layout import (
     R_UNNAMED,
     REASONS,
     SLOT_BYTES,
-    STAGE_COPROCESSOR,
     UPLINK,
     VNET_BYTES,
     Memory,
@@ -53,6 +51,7 @@ from hoverboard.fastpath.packet import FIVE, OTHER, PARSED, parse, with_ports
 from hoverboard.host import answers
 from hoverboard.host.cached import Cached, concerns
 from hoverboard.host.questions import Address, addresses, question_for
+from hoverboard.host.treatment import TreatmentOf, Words, no_stages, words
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import Verdict, parse_trace
@@ -61,16 +60,6 @@ _BURST = 8  # misses answered before their entries are installed together: bound
 _RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
 _BURSTS = 4  # of them at a time: a flood of new flows may not keep changes of the tables waiting
 _MASK32 = 0xFFFFFFFF
-# (direction, OpenFlow port of the VM, inner address of the other end, VNI, underlay address of the other host or None)
-# -> the chain of a flow-table entry; None: no stages.
-WayOf = Callable[[Direction, int, Address, int, IPv4Address | None], int | None]
-
-
-def no_stages(
-    _direction: Direction, _ofport: int, _remote: Address, _vni: int, _peer: IPv4Address | None
-) -> int | None:
-    """The way of hosts without coprocessors."""
-    return None
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ class Missed:
 
     Attributes:
         port: the engine's number of the port it came in by.
-        kind: MISS_FLOW, MISS_CONTROL, or MISS_STAGED: then `frame` is the inner one and `tunnel` tells the rest.
+        kind: MISS_FLOW, MISS_CONTROL, or MISS_STAGED and above: then `frame` is the inner one, `tunnel` tells the rest.
     """
 
     port: int
@@ -105,7 +94,7 @@ class FlowMisses:
         datapath, table: the engines and the control thread's side of their flow table.
         switch: the node's Open vSwitch.
         vport_of: OpenFlow port -> engine port index, or None.
-        way_of: which stages a flow uses.
+        treatment_of: which stages a flow uses.
     """
 
     def __init__(
@@ -116,7 +105,7 @@ class FlowMisses:
         local_ip: IPv4Address,
         peers: Underlay,
         vport_of: Callable[[int], int | None],
-        way_of: WayOf = no_stages,
+        treatment_of: TreatmentOf = no_stages,
     ) -> None:
         self._datapath = datapath
         self._table = table
@@ -124,7 +113,7 @@ class FlowMisses:
         self._local_ip = local_ip
         self._peers = peers
         self._vport_of = vport_of
-        self._way_of = way_of
+        self._treatment_of = treatment_of
         self.cached: dict[Key, Cached] = {}
         self.forgotten: list[tuple[Cached, int, int]] = []  # with packets and bytes, until usage() has taken them
         self.drops: dict[str, int] = {}  # decided here, beside the engine's own
@@ -148,7 +137,8 @@ class FlowMisses:
             if fresh:
                 self._install(fresh)
             for missed in again:
-                kind = INJECT_STAGED if missed.kind == MISS_STAGED else INJECT_PROCESS
+                staged = missed.kind - MISS_STAGED
+                kind = INJECT_STAGED + staged if staged >= 0 else INJECT_PROCESS
                 if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
                     self.drop("miss-queue-full")
         if self._datapath.misses_waiting():
@@ -203,8 +193,8 @@ class FlowMisses:
             self.drop(REASONS[_drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
             return False
         chosen = five if verdict.needs_ports else three
-        fresh[chosen] = self._entry(verdict, three)
-        self.cached[chosen] = _cached(three, question, verdict)
+        entry = fresh[chosen] = self._entry(verdict, three)
+        self.cached[chosen] = _cached(three, question, verdict, _dropped(verdict, entry))
         return True
 
     def _parse(self, missed: Missed) -> tuple[Key, int, bytes] | None:
@@ -215,7 +205,7 @@ class FlowMisses:
         start, length, tunnel, in_port = VNET_BYTES, len(data) - VNET_BYTES, missed.tunnel, TUNNEL_PORT
         if missed.port != UPLINK:
             in_port = int(self._datapath.egress.ports[missed.port, PORT_OFPORT])
-        elif missed.kind != MISS_STAGED:
+        elif missed.kind < MISS_STAGED:
             verdict, tunnel = geneve.decapsulate(data, start, length, int(self._local_ip), row)
             if verdict != geneve.DECAPSULATED:
                 return None
@@ -235,29 +225,49 @@ class FlowMisses:
         rewrite = b""
         if verdict.changed:
             rewrite = _mac(verdict.headers["dl_dst"]) + _mac(verdict.headers["dl_src"])
-        stages, chain = self._stages(verdict, key)
+        treated = self._treatment(verdict, key)
+        if isinstance(treated, str):
+            return Entry(ACT_DROP, REASONS.index(treated))
         if verdict.tun_dst is not None:
             template, checksum = geneve.template(self._local_ip, verdict.tun_dst, verdict.tun_id)
             peer = self._peers.index(verdict.tun_dst)
-            return Entry(ACT_TUNNEL, peer, rewrite, template, checksum, stages=stages, chain=chain)
+            return Entry(ACT_TUNNEL, peer, rewrite, template, checksum, *treated)
         vport = self._vport_of(verdict.out_port)
         if vport is None:
             return Entry(ACT_DROP, REASONS.index("vport-down"))
-        return Entry(ACT_VPORT, vport, rewrite, stages=stages, chain=chain)
+        return Entry(ACT_VPORT, vport, rewrite, b"", 0, *treated)
 
-    def _stages(self, verdict: Verdict, key: Key) -> tuple[int, int]:
-        """(stages, chain) of the entry: those of the VM that sends, or of the one that gets what a tunnel brought."""
+    def _treatment(self, verdict: Verdict, key: Key) -> Words | str:
+        """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
         ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
         if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
-            return 0, 0  # not IP; or relayed by a Hoverboard, where no VM pays
+            return Words()  # not IP; or relayed by a Hoverboard, where no VM pays
+        parts = []
         if in_port != TUNNEL_PORT:
             vni = verdict.tun_id if verdict.tun_dst is not None else verdict.vni
-            way = self._way_of("egress", in_port, ends[1], vni, verdict.tun_dst)
-        else:
+            parts.append(self._treatment_of("egress", in_port, ends[1], vni, verdict.tun_dst))
+        if verdict.tun_dst is None:
             assert verdict.out_port is not None
-            peer = IPv4Address(key[1] >> 32 & _MASK32)
-            way = self._way_of("ingress", verdict.out_port, ends[0], key[1] & 0xFFFFFF, peer)
-        return (0, 0) if way is None else (STAGE_COPROCESSOR, way)
+            tunnel = in_port == TUNNEL_PORT
+            peer, vni = (IPv4Address(key[1] >> 32 & _MASK32), key[1] & 0xFFFFFF) if tunnel else (None, verdict.vni)
+            parts.append(self._treatment_of("ingress", verdict.out_port, ends[0], vni, peer))
+        reason = next((part.drop for part in parts if part.drop is not None), None)
+        return reason or words(*parts)
+
+    def treat_anew(self, flows: Set[tuple[int, Address]]) -> None:
+        """Decide again on the treatment of entries that lead to (OpenFlow port, from address); nothing is traced."""
+        replace = {
+            key: self._entry(cached.verdict, key)
+            for key, cached in self.cached.items()
+            if cached.verdict.out_port is not None and (cached.verdict.out_port, cached.src) in flows
+        }
+        if replace:
+            targets = {key: self._table.target(key) for key in replace}
+            self._table.update(add=replace.items())
+            for key in replace:
+                cached = self.cached[key]
+                dropped = _dropped(cached.verdict, replace[key])
+                cached.turn(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
 
     def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
         """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
@@ -332,7 +342,8 @@ class FlowMisses:
             targets = {key: self._table.target(key) for key in replace}
             self._table.update(add=replace.items())
             for key, verdict in answers_now.items():
-                self.cached[key].turn(verdict, targets[key], *self._table.carried(key))
+                dropped = _dropped(verdict, replace[key])
+                self.cached[key].turn(verdict, targets[key], *self._table.carried(key), dropped=dropped)
 
     def expire(self) -> None:
         """Housekeeping: remove the entries that carried nothing since the last call."""
@@ -344,7 +355,7 @@ class FlowMisses:
             cached.seen = statistics[key][2]
 
 
-def _cached(key: Key, question: str, verdict: Verdict) -> Cached:
+def _cached(key: Key, question: str, verdict: Verdict, dropped: str | None) -> Cached:
     src, dst = addresses(key) or (None, None)
     return Cached(
         question=question,
@@ -353,7 +364,13 @@ def _cached(key: Key, question: str, verdict: Verdict) -> Cached:
         src=src,
         dst=dst,
         proto=key[0] >> 24 & 0xFF,
+        dropped=dropped,
     )
+
+
+def _dropped(verdict: Verdict, entry: Entry) -> str | None:
+    """Why an entry drops what the switch would forward."""
+    return REASONS[entry.target] if entry.action == ACT_DROP and verdict.out_port is not None else None
 
 
 def _drop_index(verdict: Verdict) -> int:

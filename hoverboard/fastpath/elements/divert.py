@@ -50,8 +50,9 @@ def to_control(m: Memory, slot: int, kind: int) -> None:
     """Give a whole received frame to the control thread, or the inner frame when its stages are done."""
     packet = m.packets[slot]
     port = packet[P_PORT]
-    start = packet[P_FRAME] if kind == MISS_STAGED else packet[P_START]
-    length = packet[P_LENGTH] if kind == MISS_STAGED else packet[P_TOTAL]
+    staged = kind >= MISS_STAGED
+    start = packet[P_FRAME] if staged else packet[P_START]
+    length = packet[P_LENGTH] if staged else packet[P_TOTAL]
     allowed = MISSES_OF_UPLINK if port == UPLINK else MISSES_PER_PORT
     if m.pending[port] - m.pending[PORTS + port] >= allowed or not ring.push(
         m.miss_index, m.miss_meta, m.miss_data, port, HEADROOM - VNET_BYTES, kind, packet[P_TUNNEL],

@@ -9,6 +9,7 @@ from hoverboard.fastpath.flowtable import find
 from hoverboard.fastpath.layout import (
     CTL_FIVE,
     CTL_TABLE,
+    FIRST_DONE,
     HASH_SLOTS,
     MISS_FLOW,
     MISS_STAGED,
@@ -50,7 +51,8 @@ def look_up(m: Memory, n: int) -> int:
             ports = packet[P_PORTS]
             index = find(m.slots, table, m.keys, key, ports, FIVE, mix(key, ports, FIVE))
         if index < 0:
-            to_control(m, slot, MISS_STAGED if packet[P_STAGED] else MISS_FLOW)
+            done = packet[P_STAGED]
+            to_control(m, slot, MISS_STAGED + done - FIRST_DONE if done else MISS_FLOW)
             continue
         packet[P_INDEX] = index
         m.batch[kept] = slot

@@ -138,11 +138,18 @@ class MemoryHost:
                 m.side_index[:, side] = 0
             m.side_wake[:] = 0
             m.side_wake[:, 0] = m.side_wake[:, 2] = -1
-            for counters in (m.drops, m.port_stats, m.pending, m.queue_state, m.miss_index, m.inject_index, m.cpu):
+            for counters in (
+                m.drops, m.port_stats, m.pending, m.queue_state, m.miss_index, m.inject_index, m.cpu, m.samples,
+            ):  # fmt: skip
                 counters[:] = 0
             m.ctl[CTL_QUEUED] = 0
-            m.ctl[CTL_FREE] = POOL_SLOTS
-            m.free[:] = range(POOL_SLOTS - 1, -1, -1)
+            self.reset_pool(m)
+
+    @staticmethod
+    def reset_pool(m: Memory) -> None:
+        """Every pool slot is free."""
+        m.ctl[CTL_FREE] = POOL_SLOTS
+        m.free[:] = range(POOL_SLOTS - 1, -1, -1)
 
     def memory(self, port: int) -> Memory:
         """The engine that receives from a port."""

@@ -12,9 +12,10 @@ from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import ACT_DROP, FlowTable
+from hoverboard.fastpath.flowtable import ACT_DROP, ACT_VPORT, FlowTable
 from hoverboard.fastpath.layout import (
     E_CHAIN,
+    E_SAMPLE,
     E_STAGES,
     HEADROOM,
     INJECT_STAGED,
@@ -26,12 +27,15 @@ from hoverboard.fastpath.layout import (
     PORT_OFPORT,
     REASONS,
     STAGE_COPROCESSOR,
+    STAGE_NEXT,
+    STAGE_SAMPLE,
     UPLINK,
     VNET_BYTES,
 )
 from hoverboard.host import accounts, misses
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
+from hoverboard.host.treatment import NOTHING, Treatment
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import Verdict
@@ -61,7 +65,9 @@ def handler(tmp_path):
     datapath = Datapath()  # not started: its rings stay as they are
     datapath.egress.ports[PORT, PORT_OFPORT] = OFPORT
     table = FlowTable(datapath.memories, datapath.switch_table)
-    return Oracle(datapath, table, Ovs(tmp_path), LOCAL, Peers(datapath, LOCAL), {OFPORT: PORT}.get)
+    return Oracle(
+        datapath, table, Ovs(tmp_path), LOCAL, Peers(datapath, LOCAL), {OFPORT: PORT, OFPORT + 1: PORT + 1}.get
+    )
 
 
 def missed(handler, data):
@@ -225,43 +231,89 @@ def test_a_full_table_evicts_what_carried_least_lately(handler, monkeypatch):
 
 
 def words(handler):
-    """(stages, chain) of the only entry."""
+    """(stages, chain, one packet in how many is sampled) of the only entry."""
     ((row),) = handler._table._rows.values()
-    return tuple(int(word) for word in handler._datapath.egress.entries[row, [E_STAGES, E_CHAIN]])
+    return tuple(int(word) for word in handler._datapath.egress.entries[row, [E_STAGES, E_CHAIN, E_SAMPLE]])
 
 
 def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
     asked = []
-    handler._way_of = lambda *facts: asked.append(facts) or 7
+    handler._treatment_of = lambda *facts: asked.append(facts) or Treatment(7, True)
     missed(handler, frame())
     handler.handle()
     assert asked == [("egress", OFPORT, IPv4Address("10.0.0.3"), 7, REMOTE)]
-    assert words(handler) == (STAGE_COPROCESSOR, 7)
+    assert words(handler) == (STAGE_COPROCESSOR, 7, 0)
 
 
 def test_a_flow_without_stages_goes_nowhere_else(handler):
-    handler._way_of = lambda *_facts: None
+    handler._treatment_of = lambda *_facts: NOTHING
     missed(handler, frame())
     handler.handle()
-    assert words(handler) == (0, 0)
+    assert words(handler) == (0, 0, 0)
 
 
 def test_what_a_tunnel_brings_is_the_receivers_and_comes_back_staged(handler):
     asked = []
-    handler._way_of = lambda *facts: asked.append(facts) or 0
+    handler._treatment_of = lambda *facts: asked.append(facts) or Treatment(0, True)
     handler.answer = replace(ROUTED, out_port=OFPORT, tun_dst=None)
     m, tunnel = handler._datapath.ingress, int(REMOTE) << 32 | 7
     tunnel -= 1 << 64 if tunnel >> 63 else 0
     packet = array(bytes(VNET_BYTES) + frame())
-    for _ in range(2):
+    for done in range(2):
         assert ring.push(
-            m.miss_index, m.miss_meta, m.miss_data, UPLINK, HEADROOM - VNET_BYTES, MISS_STAGED, tunnel,
+            m.miss_index, m.miss_meta, m.miss_data, UPLINK, HEADROOM - VNET_BYTES, MISS_STAGED + done, tunnel,
             packet, 0, len(packet),
         )  # fmt: skip
     handler.handle()
     assert asked == [("ingress", OFPORT, IPv4Address("10.0.0.2"), 7, REMOTE)]
-    assert words(handler) == (STAGE_COPROCESSOR, 0)
+    assert words(handler) == (STAGE_COPROCESSOR, 0, 0)
     back = m.inject_meta[: int(ring.waiting(m.inject_index))]
-    assert back[:, META_KIND].tolist() == [INJECT_STAGED, INJECT_STAGED]
+    assert back[:, META_KIND].tolist() == [INJECT_STAGED, INJECT_STAGED + 1]
     assert back[:, META_TUNNEL].tolist() == [tunnel, tunnel]
     assert back[:, META_PORT].tolist() == [UPLINK, UPLINK]
+
+
+LOCAL_FLOW = replace(ROUTED, out_port=OFPORT + 1, tun_dst=None, tun_id=0, vni=7)
+
+
+def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
+    asked = []
+    parts = {"egress": Treatment(3, True, 8), "ingress": Treatment(40_000, False, 16)}
+    handler._treatment_of = lambda *facts: asked.append(facts) or parts[facts[0]]
+    handler.answer = LOCAL_FLOW
+    missed(handler, frame())
+    handler.handle()
+    assert asked == [
+        ("egress", OFPORT, IPv4Address("10.0.0.3"), 7, None),
+        ("ingress", OFPORT + 1, IPv4Address("10.0.0.2"), 7, None),
+    ]
+    stages = STAGE_COPROCESSOR | STAGE_SAMPLE | STAGE_SAMPLE << STAGE_NEXT
+    assert words(handler) == (stages, (3 | 40_000 << 16) - (1 << 32), 8 | 16 << 16)
+
+
+def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(handler):
+    blocked = set()
+    handler._treatment_of = lambda direction, ofport, remote, _vni, _peer: (
+        Treatment(drop="dos-blocked") if direction == "ingress" and (ofport, remote) in blocked else NOTHING
+    )
+    handler.answer = LOCAL_FLOW
+    missed(handler, frame())
+    handler.handle()
+    (key,) = handler.cached
+    handler._datapath.egress.stats[handler._table._rows[key]] = 5, 500
+    traces = handler.traces
+    flow = (OFPORT + 1, IPv4Address("10.0.0.2"))
+    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    blocked.add(flow)
+    handler.treat_anew({flow, (OFPORT, IPv4Address("10.0.0.2"))})
+    assert entry(handler) == (ACT_DROP, REASONS.index("dos-blocked"))
+    rows = accounts.flows(handler._table, handler, lambda target: "vm" if target == PORT + 1 else None)
+    assert [(row["kind"], row["via"], row["now"], row["packets"]) for row in rows] == [
+        (rows[0]["kind"], "vm", False, 5), ("drop-dos-blocked", None, True, 0),
+    ]  # fmt: skip
+    blocked.clear()
+    handler.treat_anew({flow})
+    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    handler.treat_anew({(OFPORT + 1, IPv4Address("10.9.9.9"))})
+    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert handler.traces == traces

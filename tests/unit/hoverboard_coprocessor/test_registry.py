@@ -132,3 +132,22 @@ def test_a_broken_entry_point(value, message):
     with pytest.raises(InputError, match=message) as caught:
         registry.find("theirs")
     assert "theirs" in caught.value.where
+
+
+def test_who_only_looks_says_at_how_many():
+    registry = Registry()
+    config = {"packets_per_second": 1, "sample": 8}
+    assert registry.sampling("dos-detection", config, "ingress") == 8
+    assert registry.sampling("dos-detection", config, "egress") == 0
+    assert registry.sampling("internet-acl", {}, "ingress") is None
+
+
+def test_a_strange_number_of_samples(write):
+    text = [
+        "from hoverboard.coprocessor.stage import ConfiguredStage",
+        "class Look(ConfiguredStage):",
+        "    name = 'look'",
+    ]
+    path = write("\n".join([*text, "    @classmethod", "    def sampling(cls, config, direction): return 'many'"]))
+    with pytest.raises(InputError, match="gave 'many'"):
+        Registry().sampling(path, {}, "ingress")

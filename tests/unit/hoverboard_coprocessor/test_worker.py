@@ -101,6 +101,21 @@ class Crash(Hold):
         return [one for one in batch if one.ticket % 2]
 
 
+class Look(ConfiguredStage):
+    """Only looks; drops what it is shown, returns nothing, fails on 13."""
+
+    name = "look"
+    seen = 0
+
+    def process(self, batch):
+        for one in batch:
+            if one.vni == 13:
+                raise ZeroDivisionError("thirteen")
+            type(self).seen += one.sample
+            one.drop("looked-at")
+        return []
+
+
 class Careless(ConfiguredStage):
     name = "careless"
 
@@ -124,7 +139,7 @@ class Nothing(ConfiguredStage):
         return None
 
 
-STAGES = {one.name: one for one in (Pass, Mark, DropOdd, Hold, Crash, Careless, Doubling, Nothing)}
+STAGES = {one.name: one for one in (Pass, Mark, DropOdd, Hold, Crash, Look, Careless, Doubling, Nothing)}
 
 
 class FakeRegistry(Registry):
@@ -482,3 +497,20 @@ def test_a_stage_that_does_not_return_keeps_its_own_vm_waiting_and_nobody_else(m
     assert stuck.stop()
     for bell in bells:
         bell.close()
+
+
+def test_samples_are_looked_at_and_are_in_nobodys_books():
+    world = World()
+    Look.seen = 0
+    number = world.chain("look")
+    for vni in (1, 13, 2):
+        one = packet(FRAME, chain=number, vni=vni)
+        one.sample = 16
+        world.source.waiting.append(one)
+        world.put(world.chain("mark"), vni)
+        world.run()
+    status = world.worker.status()
+    assert (Look.seen, status["samples"], status["packets"], status["given"]) == (32, 3, 3, 3)
+    assert world.sink.tickets == [1, 13, 2]
+    assert (status["errors"], status["drops"]) == ({"look": 1}, {})
+    assert world.balanced()

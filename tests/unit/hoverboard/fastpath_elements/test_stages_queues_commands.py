@@ -13,6 +13,7 @@ from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.vmqueue import HALF_LIFE_NS, RECENT, TURN, choose, deliver, enqueue, recent_work
 from hoverboard.fastpath.flowtable import ACT_VPORT, Entry
 from hoverboard.fastpath.layout import (
+    ALL_DONE,
     BATCH_EGRESS,
     BATCH_INGRESS,
     CHAIN_SAMPLE,
@@ -20,14 +21,15 @@ from hoverboard.fastpath.layout import (
     COPROCESSOR_ASLEEP,
     COPROCESSOR_FD,
     CTL_BATCH,
+    CTL_DICE,
     CTL_FIVE,
     CTL_FREE,
     CTL_PRIORITY,
     CTL_QUEUED,
     CTL_TABLE,
+    FIRST_DONE,
     FROM_COPROCESSOR,
     HEADROOM,
-    HOST_SAMPLE,
     HOST_SIDES,
     INJECT_PROCESS,
     INJECT_RAW,
@@ -40,8 +42,10 @@ from hoverboard.fastpath.layout import (
     P_STAGED,
     P_START,
     P_TUNNEL,
+    SAMPLE_ROOM,
     SIDE_SLOTS,
     STAGE_COPROCESSOR,
+    STAGE_NEXT,
     STAGE_SAMPLE,
     TO_COPROCESSOR,
     TO_VMM,
@@ -70,6 +74,12 @@ def bell(host):
         m.side_wake[VM, COPROCESSOR_FD] = fd
     yield fd
     os.close(fd)
+
+
+@pytest.fixture
+def both_bells(host, bell):
+    for m in host.datapath.memories:
+        m.side_wake[OTHER_VM, COPROCESSOR_FD] = bell
 
 
 def numbered(count):
@@ -116,14 +126,55 @@ class TestStages:
         assert not host.side(host.egress, VM, TO_COPROCESSOR)
 
     def test_one_in_so_many_is_sampled_and_goes_on(self, host, bell):
-        host.egress.host[HOST_SAMPLE] = 4
-        try:
-            assert self.through(host, to_tunnel(stages=STAGE_SAMPLE), count=9) == 9
-        finally:
-            host.egress.host[HOST_SAMPLE] = 64
-        samples = host.side(host.egress, VM, TO_COPROCESSOR)
-        assert [sample.frame for sample in samples] == numbered(9)[::4]
-        assert {sample.kind for sample in samples} == {CHAIN_SAMPLE}
+        entry = to_tunnel(stages=STAGE_SAMPLE, chain=7, sample=4)
+        host.egress.ctl[CTL_DICE] = 1
+        taken = []
+        for _ in range(100):
+            assert self.through(host, entry, count=8) == 8
+            taken += host.side(host.egress, VM, TO_COPROCESSOR)
+            host.reset_pool(host.egress)
+        assert {one.kind for one in taken} == {CHAIN_SAMPLE - 7}
+        assert {one.frame for one in taken} <= set(numbered(8))
+        assert 150 < len(taken) < 250  # one in four of 800, whichever they are
+        assert host.egress.samples[VM].tolist() == [len(taken), 0]
+
+    def test_a_sample_is_a_whole_copy_with_its_header(self, host, bell):
+        entry = to_tunnel(stages=STAGE_SAMPLE, chain=7, sample=1)
+        assert self.through(host, entry, header=vnet(offset=6), tunnel=9) == 1
+        (one,) = host.side(host.egress, VM, TO_COPROCESSOR)
+        assert (one.frame, one.vnet, one.port, one.tunnel) == (numbered(1)[0], vnet(offset=6), VM, 9)
+
+    def test_samples_leave_room_for_packets_and_are_counted_when_there_is_none(self, host, bell):
+        entry = to_tunnel(stages=STAGE_SAMPLE, sample=1)
+        assert self.through(host, entry, count=SIDE_SLOTS) == SIDE_SLOTS
+        assert host.egress.samples[VM].tolist() == [SIDE_SLOTS - SAMPLE_ROOM, SAMPLE_ROOM]
+        assert host.drops() == {}
+        assert self.through(host, to_tunnel(stages=STAGE_COPROCESSOR), count=SAMPLE_ROOM) == 0
+        assert host.drops() == {}
+
+    def test_sampled_and_diverted(self, host, bell):
+        entry = to_tunnel(stages=STAGE_SAMPLE | STAGE_COPROCESSOR, chain=3, sample=1)
+        assert self.through(host, entry) == 0
+        assert [one.kind for one in host.side(host.egress, VM, TO_COPROCESSOR)] == [CHAIN_SAMPLE - 3, 3]
+
+    def test_between_two_vms_of_a_host_the_receivers_stages_are_behind_the_senders(self, host, both_bells):
+        entry = Entry(
+            ACT_VPORT, OTHER_VM, stages=STAGE_COPROCESSOR | STAGE_COPROCESSOR << STAGE_NEXT, chain=3 | 40_000 << 16
+        )
+        rings = [(VM, 3), (OTHER_VM, 40_000)]
+        for done, (port, chain) in enumerate(rings):
+            assert self.through(host, entry, staged=done) == 0
+            (one,) = host.side(host.egress, port, TO_COPROCESSOR)
+            assert (one.port, one.kind) == (VM, chain)
+        assert self.through(host, entry, staged=ALL_DONE) == 1
+
+    def test_only_the_receiver_has_stages(self, host, both_bells):
+        entry = Entry(
+            ACT_VPORT, OTHER_VM, stages=(STAGE_SAMPLE | STAGE_COPROCESSOR) << STAGE_NEXT, chain=5 << 16, sample=1 << 16
+        )
+        assert self.through(host, entry) == 0
+        assert not host.side(host.egress, VM, TO_COPROCESSOR)
+        assert [one.kind for one in host.side(host.egress, OTHER_VM, TO_COPROCESSOR)] == [CHAIN_SAMPLE - 5, 5]
 
     def test_a_full_ring_drops_by_name(self, host, bell):
         assert self.through(host, to_tunnel(stages=STAGE_COPROCESSOR), count=SIDE_SLOTS + 2) == 0
@@ -132,8 +183,9 @@ class TestStages:
         assert host.all_free(host.egress)
 
     def test_a_sample_that_finds_no_room_is_no_drop(self, host):
-        assert self.through(host, to_tunnel(stages=STAGE_SAMPLE)) == 1
+        assert self.through(host, to_tunnel(stages=STAGE_SAMPLE, sample=1)) == 1
         assert host.drops() == {}
+        assert host.egress.samples[VM].tolist() == [0, 1]
 
     def test_without_a_coprocessor_nothing_gets_past_its_stage(self, host):
         assert self.through(host, to_tunnel(stages=STAGE_COPROCESSOR)) == 0
@@ -263,7 +315,7 @@ class TestCommands:
         assert [out.frame for out in host.sent(UPLINK, host.egress)] == [frame()]
         assert host.all_free(host.egress)
 
-    @pytest.mark.parametrize(("kind", "staged"), [(INJECT_PROCESS, 0), (INJECT_STAGED, 1)])
+    @pytest.mark.parametrize(("kind", "staged"), [(INJECT_PROCESS, 0), (INJECT_STAGED, 1), (INJECT_STAGED + 1, 2)])
     def test_other_packets_stand_before_the_engine_again(self, host, kind, staged):
         host.datapath.inject(UPLINK, vnet() + frame(), kind, tunnel_word())
         m = host.ingress
@@ -278,7 +330,7 @@ class TestCommands:
         data = array(NO_VNET + frame())
         ring.push(
             m.side_index[VM, FROM_COPROCESSOR], m.side_meta[VM, FROM_COPROCESSOR], m.side_data[VM, FROM_COPROCESSOR],
-            VM, HEADROOM - VNET_BYTES, 0, 0, data, 0, len(data),
+            VM, HEADROOM - VNET_BYTES, FIRST_DONE, 0, data, 0, len(data),
         )  # fmt: skip
         assert not rings_waiting(m)
         m.host[HOST_SIDES] = 1

@@ -1,0 +1,80 @@
+"""Sources that a stage had blocked: what they send to a VM is dropped by the flow table until their time is over.
+
+Asked for by coprocessor threads, decided and forgotten by the host's control thread, which alone touches
+flow-table entries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from hoverboard.host.questions import Address
+
+Flow = tuple[int, Address]  # OpenFlow port of the VM, the source
+MOST = 1_024  # of one VM; the oldest gives way, so that nobody can fill a host's memory with addresses
+
+
+class Blocks:
+    """All blocked sources of one host.
+
+    Attributes:
+        news_fd: readable when a stage has asked for something.
+    """
+
+    def __init__(self) -> None:
+        self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._asked: deque[tuple[int, bytes, float]] = deque(maxlen=4 * MOST)
+        self._until: dict[int, OrderedDict[Address, float]] = {}
+
+    def ask(self, ofport: int, source: bytes, seconds: float) -> None:
+        """From any thread: block `source` (4 or 16 bytes) for the VM on `ofport`."""
+        self._asked.append((ofport, source, time.monotonic() + seconds))
+        with self._lock:  # a thread that was left behind must not write to whatever has the number next
+            if not self._closed:
+                os.eventfd_write(self.news_fd, 1)
+
+    def __contains__(self, flow: Flow) -> bool:
+        sources = self._until.get(flow[0])
+        return sources is not None and flow[1] in sources
+
+    def turn(self, now: float) -> set[Flow]:
+        """Take up what was asked for, forget whose time is over; the flows that this changes."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.news_fd)
+        changed: set[Flow] = set()
+        while self._asked:
+            ofport, source, until = self._asked.popleft()
+            sources = self._until.setdefault(ofport, OrderedDict())
+            address: IPv4Address | IPv6Address = ip_address(source)
+            sources[address] = until
+            sources.move_to_end(address)
+            changed.add((ofport, address))
+            if len(sources) > MOST:
+                changed.add((ofport, sources.popitem(last=False)[0]))
+        for ofport, sources in self._until.items():
+            over = [address for address, until in sources.items() if until <= now]
+            for address in over:
+                del sources[address]
+                changed.add((ofport, address))
+        return changed
+
+    def of(self, ofport: int) -> list[str]:
+        """Who is blocked for a VM."""
+        return [str(address) for address in self._until.get(ofport, ())]
+
+    def forget(self, ofport: int) -> None:
+        """The VM has gone."""
+        self._until.pop(ofport, None)
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        with self._lock:
+            self._closed = True
+            os.close(self.news_fd)

@@ -1,0 +1,68 @@
+"""What is done with a flow beside forwarding it: its stages, as decided at flow miss (paper 4.3.1, 4.4). Pure.
+
+One VM's part is a Treatment; a flow between two VMs of one host has two, the sender's and the receiver's,
+and its flow-table entry carries both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from hoverboard.coprocessor.stage import Direction
+from hoverboard.fastpath.layout import HALF, HALF_BITS, STAGE_COPROCESSOR, STAGE_NEXT, STAGE_SAMPLE
+from hoverboard.host.questions import Address
+
+MOST_CHAINS = MOST_EVERY = HALF  # what an entry has room for
+
+
+class Treatment(NamedTuple):
+    """One VM's part.
+
+    Attributes:
+        chain: what its coprocessor does with packets and samples; at most MOST_CHAINS.
+        diverts: all packets go there.
+        every: one packet in so many is copied there; 0: none; at most MOST_EVERY.
+        drop: nothing is forwarded, for this reason (of layout.REASONS).
+    """
+
+    chain: int = 0
+    diverts: bool = False
+    every: int = 0
+    drop: str | None = None
+
+    @property
+    def stages(self) -> int:
+        """STAGE_ bits."""
+        return STAGE_COPROCESSOR * self.diverts | STAGE_SAMPLE * (self.every > 0)
+
+
+NOTHING = Treatment()
+
+
+class Words(NamedTuple):
+    """What of it stands in a flow-table entry (flowtable.Entry)."""
+
+    stages: int = 0
+    chain: int = 0
+    sample: int = 0
+
+
+def words(first: Treatment, receiver: Treatment = NOTHING) -> Words:
+    """The words of an entry whose packets pass `first`, and then `receiver` on the same host."""
+    return Words(
+        first.stages | receiver.stages << STAGE_NEXT,
+        first.chain | receiver.chain << HALF_BITS,
+        first.every | receiver.every << HALF_BITS,
+    )
+
+
+# (direction, OpenFlow port of the VM, inner address of the other end, VNI, underlay address of the other host or None)
+# -> the VM's part of the treatment of a flow.
+TreatmentOf = Callable[[Direction, int, Address, int, IPv4Address | None], Treatment]
+
+
+def no_stages(_direction: Direction, _ofport: int, _remote: Address, _vni: int, _peer: IPv4Address | None) -> Treatment:
+    """The treatment on hosts without coprocessors."""
+    return NOTHING
