@@ -15,6 +15,7 @@ import typer
 
 from console import guard, runs
 from hoverboard.contract.errors import InputError, MachineError
+from hoverboard.contract.generations import facts
 
 if TYPE_CHECKING:
     from topologies.client import RunClient
@@ -51,7 +52,7 @@ def capture(
 
     with RunClient(runs.live(run)) as client:
         place = looking.find(client, node, port)
-        if place.dataplane != "fastpath":
+        if facts(place.dataplane).carrier != "engines":
             raise typer.Exit(_tcpdump(client, place, seconds, count, file, snap))
     from hoverboard.host.client import HostClient
 

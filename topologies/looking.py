@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError, RunError
+from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient, receive_line
 from topologies.client import RunClient
 from topologies.launcher import python
@@ -38,7 +40,7 @@ class Place:
 
     node: str
     ports: tuple[str, ...]
-    dataplane: str
+    dataplane: Dataplane
     socket: Path
 
 
@@ -65,12 +67,12 @@ def find(client: RunClient, name: str, port: str | None) -> Place:
     if port is not None and port not in known:
         raise InputError(f"{name} has no port {port!r}", where=name, next_step=f"use one of: {', '.join(known)}")
     socket_path = client.directory.node(name) / "host.sock"
-    return Place(name, () if port is None else (port,), str(document["dataplane"]), socket_path)
+    return Place(name, () if port is None else (port,), cast(Dataplane, document["dataplane"]), socket_path)
 
 
 def need_engine(place: Place) -> None:
     """InputError unless the node has engines to look into."""
-    if place.dataplane != "fastpath":
+    if facts(place.dataplane).carrier != "engines":
         raise InputError(
             f"{place.node} has dataplane {place.dataplane}, whose forwarding is Open vSwitch's own",
             where=place.node, next_step="look at a server with `dataplane: fastpath`",

@@ -78,7 +78,7 @@ def address(bed: Testbed, name: str) -> str:
 def answered(bed: Testbed, source: str, target: str, count: int = 3) -> int:
     """How many of some pings are answered."""
     words = ["ping", "-q", f"-c{count}", "-i0.05", "-W1", address(bed, target)]
-    process = bed.node(source).popen(words, stdout=subprocess.PIPE, text=True)
+    process = bed.node(source).popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     out, _ = process.communicate(timeout=30)
     return int(out.split(" received")[0].split()[-1])
 
@@ -169,7 +169,9 @@ def test_vms_with_stages_go_and_come_and_leave_no_descriptor(cluster: Testbed) -
 
 def test_what_comes_and_goes_is_captured(cluster: Testbed, tmp_path: Path) -> None:
     file = tmp_path / "good.pcapng"
-    ping = cluster.node("good").popen(["ping", "-i0.05", address(cluster, "victim")], stdout=subprocess.DEVNULL)
+    ping = cluster.node("good").popen(
+        ["ping", "-i0.05", address(cluster, "victim")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     command = [sys.executable, "-m", "console.cli", "capture", "good", "-c", "10", "-w", str(file), "--json"]
     env = {**os.environ, "HOVERBOARD_STATE_DIR": str(cluster.directory.path.parent)}
     done = subprocess.run(
