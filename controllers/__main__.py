@@ -18,7 +18,7 @@ from pathlib import Path
 
 from controllers.plane import ControlPlane, Settings
 from controllers.vmc.models import MODELS
-from controllers.vmc.offload import DEFAULT_IDLE_EXPIRY, DEFAULT_THRESHOLD_BPS
+from controllers.vmc.offload import OffloadSettings
 from hoverboard.contract.errors import HoverboardError, RunError
 
 
@@ -29,16 +29,30 @@ def _positive(text: str) -> float:
     return value
 
 
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m controllers", description="The control plane of one run.")
     parser.add_argument("--dir", type=Path, required=True, help="where control.sock and of.sock are made")
     parser.add_argument("--model", default="hoverboard", choices=sorted(MODELS), help="programming model")
+    offload = OffloadSettings()
+    for option, default, what in (
+        ("--threshold", offload.threshold_bps, "offload above this many bits a second"),
+        ("--idle-expiry", offload.idle_expiry, "take an offload back after idle seconds"),
+        ("--offload-keep", offload.keep_bps, "an offload that sends more bits a second than this is not idle"),
+        ("--offload-lifetime", offload.minimum_lifetime, "seconds for which no bigger pair displaces an offload"),
+    ):
+        parser.add_argument(option, type=_positive if default else _not_negative, default=default, help=what)
+    parser.add_argument("--offload-budget", type=int, default=offload.budget, help="offloads of a host; 0: any number")
     parser.add_argument(
-        "--threshold", type=_positive, default=DEFAULT_THRESHOLD_BPS, help="offload above this many bits a second"
+        "--offload-reports", default=offload.reports, choices=["hosts", "hoverboards"], help="who tells of usage"
     )
-    parser.add_argument(
-        "--idle-expiry", type=_positive, default=DEFAULT_IDLE_EXPIRY, help="take an offload back after idle seconds"
-    )
+    parser.add_argument("--offload-policy", metavar="FILE.py:CLASS", help="an offload policy of your own")
     parser.add_argument("--report-interval", type=_positive, default=1.0, help="seconds between usage reports")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser.parse_args()
@@ -88,8 +102,12 @@ def main() -> int:
     try:
         arguments.dir.mkdir(parents=True, exist_ok=True)
         lock = _lock(arguments.dir)
+        offload = OffloadSettings(
+            arguments.threshold, arguments.offload_keep, arguments.offload_lifetime, arguments.idle_expiry,
+            arguments.offload_budget, arguments.offload_reports,
+        )  # fmt: skip
         settings = Settings(
-            arguments.dir, arguments.model, arguments.threshold, arguments.idle_expiry, arguments.report_interval
+            arguments.dir, arguments.model, offload, arguments.offload_policy, arguments.report_interval
         )
         asyncio.run(_serve(settings))
         os.close(lock)

@@ -15,9 +15,11 @@ from typing import Any
 
 from controllers.fm.fabric import Changes
 from controllers.ofe.frontend import Deposed, SwitchSession
+from controllers.ofe.messages import PacketIn
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.facts import Sync
+from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.reports import UsageReport
@@ -58,7 +60,7 @@ class Controller:
 
     async def changed(self, changes: Changes, *, complete: bool) -> list[str]:
         """The intent changed; names of the switches whose program did, once they have it (or after a moment)."""
-        self.core.fabric_changed(changes, complete=complete)
+        self.core.fabric_changed(changes, complete=complete, now=self._loop.time())
         switches, sending = self.flush()
         if sending:
             await asyncio.wait(sending, timeout=_CONFIRM_TIMEOUT)
@@ -76,6 +78,31 @@ class Controller:
         self.core.deactivate()
         self._sessions = {
             dpid: (self.core.switches[dpid].generation, session) for dpid, (_, session) in self._sessions.items()
+        }
+
+    # --- programming model ----------------------------------------------------------------------------
+
+    def set_model(self, name: str) -> dict[str, Any]:
+        """Go over to another programming model; returns when it has begun.
+
+        Raises:
+            InputError: there is no such model.
+            RunError: another change is still under way.
+        """
+        model, before = model_named(name, where="SetModel"), self.core.model.name
+        self.flush()
+        self.core.set_model(model, self._loop.time())
+        self.flush()
+        return {"from": before, **self.model_document()}
+
+    def model_document(self) -> dict[str, Any]:
+        """The programming model, what a change to it waits for (None: done), and what belongs to models."""
+        core = self.core
+        return {
+            "model": core.model.name,
+            "switching": core.switching,
+            "lookups": len(core.asking.lookups),
+            "hoverboards_down": sorted(core.view.down),
         }
 
     # --- documents ------------------------------------------------------------------------------------
@@ -119,7 +146,7 @@ class Controller:
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
         """A switch is there; a newer session of the same switch replaces the older."""
         former = self._sessions.get(session.dpid)
-        generation = self.core.switch_connected(session.dpid, ports)
+        generation = self.core.switch_connected(session.dpid, ports, self._loop.time())
         self._sessions[session.dpid] = (generation, session)
         if former is not None:
             former[1].close()
@@ -130,7 +157,8 @@ class Controller:
         generation, current = self._sessions.get(session.dpid, (0, None))
         if current is session:
             del self._sessions[session.dpid]
-            self.core.switch_disconnected(session.dpid, generation)
+            self.core.switch_disconnected(session.dpid, generation, self._loop.time())
+            self.schedule()
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
         """A port came or went."""
@@ -138,11 +166,19 @@ class Controller:
             self.core.port_changed(session.dpid, name, port)
             self.schedule()
 
+    def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
+        """A flow sent a packet to the controller."""
+        generation, current = self._sessions.get(session.dpid, (0, None))
+        if current is session:
+            now = self._loop.time()
+            self.core.packet_in(session.dpid, generation, packet.in_port, packet.cookie, packet.frame, now)
+            self.schedule()
+
     # --- vmc.hosts.AgentEvents ------------------------------------------------------------------------
 
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
         """An agent is there."""
-        self.core.agent_hello(node, bindings)
+        self.core.agent_hello(node, bindings, self._loop.time())
         self.schedule()
 
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
@@ -157,7 +193,8 @@ class Controller:
 
     def agent_gone(self, node: str) -> None:
         """An agent's stream ended."""
-        self.core.agent_gone(node)
+        self.core.agent_gone(node, self._loop.time())
+        self.schedule()
 
     def usage(self, report: UsageReport) -> None:
         """A usage report came."""
@@ -183,6 +220,10 @@ class Controller:
             for dpid, generation, program in work.programs
             if (task := self._spawn(dpid, generation, program)) is not None
         ]
+        for dpid, generation, port, frame in work.packets:
+            current, asked = self._sessions.get(dpid, (0, None))
+            if asked is not None and current == generation:
+                asked.packet_out(port, frame)
         self._set_timer()
         return work.changed, sending
 
@@ -219,6 +260,7 @@ class Controller:
             self.schedule()
         else:
             self.core.program_done(session.dpid, generation)
+            self.schedule()
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -24,7 +24,8 @@ from controllers.ofe.server import FrontEnd
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.hosts import HostsServicer
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import DEFAULT_IDLE_EXPIRY, DEFAULT_THRESHOLD_BPS, OffloadPolicy
+from controllers.vmc.offload import OffloadSettings
+from controllers.vmc.policies import load_policy
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity
 
@@ -35,23 +36,23 @@ class Settings:
 
     Attributes:
         directory: where control.sock (gRPC) and of.sock (OpenFlow) are made.
-        threshold_bps: usage above which a pair is offloaded, bits a second.
-        idle_expiry: seconds without traffic after which an offload is taken back.
+        offload: what the offload policy is told.
+        offload_policy: "path.py:Class" of a policy of one's own.
         report_interval: seconds between usage reports.
     """
 
     directory: Path
     model: str = "hoverboard"
-    threshold_bps: float = DEFAULT_THRESHOLD_BPS
-    idle_expiry: float = DEFAULT_IDLE_EXPIRY
+    offload: OffloadSettings = OffloadSettings()
+    offload_policy: str | None = None
     report_interval: float = 1.0
 
 
 def settings_document(settings: Settings) -> dict[str, Any]:
     """What `status` says of the settings."""
     return {
-        "offload_threshold_bps": settings.threshold_bps,
-        "offload_idle_expiry_s": settings.idle_expiry,
+        "offload_threshold_bps": settings.offload.threshold_bps,
+        "offload_idle_expiry_s": settings.offload.idle_expiry,
         "report_interval_s": settings.report_interval,
     }
 
@@ -62,7 +63,7 @@ class ControlPlane:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._fabric = Fabric()
-        self._policy = OffloadPolicy(settings.threshold_bps, settings.idle_expiry)
+        self._policy = load_policy(settings.offload_policy, settings.offload)
         self._core = ControllerCore(model_named(settings.model), self._policy)
         self._controller = Controller(self._core, self._policy)
         self._front_end = FrontEnd(settings.directory / "of.sock", self._controller)
@@ -78,7 +79,12 @@ class ControlPlane:
         self._server = server = grpc.aio.server(options=unlimited)
         fabric_pb2_grpc.add_FabricManagerServicer_to_server(FabricManagerServicer(self), server)  # type: ignore[no-untyped-call]
         fabric_pb2_grpc.add_HostsServicer_to_server(  # type: ignore[no-untyped-call]
-            HostsServicer(self._controller, self.settings.report_interval), server
+            HostsServicer(
+                self._controller,
+                self.settings.report_interval,
+                report_relayed=self._policy.settings.reports == "hoverboards",
+            ),
+            server,
         )
         server.add_insecure_port(f"unix:{path}")
         await server.start()
@@ -110,7 +116,7 @@ class ControlPlane:
         """The status document."""
         core = self._core
         return {
-            "model": self.settings.model,
+            **self._controller.model_document(),
             "version": self._fabric.version,
             "synced": self._fabric.synced,
             "switches": self._controller.switches(),
@@ -119,6 +125,10 @@ class ControlPlane:
             **settings_document(self.settings),
             "counters": dict(core.counters),
         }
+
+    async def set_model(self, name: str) -> dict[str, Any]:
+        """Go over to another programming model; status()["switching"] tells when it is done."""
+        return self._controller.set_model(name)
 
     async def offloads(self) -> list[dict[str, Any]]:
         """The offloads that stand; `since` in seconds of the Unix epoch."""

@@ -99,6 +99,17 @@ class FabricClient:
         assert isinstance(document, list)
         return document
 
+    def set_model(self, model: str) -> dict[str, Any]:
+        """Go over to another programming model: {"model", "from", "switching"}; status() tells when it is done.
+
+        Raises:
+            InputError: there is no such model.
+            RunError: another change is under way, or the control plane does not answer.
+        """
+        document = json.loads(self._call(self._stub.SetModel, pb.SetModelRequest(model=model)).json)
+        assert isinstance(document, dict)
+        return document
+
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()

@@ -37,6 +37,10 @@ class ControlPlanePort(Protocol):
         """The offloads that stand."""
         ...
 
+    async def set_model(self, name: str) -> dict[str, Any]:
+        """Go over to another programming model; {"model", "from", "switching"}."""
+        ...
+
 
 class FabricManagerServicer:
     """The FabricManager service of fabric.proto."""
@@ -66,6 +70,13 @@ class FabricManagerServicer:
     async def Offloads(self, request: pb.Empty, context: Any) -> pb.Json:
         """The offloads that stand."""
         return pb.Json(json=json.dumps(await self._plane.offloads()))
+
+    async def SetModel(self, request: pb.SetModelRequest, context: Any) -> pb.Json:
+        """Another programming model."""
+        try:
+            return pb.Json(json=json.dumps(await self._plane.set_model(request.model)))
+        except HoverboardError as refused:
+            await _abort(context, refused)
 
 
 async def _abort(context: Any, refused: HoverboardError) -> NoReturn:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from controllers.program import Program
 from hoverboard.contract.flow import (
+    CONTROLLER,
     FIELDS,
     IN_PORT,
     Flow,
@@ -150,11 +151,13 @@ class Journey:
         delivered: (switch, port) of every copy that reached a vport.
         hops: the switches it passed.
         dropped: reasons, one for each copy that was dropped.
+        punted: (switch, port it came in by, cookie of the flow) of every copy that went to the controller.
     """
 
     delivered: tuple[tuple[str, int], ...]
     hops: tuple[str, ...]
     dropped: tuple[str, ...]
+    punted: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass
@@ -169,6 +172,7 @@ class FakeFabric:
         delivered: list[tuple[str, int]] = []
         hops: list[str] = []
         dropped: list[str] = []
+        punted: list[tuple[str, int, int]] = []
         waiting: list[tuple[str, int, Packet]] = [(switch, port, dict(packet))]
         while waiting:
             here, in_port, arriving = waiting.pop(0)
@@ -179,6 +183,9 @@ class FakeFabric:
             if verdict.dropped:
                 dropped.append(verdict.dropped)
             for out, leaving in verdict.outputs:
+                if out == CONTROLLER:
+                    punted.append((here, in_port, verdict.path[-1].cookie))
+                    continue
                 if out != TUNNEL_PORT:
                     delivered.append((here, out))
                     continue
@@ -187,7 +194,7 @@ class FakeFabric:
                     dropped.append("underlay")
                 else:
                     waiting.append((there, TUNNEL_PORT, _across(leaving)))
-        return Journey(tuple(delivered), tuple(hops), tuple(dropped))
+        return Journey(tuple(delivered), tuple(hops), tuple(dropped), tuple(punted))
 
 
 def _across(packet: Packet) -> Packet:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from controllers.ofe.messages import PacketIn
 from controllers.program import Program
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow
@@ -43,6 +44,10 @@ class SwitchSession(Protocol):
         """
         ...
 
+    def packet_out(self, in_port: int, frame: bytes) -> None:
+        """Send a packet through the switch's tables as if it had come in by `in_port`; lost if it went away."""
+        ...
+
     def close(self) -> None:
         """End the connection; the switch will connect again."""
         ...
@@ -61,4 +66,8 @@ class SwitchEvents(Protocol):
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
         """A port came or changed its number, or went (None)."""
+        ...
+
+    def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
+        """A flow sent a packet to the controller."""
         ...

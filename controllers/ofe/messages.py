@@ -87,10 +87,38 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketIn:
+    """A packet that a flow sent to the controller.
+
+    Attributes:
+        in_port: where the switch received it.
+        cookie: of that flow.
+        frame: the packet, whole.
+    """
+
+    in_port: int
+    cookie: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """A message that a front end has no use for."""
 
     type: int
 
 
-Said = Hello | EchoRequest | EchoReply | Features | Ports | PortStatus | Flows | Barrier | BundleReply | Refusal | Other
+Said = (
+    Hello
+    | EchoRequest
+    | EchoReply
+    | Features
+    | Ports
+    | PortStatus
+    | Flows
+    | Barrier
+    | BundleReply
+    | Refusal
+    | PacketIn
+    | Other
+)

@@ -27,12 +27,24 @@ from controllers.ofe.messages import (
     ForeignFlow,
     Hello,
     Other,
+    PacketIn,
     Ports,
     PortStatus,
     Refusal,
     Said,
 )
-from hoverboard.contract.flow import FIELDS, Action, Flow, Goto, Match, Move, Output, SetField, WriteMetadata
+from hoverboard.contract.flow import (
+    CONTROLLER,
+    FIELDS,
+    Action,
+    Flow,
+    Goto,
+    Match,
+    Move,
+    Output,
+    SetField,
+    WriteMetadata,
+)
 
 
 class _OpenVSwitchField(oxm_fields._OxmClass):
@@ -80,7 +92,8 @@ def _instructions(actions: tuple[Action, ...]) -> list[Any]:
             case Move(src, dst):
                 applied.append(parser.NXActionRegMove(src_field=src, dst_field=dst, n_bits=FIELDS[src].bits))
             case Output(port):
-                applied.append(parser.OFPActionOutput(port, 0))
+                # Of what goes to the controller, all bytes: it sends the packet on itself.
+                applied.append(parser.OFPActionOutput(port, ofp.OFPCML_NO_BUFFER if port == CONTROLLER else 0))
             case WriteMetadata(value):
                 rest.append(parser.OFPInstructionWriteMetadata(value, (1 << 64) - 1))
             case Goto(table):
@@ -272,6 +285,13 @@ def bundle_discard(xid: int, bundle: int) -> bytes:
     return _serialize(parser.OFPBundleCtrlMsg(_DESC, bundle, ofp.OFPBCT_DISCARD_REQUEST, _BUNDLE_FLAGS, []), xid)
 
 
+def packet_out(xid: int, in_port: int, frame: bytes) -> bytes:
+    """OFPT_PACKET_OUT: a frame goes through the tables as if it had come in by `in_port`."""
+    actions = [parser.OFPActionOutput(ofp.OFPP_TABLE, 0)]
+    message = parser.OFPPacketOut(_DESC, ofp.OFP_NO_BUFFER, in_port, actions, frame)
+    return _serialize(message, xid)
+
+
 _BUNDLE_ADD = struct.Struct("!BBHIIHH")  # header, bundle id, pad and flags; the message follows
 
 
@@ -310,6 +330,8 @@ def parse(raw: bytes) -> tuple[int, Said]:
         more = bool(_MULTIPART.unpack_from(raw)[5] & ofp.OFPMPF_REPLY_MORE)
         flows, foreign = decode_flows(raw[_MULTIPART.size :])
         return xid, Flows(tuple(flows), tuple(foreign), more)
+    if kind == ofp.OFPT_PACKET_IN:
+        return xid, _packet_in(raw)
     if kind not in (ofp.OFPT_ERROR, ofp.OFPT_FEATURES_REPLY, ofp.OFPT_PORT_STATUS, ofp.OFPT_MULTIPART_REPLY):
         return xid, Other(kind)
     message = ofproto_parser.msg(_DESC, version, kind, length, xid, raw)
@@ -340,6 +362,26 @@ def _meaning(message: Any) -> Said:
             return PortStatus(_port_name(message.desc), None if gone else message.desc.port_no)
         case _:
             return Other(message.msg_type)
+
+
+_PACKET_IN = struct.Struct("!IHBBQ")  # buffer id, length, reason, table, cookie; the match follows
+
+
+def _packet_in(raw: bytes) -> PacketIn:
+    *_, cookie = _PACKET_IN.unpack_from(raw, HEADER.size)
+    match_at = HEADER.size + _PACKET_IN.size
+    match_length = int.from_bytes(raw[match_at + 2 : match_at + 4], "big")
+    fields = {}
+    at = match_at + 4
+    while at < match_at + match_length:
+        header = int.from_bytes(raw[at : at + 4], "big")
+        end = at + 4 + (header & 0xFF)
+        if header in _OXM:  # registers and tunnel fields that we have no use for ride along
+            name, size, _ = _OXM[header]
+            fields[name] = int.from_bytes(raw[at + 4 : at + 4 + size], "big")
+        at = end
+    data_at = match_at + (match_length + 7) // 8 * 8 + 2
+    return PacketIn(fields.get("in_port", 0), cookie, raw[data_at:])
 
 
 def _foreign(stats: Any, fault: str) -> ForeignFlow:

@@ -135,6 +135,11 @@ class Session(asyncio.Protocol):
             await self._evict_foreign()
             return flows
 
+    def packet_out(self, in_port: int, frame: bytes) -> None:
+        """Send a packet through the tables (see `frontend.SwitchSession`)."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(openflow.packet_out(self._next_xid(), in_port, frame))
+
     def close(self) -> None:
         """End the connection at once."""
         if self._transport is not None:
@@ -235,6 +240,9 @@ class Session(asyncio.Protocol):
             case messages.PortStatus(name, port):
                 if self._ready:
                     self._events.port_changed(self, name, port)
+            case messages.PacketIn():
+                if self._ready:
+                    self._events.packet_in(self, said)
             case messages.Flows():
                 self._heard_flows(xid, said)
             case messages.Barrier():

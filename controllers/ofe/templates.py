@@ -16,7 +16,7 @@ from typing import Any
 
 from controllers.ofe import openflow
 from controllers.program import Block, Part, Program
-from hoverboard.contract.flow import FIELDS, Action, Flow, FlowKey, Output, SetField, WriteMetadata
+from hoverboard.contract.flow import CONTROLLER, FIELDS, Action, Flow, FlowKey, Output, SetField, WriteMetadata
 
 # (whether the flow is deleted rather than added, the flow) -> a flow-mod with xid 0
 Serializer = Callable[[bool, Flow], bytes]
@@ -41,7 +41,7 @@ def _slots(flow: Flow) -> list[tuple[int, int]]:
         match action:
             case SetField(field, value):
                 slots.append((value, _BITS[field]))
-            case Output(port):
+            case Output(port) if port != CONTROLLER:
                 slots.append((port, _PORT))
             case WriteMetadata(value):
                 slots.append((value, _COOKIE))
@@ -60,7 +60,7 @@ def _with_slots(flow: Flow, values: list[int]) -> Flow:
         match_action: Action = action
         if isinstance(action, SetField):
             match_action = SetField(action.field, next(rest))
-        elif isinstance(action, Output):
+        elif isinstance(action, Output) and action.port != CONTROLLER:
             match_action = Output(next(rest))
         elif isinstance(action, WriteMetadata):
             match_action = WriteMetadata(next(rest))
@@ -339,6 +339,8 @@ def _action_shape(action: Action) -> Any:
     match action:
         case SetField(field, _):
             return field
+        case Output(port) if port == CONTROLLER:
+            return action  # it goes with another length
         case Output() | WriteMetadata():
             return type(action)
         case _:

@@ -1,7 +1,7 @@
 """Which flows every switch should hold, kept up to date group by group.
 
-A group is what one scope (a network, a VM, a routed prefix, an offloaded pair) puts on one switch. Changes mark
-groups; `settle` asks the model again for marked groups only and returns what became different.
+A group is what one scope (a network, a VM, a routed prefix, an offloaded pair, an answer) puts on one
+switch. Changes mark groups; `settle` asks the model again for marked groups only and returns what became different.
 Groups are held as the parts that the model gave, flows or blocks of flows; flows are made from them
 only where an old one and a new one have to be compared. Pure; knows neither switches' state nor
 where the marks come from.
@@ -10,7 +10,7 @@ where the marks come from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
 
 from controllers.program import Flows, Part, Program, block
 from controllers.vmc.model import ProgrammingModel
@@ -82,12 +82,12 @@ class ExpectedFlows:
 
     Attributes:
         tables: switch name -> flows by key.
-        offloads: the pairs, as Scope("offload", src, dst), that have a direct flow.
+        granted: what has flows for what happened, not by intent: offloaded pairs, and answers to hosts.
     """
 
     def __init__(self, model: ProgrammingModel, view: View) -> None:
         self.model = model
-        self.offloads: set[Scope] = set()
+        self.granted: set[Scope] = set()
         self._view = view
         self._held: dict[str, dict[Scope, Group]] = {}  # by switch
         self._holders: dict[Scope, set[str]] = {}  # by scope: where it has a group
@@ -118,6 +118,12 @@ class ExpectedFlows:
             self._marked_everywhere[scope] = None
         else:
             self._marked[switch, scope] = None
+
+    def grant(self, scope: Scope, given: bool) -> None:
+        """Give an "offload" or "lookup" scope its flows, or take them back; ignored by a model without such."""
+        if self.model.offloads if scope.kind == "offload" else self.model.answers:
+            (self.granted.add if given else self.granted.discard)(scope)
+            self.mark(scope)
 
     def settle(self) -> dict[str, Program]:
         """Bring `tables` up to date; what each switch needs for that."""
@@ -178,6 +184,8 @@ class ExpectedFlows:
                 return self.model.route_switches(view, scope.name, prefix)
             case "offload" if scope.name in view.vms:
                 return (view.vms[scope.name].host,)
+            case "lookup" if scope in self.granted:
+                return (scope.name,)
             case _:
                 return ()
 
@@ -192,8 +200,13 @@ class ExpectedFlows:
                 return self.model.vm_flows(view, switch, view.vms[scope.name])
             case "route" if (prefix := IPv4Network(scope.other)) in view.routes.get(scope.name, ()):
                 return self.model.route_flows(view, switch, view.networks[scope.name], prefix)
-            case "offload" if scope in self.offloads and switch == view.vms[scope.name].host:
+            case "offload" if scope in self.granted and switch == view.vms[scope.name].host:
                 return self.model.offload_flows(view, view.vms[scope.name], view.vms[scope.other])
+            case "lookup" if scope in self.granted:
+                network, _, address = scope.other.partition(" ")
+                if network not in view.networks:
+                    return ()
+                return self.model.lookup_flows(view, switch, view.networks[network], ip_address(address))
             case _:
                 return ()
 

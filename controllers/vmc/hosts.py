@@ -46,11 +46,13 @@ class HostsServicer:
     Args:
         events: who hears of agents.
         report_interval: seconds between usage reports, told to every agent.
+        report_relayed: Hoverboards are to report, too, what they relay.
     """
 
-    def __init__(self, events: AgentEvents, report_interval: float) -> None:
+    def __init__(self, events: AgentEvents, report_interval: float, *, report_relayed: bool = False) -> None:
         self._events = events
         self._report_interval = report_interval
+        self._report_relayed = report_relayed
         self._newest: dict[str, object] = {}
 
     async def Session(self, requests: AsyncIterator[pb.HostEvent], context: Any) -> AsyncIterator[pb.HostCommand]:
@@ -63,7 +65,7 @@ class HostsServicer:
                     node = event.hello.node
                     self._newest[node] = token
                     self._events.agent_hello(node, {b.vm: b.vport for b in event.hello.bindings})
-                    yield pb.HostCommand(report_interval=self._report_interval)
+                    yield pb.HostCommand(report_interval=self._report_interval, report_relayed=self._report_relayed)
                 elif not node:
                     _log.warning("an agent sent %s before its Hello; ignored", kind)
                 elif self._newest[node] is not token:

@@ -8,7 +8,7 @@ what a change touches, so a model's answers must depend on nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar, Protocol
 
 from controllers.program import Part
@@ -22,10 +22,16 @@ class ProgrammingModel(Protocol):
     Attributes:
         name: what people call it.
         offloads: whether busy pairs get flows of their own, so that usage matters.
+        answers: whether hosts ask the controller, by packet-in, about addresses that they do not know.
+        learns: whether hosts may put flows in themselves (Kind.LEARNED), which then are left alone.
+        relays: whether Hoverboards carry packets, so that there has to be one.
     """
 
     name: ClassVar[str]
     offloads: ClassVar[bool]
+    answers: ClassVar[bool]
+    learns: ClassVar[bool]
+    relays: ClassVar[bool]
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         """Switches that hold flows of the network as such."""
@@ -58,10 +64,20 @@ class ProgrammingModel(Protocol):
         """The flows on the sender's host that take this pair host to host."""
         ...
 
+    def lookup_flows(
+        self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
+    ) -> Iterable[Flow]:
+        """The flows on `host` that answer its question about an address; a drop says that nothing is there."""
+        ...
+
     def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
         """VM and route scopes to look at again on `host` when it gets its first or loses its last VM of `network`."""
         ...
 
     def gateway_change(self, view: View) -> Iterable[Scope]:
         """Scopes to look at again everywhere when the set or an address of the Hoverboards changed."""
+        ...
+
+    def liveness_change(self, view: View) -> Iterable[Scope]:
+        """Scopes to look at again everywhere when a Hoverboard died or came back (`view.gateways`)."""
         ...

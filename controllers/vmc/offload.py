@@ -1,17 +1,19 @@
 """The offload policy: which VM pairs are worth a flow of their own (paper section 3.3.1).
 
-Pure: pairs, bytes and times in, decisions out. The threshold of 20 kb/s is the paper's evaluation
-value; the paper gives no rule for taking an offload back, so idle expiry (30 s) is ours.
+Pure: pairs, bytes and times in, decisions out. The threshold of 20 kb/s is the paper's evaluation value;
+the paper gives no rule for keeping an offload or taking it back, so all else here is ours. Another policy
+is a subclass of `OffloadPolicy` with a `decide` of its own (controllers.vmc.policies loads it from a file).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 DEFAULT_THRESHOLD_BPS = 20_000.0
 DEFAULT_IDLE_EXPIRY = 30.0  # seconds; ours
+DEFAULT_LIFETIME = 2.0  # seconds; ours
 
 
 class Pair(NamedTuple):
@@ -26,62 +28,168 @@ class Offload:
     """An offload that stands.
 
     Attributes:
+        host: the sender's host, which holds the flow.
         since: when it was decided or adopted.
-        last_used: end of the last report in which the pair sent anything.
+        last_used: end of the last report in which the pair sent more than the keep threshold.
+        last_report: end of the last report in which it sent anything.
         rate_bps: rate in that report, bits a second of inner frames.
         interval: length of that report, seconds.
     """
 
+    host: str
     since: float
     last_used: float
+    last_report: float
     rate_bps: float
     interval: float
 
+    def rate(self, now: float) -> float:
+        """Present rate, bits a second: a pair missing from the reports sends nothing."""
+        return self.rate_bps if now - self.last_report <= 2 * self.interval + 0.5 else 0.0
 
-class OffloadPolicy:
-    """Offload above the threshold, keep while anything is sent, take back after `idle_expiry` seconds.
 
-    That keeping costs less than starting is the hysteresis: a pair near the threshold does not flap.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a pair sent in a report interval: bytes of inner frames; `host` is the sender's."""
+
+    pair: Pair
+    host: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Pairs to offload, and standing offloads to take back now, before any expires."""
+
+    start: tuple[Pair, ...] = ()
+    stop: tuple[Pair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadSettings:
+    """What a policy may be told.
+
+    Attributes:
+        threshold_bps: a pair that sends more is offloaded.
+        keep_bps: an offload that sends more is not idle; below `threshold_bps`, so that no pair flaps.
+        minimum_lifetime: seconds for which no bigger pair displaces an offload.
+        idle_expiry: seconds idle after which it is taken back.
+        budget: offloads a host may have; 0: any number.
+        reports: who tells of usage: "hosts", as in the paper, or "hoverboards", to compare.
     """
 
-    def __init__(self, threshold_bps: float = DEFAULT_THRESHOLD_BPS, idle_expiry: float = DEFAULT_IDLE_EXPIRY) -> None:
-        self.threshold_bps = threshold_bps
-        self.idle_expiry = idle_expiry
+    threshold_bps: float = DEFAULT_THRESHOLD_BPS
+    keep_bps: float = 0.0
+    minimum_lifetime: float = DEFAULT_LIFETIME
+    idle_expiry: float = DEFAULT_IDLE_EXPIRY
+    budget: int = 0
+    reports: Literal["hosts", "hoverboards"] = "hosts"
+    more: Mapping[str, str] = field(default_factory=dict)  # of a policy of one's own
+
+
+class OffloadPolicy:
+    """Offload above the threshold, the largest first within the budget; take back what was idle too long.
+
+    Attributes:
+        settings: as given.
+        active: the offloads that stand; only the methods here change it.
+    """
+
+    def __init__(self, settings: OffloadSettings | None = None) -> None:
+        self.settings = settings if settings is not None else OffloadSettings()
         self.active: dict[Pair, Offload] = {}
+        self._by_host: dict[str, set[Pair]] = {}
         self._next_expiry: float | None = None
 
-    def report(self, usage: Iterable[tuple[Pair, int]], seconds: float, now: float) -> list[Pair]:
-        """Take in one host's report, (pair, bytes sent in `seconds`), and return the pairs to offload."""
-        started = []
-        for pair, sent in usage:
-            rate = sent * 8 / seconds
-            standing = self.active.get(pair)
-            if standing is not None:
-                if sent > 0:
-                    standing.last_used, standing.rate_bps, standing.interval = now, rate, seconds
-            elif rate > self.threshold_bps:
-                self._start(pair, Offload(now, now, rate, seconds))
-                started.append(pair)
-        return started
+    def decide(self, host: str, candidates: Sequence[tuple[Pair, float]], now: float) -> Decision:
+        """Which of a host's pairs to offload, and which of its offloads to take back for that.
 
-    def adopt(self, pair: Pair, now: float) -> None:
+        Args:
+            candidates: (pair, rate in bits a second) of pairs that sent and are not offloaded.
+        """
+        settings = self.settings
+        wanted = sorted(
+            (one for one in candidates if one[1] > settings.threshold_bps), key=lambda one: (-one[1], one[0])
+        )
+        if not settings.budget:
+            return Decision(tuple(pair for pair, _ in wanted))
+        room = settings.budget - len(self.standing(host))
+        start, stop = [], []
+        old_enough = sorted(
+            (
+                (self.active[pair].rate(now), pair)
+                for pair in self.standing(host)
+                if now - self.active[pair].since >= settings.minimum_lifetime
+            ),
+            reverse=True,
+        )
+        for pair, rate in wanted:
+            if room <= 0:
+                if not old_enough or old_enough[-1][0] >= rate:
+                    break
+                stop.append(old_enough.pop()[1])
+                room += 1
+            start.append(pair)
+            room -= 1
+        return Decision(tuple(start), tuple(stop))
+
+    # --- what the controller calls ------------------------------------------------------------------
+
+    def standing(self, host: str) -> frozenset[Pair]:
+        """The pairs that `host` has offloads of."""
+        return frozenset(self._by_host.get(host, ()))
+
+    def report(self, usage: Iterable[Sent], seconds: float, now: float) -> Decision:
+        """Take in one report of `seconds`, and say what changes; that is done here already."""
+        candidates: dict[str, list[tuple[Pair, float]]] = {}
+        for sent in usage:
+            rate = sent.bytes * 8 / seconds
+            standing = self.active.get(sent.pair)
+            if standing is None:
+                if sent.bytes > 0:
+                    candidates.setdefault(sent.host, []).append((sent.pair, rate))
+            elif sent.bytes > 0:
+                standing.last_report, standing.rate_bps, standing.interval = now, rate, seconds
+                if rate > self.settings.keep_bps:
+                    standing.last_used = now
+        start: list[Pair] = []
+        stop: list[Pair] = []
+        for host, pairs in candidates.items():
+            rates = dict(pairs)
+            decision = self.decide(host, pairs, now)
+            for pair in decision.stop:
+                if pair in self.active:
+                    self.drop(pair)
+                    stop.append(pair)
+            for pair in decision.start:
+                if pair in rates and pair not in self.active:
+                    self._start(pair, Offload(host, now, now, now, rates[pair], seconds))
+                    start.append(pair)
+        return Decision(tuple(start), tuple(stop))
+
+    def adopt(self, pair: Pair, host: str, now: float) -> None:
         """Take over an offload found on a switch; it ages from now on like any other."""
         if pair not in self.active:
-            self._start(pair, Offload(now, now, 0.0, 0.0))
+            self._start(pair, Offload(host, now, now, now, 0.0, 0.0))
 
     def drop(self, pair: Pair) -> None:
         """Forget an offload whose VMs are gone or moved."""
-        self.active.pop(pair, None)
+        offload = self.active.pop(pair, None)
+        if offload is not None:
+            self._by_host[offload.host].discard(pair)
+            if not self._by_host[offload.host]:
+                del self._by_host[offload.host]
 
     def expire(self, now: float) -> list[Pair]:
         """Forget and return the offloads that were idle too long."""
         if self._next_expiry is None or now < self._next_expiry:
             return []
-        idle = [pair for pair, offload in self.active.items() if now - offload.last_used >= self.idle_expiry]
+        after = max(self.settings.idle_expiry, self.settings.minimum_lifetime)
+        idle = [pair for pair, offload in self.active.items() if now - offload.last_used >= after]
         for pair in idle:
-            del self.active[pair]
+            self.drop(pair)
         oldest = min((offload.last_used for offload in self.active.values()), default=None)
-        self._next_expiry = None if oldest is None else oldest + self.idle_expiry
+        self._next_expiry = None if oldest is None else oldest + after
         return idle
 
     def deadline(self) -> float | None:
@@ -89,13 +197,13 @@ class OffloadPolicy:
         return self._next_expiry
 
     def rates(self, now: float) -> Iterator[tuple[Pair, Offload, float]]:
-        """Standing offloads with their present rate: a pair missing from the reports sends nothing."""
+        """Standing offloads with their present rate."""
         for pair, offload in self.active.items():
-            fresh = now - offload.last_used <= 2 * offload.interval + 0.5
-            yield pair, offload, offload.rate_bps if fresh else 0.0
+            yield pair, offload, offload.rate(now)
 
     def _start(self, pair: Pair, offload: Offload) -> None:
         self.active[pair] = offload
-        expiry = offload.last_used + self.idle_expiry
+        self._by_host.setdefault(offload.host, set()).add(pair)
+        expiry = offload.last_used + max(self.settings.idle_expiry, self.settings.minimum_lifetime)
         # An earlier bound stays: last_used only grows, so it is never too late, and expire() tightens it.
         self._next_expiry = expiry if self._next_expiry is None else min(self._next_expiry, expiry)

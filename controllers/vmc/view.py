@@ -17,7 +17,7 @@ _C = TypeVar("_C", bound=Sized)
 
 class Scope(NamedTuple):
     """What a group of flows belongs to: ("base"), ("network", name), ("vm", name), ("offload", src, dst),
-    ("route", network, prefix)."""
+    ("route", network, prefix), ("lookup", host, "network address")."""
 
     kind: str
     name: str = ""
@@ -37,6 +37,7 @@ class View:
         self.vms: dict[str, VM] = {}
         self.hosts: dict[str, Host] = {}
         self.hoverboards: dict[str, Hoverboard] = {}
+        self.down: set[str] = set()  # Hoverboards that nothing can be sent to (vmc.liveness)
         self.ports: dict[str, int] = {}
         self.vms_of_network: dict[str, set[str]] = {}
         self.routes: dict[str, dict[IPv4Network, set[Route]]] = {}
@@ -45,6 +46,11 @@ class View:
         self._hosts_of: dict[str, set[str]] = {}
         self._networks_on: dict[str, set[str]] = {}
         self._vm_at: dict[tuple[str, IPv4Address | IPv6Address], str] = {}
+
+    def gateways(self) -> list[str]:
+        """The Hoverboards to send to: those that live; all, if none does (fail static)."""
+        living = [name for name in self.hoverboards if name not in self.down]
+        return living or list(self.hoverboards)
 
     def present(self, host: str, network: str) -> bool:
         """Whether a VM of `network` should run on `host`."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 GENEVE_PORT = 6081
+ROUTES_PORT = 6082  # UDP: hosts ask Hoverboards for routes here (hoverboard.host.learning); ours
 GENEVE_PROTOCOL = 0x6558  # Ethernet payload ("transparent Ethernet bridging")
 
 # Outer Ethernet 14 + IPv4 20 + UDP 8 + Geneve 8; the segment option adds 4 + 12.

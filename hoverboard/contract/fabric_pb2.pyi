@@ -123,7 +123,9 @@ class HostEvent(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., bound: _Optional[_Union[Bound, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
 
 class HostCommand(_message.Message):
-    __slots__ = ("report_interval",)
+    __slots__ = ("report_interval", "report_relayed")
     REPORT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    REPORT_RELAYED_FIELD_NUMBER: _ClassVar[int]
     report_interval: float
-    def __init__(self, report_interval: _Optional[float] = ...) -> None: ...
+    report_relayed: bool
+    def __init__(self, report_interval: _Optional[float] = ..., report_relayed: _Optional[bool] = ...) -> None: ...

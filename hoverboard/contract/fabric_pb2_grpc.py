@@ -54,6 +54,11 @@ class FabricManagerStub:
                 request_serializer=hoverboard_dot_contract_dot_fabric__pb2.Empty.SerializeToString,
                 response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
                 _registered_method=True)
+        self.SetModel = channel.unary_unary(
+                '/hoverboard.v1.FabricManager/SetModel',
+                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.SetModelRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                _registered_method=True)
 
 
 class FabricManagerServicer:
@@ -85,6 +90,13 @@ class FabricManagerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetModel(self, request, context):
+        """Another programming model, without a hole: {"model", "from", "switching": what it waits for}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FabricManagerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -106,6 +118,11 @@ def add_FabricManagerServicer_to_server(servicer, server):
             'Offloads': grpc.unary_unary_rpc_method_handler(
                     servicer.Offloads,
                     request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Empty.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
+            ),
+            'SetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetModel,
+                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.SetModelRequest.FromString,
                     response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
             ),
     }
@@ -216,6 +233,33 @@ class FabricManager:
             target,
             '/hoverboard.v1.FabricManager/Offloads',
             hoverboard_dot_contract_dot_fabric__pb2.Empty.SerializeToString,
+            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hoverboard.v1.FabricManager/SetModel',
+            hoverboard_dot_contract_dot_fabric__pb2.SetModelRequest.SerializeToString,
             hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 IN_PORT = 0xFFFFFFF8  # OFPP_IN_PORT: back out of the port it came in by
+CONTROLLER = 0xFFFFFFFD  # OFPP_CONTROLLER: the whole packet, in a packet-in
 
 
 class Field(NamedTuple):
@@ -81,7 +82,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Send out of an OpenFlow port; IN_PORT means back where it came from."""
+    """Send out of an OpenFlow port; IN_PORT: back where it came from; CONTROLLER: to whoever programs the switch."""
 
     port: int
 

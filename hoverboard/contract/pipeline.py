@@ -26,7 +26,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from hoverboard.contract import tables
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC, link_local
-from hoverboard.contract.flow import IN_PORT, Action, Flow, Goto, Move, Output, SetField, WriteMetadata
+from hoverboard.contract.flow import CONTROLLER, IN_PORT, Action, Flow, Goto, Move, Output, SetField, WriteMetadata
 from hoverboard.contract.tables import (
     BRIDGE,
     ETH_ARP,
@@ -78,11 +78,13 @@ __all__ = [
     "local_prefix_flows",
     "network_flows",
     "offload_flow",
+    "punt_flow",
     "relay_flow",
     "relay_prefix_flow",
     "route_flow",
     "route_prefix_flow",
     "source_prefix_flows",
+    "unknown_flow",
     "vni_of",
     "vport_flows",
 ]
@@ -275,11 +277,29 @@ def offload_flow(vni: int, src: Address, dst: Address, underlay: IPv4Address) ->
     )
 
 
-def default_flow(vni: int, hoverboard: IPv4Address, version: int = 4) -> Flow:
-    """VM host: what of IP `version` no other rule of the network covers goes to a Hoverboard."""
-    match: Matches = {"metadata": vni, "eth_type": ETH_IPV4 if version == 4 else ETH_IPV6}
+def default_flow(vni: int, hoverboard: IPv4Address, version: int = 4, *, learn: bool = False) -> Flow:
+    """VM host: what of IP `version` no other rule of the network covers goes to a Hoverboard.
+
+    `learn`: the host may ask that Hoverboard for a direct way (Kind.LEARN).
+    """
     actions = _to_host(vni, version, hoverboard, TUNNEL_PORT)
-    return make_flow(Table.ROUTE, tables.DEFAULT, Kind.TO_HOVERBOARD, vni, match, *actions)
+    kind = Kind.LEARN if learn else Kind.TO_HOVERBOARD
+    return make_flow(Table.ROUTE, tables.DEFAULT, kind, vni, _any_of(vni, version), *actions)
+
+
+def punt_flow(vni: int, version: int = 4) -> Flow:
+    """VM host: what of IP `version` no other rule of the network covers goes to the controller, which answers."""
+    # The metadata register rides along in the packet-in: it tells the controller the network.
+    return make_flow(Table.ROUTE, tables.DEFAULT, Kind.PUNT, vni, _any_of(vni, version), Output(CONTROLLER))
+
+
+def unknown_flow(vni: int, dst: Address) -> Flow:
+    """VM host: the controller was asked for `dst` and knows nothing there; a negative answer, as a flow."""
+    return make_flow(Table.ROUTE, tables.ROUTE, Kind.DROP_UNKNOWN_DESTINATION, vni, _toward(vni, dst))
+
+
+def _any_of(vni: int, version: int) -> Matches:
+    return {"metadata": vni, "eth_type": ETH_IPV4 if version == 4 else ETH_IPV6}
 
 
 def relay_flow(vni: int, dst: Address, underlay: IPv4Address) -> Flow:

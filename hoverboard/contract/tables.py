@@ -48,6 +48,9 @@ class Kind(IntEnum):
     TO_HOVERBOARD = 0x0008
     RELAY = 0x0009
     ND_ANSWER = 0x000A
+    PUNT = 0x000B  # to the controller, which answers with flows (programming model "on-demand")
+    LEARN = 0x000C  # to a Hoverboard, which the host may ask for a direct way (model "active-learning")
+    LEARNED = 0x000D  # the direct way; put here by the host itself, not by a controller
     # Drops, 0x01xx: the name, lowercased with dashes, is the reason people read.
     DROP_UNKNOWN_PORT = 0x0101
     DROP_SPOOFED = 0x0102
@@ -60,6 +63,7 @@ class Kind(IntEnum):
     DROP_MULTICAST = 0x0109
     DROP_LINK_LOCAL = 0x010A
     DROP_ND_NOT_GATEWAY = 0x010B
+    DROP_UNKNOWN_DESTINATION = 0x010C  # asked for and not found; forgotten after a while
 
 
 def drop_reason(kind: Kind) -> str | None:
@@ -122,7 +126,7 @@ PIPELINE: dict[Table, TableSpec] = {
 }
 
 # Priorities, by name; within a table the higher wins. A prefix of n bits has PREFIX + n: 20 to 52.
-EXCEPTION, EXACT, SOURCE, PAIR, ROUTE, PREFIX, DEFAULT, MISS = 400, 300, 250, 200, 100, 20, 10, 0
+EXCEPTION, EXACT, SOURCE, PAIR, ROUTE, LEARNED, PREFIX, DEFAULT, MISS = 400, 300, 250, 200, 100, 90, 20, 10, 0
 
 
 class PipelineError(ValueError):

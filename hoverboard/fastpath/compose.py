@@ -32,6 +32,7 @@ EGRESS_CHAIN = (
     ("transmit", "transmit"),
 )
 INGRESS_CHAIN = (
+    ("police", "police"),
     ("decapsulate_packets", "decapsulate"),
     ("parse_packets", "parser"),
     ("look_up", "lookup"),

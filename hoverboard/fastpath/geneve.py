@@ -17,6 +17,7 @@ from hoverboard.contract.encapsulation import (
     GENEVE_PROTOCOL,
     OPTION_CLASS,
     OUTER_BYTES,
+    ROUTES_PORT,
     SEGMENT_OPTION_BYTES,
     SEGMENT_OPTION_TYPE,
     underlay_mac,
@@ -137,7 +138,7 @@ def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words)
     if room < 16:
         return R_OUTER, 0
     if be16(data, udp + 2) != GENEVE_PORT:
-        return R_NOT_GENEVE, 0
+        return FOR_HOST if be16(data, udp + 2) == ROUTES_PORT else R_NOT_GENEVE, 0
     if be16(data, udp + 4) != room:
         return R_OUTER, 0
     geneve = udp + 8

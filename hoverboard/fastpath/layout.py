@@ -51,7 +51,10 @@ TEMPLATE_BYTES = 64
 # DICE: state of the random numbers that pick samples, never 0.
 CTL_TABLE, CTL_FIVE, CTL_BATCH, CTL_PRIORITY, CTL_KIND, CTL_ARRIVED, CTL_QUEUED, CTL_MORE, CTL_PASSES = range(9)
 CTL_FREE, CTL_DUE, CTL_TOLD, CTL_DICE = 9, 10, 11, 12
-CTL_WORDS = 16
+# The capacity of a Hoverboard, in its ingress engine (elements.police): what a packet and 1,024 bytes cost, ns
+# (0: nothing); the engine's: when what has been taken will be worked off.
+CTL_PACKET_NS, CTL_KILOBYTE_NS, CTL_PACKETS_DUE, CTL_BYTES_DUE = 16, 17, 18, 19
+CTL_WORDS = 24
 
 # host[]: words that all engines of a host read.
 # NEWS_FD: eventfd of the control thread, as numbered in the engines' process. ASLEEP: the engines' thread
@@ -148,6 +151,7 @@ ENGINE_REASONS = (
     "vm-queue-full",
     "coprocessor-queue-full",
     "dos-blocked",  # by a source that a stage had blocked
+    "over-capacity",
 )
 REASONS: tuple[str, ...] = tuple(
     dict.fromkeys(ENGINE_REASONS + tuple(reason for kind in Kind if (reason := drop_reason(kind)) is not None))
@@ -171,6 +175,7 @@ REASONS: tuple[str, ...] = tuple(
     R_VM_QUEUE,
     R_COPROCESSOR,
     R_BLOCKED,
+    R_CAPACITY,
 ) = range(len(ENGINE_REASONS))
 
 I64 = NDArray[np.int64]

@@ -117,7 +117,7 @@ def read_outer(frame: bytes) -> tuple[tuple[int, int], bytes] | str:
     if len(udp) < 16:
         return "malformed-outer"
     if udp[2:4] != b"\x17\xc1":
-        return "not-geneve"
+        return "control" if udp[2:4] == b"\x17\xc2" else "not-geneve"
     if int.from_bytes(udp[4:6], "big") != len(udp):
         return "malformed-outer"
     geneve = udp[8:]

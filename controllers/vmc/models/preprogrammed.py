@@ -7,7 +7,7 @@ O(VMs x hosts). Hoverboards carry nothing and have no routes; they only drop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
 from controllers.program import Part, block
@@ -23,6 +23,9 @@ class PreprogrammedModel:
 
     name: ClassVar[str] = "preprogrammed"
     offloads: ClassVar[bool] = False
+    answers: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+    relays: ClassVar[bool] = False
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network)
@@ -55,6 +58,11 @@ class PreprogrammedModel:
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
         return ()
 
+    def lookup_flows(
+        self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
+    ) -> Iterable[Flow]:
+        return ()
+
     def arrival(self, view: View, host: str, network: str) -> Iterator[Scope]:
         for vm in view.vms_of_network.get(network, ()):
             yield Scope("vm", vm)
@@ -62,4 +70,7 @@ class PreprogrammedModel:
             yield Scope("route", network, str(prefix))
 
     def gateway_change(self, view: View) -> Iterable[Scope]:
+        return ()
+
+    def liveness_change(self, view: View) -> Iterable[Scope]:
         return ()

@@ -23,6 +23,14 @@ def winner(view: View, network: Network, prefix: IPv4Network) -> VM:
     return vm
 
 
+def delivered_around(view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
+    """Hosts that deliver a shorter prefix around this one: without a flow of its own it would win there."""
+    for around in view.shorter(network, prefix):
+        vm = view.winner(network, around)
+        if vm is not None:
+            yield vm.host
+
+
 def next_hop_flows(view: View, host: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
     """On a VM host: sources of the next hops there, and delivery if the winner is among them."""
     for vm in view.next_hops(network.name, prefix):

@@ -11,7 +11,7 @@ from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow, FlowKey
@@ -55,13 +55,15 @@ class World:
 
     def __init__(self, model: str = "hoverboard", threshold: float = 20_000, idle: float = 30.0) -> None:
         self.fabric = Fabric()
-        self.policy = OffloadPolicy(threshold, idle)
+        self.policy = OffloadPolicy(OffloadSettings(threshold, idle_expiry=idle))
         self.core = ControllerCore(model_named(model), self.policy)
         self.net = FakeFabric()
         self.now = 0.0
         self.refuse: set[str] = set()
         self.sent: list[tuple[str, Program]] = []
         self.changed: set[str] = set()
+        self.out = Journey((), (), ())
+        self._frames: dict[bytes, dict[str, int]] = {}
 
     # --- inputs ---
 
@@ -106,6 +108,18 @@ class World:
         self.core.tick(self.now)
         self.work()
 
+    def punt(self, journey: Journey, packet: dict[str, int]) -> Journey:
+        """Have the controller answer for what a journey sent it; the journey of the packet that then goes on."""
+        self.out = Journey((), (), ())
+        for switch, port, cookie in journey.punted:
+            switch_dpid = next(dpid for dpid, name in self.core.names.items() if name == switch)
+            frame = ethernet(packet)
+            generation = self.core.switches[switch_dpid].generation
+            self.core.packet_in(switch_dpid, generation, port, cookie, frame, self.now)
+            self._frames[frame] = packet
+            self.work()
+        return self.out
+
     # --- outputs ---
 
     def work(self) -> None:
@@ -113,7 +127,7 @@ class World:
         while True:
             work = self.core.take()
             self.changed |= work.changed
-            if not work.reads and not work.programs:
+            if not work.reads and not work.programs and not work.packets:
                 return
             for dpid, generation, program in work.programs:
                 name = self.core.names[dpid]
@@ -123,6 +137,8 @@ class World:
                 self.sent.append((name, program))
                 self.net.switches[name].apply(program)
                 self.core.program_done(dpid, generation)
+            for dpid, _, port, frame in work.packets:
+                self.out = self.net.send(self.core.names[dpid], port, self._frames[frame])
             for dpid, generation in work.reads:
                 self.core.switch_flows(dpid, generation, self.net.switches[self.core.names[dpid]].dump(), self.now)
 
@@ -139,12 +155,19 @@ class World:
     def send(self, src: VM, dst: int | str, source: int | str | None = None) -> Journey:
         """A packet from a joined VM to any address, from its own address unless `source` is given."""
         packet = ipv4_packet(src.mac, int(IPv4Address(source if source is not None else src.ip)), int(IPv4Address(dst)))
-        return self.net.send(src.host, self.core.view.ports[src.name], packet)
+        journey = self.net.send(src.host, self.core.view.ports[src.name], packet)
+        return self.punt(journey, packet) if journey.punted else journey
 
     def reaches(self, src: VM, dst: VM) -> bool:
         """Whether it arrives at exactly the vport of `dst` and nowhere else."""
         delivered = self.travel(src, dst).delivered
         return delivered == ((dst.host, self.core.view.ports.get(dst.name)),)
+
+
+def ethernet(packet: dict[str, int]) -> bytes:
+    """An Ethernet frame with the addresses of an IPv4 packet."""
+    ip = bytes(12) + packet["ipv4_src"].to_bytes(4, "big") + packet["ipv4_dst"].to_bytes(4, "big")
+    return bytes(12) + packet["eth_type"].to_bytes(2, "big") + ip
 
 
 def ready(model: str = "hoverboard", hosts: int = 2, hoverboards: int = 1) -> World:

@@ -16,12 +16,13 @@ from control_plane_world import World, cluster, host, hoverboard, place, ready, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, Host, Hoverboard, Route
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of, vport_flows
 
-MODELS = ["hoverboard", "preprogrammed"]
+MODELS = sorted(ALL_MODELS)
 HOSTS = [host(1), host(2), host(3)]
 HOVERBOARDS = [hoverboard(1), hoverboard(2)]
 
@@ -139,7 +140,7 @@ def joined(history: History, one: VM) -> bool:
 
 def rebuilt(history: History) -> World:
     """The same cluster, computed from nothing."""
-    world = World(history.world.core._model.name)
+    world = World(history.world.core.model.name)
     nodes = [*cluster(len(HOSTS), 0), *history.hoverboards.values()]
     world.full_update([*nodes, *history.vms.values(), *history.routes.values()])
     for node in (*HOSTS, *history.hoverboards.values()):
@@ -151,7 +152,7 @@ def rebuilt(history: History) -> World:
 def check_routes(history: History, src: VM) -> None:
     """What a joined VM sends to routed addresses, and as one, arrives where the intent says or nowhere."""
     world = history.world
-    needs_gateway = world.core._model.name == "hoverboard"
+    needs_gateway = world.core.model.relays
     for text in _ROUTED:
         address = IPv4Address(text)
         covering = [one for one in history.routes.values() if one.network == src.network and address in one.prefix]
@@ -188,17 +189,19 @@ def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
     tables, expected = world.tables(), world.expected()
     assert {name: tables[name] for name in expected} == expected
 
-    # Incremental equals from nothing; only offloads have a history of their own.
+    # Incremental equals from nothing; only offloads and answers have a history of their own.
+    own = {Kind.ROUTE, Kind.DROP_UNKNOWN_DESTINATION} if world.core.model.answers else {Kind.OFFLOAD}
+
     def without_offloads(of: World) -> dict[str, set[Flow]]:
         return {
-            name: {flow for flow in table.values() if kind_of(flow.cookie) is not Kind.OFFLOAD}
+            name: {flow for flow in table.values() if kind_of(flow.cookie) not in own}
             for name, table in of.expected().items()
         }
 
     assert without_offloads(rebuilt(history)) == without_offloads(world)
 
     # Exactly the pairs that the intent allows.
-    needs_gateway = model == "hoverboard"
+    needs_gateway = world.core.model.relays
     for src in history.vms.values():
         if not joined(history, src):
             continue

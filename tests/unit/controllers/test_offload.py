@@ -5,28 +5,38 @@ from __future__ import annotations
 import pytest
 from control_plane_world import World, hoverboard, place, ready, vm
 
-from controllers.vmc.offload import OffloadPolicy, Pair
+from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
 from hoverboard.contract.pipeline import Kind, kind_of
 
 AB = Pair("a", "b")
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
 
 
+def policy_of(threshold: float = 20_000, idle: float = 30.0, **more: object) -> OffloadPolicy:
+    return OffloadPolicy(OffloadSettings(threshold, idle_expiry=idle, **more))  # type: ignore[arg-type]
+
+
+def tell(policy: OffloadPolicy, usage: list[tuple[Pair, int]], seconds: float, now: float) -> list[Pair]:
+    decision = policy.report([Sent(pair, "h1", octets) for pair, octets in usage], seconds, now)
+    assert not decision.stop
+    return list(decision.start)
+
+
 def test_threshold_is_a_rate_and_must_be_passed() -> None:
-    policy = OffloadPolicy(threshold_bps=20_000)
-    assert policy.report([(AB, 2_500)], 1.0, now=1.0) == []  # 20 kb/s exactly
-    assert policy.report([(AB, 2_501)], 1.0, now=2.0) == [AB]
-    assert policy.report([(AB, 2_501)], 1.0, now=3.0) == []  # stands already
-    assert OffloadPolicy(20_000).report([(AB, 2_501)], 2.0, now=1.0) == []
-    assert OffloadPolicy(20_000).report([(AB, 2_501)], 0.1, now=1.0) == [AB]
+    policy = policy_of()
+    assert tell(policy, [(AB, 2_500)], 1.0, now=1.0) == []  # 20 kb/s exactly
+    assert tell(policy, [(AB, 2_501)], 1.0, now=2.0) == [AB]
+    assert tell(policy, [(AB, 2_501)], 1.0, now=3.0) == []  # stands already
+    assert tell(policy_of(), [(AB, 2_501)], 2.0, now=1.0) == []
+    assert tell(policy_of(), [(AB, 2_501)], 0.1, now=1.0) == [AB]
 
 
 def test_kept_while_it_sends_anything_then_expires() -> None:
-    policy = OffloadPolicy(20_000, idle_expiry=30)
-    policy.report([(AB, 10_000)], 1.0, now=0.0)
-    policy.report([(AB, 1)], 1.0, now=29.0)
+    policy = policy_of()
+    tell(policy, [(AB, 10_000)], 1.0, now=0.0)
+    tell(policy, [(AB, 1)], 1.0, now=29.0)
     assert policy.expire(30.0) == []
-    policy.report([(AB, 0)], 1.0, now=58.0)
+    tell(policy, [(AB, 0)], 1.0, now=58.0)
     assert policy.deadline() is not None
     assert policy.expire(58.9) == []
     assert policy.expire(59.0) == [AB]
@@ -35,18 +45,18 @@ def test_kept_while_it_sends_anything_then_expires() -> None:
 
 
 def test_deadline_is_never_late() -> None:
-    policy = OffloadPolicy(0, idle_expiry=10)
-    policy.report([(AB, 1)], 1.0, now=0.0)
-    policy.report([(Pair("c", "d"), 1)], 1.0, now=5.0)
+    policy = policy_of(0, 10)
+    tell(policy, [(AB, 1)], 1.0, now=0.0)
+    tell(policy, [(Pair("c", "d"), 1)], 1.0, now=5.0)
     assert policy.deadline() == 10.0
-    policy.report([(AB, 1)], 1.0, now=8.0)
+    tell(policy, [(AB, 1)], 1.0, now=8.0)
     assert policy.expire(10.0) == []
     assert policy.deadline() == 15.0
 
 
 def test_rates_fall_to_zero_when_reports_stop() -> None:
-    policy = OffloadPolicy(20_000)
-    policy.report([(AB, 10_000)], 1.0, now=0.0)
+    policy = policy_of()
+    tell(policy, [(AB, 10_000)], 1.0, now=0.0)
     assert [rate for *_, rate in policy.rates(1.0)] == [80_000]
     assert [rate for *_, rate in policy.rates(3.0)] == [0.0]
 
@@ -123,7 +133,7 @@ def test_a_removed_vm_takes_its_offloads_along(world: World) -> None:
     busy(world)
     world.diff(remove=[("VM", "b2")])
     assert offloaded(world) == set()
-    assert not world.core._pairs_of
+    assert not world.core.offloading._pairs_of
 
 
 def test_preprogrammed_needs_no_offloads() -> None:

@@ -1,0 +1,153 @@
+"""What the controller makes of packets that hosts send it: questions in, answers as flows out (paper 3.3).
+
+For models whose hosts ask (`ProgrammingModel.answers`). The packet waits until the answer is in the
+switch, and then goes through the switch's tables once more. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network, IPv6Address
+
+from controllers.vmc.lookups import Address, AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.view import Scope, View, addresses
+from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Route
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import Kind, kind_of, vni_of
+from hoverboard.contract.reports import UsageReport
+
+COUNTERS = ("packets_in", "packets_in_limited", "packets_in_unknown", "lookups_expired")
+
+
+class Asking:
+    """Questions of hosts and the answers that stand.
+
+    Args:
+        grant: gives a lookup scope its flows, or takes them back.
+        mark: has a scope's flows computed again.
+        answer: the flows that a model answers a lookup with.
+        counters: where to count; has COUNTERS.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        grant: Callable[[Scope, bool], None],
+        mark: Callable[[Scope], None],
+        answer: Callable[[Lookup], Iterable[Flow]],
+        counters: dict[str, int],
+    ) -> None:
+        self.lookups = Lookups()
+        self.limit = AskLimit()
+        self.held = Held()
+        self._view = view
+        self._grant = grant
+        self._mark = mark
+        self._answer = answer
+        self._counters = counters
+
+    def packet_in(self, host: str, dpid: int, in_port: int, cookie: int, frame: bytes, now: float) -> bool:
+        """A host asks by sending a packet; whether that packet now waits for the answer."""
+        self._counters["packets_in"] += 1
+        if kind_of(cookie) is not Kind.PUNT or (address := destination(frame)) is None:
+            self._counters["packets_in_unknown"] += 1
+            return False
+        if not self.limit.take(dpid, in_port, now):
+            self._counters["packets_in_limited"] += 1
+            return False
+        network = self._view.network_by_vni.get(vni_of(cookie))
+        if network is None or not self._view.present(host, network):
+            self._counters["packets_in_unknown"] += 1
+            return False
+        lookup = Lookup(host, network, address)
+        negative = self._negative(lookup)
+        if lookup not in self.lookups:
+            self._grant(_scope(lookup), True)
+        self.lookups.add(lookup, negative=negative, now=now)
+        return not negative and self.held.keep(dpid, in_port, frame)
+
+    def usage(self, report: UsageReport, now: float) -> None:
+        """What a host sends to keeps the answers it has about that."""
+        for flow in report.flows:
+            network = self._view.network_by_vni.get(flow.vni)
+            if network is not None:
+                self.lookups.used(Lookup(report.host, network, flow.dst), now)
+
+    def tick(self, now: float) -> None:
+        """Take back what has expired."""
+        for lookup in self.lookups.expire(now):
+            self._counters["lookups_expired"] += 1
+            self._grant(_scope(lookup), False)
+
+    def touched(self, entity: AnyEntity) -> None:
+        """An entity came, changed or goes: the answers that it is about are given anew."""
+        match entity:
+            case VM():
+                for address in addresses(entity):
+                    self._again(self.lookups.about(entity.network, address))
+                for network, prefix in self._view.prefixes_via(entity.name):
+                    self._again(self.lookups.about(network, prefix))
+            case Route():
+                self._again(self.lookups.about(entity.network, entity.prefix))
+            case Network():
+                self._again(self.lookups.about(entity.name))
+            case Host():
+                self._again(self.lookups.all())
+            case _:
+                pass
+
+    def gone(self, host: str, network: str) -> None:
+        """A host has no VM of a network any more."""
+        for lookup in self.lookups.of_host(host, network):
+            self._drop(lookup)
+
+    def end_all(self) -> None:
+        """The programming model answers no questions any more."""
+        for lookup in self.lookups.all():
+            self._drop(lookup)
+
+    def host_gone(self, host: str) -> None:
+        """A host is not ours any more."""
+        for lookup in self.lookups.of_host(host):
+            self._drop(lookup)
+
+    def adopt(self, host: str, flows: Iterable[Flow], now: float) -> None:
+        """Answers outlive the controller that gave them: they are taken over, and age from now on."""
+        for flow in flows:
+            kind, network = kind_of(flow.cookie), self._view.network_by_vni.get(vni_of(flow.cookie))
+            if kind not in (Kind.ROUTE, Kind.DROP_UNKNOWN_DESTINATION) or network is None:
+                continue
+            address = _destination_of(flow)
+            if address is None or not self._view.present(host, network):
+                continue
+            lookup = Lookup(host, network, address)
+            if lookup not in self.lookups:
+                self._grant(_scope(lookup), True)
+                self.lookups.add(lookup, negative=self._negative(lookup), now=now)
+
+    def _again(self, lookups: Iterable[Lookup]) -> None:
+        for lookup in list(lookups):
+            if self._view.networks.get(lookup.network) is not None:
+                self.lookups.turned(lookup, negative=self._negative(lookup))
+            self._mark(_scope(lookup))
+
+    def _drop(self, lookup: Lookup) -> None:
+        self.lookups.drop(lookup)
+        self._grant(_scope(lookup), False)
+
+    def _negative(self, lookup: Lookup) -> bool:
+        return any(kind_of(flow.cookie) is Kind.DROP_UNKNOWN_DESTINATION for flow in self._answer(lookup))
+
+
+def _scope(lookup: Lookup) -> Scope:
+    return Scope("lookup", lookup.host, f"{lookup.network} {lookup.address}")
+
+
+def _destination_of(flow: Flow) -> Address | None:
+    """The one address that a flow is about; None for a prefix, or anything else."""
+    for match in flow.match:
+        if match.field == "ipv4_dst" and match.mask is None:
+            return IPv4Network(match.value).network_address
+        if match.field == "ipv6_dst" and match.mask is None:
+            return IPv6Address(match.value)
+    return None

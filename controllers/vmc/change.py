@@ -1,0 +1,81 @@
+"""A change of the programming model on running switches: when its next step is due, and what it waits for.
+
+`switchover` knows the flows of each stage; this watches the switches. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from controllers.program import Program
+from controllers.vmc.expected import ExpectedFlows
+from controllers.vmc.facts import Switch, Sync
+from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.switchover import Switchover
+from controllers.vmc.view import Scope, View
+
+# Seconds, ours: a switch's own flow cache follows its tables within half a second (Open vSwitch's revalidators).
+SETTLE, DRAIN = 0.5, 1.0
+
+
+class ModelChange:
+    """The change under way, if there is one.
+
+    Args:
+        switch_of: what is known of a node's switch, or None.
+
+    Attributes:
+        due: when the next step may be done, at the earliest.
+    """
+
+    def __init__(self, view: View, switch_of: Callable[[str], Switch | None]) -> None:
+        self.due: float | None = None
+        self._view = view
+        self._switch_of = switch_of
+
+    def begin(self, old: ExpectedFlows, model: ProgrammingModel, now: float) -> tuple[Switchover, dict[str, Program]]:
+        """Both models' flows, and what each Hoverboard needs first. `old` has settled."""
+        new = ExpectedFlows(model, self._view)
+        for name in old.tables:
+            new.add_switch(name)
+        for scope in _everything(self._view):
+            new.mark(scope)
+        new.settle()
+        switchover = Switchover(old, new, self._view)
+        self.due = now + SETTLE
+        return switchover, switchover.begin()
+
+    def ready(self, switchover: Switchover, now: float) -> bool:
+        """Whether the next step may be done now."""
+        if self.waiting(switchover):
+            self.due = now + (SETTLE if switchover.stage == "gain" else DRAIN)
+            return False
+        return self.due is not None and self.due <= now
+
+    def step(self, switchover: Switchover, now: float) -> tuple[dict[str, Program], bool]:
+        """The next step's programs, and whether it was the last."""
+        if switchover.stage == "gain":
+            self.due = now + DRAIN
+            return switchover.advance(), False
+        self.due = None
+        return switchover.finish(), True
+
+    def waiting(self, switchover: Switchover) -> list[str]:
+        """Connected switches of this stage that do not have their program yet."""
+        gain = switchover.stage == "gain"
+        return sorted(
+            name
+            for name in switchover.tables
+            if (name in self._view.hoverboards) == gain
+            and (switch := self._switch_of(name)) is not None
+            and switch.connected
+            and (switch.sync is not Sync.SYNCED or switch.outstanding)
+        )
+
+
+def _everything(view: View) -> Iterator[Scope]:
+    """All scopes that intent alone makes."""
+    yield from (Scope("network", network) for network in view.networks)
+    yield from (Scope("vm", vm) for vm in view.vms)
+    for network, prefixes in view.routes.items():
+        yield from (Scope("route", network, str(prefix)) for prefix in prefixes)

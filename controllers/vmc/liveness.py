@@ -1,0 +1,67 @@
+"""Which Hoverboards can be sent to: one that has died is left out of the default routes (paper 3.3.1, 3.5).
+
+Pure. A Hoverboard lives while its switch's session and its host process's stream stand, as far as this
+controller has heard of them. Where all seem dead none is left out (fail static).
+"""
+
+from __future__ import annotations
+
+# Seconds, ours. A Hoverboard whose connection broke may be back at once; one that came back may go again.
+GRACE, PROBATION = 0.1, 1.0
+PATIENCE = 5.0  # for one of which a young controller has heard nothing at all
+
+
+class Liveness:
+    """Hears of connections, says who is down.
+
+    Attributes:
+        down: names of Hoverboards that are out.
+    """
+
+    def __init__(self) -> None:
+        self.down: set[str] = set()
+        self._parts: dict[str, dict[str, bool]] = {}  # node -> connections known -> whether each stands
+        self._turning: dict[str, float] = {}  # node -> when it goes down, or comes back
+
+    def watch(self, node: str, now: float, *, owned: bool = True) -> None:
+        """A Hoverboard there should be; only of one that this controller owns silence means something."""
+        if owned and not self._parts.setdefault(node, {}) and node not in self.down:
+            self._turning[node] = now + PATIENCE
+        self._parts.setdefault(node, {})
+
+    def forget(self, node: str) -> None:
+        """A Hoverboard there should be no more."""
+        self._parts.pop(node, None)
+        self._turning.pop(node, None)
+        self.down.discard(node)
+
+    def stands(self, node: str, part: str, now: float) -> None:
+        """A connection of a node ("switch" or "agent") stands."""
+        if node not in self._parts:
+            return
+        self._parts[node][part] = True
+        if all(self._parts[node].values()):
+            if node in self.down:
+                self._turning[node] = now + PROBATION
+            else:
+                self._turning.pop(node, None)
+
+    def broke(self, node: str, part: str, now: float) -> None:
+        """A connection of a node broke."""
+        if node in self._parts:
+            self._parts[node][part] = False
+            self._turning.pop(node, None)
+            if node not in self.down:
+                self._turning[node] = now + GRACE
+
+    def turn(self, now: float) -> bool:
+        """Let time pass; whether `down` changed."""
+        due = [node for node, at in self._turning.items() if at <= now]
+        for node in due:
+            del self._turning[node]
+            self.down ^= {node}
+        return bool(due)
+
+    def deadline(self) -> float | None:
+        """When `turn` is due."""
+        return min(self._turning.values(), default=None)

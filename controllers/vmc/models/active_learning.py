@@ -1,0 +1,19 @@
+"""Active learning: hosts learn direct routes from their gateway themselves (Achelous, SIGCOMM 2023).
+
+The control plane programs what the gateway model does, and no more: the default route says that the
+host may learn. Requests, answers, the cache and its revalidation are the host process's
+(hoverboard.host.learning); its flows, of Kind.LEARNED, are its own and nobody else's to touch.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from controllers.vmc.models.gateway import GatewayModel
+
+
+class ActiveLearningModel(GatewayModel):
+    """Default route on VM hosts, all routes on Hoverboards; the rest is between those two."""
+
+    name: ClassVar[str] = "active-learning"
+    learns: ClassVar[bool] = True

@@ -1,0 +1,110 @@
+"""The gateway model: everything that leaves a host goes through Hoverboards, always (paper section 3.3).
+
+A VM costs its own host a few flows and each Hoverboard one; no other host hears of it, so what a
+host holds does not grow with the network. A Route costs the hosts of its next hops and each Hoverboard.
+Gateways have to be made for the peak; the models built on this one relieve them, each in its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import ClassVar
+
+from controllers.vmc.models.networks import host_network_flows
+from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
+from controllers.vmc.view import Scope, View, addresses
+from hoverboard.contract.entities import VM, Network
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import (
+    default_flow,
+    network_flows,
+    relay_flow,
+    relay_prefix_flow,
+    route_prefix_flow,
+    vport_flows,
+)
+
+
+class GatewayModel:
+    """Default route on VM hosts, all routes on Hoverboards."""
+
+    name: ClassVar[str] = "gateway"
+    offloads: ClassVar[bool] = False
+    answers: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+    relays: ClassVar[bool] = True
+
+    def network_switches(self, view: View, network: str) -> Iterable[str]:
+        return view.hosts_of(network) | view.hoverboards.keys()
+
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Flow]:
+        if switch in view.hoverboards:
+            yield from network_flows(network.vni, hoverboard=True)
+        elif view.present(switch, network.name):
+            yield from host_network_flows(view, network)
+            if view.hoverboards:
+                gateway = view.hoverboards[rendezvous(switch, view.gateways())]
+                yield default_flow(network.vni, gateway.underlay_ip, learn=self.learns)
+                if view.speaks_ipv6(network.name):
+                    yield default_flow(network.vni, gateway.underlay_ip, 6, learn=self.learns)
+
+    def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
+        return (vm.host, *view.hoverboards)
+
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Flow]:
+        vni = view.networks[vm.network].vni
+        if switch in view.hoverboards:
+            # Intent is enough here: a packet that comes before the VM's vport is dropped by its host.
+            for address in addresses(vm):
+                yield relay_flow(vni, address, view.hosts[vm.host].underlay_ip)
+        elif switch == vm.host and vm.name in view.ports:
+            yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
+
+    def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
+        yield from view.hoverboards
+        yield from {vm.host for vm in view.next_hops(network, prefix)} | set(delivered_around(view, network, prefix))
+
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+        first = winner(view, network, prefix)
+        underlay = view.hosts[first.host].underlay_ip
+        if switch in view.hoverboards:
+            yield relay_prefix_flow(network.vni, prefix, underlay)
+            return
+        yield from next_hop_flows(view, switch, network, prefix)
+        if first.host != switch and switch in delivered_around(view, network.name, prefix):
+            yield route_prefix_flow(network.vni, prefix, underlay)
+
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+        return ()
+
+    def lookup_flows(
+        self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
+    ) -> Iterable[Flow]:
+        return ()
+
+    def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
+        return ()
+
+    def gateway_change(self, view: View) -> Iterator[Scope]:
+        for network in view.networks:
+            yield Scope("network", network)
+        for vm in view.vms:
+            yield Scope("vm", vm)
+        for network, prefixes in view.routes.items():
+            for prefix in prefixes:
+                yield Scope("route", network, str(prefix))
+
+    def liveness_change(self, view: View) -> Iterator[Scope]:
+        for network in view.networks:
+            yield Scope("network", network)
+
+
+def rendezvous(host: str, hoverboards: Iterable[str]) -> str:
+    """The Hoverboard of a host: highest random weight, so that one that goes or comes moves only its share.
+
+    By host, not by destination: a default route is one flow a network, as in the paper; by hash of
+    (VNI, destination) it would have to be one flow for each destination, or a group.
+    """
+    return max(hoverboards, key=lambda name: (blake2b(f"{host}|{name}".encode(), digest_size=8).digest(), name))

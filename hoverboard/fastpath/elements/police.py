@@ -1,0 +1,48 @@
+"""The capacity of a Hoverboard: what the fabric brings beyond so many packets, or bytes, a second is dropped.
+
+Two leaky buckets (the generic cell rate algorithm, ITU-T I.371): each packet pushes the time at which the work
+taken is done; one that comes while that lies too far ahead is dropped. Ours: the paper gives gateways no numbers.
+"""
+
+from __future__ import annotations
+
+from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.elements.pool import drop
+from hoverboard.fastpath.layout import (
+    CTL_BYTES_DUE,
+    CTL_KILOBYTE_NS,
+    CTL_PACKET_NS,
+    CTL_PACKETS_DUE,
+    P_PORT,
+    P_STAGED,
+    P_TOTAL,
+    R_CAPACITY,
+    UPLINK,
+    Memory,
+)
+from hoverboard.fastpath.syscalls import now_ns
+
+AHEAD_NS = 10_000_000  # work that may wait: what a queue of 10 ms would hold
+
+
+@compiled
+def police(m: Memory, n: int) -> int:
+    """Drop what the capacity does not suffice for; a whole segment is one packet. Free where there is no limit."""
+    packet_ns = m.ctl[CTL_PACKET_NS]
+    kilobyte_ns = m.ctl[CTL_KILOBYTE_NS]
+    if packet_ns == 0 and kilobyte_ns == 0:
+        return n
+    now = now_ns(m.cpu[0])
+    kept = 0
+    for i in range(n):
+        slot = m.batch[i]
+        packet = m.packets[slot]
+        if packet[P_PORT] == UPLINK and not packet[P_STAGED]:
+            if max(m.ctl[CTL_PACKETS_DUE], m.ctl[CTL_BYTES_DUE]) - now > AHEAD_NS:
+                drop(m, slot, R_CAPACITY)
+                continue
+            m.ctl[CTL_PACKETS_DUE] = max(m.ctl[CTL_PACKETS_DUE], now) + packet_ns
+            m.ctl[CTL_BYTES_DUE] = max(m.ctl[CTL_BYTES_DUE], now) + (packet[P_TOTAL] * kilobyte_ns >> 10)
+        m.batch[kept] = slot
+        kept += 1
+    return kept
