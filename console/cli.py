@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -27,13 +27,17 @@ app = typer.Typer(
 )
 vm_app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
 app.add_typer(vm_app, name="vm")
+model_app = typer.Typer(help="The programming model of a run.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
 app.command()(looking.capture)
 app.command()(looking.latency)
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# As in topologies.topology.
+ModelName = Literal["preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning"]
 ModelOption = Annotated[
-    Literal["hoverboard", "preprogrammed"] | None,
+    ModelName | None,
     typer.Option("--model", help="Programming model, instead of the file's."),
 ]
 # As in contract.entities, whose import would cost every command its time.
@@ -46,6 +50,11 @@ DataplaneOption = Annotated[
 SchedulingOption = Annotated[
     Literal["adaptive", "dedicated", "compacting"] | None,
     typer.Option("--scheduling", help="When the fast path's engines run, instead of what the file says."),
+]
+
+OffloadPolicyOption = Annotated[
+    str | None,
+    typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="An offload policy of your own (docs/models.md)."),
 ]
 
 
@@ -120,6 +129,7 @@ def up(
     model: ModelOption = None,
     dataplane: DataplaneOption = None,
     scheduling: SchedulingOption = None,
+    offload_policy: OffloadPolicyOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Hold the run in the background.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Validate the file; start nothing.")] = False,
     as_json: Json = False,
@@ -132,7 +142,7 @@ def up(
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
     runs.need_root("up")
     if not detach:
-        raise typer.Exit(_foreground(file, run, model, dataplane, scheduling))
+        raise typer.Exit(_foreground(file, run, model, dataplane, scheduling, offload_policy))
     from console.progress import PhaseProgress
     from topologies import schema
     from topologies.client import start_detached
@@ -141,7 +151,8 @@ def up(
     name = run or schema.load(file).name
     with guard.ended_by_signals(), PhaseProgress() as progress:
         ready = start_detached(os.path.abspath(file) if os.path.exists(file) else file, run=name, model=model,
-                               dataplane=dataplane, scheduling=scheduling, progress=progress)  # fmt: skip
+                               dataplane=dataplane, scheduling=scheduling, offload_policy=_absolute(offload_policy),
+                               progress=progress)  # fmt: skip
     if as_json:
         _dump(ready)
     else:
@@ -170,13 +181,22 @@ def _check(file: str, as_json: bool) -> None:
         )
 
 
-def _foreground(file: str, run: str | None, model: Any, dataplane: Any, scheduling: Any) -> int:
+def _absolute(policy: str | None) -> str | None:
+    """The policy by a path that holds in any directory."""
+    return None if policy is None else os.path.abspath(policy)
+
+
+def _foreground(
+    file: str, run: str | None, model: Any, dataplane: Any, scheduling: Any, offload_policy: str | None
+) -> int:
     """Hold the run in this process until its prompt ends."""
     from console.progress import PhaseProgress
     from console.session import hold
     from topologies.testbed import Testbed
 
-    testbed = Testbed(file, run=run, model=model, dataplane=dataplane, scheduling=scheduling)
+    testbed = Testbed(
+        file, run=run, model=model, dataplane=dataplane, scheduling=scheduling, offload_policy=offload_policy
+    )
     with guard.ended_by_signals():
         try:
             with PhaseProgress() as progress:
@@ -373,6 +393,43 @@ def vm_list(run: Run = None, as_json: Json = False) -> None:
     from console import tables
 
     tables.show([tables.vms(found)])
+
+
+@model_app.command("set")
+def model_set(
+    model: Annotated[ModelName, typer.Argument(metavar="MODEL", help=", ".join(get_args(ModelName)))],
+    run: Run = None,
+    as_json: Json = False,
+) -> None:
+    """Change the programming model of a running testbed; established flows lose no packet."""
+    runs.need_root("model set")
+    from topologies.client import RunClient
+
+    with RunClient(runs.live(run)) as client:
+        done = client.set_model(model)
+    if as_json:
+        _dump(done)
+    else:
+        print(f"model {done['model']} instead of {done['from']}, after {done['seconds']:.1f} s")
+
+
+@model_app.command("show")
+def model_show(run: Run = None, as_json: Json = False) -> None:
+    """The programming model of a run, and what each server holds because of it."""
+    runs.need_root("model show")
+    from topologies.client import RunClient
+
+    with RunClient(runs.live(run)) as client:
+        control = client.status()["control"]
+    shown = {key: control.get(key) for key in ("model", "switching", "offloads", "lookups", "hoverboards_down")}
+    shown["flows"] = {name: switch["flows"] for name, switch in control.get("switches", {}).items()}
+    if as_json:
+        _dump(shown)
+        return
+    print(f"model {shown['model']}" + (f", changing: {shown['switching']}" if shown["switching"] else ""))
+    for name, count in shown["flows"].items():
+        down = ", left out of default routes" if name in (shown["hoverboards_down"] or ()) else ""
+        print(f"  {name}: {count} flows{down}")
 
 
 def main() -> None:

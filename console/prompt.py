@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "doctor")
+VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "doctor")
 _HELP = """\
   status [NODE]          servers, networks, counters; of one node
   flows NODE             what a switch does with which flow
@@ -21,6 +21,7 @@ _HELP = """\
   capture NODE [PORT]    packets inside the data plane; Ctrl-C ends it
   latency NODE           how long packets are inside the engines
   vm add|remove|list     change the run
+  model show|set MODEL   the programming model
   NODE CMD ...           run a command in a node: blue-1 ping -c 3 blue-2
   exit, Ctrl-D, Ctrl-C   take everything down
 """

@@ -102,6 +102,10 @@ class RunClient:
         """Remove a VM."""
         self.call("remove_vm", name=name)
 
+    def set_model(self, model: str) -> dict[str, Any]:
+        """Go over to another programming model: {"model", "from", "seconds"} once that is done."""
+        return dict(self.call("set_model", model=model))
+
     def shutdown(self) -> None:
         """Ask the holder to take the run down; it does so after the reply."""
         self.call("shutdown")
@@ -114,6 +118,7 @@ def start_detached(
     model: str | None = None,
     dataplane: str | None = None,
     scheduling: str | None = None,
+    offload_policy: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Start a holder in the background and wait until its run is up; {"run", "phases", "seconds"}.
@@ -122,9 +127,10 @@ def start_detached(
     """
     reader, writer = os.pipe()
     command = python("topologies.holder", run, str(file), "--report", str(writer))
-    for option, value in (("--model", model), ("--dataplane", dataplane), ("--scheduling", scheduling)):
+    options = {"model": model, "dataplane": dataplane, "scheduling": scheduling, "offload-policy": offload_policy}
+    for option, value in options.items():
         if value is not None:
-            command += [option, value]
+            command += [f"--{option}", value]
     with tempfile.TemporaryFile() as words, os.fdopen(reader, encoding="utf-8") as lines:
         try:
             child = subprocess.Popen(

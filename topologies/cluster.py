@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.launcher import Launcher, python
-from topologies.topology import Topology, to_entities
+from topologies.topology import Model, Topology, to_entities
 from topologies.waiting import wait_for, wait_sockets
 
 _log = logging.getLogger(__name__)
@@ -66,11 +66,15 @@ class ClusterManager:
         self._process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        topology = self._topology
+        topology, offload = self._topology, self._topology.offload
         return self._launcher.start(
             python(
                 "controllers", "--dir", str(self._directory), "--model", topology.model,
                 "--threshold", str(topology.offload_threshold), "--report-interval", str(topology.report_interval),
+                "--offload-keep", str(offload.keep), "--offload-lifetime", str(offload.min_lifetime),
+                "--idle-expiry", str(offload.idle_expiry), "--offload-budget", str(offload.budget),
+                "--offload-reports", offload.reports,
+                *(("--offload-policy", offload.policy) if offload.policy is not None else ()),
             ),
             "control plane", "control", log=self._log_file,
         )  # fmt: skip
@@ -140,6 +144,20 @@ class ClusterManager:
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
             except HoverboardError as error:
                 _log.warning("%s %s is taken back: %s", entity.TYPE, entity.name, error)
+
+    def set_model(self, model: Model, timeout: float) -> str:
+        """Go over to another programming model; returns the one before, once that is done."""
+        with self._lock:
+            before = str(self.client.set_model(model)["from"])
+            # A control plane that is started again from now on is to run this one.
+            self._topology = replace(self._topology, model=model)
+
+        def done() -> bool:
+            status = self.client.status()
+            return status.get("model") == model and status.get("switching") is None
+
+        wait_for(done, timeout, lambda: f"waits for {self.client.status().get('switching')}", where="model set")
+        return before
 
     def program_state(self) -> ProgramState:
         """What the control plane has brought to the switches so far."""

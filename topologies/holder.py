@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model")
     parser.add_argument("--dataplane")
     parser.add_argument("--scheduling")
+    parser.add_argument("--offload-policy")
     parser.add_argument("--report", type=int, help="descriptor to report progress on")
     args = parser.parse_args(argv)
     report = _Report(args.report)
@@ -44,7 +45,12 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         testbed = Testbed(
-            args.file, run=args.run, model=args.model, dataplane=args.dataplane, scheduling=args.scheduling
+            args.file,
+            run=args.run,
+            model=args.model,
+            dataplane=args.dataplane,
+            scheduling=args.scheduling,
+            offload_policy=args.offload_policy,
         )
         os.chdir("/")  # so that we keep no directory of anybody's busy
         _hold(testbed, report)

@@ -96,6 +96,7 @@ class HostProcesses:
             uplink_device=server.uplink_device,
             scheduling=self._scheduling,
             batch=spec.batch,
+            capacity=spec.capacity,
             vm_priority=self._topology.vm_priority,
             engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
             coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path as Directory
 from typing import TYPE_CHECKING, Any, Literal
 
+from controllers.vmc.policies import find_policy
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
@@ -17,7 +18,9 @@ from hoverboard.coprocessor.registry import Registry
 from topologies.faults import Fault
 from topologies.topology import (
     FABRIC,
+    NEEDS_HOVERBOARD,
     NetworkSpec,
+    OffloadSpec,
     ServerSpec,
     SubnetSpec,
     Topology,
@@ -29,7 +32,17 @@ from topologies.topology import (
 from topologies.yamlfile import Path, Positions
 
 if TYPE_CHECKING:
-    from topologies.schema import BatchKeys, HostKeys, HoverboardKeys, NetworkKeys, StageKeys, TopologyKeys, VMKeys
+    from topologies.schema import (
+        BatchKeys,
+        CapacityKeys,
+        HostKeys,
+        HoverboardKeys,
+        NetworkKeys,
+        OffloadKeys,
+        StageKeys,
+        TopologyKeys,
+        VMKeys,
+    )
 
 DEFAULT_REGION = "default"
 
@@ -80,6 +93,7 @@ class _Resolver:
                     dataplane if host else facts(dataplane).relay,
                     getattr(keys, "region", None),
                     ((keys.batch if keys is not None else None) or batch).sizes(),
+                    _capacity(getattr(keys, "capacity", None)),
                 )
             )
         return tuple(found)
@@ -246,6 +260,22 @@ class _Resolver:
             rules.append({"stage": reference, "config": keys.config, "when": keys.when.model_dump(mode="json")})
         return tuple(rules)
 
+    def offload(self, given: str | OffloadKeys, base: Directory) -> OffloadSpec:
+        """The offload policy, whose file is run to see whether it is one."""
+        keys: OffloadKeys | None = None if isinstance(given, str) else given
+        policy = given if isinstance(given, str) else given.policy
+        if policy is not None:
+            path, colon, name = policy.partition(":")
+            policy = str((base / path).resolve()) + colon + name
+            try:
+                find_policy(policy)
+            except InputError as error:
+                where: Path = ("offload_policy",) if keys is None else ("offload_policy", "policy")
+                self.fault(where, error.what, error.next_step or "see docs/models.md")
+        if keys is None:
+            return OffloadSpec(policy=policy)
+        return OffloadSpec(keys.keep, keys.min_lifetime, keys.idle_expiry, keys.budget, keys.reports, policy)
+
     def one_region(
         self, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
     ) -> tuple[tuple[ServerSpec, ...], tuple[ServerSpec, ...]]:
@@ -258,6 +288,10 @@ class _Resolver:
         if len(regions) == 1:
             hoverboards = tuple(replace(one, region=hosts[0].region) for one in hoverboards)
         return hosts, hoverboards
+
+
+def _capacity(keys: CapacityKeys | None) -> tuple[int | None, int | None]:
+    return (None, None) if keys is None else (keys.pps, keys.bps)
 
 
 def resolve(
@@ -275,10 +309,11 @@ def resolve(
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
     stages = resolver.stages(keys.stages, base)
-    if keys.model == "hoverboard" and not hoverboards:
+    offload = resolver.offload(keys.offload_policy, base)
+    if keys.model in NEEDS_HOVERBOARD and not hoverboards:
         resolver.fault(
             ("hoverboards",) if keys.hoverboards == 0 or keys.hoverboards == [] else ("model",),
-            "the hoverboard model needs at least one Hoverboard",
+            f"the {keys.model} model needs at least one Hoverboard",
             "give `hoverboards: 1`, or `model: preprogrammed`",
         )
     names: dict[str, Path] = {}
@@ -311,6 +346,7 @@ def resolve(
         vm_priority=keys.vm_priority,
         offload_threshold=keys.offload_threshold,
         report_interval=keys.report_interval,
+        offload=offload,
         stages=stages,
         text=text,
     )

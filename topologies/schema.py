@@ -145,6 +145,10 @@ def _count_or_list(value: Any) -> str:
     return "<list>" if isinstance(value, list) else "<count>"
 
 
+def _text_or_keys(value: Any) -> str:
+    return "<policy>" if isinstance(value, str) else "<keys>"
+
+
 class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -170,6 +174,13 @@ class HostKeys(_Keys):
     region: Name | None = Field(None, description="default: one region for all hosts that name none")
 
 
+class CapacityKeys(_Keys):
+    """What a Hoverboard takes from the fabric; the rest is dropped."""
+
+    pps: Annotated[StrictInt, Field(ge=1, le=1_000_000_000)] | None = Field(None, description="packets a second")
+    bps: Rate | None = Field(None, description="bits a second, such as 100mbit")
+
+
 class HoverboardKeys(_Keys):
     """A Hoverboard."""
 
@@ -178,6 +189,7 @@ class HoverboardKeys(_Keys):
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
     rate: Reserved = Field(None, description="reserved: NIC rate")
     region: Reserved = Field(None, description="reserved: a Hoverboard serves all regions")
+    capacity: CapacityKeys | None = Field(None, description="default: as much as it can")
 
 
 class VMKeys(_Keys):
@@ -219,6 +231,19 @@ class StageKeys(_Keys):
     when: When = Field(default_factory=When, description="default: every flow")
 
 
+class OffloadKeys(_Keys):
+    """The offload policy (docs/models.md)."""
+
+    policy: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="FILE.py:Class beside this file; default: the built-in one"
+    )
+    keep: Rate = Field(0, description="an offload that sends more is not idle; below offload_threshold")
+    min_lifetime: Seconds = Field(2.0, description="seconds in which no bigger pair displaces an offload")
+    idle_expiry: Seconds = Field(30.0, description="seconds idle after which it is taken back")
+    budget: Annotated[StrictInt, Field(ge=0)] = Field(0, description="offloads of a host, largest first; 0: no limit")
+    reports: Literal["hosts", "hoverboards"] = Field("hosts", description="who tells of usage; the paper: hosts")
+
+
 class TopologyKeys(_Keys):
     """A topology of the Hoverboard testbed."""
 
@@ -242,6 +267,10 @@ class TopologyKeys(_Keys):
     )
     offload_threshold: Rate = Field(20_000, description="a VM pair that sends more leaves the Hoverboard")
     report_interval: Seconds = Field(DEFAULT_REPORT_INTERVAL, description="seconds between usage reports")
+    offload_policy: Annotated[
+        Annotated[Annotated[str, Field(min_length=1)], Tag("<policy>")] | Annotated[OffloadKeys, Tag("<keys>")],
+        Discriminator(_text_or_keys),
+    ] = Field(default_factory=OffloadKeys, description="FILE.py:Class, or its settings")
     stages: list[StageKeys] = Field(default_factory=list, description="on the way out; the last is nearest the fabric")
     networks: list[NetworkKeys] = Field(default_factory=list)
 

@@ -42,6 +42,7 @@ class HolderServer:
             "pid_of": testbed.pid_of,
             "add_vm": self._add_vm,
             "remove_vm": testbed.remove_vm,
+            "set_model": testbed.set_model,
             "shutdown": self._shutdown,
         }
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from controllers.vmc.policies import find_policy
 from hoverboard.contract.entities import Dataplane, Scheduling
-from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.host.client import HostClient
 from topologies import bringup, changes, ledger, schema, status, switches
 from topologies.clock import PhaseClock, Progress
@@ -24,8 +26,9 @@ from topologies.nodes import NamespaceNode, Server
 from topologies.parts import Parts
 from topologies.processes import LinuxProcesses, Process, start_time
 from topologies.rundir import RunDirectory, RunLock
-from topologies.topology import FABRIC, Model, Topology, VMSpec, check_enforced
+from topologies.topology import FABRIC, Model, Topology, VMSpec, check_enforced, check_model
 
+_MODEL_TIMEOUT = 60.0  # seconds
 _REAP_TIMEOUT = 10.0
 
 
@@ -35,7 +38,7 @@ class Testbed:
     Args:
         topology: a resolved topology, the path of a topology file, or the name of a shipped one.
         run: name of the run; default: the topology's name.
-        model, dataplane, scheduling: instead of what the topology says.
+        model, dataplane, scheduling, offload_policy: instead of what the topology says.
         state_dir: instead of HOVERBOARD_STATE_DIR.
 
     Raises (up):
@@ -52,13 +55,15 @@ class Testbed:
         model: Model | None = None,
         dataplane: Dataplane | None = None,
         scheduling: Scheduling | None = None,
+        offload_policy: str | None = None,
         state_dir: Path | None = None,
     ) -> None:
         resolved = topology if isinstance(topology, Topology) else schema.load(topology)
         if model is not None:
-            if model == "hoverboard" and not resolved.hoverboards:
-                raise InputError("the topology has no Hoverboard", next_step="use --model preprogrammed")
-            resolved = replace(resolved, model=model)
+            resolved = replace(resolved, model=check_model(resolved, model))
+        if offload_policy is not None:
+            find_policy(offload_policy)
+            resolved = replace(resolved, offload=replace(resolved.offload, policy=os.path.abspath(offload_policy)))
         if dataplane is not None:
             resolved = resolved.with_dataplane(dataplane)
         if scheduling is not None:
@@ -252,6 +257,17 @@ class Testbed:
     def offloads(self) -> list[dict[str, Any]]:
         """VM pairs that go host to host now, as the control plane knows them."""
         return self.parts.cluster.offloads()
+
+    def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> dict[str, Any]:
+        """Go over to another programming model while packets flow; {"model", "from", "seconds"} once that is done."""
+        with self._change_lock:
+            self._check_up()
+            parts = self.parts
+            wanted = check_model(self.topology, model)
+            begin = time.monotonic()
+            before = parts.cluster.set_model(wanted, timeout)
+            self.topology = replace(self.topology, model=wanted)
+            return {"model": wanted, "from": before, "seconds": round(time.monotonic() - begin, 3)}
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> VMSpec:
         """Add a VM and wait until its gateway answers; see `topologies.changes`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, guest_mac
 from hoverboard.contract.entities import (
@@ -25,7 +25,8 @@ from hoverboard.contract.entities import (
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
 
-Model = Literal["hoverboard", "preprogrammed"]
+Model = Literal["preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning"]
+NEEDS_HOVERBOARD: frozenset[Model] = frozenset(("gateway", "hoverboard", "active-learning"))
 
 FABRIC = "fab"  # the fabric's node; no other node may have this name
 UNDERLAY = IPv4Network("172.16.0.0/16")
@@ -60,6 +61,19 @@ class ServerSpec:
     dataplane: Dataplane
     region: str | None = None
     batch: tuple[int, int] = (MOST_EGRESS, MOST_INGRESS)  # packets at a time, egress and ingress engine
+    capacity: tuple[int | None, int | None] = (None, None)  # of a Hoverboard: packets and bits a second
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadSpec:
+    """What the offload policy is told beside the threshold (controllers.vmc.offload.OffloadSettings)."""
+
+    keep: int = 0  # bit/s
+    min_lifetime: float = 2.0  # seconds
+    idle_expiry: float = 30.0  # seconds
+    budget: int = 0  # offloads of a host; 0: any number
+    reports: Literal["hosts", "hoverboards"] = "hosts"
+    policy: str | None = None  # "/path/file.py:Class" of one's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +185,7 @@ class Topology:
     vm_priority: bool = True
     offload_threshold: int = DEFAULT_THRESHOLD  # bit/s
     report_interval: float = DEFAULT_REPORT_INTERVAL  # seconds
+    offload: OffloadSpec = OffloadSpec()
     stages: tuple[dict[str, Any], ...] = ()  # rules of hoverboard.coprocessor.policy, with absolute paths
     text: str = ""  # the file it came from, kept with the run
 
@@ -205,6 +220,21 @@ class Topology:
             hosts=tuple(replace(server, dataplane=dataplane) for server in self.hosts),
             hoverboards=tuple(replace(server, dataplane=facts(dataplane).relay) for server in self.hoverboards),
         )
+
+
+def check_model(topology: Topology, model: str) -> Model:
+    """`model`, if the topology can run it; InputError otherwise."""
+    known: tuple[Model, ...] = get_args(Model)
+    found = next((name for name in known if name == model), None)
+    if found is None:
+        raise InputError(f"unknown programming model {model!r}", next_step=f"use one of {', '.join(known)}")
+    if found in NEEDS_HOVERBOARD and not topology.hoverboards:
+        without = ", ".join(name for name in known if name not in NEEDS_HOVERBOARD)
+        raise InputError(
+            f"model {model} needs a Hoverboard, and the topology has none",
+            next_step=f"use --model with one of: {without}",
+        )
+    return found
 
 
 def check_enforced(topology: Topology) -> None:

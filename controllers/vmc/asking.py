@@ -16,6 +16,7 @@ from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of, vni_of
 from hoverboard.contract.reports import UsageReport
 
+_RECENT = 3.0  # seconds for which a flow that was used counts as established
 COUNTERS = ("packets_in", "packets_in_limited", "packets_in_unknown", "lookups_expired")
 
 
@@ -39,6 +40,8 @@ class Asking:
     ) -> None:
         self.lookups = Lookups()
         self.limit = AskLimit()
+        self.foreseen = False  # a model that answers is to come: what is used is answered before it is asked
+        self._recent: dict[Lookup, float] = {}
         self.held = Held()
         self._view = view
         self._grant = grant
@@ -67,11 +70,32 @@ class Asking:
         return not negative and self.held.keep(dpid, in_port, frame)
 
     def usage(self, report: UsageReport, now: float) -> None:
-        """What a host sends to keeps the answers it has about that."""
+        """What a host sends to keeps the answers it has about that; or is what it would ask for first."""
         for flow in report.flows:
             network = self._view.network_by_vni.get(flow.vni)
             if network is not None:
-                self.lookups.used(Lookup(report.host, network, flow.dst), now)
+                lookup = Lookup(report.host, network, flow.dst)
+                self._recent.pop(lookup, None)
+                self._recent[lookup] = now
+                if self.foreseen:
+                    self._foresee(lookup, now)
+                self.lookups.used(lookup, now)
+        while self._recent and now - self._recent[first := next(iter(self._recent))] > _RECENT:
+            del self._recent[first]
+
+    def foresee(self, now: float) -> None:
+        """Another model comes, whose hosts ask: flows that are established get their answers before that."""
+        self.foreseen = True
+        for lookup, last in list(self._recent.items()):
+            if now - last <= _RECENT:
+                self._foresee(lookup, now)
+
+    def _foresee(self, lookup: Lookup, now: float) -> None:
+        if lookup in self.lookups or not self._view.present(lookup.host, lookup.network):
+            return
+        if not self._negative(lookup):
+            self._grant(_scope(lookup), True)
+            self.lookups.add(lookup, negative=False, now=now)
 
     def tick(self, now: float) -> None:
         """Take back what has expired."""

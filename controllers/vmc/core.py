@@ -163,7 +163,7 @@ class ControllerCore(SwitchKeeper):
         # A standby adopts what it finds on the switches when its time comes.
         if accepted and self.model.offloads and self.active:
             self.offloading.report(report, now)
-        if self.model.answers and report.host in self.view.hosts:
+        if report.host in self.view.hosts:
             self.asking.usage(report, now)
 
     # --- another model ----------------------------------------------------------------------------
@@ -189,6 +189,9 @@ class ControllerCore(SwitchKeeper):
         self.counters["model_switches"] += 1
         self.expected, programs = self.change.begin(self.expected, model, now)
         self._spread(programs)
+        if model.answers:
+            self.asking.foresee(now)
+            self._settle()
 
     @property
     def switching(self) -> str | None:
@@ -206,6 +209,7 @@ class ControllerCore(SwitchKeeper):
             self._spread(programs)
             if last:
                 self.expected = switchover.new
+                self.asking.foreseen = False
                 self._cast_off(switchover.old.model)
 
     def _cast_off(self, old: ProgrammingModel) -> None:

@@ -24,7 +24,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
         misses.forgotten.clear()
         for cached, packets, octets in entries:
             verdict, before = cached.verdict, cached.reported
-            if (packets, octets) == before or not cached.reportable:
+            if (packets, octets) == before or not cached.told(misses.tells_relayed):
                 continue
             cached.reported = (packets, octets)
             if cached.src is None or cached.dst is None:

@@ -65,10 +65,9 @@ class Cached:
             self.past.append(Past(self.verdict, target, packets, octets, self.dropped))
         self.verdict, self.dropped = verdict, dropped
 
-    @property
-    def reportable(self) -> bool:
-        """Whether its packets are usage: sent by a VM of this host into the fabric."""
-        return self.verdict.tun_dst is not None and self.in_port != TUNNEL_PORT
+    def told(self, relayed: bool = False) -> bool:
+        """Whether its packets are usage: sent by a VM of this host into the fabric; or `relayed`, from there back."""
+        return self.verdict.tun_dst is not None and (relayed or self.in_port != TUNNEL_PORT)
 
 
 def concerns(change: Change, cached: Cached) -> bool:

@@ -32,6 +32,7 @@ class HostConfig:
             secret: file, ledger: file}.
         batch: most packets at a time, egress and ingress engine; 1 is no batching.
         vm_priority: serve the VM that used the ingress engine least; else packets in order of arrival.
+        capacity: of a Hoverboard: most packets and bits a second that it takes from the fabric (None: any number).
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
@@ -51,6 +52,7 @@ class HostConfig:
     coprocessors: dict[str, Any] | None = None
     batch: tuple[int, int] = (32, 128)
     vm_priority: bool = True
+    capacity: tuple[int | None, int | None] = (None, None)
 
 
 def receive_line(sock: socket.socket, pending: bytearray) -> bytes:

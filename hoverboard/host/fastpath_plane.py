@@ -18,6 +18,8 @@ from hoverboard.fastpath.datapath import Datapath, OwnThread
 from hoverboard.fastpath.flowtable import FlowTable, Key
 from hoverboard.fastpath.layout import (
     CTL_BATCH,
+    CTL_KILOBYTE_NS,
+    CTL_PACKET_NS,
     CTL_PRIORITY,
     E_TARGET,
     FIRST_TAP,
@@ -37,7 +39,7 @@ from hoverboard.host.engines import SharedThread, shared_memory
 from hoverboard.host.looking import UPLINK_NAME, Looking
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
-from hoverboard.host.plane import Address
+from hoverboard.host.plane import Address, Carried, Learn
 from hoverboard.host.treatment import no_stages
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
@@ -85,6 +87,7 @@ class FastpathPlane:
         self._datapath.local_ip = int(local_ip)
         self._table = FlowTable(self._datapath.memories, self._datapath.switch_table)
         self._peers = Peers(self._datapath, local_ip)
+        self.datagrams = self._peers
         self._ports: dict[str, int] = {}  # VM -> engine port
         self._by_ofport: dict[int, int] = {}
         self._coprocessors = Coprocessors(datapath, local_ip, coprocessors) if coprocessors is not None else None
@@ -96,6 +99,20 @@ class FastpathPlane:
         self._datapath.start()
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
+
+    def follow(self, learn: Learn, carried: Carried) -> None:
+        """Flow misses tell of a default route that says "learn"."""
+        self._misses.on_learn = learn
+
+    def tell_relayed(self, relayed: bool) -> None:
+        """Whether usage() tells of what is relayed, too."""
+        self._misses.tells_relayed = relayed
+
+    def limit(self, pps: int | None, bps: int | None) -> None:
+        """The capacity of a Hoverboard, kept by the ingress engine's element `police`."""
+        ctl = self._datapath.ingress.ctl
+        ctl[CTL_PACKET_NS] = max(1, 1_000_000_000 // pps) if pps else 0
+        ctl[CTL_KILOBYTE_NS] = max(1, 8 * 1_024 * 1_000_000_000 // bps) if bps else 0
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The engines' eventfd, and the flow monitor while there is one."""
@@ -239,6 +256,7 @@ class FastpathPlane:
     def every_second(self, now: float) -> None:
         """Probe peers, expire idle entries, watch a switch that has come back."""
         self._peers.every_second()
+        self._misses.punts.expire()
         self.looking.rates.look(now, self._table.used)
         if self._coprocessors is not None:
             self._on_blocks()

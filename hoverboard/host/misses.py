@@ -50,10 +50,12 @@ from hoverboard.fastpath.layout import (
 from hoverboard.fastpath.packet import FIVE, OTHER, PARSED, parse, with_ports
 from hoverboard.host import answers
 from hoverboard.host.cached import Cached, concerns
+from hoverboard.host.punts import Punts
 from hoverboard.host.questions import Address, addresses, question_for
 from hoverboard.host.treatment import TreatmentOf, Words, no_stages, words
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.packetout import PacketOut
 from hoverboard.vswitch.trace import Verdict, parse_trace
 
 _BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
@@ -117,6 +119,10 @@ class FlowMisses:
         self.cached: dict[Key, Cached] = {}
         self.forgotten: list[tuple[Cached, int, int]] = []  # with packets and bytes, until usage() has taken them
         self.drops: dict[str, int] = {}  # decided here, beside the engine's own
+        self.on_learn: Callable[[int, Address, IPv4Address], None] | None = None  # VNI, destination, its gateway
+        self.tells_relayed = False  # usage() tells of what comes from the fabric and goes back, too
+        self._packet_out = PacketOut(switch.management.removeprefix("unix:"))
+        self.punts = Punts(self._packet_out.send, self._again, self.drop)
         self.misses = 0
         self.traces = 0
         self.revalidations = 0
@@ -137,12 +143,16 @@ class FlowMisses:
             if fresh:
                 self._install(fresh)
             for missed in again:
-                staged = missed.kind - MISS_STAGED
-                kind = INJECT_STAGED + staged if staged >= 0 else INJECT_PROCESS
-                if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
-                    self.drop("miss-queue-full")
+                self._again(missed)
         if self._datapath.misses_waiting():
             os.eventfd_write(self._datapath.news_fd, 1)
+
+    def _again(self, missed: Missed) -> None:
+        """A packet goes through the engine once more."""
+        staged = missed.kind - MISS_STAGED
+        kind = INJECT_STAGED + staged if staged >= 0 else INJECT_PROCESS
+        if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
+            self.drop("miss-queue-full")
 
     @staticmethod
     def _take(m: Memory) -> list[Missed]:
@@ -185,6 +195,9 @@ class FlowMisses:
             # A VM whose flows are on their way: its next packet is to meet them, not an entry of before.
             self.drop(REASONS[_drop_index(verdict)])
             return False
+        if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
+            self.punts.punt(verdict.vni, ends[1], three[0] >> 48 & 0xFFFF, inner, missed)
+            return False
         if verdict.changed - {"dl_src", "dl_dst", "eth_src", "eth_dst"}:
             self._answer(missed.port, inner, verdict)
             return False
@@ -194,8 +207,15 @@ class FlowMisses:
             return False
         chosen = five if verdict.needs_ports else three
         entry = fresh[chosen] = self._entry(verdict, three)
-        self.cached[chosen] = _cached(three, question, verdict, _dropped(verdict, entry))
+        self.cached[chosen] = cached = _cached(three, question, verdict, _dropped(verdict, entry))
+        self._look_for_a_way(cached)
         return True
+
+    def _look_for_a_way(self, cached: Cached) -> None:
+        """An entry leads to a gateway that knows better: whoever learns routes asks it."""
+        verdict = cached.verdict
+        if verdict.kind is Kind.LEARN and self.on_learn is not None and cached.dst and verdict.tun_dst:
+            self.on_learn(verdict.vni, cached.dst, verdict.tun_dst)
 
     def _parse(self, missed: Missed) -> tuple[Key, int, bytes] | None:
         """(3-tuple key, ports, inner frame) of a missed packet; None when it is malformed."""
@@ -296,7 +316,7 @@ class FlowMisses:
         for key in keys:
             cached = self.cached.pop(key, None)
             # Only what a report may tell: nobody ever collects the rest, and on a Hoverboard that is everything.
-            if cached is not None and cached.reportable and key in self._table:
+            if cached is not None and cached.told(self.tells_relayed) and key in self._table:
                 self.forgotten.append((cached, *self._table.counted(key)))
         self._table.update(remove=keys)
 
@@ -312,6 +332,7 @@ class FlowMisses:
 
     def revalidate(self, changes: list[Change]) -> None:
         """Make all entries agree with the OpenFlow tables again after `changes`."""
+        self.punts.answered(changes)
         distinct = set(changes)
         touched = [key for key, cached in self.cached.items() if any(concerns(change, cached) for change in distinct)]
         if not touched:
@@ -331,7 +352,7 @@ class FlowMisses:
                 break  # the switch is gone: go on with what there is (fail static)
             if not verdict.matched or verdict == cached.verdict:
                 continue  # an empty switch is one that has just restarted: fail static as well
-            if not verdict.cacheable or verdict.needs_ports != bool(key[0] & FIVE):
+            if not verdict.cacheable or verdict.kind is Kind.PUNT or verdict.needs_ports != bool(key[0] & FIVE):
                 remove.append(key)
             else:
                 answers_now[key] = verdict
@@ -344,6 +365,7 @@ class FlowMisses:
             for key, verdict in answers_now.items():
                 dropped = _dropped(verdict, replace[key])
                 self.cached[key].turn(verdict, targets[key], *self._table.carried(key), dropped=dropped)
+                self._look_for_a_way(self.cached[key])
 
     def expire(self) -> None:
         """Housekeeping: remove the entries that carried nothing since the last call."""

@@ -13,10 +13,12 @@ from typing import Any
 
 from hoverboard.contract.errors import RunError, SwitchError
 from hoverboard.contract.reports import FlowUsage
+from hoverboard.host.datagrams import KernelDatagrams
 from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.plane import Address
+from hoverboard.host.plane import Address, Carried, Learn
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
+from hoverboard.vswitch.meters import Meters
 from hoverboard.vswitch.ovs import PHYSICAL_BRIDGE, Ovs
 
 
@@ -25,15 +27,31 @@ class OvsPlane:
 
     def __init__(self, switch: Ovs, local_ip: IPv4Address) -> None:
         self._switch = switch
+        self._capacity = Meters(switch)
         self._announcement = announcement(local_ip)
         self._announcements = Announcements()
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._fabric.bind((PHYSICAL_BRIDGE, 0))
+        self.datagrams = KernelDatagrams(local_ip)
+        self._carried: Carried | None = None
+        self._relayed = False
         self._seen: dict[str, tuple[int, int]] = {}  # megaflow's match -> bytes, packets
 
+    def follow(self, learn: Learn, carried: Carried) -> None:
+        """The switch's flow cache tells, with each usage()."""
+        self._carried = carried
+
+    def tell_relayed(self, relayed: bool) -> None:
+        """Whether usage() tells of what is relayed, too."""
+        self._relayed = relayed
+
+    def limit(self, pps: int | None, bps: int | None) -> None:
+        """The capacity of a Hoverboard, kept by meters of the physical bridge."""
+        self._capacity.set(pps, bps)
+
     def readers(self) -> dict[int, Callable[[], None]]:
-        """Nothing to poll."""
-        return {}
+        """The route exchange's socket."""
+        return self.datagrams.readers()
 
     def set_uplink(self, fd: int) -> None:
         """Refused: the uplink is a port of br-phy."""
@@ -77,7 +95,7 @@ class OvsPlane:
         pairs: dict[tuple[int, IPv4Address | IPv6Address, IPv4Address | IPv6Address], list[int]] = {}
         self._seen = {}
         for flow in flows:
-            if flow.peer is None or flow.vni is None or flow.from_tunnel:
+            if flow.peer is None or flow.vni is None or (flow.from_tunnel and not self._relayed):
                 continue
             before = seen.get(flow.match, (0, 0))
             if flow.bytes < before[0] or flow.packets < before[1]:
@@ -87,6 +105,10 @@ class OvsPlane:
                 pair = pairs.setdefault((flow.vni, flow.src, flow.dst), [0, 0])
                 pair[0] += flow.bytes - before[0]
                 pair[1] += flow.packets - before[1]
+        if self._carried is not None:
+            self._carried(
+                [(flow.vni, flow.dst, flow.peer) for flow in flows if flow.vni and flow.peer and not flow.from_tunnel]
+            )
         return tuple(FlowUsage(*pair, octets, packets) for pair, (octets, packets) in pairs.items())
 
     def flows(self) -> list[dict[str, Any]]:
@@ -109,10 +131,12 @@ class OvsPlane:
 
     def counters(self) -> dict[str, Any]:
         """The integration bridge's port counters, and its drop flows by reason."""
+        ports, over = parse_ports(ofctl("dump-ports", self._switch.management)), self._capacity.drops()
+        ports["rx_packets"] += sum(over.values())  # what its capacity did not suffice for came, too
         return {
-            **parse_ports(ofctl("dump-ports", self._switch.management)),
+            **ports,
             "misses": 0,
-            "drops": parse_drops(ofctl("dump-flows", self._switch.management)),
+            "drops": {**parse_drops(ofctl("dump-flows", self._switch.management)), **over},
         }
 
     def vms(self) -> dict[str, dict[str, Any]]:
@@ -135,5 +159,6 @@ class OvsPlane:
                 self._fabric.send(self._announcement)
 
     def close(self) -> None:
-        """Close the socket to the fabric."""
+        """Close the sockets to the fabric."""
         self._fabric.close()
+        self.datagrams.close()

@@ -7,6 +7,7 @@ and gets MTU-sized packets (contract.encapsulation).
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
 from hoverboard.contract.encapsulation import (
@@ -20,6 +21,7 @@ from hoverboard.contract.encapsulation import (
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
 from hoverboard.host.answers import internet_checksum
+from hoverboard.host.datagrams import Heard, datagram, read_datagram
 
 _PROBES = 5  # unanswered probes, a second apart, after which a peer is taken for an Open vSwitch
 _OAM = 0x80
@@ -96,6 +98,19 @@ class Peers:
         self._index: dict[IPv4Address, int] = {}
         self._unanswered: dict[IPv4Address, int] = {}
         self._announcements = Announcements()
+        self._heard: Heard | None = None
+
+    def listen(self, heard: Heard) -> None:
+        """Hand over datagrams of the route exchange (`datagrams.Datagrams`)."""
+        self._heard = heard
+
+    def send(self, to: IPv4Address, payload: bytes) -> None:
+        """Send a datagram of the route exchange."""
+        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + datagram(self._local_ip, to, payload), INJECT_RAW)
+
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """None: datagrams come with the engines' other news."""
+        return {}
 
     def announce(self) -> None:
         """Tell the fabric where we are."""
@@ -129,6 +144,9 @@ class Peers:
         ethernet = frame[VNET_BYTES:]
         if (reply := arp_reply(ethernet, self._local_ip)) is not None:
             self._datapath.inject(UPLINK, bytes(VNET_BYTES) + reply, INJECT_RAW)
+        elif (told := read_datagram(ethernet)) is not None:
+            if self._heard is not None:
+                self._heard(*told)
         elif (found := read_probe(ethernet)) is not None:
             sender, kind = found
             # Whoever asks can take segments too.

@@ -23,10 +23,11 @@ from hoverboard.fastpath import geneve
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
 from hoverboard.host import accounts
+from hoverboard.host.datagrams import KernelDatagrams
 from hoverboard.host.engines import shared_memory
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.plane import Address
+from hoverboard.host.plane import Address, Carried, Learn
 from hoverboard.host.reuseport import SocketGroup
 from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
 from hoverboard.vswitch.monitor import FlowMonitor
@@ -84,6 +85,8 @@ class PrePlane:
         self._lobby = Lobby(directory / LOBBY)
         self._sockets = SocketGroup(local_ip)
         self._vms: dict[str, _Vm] = {}
+        self.datagrams = KernelDatagrams(local_ip)
+        self._learn: Learn | None = None
         self._past: dict[str, Any] = {}  # counters of VMs that have gone
         self._strays = 0
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -92,9 +95,24 @@ class PrePlane:
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
 
+    def follow(self, learn: Learn, carried: Carried) -> None:
+        """Each process's flow misses tell of a default route that says "learn"."""
+        self._learn = learn
+        for vm in self._vms.values():
+            vm.misses.on_learn = learn
+
+    def tell_relayed(self, relayed: bool) -> None:
+        """Nothing: no Hoverboard runs this generation."""
+
+    def limit(self, pps: int | None, bps: int | None) -> None:
+        """Nothing: no Hoverboard runs this generation."""
+
     def readers(self) -> dict[int, Callable[[], None]]:
         """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
-        readers: dict[int, Callable[[], None]] = {self._sockets.own.fileno(): self._on_stray}
+        readers: dict[int, Callable[[], None]] = {
+            self._sockets.own.fileno(): self._on_stray,
+            **self.datagrams.readers(),
+        }
         for name, vm in self._vms.items():
             readers[vm.datapath.news_fd] = _of(self._on_news, name)
             if not vm.ended:
@@ -158,6 +176,7 @@ class PrePlane:
         misses = _Misses(
             datapath, table, self._switch, self._local_ip, _Underlay(), {ofport: PORT}.get
         )  # fmt: skip
+        misses.on_learn = self._learn
         datapath.start()
         try:
             datapath.set_port(PORT, fd, ofport)
@@ -238,6 +257,8 @@ class PrePlane:
             for vm in self._vms.values():
                 if not vm.ended:
                     vm.misses.expire()
+        for vm in self._vms.values():
+            vm.misses.punts.expire()
         if self._monitor is None and os.path.exists(self._switch.management.removeprefix("unix:")):
             self._monitor = FlowMonitor(self._switch.management, self._directory)
 
@@ -250,6 +271,7 @@ class PrePlane:
         self._lobby.close()
         self._sockets.close()
         self._fabric.close()
+        self.datagrams.close()
 
 
 def _of(callback: Callable[[str], None], name: str) -> Callable[[], None]:

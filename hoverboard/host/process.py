@@ -26,15 +26,18 @@ from hoverboard.contract.pipeline import FIRST_VPORT
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.client import HostConfig
 from hoverboard.host.coprocessors import CoprocessorConfig
+from hoverboard.host.exchange import RouteExchange
 from hoverboard.host.fastpath_plane import FastpathPlane, datapath_of
 from hoverboard.host.looking import Looking
 from hoverboard.host.ovs_plane import OvsPlane
 from hoverboard.host.plane import Dataplane
 from hoverboard.host.pre_plane import PrePlane
+from hoverboard.host.reporting import Reports
 from hoverboard.host.session import ControlSession
 from hoverboard.vswitch.ovs import Ovs
 
 _HOUSEKEEPING = 1.0  # seconds
+_EXCHANGE = 0.1  # seconds between two looks at routes that are learned, while there are any
 _NUDGES = 3  # one a housekeeping
 
 
@@ -111,6 +114,13 @@ class HostProcess:
             self._plane = PrePlane(self._switch, IPv4Address(config.underlay_ip), directory, config.uplink_device)
         else:
             self._plane = OvsPlane(self._switch, IPv4Address(config.underlay_ip))
+        self._plane.limit(*config.capacity)
+        self._relayed = False  # a Hoverboard reports, too
+        self._reports = Reports(self._plane)
+        self._exchange = RouteExchange(
+            self._switch, IPv4Address(config.underlay_ip), self._plane.datagrams, config.role
+        )  # fmt: skip
+        self._plane.follow(self._exchange.wanted, self._exchange.carried)
         self._session = ControlSession(config.control_address, config.node, self._set_interval)
         self._methods: dict[str, Callable[[dict[str, Any], list[int]], Any]] = {
             "ready": lambda _request, _fds: True,
@@ -142,9 +152,13 @@ class HostProcess:
             self._sync_readers()
             now = time.monotonic()
             due = min(next_second, self._reported + self._interval)
+            if self._exchange.busy:
+                due = min(due, now + _EXCHANGE)
             for key, _events in self._selector.select(max(0.0, due - now)):
                 _outlive(key.data)
             now = time.monotonic()
+            if self._exchange.busy:
+                _outlive(self._exchange.tick)
             if now >= self._reported + self._interval:
                 _outlive(partial(self._report, now))
             if now >= next_second:
@@ -157,8 +171,8 @@ class HostProcess:
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stopping = True
 
-    def _set_interval(self, seconds: float) -> None:
-        self._interval = seconds
+    def _set_interval(self, seconds: float, relayed: bool) -> None:
+        self._interval, self._relayed = seconds, relayed
         self._nudges = _NUDGES
         os.write(self._wake_writer, b"\0")  # the loop may be asleep for the old interval
 
@@ -231,6 +245,8 @@ class HostProcess:
             addresses=tuple(ip_address(request[key]) for key in ("ip", "ip6") if request.get(key)),
         )  # fmt: skip
         self._vports[vm] = (vport, ofport)
+        found = tuple(ip_address(request[key]) for key in ("ip", "ip6") if request.get(key))
+        self._exchange.attached(ofport, int(request.get("vni") or 0), str(request["mac"]), found)
         self._session.bind(vm, vport)
         return vport
 
@@ -241,6 +257,7 @@ class HostProcess:
         # Forgotten last, so that a detach which failed half way can be asked for again.
         self._switch.remove_vport(self._vports[vm][0])
         self._plane.detach(vm)
+        self._exchange.detached(self._vports[vm][1])
         self._session.unbind(vm)
         del self._vports[vm]
         return True
@@ -275,13 +292,23 @@ class HostProcess:
             "counters": self._plane.counters(),
             "flow_table": self._plane.table(),
             "rates": self._plane.rates(),
+            "learning": self._exchange.status(),
+            "reports": self._reports.counters,
             "next_report_seconds": max(0.0, self._reported + self._interval - time.monotonic()),
         }
 
     def _report(self, now: float) -> None:
         seconds, self._reported = now - self._reported, now
-        # A Hoverboard never reports: the paper takes usage from sending hosts only (section 3.3.1).
-        if self._config.role == "host" and (flows := self._plane.usage()):
+        # A Hoverboard does not report: the paper takes usage from sending hosts only (section 3.3.1), and an offload
+        # policy that asks for the other is there to compare.
+        relays = self._config.role == "hoverboard"
+        if relays and not self._relayed:
+            return
+        self._plane.tell_relayed(relays)
+        flows = self._plane.usage()
+        if not relays:
+            self._exchange.used(flows)
+        if flows and self._reports.passes(flows, relays):
             self._session.report(UsageReport(self._config.node, seconds, flows))
 
 

@@ -28,10 +28,11 @@ class ControlSession:
     Args:
         address: gRPC address, "unix:/path".
         node: this host's name.
-        on_interval: called (from the session's thread) with the report interval in seconds.
+        on_interval: called (from the session's thread) with the report interval in seconds, and whether a Hoverboard
+            is to report, too.
     """
 
-    def __init__(self, address: str, node: str, on_interval: Callable[[float], None]) -> None:
+    def __init__(self, address: str, node: str, on_interval: Callable[[float, bool], None]) -> None:
         self._address = address
         self._node = node
         self._on_interval = on_interval
@@ -109,7 +110,7 @@ class ControlSession:
             return retry
         self.connected = True
         if command.report_interval > 0:
-            self._on_interval(command.report_interval)
+            self._on_interval(command.report_interval, command.report_relayed)
         ended.wait()
         return _FIRST_RETRY
 

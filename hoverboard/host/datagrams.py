@@ -1,0 +1,98 @@
+"""Datagrams between host processes over the fabric, on the UDP port of the route exchange (`ROUTES_PORT`).
+
+Where the kernel has the node's underlay address they are its business; where the fast path has the uplink, they
+are frames among its own. Lost ones are lost: who asks asks again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from hoverboard.contract.encapsulation import ROUTES_PORT, underlay_mac
+from hoverboard.host.answers import internet_checksum
+
+Heard = Callable[[IPv4Address, bytes], None]
+
+
+class Datagrams(Protocol):
+    """A way to other hosts."""
+
+    def listen(self, heard: Heard) -> None:
+        """Hand over what comes, with its sender."""
+
+    def send(self, to: IPv4Address, payload: bytes) -> None:
+        """Send, or lose, a datagram."""
+
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """Descriptors to poll, and what to call then."""
+
+
+class KernelDatagrams:
+    """By a socket, where a device of the node carries the underlay address."""
+
+    def __init__(self, local_ip: IPv4Address) -> None:
+        self._local_ip = local_ip
+        self._heard: Heard | None = None
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        # The address may come with the switch's own device, a moment later or again.
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
+        self._socket.bind((str(local_ip), ROUTES_PORT))
+
+    def listen(self, heard: Heard) -> None:
+        """Hand over what comes."""
+        self._heard = heard
+
+    def send(self, to: IPv4Address, payload: bytes) -> None:
+        """Send a datagram."""
+        with contextlib.suppress(OSError):
+            self._socket.sendto(payload, (str(to), ROUTES_PORT))
+
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """The socket."""
+        return {self._socket.fileno(): self._on_readable}
+
+    def _on_readable(self) -> None:
+        while True:
+            try:
+                payload, (sender, _port) = self._socket.recvfrom(2048)
+            except OSError as error:
+                if error.errno == errno.ECONNREFUSED:
+                    continue  # an answer to what was sent before
+                return
+            if self._heard is not None:
+                self._heard(IPv4Address(sender), payload)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def datagram(source: IPv4Address, target: IPv4Address, payload: bytes) -> bytes:
+    """An Ethernet frame with a UDP datagram of the route exchange."""
+    udp = struct.pack("!HHHH", ROUTES_PORT, ROUTES_PORT, 8 + len(payload), 0)  # no checksum: RFC 768 allows 0
+    length = 20 + len(udp) + len(payload)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 17, 0, source.packed, target.packed)
+    ip = ip[:10] + struct.pack("!H", internet_checksum(ip)) + ip[12:]
+    ethernet = _mac(target) + _mac(source) + b"\x08\x00"
+    return ethernet + ip + udp + payload
+
+
+def read_datagram(frame: bytes) -> tuple[IPv4Address, bytes] | None:
+    """(sender, payload) of a frame from the fabric; None for anything else."""
+    if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[14] != 0x45 or frame[23] != 17:
+        return None
+    port, size = struct.unpack("!HH", frame[36:40])
+    if port != ROUTES_PORT or size < 8 or len(frame) < 34 + size:
+        return None
+    return IPv4Address(frame[26:30]), frame[42 : 34 + size]
+
+
+def _mac(address: IPv4Address) -> bytes:
+    return bytes.fromhex(underlay_mac(address).replace(":", ""))

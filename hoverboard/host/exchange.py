@@ -1,0 +1,192 @@
+"""The route exchange of one node: a host learns and asks, a Hoverboard answers from its own switch's tables.
+
+Everything in the host's one control loop; what it puts into the switch goes by `ovs-ofctl`, which nobody waits for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from ipaddress import IPv4Address, ip_address
+from typing import Any
+
+from hoverboard.contract.encapsulation import GATEWAY_MAC, guest_mac
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, cookie
+from hoverboard.contract.reports import FlowUsage
+from hoverboard.contract.tables import LEARNED, Table
+from hoverboard.host.datagrams import Datagrams
+from hoverboard.host.learning import Address, Destination, Learner, answer, read
+from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.trace import Verdict, parse_trace
+
+ANSWERS_A_TURN = 200  # requests a second that a Hoverboard answers: each is a look into the tables, 0.5 ms
+_JUDGED = 10_000  # destinations whose way is remembered on hosts where the switch carries the packets
+_JUDGED_FOR = 2.0  # seconds
+_LOOKS = 50  # new destinations looked at in one report interval there
+
+
+def learned_flow(wanted: Destination, underlay: IPv4Address) -> str:
+    """The flow of a learned route, as ovs-ofctl takes it: like a route of the controller's, but for whose it is."""
+    four = wanted.address.version == 4
+    match = f"ip,nw_dst={wanted.address}" if four else f"ipv6,ipv6_dst={wanted.address}"
+    keep = "move:NXM_OF_IP_DST[]->NXM_NX_REG5[]" if four else "move:NXM_NX_IPV6_DST[]->NXM_NX_XXREG1[]"
+    return (
+        f"{_name(wanted)},cookie={cookie(Kind.LEARNED, wanted.vni):#x},{match},"
+        f"actions={keep},set_field:{wanted.vni}->tun_id,set_field:{underlay}->tun_dst,output:{TUNNEL_PORT}"
+    )
+
+
+def _name(wanted: Destination) -> str:
+    return f"table={int(Table.ROUTE)},priority={LEARNED},metadata={wanted.vni:#x}"
+
+
+def no_flow(wanted: Destination) -> str:
+    """What deletes that flow."""
+    match = f"ip,nw_dst={wanted.address}" if wanted.address.version == 4 else f"ipv6,ipv6_dst={wanted.address}"
+    return f"{_name(wanted)},{match}"
+
+
+class RouteExchange:
+    """Asks, answers, and keeps the switch's learned flows.
+
+    Args:
+        role: "host" or "hoverboard": who asks, and who answers.
+    """
+
+    def __init__(self, switch: Ovs, local_ip: IPv4Address, datagrams: Datagrams, role: str) -> None:
+        self._switch = switch
+        self._local_ip = local_ip
+        self._datagrams = datagrams
+        self._role = role
+        self._changes: list[str] = []
+        self._vms: dict[int, tuple[int, str, tuple[Address, ...]]] = {}  # by OpenFlow port
+        self._running: subprocess.Popen[str] | None = None
+        self._judged: OrderedDict[tuple[Destination, IPv4Address], float] = OrderedDict()
+        self._budget, self._counted = float(ANSWERS_A_TURN), time.monotonic()
+        self.answered = self.refused = 0
+        self.learner = Learner(local_ip, datagrams.send, self._install, self._stands)
+        datagrams.listen(self._heard)
+
+    def status(self) -> dict[str, Any]:
+        """{routes, requests, answers, ..} of a host; {answered, refused} of a Hoverboard."""
+        if self._role == "hoverboard":
+            return {"answered": self.answered, "refused": self.refused}
+        known = [route for route in self.learner.routes.values() if route.underlay is not None]
+        return {"routes": len(known), **self.learner.counters}
+
+    def wanted(self, vni: int, dst: Any, gateway: IPv4Address) -> None:
+        """A packet of the host met a default route that says "learn"."""
+        self.learner.wanted(Destination(vni, dst), gateway, time.monotonic())
+        self._write()
+
+    def used(self, flows: Iterable[FlowUsage]) -> None:
+        """What the host's VMs sent in a report interval."""
+        self.learner.used(flows, time.monotonic())
+
+    def carried(self, ways: Iterable[tuple[int, Any, IPv4Address]]) -> None:
+        """(VNI, destination, where it was sent) of a report interval, where only the switch sees packets."""
+        now, looks = time.monotonic(), 0
+        for vni, dst, via in ways:
+            wanted = Destination(vni, dst)
+            if now - self._judged.get((wanted, via), -_JUDGED_FOR) < _JUDGED_FOR or looks >= _LOOKS:
+                continue
+            looks += 1
+            self._judged[wanted, via] = now
+            verdict = self._look_from_here(wanted)
+            if verdict is not None and verdict.kind is Kind.LEARN and verdict.tun_dst is not None:
+                self.wanted(vni, dst, verdict.tun_dst)
+        while len(self._judged) > _JUDGED:
+            self._judged.popitem(last=False)
+
+    def tick(self) -> None:
+        """To be called several times a second while there are routes or questions."""
+        self.learner.tick(time.monotonic())
+        self._write()
+
+    @property
+    def busy(self) -> bool:
+        """Whether `tick` has anything to do soon."""
+        return self.learner.busy or self._running is not None or bool(self._changes)
+
+    def _heard(self, sender: IPv4Address, payload: bytes) -> None:
+        message = read(payload)
+        if message is None:
+            return
+        asked, wanted, underlay = message
+        if not asked:
+            self.learner.heard(sender, wanted, underlay, time.monotonic())
+            self._write()
+        elif self._role == "hoverboard":
+            self._answer(sender, wanted)
+
+    def _answer(self, sender: IPv4Address, wanted: Destination) -> None:
+        now = time.monotonic()
+        self._budget = min(float(ANSWERS_A_TURN), self._budget + (now - self._counted) * ANSWERS_A_TURN)
+        self._counted = now
+        if self._budget < 1:
+            self.refused += 1  # the host asks again
+            return
+        self._budget -= 1
+        verdict = self._look_from_tunnel(wanted, sender)
+        if verdict is None or not verdict.matched:
+            self.refused += 1  # a switch without its tables knows nothing, which is no answer
+            return
+        self.answered += 1
+        self._datagrams.send(sender, answer(wanted, verdict.tun_dst if verdict.kind is Kind.RELAY else None))
+
+    def _stands(self, wanted: Destination) -> bool:
+        verdict = self._look_from_here(wanted)
+        return verdict is not None and verdict.kind is Kind.LEARNED
+
+    def attached(self, ofport: int, vni: int, mac: str, addresses: Iterable[Address]) -> None:
+        """A VM of this host: its packets are what the tables are asked about."""
+        self._vms[ofport] = (vni, mac, tuple(addresses))
+
+    def detached(self, ofport: int) -> None:
+        """A VM has gone."""
+        self._vms.pop(ofport, None)
+
+    def _look_from_here(self, wanted: Destination) -> Verdict | None:
+        """What this switch does with a packet that a VM here sends to a destination; None if no VM could."""
+        for ofport, (vni, mac, addresses) in self._vms.items():
+            for source in addresses:
+                if vni == wanted.vni and source.version == wanted.address.version:
+                    return self._look(f"in_port={ofport},dl_src={mac}", source, wanted)
+        return None
+
+    def _look_from_tunnel(self, wanted: Destination, sender: IPv4Address) -> Verdict | None:
+        """What this switch does with a packet to a destination that a tunnel brings."""
+        tunnel = f"tun_id={wanted.vni:#x},tun_src={sender},tun_dst={self._local_ip}"
+        source = ip_address("0.0.0.1" if wanted.address.version == 4 else "::1")
+        return self._look(f"in_port={TUNNEL_PORT},{tunnel},dl_src={guest_mac(wanted.vni, '0.0.0.1')}", source, wanted)
+
+    def _look(self, begin: str, source: Address, wanted: Destination) -> Verdict | None:
+        names = ("ip", "nw_src", "nw_dst") if wanted.address.version == 4 else ("ipv6", "ipv6_src", "ipv6_dst")
+        ends = f"{names[0]},nw_proto=6,nw_ttl=64,{names[1]}={source},{names[2]}={wanted.address}"
+        try:
+            return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, f"{begin},dl_dst={GATEWAY_MAC},{ends}"))
+        except (SwitchError, ValueError):
+            return None
+
+    def _install(self, wanted: Destination, underlay: IPv4Address | None) -> None:
+        change = f"delete_strict {no_flow(wanted)}" if underlay is None else f"add {learned_flow(wanted, underlay)}"
+        self._changes.append(change)
+
+    def _write(self) -> None:
+        """Hand what has gathered to ovs-ofctl, one at a time."""
+        if self._running is not None:
+            if self._running.poll() is None:
+                return
+            self._running = None
+        if self._changes:
+            changes, self._changes = self._changes, []
+            self._running = subprocess.Popen(
+                ["ovs-ofctl", "-O", "OpenFlow14", "--bundle", "add-flows", self._switch.management, "-"],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+            assert self._running.stdin is not None
+            self._running.stdin.write("\n".join(changes) + "\n")
+            self._running.stdin.close()

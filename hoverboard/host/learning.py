@@ -1,0 +1,186 @@
+"""Routes that a host learns from its gateway by itself: request and answer in the data plane, and a cache.
+
+Programming model "active-learning" (Achelous, SIGCOMM 2023; the figures are ours). A request names a virtual
+network and a destination; the Hoverboard's host process looks that up in its own switch's tables and answers with
+the host to send to. What was learned becomes an OpenFlow flow of this host's switch, of Kind.LEARNED, so that every generation of the dataplane follows it; packets go through the Hoverboard
+until then. A used route is asked for again every few seconds; one that is not used, or not confirmed, goes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from hoverboard.contract.reports import FlowUsage
+
+Address = IPv4Address | IPv6Address
+
+_MAGIC = b"HBR1"
+_REQUEST, _ANSWER = 1, 2
+_MESSAGE = struct.Struct("!4sBBHI16s4s")  # magic, kind, IP version, 0, VNI, destination, underlay (0.0.0.0: none)
+
+# Seconds; ours.
+RETRY = 0.2  # between two requests that are not answered
+TRIES = 5
+REVALIDATE = 5.0  # age at which a used route is asked for again
+UNCONFIRMED = 15.0  # age at which it goes
+IDLE = 30.0  # without use after which it goes
+NEGATIVE = 5.0  # for which what the gateway does not know is not asked for again
+MOST = 10_000  # routes; beyond, destinations stay with the gateway
+
+
+class Destination(NamedTuple):
+    """What a route is to."""
+
+    vni: int
+    address: Address
+
+
+def request(wanted: Destination) -> bytes:
+    """The datagram that asks for a route."""
+    return _pack(_REQUEST, wanted, IPv4Address(0))
+
+
+def answer(wanted: Destination, underlay: IPv4Address | None) -> bytes:
+    """The datagram that answers; None: there is no such destination."""
+    return _pack(_ANSWER, wanted, underlay or IPv4Address(0))
+
+
+def _pack(kind: int, wanted: Destination, underlay: IPv4Address) -> bytes:
+    address = wanted.address
+    return _MESSAGE.pack(_MAGIC, kind, address.version, 0, wanted.vni, address.packed.ljust(16, b"\0"), underlay.packed)
+
+
+def read(payload: bytes) -> tuple[bool, Destination, IPv4Address | None] | None:
+    """(whether it is a request, what about, the answer) of a datagram; None if it is none of ours."""
+    if len(payload) != _MESSAGE.size:
+        return None
+    magic, kind, version, _, vni, raw, underlay = _MESSAGE.unpack(payload)
+    if magic != _MAGIC or kind not in (_REQUEST, _ANSWER) or version not in (4, 6) or not 0 < vni < 1 << 24:
+        return None
+    wanted = Destination(vni, ip_address(raw[:4] if version == 4 else raw))
+    return kind == _REQUEST, wanted, IPv4Address(underlay) if any(underlay) else None
+
+
+@dataclass(slots=True)
+class Learned:
+    """A route in the cache.
+
+    Attributes:
+        underlay: the host to send to; None: the gateway knows nothing there.
+        confirmed: when the gateway last said so.
+        used: when something was last sent there.
+    """
+
+    underlay: IPv4Address | None
+    gateway: IPv4Address
+    confirmed: float
+    used: float
+
+
+@dataclass(slots=True)
+class _Question:
+    gateway: IPv4Address
+    asked: float
+    tries: int
+    fresh: bool  # packets go through the gateway; else a route that stands is revalidated
+
+
+class Learner:
+    """The cache of one host. Times are seconds of any one clock.
+
+    Args:
+        local: this host, to which no route is ever put in.
+        send: sends a datagram to a gateway.
+        install: puts a route's flow in (underlay), or takes it out (None).
+        stands: whether that flow is in the switch now.
+    """
+
+    def __init__(
+        self,
+        local: IPv4Address,
+        send: Callable[[IPv4Address, bytes], None],
+        install: Callable[[Destination, IPv4Address | None], None],
+        stands: Callable[[Destination], bool],
+    ) -> None:
+        self.routes: dict[Destination, Learned] = {}
+        self.counters = {"requests": 0, "answers": 0, "learned": 0, "changed": 0, "expired": 0}
+        self._local = local
+        self._send, self._install, self._stands = send, install, stands
+        self._questions: dict[Destination, _Question] = {}
+
+    def wanted(self, wanted: Destination, gateway: IPv4Address, now: float) -> None:
+        """Packets to a destination go through `gateway`, and the host may learn better."""
+        known = self.routes.get(wanted)
+        if known is not None and known.underlay is None and now - known.confirmed < NEGATIVE:
+            return
+        if known is not None and known.underlay is not None and now - known.confirmed < RETRY:
+            return  # its flow is on its way
+        if (question := self._questions.get(wanted)) is not None:
+            question.fresh = True
+        elif known is not None or len(self.routes) < MOST:
+            self._ask(wanted, gateway, now, fresh=True)
+
+    def heard(self, gateway: IPv4Address, wanted: Destination, underlay: IPv4Address | None, now: float) -> None:
+        """An answer; one that was not asked for, or of somebody else, is not believed."""
+        question = self._questions.get(wanted)
+        if question is None or question.gateway != gateway:
+            return
+        del self._questions[wanted]
+        self.counters["answers"] += 1
+        before = self.routes.get(wanted)
+        if not question.fresh and not self._stands(wanted):
+            # Its flow was taken out: the programming model is another one now, or the switch is new.
+            self.routes.pop(wanted, None)
+            return
+        if underlay == self._local:
+            underlay = None
+        self.routes[wanted] = Learned(underlay, gateway, now, before.used if before is not None else now)
+        if question.fresh or before is None or before.underlay != underlay:
+            self.counters["learned" if question.fresh else "changed"] += 1
+            if underlay is not None or (before is not None and before.underlay is not None):
+                self._install(wanted, underlay)
+
+    def used(self, flows: Iterable[FlowUsage], now: float) -> None:
+        """What the host's VMs sent since the last call."""
+        for flow in flows:
+            route = self.routes.get(Destination(flow.vni, flow.dst))
+            if route is not None:
+                route.used = now
+
+    def tick(self, now: float) -> None:
+        """Ask again where no answer came, revalidate, and let go what is over. To be called several times a second."""
+        for wanted, question in list(self._questions.items()):
+            if now - question.asked >= RETRY:
+                if question.tries >= TRIES:
+                    del self._questions[wanted]
+                else:
+                    self._ask(wanted, question.gateway, now, fresh=question.fresh)
+        for wanted, route in list(self.routes.items()):
+            age = now - route.confirmed
+            over = age >= NEGATIVE if route.underlay is None else age >= UNCONFIRMED or now - route.used >= IDLE
+            if over:
+                self._forget(wanted)
+            elif route.underlay is not None and age >= REVALIDATE and wanted not in self._questions:
+                self._ask(wanted, route.gateway, now, fresh=False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything that time can change."""
+        return bool(self.routes or self._questions)
+
+    def _forget(self, wanted: Destination) -> None:
+        route = self.routes.pop(wanted)
+        self.counters["expired"] += 1
+        if route.underlay is not None and self._stands(wanted):
+            self._install(wanted, None)
+
+    def _ask(self, wanted: Destination, gateway: IPv4Address, now: float, *, fresh: bool) -> None:
+        question = self._questions.setdefault(wanted, _Question(gateway, now, 0, fresh))
+        question.gateway, question.asked = gateway, now
+        question.tries += 1
+        self.counters["requests"] += 1
+        self._send(gateway, request(wanted))

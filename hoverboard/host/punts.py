@@ -1,0 +1,112 @@
+"""Packets whose flow says "ask the controller", on hosts where Open vSwitch carries none (paper 3.3, on demand).
+
+The first packet to an address goes through the real switch's tables, whose flow makes a packet-in of it; it
+and those behind it wait here until a flow about that address comes, and then go their way. Bounded in number,
+in time, and for each vport in questions a second; the paper gives no figures.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from hoverboard.host.answers import internet_checksum
+from hoverboard.vswitch.monitor import Change
+
+Address = IPv4Address | IPv6Address
+ASK_RATE, ASK_BURST = 50.0, 25.0  # questions a second, and at once, of a vport
+PATIENCE = 1.0  # seconds that packets wait, and after which the same is asked again
+WAITING, WAITING_EACH = 256, 16  # packets that wait, in all and for one address
+_MOST = 1_000  # bytes of a packet that the switch is shown: headers decide
+
+
+def shown(frame: bytes) -> bytes:
+    """A frame as the switch is shown it: a whole segment cut to what fits a packet, with lengths that are true."""
+    if len(frame) <= _MOST:
+        return frame
+    cut = bytearray(frame[:_MOST])
+    if cut[12:14] == b"\x08\x00":
+        size = (cut[14] & 0xF) * 4
+        cut[16:18] = struct.pack("!H", _MOST - 14)
+        cut[24:26] = b"\0\0"
+        cut[24:26] = struct.pack("!H", internet_checksum(bytes(cut[14 : 14 + size])))
+    elif cut[12:14] == b"\x86\xdd":
+        cut[18:20] = struct.pack("!H", _MOST - 54)
+    return bytes(cut)
+
+
+@dataclass(slots=True)
+class _Question:
+    asked: float
+    packets: list[Any] = field(default_factory=list)
+
+
+class Punts:
+    """Questions that stand, and the packets that wait for the answers.
+
+    Args:
+        ask: puts a frame in front of the switch's tables: (OpenFlow port, frame) -> whether it was taken.
+        again: sends a packet through the fast path again.
+        lost: counts a packet that is given up, by reason.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[int, bytes], bool],
+        again: Callable[[Any], None],
+        lost: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask, self._again, self._lost, self._clock = ask, again, lost, clock
+        self._questions: dict[tuple[int, Address], _Question] = {}
+        self._buckets: dict[int, tuple[float, float]] = {}  # vport -> tokens, when counted
+
+    def __len__(self) -> int:
+        return sum(len(question.packets) for question in self._questions.values())
+
+    def punt(self, vni: int, dst: Address, in_port: int, frame: bytes, packet: object) -> None:
+        """A packet's flow says "ask": ask, unless that is asked already, and let the packet wait."""
+        now = self._clock()
+        question = self._questions.get((vni, dst))
+        if question is None or now - question.asked > PATIENCE:
+            if not self._may_ask(in_port, now):
+                self._lost("too-many-questions")
+                return
+            if not self._ask(in_port, shown(frame)):
+                self._lost("switch-not-programmed")
+                return
+            question = self._questions.setdefault((vni, dst), _Question(now))
+            question.asked = now
+        if len(question.packets) < WAITING_EACH and len(self) < WAITING:
+            question.packets.append(packet)
+        else:
+            self._lost("waits-for-answer")
+
+    def answered(self, changes: Iterable[Change]) -> None:
+        """Flows changed: what waits for an address that one is about goes its way."""
+        if not self._questions:
+            return
+        for change in changes:
+            if change.dst is None:
+                continue
+            for vni, dst in [key for key in self._questions if key[1] in change.dst and change.vni in (None, key[0])]:
+                for packet in self._questions.pop((vni, dst)).packets:
+                    self._again(packet)
+
+    def expire(self) -> None:
+        """Give up what was not answered in time."""
+        now = self._clock()
+        for key in [key for key, question in self._questions.items() if now - question.asked > PATIENCE]:
+            for _ in self._questions.pop(key).packets:
+                self._lost("no-answer")
+        self._buckets = {port: one for port, one in self._buckets.items() if now - one[1] < 60}
+
+    def _may_ask(self, in_port: int, now: float) -> bool:
+        tokens, counted = self._buckets.get(in_port, (ASK_BURST, now))
+        tokens = min(ASK_BURST, tokens + (now - counted) * ASK_RATE)
+        self._buckets[in_port] = (max(tokens - 1, tokens if tokens < 1 else 0.0), now)
+        return tokens >= 1

@@ -1,0 +1,55 @@
+"""What becomes of a Hoverboard's own usage reports: they are packets like others (paper section 3.3.1).
+
+The paper takes usage from sending hosts, because an overloaded Hoverboard may fail to report. Here its
+reports share the capacity it was given: in an interval in which it drops packets, each packet of a report is lost as often as
+any other. Hosts' reports always pass.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from hoverboard.contract.reports import FlowUsage
+from hoverboard.vswitch.meters import OVER_CAPACITY
+
+_FLOWS_A_PACKET = 30  # FlowUsage messages, about 45 bytes each, that fit 1,400 bytes
+
+
+class Counted(Protocol):
+    """A dataplane, as far as its counters go."""
+
+    def counters(self) -> dict[str, Any]:
+        """With rx_packets and drops by reason."""
+
+
+class Reports:
+    """Whether a report gets through.
+
+    Args:
+        chance: a number in [0, 1), new each time.
+    """
+
+    def __init__(self, plane: Counted, chance: Callable[[], float] = random.random) -> None:
+        self._plane = plane
+        self._chance = chance
+        self._before = (0, 0)
+        self.counters = {"sent": 0, "lost": 0}
+
+    def passes(self, flows: Sequence[FlowUsage], relayed: bool) -> bool:
+        """Whether the report of this interval reaches the control plane."""
+        loss = self._loss() if relayed else 0.0
+        packets = -(-len(flows) // _FLOWS_A_PACKET)
+        through = all(self._chance() >= loss for _ in range(packets))
+        self.counters["sent" if through else "lost"] += 1
+        return through
+
+    def _loss(self) -> float:
+        """Share of the packets from the fabric that the capacity did not suffice for, since the last call."""
+        counters = self._plane.counters()
+        dropped = int(counters["drops"].get(OVER_CAPACITY, 0))
+        came = int(counters["rx_packets"])
+        before, self._before = self._before, (dropped, came)
+        lost, came = dropped - before[0], came - before[1]
+        return min(1.0, lost / max(came, lost, 1))
