@@ -187,7 +187,7 @@ def _absolute(policy: str | None) -> str | None:
 
 
 def _foreground(
-    file: str, run: str | None, model: Any, dataplane: Any, scheduling: Any, offload_policy: str | None
+    file: str, run: str | None, model: Any, dataplane: Any, scheduling: Any, offload_policy: str | None = None
 ) -> int:
     """Hold the run in this process until its prompt ends."""
     from console.progress import PhaseProgress

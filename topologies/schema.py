@@ -270,7 +270,7 @@ class TopologyKeys(_Keys):
     offload_policy: Annotated[
         Annotated[Annotated[str, Field(min_length=1)], Tag("<policy>")] | Annotated[OffloadKeys, Tag("<keys>")],
         Discriminator(_text_or_keys),
-    ] = Field(default_factory=OffloadKeys, description="FILE.py:Class, or its settings")
+    ] = Field(default_factory=lambda: OffloadKeys.model_validate({}), description="FILE.py:Class, or its settings")
     stages: list[StageKeys] = Field(default_factory=list, description="on the way out; the last is nearest the fabric")
     networks: list[NetworkKeys] = Field(default_factory=list)
 
@@ -423,7 +423,7 @@ def _unknown_key(positions: Positions, path: yamlfile.Path) -> Fault:
     children: dict[str, type[BaseModel]] = {
         "hosts": HostKeys, "hoverboards": HoverboardKeys, "networks": NetworkKeys, "vms": VMKeys,
         "stages": StageKeys, "when": When,
-        "batch": BatchKeys,
+        "batch": BatchKeys, "capacity": CapacityKeys, "offload_policy": OffloadKeys,
     }  # fmt: skip
     for part in path[:-1]:
         if isinstance(part, str):

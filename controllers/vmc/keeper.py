@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from controllers.program import Program
+from controllers.program import Flows, Program
 from controllers.vmc import asking, offloading
 from controllers.vmc.change import ModelChange
 from controllers.vmc.expected import ExpectedFlows
@@ -96,9 +96,10 @@ class SwitchKeeper:
     def _mark(self, scope: Scope) -> None:
         self.expected.mark(scope)
 
-    def _answer(self, lookup: Lookup) -> Iterable[Flow]:
+    def _answer(self, lookup: Lookup) -> Flows:
         network = self.view.networks[lookup.network]
-        return self.model.lookup_flows(self.view, lookup.host, network, lookup.address)
+        # With another model to come, the answer is that one's.
+        return Flows(self.model.lookup_flows(self.view, lookup.host, network, lookup.address))
 
     # --- mastership -------------------------------------------------------------------------------
 
@@ -165,15 +166,14 @@ class SwitchKeeper:
         if self.model.answers:
             self.asking.adopt(name, actual.values(), now)
         self._settle()
-        expected = self.expected.tables[name]
-        adds = tuple(flow for key, flow in expected.items() if actual.get(key) != flow)
-        deletes = tuple(key for key in actual if key not in expected)
+        table = self.expected.tables[name]
+        program = table.program_from(actual)
         switch.sync = Sync.SYNCED
         self.counters["reconciliations"] += 1
-        self.counters["reconciled_flows_kept"] += len(expected) - len(adds)
-        self.counters["reconciled_flows_changed"] += len(adds) + len(deletes)
-        if adds or deletes:
-            self._send(switch, Program(adds, deletes))
+        self.counters["reconciled_flows_kept"] += len(table) - len(program.adds) if actual else 0
+        self.counters["reconciled_flows_changed"] += len(program)
+        if program:
+            self._send(switch, program)
 
     def program_done(self, dpid: int, generation: int) -> None:
         """A program is in the switch's tables."""

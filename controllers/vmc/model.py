@@ -66,7 +66,7 @@ class ProgrammingModel(Protocol):
 
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
-    ) -> Iterable[Flow]:
+    ) -> Iterable[Part]:
         """The flows on `host` that answer its question about an address; a drop says that nothing is there."""
         ...
 

@@ -277,7 +277,7 @@ def offload_flow(vni: int, src: Address, dst: Address, underlay: IPv4Address) ->
     )
 
 
-def default_flow(vni: int, hoverboard: IPv4Address, version: int = 4, *, learn: bool = False) -> Flow:
+def default_flow(vni: int, hoverboard: IPv4Address, version: int = 4, learn: bool = False) -> Flow:
     """VM host: what of IP `version` no other rule of the network covers goes to a Hoverboard.
 
     `learn`: the host may ask that Hoverboard for a direct way (Kind.LEARN).

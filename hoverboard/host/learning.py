@@ -2,8 +2,9 @@
 
 Programming model "active-learning" (Achelous, SIGCOMM 2023; the figures are ours). A request names a virtual
 network and a destination; the Hoverboard's host process looks that up in its own switch's tables and answers with
-the host to send to. What was learned becomes an OpenFlow flow of this host's switch, of Kind.LEARNED, so that every generation of the dataplane follows it; packets go through the Hoverboard
-until then. A used route is asked for again every few seconds; one that is not used, or not confirmed, goes.
+the host to send to. What was learned becomes an OpenFlow flow of this host's switch, of Kind.LEARNED, so that
+every generation of the dataplane follows it; packets go through the Hoverboard until then. A used route is
+asked for again every few seconds; one that is not used, or not confirmed, goes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What becomes of a Hoverboard's own usage reports: they are packets like others (paper section 3.3.1).
 
 The paper takes usage from sending hosts, because an overloaded Hoverboard may fail to report. Here its
-reports share the capacity it was given: in an interval in which it drops packets, each packet of a report is lost as often as
-any other. Hosts' reports always pass.
+reports share the capacity it was given: in an interval in which it drops packets, each packet of a report
+is lost as often as any other. Hosts' reports always pass.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
+from controllers.program import Part, block
 from controllers.vmc.models.networks import host_network_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
 from controllers.vmc.view import Scope, View, addresses
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import (
     default_flow,
     network_flows,
@@ -39,49 +39,49 @@ class GatewayModel:
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network) | view.hoverboards.keys()
 
-    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Flow]:
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Part]:
         if switch in view.hoverboards:
             yield from network_flows(network.vni, hoverboard=True)
         elif view.present(switch, network.name):
             yield from host_network_flows(view, network)
             if view.hoverboards:
                 gateway = view.hoverboards[rendezvous(switch, view.gateways())]
-                yield default_flow(network.vni, gateway.underlay_ip, learn=self.learns)
+                yield block(default_flow, network.vni, gateway.underlay_ip, 4, self.learns)
                 if view.speaks_ipv6(network.name):
-                    yield default_flow(network.vni, gateway.underlay_ip, 6, learn=self.learns)
+                    yield block(default_flow, network.vni, gateway.underlay_ip, 6, self.learns)
 
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
         return (vm.host, *view.hoverboards)
 
-    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Flow]:
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
         vni = view.networks[vm.network].vni
         if switch in view.hoverboards:
             # Intent is enough here: a packet that comes before the VM's vport is dropped by its host.
             for address in addresses(vm):
-                yield relay_flow(vni, address, view.hosts[vm.host].underlay_ip)
+                yield block(relay_flow, vni, address, view.hosts[vm.host].underlay_ip)
         elif switch == vm.host and vm.name in view.ports:
-            yield from vport_flows(vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
+            yield block(vport_flows, vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
         yield from view.hoverboards
         yield from {vm.host for vm in view.next_hops(network, prefix)} | set(delivered_around(view, network, prefix))
 
-    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
         first = winner(view, network, prefix)
         underlay = view.hosts[first.host].underlay_ip
         if switch in view.hoverboards:
-            yield relay_prefix_flow(network.vni, prefix, underlay)
+            yield block(relay_prefix_flow, network.vni, prefix, underlay)
             return
         yield from next_hop_flows(view, switch, network, prefix)
         if first.host != switch and switch in delivered_around(view, network.name, prefix):
-            yield route_prefix_flow(network.vni, prefix, underlay)
+            yield block(route_prefix_flow, network.vni, prefix, underlay)
 
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
         return ()
 
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
-    ) -> Iterable[Flow]:
+    ) -> Iterable[Part]:
         return ()
 
     def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:

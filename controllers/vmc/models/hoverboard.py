@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from controllers.program import Part, block
 from controllers.vmc.models.gateway import GatewayModel, rendezvous
 from controllers.vmc.view import View
 from hoverboard.contract.entities import VM
-from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import offload_flow
 
 __all__ = ["HoverboardModel", "rendezvous"]
@@ -24,8 +24,8 @@ class HoverboardModel(GatewayModel):
     name: ClassVar[str] = "hoverboard"
     offloads: ClassVar[bool] = True
 
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Flow]:
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Part]:
         vni, underlay = view.networks[src.network].vni, view.hosts[dst.host].underlay_ip
         yield block(offload_flow, vni, src.ip, dst.ip, underlay)
         if src.ip6 is not None and dst.ip6 is not None:
-            yield offload_flow(vni, src.ip6, dst.ip6, underlay)
+            yield block(offload_flow, vni, src.ip6, dst.ip6, underlay)

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
+from controllers.program import Part, block
 from controllers.vmc.models.networks import host_network_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
 from controllers.vmc.view import Scope, View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow, vport_flows
 
 
@@ -31,46 +31,46 @@ class OnDemandModel:
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network)
 
-    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Flow]:
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Part]:
         if view.present(switch, network.name):
             yield from host_network_flows(view, network)
-            yield punt_flow(network.vni)
+            yield block(punt_flow, network.vni)
             if view.speaks_ipv6(network.name):
-                yield punt_flow(network.vni, 6)
+                yield block(punt_flow, network.vni, 6)
 
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
         return (vm.host,)
 
-    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Flow]:
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
         if switch == vm.host and vm.name in view.ports:
-            yield from vport_flows(view.networks[vm.network].vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
+            yield block(vport_flows, view.networks[vm.network].vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
         return {vm.host for vm in view.next_hops(network, prefix)} | set(delivered_around(view, network, prefix))
 
-    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Flow]:
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
         first = winner(view, network, prefix)
         yield from next_hop_flows(view, switch, network, prefix)
         if first.host != switch and switch in delivered_around(view, network.name, prefix):
-            yield route_prefix_flow(network.vni, prefix, view.hosts[first.host].underlay_ip)
+            yield block(route_prefix_flow, network.vni, prefix, view.hosts[first.host].underlay_ip)
 
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
         return ()
 
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
-    ) -> Iterator[Flow]:
+    ) -> Iterator[Part]:
         there = view.vm_at(network.vni, address)
         if there is None and isinstance(address, IPv4Address):
             covering = [prefix for prefix in view.routes.get(network.name, ()) if address in prefix]
             if covering:
                 there = winner(view, network, max(covering, key=lambda prefix: prefix.prefixlen))
         if there is None:
-            yield unknown_flow(network.vni, address)
+            yield block(unknown_flow, network.vni, address)
         elif there.host != host:
-            yield route_flow(network.vni, address, view.hosts[there.host].underlay_ip)
+            yield block(route_flow, network.vni, address, view.hosts[there.host].underlay_ip)
         elif there.name not in view.ports:
-            yield unknown_flow(network.vni, address)
+            yield block(unknown_flow, network.vni, address)
 
     def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
         return ()

@@ -60,7 +60,7 @@ class PreprogrammedModel:
 
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
-    ) -> Iterable[Flow]:
+    ) -> Iterable[Part]:
         return ()
 
     def arrival(self, view: View, host: str, network: str) -> Iterator[Scope]:
