@@ -369,9 +369,12 @@ def _checked(
     raise TopologyFileError(source, faults)
 
 
+_TAGS = ("<list>", "<count>", "<policy>", "<keys>")
+
+
 def _path_of(loc: tuple[str | int, ...]) -> yamlfile.Path:
-    """pydantic's location without the tags of count-or-list unions."""
-    return tuple(part for part in loc if part not in ("<list>", "<count>"))
+    """pydantic's location without the tags of unions."""
+    return tuple(part for part in loc if part not in _TAGS)
 
 
 def _cut(data: Any, positions: Positions, path: yamlfile.Path) -> bool:

@@ -43,7 +43,7 @@ def find_policy(reference: str) -> type[OffloadPolicy]:
     name, _, wanted = reference.partition(".py:") if ".py:" in reference else (reference, "", "")
     path = Path(name + ".py" if wanted else name)
     if path.suffix != ".py" or not path.is_file():
-        raise InputError(f"there is no policy file {str(path)!r}", where=reference, next_step=_EXAMPLE)
+        raise InputError(f"there is no policy file {path.name!r}", where=reference, next_step=_EXAMPLE)
     spec = importlib.util.spec_from_file_location(f"offload_policy_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -25,6 +25,9 @@ from hoverboard.vswitch.ovs import PHYSICAL_BRIDGE, Ovs
 class OvsPlane:
     """Reads what Open vSwitch does on one host, and announces the host on the fabric."""
 
+    _carried: Carried | None = None
+    _relayed = False
+
     def __init__(self, switch: Ovs, local_ip: IPv4Address) -> None:
         self._switch = switch
         self._capacity = Meters(switch)
@@ -33,8 +36,6 @@ class OvsPlane:
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._fabric.bind((PHYSICAL_BRIDGE, 0))
         self.datagrams = KernelDatagrams(local_ip)
-        self._carried: Carried | None = None
-        self._relayed = False
         self._seen: dict[str, tuple[int, int]] = {}  # megaflow's match -> bytes, packets
 
     def follow(self, learn: Learn, carried: Carried) -> None:

@@ -14,6 +14,7 @@ _VERSION = 5  # OpenFlow 1.4 on the wire
 _HEADER = struct.Struct("!BBHI")
 _HELLO, _ECHO_REQUEST, _ECHO_REPLY, _PACKET_OUT = 0, 2, 3, 13
 _NO_BUFFER, _TO_TABLE = 0xFFFFFFFF, 0xFFFFFFF9
+_PATIENCE = 0.05  # seconds; the buffer holds hundreds of packets: this bounds what a stopped switch costs
 _OUTPUT = struct.Struct("!HHIH6x")  # OFPAT_OUTPUT, length, port, max_len
 
 
@@ -48,8 +49,9 @@ class PacketOut:
                 assert self._socket is not None
                 self._socket.sendall(packet_out(self._xid, in_port, frame))
                 return True
-            except BlockingIOError:
-                return False  # the switch is busy, and half a message would be worse than none
+            except TimeoutError:
+                self.close()  # the switch does not read, and half a message must not stay before the next
+                return False
             except OSError:
                 self.close()  # it was restarted: one more try, on a new connection
         return False
@@ -71,19 +73,21 @@ class PacketOut:
             made.close()
             return False
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        made.settimeout(0.05)  # the buffer holds hundreds of packets: this bounds what a stopped switch costs
+        made.settimeout(_PATIENCE)
         self._socket = made
         return True
 
     def _drain(self) -> None:
         """Read what the switch said; answer its echo requests."""
         assert self._socket is not None
+        self._socket.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
-                data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
+                data = self._socket.recv(1 << 16)
                 if not data:
                     raise ConnectionError("the switch closed the connection")
                 self._pending += data
+        self._socket.settimeout(_PATIENCE)
         while len(self._pending) >= _HEADER.size:
             _, kind, length, xid = _HEADER.unpack_from(self._pending)
             if length < _HEADER.size or len(self._pending) < length:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from hoverboard.contract.pipeline import TUNNEL_PORT, Kind, kind_of, vni_of
+from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
 
 # Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them.
 _IN_KEY = frozenset(
@@ -110,7 +110,7 @@ def parse_trace(text: str) -> Verdict:
     cookie = 0
     tun_id = 0
     discovery: dict[str, str] = {}
-    matched = True
+    matched = ours = True
     for line in text.splitlines():
         if line.startswith("Flow: "):
             initial = split_fields(line[6:])
@@ -118,6 +118,10 @@ def parse_trace(text: str) -> Verdict:
             final = dict(initial) if line.strip().endswith("unchanged") else split_fields(line[12:])
         elif line.startswith("Megaflow: "):
             megaflow = split_fields(line[10:])
+        elif line.startswith("bridge("):
+            ours = f'"{BRIDGE}"' in line  # what the tunnel's packet meets on the physical bridge decides nothing
+        elif not ours:
+            continue
         elif step := _STEP.match(line):
             found = _COOKIE.search(step[2])
             cookie = int(found[1], 16) if found else 0

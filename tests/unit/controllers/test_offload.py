@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from control_plane_world import World, hoverboard, place, ready, vm
 
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
+from controllers.vmc.policies import load_policy
+from hoverboard.contract.errors import InputError
 from hoverboard.contract.pipeline import Kind, kind_of
 
 AB = Pair("a", "b")
@@ -147,3 +151,90 @@ def test_hoverboards_may_come_and_go_under_an_offload(world: World) -> None:
     busy(world)
     world.diff(remove=[("Hoverboard", hoverboard(1).name)])
     assert world.travel(B1, B2).hops == ("h1", "h2")
+
+
+# --- budget, hysteresis, files ------------------------------------------------------------------------
+
+CD, EF = Pair("c", "d"), Pair("e", "f")
+
+
+def decide(policy: OffloadPolicy, now: float, *usage: tuple[Pair, int]) -> tuple[list[Pair], list[Pair]]:
+    decision = policy.report([Sent(pair, "h1", octets) for pair, octets in usage], 1.0, now)
+    return list(decision.start), list(decision.stop)
+
+
+def test_the_largest_first_within_the_budget_and_a_bigger_one_displaces_the_smallest() -> None:
+    policy = policy_of(budget=2, minimum_lifetime=5.0)
+    assert decide(policy, 0.0, (AB, 3_000), (CD, 9_000), (EF, 6_000)) == ([CD, EF], [])
+    assert decide(policy, 1.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # too young to be displaced
+    assert decide(policy, 6.0, (AB, 6_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # not bigger
+    assert decide(policy, 7.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([AB], [EF])
+    assert policy.standing("h1") == {AB, CD}
+    # Another host has a budget of its own.
+    assert policy.report([Sent(EF, "h2", 6_000)], 1.0, 7.0).start == (EF,)
+
+
+def test_an_offload_below_the_keep_threshold_is_idle() -> None:
+    policy = policy_of(keep_bps=8_000.0)
+    decide(policy, 0.0, (AB, 10_000))
+    decide(policy, 20.0, (AB, 900))
+    assert policy.expire(30.0) == [AB]
+    decide(policy, 40.0, (AB, 10_000))
+    decide(policy, 60.0, (AB, 1_100))
+    assert policy.expire(70.0) == []
+    assert policy.expire(90.0) == [AB]
+
+
+def test_the_minimum_lifetime_also_bounds_expiry() -> None:
+    policy = policy_of(idle=1.0, minimum_lifetime=5.0)
+    decide(policy, 0.0, (AB, 10_000))
+    assert policy.expire(2.0) == []
+    assert policy.expire(5.0) == [AB]
+
+
+def test_reports_of_hoverboards_count_where_the_policy_wants_them() -> None:
+    made = ready("hoverboard", hosts=3)
+    made.policy.settings = OffloadSettings(reports="hoverboards")
+    place(made, B1, B2, B3)
+    busy(made, "h1")
+    assert not made.policy.active
+    busy(made, "hv1")
+    assert made.travel(B1, B2).hops == ("h1", "h2")
+
+
+GOOD = """
+from controllers.vmc.offload import Decision, OffloadPolicy
+
+class Everything(OffloadPolicy):
+    def decide(self, host, candidates, now):
+        return Decision(tuple(pair for pair, rate in candidates))
+"""
+
+
+def test_a_policy_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(GOOD)
+    for reference in (f"{file}:Everything", str(file)):
+        policy = load_policy(reference, OffloadSettings(threshold_bps=1e9))
+        assert decide(policy, 0.0, (AB, 1)) == ([AB], [])
+    assert type(load_policy(None, OffloadSettings())) is OffloadPolicy
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (None, "Mine", "there is no policy file"),
+        ("x = (", "Mine", "raised SyntaxError"),
+        ("1 / 0", "Mine", "raised ZeroDivisionError"),
+        ("class Mine: pass", "Mine", "not a subclass of OffloadPolicy"),
+        (GOOD, "Absent", "is not in it"),
+        ("", "", "the file has none"),
+        (GOOD + "\n    def __init__(self): pass\n", "Everything", "raised TypeError"),
+    ],
+)
+def test_a_bad_policy_file_is_told(tmp_path: Path, text: str | None, name: str, message: str) -> None:
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_policy(f"{file}:{name}" if name else str(file), OffloadSettings())

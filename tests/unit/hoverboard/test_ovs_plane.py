@@ -53,5 +53,13 @@ def test_a_flow_that_was_made_anew_counts_from_zero(plane):
     assert usage(plane, megaflow("a", 2)) == [(200, 2)]
 
 
+def test_what_is_relayed_is_told_when_asked_for_and_who_learns_hears_of_every_way(plane):
+    plane.tell_relayed(True)
+    ways = []
+    plane.follow(lambda *_: None, ways.extend)
+    assert usage(plane, megaflow("a", 5, from_tunnel=True), megaflow("b", 1)) == [(600, 6)]
+    assert ways == [(7, IPv4Address("10.0.0.3"), IPv4Address("172.16.0.2"))]
+
+
 def test_what_is_delivered_here_or_comes_from_the_fabric_is_not_sent(plane):
     assert usage(plane, megaflow("a", 5, peer=None), megaflow("b", 5, from_tunnel=True)) == []
