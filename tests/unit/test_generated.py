@@ -1,4 +1,4 @@
-"""The committed gRPC code is what today's hoverboard/contract/fabric.proto generates."""
+"""The committed gRPC code is what today's hoverboard/contract/*.proto generate."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from grpc_tools import protoc
 
 ROOT = Path(__file__).parents[2]
-PROTO = "hoverboard/contract/fabric.proto"
-GENERATED = ("fabric_pb2.py", "fabric_pb2.pyi", "fabric_pb2_grpc.py")
-HOW = f"python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. {PROTO}"
+PROTOS = sorted(path.stem for path in (ROOT / "hoverboard" / "contract").glob("*.proto"))
+GENERATED = tuple(f"{proto}_pb2{end}" for proto in PROTOS for end in (".py", ".pyi", "_grpc.py"))
+HOW = "python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. hoverboard/contract/*.proto"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"-I{ROOT}",
             f"-I{files('grpc_tools') / '_proto'}",
             *(f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")),
-            str(ROOT / PROTO),
+            *(str(ROOT / "hoverboard" / "contract" / f"{proto}.proto") for proto in PROTOS),
         ]
     )
     assert status == 0

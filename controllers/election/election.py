@@ -1,0 +1,120 @@
+"""Runs a replica's candidacy against the store: lease, watch, conditional writes (see `candidacy`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from controllers.election.candidacy import Candidacy
+from controllers.store.port import Entry, LeaseLost, Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+LEASE = 1.0  # seconds
+_PAUSE = 0.05  # between two tries with a store that does not answer
+_DEFERENCE = 0.3  # seconds that a standby leaves to a former master when it, or the store, has been away
+
+
+class Election:
+    """One replica in its partition's election.
+
+    Args:
+        changed: called whenever `candidacy.mine`, `.term` or `.master` has changed.
+    """
+
+    def __init__(self, store: Store, candidacy: Candidacy, changed: Callable[[], None]) -> None:
+        self.candidacy = candidacy
+        self._store = store
+        self._changed = changed
+        self._told: tuple[int, int, str] = (0, 0, "")
+        self._lease = 0
+        self._wake = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Leave; a master's place is free at once."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._lease:
+            try:
+                await self._store.revoke(self._lease)
+            except StoreError as error:
+                _log.info("%s", error)
+
+    def suspect(self, term: int) -> None:
+        """The master of this term is said to be gone."""
+        self.candidacy.suspect(term)
+        self._wake.set()
+
+    def deposed(self, term: int) -> None:
+        """A front end refused our programs of this term."""
+        self.candidacy.deposed(term)
+        self._tell()
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._take_part()
+            except LeaseLost:
+                self._over()
+            except StoreError as error:
+                _log.warning("%s", error)
+            await asyncio.sleep(_PAUSE)
+
+    async def _take_part(self) -> None:
+        candidacy = self.candidacy
+        was_master = bool(candidacy.mine)
+        if not self._lease:
+            self._lease = await self._store.lease(LEASE, self._over)
+        async with aclosing(self._store.watch(candidacy.prefix)) as watch:
+            candidacy.watching()
+            candidacy.heard(await anext(watch))
+            self._tell()
+            listening = asyncio.ensure_future(self._listen(watch))
+            try:
+                if candidacy.term and not was_master:
+                    await asyncio.wait({listening}, timeout=_DEFERENCE)
+                while not listening.done():
+                    self._wake.clear()
+                    if not self._lease:
+                        self._lease = await self._store.lease(LEASE, self._over)
+                    if candidacy.wants():
+                        await self._campaign()
+                    waking = asyncio.ensure_future(self._wake.wait())
+                    await asyncio.wait({waking, listening}, return_when=asyncio.FIRST_COMPLETED)
+                    waking.cancel()
+                await listening
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self, watch: AsyncGenerator[list[Entry], None]) -> None:
+        async for entries in watch:
+            self.candidacy.heard(entries)
+            self._tell()
+            self._wake.set()
+        raise StoreError("the watch has ended", where="store")
+
+    async def _campaign(self) -> None:
+        candidacy = self.candidacy
+        campaign = candidacy.campaign(self._lease)
+        revision = await self._store.commit(campaign.expect, campaign.put)
+        if revision is not None:
+            candidacy.won(campaign, revision)
+            self._tell()
+
+    def _over(self) -> None:
+        """The lease is over."""
+        self._lease = 0
+        self.candidacy.lost()
+        self._tell()
+        self._wake.set()
+
+    def _tell(self) -> None:
+        now = (self.candidacy.mine, self.candidacy.term, self.candidacy.master)
+        if now != self._told:
+            self._told = now
+            self._changed()

@@ -1,0 +1,36 @@
+"""Which partition owns a host, and which front end a switch connects to (paper section 3.1).
+
+Consistent hashing by highest random weight: every party ranks all owners by a hash of owner and key
+and takes the first. Nobody has to be asked, and another number of owners moves only the keys that it
+must: those that the new owner wins, or those that the old one had.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from hoverboard.contract.errors import InputError
+
+
+class Owners:
+    """`count` owners, numbered from 0."""
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise InputError(f"{count} owners own nothing", next_step="give a number of at least 1")
+        self.count = count
+        self._seeds = [blake2b(number.to_bytes(4, "big"), digest_size=8) for number in range(count)]
+
+    def of(self, dpid: int) -> int:
+        """The owner of a datapath id."""
+        if self.count == 1:
+            return 0
+        key = dpid.to_bytes(8, "big")
+        best, owner = b"", 0
+        for number, seed in enumerate(self._seeds):
+            weight = seed.copy()
+            weight.update(key)
+            digest = weight.digest()
+            if digest > best:
+                best, owner = digest, number
+        return owner

@@ -1,0 +1,84 @@
+"""The embedded store as its clients see it: `store.port` over gRPC (see `store.server`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from typing import Any
+
+import grpc
+
+from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
+from controllers.store.keeper import Keeper
+from controllers.store.port import Entry, LeaseLost, Put
+from hoverboard.contract import store_pb2 as pb
+from hoverboard.contract.store_pb2_grpc import StoreStub
+
+
+class RemoteStore:
+    """A `port.Store` at a gRPC address of the process that keeps it."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._channel = aio_channel(address)
+        self._stub: Any = StoreStub(self._channel)  # type: ignore[no-untyped-call]
+        self._side = thread_channel(address)
+        self._side_stub: Any = StoreStub(self._side)  # type: ignore[no-untyped-call]
+        self._keeper = Keeper(self._keep)
+
+    async def get(self, key: str) -> Entry | None:
+        found = await self._call(self._stub.Get, pb.StoreQuery(key=key))
+        return _entries(found)[0] if found.entries else None
+
+    async def items(self, prefix: str) -> list[Entry]:
+        return _entries(await self._call(self._stub.Get, pb.StoreQuery(key=prefix, prefix=True)))
+
+    async def commit(self, expect: Mapping[str, int], put: Mapping[str, Put], delete: Iterable[str] = ()) -> int | None:
+        request = pb.StoreCommit(
+            expect=expect,
+            put={key: pb.StorePut(data=write.data, lease=write.lease) for key, write in put.items()},
+            delete=delete,
+        )
+        reply = await self._call(self._stub.Commit, request)
+        if reply.lease_lost:
+            raise LeaseLost("the lease is over", where=self._address, next_step="take a new lease")
+        return int(reply.revision) or None
+
+    async def watch(self, prefix: str) -> AsyncGenerator[list[Entry], None]:
+        call = self._stub.Watch(pb.StoreQuery(key=prefix, prefix=True))
+        try:
+            async for message in call:
+                yield _entries(message)
+        except grpc.aio.AioRpcError as error:
+            raise no_answer(self._address, error) from error
+        finally:
+            call.cancel()
+
+    async def lease(self, seconds: float, lost: Callable[[], None]) -> int:
+        granted = await self._call(self._stub.Grant, pb.StoreLease(seconds=seconds))
+        self._keeper.add(granted.lease, seconds, lost)
+        return int(granted.lease)
+
+    async def revoke(self, lease: int) -> None:
+        self._keeper.remove(lease)
+        await self._call(self._stub.Revoke, pb.StoreLease(lease=lease))
+
+    async def close(self) -> None:
+        self._keeper.close()
+        self._side.close()
+        await self._channel.close(None)
+
+    def _keep(self, lease: int) -> bool | None:
+        try:
+            return bool(self._side_stub.Keep(pb.StoreLease(lease=lease), timeout=ANSWER_TIMEOUT).seconds)
+        except (grpc.RpcError, ValueError):  # ValueError: the channel was closed meanwhile
+            return None
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, timeout=ANSWER_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            raise no_answer(self._address, error) from error
+
+
+def _entries(message: pb.StoreEntries) -> list[Entry]:
+    return [Entry(one.key, None if one.gone else one.data, one.revision) for one in message.entries]

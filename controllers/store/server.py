@@ -1,0 +1,130 @@
+"""The embedded store's door: gRPC in, `store.memory` behind it (in the fabric manager's process).
+
+What no lease holds is written to a file, so that a restart forgets no term. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from controllers.store.memory import MemoryStore
+from controllers.store.port import Entry, LeaseLost, Put
+from hoverboard.contract import store_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+_TURN = 0.05  # seconds between two looks for leases that are over
+_BEHIND = 1000  # changes that a watcher may be behind before it is cut off
+
+
+class StoreServicer:
+    """The Store service of store.proto.
+
+    Args:
+        path: where the keys that no lease holds are written; None: nowhere.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        # Leases of a former life of this store must not be taken for those of this one.
+        self._store = MemoryStore(first_lease=int.from_bytes(os.urandom(6), "big") + 1)
+        self._path = path
+        self._written: dict[str, str] = {}
+        self._read()
+        self._clock = self._loop.create_task(self._expire())
+
+    def close(self) -> None:
+        """Leases end no more."""
+        self._clock.cancel()
+
+    # --- the service --------------------------------------------------------------------------------
+
+    async def Get(self, request: pb.StoreQuery, context: Any) -> pb.StoreEntries:
+        """One key, or all that begin with it."""
+        if request.prefix:
+            return _message(self._store.items(request.key))
+        entry = self._store.get(request.key)
+        return _message([] if entry is None else [entry])
+
+    async def Commit(self, request: pb.StoreCommit, context: Any) -> pb.StoreCommitted:
+        """A conditional write."""
+        put = {key: Put(write.data, write.lease) for key, write in request.put.items()}
+        try:
+            revision = self._store.commit(dict(request.expect), put, list(request.delete))
+        except LeaseLost:
+            return pb.StoreCommitted(lease_lost=True)
+        self._write()
+        return pb.StoreCommitted(revision=revision or 0)
+
+    async def Watch(self, request: pb.StoreQuery, context: Any) -> AsyncIterator[pb.StoreEntries]:
+        """What is there, then every change."""
+        changes: asyncio.Queue[list[Entry]] = asyncio.Queue()
+        token = self._store.watch(request.key, changes.put_nowait)
+        try:
+            while True:
+                yield _message(await changes.get())
+                if changes.qsize() > _BEHIND:
+                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow a watcher; watch anew")
+        finally:
+            self._store.unwatch(token)
+
+    async def Grant(self, request: pb.StoreLease, context: Any) -> pb.StoreLease:
+        """A new lease."""
+        return pb.StoreLease(lease=self._store.grant(request.seconds, self._loop.time()), seconds=request.seconds)
+
+    async def Keep(self, request: pb.StoreLease, context: Any) -> pb.StoreLease:
+        """Keep a lease alive."""
+        kept = self._store.keep(request.lease, self._loop.time())
+        return pb.StoreLease(lease=request.lease, seconds=1.0 if kept else 0.0)
+
+    async def Revoke(self, request: pb.StoreLease, context: Any) -> pb.StoreNothing:
+        """End a lease."""
+        self._store.revoke(request.lease)
+        return pb.StoreNothing()
+
+    # --- time and file ------------------------------------------------------------------------------
+
+    async def _expire(self) -> None:
+        last = self._loop.time()
+        while True:
+            await asyncio.sleep(_TURN)
+            now = self._loop.time()
+            if now - last > 4 * _TURN:  # this process was busy or stopped: renewals wait in its sockets
+                self._store.grace(now - last)
+            last = now
+            self._store.expire(now)
+
+    def _read(self) -> None:
+        if self._path is None or not self._path.exists():
+            return
+        try:
+            keys = json.loads(self._path.read_text(encoding="utf-8"))
+            self._store.commit({}, {str(key): Put(str(data)) for key, data in keys.items()})
+        except (ValueError, AttributeError) as fault:
+            _log.warning("%s: not what this store wrote (%s); beginning anew", self._path, fault)
+        self._written = self._store.lasting()
+
+    def _write(self) -> None:
+        lasting = self._store.lasting()
+        if self._path is not None and lasting != self._written:
+            new = self._path.with_suffix(".new")
+            new.write_text(json.dumps(lasting), encoding="utf-8")
+            new.replace(self._path)
+        self._written = lasting
+
+
+def _message(entries: list[Entry]) -> pb.StoreEntries:
+    return pb.StoreEntries(
+        entries=[
+            pb.StoreEntry(key=entry.key, data=entry.data or "", gone=entry.data is None, revision=entry.revision)
+            for entry in entries
+        ]
+    )
