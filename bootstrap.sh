@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Sets a machine up for Hoverboard: `sudo ./bootstrap.sh demo` (to run it) or `sudo ./bootstrap.sh test` (and its tests).
+# With --ha also etcd, for `hoverboard up --store etcd`; the tests need it, so `test` has it anyway.
 #
 # Debian packages, a virtual environment with pinned packages, this checkout installed in it, the fast path compiled,
 # `hoverboard` on root's PATH. Safe to repeat; what is there already is left alone. It never starts, stops or restarts
@@ -31,7 +32,7 @@ die() {
 }
 
 usage() {
-    echo "usage: sudo ./bootstrap.sh demo|test" >&2
+    echo "usage: sudo ./bootstrap.sh demo|test [--ha]" >&2
     exit 2
 }
 
@@ -148,6 +149,10 @@ install_packages() {
     put_policy
     quietly "installing Debian packages" "$APT_SECONDS" "${apt[@]}" install --no-install-recommends --no-upgrade "${missing[@]}"
     remove_policy
+    # Runs start members of their own: the package's service, which we have just brought, is not to start at the next boot.
+    if [[ " ${missing[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
+        quietly "keeping etcd's own service from starting" 60 systemctl disable etcd.service
+    fi
 }
 
 # --- Python -------------------------------------------------------------------------------------------------------
@@ -251,8 +256,10 @@ load_kernel_modules() {
 
 # --- main ---------------------------------------------------------------------------------------------------------
 
-[ "$#" -eq 1 ] || usage
+[ "$#" -ge 1 ] && [ "$#" -le 2 ] || usage
 case "$1" in demo | test) mode=$1 ;; *) usage ;; esac
+case "${2:-}" in "") ;; --ha) PACKAGES+=(etcd-server) ;; *) usage ;; esac
+if [ "$mode" = test ] && [ -z "${2:-}" ]; then PACKAGES+=(etcd-server); fi
 [ "$(id -u)" -eq 0 ] || die "root is needed to install packages; call it as: sudo ./bootstrap.sh $mode"
 # pip and apt of a person's own shell would put things elsewhere.
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONPATH PYTHONHOME VIRTUAL_ENV NUMBA_CACHE_DIR
