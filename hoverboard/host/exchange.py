@@ -5,6 +5,7 @@ Everything in the host's one control loop; what it puts into the switch goes by 
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections import OrderedDict
@@ -69,6 +70,15 @@ class RouteExchange:
         self.answered = self.refused = 0
         self.learner = Learner(local_ip, datagrams.send, self._install, self._stands)
         datagrams.listen(self._heard)
+        if role == "host":
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """What a host process before this one learned is in the switch, and nobody would ever take it out."""
+        with contextlib.suppress(SwitchError):
+            if f"priority={LEARNED}," in self._switch.appctl("bridge/dump-flows", BRIDGE):
+                kind = Kind.LEARNED << 48
+                self._changes.append(f"delete cookie={kind:#x}/{0xFFFF << 48:#x}")
 
     def status(self) -> dict[str, Any]:
         """{routes, requests, answers, ..} of a host; {answered, refused} of a Hoverboard."""

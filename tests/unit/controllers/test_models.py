@@ -122,6 +122,12 @@ def step(history: History, action: tuple[Any, ...]) -> None:
         else:
             history.hoverboards.pop(node.name, None)
             world.diff(remove=[("Hoverboard", node.name)])
+    elif kind == "model":
+        settle(world)
+        world.core.set_model(ALL_MODELS[action[1]], world.now)
+        world.work()
+        if action[2]:  # else it is still under way when the next step comes
+            settle(world)
     elif kind == "reconnect":
         world.connect(action[1], history.ports[action[1].name])
     elif kind == "usage":
@@ -181,10 +187,37 @@ def check_routes(history: History, src: VM) -> None:
 @given(actions=st.lists(_STEPS, max_size=30))
 def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
     history = begin(model)
-    world = history.world
     for action in actions:
         step(history, action)
+    check(history)
 
+
+_CHANGES = st.tuples(st.just("model"), st.sampled_from(MODELS), st.booleans())
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(actions=st.lists(st.one_of(_STEPS, _CHANGES), max_size=30))
+def test_any_history_with_changes_of_the_model(model: str, actions: list[tuple[Any, ...]]) -> None:
+    history = begin(model)
+    for action in actions:
+        step(history, action)
+    settle(history.world)
+    check(history)
+
+
+def settle(world: World) -> None:
+    """Let a change of the model come to its end."""
+    for _ in range(8):
+        if world.core.switching is None:
+            return
+        world.pass_time(0.5)
+    raise AssertionError(world.core.switching)
+
+
+def check(history: History) -> None:
+    """What has to hold whatever has happened."""
+    world = history.world
     # The switches hold what the core expects.
     tables, expected = world.tables(), world.expected()
     assert {name: tables[name] for name in expected} == expected
