@@ -10,11 +10,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import typer
 
-from console import guard, looking, runs
+from console import guard, looking, models, runs
 from hoverboard.contract.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -27,17 +27,14 @@ app = typer.Typer(
 )
 vm_app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
 app.add_typer(vm_app, name="vm")
-model_app = typer.Typer(help="The programming model of a run.", no_args_is_help=True)
-app.add_typer(model_app, name="model")
+app.add_typer(models.app, name="model")
 app.command()(looking.capture)
 app.command()(looking.latency)
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-# As in topologies.topology.
-ModelName = Literal["preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning"]
 ModelOption = Annotated[
-    ModelName | None,
+    models.Name | None,
     typer.Option("--model", help="Programming model, instead of the file's."),
 ]
 # As in contract.entities, whose import would cost every command its time.
@@ -393,43 +390,6 @@ def vm_list(run: Run = None, as_json: Json = False) -> None:
     from console import tables
 
     tables.show([tables.vms(found)])
-
-
-@model_app.command("set")
-def model_set(
-    model: Annotated[ModelName, typer.Argument(metavar="MODEL", help=", ".join(get_args(ModelName)))],
-    run: Run = None,
-    as_json: Json = False,
-) -> None:
-    """Change the programming model of a running testbed; established flows lose no packet."""
-    runs.need_root("model set")
-    from topologies.client import RunClient
-
-    with RunClient(runs.live(run)) as client:
-        done = client.set_model(model)
-    if as_json:
-        _dump(done)
-    else:
-        print(f"model {done['model']} instead of {done['from']}, after {done['seconds']:.1f} s")
-
-
-@model_app.command("show")
-def model_show(run: Run = None, as_json: Json = False) -> None:
-    """The programming model of a run, and what each server holds because of it."""
-    runs.need_root("model show")
-    from topologies.client import RunClient
-
-    with RunClient(runs.live(run)) as client:
-        control = client.status()["control"]
-    shown = {key: control.get(key) for key in ("model", "switching", "offloads", "lookups", "hoverboards_down")}
-    shown["flows"] = {name: switch["flows"] for name, switch in control.get("switches", {}).items()}
-    if as_json:
-        _dump(shown)
-        return
-    print(f"model {shown['model']}" + (f", changing: {shown['switching']}" if shown["switching"] else ""))
-    for name, count in shown["flows"].items():
-        down = ", left out of default routes" if name in (shown["hoverboards_down"] or ()) else ""
-        print(f"  {name}: {count} flows{down}")
 
 
 def main() -> None:

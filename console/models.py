@@ -1,0 +1,58 @@
+"""`hoverboard model`: which programming model a run has, and another one while it runs (docs/models.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from console import runs
+
+# As in topologies.topology, whose import would cost every command its time.
+Name = Literal["preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning"]
+Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app = typer.Typer(help="The programming model of a run.", no_args_is_help=True)
+
+
+def _print(document: Any) -> None:
+    print(json.dumps(document, indent=2))
+
+
+@app.command("set")
+def model_set(
+    model: Annotated[Name, typer.Argument(metavar="MODEL", help=", ".join(get_args(Name)))],
+    run: Run = None,
+    as_json: Json = False,
+) -> None:
+    """Change the programming model of a running testbed; established flows lose no packet."""
+    runs.need_root("model set")
+    from topologies.client import RunClient
+
+    with RunClient(runs.live(run)) as client:
+        done = client.set_model(model)
+    if as_json:
+        _print(done)
+    else:
+        print(f"model {done['model']} instead of {done['from']}, after {done['seconds']:.1f} s")
+
+
+@app.command("show")
+def model_show(run: Run = None, as_json: Json = False) -> None:
+    """The programming model of a run, and what each server holds because of it."""
+    runs.need_root("model show")
+    from topologies.client import RunClient
+
+    with RunClient(runs.live(run)) as client:
+        control = client.status()["control"]
+    shown = {key: control.get(key) for key in ("model", "switching", "offloads", "lookups", "hoverboards_down")}
+    shown["flows"] = {name: switch["flows"] for name, switch in control.get("switches", {}).items()}
+    if as_json:
+        _print(shown)
+        return
+    print(f"model {shown['model']}" + (f", changing: {shown['switching']}" if shown["switching"] else ""))
+    for name, count in shown["flows"].items():
+        down = ", left out of default routes" if name in (shown["hoverboards_down"] or ()) else ""
+        print(f"  {name}: {count} flows{down}")
