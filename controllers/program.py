@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NamedTuple, overload
 
 from hoverboard.contract.flow import Flow, FlowKey
 
 _SIZES_REMEMBERED = 10_000
 _sizes: dict[Any, int] = {}
+_VALUES = frozenset({int, str, IPv4Address, IPv6Address, IPv4Network, IPv6Network})
 
 
 class Block(NamedTuple):
@@ -39,21 +41,14 @@ class Block(NamedTuple):
     @property
     def size(self) -> int:
         """How many flows there are."""
-        shape = (self.make, *[_size_shape(argument) for argument in self.arguments])
+        # Of a value only its type decides how many flows there are.
+        shape = (self.make, *[kind if (kind := type(one)) in _VALUES else one for one in self.arguments])
         size = _sizes.get(shape)
         if size is None:
             if len(_sizes) >= _SIZES_REMEMBERED:
                 _sizes.clear()
             size = _sizes[shape] = len(self.flows())
         return size
-
-
-def _size_shape(argument: Any) -> Any:
-    """What of an argument may decide how many flows there are: of a value only that there is one."""
-    if argument is None or isinstance(argument, bool):
-        return argument
-    prefixlen = getattr(argument, "prefixlen", None)
-    return (type(argument), prefixlen) if prefixlen is not None else type(argument)
 
 
 Part = Flow | Block
