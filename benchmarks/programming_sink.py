@@ -16,7 +16,8 @@ from hoverboard.contract.flow import Flow
 _CONTROL = sum(
     len(message)
     for message in (
-        openflow.bundle_open(1, 1), openflow.barrier_request(2), openflow.bundle_commit(3, 1), openflow.barrier_request(4),
+        openflow.bundle_open(1, 1), openflow.barrier_request(2),
+        openflow.bundle_commit(3, 1), openflow.barrier_request(4),
     )
 )  # fmt: skip
 
