@@ -20,6 +20,7 @@ from hoverboard.contract.entities import (
     FirewallRule,
     Host,
     Hoverboard,
+    LoadBalancer,
     Network,
     Route,
     Subnetwork,
@@ -58,21 +59,42 @@ class Fabric:
         """All entities by (type, name); not to be modified."""
         return self._index.entities
 
-    def full_update(self, entities: Sequence[AnyEntity]) -> Changes:
+    def expect(self, version: int | None) -> None:
+        """Refuse a request that was made for another version than there is; None: made for any.
+
+        Raises:
+            RunError: somebody else has changed something since.
+        """
+        if version is not None and version != self.version:
+            raise RunError(
+                f"the configuration is at version {self.version}, and the request expects version {version}",
+                where="fabric manager",
+                next_step="read the status, decide again, and send the request with the version that is there",
+            )
+
+    def full_update(self, entities: Sequence[AnyEntity], expected: int | None = None) -> Changes:
         """Replace the whole configuration.
+
+        Args:
+            expected: the version that this is to follow; None: any.
 
         Raises:
             EntityError: an entity is wrong by itself or beside the others; nothing was changed.
+            RunError: the version is not the expected one.
         """
+        self.expect(expected)
         given = {key_of(entity) for entity in entities}
         gone = [key for key in self._index.entities if key not in given]
         return self._apply(entities, gone, full=True)
 
-    def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey]) -> Changes:
+    def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
         """Add or change `upsert`, remove the (type, name) pairs of `remove`; repeating it changes nothing.
 
+        Args:
+            expected: the version that this is to follow; None: any.
+
         Raises:
-            RunError: there was no full update yet.
+            RunError: there was no full update yet, or the version is not the expected one.
             EntityError: as for `full_update`.
         """
         if not self.synced:
@@ -81,6 +103,7 @@ class Fabric:
                 where="fabric manager",
                 next_step="send the whole configuration first (FullUpdate), then diffs",
             )
+        self.expect(expected)
         removed = list(remove)
         for kind, name in removed:
             if kind not in ENTITY_TYPES:
@@ -153,15 +176,13 @@ class Fabric:
             case Route():
                 self._check_route(entity)
             case FirewallRule():
-                raise EntityError(
-                    "FirewallRule is reserved: firewall rules are not enforced yet",
-                    where=entity_where(entity, "name"),
-                    next_step="leave FirewallRule entities out of the request",
-                )
+                self._network_of(entity)
+            case LoadBalancer():
+                self._check_balancer(entity)
             case Network() | Host() | Hoverboard():
                 pass
 
-    def _network_of(self, entity: Subnetwork | VM | Route) -> None:
+    def _network_of(self, entity: Subnetwork | VM | Route | FirewallRule | LoadBalancer) -> None:
         if ("Network", entity.network) not in self._index.entities:
             raise EntityError(
                 f"network {entity.network!r} does not exist",
@@ -214,7 +235,7 @@ class Fabric:
             )
         self._check_address(vm)
 
-    def _check_address(self, vm: VM) -> None:
+    def _check_address(self, vm: VM | LoadBalancer) -> None:
         subnetworks = self._index.subnetworks.get(vm.network, {}).values()
         home = next((subnetwork for subnetwork in subnetworks if vm.ip in subnetwork.prefix), None)
         if home is None:
@@ -232,7 +253,7 @@ class Fabric:
                 where=entity_where(vm, "ip"),
                 next_step="choose an address in between",
             )
-        if vm.ip6 is not None:
+        if isinstance(vm, VM) and vm.ip6 is not None:
             _check_ip6(vm, vm.ip6, home)
 
     def _check_route(self, route: Route) -> None:
@@ -258,6 +279,20 @@ class Fabric:
                 next_step=f"name a VM of network {route.network!r}, added in the same request or before",
             )
 
+    def _check_balancer(self, balancer: LoadBalancer) -> None:
+        self._network_of(balancer)
+        self._check_address(balancer)
+        for name in balancer.backends:
+            vm = self._index.entities.get(("VM", name))
+            if not isinstance(vm, VM) or vm.network != balancer.network:
+                raise EntityError(
+                    f"{name!r} is a VM of network {vm.network!r}, not of {balancer.network!r}"
+                    if isinstance(vm, VM)
+                    else f"VM {name!r} does not exist",
+                    where=entity_where(balancer, "backends"),
+                    next_step=f"name VMs of network {balancer.network!r}, added in the same request or before",
+                )
+
     def _check_left_behind(self, old: AnyEntity) -> None:
         """`old` was removed or changed: whatever leaned on it must still stand."""
         index = self._index
@@ -269,6 +304,8 @@ class Fabric:
                     *index.subnetworks.get(old.name, {}).values(),
                     *index.vms_of_network.get(old.name, {}).values(),
                     *index.routes_of_network.get(old.name, {}).values(),
+                    *index.rules_of_network.get(old.name, {}).values(),
+                    *index.balancers_of_network.get(old.name, {}).values(),
                 ]
                 if left:
                     raise _in_use(old, left)
@@ -278,10 +315,13 @@ class Fabric:
                     raise _in_use(old, left_vms)
             case VM():
                 routes = list(index.routes_of_next_hop.get(old.name, {}).values())
-                if routes and key_of(old) not in index.entities:
-                    raise _in_use(old, routes)
+                balancers = list(index.balancers_of_backend.get(old.name, {}).values())
+                if (routes or balancers) and key_of(old) not in index.entities:
+                    raise _in_use(old, [*routes, *balancers])
                 for route in routes:
                     self._check_next_hop(route)
+                for balancer in balancers:
+                    self._check_balancer(balancer)
             case Subnetwork():
                 now = index.subnetworks.get(old.network, {}).get(old.name)
                 if now is not None and (now.prefix, now.prefix6) == (old.prefix, old.prefix6):
@@ -289,6 +329,8 @@ class Fabric:
                 for vm in index.vms_of_network.get(old.network, {}).values():
                     if vm.ip in old.prefix:
                         self._check_address(vm)
+                for balancer in index.balancers_of_network.get(old.network, {}).values():
+                    self._check_address(balancer)
             case _:
                 pass
 
@@ -319,7 +361,7 @@ def _check_ip6(vm: VM, ip6: IPv6Address, home: Subnetwork) -> None:
         )
 
 
-def _is_gateway(vm: VM, address: IPv4Address, subnetwork: Subnetwork) -> EntityError:
+def _is_gateway(vm: VM | LoadBalancer, address: IPv4Address, subnetwork: Subnetwork) -> EntityError:
     return EntityError(
         f"{address} is the gateway of Subnetwork {subnetwork.name!r}",
         where=entity_where(vm, "ip"),

@@ -9,7 +9,17 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TypeVar
 
-from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
+from hoverboard.contract.entities import (
+    VM,
+    AnyEntity,
+    FirewallRule,
+    Host,
+    Hoverboard,
+    LoadBalancer,
+    Network,
+    Route,
+    Subnetwork,
+)
 from hoverboard.contract.errors import EntityError
 
 _T = TypeVar("_T")
@@ -34,7 +44,8 @@ class FabricIndex:
         self.network_by_vni: dict[int, Network] = {}
         self.node_by_underlay: dict[IPv4Address, Host | Hoverboard] = {}
         self.node_by_name: dict[str, Host | Hoverboard] = {}
-        self.vm_by_address: dict[tuple[str, IPv4Address | IPv6Address], VM] = {}
+        self.vm_by_address: dict[tuple[str, IPv4Address | IPv6Address], VM | LoadBalancer] = {}
+        self.vm_by_external: dict[IPv4Address, VM] = {}
         self.vm_by_mac: dict[tuple[str, str], VM] = {}
         self.subnetworks: dict[str, dict[str, Subnetwork]] = {}
         self.vms_of_network: dict[str, dict[str, VM]] = {}
@@ -42,6 +53,9 @@ class FabricIndex:
         self.routes_of_network: dict[str, dict[str, Route]] = {}
         self.routes_of_next_hop: dict[str, dict[str, Route]] = {}
         self.route_by_rank: dict[tuple[str, IPv4Network, int], Route] = {}
+        self.rules_of_network: dict[str, dict[str, FirewallRule]] = {}
+        self.balancers_of_network: dict[str, dict[str, LoadBalancer]] = {}
+        self.balancers_of_backend: dict[str, dict[str, LoadBalancer]] = {}
 
     def add(self, entity: AnyEntity) -> None:
         """Take `entity` in.
@@ -64,10 +78,13 @@ class FabricIndex:
                 by_address, by_mac = (entity.network, entity.ip), (entity.network, entity.mac)
                 _refuse_taken(self.vm_by_address.get(by_address), entity, "ip", f"{entity.ip}{within}")
                 _refuse_taken(self.vm_by_mac.get(by_mac), entity, "mac", f"{entity.mac}{within}")
+                for external in entity.external_ips:
+                    _refuse_taken(self.vm_by_external.get(external), entity, "external_ips", str(external))
                 if entity.ip6 is not None:
                     by_ip6 = (entity.network, entity.ip6)
                     _refuse_taken(self.vm_by_address.get(by_ip6), entity, "ip6", f"{entity.ip6}{within}")
                     self.vm_by_address[by_ip6] = entity
+                self.vm_by_external.update(dict.fromkeys(entity.external_ips, entity))
                 self.vm_by_address[by_address] = entity
                 self.vm_by_mac[by_mac] = entity
                 self.vms_of_network.setdefault(entity.network, {})[entity.name] = entity
@@ -81,8 +98,16 @@ class FabricIndex:
                 self.route_by_rank[rank] = entity
                 self.routes_of_network.setdefault(entity.network, {})[entity.name] = entity
                 self.routes_of_next_hop.setdefault(entity.next_hop, {})[entity.name] = entity
-            case _:
-                pass
+            case FirewallRule():
+                self.rules_of_network.setdefault(entity.network, {})[entity.name] = entity
+            case LoadBalancer():
+                address = (entity.network, entity.ip)
+                taken = f"{entity.ip} in network {entity.network!r}"
+                _refuse_taken(self.vm_by_address.get(address), entity, "ip", taken)
+                self.vm_by_address[address] = entity
+                self.balancers_of_network.setdefault(entity.network, {})[entity.name] = entity
+                for backend in entity.backends:
+                    self.balancers_of_backend.setdefault(backend, {})[entity.name] = entity
         self.entities[key_of(entity)] = entity
 
     def remove(self, entity: AnyEntity) -> None:
@@ -99,6 +124,8 @@ class FabricIndex:
                 if entity.ip6 is not None:
                     del self.vm_by_address[entity.network, entity.ip6]
                 del self.vm_by_mac[entity.network, entity.mac]
+                for external in set(entity.external_ips):
+                    del self.vm_by_external[external]
                 _discard(self.vms_of_network, entity.network, entity.name)
                 _discard(self.vms_of_host, entity.host, entity.name)
             case Subnetwork():
@@ -107,8 +134,13 @@ class FabricIndex:
                 del self.route_by_rank[entity.network, entity.prefix, entity.priority]
                 _discard(self.routes_of_network, entity.network, entity.name)
                 _discard(self.routes_of_next_hop, entity.next_hop, entity.name)
-            case _:
-                pass
+            case FirewallRule():
+                _discard(self.rules_of_network, entity.network, entity.name)
+            case LoadBalancer():
+                del self.vm_by_address[entity.network, entity.ip]
+                _discard(self.balancers_of_network, entity.network, entity.name)
+                for backend in entity.backends:
+                    _discard(self.balancers_of_backend, backend, entity.name)
 
 
 def _discard(index: dict[str, dict[str, _T]], key: str, name: str) -> None:

@@ -18,7 +18,7 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.switchover import Switchover
 from controllers.vmc.view import Scope
 from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
+from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, Network
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.reports import UsageReport
 
@@ -41,12 +41,18 @@ class ControllerCore(SwitchKeeper):
         new = [*changes.added, *(after for _, after in changes.changed)]
         places = {(vm.host, vm.network) for vm in (*old, *new) if isinstance(vm, VM)}
         present_before = {place for place in places if self.view.present(*place)}
+        networks = {one.network if isinstance(one, FirewallRule) else one.name
+                    for one in (*old, *new) if isinstance(one, FirewallRule | Network)}  # fmt: skip
+        guarded_before = {network for network in networks if self.view.guarded(network)}
         self._mark_entities(old)
         for entity in old:
             self.view.remove(entity)
         for entity in new:
             self.view.add(entity)
         self._mark_entities(new)
+        for network in networks & self.view.networks.keys():
+            if self.view.guarded(network) != (network in guarded_before):
+                self._mark_entities([self.view.networks[network]])
         self._nodes_changed(old, new, now)
         for host, network in places:
             if self.view.present(host, network) != ((host, network) in present_before):
@@ -66,6 +72,9 @@ class ControllerCore(SwitchKeeper):
 
     def _presence_changed(self, host: str, network: str) -> None:
         self.expected.mark(Scope("network", network), host)
+        self.expected.mark(Scope("firewall", network), host)
+        for name in self.view.balancers_of.get(network, ()):
+            self.expected.mark(Scope("balancer", name), host)
         for model in self._models():
             for scope in model.arrival(self.view, host, network):
                 self.expected.mark(scope, host)
@@ -100,6 +109,7 @@ class ControllerCore(SwitchKeeper):
                 self.expected.add_switch(node.name)
                 for network in self.view.networks_on(node.name):
                     self.expected.mark(Scope("network", network), node.name)
+                    self.expected.mark(Scope("firewall", network), node.name)
             for vm in self.view.vms_on(node.name):
                 self._rejoin(vm)
             if dpid in self.switches:
@@ -115,6 +125,8 @@ class ControllerCore(SwitchKeeper):
             for model in self._models():
                 for scope in model.gateway_change(self.view):
                     self.expected.mark(scope)
+            for name in self.view.balancers:
+                self.expected.mark(Scope("balancer", name))
 
     def packet_in(self, dpid: int, generation: int, in_port: int, cookie: int, frame: bytes, now: float) -> None:
         """A flow sent a packet to the controller."""

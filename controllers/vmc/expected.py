@@ -14,6 +14,8 @@ from ipaddress import IPv4Network, ip_address
 
 from controllers.program import Flows, Part, Program, block
 from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.models.firewall import firewall_flows
+from controllers.vmc.models.loadbalancer import balancer_flows, balancer_switches
 from controllers.vmc.view import BASE, Scope, View
 from hoverboard.contract.flow import Flow, FlowKey
 from hoverboard.contract.pipeline import base_flows
@@ -186,6 +188,10 @@ class ExpectedFlows:
                 return (view.vms[scope.name].host,)
             case "lookup" if scope in self.granted:
                 return (scope.name,)
+            case "firewall":
+                return view.hosts_of(scope.name)
+            case "balancer" if scope.name in view.balancers:
+                return balancer_switches(view, self.model, view.balancers[scope.name])
             case _:
                 return ()
 
@@ -207,6 +213,10 @@ class ExpectedFlows:
                 if network not in view.networks:
                     return ()
                 return self.model.lookup_flows(view, switch, view.networks[network], ip_address(address))
+            case "firewall" if scope.name in view.networks:
+                return firewall_flows(view, switch, view.networks[scope.name])
+            case "balancer" if scope.name in view.balancers:
+                return balancer_flows(view, self.model, switch, view.balancers[scope.name])
             case _:
                 return ()
 

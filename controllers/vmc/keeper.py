@@ -252,6 +252,8 @@ class SwitchKeeper:
             self.expected.mark(Scope("vm", vm_name), vm.host)
             for network, prefix in self.view.prefixes_via(vm_name):
                 self.expected.mark(Scope("route", network, str(prefix)), vm.host)
+            for name in self.view.balancers_via(vm_name):
+                self.expected.mark(Scope("balancer", name), vm.host)
             self.asking.touched(vm)
 
     def _port_touched(self, dpid: int, port_name: str) -> None:

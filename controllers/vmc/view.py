@@ -5,11 +5,22 @@ Plain indices, updated in the time of the change; the programming models read it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sized
+from collections import Counter
+from collections.abc import Iterable, Iterator, MutableMapping, Sized
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import NamedTuple, TypeVar
 
-from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
+from hoverboard.contract.entities import (
+    VM,
+    AnyEntity,
+    FirewallRule,
+    Host,
+    Hoverboard,
+    LoadBalancer,
+    Network,
+    Route,
+    Subnetwork,
+)
 
 _K = TypeVar("_K")
 _C = TypeVar("_C", bound=Sized)
@@ -17,7 +28,7 @@ _C = TypeVar("_C", bound=Sized)
 
 class Scope(NamedTuple):
     """What a group of flows belongs to: ("base"), ("network", name), ("vm", name), ("offload", src, dst),
-    ("route", network, prefix), ("lookup", host, "network address")."""
+    ("route", network, prefix), ("lookup", host, "network address"), ("firewall", network), ("balancer", name)."""
 
     kind: str
     name: str = ""
@@ -41,7 +52,13 @@ class View:
         self.ports: dict[str, int] = {}
         self.vms_of_network: dict[str, set[str]] = {}
         self.routes: dict[str, dict[IPv4Network, set[Route]]] = {}
+        self.rules: dict[str, dict[str, FirewallRule]] = {}
+        self.balancers: dict[str, LoadBalancer] = {}
+        self.balancers_of: dict[str, set[str]] = {}
         self._routes_via: dict[str, set[Route]] = {}
+        self._balancers_via: dict[str, set[str]] = {}
+        self._tagged: dict[tuple[str, str], set[str]] = {}
+        self._tags_in_rules: dict[str, Counter[str]] = {}
         self._vms_on: dict[tuple[str, str], set[str]] = {}
         self._hosts_of: dict[str, set[str]] = {}
         self._networks_on: dict[str, set[str]] = {}
@@ -101,9 +118,32 @@ class View:
         """Whether VMs of `network` may have IPv6 addresses."""
         return any(subnetwork.prefix6 is not None for subnetwork in self.subnetworks.get(network, {}).values())
 
+    def guarded(self, network: str) -> bool:
+        """Whether the network has a firewall: a rule, or a policy other than to let everything through."""
+        known = self.networks.get(network)
+        return network in self.rules or (known is not None and "deny" in (known.ingress, known.egress))
+
+    def tagged(self, network: str, tags: Iterable[str]) -> list[VM]:
+        """VMs of the network that have one of these tags, each once, in a fixed order."""
+        names = {name for tag in tags for name in self._tagged.get((network, tag), ())}
+        return [self.vms[name] for name in sorted(names)]
+
+    def named_by_rules(self, vm: VM) -> bool:
+        """Whether a rule of its network is about one of the VM's tags."""
+        counted = self._tags_in_rules.get(vm.network)
+        return counted is not None and any(tag in counted for tag in vm.tags)
+
+    def balancers_via(self, vm: str) -> set[str]:
+        """Load balancers that have `vm` as a backend; not to be modified."""
+        return self._balancers_via.get(vm, set())
+
     def routed_to_host(self, vni: int, address: IPv4Address | IPv6Address, host: str) -> bool:
-        """Whether a next hop on `host` may send with this address, which is no VM's."""
+        """Whether a next hop or a backend on `host` may send with this address, which is no VM's."""
         network = self.network_by_vni.get(vni, "")
+        for name in self.balancers_of.get(network, ()):
+            balancer = self.balancers[name]
+            if address == balancer.ip and any(self.vms[vm].host == host for vm in balancer.backends):
+                return True
         return any(
             address in prefix and any(vm.host == host for vm in self.next_hops(network, prefix))
             for prefix in self.routes.get(network, ())
@@ -129,11 +169,19 @@ class View:
                 self._vms_on.setdefault((entity.host, entity.network), set()).add(entity.name)
                 self._hosts_of.setdefault(entity.network, set()).add(entity.host)
                 self._networks_on.setdefault(entity.host, set()).add(entity.network)
+                for tag in entity.tags:
+                    self._tagged.setdefault((entity.network, tag), set()).add(entity.name)
             case Route():
                 self.routes.setdefault(entity.network, {}).setdefault(entity.prefix, set()).add(entity)
                 self._routes_via.setdefault(entity.next_hop, set()).add(entity)
-            case _:
-                pass
+            case FirewallRule():
+                self.rules.setdefault(entity.network, {})[entity.name] = entity
+                self._tags_in_rules.setdefault(entity.network, Counter()).update((*entity.targets, *entity.tags))
+            case LoadBalancer():
+                self.balancers[entity.name] = entity
+                self.balancers_of.setdefault(entity.network, set()).add(entity.name)
+                for backend in entity.backends:
+                    self._balancers_via.setdefault(backend, set()).add(entity.name)
 
     def remove(self, entity: AnyEntity) -> None:
         """Take out an entity that is in."""
@@ -157,8 +205,20 @@ class View:
                 _prune(self.routes, entity.network)
                 self._routes_via[entity.next_hop].discard(entity)
                 _prune(self._routes_via, entity.next_hop)
-            case _:
-                pass
+            case FirewallRule():
+                del self.rules[entity.network][entity.name]
+                _prune(self.rules, entity.network)
+                counted = self._tags_in_rules[entity.network]
+                counted.subtract((*entity.targets, *entity.tags))
+                self._tags_in_rules[entity.network] = +counted
+                _prune(self._tags_in_rules, entity.network)
+            case LoadBalancer():
+                del self.balancers[entity.name]
+                self.balancers_of[entity.network].discard(entity.name)
+                _prune(self.balancers_of, entity.network)
+                for backend in entity.backends:
+                    self._balancers_via[backend].discard(entity.name)
+                    _prune(self._balancers_via, backend)
 
     def _remove_vm(self, vm: VM) -> None:
         del self.vms[vm.name]
@@ -166,6 +226,9 @@ class View:
             del self._vm_at[vm.network, address]
         self.vms_of_network[vm.network].discard(vm.name)
         _prune(self.vms_of_network, vm.network)
+        for tag in set(vm.tags):
+            self._tagged[vm.network, tag].discard(vm.name)
+            _prune(self._tagged, (vm.network, tag))
         place = (vm.host, vm.network)
         self._vms_on[place].discard(vm.name)
         if not self._vms_on[place]:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 
 # VNI 0 carries the probes between hosts (contract.encapsulation).
 MAX_VNI = (1 << 24) - 1
 MAX_PREFIX6 = 126
+# What one entity may hold: each item is flows in switches.
+MAX_RANGES, MAX_TAGS, MAX_PREFIXES, MAX_BACKENDS = 16, 32, 64, 256
+MAX_RULE_PRIORITY = 30_000
 # Unspecified, loopback and IPv4-mapped (RFC 4291, 2.5), link-local, multicast.
 _NOT_FOR_VMS = tuple(map(IPv6Network, ("::/64", "fe80::/10", "ff00::/8")))
 
@@ -63,12 +67,45 @@ def _prefix6(value: IPv6Network) -> IPv6Network:
     return value
 
 
+def _ports(value: Any) -> Any:
+    """ "80" and 80 and "8000-8099" as (first, last)."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str):
+        match = _PORTS.fullmatch(value.strip())
+        if match is None:
+            raise ValueError(f"{value!r} is not a port, nor a range like 8000-8099")
+        value = (int(match[1]), int(match[2] or match[1]))
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(port, int) for port in value):
+        first, last = value
+        if not 0 <= first <= last <= 0xFFFF:
+            raise ValueError(f"{first}-{last} is not a range of ports: 0 to 65535, the lower one first")
+    return value
+
+
+def _in_order(value: tuple[PortRange, ...]) -> tuple[PortRange, ...]:
+    """Sorted, and without overlaps: each port is in one range at most."""
+    merged: list[PortRange] = []
+    for first, last in sorted(value):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
 Name = Annotated[str, AfterValidator(_name)]
+PortRange = tuple[int, int]  # first and last
+Ports = Annotated[
+    tuple[Annotated[PortRange, BeforeValidator(_ports)], ...], AfterValidator(_in_order), Field(max_length=MAX_RANGES)
+]
+Tags = Annotated[tuple[Name, ...], Field(max_length=MAX_TAGS)]
 Mac = Annotated[str, AfterValidator(_mac)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 # Generations of the dataplane, oldest first; what each is like is in contract.generations.
 Dataplane = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
+FirewallAction = Literal["allow", "deny"]
 Scheduling = Literal["adaptive", "dedicated", "compacting"]  # of the fast path's engines (paper 4.2)
 
 
@@ -82,10 +119,17 @@ class Entity(BaseModel):
 
 
 class Network(Entity):
-    """A virtual network; `vni` is its 24-bit identifier on the wire, unique in the cluster."""
+    """A virtual network; `vni` is its 24-bit identifier on the wire, unique in the cluster.
+
+    `ingress` and `egress` are what its firewall does with packets to and from its VMs that no FirewallRule is
+    about. `rate_bps` is its QoS: the line rate of the VMs that have none of their own (0: unlimited).
+    """
 
     TYPE = "Network"
     vni: Annotated[int, Field(ge=1, le=MAX_VNI)]
+    ingress: FirewallAction = "allow"
+    egress: FirewallAction = "allow"
+    rate_bps: Annotated[int, Field(ge=0)] = 0
 
 
 class Subnetwork(Entity):
@@ -118,9 +162,10 @@ class Subnetwork(Entity):
 class VM(Entity):
     """A virtual machine with one NIC: where it should run and what it may send as.
 
-    `ip6` is a second address, in the IPv6 range of the Subnetwork that `ip` is in. `rate_bps` is the
-    NIC's line rate (0: unlimited). The vport is not here: it is a physical fact,
-    reported by the host's agent and the host's switch.
+    `ip6` is a second address, in the IPv6 range of the Subnetwork that `ip` is in. `tags` are what
+    FirewallRules name VMs by. `external_ips` are unique in the cluster. `rate_bps` is the NIC's line rate
+    (0: its network's). The vport is not here: it is a physical fact, reported by the host's agent and the
+    host's switch.
     """
 
     TYPE = "VM"
@@ -129,8 +174,8 @@ class VM(Entity):
     mac: Mac
     host: Name
     ip6: Ip6 | None = None
-    tags: tuple[str, ...] = ()
-    external_ips: tuple[IPv4Address, ...] = ()
+    tags: Tags = ()
+    external_ips: Annotated[tuple[IPv4Address, ...], Field(max_length=MAX_TAGS)] = ()
     rate_bps: Annotated[int, Field(ge=0)] = 0
 
 
@@ -168,13 +213,64 @@ class Hoverboard(Entity):
 
 
 class FirewallRule(Entity):
-    """Reserved: the type and its name exist, requests that carry one are refused until enforced."""
+    """What the hosts of a network's VMs do with packets to (ingress) or from (egress) some of them.
+
+    Of the rules of a direction that are about a packet the lowest `priority` number decides, at equal
+    numbers a denial. A rule is about the packets of VMs that have one of the `targets` tags (none given: of
+    all VMs of the network), with the other end in one of `prefixes` or at a VM with one of the `tags`
+    (neither given: anywhere), of `protocol`, to destination `ports` (none given: any).
+
+    Rules have no memory: what comes back for an allowed packet is told by its ports alone (docs/fabric-manager.md).
+    """
 
     TYPE = "FirewallRule"
     network: Name
+    direction: Literal["ingress", "egress"]
+    action: FirewallAction
+    priority: Annotated[int, Field(ge=0, le=MAX_RULE_PRIORITY)] = 1000
+    targets: Tags = ()
+    prefixes: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(max_length=MAX_PREFIXES)] = ()
+    tags: Tags = ()
+    protocol: Literal["any", "tcp", "udp", "icmp", "icmpv6"] = "any"
+    ports: Ports = ()
+
+    @model_validator(mode="after")
+    def _ports_of_a_protocol(self) -> FirewallRule:
+        if self.ports and self.protocol not in ("tcp", "udp"):
+            raise ValueError(f"ports mean nothing with protocol {self.protocol!r}; give tcp or udp")
+        family = {"icmp": 4, "icmpv6": 6}.get(self.protocol)
+        for prefix in self.prefixes:
+            if family is not None and prefix.version != family:
+                raise ValueError(f"{prefix} is not an IPv{family} prefix, and {self.protocol} has no other")
+        return self
 
 
-AnyEntity = Network | Subnetwork | VM | Route | Host | Hoverboard | FirewallRule
+class LoadBalancer(Entity):
+    """An address of a network that several VMs share: each flow goes to one of `backends` (direct server return).
+
+    The backends own `ip` beside their own address and answer with it. Which one a flow goes to is decided by
+    bits of its source port and address, so that it stays; a backend that is removed hands on its flows only.
+    `ports` are the destination ports that are served (none given: all).
+    """
+
+    TYPE = "LoadBalancer"
+    network: Name
+    ip: IPv4Address
+    backends: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_BACKENDS)]
+    protocol: Literal["any", "tcp", "udp"] = "any"
+    ports: Ports = ()
+
+    @model_validator(mode="after")
+    def _backends_once(self) -> LoadBalancer:
+        twice = {name for name in self.backends if self.backends.count(name) > 1}
+        if twice:
+            raise ValueError(f"backend {min(twice)!r} is given twice")
+        if self.ports and self.protocol == "any":
+            raise ValueError("ports mean nothing with protocol 'any'; give tcp or udp")
+        return self
+
+
+AnyEntity = Network | Subnetwork | VM | Route | Host | Hoverboard | FirewallRule | LoadBalancer
 ENTITY_TYPES: dict[str, type[AnyEntity]] = {
-    kind.TYPE: kind for kind in (Network, Subnetwork, VM, Route, Host, Hoverboard, FirewallRule)
+    kind.TYPE: kind for kind in (Network, Subnetwork, VM, Route, Host, Hoverboard, FirewallRule, LoadBalancer)
 }

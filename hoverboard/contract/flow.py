@@ -34,6 +34,10 @@ FIELDS: dict[str, Field] = {
         Field("eth_type", 16),
         Field("vlan_vid", 13),  # 0x1000 says that there is a tag
         Field("ip_proto", 8),
+        Field("tcp_src", 16),
+        Field("tcp_dst", 16),
+        Field("udp_src", 16),
+        Field("udp_dst", 16),
         Field("ipv4_src", 32),
         Field("ipv4_dst", 32),
         Field("icmpv4_type", 8),

@@ -6,9 +6,12 @@
              -> TUNNEL -> DELIVER        what the fabric brings to a VM host
                        -> RELAY          what the fabric brings to a Hoverboard (paper 3.3.1)
 
-Only the functions below make flows, by `tables.make_flow`, so that a flow which matches a field its table does not
-declare, or jumps to a table its table may not reach, raises here and never meets a switch. The
-metadata register holds the VNI from the first table on: after it, no table can mix two tenants.
+In a network with a firewall EGRESS stands before ROUTE, and INGRESS -> VPORT behind DELIVER; for the address
+of a load balancer BALANCE stands between ROUTE and DELIVER, RELAY_BALANCE behind RELAY (`contract.policy`).
+
+Only the functions below and in `contract.policy` make flows, by `tables.make_flow`, so that a flow which
+matches a field its table does not declare, or jumps to a table its table may not reach, raises here and never
+meets a switch. The metadata register holds the VNI from the first table on: after it, no table can mix two tenants.
 Loops are impossible by shape: gotos go forward only, and what comes out of the fabric on a VM host
 can only be delivered, never sent out again.
 
@@ -36,6 +39,8 @@ from hoverboard.contract.tables import (
     PIPELINE,
     PROTO_ICMP,
     PROTO_ICMPV6,
+    PROTO_TCP,
+    PROTO_UDP,
     TUNNEL_PORT,
     TUNNEL_PORT_NAME,
     Kind,
@@ -62,6 +67,8 @@ __all__ = [
     "PIPELINE",
     "PROTO_ICMP",
     "PROTO_ICMPV6",
+    "PROTO_TCP",
+    "PROTO_UDP",
     "PipelineError",
     "TUNNEL_PORT",
     "TUNNEL_PORT_NAME",
@@ -161,7 +168,7 @@ def gateway_flows(vni: int, gateway: IPv4Address) -> list[Flow]:
     ]  # fmt: skip
 
 
-def link_flows(vni: int) -> list[Flow]:
+def link_flows(vni: int, guarded: bool = False) -> list[Flow]:
     """IPv6 of one network on a VM host: the gateway's answers, and what may not leave the link.
 
     A neighbour solicitation for the gateway becomes the advertisement in two tables, for a switch
@@ -196,12 +203,28 @@ def link_flows(vni: int) -> list[Flow]:
         # No router forwards what comes from, or goes to, a link-local address (RFC 4291, 2.5.6).
         make_flow(Table.LINK, tables.PAIR, Kind.DROP_LINK_LOCAL, vni, {**ours, "ipv6_dst": _LINK_LOCAL}),
         make_flow(Table.LINK, tables.PAIR, Kind.DROP_LINK_LOCAL, vni, {**ours, "ipv6_src": _LINK_LOCAL}),
-        make_flow(Table.LINK, tables.DEFAULT, Kind.PLUMBING, vni, ours, Goto(Table.ROUTE)),
+        make_flow(Table.LINK, tables.DEFAULT, Kind.PLUMBING, vni, ours, _onward(guarded)),
     ]  # fmt: skip
 
 
-def vport_flows(vni: int, port: int, ip: IPv4Address, mac: str, ip6: IPv6Address | None = None) -> list[Flow]:
-    """A VM on this host: what it may send as (RFC 2827 at the vport), and delivery to it."""
+def _onward(guarded: bool) -> Goto:
+    """Where what a VM may send goes on."""
+    return Goto(Table.EGRESS if guarded else Table.ROUTE)
+
+
+def _handed_over(port: int, guarded: bool) -> Action:
+    """The last step to a VM, once the packet carries its MAC."""
+    return Goto(Table.INGRESS) if guarded else Output(port)
+
+
+def vport_flows(
+    vni: int, port: int, ip: IPv4Address, mac: str, ip6: IPv6Address | None = None, guarded: bool = False
+) -> list[Flow]:
+    """A VM on this host: what it may send as (RFC 2827 at the vport), and delivery to it.
+
+    Args:
+        guarded: its network has a firewall.
+    """
     source, address = _mac(mac), int(ip)
     tagged: Matches = {"in_port": port, "vlan_vid": (_TAGGED, _TAGGED)}
     own6: list[Flow] = []
@@ -220,13 +243,13 @@ def vport_flows(vni: int, port: int, ip: IPv4Address, mac: str, ip6: IPv6Address
         unheard: Matches = {"in_port": port, "eth_type": ETH_IPV6, "ipv6_dst": _MULTICAST}
         own6 += [
             make_flow(Table.CLASSIFY, tables.PAIR, Kind.DROP_MULTICAST, vni, unheard),
-            *_local_flows(vni, port, source, ip6),
+            *_local_flows(vni, port, source, ip6, guarded),
         ]
     return [
         make_flow(
             Table.CLASSIFY, tables.EXACT, Kind.VPORT, vni,
             {"in_port": port, "eth_src": source, "eth_type": ETH_IPV4, "ipv4_src": address},
-            WriteMetadata(vni), Goto(Table.ROUTE),
+            WriteMetadata(vni), _onward(guarded),
         ),
         make_flow(
             Table.CLASSIFY, tables.EXACT, Kind.VPORT, vni,
@@ -235,18 +258,24 @@ def vport_flows(vni: int, port: int, ip: IPv4Address, mac: str, ip6: IPv6Address
         ),
         make_flow(Table.CLASSIFY, tables.EXCEPTION, Kind.DROP_VLAN, vni, tagged),
         make_flow(Table.CLASSIFY, tables.ROUTE, Kind.DROP_SPOOFED, vni, {"in_port": port}),
-        *_local_flows(vni, port, source, ip),
+        *_local_flows(vni, port, source, ip, guarded),
         *own6,
+        *([_door(vni, port, source)] if guarded else ()),
     ]  # fmt: skip
 
 
-def _local_flows(vni: int, port: int, mac: int, dst: Address) -> list[Flow]:
+def _door(vni: int, port: int, mac: int) -> Flow:
+    """In a network with a firewall: what the firewall has let through to a VM, by its MAC."""
+    return make_flow(Table.VPORT, tables.EXACT, Kind.LOCAL, vni, {"metadata": vni, "eth_dst": mac}, Output(port))
+
+
+def _local_flows(vni: int, port: int, mac: int, dst: Address, guarded: bool) -> list[Flow]:
     """Delivery of one address to a VM on this host."""
     return [
         make_flow(Table.ROUTE, tables.EXACT, Kind.LOCAL, vni, _toward(vni, dst), Goto(Table.DELIVER)),
         make_flow(
             Table.DELIVER, tables.EXACT, Kind.LOCAL, vni, _toward(vni, dst),
-            SetField("eth_dst", mac), SetField("eth_src", _GATEWAY), Output(port),
+            SetField("eth_dst", mac), SetField("eth_src", _GATEWAY), _handed_over(port, guarded),
         ),
     ]  # fmt: skip
 
@@ -308,7 +337,7 @@ def relay_flow(vni: int, dst: Address, underlay: IPv4Address) -> Flow:
     return make_flow(Table.RELAY, tables.EXACT, Kind.RELAY, vni, _toward(vni, dst), *actions)
 
 
-def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network) -> list[Flow]:
+def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network, guarded: bool = False) -> list[Flow]:
     """A next hop on this host: it may also send, and ask for its gateway, as an address in `prefix`.
 
     An operating system that answers from an address behind it asks ARP with that address, too.
@@ -319,7 +348,7 @@ def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network) -> l
             Table.CLASSIFY, tables.SOURCE, Kind.VPORT, vni,
             {"in_port": port, "eth_src": source, "eth_type": ETH_IPV4, "ipv4_src": prefix},
             Move("ipv4_src", "reg5"),  # keeps the source exact in the megaflow, as in _to_host
-            WriteMetadata(vni), Goto(Table.ROUTE),
+            WriteMetadata(vni), _onward(guarded),
         ),
         make_flow(
             Table.CLASSIFY, tables.SOURCE, Kind.VPORT, vni,
@@ -329,7 +358,7 @@ def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network) -> l
     ]  # fmt: skip
 
 
-def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str) -> list[Flow]:
+def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str, guarded: bool = False) -> list[Flow]:
     """The next hop's host: `prefix` is delivered to the next hop, or dropped while that has no vport.
 
     The drop is a flow, not the table's miss: a shorter prefix beside it must not step in.
@@ -343,7 +372,8 @@ def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str
         local,
         make_flow(
             Table.DELIVER, rank, Kind.LOCAL, vni, match,
-            Move("ipv4_dst", "reg5"), SetField("eth_dst", _mac(mac)), SetField("eth_src", _GATEWAY), Output(port),
+            Move("ipv4_dst", "reg5"), SetField("eth_dst", _mac(mac)), SetField("eth_src", _GATEWAY),
+            _handed_over(port, guarded),
         ),
     ]  # fmt: skip
 

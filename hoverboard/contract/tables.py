@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from hoverboard.contract.flow import FIELDS, Action, Flow, Goto, Match, Move, SetField
 
 ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
-PROTO_ICMP, PROTO_ICMPV6 = 1, 58
+PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6 = 1, 6, 17, 58
 
 BRIDGE = "br-int"  # the integration bridge of every switch
 TUNNEL_PORT_NAME = "gnv"  # its one Geneve port, remote_ip=flow, key=flow
@@ -30,9 +30,14 @@ class Table(IntEnum):
     ARP = 20
     LINK = 22
     NEIGHBOUR = 24
+    EGRESS = 26
     ROUTE = 30
+    BALANCE = 34
     DELIVER = 40
+    INGRESS = 42
+    VPORT = 44
     RELAY = 50
+    RELAY_BALANCE = 54
 
 
 class Kind(IntEnum):
@@ -51,6 +56,8 @@ class Kind(IntEnum):
     PUNT = 0x000B  # to the controller, which answers with flows (programming model "on-demand")
     LEARN = 0x000C  # to a Hoverboard, which the host may ask for a direct way (model "active-learning")
     LEARNED = 0x000D  # the direct way; put here by the host itself, not by a controller
+    FIREWALL = 0x000E
+    BALANCE = 0x000F
     # Drops, 0x01xx: the name, lowercased with dashes, is the reason people read.
     DROP_UNKNOWN_PORT = 0x0101
     DROP_SPOOFED = 0x0102
@@ -64,6 +71,8 @@ class Kind(IntEnum):
     DROP_LINK_LOCAL = 0x010A
     DROP_ND_NOT_GATEWAY = 0x010B
     DROP_UNKNOWN_DESTINATION = 0x010C  # asked for and not found; forgotten after a while
+    DROP_FIREWALL_EGRESS = 0x010D
+    DROP_FIREWALL_INGRESS = 0x010E
 
 
 def drop_reason(kind: Kind) -> str | None:
@@ -99,12 +108,15 @@ class TableSpec:
     gotos: frozenset[Table]
 
 
+_TRANSPORT = frozenset({"ip_proto", "tcp_src", "tcp_dst", "udp_src", "udp_dst", "icmpv4_type", "icmpv6_type"})
+_IP = frozenset({"metadata", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst"})
+
 PIPELINE: dict[Table, TableSpec] = {
     Table.CLASSIFY: TableSpec(
         frozenset(
             {"in_port", "vlan_vid", "eth_src", "eth_type", "ipv4_src", "arp_spa", "arp_sha", "ipv6_src", "ipv6_dst"}
         ),
-        frozenset({Table.TUNNEL, Table.ARP, Table.LINK, Table.ROUTE}),
+        frozenset({Table.TUNNEL, Table.ARP, Table.LINK, Table.EGRESS, Table.ROUTE}),
     ),
     Table.TUNNEL: TableSpec(frozenset({"tunnel_id"}), frozenset({Table.DELIVER, Table.RELAY})),
     Table.ARP: TableSpec(frozenset({"metadata", "eth_type", "arp_op", "arp_tpa"}), frozenset()),
@@ -112,17 +124,19 @@ PIPELINE: dict[Table, TableSpec] = {
         frozenset(
             {"metadata", "eth_type", "ipv6_src", "ipv6_dst", "ip_proto", "icmpv6_type", "icmpv6_code", "ipv6_nd_target"}
         ),
-        frozenset({Table.NEIGHBOUR, Table.ROUTE}),
+        frozenset({Table.NEIGHBOUR, Table.EGRESS, Table.ROUTE}),
     ),
     Table.NEIGHBOUR: TableSpec(
         frozenset({"metadata", "eth_type", "ip_proto", "icmpv6_type", "icmpv6_code"}), frozenset()
     ),
-    Table.ROUTE: TableSpec(
-        frozenset({"metadata", "eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ip_proto", "icmpv4_type"}),
-        frozenset({Table.DELIVER}),
-    ),
-    Table.DELIVER: TableSpec(frozenset({"metadata", "eth_type", "ipv4_dst", "ipv6_dst"}), frozenset()),
-    Table.RELAY: TableSpec(frozenset({"metadata", "eth_type", "ipv4_dst", "ipv6_dst"}), frozenset()),
+    Table.EGRESS: TableSpec(_IP | _TRANSPORT | {"eth_src"}, frozenset({Table.ROUTE})),
+    Table.ROUTE: TableSpec(_IP | _TRANSPORT, frozenset({Table.BALANCE, Table.DELIVER})),
+    Table.BALANCE: TableSpec(_IP | _TRANSPORT, frozenset({Table.DELIVER})),
+    Table.DELIVER: TableSpec(_IP | _TRANSPORT, frozenset({Table.INGRESS})),
+    Table.INGRESS: TableSpec(_IP | _TRANSPORT | {"eth_dst"}, frozenset({Table.VPORT})),
+    Table.VPORT: TableSpec(frozenset({"metadata", "eth_dst"}), frozenset()),
+    Table.RELAY: TableSpec(_IP | _TRANSPORT, frozenset({Table.RELAY_BALANCE})),
+    Table.RELAY_BALANCE: TableSpec(_IP | _TRANSPORT, frozenset()),
 }
 
 # Priorities, by name; within a table the higher wins. A prefix of n bits has PREFIX + n: 20 to 52.

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
 from controllers.program import Part, block
-from controllers.vmc.models.networks import host_network_flows
+from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
 from controllers.vmc.view import Scope, View, addresses
 from hoverboard.contract.entities import VM, Network
@@ -23,7 +23,6 @@ from hoverboard.contract.pipeline import (
     relay_flow,
     relay_prefix_flow,
     route_prefix_flow,
-    vport_flows,
 )
 
 
@@ -59,8 +58,8 @@ class GatewayModel:
             # Intent is enough here: a packet that comes before the VM's vport is dropped by its host.
             for address in addresses(vm):
                 yield block(relay_flow, vni, address, view.hosts[vm.host].underlay_ip)
-        elif switch == vm.host and vm.name in view.ports:
-            yield block(vport_flows, vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
+        elif switch == vm.host:
+            yield from plugged_flows(view, vm)
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
         yield from view.hoverboards

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from controllers.program import Part, block
 from controllers.vmc.view import View
-from hoverboard.contract.entities import Network
+from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import gateway_flows, link_flows, network_flows
+from hoverboard.contract.pipeline import gateway_flows, link_flows, network_flows, vport_flows
 
 
 def host_network_flows(view: View, network: Network) -> Iterator[Part]:
@@ -21,7 +21,15 @@ def host_network_flows(view: View, network: Network) -> Iterator[Part]:
     for subnetwork in view.subnetworks.get(network.name, {}).values():
         yield block(gateway_flows, network.vni, subnetwork.gateway_address)
     if view.speaks_ipv6(network.name):
-        yield block(link_flows, network.vni)
+        yield block(link_flows, network.vni, view.guarded(network.name))
+
+
+def plugged_flows(view: View, vm: VM) -> Iterator[Part]:
+    """On the host of a VM: what it may send as, and delivery to it, while it is plugged in."""
+    port = view.ports.get(vm.name)
+    if port is not None:
+        guarded = view.guarded(vm.network)
+        yield block(vport_flows, view.networks[vm.network].vni, port, vm.ip, vm.mac, vm.ip6, guarded)
 
 
 def _ingress(vni: int) -> list[Flow]:

@@ -12,11 +12,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
 from controllers.program import Part, block
-from controllers.vmc.models.networks import host_network_flows
+from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
 from controllers.vmc.view import Scope, View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow, vport_flows
+from hoverboard.contract.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow
 
 
 class OnDemandModel:
@@ -42,8 +42,8 @@ class OnDemandModel:
         return (vm.host,)
 
     def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
-        if switch == vm.host and vm.name in view.ports:
-            yield block(vport_flows, view.networks[vm.network].vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
+        if switch == vm.host:
+            yield from plugged_flows(view, vm)
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
         return {vm.host for vm in view.next_hops(network, prefix)} | set(delivered_around(view, network, prefix))

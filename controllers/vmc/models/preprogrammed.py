@@ -11,11 +11,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
 from controllers.program import Part, block
-from controllers.vmc.models.networks import host_network_flows
+from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import next_hop_flows, winner
 from controllers.vmc.view import Scope, View, addresses
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.pipeline import route_flow, route_prefix_flow, vport_flows
+from hoverboard.contract.pipeline import route_flow, route_prefix_flow
 
 
 class PreprogrammedModel:
@@ -40,8 +40,7 @@ class PreprogrammedModel:
     def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
         vni = view.networks[vm.network].vni
         if switch == vm.host:
-            if vm.name in view.ports:
-                yield block(vport_flows, vni, view.ports[vm.name], vm.ip, vm.mac, vm.ip6)
+            yield from plugged_flows(view, vm)
         elif view.present(switch, vm.network):
             for address in addresses(vm):
                 yield block(route_flow, vni, address, view.hosts[vm.host].underlay_ip)

@@ -33,9 +33,10 @@ def delivered_around(view: View, network: str, prefix: IPv4Network) -> Iterator[
 
 def next_hop_flows(view: View, host: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
     """On a VM host: sources of the next hops there, and delivery if the winner is among them."""
+    guarded = view.guarded(network.name)
     for vm in view.next_hops(network.name, prefix):
         if vm.host == host and vm.name in view.ports:
-            yield block(source_prefix_flows, network.vni, view.ports[vm.name], vm.mac, prefix)
+            yield block(source_prefix_flows, network.vni, view.ports[vm.name], vm.mac, prefix, guarded)
     first = winner(view, network, prefix)
     if first.host == host:
-        yield block(local_prefix_flows, network.vni, prefix, view.ports.get(first.name), first.mac)
+        yield block(local_prefix_flows, network.vni, prefix, view.ports.get(first.name), first.mac, guarded)

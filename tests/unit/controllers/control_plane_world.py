@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
+from policy_oracle import Talk
+
 from controllers.fm.fabric import Fabric
 from controllers.fm.index import EntityKey
 from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
@@ -161,6 +163,11 @@ class World:
     def travel_as_it_is(self, src: VM, dst: VM) -> Journey:
         """The same as the switches are now: nobody answers a question."""
         packet = ipv4_packet(src.mac, int(src.ip), int(dst.ip))
+        return self.net.send(src.host, self.core.view.ports[src.name], packet)
+
+    def speak(self, src: VM, dst: IPv4Address, talk: Talk, source: IPv4Address | None = None) -> Journey:
+        """A packet of a protocol from a joined VM to any address."""
+        packet = talk.packet(src, source if source is not None else src.ip, dst)
         return self.net.send(src.host, self.core.view.ports[src.name], packet)
 
     def reaches(self, src: VM, dst: VM) -> bool:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import Fabric
 from hoverboard.contract import fabric_pb2 as pb
-from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, Network, Subnetwork
+from hoverboard.contract.entities import (
+    VM,
+    AnyEntity,
+    FirewallRule,
+    Host,
+    Hoverboard,
+    LoadBalancer,
+    Network,
+    Subnetwork,
+)
 from hoverboard.contract.errors import EntityError, RunError
 
 B1 = vm("b1", "blue", "h1", 2)
@@ -44,6 +53,57 @@ def test_version_grows_only_with_changes() -> None:
     assert fabric.version == 3
 
 
+def test_what_stands_behind_a_load_balancer_stays() -> None:
+    fabric = started(balancer())
+    with pytest.raises(EntityError, match="still needed by LoadBalancer/lb"):
+        fabric.diff([], [("VM", "b1")])
+    with pytest.raises(EntityError, match=r"10.0.0.77 in network 'blue' is taken by LoadBalancer 'lb'"):
+        fabric.diff([vm("x", "blue", "h1", 77)], [])
+    with pytest.raises(EntityError, match="still needed by"):
+        fabric.diff([], [("Network", "blue")])
+    fabric.diff([], [("LoadBalancer", "lb"), ("VM", "b1")])
+    assert fabric.diff([vm("x", "blue", "h1", 77)], []).added
+
+
+def test_a_request_for_another_version_is_refused() -> None:
+    fabric = started()
+    before = dict(fabric.entities)
+    with pytest.raises(RunError, match="at version 1, and the request expects version 0"):
+        fabric.diff([vm("x", "blue", "h1", 9)], [], expected=0)
+    with pytest.raises(RunError, match="at version 1"):
+        fabric.full_update([], expected=7)
+    assert fabric.entities == before
+    assert fabric.diff([vm("x", "blue", "h1", 9)], [], expected=1).version == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "where", "what"),
+    [
+        ("FirewallRule", '{"name": "f", "network": "n", "direction": "up", "action": "deny"}',
+         "FirewallRule/f.direction", "Input should be 'ingress' or 'egress'"),
+        ("FirewallRule",
+         '{"name": "f", "network": "n", "direction": "ingress", "action": "deny", "protocol": "tcp", "ports": ["9-1"]}',
+         "FirewallRule/f.ports.0", "9-1 is not a range of ports: 0 to 65535, the lower one first"),
+        ("FirewallRule", '{"name": "f", "network": "n", "direction": "ingress", "action": "deny", "ports": ["80"]}',
+         "FirewallRule/f", "ports mean nothing with protocol 'any'; give tcp or udp"),
+        ("FirewallRule",
+         '{"name": "f", "network": "n", "direction": "ingress", "action": "deny", "protocol": "icmp",'
+         ' "prefixes": ["fd00::/64"]}',
+         "FirewallRule/f", "fd00::/64 is not an IPv4 prefix, and icmp has no other"),
+        ("LoadBalancer", '{"name": "l", "network": "n", "ip": "10.0.0.9", "backends": []}',
+         "LoadBalancer/l.backends", "Tuple should have at least 1 item after validation, not 0"),
+        ("LoadBalancer", '{"name": "l", "network": "n", "ip": "10.0.0.9", "backends": ["a", "a"]}',
+         "LoadBalancer/l", "backend 'a' is given twice"),
+        ("Network", '{"name": "n", "vni": 1, "ingress": "maybe"}',
+         "Network/n.ingress", "Input should be 'allow' or 'deny'"),
+    ],
+)  # fmt: skip
+def test_policy_entities_name_their_faults(kind: str, document: str, where: str, what: str) -> None:
+    with pytest.raises(EntityError) as refused:
+        decode_entity(pb.Entity(type=kind, json=document))
+    assert (refused.value.where, refused.value.what) == (where, what)
+
+
 def test_addresses_may_be_swapped_in_one_request() -> None:
     b2 = vm("b2", "blue", "h2", 3)
     fabric = started(b2)
@@ -53,6 +113,16 @@ def test_addresses_may_be_swapped_in_one_request() -> None:
 
 def test_two_networks_may_use_the_same_addresses() -> None:
     assert started().diff([vm("g1", "green", "h1", 2)], []).added
+
+
+def rule(**fields: object) -> FirewallRule:
+    given: dict[str, object] = {"name": "f", "network": "blue", "direction": "ingress", "action": "deny"}
+    return FirewallRule.model_validate(given | fields)
+
+
+def balancer(**fields: object) -> LoadBalancer:
+    given: dict[str, object] = {"name": "lb", "network": "blue", "ip": "10.0.0.77", "backends": ["b1"]}
+    return LoadBalancer.model_validate(given | fields)
 
 
 REFUSED: list[tuple[str, list[AnyEntity], list[tuple[str, str]], str, str]] = [
@@ -90,8 +160,21 @@ REFUSED: list[tuple[str, list[AnyEntity], list[tuple[str, str]], str, str]] = [
     ("network goes", [], [("Network", "blue")],
      "Network/blue.name", "it is still needed by Subnetwork/blue-sub, VM/b1"),
     ("host goes", [], [("Host", "h1")], "Host/h1.name", "it is still needed by VM/b1"),
-    ("firewall", [FirewallRule(name="f", network="blue")], [],
-     "FirewallRule/f.name", "FirewallRule is reserved: firewall rules are not enforced yet"),
+    ("firewall of no network", [rule(network="red")], [], "FirewallRule/f.network", "network 'red' does not exist"),
+    ("shared address taken", [balancer(ip="10.0.0.2")], [],
+     "LoadBalancer/lb.ip", "10.0.0.2 in network 'blue' is taken by VM 'b1'"),
+    ("shared address outside", [balancer(ip="10.9.0.2")], [],
+     "LoadBalancer/lb.ip", "10.9.0.2 is in no subnetwork of network 'blue'"),
+    ("shared gateway", [balancer(ip="10.0.0.1")], [],
+     "LoadBalancer/lb.ip", "10.0.0.1 is the gateway of Subnetwork 'blue-sub'"),
+    ("backend unknown", [balancer(backends=["nobody"])], [], "LoadBalancer/lb.backends", "VM 'nobody' does not exist"),
+    ("backend of another network", [vm("g1", "green", "h1", 2), balancer(backends=["g1"])], [],
+     "LoadBalancer/lb.backends", "'g1' is a VM of network 'green', not of 'blue'"),
+    ("backend removed", [balancer()], [("VM", "b1")], "LoadBalancer/lb.backends", "VM 'b1' does not exist"),
+    ("external address taken",
+     [changed(B1, external_ips=["198.51.100.1"]),
+      vm("b2", "blue", "h1", 3).model_copy(update={"external_ips": (IPv4Address("198.51.100.1"),)})], [],
+     "VM/b1.external_ips", "198.51.100.1 is taken by VM 'b2'"),
     ("route, network unknown", [route("r", "red", "192.168.7.0/24", "b1")], [],
      "Route/r.network", "network 'red' does not exist"),
     ("route, VM unknown", [route("r", "blue", "192.168.7.0/24", "b9")], [],

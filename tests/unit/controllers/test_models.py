@@ -12,15 +12,18 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
-from control_plane_world import World, cluster, host, hoverboard, place, ready, route, vm
+from control_plane_world import VNIS, World, cluster, host, hoverboard, place, ready, route, vm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from policy_oracle import TALKS, Talk, passes
 
 from controllers.vmc.models import MODELS as ALL_MODELS
-from hoverboard.contract.entities import VM, Host, Hoverboard, Route
+from controllers.vmc.models.loadbalancer import buckets
+from hoverboard.contract.entities import VM, FirewallRule, Host, Hoverboard, LoadBalancer, Network, Route
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of, vport_flows
+from hoverboard.contract.policy import bucket_of
 
 MODELS = sorted(ALL_MODELS)
 HOSTS = [host(1), host(2), host(3)]
@@ -34,6 +37,11 @@ class History:
     world: World
     vms: dict[str, VM] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
+    networks: dict[str, Network] = field(
+        default_factory=lambda: {name: Network(name=name, vni=vni) for name, vni in VNIS.items()}
+    )
+    rules: dict[str, FirewallRule] = field(default_factory=dict)
+    balancers: dict[str, LoadBalancer] = field(default_factory=dict)
     hoverboards: dict[str, Hoverboard] = field(default_factory=lambda: {"hv1": HOVERBOARDS[0]})
     bindings: dict[str, dict[str, str]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
     ports: dict[str, dict[str, int]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
@@ -44,7 +52,39 @@ _SLOTS = st.tuples(st.sampled_from(["blue", "green"]), st.integers(2, 5))
 # Prefixes that nest, and addresses that tell them apart.
 _PREFIXES = ["192.168.0.0/16", "192.168.7.0/24", "192.168.7.7/32"]
 _ROUTED = ["192.168.7.7", "192.168.7.9", "192.168.9.9", "172.20.0.1"]
+_NETWORKS, _ACTIONS = st.sampled_from(["blue", "green"]), st.sampled_from(["allow", "deny"])
+_OTHER_ENDS: list[dict[str, Any]] = [
+    {}, {"prefixes": ("10.0.0.0/30",)}, {"tags": ("db",)}, {"prefixes": ("192.168.7.0/24",), "tags": ("web",)},
+]  # fmt: skip
+_SERVICES: list[tuple[str, tuple[str, ...]]] = [
+    ("any", ()), ("tcp", ()), ("tcp", ("80", "8080-8099")), ("udp", ("53",)), ("icmp", ()),
+]  # fmt: skip
+VIP = IPv4Address("10.0.0.100")
+_POLICY_STEPS = st.one_of(
+    st.tuples(st.just("policy"), _NETWORKS, _ACTIONS, _ACTIONS),
+    st.tuples(st.just("tag"), _SLOTS, st.sampled_from([(), ("web",), ("web", "db")])),
+    st.tuples(
+        st.just("rule"),
+        _NETWORKS,
+        st.sampled_from(["r1", "r2"]),
+        st.sampled_from(["ingress", "egress"]),
+        _ACTIONS,
+        st.sampled_from([1, 2]),
+        st.sampled_from([(), ("web",)]),
+        st.sampled_from(_OTHER_ENDS),
+        st.sampled_from(_SERVICES),
+    ),
+    st.tuples(st.just("unrule"), _NETWORKS, st.sampled_from(["r1", "r2"])),
+    st.tuples(
+        st.just("balance"),
+        _NETWORKS,
+        st.sets(st.integers(2, 5), min_size=1),
+        st.sampled_from([("any", ()), ("tcp", ()), ("tcp", ("80", "8080-8099"))]),
+    ),
+    st.tuples(st.just("unbalance"), _NETWORKS),
+)
 _STEPS = st.one_of(
+    _POLICY_STEPS,
     st.tuples(st.just("route"), _SLOTS, st.sampled_from(_PREFIXES), st.sampled_from([1, 2])),
     st.tuples(
         st.just("unroute"), st.sampled_from(["blue", "green"]), st.sampled_from(_PREFIXES), st.sampled_from([1, 2])
@@ -81,11 +121,16 @@ def step(history: History, action: tuple[Any, ...]) -> None:
         name, slot = name_of(action[1]), action[1]
         where: Host | None = action[2] if len(action) > 2 else None
     if kind == "vm":
+        before = history.vms.get(name)
         history.vms[name] = vm(name, slot[0], where.name, slot[1])
+        if before is not None:
+            history.vms[name] = history.vms[name].model_copy(update={"tags": before.tags})
         world.diff([history.vms[name]])
     elif kind == "remove":
-        if any(one.next_hop == name for one in history.routes.values()):
-            with pytest.raises(EntityError, match="still needed by Route"):
+        if any(one.next_hop == name for one in history.routes.values()) or any(
+            name in one.backends for one in history.balancers.values()
+        ):
+            with pytest.raises(EntityError, match="still needed by (Route|LoadBalancer)"):
                 world.diff(remove=[("VM", name)])
             return
         history.vms.pop(name, None)
@@ -101,6 +146,38 @@ def step(history: History, action: tuple[Any, ...]) -> None:
         name = f"{action[1]}-{_PREFIXES.index(action[2])}-{action[3]}"
         history.routes.pop(name, None)
         world.diff(remove=[("Route", name)])
+    elif kind == "policy":
+        name, ingress, egress = action[1:]
+        history.networks[name] = Network(name=name, vni=VNIS[name], ingress=ingress, egress=egress)
+        world.diff([history.networks[name]])
+    elif kind == "tag":
+        name = name_of(action[1])
+        if name in history.vms:
+            history.vms[name] = history.vms[name].model_copy(update={"tags": action[2]})
+            world.diff([history.vms[name]])
+    elif kind == "rule":
+        net, name, direction, decision, priority, targets, ends, (protocol, ports) = action[1:]
+        rule = FirewallRule.model_validate(
+            {"name": f"{net}-{name}", "network": net, "direction": direction, "action": decision,
+             "priority": priority, "targets": targets, "protocol": protocol, "ports": ports, **ends}
+        )  # fmt: skip
+        history.rules[rule.name] = rule
+        world.diff([rule])
+    elif kind == "unrule":
+        history.rules.pop(f"{action[1]}-{action[2]}", None)
+        world.diff(remove=[("FirewallRule", f"{action[1]}-{action[2]}")])
+    elif kind == "balance":
+        net, members, (protocol, ports) = action[1:]
+        backends = tuple(f"{net}-{n}" for n in sorted(members) if f"{net}-{n}" in history.vms)
+        if backends:
+            history.balancers[net] = LoadBalancer.model_validate(
+                {"name": f"{net}-lb", "network": net, "ip": VIP, "backends": backends, "protocol": protocol,
+                 "ports": ports}
+            )  # fmt: skip
+            world.diff([history.balancers[net]])
+    elif kind == "unbalance":
+        history.balancers.pop(action[1], None)
+        world.diff(remove=[("LoadBalancer", f"{action[1]}-lb")])
     elif kind == "bind":
         history.bindings[where.name][name] = f"vp-{name}"
         world.bind(where.name, name, f"vp-{name}")
@@ -148,11 +225,68 @@ def rebuilt(history: History) -> World:
     """The same cluster, computed from nothing."""
     world = World(history.world.core.model.name)
     nodes = [*cluster(len(HOSTS), 0), *history.hoverboards.values()]
-    world.full_update([*nodes, *history.vms.values(), *history.routes.values()])
+    nodes = [node for node in nodes if not isinstance(node, Network)]
+    policy = [*history.networks.values(), *history.rules.values(), *history.balancers.values()]
+    world.full_update([*nodes, *policy, *history.vms.values(), *history.routes.values()])
     for node in (*HOSTS, *history.hoverboards.values()):
         world.connect(node, history.ports.get(node.name))
         world.hello(node.name, history.bindings.get(node.name))
     return world
+
+
+def let_through(
+    history: History, src: VM, source: IPv4Address, dst: VM, destination: IPv4Address, talk: Talk = TALKS[0]
+) -> bool:
+    """Whether the firewalls of both ends pass a packet."""
+    network = history.networks[src.network]
+    return passes(network, history.rules.values(), history.vms.values(), src, source, dst, destination, talk)
+
+
+def check_talks(history: History, src: VM, dst: VM) -> None:
+    """Whatever is said between two VMs of a network that reach each other passes as the firewall's rules say."""
+    world = history.world
+    for talk in TALKS:
+        journey = world.speak(src, dst.ip, talk)
+        if let_through(history, src, src.ip, dst, dst.ip, talk):
+            assert journey.delivered == ((dst.host, history.ports[dst.host][f"vp-{dst.name}"]),), (talk, journey)
+        else:
+            assert journey.delivered == (), (talk, journey)
+            assert journey.dropped[0].startswith("firewall"), (talk, journey)
+
+
+def check_balancer(history: History, src: VM) -> None:
+    """What a VM sends to a shared address reaches the backend of its bucket, if that is served and plugged in."""
+    world, balancer = history.world, history.balancers.get(src.network)
+    for talk in TALKS:
+        journey = world.speak(src, VIP, talk)
+        if balancer is None:
+            assert journey.delivered == (), (talk, journey)
+            continue
+        served = balancer.protocol in ("any", talk.protocol)
+        served = served and (not balancer.ports or any(a <= talk.destination <= b for a, b in balancer.ports))
+        flows, others = buckets(balancer.name, frozenset(balancer.backends))
+        if talk.protocol in ("tcp", "udp"):
+            dst = history.vms[flows[bucket_of(int(src.ip), talk.source)]]
+        else:
+            dst = history.vms[others[bucket_of(int(src.ip), None)]]
+        if dst is src:
+            continue  # its own system answers it, for it owns the address
+        arrives = served and joined(history, dst) and let_through(history, src, src.ip, dst, VIP, talk)
+        needs_gateway = world.core.model.relays
+        if arrives and not (needs_gateway and not history.hoverboards):
+            assert journey.delivered == ((dst.host, history.ports[dst.host][f"vp-{dst.name}"]),), (talk, journey)
+        else:
+            assert journey.delivered == (), (talk, journey)
+    if balancer is not None and src.name in balancer.backends:
+        for dst in history.vms.values():
+            if dst.network == src.network and joined(history, dst) and dst is not src:
+                talk = Talk("tcp", 80, 40000)
+                answer = world.speak(src, dst.ip, talk, VIP)
+                reached = not world.core.model.relays or history.hoverboards or dst.host == src.host
+                if reached and let_through(history, src, VIP, dst, dst.ip, talk):
+                    assert answer.delivered == ((dst.host, history.ports[dst.host][f"vp-{dst.name}"]),), answer
+                elif not let_through(history, src, VIP, dst, dst.ip, talk):
+                    assert answer.delivered == (), answer
 
 
 def check_routes(history: History, src: VM) -> None:
@@ -166,6 +300,7 @@ def check_routes(history: History, src: VM) -> None:
         hops = [history.vms[one.next_hop] for one in ranked]
         journey = world.send(src, text)
         arrives = bool(hops) and joined(history, hops[0]) and hops[0] is not src
+        arrives = arrives and let_through(history, src, src.ip, hops[0], address)
         # Without any Hoverboard only the sender's own host, and what it must set apart there, is reached.
         sure = not needs_gateway or bool(history.hoverboards) or not hops or hops[0].host == src.host
         if arrives and (sure or journey.delivered):
@@ -178,6 +313,8 @@ def check_routes(history: History, src: VM) -> None:
                 answer = world.send(src, int(dst.ip), text)
                 if src not in hops:
                     assert answer.dropped == ("spoofed",), (text, answer)
+                elif not let_through(history, src, address, dst, dst.ip):
+                    assert answer.delivered == (), (text, answer)
                 elif not needs_gateway or history.hoverboards or dst.host == src.host:
                     assert answer.delivered == ((dst.host, history.ports[dst.host][f"vp-{dst.name}"]),)
 
@@ -190,6 +327,23 @@ def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
     for action in actions:
         step(history, action)
     check(history)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(actions=st.lists(st.one_of(_POLICY_STEPS, _POLICY_STEPS, _STEPS), min_size=2, max_size=12))
+def test_any_policy_among_plugged_vms(model: str, actions: list[tuple[Any, ...]]) -> None:
+    history = begin(model)
+    for number, slot in enumerate([("blue", 2), ("blue", 3), ("blue", 4), ("blue", 5), ("green", 2), ("green", 3)]):
+        for kind in ("vm", "bind", "port"):
+            step(history, (kind, slot, HOSTS[number % len(HOSTS)]))
+    step(history, ("tag", ("blue", 2), ("web",)))
+    step(history, ("tag", ("blue", 3), ("web", "db")))
+    step(history, ("route", ("blue", 4), _PREFIXES[1], 1))
+    for action in actions:
+        step(history, action)
+    check(history)
+
 
 
 _CHANGES = st.tuples(st.just("model"), st.sampled_from(MODELS), st.booleans())
@@ -239,6 +393,7 @@ def check(history: History) -> None:
         if not joined(history, src):
             continue
         check_routes(history, src)
+        check_balancer(history, src)
         for dst in history.vms.values():
             journey = world.travel(src, dst)
             # A packet to an address can only mean the sender's own tenant's VM with that address.
@@ -247,7 +402,10 @@ def check(history: History) -> None:
                 target.host == src.host or not needs_gateway or bool(history.hoverboards)
                 or any(o.src == src.name and o.dst == target.name for o in world.policy.active)
             )  # fmt: skip
-            if target is not None and joined(history, target) and path_exists and target is not src:
+            sound = target is not None and joined(history, target) and path_exists and target is not src
+            if sound:
+                check_talks(history, src, target)
+            if sound and let_through(history, src, src.ip, target, target.ip):
                 port = history.ports[target.host][f"vp-{target.name}"]
                 assert journey.delivered == ((target.host, port),), journey
             else:

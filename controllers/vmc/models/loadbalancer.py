@@ -1,0 +1,64 @@
+"""Load balancers under every programming model: who chooses a flow's backend, and who delivers (paper 3.1, 3.2).
+
+The one who has the routes chooses: Hoverboards where the model has them, else the sender's host. Backends
+answer directly. Which backend a bucket has is decided by names alone, so that all switches agree, and one
+that goes or comes moves only its own buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from ipaddress import IPv4Network
+
+from controllers.program import Part, block
+from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.view import View
+from hoverboard.contract.entities import LoadBalancer
+from hoverboard.contract.pipeline import source_prefix_flows
+from hoverboard.contract.policy import ADDRESS_ONLY_BUCKETS, BUCKETS, backend_flows, balanced_flows
+
+Buckets = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@lru_cache(maxsize=4096)
+def buckets(name: str, backends: frozenset[str]) -> Buckets:
+    """The backend of each bucket, with ports and without: that of the highest random weight."""
+    return _chosen(f"{name}|flow", backends, BUCKETS), _chosen(f"{name}|address", backends, ADDRESS_ONLY_BUCKETS)
+
+
+def _chosen(salt: str, backends: Iterable[str], count: int) -> tuple[str, ...]:
+    def weight(bucket: int, backend: str) -> tuple[bytes, str]:
+        return blake2b(f"{salt}|{bucket}|{backend}".encode(), digest_size=8).digest(), backend
+
+    return tuple(max(backends, key=lambda backend: weight(bucket, backend)) for bucket in range(count))
+
+
+def balancer_switches(view: View, model: ProgrammingModel, balancer: LoadBalancer) -> set[str]:
+    """Switches that hold flows because of a load balancer."""
+    if not model.relays:
+        return set(view.hosts_of(balancer.network))
+    return {view.vms[name].host for name in balancer.backends} | view.hoverboards.keys()
+
+
+def balancer_flows(view: View, model: ProgrammingModel, switch: str, balancer: LoadBalancer) -> Iterator[Part]:
+    """The flows because of a load balancer on one of these switches."""
+    vni = view.networks[balancer.network].vni
+    chosen = buckets(balancer.name, frozenset(balancer.backends))
+    backends = [view.vms[name] for name in balancer.backends]
+    gateway = switch in view.hoverboards
+    if gateway and not model.relays:
+        return
+    if gateway or (not model.relays and view.present(switch, balancer.network)):
+        yield from balanced_flows(
+            vni, balancer.ip, balancer.protocol, balancer.ports, chosen,
+            {vm.name: view.hosts[vm.host].underlay_ip for vm in backends},
+            local=None if gateway else [vm.name for vm in backends if vm.host == switch],
+        )  # fmt: skip
+    here = {vm.name: (view.ports[vm.name], vm.mac) for vm in backends if vm.host == switch and vm.name in view.ports}
+    if here:
+        guarded = view.guarded(balancer.network)
+        for port, mac in here.values():
+            yield block(source_prefix_flows, vni, port, mac, IPv4Network(balancer.ip), guarded)
+        yield from backend_flows(vni, balancer.ip, balancer.protocol, chosen, here, guarded=guarded)
