@@ -54,6 +54,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--offload-policy", metavar="FILE.py:CLASS", help="an offload policy of your own")
     parser.add_argument("--report-interval", type=_positive, default=1.0, help="seconds between usage reports")
+    parser.add_argument(
+        "--shared-queue", action="store_true", help="one queue of changes for all networks, to compare with"
+    )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser.parse_args()
 
@@ -107,8 +110,9 @@ def main() -> int:
             arguments.offload_budget, arguments.offload_reports,
         )  # fmt: skip
         settings = Settings(
-            arguments.dir, arguments.model, offload, arguments.offload_policy, arguments.report_interval
-        )
+            arguments.dir, arguments.model, offload, arguments.offload_policy, arguments.report_interval,
+            fair_queues=not arguments.shared_queue,
+        )  # fmt: skip
         asyncio.run(_serve(settings))
         os.close(lock)
     except HoverboardError as error:

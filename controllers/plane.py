@@ -6,6 +6,7 @@ each role the same parts run apart (see `controllers.roles`).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
@@ -16,11 +17,13 @@ from typing import Any
 import grpc
 
 from controllers.controller import Controller
+from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.index import EntityKey
 from controllers.fm.server import FabricManagerServicer
 from controllers.fm.wire import MAX_MESSAGE
 from controllers.ofe.server import FrontEnd
+from controllers.planning import concerned, consequences, plan_document
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.hosts import HostsServicer
 from controllers.vmc.models import model_named
@@ -39,6 +42,7 @@ class Settings:
         offload: what the offload policy is told.
         offload_policy: "path.py:Class" of a policy of one's own.
         report_interval: seconds between usage reports.
+        fair_queues: a queue of changes for each network; False: one for all, to compare.
     """
 
     directory: Path
@@ -46,6 +50,7 @@ class Settings:
     offload: OffloadSettings = OffloadSettings()
     offload_policy: str | None = None
     report_interval: float = 1.0
+    fair_queues: bool = True
 
 
 def settings_document(settings: Settings) -> dict[str, Any]:
@@ -66,6 +71,9 @@ class ControlPlane:
         self._policy = load_policy(settings.offload_policy, settings.offload)
         self._core = ControllerCore(model_named(settings.model), self._policy)
         self._controller = Controller(self._core, self._policy)
+        self._dispatcher = Dispatcher(
+            lambda changes, complete: self._controller.changed(changes, complete=complete), fair=settings.fair_queues
+        )
         self._front_end = FrontEnd(settings.directory / "of.sock", self._controller)
         self._server: grpc.aio.Server | None = None
 
@@ -99,18 +107,36 @@ class ControlPlane:
 
     # --- fm.server.ControlPlanePort -----------------------------------------------------------------
 
-    async def full_update(self, entities: Sequence[AnyEntity]) -> tuple[Changes, Sequence[str]]:
+    async def full_update(
+        self, entities: Sequence[AnyEntity], expected: int | None = None
+    ) -> tuple[Changes, Sequence[str]]:
         """Apply a full update; returns when live switches have it (or after a moment)."""
         self._controller.flush()
-        return await self._changed(self._fabric.full_update(entities))
+        return await self._changed(self._fabric.full_update(entities, expected))
 
-    async def diff(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey]) -> tuple[Changes, Sequence[str]]:
+    async def diff(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
+    ) -> tuple[Changes, Sequence[str]]:
         """Apply a diff; returns when live switches have it (or after a moment)."""
         self._controller.flush()
-        return await self._changed(self._fabric.diff(upsert, remove))
+        return await self._changed(self._fabric.diff(upsert, remove, expected))
 
     async def _changed(self, changes: Changes) -> tuple[Changes, Sequence[str]]:
-        return changes, await self._controller.changed(changes, complete=self._fabric.synced)
+        return changes, await self._dispatcher.submit(changes, self._fabric.synced)
+
+    async def plan(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
+    ) -> dict[str, Any]:
+        """What a diff would do, worked out beside the event loop; nothing is changed."""
+        changes = self._fabric.trial(upsert, remove, expected)
+        entities = concerned(changes, self._fabric.entities.values())
+        ports = dict(self._core.view.ports)
+        switches = await asyncio.to_thread(consequences, self._core.expected.model, entities, changes, ports)
+        return plan_document(changes, self._fabric.version, switches)
+
+    def entities(self, kind: str) -> dict[str, Any]:
+        """All entities of a type, or of all ("")."""
+        return self._fabric.listed(kind)
 
     async def status(self) -> dict[str, Any]:
         """The status document."""
@@ -123,6 +149,7 @@ class ControlPlane:
             "vms": {"intended": len(core.view.vms), "joined": len(core.view.ports)},
             "offloads": len(self._policy.active),
             **settings_document(self.settings),
+            "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},
             "counters": dict(core.counters),
         }
 

@@ -62,36 +62,65 @@ class FabricClient:
         """
         self._call(self._stub.Status, pb.Empty(), timeout=timeout, wait=True)
 
-    def full_update(self, entities: Iterable[AnyEntity]) -> UpdateResult:
+    def full_update(self, entities: Iterable[AnyEntity], *, expected_version: int | None = None) -> UpdateResult:
         """Replace the whole configuration.
+
+        Args:
+            expected_version: refuse it unless the configuration is at this version.
 
         Raises:
             EntityError: an entity is refused; nothing was changed.
-            RunError: the control plane does not answer.
+            InputError: the request is too large.
+            RunError: the version is another one, or the control plane does not answer.
         """
-        request = pb.FullUpdateRequest(entities=[encode_entity(entity) for entity in entities])
+        request = pb.FullUpdateRequest(
+            entities=[encode_entity(entity) for entity in entities], expected_version=expected_version
+        )
         return _result(self._call(self._stub.FullUpdate, request))
 
     def diff(
-        self, upsert: Iterable[AnyEntity] = (), remove: Iterable[AnyEntity | tuple[str, str]] = ()
+        self,
+        upsert: Iterable[AnyEntity] = (),
+        remove: Iterable[AnyEntity | tuple[str, str]] = (),
+        *,
+        expected_version: int | None = None,
     ) -> UpdateResult:
         """Add or change the entities of `upsert`; remove those of `remove`, given whole or as (type, name).
 
+        Args:
+            expected_version: refuse it unless the configuration is at this version.
+
         Raises:
             EntityError: an entity is refused; nothing was changed.
-            RunError: there was no full update yet, or the control plane does not answer.
+            InputError: the request is too large.
+            RunError: there was no full update yet, the version is another one, or the control plane does not answer.
         """
-        request = pb.DiffRequest(
-            upsert=[encode_entity(entity) for entity in upsert],
-            remove=[_reference(entity) for entity in remove],
-        )
-        return _result(self._call(self._stub.Diff, request))
+        return _result(self._call(self._stub.Diff, _diff_request(upsert, remove, expected_version)))
+
+    def plan(
+        self,
+        upsert: Iterable[AnyEntity] = (),
+        remove: Iterable[AnyEntity | tuple[str, str]] = (),
+        *,
+        expected_version: int | None = None,
+    ) -> dict[str, Any]:
+        """What the same `diff` would change, entities and flows by switch; nothing is changed.
+
+        Returns:
+            {"version", "added": [..], "changed": [..], "removed": [..], "switches": {name: {"added", ..}}}.
+
+        Raises:
+            As `diff`.
+        """
+        return self._document(self._stub.Plan, _diff_request(upsert, remove, expected_version))
+
+    def entities(self, kind: str = "") -> dict[str, Any]:
+        """{"version", "entities": [{"type", "name", ..}]}: all there are, or those of one type."""
+        return self._document(self._stub.List, pb.EntityRef(type=kind))
 
     def status(self) -> dict[str, Any]:
         """The control plane's status document."""
-        document = json.loads(self._call(self._stub.Status, pb.Empty()).json)
-        assert isinstance(document, dict)
-        return document
+        return self._document(self._stub.Status, pb.Empty())
 
     def offloads(self) -> list[dict[str, Any]]:
         """The VM pairs that go host to host now: network, src, dst, src_host, dst_host, since, rate_bps."""
@@ -120,6 +149,11 @@ class FabricClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _document(self, method: Any, request: Any) -> dict[str, Any]:
+        document = json.loads(self._call(method, request).json)
+        assert isinstance(document, dict)
+        return document
+
     def _call(self, method: Any, request: Any, *, timeout: float = _REQUEST_TIMEOUT, wait: bool = False) -> Any:
         try:
             return method(request, timeout=timeout, wait_for_ready=wait)
@@ -133,6 +167,16 @@ class FabricClient:
                 where=self.address,
                 next_step="look whether the run is up (hoverboard status) and read its control plane's log",
             ) from error
+
+
+def _diff_request(
+    upsert: Iterable[AnyEntity], remove: Iterable[AnyEntity | tuple[str, str]], expected_version: int | None
+) -> pb.DiffRequest:
+    return pb.DiffRequest(
+        upsert=[encode_entity(entity) for entity in upsert],
+        remove=[_reference(entity) for entity in remove],
+        expected_version=expected_version,
+    )
 
 
 def _reference(entity: AnyEntity | tuple[str, str]) -> pb.EntityRef:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
+from controllers.fm.codec import entity_document
 from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import (
@@ -58,6 +60,17 @@ class Fabric:
     def entities(self) -> dict[EntityKey, AnyEntity]:
         """All entities by (type, name); not to be modified."""
         return self._index.entities
+
+    def listed(self, kind: str) -> dict[str, Any]:
+        """{"version", "entities"}: those of a type, or all of them ("").
+
+        Raises:
+            EntityError: there is no such type.
+        """
+        if kind and kind not in ENTITY_TYPES:
+            raise _unknown_type(kind, "")
+        found = [entity_document(entity) for entity in self.entities.values() if kind in ("", entity.TYPE)]
+        return {"version": self.version, "entities": found}
 
     def expect(self, version: int | None) -> None:
         """Refuse a request that was made for another version than there is; None: made for any.
@@ -107,11 +120,7 @@ class Fabric:
         removed = list(remove)
         for kind, name in removed:
             if kind not in ENTITY_TYPES:
-                raise EntityError(
-                    f"unknown entity type {kind!r}",
-                    where=f"{kind}/{name}",
-                    next_step=f"use one of {', '.join(ENTITY_TYPES)}",
-                )
+                raise _unknown_type(kind, name)
         both = set(removed) & {key_of(entity) for entity in upsert}
         if both:
             kind, name = min(both)
@@ -121,6 +130,21 @@ class Fabric:
                 next_step="send the removal and the new entity in two requests, or only the new entity",
             )
         return self._apply(upsert, removed, full=False)
+
+    def trial(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
+        """What `diff` would change, without leaving it changed.
+
+        Raises:
+            As `diff`.
+        """
+        version = self.version
+        changes = self.diff(upsert, remove, expected)
+        for entity in (*changes.added, *(after for _, after in changes.changed)):
+            self._index.remove(entity)
+        for entity in (*changes.removed, *(before for before, _ in changes.changed)):
+            self._index.add(entity)
+        self.version = version
+        return changes
 
     def _apply(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, full: bool) -> Changes:
         entities = self._index.entities
@@ -333,6 +357,12 @@ class Fabric:
                     self._check_address(balancer)
             case _:
                 pass
+
+
+def _unknown_type(kind: str, name: str) -> EntityError:
+    return EntityError(
+        f"unknown entity type {kind!r}", where=f"{kind}/{name}", next_step=f"use one of {', '.join(ENTITY_TYPES)}"
+    )
 
 
 def _overlap(

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
-from controllers.fm.codec import decode_entity
+from controllers.fm.codec import decode_entities
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import status_of
@@ -21,12 +21,26 @@ from hoverboard.contract.errors import HoverboardError
 class ControlPlanePort(Protocol):
     """What the door needs from the plane behind it."""
 
-    async def full_update(self, entities: Sequence[AnyEntity]) -> tuple[Changes, Sequence[str]]:
+    async def full_update(
+        self, entities: Sequence[AnyEntity], expected: int | None = None
+    ) -> tuple[Changes, Sequence[str]]:
         """Apply a full update; what changed, and on which switches."""
         ...
 
-    async def diff(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey]) -> tuple[Changes, Sequence[str]]:
+    async def diff(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
+    ) -> tuple[Changes, Sequence[str]]:
         """Apply a diff; what changed, and on which switches."""
+        ...
+
+    async def plan(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
+    ) -> dict[str, Any]:
+        """What a diff would do; nothing is changed."""
+        ...
+
+    def entities(self, kind: str) -> dict[str, Any]:
+        """All entities of a type, or of all ("")."""
         ...
 
     async def status(self) -> dict[str, Any]:
@@ -51,15 +65,31 @@ class FabricManagerServicer:
     async def FullUpdate(self, request: pb.FullUpdateRequest, context: Any) -> pb.UpdateReply:
         """The whole configuration."""
         try:
-            return _reply(*await self._plane.full_update([decode_entity(entity) for entity in request.entities]))
+            entities = await decode_entities(request.entities)
+            return _reply(*await self._plane.full_update(entities, _expected(request)))
         except HoverboardError as refused:
             await _abort(context, refused)
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
         """A change."""
         try:
-            upsert = [decode_entity(entity) for entity in request.upsert]
-            return _reply(*await self._plane.diff(upsert, [(ref.type, ref.name) for ref in request.remove]))
+            upsert = await decode_entities(request.upsert)
+            return _reply(*await self._plane.diff(upsert, _references(request), _expected(request)))
+        except HoverboardError as refused:
+            await _abort(context, refused)
+
+    async def Plan(self, request: pb.DiffRequest, context: Any) -> pb.Json:
+        """What a diff would do."""
+        try:
+            upsert = await decode_entities(request.upsert)
+            return pb.Json(json=json.dumps(await self._plane.plan(upsert, _references(request), _expected(request))))
+        except HoverboardError as refused:
+            await _abort(context, refused)
+
+    async def List(self, request: pb.EntityRef, context: Any) -> pb.Json:
+        """The entities."""
+        try:
+            return pb.Json(json=json.dumps(self._plane.entities(request.type)))
         except HoverboardError as refused:
             await _abort(context, refused)
 
@@ -77,6 +107,14 @@ class FabricManagerServicer:
             return pb.Json(json=json.dumps(await self._plane.set_model(request.model)))
         except HoverboardError as refused:
             await _abort(context, refused)
+
+
+def _references(request: pb.DiffRequest) -> list[EntityKey]:
+    return [(reference.type, reference.name) for reference in request.remove]
+
+
+def _expected(request: pb.FullUpdateRequest | pb.DiffRequest) -> int | None:
+    return request.expected_version if request.HasField("expected_version") else None
 
 
 async def _abort(context: Any, refused: HoverboardError) -> NoReturn:

@@ -29,6 +29,12 @@ def status_of(error: HoverboardError) -> tuple[grpc.StatusCode, str]:
 def error_from_status(code: grpc.StatusCode, details: str) -> HoverboardError | None:
     """The refusal that the server raised, or None where the status is not one of ours."""
     kind = {grpc.StatusCode.INVALID_ARGUMENT: EntityError, grpc.StatusCode.FAILED_PRECONDITION: RunError}.get(code)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return InputError(
+            f"the request is larger than {MAX_MESSAGE >> 20} MiB, or so is its answer ({details})",
+            where="fabric manager",
+            next_step="send fewer entities at a time: a full update, then diffs",
+        )
     if kind is None:
         return None
     try:

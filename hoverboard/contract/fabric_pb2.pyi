@@ -23,18 +23,22 @@ class EntityRef(_message.Message):
     def __init__(self, type: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class FullUpdateRequest(_message.Message):
-    __slots__ = ("entities",)
+    __slots__ = ("entities", "expected_version")
     ENTITIES_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     entities: _containers.RepeatedCompositeFieldContainer[Entity]
-    def __init__(self, entities: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ...) -> None: ...
+    expected_version: int
+    def __init__(self, entities: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ..., expected_version: _Optional[int] = ...) -> None: ...
 
 class DiffRequest(_message.Message):
-    __slots__ = ("upsert", "remove")
+    __slots__ = ("upsert", "remove", "expected_version")
     UPSERT_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     upsert: _containers.RepeatedCompositeFieldContainer[Entity]
     remove: _containers.RepeatedCompositeFieldContainer[EntityRef]
-    def __init__(self, upsert: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ..., remove: _Optional[_Iterable[_Union[EntityRef, _Mapping]]] = ...) -> None: ...
+    expected_version: int
+    def __init__(self, upsert: _Optional[_Iterable[_Union[Entity, _Mapping]]] = ..., remove: _Optional[_Iterable[_Union[EntityRef, _Mapping]]] = ..., expected_version: _Optional[int] = ...) -> None: ...
 
 class UpdateReply(_message.Message):
     __slots__ = ("version", "added", "changed", "removed", "switches")

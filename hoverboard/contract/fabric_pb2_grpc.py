@@ -44,6 +44,16 @@ class FabricManagerStub:
                 request_serializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
                 response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.FromString,
                 _registered_method=True)
+        self.Plan = channel.unary_unary(
+                '/hoverboard.v1.FabricManager/Plan',
+                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                _registered_method=True)
+        self.List = channel.unary_unary(
+                '/hoverboard.v1.FabricManager/List',
+                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.EntityRef.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/Status',
                 request_serializer=hoverboard_dot_contract_dot_fabric__pb2.Empty.SerializeToString,
@@ -72,6 +82,21 @@ class FabricManagerServicer:
 
     def Diff(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Plan(self, request, context):
+        """What a Diff would do, changing nothing: {"version", "added", "changed", "removed": [{"type", "name", ...}],
+        "switches": {name: {"added", "changed", "removed"}} in flows}. Refused as the Diff would be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def List(self, request, context):
+        """All entities, as {"version", "entities": [{"type", "name", <parameters>}]}; for type only, if one is given.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -109,6 +134,16 @@ def add_FabricManagerServicer_to_server(servicer, server):
                     servicer.Diff,
                     request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.FromString,
                     response_serializer=hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.SerializeToString,
+            ),
+            'Plan': grpc.unary_unary_rpc_method_handler(
+                    servicer.Plan,
+                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
+            ),
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.EntityRef.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -180,6 +215,60 @@ class FabricManager:
             '/hoverboard.v1.FabricManager/Diff',
             hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
             hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Plan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hoverboard.v1.FabricManager/Plan',
+            hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
+            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hoverboard.v1.FabricManager/List',
+            hoverboard_dot_contract_dot_fabric__pb2.EntityRef.SerializeToString,
+            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from controllers.ofe.fake import FakeSwitch, Packet
 from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.server import FrontEnd
 from controllers.program import Program
-from hoverboard.contract import pipeline
+from hoverboard.contract import pipeline, policy
 from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac, link_local
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow, Goto, Match, Output, SetField
@@ -124,8 +124,47 @@ def everything(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
     ]
 
 
-def test_flows_come_back_as_they_went(switch: Switch, directory: Path) -> None:
-    flows = everything((1 << 24) - 1)
+def guarded(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
+    """A network with a firewall and a load balancer: VMs at ports 100 and 101, which share 10.0.0.77."""
+    one, two, shared = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.9"), IPv4Address("10.0.0.77")
+    macs = {"a": guest_mac(vni, one), "b": guest_mac(vni, two)}
+    hosts = {"a": IPv4Address("172.16.0.1"), "b": IPv4Address("172.16.0.1"), "c": IPv4Address("172.16.0.2")}
+    buckets = (tuple("abc"[number % 3] for number in range(64)), tuple("cab"[number % 3] for number in range(16)))
+    web = {"protocol": "tcp", "ports": ((80, 80), (8080, 8099)), "ipv6": True}
+    flows = [
+        *pipeline.base_flows(),
+        *pipeline.network_flows(vni, hoverboard=hoverboard),
+        *policy.balanced_flows(
+            vni, shared, "any", (), buckets, hosts, local=None if hoverboard else ["a", "b"],
+        ),
+        *policy.balanced_flows(
+            vni, IPv4Address("10.0.0.78"), "udp", ((53, 53),), buckets, hosts, local=None if hoverboard else [],
+        ),
+    ]  # fmt: skip
+    if hoverboard:
+        return flows
+    return [
+        *flows,
+        *pipeline.gateway_flows(vni, IPv4Address("10.0.0.1")),
+        *pipeline.vport_flows(vni, 100, one, macs["a"], IPv6Address("fd00:7::2"), guarded=True),
+        *pipeline.vport_flows(vni, 101, two, macs["b"], IPv6Address("fd00:7::9"), guarded=True),
+        *pipeline.link_flows(vni, guarded=True),
+        *policy.firewall_policy_flows(vni, "deny", "allow", [IPv4Address("10.0.0.1")], ipv6=True),
+        *policy.firewall_rule_flows(
+            vni, "ingress", "allow", 1000, targets=[macs["b"]],
+            prefixes=[IPv4Network("10.0.0.0/25"), IPv6Network("fd00:7::/64")], **web,
+        ),
+        *policy.firewall_rule_flows(vni, "egress", "deny", 5, targets=None, prefixes=[IPv4Network(one)], **web),
+        *policy.backend_flows(
+            vni, shared, "any", buckets, {"a": (100, macs["a"]), "b": (101, macs["b"])}, guarded=True
+        ),
+        *pipeline.source_prefix_flows(vni, 100, macs["a"], IPv4Network(shared), guarded=True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [everything, guarded])
+def test_flows_come_back_as_they_went(switch: Switch, directory: Path, make: Callable[[int], list[Flow]]) -> None:
+    flows = make((1 << 24) - 1)
 
     async def use(listener: Listener) -> None:
         session = session_of(listener)
@@ -183,7 +222,7 @@ def test_ports_are_told_as_they_come_and_go(switch: Switch, directory: Path) -> 
 
 def test_flows_of_somebody_else_are_removed_by_a_read(switch: Switch, directory: Path) -> None:
     for flow in (
-        "table=3,priority=9,tcp,tp_dst=80,actions=drop",
+        "table=3,priority=9,sctp,tp_dst=80,actions=drop",
         "table=30,priority=1,ip,actions=learn(table=9),NORMAL",
     ):
         switch.ofctl("add-flow", flow)
@@ -281,6 +320,25 @@ def packets6() -> Iterator[tuple[int, Packet, str]]:
         yield 1, {**ip, "ip_proto": 6, "tunnel_id": vni}, f"{text},nw_ttl=64"
 
 
+def guarded_packets() -> Iterator[tuple[int, Packet, str]]:
+    """Packets that firewalls and load balancers tell apart."""
+    for port, dst, source, destination, name in itertools.product(
+        (100, 101, 1), ("10.0.0.1", "10.0.0.2", "10.0.0.9", "10.0.0.77", "10.0.0.78"), (53, 40000, 40002, 40034),
+        (53, 80, 8090, 8100, 40000), ("tcp", "udp"),
+    ):  # fmt: skip
+        src = {100: "10.0.0.2", 101: "10.0.0.9", 1: "10.0.0.3"}[port]
+        mac = {100: _MAC["one"], 101: _MAC["other"], 1: guest_mac(7, "10.0.0.3")}[port]
+        packet = {
+            "eth_src": _number(mac), "eth_dst": _number(GATEWAY_MAC), "eth_type": 0x0800, "ip_proto": 6,
+            "ipv4_src": int(IPv4Address(src)), "ipv4_dst": int(IPv4Address(dst)),
+            f"{name}_src": source, f"{name}_dst": destination, **({"tunnel_id": 7} if port == 1 else {}),
+        }  # fmt: skip
+        packet["ip_proto"] = 6 if name == "tcp" else 17
+        tunnel = "tun_id=7,tun_src=172.16.0.2,tun_dst=172.16.0.1," if port == 1 else ""
+        text = f"in_port={port},{tunnel}dl_src={mac},dl_dst={GATEWAY_MAC},{name},nw_src={src},nw_dst={dst},nw_ttl=64"
+        yield port, packet, f"{text},{name}_src={source},{name}_dst={destination}"
+
+
 def traced(text: str) -> list[tuple[int, int]]:
     """(table, cookie) of the flows that a real switch's trace met."""
     return [
@@ -290,8 +348,12 @@ def traced(text: str) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("hoverboard", [False, True])
-def test_the_fake_does_what_the_real_switch_does(switch: Switch, directory: Path, hoverboard: bool) -> None:
-    flows = [flow for flow in everything(hoverboard=hoverboard) if (flow.table == 50) <= hoverboard]
+@pytest.mark.parametrize(("make", "sent"), [(everything, packets), (guarded, guarded_packets)])
+def test_the_fake_does_what_the_real_switch_does(
+    switch: Switch, directory: Path, hoverboard: bool, make: Callable[..., list[Flow]],
+    sent: Callable[[], Iterator[tuple[int, Packet, str]]],
+) -> None:  # fmt: skip
+    flows = [flow for flow in make(hoverboard=hoverboard) if (flow.table == 50) <= hoverboard]
     for port in (100, 101, 102):
         switch.add_vport(f"vp{port}", port)
     fake = FakeSwitch()
@@ -302,7 +364,7 @@ def test_the_fake_does_what_the_real_switch_does(switch: Switch, directory: Path
 
     with_session(directory, use)
     compared = 0
-    for port, packet, flow_text in packets():
+    for port, packet, flow_text in sent():
         trace = switch.appctl("ofproto/trace", pipeline.BRIDGE, flow_text)
         verdict = fake.process(packet, port)
         assert [(flow.table, flow.cookie) for flow in verdict.path] == traced(trace), (flow_text, trace)

@@ -1,0 +1,155 @@
+"""From accepted requests to VM controllers, fairly between networks (paper section 3.1).
+
+A request is validated whole before it comes here, and answered when its own pieces are programmed; the
+event loop runs between pieces. Of one network only a few pieces are under way at a time, so that a switch
+is never given so much of one network that another's piece waits behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+
+from controllers.fm.fabric import Changes
+from controllers.fm.queues import FairQueues
+from controllers.fm.slices import claims, cut
+
+UNDER_WAY = 2  # pieces of one network: one in the switches, one in their queues
+
+# Applies a change; the names of the switches whose program changed, once live ones have it or after a moment.
+Apply = Callable[[Changes, bool], Awaitable[list[str]]]
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request that is being programmed.
+
+    Attributes:
+        left: pieces not done.
+        claims: what other queues may not touch meanwhile.
+    """
+
+    left: int
+    claims: frozenset[Hashable]
+    done: asyncio.Future[None]
+    switches: set[str] = field(default_factory=set)
+    fault: BaseException | None = None
+
+
+class Dispatcher:
+    """Queues of changes between the fabric manager's store and the VM controllers.
+
+    Args:
+        apply: hands one change to the controllers.
+        fair: False: one queue for all networks, for experiments that compare.
+    """
+
+    def __init__(self, apply: Apply, *, fair: bool = True) -> None:
+        self._apply = apply
+        self._queues: FairQueues[str, tuple[_Request, Changes]] = FairQueues(fair=fair)
+        self._under_way: Counter[str] = Counter()
+        self._claimed: Counter[Hashable] = Counter()
+        self._claimed_by: dict[Hashable, frozenset[str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._turn = asyncio.Lock()  # of those who wait until everything before them is done
+        self._pump_due = False
+
+    @property
+    def fair(self) -> bool:
+        """Whether each network has a queue of its own."""
+        return self._queues.fair
+
+    def waiting(self) -> int:
+        """Pieces that wait or are under way."""
+        return len(self._queues) + sum(self._under_way.values())
+
+    async def submit(self, changes: Changes, complete: bool) -> list[str]:
+        """Program an accepted request; the switches whose program changed.
+
+        Call it in the order of the requests' versions: it has taken its place before it first waits.
+        """
+        if not changes:
+            return await self._apply(changes, complete)
+        pieces = cut(changes) if complete else None
+        if pieces is None or self._turn.locked() or not self._may_enter(changes, pieces):
+            return await self._alone(changes, complete)
+        return await self._enter(changes, pieces)
+
+    def _may_enter(self, changes: Changes, pieces: Iterable[str]) -> bool:
+        """Whether what it touches is in no other queue."""
+        networks = frozenset(pieces)
+        return all(self._claimed_by.get(claim, networks) == networks for claim in claims(changes))
+
+    async def _alone(self, changes: Changes, complete: bool) -> list[str]:
+        """When everything that came before is done, and nothing that comes after has begun."""
+        async with self._turn:
+            await self._idle.wait()
+            return await self._apply(changes, complete)
+
+    async def _enter(self, changes: Changes, pieces: dict[str, list[Changes]]) -> list[str]:
+        networks, held = frozenset(pieces), frozenset(claims(changes))
+        loop = asyncio.get_running_loop()
+        request = _Request(sum(map(len, pieces.values())), held, loop.create_future())
+        for claim in held:
+            self._claimed[claim] += 1
+            self._claimed_by[claim] = networks
+        for network, changes_of_it in pieces.items():
+            for piece in changes_of_it:
+                self._queues.put(network, (request, piece))
+        self._idle.clear()
+        self._schedule()
+        await asyncio.shield(request.done)
+        return sorted(request.switches)
+
+    def _schedule(self) -> None:
+        if not self._pump_due:
+            self._pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Begin one piece; whatever else the loop has to do comes before the next."""
+        self._pump_due = False
+        shared = sum(self._under_way.values())
+        taken = self._queues.take(lambda network: (self._under_way[network] if self.fair else shared) < UNDER_WAY)
+        if taken is None:
+            return
+        network, (request, piece) = taken
+        self._under_way[network] += 1
+        task = asyncio.get_running_loop().create_task(self._work(network, request, piece))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._schedule()
+
+    async def _work(self, network: str, request: _Request, piece: Changes) -> None:
+        cost = len(piece.added) + len(piece.changed) + len(piece.removed)
+        try:
+            switches = await self._apply(piece, True)
+            request.switches.update(switches)
+            # A change of one entity is a change at each switch that it reaches, and most reach few.
+            cost = max(cost, len(switches))
+        except Exception as fault:  # told to the one who asked, by `submit`
+            request.fault = fault
+        finally:
+            self._under_way[network] -= 1
+            self._queues.charge(network, cost)
+            request.left -= 1
+            if not request.left:
+                self._finish(request)
+            self._schedule()
+
+    def _finish(self, request: _Request) -> None:
+        for claim in request.claims:
+            self._claimed[claim] -= 1
+            if not self._claimed[claim]:
+                del self._claimed[claim], self._claimed_by[claim]
+        if not request.done.done():
+            if request.fault is not None:
+                request.done.set_exception(request.fault)
+            else:
+                request.done.set_result(None)
+        if not self.waiting():
+            self._idle.set()

@@ -1,0 +1,90 @@
+"""What a change would do, worked out by a controller core of its own and then forgotten (paper section 3.1).
+
+The core is given the intent of the networks concerned as it is, then the change: what its switches would be
+sent is the consequence. Flows of one network never depend on another's, so the rest may be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from controllers.fm.codec import entity_document
+from controllers.fm.fabric import Changes
+from controllers.fm.slices import network_of
+from controllers.vmc.core import ControllerCore
+from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.offload import OffloadPolicy
+from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
+from hoverboard.contract.pipeline import FIRST_VPORT
+
+
+def concerned(changes: Changes, entities: Iterable[AnyEntity]) -> list[AnyEntity]:
+    """Of all entities those that the consequences of a change depend on."""
+    touched = [*changes.added, *changes.removed, *(one for pair in changes.changed for one in pair)]
+    networks = {network_of(entity) for entity in touched}
+    everything = None in networks
+    return [
+        entity
+        for entity in entities
+        if everything or isinstance(entity, Host | Hoverboard) or network_of(entity) in networks
+    ]
+
+
+def consequences(
+    model: ProgrammingModel, entities: Iterable[AnyEntity], changes: Changes, ports: Mapping[str, int] | None = None
+) -> dict[str, dict[str, int]]:
+    """{switch: {"added", "changed", "removed"}} in flows, of the switches that would change.
+
+    Args:
+        entities: those concerned, as they are before.
+        ports: OpenFlow ports of the VMs that are plugged in; None: all are, and new ones will be.
+    """
+    core = ControllerCore(model, OffloadPolicy())
+    before = tuple(entities)
+    vms = [entity for entity in before if isinstance(entity, VM)]
+    new = [entity for entity in changes.added if isinstance(entity, VM)] if ports is None else []
+    core.fabric_changed(Changes(0, added=before), complete=False)
+    _plug(core, [*vms, *new], ports)
+    core.expected.settle()
+    keys = {name: set(table) for name, table in core.expected.tables.items()}
+    core.fabric_changed(changes, complete=False)
+    found = {}
+    for name, program in sorted(core.expected.settle().items()):
+        added = sum(1 for flow in program.adds if flow.key not in keys.get(name, ()))
+        found[name] = {"added": added, "changed": len(program.adds) - added, "removed": len(program.deletes)}
+    return found
+
+
+def _plug(core: ControllerCore, vms: Iterable[VM], ports: Mapping[str, int] | None) -> None:
+    bindings: dict[str, dict[str, str]] = {}
+    numbers: dict[str, dict[str, int]] = {}
+    for vm in vms:
+        taken = numbers.setdefault(vm.host, {})
+        number = FIRST_VPORT + len(taken) if ports is None else ports.get(vm.name)
+        if number is not None:
+            taken[f"vp-{vm.name}"] = number
+            bindings.setdefault(vm.host, {})[vm.name] = f"vp-{vm.name}"
+    for host, bound in bindings.items():
+        node = core.view.hosts.get(host)
+        if node is not None:
+            core.switch_connected(datapath_id(node.underlay_ip), numbers[host])
+            core.agent_hello(host, bound)
+
+
+def plan_document(changes: Changes, version: int, switches: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The plan as people and programs read it."""
+    return {
+        "version": version,
+        "added": [entity_document(entity) for entity in changes.added],
+        "changed": [_difference(before, after) for before, after in changes.changed],
+        "removed": [entity_document(entity) for entity in changes.removed],
+        "switches": {name: dict(flows) for name, flows in switches.items()},
+    }
+
+
+def _difference(before: AnyEntity, after: AnyEntity) -> dict[str, Any]:
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    fields = {name: {"from": old.get(name), "to": value} for name, value in new.items() if old.get(name) != value}
+    return {"type": after.TYPE, "name": after.name, "fields": fields}
