@@ -6,9 +6,7 @@ EntityErrors that name the entity and the field. Does no I/O.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,9 +15,7 @@ from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import ENTITY_TYPES, AnyEntity
 from hoverboard.contract.errors import EntityError
 
-MAX_ENTITIES = 1_000_000  # in one request
 MAX_ENTITY = 256 * 1024  # bytes of an entity's JSON
-_AT_A_TIME = 100  # entities decoded before the event loop may do something else
 
 
 def encode_entity(entity: AnyEntity) -> pb.Entity:
@@ -30,25 +26,6 @@ def encode_entity(entity: AnyEntity) -> pb.Entity:
 def entity_document(entity: AnyEntity) -> dict[str, Any]:
     """An entity as plain data: its type, and what has not its default."""
     return {"type": entity.TYPE, **entity.model_dump(mode="json", exclude_defaults=True)}
-
-
-async def decode_entities(messages: Sequence[pb.Entity]) -> list[AnyEntity]:
-    """The entities in messages; a long list does not keep the event loop from its other work.
-
-    Raises:
-        EntityError: one of them is wrong, or there are too many.
-    """
-    if len(messages) > MAX_ENTITIES:
-        raise EntityError(
-            f"{len(messages)} entities in one request; the most is {MAX_ENTITIES}",
-            where="fabric manager",
-            next_step="send the full update with fewer, and the rest as diffs",
-        )
-    entities = []
-    for at in range(0, len(messages), _AT_A_TIME):
-        entities += [decode_entity(message) for message in messages[at : at + _AT_A_TIME]]
-        await asyncio.sleep(0)
-    return entities
 
 
 def decode_entity(message: pb.Entity) -> AnyEntity:

@@ -5,17 +5,21 @@ Thin: decodes, hands on to the plane, maps refusals to status codes. Decides not
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
-from controllers.fm.codec import decode_entities
+from controllers.fm.codec import decode_entity
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import status_of
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import AnyEntity
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import EntityError, HoverboardError
+
+MAX_ENTITIES = 1_000_000  # in one request
+_AT_A_TIME = 100  # entities decoded before the event loop may do something else
 
 
 class ControlPlanePort(Protocol):
@@ -115,6 +119,25 @@ def _references(request: pb.DiffRequest) -> list[EntityKey]:
 
 def _expected(request: pb.FullUpdateRequest | pb.DiffRequest) -> int | None:
     return request.expected_version if request.HasField("expected_version") else None
+
+
+async def decode_entities(messages: Sequence[pb.Entity]) -> list[AnyEntity]:
+    """The entities in messages; a long list does not keep the event loop from its other work.
+
+    Raises:
+        EntityError: one of them is wrong, or there are too many.
+    """
+    if len(messages) > MAX_ENTITIES:
+        raise EntityError(
+            f"{len(messages)} entities in one request; the most is {MAX_ENTITIES}",
+            where="fabric manager",
+            next_step="send the full update with fewer, and the rest as diffs",
+        )
+    entities = []
+    for at in range(0, len(messages), _AT_A_TIME):
+        entities += [decode_entity(message) for message in messages[at : at + _AT_A_TIME]]
+        await asyncio.sleep(0)
+    return entities
 
 
 async def _abort(context: Any, refused: HoverboardError) -> NoReturn:

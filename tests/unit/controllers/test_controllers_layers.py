@@ -12,7 +12,10 @@ ROOT = Path(__file__).resolve().parents[3] / "controllers"
 SOURCES = sorted(ROOT.rglob("*.py"))
 # The pure part: neither sockets nor clocks nor threads.
 PURE = [path for path in SOURCES if path.parent.name in ("vmc", "models") and path.name != "hosts.py"]
-PURE += [ROOT / "fm" / name for name in ("fabric.py", "index.py", "codec.py")] + [ROOT / "ofe" / "fake.py"]
+PURE += [ROOT / "fm" / name for name in ("fabric.py", "index.py", "codec.py", "queues.py", "slices.py")] + [
+    ROOT / "ofe" / "fake.py",
+    ROOT / "planning.py",
+]
 
 
 def imports(path: Path) -> Iterator[str]:

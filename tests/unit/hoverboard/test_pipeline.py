@@ -103,4 +103,7 @@ def test_what_comes_from_the_fabric_never_goes_back_on_a_vm_host():
     assert not any(
         isinstance(action, SetField) and action.field == "tun_ipv4_dst" for f in delivered for action in f.actions
     )
-    assert PIPELINE[Table.DELIVER].gotos == frozenset()
+    # Behind it stands the firewall, and behind that the vport: tables that set nothing.
+    assert PIPELINE[Table.DELIVER].gotos == {Table.INGRESS}
+    assert PIPELINE[Table.INGRESS].gotos == {Table.VPORT}
+    assert PIPELINE[Table.VPORT].gotos == frozenset()
