@@ -131,7 +131,7 @@ class ControlPlane:
         changes = self._fabric.trial(upsert, remove, expected)
         entities = concerned(changes, self._fabric.entities.values())
         ports = dict(self._core.view.ports)
-        switches = await asyncio.to_thread(consequences, self._core.expected.model, entities, changes, ports)
+        switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, ports)
         return plan_document(changes, self._fabric.version, switches)
 
     def entities(self, kind: str) -> dict[str, Any]:
