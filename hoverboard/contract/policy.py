@@ -259,21 +259,26 @@ def backend_flows(
     vip: IPv4Address,
     protocol: str,
     buckets: tuple[Sequence[str], Sequence[str]],
-    here: Mapping[str, tuple[int, str]],
+    here: Mapping[str, tuple[int, str] | None],
     *,
     guarded: bool,
 ) -> Iterator[Flow]:
     """The host of backends: what the fabric brings for their buckets is delivered to them.
 
     Args:
-        here: OpenFlow port and MAC of the backends that are plugged in here.
+        here: OpenFlow port and MAC of this host's backends, None of one that is not plugged in: its buckets are
+            dropped by flows of their own, so that those of other protocols do not step in.
         guarded: the network has a firewall.
     """
     to: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(vip)}
     gateway = int(GATEWAY_MAC.replace(":", ""), 16)
     for backend, rank, match in _each_bucket(protocol, *buckets):
         if backend in here:
-            port, mac = here[backend]
+            plugged = here[backend]
+            if plugged is None:
+                yield make_flow(Table.DELIVER, rank, Kind.DROP_NO_SUCH_VM, vni, {**to, **match})
+                continue
+            port, mac = plugged
             yield make_flow(
                 Table.DELIVER, rank, Kind.LOCAL, vni, {**to, **match},
                 SetField("eth_dst", int(mac.replace(":", ""), 16)), SetField("eth_src", gateway),

@@ -56,9 +56,14 @@ def balancer_flows(view: View, model: ProgrammingModel, switch: str, balancer: L
             {vm.name: view.hosts[vm.host].underlay_ip for vm in backends},
             local=None if gateway else [vm.name for vm in backends if vm.host == switch],
         )  # fmt: skip
-    here = {vm.name: (view.ports[vm.name], vm.mac) for vm in backends if vm.host == switch and vm.name in view.ports}
+    here = {
+        vm.name: (view.ports[vm.name], vm.mac) if vm.name in view.ports else None
+        for vm in backends
+        if vm.host == switch
+    }
     if here:
         guarded = view.guarded(balancer.network)
-        for port, mac in here.values():
-            yield block(source_prefix_flows, vni, port, mac, IPv4Network(balancer.ip), guarded)
+        for plugged in here.values():
+            if plugged is not None:
+                yield block(source_prefix_flows, vni, *plugged, IPv4Network(balancer.ip), guarded)
         yield from backend_flows(vni, balancer.ip, balancer.protocol, chosen, here, guarded=guarded)

@@ -168,7 +168,8 @@ class World:
     def speak(self, src: VM, dst: IPv4Address, talk: Talk, source: IPv4Address | None = None) -> Journey:
         """A packet of a protocol from a joined VM to any address."""
         packet = talk.packet(src, source if source is not None else src.ip, dst)
-        return self.net.send(src.host, self.core.view.ports[src.name], packet)
+        journey = self.net.send(src.host, self.core.view.ports[src.name], packet)
+        return self.punt(journey, packet) if journey.punted else journey
 
     def reaches(self, src: VM, dst: VM) -> bool:
         """Whether it arrives at exactly the vport of `dst` and nowhere else."""

@@ -145,3 +145,12 @@ def test_usage_of_a_backend_that_answers_is_neither_offloaded_nor_strange() -> N
     world.usage("h2", 7, "10.0.0.3", "10.0.0.99", 1_000_000)
     assert not world.policy.active
     assert world.core.counters["usage_flows_not_sent_by_reporter"] == 0
+
+
+def test_the_flows_of_a_backend_that_is_not_plugged_in_go_to_no_other() -> None:
+    world = world_of("hoverboard")
+    world.diff([vm("b4", "blue", "h2", 5)])  # beside b2, and never plugged in
+    shared = IPv4Address("10.0.0.99")
+    world.diff([LoadBalancer(name="lb", network="blue", ip=shared, backends=("b2", "b4"))])
+    to = {world.speak(B1, shared, Talk("tcp", port, 80)).dropped or "b2" for port in range(40000, 40064)}
+    assert to == {("no-such-vm",), "b2"}
