@@ -76,6 +76,8 @@ class ModelChange:
 def _everything(view: View) -> Iterator[Scope]:
     """All scopes that intent alone makes."""
     yield from (Scope("network", network) for network in view.networks)
+    yield from (Scope("firewall", network) for network in view.networks)
+    yield from (Scope("balancer", name) for name in view.balancers)
     yield from (Scope("vm", vm) for vm in view.vms)
     for network, prefixes in view.routes.items():
         yield from (Scope("route", network, str(prefix)) for prefix in prefixes)

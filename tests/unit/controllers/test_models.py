@@ -345,7 +345,6 @@ def test_any_policy_among_plugged_vms(model: str, actions: list[tuple[Any, ...]]
     check(history)
 
 
-
 _CHANGES = st.tuples(st.just("model"), st.sampled_from(MODELS), st.booleans())
 
 
