@@ -43,6 +43,9 @@ SIDE_SLOTS = 32  # rings beside a port: to and from a coprocessor, or a VMM's vi
 MAX_ENTRIES = 131_072
 HASH_SLOTS = 262_144  # load factor 1/2 at most, and no larger: it is read in random order
 KEY_WORDS = 8  # one cache line
+# A row of the flow table: the key, then in the next cache line the entry and the statistics of both engines (each
+# packet belongs to one of them). Rows are read in random order: one page, and two lines that are fetched together.
+ROW_WORDS, ROW_ENTRY, ROW_STATS = 16, 8, (12, 14)
 MAX_PEERS = 4_096  # index 0 stands for all peers beyond, which get segments cut in software
 TEMPLATE_BYTES = 64
 
@@ -78,7 +81,7 @@ P_PORTS, P_TUNNEL, P_OUT, P_OUT_START, P_OUT_LENGTH, P_ARRIVED, P_STAGED, P_PARS
 PACKET_WORDS = 16
 FIRST_DONE, ALL_DONE = 1, 2
 
-# entries[]: a row of 32 bits each an entry, half a cache line. HEADER and MACS are rows of headers[] and macs[]:
+# entries[]: 32 bits each, half a cache line. HEADER and MACS are rows of headers[] and macs[]:
 # entries with the same outer headers, or MACs to set, share one, which then is in the cache; row 0 is none.
 E_ACTION, E_TARGET, E_SUM, E_STAGES, E_CHAIN, E_HEADER, E_MACS, E_SAMPLE = range(8)
 ENTRY_WORDS = 8
@@ -188,7 +191,7 @@ class Tables(NamedTuple):
     host: I64  # (HOST_WORDS,)
     ports: I64  # (PORTS, PORT_WORDS)
     slots: NDArray[np.int32]  # (2, HASH_SLOTS) entry index + 1; 0 is empty
-    keys: I64  # (N, KEY_WORDS)
+    keys: I64  # (N, KEY_WORDS), a part of the rows, as are entries and the engines' stats
     entries: NDArray[np.int32]  # (N, ENTRY_WORDS)
     headers: U8  # (N, TEMPLATE_BYTES) outer headers up to the segment option's data, by E_HEADER
     macs: I64  # (N, 2) destination and source MAC to set, by E_MACS
@@ -245,7 +248,7 @@ class Memory(NamedTuple):
 
 
 COMMAND_SLOTS = 64
-_ALIGN = 64
+_ALIGN = 128  # cache lines that are fetched in pairs
 _MAP_NORESERVE = 0x4000  # Linux; most of the memory is room for the worst case and never touched
 
 
@@ -261,37 +264,35 @@ class Arena:
         self.used = 0
 
     def take(self, shape: int | tuple[int, ...], dtype: type) -> NDArray[Any]:
-        """The next array, zeroed, on a cache line of its own."""
+        """The next array, zeroed, on cache lines of its own."""
         size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
         at = -(-self.used // _ALIGN) * _ALIGN
         self.used = at + size
         if self._mapping is None:
-            return np.empty(0, dtype)
+            return np.empty((0, *shape[1:]) if isinstance(shape, tuple) else 0, dtype)
         return np.frombuffer(self._mapping, dtype, size // np.dtype(dtype).itemsize, at).reshape(shape)
 
 
-def _tables(arena: Arena) -> Tables:
-    return Tables(
+def _tables(arena: Arena) -> tuple[Tables, list[NDArray[Any]]]:
+    """What the engines of a host share, and the `stats` of each, which stand beside the entries."""
+    rows = arena.take((MAX_ENTRIES, ROW_WORDS), np.int64)
+    words = 2 * ROW_ENTRY
+    tables = Tables(
         host=arena.take(HOST_WORDS, np.int64),
         ports=arena.take((PORTS, PORT_WORDS), np.int64),
         slots=arena.take((2, HASH_SLOTS), np.int32),
-        keys=arena.take((MAX_ENTRIES, KEY_WORDS), np.int64),
-        entries=arena.take((MAX_ENTRIES, ENTRY_WORDS), np.int32),
+        keys=rows[:, :KEY_WORDS],
+        entries=rows.view(np.int32)[:, words : words + ENTRY_WORDS],
         headers=arena.take((MAX_ENTRIES, TEMPLATE_BYTES), np.uint8),
         macs=arena.take((MAX_ENTRIES, 2), np.int64),
         peers=arena.take(MAX_PEERS, np.int64),
     )
-
-
-def _statistics(arena: Arena) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The engines' `stats`: beside the tables, because they are used in the same random order."""
-    return arena.take((MAX_ENTRIES, 2), np.int64), arena.take((MAX_ENTRIES, 2), np.int64)
+    return tables, [rows[:, begin : begin + 2] for begin in ROW_STATS]
 
 
 def _table_bytes() -> int:
     arena = Arena(None)
     _tables(arena)
-    _statistics(arena)
     return arena.used // mmap.PAGESIZE * mmap.PAGESIZE
 
 
@@ -340,8 +341,8 @@ def _memory(arena: Arena, tables: Tables, stats: NDArray[Any]) -> Memory:
 def mapping_bytes() -> int:
     """Size of the mapping that holds one host's engines."""
     arena = Arena(None)
-    tables = _tables(arena)
-    for stats in _statistics(arena):
+    tables, statistics = _tables(arena)
+    for stats in statistics:
         _memory(arena, tables, stats)
     return -(-arena.used // mmap.PAGESIZE) * mmap.PAGESIZE
 
@@ -349,8 +350,7 @@ def mapping_bytes() -> int:
 def lay_out(mapping: mmap.mmap) -> tuple[Memory, Memory]:
     """The (egress, ingress) engines' memories over a mapping of mapping_bytes()."""
     arena = Arena(mapping)
-    tables = _tables(arena)
-    egress, ingress = _statistics(arena)
+    tables, (egress, ingress) = _tables(arena)
     return _memory(arena, tables, egress), _memory(arena, tables, ingress)
 
 

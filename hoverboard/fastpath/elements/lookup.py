@@ -25,14 +25,13 @@ from hoverboard.fastpath.packet import FIVE, PARSED, mix
 
 @compiled
 def prefetch_entries(m: Memory, n: int) -> None:
-    """Ask for all that the entries of the batch will be read and written for."""
+    """Ask for all that the entries of the batch will be read and written for: key; entry and statistics."""
     slots = m.slots[m.ctl[CTL_TABLE]]
     for i in range(n):
         entry = slots[m.packets[m.batch[i], P_HASH] & (HASH_SLOTS - 1)]
         if entry:
             prefetch(m.keys, entry - 1)
             prefetch(m.entries, entry - 1)
-            prefetch(m.stats, entry - 1)
 
 
 @compiled
