@@ -5,16 +5,15 @@ Imports of the layers below stand inside the verbs: `--help` and tab completion 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from console import guard, looking, models, runs
+from console import guard, looking, models, runs, up
 from hoverboard.contract.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -33,26 +32,6 @@ app.command()(looking.latency)
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ModelOption = Annotated[
-    models.Name | None,
-    typer.Option("--model", help="Programming model, instead of the file's."),
-]
-# As in contract.entities, whose import would cost every command its time.
-GenerationName = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
-DataplaneOption = Annotated[
-    GenerationName | None,
-    typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
-]
-
-SchedulingOption = Annotated[
-    Literal["adaptive", "dedicated", "compacting"] | None,
-    typer.Option("--scheduling", help="When the fast path's engines run, instead of what the file says."),
-]
-
-OffloadPolicyOption = Annotated[
-    str | None,
-    typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="An offload policy of your own (docs/models.md)."),
-]
 
 
 def _dump(document: Any) -> None:
@@ -119,94 +98,7 @@ def demo(
         raise typer.Exit(1)
 
 
-@app.command()
-def up(
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="A topology file, or a shipped one's name.")] = "demo",
-    run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name; default: the topology's.")] = None,
-    model: ModelOption = None,
-    dataplane: DataplaneOption = None,
-    scheduling: SchedulingOption = None,
-    offload_policy: OffloadPolicyOption = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Hold the run in the background.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Validate the file; start nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Bring a topology up; without --detach, with a prompt."""
-    if check:
-        _check(file, as_json)
-        return
-    if as_json and not detach:
-        raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
-    runs.need_root("up")
-    if not detach:
-        raise typer.Exit(_foreground(file, run, model, dataplane, scheduling, offload_policy))
-    from console.progress import PhaseProgress
-    from topologies import schema
-    from topologies.client import start_detached
-
-    # Faults of the file are told here, before anything is started.
-    name = run or schema.load(file).name
-    with guard.ended_by_signals(), PhaseProgress() as progress:
-        ready = start_detached(os.path.abspath(file) if os.path.exists(file) else file, run=name, model=model,
-                               dataplane=dataplane, scheduling=scheduling, offload_policy=_absolute(offload_policy),
-                               progress=progress)  # fmt: skip
-    if as_json:
-        _dump(ready)
-    else:
-        print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
-
-
-def _check(file: str, as_json: bool) -> None:
-    from topologies import schema
-
-    topology = schema.load(file)
-    found = {
-        "ok": True,
-        "name": topology.name,
-        "model": topology.model,
-        "hosts": len(topology.hosts),
-        "hoverboards": len(topology.hoverboards),
-        "networks": len(topology.networks),
-        "vms": len(topology.vms),
-    }
-    if as_json:
-        _dump(found)
-    else:
-        print(
-            f"{file}: fine: {found['hosts']} hosts, {found['hoverboards']} Hoverboards, "
-            f"{found['networks']} networks, {found['vms']} VMs, model {topology.model}"
-        )
-
-
-def _absolute(policy: str | None) -> str | None:
-    """The policy by a path that holds in any directory."""
-    return None if policy is None else os.path.abspath(policy)
-
-
-def _foreground(
-    file: str, run: str | None, model: Any, dataplane: Any, scheduling: Any, offload_policy: str | None = None
-) -> int:
-    """Hold the run in this process until its prompt ends."""
-    from console.progress import PhaseProgress
-    from console.session import hold
-    from topologies.testbed import Testbed
-
-    testbed = Testbed(
-        file, run=run, model=model, dataplane=dataplane, scheduling=scheduling, offload_policy=offload_policy
-    )
-    with guard.ended_by_signals():
-        try:
-            with PhaseProgress() as progress:
-                testbed.up(progress)
-            return hold(testbed)
-        finally:
-            try:
-                # A terminal that was closed takes no words; what was started has to go all the same.
-                with contextlib.suppress(OSError):
-                    if testbed.state != "down":
-                        print(f"taking {testbed.run!r} down", file=sys.stderr)
-            finally:
-                testbed.down()
+app.command()(up.up)
 
 
 @app.command()

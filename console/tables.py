@@ -78,8 +78,34 @@ def status(document: Document) -> list[Table]:
                 ),
             )
         )  # fmt: skip
+    if document.get("control", {}).get("processes"):
+        made.append(control(document["control"]))
     made.append(counters(document["counters"]))
     return made
+
+
+def control(document: Document) -> Table:
+    """The processes of a control plane that has one for each role."""
+    known = {one["pid"]: one for one in document.get("controllers", ())}
+    title = "control plane"
+    if "store" in document:
+        title += f": {document['partitions']} partitions, {document['store']} store"
+    return table(
+        title,
+        ("process", "#pid", "state", "#restarts", "master", "#term", "#switches"),
+        (
+            (
+                one["name"], one["pid"], one["state"], one["restarts"],
+                "master" if known.get(one["pid"], {}).get("master") else "",
+                *(_or_dash(known.get(one["pid"], {}).get(key)) for key in ("term", "switches")),
+            )
+            for one in document["processes"]
+        ),
+    )  # fmt: skip
+
+
+def _or_dash(value: object) -> object:
+    return "-" if value is None else value
 
 
 def _seconds(value: float | None) -> str:
@@ -221,17 +247,13 @@ def entries(document: Document) -> Table:
         ("VNI", "source", "destination", "protocol", "kind", "via", "#packets", "#bytes"),
         (
             (
-                entry["vni"], _any(entry["src"]), _any(entry["dst"]), _any(entry["proto"]),
-                _any(entry["kind"]) if entry["now"] else f"{entry['kind']} (before)",
-                _any(entry["via"]), entry["packets"], entry["bytes"],
+                entry["vni"], _or_dash(entry["src"]), _or_dash(entry["dst"]), _or_dash(entry["proto"]),
+                _or_dash(entry["kind"]) if entry["now"] else f"{entry['kind']} (before)",
+                _or_dash(entry["via"]), entry["packets"], entry["bytes"],
             )
             for entry in rows
         ),
     )  # fmt: skip
-
-
-def _any(value: object) -> object:
-    return "-" if value is None else value
 
 
 def offloads(document: Iterable[Document]) -> Table:

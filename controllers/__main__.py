@@ -1,4 +1,4 @@
-"""`python -m controllers`: the control plane as a process.
+"""`python -m controllers`: the control plane as a process, or with --role one of its roles.
 
 Ends cleanly on SIGTERM and SIGINT; what the switches hold stays. A second control plane in the same
 directory is refused.
@@ -15,10 +15,19 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Protocol
 
 from controllers.plane import ControlPlane, Settings
-from controllers.vmc.models import MODELS
+from controllers.roles import front_end_socket
+from controllers.roles.fabric_manager import FabricManagerRole
+from controllers.roles.front_end import FrontEndRole
+from controllers.roles.vm_controller import Place, VmControllerRole
+from controllers.store.etcd import EtcdStore
+from controllers.store.port import Store
+from controllers.store.remote import RemoteStore
+from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.offload import OffloadSettings
+from controllers.vmc.policies import load_policy
 from hoverboard.contract.errors import HoverboardError, RunError
 
 
@@ -57,40 +66,102 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shared-queue", action="store_true", help="one queue of changes for all networks, to compare with"
     )
+    roles = parser.add_argument_group("one process for each role")
+    roles.add_argument("--role", default="all", choices=["all", "fabric-manager", "vm-controller", "front-end"])
+    roles.add_argument("--number", type=int, default=0, help="of this front end")
+    roles.add_argument("--partition", type=int, default=0, help="that this VM controller is a replica of")
+    roles.add_argument("--partitions", type=int, default=1, help="how many there are")
+    roles.add_argument("--replica", type=int, default=0, help="number of this VM controller in its partition")
+    roles.add_argument("--front-ends", type=int, default=1, help="how many there are")
+    roles.add_argument(
+        "--store", default="embedded", metavar="embedded|HOST:PORT,...", help="the fabric manager's, or etcd's members"
+    )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser.parse_args()
 
 
-def _lock(directory: Path) -> int:
+def _lock(directory: Path, name: str) -> int:
     """Hold the directory for this process.
 
     Raises:
         RunError: another control plane holds it.
     """
-    descriptor = os.open(directory / "control.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(directory / f"{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(
-            "a control plane is running here already",
+            f"{'a control plane' if name == 'control' else name} is running here already",
             where=str(directory),
             next_step="end that one first, or give another --dir",
         ) from None
     return descriptor
 
 
-async def _serve(settings: Settings) -> None:
+class _Runs(Protocol):
+    async def stop(self) -> None: ...
+
+
+def _store(arguments: argparse.Namespace) -> Store:
+    if arguments.store == "embedded":
+        return RemoteStore(f"unix:{arguments.dir / 'control.sock'}")
+    return EtcdStore(arguments.store.split(","))
+
+
+async def _start(arguments: argparse.Namespace, settings: Settings) -> _Runs:
+    """Start what the arguments name; it runs until `stop`."""
+    match arguments.role:
+        case "fabric-manager":
+            manager = FabricManagerRole(settings, arguments.partitions, embedded=arguments.store == "embedded")
+            await manager.start()
+            return manager
+        case "vm-controller":
+            return VmControllerRole(
+                model_named(settings.model),
+                load_policy(settings.offload_policy, settings.offload),
+                Place(arguments.partition, arguments.partitions, arguments.replica),
+                _store(arguments),
+                f"unix:{settings.directory / 'control.sock'}",
+                [f"unix:{front_end_socket(settings.directory, number)}" for number in range(arguments.front_ends)],
+            )
+        case "front-end":
+            front_end = FrontEndRole(
+                front_end_socket(settings.directory, arguments.number),
+                _store(arguments),
+                settings.report_interval,
+                report_relayed=settings.offload.reports == "hoverboards",
+            )
+            await front_end.start()
+            return front_end
+        case _:
+            plane = ControlPlane(settings)
+            await plane.start()
+            return plane
+
+
+async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    plane = ControlPlane(settings)
-    await plane.start()
-    logging.getLogger("controllers").info("control plane (%s) serves in %s", settings.model, settings.directory)
+    running = await _start(arguments, settings)
+    logging.getLogger("controllers").info("%s (%s) serves in %s", name, settings.model, settings.directory)
     try:
         await stop.wait()
     finally:
-        await plane.stop()
+        await running.stop()
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    match arguments.role:
+        case "vm-controller":
+            return f"vm-controller-{arguments.partition}-{arguments.replica}"
+        case "front-end":
+            return f"front-end-{arguments.number}"
+        case "fabric-manager":
+            return "fabric-manager"
+        case _:
+            return "control"
 
 
 def main() -> int:
@@ -104,7 +175,8 @@ def main() -> int:
     gc.set_threshold(100_000, 20, 100)
     try:
         arguments.dir.mkdir(parents=True, exist_ok=True)
-        lock = _lock(arguments.dir)
+        name = _name(arguments)
+        lock = _lock(arguments.dir, name)
         offload = OffloadSettings(
             arguments.threshold, arguments.offload_keep, arguments.offload_lifetime, arguments.idle_expiry,
             arguments.offload_budget, arguments.offload_reports,
@@ -113,7 +185,7 @@ def main() -> int:
             arguments.dir, arguments.model, offload, arguments.offload_policy, arguments.report_interval,
             fair_queues=not arguments.shared_queue,
         )  # fmt: skip
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(arguments, settings, name))
         os.close(lock)
     except HoverboardError as error:
         print(error, file=sys.stderr)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controllers.fm.fabric import Changes
@@ -174,6 +174,18 @@ class Controller:
             self.core.packet_in(session.dpid, generation, packet.in_port, packet.cookie, packet.frame, now)
             self.schedule()
 
+    def line_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
+        """The line to a front end broke: nothing is known any more of its switches and agents."""
+        now = self._loop.time()
+        for session in sessions:
+            generation, current = self._sessions.get(session.dpid, (0, None))
+            if current is session:
+                del self._sessions[session.dpid]
+                self.core.switch_disconnected(session.dpid, generation, now, told=False)
+        for node in nodes:
+            self.core.agent_gone(node, now, told=False)
+        self.schedule()
+
     # --- vmc.hosts.AgentEvents ------------------------------------------------------------------------
 
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
@@ -240,6 +252,9 @@ class Controller:
     async def _read(self, session: SwitchSession, generation: int) -> None:
         try:
             flows = await session.dump()
+        except Deposed as error:
+            self._not_master(error)
+            return
         except SwitchError as error:
             _log.warning("%s", error)
             session.close()
@@ -251,9 +266,7 @@ class Controller:
         try:
             await session.send(program)
         except Deposed as error:
-            _log.warning("%s", error)
-            if self._deposed is not None:
-                self._deposed()
+            self._not_master(error)
         except SwitchError as error:
             _log.warning("%s", error)
             self.core.program_refused(session.dpid, generation, str(error), self._loop.time())
@@ -261,6 +274,11 @@ class Controller:
         else:
             self.core.program_done(session.dpid, generation)
             self.schedule()
+
+    def _not_master(self, error: Deposed) -> None:
+        _log.warning("%s", error)
+        if self._deposed is not None:
+            self._deposed()
 
     def _set_timer(self) -> None:
         if self._timer is not None:

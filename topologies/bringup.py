@@ -68,7 +68,7 @@ def start_hosts(testbed: Testbed) -> None:
             parts.hosts.start_engines()
 
         def bring_up(server: Server) -> None:
-            parts.hosts.start(server, parts.cluster.address, parts.cluster.openflow_socket)
+            parts.hosts.start(server, *parts.cluster.door_of(server.spec.underlay_ip))
             parts.plant.uplinks[server.name].plug()
             step()
             for nic in parts.plant.nics_of(server):

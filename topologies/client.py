@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,18 +119,28 @@ def start_detached(
     dataplane: str | None = None,
     scheduling: str | None = None,
     offload_policy: str | None = None,
+    control: Mapping[str, object] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Start a holder in the background and wait until its run is up; {"run", "phases", "seconds"}.
+
+    Args:
+        control: arguments of `topologies.roles.ControlLayout.of`.
 
     Raises what went wrong there; then nothing is left of it. Ctrl-C ends the holder and waits for it.
     """
     reader, writer = os.pipe()
     command = python("topologies.holder", run, str(file), "--report", str(writer))
-    options = {"model": model, "dataplane": dataplane, "scheduling": scheduling, "offload-policy": offload_policy}
+    options: dict[str, object] = {
+        "model": model,
+        "dataplane": dataplane,
+        "scheduling": scheduling,
+        "offload-policy": offload_policy,
+    }
+    options |= {name.replace("_", "-"): value for name, value in (control or {}).items()}
     for option, value in options.items():
         if value is not None:
-            command += [f"--{option}", value]
+            command += [f"--{option}", str(value)]
     with tempfile.TemporaryFile() as words, os.fdopen(reader, encoding="utf-8") as lines:
         try:
             child = subprocess.Popen(

@@ -1,28 +1,28 @@
 """Cluster management (paper section 3.1): tells the fabric manager what there should be.
 
-Keeps the control plane process alive, sends the full update whenever it comes up, and diffs in
+Keeps the control plane's processes alive, sends the full update whenever it comes up, and diffs in
 between. Knows intent only; what is programmed is the control plane's business.
 """
 
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
-from topologies.launcher import Launcher, python
+from topologies.launcher import Launcher
+from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
 from topologies.topology import Model, Topology, to_entities
-from topologies.waiting import wait_for, wait_sockets
+from topologies.waiting import wait_for
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
-_RESTART_PAUSE = 1.0  # between two tries with a control plane that does not come up
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,61 +35,58 @@ class ProgramState:
 
 
 class ClusterManager:
-    """The control plane's process and what it has been told.
+    """The control plane's processes and what it has been told.
 
     Attributes:
+        processes: they themselves.
         address: gRPC address of the fabric manager.
-        openflow_socket: where switches find their controller.
-        restarts: how often the control plane has been started again.
     """
 
-    def __init__(self, topology: Topology, directory: Path, logs: Path, launcher: Launcher) -> None:
+    def __init__(
+        self, topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
+    ) -> None:
         self._topology = topology
-        self._directory = directory
-        self._log_file = logs / "control.log"
-        self._launcher = launcher
+        self.processes = ControlProcesses(layout, directory, logs, launcher, self._options)
         self._entities: dict[tuple[str, str], AnyEntity] = {
             (entity.TYPE, entity.name): entity for entity in to_entities(topology)
         }
         self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: threading.Thread | None = None
         self.address = f"unix:{directory / 'control.sock'}"
-        self.openflow_socket = directory / "of.sock"
         self.client = FabricClient(self.address)
-        self.restarts = 0
 
     def start(self) -> None:
         """Start the control plane; `wait_ready` says when it serves."""
-        self._directory.mkdir(exist_ok=True, mode=0o700)
-        self._process = self._spawn()
+        self.processes.start()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _options(self) -> list[str]:
         topology, offload = self._topology, self._topology.offload
-        return self._launcher.start(
-            python(
-                "controllers", "--dir", str(self._directory), "--model", topology.model,
-                "--threshold", str(topology.offload_threshold), "--report-interval", str(topology.report_interval),
-                "--offload-keep", str(offload.keep), "--offload-lifetime", str(offload.min_lifetime),
-                "--idle-expiry", str(offload.idle_expiry), "--offload-budget", str(offload.budget),
-                "--offload-reports", offload.reports,
-                *(("--offload-policy", offload.policy) if offload.policy is not None else ()),
-            ),
-            "control plane", "control", log=self._log_file,
-        )  # fmt: skip
+        return [
+            "--model", topology.model,
+            "--threshold", str(topology.offload_threshold), "--report-interval", str(topology.report_interval),
+            "--offload-keep", str(offload.keep), "--offload-lifetime", str(offload.min_lifetime),
+            "--idle-expiry", str(offload.idle_expiry), "--offload-budget", str(offload.budget),
+            "--offload-reports", offload.reports,
+            *(("--offload-policy", offload.policy) if offload.policy is not None else ()),
+        ]  # fmt: skip
+
+    def door_of(self, underlay: IPv4Address) -> tuple[str, Path]:
+        """For the server of this underlay address: where its host agent and its switch find the control plane."""
+        return self.processes.door_of(underlay)
 
     @property
     def pid(self) -> int | None:
-        """Pid of the control plane."""
-        return self._process.pid if self._process is not None else None
+        """Pid of the process that holds the intent: the control plane's, or the fabric manager's."""
+        process = self.processes.first.process
+        return process.pid if process is not None else None
+
+    @property
+    def restarts(self) -> int:
+        """How often a process of the control plane has been started again."""
+        return sum(role.restarts for role in self.processes.roles)
 
     def wait_ready(self, timeout: float = _START_TIMEOUT) -> None:
-        """Wait until the fabric manager serves; RunError with the log's place otherwise."""
-        process = self._process
-        assert process is not None
-        sockets = [self._directory / "control.sock", self.openflow_socket]
-        wait_sockets("the control plane", sockets, lambda: process.poll() is None, timeout, self._log_file)
+        """Wait until the control plane serves; RunError with the log's place otherwise."""
+        self.processes.wait_all_ready(timeout)
         self.client.wait_ready(timeout)
 
     def full_update(self) -> None:
@@ -98,29 +95,18 @@ class ClusterManager:
             self.client.full_update(list(self._entities.values()))
 
     def keep(self) -> None:
-        """From now on, bring the control plane back when it dies."""
-        self._keeper = threading.Thread(target=self._keep, name="cluster-manager", daemon=True)
-        self._keeper.start()
+        """From now on, bring back what dies of the control plane."""
+        self.processes.keep(self._returned)
 
-    def _keep(self) -> None:
-        while True:
-            process = self._process
-            assert process is not None
-            code = process.wait()
-            if self._closing.is_set():
-                return
-            _log.warning("the control plane ended with exit code %s; starting it again", code)
-            self._launcher.forget(process)
-            self.restarts += 1
-            self._process = self._spawn()
+    def _returned(self, role: RoleProcess) -> None:
+        """One of the processes was started again; who holds the intent is told it anew."""
+        if role is self.processes.first:
             try:
-                self.wait_ready()
+                self.processes.wait_ready(role, _START_TIMEOUT)
+                self.client.wait_ready(_START_TIMEOUT)
                 self.full_update()
             except HoverboardError as error:
-                _log.warning("%s", error)
-                self._process.kill()
-                if self._closing.wait(_RESTART_PAUSE):
-                    return
+                raise RunError(f"the {role.name} does not come up", where=str(role.log)) from error
 
     def upsert(self, entity: AnyEntity) -> None:
         """Add or change one entity."""
@@ -193,5 +179,5 @@ class ClusterManager:
 
     def close(self) -> None:
         """Stop keeping; the process is the ledger's to end."""
-        self._closing.set()
+        self.processes.close()
         self.client.close()

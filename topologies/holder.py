@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hoverboard.contract.errors import HoverboardError
+from topologies.roles import ControlLayout
 from topologies.rpc import error_to_json
 from topologies.testbed import Testbed
 
@@ -34,6 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dataplane")
     parser.add_argument("--scheduling")
     parser.add_argument("--offload-policy")
+    parser.add_argument("--control-plane")
+    for option in ("--partitions", "--replicas", "--front-ends"):
+        parser.add_argument(option, type=int)
+    parser.add_argument("--store")
     parser.add_argument("--report", type=int, help="descriptor to report progress on")
     args = parser.parse_args(argv)
     report = _Report(args.report)
@@ -51,7 +56,11 @@ def main(argv: list[str] | None = None) -> int:
             dataplane=args.dataplane,
             scheduling=args.scheduling,
             offload_policy=args.offload_policy,
-        )
+            control=ControlLayout.of(
+                args.control_plane, partitions=args.partitions, replicas=args.replicas, front_ends=args.front_ends,
+                store=args.store,
+            ),
+        )  # fmt: skip
         os.chdir("/")  # so that we keep no directory of anybody's busy
         _hold(testbed, report)
     except HoverboardError as error:

@@ -28,7 +28,9 @@ class Parts:
         self.launcher = Launcher(ledger.Ledger(directory))
         self.workers = Workers()
         self.plant = Plant(directory, self.launcher, testbed.datapath_type)
-        self.cluster = ClusterManager(testbed.topology, directory.control, directory.logs, self.launcher)
+        self.cluster = ClusterManager(
+            testbed.topology, testbed.control_layout, directory.control, directory.logs, self.launcher
+        )
         self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology)
         self.server = HolderServer(testbed)
 

@@ -25,6 +25,7 @@ from topologies.interrupts import signals_wait
 from topologies.nodes import NamespaceNode, Server
 from topologies.parts import Parts
 from topologies.processes import LinuxProcesses, Process, start_time
+from topologies.roles import ControlLayout
 from topologies.rundir import RunDirectory, RunLock
 from topologies.topology import FABRIC, Model, Topology, VMSpec, check_enforced, check_model
 
@@ -39,6 +40,7 @@ class Testbed:
         topology: a resolved topology, the path of a topology file, or the name of a shipped one.
         run: name of the run; default: the topology's name.
         model, dataplane, scheduling, offload_policy: instead of what the topology says.
+        control: the processes of the control plane; default: all roles in one.
         state_dir: instead of HOVERBOARD_STATE_DIR.
 
     Raises (up):
@@ -56,6 +58,7 @@ class Testbed:
         dataplane: Dataplane | None = None,
         scheduling: Scheduling | None = None,
         offload_policy: str | None = None,
+        control: ControlLayout | None = None,
         state_dir: Path | None = None,
     ) -> None:
         resolved = topology if isinstance(topology, Topology) else schema.load(topology)
@@ -70,6 +73,7 @@ class Testbed:
             resolved = replace(resolved, scheduling=scheduling)
         check_enforced(resolved)
         self.topology = resolved
+        self.control_layout = control if control is not None else ControlLayout()
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
         self.run = self.directory.run
         self.state = "down"
@@ -248,7 +252,9 @@ class Testbed:
         parts = self._parts
         if parts is None or self.state != "up":
             return {"state": self.state}
-        facts = {"pid": parts.cluster.pid, "restarts": parts.cluster.restarts}
+        facts: dict[str, Any] = {"pid": parts.cluster.pid, "restarts": parts.cluster.restarts}
+        if self.control_layout.processes:
+            facts["processes"] = parts.cluster.processes.documents()
         try:
             return {"state": "up", **facts, **parts.cluster.status()}
         except HoverboardError as error:

@@ -30,6 +30,7 @@ class Election:
         self._changed = changed
         self._told: tuple[int, int, str] = (0, 0, "")
         self._lease = 0
+        self._store_away = False
         self._wake = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -61,7 +62,9 @@ class Election:
             except LeaseLost:
                 self._over()
             except StoreError as error:
-                _log.warning("%s", error)
+                if not self._store_away:
+                    _log.warning("%s", error)
+                self._store_away = True
             await asyncio.sleep(_PAUSE)
 
     async def _take_part(self) -> None:
@@ -72,6 +75,7 @@ class Election:
         async with aclosing(self._store.watch(candidacy.prefix)) as watch:
             candidacy.watching()
             candidacy.heard(await anext(watch))
+            self._store_away = False
             self._tell()
             listening = asyncio.ensure_future(self._listen(watch))
             try:

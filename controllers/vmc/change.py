@@ -11,11 +11,12 @@ from controllers.program import Program
 from controllers.vmc.expected import ExpectedFlows
 from controllers.vmc.facts import Switch, Sync
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.switchover import Switchover
+from controllers.vmc.switchover import Stage, Switchover
 from controllers.vmc.view import Scope, View
 
 # Seconds, ours: a switch's own flow cache follows its tables within half a second (Open vSwitch's revalidators).
 SETTLE, DRAIN = 0.5, 1.0
+_HELD = 0.05  # seconds between two looks whether the other partitions have come as far
 
 
 class ModelChange:
@@ -26,10 +27,12 @@ class ModelChange:
 
     Attributes:
         due: when the next step may be done, at the earliest.
+        gate: asked at the end of a stage whether the next may begin: other partitions may not have come as far.
     """
 
     def __init__(self, view: View, switch_of: Callable[[str], Switch | None]) -> None:
         self.due: float | None = None
+        self.gate: Callable[[Stage], bool] = lambda stage: True
         self._view = view
         self._switch_of = switch_of
 
@@ -50,7 +53,12 @@ class ModelChange:
         if self.waiting(switchover):
             self.due = now + (SETTLE if switchover.stage == "gain" else DRAIN)
             return False
-        return self.due is not None and self.due <= now
+        if self.due is None or self.due > now:
+            return False
+        if not self.gate(switchover.stage):
+            self.due = now + _HELD
+            return False
+        return True
 
     def step(self, switchover: Switchover, now: float) -> tuple[dict[str, Program], bool]:
         """The next step's programs, and whether it was the last."""

@@ -9,6 +9,7 @@ Hoverboards in `liveness`, to another model in `change`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from controllers.fm.fabric import Changes
 from controllers.vmc.facts import Sync
@@ -115,7 +116,7 @@ class ControllerCore(SwitchKeeper):
             if dpid in self.switches:
                 self._consider_reading(self.switches[dpid])
             if isinstance(node, Hoverboard):
-                self.liveness.watch(node.name, now, owned=self._owns(dpid))
+                self.liveness.watch(node.name, now)
                 if node.name in self.agents.online:
                     self.liveness.stands(node.name, "agent", now)
                 if dpid in self.switches and self.switches[dpid].connected:
@@ -162,21 +163,28 @@ class ControllerCore(SwitchKeeper):
         self.agents.unbind(node, vm)
         self._rejoin(vm)
 
-    def agent_gone(self, node: str, now: float = 0.0) -> None:
-        """An agent's stream ended: its bindings stay (fail static)."""
+    def agent_gone(self, node: str, now: float = 0.0, *, told: bool = True) -> None:
+        """An agent's stream ended (`told`: as in `switch_disconnected`): its bindings stay (fail static)."""
         self.agents.online.discard(node)
-        self.liveness.broke(node, "agent", now)
+        self._broke(node, "agent", now, told)
 
     # --- usage ------------------------------------------------------------------------------------
 
     def usage(self, report: UsageReport, now: float) -> None:
         """One usage report; those from whom the policy does not want any are counted and ignored."""
         accepted = self.offloading.accepts(report)
+        if report.host in self.view.hoverboards:  # every partition hears of what it relays
+            report = self._of_own_hosts(report)
         # A standby adopts what it finds on the switches when its time comes.
         if accepted and self.model.offloads and self.active:
             self.offloading.report(report, now)
         if report.host in self.view.hosts:
             self.asking.usage(report, now)
+
+    def _of_own_hosts(self, report: UsageReport) -> UsageReport:
+        senders = ((flow, self.view.vm_at(flow.vni, flow.src)) for flow in report.flows)
+        own = tuple(flow for flow, src in senders if src is None or src.host in self.expected.tables)
+        return replace(report, flows=own)
 
     # --- another model ----------------------------------------------------------------------------
 

@@ -60,30 +60,34 @@ class HostsServicer:
         node, token = "", object()
         try:
             async for event in requests:
-                kind = event.WhichOneof("event")
-                if kind == "hello":
+                if event.WhichOneof("event") == "hello":
                     node = event.hello.node
                     self._newest[node] = token
-                    self._events.agent_hello(node, {b.vm: b.vport for b in event.hello.bindings})
+                    deliver(self._events, node, event)
                     yield pb.HostCommand(report_interval=self._report_interval, report_relayed=self._report_relayed)
                 elif not node:
-                    _log.warning("an agent sent %s before its Hello; ignored", kind)
+                    _log.warning("an agent sent %s before its Hello; ignored", event.WhichOneof("event"))
                 elif self._newest[node] is not token:
                     return  # the agent has opened another stream since
-                elif kind == "bound":
-                    self._bound(node, event.bound)
-                elif kind == "usage":
-                    self._events.usage(_report(node, event.usage))
+                else:
+                    deliver(self._events, node, event)
         finally:
             if node and self._newest.get(node) is token:
                 del self._newest[node]
                 self._events.agent_gone(node)
 
-    def _bound(self, node: str, bound: pb.Bound) -> None:
-        if bound.gone:
-            self._events.agent_unbound(node, bound.binding.vm)
-        else:
-            self._events.agent_bound(node, bound.binding.vm, bound.binding.vport)
+
+def deliver(events: AgentEvents, node: str, event: pb.HostEvent) -> None:
+    """Tell `events` what the agent of `node` said."""
+    match event.WhichOneof("event"):
+        case "hello":
+            events.agent_hello(node, {binding.vm: binding.vport for binding in event.hello.bindings})
+        case "bound" if event.bound.gone:
+            events.agent_unbound(node, event.bound.binding.vm)
+        case "bound":
+            events.agent_bound(node, event.bound.binding.vm, event.bound.binding.vport)
+        case "usage":
+            events.usage(_report(node, event.usage))
 
 
 def _report(node: str, usage: pb.Usage) -> UsageReport:

@@ -135,14 +135,24 @@ class SwitchKeeper:
         self._consider_reading(switch)
         return switch.generation
 
-    def switch_disconnected(self, dpid: int, generation: int, now: float = 0.0) -> None:
-        """A connection ended; an old one's end is ignored. What the switch holds stays as it is."""
+    def switch_disconnected(self, dpid: int, generation: int, now: float = 0.0, *, told: bool = True) -> None:
+        """A connection ended; an old one's end is ignored. What the switch holds stays as it is.
+
+        Args:
+            told: False: not the switch went away but our line to its front end, which says nothing about it.
+        """
         switch = self._present(dpid, generation)
         if switch is not None:
             switch.sync, switch.outstanding = Sync.AWAY, 0
             self.asking.held.release(dpid)
             self.asking.limit.forget(dpid)
-            self.liveness.broke(self.names.get(dpid, ""), "switch", now)
+            self._broke(self.names.get(dpid, ""), "switch", now, told)
+
+    def _broke(self, node: str, part: str, now: float, told: bool) -> None:
+        if told:
+            self.liveness.broke(node, part, now)
+        else:
+            self.liveness.unsure(node, now)
 
     def port_changed(self, dpid: int, name: str, port: int | None) -> None:
         """A port of a connected switch came (its number) or went (None)."""

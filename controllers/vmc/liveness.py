@@ -23,9 +23,9 @@ class Liveness:
         self._parts: dict[str, dict[str, bool]] = {}  # node -> connections known -> whether each stands
         self._turning: dict[str, float] = {}  # node -> when it goes down, or comes back
 
-    def watch(self, node: str, now: float, *, owned: bool = True) -> None:
-        """A Hoverboard there should be; only of one that this controller owns silence means something."""
-        if owned and not self._parts.setdefault(node, {}) and node not in self.down:
+    def watch(self, node: str, now: float) -> None:
+        """A Hoverboard there should be; every partition hears of every one."""
+        if not self._parts.setdefault(node, {}) and node not in self.down:
             self._turning[node] = now + PATIENCE
         self._parts.setdefault(node, {})
 
@@ -53,6 +53,14 @@ class Liveness:
             self._turning.pop(node, None)
             if node not in self.down:
                 self._turning[node] = now + GRACE
+
+    def unsure(self, node: str, now: float) -> None:
+        """Whoever told of a node cannot be heard any more; it may be as well as ever."""
+        if node in self._parts:
+            self._parts[node].clear()
+            self._turning.pop(node, None)
+            if node not in self.down:
+                self._turning[node] = now + PATIENCE
 
     def turn(self, now: float) -> bool:
         """Let time pass; whether `down` changed."""

@@ -26,38 +26,62 @@ class Standing(_message.Message):
     def __init__(self, master: _Optional[bool] = ..., term: _Optional[int] = ...) -> None: ...
 
 class Applied(_message.Message):
-    __slots__ = ("version", "switches")
-    VERSION_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("number", "switches", "version")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     SWITCHES_FIELD_NUMBER: _ClassVar[int]
-    version: int
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    number: int
     switches: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[int] = ..., switches: _Optional[_Iterable[str]] = ...) -> None: ...
+    version: int
+    def __init__(self, number: _Optional[int] = ..., switches: _Optional[_Iterable[str]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class Reached(_message.Message):
+    __slots__ = ("number", "stage")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    stage: str
+    def __init__(self, number: _Optional[int] = ..., stage: _Optional[str] = ...) -> None: ...
 
 class ControllerReport(_message.Message):
-    __slots__ = ("hello", "standing", "applied", "answer")
+    __slots__ = ("hello", "standing", "applied", "answer", "reached")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     STANDING_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
     hello: ControllerHello
     standing: Standing
     applied: Applied
     answer: Answer
-    def __init__(self, hello: _Optional[_Union[ControllerHello, _Mapping]] = ..., standing: _Optional[_Union[Standing, _Mapping]] = ..., applied: _Optional[_Union[Applied, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
+    reached: Reached
+    def __init__(self, hello: _Optional[_Union[ControllerHello, _Mapping]] = ..., standing: _Optional[_Union[Standing, _Mapping]] = ..., applied: _Optional[_Union[Applied, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., reached: _Optional[_Union[Reached, _Mapping]] = ...) -> None: ...
 
 class FabricPart(_message.Message):
-    __slots__ = ("version", "full", "last", "upsert", "remove")
+    __slots__ = ("version", "full", "last", "upsert", "remove", "number")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FULL_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     UPSERT_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     version: int
     full: bool
     last: bool
     upsert: _containers.RepeatedCompositeFieldContainer[_fabric_pb2.Entity]
     remove: _containers.RepeatedCompositeFieldContainer[_fabric_pb2.EntityRef]
-    def __init__(self, version: _Optional[int] = ..., full: _Optional[bool] = ..., last: _Optional[bool] = ..., upsert: _Optional[_Iterable[_Union[_fabric_pb2.Entity, _Mapping]]] = ..., remove: _Optional[_Iterable[_Union[_fabric_pb2.EntityRef, _Mapping]]] = ...) -> None: ...
+    number: int
+    def __init__(self, version: _Optional[int] = ..., full: _Optional[bool] = ..., last: _Optional[bool] = ..., upsert: _Optional[_Iterable[_Union[_fabric_pb2.Entity, _Mapping]]] = ..., remove: _Optional[_Iterable[_Union[_fabric_pb2.EntityRef, _Mapping]]] = ..., number: _Optional[int] = ...) -> None: ...
+
+class ModelOrder(_message.Message):
+    __slots__ = ("number", "model", "stage")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    model: str
+    stage: str
+    def __init__(self, number: _Optional[int] = ..., model: _Optional[str] = ..., stage: _Optional[str] = ...) -> None: ...
 
 class Ask(_message.Message):
     __slots__ = ("id", "what")
@@ -82,14 +106,16 @@ class Suspect(_message.Message):
     def __init__(self, term: _Optional[int] = ...) -> None: ...
 
 class FabricUpdate(_message.Message):
-    __slots__ = ("part", "ask", "suspect")
+    __slots__ = ("part", "ask", "suspect", "model")
     PART_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     SUSPECT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     part: FabricPart
     ask: Ask
     suspect: Suspect
-    def __init__(self, part: _Optional[_Union[FabricPart, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., suspect: _Optional[_Union[Suspect, _Mapping]] = ...) -> None: ...
+    model: ModelOrder
+    def __init__(self, part: _Optional[_Union[FabricPart, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., suspect: _Optional[_Union[Suspect, _Mapping]] = ..., model: _Optional[_Union[ModelOrder, _Mapping]] = ...) -> None: ...
 
 class SwitchRef(_message.Message):
     __slots__ = ("dpid", "session")
@@ -150,25 +176,39 @@ class Done(_message.Message):
     where: str
     next_step: str
     deposed: bool
-    flows: _containers.RepeatedScalarFieldContainer[str]
+    flows: str
     more: bool
-    def __init__(self, id: _Optional[int] = ..., refused: _Optional[str] = ..., where: _Optional[str] = ..., next_step: _Optional[str] = ..., deposed: _Optional[bool] = ..., flows: _Optional[_Iterable[str]] = ..., more: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., refused: _Optional[str] = ..., where: _Optional[str] = ..., next_step: _Optional[str] = ..., deposed: _Optional[bool] = ..., flows: _Optional[str] = ..., more: _Optional[bool] = ...) -> None: ...
+
+class PacketInEvent(_message.Message):
+    __slots__ = ("switch", "in_port", "cookie", "frame")
+    SWITCH_FIELD_NUMBER: _ClassVar[int]
+    IN_PORT_FIELD_NUMBER: _ClassVar[int]
+    COOKIE_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    switch: SwitchRef
+    in_port: int
+    cookie: int
+    frame: bytes
+    def __init__(self, switch: _Optional[_Union[SwitchRef, _Mapping]] = ..., in_port: _Optional[int] = ..., cookie: _Optional[int] = ..., frame: _Optional[bytes] = ...) -> None: ...
 
 class FrontEndEvent(_message.Message):
-    __slots__ = ("connected", "subscribed", "gone", "port", "agent", "done")
+    __slots__ = ("connected", "subscribed", "gone", "port", "agent", "done", "packet_in")
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
     GONE_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    PACKET_IN_FIELD_NUMBER: _ClassVar[int]
     connected: SwitchRef
     subscribed: SwitchPorts
     gone: SwitchRef
     port: PortChange
     agent: AgentEvent
     done: Done
-    def __init__(self, connected: _Optional[_Union[SwitchRef, _Mapping]] = ..., subscribed: _Optional[_Union[SwitchPorts, _Mapping]] = ..., gone: _Optional[_Union[SwitchRef, _Mapping]] = ..., port: _Optional[_Union[PortChange, _Mapping]] = ..., agent: _Optional[_Union[AgentEvent, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+    packet_in: PacketInEvent
+    def __init__(self, connected: _Optional[_Union[SwitchRef, _Mapping]] = ..., subscribed: _Optional[_Union[SwitchPorts, _Mapping]] = ..., gone: _Optional[_Union[SwitchRef, _Mapping]] = ..., port: _Optional[_Union[PortChange, _Mapping]] = ..., agent: _Optional[_Union[AgentEvent, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., packet_in: _Optional[_Union[PacketInEvent, _Mapping]] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("partition", "replica")
@@ -202,9 +242,9 @@ class ProgramRequest(_message.Message):
     id: int
     switch: SwitchRef
     term: Term
-    deletes: _containers.RepeatedScalarFieldContainer[str]
-    adds: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[int] = ..., switch: _Optional[_Union[SwitchRef, _Mapping]] = ..., term: _Optional[_Union[Term, _Mapping]] = ..., deletes: _Optional[_Iterable[str]] = ..., adds: _Optional[_Iterable[str]] = ...) -> None: ...
+    deletes: str
+    adds: str
+    def __init__(self, id: _Optional[int] = ..., switch: _Optional[_Union[SwitchRef, _Mapping]] = ..., term: _Optional[_Union[Term, _Mapping]] = ..., deletes: _Optional[str] = ..., adds: _Optional[str] = ...) -> None: ...
 
 class DumpRequest(_message.Message):
     __slots__ = ("id", "switch", "term")
@@ -216,18 +256,32 @@ class DumpRequest(_message.Message):
     term: Term
     def __init__(self, id: _Optional[int] = ..., switch: _Optional[_Union[SwitchRef, _Mapping]] = ..., term: _Optional[_Union[Term, _Mapping]] = ...) -> None: ...
 
+class PacketOutRequest(_message.Message):
+    __slots__ = ("switch", "term", "in_port", "frame")
+    SWITCH_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    IN_PORT_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    switch: SwitchRef
+    term: Term
+    in_port: int
+    frame: bytes
+    def __init__(self, switch: _Optional[_Union[SwitchRef, _Mapping]] = ..., term: _Optional[_Union[Term, _Mapping]] = ..., in_port: _Optional[int] = ..., frame: _Optional[bytes] = ...) -> None: ...
+
 class FrontEndRequest(_message.Message):
-    __slots__ = ("hello", "term", "subscribe", "program", "dump", "close")
+    __slots__ = ("hello", "term", "subscribe", "program", "dump", "close", "packet_out")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     PROGRAM_FIELD_NUMBER: _ClassVar[int]
     DUMP_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
+    PACKET_OUT_FIELD_NUMBER: _ClassVar[int]
     hello: Candidate
     term: Term
     subscribe: Subscribe
     program: ProgramRequest
     dump: DumpRequest
     close: SwitchRef
-    def __init__(self, hello: _Optional[_Union[Candidate, _Mapping]] = ..., term: _Optional[_Union[Term, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., program: _Optional[_Union[ProgramRequest, _Mapping]] = ..., dump: _Optional[_Union[DumpRequest, _Mapping]] = ..., close: _Optional[_Union[SwitchRef, _Mapping]] = ...) -> None: ...
+    packet_out: PacketOutRequest
+    def __init__(self, hello: _Optional[_Union[Candidate, _Mapping]] = ..., term: _Optional[_Union[Term, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., program: _Optional[_Union[ProgramRequest, _Mapping]] = ..., dump: _Optional[_Union[DumpRequest, _Mapping]] = ..., close: _Optional[_Union[SwitchRef, _Mapping]] = ..., packet_out: _Optional[_Union[PacketOutRequest, _Mapping]] = ...) -> None: ...

@@ -79,12 +79,14 @@ class Binding(_message.Message):
     def __init__(self, vm: _Optional[str] = ..., vport: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node", "bindings")
+    __slots__ = ("node", "bindings", "dpid")
     NODE_FIELD_NUMBER: _ClassVar[int]
     BINDINGS_FIELD_NUMBER: _ClassVar[int]
+    DPID_FIELD_NUMBER: _ClassVar[int]
     node: str
     bindings: _containers.RepeatedCompositeFieldContainer[Binding]
-    def __init__(self, node: _Optional[str] = ..., bindings: _Optional[_Iterable[_Union[Binding, _Mapping]]] = ...) -> None: ...
+    dpid: int
+    def __init__(self, node: _Optional[str] = ..., bindings: _Optional[_Iterable[_Union[Binding, _Mapping]]] = ..., dpid: _Optional[int] = ...) -> None: ...
 
 class Bound(_message.Message):
     __slots__ = ("binding", "gone")

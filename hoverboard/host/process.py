@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
+from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.pipeline import FIRST_VPORT
@@ -121,7 +122,9 @@ class HostProcess:
             self._switch, IPv4Address(config.underlay_ip), self._plane.datagrams, config.role
         )  # fmt: skip
         self._plane.follow(self._exchange.wanted, self._exchange.carried)
-        self._session = ControlSession(config.control_address, config.node, self._set_interval)
+        self._session = ControlSession(
+            config.control_address, config.node, self._set_interval, datapath_id(config.underlay_ip)
+        )
         self._methods: dict[str, Callable[[dict[str, Any], list[int]], Any]] = {
             "ready": lambda _request, _fds: True,
             "set_uplink": lambda _request, fds: self._plane.set_uplink(fds[0]),

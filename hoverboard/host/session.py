@@ -30,11 +30,13 @@ class ControlSession:
         node: this host's name.
         on_interval: called (from the session's thread) with the report interval in seconds, and whether a Hoverboard
             is to report, too.
+        dpid: datapath id of this host's switch.
     """
 
-    def __init__(self, address: str, node: str, on_interval: Callable[[float, bool], None]) -> None:
+    def __init__(self, address: str, node: str, on_interval: Callable[[float, bool], None], dpid: int = 0) -> None:
         self._address = address
         self._node = node
+        self._dpid = dpid
         self._on_interval = on_interval
         self._bindings: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -125,7 +127,7 @@ class ControlSession:
             outbox: queue.SimpleQueue[fabric_pb2.HostEvent | None] = queue.SimpleQueue()
             bindings = [_binding(vm, vport) for vm, vport in self._bindings.items()]
             self._outbox = outbox
-        yield fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self._node, bindings=bindings))
+        yield fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self._node, bindings=bindings, dpid=self._dpid))
         while (event := outbox.get()) is not None:
             yield event
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console import cli, guard, runs
+from console import guard, runs, tables, up
 from console.cli import app, split_command
 from hoverboard.contract.errors import InputError, MachineError, RunError
 
@@ -49,6 +49,44 @@ def test_help_imports_no_layer_below() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("nothing_up")
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--partitions", "2"], "--partitions: a control plane in one process has neither"),
+        (["--control-plane", "processes", "--replicas", "0"], "--replicas: 0 replicas"),
+        (["--control-plane", "processes", "--front-ends", "99"], "--front-ends: 99 front-ends"),
+    ],
+)
+def test_a_control_plane_that_cannot_be_is_refused_before_anything_starts(options: list[str], what: str) -> None:
+    refused = runner.invoke(app, ["up", "two-hosts", "--detach", *options])
+    assert refused.exit_code == 2
+    assert what in refused.stderr
+
+
+def test_help_of_up_names_the_roles() -> None:
+    shown = runner.invoke(app, ["up", "--help"], env={"COLUMNS": "200"})
+    for option in ("--control-plane", "--partitions", "--replicas", "--front-ends", "--store"):
+        assert option in shown.stdout
+
+
+def test_the_processes_of_a_control_plane_as_a_table() -> None:
+    document = {
+        "partitions": 1, "store": "embedded",
+        "processes": [
+            {"name": "fabric-manager", "pid": 7, "restarts": 0, "state": "up"},
+            {"name": "vm-controller-0-0", "pid": 8, "restarts": 2, "state": "up"},
+        ],
+        "controllers": [{"pid": 8, "master": True, "term": 3, "switches": 5}],
+    }  # fmt: skip
+    made = tables.control(document)
+    assert made.title == "control plane: 1 partitions, embedded store"
+    assert [list(column.cells) for column in made.columns] == [
+        ["fabric-manager", "vm-controller-0-0"], ["7", "8"], ["up", "up"], ["0", "2"],
+        ["", "master"], ["-", "3"], ["-", "5"],
+    ]  # fmt: skip
 
 
 def test_check_of_a_shipped_topology() -> None:
@@ -168,5 +206,5 @@ def test_a_foreground_run_goes_down_although_its_terminal_is_gone(monkeypatch: p
     monkeypatch.setattr("topologies.testbed.Testbed", Run)
     monkeypatch.setattr(sys, "stderr", ClosedTerminal())
     with pytest.raises(OSError, match="Input/output"):
-        cli._foreground("demo", None, None, None, None)
+        up.foreground("demo", None)
     assert Run.downs == 1

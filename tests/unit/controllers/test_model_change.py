@@ -180,7 +180,6 @@ def test_a_short_break_is_none() -> None:
     assert liveness.deadline() is None
     assert not liveness.turn(2.0)
     liveness.watch("silent", 2.0)
-    liveness.watch("not-ours", 2.0, owned=False)
     assert liveness.turn(100.0)
     assert liveness.down == {"silent"}
     liveness.forget("silent")

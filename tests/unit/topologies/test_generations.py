@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from console.cli import GenerationName
+from console.up import GenerationName
 from experiments.demo import demo_spec
 from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import GENERATIONS, NAMES, available, facts

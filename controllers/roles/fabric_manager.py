@@ -1,0 +1,150 @@
+"""The fabric manager as a process: intent for VM controllers, and the document of them all (paper 3.1).
+
+Keeps the embedded store, where that is chosen. Programs nothing itself: with it gone, elections stand
+still and no intent changes, and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from controllers.fm.dispatch import Dispatcher
+from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.index import EntityKey
+from controllers.fm.server import FabricManagerServicer
+from controllers.fm.wire import MAX_MESSAGE
+from controllers.plane import Settings, settings_document
+from controllers.planning import concerned, consequences, plan_document
+from controllers.roles.overview import combined
+from controllers.roles.roster import Member, Roster, RosterDoor
+from controllers.store.server import StoreServicer
+from controllers.vmc.models import model_named
+from hoverboard.contract import fabric_pb2_grpc, store_pb2_grpc
+from hoverboard.contract.control_pb2_grpc import add_FabricServicer_to_server
+from hoverboard.contract.entities import AnyEntity
+
+
+class FabricManagerRole:
+    """The fabric manager.
+
+    Args:
+        partitions: how many there are.
+        embedded: whether it keeps the store.
+    """
+
+    def __init__(self, settings: Settings, partitions: int, *, embedded: bool) -> None:
+        self.settings = settings
+        self._embedded = embedded
+        self._fabric = Fabric()
+        self._roster = Roster(partitions, settings.model)
+        self._dispatcher = Dispatcher(lambda changes, _: self._roster.spread(changes), fair=settings.fair_queues)
+        self._store: StoreServicer | None = None
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Serve."""
+        path = self.settings.directory / "control.sock"
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        unlimited = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
+        self._server = server = grpc.aio.server(options=unlimited)
+        fabric_pb2_grpc.add_FabricManagerServicer_to_server(FabricManagerServicer(self), server)  # type: ignore[no-untyped-call]
+        add_FabricServicer_to_server(RosterDoor(self._roster), server)  # type: ignore[no-untyped-call]
+        if self._embedded:
+            self._store = StoreServicer(self.settings.directory / "store.json")
+            store_pb2_grpc.add_StoreServicer_to_server(self._store, server)  # type: ignore[no-untyped-call]
+        server.add_insecure_port(f"unix:{path}")
+        await server.start()
+        os.chmod(path, 0o600)
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        self._roster.close()
+        if self._store is not None:
+            self._store.close()
+        if self._server is not None:
+            await self._server.stop(grace=0)
+
+    # --- fm.server.ControlPlanePort -------------------------------------------------------------------
+
+    async def full_update(
+        self, entities: Sequence[AnyEntity], expected: int | None = None
+    ) -> tuple[Changes, Sequence[str]]:
+        """Apply a full update; returns when live switches have it (or after a moment)."""
+        return await self._changed(self._fabric.synced, self._fabric.full_update(entities, expected))
+
+    async def diff(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
+    ) -> tuple[Changes, Sequence[str]]:
+        """Apply a diff; returns when live switches have it (or after a moment)."""
+        return await self._changed(self._fabric.synced, self._fabric.diff(upsert, remove, expected))
+
+    async def _changed(self, cut: bool, changes: Changes) -> tuple[Changes, Sequence[str]]:
+        # The first full update goes out whole: a controller takes what it hears first for all there is.
+        return changes, await self._dispatcher.submit(changes, cut)
+
+    async def plan(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
+    ) -> dict[str, Any]:
+        """What a diff would do, worked out beside the event loop as if every VM were plugged in."""
+        changes = self._fabric.trial(upsert, remove, expected)
+        entities = concerned(changes, self._fabric.entities.values())
+        model = model_named(self._roster.orders.model)
+        switches = await asyncio.to_thread(consequences, model, entities, changes)
+        return plan_document(changes, self._fabric.version, switches)
+
+    def entities(self, kind: str) -> dict[str, Any]:
+        """All entities of a type, or of all ("")."""
+        return self._fabric.listed(kind)
+
+    async def status(self) -> dict[str, Any]:
+        """The status document."""
+        answers = await self._roster.ask("status")
+        masters = self._roster.masters()
+        servers = [name for kind, name in self._fabric.entities if kind in ("Host", "Hoverboard")]
+        together = combined(servers, [answers[one] for one in masters.values() if one in answers])
+        joined, waiting = together.pop("joined"), self._roster.orders.waiting
+        if waiting is not None:
+            stage = self._roster.orders.order.stage
+            together["switching"] = f"{stage}: partitions {', '.join(map(str, waiting))}"
+        return {
+            "model": self._roster.orders.model,
+            **together,
+            "version": self._fabric.version,
+            "synced": self._fabric.synced,
+            "vms": {"intended": sum(kind == "VM" for kind, _ in self._fabric.entities), "joined": joined},
+            **settings_document(self.settings),
+            "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},
+            "partitions": self._roster.partitions,
+            "store": "embedded" if self._embedded else "etcd",
+            "controllers": [
+                _row(one, masters.get(one.partition) is one, answers.get(one))
+                for one in sorted(self._roster.members, key=lambda one: (one.partition, one.replica, one.pid))
+            ],
+        }
+
+    async def set_model(self, name: str) -> dict[str, Any]:
+        """Go over to another programming model; status()["switching"] tells when it is done."""
+        before = self._roster.orders.begin(name)
+        return {"from": before, "model": self._roster.orders.model, "switching": self._roster.orders.order.stage}
+
+    async def offloads(self) -> list[dict[str, Any]]:
+        """The offloads that stand."""
+        answers = await self._roster.ask("offloads")
+        return [offload for master in self._roster.masters().values() for offload in answers.get(master, ())]
+
+
+def _row(one: Member, master: bool, answer: dict[str, Any] | None) -> dict[str, Any]:
+    """A VM controller in the status document."""
+    return {
+        "partition": one.partition, "replica": one.replica, "pid": one.pid, "master": master, "term": one.term,
+        "version": one.version, "state": "up" if answer else "silent",
+        "front_ends": answer["front_ends"] if answer else None,
+        "switches": len(answer["switches"]) if answer else None,
+    }  # fmt: skip

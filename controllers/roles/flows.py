@@ -1,0 +1,134 @@
+"""Flow programs as text, for the wire between VM controllers and front ends (control.proto says how).
+
+Blocks of the pipeline's own functions travel by name and arguments, so that neither side makes their
+flows one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from controllers.program import Block, Flows, Part, Program
+from hoverboard.contract import pipeline
+from hoverboard.contract.errors import InputError
+from hoverboard.contract.flow import Action, Flow, FlowKey, Goto, Match, Move, Output, SetField, WriteMetadata
+
+
+def encode_adds(program: Program) -> str:
+    """What a program adds."""
+    texts: list[Any] = []
+    for part in program.parts:
+        if not isinstance(part, Block):
+            texts.append(_flow(part))
+        elif _known(part.make):
+            texts.append({"make": part.make.__name__, "arguments": [_argument(each) for each in part.arguments]})
+        else:
+            texts += map(_flow, part.flows())
+    return _dump(texts)
+
+
+def encode_deletes(program: Program) -> str:
+    """What a program deletes."""
+    return _dump(
+        [[table, priority, [list(match) for match in matches]] for table, priority, matches in program.deletes]
+    )
+
+
+def encode_flows(flows: Iterable[Flow]) -> str:
+    """Flows of a switch."""
+    return _dump([_flow(flow) for flow in flows])
+
+
+def decode_program(deletes: str, adds: str) -> Program:
+    """A program from its two texts.
+
+    Raises:
+        InputError: it is not what `encode_*` writes.
+    """
+    try:
+        keys: tuple[FlowKey, ...] = tuple((table, priority, _match(match)) for table, priority, match in _load(deletes))
+        parts: list[Part] = [_block(one) if isinstance(one, dict) else _flow_of(one) for one in _load(adds)]
+    except (ValueError, TypeError, KeyError, IndexError) as fault:
+        raise InputError(f"not a flow program: {fault}", where="front end") from fault
+    return Program(Flows(parts), keys)
+
+
+def decode_flows(text: str) -> list[Flow]:
+    """Flows of a switch."""
+    return [_flow_of(one) for one in _load(text)]
+
+
+def _dump(document: Any) -> str:
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _load(text: str) -> list[Any]:
+    document = json.loads(text) if text else []
+    if not isinstance(document, list):
+        raise ValueError("no list")
+    return document
+
+
+def _flow(flow: Flow) -> list[Any]:
+    match = [[one.field, one.value] if one.mask is None else list(one) for one in flow.match]
+    return [flow.table, flow.priority, match, [_action(action) for action in flow.actions], flow.cookie]
+
+
+def _action(action: Action) -> list[Any]:
+    match action:
+        case SetField(field, value):
+            return ["set", field, value]
+        case Move(src, dst):
+            return ["move", src, dst]
+        case Output(port):
+            return ["output", port]
+        case WriteMetadata(value):
+            return ["metadata", value]
+        case Goto(table):
+            return ["goto", table]
+
+
+_ACTIONS: dict[str, Callable[..., Action]] = {
+    "set": SetField, "move": Move, "output": Output, "metadata": WriteMetadata, "goto": Goto,
+}  # fmt: skip
+
+
+def _flow_of(text: Sequence[Any]) -> Flow:
+    table, priority, match, actions, cookie = text
+    return Flow(table, priority, _match(match), tuple(_ACTIONS[kind](*rest) for kind, *rest in actions), cookie)
+
+
+def _match(texts: Sequence[Sequence[Any]]) -> tuple[Match, ...]:
+    return tuple(Match(*text) for text in texts)
+
+
+@cache
+def _known(make: Callable[..., Any]) -> bool:
+    return make.__module__ == pipeline.__name__ and getattr(pipeline, make.__name__, None) is make
+
+
+def _block(text: dict[str, Any]) -> Block:
+    make = getattr(pipeline, text["make"], None)
+    if make is None or text["make"].startswith("_") or not callable(make) or not _known(make):
+        raise ValueError(f"the pipeline makes no {text['make']!r}")
+    return Block(make, tuple(_argument_of(each) for each in text["arguments"]))
+
+
+def _argument(value: Any) -> Any:
+    match value:
+        case IPv4Address() | IPv6Address():
+            return {"ip": str(value)}
+        case IPv4Network() | IPv6Network():
+            return {"net": str(value)}
+        case _:
+            return value
+
+
+def _argument_of(text: Any) -> Any:
+    if not isinstance(text, dict):
+        return text
+    return ip_address(text["ip"]) if "ip" in text else ip_network(text["net"])

@@ -1,0 +1,360 @@
+"""A front end as a process: sessions with switches and host agents stay, whatever controllers do (paper 3.1).
+
+Tells every VM controller which switches are there, and the rest to those that subscribe. Keeps of a
+switch what a newly come controller must be told, its ports and its agent's bindings, and of each
+partition the highest term, by which it refuses a deposed master. Decides nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from controllers.fm.wire import MAX_MESSAGE
+from controllers.ofe.frontend import SwitchSession
+from controllers.ofe.messages import PacketIn
+from controllers.ofe.server import FrontEnd
+from controllers.roles import openflow_socket
+from controllers.roles.flows import decode_program, encode_flows
+from controllers.roles.peers import Outbox
+from controllers.store.port import Store, StoreError
+from hoverboard.contract import control_pb2 as pb
+from hoverboard.contract import fabric_pb2, fabric_pb2_grpc
+from hoverboard.contract.control_pb2_grpc import add_FrontEndsServicer_to_server
+from hoverboard.contract.errors import HoverboardError
+
+_log = logging.getLogger(__name__)
+
+_FLOWS_AT_ONCE = 2000
+_PAUSE = 0.2  # between two tries with a store that does not answer
+_TERMS_TIMEOUT = 1.0  # how long a store that does not answer may hold switches up
+
+
+@dataclass(slots=True)
+class _Switch:
+    session: SwitchSession
+    number: int
+    ports: dict[str, int]
+
+    @property
+    def ref(self) -> pb.SwitchRef:
+        return pb.SwitchRef(dpid=self.session.dpid, session=self.number)
+
+    def told(self) -> pb.FrontEndEvent:
+        """Everything about it."""
+        return pb.FrontEndEvent(subscribed=pb.SwitchPorts(switch=self.ref, ports=self.ports))
+
+
+@dataclass(slots=True)
+class _Agent:
+    node: str
+    dpid: int
+    bindings: dict[str, str]
+
+    def told(self) -> pb.FrontEndEvent:
+        """What it would say in a Hello now."""
+        bindings = [fabric_pb2.Binding(vm=vm, vport=vport) for vm, vport in self.bindings.items()]
+        hello = fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self.node, bindings=bindings, dpid=self.dpid))
+        return pb.FrontEndEvent(agent=pb.AgentEvent(node=self.node, event=hello))
+
+
+@dataclass(slots=True, eq=False)
+class _Controller:
+    name: str
+    outbox: Outbox = field(default_factory=Outbox)
+    subscribed: set[int] = field(default_factory=set)
+
+
+class FrontEndRole:
+    """One front end.
+
+    Args:
+        path: its gRPC socket; OpenFlow's is beside it, with the suffix `.of`.
+        store: where terms are announced; without an answer from it, those count that controllers tell.
+        report_interval, report_relayed: told to every host agent.
+    """
+
+    def __init__(self, path: Path, store: Store, report_interval: float, *, report_relayed: bool = False) -> None:
+        self._path = path
+        self._store = store
+        self._command = fabric_pb2.HostCommand(report_interval=report_interval, report_relayed=report_relayed)
+        self._terms_known = asyncio.Event()
+        self._front_end = FrontEnd(openflow_socket(path), self)
+        self._switches: dict[int, _Switch] = {}
+        self._agents: dict[str, _Agent] = {}
+        self._controllers: set[_Controller] = set()
+        self._terms: dict[int, int] = {}
+        self._numbers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Serve controllers and agents, then switches."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        unlimited = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
+        self._server = server = grpc.aio.server(options=unlimited)
+        add_FrontEndsServicer_to_server(_Door(self), server)  # type: ignore[no-untyped-call]
+        fabric_pb2_grpc.add_HostsServicer_to_server(_AgentsDoor(self, self._command), server)  # type: ignore[no-untyped-call]
+        server.add_insecure_port(f"unix:{self._path}")
+        await server.start()
+        os.chmod(self._path, 0o600)
+        self._spawn(self._follow_terms())
+        # A master that was deposed while this front end was away must not find it young and believing.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._terms_known.wait(), _TERMS_TIMEOUT)
+        await self._front_end.start()
+
+    async def stop(self) -> None:
+        """Stop serving; switches and hosts go on with what they have."""
+        for task in list(self._tasks):
+            task.cancel()
+        await self._front_end.stop()
+        if self._server is not None:
+            await self._server.stop(grace=0)
+        await self._store.close()
+
+    def _spawn(self, doing: Any) -> None:
+        task = asyncio.get_running_loop().create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow_terms(self) -> None:
+        while True:
+            try:
+                async for entries in self._store.watch("partition/"):
+                    for entry in entries:
+                        _, partition, kind = entry.key.split("/")
+                        if kind == "term" and entry.data is not None:
+                            self.heard_term(int(partition), int(entry.data))
+                    self._terms_known.set()
+            except StoreError as error:
+                _log.info("%s", error)
+            await asyncio.sleep(_PAUSE)
+
+    def heard_term(self, partition: int, term: int) -> None:
+        """A term that somebody knows of."""
+        if term > self._terms.get(partition, 0):
+            self._terms[partition] = term
+
+    # --- ofe.frontend.SwitchEvents --------------------------------------------------------------------
+
+    def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
+        """A switch is there; a newer session of the same switch replaces the older."""
+        former = self._switches.get(session.dpid)
+        self._numbers += 1
+        switch = self._switches[session.dpid] = _Switch(session, self._numbers, dict(ports))
+        if former is not None:
+            former.session.close()
+        for controller in self._controllers:
+            known = session.dpid in controller.subscribed
+            controller.outbox.put(switch.told() if known else pb.FrontEndEvent(connected=switch.ref))
+
+    def switch_disconnected(self, session: SwitchSession) -> None:
+        """A session is over."""
+        switch = self._switches.get(session.dpid)
+        if switch is not None and switch.session is session:
+            del self._switches[session.dpid]
+            self._tell(session.dpid, pb.FrontEndEvent(gone=switch.ref))
+
+    def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
+        """A port came or went."""
+        switch = self._switches.get(session.dpid)
+        if switch is None or switch.session is not session:
+            return
+        if port is None:
+            switch.ports.pop(name, None)
+        else:
+            switch.ports[name] = port
+        change = pb.PortChange(switch=switch.ref, name=name, port=port or 0, gone=port is None)
+        self._tell(session.dpid, pb.FrontEndEvent(port=change))
+
+    def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
+        """A flow sent a packet to the controller."""
+        switch = self._switches.get(session.dpid)
+        if switch is not None and switch.session is session:
+            event = pb.PacketInEvent(
+                switch=switch.ref, in_port=packet.in_port, cookie=packet.cookie, frame=packet.frame
+            )
+            self._tell(session.dpid, pb.FrontEndEvent(packet_in=event))
+
+    def _tell(self, dpid: int, event: pb.FrontEndEvent) -> None:
+        """To those who subscribed; what names no switch goes to all."""
+        for controller in self._controllers:
+            if not dpid or dpid in controller.subscribed:
+                controller.outbox.put(event)
+
+    # --- host agents ----------------------------------------------------------------------------------
+
+    def agent_said(self, node: str, event: fabric_pb2.HostEvent) -> None:
+        """An event of an agent; a Hello comes first."""
+        match event.WhichOneof("event"):
+            case "hello":
+                bindings = {binding.vm: binding.vport for binding in event.hello.bindings}
+                self._agents[node] = _Agent(node, event.hello.dpid, bindings)
+            case "bound":
+                binding = event.bound.binding
+                if event.bound.gone:
+                    self._agents[node].bindings.pop(binding.vm, None)
+                else:
+                    self._agents[node].bindings[binding.vm] = binding.vport
+        self._tell(self._agents[node].dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, event=event)))
+
+    def agent_gone(self, node: str) -> None:
+        """An agent's stream ended."""
+        agent = self._agents.pop(node)
+        self._tell(agent.dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, gone=True)))
+
+    # --- VM controllers -------------------------------------------------------------------------------
+
+    def join(self, controller: _Controller) -> None:
+        """A controller is there: it learns which switches are."""
+        self._controllers.add(controller)
+        for switch in self._switches.values():
+            controller.outbox.put(pb.FrontEndEvent(connected=switch.ref))
+        for agent in self._agents.values():
+            if not agent.dpid:
+                controller.outbox.put(agent.told())
+
+    def leave(self, controller: _Controller) -> None:
+        """Its stream ended."""
+        self._controllers.discard(controller)
+
+    def asked(self, controller: _Controller, request: pb.FrontEndRequest) -> None:
+        """What a controller wants."""
+        match request.WhichOneof("request"):
+            case "term":
+                self.heard_term(request.term.partition, request.term.term)
+            case "subscribe":
+                self._subscribe(controller, request.subscribe.dpid)
+            case "program":
+                self._spawn(self._answer(controller, request.program, self._program(request.program)))
+            case "dump":
+                self._spawn(self._answer(controller, request.dump, self._dump(controller, request.dump)))
+            case "packet_out":
+                out = request.packet_out
+                asked = self._switches.get(out.switch.dpid)
+                if asked is not None and asked.number == out.switch.session and not self._over(out.term):
+                    asked.session.packet_out(out.in_port, out.frame)
+            case "close":
+                switch = self._switches.get(request.close.dpid)
+                if switch is not None and switch.number == request.close.session:
+                    switch.session.close()
+
+    def _subscribe(self, controller: _Controller, dpid: int) -> None:
+        controller.subscribed.add(dpid)
+        if dpid in self._switches:
+            controller.outbox.put(self._switches[dpid].told())
+        for agent in self._agents.values():
+            if agent.dpid == dpid:
+                controller.outbox.put(agent.told())
+
+    def _over(self, told: pb.Term) -> bool:
+        """Whether a request's term is over; the highest term is known from now on."""
+        self.heard_term(told.partition, told.term)
+        return not told.term or told.term < self._terms.get(told.partition, 0)
+
+    async def _answer(self, controller: _Controller, request: pb.ProgramRequest | pb.DumpRequest, doing: Any) -> None:
+        partition, term = request.term.partition, request.term.term
+        done = pb.Done(id=request.id)
+        if self._over(request.term):
+            doing.close()
+            known = self._terms.get(partition, 0)
+            done.refused = f"the sender's term {term} of partition {partition} is over: term {known} has begun"
+            done.where, done.deposed = f"front end, {controller.name}", True
+            done.next_step = "the master of the newer term programs the switch"
+        else:
+            try:
+                await doing
+            except HoverboardError as error:
+                done.refused, done.where, done.next_step = error.what, error.where, error.next_step
+        controller.outbox.put(pb.FrontEndEvent(done=done))
+
+    async def _program(self, request: pb.ProgramRequest) -> None:
+        # Sessions take their turns in the order in which they are asked: nothing may wait before this.
+        await self._session(request.switch).send(decode_program(request.deletes, request.adds))
+
+    async def _dump(self, controller: _Controller, request: pb.DumpRequest) -> None:
+        flows = await self._session(request.switch).dump()
+        for begin in range(0, len(flows), _FLOWS_AT_ONCE):
+            piece = pb.Done(id=request.id, flows=encode_flows(flows[begin : begin + _FLOWS_AT_ONCE]), more=True)
+            controller.outbox.put(pb.FrontEndEvent(done=piece))
+
+    def _session(self, ref: pb.SwitchRef) -> SwitchSession:
+        switch = self._switches.get(ref.dpid)
+        if switch is None or switch.number != ref.session:
+            raise HoverboardError(
+                "the switch went away",
+                where=f"switch {ref.dpid:#x}",
+                next_step="it is programmed when it connects again",
+            )
+        return switch.session
+
+
+class _Door:
+    """The FrontEnds service of control.proto."""
+
+    def __init__(self, role: FrontEndRole) -> None:
+        self._role = role
+
+    async def Session(self, requests: AsyncIterator[pb.FrontEndRequest], context: Any) -> None:
+        """One controller's stream; its hello comes first."""
+        controller: _Controller | None = None
+        writing: asyncio.Task[None] | None = None
+        try:
+            async for request in requests:
+                if controller is not None:
+                    self._role.asked(controller, request)
+                elif request.WhichOneof("request") == "hello":
+                    hello = request.hello
+                    controller = _Controller(f"partition {hello.partition} replica {hello.replica}")
+                    writing = asyncio.ensure_future(self._write(controller, context))
+                    self._role.join(controller)
+        finally:
+            if controller is not None:
+                self._role.leave(controller)
+            if writing is not None:
+                writing.cancel()
+
+    async def _write(self, controller: _Controller, context: Any) -> None:
+        await controller.outbox.write_to(context)
+        _log.warning("%s reads nothing; its stream is ended", controller.name)
+        context.cancel()
+
+
+class _AgentsDoor:
+    """The Hosts service of fabric.proto; hands on what agents say as they say it."""
+
+    def __init__(self, role: FrontEndRole, command: fabric_pb2.HostCommand) -> None:
+        self._role = role
+        self._command = command
+        self._newest: dict[str, object] = {}
+
+    async def Session(
+        self, requests: AsyncIterator[fabric_pb2.HostEvent], context: Any
+    ) -> AsyncIterator[fabric_pb2.HostCommand]:
+        """One agent's stream; what comes before its Hello is ignored."""
+        node, token = "", object()
+        try:
+            async for event in requests:
+                if event.WhichOneof("event") == "hello":
+                    node = event.hello.node
+                    self._newest[node] = token
+                    self._role.agent_said(node, event)
+                    yield self._command
+                elif node and self._newest[node] is token:
+                    self._role.agent_said(node, event)
+                elif node:
+                    return  # the agent has opened another stream since
+        finally:
+            if node and self._newest.get(node) is token:
+                del self._newest[node]
+                self._role.agent_gone(node)

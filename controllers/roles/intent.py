@@ -1,0 +1,169 @@
+"""A VM controller's stream from the fabric manager: intent comes, what became of it goes back.
+
+A full update is compared with what is known already, so that a fabric manager that was restarted
+changes nothing that it does not say. While it is away, what is known stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+import grpc
+
+from controllers.fm.codec import decode_entity
+from controllers.fm.fabric import Changes
+from controllers.fm.index import EntityKey, key_of
+from controllers.roles.peers import Outbox
+from controllers.store.channels import aio_channel
+from hoverboard.contract import control_pb2 as pb
+from hoverboard.contract.control_pb2_grpc import FabricStub
+from hoverboard.contract.entities import AnyEntity
+
+_log = logging.getLogger(__name__)
+
+_PAUSE = 0.05
+
+
+class IntentEvents(Protocol):
+    """Who hears of intent."""
+
+    async def changed(self, changes: Changes) -> list[str]:
+        """The intent changed; names of the switches whose program did, once they have it."""
+        ...
+
+    def ordered(self, order: pb.ModelOrder) -> None:
+        """The programming model that there is to be, and how far the change to it may go."""
+        ...
+
+    def document(self, what: str) -> str:
+        """The JSON document that was asked for."""
+        ...
+
+    def suspect(self, term: int) -> None:
+        """The master of this term is said to be gone."""
+        ...
+
+
+class Intent:
+    """All entities, as pieces of updates bring them. Pure."""
+
+    def __init__(self) -> None:
+        self._entities: dict[EntityKey, AnyEntity] = {}
+        self._upsert: list[AnyEntity] = []
+        self._remove: list[EntityKey] = []
+
+    def begin(self) -> None:
+        """A new stream: pieces of an update that the old one did not finish are forgotten."""
+        self._upsert, self._remove = [], []
+
+    def take(self, part: pb.FabricPart) -> Changes | None:
+        """Take a piece in; what changed, once the last piece of the update is there."""
+        self._upsert += map(decode_entity, part.upsert)
+        self._remove += [(one.type, one.name) for one in part.remove]
+        if not part.last:
+            return None
+        known, upsert, remove = self._entities, self._upsert, self._remove
+        self.begin()
+        if part.full:
+            given = {key_of(entity) for entity in upsert}
+            remove = [key for key in known if key not in given]
+        removed = tuple(known.pop(key) for key in remove if key in known)
+        added, changed = [], []
+        for entity in upsert:
+            before = known.get(key_of(entity))
+            if before is None:
+                added.append(entity)
+            elif before != entity:
+                changed.append((before, entity))
+            else:
+                continue
+            known[key_of(entity)] = entity
+        return Changes(part.version, tuple(added), tuple(changed), removed)
+
+
+class FabricLink:
+    """The stream from the fabric manager at `address`; kept up for good."""
+
+    def __init__(self, address: str, hello: pb.ControllerHello, events: IntentEvents) -> None:
+        self.connected = False
+        self._hello = hello
+        self._events = events
+        self._standing = pb.Standing()
+        self._intent = Intent()
+        self._channel = aio_channel(address)
+        self._stub: Any = FabricStub(self._channel)  # type: ignore[no-untyped-call]
+        self._outbox = Outbox()
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._task = self._loop.create_task(self._run())
+
+    async def close(self) -> None:
+        """End the stream."""
+        for task in (self._task, *self._tasks):
+            task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._channel.close(None)
+
+    def tell_standing(self, master: bool, term: int) -> None:
+        """What the election came to."""
+        if (self._standing.master, self._standing.term) != (master, term):
+            self._standing = pb.Standing(master=master, term=term)
+            self._say(pb.ControllerReport(standing=self._standing))
+
+    def tell_reached(self, number: int, stage: str) -> None:
+        """A stage of a change of the programming model has ended here."""
+        self._say(pb.ControllerReport(reached=pb.Reached(number=number, stage=stage)))
+
+    def _say(self, report: pb.ControllerReport) -> None:
+        if self.connected:
+            self._outbox.put(report)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._session()
+            except grpc.aio.AioRpcError as error:
+                _log.info("fabric manager: %s", error.details())
+            finally:
+                self.connected = False
+            await asyncio.sleep(_PAUSE)
+
+    async def _session(self) -> None:
+        call = self._stub.Session(wait_for_ready=True)
+        self._outbox = outbox = Outbox()
+        self._intent.begin()
+        await call.write(pb.ControllerReport(hello=self._hello))
+        self.connected = True
+        self._say(pb.ControllerReport(standing=self._standing))
+        writing = asyncio.ensure_future(outbox.write_to(call))
+        try:
+            async for update in call:
+                self._heard(update)
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            call.cancel()
+
+    def _heard(self, update: pb.FabricUpdate) -> None:
+        match update.WhichOneof("update"):
+            case "part":
+                changes = self._intent.take(update.part)
+                if changes is not None:
+                    # Tasks begin in the order in which they are made, and so updates are applied in theirs.
+                    task = self._loop.create_task(self._apply(changes, update.part.number))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+            case "ask":
+                answer = pb.Answer(id=update.ask.id, json=self._events.document(update.ask.what))
+                self._say(pb.ControllerReport(answer=answer))
+            case "suspect":
+                self._events.suspect(update.suspect.term)
+            case "model":
+                self._events.ordered(update.model)
+
+    async def _apply(self, changes: Changes, number: int) -> None:
+        switches = await self._events.changed(changes)
+        applied = pb.Applied(number=number, version=changes.version, switches=switches)
+        self._say(pb.ControllerReport(applied=applied))

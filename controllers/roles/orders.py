@@ -1,0 +1,75 @@
+"""A change of the programming model, carried through all partitions stage by stage (paper section 3.3).
+
+Each partition makes before it breaks, for its own switches; hosts of one send to Hoverboards of another,
+so all of them end a stage before any begins the next. Pure but for the orders that it sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from controllers.vmc.models import model_named
+from hoverboard.contract import control_pb2 as pb
+from hoverboard.contract.errors import RunError
+
+_NEXT = {"gain": "hosts", "hosts": "done"}
+
+
+class ModelOrders:
+    """The order that stands.
+
+    Args:
+        model: what the controllers were started with.
+        send: sends an order to all of them.
+    """
+
+    def __init__(self, model: str, partitions: int, send: Callable[[pb.ModelOrder], None]) -> None:
+        self.order = pb.ModelOrder(model=model, stage="done")
+        self._partitions = partitions
+        self._send = send
+        self._reached: set[int] = set()
+
+    @property
+    def model(self) -> str:
+        """The programming model, or the one to come."""
+        return self.order.model
+
+    @property
+    def waiting(self) -> list[int] | None:
+        """Partitions that the change waits for; None: there is none under way."""
+        if self.order.stage == "done":
+            return None
+        return sorted(set(range(self._partitions)) - self._reached)
+
+    def begin(self, model: str) -> str:
+        """Go over to a model; returns the one before.
+
+        Raises:
+            InputError: there is no such model.
+            RunError: another change is still under way.
+        """
+        model_named(model, where="SetModel")
+        before = self.model
+        if model == before:
+            return before
+        if self.waiting is not None:
+            raise RunError(
+                f"the change to model {before} is still under way",
+                where="SetModel",
+                next_step="try again in a few seconds; `hoverboard status` shows what it waits for",
+            )
+        self._give(pb.ModelOrder(number=self.order.number + 1, model=model, stage="gain"))
+        return before
+
+    def reached(self, partition: int, said: pb.Reached) -> None:
+        """The master of a partition has come to the end of a stage."""
+        if (said.number, said.stage) != (self.order.number, self.order.stage) or self.order.stage == "done":
+            return
+        self._reached.add(partition)
+        if len(self._reached) == self._partitions:
+            self._give(pb.ModelOrder(number=said.number, model=self.model, stage=_NEXT[said.stage]))
+
+    def _give(self, order: pb.ModelOrder) -> None:
+        self.order = order
+        self._reached = set()
+        self._send(order)

@@ -1,0 +1,35 @@
+"""One status document from those of all VM controllers: masters speak for their switches. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Document = Mapping[str, Any]
+
+
+def combined(servers: Iterable[str], masters: Sequence[Document]) -> dict[str, Any]:
+    """What the masters know, together; a server that none of them owns is shown, too."""
+    switches: dict[str, Any] = {
+        name: {
+            "connected": False, "agent": False, "sync": "unknown", "flows": 0, "programmed": False,
+            "errors": 0, "last_error": "no VM controller answers for it",
+        }
+        for name in servers
+    }  # fmt: skip
+    counters: dict[str, int] = {}
+    down: set[str] = set()
+    for master in masters:
+        switches |= master["switches"]
+        down.update(master["hoverboards_down"])
+        for name, count in master["counters"].items():
+            counters[name] = counters.get(name, 0) + count
+    return {
+        "switching": next((one["switching"] for one in masters if one["switching"] is not None), None),
+        "lookups": sum(one["lookups"] for one in masters),
+        "hoverboards_down": sorted(down),
+        "switches": dict(sorted(switches.items())),
+        "joined": sum(one["joined"] for one in masters),
+        "offloads": sum(one["offloads"] for one in masters),
+        "counters": counters,
+    }

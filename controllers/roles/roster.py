@@ -1,0 +1,235 @@
+"""The fabric manager's side of the VM controllers' streams: who is there, who is master, what each was told.
+
+Updates go to all replicas in one order. A controller that comes is told everything as it has been sent to
+the others so far: what waits in a network's queue comes to it with the rest, in its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from controllers.fm.codec import encode_entity
+from controllers.fm.fabric import Changes
+from controllers.fm.index import EntityKey, key_of
+from controllers.roles.orders import ModelOrders
+from controllers.roles.peers import Outbox, Questions
+from hoverboard.contract import control_pb2 as pb
+from hoverboard.contract import fabric_pb2
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import RunError
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 2000  # entities in one message
+# How long an update waits for the masters' word, and they for their switches' (see `controllers.controller`).
+_CONFIRM_TIMEOUT = 0.25
+_ANSWER_TIMEOUT = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One VM controller's stream."""
+
+    partition: int
+    replica: int
+    pid: int
+    outbox: Outbox = field(default_factory=Outbox)
+    questions: Questions = field(default_factory=Questions)
+    master: bool = False
+    term: int = 0
+    told: bool = False  # the full update
+    version: int = 0  # the last that it has computed
+
+
+@dataclass(slots=True)
+class _Confirmation:
+    """What the masters say of one update."""
+
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    partitions: set[int] = field(default_factory=set)
+    switches: set[str] = field(default_factory=set)
+
+
+class Roster:
+    """The VM controllers.
+
+    Args:
+        partitions: how many there are.
+        model: the programming model that they are to run.
+    """
+
+    def __init__(self, partitions: int, model: str) -> None:
+        self.partitions = partitions
+        self.members: set[Member] = set()
+        self.orders = ModelOrders(model, partitions, self._order)
+        self._begun = False  # a first update was sent
+        self._intent: dict[EntityKey, AnyEntity] = {}  # as it was sent so far
+        self._version = 0
+        self._number = 0
+        self._waiting: dict[int, _Confirmation] = {}
+        self._closing = False
+
+    def close(self) -> None:
+        """The fabric manager goes: that streams end says nothing of controllers."""
+        self._closing = True
+
+    def masters(self) -> dict[int, Member]:
+        """By partition: of those that take themselves for the master, the one of the highest term."""
+        found: dict[int, Member] = {}
+        for one in self.members:
+            if one.master and (one.partition not in found or found[one.partition].term < one.term):
+                found[one.partition] = one
+        return found
+
+    # --- intent ---------------------------------------------------------------------------------------
+
+    async def spread(self, changes: Changes) -> list[str]:
+        """Send a change to all; the switches whose program it changed, once the masters have it or after a moment."""
+        if self._begun and not changes:
+            return []
+        self._begun = True
+        self._number += 1
+        number, self._version = self._number, changes.version
+        upsert = [*changes.added, *(after for _, after in changes.changed)]
+        remove = [key_of(entity) for entity in changes.removed]
+        for key in remove:
+            self._intent.pop(key, None)
+        self._intent.update((key_of(entity), entity) for entity in upsert)
+        confirmation = self._waiting[number] = _Confirmation()
+        parts: list[pb.FabricUpdate] | None = None
+        for member in self.members:
+            if not member.told:
+                self._tell_all(member)
+                continue
+            if parts is None:
+                parts = list(_parts(number, changes.version, upsert, remove, full=False))
+            for part in parts:
+                member.outbox.put(part)
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(confirmation.done.wait(), _CONFIRM_TIMEOUT)
+        finally:
+            del self._waiting[number]
+        return sorted(confirmation.switches)
+
+    def _tell_all(self, member: Member) -> None:
+        for part in _parts(self._number, self._version, list(self._intent.values()), [], full=True):
+            member.outbox.put(part)
+        member.told = True
+
+    # --- programming model ----------------------------------------------------------------------------
+
+    def _order(self, order: pb.ModelOrder) -> None:
+        for member in self.members:
+            member.outbox.put(pb.FabricUpdate(model=order))
+
+    # --- members --------------------------------------------------------------------------------------
+
+    def join(self, member: Member) -> None:
+        """A controller is there; it is told everything, as soon as there is anything to tell."""
+        self.members.add(member)
+        member.outbox.put(pb.FabricUpdate(model=self.orders.order))
+        if self._begun:
+            self._tell_all(member)
+
+    def leave(self, member: Member) -> None:
+        """Its stream broke: if it was the master, the standbys need not wait for the end of its lease."""
+        self.members.discard(member)
+        member.questions.fail(
+            RunError("the VM controller is away", where="fabric manager", next_step="try again in a moment")
+        )
+        if member.master and not self._closing:
+            for other in self.members:
+                if other.partition == member.partition:
+                    other.outbox.put(pb.FabricUpdate(suspect=pb.Suspect(term=member.term)))
+
+    def heard(self, member: Member, report: pb.ControllerReport) -> None:
+        """What a controller says."""
+        match report.WhichOneof("report"):
+            case "standing":
+                member.master, member.term = report.standing.master, report.standing.term
+            case "applied":
+                member.version = report.applied.version
+                self._applied(member, report.applied)
+            case "answer":
+                member.questions.answer(report.answer.id, report.answer.json)
+            case "reached":
+                if self.masters().get(member.partition) is member:
+                    self.orders.reached(member.partition, report.reached)
+
+    def _applied(self, member: Member, applied: pb.Applied) -> None:
+        confirmation = self._waiting.get(applied.number)
+        if confirmation is not None and self.masters().get(member.partition) is member:
+            confirmation.partitions.add(member.partition)
+            confirmation.switches.update(applied.switches)
+            if len(confirmation.partitions) == self.partitions:
+                confirmation.done.set()
+
+    async def ask(self, what: str) -> dict[Member, Any]:
+        """Ask all controllers; answers of those that do in time."""
+        waiting: dict[asyncio.Future[Any], Member] = {}
+        for member in self.members:
+            number, answer = member.questions.ask()
+            member.outbox.put(pb.FabricUpdate(ask=pb.Ask(id=number, what=what)))
+            waiting[answer] = member
+        if not waiting:
+            return {}
+        done, late = await asyncio.wait(waiting, timeout=_ANSWER_TIMEOUT)
+        for answer in late:
+            answer.cancel()
+        return {waiting[answer]: json.loads(answer.result()) for answer in done if answer.exception() is None}
+
+
+def _parts(
+    number: int, version: int, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, full: bool
+) -> Iterator[pb.FabricUpdate]:
+    """An update in messages of a bearable size."""
+    ranges = range(0, max(len(upsert), 1), _AT_ONCE)
+    for begin in ranges:
+        yield pb.FabricUpdate(
+            part=pb.FabricPart(
+                number=number,
+                version=version,
+                full=full,
+                last=begin == ranges[-1],
+                upsert=[encode_entity(entity) for entity in upsert[begin : begin + _AT_ONCE]],
+                remove=[fabric_pb2.EntityRef(type=kind, name=name) for kind, name in remove] if begin == 0 else [],
+            )
+        )
+
+
+class RosterDoor:
+    """The Fabric service of control.proto."""
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+
+    async def Session(self, reports: AsyncIterator[pb.ControllerReport], context: Any) -> None:
+        """One controller's stream; its hello comes first."""
+        member: Member | None = None
+        writing: asyncio.Task[None] | None = None
+        try:
+            async for report in reports:
+                if member is not None:
+                    self._roster.heard(member, report)
+                elif report.WhichOneof("report") == "hello":
+                    hello = report.hello
+                    member = Member(hello.partition, hello.replica, hello.pid)
+                    writing = asyncio.ensure_future(self._write(member, context))
+                    self._roster.join(member)
+        finally:
+            if member is not None:
+                self._roster.leave(member)
+            if writing is not None:
+                writing.cancel()
+
+    async def _write(self, member: Member, context: Any) -> None:
+        await member.outbox.write_to(context)
+        _log.warning("VM controller %d/%d reads nothing; stream ended", member.partition, member.replica)
+        context.cancel()

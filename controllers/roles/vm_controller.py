@@ -1,0 +1,171 @@
+"""A VM controller as a process: one replica of one partition (paper section 3.1).
+
+Master or standby, it hears the same of intent, switches and agents; only the master programs. The
+election decides who that is, and the front ends hold everybody to it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from controllers.controller import Controller
+from controllers.election.candidacy import Candidacy
+from controllers.election.election import Election
+from controllers.fm.fabric import Changes
+from controllers.partitions import Owners
+from controllers.roles.intent import FabricLink
+from controllers.roles.switches import FrontEndLink
+from controllers.store.port import Store
+from controllers.vmc.core import ControllerCore
+from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.offload import OffloadPolicy
+from hoverboard.contract import control_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which part of the hosts a controller owns, of how many parts, and which of its owners it is."""
+
+    partition: int
+    partitions: int
+    replica: int
+
+
+class VmControllerRole:
+    """One replica.
+
+    Args:
+        fabric_manager: its gRPC address.
+        front_ends: the gRPC addresses of all front ends.
+    """
+
+    def __init__(
+        self,
+        model: ProgrammingModel,
+        policy: OffloadPolicy,
+        place: Place,
+        store: Store,
+        fabric_manager: str,
+        front_ends: Sequence[str],
+    ) -> None:
+        owners, self._place = Owners(place.partitions), place
+        self._store = store
+        self._mine = 0
+        self._order: pb.ModelOrder | None = None
+        self._candidacy = Candidacy(place.partition, f"{place.partition}/{place.replica}")
+
+        def owns(dpid: int) -> bool:
+            return owners.of(dpid) == place.partition
+
+        def wants(dpid: int) -> bool:
+            # Everybody has to know which Hoverboards live.
+            return owns(dpid) or core.names.get(dpid) in core.view.hoverboards
+
+        core = ControllerCore(model, policy, owns, active=False)
+        core.change.gate = self._may_go_on
+        self._controller = Controller(core, policy, self._deposed)
+        hello = pb.ControllerHello(partition=place.partition, replica=place.replica, pid=os.getpid())
+        self._fabric = FabricLink(fabric_manager, hello, self)
+        candidate = pb.Candidate(partition=place.partition, replica=place.replica)
+        self._links = [
+            FrontEndLink(
+                address, candidate, self._controller, wants, lambda: (self._candidacy.term, self._candidacy.mine)
+            )
+            for address in front_ends
+        ]
+        self._election = Election(store, self._candidacy, self._elected)
+
+    async def stop(self) -> None:
+        """Leave the election, so that a standby takes over at once."""
+        await self._election.close()
+        await self._fabric.close()
+        for link in self._links:
+            await link.close()
+        self._controller.stop()
+        await self._store.close()
+
+    def _elected(self) -> None:
+        """The election came to something."""
+        candidacy = self._candidacy
+        for link in self._links:
+            link.tell_term()
+        # Told first: whoever asks what a change has come to must know whom to believe.
+        self._fabric.tell_standing(bool(candidacy.mine), candidacy.term)
+        if candidacy.mine != self._mine:
+            if self._mine:
+                _log.info("no longer master of partition %d", self._place.partition)
+                self._controller.deactivate()
+            self._mine = candidacy.mine
+            if self._mine:
+                _log.info("master of partition %d, term %d", self._place.partition, self._mine)
+                self._controller.activate()
+                self._tell_reached()
+
+    def _deposed(self) -> None:
+        """A front end refused what we sent."""
+        if self._mine:
+            self._election.deposed(self._mine)
+
+    # --- roles.intent.IntentEvents --------------------------------------------------------------------
+
+    async def changed(self, changes: Changes) -> list[str]:
+        """The intent changed."""
+        self._follow()
+        switches = await self._controller.changed(changes, complete=True)
+        for link in self._links:
+            link.look_again()
+        return switches
+
+    def ordered(self, order: pb.ModelOrder) -> None:
+        """The programming model that there is to be, and how far the change to it may go."""
+        self._order = order
+        self._follow()
+        self._tell_reached()
+
+    def _follow(self) -> None:
+        """Begin the change that was ordered, if it is still to be begun, and none other is under way."""
+        order, core = self._order, self._controller.core
+        if order is not None and core.switching is None and core.model.name != order.model:
+            self._controller.set_model(order.model)
+
+    def _may_go_on(self, stage: str) -> bool:
+        """Whether the stage of a change that has ended here has ended everywhere."""
+        order = self._order
+        if order is None or order.model != self._controller.core.model.name or order.stage not in ("gain", stage):
+            return True
+        if self._mine:
+            self._fabric.tell_reached(order.number, stage)
+        return False
+
+    def _tell_reached(self) -> None:
+        """A controller that has been on the ordered model from the start holds nobody up."""
+        order, core = self._order, self._controller.core
+        if self._mine and order is not None and core.model.name == order.model and core.switching is None:
+            self._fabric.tell_reached(order.number, order.stage)
+
+    def suspect(self, term: int) -> None:
+        """The master of this term is said to be gone."""
+        self._election.suspect(term)
+
+    def document(self, what: str) -> str:
+        """What the fabric manager puts together for `status` and `offloads`."""
+        if what == "offloads":
+            return json.dumps(self._controller.offloads() if self._mine else [])
+        core = self._controller.core
+        return json.dumps(
+            {
+                **self._controller.model_document(),
+                "switches": self._controller.switches(),
+                "joined": len(core.view.ports),
+                "offloads": len(self._controller.policy.active),
+                "counters": dict(core.counters),
+                "front_ends": sum(link.connected for link in self._links),
+                "term": self._candidacy.term,
+            }
+        )

@@ -1,0 +1,233 @@
+"""The processes that a run's control plane consists of: one, or one for each role (paper section 3.1).
+
+Starts them, says where a server finds its part of them, brings back what dies. Knows nothing of intent;
+who has to be told something after a return hears of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Literal
+
+from controllers.partitions import Owners
+from controllers.roles import front_end_socket, openflow_socket
+from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.errors import InputError, RunError
+from topologies import etcd
+from topologies.launcher import Launcher, python
+from topologies.waiting import wait_sockets
+
+_log = logging.getLogger(__name__)
+
+StoreKind = Literal["embedded", "etcd"]
+ETCD_MEMBERS = 3
+_MOST = {"partitions": 32, "replicas": 9, "front-ends": 32}
+_RESTART_PAUSE = 1.0  # seconds, before one that died young is started again
+
+
+@dataclass(frozen=True, slots=True)
+class ControlLayout:
+    """How many processes of which role there are; `processes` False: all roles in one process, and no store.
+
+    Raises:
+        InputError: a number is out of range, or given for a control plane in one process.
+        MachineError: etcd is wanted and not installed.
+    """
+
+    processes: bool = False
+    partitions: int = 1
+    replicas: int = 3  # the paper's: a master and two standbys
+    front_ends: int = 1
+    store: StoreKind = "embedded"
+
+    def __post_init__(self) -> None:
+        for option, most in _MOST.items():
+            number = getattr(self, option.replace("-", "_"))
+            if not 1 <= number <= most:
+                raise InputError(f"{number} {option}", where=f"--{option}", next_step=f"give a number from 1 to {most}")
+        if self.store not in ("embedded", "etcd"):
+            raise InputError(f"unknown store {self.store!r}", where="--store", next_step="use embedded or etcd")
+        if self.store == "etcd":
+            etcd.check_installed()
+
+    @classmethod
+    def of(cls, control_plane: str | None = None, **given: Any) -> ControlLayout:
+        """The layout that options ask for; None stands for one that was not given."""
+        if control_plane not in (None, "one-process", "processes"):
+            raise InputError(
+                f"unknown way to run the control plane: {control_plane!r}", where="--control-plane",
+                next_step="use one-process or processes",
+            )  # fmt: skip
+        options = {name: value for name, value in given.items() if value is not None}
+        if control_plane != "processes" and options:
+            name = next(iter(options)).replace("_", "-")
+            raise InputError(
+                "a control plane in one process has neither partitions nor replicas, front ends or a store",
+                where=f"--{name}",
+                next_step="add --control-plane processes",
+            )
+        return cls(control_plane == "processes", **options)
+
+
+@dataclass(slots=True)
+class RoleProcess:
+    """One of them.
+
+    Attributes:
+        command: how to start it, now.
+        sockets: what it serves.
+    """
+
+    name: str
+    command: Callable[[], list[str]]
+    log: Path
+    sockets: list[Path] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+    restarts: int = 0
+    started: float = 0.0
+
+
+class ControlProcesses:
+    """The processes of one run's control plane.
+
+    Args:
+        directory: of their sockets and of what they store.
+        options: arguments of `python -m controllers` beside those about roles; asked at every start.
+    """
+
+    def __init__(
+        self, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher, options: Callable[[], list[str]]
+    ) -> None:
+        self._layout = layout
+        self._directory = directory
+        self._logs = logs
+        self._launcher = launcher
+        self._options = options
+        self._closing = threading.Event()
+        self._owners = Owners(layout.front_ends)
+        self.roles = self._processes() if layout.processes else [self._one_process()]
+        # Whoever holds the intent is asked first whether all is well.
+        self.first = next(role for role in self.roles if directory / "control.sock" in role.sockets)
+
+    def _one_process(self) -> RoleProcess:
+        sockets = [self._directory / "control.sock", self._directory / "of.sock"]
+        return RoleProcess("control plane", lambda: self._python([]), self._logs / "control.log", sockets)
+
+    def _processes(self) -> list[RoleProcess]:
+        layout, found, store = self._layout, [], "embedded"
+        if layout.store == "etcd":
+            members = etcd.free_members(ETCD_MEMBERS)
+            store = ",".join(member.address for member in members)
+            found = [self._member(member, members) for member in members]
+        found.append(self._role("fabric-manager", store, [self._directory / "control.sock"]))
+        for number in range(layout.front_ends):
+            socket = front_end_socket(self._directory, number)
+            found.append(
+                self._role(f"front-end-{number}", store, [socket, openflow_socket(socket)], "--number", str(number))
+            )
+        for partition in range(layout.partitions):
+            for replica in range(layout.replicas):
+                name = f"vm-controller-{partition}-{replica}"
+                place = ["--partition", str(partition), "--replica", str(replica)]
+                found.append(self._role(name, store, [], *place, "--front-ends", str(layout.front_ends)))
+        return found
+
+    def _role(self, name: str, store: str, sockets: list[Path], *arguments: str) -> RoleProcess:
+        role = name.rstrip("-0123456789")
+        mine = ["--role", role, "--partitions", str(self._layout.partitions), "--store", store, *arguments]
+        return RoleProcess(name, lambda: self._python(mine), self._logs / f"{name}.log", sockets)
+
+    def _member(self, member: etcd.Member, members: list[etcd.Member]) -> RoleProcess:
+        data = self._directory / "etcd"
+        return RoleProcess(member.name, lambda: etcd.command(member, members, data), self._logs / f"{member.name}.log")
+
+    def _python(self, arguments: list[str]) -> list[str]:
+        return python("controllers", "--dir", str(self._directory), *self._options(), *arguments)
+
+    # --- where servers find it ------------------------------------------------------------------------
+
+    def door_of(self, underlay: IPv4Address) -> tuple[str, Path]:
+        """For the server of this underlay address: gRPC address of its host agent's door, OpenFlow socket."""
+        if not self._layout.processes:
+            return f"unix:{self._directory / 'control.sock'}", self._directory / "of.sock"
+        socket = front_end_socket(self._directory, self._owners.of(datapath_id(underlay)))
+        return f"unix:{socket}", openflow_socket(socket)
+
+    # --- their life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start all of them; `wait_ready` says when they serve."""
+        for folder in (self._directory, *([self._directory / "etcd"] if self._layout.store == "etcd" else [])):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        for role in self.roles:
+            self._start(role)
+
+    def _start(self, role: RoleProcess) -> subprocess.Popen[bytes]:
+        role.started = time.monotonic()
+        role.process = self._launcher.start(role.command(), role.name, "control", log=role.log)
+        return role.process
+
+    def wait_ready(self, role: RoleProcess, timeout: float) -> None:
+        """Wait until one of them serves what it is to serve; RunError with its log's place otherwise."""
+        process = role.process
+        assert process is not None
+        wait_sockets(f"the {role.name}", role.sockets, lambda: process.poll() is None, timeout, role.log)
+
+    def wait_all_ready(self, timeout: float) -> None:
+        """Wait until all of them serve."""
+        deadline = time.monotonic() + timeout
+        for role in self.roles:
+            self.wait_ready(role, max(deadline - time.monotonic(), 0.0))
+            if role.process is not None and role.process.poll() is not None:
+                raise RunError(
+                    f"the {role.name} ended while it was starting", where=str(role.log),
+                    next_step="read that log file",
+                )  # fmt: skip
+
+    def keep(self, returned: Callable[[RoleProcess], None]) -> None:
+        """From now on, bring back what dies; `returned`, from a thread, is to raise RunError if it is not well."""
+        for role in self.roles:
+            threading.Thread(target=self._keep, args=(role, returned), name=f"keep-{role.name}", daemon=True).start()
+
+    def _keep(self, role: RoleProcess, returned: Callable[[RoleProcess], None]) -> None:
+        while True:
+            process = role.process
+            assert process is not None
+            code = process.wait()
+            if self._closing.is_set():
+                return
+            _log.warning("the %s ended with exit code %s; starting it again", role.name, code)
+            self._launcher.forget(process)
+            young = time.monotonic() - role.started < _RESTART_PAUSE
+            if young and self._closing.wait(_RESTART_PAUSE):
+                return
+            role.restarts += 1
+            process = self._start(role)
+            try:
+                returned(role)
+            except RunError as error:
+                _log.warning("%s", error)
+                process.kill()
+
+    def documents(self) -> list[dict[str, Any]]:
+        """All of them as `status` shows them."""
+        return [
+            {
+                "name": role.name,
+                "pid": role.process.pid if role.process is not None else None,
+                "restarts": role.restarts,
+                "state": "up" if role.process is not None and role.process.poll() is None else "down",
+            }
+            for role in self.roles
+        ]
+
+    def close(self) -> None:
+        """Bring nothing back any more; the processes are the ledger's to end."""
+        self._closing.set()
