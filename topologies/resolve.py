@@ -16,6 +16,8 @@ from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
 from hoverboard.coprocessor.registry import Registry
 from topologies.faults import Fault
+from topologies.policy_keys import PolicyReader
+from topologies.present import Present
 from topologies.topology import (
     FABRIC,
     NEEDS_HOVERBOARD,
@@ -28,6 +30,7 @@ from topologies.topology import (
     check_enforced,
     host_address,
     hoverboard_address,
+    to_entities,
 )
 from topologies.yamlfile import Path, Positions
 
@@ -48,12 +51,14 @@ DEFAULT_REGION = "default"
 
 
 class _Resolver:
-    def __init__(self, positions: Positions, hosts_known: bool) -> None:
+    def __init__(self, positions: Positions, hosts_known: bool, present: Topology | None) -> None:
         self.positions = positions
         self.hosts_known = hosts_known
         self.faults: list[Fault] = []
+        self.policies = PolicyReader(positions)
         self.nodes: dict[str, Path] = {}
         self.placed = 0
+        self.present = Present(present)
 
     def fault(self, path: Path, what: str, next_step: str) -> None:
         self.faults.append(self.positions.fault(path, what, next_step))
@@ -130,7 +135,10 @@ class _Resolver:
         return tuple(SubnetSpec(prefix, gateway or prefix.network_address + 1, keys.subnet6) for prefix in prefixes)
 
     def network(self, keys: NetworkKeys, path: Path, hosts: tuple[ServerSpec, ...]) -> NetworkSpec:
-        network = NetworkSpec(keys.name, keys.vni, self.subnets(keys, path), rate=keys.rate)
+        network = NetworkSpec(
+            keys.name, keys.vni, self.subnets(keys, path), rate=keys.rate, ingress=keys.firewall.ingress,
+            egress=keys.firewall.egress, policies=self.policies.read(keys, path),
+        )  # fmt: skip
         listed = keys.vms if isinstance(keys.vms, list) else None
         count = keys.vms if isinstance(keys.vms, int) else len(keys.vms)
         taken = self.given_addresses(network, listed or [], path) if network.subnets else {}
@@ -143,10 +151,17 @@ class _Resolver:
                 "use a shorter prefix, another subnet in `subnets`, or fewer VMs",
             )
             return network
+        names = [
+            (vm.name if vm is not None else None) or f"{network.name}-{index + 1}"
+            for index, vm in enumerate(listed if listed is not None else [None] * count)
+        ]
+        self.present.keep(network, names, taken)
         taken6 = self.given_addresses6(network, listed or [], path)
         used6 = set(taken6.values())
+        kept6 = self.present.kept6(network, names, used6)
+        used6 |= set(kept6.values())
         free6 = (ip for subnet in network.subnets for ip in subnet.addresses6() if ip not in used6)
-        used = set(taken.values())
+        used = set(taken.values()) | {balancer.ip for balancer in network.balancers}
         free = (ip for subnet in network.subnets for ip in subnet.addresses() if ip not in used)
         vms = []
         for index in range(count):
@@ -155,14 +170,14 @@ class _Resolver:
             if spec is None:
                 continue
             if vm is None or vm.ip6 is None:
-                ip6 = next(free6, None)
+                ip6 = kept6.get(spec.name) or next(free6, None)
                 if ip6 is None and keys.subnet6 is not None:
                     self.fault((*path, "subnet6"), f"{keys.subnet6} has no room for {count} VMs", "use a /64")
                     break
             else:
                 ip6 = taken6.get(index)
             vms.append(replace(spec, ip6=ip6))
-        return replace(network, vms=tuple(vms))
+        return network.with_vms(vms)
 
     def given_addresses(self, network: NetworkSpec, vms: list[VMKeys], path: Path) -> dict[int, IPv4Address]:
         taken: dict[int, IPv4Address] = {}
@@ -229,6 +244,8 @@ class _Resolver:
             if self.hosts_known and host not in {server.name for server in hosts}:
                 known = ", ".join(server.name for server in hosts[:8]) + (", ..." if len(hosts) > 8 else "")
                 self.fault((*place, "host"), f"there is no host {host!r}", f"use one of: {known}")
+        elif (there := self.present.vm(network.name, name)) is not None:
+            host = there.host
         else:
             self.placed += 1
         ip = taken.get(index) or next(free, None)
@@ -295,7 +312,14 @@ def _capacity(keys: CapacityKeys | None) -> tuple[int | None, int | None]:
 
 
 def resolve(
-    keys: TopologyKeys, positions: Positions, *, name: str, text: str, base: Directory, hosts_known: bool
+    keys: TopologyKeys,
+    positions: Positions,
+    *,
+    name: str,
+    text: str,
+    base: Directory,
+    hosts_known: bool,
+    present: Topology | None = None,
 ) -> tuple[Topology, list[Fault]]:
     """The topology, and all that its parts get wrong together; worth nothing unless there are no faults.
 
@@ -303,8 +327,9 @@ def resolve(
         name: used when the file gives none.
         base: what relative paths of stages start from.
         hosts_known: False when faulty hosts were left out, so that a missing one means nothing.
+        present: what runs: its VMs stay where they are, and as they are called, unless the file says otherwise.
     """
-    resolver = _Resolver(positions, hosts_known)
+    resolver = _Resolver(positions, hosts_known, present)
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
@@ -355,4 +380,7 @@ def resolve(
             check_enforced(topology)
         except InputError as error:
             resolver.fault(("stages",) if stages else ("hosts",), error.what, error.next_step or "")
-    return topology, resolver.faults
+        policies = [entity for network in networks for entity in network.policies]
+        bare = replace(topology, networks=tuple(replace(network, policies=()) for network in networks))
+        resolver.policies.check(to_entities(bare), policies)
+    return topology, resolver.faults + resolver.policies.faults

@@ -12,7 +12,7 @@ import re
 from importlib import resources
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import yaml
 from pydantic import (
@@ -33,6 +33,7 @@ from hoverboard.contract.errors import InputError
 from hoverboard.coprocessor.policy import When
 from topologies import yamlfile
 from topologies.faults import Fault, TopologyFileError
+from topologies.policy_keys import POLICY_KEYS, REQUIRED_KEYS, BalancerKeys, FirewallKeys, RouteKeys
 from topologies.resolve import resolve
 from topologies.topology import (
     DEFAULT_MODEL,
@@ -216,6 +217,11 @@ class NetworkKeys(_Keys):
     gateway: Address | None = Field(None, description="default: the first address; only with subnet")
     subnet6: Prefix6 | None = Field(None, description="IPv6 addresses for the VMs as well; only with subnet")
     rate: Rate | None = Field(None, description="what each VM may send; default: no limit")
+    firewall: FirewallKeys = Field(
+        default_factory=lambda: FirewallKeys.model_validate({}), description="default: everything is allowed"
+    )
+    load_balancers: list[BalancerKeys] = Field(default_factory=list, description="addresses that VMs share")
+    routes: list[RouteKeys] = Field(default_factory=list, description="prefixes behind VMs")
     vms: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=100_000)], Tag("<count>")]
         | Annotated[list[VMKeys], Tag("<list>")],
@@ -295,10 +301,24 @@ def load(path: str | Path) -> Topology:
         TopologyFileError: the file has faults, all of which it names.
         InputError: there is no such file.
     """
+    return parse(**read(path))
+
+
+class Given(TypedDict):
+    """What `parse` takes of a file."""
+
+    text: str
+    source: str
+    name: str
+    base: Path
+
+
+def read(path: str | Path) -> Given:
+    """A file's text, or that of the shipped one with that name; InputError when there is no such file."""
     file = Path(path)
     text = shipped(str(path)) if not file.exists() else None
     if text is not None:
-        return parse(text, source=f"{path}.yaml", name=str(path))
+        return {"text": text, "source": f"{path}.yaml", "name": str(path), "base": Path()}
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -311,14 +331,22 @@ def load(path: str | Path) -> Topology:
         raise InputError(
             f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file"
         ) from error
-    return parse(text, source=str(path), name=file.stem, base=file.parent)
+    return {"text": text, "source": str(path), "name": file.stem, "base": file.parent}
 
 
-def parse(text: str, *, source: str = "<text>", name: str = "topology", base: Path | None = None) -> Topology:
+def parse(
+    text: str,
+    *,
+    source: str = "<text>",
+    name: str = "topology",
+    base: Path | None = None,
+    present: Topology | None = None,
+) -> Topology:
     """The topology that YAML `text` describes; `name` is used when it gives none.
 
     Args:
         base: what relative paths of stages start from; default: the current directory.
+        present: what runs already, and keeps what the file leaves open.
     """
     data, positions, faults = yamlfile.read(text)
     if not isinstance(data, dict):
@@ -326,7 +354,7 @@ def parse(text: str, *, source: str = "<text>", name: str = "topology", base: Pa
             what = "the file is empty" if data is None else "a topology is a mapping of keys"
             faults = [Fault(1, "", what, "start with `hosts: 2`, or copy a shipped file")]
         raise TopologyFileError(source, faults)
-    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path())
+    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path(), present=present)
 
 
 def from_keys(keys: dict[str, Any], *, source: str = "<keys>", name: str = "topology") -> Topology:
@@ -344,6 +372,7 @@ def _checked(
     name: str,
     text: str,
     base: Path,
+    present: Topology | None,
 ) -> Topology:
     unsure: set[str] = set()
     keys = None
@@ -360,7 +389,9 @@ def _checked(
             if not _cut(data, positions, paths[0]):
                 break
     if keys is not None:
-        topology, more = resolve(keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in unsure)
+        topology, more = resolve(
+            keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in unsure, present=present
+        )
         # What was cut out is missing by our own doing.
         faulty = {fault.key for fault in faults}
         faults += [fault for fault in more if fault.key not in faulty]
@@ -389,11 +420,16 @@ def _cut(data: Any, positions: Positions, path: yamlfile.Path) -> bool:
         del parent[last]
         positions.remove(path)
         return True
-    required = len(path) == 3 and path[0] == "networks" and last in ("name", "vni")
+    required = path[0] == "networks" and last in REQUIRED_KEYS.get(_kind(path[:-1]), ())
     if required or last not in parent:
         return _cut(data, positions, path[:-1])
     del parent[last]
     return True
+
+
+def _kind(path: yamlfile.Path) -> str:
+    """The last word of a path: `rules` of networks[0].firewall.rules[1]."""
+    return next((part for part in reversed(path) if isinstance(part, str)), "")
 
 
 def _fault(positions: Positions, path: yamlfile.Path, item: Any) -> Fault:
@@ -426,7 +462,7 @@ def _unknown_key(positions: Positions, path: yamlfile.Path) -> Fault:
     children: dict[str, type[BaseModel]] = {
         "hosts": HostKeys, "hoverboards": HoverboardKeys, "networks": NetworkKeys, "vms": VMKeys,
         "stages": StageKeys, "when": When,
-        "batch": BatchKeys, "capacity": CapacityKeys, "offload_policy": OffloadKeys,
+        "batch": BatchKeys, "capacity": CapacityKeys, "offload_policy": OffloadKeys, **POLICY_KEYS,
     }  # fmt: skip
     for part in path[:-1]:
         if isinstance(part, str):

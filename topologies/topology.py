@@ -6,7 +6,7 @@ Mininet `Topo` (`topologies.topo`), and turns into the entities of the fabric ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Literal, get_args
@@ -16,9 +16,13 @@ from hoverboard.contract.entities import (
     VM,
     AnyEntity,
     Dataplane,
+    FirewallAction,
+    FirewallRule,
     Host,
     Hoverboard,
+    LoadBalancer,
     Network,
+    Route,
     Scheduling,
     Subnetwork,
 )
@@ -122,6 +126,7 @@ class VMSpec:
     ip6: IPv6Address | None = None
     rate: int | None = None  # bit/s that it may send
     vni: int = 0  # of its network
+    shared: tuple[IPv4Address, ...] = ()  # of load balancers whose backend it is
 
     def entity(self) -> VM:
         """The fabric manager's view of it."""
@@ -144,6 +149,22 @@ class NetworkSpec:
     subnets: tuple[SubnetSpec, ...]
     vms: tuple[VMSpec, ...] = ()
     rate: int | None = None  # of VMs that do not say otherwise, bit/s
+    ingress: FirewallAction = "allow"  # where no firewall rule is about a packet
+    egress: FirewallAction = "allow"
+    policies: tuple[Route | FirewallRule | LoadBalancer, ...] = ()
+
+    @property
+    def balancers(self) -> tuple[LoadBalancer, ...]:
+        """Its load balancers."""
+        return tuple(entity for entity in self.policies if isinstance(entity, LoadBalancer))
+
+    def with_vms(self, vms: Iterable[VMSpec]) -> NetworkSpec:
+        """The same with these VMs; backends have the addresses of their load balancers."""
+        shared: dict[str, tuple[IPv4Address, ...]] = {}
+        for balancer in self.balancers:
+            for name in balancer.backends:
+                shared[name] = (*shared.get(name, ()), balancer.ip)
+        return replace(self, vms=tuple(replace(vm, shared=shared.get(vm.name, ())) for vm in vms))
 
     def subnet_of(self, address: IPv4Address) -> SubnetSpec | None:
         """The subnet in which a VM may have `address`."""
@@ -151,6 +172,7 @@ class NetworkSpec:
 
     def free_address(self, taken: set[IPv4Address]) -> IPv4Address | None:
         """The first address that no VM has; None when the network is full."""
+        taken = taken | {balancer.ip for balancer in self.balancers}
         return next((ip for subnet in self.subnets for ip in subnet.addresses() if ip not in taken), None)
 
     def free_address6(self, ip: IPv4Address, taken: set[IPv6Address]) -> IPv6Address | None:
@@ -205,11 +227,11 @@ class Topology:
 
     def without_vm(self, vm: VMSpec) -> Topology:
         """The same without a VM."""
-        return self._with_vms(vm.network, lambda vms: tuple(one for one in vms if one != vm))
+        return self._with_vms(vm.network, lambda vms: tuple(one for one in vms if one.name != vm.name))
 
     def _with_vms(self, name: str, change: Callable[[tuple[VMSpec, ...]], tuple[VMSpec, ...]]) -> Topology:
         networks = tuple(
-            replace(network, vms=change(network.vms)) if network.name == name else network for network in self.networks
+            network.with_vms(change(network.vms)) if network.name == name else network for network in self.networks
         )
         return replace(self, networks=networks)
 
@@ -261,14 +283,14 @@ def check_enforced(topology: Topology) -> None:
 
 
 def to_entities(topology: Topology) -> list[AnyEntity]:
-    """The fabric manager's full update: servers, networks, subnetworks, then VMs."""
+    """The fabric manager's full update: servers, networks, subnetworks, VMs, then policies."""
     entities: list[AnyEntity] = []
     for server in topology.hosts:
         entities.append(Host(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane))
     for server in topology.hoverboards:
         entities.append(Hoverboard(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane))
     for network in topology.networks:
-        entities.append(Network(name=network.name, vni=network.vni))
+        entities.append(Network(name=network.name, vni=network.vni, ingress=network.ingress, egress=network.egress))
         for subnet in network.subnets:
             # Read from the right, the prefix is always the last part: no two subnetworks share a name.
             suffix = str(subnet.prefix).replace("/", "_")
@@ -282,4 +304,6 @@ def to_entities(topology: Topology) -> list[AnyEntity]:
                 )
             )
     entities.extend(vm.entity() for vm in topology.vms)
+    for network in topology.networks:
+        entities.extend(network.policies)
     return entities

@@ -67,7 +67,7 @@ def _prefix6(value: IPv6Network) -> IPv6Network:
     return value
 
 
-def _ports(value: Any) -> Any:
+def _port_range(value: Any) -> Any:
     """ "80" and 80 and "8000-8099" as (first, last)."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -96,9 +96,8 @@ def _in_order(value: tuple[PortRange, ...]) -> tuple[PortRange, ...]:
 
 Name = Annotated[str, AfterValidator(_name)]
 PortRange = tuple[int, int]  # first and last
-Ports = Annotated[
-    tuple[Annotated[PortRange, BeforeValidator(_ports)], ...], AfterValidator(_in_order), Field(max_length=MAX_RANGES)
-]
+OnePortRange = Annotated[PortRange, BeforeValidator(_port_range, json_schema_input_type=int | str)]
+Ports = Annotated[tuple[OnePortRange, ...], AfterValidator(_in_order), Field(max_length=MAX_RANGES)]
 Tags = Annotated[tuple[Name, ...], Field(max_length=MAX_TAGS)]
 Mac = Annotated[str, AfterValidator(_mac)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]

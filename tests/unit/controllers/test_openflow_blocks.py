@@ -30,7 +30,7 @@ def blocks(make: Callable[..., Any], *arguments: st.SearchStrategy[Any]) -> st.S
     return st.tuples(*arguments).map(lambda chosen: block(make, *chosen))
 
 
-BLOCKS = st.one_of(
+SHAPES = (
     blocks(pipeline.base_flows),
     blocks(pipeline.vport_flows, _VNI, _PORT, _IP4, _MAC),
     blocks(pipeline.vport_flows, _VNI, _PORT, _IP4, _MAC, st.none() | _IP6),
@@ -46,6 +46,7 @@ BLOCKS = st.one_of(
     blocks(pipeline.route_prefix_flow, _VNI, _PREFIX, _IP4),
     blocks(pipeline.relay_prefix_flow, _VNI, _PREFIX, _IP4),
 )
+BLOCKS = st.one_of(*SHAPES)
 
 
 def one_by_one(program: Program, xid: int, bundle: int) -> bytes:
@@ -63,9 +64,13 @@ def test_a_block_is_encoded_as_its_flows_are(chosen: list[Block], xid: int, bund
     assert sum(count for _, count in pieces) == len(program)
 
 
-def test_no_known_shape_falls_back_to_flow_by_flow() -> None:
-    assert ENCODER._blocks
-    assert all(template is not None for template in ENCODER._blocks.values())
+@settings(max_examples=20, deadline=None)
+@given(st.tuples(*SHAPES))
+def test_no_known_shape_falls_back_to_flow_by_flow(chosen: tuple[Block, ...]) -> None:
+    encoder = FlowModEncoder(openflow.serialize_flow_mod)
+    list(encoder.bundle(Program(Flows(list(chosen))), 0, 1))
+    assert encoder._blocks
+    assert all(template is not None for template in encoder._blocks.values())
 
 
 def test_values_that_do_not_go_in_bit_by_bit_are_encoded_flow_by_flow() -> None:

@@ -1,0 +1,17 @@
+"""The programming benchmark's recording sink counts what real Open vSwitch bridges hold, in every model."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.programming import disagreements, run_point
+from benchmarks.programming_point import Point
+from controllers.vmc.models import MODELS
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_the_sink_counts_what_real_switches_hold(model: str) -> None:
+    points = [run_point(Point(model, 12, 4, 2, switches=switches)) for switches in ("sink", "ovs")]
+    assert [point["switches"] for point in points] == ["sink", "ovs"]
+    assert points[1]["flows"] > 12
+    assert disagreements(points) == []
