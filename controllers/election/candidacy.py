@@ -74,10 +74,14 @@ class Candidacy:
         """The lease is over, and so is what hung on it."""
         self.mine = 0
 
+    @property
+    def suspicious(self) -> bool:
+        """Whether the master is said to be gone."""
+        return 0 < self.term <= self._suspected
+
     def wants(self) -> bool:
         """Whether to stand for election now."""
-        suspect = 0 < self.term <= self._suspected
-        return not self.mine and (not self.master or suspect or self.master == self.replica)
+        return not self.mine and (not self.master or self.suspicious or self.master == self.replica)
 
     def campaign(self, lease: int) -> Campaign:
         """The write to try; that somebody else was faster makes it fail."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 from controllers.election.candidacy import Candidacy
 from controllers.store.port import Entry, LeaseLost, Store, StoreError
@@ -80,7 +81,7 @@ class Election:
             listening = asyncio.ensure_future(self._listen(watch))
             try:
                 if candidacy.term and not was_master:
-                    await asyncio.wait({listening}, timeout=_DEFERENCE)
+                    await self._defer(listening)
                 while not listening.done():
                     self._wake.clear()
                     if not self._lease:
@@ -94,6 +95,18 @@ class Election:
             finally:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
+
+    async def _defer(self, listening: asyncio.Future[Any]) -> None:
+        """Leave a former master its time, unless it is said to be gone."""
+        until = asyncio.get_running_loop().time() + _DEFERENCE
+        while not (listening.done() or self.candidacy.suspicious):
+            self._wake.clear()
+            waking: asyncio.Future[Any] = asyncio.ensure_future(self._wake.wait())
+            left = until - asyncio.get_running_loop().time()
+            await asyncio.wait({waking, listening}, timeout=max(left, 0.0), return_when=asyncio.FIRST_COMPLETED)
+            waking.cancel()
+            if left <= 0:
+                return
 
     async def _listen(self, watch: AsyncGenerator[list[Entry], None]) -> None:
         async for entries in watch:

@@ -172,6 +172,47 @@ def test_a_standby_goes_on_where_its_master_died(
     assert stream.missing() <= 1  # of some hundreds
 
 
+def test_a_master_that_hung_wakes_as_a_standby(testbed: Callable[..., Testbed], tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(CLUSTER)
+    bed = testbed(file, control=ControlLayout(True, partitions=1, replicas=2))
+    hung = master_of(bed, 0)
+    os.kill(hung["pid"], signal.SIGSTOP)
+    try:
+        wait_for(
+            lambda: master_of(bed, 0)["pid"] != hung["pid"], 15, lambda: "nobody takes over from a master that hangs"
+        )
+        added = bed.add_vm("blue", host="h1")
+        before, since = ages(bed), time.monotonic()
+    finally:
+        os.kill(hung["pid"], signal.SIGCONT)
+
+    def awake() -> bool:
+        rows = {row["pid"]: row for row in control(bed)["controllers"]}
+        old, new = rows.pop(hung["pid"]), next(iter(rows.values()))
+        return old["state"] == "up" and not old["master"] and new["master"] and old["version"] == new["version"]
+
+    wait_for(awake, 15, lambda: f"{control(bed)['controllers']}")
+    pings(bed, added.name, "blue-2")
+    untouched(bed, before, since)
+
+
+def test_models_over_partitions_and_front_ends(testbed: Callable[..., Testbed], tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(CLUSTER)
+    bed = testbed(file, model="on-demand", control=ControlLayout(True, partitions=2, replicas=1, front_ends=2))
+    assert all(row["front_ends"] == 2 for row in control(bed)["controllers"])
+    # A question is a packet from the switch to its front end, to the master, and back.
+    pings(bed, "blue-1", "blue-2")
+    assert control(bed)["counters"]["packets_in"] > 0
+    stream = Stream(bed, "blue-1", "blue-2")
+    for model in ("gateway", "preprogrammed"):
+        bed.set_model(model)
+        assert {control(bed)["model"], bed.topology.model} == {model}
+    assert stream.missing() <= 1  # of some hundreds
+    pings(bed, "blue-3", "blue-4")
+
+
 def refuses_the_deposed(bed: Testbed, server: str, partition: int, term: int) -> None:
     """Whoever writes in the name of a term that is over is refused, and the switch stays as it is."""
     before = ages(bed)
