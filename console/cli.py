@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from console import guard, looking, models, runs, up
+from console import experiments, guard, looking, models, runs, up
 from hoverboard.contract.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 vm_app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
 app.add_typer(vm_app, name="vm")
 app.add_typer(models.app, name="model")
+app.add_typer(experiments.app, name="experiment")
 app.command()(looking.capture)
 app.command()(looking.latency)
 

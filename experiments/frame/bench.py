@@ -1,0 +1,113 @@
+"""The bench a measurement stands on: testbeds that stay up from point to point, raw data, random numbers.
+
+Testbeds are kept because bringing one up costs seconds, and because what is compared should take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from topologies.testbed import Testbed
+
+_MOST_UP = 6  # testbeds at a time; two hosts with an idle fast path take about 0.2 GiB
+
+
+class TestbedBench:
+    """`experiment.Bench`, with real testbeds.
+
+    Args:
+        say: shows what is going on.
+    """
+
+    __test__ = False  # for pytest
+
+    def __init__(self, *, quick: bool, seed: int, say: Callable[[str], None]) -> None:
+        self.quick = quick
+        self._seed = seed
+        self._say = say
+        self._up: dict[str, Testbed] = {}
+        self._brief = contextlib.ExitStack()
+        self._key = ""
+        self._raw: dict[str, Any] = {}
+        self._used: dict[str, str] = {}
+
+    # --- for experiments ----------------------------------------------------------------------------
+
+    def testbed(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
+        """A running testbed of that topology and those options; stays up for the points that follow."""
+        name = json.dumps([str(topology), options], sort_keys=True, default=str)
+        if (found := self._up.pop(name, None)) is not None:
+            if not found.closed.is_set():
+                self._up[name] = found  # the last used is the last to go
+                self._note(found, options)
+                return found
+            found.down()
+        while len(self._up) >= _MOST_UP:
+            self._up.pop(next(iter(self._up))).down()
+        self._up[name] = made = self._bring_up(topology, options)
+        return made
+
+    def fresh(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
+        """A running testbed that nobody used before and nobody uses after this point."""
+        made = self._bring_up(topology, options)
+        self._brief.callback(made.down)
+        return made
+
+    def raw(self, name: str, document: Any) -> None:
+        """Keep a document (JSON) or text with the point's raw data."""
+        self._raw[name] = document
+
+    def random(self) -> random.Random:
+        """Random numbers of this point: the same for the same seed, point and repetition."""
+        return random.Random(f"{self._seed}/{self._key}")
+
+    def say(self, what: str) -> None:
+        """Show what is going on."""
+        self._say(what)
+
+    # --- for the runner -----------------------------------------------------------------------------
+
+    def begin(self, key: str) -> None:
+        """A point begins."""
+        self._key, self._raw, self._used = key, {}, {}
+
+    def end(self) -> dict[str, Any]:
+        """A point has ended: its raw data; testbeds of its own are taken down."""
+        self._brief.close()
+        raw, self._raw = self._raw, {}
+        return raw
+
+    def topologies(self) -> dict[str, str]:
+        """What the last point had up: topology files by name."""
+        return dict(self._used)
+
+    def close(self) -> None:
+        """Take everything down."""
+        self._brief.close()
+        while self._up:
+            self._up.popitem()[1].down()
+
+    def _bring_up(self, topology: Any, options: dict[str, Any]) -> Testbed:
+        name = topology if isinstance(topology, str | Path) else "its topology"
+        self._say(f"bringing up {name} {' '.join(str(value) for value in options.values())}".strip())
+        made = Testbed(topology, run=f"experiment-{uuid.uuid4().hex[:8]}", **options)
+        try:
+            made.up()
+        except BaseException:
+            made.down()
+            raise
+        self._note(made, options)
+        return made
+
+    def _note(self, testbed: Testbed, options: dict[str, Any]) -> None:
+        words = [f"{name}={value}" for name, value in options.items()]
+        name = re.sub(r"[^A-Za-z0-9_.=,-]+", "_", ",".join([testbed.topology.name, *words]))
+        facts = f"# {', '.join(words) or 'as it stands'}; Open vSwitch's datapath: {testbed.datapath_type}\n"
+        self._used[name] = facts + testbed.topology.text

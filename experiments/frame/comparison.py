@@ -1,0 +1,39 @@
+"""Two runs of an experiment side by side: medians of what both measured, and their ratio. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.frame.experiment import Table
+from experiments.frame.report import Row, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A metric in both runs; `ratio` is b over a, None if a is 0. `apart`: the quartile ranges do not overlap."""
+
+    metric: str
+    unit: str
+    labels: dict[str, Any]
+    a: Row
+    b: Row
+    ratio: float | None
+    apart: bool
+
+
+def compare(a: Table, b: Table) -> list[Compared]:
+    """What both have, in a's order."""
+    others = {_key(row): row for row in rows(b)}
+    found = []
+    for row in rows(a):
+        if (other := others.get(_key(row))) is not None:
+            ratio = other.median / row.median if row.median else None
+            apart = row.high < other.low or other.high < row.low
+            found.append(Compared(row.metric, row.unit, row.labels, row, other, ratio, apart))
+    return found
+
+
+def _key(row: Row) -> str:
+    return json.dumps([row.metric, row.unit, row.labels], sort_keys=True)

@@ -1,0 +1,184 @@
+"""What a run leaves on disk, written as it goes: nothing that was measured is lost when the rest fails.
+
+- run.json: experiment, parameters, seed, versions, machine, commit
+- points.jsonl: a line a finished point: its samples, seconds, or the error that ended it
+- raw/: what the tools said: iperf3's JSON, round trips, traffic offered and arrived
+- topologies/: what was brought up, as files for `hoverboard up`
+- samples.csv: all samples, tidy; made anew from points.jsonl, like figures/, report.html and summary.md
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.frame.experiment import Point, Sample, Table
+from hoverboard.contract.errors import InputError
+
+RUN, POINTS, RAW, SAMPLES, TOPOLOGIES = "run.json", "points.jsonl", "raw", "samples.csv", "topologies"
+# What must be the same for two measurements to stand in one table.
+SAME = ("experiment", "parameters", "sweep", "quick", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A point that was tried.
+
+    Attributes:
+        key: names the point, its parameters and repetition within the run.
+        error: why it ended early; "" when it did not.
+        raw: documents and texts by name.
+    """
+
+    key: str
+    point: Point
+    repetition: int
+    seconds: float
+    samples: list[Sample]
+    error: str = ""
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+def key_of(point: Mapping[str, Any], changed: Mapping[str, Any], repetition: int) -> str:
+    """A point's name in files: readable, and the same every time."""
+    words = [f"{name}={value}" for name, value in (*changed.items(), *point.items())]
+    return re.sub(r"[^A-Za-z0-9_.=,+-]+", "_", ",".join([*words, f"repetition={repetition}"]))
+
+
+class Folder:
+    """A run's folder; made by `create`, found again by `Folder(path)`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, document: dict[str, Any], *, resume: bool) -> Folder:
+        """Make the folder, or with `resume` go on in it.
+
+        Raises:
+            InputError: it holds another run, or the same of another version of the code.
+        """
+        folder = cls(path)
+        if (path / RUN).exists():
+            folder._must_continue(document, resume)
+            return folder
+        if path.exists() and any(path.iterdir()):
+            raise InputError("the folder is not empty and no run's", where=str(path), next_step="give another --out")
+        (path / RAW).mkdir(parents=True, exist_ok=True)
+        _write(path / RUN, json.dumps(document, indent=2) + "\n")
+        return folder
+
+    def _must_continue(self, document: dict[str, Any], resume: bool) -> None:
+        if not resume:
+            raise InputError(
+                "the folder holds a run already", where=str(self.path), next_step="add --resume, or give another --out"
+            )
+        before = self.document()
+        as_read = json.loads(json.dumps(document))
+        for name in SAME:
+            if before.get(name) != as_read[name]:
+                raise InputError(
+                    f"the run there has {name} {before.get(name)}, not {as_read[name]}",
+                    where=str(self.path),
+                    next_step="resume with the same options, or give another --out",
+                )
+        if before["record"]["code"] != as_read["record"]["code"]:
+            raise InputError(
+                "the run there was begun by another version of the code, and results never mix versions",
+                where=str(self.path),
+                next_step="give another --out, or check that version out",
+            )
+
+    def document(self) -> dict[str, Any]:
+        """run.json. InputError: there is none."""
+        try:
+            return dict(json.loads((self.path / RUN).read_text()))
+        except (OSError, ValueError):
+            raise InputError(
+                f"the folder has no {RUN} that can be read",
+                where=str(self.path),
+                next_step="give a folder that `experiment run` made",
+            ) from None
+
+    def add(self, outcome: Outcome) -> None:
+        """Save one point: its raw data, then its line, which says that it is done."""
+        for name, document in outcome.raw.items():
+            stem = self.path / RAW / f"{outcome.key}--{name}"
+            if isinstance(document, str):
+                _write(stem.with_name(stem.name + ".txt"), document)
+            else:
+                _write(stem.with_name(stem.name + ".json"), json.dumps(document, indent=1) + "\n")
+        line = asdict(outcome)
+        del line["raw"]
+        with (self.path / POINTS).open("ab+") as file:
+            # A crash may have cut the last line off: what comes next must not be glued to it.
+            whole = file.tell() == 0 or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n"
+            file.write((b"" if whole else b"\n") + json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep_topologies(self, texts: Mapping[str, str]) -> None:
+        """Write down what was up, once."""
+        for name, text in texts.items():
+            path = self.path / TOPOLOGIES / f"{name}.yaml"
+            if not path.exists():
+                _write(path, text)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What was measured, the last try of each point; a line cut off by a crash is left out."""
+        found: dict[str, Outcome] = {}
+        if (self.path / POINTS).exists():
+            for line in (self.path / POINTS).read_text().splitlines():
+                try:
+                    document = json.loads(line)
+                except ValueError:
+                    continue
+                document["samples"] = [Sample(**one) for one in document["samples"]]
+                found[document["key"]] = Outcome(**document)
+        yield from found.values()
+
+    def done(self) -> set[str]:
+        """Keys of points that need not be measured again: those without an error."""
+        return {one.key for one in self.outcomes() if not one.error}
+
+    def table(self) -> Table:
+        """All samples; a point that ended early counts as one failed sample."""
+        samples: list[Sample] = []
+        for one in self.outcomes():
+            samples += one.samples
+            if one.error:
+                samples.append(Sample("point", None, "", one.point, one.error))
+        return Table(samples)
+
+    def write_csv(self) -> None:
+        """samples.csv: a row a sample, a column a label."""
+        table = self.table()
+        labels = list(dict.fromkeys(name for one in table.samples for name in one.labels))
+        rows = [
+            [one.metric, one.value, one.unit, one.error, *(one.labels.get(name, "") for name in labels)]
+            for one in table.samples
+        ]
+        with (self.path / SAMPLES).open("w", newline="", encoding="utf-8") as file:
+            out = csv.writer(file)
+            out.writerow(["metric", "value", "unit", "error", *labels])
+            out.writerows(rows)
+        # Parquet for those who have it; nobody is made to install it.
+        if importlib.util.find_spec("pyarrow") is not None:
+            arrow, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
+            parquet.write_table(arrow.read_csv(self.path / SAMPLES), (self.path / SAMPLES).with_suffix(".parquet"))
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

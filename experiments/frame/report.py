@@ -1,0 +1,160 @@
+"""A run's report from its folder alone: samples.csv, figures, verdicts.json, summary.md, report.html."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import figures
+from experiments.frame import discovery, drawing
+from experiments.frame.experiment import Chart, Experiment, Sample, Table, Verdict
+from experiments.frame.folder import Folder
+from experiments.frame.parameters import Values, values
+from experiments.frame.statistics import spread
+
+REPORT, SUMMARY, VERDICTS = "report.html", "summary.md", "verdicts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Samples that differ in nothing but their value."""
+
+    metric: str
+    unit: str
+    labels: dict[str, Any]
+    n: int
+    low: float
+    median: float
+    high: float
+
+
+def rows(table: Table) -> list[Row]:
+    """Samples by metric and labels, in order of appearance."""
+    groups: dict[str, list[Sample]] = {}
+    for one in table.samples:
+        if one.value is not None:
+            groups.setdefault(json.dumps([one.metric, one.labels], sort_keys=True), []).append(one)
+    found = []
+    for several in groups.values():
+        of = spread([one.value for one in several if one.value is not None])
+        first = several[0]
+        found.append(Row(first.metric, first.unit, dict(first.labels), of.n, of.low, of.median, of.high))
+    return found
+
+
+def parameters_of(experiment: Experiment, document: dict[str, Any]) -> Values:
+    """The parameters that a run was measured with."""
+    known = {one.name for one in experiment.parameters}
+    given = {name: value for name, value in document["parameters"].items() if name in known}
+    return values(experiment.parameters, given, quick=bool(document["quick"]))
+
+
+def write(folder: Folder) -> list[Verdict]:
+    """Write the report of a run; its verdicts.
+
+    Raises:
+        InputError: the folder is no run's, or its experiment is not there any more.
+    """
+    document = folder.document()
+    experiment = discovery.find(document["where"])
+    table, given = folder.table(), parameters_of(experiment, document)
+    folder.write_csv()
+    verdicts = experiment.verdicts(table, given)
+    (folder.path / VERDICTS).write_text(json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
+    charts = [one for one in experiment.charts(table, given) if any(len(series.y) for series in one.series)]
+    drawn = list(_drawn(charts, folder.path / "figures"))
+    (folder.path / SUMMARY).write_text(_summary(experiment, document, table, verdicts, charts), encoding="utf-8")
+    (folder.path / REPORT).write_text(_page(experiment, document, table, verdicts, drawn), encoding="utf-8")
+    return verdicts
+
+
+def _drawn(charts: Sequence[Chart], folder: Path) -> Iterable[dict[str, str]]:
+    with figures.style():
+        for chart in charts:
+            figure = drawing.draw(chart)
+            figures.write(figure, folder / chart.name)
+            yield {"svg": figures.inline_svg(figure, chart.name), "note": note(chart)}
+
+
+def note(chart: Chart) -> str:
+    """A figure's caption: what its marks mean."""
+    words = [chart.note] if chart.note else []
+    if any(one.spreads for one in chart.series):
+        words.append("Marks are medians, bars the quartiles, n in the legend.")
+    if any(one.paper for one in chart.series):
+        words.append("Grey and dashed: the paper's.")
+    return " ".join(words)
+
+
+def _page(
+    experiment: Experiment, document: dict[str, Any], table: Table, verdicts: list[Verdict], drawn: list[dict[str, str]]
+) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("experiments"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    found = rows(table)
+    return environment.get_template("experiment.html.j2").render(
+        e=experiment,
+        run=document,
+        verdicts=verdicts,
+        figures=drawn,
+        rows=found,
+        labels=list(dict.fromkeys(name for row in found for name in row.labels)),
+        failed=table.failed(),
+    )
+
+
+def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
+    """The verdict table in Markdown."""
+    lines = ["| the paper's claim | paper | here | here / paper | verdict | why |", "|---|---|---|---|---|---|"]
+    for one in verdicts:
+        ratio = f"{one.ratio:.2g}" if one.ratio is not None else ""
+        cells = (one.claim, one.paper, one.ours, ratio, f"**{one.result}**", one.why)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return lines
+
+
+def _summary(
+    experiment: Experiment, document: dict[str, Any], table: Table, verdicts: list[Verdict], charts: list[Chart]
+) -> str:
+    record = document["record"]
+    code = (record["code"]["commit"] or "unknown")[:10] + (" with local changes" if record["code"]["changed"] else "")
+    machine = record["machine"]
+    lines = [
+        f"# {experiment.title}",
+        "",
+        f"Experiment `{experiment.name}`, {experiment.source}. {experiment.measures}",
+        "",
+        f"Taken {record['taken']}, commit {code}, seed {document['seed']}, {document['repeat']} repetitions"
+        f"{', quick' if document['quick'] else ''}; "
+        f"{machine['cores']} cores ({machine['cpu']}), kernel {machine['kernel']}.",
+        "",
+    ]
+    if verdicts:
+        lines += [*verdict_lines(verdicts), ""]
+    for chart in charts:
+        lines += [f"![{chart.title}](figures/{chart.name}.png)", "", note(chart), ""]
+    failed = table.failed()
+    lines.append(f"{len(table) - len(failed)} samples, {len(failed)} failed.")
+    lines += [f"- {one.metric} {dict(one.labels)}: {one.error}" for one in failed]
+    return "\n".join(lines) + "\n"
+
+
+def overview(folders: Iterable[Folder]) -> str:
+    """The verdicts of several runs as one page of Markdown."""
+    lines = ["# The paper's evaluation beside ours", ""]
+    for folder in folders:
+        document = folder.document()
+        experiment = discovery.find(document["where"])
+        verdicts = [Verdict(**one) for one in json.loads((folder.path / VERDICTS).read_text())]
+        lines += [f"## {experiment.title}", "", f"`{experiment.name}`, {experiment.source}.", ""]
+        lines += [*(verdict_lines(verdicts) if verdicts else ["No claim of the paper's."]), ""]
+        for figure in sorted((folder.path / "figures").glob("*.png")):
+            lines += [f"![{experiment.title}]({folder.path.name}/figures/{figure.name})", ""]
+    return "\n".join(lines)

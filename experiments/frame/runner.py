@@ -1,0 +1,173 @@
+"""Runs an experiment: point after point, each saved when it ends, a failed one recorded, the others unharmed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from experiments import record
+from experiments.frame import parameters
+from experiments.frame.experiment import Bench, Experiment, Point, Sample
+from experiments.frame.folder import Folder, Outcome, key_of
+from experiments.frame.parameters import Values
+from hoverboard.contract.errors import HoverboardError, InputError
+
+_CORES_TO_PIN = 4
+Progress = Callable[[str, float], None]  # what is being done, share done
+
+
+class RunnerBench(Bench, Protocol):
+    """A bench, as the runner uses it."""
+
+    def begin(self, key: str) -> None:
+        """A point begins."""
+
+    def end(self) -> dict[str, Any]:
+        """A point has ended; its raw data."""
+
+    def topologies(self) -> dict[str, str]:
+        """What the last point had up: topology files by name."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run.
+
+    Attributes:
+        where: a name of the catalogue or the path of a file, to find the experiment again.
+        given: parameters that differ from the defaults.
+        sweep: parameter -> values to go through; of a parameter that takes several, simply its value.
+        repeat: of each point; None: the experiment's own number, one in a quick run.
+    """
+
+    experiment: Experiment
+    where: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, list[Any]] = field(default_factory=dict)
+    repeat: int | None = None
+    quick: bool = False
+    seed: int = 1
+
+    @property
+    def repetitions(self) -> int:
+        """How often each point is measured."""
+        if self.repeat is not None:
+            return self.repeat
+        return 1 if self.quick else self.experiment.repeat
+
+    def variations(self) -> list[tuple[dict[str, Any], Values]]:
+        """(what the sweep changes, all parameters) of each variation. InputError: a value that is not allowed."""
+        kinds = {one.name: one for one in self.experiment.parameters}
+        fixed, loops = dict(self.given), {}
+        for name, several in self.sweep.items():
+            if name in kinds and isinstance(kinds[name].default, tuple):
+                fixed[name] = several
+            else:
+                loops[name] = several
+        found = []
+        for chosen in itertools.product(*loops.values()):
+            changed = dict(zip(loops, chosen, strict=True))
+            found.append((changed, parameters.values(self.experiment.parameters, fixed | changed, quick=self.quick)))
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """run.json of this plan."""
+        return {
+            "experiment": self.experiment.name,
+            "where": self.where,
+            "parameters": self.variations()[0][1],
+            "sweep": {name: list(several) for name, several in self.sweep.items()},
+            "repeat": self.repetitions,
+            "quick": self.quick,
+            "seed": self.seed,
+            "record": record.record(dict(self.given)) | {"missing": missing()},
+        }
+
+
+def missing() -> list[str]:
+    """What this machine cannot measure with, in words."""
+    from hoverboard.contract.generations import NAMES, available
+    from topologies.switches import datapath_type
+
+    kind = datapath_type()
+    lacking = [
+        f"dataplane {name}: the kernel has no module openvswitch" for name in NAMES if name not in available(kind)
+    ]
+    cores = os.cpu_count() or 1
+    if cores < _CORES_TO_PIN:
+        lacking.append(f"pinning: {cores} cores are too few to give any to one side alone")
+    return lacking
+
+
+def sweep_of(text: str, where: str) -> tuple[str | None, dict[str, list[Any]]]:
+    """A sweep's YAML: a line a parameter with its values, and if it likes `experiment: NAME`."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"this is no YAML: {error}", where=where, next_step="a line is NAME: [VALUE, VALUE]") from None
+    if not isinstance(document, dict):
+        raise InputError("a sweep is a mapping", where=where, next_step="a line is NAME: [VALUE, VALUE]")
+    name = document.pop("experiment", None)
+    return name, {key: several if isinstance(several, list) else [several] for key, several in document.items()}
+
+
+def run(plan: Plan, path: Path, bench: RunnerBench, progress: Progress, *, resume: bool = False) -> Folder:
+    """Measure all points that the folder does not have yet.
+
+    Raises:
+        InputError: parameters or the folder are wrong; nothing was measured.
+    """
+    if plan.repetitions < 1:
+        raise InputError("nothing is measured 0 times", where="--repeat", next_step="give 1 or more")
+    points = [(changed, values, plan.experiment.points(values)) for changed, values in plan.variations()]
+    folder = Folder.create(path, plan.document(), resume=resume)
+    todo = [
+        (key_of(point, changed, repetition), point, changed, values, repetition)
+        for repetition in range(plan.repetitions)
+        for changed, values, several in points
+        for point in several
+    ]
+    done = folder.done()
+    todo = [one for one in todo if one[0] not in done]
+    began = time.monotonic()
+    for number, (key, point, changed, values, repetition) in enumerate(todo):
+        progress(_told(plan, key, number, len(todo), time.monotonic() - began), number / max(1, len(todo)))
+        folder.add(_measured(plan.experiment, key, point, changed, values, repetition, bench))
+        folder.keep_topologies(bench.topologies())
+    return folder
+
+
+def _told(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
+    left = 0.0
+    if number:
+        left = seconds / number * (of - number)
+    elif not plan.quick:
+        left = plan.experiment.minutes * 60
+    about = f", about {left:.0f} s left" if left else ""
+    return f"{plan.experiment.name}: {key.rsplit(',repetition', 1)[0]} ({number + 1} of {of}{about})"
+
+
+def _measured(
+    experiment: Experiment, key: str, point: Point, changed: Mapping[str, Any], values: Values, repetition: int,
+    bench: RunnerBench,
+) -> Outcome:  # fmt: skip
+    """Try a point; what went wrong is part of the outcome."""
+    began, samples, error = time.monotonic(), [], ""
+    bench.begin(key)
+    try:
+        for one in experiment.measure(point, values, bench):
+            samples.append(Sample(one.metric, one.value, one.unit, {**changed, **one.labels}, one.error))
+    except (HoverboardError, OSError) as caught:
+        error = f"{type(caught).__name__}: {caught}"
+    except Exception as caught:  # of the experiment's own code: the sweep goes on, and the report shows it
+        error = f"{type(caught).__name__}: {caught} (in {experiment.name})"
+    finally:
+        raw = bench.end()
+    return Outcome(key, {**changed, **point}, repetition, round(time.monotonic() - began, 3), samples, error, raw)

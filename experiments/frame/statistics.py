@@ -1,0 +1,53 @@
+"""How samples are summed up: median, quartiles and n; straight lines and their R2. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Of n values: the median and the quartiles around it."""
+
+    n: int
+    low: float
+    median: float
+    high: float
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """By linear interpolation between the two nearest ranks; `share` from 0 to 1. ValueError without values."""
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    at = share * (len(ordered) - 1)
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median and quartiles. ValueError without values."""
+    return Spread(len(values), percentile(values, 0.25), percentile(values, 0.5), percentile(values, 0.75))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A least-squares polynomial: coefficients with the highest power first, and its R2."""
+
+    coefficients: tuple[float, ...]
+    r2: float
+
+
+def fit(x: Sequence[float], y: Sequence[float], power: int = 1) -> Fit:
+    """A polynomial through (x, y); ValueError when there are not more points than the power."""
+    import numpy as np
+
+    if len(x) != len(y) or len(x) <= power:
+        raise ValueError(f"{len(x)} points do not make a curve of power {power}")
+    found = np.polyfit(x, y, power)
+    rest = np.asarray(y) - np.polyval(found, x)
+    around = np.asarray(y) - np.mean(y)
+    total = float(around @ around)
+    return Fit(tuple(float(one) for one in found), 1.0 - float(rest @ rest) / total if total else 1.0)
