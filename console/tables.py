@@ -81,6 +81,8 @@ def status(document: Document) -> list[Table]:
     if document.get("control", {}).get("processes"):
         made.append(control(document["control"]))
     made.append(counters(document["counters"]))
+    if document.get("supervision", {}).get("processes"):
+        made.append(supervision(document["supervision"]))
     return made
 
 
@@ -106,6 +108,18 @@ def control(document: Document) -> Table:
 
 def _or_dash(value: object) -> object:
     return "-" if value is None else value
+
+
+def supervision(document: Document) -> Table:
+    """Processes that died, and what became of them."""
+    return table(
+        f"{document['restarts']} restarts of {document['watched']} processes",
+        ("process", "server", "state", "#restarts", "last"),
+        (
+            (row["what"], row["server"] or "", row["state"], row["restarts"], row["last"] or "")
+            for row in document["processes"]
+        ),
+    )
 
 
 def _seconds(value: float | None) -> str:

@@ -7,13 +7,14 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
-from hoverboard.host.client import HostConfig, NurseryClient
+from hoverboard.host.client import HostClient, HostConfig, NurseryClient
 from topologies.launcher import Launcher, python
 from topologies.nodes import Server
 from topologies.processes import Process, start_time
@@ -28,7 +29,11 @@ _SECRET_BYTES = 32
 
 
 class HostProcesses:
-    """The nursery of a run and the host processes from it."""
+    """The nursery of a run and the host processes from it.
+
+    Attributes:
+        engines: the process of all hosts' engines, with scheduling "compacting".
+    """
 
     def __init__(
         self,
@@ -46,6 +51,8 @@ class HostProcesses:
         self._client = NurseryClient(directory.nursery)
         self._lock = threading.Lock()  # the client takes one request at a time
         self._nursery: subprocess.Popen[bytes] | None = None
+        self._configs: dict[str, HostConfig] = {}
+        self.engines: Process | None = None
 
     def start_nursery(self) -> None:
         """Start the warmed parent; `wait_nursery` says when it is warm."""
@@ -53,6 +60,11 @@ class HostProcesses:
             python("hoverboard.host.nursery", "--socket", str(self._directory.nursery)),
             "nursery", "nursery", log=self._log,
         )  # fmt: skip
+
+    @property
+    def nursery_pid(self) -> int | None:
+        """Pid of the nursery; None before there is one."""
+        return None if self._nursery is None else self._nursery.pid
 
     def wait_nursery(self) -> None:
         """Wait until the nursery forks host processes."""
@@ -101,11 +113,48 @@ class HostProcesses:
             engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
             coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,
         )
-        what = f"host process of {spec.name}"
-        started = self._fork(what, "host", lambda: self._client.spawn(config, server.pid))
-        server.host_pid = started.pid
-        self._wait(what, server.directory / "host.sock", started)
+        self._configs[spec.name] = config
+        self._spawn(server, config)
         server.client.wait_ready(_HOST_TIMEOUT)
+
+    def _spawn(self, server: Server, config: HostConfig) -> None:
+        what = f"host process of {server.name}"
+        started = self._fork(what, "host", lambda: self._client.spawn(config, server.pid))
+        server.host_process = started
+        self._wait(what, server.directory / "host.sock", started)
+
+    def resume(self, server: Server, plug: Callable[[HostClient], None]) -> None:
+        """Start a host process after another one that died: it goes on by that one's checkpoint.
+
+        Args:
+            plug: hands it everything that the dead one had.
+        """
+        self._await_nursery()
+        self._spawn(server, replace(self._configs[server.name], resume=True))
+        client = HostClient(server.directory / "host.sock")
+        try:
+            client.wait_ready(_HOST_TIMEOUT)
+            plug(client)
+            client.resume()
+        finally:
+            client.close()
+        dead, server.client = server.client, HostClient(server.directory / "host.sock")
+        dead.close()
+
+    def restart_nursery(self) -> None:
+        """Another warmed parent after one that died; host processes that it had forked live on."""
+        with self._lock:
+            self._client.close()
+            self._directory.nursery.unlink(missing_ok=True)
+            self.start_nursery()
+            self.wait_nursery()
+
+    def _await_nursery(self) -> None:
+        """Wait until the nursery forks: it may be starting again."""
+        wait_for(
+            lambda: self._nursery is not None and self._nursery.poll() is None, _NURSERY_TIMEOUT,
+            lambda: "the nursery of host processes is away", where=str(self._log),
+        )  # fmt: skip
 
     def make_secret(self) -> None:
         """The run's secret, new and random, where only root reads it."""
@@ -135,7 +184,8 @@ class HostProcesses:
             return
         path, log = self._directory.engines, self._directory.logs / "engines.log"
         what = "engines of all hosts"
-        self._wait(what, path, self._fork(what, "engines", lambda: self._client.spawn_engines(path, log)))
+        self.engines = self._fork(what, "engines", lambda: self._client.spawn_engines(path, log))
+        self._wait(what, path, self.engines)
 
     def _fork(self, what: str, kind: str, spawn: Callable[[], int]) -> Process:
         """Have the nursery fork; the child goes on once it is in the ledger."""

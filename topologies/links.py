@@ -14,6 +14,7 @@ from mininet.link import Intf, Link
 
 from hoverboard.contract.encapsulation import underlay_mac
 from hoverboard.contract.generations import facts
+from hoverboard.host.client import HostClient
 from topologies import devices
 from topologies.nodes import Fabric, Server, VirtualMachine, VMHost
 
@@ -77,16 +78,19 @@ class VirtualNIC(_PlainLink):
         guest.ip, guest.prefixLen = str(spec.ip), 32
         self._register(guest, end(self.port, node=node2, link=self, moveIntfFn=_ignore_move))
 
-    def plug(self) -> str:
-        """Hand the NIC to the host process; the vport's name."""
+    def plug(self, client: HostClient | None = None) -> str:
+        """Hand the NIC to the host process; the vport's name. We keep a copy of the ring: for the next host process.
+
+        Args:
+            client: a line to the host process of the caller's own.
+        """
         spec = self.vm.spec
         device = None if self.fd is not None else self.port
         ip6 = None if spec.ip6 is None else str(spec.ip6)
-        self.vport = self.host.client.attach(
+        self.vport = (client or self.host.client).attach(
             spec.name, spec.mac, str(spec.ip), fd=self.fd, device=device, network=spec.network, rate=spec.rate,
-            vni=spec.vni, ip6=ip6,
+            vni=spec.vni, ip6=ip6, vport=self.vport,
         )  # fmt: skip
-        self.close()
         return self.vport
 
     def unplug(self) -> None:
@@ -96,7 +100,7 @@ class VirtualNIC(_PlainLink):
             self.vport = None
 
     def close(self) -> None:
-        """Close our copy of the descriptor, if it was not handed over yet."""
+        """Close our copy of the descriptor."""
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
@@ -132,14 +136,13 @@ class Uplink(_PlainLink):
         end.mac, end.ip = underlay_mac(address), str(address)
         self._register(end, Device(self.port, node=node2, link=self, moveIntfFn=_ignore_move))
 
-    def plug(self) -> None:
-        """Hand the uplink's descriptor to the host process; a device needs nothing."""
+    def plug(self, client: HostClient | None = None) -> None:
+        """Hand the uplink's descriptor to the host process, and keep a copy; a device needs nothing."""
         if self.fd is not None:
-            self.server.client.set_uplink(self.fd)
-            self.close()
+            (client or self.server.client).set_uplink(self.fd)
 
     def close(self) -> None:
-        """Close our copy of the descriptor, if it was not handed over yet."""
+        """Close our copy of the descriptor."""
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None

@@ -16,6 +16,7 @@ from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
 from topologies.launcher import Launcher
+from topologies.processes import Process
 from topologies.topology import FABRIC, ServerSpec, VMSpec
 
 
@@ -105,9 +106,14 @@ class Server(NamespaceNode):
         self.spec = spec
         self.directory = directory
         self.client = HostClient(directory / "host.sock")
-        self.daemons: list[subprocess.Popen[bytes]] = []
-        self.host_pid: int | None = None
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self.host_process: Process | None = None
         super().__init__(spec.name, launcher, **params)
+
+    @property
+    def host_pid(self) -> int | None:
+        """Pid of its host process; None before there is one."""
+        return None if self.host_process is None else self.host_process.pid
 
     @property
     def uplink_device(self) -> str | None:

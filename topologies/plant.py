@@ -103,7 +103,7 @@ class Plant:
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
         """The NICs of the VMs on a server."""
-        return [nic for nic in self.nics.values() if nic.host is server]
+        return [nic for nic in list(self.nics.values()) if nic.host is server]
 
     def node(self, name: str) -> NamespaceNode:
         """A node by name; InputError when there is none."""

@@ -59,6 +59,12 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def identified(pid: int | None) -> Process | None:
+    """A running process by its pid; None when it does not run."""
+    start = None if pid is None else start_time(pid)
+    return None if pid is None or start is None else Process(pid, start)
+
+
 class LinuxProcesses:
     """The process table of this machine."""
 
@@ -89,7 +95,8 @@ class LinuxProcesses:
                 found.append(Process(pid, start))
         return found
 
-    def _open(self, process: Process) -> int | None:
+    def open(self, process: Process) -> int | None:
+        """A descriptor of exactly this process, readable once it has ended; None when it has."""
         try:
             fd = os.pidfd_open(process.pid)
         except ProcessLookupError:
@@ -101,7 +108,7 @@ class LinuxProcesses:
         return None
 
     def send(self, process: Process, number: signal.Signals) -> None:
-        fd = self._open(process)
+        fd = self.open(process)
         if fd is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -114,7 +121,7 @@ class LinuxProcesses:
         poller = select.poll()
         try:
             for process in processes:
-                fd = self._open(process)
+                fd = self.open(process)
                 if fd is not None:
                     waiting[fd] = process
                     poller.register(fd, select.POLLIN)

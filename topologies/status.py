@@ -101,7 +101,7 @@ def add_counters(counters: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def status(testbed: Testbed) -> dict[str, Any]:
-    """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, phases, control}."""
+    """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, supervision, phases, control}."""
     topology = testbed.topology
     names = [server.name for server in topology.servers] if testbed.state == "up" else []
     with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
@@ -138,6 +138,7 @@ def status(testbed: Testbed) -> dict[str, Any]:
         ],
         "cpu": _cpu(testbed, answers),
         "counters": add_counters([answer.get("counters", {}) for answer in answers.values()]),
+        "supervision": testbed.parts.supervisor.status() if names else {},
         "phases": dict(testbed.clock.seconds),
         "control": testbed.control_status(),
     }

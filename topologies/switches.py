@@ -20,6 +20,9 @@ from topologies.nodes import Server
 from topologies.waiting import wait_sockets
 
 SWITCH_PROGRAM = "ovs-vswitchd"
+DATABASE, SWITCH = "ovsdb-server", "ovs-vswitchd"  # the daemons of a server, by name
+_SOCKETS = {DATABASE: "db.sock", SWITCH: "vswitchd.ctl"}
+_QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:info")
 PRIORITY = ("nice", "-n", "-10")  # as Open vSwitch's own start script has it by default, and as the fast path runs
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
@@ -67,33 +70,59 @@ def start(server: Server, template: Path, launcher: Launcher) -> None:
     directory = server.directory
     directory.mkdir(mode=0o700)
     shutil.copyfile(template, directory / "conf.db")
-    env = {name: str(directory) for name in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")}
-    quiet = ["-vconsole:off", "-vsyslog:off", "-vfile:info"]
-    database = launcher.start(
-        [
-            "ovsdb-server", str(directory / "conf.db"), f"--remote=punix:{directory}/db.sock",
-            f"--unixctl={directory}/ovsdb.ctl", f"--log-file={directory}/ovsdb-server.log", "--no-chdir", *quiet,
-        ],
-        f"ovsdb-server of {server.name}", "switch", netns_pid=server.pid, env=env, log=directory / "daemons.log",
-    )  # fmt: skip
     # ovs-vswitchd keeps trying to reach its database: no need to wait for it here.
-    switch = launcher.start(
+    for name in (DATABASE, SWITCH):
+        start_daemon(server, name, launcher)
+
+
+def start_daemon(server: Server, name: str, launcher: Launcher) -> subprocess.Popen[bytes]:
+    """Start DATABASE or SWITCH of `server`, for the first time or again."""
+    start = _start_database if name == DATABASE else _start_switch
+    daemon = server.daemons[name] = start(server, launcher)
+    return daemon
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    return {name: str(directory) for name in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")}
+
+
+def _start_database(server: Server, launcher: Launcher) -> subprocess.Popen[bytes]:
+    directory = server.directory
+    return launcher.start(
+        [
+            DATABASE, str(directory / "conf.db"), f"--remote=punix:{directory}/db.sock",
+            f"--unixctl={directory}/ovsdb.ctl", f"--log-file={directory}/ovsdb-server.log", "--no-chdir", *_QUIET,
+        ],
+        f"{DATABASE} of {server.name}", "switch", netns_pid=server.pid, env=_environment(directory),
+        log=directory / "daemons.log",
+    )  # fmt: skip
+
+
+def _start_switch(server: Server, launcher: Launcher) -> subprocess.Popen[bytes]:
+    directory = server.directory
+    return launcher.start(
         [
             *PRIORITY, SWITCH_PROGRAM, f"unix:{directory}/db.sock", f"--unixctl={directory}/vswitchd.ctl",
-            f"--log-file={directory}/ovs-vswitchd.log", "--no-chdir", *quiet,
+            f"--log-file={directory}/ovs-vswitchd.log", "--no-chdir", *_QUIET,
         ],
-        f"ovs-vswitchd of {server.name}", "switch", netns_pid=server.pid, env=env, log=directory / "daemons.log",
+        f"{SWITCH} of {server.name}", "switch", netns_pid=server.pid, env=_environment(directory),
+        log=directory / "daemons.log",
     )  # fmt: skip
-    server.daemons = [database, switch]
 
 
 def wait_ready(server: Server, timeout: float) -> None:
     """Wait until database and switch accept connections; RunError when they end or do not."""
+    for name in (DATABASE, SWITCH):
+        wait_daemon(server, name, timeout)
+
+
+def wait_daemon(server: Server, name: str, timeout: float) -> None:
+    """Wait until one of them accepts connections; RunError when it ends or does not."""
     directory = server.directory
-    database, switch = server.daemons
-    for name, daemon, path in (("ovsdb-server", database, "db.sock"), ("ovs-vswitchd", switch, "vswitchd.ctl")):
-        what, log = f"{name} of {server.name}", directory / f"{name}.log"
-        wait_sockets(what, [directory / path], partial(_runs, daemon), timeout, log)
+    wait_sockets(
+        f"{name} of {server.name}", [directory / _SOCKETS[name]], partial(_runs, server.daemons[name]), timeout,
+        directory / f"{name}.log",
+    )  # fmt: skip
 
 
 def _runs(daemon: subprocess.Popen[bytes]) -> bool:

@@ -129,6 +129,7 @@ class Testbed:
             bringup.wait_programmed(self)
             bringup.wait_ready(self, self.topology.vms)
             self.parts.cluster.keep()
+            self.parts.supervise()
             self.state = "up"
 
     @contextlib.contextmanager
@@ -186,6 +187,7 @@ class Testbed:
         self.closed.set()
         if self._parts is not None:
             self._parts.cluster.close()  # it would bring the control plane back
+            self._parts.supervisor.stop()
         with contextlib.suppress(FileNotFoundError):  # another thread may be faster
             if self.directory.ledger.exists():
                 ledger.kill_all(self.directory)
@@ -199,6 +201,8 @@ class Testbed:
             parts.workers.stop()
         if self.directory.ledger.exists():
             ledger.kill_all(self.directory)
+        if parts is not None:
+            parts.supervisor.join()
         ledger.remove_tree(self.directory)
         if parts is not None:
             parts.hosts.close()
@@ -233,6 +237,10 @@ class Testbed:
     def pid_of(self, name: str) -> int:
         """Pid of the process that holds the namespaces of a node."""
         return int(self.node(name).pid)
+
+    def let_die(self, name: str) -> None:
+        """What dies on a server from now on stays dead, as when the machine fails; InputError when there is none."""
+        self.parts.supervisor.let_die(self.server(name).name)
 
     @property
     def fabric_name(self) -> str:

@@ -33,6 +33,7 @@ class HostConfig:
         batch: most packets at a time, egress and ingress engine; 1 is no batching.
         vm_priority: serve the VM that used the ingress engine least; else packets in order of arrival.
         capacity: of a Hoverboard: most packets and bits a second that it takes from the fabric (None: any number).
+        resume: another host process of this node was there before: go on where its checkpoint says it was.
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
@@ -53,6 +54,7 @@ class HostConfig:
     batch: tuple[int, int] = (32, 128)
     vm_priority: bool = True
     capacity: tuple[int | None, int | None] = (None, None)
+    resume: bool = False
 
 
 def receive_line(sock: socket.socket, pending: bytearray) -> bytes:
@@ -175,6 +177,7 @@ class HostClient(_JsonClient):
         rate: int | None = None,
         vni: int | None = None,
         ip6: str | None = None,
+        vport: str | None = None,
     ) -> str:
         """Plug a VM's NIC in: a tap's descriptor, or a device of the node; return the vport.
 
@@ -182,10 +185,19 @@ class HostClient(_JsonClient):
             network: name of the VM's network, for rules about stages.
             rate: bit/s that the VM may send; None: as much as it can.
             vni, ip6: for generation "pre", which finds a VM's process by its network and addresses.
+            vport: what it was in a host process that has gone.
         """
         fds = () if fd is None else (fd,)
-        more = {"device": device, "network": network, "rate": rate, "vni": vni, "ip6": ip6}
+        more = {"device": device, "network": network, "rate": rate, "vni": vni, "ip6": ip6, "vport": vport}
         return str(self.call("attach", fds=fds, vm=vm, mac=mac, ip=ip, timeout=30.0, **more))
+
+    def resume(self) -> None:
+        """All that was plugged into the host process before this one is plugged into this: go on."""
+        self.call("resume", timeout=60.0)
+
+    def switch_back(self) -> None:
+        """Open vSwitch was started anew and serves again."""
+        self.call("switch_back", timeout=60.0)
 
     def detach(self, vm: str) -> None:
         """Unplug a VM's NIC and forget the VM."""

@@ -88,6 +88,7 @@ def serve(path: Path, scheduling: Scheduling) -> None:
     thread = EngineThread(scheduling)
     thread.start()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path.unlink(missing_ok=True)  # of a process that was killed
     listener.bind(str(path))
     os.chmod(path, 0o600)
     listener.listen(64)

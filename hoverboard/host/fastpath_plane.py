@@ -33,6 +33,7 @@ from hoverboard.fastpath.layout import (
 )
 from hoverboard.fastpath.vmm import VmmThread
 from hoverboard.host import accounts
+from hoverboard.host.checkpoint import Keeper, Saved
 from hoverboard.host.client import HostConfig
 from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.engines import SharedThread, shared_memory
@@ -68,6 +69,8 @@ class FastpathPlane:
 
     Args:
         vmm: a VMM thread stands between each VM's NIC and the engines.
+        keeper: told of what the next process of this host is to know.
+        resuming: ports wait for resume(), and the engines too: no packet is to meet half of what there was.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class FastpathPlane:
         coprocessors: CoprocessorConfig | None = None,
         *,
         vmm: bool = False,
+        keeper: Keeper | None = None,
+        resuming: bool = False,
     ) -> None:
         self._switch = switch
         self._vmms: dict[str, VmmThread] | None = {} if vmm else None
@@ -96,9 +101,16 @@ class FastpathPlane:
             self._coprocessors.treatment if self._coprocessors is not None else no_stages,
         )  # fmt: skip
         self.looking = Looking(datapath, directory.name, self._names)
-        self._datapath.start()
-        self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
+        if keeper is not None:
+            keeper.flow, keeper.flow_keys = self._misses.known, self._misses.cached.keys
+            keeper.peers = self._peers.known
+            self._misses.on_change, self._peers.on_change = keeper.flows_changed, keeper.peer_changed
+        self._waiting: dict[int, int] | None = {} if resuming else None  # port -> our copy of its descriptor
+        self._monitor: FlowMonitor | None = None
         self._next_expiry = 0.0
+        if not resuming:
+            self._datapath.start()
+            self._monitor = FlowMonitor(switch.management, directory)
 
     def follow(self, learn: Learn, carried: Carried) -> None:
         """Flow misses tell of a default route that says "learn"."""
@@ -131,6 +143,8 @@ class FastpathPlane:
     def _on_wake(self) -> None:
         self._datapath.clear_news()
         self._misses.handle()
+        if self._misses.doubtful:
+            self._misses.ask_some()
 
     def _on_blocks(self) -> None:
         assert self._coprocessors is not None
@@ -139,13 +153,20 @@ class FastpathPlane:
 
     def _on_change(self) -> None:
         assert self._monitor is not None
-        self._misses.revalidate(self._monitor.read())
+        changes = self._monitor.read()
+        if self._monitor.begun():
+            self._misses.doubt()
+            self._misses.ask_some()
+        self._misses.revalidate(changes)
         if self._monitor.ended:
             self._monitor.close()
             self._monitor = None  # every_second() starts another once the switch is back
 
     def set_uplink(self, fd: int) -> None:
         """The fabric's tap."""
+        if self._waiting is not None:
+            self._waiting[UPLINK] = os.dup(fd)
+            return
         self._datapath.set_port(UPLINK, fd)
         self._peers.announce()
 
@@ -177,10 +198,38 @@ class FastpathPlane:
             row[PORT_BURST] = row[PORT_TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
             row[PORT_FILLED] = time.monotonic_ns()
             row[PORT_RATE] = max(1, rate // 8)
+        if self._waiting is not None:
+            self._waiting[port] = os.dup(fd)
+            return
+        self._plug(vm, port, ofport, fd)
+
+    def _plug(self, vm: str, port: int, ofport: int, fd: int) -> None:
         if self._vmms is None:
             self._datapath.set_port(port, fd, ofport)
         else:
             self._vmms[vm] = VmmThread(self._datapath, port, ofport, fd)
+
+    def resume(self, saved: Saved) -> None:
+        """Forward by the entries of the process that was killed, which are then looked at one by one."""
+        waiting, self._waiting = self._waiting or {}, None
+        self._peers.restore(saved.peers)
+        self._misses.restore(saved.flows)
+        self._datapath.start()
+        ofports = {port: ofport for ofport, port in self._by_ofport.items()}
+        try:
+            if UPLINK in waiting:
+                self._datapath.set_port(UPLINK, waiting[UPLINK])
+            for vm, port in self._ports.items():
+                self._plug(vm, port, ofports[port], waiting[port])
+        finally:
+            for fd in waiting.values():
+                os.close(fd)
+
+    def switch_back(self) -> None:
+        """Watch its tables at once; what begins with a look at all of them."""
+        if self._monitor is not None:
+            self._monitor.close()
+        self._monitor = FlowMonitor(self._switch.management, self._directory)
 
     def detach(self, vm: str) -> None:
         """Forget a VM's tap."""

@@ -9,84 +9,44 @@ change's event is handled, so that no stale answer can slip in behind it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Set
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Set
 from ipaddress import IPv4Address
-from typing import Protocol
-
-import numpy as np
+from itertools import islice
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, drop_reason
-from hoverboard.fastpath import geneve, ring
+from hoverboard.contract.pipeline import BRIDGE, Kind
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, FlowTable, Key
+from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
 from hoverboard.fastpath.layout import (
-    HEADROOM,
     INJECT_PROCESS,
     INJECT_RAW,
     INJECT_STAGED,
-    KEY_WORDS,
-    META_KIND,
-    META_LENGTH,
-    META_PORT,
-    META_TUNNEL,
     MISS_CONTROL,
     MISS_STAGED,
-    P_FRAME,
-    P_LENGTH,
-    P_PORTS,
-    PACKET_WORDS,
     PORT_OFPORT,
-    PORTS,
     R_UNCACHEABLE,
-    R_UNNAMED,
     REASONS,
-    SLOT_BYTES,
     UPLINK,
     VNET_BYTES,
-    Memory,
 )
-from hoverboard.fastpath.packet import FIVE, OTHER, PARSED, parse, with_ports
+from hoverboard.fastpath.packet import FIVE, with_ports
 from hoverboard.host import answers
 from hoverboard.host.cached import Cached, concerns
+from hoverboard.host.missed import Missed, parsed, take
 from hoverboard.host.punts import Punts
 from hoverboard.host.questions import Address, addresses, question_for
-from hoverboard.host.treatment import TreatmentOf, Words, no_stages, words
+from hoverboard.host.recipes import Recipes, Underlay, drop_index, why_dropped
+from hoverboard.host.treatment import TreatmentOf, no_stages
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.packetout import PacketOut
 from hoverboard.vswitch.trace import Verdict, parse_trace
 
-_BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
 _RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
-_BURSTS = 4  # of them at a time: a flood of new flows may not keep changes of the tables waiting
-_MASK32 = 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class Missed:
-    """A packet that came from an engine, with its virtio-net header.
-
-    Attributes:
-        port: the engine's number of the port it came in by.
-        kind: MISS_FLOW, MISS_CONTROL, or MISS_STAGED and above: then `frame` is the inner one, `tunnel` tells the rest.
-    """
-
-    port: int
-    kind: int
-    tunnel: int
-    frame: bytes
-
-
-class Underlay(Protocol):
-    """The other hosts: where they stand in peers[], and what they say to this one."""
-
-    def index(self, address: IPv4Address) -> int:
-        """Row of peers[] of a host."""
-
-    def handle(self, frame: bytes) -> None:
-        """A frame from the fabric for the host itself."""
+_DOUBTS = 32  # entries asked about in one turn of the loop: some 10 ms, and misses may come in between
+_RESTORE_MAX = 20_000  # entries that a new process begins with: a second's work
+_BURSTS = 4  # bursts of misses at a time: a flood of new flows may not keep changes of the tables waiting
 
 
 class FlowMisses:
@@ -97,7 +57,13 @@ class FlowMisses:
         switch: the node's Open vSwitch.
         vport_of: OpenFlow port -> engine port index, or None.
         treatment_of: which stages a flow uses.
+
+    Attributes:
+        recipes_of: writes the entries.
+        on_change: told of the keys whose entries came, went or have another answer.
     """
+
+    recipes_of: type[Recipes] = Recipes
 
     def __init__(
         self,
@@ -115,7 +81,7 @@ class FlowMisses:
         self._local_ip = local_ip
         self._peers = peers
         self._vport_of = vport_of
-        self._treatment_of = treatment_of
+        self._recipes = self.recipes_of(local_ip, peers, vport_of, treatment_of)
         self.cached: dict[Key, Cached] = {}
         self.forgotten: list[tuple[Cached, int, int]] = []  # with packets and bytes, until usage() has taken them
         self.drops: dict[str, int] = {}  # decided here, beside the engine's own
@@ -123,6 +89,9 @@ class FlowMisses:
         self.tells_relayed = False  # usage() tells of what comes from the fabric and goes back, too
         self._packet_out = PacketOut(switch.management.removeprefix("unix:"))
         self.punts = Punts(self._packet_out.send, self._again, self.drop)
+        self.on_change: Callable[[Iterable[Key]], None] = lambda _keys: None
+        self._doubtful: deque[Key] = deque()  # entries to be asked about again, when there is time
+        self._unprogrammed = False  # the switch knows nothing, as far as the last entry asked about tells
         self.misses = 0
         self.traces = 0
         self.revalidations = 0
@@ -130,7 +99,7 @@ class FlowMisses:
     def handle(self) -> None:
         """Answer waiting misses; if more are left than one turn takes, the engines' news fires again."""
         for _ in range(_BURSTS):
-            waiting = [missed for m in self._datapath.memories for missed in self._take(m)]
+            waiting = [missed for m in self._datapath.memories for missed in take(m)]
             if not waiting:
                 return
             again: list[Missed] = []
@@ -154,19 +123,6 @@ class FlowMisses:
         if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
             self.drop("miss-queue-full")
 
-    @staticmethod
-    def _take(m: Memory) -> list[Missed]:
-        """Up to _BURST packets from the miss ring of an engine."""
-        taken = []
-        for _ in range(min(_BURST, int(ring.waiting(m.miss_index)))):
-            meta = m.miss_meta[slot := int(ring.slot_at(m.miss_index, m.miss_meta))]
-            begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
-            frame = m.miss_data[begin : begin + int(meta[META_LENGTH])].tobytes()
-            taken.append(Missed(int(meta[META_PORT]), int(meta[META_KIND]), int(meta[META_TUNNEL]), frame))
-            ring.release(m.miss_index)
-            m.pending[PORTS + taken[-1].port] += 1
-        return taken
-
     def drop(self, reason: str) -> None:
         """Count a packet that ends here."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
@@ -174,7 +130,7 @@ class FlowMisses:
     def _resolve(self, missed: Missed, fresh: dict[Key, Entry]) -> bool:
         """Find out about one missed packet; True if it is to go through the engine again."""
         self.misses += 1
-        packet = self._parse(missed)
+        packet = parsed(missed, self._local_ip, int(self._datapath.egress.ports[missed.port, PORT_OFPORT]))
         if packet is None:
             self.drop("malformed-ipv4")
             return False
@@ -193,7 +149,7 @@ class FlowMisses:
             return False
         if verdict.kind is Kind.DROP_UNKNOWN_PORT:
             # A VM whose flows are on their way: its next packet is to meet them, not an entry of before.
-            self.drop(REASONS[_drop_index(verdict)])
+            self.drop(REASONS[drop_index(verdict)])
             return False
         if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
             self.punts.punt(verdict.vni, ends[1], three[0] >> 48 & 0xFFFF, inner, missed)
@@ -203,11 +159,11 @@ class FlowMisses:
             return False
         if not verdict.cacheable:
             # A drop that rests on what no key holds (an ARP message's content) still has its own reason.
-            self.drop(REASONS[_drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
+            self.drop(REASONS[drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
             return False
         chosen = five if verdict.needs_ports else three
-        entry = fresh[chosen] = self._entry(verdict, three)
-        self.cached[chosen] = cached = _cached(three, question, verdict, _dropped(verdict, entry))
+        entry = fresh[chosen] = self._recipes.entry(verdict, three)
+        self.cached[chosen] = cached = _cached(three, question, verdict, why_dropped(verdict, entry))
         self._look_for_a_way(cached)
         return True
 
@@ -217,67 +173,14 @@ class FlowMisses:
         if verdict.kind is Kind.LEARN and self.on_learn is not None and cached.dst and verdict.tun_dst:
             self.on_learn(verdict.vni, cached.dst, verdict.tun_dst)
 
-    def _parse(self, missed: Missed) -> tuple[Key, int, bytes] | None:
-        """(3-tuple key, ports, inner frame) of a missed packet; None when it is malformed."""
-        data = np.frombuffer(bytearray(missed.frame), np.uint8)
-        row = np.zeros(PACKET_WORDS, np.int64)
-        key = np.zeros(KEY_WORDS, np.int64)
-        start, length, tunnel, in_port = VNET_BYTES, len(data) - VNET_BYTES, missed.tunnel, TUNNEL_PORT
-        if missed.port != UPLINK:
-            in_port = int(self._datapath.egress.ports[missed.port, PORT_OFPORT])
-        elif missed.kind < MISS_STAGED:
-            verdict, tunnel = geneve.decapsulate(data, start, length, int(self._local_ip), row)
-            if verdict != geneve.DECAPSULATED:
-                return None
-            start, length = int(row[P_FRAME]), int(row[P_LENGTH])
-        if parse(data, start, length, in_port, tunnel, key, row) not in (PARSED, OTHER):
-            return None
-        inner = missed.frame[start : start + length]
-        return tuple(int(word) for word in key), int(row[P_PORTS]), inner
-
     def _trace(self, question: str) -> Verdict:
         self.traces += 1
         return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, question))
 
-    def _entry(self, verdict: Verdict, key: Key) -> Entry:
-        if verdict.out_port is None:
-            return Entry(ACT_DROP, _drop_index(verdict))
-        rewrite = b""
-        if verdict.changed:
-            rewrite = _mac(verdict.headers["dl_dst"]) + _mac(verdict.headers["dl_src"])
-        treated = self._treatment(verdict, key)
-        if isinstance(treated, str):
-            return Entry(ACT_DROP, REASONS.index(treated))
-        if verdict.tun_dst is not None:
-            template, checksum = geneve.template(self._local_ip, verdict.tun_dst, verdict.tun_id)
-            peer = self._peers.index(verdict.tun_dst)
-            return Entry(ACT_TUNNEL, peer, rewrite, template, checksum, *treated)
-        vport = self._vport_of(verdict.out_port)
-        if vport is None:
-            return Entry(ACT_DROP, REASONS.index("vport-down"))
-        return Entry(ACT_VPORT, vport, rewrite, b"", 0, *treated)
-
-    def _treatment(self, verdict: Verdict, key: Key) -> Words | str:
-        """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
-        ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
-        if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
-            return Words()  # not IP; or relayed by a Hoverboard, where no VM pays
-        parts = []
-        if in_port != TUNNEL_PORT:
-            vni = verdict.tun_id if verdict.tun_dst is not None else verdict.vni
-            parts.append(self._treatment_of("egress", in_port, ends[1], vni, verdict.tun_dst))
-        if verdict.tun_dst is None:
-            assert verdict.out_port is not None
-            tunnel = in_port == TUNNEL_PORT
-            peer, vni = (IPv4Address(key[1] >> 32 & _MASK32), key[1] & 0xFFFFFF) if tunnel else (None, verdict.vni)
-            parts.append(self._treatment_of("ingress", verdict.out_port, ends[0], vni, peer))
-        reason = next((part.drop for part in parts if part.drop is not None), None)
-        return reason or words(*parts)
-
     def treat_anew(self, flows: Set[tuple[int, Address]]) -> None:
         """Decide again on the treatment of entries that lead to (OpenFlow port, from address); nothing is traced."""
         replace = {
-            key: self._entry(cached.verdict, key)
+            key: self._recipes.entry(cached.verdict, key)
             for key, cached in self.cached.items()
             if cached.verdict.out_port is not None and (cached.verdict.out_port, cached.src) in flows
         }
@@ -286,7 +189,7 @@ class FlowMisses:
             self._table.update(add=replace.items())
             for key in replace:
                 cached = self.cached[key]
-                dropped = _dropped(cached.verdict, replace[key])
+                dropped = why_dropped(cached.verdict, replace[key])
                 cached.turn(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
 
     def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
@@ -302,6 +205,7 @@ class FlowMisses:
         if len(self._table) + len(fresh) > self._table.capacity:
             self.make_room(len(fresh))
         self._table.update(add=fresh.items())
+        self.on_change(fresh)
 
     def make_room(self, wanted: int) -> None:
         """Evict the entries that have carried least since the last housekeeping."""
@@ -319,6 +223,7 @@ class FlowMisses:
             if cached is not None and cached.told(self.tells_relayed) and key in self._table:
                 self.forgotten.append((cached, *self._table.counted(key)))
         self._table.update(remove=keys)
+        self.on_change(keys)
 
     def forget_port(self, ofport: int) -> None:
         """Remove every entry from or to a vport that is going away."""
@@ -337,10 +242,42 @@ class FlowMisses:
         touched = [key for key, cached in self.cached.items() if any(concerns(change, cached) for change in distinct)]
         if not touched:
             return
-        self.revalidations += len(touched)
         if len(touched) > _RETRACE_MAX:
+            if self._unprogrammed:  # it gets back what it had: these entries are most likely right
+                self._doubtful.extend(touched)
+                self.ask_some()
+                return
+            self.revalidations += len(touched)
             self.forget(touched)
             return
+        self._ask_again(touched)
+
+    def doubt(self) -> None:
+        """Any entry might be wrong: they were made by a switch or a process that has gone. All go on meanwhile."""
+        self._doubtful = deque(self.cached)
+
+    @property
+    def doubtful(self) -> int:
+        """Entries that are still to be asked about."""
+        return len(self._doubtful)
+
+    def ask_some(self) -> None:
+        """Ask about a few of the doubtful entries; the engines' news fires again if there are more."""
+        some: list[Key] = []
+        while self._doubtful and len(some) < _DOUBTS:
+            key = self._doubtful.popleft()
+            if key in self.cached:
+                some.append(key)
+        if some and not self._ask_again(some):
+            self._doubtful.extendleft(reversed(some))
+            return  # the switch is away again: whoever sees it come back doubts anew
+        if self._doubtful:
+            os.eventfd_write(self._datapath.news_fd, 1)
+
+    def _ask_again(self, touched: list[Key]) -> bool:
+        """Make entries agree with the OpenFlow tables; False when the switch does not answer."""
+        self.revalidations += len(touched)
+        answered = True
         replace: dict[Key, Entry] = {}
         answers_now: dict[Key, Verdict] = {}
         remove: list[Key] = []
@@ -349,23 +286,47 @@ class FlowMisses:
             try:
                 verdict = self._trace(cached.question)
             except SwitchError:
+                answered = False
                 break  # the switch is gone: go on with what there is (fail static)
-            if not verdict.matched or verdict == cached.verdict:
+            self._unprogrammed = not verdict.matched or verdict.kind is Kind.DROP_UNKNOWN_PORT
+            if self._unprogrammed:
                 continue  # an empty switch is one that has just restarted: fail static as well
+            if verdict == cached.verdict:
+                self._look_for_a_way(cached)  # it may be another process's entry
+                continue
             if not verdict.cacheable or verdict.kind is Kind.PUNT or verdict.needs_ports != bool(key[0] & FIVE):
                 remove.append(key)
             else:
                 answers_now[key] = verdict
-                replace[key] = self._entry(verdict, key)
+                replace[key] = self._recipes.entry(verdict, key)
         if remove:
             self.forget(remove)
         if replace:
             targets = {key: self._table.target(key) for key in replace}
             self._table.update(add=replace.items())
             for key, verdict in answers_now.items():
-                dropped = _dropped(verdict, replace[key])
+                dropped = why_dropped(verdict, replace[key])
                 self.cached[key].turn(verdict, targets[key], *self._table.carried(key), dropped=dropped)
                 self._look_for_a_way(self.cached[key])
+            self.on_change(replace)
+        return answered
+
+    def known(self, key: Key) -> tuple[str, Verdict] | None:
+        """Question and answer of an entry; None: there is none."""
+        cached = self.cached.get(key)
+        return None if cached is None else (cached.question, cached.verdict)
+
+    def restore(self, flows: Mapping[Key, tuple[str, Verdict]]) -> None:
+        """Entries of a process that has gone, by the questions and answers they came from; the last ones, if too many.
+
+        Ports and peers have to be known. Whether the answers still hold is asked later: see `doubt`.
+        """
+        room = min(self._table.capacity, _RESTORE_MAX)
+        kept = dict(islice(flows.items(), max(0, len(flows) - room), None))
+        entries = {key: self._recipes.entry(verdict, key) for key, (_question, verdict) in kept.items()}
+        for key, (question, verdict) in kept.items():
+            self.cached[key] = _cached(key, question, verdict, why_dropped(verdict, entries[key]))
+        self._table.update(add=entries.items())
 
     def expire(self) -> None:
         """Housekeeping: remove the entries that carried nothing since the last call."""
@@ -388,18 +349,3 @@ def _cached(key: Key, question: str, verdict: Verdict, dropped: str | None) -> C
         proto=key[0] >> 24 & 0xFF,
         dropped=dropped,
     )
-
-
-def _dropped(verdict: Verdict, entry: Entry) -> str | None:
-    """Why an entry drops what the switch would forward."""
-    return REASONS[entry.target] if entry.action == ACT_DROP and verdict.out_port is not None else None
-
-
-def _drop_index(verdict: Verdict) -> int:
-    """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
-    reason = drop_reason(verdict.kind) if verdict.kind is not None else None
-    return REASONS.index(reason) if reason else R_UNNAMED
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))

@@ -112,6 +112,7 @@ def main() -> None:
     warm()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    options.socket.unlink(missing_ok=True)  # of a nursery that was killed
     listener.bind(str(options.socket))
     os.chmod(options.socket, 0o600)
     listener.listen(1)

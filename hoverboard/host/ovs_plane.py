@@ -13,6 +13,7 @@ from typing import Any
 
 from hoverboard.contract.errors import RunError, SwitchError
 from hoverboard.contract.reports import FlowUsage
+from hoverboard.host.checkpoint import Saved
 from hoverboard.host.datagrams import KernelDatagrams
 from hoverboard.host.peers import Announcements, announcement
 from hoverboard.host.plane import Address, Carried, Learn
@@ -27,14 +28,14 @@ class OvsPlane:
 
     _carried: Carried | None = None
     _relayed = False
+    _limits: tuple[int | None, int | None] = (None, None)
 
     def __init__(self, switch: Ovs, local_ip: IPv4Address) -> None:
         self._switch = switch
         self._capacity = Meters(switch)
         self._announcement = announcement(local_ip)
         self._announcements = Announcements()
-        self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        self._fabric.bind((PHYSICAL_BRIDGE, 0))
+        self._fabric = self._listen()
         self.datagrams = KernelDatagrams(local_ip)
         self._seen: dict[str, tuple[int, int]] = {}  # megaflow's match -> bytes, packets
 
@@ -48,7 +49,16 @@ class OvsPlane:
 
     def limit(self, pps: int | None, bps: int | None) -> None:
         """The capacity of a Hoverboard, kept by meters of the physical bridge."""
+        self._limits = (pps, bps)
         self._capacity.set(pps, bps)
+
+    @staticmethod
+    def _listen() -> socket.socket:
+        """A socket on the fabric; one that hears nothing while the switch, whose device it is, is away."""
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        with contextlib.suppress(OSError):  # switch_back() makes another
+            sock.bind((PHYSICAL_BRIDGE, 0))
+        return sock
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The route exchange's socket."""
@@ -75,6 +85,17 @@ class OvsPlane:
             raise RunError(
                 "dataplane ovs has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
             )
+
+    def resume(self, saved: Saved) -> None:
+        """The switch has carried the packets all the time; what it has counted until now is not news."""
+        self.usage()
+
+    def switch_back(self) -> None:
+        """Its device is new: say where the host is."""
+        self._capacity.set(*self._limits)
+        self._fabric.close()
+        self._fabric = self._listen()
+        self._fabric.send(self._announcement)
 
     def detach(self, vm: str) -> None:
         """Nothing to do."""

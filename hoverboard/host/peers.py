@@ -7,7 +7,7 @@ and gets MTU-sized packets (contract.encapsulation).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 
 from hoverboard.contract.encapsulation import (
@@ -99,6 +99,7 @@ class Peers:
         self._unanswered: dict[IPv4Address, int] = {}
         self._announcements = Announcements()
         self._heard: Heard | None = None
+        self.on_change: Callable[[IPv4Address], None] = lambda _address: None
 
     def listen(self, heard: Heard) -> None:
         """Hand over datagrams of the route exchange (`datagrams.Datagrams`)."""
@@ -111,6 +112,23 @@ class Peers:
     def readers(self) -> dict[int, Callable[[], None]]:
         """None: datagrams come with the engines' other news."""
         return {}
+
+    def known(self) -> dict[IPv4Address, bool]:
+        """All peers, and whether each takes whole segments as far as we know."""
+        takes = self._datapath.egress.peers
+        return {address: bool(takes[number]) for address, number in self._index.items()}
+
+    def restore(self, peers: Mapping[IPv4Address, bool]) -> None:
+        """Peers that a process which has gone knew; who did not answer it is asked again, a second from now."""
+        for address, segments in peers.items():
+            number = len(self._index) + 1
+            if number >= MAX_PEERS:
+                return
+            self._index[address] = number
+            if segments:
+                self._datapath.egress.peers[number] = 1
+            else:
+                self._unanswered[address] = 0
 
     def announce(self) -> None:
         """Tell the fabric where we are."""
@@ -127,6 +145,7 @@ class Peers:
         self._index[address] = number
         self._unanswered[address] = 0
         self._ask(address)
+        self.on_change(address)
         return number
 
     def every_second(self) -> None:
@@ -151,7 +170,9 @@ class Peers:
             sender, kind = found
             # Whoever asks can take segments too.
             number = self.index(sender)
-            self._datapath.egress.peers[number] = 1 if number else 0
+            if number and not self._datapath.egress.peers[number]:
+                self._datapath.egress.peers[number] = 1
+                self.on_change(sender)
             self._unanswered.pop(sender, None)
             if kind == PROBE_REQUEST_TYPE:
                 self._send(sender, PROBE_REPLY_TYPE)

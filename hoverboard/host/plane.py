@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
 from hoverboard.contract.reports import FlowUsage
+from hoverboard.host.checkpoint import Saved
 from hoverboard.host.datagrams import Datagrams
 from hoverboard.host.looking import Looking
 
@@ -60,6 +61,12 @@ class Dataplane(Protocol):
         Raises:
             RunError: this generation cannot limit rates.
         """
+
+    def resume(self, saved: Saved) -> None:
+        """All ports of a process that came after another one are plugged in: go on where that was killed."""
+
+    def switch_back(self) -> None:
+        """Open vSwitch was started anew, and has its ports again."""
 
     def detach(self, vm: str) -> None:
         """Carry the VM's packets no more."""

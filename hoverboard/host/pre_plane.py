@@ -23,11 +23,13 @@ from hoverboard.fastpath import geneve
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
 from hoverboard.host import accounts
+from hoverboard.host.checkpoint import Saved
 from hoverboard.host.datagrams import KernelDatagrams
 from hoverboard.host.engines import shared_memory
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Announcements, announcement
 from hoverboard.host.plane import Address, Carried, Learn
+from hoverboard.host.recipes import Recipes
 from hoverboard.host.reuseport import SocketGroup
 from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
 from hoverboard.vswitch.monitor import FlowMonitor
@@ -51,16 +53,22 @@ class _Underlay:
         """ARP and probes are not for a VM's process: the kernel answers the one, nobody the other."""
 
 
+class _Recipes(Recipes):
+    """Entries of one VM's process."""
+
+    def entry(self, verdict: Verdict, key: Key) -> Entry:
+        neighbour = verdict.out_port is not None and verdict.tun_dst is None
+        if neighbour and self.vport_of(verdict.out_port or 0) is None:
+            # Another VM of this host: its process has a socket like anybody's.
+            template, checksum = geneve.template(self.local_ip, self.local_ip, verdict.vni)
+            return Entry(ACT_TUNNEL, 0, b"", template, checksum)
+        return super().entry(verdict, key)
+
+
 class _Misses(FlowMisses):
     """Flow misses of one VM's process."""
 
-    def _entry(self, verdict: Verdict, key: Key) -> Entry:
-        neighbour = verdict.out_port is not None and verdict.tun_dst is None
-        if neighbour and self._vport_of(verdict.out_port or 0) is None:
-            # Another VM of this host: its process has a socket like anybody's.
-            template, checksum = geneve.template(self._local_ip, self._local_ip, verdict.vni)
-            return Entry(ACT_TUNNEL, 0, b"", template, checksum)
-        return super()._entry(verdict, key)
+    recipes_of = _Recipes
 
 
 @dataclass
@@ -125,6 +133,8 @@ class PrePlane:
         if (vm := self._vms.get(name)) is not None:
             vm.datapath.clear_news()
             vm.misses.handle()
+            if vm.misses.doubtful:
+                vm.misses.ask_some()
 
     def _on_end(self, name: str) -> None:
         if (vm := self._vms.get(name)) is not None:
@@ -136,10 +146,14 @@ class PrePlane:
 
     def _on_change(self) -> None:
         assert self._monitor is not None
-        changes = self._monitor.read()
+        changes, begun = self._monitor.read(), self._monitor.begun()
         for vm in self._vms.values():
-            if not vm.ended:
-                vm.misses.revalidate(changes)
+            if vm.ended:
+                continue
+            if begun:
+                vm.misses.doubt()
+                vm.misses.ask_some()
+            vm.misses.revalidate(changes)
         if self._monitor.ended:
             self._monitor.close()
             self._monitor = None  # every_second() starts another once the switch is back
@@ -185,6 +199,15 @@ class PrePlane:
             self._sockets.remove(vm)
             raise
         self._vms[vm] = _Vm(ofport, process, datapath, table, misses)
+
+    def resume(self, saved: Saved) -> None:
+        """Nothing to do: the VMs' processes ended with the host's, and learn their flows again."""
+
+    def switch_back(self) -> None:
+        """Watch its tables at once."""
+        if self._monitor is not None:
+            self._monitor.close()
+        self._monitor = FlowMonitor(self._switch.management, self._directory)
 
     def detach(self, vm: str) -> None:
         """End the VM's process; entries of others that lead to the VM go too."""

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.errors import HoverboardError, InputError
+from hoverboard.contract.errors import HoverboardError, InputError, SwitchError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.pipeline import FIRST_VPORT
 from hoverboard.contract.reports import UsageReport
+from hoverboard.host.checkpoint import Keeper
 from hoverboard.host.client import HostConfig
 from hoverboard.host.coprocessors import CoprocessorConfig
 from hoverboard.host.exchange import RouteExchange
@@ -34,6 +35,7 @@ from hoverboard.host.ovs_plane import OvsPlane
 from hoverboard.host.plane import Dataplane
 from hoverboard.host.pre_plane import PrePlane
 from hoverboard.host.reporting import Reports
+from hoverboard.host.resumption import Resumption
 from hoverboard.host.session import ControlSession
 from hoverboard.vswitch.ovs import Ovs
 
@@ -96,26 +98,28 @@ class HostProcess:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         generation = facts(config.dataplane)
-        self._switch.configure(
-            datapath_type=config.datapath_type,
-            underlay_ip=config.underlay_ip,
-            prefixlen=config.underlay_prefixlen,
-            controller=config.openflow_address,
-            # Where Open vSwitch carries nothing, the uplink is none of its business.
-            uplink_device=config.uplink_device if generation.carrier == "switch" else None,
-        )
+        self._keeper = Keeper()
+        self._keeper.vports = lambda: self._vports
+        self._resumption = Resumption(config, self._switch, self._keeper)
+        self._complete = not config.resume  # all that the process before this one had is plugged in
+        if not config.resume:
+            self._resumption.configure()
         self._plane: Dataplane
         if generation.carrier == "engines":
             self._plane = FastpathPlane(
                 self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config), _coprocessors(config),
-                vmm=generation.vmm,
+                vmm=generation.vmm, keeper=self._keeper, resuming=config.resume,
             )  # fmt: skip
         elif generation.carrier == "processes":
             assert config.uplink_device is not None
             self._plane = PrePlane(self._switch, IPv4Address(config.underlay_ip), directory, config.uplink_device)
         else:
             self._plane = OvsPlane(self._switch, IPv4Address(config.underlay_ip))
-        self._plane.limit(*config.capacity)
+        try:
+            self._plane.limit(*config.capacity)
+        except SwitchError:
+            if self._complete:
+                raise  # else the switch may be away: it is told when it is back
         self._relayed = False  # a Hoverboard reports, too
         self._reports = Reports(self._plane)
         self._exchange = RouteExchange(
@@ -130,6 +134,8 @@ class HostProcess:
             "set_uplink": lambda _request, fds: self._plane.set_uplink(fds[0]),
             "attach": self._attach,
             "detach": self._detach,
+            "resume": lambda _request, _fds: self._resume(),
+            "switch_back": lambda _request, _fds: self._settle(),
             "status": lambda _request, _fds: self._status(),
             "flows": lambda _request, _fds: self._plane.flows(),
             "looking_ready": lambda _request, _fds: self._looking().ready(),
@@ -143,18 +149,20 @@ class HostProcess:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
         signal.set_wakeup_fd(self._wake_writer)
-        path = f"{self._config.node_dir}/host.sock"
-        self._listener.bind(path)
+        path = Path(self._config.node_dir) / "host.sock"
+        path.unlink(missing_ok=True)  # of a host process that was killed
+        self._listener.bind(str(path))
         os.chmod(path, 0o600)
         self._listener.listen(16)
         self._register(self._listener.fileno(), self._accept)
         self._register(self._wake_reader, self._drain)
-        self._session.start()
+        if self._complete:
+            self._begin()
         next_second = time.monotonic() + _HOUSEKEEPING
         while not self._stopping:
             self._sync_readers()
             now = time.monotonic()
-            due = min(next_second, self._reported + self._interval)
+            due = min(next_second, self._reported + self._interval, self._keeper.due or next_second)
             if self._exchange.busy:
                 due = min(due, now + _EXCHANGE)
             for key, _events in self._selector.select(max(0.0, due - now)):
@@ -164,12 +172,35 @@ class HostProcess:
                 _outlive(self._exchange.tick)
             if now >= self._reported + self._interval:
                 _outlive(partial(self._report, now))
+            if self._keeper.due is not None and now >= self._keeper.due:
+                _outlive(partial(self._keeper.flush, now))
             if now >= next_second:
                 next_second = now + _HOUSEKEEPING
                 self._nudge()
+                if not self._resumption.settled:
+                    _outlive(self._settle)
                 _outlive(partial(self._plane.every_second, now))
         self._session.stop()
         self._plane.close()
+        self._keeper.close()
+
+    def _begin(self) -> None:
+        """Everything is as it is to be: keep it, and tell the control plane."""
+        self._resumption.keep()
+        self._session.start()
+
+    def _resume(self) -> None:
+        """All ports are plugged in. The control plane hears of this host only now: it takes a Hello for the whole."""
+        if self._complete:
+            return
+        self._plane.resume(self._resumption.saved)
+        self._complete = True
+        self._begin()
+
+    def _settle(self) -> None:
+        """Have the switch agree with what is plugged in here; later, if it is away or not everything is."""
+        if self._complete and self._resumption.settle(self._vports):
+            self._plane.switch_back()
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stopping = True
@@ -238,10 +269,15 @@ class HostProcess:
         vm, device = str(request["vm"]), request.get("device")
         if vm in self._vports:
             return self._vports[vm][0]
-        ofport = self._next_ofport
-        vport = str(device or f"vp{ofport}")
-        ofport = self._switch.add_vport(vport, ofport, vm=vm, device=device is not None)
-        self._next_ofport = max(self._next_ofport, ofport) + 1
+        known = self._resumption.vport(vm, request.get("vport"))
+        if known is None:
+            self._switch.check_reachable()
+            ofport = self._next_ofport
+            vport = str(device or f"vp{ofport}")
+            ofport = self._switch.add_vport(vport, ofport, vm=vm, device=device is not None)
+        else:
+            vport, ofport = known
+        self._next_ofport = max(self._next_ofport, ofport + 1)
         self._plane.attach(
             vm, vport, ofport, fds[0] if fds else None,
             network=str(request.get("network") or ""), rate=request.get("rate"), vni=int(request.get("vni") or 0),
@@ -250,6 +286,7 @@ class HostProcess:
         self._vports[vm] = (vport, ofport)
         found = tuple(ip_address(request[key]) for key in ("ip", "ip6") if request.get(key))
         self._exchange.attached(ofport, int(request.get("vni") or 0), str(request["mac"]), found)
+        self._keeper.vport_changed(vm)
         self._session.bind(vm, vport)
         return vport
 
@@ -258,11 +295,12 @@ class HostProcess:
         if vm not in self._vports:
             return False
         # Forgotten last, so that a detach which failed half way can be asked for again.
-        self._switch.remove_vport(self._vports[vm][0])
+        self._resumption.remove_vport(self._vports[vm][0])
         self._plane.detach(vm)
         self._exchange.detached(self._vports[vm][1])
         self._session.unbind(vm)
         del self._vports[vm]
+        self._keeper.vport_changed(vm)
         return True
 
     def _looking(self) -> Looking:
@@ -297,6 +335,7 @@ class HostProcess:
             "rates": self._plane.rates(),
             "learning": self._exchange.status(),
             "reports": self._reports.counters,
+            "checkpoint": {**(self._keeper.status() or {}), **self._resumption.status()},
             "next_report_seconds": max(0.0, self._reported + self._interval - time.monotonic()),
         }
 

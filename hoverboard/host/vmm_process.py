@@ -55,6 +55,7 @@ class Lobby:
 
     def __init__(self, path: Path) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        path.unlink(missing_ok=True)  # of a host process that was killed
         self._listener.bind(str(path))
         os.chmod(path, 0o600)
         self._listener.listen(64)

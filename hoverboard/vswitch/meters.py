@@ -38,9 +38,12 @@ class Meters:
         for number, unit, rate in ((_PACKETS, "pktps", pps), (_BITS, "kbps", bps and max(1, bps // 1000))):
             if rate:
                 burst = max(1, int(rate * _BURST_SECONDS))
-                self._run(
-                    "add-meter", f"meter={number},{unit},burst,stats,bands=type=drop,rate={rate},burst_size={burst}"
-                )
+                meter = f"meter={number},{unit},burst,stats,bands=type=drop,rate={rate},burst_size={burst}"
+                try:
+                    self._run("add-meter", meter)
+                except SwitchError as error:
+                    if "METER_EXISTS" not in str(error):  # of a host process before this one
+                        raise
                 actions.append(f"meter:{number}")
         # One meter to a table: OpenFlow has one to an instruction list.
         for table, meter in enumerate(actions):

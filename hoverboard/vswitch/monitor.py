@@ -38,7 +38,7 @@ def parse_event(line: str) -> Change | None:
     part of its identity: one Change stands for an addition, a deletion and a new set of actions.
     """
     text = line.strip()
-    if not text.startswith("event="):
+    if not text.startswith("event=") or text.startswith("event=INITIAL"):
         return None
     head, _, _actions = text.partition(" actions=")
     match: dict[str, str] = {}
@@ -60,8 +60,8 @@ def _prefix(text: str | None) -> IPv4Network | IPv6Network | None:
 class FlowMonitor:
     """A running `ovs-ofctl monitor`; its output is to be polled by the owner's loop.
 
-    It begins with all flows there are, as if they were new: an entry made before the monitor was
-    ready, or before the switch came back, is looked at again and cannot have missed a change.
+    It begins with all flows there are, which are no changes. An entry made before that, or before the switch
+    came back, may have missed one: whoever owns such entries looks at them again once `begun` says so.
 
     Args:
         management: the bridge's management socket, "unix:...".
@@ -70,7 +70,8 @@ class FlowMonitor:
 
     def __init__(self, management: str, directory: Path) -> None:
         self._process = subprocess.Popen(
-            ["ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:"],
+            # It ends with this process, even if that is killed.
+            ["setpriv", "--pdeathsig", "KILL", "ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,  # where ovs-ofctl prints the flows there are
             stderr=subprocess.STDOUT,  # ... and what becomes of them
@@ -80,10 +81,16 @@ class FlowMonitor:
         self._output: IO[bytes] = self._process.stdout
         os.set_blocking(self._output.fileno(), False)
         self._pending = b""
+        self._begun = False
 
     def fileno(self) -> int:
         """For a selector: readable when changes (or the end) may have come."""
         return self._output.fileno()
+
+    def begun(self) -> bool:
+        """Whether the watch has begun since the last call: from here on no change is missed."""
+        begun, self._begun = self._begun, False
+        return begun
 
     @property
     def ended(self) -> bool:
@@ -100,6 +107,8 @@ class FlowMonitor:
             self._process.wait(timeout=5)
             return []
         *lines, self._pending = (self._pending + chunk).split(b"\n")
+        # What it answers to being asked has a number, what it tells later has none.
+        self._begun |= any(line.startswith(b"OFPST_FLOW_MONITOR") and b"(xid=0x0)" not in line for line in lines)
         changes = (parse_event(line.decode()) for line in lines)
         return [change for change in changes if change is not None]
 

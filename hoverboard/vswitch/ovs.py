@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import subprocess
+import time
 import warnings
 from pathlib import Path
 
@@ -21,6 +23,18 @@ from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
 
 PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink, where OVS looks for tunnel routes
+
+
+def openflow_ports(dpif_show: str, bridge: str) -> dict[str, int]:
+    """OpenFlow numbers of the ports of `bridge` in the answer of `dpif/show`, by name."""
+    found: dict[str, int] = {}
+    here = False
+    for line in dpif_show.splitlines():
+        if re.match(r"^  \S+:$", line):
+            here = line.strip() == f"{bridge}:"
+        elif here and (port := re.match(r"^\s+(\S+) (\d+)/", line)):
+            found[port[1]] = int(port[2])
+    return found
 
 
 def openflow_port(dpif_show: str, name: str) -> int | None:
@@ -85,6 +99,21 @@ class Ovs:
         with contextlib.suppress(SwitchError):
             self.appctl("version")
 
+    def check_reachable(self) -> None:
+        """SwitchError when database or switch are away: a transaction would wait for them in vain."""
+        for name in ("db.sock", "vswitchd.ctl"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                try:
+                    sock.connect(f"{self.directory}/{name}")
+                except OSError as error:
+                    what = "ovsdb-server" if name == "db.sock" else "ovs-vswitchd"
+                    raise SwitchError(f"{what} is away ({error.strerror})", where=str(self.directory)) from error
+
+    def vports(self) -> dict[str, int]:
+        """OpenFlow numbers of the integration bridge's ports, by name, once vswitchd has carried out all changes."""
+        self.vsctl("set", "open_vswitch", ".", f"external_ids:settled={time.monotonic_ns()}")
+        return openflow_ports(self.appctl("dpif/show"), BRIDGE)
+
     def configure(
         self, *, datapath_type: str, underlay_ip: str, prefixlen: int, controller: str, uplink_device: str | None
     ) -> None:
@@ -119,14 +148,21 @@ class Ovs:
         )
         self.vsctl(*" -- ".join(commands).replace('"', "").split())
         if uplink_device:
-            self._address_physical_bridge(f"{underlay_ip}/{prefixlen}")
+            self.address_physical_bridge(f"{underlay_ip}/{prefixlen}")
 
-    def _address_physical_bridge(self, address: str) -> None:
+    def address_physical_bridge(self, address: str) -> None:
+        """The underlay address is on br-phy, whose device is new whenever vswitchd is.
+
+        Raises:
+            SwitchError: there is no such device.
+        """
         for command in (
             ["ip", "address", "replace", address, "dev", PHYSICAL_BRIDGE],
             ["ip", "link", "set", PHYSICAL_BRIDGE, "up"],
         ):
-            subprocess.run(command, check=True, capture_output=True, timeout=5)
+            done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=5)
+            if done.returncode:
+                raise SwitchError(f"{' '.join(command[:3])}: {done.stderr.strip()}", where=str(self.directory))
 
     def add_vport(self, name: str, ofport: int, *, vm: str, device: bool) -> int:
         """Add a VM's port to the integration bridge and return its OpenFlow number.

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import select
 import socket
 import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
@@ -106,6 +107,41 @@ def ofctl(bed: Testbed, node: str, *words: str) -> str:
         capture_output=True, text=True, timeout=10, check=True,
     )  # fmt: skip
     return done.stdout
+
+
+def program(bed: Testbed, node: str) -> list[str]:
+    """The flows of a node without their statistics."""
+    return sorted(
+        re.sub(r"(duration|n_packets|n_bytes)=[^,]*, ", "", line)
+        for line in ofctl(bed, node, "dump-flows").splitlines()
+    )
+
+
+@contextlib.contextmanager
+def flow_events(bed: Testbed, node: str) -> Iterator[Callable[[], list[str]]]:
+    """Changes of a node's flows inside the block."""
+    directory = bed.server(node).directory
+    monitor = subprocess.Popen(
+        ["ovs-ofctl", "-O", "OpenFlow14", "monitor", f"unix:{directory}/{BRIDGE}.mgmt", "watch:"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert monitor.stdout is not None
+    output = monitor.stdout
+    os.set_blocking(output.fileno(), False)
+    seen: list[str] = []
+
+    def events() -> list[str]:
+        while chunk := output.read():
+            seen.extend(line for line in chunk.decode().splitlines() if "event=" in line)
+        return seen
+
+    try:
+        until(lambda: len(events()) > 0, 5, "the monitor's first words")
+        yield events
+    finally:
+        monitor.terminate()
+        monitor.wait(timeout=5)
+        output.close()
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -17,12 +16,14 @@ from dataplane_rig import (
     Stream,
     drops,
     ethernet,
+    flow_events,
     ipv4,
     node_flows,
     node_status,
     ofctl,
     offloaded,
     ping,
+    program,
     udp,
     until,
     vm_of,
@@ -31,7 +32,7 @@ from dataplane_rig import (
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.pipeline import BRIDGE
-from topologies import cluster as cluster_manager
+from topologies import roles
 from topologies.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)
@@ -43,42 +44,15 @@ FIRST_PROTOCOL = 140  # from here on IP protocol numbers are unassigned: each is
 @pytest.fixture(scope="module")
 def demo(module_testbed: Callable[..., Testbed]) -> Iterator[Testbed]:
     """blue-N and red-N on hN, all on the fast path; offloads expire soon."""
-    python = cluster_manager.python
+    python = roles.python
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster_manager, "python", lambda *words: python(*words, "--idle-expiry", str(IDLE_EXPIRY)))
+        patch.setattr(roles, "python", lambda *words: python(*words, "--idle-expiry", str(IDLE_EXPIRY)))
         yield module_testbed("demo", dataplane="fastpath")
 
 
 def measured(text: str) -> None:
     """A figure for whoever runs `pytest -s`; nothing is asserted on it."""
     print(f"\nmeasured: {text}")
-
-
-@contextlib.contextmanager
-def flow_events(bed: Testbed, node: str) -> Iterator[Callable[[], list[str]]]:
-    """Changes of a node's flows inside the block."""
-    directory = bed.server(node).directory
-    monitor = subprocess.Popen(
-        ["ovs-ofctl", "-O", "OpenFlow14", "monitor", f"unix:{directory}/{BRIDGE}.mgmt", "watch:"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert monitor.stdout is not None
-    output = monitor.stdout
-    os.set_blocking(output.fileno(), False)
-    seen: list[str] = []
-
-    def events() -> list[str]:
-        while chunk := output.read():
-            seen.extend(line for line in chunk.decode().splitlines() if "event=" in line)
-        return seen
-
-    try:
-        until(lambda: len(events()) > 0, 5, "the monitor's first words")
-        yield events
-    finally:
-        monitor.terminate()
-        monitor.wait(timeout=5)
-        output.close()
 
 
 class TestTables:
@@ -209,14 +183,6 @@ class TestNothingIsLost:
             assert offloaded(demo, "red-1", "red-3")
         until(lambda: not offloaded(demo, "red-1", "red-3"), IDLE_EXPIRY + 5, "the end of the idle offload")
         assert ping(demo, "red-1", "10.0.0.4").received >= 3
-
-
-def program(bed: Testbed, node: str) -> list[str]:
-    """The flows of a node without their statistics."""
-    return sorted(
-        re.sub(r"(duration|n_packets|n_bytes)=[^,]*, ", "", line)
-        for line in ofctl(bed, node, "dump-flows").splitlines()
-    )
 
 
 class TestControlPlane:

@@ -33,6 +33,7 @@ from hoverboard.fastpath.layout import (
     VNET_BYTES,
 )
 from hoverboard.host import accounts, misses
+from hoverboard.host import missed as missed_packets
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
 from hoverboard.host.treatment import NOTHING, Treatment
@@ -158,13 +159,91 @@ def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_i
     assert {action for action, *_ in handler._table.statistics().values()} == {ACT_DROP}
 
 
+OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD, tun_dst=IPv4Address("172.16.0.9"))
+EMPTY = replace(SPOOFED, kind=None, matched=False)
+
+
+def learn(handler, count):
+    """So many entries, by as many misses."""
+    for proto in range(100, 100 + count):
+        missed(handler, frame(proto=proto))
+    while ring.waiting(handler._datapath.egress.miss_index):
+        handler.handle()
+
+
+def doubt(handler):
+    """As the loop does: until the engines' news says that nothing is left."""
+    handler.doubt()
+    handler.ask_some()
+    while handler.doubtful:
+        before = handler.doubtful
+        handler.ask_some()
+        if handler.doubtful == before:
+            return
+
+
+def kinds(handler):
+    return [cached.verdict.kind for cached in handler.cached.values()]
+
+
+def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
+    learn(handler, 50)
+    handler.answer = OFFLOADED
+    handler.doubt()
+    handler.ask_some()
+    assert handler.doubtful == 50 - misses._DOUBTS
+    handler.ask_some()
+    assert handler.doubtful == 0
+    assert set(kinds(handler)) == {Kind.OFFLOAD}
+
+
+def test_a_switch_that_is_away_or_empty_takes_no_entry_away(handler):
+    learn(handler, 50)
+    for answer in (SwitchError("away"), EMPTY):
+        handler.answer = answer
+        doubt(handler)
+        assert kinds(handler) == [Kind.ROUTE] * 50
+    assert handler.doubtful == 0
+
+
+def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_there_are(handler, monkeypatch):
+    monkeypatch.setattr(misses, "_RETRACE_MAX", 10)
+    learn(handler, 50)
+    handler.answer = EMPTY
+    doubt(handler)
+    handler.answer = OFFLOADED
+    handler.revalidate([Change()])
+    while handler.doubtful:
+        handler.ask_some()
+    assert kinds(handler) == [Kind.OFFLOAD] * 50
+    handler.revalidate([Change()])
+    assert kinds(handler) == [], "a change of a switch that is programmed is a change"
+
+
+def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler, tmp_path):
+    told = []
+    handler.on_change = told.extend
+    learn(handler, 5)
+    assert len(told) == 5
+    left = {key: handler.known(key) for key in handler.cached}
+    datapath = Datapath()
+    table = FlowTable(datapath.memories, datapath.switch_table)
+    peers = Peers(datapath, LOCAL)
+    later = Oracle(datapath, table, Ovs(tmp_path), LOCAL, peers, {OFPORT: PORT}.get)
+    later.answer = SwitchError("nobody is asked")
+    later.restore(left)
+    assert later._table.statistics().keys() == handler._table.statistics().keys()
+    assert {key: later.known(key) for key in later.cached} == left
+    assert later.traces == 0
+
+
 def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
     waiting = 60
     for proto in range(100, 100 + waiting):
         missed(handler, frame(proto=proto))
     handler._datapath.clear_news()
     handler.handle()
-    assert handler.misses == misses._BURST * misses._BURSTS < waiting
+    assert handler.misses == missed_packets.BURST * misses._BURSTS < waiting
     assert ring.waiting(handler._datapath.egress.miss_index) == waiting - handler.misses
     os.eventfd_read(handler._datapath.news_fd)  # it was set again: the loop comes back
     handler.handle()
@@ -238,7 +317,7 @@ def words(handler):
 
 def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
     asked = []
-    handler._treatment_of = lambda *facts: asked.append(facts) or Treatment(7, True)
+    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(7, True)
     missed(handler, frame())
     handler.handle()
     assert asked == [("egress", OFPORT, IPv4Address("10.0.0.3"), 7, REMOTE)]
@@ -246,7 +325,7 @@ def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
 
 
 def test_a_flow_without_stages_goes_nowhere_else(handler):
-    handler._treatment_of = lambda *_facts: NOTHING
+    handler._recipes.treatment_of = lambda *_facts: NOTHING
     missed(handler, frame())
     handler.handle()
     assert words(handler) == (0, 0, 0)
@@ -254,7 +333,7 @@ def test_a_flow_without_stages_goes_nowhere_else(handler):
 
 def test_what_a_tunnel_brings_is_the_receivers_and_comes_back_staged(handler):
     asked = []
-    handler._treatment_of = lambda *facts: asked.append(facts) or Treatment(0, True)
+    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(0, True)
     handler.answer = replace(ROUTED, out_port=OFPORT, tun_dst=None)
     m, tunnel = handler._datapath.ingress, int(REMOTE) << 32 | 7
     tunnel -= 1 << 64 if tunnel >> 63 else 0
@@ -279,7 +358,7 @@ LOCAL_FLOW = replace(ROUTED, out_port=OFPORT + 1, tun_dst=None, tun_id=0, vni=7)
 def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
     asked = []
     parts = {"egress": Treatment(3, True, 8), "ingress": Treatment(40_000, False, 16)}
-    handler._treatment_of = lambda *facts: asked.append(facts) or parts[facts[0]]
+    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or parts[facts[0]]
     handler.answer = LOCAL_FLOW
     missed(handler, frame())
     handler.handle()
@@ -293,7 +372,7 @@ def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
 
 def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(handler):
     blocked = set()
-    handler._treatment_of = lambda direction, ofport, remote, _vni, _peer: (
+    handler._recipes.treatment_of = lambda direction, ofport, remote, _vni, _peer: (
         Treatment(drop="dos-blocked") if direction == "ingress" and (ofport, remote) in blocked else NOTHING
     )
     handler.answer = LOCAL_FLOW

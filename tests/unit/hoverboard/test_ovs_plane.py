@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from hoverboard.host.checkpoint import Saved
 from hoverboard.host.ovs_plane import OvsPlane
 from hoverboard.vswitch.megaflows import Megaflow
 
@@ -51,6 +52,12 @@ def test_a_flow_that_was_made_anew_counts_from_zero(plane):
     usage(plane)
     assert usage(plane, megaflow("a", 3)) == [(300, 3)]
     assert usage(plane, megaflow("a", 2)) == [(200, 2)]
+
+
+def test_what_was_counted_under_the_host_process_before_is_not_reported_again(plane):
+    plane.cache = [megaflow("a", 500)]
+    plane.resume(Saved())
+    assert usage(plane, megaflow("a", 502)) == [(200, 2)]
 
 
 def test_what_is_relayed_is_told_when_asked_for_and_who_learns_hears_of_every_way(plane):

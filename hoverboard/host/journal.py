@@ -1,0 +1,192 @@
+"""A table that outlives its process: an append-only file of records, each checked by itself (paper 3.5).
+
+Only what changed since the last flush is written, as it is by then, a bounded number of records at a time; the
+file is written anew, in slices, when most of it is past. What the records mean is somebody else's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.errors import RunError
+
+VERSION = 1
+FLUSH_SECONDS = 0.05  # the most that is lost: what was learned meanwhile comes back as misses
+FLUSH_RECORDS = 500  # a flush takes some 10 ms at most, and flow misses wait for it
+_SLACK = 2_000  # records of the past that are always suffered
+Ident = tuple[str, Any]  # kind of record, and which; hashable, and the same after JSON
+
+
+def _line(value: Any) -> bytes:
+    text = json.dumps(value, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
+
+
+def read(path: Path, head: dict[str, Any]) -> dict[Ident, Any]:
+    """The table in a file that was written under the same `head`; a last line that was cut short is left out.
+
+    Raises:
+        RunError: there is none, it is of another version or owner, or it is damaged.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunError(f"no checkpoint ({error.strerror})", where=str(path)) from error
+    lines.pop()  # b"" behind the last newline, or the line that the death of its writer cut short
+    if not lines:
+        raise RunError("the checkpoint is empty", where=str(path))
+    table: dict[Ident, Any] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            if int(line[:8], 16) != zlib.crc32(line[9:]):
+                raise ValueError("wrong checksum")
+            record = json.loads(line[9:])
+        except ValueError as error:
+            raise RunError(f"the checkpoint is damaged: line {number}: {error}", where=str(path)) from error
+        if number == 1:
+            if record != {"version": VERSION, **head}:
+                raise RunError(f"the checkpoint is another's or of another version: {record}", where=str(path))
+            continue
+        kind, ident, value = record
+        if value is None:
+            table.pop((kind, _frozen(ident)), None)
+        else:
+            table[kind, _frozen(ident)] = value
+    return table
+
+
+class Journal:
+    """Keeps the file; for one thread.
+
+    Args:
+        head: whose it is; whoever reads it has to say the same.
+        value: a record's value as it is now, JSON; None: it is gone.
+        everything: all there are now.
+
+    Attributes:
+        failure: why nothing is written any more; None: it is.
+        written: records written so far.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        head: dict[str, Any],
+        value: Callable[[Ident], Any],
+        everything: Callable[[], Iterable[Ident]],
+    ) -> None:
+        self._path = path
+        self._head = head
+        self._value = value
+        self._everything = everything
+        self._changed: dict[Ident, None] = {}
+        self._due: float | None = None
+        self._lines = 0  # records in the file
+        self._live = 0  # of them, when it was begun
+        self._fd = -1
+        self._next_fd = -1
+        self._rest: Iterator[Ident] | None = None  # what is still to be written into the next file
+        self._next_lines = 0
+        self.failure: str | None = None
+        self.written = 0
+        self._begin()
+
+    @property
+    def _next_path(self) -> Path:
+        return self._path.with_suffix(".next")
+
+    def note(self, now: float, idents: Iterable[Ident]) -> None:
+        """These have come, changed or gone."""
+        if self.failure is None:
+            self._changed.update(dict.fromkeys(idents))
+            if self._due is None and self._changed:
+                self._due = now + FLUSH_SECONDS
+
+    @property
+    def due(self) -> float | None:
+        """When flush() has something to do; None: nothing."""
+        return self._due
+
+    def flush(self, now: float) -> None:
+        """Write what is due; a disk that is full ends the journal, not its owner."""
+        if self.failure is not None:
+            return
+        try:
+            self._flush()
+        except OSError as error:
+            self.failure = f"not written any more: {error.strerror}"
+            self._changed.clear()
+            self.close()
+            with contextlib.suppress(OSError):  # better none than one that is not true any more
+                self._path.unlink()
+        self._due = now + FLUSH_SECONDS if self._changed or self._rest is not None else None
+
+    def _flush(self) -> None:
+        idents = list(islice(self._changed, FLUSH_RECORDS))
+        for ident in idents:
+            del self._changed[ident]
+        data = self._records(idents)
+        if self._fd >= 0:  # not before the first file is complete; until then the last process's is there
+            _write(self._fd, data)
+        self._lines += len(idents)
+        self.written += len(idents)
+        if self._rest is not None:
+            _write(self._next_fd, data)
+            self._next_lines += len(idents)
+            self._go_on()
+        elif self._lines > 2 * self._live + _SLACK:
+            self._begin()
+
+    def _records(self, idents: Iterable[Ident]) -> bytes:
+        return b"".join(_line([kind, ident, self._value((kind, ident))]) for kind, ident in idents)
+
+    def _begin(self) -> None:
+        """Start the next file."""
+        try:
+            self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            _write(self._next_fd, _line({"version": VERSION, **self._head}))
+            idents = list(self._everything())
+            self._live, self._next_lines = len(idents), 0
+            self._rest = iter(idents)
+            self._due = 0.0
+            self._go_on()
+        except OSError as error:
+            self.failure = f"not written: {error.strerror}"
+            self.close()
+
+    def _go_on(self) -> None:
+        """The next slice; after the last one, the next file is the file."""
+        assert self._rest is not None
+        idents = list(islice(self._rest, FLUSH_RECORDS))
+        _write(self._next_fd, self._records(idents))
+        self._next_lines += len(idents)
+        if len(idents) == FLUSH_RECORDS:
+            return
+        os.replace(self._next_path, self._path)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._next_fd, self._rest = self._next_fd, -1, None
+        self._lines = self._next_lines
+
+    def close(self) -> None:
+        """Write no more."""
+        for fd in (self._fd, self._next_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._next_fd = -1
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,85 @@
+"""A packet on its way from an engine to the flow-miss coprocessor: out of the ring, and by parts (paper 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import numpy as np
+
+from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.fastpath import geneve, ring
+from hoverboard.fastpath.flowtable import Key
+from hoverboard.fastpath.layout import (
+    HEADROOM,
+    KEY_WORDS,
+    META_KIND,
+    META_LENGTH,
+    META_PORT,
+    META_TUNNEL,
+    MISS_STAGED,
+    P_FRAME,
+    P_LENGTH,
+    P_PORTS,
+    PACKET_WORDS,
+    PORTS,
+    SLOT_BYTES,
+    UPLINK,
+    VNET_BYTES,
+    Memory,
+)
+from hoverboard.fastpath.packet import OTHER, PARSED, parse
+
+BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A packet that came from an engine, with its virtio-net header.
+
+    Attributes:
+        port: the engine's number of the port it came in by.
+        kind: MISS_FLOW, MISS_CONTROL, or MISS_STAGED and above: then `frame` is the inner one, `tunnel` tells the rest.
+    """
+
+    port: int
+    kind: int
+    tunnel: int
+    frame: bytes
+
+
+def take(m: Memory) -> list[Missed]:
+    """Up to BURST packets from the miss ring of an engine."""
+    taken = []
+    for _ in range(min(BURST, int(ring.waiting(m.miss_index)))):
+        meta = m.miss_meta[slot := int(ring.slot_at(m.miss_index, m.miss_meta))]
+        begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
+        frame = m.miss_data[begin : begin + int(meta[META_LENGTH])].tobytes()
+        taken.append(Missed(int(meta[META_PORT]), int(meta[META_KIND]), int(meta[META_TUNNEL]), frame))
+        ring.release(m.miss_index)
+        m.pending[PORTS + taken[-1].port] += 1
+    return taken
+
+
+def parsed(missed: Missed, local_ip: IPv4Address, ofport: int) -> tuple[Key, int, bytes] | None:
+    """(3-tuple key, ports, inner frame) of a missed packet; None when it is malformed.
+
+    Args:
+        local_ip: underlay address of this host.
+        ofport: OpenFlow number of the port it came in by, unless that is the uplink.
+    """
+    data = np.frombuffer(bytearray(missed.frame), np.uint8)
+    row = np.zeros(PACKET_WORDS, np.int64)
+    key = np.zeros(KEY_WORDS, np.int64)
+    start, length, tunnel, in_port = VNET_BYTES, len(data) - VNET_BYTES, missed.tunnel, TUNNEL_PORT
+    if missed.port != UPLINK:
+        in_port = ofport
+    elif missed.kind < MISS_STAGED:
+        verdict, tunnel = geneve.decapsulate(data, start, length, int(local_ip), row)
+        if verdict != geneve.DECAPSULATED:
+            return None
+        start, length = int(row[P_FRAME]), int(row[P_LENGTH])
+    if parse(data, start, length, in_port, tunnel, key, row) not in (PARSED, OTHER):
+        return None
+    inner = missed.frame[start : start + length]
+    return tuple(int(word) for word in key), int(row[P_PORTS]), inner

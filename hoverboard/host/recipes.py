@@ -1,0 +1,101 @@
+"""Turns vswitchd's answer about a packet into what a flow-table entry says (paper 4.3). Asks and installs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from hoverboard.contract.pipeline import TUNNEL_PORT, drop_reason
+from hoverboard.fastpath import geneve
+from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, Key
+from hoverboard.fastpath.layout import R_UNNAMED, REASONS
+from hoverboard.host.questions import addresses
+from hoverboard.host.treatment import TreatmentOf, Words, words
+from hoverboard.vswitch.trace import Verdict
+
+_MASK32 = 0xFFFFFFFF
+
+
+class Underlay(Protocol):
+    """The other hosts: where they stand in peers[], and what they say to this one."""
+
+    def index(self, address: IPv4Address) -> int:
+        """Row of peers[] of a host."""
+
+    def handle(self, frame: bytes) -> None:
+        """A frame from the fabric for the host itself."""
+
+
+class Recipes:
+    """What is needed to write entries.
+
+    Args:
+        local_ip: underlay address of this host.
+        peers: the other hosts.
+        vport_of: OpenFlow port -> engine port index, or None.
+        treatment_of: which stages a flow uses.
+    """
+
+    def __init__(
+        self,
+        local_ip: IPv4Address,
+        peers: Underlay,
+        vport_of: Callable[[int], int | None],
+        treatment_of: TreatmentOf,
+    ) -> None:
+        self.local_ip = local_ip
+        self._peers = peers
+        self.vport_of = vport_of
+        self.treatment_of = treatment_of
+
+    def entry(self, verdict: Verdict, key: Key) -> Entry:
+        """The entry of a 3-tuple or 5-tuple key."""
+        if verdict.out_port is None:
+            return Entry(ACT_DROP, drop_index(verdict))
+        rewrite = b""
+        if verdict.changed:
+            rewrite = _mac(verdict.headers["dl_dst"]) + _mac(verdict.headers["dl_src"])
+        treated = self._treatment(verdict, key)
+        if isinstance(treated, str):
+            return Entry(ACT_DROP, REASONS.index(treated))
+        if verdict.tun_dst is not None:
+            template, checksum = geneve.template(self.local_ip, verdict.tun_dst, verdict.tun_id)
+            peer = self._peers.index(verdict.tun_dst)
+            return Entry(ACT_TUNNEL, peer, rewrite, template, checksum, *treated)
+        vport = self.vport_of(verdict.out_port)
+        if vport is None:
+            return Entry(ACT_DROP, REASONS.index("vport-down"))
+        return Entry(ACT_VPORT, vport, rewrite, b"", 0, *treated)
+
+    def _treatment(self, verdict: Verdict, key: Key) -> Words | str:
+        """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
+        ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
+        if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
+            return Words()  # not IP; or relayed by a Hoverboard, where no VM pays
+        parts = []
+        if in_port != TUNNEL_PORT:
+            vni = verdict.tun_id if verdict.tun_dst is not None else verdict.vni
+            parts.append(self.treatment_of("egress", in_port, ends[1], vni, verdict.tun_dst))
+        if verdict.tun_dst is None:
+            assert verdict.out_port is not None
+            tunnel = in_port == TUNNEL_PORT
+            peer, vni = (IPv4Address(key[1] >> 32 & _MASK32), key[1] & 0xFFFFFF) if tunnel else (None, verdict.vni)
+            parts.append(self.treatment_of("ingress", verdict.out_port, ends[0], vni, peer))
+        reason = next((part.drop for part in parts if part.drop is not None), None)
+        return reason or words(*parts)
+
+
+def why_dropped(verdict: Verdict, entry: Entry) -> str | None:
+    """Why an entry drops what the switch would forward."""
+    return REASONS[entry.target] if entry.action == ACT_DROP and verdict.out_port is not None else None
+
+
+def drop_index(verdict: Verdict) -> int:
+    """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
+    reason = drop_reason(verdict.kind) if verdict.kind is not None else None
+    return REASONS.index(reason) if reason else R_UNNAMED
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
