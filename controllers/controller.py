@@ -58,9 +58,9 @@ class Controller:
 
     # --- intent ---------------------------------------------------------------------------------------
 
-    async def changed(self, changes: Changes, *, complete: bool) -> list[str]:
+    async def changed(self, changes: Changes, *, complete: bool, number: int = 0) -> list[str]:
         """The intent changed; names of the switches whose program did, once they have it (or after a moment)."""
-        self.core.fabric_changed(changes, complete=complete, now=self._loop.time())
+        self.core.fabric_changed(changes, complete=complete, now=self._loop.time(), number=number)
         switches, sending = self.flush()
         if sending:
             await asyncio.wait(sending, timeout=_CONFIRM_TIMEOUT)
@@ -70,7 +70,7 @@ class Controller:
 
     def activate(self) -> None:
         """From now on this controller programs its switches; each is read and reconciled first."""
-        self.core.activate()
+        self.core.activate(self._loop.time())
         self.schedule()
 
     def deactivate(self) -> None:

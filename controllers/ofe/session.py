@@ -46,6 +46,7 @@ class Session(asyncio.Protocol):
         self._bundle = 0
         self._last_heard = self._loop.time()
         self._turn = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._writable = asyncio.Event()
         self._writable.set()
         self._barriers: dict[int, asyncio.Future[None]] = {}
@@ -124,15 +125,18 @@ class Session(asyncio.Protocol):
 
     async def dump(self) -> list[Flow]:
         """All flows of the switch (see `frontend.SwitchSession`)."""
-        async with self._turn:
-            answer: asyncio.Future[list[Flow]] = self._loop.create_future()
-            xid = self._write(openflow.flows_request)
-            self._read, self._foreign = (xid, [], answer), []
+        async with self._reading:
+            # The switch answers in the order in which it is asked: what comes next need not wait for the answer.
+            async with self._turn:
+                answer: asyncio.Future[list[Flow]] = self._loop.create_future()
+                xid = self._write(openflow.flows_request)
+                self._read, self._foreign = (xid, [], answer), []
             try:
                 flows = await answer
             finally:
                 self._read = None
-            await self._evict_foreign()
+            async with self._turn:
+                await self._evict_foreign()
             return flows
 
     def packet_out(self, in_port: int, frame: bytes) -> None:

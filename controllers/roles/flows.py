@@ -7,9 +7,9 @@ flows one by one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from controllers.program import Block, Flows, Part, Program
@@ -21,13 +21,17 @@ from hoverboard.contract.flow import Action, Flow, FlowKey, Goto, Match, Move, O
 def encode_adds(program: Program) -> str:
     """What a program adds."""
     texts: list[Any] = []
+    last: Any = None
+    run: list[Any] = []  # the function of the last block, and the arguments of the blocks in a row that it makes
     for part in program.parts:
-        if not isinstance(part, Block):
-            texts.append(_flow(part))
-        elif _known(part.make):
-            texts.append({"make": part.make.__name__, "arguments": [_argument(each) for each in part.arguments]})
+        if isinstance(part, Block) and _known(part.make):
+            if part.make is not last:
+                last, run = part.make, []
+                texts.append({"make": part.make.__name__, "arguments": run})
+            run.append([_argument(each) for each in part.arguments])
         else:
-            texts += map(_flow, part.flows())
+            last = None
+            texts += map(_flow, (part,) if isinstance(part, Flow) else part.flows())
     return _dump(texts)
 
 
@@ -51,7 +55,9 @@ def decode_program(deletes: str, adds: str) -> Program:
     """
     try:
         keys: tuple[FlowKey, ...] = tuple((table, priority, _match(match)) for table, priority, match in _load(deletes))
-        parts: list[Part] = [_block(one) if isinstance(one, dict) else _flow_of(one) for one in _load(adds)]
+        parts: list[Part] = []
+        for one in _load(adds):
+            parts += _blocks(one) if isinstance(one, dict) else (_flow_of(one),)
     except (ValueError, TypeError, KeyError, IndexError) as fault:
         raise InputError(f"not a flow program: {fault}", where="front end") from fault
     return Program(Flows(parts), keys)
@@ -111,24 +117,25 @@ def _known(make: Callable[..., Any]) -> bool:
     return make.__module__ == pipeline.__name__ and getattr(pipeline, make.__name__, None) is make
 
 
-def _block(text: dict[str, Any]) -> Block:
+def _blocks(text: dict[str, Any]) -> Iterator[Block]:
     make = getattr(pipeline, text["make"], None)
     if make is None or text["make"].startswith("_") or not callable(make) or not _known(make):
         raise ValueError(f"the pipeline makes no {text['make']!r}")
-    return Block(make, tuple(_argument_of(each) for each in text["arguments"]))
+    for arguments in text["arguments"]:
+        yield Block(make, tuple([_argument_of(each) if type(each) is list else each for each in arguments]))
 
 
 def _argument(value: Any) -> Any:
-    match value:
-        case IPv4Address() | IPv6Address():
-            return {"ip": str(value)}
-        case IPv4Network() | IPv6Network():
-            return {"net": str(value)}
-        case _:
-            return value
+    kind = type(value)
+    if kind is IPv4Address or kind is IPv6Address:
+        return [value.version, int(value)]
+    if kind is IPv4Network or kind is IPv6Network:
+        return [value.version, int(value.network_address), value.prefixlen]
+    return value
 
 
-def _argument_of(text: Any) -> Any:
-    if not isinstance(text, dict):
-        return text
-    return ip_address(text["ip"]) if "ip" in text else ip_network(text["net"])
+def _argument_of(text: list[int]) -> Any:
+    version, number, *length = text
+    if length:
+        return IPv4Network((number, *length)) if version == 4 else IPv6Network((number, *length))
+    return IPv4Address(number) if version == 4 else IPv6Address(number)

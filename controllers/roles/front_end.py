@@ -287,6 +287,7 @@ class FrontEndRole:
         for begin in range(0, len(flows), _FLOWS_AT_ONCE):
             piece = pb.Done(id=request.id, flows=encode_flows(flows[begin : begin + _FLOWS_AT_ONCE]), more=True)
             controller.outbox.put(pb.FrontEndEvent(done=piece))
+            await asyncio.sleep(0)  # a turn for the other sessions, not a pause
 
     def _session(self, ref: pb.SwitchRef) -> SwitchSession:
         switch = self._switches.get(ref.dpid)

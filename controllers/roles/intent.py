@@ -29,8 +29,12 @@ _PAUSE = 0.05
 class IntentEvents(Protocol):
     """Who hears of intent."""
 
-    async def changed(self, changes: Changes) -> list[str]:
-        """The intent changed; names of the switches whose program did, once they have it."""
+    async def changed(self, changes: Changes, number: int) -> list[str]:
+        """The intent changed by an update; names of the switches whose program did, once they have it."""
+        ...
+
+    def applied(self, number: int) -> None:
+        """The master has put this update into its switches."""
         ...
 
     def ordered(self, order: pb.ModelOrder) -> None:
@@ -160,10 +164,13 @@ class FabricLink:
                 self._say(pb.ControllerReport(answer=answer))
             case "suspect":
                 self._events.suspect(update.suspect.term)
+            case "applied":
+                # After the update itself, which is worked out in a task.
+                self._loop.call_soon(self._events.applied, update.applied)
             case "model":
                 self._events.ordered(update.model)
 
     async def _apply(self, changes: Changes, number: int) -> None:
-        switches = await self._events.changed(changes)
+        switches = await self._events.changed(changes, number)
         applied = pb.Applied(number=number, version=changes.version, switches=switches)
         self._say(pb.ControllerReport(applied=applied))

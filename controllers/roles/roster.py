@@ -164,8 +164,13 @@ class Roster:
                     self.orders.reached(member.partition, report.reached)
 
     def _applied(self, member: Member, applied: pb.Applied) -> None:
+        if self.masters().get(member.partition) is not member:
+            return
+        for other in self.members:
+            if other.partition == member.partition and other is not member:
+                other.outbox.put(pb.FabricUpdate(applied=applied.number))
         confirmation = self._waiting.get(applied.number)
-        if confirmation is not None and self.masters().get(member.partition) is member:
+        if confirmation is not None:
             confirmation.partitions.add(member.partition)
             confirmation.switches.update(applied.switches)
             if len(confirmation.partitions) == self.partitions:

@@ -114,13 +114,17 @@ class VmControllerRole:
 
     # --- roles.intent.IntentEvents --------------------------------------------------------------------
 
-    async def changed(self, changes: Changes) -> list[str]:
+    async def changed(self, changes: Changes, number: int) -> list[str]:
         """The intent changed."""
         self._follow()
-        switches = await self._controller.changed(changes, complete=True)
+        switches = await self._controller.changed(changes, complete=True, number=number)
         for link in self._links:
             link.look_again()
         return switches
+
+    def applied(self, number: int) -> None:
+        """The master has put this update into its switches."""
+        self._controller.core.missed.applied(number)
 
     def ordered(self, order: pb.ModelOrder) -> None:
         """The programming model that there is to be, and how far the change to it may go."""

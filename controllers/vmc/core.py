@@ -36,8 +36,16 @@ class ControllerCore(SwitchKeeper):
 
     # --- intent -----------------------------------------------------------------------------------
 
-    def fabric_changed(self, changes: Changes, *, complete: bool, now: float = 0.0) -> None:
-        """The fabric manager's state changed; `complete`: it has had a full update."""
+    def fabric_changed(self, changes: Changes, *, complete: bool, now: float = 0.0, number: int = 0) -> None:
+        """The fabric manager's state changed.
+
+        Args:
+            complete: it has had a full update.
+            number: of the update, where masters report theirs as done (see `missed`).
+        """
+        if not self.active:
+            self._settle()  # for what came before
+        self._cause = (number, now)
         old = [*changes.removed, *(before for before, _ in changes.changed)]
         new = [*changes.added, *(after for _, after in changes.changed)]
         places = {(vm.host, vm.network) for vm in (*old, *new) if isinstance(vm, VM)}
@@ -176,15 +184,24 @@ class ControllerCore(SwitchKeeper):
         if report.host in self.view.hoverboards:  # every partition hears of what it relays
             report = self._of_own_hosts(report)
         # A standby adopts what it finds on the switches when its time comes.
-        if accepted and self.model.offloads and self.active:
+        if accepted and self.model.offloads and self.active and not self._to_be_adopted(report.host):
             self.offloading.report(report, now)
         if report.host in self.view.hosts:
             self.asking.usage(report, now)
 
     def _of_own_hosts(self, report: UsageReport) -> UsageReport:
         senders = ((flow, self.view.vm_at(flow.vni, flow.src)) for flow in report.flows)
-        own = tuple(flow for flow, src in senders if src is None or src.host in self.expected.tables)
+        own = tuple(
+            flow
+            for flow, src in senders
+            if src is None or (src.host in self.expected.tables and not self._to_be_adopted(src.host))
+        )
         return replace(report, flows=own)
+
+    def _to_be_adopted(self, host: str) -> bool:
+        """Whether offloads of a former master may stand at a host that this controller has not read yet."""
+        switch = self.switches.get(self._dpids.get(host, -1))
+        return switch is not None and switch.inherited
 
     # --- another model ----------------------------------------------------------------------------
 

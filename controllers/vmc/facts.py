@@ -29,6 +29,7 @@ class Switch:
         generation: counts its connections, so that late answers of an old one are told apart.
         ports: OpenFlow port by name.
         outstanding: programs sent and not yet answered.
+        inherited: another controller has kept it in step until now, so that changes need not wait for the read.
         retry_at: when to try again after a refusal; `pause` is how long that took.
     """
 
@@ -37,6 +38,7 @@ class Switch:
     sync: Sync = Sync.AWAY
     ports: dict[str, int] = field(default_factory=dict)
     outstanding: int = 0
+    inherited: bool = False
     errors: int = 0
     last_error: str = ""
     retry_at: float = 0.0

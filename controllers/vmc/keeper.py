@@ -16,6 +16,7 @@ from controllers.vmc.expected import ExpectedFlows
 from controllers.vmc.facts import Agents, Switch, Sync
 from controllers.vmc.liveness import Liveness
 from controllers.vmc.lookups import Lookup
+from controllers.vmc.missed import Missed
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.offload import OffloadPolicy
 from controllers.vmc.switchover import Switchover
@@ -82,6 +83,8 @@ class SwitchKeeper:
         self._dpids: dict[str, int] = {}  # node name -> datapath id
         self.change = ModelChange(self.view, lambda node: self.switches.get(self._dpids[node]) if self.active else None)
         self._failed: set[int] = set()
+        self.missed = Missed()
+        self._cause = (0, 0.0)  # number and time of the update that is being worked out
         self._work = Work()
 
     def _models(self) -> tuple[ProgrammingModel, ...]:
@@ -103,11 +106,18 @@ class SwitchKeeper:
 
     # --- mastership -------------------------------------------------------------------------------
 
-    def activate(self) -> None:
-        """Elected: every switch is read, and what differs from the expected is sent."""
+    def activate(self, now: float = 0.0) -> None:
+        """Elected: every switch is read, and what differs from the expected is sent.
+
+        Changes go out at once, those first that came while nobody was master. They may find a switch in any state; what
+        they leave wrong there, the answer to the read shows.
+        """
+        self._settle()
         self.active = True
         for switch in self.switches.values():
+            switch.inherited = switch.connected
             self._consider_reading(switch)
+        self._hand_out(dict(self.missed.take(now)))
 
     def deactivate(self) -> None:
         """Not the master any more: nothing is sent; intent and facts are still taken in."""
@@ -116,6 +126,7 @@ class SwitchKeeper:
         self._work = Work(changed=self._work.changed)
         for switch in self.switches.values():
             switch.generation += 1  # answers to what was asked before mean nothing any more
+            switch.inherited = False
             if switch.connected:
                 switch.sync, switch.outstanding = Sync.WAITING, 0
 
@@ -125,7 +136,7 @@ class SwitchKeeper:
         """A switch is there, with these ports (name -> number); returns the connection's generation."""
         switch = self.switches.setdefault(dpid, Switch(dpid))
         switch.generation += 1
-        switch.sync, switch.outstanding = Sync.WAITING, 0
+        switch.sync, switch.outstanding, switch.inherited = Sync.WAITING, 0, False
         touched = {name for name, port in (*switch.ports.items(), *ports.items()) if ports.get(name) != port}
         touched |= {name for name, port in ports.items() if switch.ports.get(name) != port}
         switch.ports = dict(ports)
@@ -168,6 +179,7 @@ class SwitchKeeper:
         switch, name = self._present(dpid, generation), self.names.get(dpid)
         if switch is None or switch.sync is not Sync.READING or name is None:
             return
+        switch.inherited = False  # from here on what is to be sent follows from what was read
         learns = self.model.learns or any(model.learns for model in self._models())
         # What a host has learned itself is not ours to judge, as long as it may learn.
         actual = {flow.key: flow for flow in flows if not (learns and kind_of(flow.cookie) is Kind.LEARNED)}
@@ -224,6 +236,7 @@ class SwitchKeeper:
     def take(self) -> Work:
         """Everything that the inputs since the last call call for."""
         self._settle()
+        self._cause = (0, self._cause[1])
         work, self._work = self._work, Work()
         return work
 
@@ -231,10 +244,19 @@ class SwitchKeeper:
         self._spread(self.expected.settle())
 
     def _spread(self, programs: Mapping[str, Program]) -> None:
+        self._work.changed.update(programs)
+        if self.active:
+            self._hand_out(programs)
+        else:
+            for name, program in programs.items():
+                self.missed.keep(name, program, *self._cause)
+
+    def _hand_out(self, programs: Mapping[str, Program]) -> None:
         for name, program in programs.items():
-            self._work.changed.add(name)
             switch = self.switches.get(self._dpids.get(name, -1))
-            if switch is not None and switch.sync is Sync.SYNCED:
+            if switch is None:
+                continue
+            if switch.sync is Sync.SYNCED or (switch.sync is Sync.READING and switch.inherited):
                 self._send(switch, program)
 
     def _send(self, switch: Switch, program: Program) -> None:

@@ -106,16 +106,18 @@ class Suspect(_message.Message):
     def __init__(self, term: _Optional[int] = ...) -> None: ...
 
 class FabricUpdate(_message.Message):
-    __slots__ = ("part", "ask", "suspect", "model")
+    __slots__ = ("part", "ask", "suspect", "model", "applied")
     PART_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     SUSPECT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
     part: FabricPart
     ask: Ask
     suspect: Suspect
     model: ModelOrder
-    def __init__(self, part: _Optional[_Union[FabricPart, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., suspect: _Optional[_Union[Suspect, _Mapping]] = ..., model: _Optional[_Union[ModelOrder, _Mapping]] = ...) -> None: ...
+    applied: int
+    def __init__(self, part: _Optional[_Union[FabricPart, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., suspect: _Optional[_Union[Suspect, _Mapping]] = ..., model: _Optional[_Union[ModelOrder, _Mapping]] = ..., applied: _Optional[int] = ...) -> None: ...
 
 class SwitchRef(_message.Message):
     __slots__ = ("dpid", "session")

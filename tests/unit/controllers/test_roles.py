@@ -286,6 +286,7 @@ def test_who_joins_late_is_told_what_the_others_were() -> None:
             roster.heard(one, pb.ControllerReport(applied=applied))
             await asyncio.sleep(0)
         assert await first == ["h1"]
+        assert [event.applied for event in said(late.outbox)] == [told[early][0].number]  # a standby may forget it
         second = asyncio.ensure_future(roster.spread(waits_in_a_queue))
         await asyncio.sleep(0)
         (diff,) = [event.part for event in said(late.outbox)]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from control_plane_world import World, cluster, host, hoverboard, place, vm
 
+from controllers.program import Program
 from controllers.vmc.core import ControllerCore
+from controllers.vmc.missed import MOST, WINDOW, Missed
 from controllers.vmc.models import model_named
 from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.pipeline import base_flows
+from hoverboard.contract.reports import FlowUsage, UsageReport
 
 
 def test_a_standby_learns_and_does_not_send() -> None:
@@ -72,3 +78,116 @@ def test_partitions_share_the_switches_out() -> None:
     for world in (whole, *parts):  # a node may go that is somebody else's
         world.diff(remove=[("Hoverboard", "hv1"), ("Hoverboard", "hv2")])
     assert parts[0].expected() | parts[1].expected() == whole.expected()
+
+
+def test_a_change_need_not_wait_until_an_inherited_switch_is_read() -> None:
+    world = World()
+    world.full_update(cluster())
+    nodes = (host(1), host(2), hoverboard(1))
+    for node in nodes:
+        world.connect(node)
+        world.hello(node.name)
+    place(world, vm("a", "blue", "h1", 2), vm("b", "blue", "h2", 3))
+    world.core.deactivate()
+    world.net.switches["h1"].flows.popitem()  # what the former master did not get done
+    world.core.activate()
+    reads = world.core.take().reads
+    assert len(reads) == 3
+    before = {dpid: world.net.switches[world.core.names[dpid]].dump() for dpid, _ in reads}
+    world.core.fabric_changed(world.fabric.diff([vm("c", "blue", "h2", 4)], []), complete=True)
+    work = world.core.take()
+    assert [world.core.names[dpid] for dpid, _, _ in work.programs] == ["hv1"]
+    for dpid, generation, program in work.programs:
+        world.net.switches["hv1"].apply(program)
+        world.core.program_done(dpid, generation)
+    for dpid, generation in reads:  # the answers are older than the change
+        world.core.switch_flows(dpid, generation, before[dpid], 0.0)
+    world.work()
+    assert world.tables() == world.expected()
+
+
+def test_a_switch_that_connects_anew_is_read_before_anything_is_sent() -> None:
+    world = World()
+    world.full_update(cluster())
+    world.connect(hoverboard(1))
+    world.hello("hv1")
+    world.core.deactivate()
+    world.core.activate()
+    world.core.take()
+    world.core.switch_connected(datapath_id(hoverboard(1).underlay_ip), {})
+    world.core.fabric_changed(world.fabric.diff([vm("c", "blue", "h2", 4)], []), complete=True)
+    work = world.core.take()
+    assert (len(work.reads), work.programs) == (1, [])
+    (read,) = work.reads
+    world.core.switch_flows(*read, [], 0.0)
+    world.work()
+    assert world.tables()["hv1"] == world.expected()["hv1"]
+
+
+def test_offloads_of_a_former_master_are_adopted_before_usage_counts() -> None:
+    world = World()
+    world.full_update(cluster())
+    for node in (host(1), host(2), hoverboard(1)):
+        world.connect(node)
+        world.hello(node.name)
+    place(world, vm("a", "blue", "h1", 2), vm("b", "blue", "h2", 3))
+    world.usage("h1", 7, "10.0.0.2", "10.0.0.3", 10_000_000)
+    world.core.deactivate()
+    world.core.offloading.end_all()
+    world.core.take()
+    sent = len(world.sent)
+    world.core.activate(world.now + 10.0)
+    reads = world.core.take().reads
+    usage = FlowUsage(7, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 10_000_000, 1)
+    world.core.usage(UsageReport("h1", 1.0, (usage,)), world.now)
+    assert world.core.take().programs == []
+    for dpid, generation in reads:
+        world.core.switch_flows(dpid, generation, world.net.switches[world.core.names[dpid]].dump(), world.now)
+    world.work()
+    assert world.core.counters["offloads_adopted"] == 1
+    assert len(world.sent) == sent
+
+
+def test_an_elected_standby_begins_with_what_its_master_did_not_get_done() -> None:
+    world = World()
+    world.full_update(cluster())
+    world.connect(hoverboard(1))
+    world.hello("hv1")
+    core, fabric = world.core, world.fabric
+    core.deactivate()
+    for number, (name, last) in enumerate({"done": 2, "late": 3, "later": 4}.items(), start=1):
+        change = fabric.diff([vm(name, "blue", "h2", last)], [])
+        core.fabric_changed(change, complete=True, now=10.0 + number / 10, number=number)
+        assert core.take().programs == []
+    core.missed.applied(1)
+    gone = fabric.diff([], [("VM", "late")])
+    core.fabric_changed(gone, complete=True, now=10.4, number=4)
+    core.activate(10.5)
+    work = core.take()
+    ((_, _, program),) = work.programs
+    assert {match.value for flow in program.adds for match in flow.match if match.field == "ipv4_dst"} == {
+        int(IPv4Address("10.0.0.4"))
+    }
+    assert len(program.deletes) == 1
+    assert len(work.reads) == 1  # which shows whether the rest is right
+
+
+def test_what_was_missed_is_not_remembered_for_long() -> None:
+    missed = Missed()
+    flows = tuple(base_flows())
+    missed.keep("h1", Program(flows), 1, 0.0)
+    assert list(missed.take(WINDOW + 0.1)) == []
+    missed.keep("h1", Program(flows), 1, 10.0)
+    missed.keep("h2", Program(flows[:1]), 2, 10.0)
+    missed.keep("h1", Program((), (flows[0].key,)), 0, 10.1)  # the port went
+    missed.keep("h3", Program(flows), 0, 10.1)  # by facts alone: left to the read
+    assert dict(missed.take(10.2)) == {
+        "h1": Program(flows[1:], (flows[0].key,)),
+        "h2": Program(flows[:1]),
+    }
+    assert list(missed.take(10.2)) == []
+    for number in range(1, MOST):
+        missed.keep("h1", Program(flows), number, 20.0)
+    ((_, program),) = missed.take(20.0)
+    assert len(program.adds) == len(flows)
+    assert missed._size == 0
