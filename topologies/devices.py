@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,25 +230,42 @@ def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Add
         route.route("add", family=socket.AF_INET6, dst="::/0", gateway=str(GATEWAY_LINK_LOCAL), oif=index)
 
 
-def make_fabric(fabric_pid: int) -> None:
-    """The fabric: a Linux bridge in its own namespace."""
+def make_fabric(fabric_pid: int, bridges: Sequence[str] = (BRIDGE_NAME,)) -> None:
+    """The fabric: a Linux bridge in its own namespace; one for each region where regions are apart."""
     with netlink(fabric_pid) as route:
         disable_ipv6()
         route.link("set", index=1, state="up")
-        route.link("add", ifname=BRIDGE_NAME, kind="bridge", br_mcast_snooping=0)
-        route.link("set", index=_index(route, BRIDGE_NAME), mtu=FABRIC_MTU, state="up")
+        for bridge in bridges:
+            route.link("add", ifname=bridge, kind="bridge", br_mcast_snooping=0)
+            route.link("set", index=_index(route, bridge), mtu=FABRIC_MTU, state="up")
         filtering = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
         if filtering.exists():
             filtering.write_text("0")
 
 
-def make_uplink_tap(fabric_pid: int, port: str, address: IPv4Address) -> int:
-    """Uplink of a fast-path server: a tap plugged into the fabric; its descriptor is the server's NIC."""
+def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
+    """One link between two bridges of the fabric, each given with the name of the link's port on it."""
+    (_, one), (_, other) = ends
+    with netlink(fabric_pid) as route:
+        route.link("add", ifname=one, kind="veth", peer={"ifname": other})
+        for bridge, port in ends:
+            master = _index(route, bridge)
+            route.link("set", index=_index(route, port), mtu=FABRIC_MTU, master=master, state="up")
+
+
+def make_uplink_tap(
+    fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, ways: Sequence[str] = ()
+) -> int:
+    """Uplink of a fast-path server: a tap plugged into the fabric; its descriptor is the server's NIC.
+
+    Args:
+        ways: ports of other bridges that lead to this one.
+    """
     with netlink(fabric_pid) as route:
         # No offloads: what leaves the fabric for this descriptor is cut and checksummed by the kernel.
         fd = open_tap(port, (0,))
         try:
-            _plug(route, port, FABRIC_MTU, address)
+            _plug(route, port, FABRIC_MTU, address, bridge, ways)
         except BaseException:
             os.close(fd)
             raise
@@ -256,16 +273,24 @@ def make_uplink_tap(fabric_pid: int, port: str, address: IPv4Address) -> int:
 
 
 def make_uplink_veth(
-    fabric_pid: int, port: str, server_pid: int, device: str, address: IPv4Address, own: IPv4Address | None = None
+    fabric_pid: int,
+    port: str,
+    server_pid: int,
+    device: str,
+    address: IPv4Address,
+    own: IPv4Address | None = None,
+    bridge: str = BRIDGE_NAME,
+    ways: Sequence[str] = (),
 ) -> None:
     """Uplink that is a veth pair between the fabric and `device` in the server's namespace.
 
     Args:
         own: the underlay address that `device` itself has; None: a bridge that it joins does.
+        ways: ports of other bridges that lead to this one.
     """
     with netlink(fabric_pid) as route:
         _veth(route, port, server_pid, device, PLAIN_MTU)
-        _plug(route, port, PLAIN_MTU, address)
+        _plug(route, port, PLAIN_MTU, address, bridge, ways)
     with netlink(server_pid) as route:
         index = _index(route, device)
         if own is None:
@@ -277,11 +302,12 @@ def make_uplink_veth(
         route.link("set", index=index, state="up")
 
 
-def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address) -> None:
+def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str, ways: Sequence[str]) -> None:
     index = _index(route, port)
-    route.link("set", index=index, mtu=mtu, master=_index(route, BRIDGE_NAME), state="up")
+    route.link("set", index=index, mtu=mtu, master=_index(route, bridge), state="up")
     # The addressing plan says where each MAC is: nothing is flooded and nothing ages.
-    route.fdb("append", ifindex=index, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
+    for toward in (index, *(_index(route, way) for way in ways)):
+        route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
 
 
 def set_up(pid: int, name: str) -> None:

@@ -166,7 +166,7 @@ class HostProcesses:
         topology, directory = self._topology, self._directory
         return {
             "rules": list(topology.stages),
-            "regions": {str(server.underlay_ip): server.region for server in topology.servers if server.region},
+            "regions": topology.stage_regions(),
             "relays": [str(server.underlay_ip) for server in topology.hoverboards],
             "secret": str(directory.secret),
             "ledger": str(directory.ledger),

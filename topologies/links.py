@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from mininet.link import Intf, Link
@@ -117,9 +118,21 @@ class VirtualNIC(_PlainLink):
 
 
 class Uplink(_PlainLink):
-    """The link of `node1`, a server, to `node2`, the fabric."""
+    """The link of `node1`, a server, to `node2`, the fabric.
 
-    def __init__(self, node1: Server, node2: Fabric, **_params: Any) -> None:
+    Args:
+        bridge: the fabric's bridge that it joins.
+        ways: ports of other bridges that lead to this one.
+    """
+
+    def __init__(
+        self,
+        node1: Server,
+        node2: Fabric,
+        bridge: str = devices.BRIDGE_NAME,
+        ways: Sequence[str] = (),
+        **_params: Any,
+    ) -> None:
         self.server, self.fabric = node1, node2
         self.fd: int | None = None
         # A device name has at most 15 characters; longer node names get a number.
@@ -127,11 +140,11 @@ class Uplink(_PlainLink):
         self.port = f"to-{node1.name}" if len(node1.name) <= 12 else f"to-{number}"
         address = node1.spec.underlay_ip
         if node1.uplink_device is None:
-            self.fd = devices.make_uplink_tap(node2.pid, self.port, address)
+            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, ways)
             end: Intf = Ring(f"{self.port}-ring", node=node1, link=self, moveIntfFn=_ignore_move)
         else:
             own = address if facts(node1.spec.dataplane).addressed else None
-            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address, own)
+            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge, ways)
             end = Device(node1.uplink_device, node=node1, link=self, moveIntfFn=_ignore_move)
         end.mac, end.ip = underlay_mac(address), str(address)
         self._register(end, Device(self.port, node=node2, link=self, moveIntfFn=_ignore_move))

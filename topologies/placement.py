@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from hoverboard.contract.errors import InputError
-from topologies.schema import check_name
 from topologies.topology import FABRIC, Topology, VMSpec
+from topologies.values import check_name
 
 
 def plan_vm(topology: Topology, network: str, name: str | None = None, host: str | None = None) -> VMSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from hoverboard.contract.errors import HoverboardError, InputError
-from topologies import devices
+from topologies import devices, wan
 from topologies.clock import PhaseClock
 from topologies.launcher import Launcher
 from topologies.links import Uplink, VirtualNIC
@@ -23,6 +23,7 @@ class Plant:
     Attributes:
         nodes: by name, the fabric included.
         nics, uplinks: by VM and by server.
+        wan: the link between two regions' fabrics; None: one fabric.
     """
 
     def __init__(self, directory: RunDirectory, launcher: Launcher, datapath_type: str) -> None:
@@ -32,6 +33,8 @@ class Plant:
         self.nodes: dict[str, NamespaceNode] = {}
         self.nics: dict[str, VirtualNIC] = {}
         self.uplinks: dict[str, Uplink] = {}
+        self.wan: wan.Wan | None = None
+        self._segments: dict[str | None, wan.Segment] = {}
 
     def make_nodes(self, topology: Topology, workers: Workers, clock: PhaseClock) -> None:
         """All namespaces, and the fabric's bridge."""
@@ -41,7 +44,7 @@ class Plant:
             def make(spec: ServerSpec | VMSpec | None) -> None:
                 if spec is None:
                     fabric = Fabric(self._launcher)
-                    devices.make_fabric(fabric.pid)
+                    self.wan = wan.make(fabric.pid, topology)
                     self.nodes[FABRIC] = fabric
                 else:
                     self.make_node(spec)
@@ -61,6 +64,7 @@ class Plant:
     def make_links(self, topology: Topology, workers: Workers, clock: PhaseClock) -> None:
         """All uplinks and virtual NICs, not yet plugged into host processes."""
         items: list[ServerSpec | VMSpec] = [*topology.servers, *topology.vms]
+        self._segments = wan.segments(topology)
         with clock.phase("links", len(items)) as step:
 
             def make(spec: ServerSpec | VMSpec) -> None:
@@ -76,7 +80,9 @@ class Plant:
         server, fabric = self.server(spec.name), self.nodes[FABRIC]
         assert isinstance(fabric, Fabric)
         devices.loopback_up(server.pid)
-        self.uplinks[spec.name] = Uplink(server, fabric)
+        own = self._segments[spec.region]
+        ways = [other.wan for other in self._segments.values() if other.wan is not None and other is not own]
+        self.uplinks[spec.name] = Uplink(server, fabric, bridge=own.bridge, ways=ways)
 
     def make_nic(self, spec: VMSpec) -> VirtualNIC:
         """The NIC of one VM."""

@@ -32,7 +32,7 @@ from topologies.faults import Fault
 from topologies.yamlfile import Path, Positions
 
 if TYPE_CHECKING:
-    from topologies.schema import NetworkKeys
+    from topologies.keys import NetworkKeys
 
 Policy = Route | FirewallRule | LoadBalancer
 

@@ -27,6 +27,7 @@ from topologies.topology import (
     SubnetSpec,
     Topology,
     VMSpec,
+    WanSpec,
     check_enforced,
     host_address,
     hoverboard_address,
@@ -35,7 +36,7 @@ from topologies.topology import (
 from topologies.yamlfile import Path, Positions
 
 if TYPE_CHECKING:
-    from topologies.schema import (
+    from topologies.keys import (
         BatchKeys,
         CapacityKeys,
         HostKeys,
@@ -96,7 +97,7 @@ class _Resolver:
                     "host" if host else "hoverboard",
                     host_address(index) if host else hoverboard_address(index),
                     dataplane if host else facts(dataplane).relay,
-                    getattr(keys, "region", None),
+                    keys.region if keys is not None else None,
                     ((keys.batch if keys is not None else None) or batch).sizes(),
                     _capacity(getattr(keys, "capacity", None)),
                 )
@@ -296,15 +297,46 @@ class _Resolver:
     def one_region(
         self, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
     ) -> tuple[tuple[ServerSpec, ...], tuple[ServerSpec, ...]]:
-        """Hosts without a region are in one together; Hoverboards are, too, if there is no other one.
-
-        Else a Hoverboard is in none: who sends to it cannot know for which region it is, so it counts as another.
-        """
+        """Hosts without a region are in one together; Hoverboards are, too, if there is no other one."""
         hosts = tuple(replace(host, region=host.region or DEFAULT_REGION) for host in hosts)
         regions = {host.region for host in hosts}
         if len(regions) == 1:
-            hoverboards = tuple(replace(one, region=hosts[0].region) for one in hoverboards)
+            hoverboards = tuple(replace(one, region=one.region or hosts[0].region) for one in hoverboards)
         return hosts, hoverboards
+
+    def wan(
+        self, keys: TopologyKeys, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
+    ) -> WanSpec | None:
+        """The link between the fabrics of two regions, each with its Hoverboards."""
+        listed = keys.hoverboards if isinstance(keys.hoverboards, list) else []
+        regions = list(dict.fromkeys(host.region for host in hosts))
+        for index, given in enumerate(listed):
+            where = ("hoverboards", index, "region")
+            if given.region is None:
+                continue
+            if keys.wan is None and len(regions) > 1:
+                self.fault(where, "without `wan` a Hoverboard serves all regions", "remove it, or add `wan: {}`")
+            elif given.region not in regions:
+                known = ", ".join(str(region) for region in regions)
+                self.fault(where, f"there is no host in region {given.region!r}", f"use one of: {known}")
+        if keys.wan is None:
+            return None
+        if not self.hosts_known:
+            return None
+        if len(regions) != 2:
+            what = f"joins two regions, and the hosts are in {len(regions)}"
+            self.fault(("wan",), what, "give `region:` to every host, two different ones in all")
+            return None
+        for index, one in enumerate(hoverboards):
+            if one.region is None:
+                place: Path = ("hoverboards", index) if listed else ("hoverboards",)
+                self.fault(place, f"{one.name!r} is in no region", "list the Hoverboards, each with a `region:`")
+                return None
+        if keys.model in NEEDS_HOVERBOARD:
+            for region in regions:
+                if not any(one.region == region for one in hoverboards):
+                    self.fault(("hoverboards",), f"region {region!r} has none", "give each region one")
+        return WanSpec(keys.wan.rate, keys.wan.delay)
 
 
 def _capacity(keys: CapacityKeys | None) -> tuple[int | None, int | None]:
@@ -333,6 +365,7 @@ def resolve(
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
+    wan = resolver.wan(keys, hosts, hoverboards)
     stages = resolver.stages(keys.stages, base)
     offload = resolver.offload(keys.offload_policy, base)
     if keys.model in NEEDS_HOVERBOARD and not hoverboards:
@@ -374,6 +407,7 @@ def resolve(
         offload=offload,
         stages=stages,
         text=text,
+        wan=wan,
     )
     if not resolver.faults:
         try:

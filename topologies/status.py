@@ -141,6 +141,7 @@ def status(testbed: Testbed) -> dict[str, Any]:
         "supervision": testbed.parts.supervisor.status() if names else {},
         "phases": dict(testbed.clock.seconds),
         "control": testbed.control_status(),
+        **testbed.wan_status(),
     }
 
 

@@ -268,6 +268,11 @@ class Testbed:
         except HoverboardError as error:
             return {"state": "unreachable", **facts, "error": str(error)}
 
+    def wan_status(self) -> dict[str, Any]:
+        """{"wan": the link between two regions, and what of it this kernel cannot do}; empty where there is none."""
+        wan = self._parts.plant.wan if self._parts is not None else None
+        return {} if wan is None else {"wan": wan.document()}
+
     def offloads(self) -> list[dict[str, Any]]:
         """VM pairs that go host to host now, as the control plane knows them."""
         return self.parts.cluster.offloads()

@@ -195,6 +195,14 @@ class NetworkSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class WanSpec:
+    """The link between two regions: bits a second and seconds, each way; no rate: as fast as it goes."""
+
+    rate: int | None = None
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """Everything a run is made of."""
 
@@ -210,6 +218,21 @@ class Topology:
     offload: OffloadSpec = OffloadSpec()
     stages: tuple[dict[str, Any], ...] = ()  # rules of hoverboard.coprocessor.policy, with absolute paths
     text: str = ""  # the file it came from, kept with the run
+    wan: WanSpec | None = None  # each region has a fabric of its own, joined by this
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that have a VM host, in the order of the hosts."""
+        return tuple(dict.fromkeys(server.region for server in self.hosts if server.region is not None))
+
+    def stage_regions(self) -> dict[str, str]:
+        """Region of each server by underlay address, as coprocessor stages know them.
+
+        Where there are several, a Hoverboard is in none: who sends to it cannot know whom it passes a packet to.
+        """
+        several = len(self.regions) > 1
+        servers = self.hosts if several else self.servers
+        return {str(server.underlay_ip): server.region for server in servers if server.region is not None}
 
     @property
     def servers(self) -> tuple[ServerSpec, ...]:

@@ -1,0 +1,106 @@
+"""The values in a topology file: names, rates, times, addresses, each checked, and refused in words of its own."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from hoverboard.contract.entities import MAX_PREFIX6, unusable_ip6
+from hoverboard.contract.errors import InputError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_RATE = re.compile(r"(\d+(?:\.\d+)?) ?(bit|kbit|mbit|gbit)")
+_RATE_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms)")
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name: letters, digits, '.', '_', '-', at most 40, letter or digit first")
+    return value
+
+
+def check_name(value: str) -> str:
+    """`value`, if it can be a node's name; InputError otherwise."""
+    try:
+        return _name(value)
+    except ValueError as error:
+        raise InputError(str(error), next_step="choose another name") from error
+
+
+def parse_rate(value: Any) -> int:
+    """Bits a second of "20kbit", "1.5mbit", ..; ValueError otherwise."""
+    match = _RATE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a rate like 20kbit (units: bit, kbit, mbit, gbit)")
+    return round(float(match[1]) * _RATE_UNITS[match[2]])
+
+
+def parse_seconds(value: Any) -> float:
+    """Seconds of 0.5, "1s" or "500ms"; ValueError otherwise."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    match = _SECONDS.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a time like 1s or 500ms")
+    return float(match[1]) / (1000 if match[2] == "ms" else 1)
+
+
+def _prefix(value: Any) -> IPv4Network:
+    try:
+        network = IPv4Network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a subnet like 10.0.0.0/24 ({error})") from error
+    if network.prefixlen > 30:
+        raise ValueError(f"{value!r} has no room for a gateway and a VM; use /30 or shorter")
+    return network
+
+
+def _address(value: Any) -> IPv4Address:
+    try:
+        return IPv4Address(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not an IPv4 address like 10.0.0.2") from error
+
+
+def _prefix6(value: Any) -> IPv6Network:
+    try:
+        network = IPv6Network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not an IPv6 subnet like fd00:7::/64 ({error})") from error
+    if network.prefixlen > MAX_PREFIX6:
+        raise ValueError(f"{value!r} has no room for VMs; use /{MAX_PREFIX6} or shorter, such as /64")
+    fault = unusable_ip6(network)
+    if fault is not None:
+        raise ValueError(f"{fault}; use a unique local range such as fd00:7::/64")
+    return network
+
+
+def _address6(value: Any) -> IPv6Address | Literal[False]:
+    if value is False:
+        return False
+    try:
+        return IPv6Address(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not an IPv6 address like fd00:7::2, and not `false`") from error
+
+
+def _not_yet(value: Any) -> Any:
+    raise ValueError("is not supported yet: nothing would enforce it")
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Rate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0.1, le=60)]
+WanRate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str), Field(ge=100_000, le=30_000_000_000)]
+Delay = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0, le=10)]
+Prefix = Annotated[IPv4Network, BeforeValidator(_prefix, json_schema_input_type=str)]
+Address = Annotated[IPv4Address, BeforeValidator(_address, json_schema_input_type=str)]
+Prefix6 = Annotated[IPv6Network, BeforeValidator(_prefix6, json_schema_input_type=str)]
+Address6 = Annotated[
+    IPv6Address | Literal[False], BeforeValidator(_address6, json_schema_input_type=str | Literal[False])
+]
+Reserved = Annotated[None, BeforeValidator(_not_yet)]
