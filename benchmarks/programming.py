@@ -9,13 +9,8 @@ that fits is extrapolated by the square of the size, and told as such.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +18,11 @@ from rich.table import Table
 
 from benchmarks import command, report
 from benchmarks.bars import Bar
-from benchmarks.programming_point import Point
 from console import tables
 from console.runs import need_root
 from controllers.vmc.models import MODELS
-from hoverboard.contract.errors import MeasurementError
+from experiments.programming.point import Point
+from experiments.programming.run import run_point
 
 MESH = "preprogrammed"
 PAPER = (40_000, 10_000)  # VMs, hosts
@@ -37,31 +32,6 @@ _MESH_SIZES = (1000, 2000, 4000, 8000)
 _LINE_SIZES = (1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 _ON_BRIDGES = (400, 100)
 _MORE = 200
-_TIMEOUT = 600.0  # seconds: a point that is not done by then cannot be done
-
-
-def run_point(point: Point) -> dict[str, Any]:
-    """Measure one point in a process of its own.
-
-    Raises:
-        MeasurementError: it failed, or took too long.
-    """
-    with tempfile.TemporaryDirectory(prefix="hb") as directory:
-        request = Path(directory) / "request"
-        point.cluster.write_request(request)
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.programming_point", str(request), json.dumps(asdict(point))],
-                capture_output=True, text=True, timeout=_TIMEOUT, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise MeasurementError(
-                f"not programmed after {_TIMEOUT:g} s", where=str(point), next_step="measure a smaller size"
-            ) from None
-    if done.returncode != 0:
-        raise MeasurementError(done.stderr.strip()[-2000:], where=str(point), next_step="read the error above")
-    measured: dict[str, Any] = json.loads(done.stdout)
-    return {**asdict(point), **measured}
 
 
 def polynomial(sizes: Sequence[float], values: Sequence[float], degree: int) -> tuple[list[float], float]:

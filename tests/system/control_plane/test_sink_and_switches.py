@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.programming import disagreements, run_point
-from benchmarks.programming_point import Point
+from experiments.programming.point import Point
 from controllers.vmc.models import MODELS
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.programming import disagreements, polynomial, quadratic
-from benchmarks.programming_point import Point, measure
+from experiments.programming.point import Point, measure
 
 
 def test_a_square_is_extrapolated_exactly_and_a_line_is_not_exaggerated() -> None:

@@ -1,4 +1,4 @@
-"""The cluster that `benchmarks.programming` programs: one virtual network of n VMs, in turn on h hosts.
+"""The cluster that is programmed: one virtual network of n VMs, in turn on h hosts.
 
 Intent as the FullUpdate request that cluster management would send, and the physical facts that go
 with it: which vport each VM is plugged into. Pure but for writing the request to a file.

@@ -1,4 +1,4 @@
-"""Real switches for `benchmarks.programming`: one ovs-vswitchd of its own with a bridge for each node.
+"""Real switches to program: one ovs-vswitchd of its own with a bridge for each node.
 
 In a network namespace and a directory of its own. vports are interfaces of type dummy: the OpenFlow
 side is what is measured, and no packet flows. For the same reason there is no tunnel port: flows

@@ -1,6 +1,6 @@
-"""One point of `benchmarks.programming`, in a process of its own so that its peak memory is its own.
+"""One point of programming n VMs on h hosts, in a process of its own so that its peak memory is its own.
 
-`python -m benchmarks.programming_point REQUEST POINT`: reads the serialized FullUpdate request from the
+`python -m experiments.programming.point REQUEST POINT`: reads the serialized FullUpdate request from the
 file REQUEST, programs the switches as the control plane does, prints what it cost as JSON. What runs
 is the fabric manager's store, one VM controller that owns all hosts, and the front end's encoder or,
 with real switches, the whole front end; gRPC's own transport is left out.
@@ -21,9 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.programming_sink import Sink, total
-from benchmarks.programming_switches import Bridges
-from benchmarks.programming_world import Cluster
 from controllers.collector import spared
 from controllers.controller import Controller
 from controllers.fm.codec import decode_entity, encode_entity
@@ -36,6 +33,9 @@ from controllers.vmc.core import ControllerCore
 from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
+from experiments.programming.sink import Sink, total
+from experiments.programming.switches import Bridges
+from experiments.programming.world import Cluster
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard

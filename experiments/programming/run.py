@@ -1,0 +1,40 @@
+"""Runs one point of programming n VMs on h hosts in a process of its own; bounded in time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.programming.point import Point
+from hoverboard.contract.errors import MeasurementError
+
+_TIMEOUT = 600.0  # seconds: a point that is not done by then cannot be done
+
+
+def run_point(point: Point) -> dict[str, Any]:
+    """Measure one point in a process of its own.
+
+    Raises:
+        MeasurementError: it failed, or took too long.
+    """
+    with tempfile.TemporaryDirectory(prefix="hb") as directory:
+        request = Path(directory) / "request"
+        point.cluster.write_request(request)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "experiments.programming.point", str(request), json.dumps(asdict(point))],
+                capture_output=True, text=True, timeout=_TIMEOUT, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(
+                f"not programmed after {_TIMEOUT:g} s", where=str(point), next_step="measure a smaller size"
+            ) from None
+    if done.returncode != 0:
+        raise MeasurementError(done.stderr.strip()[-2000:], where=str(point), next_step="read the error above")
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return {**asdict(point), **measured}
