@@ -135,3 +135,29 @@ def assignments(words: Iterable[str]) -> dict[str, str]:
             raise InputError(f"{word!r} is not NAME=VALUE", where="--set", next_step="for example --set seconds=2")
         found[name] = value
     return found
+
+
+def number(values: Values, name: str) -> float:
+    """A number among the values."""
+    value = values[name]
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def whole(values: Values, name: str) -> int:
+    """A whole number among the values."""
+    return int(number(values, name))
+
+
+def numbers(values: Values, name: str) -> tuple[float, ...]:
+    """Several numbers."""
+    value = values[name]
+    assert isinstance(value, tuple)
+    return tuple(float(one) for one in value)
+
+
+def words(values: Values, name: str) -> tuple[str, ...]:
+    """Several words."""
+    value = values[name]
+    assert isinstance(value, tuple)
+    return tuple(str(one) for one in value)

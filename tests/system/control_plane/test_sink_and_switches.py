@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.programming import disagreements, run_point
-from experiments.programming.point import Point
+from benchmarks.programming import disagreements
 from controllers.vmc.models import MODELS
+from experiments.programming.point import Point
+from experiments.programming.run import run_point
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
