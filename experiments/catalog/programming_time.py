@@ -111,7 +111,7 @@ class ProgrammingTime(Experiment):
         hosts = whole(values, "hosts")
         line = _measured(table, "programming time", SIZE, OURS)
         if len(line) > 2:
-            r2 = fit(*zip(*line, strict=True)).r2
+            r2 = fit(*_axes(line)).r2
             found.append(
                 Verdict(
                     "the Hoverboard model's programming time grows in a line", "1.9 s at 40k VMs",
@@ -123,8 +123,8 @@ class ProgrammingTime(Experiment):
             mesh = _measured(table, metric, SHAPE, MESH)
             before, after = [one for one in mesh if one[0] <= hosts], [one for one in mesh if one[0] >= hosts]
             if len(before) > 1 and len(after) > 1:
-                first, then = exponent(*zip(*before[-3:], strict=True)), exponent(*zip(*after, strict=True))
-                r2 = fit(*zip(*after, strict=True)).r2 if len(after) > 2 else 1.0
+                first, then = exponent(*_axes(before[-3:])), exponent(*_axes(after))
+                r2 = fit(*_axes(after)).r2 if len(after) > 2 else 1.0
                 found.append(
                     Verdict(
                         f"preprogrammed, {metric}: the square of n until n = h, then a line",
@@ -157,6 +157,10 @@ def _theirs(model: str, scale: float) -> Series:
 def _measured(table: Table, metric: str, cluster: str, model: str) -> list[tuple[float, float]]:
     line = table.line(metric, "vms", model, cluster=cluster, model=model)
     return sorted((float(x), y) for x, y in zip(line.x, line.y, strict=True))
+
+
+def _axes(line: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in line], [y for _, y in line]
 
 
 def _result(whole: bool, partly: bool) -> Any:
