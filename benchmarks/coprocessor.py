@@ -15,12 +15,12 @@ from benchmarks import command, report
 from benchmarks.statistics import turns
 from console import tables
 from console.runs import need_root
-from experiments import iperf
+from experiments import catalog, iperf
 from experiments.iperf import IperfSpec
 from topologies.testbed import Testbed
 
 STAGES = ("none", "acl", "shaping", "encryption")
-_TOPOLOGY = Path(__file__).with_suffix(".yaml")
+_TOPOLOGY = Path(catalog.__file__).with_name("coprocessor.yaml")
 
 
 def _worker(bed: Testbed, vm: str) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from benchmarks import command, contestants, datapath_bars, report
-from benchmarks.awake import awake
 from benchmarks.contestants import Contestant
 from benchmarks.datapath_cases import AWAKE_CASES, CASES, PING_INTERVAL, Case, Plan, Sample
 from benchmarks.statistics import turns
 from console.runs import need_root
+from experiments.awake import awake
 from hoverboard.contract.entities import Scheduling
 
 _LONGEST_TURN = 120.0  # seconds after which a spinner ends by itself

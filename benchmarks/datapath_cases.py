@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from benchmarks import accounting, cpu_window
 from benchmarks.contestants import Contestant, Where
-from experiments import iperf, packet_rate, ping, round_trip
+from experiments import accounting, cpu_window, iperf, packet_rate, ping, round_trip
 from experiments.iperf import IperfSpec
 from experiments.packet_rate import PacketRateSpec
 from experiments.round_trip import RoundTripSpec

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmarks import command, engine, report
 from benchmarks.statistics import distribution, turns
 from console import tables
+from experiments import engine_loop
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.compiler import compiled_loop
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, compose
@@ -48,7 +49,7 @@ CASES: dict[str, tuple[bool, Callable[[Memories], None]]] = {
 
 
 def driver(engines: ModuleType) -> Any:
-    """As engine.driver; what was captured is taken away outside of the time that counts."""
+    """As engine_loop.driver; what was captured is taken away outside of the time that counts."""
     serve = engines.serve
 
     @compiled_loop
@@ -61,8 +62,10 @@ def driver(engines: ModuleType) -> Any:
         at = 0
         while at + SIDE_SLOTS <= order.shape[0]:
             for i in range(SIDE_SLOTS):
-                put32(one, engine.DESTINATION, engine.FIRST + order[at + i])
-                ring.push(index, meta, data, 0, HEADROOM - VNET_BYTES, 0, 0, one, 0, VNET_BYTES + engine.FRAME_BYTES)
+                put32(one, engine_loop.DESTINATION, engine_loop.FIRST + order[at + i])
+                ring.push(
+                    index, meta, data, 0, HEADROOM - VNET_BYTES, 0, 0, one, 0, VNET_BYTES + engine_loop.FRAME_BYTES
+                )
             at += SIDE_SLOTS
             begin = now_ns(clock)
             while ring.waiting(index):
@@ -78,7 +81,7 @@ def driver(engines: ModuleType) -> Any:
 def measure(plan: engine.Plan, progress: command.Progress) -> dict[str, Any]:
     """ns a packet by case, alternating."""
     progress(f"{plan.flows} flows into the table", 0.0)
-    datapath, one = engine.prepare(plan.flows), engine.frame()
+    datapath, one = engine_loop.prepare(plan.flows), engine_loop.frame()
     m = datapath.egress
     clock = np.zeros(2, np.int64)
     order = np.random.default_rng(1).integers(0, plan.flows, plan.packets)

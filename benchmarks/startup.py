@@ -15,12 +15,13 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import accounting, command, report
-from benchmarks.accounting import Share
+from benchmarks import command, report
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution
 from console import tables
 from console.runs import need_root
+from experiments import accounting
+from experiments.accounting import Share
 from topologies import client
 from topologies.clock import PHASES
 

@@ -9,7 +9,7 @@ from typing import Any
 from hoverboard.contract.errors import InputError
 
 Value = int | float | str | bool | tuple[int | float | str, ...]
-Values = dict[str, Value]
+Values = dict[str, Any]  # each of the type of its parameter's default
 
 
 @dataclass(frozen=True, slots=True)

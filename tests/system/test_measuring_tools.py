@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cpu_window, flow_setup
-from benchmarks.awake import awake
-from experiments import packet_rate, processes, round_trip
+from benchmarks import flow_setup
+from experiments import cpu_window, packet_rate, processes, round_trip
+from experiments.awake import awake
 from experiments.packet_rate import PacketRateSpec
 from experiments.processes import Node
 from experiments.round_trip import RoundTripSpec

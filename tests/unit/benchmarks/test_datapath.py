@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import cpu_window, datapath, datapath_bars
-from benchmarks.accounting import Member
+from benchmarks import datapath, datapath_bars
 from benchmarks.contestants import everybody
-from benchmarks.cpu_window import ProcessTime, Reading
 from benchmarks.datapath_cases import AWAKE, AWAKE_CASES, CASES, Case, Sample
+from experiments import cpu_window
+from experiments.accounting import Member
+from experiments.cpu_window import ProcessTime, Reading
 from topologies.processes import Process
 
 EVERY_CASE = (*CASES, *AWAKE_CASES)

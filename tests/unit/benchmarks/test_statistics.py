@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import accounting, reachability, startup
-from benchmarks.accounting import Share
+from benchmarks import reachability, startup
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, percentile, turns
+from experiments import accounting
+from experiments.accounting import Share
 from topologies import placement, schema
 
 samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)

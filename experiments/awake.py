@@ -48,7 +48,7 @@ def awake(seconds: float) -> Iterator[list[int]]:
             assert one.stdout is not None
             ready, _, _ = select.select([one.stdout], [], [], _READY_TIMEOUT)
             if not ready or not one.stdout.readline():
-                raise MachineError("a spinner did not start", next_step="measure without --awake")
+                raise MachineError("a spinner did not start", next_step="measure with CPUs that may halt")
         yield [one.pid for one in started]
 
 

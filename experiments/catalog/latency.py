@@ -1,0 +1,87 @@
+"""Figure 9: the TCP round trip of every generation of the dataplane, with CPUs as they are and kept from halting."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from experiments import round_trip, versions
+from experiments.awake import awake
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.parameters import Parameter, Values
+from experiments.round_trip import RoundTripSpec
+
+_PERCENTILES = {"p50": "p50_us", "p90": "p90_us", "p99": "p99_us", "p99.9": "p999_us"}
+_LONGEST = 120.0  # seconds after which a spinner ends by itself
+_WHY = (
+    "the oldest has no VM exits to pay for, and the newest wakes threads on two shared cores where the paper's polled"
+)
+_WHY_ORDER = (
+    "Open vSwitch in user space sleeps and wakes where the paper's 1.0 ran in the kernel, and the stand-in of the "
+    "oldest has no VM exits to pay for"
+)
+
+
+class Latency(Experiment):
+    name = "latency"
+    title = "TCP round trip by generation"
+    source = "figure 9"
+    measures = "one byte there and back over TCP between two VMs on two hosts: mean and percentiles, every generation"
+    minutes = 1.5
+    repeat = 5
+    parameters = (
+        versions.GENERATIONS_PARAMETER,
+        Parameter("cpus", ("halting", "awake"), "", "as they are, or kept from halting by spinners of the lowest class",
+                  quick=("awake",), choices=("halting", "awake")),
+        Parameter("seconds", 1.0, "s", "of each measurement", quick=0.5, least=0.1, most=60),
+    )  # fmt: skip
+
+    def points(self, values: Values) -> list[Point]:
+        return [{"generation": name, "cpus": cpus} for cpus in values["cpus"] for name in versions.chosen(values)]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        ends = versions.pair(bench, point["generation"])
+        with awake(_LONGEST) if point["cpus"] == "awake" else contextlib.nullcontext():
+            found = round_trip.measure(ends.source, ends.target, ends.address, RoundTripSpec(seconds=values["seconds"]))
+        bench.raw("round-trips", asdict(found))
+        yield Sample("mean", found.mean_us, "us", point)
+        for name, field in _PERCENTILES.items():
+            yield Sample(name, getattr(found, field), "us", point)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        made = []
+        for cpus in table.seen("cpus", "mean"):
+            names = list(versions.measured(table, "mean", cpus=cpus))
+            several = [
+                (metric, [found for name in names if (found := table.spread(metric, generation=name, cpus=cpus))])
+                for metric in _PERCENTILES
+            ]
+            series = [Series(metric, names, [one.median for one in found], found) for metric, found in several]
+            made += [
+                versions.beside(
+                    table, "mean", f"generations-{cpus}", f"Mean round trip by generation, CPUs {cpus}", "9", "TCP RTT",
+                    cpus=cpus,
+                ),
+                Chart(f"percentiles-{cpus}", f"Round trips by percentile, CPUs {cpus}", "generation", "us",
+                      series, kind="bars", log_y=True),
+            ]  # fmt: skip
+        return made
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        made = []
+        for cpus in values["cpus"]:
+            found = versions.measured(table, "mean", cpus=cpus)
+            since = {name: value for name, value in found.items() if name != "pre"}
+            made += [
+                versions.order(
+                    found, "9", "TCP RTT", f"the versions' order in mean round trip, us (CPUs {cpus})", why=_WHY_ORDER
+                ),
+                versions.gain(
+                    found, 7, 7, f"the round trip became 7 times shorter (CPUs {cpus})", more=False, why=_WHY
+                ),
+                versions.gain(
+                    since, 5, 6.9, f"and nearly as much since 1.0 (CPUs {cpus})", more=False, why=_WHY, since="1.0"
+                ),
+            ]
+        return made

@@ -1,0 +1,65 @@
+"""Figure 8: TCP throughput of every generation of the dataplane, and how it changes with the number of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from experiments import iperf, versions
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Table, Verdict
+from experiments.frame.parameters import Parameter, Values
+from experiments.iperf import IperfSpec
+
+
+class Throughput(Experiment):
+    name = "throughput"
+    title = "TCP throughput by generation"
+    source = "figure 8"
+    measures = "TCP between two VMs on two hosts, every generation, 1 to 200 streams"
+    minutes = 4.5
+    parameters = (
+        versions.GENERATIONS_PARAMETER,
+        Parameter("streams", (1, 4, 16, 64, 200), "", "TCP streams at a time", quick=(1, 16), least=1, most=1000),
+        Parameter("seconds", 2, "s", "of each measurement", quick=1, least=1, most=60),
+        Parameter("omit", 1, "s", "left out at its start", quick=0, least=0, most=10),
+    )
+
+    def points(self, values: Values) -> list[Point]:
+        return [
+            {"generation": name, "streams": number} for number in values["streams"] for name in versions.chosen(values)
+        ]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        ends = versions.pair(bench, point["generation"])
+        spec = IperfSpec(seconds=values["seconds"], omit=values["omit"], streams=point["streams"])
+        taken = iperf.sample(ends.source, ends.target, ends.address, spec)
+        bench.raw("iperf3", taken.record())
+        if taken.result is None:
+            yield Sample("throughput", None, "Gbit/s", point, taken.error or "no result")
+            return
+        yield Sample("throughput", taken.result.bps / 1e9, "Gbit/s", point)
+        if taken.result.retransmits is not None:
+            yield Sample("retransmits", float(taken.result.retransmits), "segments", point)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        names = versions.measured(table, "throughput")
+        lines = [table.line("throughput", "streams", name, generation=name) for name in names]
+        most = max(values["streams"])
+        return [
+            versions.beside(
+                table, "throughput", "generations", f"Throughput by generation, {most} streams", "8", "throughput",
+                streams=most,
+            ),
+            Chart(
+                "streams", "Throughput over streams", "TCP streams", "Gbit/s received", lines, log_x=True, log_y=True
+            ),
+        ]  # fmt: skip
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        most = max(values["streams"])
+        found = versions.measured(table, "throughput", streams=most)
+        return [
+            versions.order(
+                found, "8", "throughput", f"each version carries more than the last, {most} streams, Gbit/s"
+            ),
+            versions.gain(found, 16, 19, "throughput grew 19 times in five years", more=True),
+        ]

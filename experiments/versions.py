@@ -1,0 +1,129 @@
+"""What experiments over the generations of the dataplane have in common: which, between whom, and in whose order.
+
+Our generations stand for the paper's versions (docs/generations.md), so that what is compared is their order and
+their ratios; 2.2, which is 2.1 with a DMA engine, has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from experiments import catalog, paper
+from experiments.frame.experiment import Bench, Chart, Series, Table, Verdict
+from experiments.frame.parameters import Parameter, Values
+from experiments.frame.statistics import Spread, spread
+from experiments.processes import Place
+from hoverboard.contract.generations import GENERATIONS, NAMES, available
+from topologies.switches import datapath_type
+from topologies.testbed import Testbed
+
+PAIR = Path(catalog.__file__).with_name("pair.yaml")
+_ALL = "all"
+_ALIKE = 1.05  # closer than this, two versions of the paper's have no order
+_EMULATED = "all of it shares two cores with its guests, in software only"
+
+GENERATIONS_PARAMETER = Parameter(
+    "generations", (_ALL,), "", "dataplane generations; all: all that this machine can have", choices=(_ALL, *NAMES)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Two VMs on two hosts."""
+
+    testbed: Testbed
+    source: Place
+    target: Place
+    address: str
+
+
+def chosen(values: Values) -> list[str]:
+    """Generations to measure, oldest first."""
+    wanted = values["generations"]
+    return list(available(datapath_type())) if _ALL in wanted else [name for name in NAMES if name in wanted]
+
+
+def version(generation: str) -> str:
+    """The paper's version that a generation stands for, as its figures name it."""
+    return next(facts.andromeda for name, facts in GENERATIONS.items() if name == generation).removesuffix("-Andromeda")
+
+
+def pair(bench: Bench, generation: str) -> Ends:
+    """The pair of VMs of a generation, up; it is shared by all points."""
+    bed = bench.testbed(PAIR, dataplane=generation)
+    here, there = bed.topology.vms
+    return Ends(bed, bed.node(here.name), bed.node(there.name), str(there.ip))
+
+
+def measured(table: Table, metric: str, **labels: object) -> dict[str, float]:
+    """Medians by generation, oldest first; those without a sample are left out."""
+    found = {name: table.median(metric, generation=name, **labels) for name in NAMES}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, why: str = _EMULATED) -> Verdict:
+    """Whether all generations stand in the paper's order; `why` is told where some do not."""
+    curve = paper.curve(figure, series)
+    names = list(found)
+    theirs = " ".join(f"{version(name)}: {curve.at(version(name)):g}" for name in NAMES if version(name) in curve.x)
+    if len(names) < 2:
+        return Verdict(claim, theirs, "too few generations", "not measured", "an order needs two.")
+    wrong = []
+    pairs = [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]]
+    for one, other in pairs:
+        expected = curve.at(version(other)) / curve.at(version(one))
+        if max(expected, 1 / expected) >= _ALIKE and (found[other] > found[one]) != (expected > 1):
+            wrong.append(f"{one} and {other}")
+    ours = " ".join(f"{name}: {value:.3g}" for name, value in found.items())
+    if not wrong:
+        return Verdict(claim, theirs, ours, "reproduced", "every pair of generations stands as the paper's does.")
+    result: Literal["partly", "not"] = "partly" if 3 * len(wrong) <= len(pairs) else "not"
+    return Verdict(claim, theirs, ours, result, f"{', '.join(wrong)} are the other way round; {why}.")
+
+
+def gain(
+    found: Mapping[str, float], least: float, stated: float, claim: str, *, more: bool, why: str = _EMULATED,
+    since: str = "pre",
+) -> Verdict:  # fmt: skip
+    """Newest over oldest; reproduced from `least` on, partly from half of it."""
+    theirs = f"{stated:g} x (2.2 over {since})"
+    names = list(found)
+    if len(names) < 2 or not min(found.values()):
+        return Verdict(claim, theirs, "too few generations", "not measured", "a ratio needs two.")
+    old, new = names[0], names[-1]
+    ratio = found[new] / found[old] if more else found[old] / found[new]
+    result: Literal["reproduced", "partly", "not"] = (
+        "reproduced" if ratio >= least else "partly" if ratio >= least / 2 else "not"
+    )
+    ours = f"{ratio:.1f} x ({new} over {old})"
+    return Verdict(claim, theirs, ours, result, f"the bar is {least:g} x; {why}.", ratio / stated)
+
+
+def beside(table: Table, metric: str, name: str, title: str, figure: str, series: str, **labels: object) -> Chart:
+    """Every generation beside the paper's version, both as multiples of their own oldest: what can be compared."""
+    curve = paper.curve(figure, series)
+    names = list(measured(table, metric, **labels))
+    if not names:
+        return Chart(name, title, "", "", [])
+    first = table.median(metric, generation=names[0], **labels) or 1.0
+    base = curve.at(version(names[0]))
+    spreads: Sequence[Spread] = [
+        spread([value / first for value in table.values(metric, generation=one, **labels)]) for one in names
+    ]
+    words = [f"{one}\n({version(one)})" for one in names]
+    return Chart(
+        name,
+        title,
+        "generation (the paper's version)",
+        f"times {names[0]}",
+        [
+            Series("here", words, [one.median for one in spreads], spreads),
+            Series("figure " + figure, words, [curve.at(version(one)) / base for one in names], paper=True),
+        ],
+        kind="bars",
+        log_y=True,
+        note="Both as multiples of their own oldest generation.",
+    )
