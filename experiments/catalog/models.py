@@ -1,0 +1,169 @@
+"""The five programming models side by side (paper section 3.3): what a first packet waits for, and who pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from statistics import median
+
+from experiments import accounting, cpu_window, ping, traffic
+from experiments.exchange import Exchange
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.parameters import Parameter, Values, number, whole, words
+from topologies import schema
+from topologies.testbed import Testbed
+
+MODELS = ("preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning")
+_RATE_BPS = 200_000.0  # of each flow: ten times the offload threshold
+_SETTLED_SHARE = 0.6
+_CONTROL_PLANE = "control plane"
+
+
+class Models(Experiment):
+    """First packets, steady packets, state and load by model."""
+
+    name = "models"
+    title = "Programming models side by side"
+    source = "section 3.3"
+    measures = (
+        "First and steady round trips of new pairs, flows a host and a Hoverboard hold, the share of steady traffic "
+        "over Hoverboards, and the control plane's CPU, for every model."
+    )
+    minutes = 2.0
+    repeat = 2
+    parameters = (
+        Parameter("models", MODELS, "", "programming models", choices=MODELS),
+        Parameter("vms", 24, "VMs", "in one network on three hosts", quick=12, least=6, most=120),
+        Parameter("pairs", 12, "pairs", "that meet for the first time", quick=3, least=2, most=100),
+        Parameter("seconds", 6.0, "s", "of steady traffic", quick=2.5, least=2, most=60),
+    )
+
+    def points(self, values: Values) -> list[Point]:
+        """One a model."""
+        return [{"model": name} for name in words(values, "models")]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        """A testbed of its own: nobody has met anybody yet."""
+        network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": whole(values, "vms")}
+        keys = {
+            "hosts": 3, "hoverboards": 1, "model": point["model"], "report_interval": 0.5, "networks": [network],
+        }  # fmt: skip
+        bed = bench.fresh(schema.from_keys(keys, name="models"))
+        by_name = {vm.name: vm for vm in bed.topology.vms}
+        apart = [
+            pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]].host != by_name[pair[1]].host
+        ]  # fmt: skip
+        # No pair's answer may already be there because of the other way round, or of a shared destination.
+        chosen = _strangers(bench.random().sample(apart, len(apart)), whole(values, "pairs"))
+        before = cpu_window.read()
+        for src, dst in chosen:
+            found = ping.measure(bed.node(src), str(by_name[dst].ip), count=8, interval=0.05, wait=2.0)
+            bench.raw(f"ping-{src}-{dst}", found.text)
+            if len(found.samples) < 4:
+                yield Sample("first round trip", None, "ms", point, f"{src} to {dst}: {found.received} of {found.sent}")
+                continue
+            yield Sample("first round trip", found.samples[0], "ms", point)
+            yield Sample("steady round trip", median(found.samples[3:]), "ms", point)
+        members = accounting.members(bed.run)
+        cost = cpu_window.cost(before, cpu_window.read(), [one.process.pid for one in members], members)
+        yield Sample("control plane CPU", cost.by_kind.get(_CONTROL_PLANE, 0.0) * 1e3 / len(chosen), "ms a pair", point)
+        yield from self._steady(point, bed, chosen, number(values, "seconds"), bench)
+        for name, switch in bed.control_status()["switches"].items():
+            where = "Hoverboard" if name.startswith("hv") else "host"
+            yield Sample(f"flows on a {where}", float(switch["flows"]), "flows", point)
+
+    def _steady(
+        self, point: Point, bed: Testbed, chosen: list[tuple[str, str]], seconds: float, bench: Bench
+    ) -> Iterable[Sample]:
+        flows = traffic.burst(chosen, _RATE_BPS)
+        with Exchange(bed, flows) as exchange:
+            due = traffic.schedule(bench.random(), flows, seconds, 600)
+            with exchange.running(due, seconds) as running:
+                running.wait(seconds * _SETTLED_SHARE)
+                before, sent = _relayed(bed), sum(one.offered for one in running.carried)
+                result = running.result()
+        bench.raw("flows", result.record(flows))
+        sent = sum(one.offered for one in result.flows) - sent
+        yield Sample("over Hoverboards", (_relayed(bed) - before) / max(1, sent), "share of datagrams", point)
+        lost = 1 - sum(one.arrived for one in result.flows) / max(1, sum(one.offered for one in result.flows))
+        yield Sample("lost", lost, "share of datagrams", point)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        """Round trips, state, and who carries what."""
+        models = table.seen("model")
+        return [
+            Chart(
+                "round-trips", "A pair's first round trip, and the later ones", "programming model", "ms",
+                [_bars(table, f"{name} round trip", name, models) for name in ("first", "steady")], kind="bars",
+                log_y=True,
+            ),
+            Chart(
+                "state", "Flows that a switch holds", "programming model", "flows",
+                [_bars(table, f"flows on a {name}", name, models) for name in ("host", "Hoverboard")], kind="bars",
+            ),
+            Chart(
+                "gateway-load", "Steady traffic that passes a Hoverboard", "programming model",
+                "share of the datagrams",
+                [_bars(table, "over Hoverboards", "over Hoverboards", models)], kind="bars",
+                note=f"Pairs that send {_RATE_BPS / 1e3:.0f} kbit/s each, after {_SETTLED_SHARE:.0%} of the time.",
+            ),
+        ]  # fmt: skip
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        """What section 3.3 says of each model."""
+        first = {name: table.median("first round trip", model=name) for name in MODELS}
+        over = {name: table.median("over Hoverboards", model=name) for name in MODELS}
+        found = []
+        if (asked := first["on-demand"]) is not None and (went := first["hoverboard"]) is not None:
+            found.append(
+                Verdict(
+                    "on demand, a first packet waits for the controller; over a Hoverboard it does not",
+                    "high first-packet latency", f"{asked:.1f} ms against {went:.1f} ms",
+                    "reproduced" if asked > 2 * went else "partly" if asked > went else "not",
+                    "The controller is a process on the same machine, idle and a few hundred microseconds away.",
+                )
+            )  # fmt: skip
+        if (all_of := over["gateway"]) is not None and (left := over["hoverboard"]) is not None:
+            found.append(
+                Verdict(
+                    "a gateway carries everything, a Hoverboard only what is not offloaded", "all against < 1 %",
+                    f"{all_of:.0%} against {left:.0%}",
+                    "reproduced" if all_of > 0.9 and left < 0.05 else "partly" if left < all_of / 2 else "not",
+                    "All pairs here are above the threshold; in a real cluster most are far below it.",
+                )
+            )  # fmt: skip
+        on_host = {name: table.median("flows on a host", model=name) for name in ("preprogrammed", "hoverboard")}
+        if (mesh := on_host["preprogrammed"]) is not None and (few := on_host["hoverboard"]) is not None:
+            found.append(
+                Verdict(
+                    "preprogrammed hosts hold the whole network, Hoverboard hosts do not", "O(n h) against O(n)",
+                    f"{mesh:.0f} flows a host against {few:.0f} (offloads included)",
+                    "reproduced" if mesh > few else "not",
+                    f"{whole(values, 'vms')} VMs only; programming-time shows how this grows.", None,
+                )
+            )  # fmt: skip
+        return found
+
+
+def _strangers(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, str]]:
+    """Pairs of which no two have a receiver in common or meet both ways, as far as there are."""
+    found: list[tuple[str, str]] = []
+    receivers: set[str] = set()
+    for src, dst in among:
+        if dst not in receivers and (dst, src) not in found:
+            receivers.add(dst)
+            found.append((src, dst))
+        if len(found) == count:
+            break
+    return found
+
+
+def _bars(table: Table, metric: str, label: str, models: list[str]) -> Series:
+    several = [(name, spread) for name in models if (spread := table.spread(metric, model=name)) is not None]
+    return Series(label, [name for name, _ in several], [one.median for _, one in several], [one for _, one in several])
+
+
+def _relayed(bed: Testbed) -> int:
+    """Packets that came to the Hoverboard so far."""
+    with closing(bed.host_client(bed.topology.hoverboards[0].name)) as client:
+        return int(client.status()["counters"]["rx_packets"])
