@@ -1,6 +1,6 @@
 """Watches the processes of a run and starts again those that die unasked (paper 3.5: every layer comes back).
 
-At once the first time, then after a growing pause, and not for ever: what goes on dying is left dead, and shown.
+At once the first few times, then after a growing pause, and not for ever: what goes on dying is left dead, and shown.
 Touches nothing but the process that died; how it is started again is the business of whoever has it watched.
 """
 
@@ -23,7 +23,8 @@ from topologies.ledger import Ledger
 from topologies.processes import LinuxProcesses, Process
 
 _log = logging.getLogger(__name__)
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds, from the second death on; doubled each time
+AT_ONCE = 3  # deaths within CALM seconds; from the next one on there is a pause
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds; doubled each time
 MOST_DEATHS = 8  # within CALM seconds; then it is left dead
 CALM = 60.0
 _JOIN_TIMEOUT = 30.0
@@ -33,7 +34,7 @@ def pause(deaths: int) -> float | None:
     """Seconds to wait before another start after so many deaths within CALM; None: no other start."""
     if deaths >= MOST_DEATHS:
         return None
-    return 0.0 if deaths <= 1 else min(FIRST_PAUSE * 2 ** (deaths - 2), LONGEST_PAUSE)
+    return 0.0 if deaths <= AT_ONCE else min(FIRST_PAUSE * 2 ** (deaths - AT_ONCE - 1), LONGEST_PAUSE)
 
 
 @dataclass

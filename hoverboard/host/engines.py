@@ -19,8 +19,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hoverboard.contract.entities import Scheduling
-from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, Memory, lay_out, mapping_bytes
+from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, PORT_FD, Memory, allocate, lay_out, mapping_bytes
 from hoverboard.fastpath.threads import EngineThread
 from hoverboard.host.client import receive_line
 
@@ -33,6 +35,7 @@ class _Guest:
         self.pending = bytearray()
         self._thread = thread
         self._number = -1
+        self._engine_ports = np.empty((0, 0), np.int64)
         self._ports: dict[int, int] = {}
         self._lent: set[int] = set()
 
@@ -45,12 +48,15 @@ class _Guest:
             os.close(memory_fd)
             self._lent.add(news_fd)
             memories[EGRESS].host[HOST_NEWS_FD] = news_fd
+            self._engine_ports = memories[EGRESS].ports
             self._number = self._thread.add_host(memories)
             return self._number
         if method == "plug":
             (fd,) = fds
             os.set_blocking(fd, False)
             self._ports[request["port"]] = fd
+            # Before the thread hears of it: it hears of a port that is full only once.
+            self._engine_ports[request["port"], PORT_FD] = fd
             self._thread.watch(self._number, request["port"], fd)
             return fd
         if method == "unplug":
@@ -92,6 +98,7 @@ def serve(path: Path, scheduling: Scheduling) -> None:
     listener.bind(str(path))
     os.chmod(path, 0o600)
     listener.listen(64)
+    threading.Thread(target=_learn_to_part, args=(scheduling,), name="warm", daemon=True).start()
     stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
@@ -110,6 +117,14 @@ def serve(path: Path, scheduling: Scheduling) -> None:
             elif not _serve(key.data, thread):
                 selector.unregister(key.fileobj)
                 key.data.leave()
+
+
+def _learn_to_part(scheduling: Scheduling) -> None:
+    """Compile what a host's leaving takes, which no cache keeps: else the first to die would hold up all others."""
+    spare = EngineThread(scheduling)
+    spare.add_host(allocate())
+    spare.remove_host(0)
+    spare.close()
 
 
 def _serve(guest: _Guest, thread: EngineThread) -> bool:

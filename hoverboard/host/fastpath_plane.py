@@ -71,6 +71,7 @@ class FastpathPlane:
         vmm: a VMM thread stands between each VM's NIC and the engines.
         keeper: told of what the next process of this host is to know.
         resuming: ports wait for resume(), and the engines too: no packet is to meet half of what there was.
+        shared: the engines run in another process, which has to know the host before it can know its ports.
     """
 
     def __init__(
@@ -84,8 +85,10 @@ class FastpathPlane:
         vmm: bool = False,
         keeper: Keeper | None = None,
         resuming: bool = False,
+        shared: bool = False,
     ) -> None:
         self._switch = switch
+        self._shared = shared
         self._vmms: dict[str, VmmThread] | None = {} if vmm else None
         self._directory = directory
         self._datapath = datapath
@@ -214,13 +217,20 @@ class FastpathPlane:
         waiting, self._waiting = self._waiting or {}, None
         self._peers.restore(saved.peers)
         self._misses.restore(saved.flows)
-        self._datapath.start()
         ofports = {port: ofport for ofport, port in self._by_ofport.items()}
+        if self._shared:
+            self._datapath.start()
         try:
+            # Before a thread of ours starts: one that hears of a port before it can read there would not hear of it
+            # again if it is full, as it is after a while without anybody who reads.
             if UPLINK in waiting:
                 self._datapath.set_port(UPLINK, waiting[UPLINK])
+            if not self._shared and self._vmms is not None:
+                self._datapath.start()
             for vm, port in self._ports.items():
                 self._plug(vm, port, ofports[port], waiting[port])
+            if not self._shared and self._vmms is None:
+                self._datapath.start()
         finally:
             for fd in waiting.values():
                 os.close(fd)

@@ -108,7 +108,7 @@ class HostProcess:
         if generation.carrier == "engines":
             self._plane = FastpathPlane(
                 self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config), _coprocessors(config),
-                vmm=generation.vmm, keeper=self._keeper, resuming=config.resume,
+                vmm=generation.vmm, keeper=self._keeper, resuming=config.resume, shared=config.engines is not None,
             )  # fmt: skip
         elif generation.carrier == "processes":
             assert config.uplink_device is not None

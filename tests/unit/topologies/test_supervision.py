@@ -8,8 +8,9 @@ from topologies import supervision
 from topologies.supervision import pause
 
 
-def test_the_first_death_costs_no_time() -> None:
-    assert pause(1) == 0.0
+def test_a_few_deaths_cost_no_time() -> None:
+    assert {pause(deaths) for deaths in range(1, supervision.AT_ONCE + 1)} == {0.0}
+    assert pause(supervision.AT_ONCE + 1)
 
 
 def test_pauses_grow_to_an_end() -> None:
