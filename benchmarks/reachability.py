@@ -9,14 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -27,43 +20,12 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution
 from console import tables
 from console.runs import need_root
-from hoverboard.contract.entities import VM
-from hoverboard.contract.errors import MeasurementError
-from topologies import placement
-from topologies.reachability import wait_answers
+from experiments.joining import PING_INTERVAL, Answer, by_diff, entities, load, timed
 from topologies.testbed import Testbed
-from topologies.topology import NetworkSpec, VMSpec
-from topologies.waiting import wait_for
 
 TOPOLOGY = Path(__file__).with_name("wide.yaml")
 ANSWER_BAR = 100.0  # ms
 SMALL = 100  # VMs: where the count of flows begins
-
-_PING_INTERVAL = 0.005  # seconds; finer than what is measured
-_ANSWER_TIMEOUT = 10.0
-_SETTLED_TIMEOUT = 60.0
-# Entities without a namespace take addresses from here on; real VMs take the first free ones below.
-_FIRST_ENTITY = 1 << 12
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One VM that was added; milliseconds from the start of the request.
-
-    Attributes:
-        answered: first answered ping from a VM on another host.
-        done: the request returned.
-    """
-
-    answered: float
-    done: float
-
-
-def entities(network: NetworkSpec, hosts: list[str]) -> Iterator[VM]:
-    """VMs that are intent only, without end, in turn on all hosts."""
-    base = int(network.subnets[0].prefix.network_address) + _FIRST_ENTITY
-    for number, host in zip(itertools.count(), itertools.cycle(hosts), strict=False):
-        yield network.vm(f"{network.name}-intent-{number}", host, IPv4Address(base + number)).entity()
 
 
 def measure(base: int, add: int, progress: command.Progress) -> dict[str, Any]:
@@ -81,89 +43,28 @@ def measure(base: int, add: int, progress: command.Progress) -> dict[str, Any]:
         held = len(network.vms)
         for size in sorted({min(SMALL, base), base}):
             progress(f"network of {size} VMs", 0.1)
-            load_seconds[str(size)] = _load(testbed, list(itertools.islice(intent, size - held)))
+            load_seconds[str(size)] = load(testbed, list(itertools.islice(intent, size - held)))
             held = size
             flows[str(size)] = {server.name: _flow_count(testbed, server.name) for server in testbed.topology.servers}
-        by_request, by_diff = [], []
+        requested, by_hand = [], []
         for number in range(add):
             progress(f"adding a VM, {number + 1} of {add}", 0.2 + 0.8 * number / add)
-            by_request.append(_timed(testbed, lambda: testbed.add_vm(network.name)))
-            by_diff.append(_by_diff(testbed, network.name))
+            requested.append(timed(testbed, lambda: testbed.add_vm(network.name)))
+            by_hand.append(by_diff(testbed, network.name))
         progress("taking everything down", 1.0)
     return {
         "vms": base,
         "hosts": hosts,
         "flows": flows,
         "load_seconds": load_seconds,
-        "request": _summary(by_request),
-        "diff": _summary(by_diff),
+        "request": _summary(requested),
+        "diff": _summary(by_hand),
     }
-
-
-def _load(testbed: Testbed, vms: list[VM]) -> float:
-    """Tell the fabric manager of VMs that are intent only; seconds until all switches are programmed."""
-    cluster = testbed.parts.cluster
-    servers = {server.name for server in testbed.topology.servers}
-    begun = time.monotonic()
-    cluster.client.diff(upsert=vms)
-    wait_for(
-        lambda: cluster.program_state().programmed >= servers, _SETTLED_TIMEOUT, lambda: "switches are not programmed"
-    )
-    return time.monotonic() - begun
 
 
 def _flow_count(testbed: Testbed, server: str) -> int:
     """Flows that `ovs-ofctl dump-flows` lists on a server."""
     return len(testbed.flows(server)["openflow"])
-
-
-def _timed(testbed: Testbed, request: Callable[[], object], spec: VMSpec | None = None) -> Answer:
-    """Time a request that makes the VM `spec` reachable (default: the one that `add_vm` would plan next).
-
-    A VM on another host pings it all along, from before it exists: the harder way, because every
-    switch on the way has already learnt that there is nobody.
-    """
-    if spec is None:
-        spec = placement.plan_vm(testbed.topology, testbed.topology.networks[0].name)
-    source = next(vm for vm in testbed.topology.vms if vm.host != spec.host)
-    target = {spec.name: (testbed.pid_of(source.name), spec.ip)}
-    answered = math.inf
-    begun = 0.0
-    asking = threading.Event()
-
-    def told(_name: str) -> None:
-        nonlocal answered
-        answered = time.monotonic()
-
-    def ask() -> None:
-        asking.set()
-        wait_answers(target, _ANSWER_TIMEOUT, told, _PING_INTERVAL)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="ping") as pool:
-        pings = pool.submit(ask)
-        asking.wait()
-        begun = time.monotonic()
-        request()
-        done = time.monotonic()
-        pings.result()
-    if answered == math.inf:
-        raise MeasurementError(
-            f"{spec.name} does not answer {source.name} after {_ANSWER_TIMEOUT:g} s",
-            where=spec.host,
-            next_step="see the control plane's log of such a run",
-        )
-    return Answer((answered - begun) * 1e3, (done - begun) * 1e3)
-
-
-def _by_diff(testbed: Testbed, network: str) -> Answer:
-    """Add a VM whose namespace and NIC exist already, so that only the control plane is timed."""
-    parts = testbed.parts
-    spec = placement.plan_vm(testbed.topology, network)
-    parts.plant.make_node(spec)
-    parts.plug(parts.plant.make_nic(spec))
-    answer = _timed(testbed, lambda: parts.cluster.upsert(spec.entity()), spec)
-    testbed.topology = testbed.topology.with_vm(spec)
-    return answer
 
 
 def _summary(answers: list[Answer]) -> dict[str, Any]:
@@ -236,7 +137,7 @@ def main() -> int:
     def run(progress: command.Progress) -> int:
         need_root("benchmark")
         figures = measure(given.base, given.add, progress)
-        parameters = {"base": given.base, "add": given.add, "ping_interval_s": _PING_INTERVAL}
+        parameters = {"base": given.base, "add": given.add, "ping_interval_s": PING_INTERVAL}
         return report.finish(
             "reachability", parameters, figures, bars(figures), shown(figures), as_json=given.json, out=given.out
         )

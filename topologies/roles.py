@@ -36,6 +36,8 @@ _RESTART_PAUSE = 1.0  # seconds, before one that died young is started again
 class ControlLayout:
     """How many processes of which role there are; `processes` False: all roles in one process, and no store.
 
+    With `shared_queue` the changes of all networks wait in one queue instead of one each, for comparison.
+
     Raises:
         InputError: a number is out of range, or given for a control plane in one process.
         MachineError: etcd is wanted and not installed.
@@ -46,6 +48,7 @@ class ControlLayout:
     replicas: int = 3  # the paper's: a master and two standbys
     front_ends: int = 1
     store: StoreKind = "embedded"
+    shared_queue: bool = False
 
     def __post_init__(self) -> None:
         for option, most in _MOST.items():
@@ -149,7 +152,8 @@ class ControlProcesses:
         return RoleProcess(member.name, lambda: etcd.command(member, members, data), self._logs / f"{member.name}.log")
 
     def _python(self, arguments: list[str]) -> list[str]:
-        return python("controllers", "--dir", str(self._directory), *self._options(), *arguments)
+        queues = ["--shared-queue"] if self._layout.shared_queue else []
+        return python("controllers", "--dir", str(self._directory), *self._options(), *queues, *arguments)
 
     # --- where servers find it ------------------------------------------------------------------------
 

@@ -96,7 +96,9 @@ class TestbedBench:
 
     def _bring_up(self, topology: Any, options: dict[str, Any]) -> Testbed:
         name = topology if isinstance(topology, str | Path) else "its topology"
-        self._say(f"bringing up {name} {' '.join(str(value) for value in options.values())}".strip())
+        self._say(
+            f"bringing up {name} {' '.join(str(value) for value in options.values() if isinstance(value, str))}".strip()
+        )
         made = Testbed(topology, run=f"experiment-{uuid.uuid4().hex[:8]}", **options)
         try:
             made.up()

@@ -1,0 +1,189 @@
+"""The latency of one change (paper section 5.3): a VM joins, by model, beside a quiet and a churning neighbour.
+
+Three real hosts say how long a VM waits; that a change of the old model touches every host shows on many recorded ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+
+from controllers.fm.client import FabricClient
+from experiments import joining
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.parameters import Parameter, Values, whole, words
+from experiments.frame.statistics import percentile
+from experiments.programming.point import Point as Programmed
+from experiments.programming.run import run_point
+from hoverboard.contract.entities import VM
+from hoverboard.contract.errors import HoverboardError
+from topologies import schema
+from topologies.roles import ControlLayout
+from topologies.testbed import Testbed
+
+OLD, NEW = "preprogrammed", "hoverboard"
+QUIET, CHURNING = "quiet", "churning"
+FAIR, SHARED = "one for each network", "one for all"
+METRIC, WORK = "joined", "controller work"
+_PAPER_MEDIAN, _PAPER_P99 = {OLD: 551.0, NEW: 184.0}, {OLD: 3700.0, NEW: 576.0}
+
+
+class ProgrammingLatency(Experiment):
+    """Time until a VM that is added answers."""
+
+    name = "programming-latency"
+    title = "Latency of one change"
+    source = "section 5.3; queues of section 3.1"
+    measures = (
+        "From the request that adds a VM until it answers a VM on another host; with another network that thousands of "
+        "VMs join and leave all along; with one queue for all; and the controller's work for a change of many hosts."
+    )
+    minutes = 3.0
+    repeat = 1
+    parameters = (
+        Parameter("models", (OLD, NEW), "", "programming models", quick=(NEW,), choices=(OLD, NEW)),
+        Parameter("base", 2_000, "VMs", "in the network before", quick=200, least=0, most=20_000),
+        Parameter("add", 40, "VMs", "to add, one after the other", quick=6, least=2, most=500),
+        Parameter("churn", 5_000, "VMs", "that join and leave the other network at once", quick=1_000, least=10,
+                  most=20_000),
+        Parameter("hosts", 400, "hosts", "recorded, for the controller's work", quick=50, least=2, most=1_000),
+    )  # fmt: skip
+
+    def points(self, values: Values) -> list[Point]:
+        """Each model beside a quiet neighbour; the last one beside a churning one, with either kind of queue."""
+        models = words(values, "models")
+        found: list[Point] = [{"model": name, "neighbour": QUIET, "queue": FAIR} for name in models]
+        found += [{"model": models[-1], "neighbour": CHURNING, "queue": queue} for queue in (FAIR, SHARED)]
+        return found + [{"model": name, "recorded": whole(values, "hosts")} for name in models]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        """A testbed of its own; the VM's namespace and NIC are there before the clock starts."""
+        if "recorded" in point:
+            yield from _recorded(point, whole(values, "add"))
+            return
+        layout = ControlLayout(shared_queue=point["queue"] == SHARED)
+        bed = bench.fresh(_topology(point["model"]), control=layout)
+        hosts = [server.name for server in bed.topology.hosts]
+        blue, red = bed.topology.networks
+        if base := whole(values, "base"):
+            bench.say(f"programming-latency: loading {base} VMs")
+            joining.load(bed, list(itertools.islice(joining.entities(blue, hosts), base)))
+        churn = list(itertools.islice(joining.entities(red, hosts), whole(values, "churn")))
+        with _churning(bed, churn) if point["neighbour"] == CHURNING else contextlib.nullcontext(_Rounds()) as rounds:
+            for number in range(whole(values, "add")):
+                bench.say(f"programming-latency: {point['model']}, {point['neighbour']}, VM {number + 1}")
+                try:
+                    yield Sample(METRIC, joining.by_diff(bed, blue.name).answered, "ms", point)
+                except HoverboardError as error:
+                    yield Sample(METRIC, None, "ms", point, str(error))
+        if point["neighbour"] == CHURNING:
+            yield Sample("churn", float(rounds.done), "times all joined or left", point)
+            if rounds.error:
+                yield Sample("churn", None, "", point, rounds.error)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        """CDFs of all cases."""
+        series = []
+        for point in self.points(values):
+            if "recorded" in point:
+                continue
+            found = sorted(table.values(METRIC, **point))
+            shares = [(rank + 1) / len(found) for rank in range(len(found))]
+            series.append(Series(f"{_name(point)}, n = {len(found)}", found, shares))
+        return [
+            Chart(
+                "programming-latency", "From the request until the new VM answers", "ms", "share of changes", series,
+                kind="steps", log_x=True, note=f"A network of {whole(values, 'base')} VMs on 3 hosts.",
+            )
+        ]  # fmt: skip
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        """Old against new model; whether a neighbour is felt."""
+        found = []
+        old, new = (table.values(WORK, model=name) for name in (OLD, NEW))
+        if old and new:
+            for what, share, paper in (("median", 0.5, _PAPER_MEDIAN), ("p99", 0.99, _PAPER_P99)):
+                ours = percentile(old, share), percentile(new, share)
+                theirs, ratio = paper[OLD] / paper[NEW], ours[0] / ours[1]
+                found.append(
+                    Verdict(
+                        f"the Hoverboard model's {what} is shorter",
+                        f"{paper[OLD]:g} -> {paper[NEW]:g} ms ({theirs:.1f}x)",
+                        f"{ours[0]:.1f} -> {ours[1]:.1f} ms of the controller's ({ratio:.1f}x)",
+                        "reproduced" if ratio > theirs / 2 and ratio > 1.5 else "partly" if ratio > 1.2 else "not",
+                        f"Processor time for a change that touches {whole(values, 'hosts')} recorded switches, or two.",
+                        ratio / theirs,
+                    )
+                )  # fmt: skip
+        last = words(values, "models")[-1]
+        quiet = table.median(METRIC, model=last, neighbour=QUIET)
+        loud, one_queue = (table.median(METRIC, neighbour=CHURNING, queue=queue) for queue in (FAIR, SHARED))
+        if quiet and loud:
+            times = loud / quiet
+            shared = f"; with one queue {one_queue / quiet:.1f}x" if one_queue else ""
+            found.append(
+                Verdict(
+                    "a churning neighbour does not slow a network down", "a queue for each network",
+                    f"median {times:.1f}x{shared}",
+                    "reproduced" if times < 2 else "partly" if times < 5 else "not",
+                    "Neighbour, controller, switches and VMs share two cores here, whatever the queues do.",
+                )
+            )  # fmt: skip
+        return found
+
+
+def _recorded(point: Point, count: int) -> Iterable[Sample]:
+    """Processor time of changes of a network with four VMs on each of many recorded switches."""
+    found = run_point(Programmed(point["model"], 4 * point["recorded"], point["recorded"], more=count))
+    for seconds in found["one_more"]["samples"]:
+        yield Sample(WORK, seconds * 1e3, "ms", point)
+
+
+class _Rounds:
+    """How often the churning network was filled or emptied, and what ended it early."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.error = ""
+
+
+@contextlib.contextmanager
+def _churning(bed: Testbed, vms: list[VM]) -> Iterator[_Rounds]:
+    """All of `vms` join and leave again and again, beside the block, at full speed."""
+    rounds, ended = _Rounds(), threading.Event()
+
+    def churn() -> None:
+        client = FabricClient(bed.parts.cluster.address)
+        try:
+            while not ended.is_set():
+                client.diff(upsert=vms)
+                client.diff(remove=vms)
+                rounds.done += 2
+        except HoverboardError as error:
+            rounds.error = str(error)
+        finally:
+            client.close()
+
+    thread = threading.Thread(target=churn, name="churn")
+    thread.start()
+    try:
+        yield rounds
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _name(point: Point) -> str:
+    if point["neighbour"] == QUIET:
+        return str(point["model"])
+    return f"{point['model']}, churning neighbour, queue: {point['queue']}"
+
+
+def _topology(model: str) -> object:
+    networks = [
+        {"name": "blue", "vni": 7, "subnet": "10.0.0.0/16", "vms": 3},
+        {"name": "red", "vni": 8, "subnet": "10.1.0.0/16", "vms": 3},
+    ]
+    return schema.from_keys({"hosts": 3, "hoverboards": 1, "model": model, "networks": networks}, name="latency")
