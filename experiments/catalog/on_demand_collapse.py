@@ -1,0 +1,129 @@
+"""The outage of section 6.3: on demand, many first packets at once overwhelm the controller; a Hoverboard carries them.
+
+Some VMs reach for new destinations all the time, as machines do that scan, crawl or start up; other VMs of the same
+hosts meet somebody for the first time, and that is what is measured. The destinations exist and are intent only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from experiments import joining, ping
+from experiments.flood import flooding
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Table, Verdict
+from experiments.frame.parameters import Parameter, Values, numbers, whole, words
+from topologies import schema
+from topologies.testbed import Testbed
+
+ON_DEMAND, HOVERBOARD = "on-demand", "hoverboard"
+_PER_VM = 40  # first packets a second: below the 50 that a vport may ask, so that only their sum is too much
+_VICTIMS = 12
+_WAIT = 1.0  # seconds after which a first packet counts as lost
+
+
+class OnDemandCollapse(Experiment):
+    """First packets of bystanders while others reach for new destinations."""
+
+    name = "on-demand-collapse"
+    title = "First packets under a load of first packets"
+    source = "sections 3.3 and 6.3"
+    measures = (
+        "Round trip of a pair's first packet, and whether it is answered within a second, while other VMs reach for "
+        "new destinations at a rising rate; on demand and with Hoverboards."
+    )
+    minutes = 3.0
+    repeat = 1
+    parameters = (
+        Parameter("models", (ON_DEMAND, HOVERBOARD), "", "programming models", choices=(ON_DEMAND, HOVERBOARD)),
+        Parameter("flooders", (0, 3, 6, 12, 24), "VMs", f"that reach for {_PER_VM} new destinations a second each",
+                  quick=(0, 8), least=0, most=60),
+        Parameter("destinations", 8_000, "VMs", "that are intent only", quick=1_000, least=100, most=20_000),
+    )  # fmt: skip
+
+    def points(self, values: Values) -> list[Point]:
+        """Each model at each load."""
+        return [
+            {"model": model, "flooders": int(count), "first packets a second": int(count) * _PER_VM}
+            for count in numbers(values, "flooders")
+            for model in words(values, "models")
+        ]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        """A testbed of its own, whose caches are empty."""
+        count = int(max(numbers(values, "flooders")))
+        bed = bench.fresh(_topology(point["model"], count + 2 * _VICTIMS))
+        network, vms = bed.topology.networks[0], list(bed.topology.vms)
+        hosts = [server.name for server in bed.topology.hosts]
+        intent = list(itertools.islice(joining.entities(network, hosts), whole(values, "destinations")))
+        joining.load(bed, intent)
+        here, there = ([vm for vm in vms if vm.host == name] for name in hosts)
+        senders, targets = here[:_VICTIMS], there[:_VICTIMS]
+        victims = {vm.name for vm in (*senders, *targets)}
+        flooders = [vm.name for vm in vms if vm.name not in victims][: point["flooders"]]
+        before = _lookups(bed)
+        with flooding(bed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
+            for sender, target in zip(senders, targets, strict=True):
+                found = ping.measure(bed.node(sender.name), str(target.ip), count=1, wait=_WAIT)
+                yield Sample("answered", float(bool(found.samples)), "share", point)
+                if found.samples:
+                    yield Sample("first round trip", found.samples[0], "ms", point)
+        yield Sample("sent", float(flood.sent), "first packets", point)
+        yield Sample("asked", float(_lookups(bed) - before), "questions that the controller answered", point)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        """Latency and answers against the load."""
+        models = table.seen("model")
+        load, x = "first packets a second", "first packets a second of all flooding VMs"
+        return [
+            Chart(
+                "first-round-trip", "A bystander's first round trip", x, "ms",
+                [table.line("first round trip", load, name, model=name) for name in models], log_y=True,
+            ),
+            Chart(
+                "answered", f"Bystanders answered within {_WAIT:g} s", x, "share of first packets",
+                [table.line("answered", load, name, model=name) for name in models],
+                note="Each mark is a median of answered (1) and not answered (0).",
+            ),
+        ]  # fmt: skip
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        """How either model stands the largest load."""
+        loads = [load for load in table.seen("flooders") if load]
+        if not loads:
+            return []
+        most = max(loads)
+        shares = {name: table.values("answered", model=name, flooders=most) for name in (ON_DEMAND, HOVERBOARD)}
+        times = {name: table.median("first round trip", model=name, flooders=most) for name in (ON_DEMAND, HOVERBOARD)}
+        if not all(shares.values()):
+            return []
+        answered = {name: sum(found) / len(found) for name, found in shares.items()}
+        told = {
+            name: f"{answered[name]:.0%} answered, median {time:.0f} ms" if (time := times[name]) else "none answered"
+            for name in answered
+        }
+        slower = (times[ON_DEMAND] or _WAIT * 1e3) / (times[HOVERBOARD] or _WAIT * 1e3)
+        fails = answered[ON_DEMAND] < answered[HOVERBOARD] - 0.2
+        stands = answered[HOVERBOARD] > 0.9
+        return [
+            Verdict(
+                "under many first packets on demand collapses, the Hoverboard model does not", "an outage",
+                f"{ON_DEMAND}: {told[ON_DEMAND]}; {HOVERBOARD}: {told[HOVERBOARD]}, at {most * _PER_VM} a second",
+                "reproduced" if stands and fails else "partly" if fails or slower > 2 else "not",
+                f"A vport may ask 50 times a second and each flooding VM stays below: what is too much is their sum. "
+                f"Hosts resolve misses on the same two cores in either model ({slower:.1f}x the time on demand).",
+            )
+        ]  # fmt: skip
+
+
+def _topology(model: str, vms: int) -> object:
+    network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/16", "vms": vms}
+    return schema.from_keys(
+        {"hosts": 2, "hoverboards": 1, "model": model, "networks": [network]}, name="on-demand-collapse"
+    )
+
+
+def _lookups(bed: Testbed) -> int:
+    """Packets that the controller has been asked about so far."""
+    counters = bed.control_status().get("counters", {})
+    return int(counters.get("packets_in", 0))
