@@ -19,7 +19,7 @@ from hoverboard.contract.errors import RunError
 
 VERSION = 1
 FLUSH_SECONDS = 0.05  # the most that is lost: what was learned meanwhile comes back as misses
-FLUSH_RECORDS = 500  # a flush takes some 10 ms at most, and flow misses wait for it
+FLUSH_RECORDS = 200  # some 50 us each, beside 460 us for the answer itself: flow misses wait 10 ms for a flush
 _SLACK = 2_000  # records of the past that are always suffered
 Ident = tuple[str, Any]  # kind of record, and which; hashable, and the same after JSON
 
