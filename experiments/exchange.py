@@ -143,6 +143,10 @@ class Running:
         self._receiver.start()
         self._sender.start()
 
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.began
+
     def wait(self, seconds: float) -> None:
         """Return when so much of the exchange has passed."""
         self._over.wait(max(0.0, self.began + seconds - time.monotonic()))

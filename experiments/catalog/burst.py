@@ -1,0 +1,158 @@
+"""Many pairs start at once at a high rate (paper section 6.3): what a Hoverboard carries until they are offloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from experiments import traffic
+from experiments.exchange import Exchange
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.parameters import Parameter, Values, number, numbers, whole
+from experiments.frame.statistics import spread
+from topologies import schema
+from topologies.testbed import Testbed
+
+_TICK = 0.1  # seconds between two looks at the Hoverboard's counters
+_RELIEVED = 0.1  # of the highest load: the Hoverboard is relieved
+_BYTES = 1_000
+
+
+class Burst(Experiment):
+    """A Hoverboard's load after a burst, by report interval and threshold."""
+
+    name = "burst"
+    title = "A burst of new pairs"
+    source = "section 6.3"
+    measures = (
+        "Packets a second at the Hoverboard after many pairs start at once, and the time until it carries a tenth of "
+        "its highest load, by report interval and threshold."
+    )
+    minutes = 1.5
+    repeat = 2
+    parameters = (
+        Parameter(
+            "interval", (0.1, 0.5, 1.0, 2.0), "s", "between usage reports", quick=(0.2, 1.0), least=0.05, most=10
+        ),
+        Parameter("threshold", (20.0, 1000.0), "kbit/s", "of the offload policy", quick=(20.0,), least=1, most=1e6),
+        Parameter("pairs", 30, "pairs", "that start at once", quick=12, least=1, most=100),
+        Parameter("rate", 300.0, "kbit/s", "of each", least=1, most=10_000),
+        Parameter("seconds", 6.0, "s", "after the start", quick=3.0, least=1, most=60),
+    )
+
+    def points(self, values: Values) -> list[Point]:
+        """Each interval with each threshold."""
+        return [
+            {"interval": interval, "threshold": threshold}
+            for threshold in numbers(values, "threshold")
+            for interval in numbers(values, "interval")
+        ]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        """A testbed of its own; the Hoverboard's own counter is read ten times a second."""
+        seconds = number(values, "seconds")
+        bed = bench.fresh(_topology(point))
+        here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
+        among = [(src, dst) for src in here for dst in there] + [(src, dst) for src in there for dst in here]
+        flows = traffic.burst(
+            bench.random().sample(among, min(whole(values, "pairs"), len(among))), number(values, "rate") * 1e3
+        )
+        loads: list[tuple[float, float]] = []
+        with Exchange(bed, flows) as exchange, closing(bed.host_client(bed.topology.hoverboards[0].name)) as hoverboard:
+            due = traffic.schedule(bench.random(), flows, seconds, _BYTES)
+            with exchange.running(due, seconds) as running:
+                at, before = 0.0, int(hoverboard.status()["counters"]["rx_packets"])
+                while at < seconds:
+                    running.wait(at + _TICK)
+                    now, count = running.now(), int(hoverboard.status()["counters"]["rx_packets"])
+                    loads.append((now, (count - before) / (now - at)))
+                    at, before = now, count
+                result = running.result()
+        bench.raw("load", loads)
+        bench.raw("flows", result.record(flows))
+        peak = max(load for _, load in loads)
+        relief = relieved_at(loads)
+        yield Sample("highest load", peak, "packets/s", point)
+        if relief is None:
+            yield Sample("not relieved", 1.0, "times", point)
+        else:
+            yield Sample("time to relief", relief, "s", point)
+        for when, load in loads:
+            yield Sample("load", load, "packets/s", {**point, "at": round(when / _TICK) * _TICK})
+        yield Sample("offloaded", float(_offloaded(bed)), "pairs", point)
+        offered, arrived = (sum(getattr(one, name) for one in result.flows) for name in ("offered", "arrived"))
+        yield Sample("lost", 1 - arrived / max(1, offered), "share of datagrams", point)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        """Load over time; time to relief by interval."""
+        least = min(numbers(values, "threshold"))
+        over_time = []
+        for interval in table.seen("interval", "load"):
+            found = sorted(
+                {
+                    at
+                    for at in table.seen("at", "load")
+                    if table.values("load", at=at, interval=interval, threshold=least)
+                }
+            )
+            several = [spread(table.values("load", at=at, interval=interval, threshold=least)) for at in found]
+            over_time.append(Series(f"report interval {interval:g} s", found, [one.median for one in several]))
+        return [
+            Chart(
+                "load", "What the Hoverboard receives after the burst", "seconds since the start", "packets/s",
+                over_time,
+                note=f"Medians of {_TICK:g} s windows, threshold {least:g} kbit/s.",
+            ),
+            Chart(
+                "relief", "Time until the Hoverboard is relieved", "seconds between usage reports", "seconds",
+                [
+                    table.line("time to relief", "interval", f"threshold {threshold:g} kbit/s", threshold=threshold)
+                    for threshold in table.seen("threshold", "time to relief")
+                ],
+            ),
+        ]  # fmt: skip
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        """Whether a burst is relieved, and what it waits for."""
+        least = min(numbers(values, "threshold"))
+        times = {one: table.median("time to relief", interval=one, threshold=least) for one in table.seen("interval")}
+        found = [(interval, time) for interval, time in sorted(times.items()) if time is not None]
+        if not times or not table.values("highest load"):
+            return []
+        told = ", ".join(f"{time:.1f} s at {interval:g} s" for interval, time in found) or "never"
+        within = sum(time < 2 * interval + 0.6 for interval, time in found)
+        return [
+            Verdict(
+                "a burst loads the Hoverboards until the next usage reports, then leaves them",
+                "sudden bursts remain a risk",
+                told, "reproduced" if within == len(times) else "partly" if found else "not",
+                "The paper gives no times; allowed are two report intervals and 0.6 s.",
+            )
+        ]  # fmt: skip
+
+
+def relieved_at(loads: list[tuple[float, float]]) -> float | None:
+    """When the load is down to a tenth of its highest for good; None: never. (seconds, load) in order."""
+    peak = max(load for _, load in loads)
+    since = None
+    for at, load in loads:
+        if load > _RELIEVED * peak:
+            since = None
+        elif since is None:
+            since = at
+    return since
+
+
+def _offloaded(bed: Testbed) -> int:
+    return len(bed.offloads())
+
+
+def _topology(point: Point) -> object:
+    network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 16}
+    return schema.from_keys(
+        {
+            "hosts": 2, "hoverboards": 1, "model": "hoverboard", "report_interval": point["interval"],
+            "offload_threshold": f"{round(point['threshold'] * 1000)}bit", "networks": [network],
+        },
+        name="burst",
+    )  # fmt: skip

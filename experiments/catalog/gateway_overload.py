@@ -1,0 +1,135 @@
+"""Who should tell of usage when a Hoverboard is overloaded: sending hosts, or it itself (paper section 3.3.1).
+
+A Hoverboard with a capacity gets a flood that no offload can take off it, and beside it pairs that are worth an offload.
+Where it reports itself it sees only what it did not drop, and its reports share the fate of its packets.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import closing
+
+from experiments import traffic
+from experiments.exchange import Exchange
+from experiments.flood import flooding
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.parameters import Parameter, Values, number, numbers, whole, words
+from topologies import schema
+from topologies.testbed import Testbed
+
+HOSTS, HOVERBOARDS = "hosts", "hoverboards"
+_PAIR_BPS = 150_000.0
+_FLOODED_SECONDS = 1.0  # before the pairs begin
+_NOBODY = "10.0.0.250"
+
+
+class GatewayOverload(Experiment):
+    """Relief of a Hoverboard by either source of usage reports."""
+
+    name = "gateway-overload"
+    title = "Usage from hosts or from Hoverboards, under overload"
+    source = "section 3.3.1"
+    measures = (
+        "Pairs offloaded, seconds until they are, and their loss, while a Hoverboard gets several times its capacity; "
+        "with usage reported by sending hosts and by Hoverboards."
+    )
+    minutes = 1.5
+    repeat = 2
+    parameters = (
+        Parameter("reports", (HOSTS, HOVERBOARDS), "", "who reports usage", choices=(HOSTS, HOVERBOARDS)),
+        Parameter(
+            "overload", (0.0, 2.0, 10.0, 40.0), "times the capacity", "what floods the Hoverboard",
+            quick=(40.0,), least=0, most=100,
+        ),
+        Parameter("capacity", 100, "packets/s", "of the Hoverboard", least=10, most=100_000),
+        Parameter("pairs", 3, "pairs", "that are worth an offload", least=1, most=10),
+        Parameter("seconds", 4.0, "s", "to be relieved in", quick=3.0, least=1, most=60),
+    )  # fmt: skip
+
+    def points(self, values: Values) -> list[Point]:
+        """Either source at each overload."""
+        return [
+            {"reports": reports, "overload": overload}
+            for overload in numbers(values, "overload")
+            for reports in words(values, "reports")
+        ]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        """A testbed of its own: offloads of before would be in the way."""
+        capacity, seconds = whole(values, "capacity"), number(values, "seconds")
+        bed = bench.fresh(_topology(point["reports"], capacity, 2 * whole(values, "pairs") + 2))
+        here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
+        chosen = list(zip(here[1:], there[1:], strict=False))[: whole(values, "pairs")]
+        flows = traffic.burst(chosen, _PAIR_BPS)
+        with Exchange(bed, flows) as exchange, flooding(bed, here[:1], [_NOBODY], point["overload"] * capacity):
+            threading.Event().wait(_FLOODED_SECONDS if point["overload"] else 0.0)
+            dropped = _dropped(bed)
+            with exchange.running(traffic.schedule(bench.random(), flows, seconds, 600), seconds) as running:
+                relieved: dict[tuple[str, str], float] = {}
+                while (now := time.monotonic() - running.began) < seconds and len(relieved) < len(chosen):
+                    standing = {(row["src"], row["dst"]) for row in bed.offloads()}
+                    relieved |= {pair: now for pair in chosen if pair in standing and pair not in relieved}
+                    running.wait(now + 0.02)
+                result = running.result()
+        bench.raw("flows", result.record(flows))
+        for pair in chosen:
+            if pair in relieved:
+                yield Sample("time to relief", relieved[pair], "s", point)
+        yield Sample("relieved", len(relieved) / len(chosen), "share of pairs", point)
+        offered, arrived = (sum(getattr(one, name) for one in result.flows) for name in ("offered", "arrived"))
+        yield Sample("lost", 1 - arrived / max(1, offered), "share of the pairs' datagrams", point)
+        yield Sample("dropped by the Hoverboard", float(_dropped(bed) - dropped), "packets", point)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        """Relieved pairs and their loss by overload."""
+        names, x = table.seen("reports"), "flood, times the Hoverboard's capacity"
+        return [
+            Chart(metric.replace(" ", "-"), title, x, y, [_line(table, metric, name) for name in names])
+            for metric, title, y in (
+                ("relieved", "Pairs that left the Hoverboard", "share of pairs"),
+                ("lost", "Loss of those pairs", "share of their datagrams"),
+            )
+        ]
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        """At the largest flood."""
+        floods = [one for one in table.seen("overload") if one]
+        if not floods:
+            return []
+        most = max(floods)
+        share = {name: table.median("relieved", reports=name, overload=most) for name in (HOSTS, HOVERBOARDS)}
+        lost = {name: table.median("lost", reports=name, overload=most) for name in (HOSTS, HOVERBOARDS)}
+        ours, theirs = share[HOSTS], share[HOVERBOARDS]
+        if ours is None or theirs is None:
+            return []
+        return [
+            Verdict(
+                "an overloaded Hoverboard is relieved by hosts' reports, and not by its own",
+                "why usage comes from sending hosts",
+                f"{ours:.0%} of the pairs against {theirs:.0%}; lost {lost[HOSTS]:.0%} against {lost[HOVERBOARDS]:.0%}",
+                "reproduced" if ours > 0.9 and theirs < 0.5 else "partly" if ours > theirs else "not",
+                f"The Hoverboard's capacity is given: {whole(values, 'capacity')} packets/s, flooded {most:g} times.",
+            )
+        ]
+
+
+def _line(table: Table, metric: str, name: str) -> Series:
+    return table.line(metric, "overload", f"reports from {name}", reports=name)
+
+
+def _topology(reports: str, capacity: int, vms: int) -> object:
+    network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": vms}
+    return schema.from_keys(
+        {
+            "hosts": 2, "hoverboards": [{"capacity": {"pps": capacity}}], "model": "hoverboard",
+            "report_interval": 0.2, "offload_policy": {"reports": reports}, "networks": [network],
+        },
+        name="gateway-overload",
+    )  # fmt: skip
+
+
+def _dropped(bed: Testbed) -> int:
+    with closing(bed.host_client(bed.topology.hoverboards[0].name)) as client:
+        return int(client.status()["counters"]["drops"].get("over-capacity", 0))
