@@ -1,6 +1,6 @@
 """Who should tell of usage when a Hoverboard is overloaded: sending hosts, or it itself (paper section 3.3.1).
 
-A Hoverboard with a capacity gets a flood that no offload can take off it, and beside it pairs that are worth an offload.
+A Hoverboard with a capacity gets a flood that no offload can take off it, and beside it pairs that are worth one.
 Where it reports itself it sees only what it did not drop, and its reports share the fate of its packets.
 """
 
