@@ -55,7 +55,7 @@ def awake(seconds: float) -> Iterator[list[int]]:
 @contextlib.contextmanager
 def _spinner(cpu: int, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
     argv = [sys.executable, "-I", "-c", _SPINNER, str(cpu), f"{seconds:g}", str(os.getpid())]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             yield process
         finally:

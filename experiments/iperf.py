@@ -11,7 +11,7 @@ import contextlib
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -22,6 +22,7 @@ from hoverboard.contract.errors import InputError, MeasurementError, RunError
 from topologies.waiting import wait_for
 
 FIRST_PORT = 5201
+MOST_STREAMS = 128  # of one iperf3
 _LISTEN_TIMEOUT = 5.0
 _GRACE_SECONDS = 10.0  # for connecting, ending and exchanging results
 _ATTEMPTS = 3  # another measurement may take the port between looking and binding
@@ -37,7 +38,7 @@ class IperfSpec:
 
     Attributes:
         seconds: duration; iperf3 takes whole ones only, and cuts 0.5 down to 0, which means forever.
-        streams: parallel TCP or UDP streams.
+        streams: parallel TCP or UDP streams, at most MOST_STREAMS; `together` takes more.
         reverse: the server sends.
         udp: UDP instead of TCP; needs `rate_bps`.
         rate_bps: bit/s per stream to offer; None: as fast as TCP goes.
@@ -63,6 +64,12 @@ class IperfSpec:
                 f"iperf3 measures whole seconds, not {self.seconds:g} after {self.omit:g}",
                 where="seconds",
                 next_step="give whole seconds, 1 or more",
+            )
+        if not 1 <= self.streams <= MOST_STREAMS:
+            raise InputError(
+                f"one iperf3 has no {self.streams} streams",
+                where="streams",
+                next_step=f"give 1 to {MOST_STREAMS}; iperf.together takes more",
             )
         if self.udp and self.rate_bps is None:
             raise InputError("UDP needs a rate to offer", where="rate_bps", next_step="give bit/s per stream")
@@ -211,3 +218,24 @@ def sample(client: Place, server: Place, address: str, spec: IperfSpec) -> Iperf
     except MeasurementError as error:
         return IperfSample(spec, client.name, server.name, None, str(error))
     return IperfSample(spec, client.name, server.name, result, None)
+
+
+def together(client: Place, server: Place, address: str, spec: IperfSpec, streams: int) -> list[IperfSample]:
+    """One measurement of any number of streams: as many iperf3 beside each other as it takes, a sample each.
+
+    Their windows differ by what it takes to start one, some hundredths of a second.
+    """
+    parts, rest = divmod(streams, MOST_STREAMS)
+    specs = [replace(spec, streams=number) for number in [MOST_STREAMS] * parts + [rest] * bool(rest)]
+    found = []
+    with contextlib.ExitStack() as stack:
+        try:
+            runs = [stack.enter_context(started(client, server, address, one)) for one in specs]
+        except MeasurementError as error:
+            return [IperfSample(one, client.name, server.name, None, str(error)) for one in specs]
+        for run in runs:
+            try:
+                found.append(IperfSample(run.spec, client.name, server.name, run.wait(), None))
+            except MeasurementError as error:
+                found.append(IperfSample(run.spec, client.name, server.name, None, str(error)))
+    return found

@@ -26,7 +26,7 @@ class Cpu(Experiment):
     minutes = 1.0
     parameters = (
         versions.GENERATIONS_PARAMETER,
-        Parameter("streams", 1, "", "TCP streams at a time", least=1, most=1000),
+        Parameter("streams", 1, "", "TCP streams at a time", least=1, most=iperf.MOST_STREAMS),
         Parameter("seconds", 3, "s", "of each measurement", quick=1, least=1, most=60),
     )
 

@@ -30,15 +30,16 @@ class Throughput(Experiment):
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         ends = versions.pair(bench, point["generation"])
-        spec = IperfSpec(seconds=values["seconds"], omit=values["omit"], streams=point["streams"])
-        taken = iperf.sample(ends.source, ends.target, ends.address, spec)
-        bench.raw("iperf3", taken.record())
-        if taken.result is None:
-            yield Sample("throughput", None, "Gbit/s", point, taken.error or "no result")
+        spec = IperfSpec(seconds=values["seconds"], omit=values["omit"])
+        taken = iperf.together(ends.source, ends.target, ends.address, spec, point["streams"])
+        bench.raw("iperf3", [one.record() for one in taken])
+        if errors := [one.error for one in taken if one.result is None]:
+            yield Sample("throughput", None, "Gbit/s", point, errors[0] or "no result")
             return
-        yield Sample("throughput", taken.result.bps / 1e9, "Gbit/s", point)
-        if taken.result.retransmits is not None:
-            yield Sample("retransmits", float(taken.result.retransmits), "segments", point)
+        results = [one.result for one in taken if one.result is not None]
+        yield Sample("throughput", sum(one.bps for one in results) / 1e9, "Gbit/s", point)
+        if all(one.retransmits is not None for one in results):
+            yield Sample("retransmits", sum(one.retransmits or 0.0 for one in results), "segments", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         names = versions.measured(table, "throughput")

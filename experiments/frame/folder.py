@@ -96,6 +96,8 @@ class Folder:
                 where=str(self.path),
                 next_step="give another --out, or check that version out",
             )
+        # More repetitions, or fewer, are the same run.
+        _write(self.path / RUN, json.dumps(before | {"repeat": document["repeat"]}, indent=2) + "\n")
 
     def document(self) -> dict[str, Any]:
         """run.json. InputError: there is none."""

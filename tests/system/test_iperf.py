@@ -50,6 +50,12 @@ def members(place: Node) -> list[str]:
     return found
 
 
+def test_more_streams_than_one_iperf3_has(place: Node) -> None:
+    taken = iperf.together(place, place, "127.0.0.1", IperfSpec(seconds=1), 130)
+    assert [one.result.streams if one.result else one.error for one in taken] == [128, 2]
+    assert members(place) == []
+
+
 def test_tcp_both_ways_and_udp(place: Node) -> None:
     one = iperf.measure(place, place, "127.0.0.1", IperfSpec(seconds=1, interval=0.2))
     assert one.bps > 1e8

@@ -81,7 +81,7 @@ def test_first_free_port() -> None:
     assert sockets.first_free({5201, 5202, 5204}, 5201) == 5203
 
 
-@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": 0.5}, {"omit": 0.5}, {"udp": True}])
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": 0.5}, {"omit": 0.5}, {"udp": True}, {"streams": 129}])
 def test_what_iperf3_would_take_for_something_else(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError):
         IperfSpec(**wrong)  # type: ignore[arg-type]
