@@ -32,14 +32,26 @@ def draw(chart: Chart) -> Figure:
             _line(axes, series, number, chart.kind)
     if chart.log_x:
         axes.set_xscale("log")
+        _plain(axes.xaxis)
     if chart.log_y:
         axes.set_yscale("log")
+        _plain(axes.yaxis)
     elif chart.kind != "steps":
         axes.set_ylim(bottom=0)
     axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
     if any(one.y for one in chart.series):
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
+
+
+def _plain(axis: Any) -> None:
+    """Numbers as people write them on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def label(series: Series) -> str:
