@@ -1,0 +1,295 @@
+"""Each role is killed under traffic (paper section 3.5, fail static): what is lost, and when the next change is made.
+
+SIGKILL of one process, or of everything that a Hoverboard runs. Datagrams go on all the time, over the Hoverboards and
+host to host; right behind the signal a new VM is asked for, and counts as programmed once its flow is in a
+Hoverboard's switch. Where a host's own process was hit it is that host's next VM: once the process is back, the VM is
+added, and its gateway has to answer it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
+
+from experiments import traffic
+from experiments.exchange import Carried, Exchange
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.parameters import Parameter, Values, number, words
+from hoverboard.contract.entities import VM
+from hoverboard.contract.errors import HoverboardError, MeasurementError
+from topologies import ledger, schema, status
+from topologies.processes import LinuxProcesses
+from topologies.roles import ControlLayout
+from topologies.testbed import Testbed
+from topologies.waiting import wait_for
+
+CONTROL = ("fabric-manager", "vm-controller", "front-end")
+SERVERS = ("host-process", "ovs-vswitchd", "hoverboard")
+ROLES = (*CONTROL, *SERVERS)
+NOBODY = "nobody"
+OVER, DIRECT = "over Hoverboards", "host to host"
+_RATES = {OVER: 160_000.0, DIRECT: 1_600_000.0}  # bit/s of each flow; the threshold lies between
+_BYTES = {OVER: 200, DIRECT: 1000}  # of a datagram: 100 and 200 a second
+_THRESHOLD = "500kbit"
+_SETTLED = 2.0  # seconds of traffic before the signal: usage reports have come, offloads stand
+_LONGEST = 15.0
+_REPLICAS = 2
+
+
+class Failover(Experiment):
+    """Loss and time to the next change when a role dies."""
+
+    name = "failover"
+    title = "Every role killed under traffic"
+    source = "section 3.5"
+    measures = (
+        "Datagrams lost of the flow that lost most, the longest silence of a flow, and the time until the next change "
+        "is programmed."
+    )
+    minutes = 3.0
+    repeat = 3
+    parameters = (
+        Parameter(
+            "roles", (NOBODY, *ROLES), "", "who is killed", quick=(NOBODY, "vm-controller"),
+            choices=(NOBODY, *ROLES),
+        ),
+        Parameter("after", 5.0, "s", "of traffic after the signal", quick=2.5, least=1.0, most=60),
+    )  # fmt: skip
+
+    def points(self, values: Values) -> list[Point]:
+        """One a role."""
+        return [{"role": role} for role in words(values, "roles")]
+
+    def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
+        """Traffic, the signal, a change, and more traffic."""
+        role, after = point["role"], number(values, "after")
+        bring_up = bench.fresh if role == "hoverboard" else bench.testbed
+        bed = bring_up(topology(), control=ControlLayout(True, replicas=_REPLICAS))
+        _wait_whole(bed)
+        kinds, flows = _flows(bed)
+        due = schedule(bench.random(), flows, kinds, _SETTLED + after)
+        with Exchange(bed, flows) as exchange, exchange.running(due, _SETTLED + after) as running:
+            running.wait(_SETTLED)
+            standing = {(row["src"], row["dst"]) for row in bed.offloads()}
+            changed = _kill_and_change(bed, role, bench.random().randrange(100, 250))
+            signalled = changed.pop("at") - running.began
+            result = running.result()
+        bench.raw("flows", result.record(flows))
+        bench.raw("signal", {"seconds": signalled, "offloads": sorted(standing), **changed})
+        yield Sample("next change", changed["seconds"] * 1e3, "ms", point)
+        for kind in (OVER, DIRECT):
+            labels = {**point, "path": kind}
+            at = [number for number, its in enumerate(kinds) if its == kind]
+            astray = [
+                number for number in at if ((flows[number].src, flows[number].dst) in standing) != (kind == DIRECT)
+            ]
+            if astray:
+                yield Sample("lost", None, "datagrams a flow", labels, f"{len(astray)} flows did not go {kind}")
+                continue
+            mine = [result.flows[number] for number in at]
+            yield Sample("lost", max(one.offered - one.arrived for one in mine), "datagrams a flow", labels)
+            silence = max(longest_silence(one, signalled - 0.1, _SETTLED + after) for one in mine)
+            yield Sample("silence", silence * 1e3, "ms", labels)
+
+    def charts(self, table: Table, values: Values) -> list[Chart]:
+        """Silence and changes by role."""
+        roles = table.seen("role")
+        return [
+            Chart(
+                "silence", "The longest time in which nothing of a flow arrived", "who was killed", "ms",
+                [_bars(table, "silence", kind, roles, path=kind) for kind in (OVER, DIRECT)], kind="bars", log_y=True,
+                note="Datagrams are 10 ms apart over Hoverboards, 5 ms host to host; nobody: what two cores do alone.",
+            ),
+            Chart(
+                "next-change", "Until the next change is programmed", "who was killed", "ms",
+                [_bars(table, "next change", "new VM", roles)], kind="bars", log_y=True,
+            ),
+        ]  # fmt: skip
+
+    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+        """Fail static without a control plane; a standby takes over; data planes come back."""
+        found = []
+        lost = [value for role in CONTROL for value in table.values("lost", role=role)]
+        alone = max(table.values("lost", role=NOBODY), default=0.0)
+        if lost:
+            found.append(
+                Verdict(
+                    "with its control plane gone, the network forwards as before", "no loss (fail static)",
+                    f"at most {max(lost):.0f} datagrams a flow lost, {alone:.0f} with nobody killed",
+                    "reproduced" if max(lost) <= max(1.0, alone) else "partly" if max(lost) < 20 else "not",
+                    "Each role's process is killed in turn, not all at once.",
+                )
+            )  # fmt: skip
+        if (took := table.spread("next change", role="vm-controller")) is not None:
+            found.append(
+                Verdict(
+                    "a standby takes over from a dead VM controller", "not stated",
+                    f"next change after {took.median:.0f} ms (median of {took.n})",
+                    "reproduced" if took.median < 2_000 else "partly",
+                    "The store and all replicas are on one machine, so that a lease breaks with its connection.",
+                )
+            )  # fmt: skip
+        for role, what in (("host-process", "a killed host process"), ("hoverboard", "a dead Hoverboard")):
+            path = DIRECT if role == "host-process" else OVER
+            if (silent := table.spread("silence", role=role, path=path)) is not None:
+                found.append(
+                    Verdict(
+                        f"{what} costs a pause, and traffic comes back", "not stated",
+                        f"{silent.median:.0f} ms of silence (median of {silent.n})",
+                        "reproduced" if silent.median < number(values, "after") * 500 else "partly",
+                        "It goes on from its checkpoint; until then packets wait in its NICs' queues."
+                        if role == "host-process"
+                        else "Hosts move to the other Hoverboard once the control plane sees its connections break.",
+                    )
+                )  # fmt: skip
+        return found
+
+
+def topology() -> Any:
+    """Two hosts, two Hoverboards, VMs enough for four flows that share no VM."""
+    keys = {
+        "hosts": 2, "hoverboards": 2, "model": "hoverboard", "report_interval": 0.25, "offload_threshold": _THRESHOLD,
+        "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 8}],
+    }  # fmt: skip
+    return schema.from_keys(keys, name="failover")
+
+
+def schedule(
+    draw: random.Random, flows: Sequence[traffic.Flow], kinds: Sequence[str], seconds: float
+) -> list[traffic.Datagram]:
+    """Datagrams of all flows in order of time, each of its kind's size."""
+    parts = [
+        [replace(one, flow=number) for one in traffic.schedule(draw, [flow], seconds, _BYTES[kind])]
+        for number, (flow, kind) in enumerate(zip(flows, kinds, strict=True))
+    ]
+    return sorted((one for part in parts for one in part), key=lambda one: (one.at, one.flow))
+
+
+def longest_silence(carried: Carried, begin: float, end: float) -> float:
+    """Seconds: the longest part of [begin, end] in which nothing of a flow arrived."""
+    moments = [begin, *(at for at, _ in carried.arrivals if begin < at < end), end]
+    return max(later - sooner for sooner, later in zip(moments, moments[1:], strict=False))
+
+
+def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, int]], master: int) -> list[int]:
+    """Pids to kill, of a run's processes as (what, pid); [] for nobody."""
+    names = {
+        "fabric-manager": ("fabric-manager",), "front-end": ("front-end-0",), NOBODY: (),
+        "host-process": (f"host process of {server}",), "ovs-vswitchd": (f"ovs-vswitchd of {server}",),
+        "hoverboard": tuple(f"{one} of {hoverboard}" for one in ("host process", "ovs-vswitchd", "ovsdb-server")),
+    }  # fmt: skip
+    if role == "vm-controller":
+        return [master]
+    return [pid for name, pid in what if name in names[role]]
+
+
+def _flows(bed: Testbed) -> tuple[list[str], list[traffic.Flow]]:
+    """Kinds of flows and the flows: two of each from h1 to h2."""
+    here, there = ([vm.name for vm in bed.topology.vms if vm.host == host] for host in ("h1", "h2"))
+    kinds = [OVER, OVER, DIRECT, DIRECT]
+    flows = [traffic.Flow(src, dst, _RATES[kind]) for src, dst, kind in zip(here, there, kinds, strict=True)]
+    return kinds, flows
+
+
+def _wait_whole(bed: Testbed) -> None:
+    """Wait until everybody is there: whoever was killed before has come back."""
+
+    def whole() -> bool:
+        control = bed.control_status()
+        rows = [row for row in control.get("controllers", ()) if row["state"] == "up" and row["version"]]
+        synced = all(switch["programmed"] for switch in control.get("switches", {}).values())
+        masters = sum(bool(row["master"]) for row in rows)
+        return len(rows) == _REPLICAS and masters == 1 and synced and not bed.parts.supervisor.status()["down"]
+
+    wait_for(whole, 30.0, lambda: "not all processes of the run are there", where=str(bed.directory.logs))
+
+
+def _kill_and_change(bed: Testbed, role: str, last: int) -> dict[str, Any]:
+    """Kill it, ask for a VM, and wait until its flow is there: {"at" (monotonic), "seconds", "killed"}."""
+    # The Hoverboard that carries more comes first: its end is to be felt.
+    relays = sorted((server.name for server in bed.topology.hoverboards), key=lambda name: -_relayed(bed, name))
+    control = bed.control_status()
+    master = next((row["pid"] for row in control.get("controllers", ()) if row["master"]), 0)
+    records = ledger.live_processes(ledger.Ledger(bed.directory), LinuxProcesses())
+    doomed = victims(role, "h1", relays[0], [(one.what, one.process.pid) for one in records], master)
+    if not doomed and role != NOBODY:
+        raise MeasurementError(f"no process of {role} was found", where=bed.run, next_step="see hoverboard status")
+    if role in ("host-process", "ovs-vswitchd"):
+        # A host holds flows of the VMs alone that are plugged in there.
+        return _by_plugging(bed, doomed)
+    network = bed.topology.networks[0]
+    where = bed.server(relays[1] if role == "hoverboard" else relays[0])  # a Hoverboard knows everybody
+    newcomer: VM = network.vm(f"late-{last}", "h1", IPv4Address(f"10.0.0.{last}")).entity()
+    if role == "hoverboard":
+        bed.let_die(relays[0])
+    ended = threading.Event()
+    asking = threading.Thread(target=_ask, args=(bed, newcomer, ended), name="ask")
+    flow = re.compile(rf"nw_dst={re.escape(str(newcomer.ip))}(?![.\d])")
+    begun = time.monotonic()
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    asking.start()
+    try:
+        wait_for(lambda: _has(where, flow), _LONGEST, lambda: f"{newcomer.name} is not programmed on {where.name}")
+        took = time.monotonic() - begun
+    finally:
+        ended.set()
+        asking.join()
+    bed.parts.cluster.remove(newcomer)
+    return {"at": begun, "seconds": took, "killed": doomed}
+
+
+def _by_plugging(bed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
+    """Kill processes of h1, and add a VM there once they are back: until its gateway answers it."""
+    supervisor = bed.parts.supervisor
+    before = supervisor.status()["restarts"]
+    begun = time.monotonic()
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+
+    def back() -> bool:
+        now = supervisor.status()
+        return bool(now["restarts"] >= before + len(doomed) and not now["down"])
+
+    wait_for(back, _LONGEST, lambda: "what was killed on h1 does not come back", where=str(bed.directory.logs))
+    spec = bed.add_vm(bed.topology.networks[0].name, host="h1")
+    took = time.monotonic() - begun
+    bed.remove_vm(spec.name)
+    return {"at": begun, "seconds": took, "killed": list(doomed)}
+
+
+def _ask(bed: Testbed, newcomer: VM, ended: threading.Event) -> None:
+    """Ask for a VM until somebody takes it: who is asked may have been killed."""
+    while not ended.is_set():
+        try:
+            bed.parts.cluster.upsert(newcomer)
+            return
+        except HoverboardError:
+            ended.wait(0.01)
+
+
+def _has(server: Any, flow: re.Pattern[str]) -> bool:
+    try:
+        return any(flow.search(line) for line in status.openflow(server))
+    except HoverboardError:  # it is not there
+        return False
+
+
+def _relayed(bed: Testbed, hoverboard: str) -> int:
+    """Packets that came to a Hoverboard so far."""
+    with closing(bed.host_client(hoverboard)) as client:
+        return int(client.status()["counters"]["rx_packets"])
+
+
+def _bars(table: Table, metric: str, label: str, roles: Sequence[str], **labels: str) -> Series:
+    several = [(role, found) for role in roles if (found := table.spread(metric, role=role, **labels)) is not None]
+    return Series(label, [role for role, _ in several], [one.median for _, one in several], [one for _, one in several])
