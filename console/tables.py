@@ -80,6 +80,10 @@ def status(document: Document) -> list[Table]:
         )  # fmt: skip
     if document.get("control", {}).get("processes"):
         made.append(control(document["control"]))
+    if document.get("wan"):
+        made.append(wan(document["wan"]))
+    if document.get("control", {}).get("planes"):
+        made.append(planes(document["control"]["planes"]))
     made.append(counters(document["counters"]))
     if document.get("supervision", {}).get("processes"):
         made.append(supervision(document["supervision"]))
@@ -102,6 +106,28 @@ def control(document: Document) -> Table:
                 *(_or_dash(known.get(one["pid"], {}).get(key)) for key in ("term", "switches")),
             )
             for one in document["processes"]
+        ),
+    )  # fmt: skip
+
+
+def wan(document: Document) -> Table:
+    """What the link between two regions does, and what of it this kernel cannot."""
+    rate, delay = document["rate_bps"], document["delay_s"]
+    rows = [("rate", "as fast as it goes" if rate is None else f"{rate / 1e6:g} Mbit/s each way")]
+    rows.append(("delay", "none" if delay is None else f"{delay * 1000:g} ms one way"))
+    rows += [("missing", what) for what in document["missing"]]
+    return table(f"WAN between {' and '.join(document['regions'])}", ("what", "value"), rows)
+
+
+def planes(documents: list[Document]) -> Table:
+    """The control planes of regions."""
+    return table(
+        "control planes",
+        ("region", "scope", "state", "#pid", "#restarts", "#VMs", "#flows", "#offloads"),
+        (
+            (one["region"], one["scope"], one["state"], one["pid"], one["restarts"],
+             *(_or_dash(one.get(key)) for key in ("vms", "flows", "offloads")))
+            for one in documents
         ),
     )  # fmt: skip
 

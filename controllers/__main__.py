@@ -66,6 +66,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shared-queue", action="store_true", help="one queue of changes for all networks, to compare with"
     )
+    parser.add_argument("--scope", default="whole", choices=["whole", "regional", "global"], help="see docs/regions.md")
+    parser.add_argument("--region", help="whose switches a regional or global control plane programs")
     roles = parser.add_argument_group("one process for each role")
     roles.add_argument("--role", default="all", choices=["all", "fabric-manager", "vm-controller", "front-end"])
     roles.add_argument("--number", type=int, default=0, help="of this front end")
@@ -77,7 +79,12 @@ def _arguments() -> argparse.Namespace:
         "--store", default="embedded", metavar="embedded|HOST:PORT,...", help="the fabric manager's, or etcd's members"
     )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if (arguments.scope == "whole") != (arguments.region is None):
+        parser.error("--scope regional or global goes together with --region")
+    if arguments.scope != "whole" and arguments.role != "all":
+        parser.error("--scope is for a control plane in one process")
+    return arguments
 
 
 def _lock(directory: Path, name: str) -> int:
@@ -184,6 +191,7 @@ def main() -> int:
         settings = Settings(
             arguments.dir, arguments.model, offload, arguments.offload_policy, arguments.report_interval,
             fair_queues=not arguments.shared_queue,
+            scope=arguments.scope, region=arguments.region,
         )  # fmt: skip
         asyncio.run(_serve(arguments, settings, name))
         os.close(lock)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 
@@ -26,11 +26,17 @@ from controllers.ofe.server import FrontEnd
 from controllers.planning import concerned, consequences, plan_document
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.hosts import HostsServicer
+from controllers.vmc.inter_region import InterRegionCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadSettings
 from controllers.vmc.policies import load_policy
 from hoverboard.contract import fabric_pb2_grpc
-from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
+from hoverboard.contract.errors import EntityError, RunError
+from hoverboard.contract.shares import GLOBAL, REGIONAL, WHOLE
+
+Scope = Literal["whole", "regional", "global"]
+_SHARES = {"whole": WHOLE, "regional": REGIONAL, "global": GLOBAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ class Settings:
         offload_policy: "path.py:Class" of a policy of one's own.
         report_interval: seconds between usage reports.
         fair_queues: a queue of changes for each network; False: one for all, to compare.
+        scope: "whole": all there is; "regional", "global": what is within a region, what crosses its border.
+        region: whose switches a regional or global plane programs.
     """
 
     directory: Path
@@ -51,6 +59,8 @@ class Settings:
     offload_policy: str | None = None
     report_interval: float = 1.0
     fair_queues: bool = True
+    scope: Scope = "whole"
+    region: str | None = None
 
 
 def settings_document(settings: Settings) -> dict[str, Any]:
@@ -69,12 +79,16 @@ class ControlPlane:
         self.settings = settings
         self._fabric = Fabric()
         self._policy = load_policy(settings.offload_policy, settings.offload)
-        self._core = ControllerCore(model_named(settings.model), self._policy)
+        model = model_named(settings.model)
+        if settings.scope == "global" and settings.region is not None:
+            self._core: ControllerCore = InterRegionCore(model, self._policy, settings.region)
+        else:
+            self._core = ControllerCore(model, self._policy)
         self._controller = Controller(self._core, self._policy)
         self._dispatcher = Dispatcher(
             lambda changes, complete: self._controller.changed(changes, complete=complete), fair=settings.fair_queues
         )
-        self._front_end = FrontEnd(settings.directory / "of.sock", self._controller)
+        self._front_end = FrontEnd(settings.directory / "of.sock", self._controller, _SHARES[settings.scope])
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -111,6 +125,7 @@ class ControlPlane:
         self, entities: Sequence[AnyEntity], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a full update; returns when live switches have it (or after a moment)."""
+        self._check_region(entities)
         self._controller.flush()
         return await self._changed(self._fabric.full_update(entities, expected))
 
@@ -118,8 +133,19 @@ class ControlPlane:
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a diff; returns when live switches have it (or after a moment)."""
+        self._check_region(upsert)
         self._controller.flush()
         return await self._changed(self._fabric.diff(upsert, remove, expected))
+
+    def _check_region(self, entities: Sequence[AnyEntity]) -> None:
+        """A regional plane is told nothing of what is elsewhere, so that nothing elsewhere can touch it."""
+        for entity in entities if self.settings.scope == "regional" else ():
+            if isinstance(entity, Host | Hoverboard) and entity.region != self.settings.region:
+                raise EntityError(
+                    f"is in region {entity.region}, and this is the regional control plane of {self.settings.region}",
+                    where=f"{entity.TYPE}/{entity.name}.region",
+                    next_step="tell the global control planes",
+                )
 
     async def _changed(self, changes: Changes) -> tuple[Changes, Sequence[str]]:
         return changes, await self._dispatcher.submit(changes, self._fabric.synced)
@@ -128,6 +154,8 @@ class ControlPlane:
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> dict[str, Any]:
         """What a diff would do, worked out beside the event loop; nothing is changed."""
+        if self.settings.scope == "global":
+            raise RunError("a global control plane makes no plans", where="Plan", next_step="ask a regional one")
         changes = self._fabric.trial(upsert, remove, expected)
         entities = concerned(changes, self._fabric.entities.values())
         ports = dict(self._core.view.ports)
@@ -143,6 +171,8 @@ class ControlPlane:
         core = self._core
         return {
             **self._controller.model_document(),
+            "scope": self.settings.scope,
+            "region": self.settings.region,
             "version": self._fabric.version,
             "synced": self._fabric.synced,
             "switches": self._controller.switches(),
@@ -155,6 +185,11 @@ class ControlPlane:
 
     async def set_model(self, name: str) -> dict[str, Any]:
         """Go over to another programming model; status()["switching"] tells when it is done."""
+        if self.settings.scope != "whole":
+            raise RunError(
+                "the control planes of regions keep their programming model", where="SetModel",
+                next_step="bring the topology up anew, with --model",
+            )  # fmt: skip
         return self._controller.set_model(name)
 
     async def offloads(self) -> list[dict[str, Any]]:

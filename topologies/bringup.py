@@ -68,7 +68,7 @@ def start_hosts(testbed: Testbed) -> None:
             parts.hosts.start_engines()
 
         def bring_up(server: Server) -> None:
-            parts.hosts.start(server, *parts.cluster.door_of(server.spec.underlay_ip))
+            parts.hosts.start(server, parts.cluster.doors_of(server.spec))
             parts.plant.uplinks[server.name].plug()
             step()
             for nic in parts.plant.nics_of(server):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
-from topologies.topology import Model, Topology, to_entities
+from topologies.scopes import WHOLE, PlaneScope
+from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
 
 _log = logging.getLogger(__name__)
@@ -38,17 +38,25 @@ class ClusterManager:
     """The control plane's processes and what it has been told.
 
     Attributes:
+        scope: of what there is, its part.
         processes: they themselves.
         address: gRPC address of the fabric manager.
     """
 
     def __init__(
-        self, topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
+        self,
+        topology: Topology,
+        layout: ControlLayout,
+        directory: Path,
+        logs: Path,
+        launcher: Launcher,
+        scope: PlaneScope = WHOLE,
     ) -> None:
         self._topology = topology
-        self.processes = ControlProcesses(layout, directory, logs, launcher, self._options)
+        self.scope = scope
+        self.processes = ControlProcesses(layout, directory, logs, launcher, self._options, scope.process)
         self._entities: dict[tuple[str, str], AnyEntity] = {
-            (entity.TYPE, entity.name): entity for entity in to_entities(topology)
+            (entity.TYPE, entity.name): entity for entity in scope.share(to_entities(topology))
         }
         self._lock = threading.Lock()
         self.address = f"unix:{directory / 'control.sock'}"
@@ -67,11 +75,12 @@ class ClusterManager:
             "--idle-expiry", str(offload.idle_expiry), "--offload-budget", str(offload.budget),
             "--offload-reports", offload.reports,
             *(("--offload-policy", offload.policy) if offload.policy is not None else ()),
+            *self.scope.options,
         ]  # fmt: skip
 
-    def door_of(self, underlay: IPv4Address) -> tuple[str, Path]:
-        """For the server of this underlay address: where its host agent and its switch find the control plane."""
-        return self.processes.door_of(underlay)
+    def doors_of(self, server: ServerSpec) -> list[tuple[str, Path]]:
+        """Where a server's host agent and switch find the control plane, or each of the control planes."""
+        return [self.processes.door_of(server.underlay_ip)]
 
     @property
     def pid(self) -> int | None:

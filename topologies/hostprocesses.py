@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,12 @@ _NURSERY_TIMEOUT = 240.0  # a first start, with nothing in the cache, compiles t
 _CONNECT_TIMEOUT = 5.0
 _HOST_TIMEOUT = 60.0
 _SECRET_BYTES = 32
+
+
+def _linked(link: Path, socket: Path) -> str:
+    """The OpenFlow address of a socket: ovs-vswitchd connects to none outside of its run directory, but to a link."""
+    link.symlink_to(socket)
+    return f"unix:{link}"
 
 
 class HostProcesses:
@@ -85,12 +91,17 @@ class HostProcesses:
         if self._directory.closing.exists():
             raise RunError(f"run {self._directory.run!r} is being taken down")
 
-    def start(self, server: Server, control_address: str, openflow_socket: Path) -> None:
-        """Start the host process of a server, and wait until it has configured its switch."""
+    def start(self, server: Server, doors: Sequence[tuple[str, Path]]) -> None:
+        """Start the host process of a server, and wait until it has configured its switch.
+
+        Args:
+            doors: gRPC address and OpenFlow socket of each control plane that is to program it.
+        """
         spec = server.spec
-        # ovs-vswitchd connects to no Unix socket outside of its own run directory; a link in it will do.
-        controller = server.directory / "controller.sock"
-        controller.symlink_to(openflow_socket)
+        (control_address, openflow), *more = [
+            (address, _linked(server.directory / f"controller{number or ''}.sock", socket))
+            for number, (address, socket) in enumerate(doors)
+        ]
         generation = facts(spec.dataplane)
         engines = generation.carrier == "engines"
         config = HostConfig(
@@ -104,7 +115,8 @@ class HostProcesses:
             underlay_prefixlen=UNDERLAY.prefixlen,
             node_dir=str(server.directory),
             control_address=control_address,
-            openflow_address=f"unix:{controller}",
+            openflow_address=openflow,
+            more_doors=tuple(more),
             uplink_device=server.uplink_device,
             scheduling=self._scheduling,
             batch=spec.batch,

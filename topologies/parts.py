@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
-from topologies import ledger
-from topologies.cluster import ClusterManager
+from topologies import ledger, regions
 from topologies.hostprocesses import HostProcesses
 from topologies.launcher import Launcher
 from topologies.links import VirtualNIC
@@ -42,7 +41,7 @@ class Parts:
         self.launcher = Launcher(ledger.Ledger(directory))
         self.workers = Workers()
         self.plant = Plant(directory, self.launcher, testbed.datapath_type)
-        self.cluster = ClusterManager(
+        self.cluster = regions.cluster_manager(
             testbed.topology, testbed.control_layout, directory.control, directory.logs, self.launcher
         )
         self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology)

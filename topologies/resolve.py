@@ -27,12 +27,12 @@ from topologies.topology import (
     SubnetSpec,
     Topology,
     VMSpec,
-    WanSpec,
     check_enforced,
     host_address,
     hoverboard_address,
     to_entities,
 )
+from topologies.wan_keys import check_whole, resolve_wan
 from topologies.yamlfile import Path, Positions
 
 if TYPE_CHECKING:
@@ -304,40 +304,6 @@ class _Resolver:
             hoverboards = tuple(replace(one, region=one.region or hosts[0].region) for one in hoverboards)
         return hosts, hoverboards
 
-    def wan(
-        self, keys: TopologyKeys, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
-    ) -> WanSpec | None:
-        """The link between the fabrics of two regions, each with its Hoverboards."""
-        listed = keys.hoverboards if isinstance(keys.hoverboards, list) else []
-        regions = list(dict.fromkeys(host.region for host in hosts))
-        for index, given in enumerate(listed):
-            where = ("hoverboards", index, "region")
-            if given.region is None:
-                continue
-            if keys.wan is None and len(regions) > 1:
-                self.fault(where, "without `wan` a Hoverboard serves all regions", "remove it, or add `wan: {}`")
-            elif given.region not in regions:
-                known = ", ".join(str(region) for region in regions)
-                self.fault(where, f"there is no host in region {given.region!r}", f"use one of: {known}")
-        if keys.wan is None:
-            return None
-        if not self.hosts_known:
-            return None
-        if len(regions) != 2:
-            what = f"joins two regions, and the hosts are in {len(regions)}"
-            self.fault(("wan",), what, "give `region:` to every host, two different ones in all")
-            return None
-        for index, one in enumerate(hoverboards):
-            if one.region is None:
-                place: Path = ("hoverboards", index) if listed else ("hoverboards",)
-                self.fault(place, f"{one.name!r} is in no region", "list the Hoverboards, each with a `region:`")
-                return None
-        if keys.model in NEEDS_HOVERBOARD:
-            for region in regions:
-                if not any(one.region == region for one in hoverboards):
-                    self.fault(("hoverboards",), f"region {region!r} has none", "give each region one")
-        return WanSpec(keys.wan.rate, keys.wan.delay)
-
 
 def _capacity(keys: CapacityKeys | None) -> tuple[int | None, int | None]:
     return (None, None) if keys is None else (keys.pps, keys.bps)
@@ -365,7 +331,7 @@ def resolve(
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
-    wan = resolver.wan(keys, hosts, hoverboards)
+    wan = resolve_wan(keys, hosts, hoverboards, resolver.fault) if hosts_known else None
     stages = resolver.stages(keys.stages, base)
     offload = resolver.offload(keys.offload_policy, base)
     if keys.model in NEEDS_HOVERBOARD and not hoverboards:
@@ -417,4 +383,6 @@ def resolve(
         policies = [entity for network in networks for entity in network.policies]
         bare = replace(topology, networks=tuple(replace(network, policies=()) for network in networks))
         resolver.policies.check(to_entities(bare), policies)
+        if wan is not None and not resolver.policies.faults:
+            check_whole(to_entities(topology), resolver.fault)
     return topology, resolver.faults + resolver.policies.faults

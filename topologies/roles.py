@@ -103,11 +103,19 @@ class ControlProcesses:
     Args:
         directory: of their sockets and of what they store.
         options: arguments of `python -m controllers` beside those about roles; asked at every start.
+        name: of the process where there is one.
     """
 
     def __init__(
-        self, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher, options: Callable[[], list[str]]
+        self,
+        layout: ControlLayout,
+        directory: Path,
+        logs: Path,
+        launcher: Launcher,
+        options: Callable[[], list[str]],
+        name: str = "control plane",
     ) -> None:
+        self._name = name
         self._layout = layout
         self._directory = directory
         self._logs = logs
@@ -121,7 +129,8 @@ class ControlProcesses:
 
     def _one_process(self) -> RoleProcess:
         sockets = [self._directory / "control.sock", self._directory / "of.sock"]
-        return RoleProcess("control plane", lambda: self._python([]), self._logs / "control.log", sockets)
+        log = self._logs / f"{self._name.removesuffix(' plane').replace(' ', '-')}.log"
+        return RoleProcess(self._name, lambda: self._python([]), log, sockets)
 
     def _processes(self) -> list[RoleProcess]:
         layout, found, store = self._layout, [], "embedded"
@@ -169,7 +178,7 @@ class ControlProcesses:
     def start(self) -> None:
         """Start all of them; `wait_ready` says when they serve."""
         for folder in (self._directory, *([self._directory / "etcd"] if self._layout.store == "etcd" else [])):
-            folder.mkdir(exist_ok=True, mode=0o700)
+            folder.mkdir(exist_ok=True, parents=True, mode=0o700)
         for role in self.roles:
             self._start(role)
 

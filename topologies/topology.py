@@ -308,10 +308,12 @@ def check_enforced(topology: Topology) -> None:
 def to_entities(topology: Topology) -> list[AnyEntity]:
     """The fabric manager's full update: servers, networks, subnetworks, VMs, then policies."""
     entities: list[AnyEntity] = []
-    for server in topology.hosts:
-        entities.append(Host(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane))
-    for server in topology.hoverboards:
-        entities.append(Hoverboard(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane))
+    for server in topology.servers:
+        kind: type[Host | Hoverboard] = Host if server.role == "host" else Hoverboard
+        region = server.region if topology.wan is not None else None
+        entities.append(
+            kind(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane, region=region)
+        )
     for network in topology.networks:
         entities.append(Network(name=network.name, vni=network.vni, ingress=network.ingress, egress=network.egress))
         for subnet in network.subnets:

@@ -118,13 +118,13 @@ class FabricClient:
         """{"version", "entities": [{"type", "name", ..}]}: all there are, or those of one type."""
         return self._document(self._stub.List, pb.EntityRef(type=kind))
 
-    def status(self) -> dict[str, Any]:
-        """The control plane's status document."""
-        return self._document(self._stub.Status, pb.Empty())
+    def status(self, timeout: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
+        """The control plane's status document; RunError after `timeout` seconds without one."""
+        return self._document(self._stub.Status, pb.Empty(), timeout)
 
-    def offloads(self) -> list[dict[str, Any]]:
+    def offloads(self, timeout: float = _REQUEST_TIMEOUT) -> list[dict[str, Any]]:
         """The VM pairs that go host to host now: network, src, dst, src_host, dst_host, since, rate_bps."""
-        document = json.loads(self._call(self._stub.Offloads, pb.Empty()).json)
+        document = json.loads(self._call(self._stub.Offloads, pb.Empty(), timeout=timeout).json)
         assert isinstance(document, list)
         return document
 
@@ -149,8 +149,8 @@ class FabricClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _document(self, method: Any, request: Any) -> dict[str, Any]:
-        document = json.loads(self._call(method, request).json)
+    def _document(self, method: Any, request: Any, timeout: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
+        document = json.loads(self._call(method, request, timeout=timeout).json)
         assert isinstance(document, dict)
         return document
 

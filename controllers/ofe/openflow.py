@@ -45,6 +45,7 @@ from hoverboard.contract.flow import (
     SetField,
     WriteMetadata,
 )
+from hoverboard.contract.shares import WHOLE, Share
 
 
 class _OpenVSwitchField(oxm_fields._OxmClass):
@@ -103,10 +104,11 @@ def _instructions(actions: tuple[Action, ...]) -> list[Any]:
     return ([parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, applied)] if applied else []) + rest
 
 
-def serialize_flow_mod(delete: bool, flow: Flow) -> bytes:
-    """A flow-mod, xid 0, that adds or replaces the flow, or deletes exactly the flow of its key."""
+def serialize_flow_mod(delete: bool, flow: Flow, mask: int = 0) -> bytes:
+    """A flow-mod, xid 0, that adds or replaces the flow, or deletes exactly that of its key (and cookie, in `mask`)."""
     message = parser.OFPFlowMod(
-        _DESC, cookie=flow.cookie, table_id=flow.table, command=_DELETE if delete else _ADD, priority=flow.priority,
+        _DESC, cookie=flow.cookie, cookie_mask=mask if delete else 0, table_id=flow.table,
+        command=_DELETE if delete else _ADD, priority=flow.priority,
         out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY, flags=0, match=_oxm(flow.match),
         instructions=_instructions(flow.actions),
     )  # fmt: skip
@@ -250,9 +252,9 @@ def ports_request(xid: int) -> bytes:
     return _serialize(parser.OFPPortDescStatsRequest(_DESC, 0, ofp.OFPP_ANY), xid)
 
 
-def flows_request(xid: int) -> bytes:
-    """OFPMP_FLOW request for all flows of all tables."""
-    return _serialize(parser.OFPFlowStatsRequest(_DESC, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY), xid)
+def flows_request(xid: int, share: Share = WHOLE) -> bytes:
+    """OFPMP_FLOW request for all flows of all tables that are in a share."""
+    return _serialize(parser.OFPFlowStatsRequest(_DESC, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY, *share), xid)
 
 
 def echo_request(xid: int) -> bytes:

@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 from controllers.ofe.frontend import SwitchEvents
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.session import Session
 from controllers.ofe.templates import FlowModEncoder
+from hoverboard.contract.shares import WHOLE, Share
 
 _log = logging.getLogger(__name__)
 
@@ -28,12 +30,14 @@ class FrontEnd:
     Args:
         path: of the socket; one left by a dead process is replaced.
         events: who hears of switches.
+        share: the flows that are read, and may be deleted.
     """
 
-    def __init__(self, path: Path, events: SwitchEvents) -> None:
+    def __init__(self, path: Path, events: SwitchEvents, share: Share = WHOLE) -> None:
         self._path = path
         self._events = events
-        self._encoder = FlowModEncoder(serialize_flow_mod)
+        self._share = share
+        self._encoder = FlowModEncoder(partial(serialize_flow_mod, mask=share.mask), cookie=share.cookie)
         self._sessions: set[Session] = set()
         self._server: asyncio.Server | None = None
         self._checker: asyncio.Task[None] | None = None
@@ -59,7 +63,7 @@ class FrontEnd:
             self._path.unlink()
 
     def _new_session(self) -> Session:
-        session = Session(self._events, self._encoder, self._sessions.discard)
+        session = Session(self._events, self._encoder, self._sessions.discard, self._share)
         self._sessions.add(session)
         return session
 

@@ -16,6 +16,7 @@ from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Program
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow
+from hoverboard.contract.shares import WHOLE, Share
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +31,18 @@ class Session(asyncio.Protocol):
         events: told when the switch is known, when ports change, when it is gone.
         encoder: shared by all sessions, as it only remembers shapes.
         ended: called once when the connection is over.
+        share: the flows that are read.
     """
 
-    def __init__(self, events: SwitchEvents, encoder: FlowModEncoder, ended: Callable[[Session], None]) -> None:
+    def __init__(
+        self,
+        events: SwitchEvents,
+        encoder: FlowModEncoder,
+        ended: Callable[[Session], None],
+        share: Share = WHOLE,
+    ) -> None:
         self.dpid = -1
+        self._share = share
         self._events = events
         self._encoder = encoder
         self._ended = ended
@@ -129,7 +138,7 @@ class Session(asyncio.Protocol):
             # The switch answers in the order in which it is asked: what comes next need not wait for the answer.
             async with self._turn:
                 answer: asyncio.Future[list[Flow]] = self._loop.create_future()
-                xid = self._write(openflow.flows_request)
+                xid = self._write(openflow.flows_request, self._share)
                 self._read, self._foreign = (xid, [], answer), []
             try:
                 flows = await answer

@@ -224,11 +224,13 @@ class FlowModEncoder:
     Args:
         serialize: one flow-mod, slowly.
         wrap: puts a flow-mod into a bundle.
+        cookie: of deletes, for a serializer that masks them by it.
     """
 
-    def __init__(self, serialize: Serializer, wrap: Wrapper = openflow.bundle_add) -> None:
+    def __init__(self, serialize: Serializer, wrap: Wrapper = openflow.bundle_add, cookie: int = 0) -> None:
         self._serialize = serialize
         self._wrap = wrap
+        self._cookie = cookie
         self._templates: dict[Any, _Template] = {}
         self._blocks: dict[Any, _BlockTemplate | None] = {}
         self._widths: dict[Any, tuple[int, ...]] = {}
@@ -240,7 +242,7 @@ class FlowModEncoder:
     def delete(self, key: FlowKey) -> bytes:
         """A flow-mod that deletes exactly the flow of this key (xid 0)."""
         table, priority, match = key
-        return self._encode(True, Flow(table, priority, match, (), 0))
+        return self._encode(True, Flow(table, priority, match, (), self._cookie))
 
     def bundle(self, program: Program, xid: int, bundle: int) -> Iterator[tuple[bytes, int]]:
         """The program's messages for a bundle, in order: (bytes, number of messages) piece by piece.

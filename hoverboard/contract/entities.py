@@ -196,11 +196,12 @@ class Route(Entity):
 
 
 class Host(Entity):
-    """A VM host: its address in the fabric and its dataplane generation (informative)."""
+    """A VM host: its address in the fabric, its dataplane generation (informative), its region if there are several."""
 
     TYPE = "Host"
     underlay_ip: IPv4Address
     dataplane: Dataplane = "fastpath"
+    region: Name | None = None
 
 
 class Hoverboard(Entity):
@@ -209,6 +210,7 @@ class Hoverboard(Entity):
     TYPE = "Hoverboard"
     underlay_ip: IPv4Address
     dataplane: Dataplane = "fastpath"
+    region: Name | None = None
 
 
 class FirewallRule(Entity):

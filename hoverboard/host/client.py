@@ -34,6 +34,7 @@ class HostConfig:
         vm_priority: serve the VM that used the ingress engine least; else packets in order of arrival.
         capacity: of a Hoverboard: most packets and bits a second that it takes from the fabric (None: any number).
         resume: another host process of this node was there before: go on where its checkpoint says it was.
+        more_doors: addresses, as `control_address` and `openflow_address`, of further control planes of this server.
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
@@ -55,6 +56,7 @@ class HostConfig:
     vm_priority: bool = True
     capacity: tuple[int | None, int | None] = (None, None)
     resume: bool = False
+    more_doors: tuple[tuple[str, str], ...] = ()
 
 
 def receive_line(sock: socket.socket, pending: bytearray) -> bytes:

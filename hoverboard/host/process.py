@@ -36,7 +36,7 @@ from hoverboard.host.plane import Dataplane
 from hoverboard.host.pre_plane import PrePlane
 from hoverboard.host.reporting import Reports
 from hoverboard.host.resumption import Resumption
-from hoverboard.host.session import ControlSession
+from hoverboard.host.session import ControlSessions
 from hoverboard.vswitch.ovs import Ovs
 
 _HOUSEKEEPING = 1.0  # seconds
@@ -126,9 +126,10 @@ class HostProcess:
             self._switch, IPv4Address(config.underlay_ip), self._plane.datagrams, config.role
         )  # fmt: skip
         self._plane.follow(self._exchange.wanted, self._exchange.carried)
-        self._session = ControlSession(
-            config.control_address, config.node, self._set_interval, datapath_id(config.underlay_ip)
-        )
+        self._session = ControlSessions(
+            [config.control_address, *(address for address, _ in config.more_doors)],
+            config.node, self._set_interval, datapath_id(config.underlay_ip),
+        )  # fmt: skip
         self._methods: dict[str, Callable[[dict[str, Any], list[int]], Any]] = {
             "ready": lambda _request, _fds: True,
             "set_uplink": lambda _request, fds: self._plane.set_uplink(fds[0]),

@@ -56,7 +56,7 @@ class Resumption:
             datapath_type=config.datapath_type,
             underlay_ip=config.underlay_ip,
             prefixlen=config.underlay_prefixlen,
-            controller=config.openflow_address,
+            controllers=[config.openflow_address, *(openflow for _, openflow in config.more_doors)],
             uplink_device=self._uplink,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ import grpc
 from hoverboard.contract import fabric_pb2, fabric_pb2_grpc
 from hoverboard.contract.reports import UsageReport
 
+_MOST_WAITING = 16  # events: a report that comes behind so many is lost, for who hangs does not read
 _FIRST_RETRY, _LAST_RETRY = 0.02, 0.5  # seconds; a control plane that restarts is met within half a second
 # A channel of its own each time, so that gRPC's own, longer back-off does not add to ours.
 _CHANNEL = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
@@ -67,7 +68,7 @@ class ControlSession:
             self._send(fabric_pb2.HostEvent(bound=fabric_pb2.Bound(binding=_binding(vm, vport), gone=True)))
 
     def report(self, report: UsageReport) -> None:
-        """Send a usage report; lost if the control plane is away, for the next one tells the same."""
+        """Send a usage report; lost if the control plane is away or hangs, for the next one tells the same."""
         usage = fabric_pb2.Usage(
             seconds=report.seconds,
             flows=[
@@ -78,7 +79,8 @@ class ControlSession:
             ],
         )
         with self._lock:
-            self._send(fabric_pb2.HostEvent(usage=usage))
+            if self._outbox is not None and self._outbox.qsize() < _MOST_WAITING:
+                self._send(fabric_pb2.HostEvent(usage=usage))
 
     def _send(self, event: fabric_pb2.HostEvent) -> None:
         if self._outbox is not None:
@@ -130,6 +132,50 @@ class ControlSession:
         yield fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self._node, bindings=bindings, dpid=self._dpid))
         while (event := outbox.get()) is not None:
             yield event
+
+
+class ControlSessions:
+    """The lines to all control planes of this host, each for itself: one that is away or hangs holds up no other.
+
+    Args:
+        addresses: of the planes; all are run with the same report interval.
+        node, on_interval, dpid: as `ControlSession`'s.
+    """
+
+    def __init__(
+        self, addresses: Sequence[str], node: str, on_interval: Callable[[float, bool], None], dpid: int = 0
+    ) -> None:
+        self._all = [ControlSession(address, node, on_interval, dpid) for address in addresses]
+
+    @property
+    def connected(self) -> bool:
+        """Whether all of them stand."""
+        return all(session.connected for session in self._all)
+
+    def start(self) -> None:
+        """Start connecting."""
+        for session in self._all:
+            session.start()
+
+    def stop(self) -> None:
+        """End the streams."""
+        for session in self._all:
+            session.stop()
+
+    def bind(self, vm: str, vport: str) -> None:
+        """A VM's NIC is now plugged into `vport`."""
+        for session in self._all:
+            session.bind(vm, vport)
+
+    def unbind(self, vm: str) -> None:
+        """A VM's NIC was unplugged."""
+        for session in self._all:
+            session.unbind(vm)
+
+    def report(self, report: UsageReport) -> None:
+        """Send a usage report."""
+        for session in self._all:
+            session.report(report)
 
 
 def _binding(vm: str, vport: str) -> fabric_pb2.Binding:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 with warnings.catch_warnings():
@@ -115,7 +116,13 @@ class Ovs:
         return openflow_ports(self.appctl("dpif/show"), BRIDGE)
 
     def configure(
-        self, *, datapath_type: str, underlay_ip: str, prefixlen: int, controller: str, uplink_device: str | None
+        self,
+        *,
+        datapath_type: str,
+        underlay_ip: str,
+        prefixlen: int,
+        controllers: Sequence[str],
+        uplink_device: str | None,
     ) -> None:
         """Make the integration bridge, its Geneve port, and (with an uplink device) the physical bridge.
 
@@ -143,10 +150,12 @@ class Ovs:
                 f"--may-exist add-port {PHYSICAL_BRIDGE} {uplink_device}",
                 f"set interface {PHYSICAL_BRIDGE} mtu_request={FABRIC_MTU}",
             ]
-        commands.append(
-            f"set-controller {BRIDGE} {controller} -- set controller {BRIDGE} max_backoff=1000 inactivity_probe=0"
-        )
-        self.vsctl(*" -- ".join(commands).replace('"', "").split())
+        rows = [f"@c{number}" for number in range(len(controllers))]
+        for row, controller in zip(rows, controllers, strict=True):
+            target = f'target="{controller}"'
+            commands.append(f"--id={row} create controller {target} max_backoff=1000 inactivity_probe=0")
+        commands.append(f"set bridge {BRIDGE} controller=[{','.join(rows)}]")
+        self.vsctl(*" -- ".join(commands).split())
         if uplink_device:
             self.address_physical_bridge(f"{underlay_ip}/{prefixlen}")
 

@@ -6,17 +6,23 @@ that names tags costs each host a flow for each pair of VMs that it means there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from controllers.vmc.view import View, addresses
-from hoverboard.contract.entities import FirewallRule, Network
+from hoverboard.contract.entities import VM, FirewallRule, Network
 from hoverboard.contract.flow import Flow, FlowKey
 from hoverboard.contract.policy import Prefix, firewall_policy_flows, firewall_rule_flows
 
 
-def firewall_flows(view: View, switch: str, network: Network) -> tuple[Flow, ...]:
-    """On a VM host that has a VM of the network; none where the network has no firewall."""
+def firewall_flows(
+    view: View, switch: str, network: Network, among: Callable[[VM], bool] | None = None
+) -> tuple[Flow, ...]:
+    """On a VM host that has a VM of the network; none where the network has no firewall.
+
+    Args:
+        among: the VMs that tags may mean; default: any.
+    """
     if not view.guarded(network.name) or not view.present(switch, network.name):
         return ()
     ipv6 = view.speaks_ipv6(network.name)
@@ -25,12 +31,14 @@ def firewall_flows(view: View, switch: str, network: Network) -> tuple[Flow, ...
     for flow in firewall_policy_flows(network.vni, network.ingress, network.egress, gateways, ipv6=ipv6):
         flows[flow.key] = flow
     for rule in view.rules.get(network.name, {}).values():
-        for flow in _rule_flows(view, switch, network, rule, ipv6):
+        for flow in _rule_flows(view, switch, network, rule, ipv6, among):
             flows.setdefault(flow.key, flow)
     return tuple(flows.values())
 
 
-def _rule_flows(view: View, switch: str, network: Network, rule: FirewallRule, ipv6: bool) -> Iterator[Flow]:
+def _rule_flows(
+    view: View, switch: str, network: Network, rule: FirewallRule, ipv6: bool, among: Callable[[VM], bool] | None
+) -> Iterator[Flow]:
     targets = None
     if rule.targets:
         targets = [vm.mac for vm in view.tagged(network.name, rule.targets) if vm.host == switch]
@@ -38,7 +46,8 @@ def _rule_flows(view: View, switch: str, network: Network, rule: FirewallRule, i
     if rule.prefixes or rule.tags:
         prefixes = list(rule.prefixes)
         for vm in view.tagged(network.name, rule.tags):
-            prefixes += [_only(address) for address in addresses(vm)]
+            if among is None or among(vm):
+                prefixes += [_only(address) for address in addresses(vm)]
     return firewall_rule_flows(
         network.vni, rule.direction, rule.action, rule.priority,
         targets=targets, prefixes=prefixes, protocol=rule.protocol, ports=rule.ports, ipv6=ipv6,

@@ -1,0 +1,53 @@
+"""Whose share of a switch's tables a flow is in, where a regional and a global control plane program one switch.
+
+Bit 0 of the cookie says it (kind and VNI have the upper bits), so that each plane reads, and can delete, its own flows
+only. A global flow for one VM ranks just below the regional one that would be about the same packets: their keys
+differ, and whatever a global plane sends, and when, intra-region flows stay and win (paper section 3.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from typing import NamedTuple
+
+from hoverboard.contract import tables
+from hoverboard.contract.flow import Flow
+
+_BELOW = frozenset(
+    (int(table), rank)
+    for table in (tables.Table.ROUTE, tables.Table.RELAY)
+    for rank in (tables.EXACT, tables.PAIR, tables.ROUTE)
+)
+
+
+class Share(NamedTuple):
+    """The flows whose cookie has `cookie` in the bits of `mask`."""
+
+    cookie: int = 0
+    mask: int = 0
+
+    def holds(self, flow: Flow) -> bool:
+        """Whether a flow is in it."""
+        return flow.cookie & self.mask == self.cookie
+
+
+WHOLE, REGIONAL, GLOBAL = Share(), Share(0, 1), Share(1, 1)
+
+
+def global_flow(flow: Flow) -> Flow:
+    """The flow as it is in the global share."""
+    below = (flow.table, flow.priority) in _BELOW
+    return Flow(flow.table, flow.priority - below, flow.match, flow.actions, flow.cookie | GLOBAL.cookie)
+
+
+@cache
+def globally(make: Callable[..., Flow | Sequence[Flow]]) -> Callable[..., Flow | Sequence[Flow]]:
+    """The function of the same parameters that makes the flows of `make` for the global share."""
+
+    @wraps(make)
+    def made(*arguments: object) -> Flow | Sequence[Flow]:
+        flows = make(*arguments)
+        return global_flow(flows) if isinstance(flows, Flow) else [global_flow(flow) for flow in flows]
+
+    return made

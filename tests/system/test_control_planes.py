@@ -1,0 +1,168 @@
+"""Regional and global control planes: what befalls a global one touches nothing within its region (paper 3.5)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from controllers.fm.client import FabricClient
+from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Subnetwork
+from hoverboard.contract.errors import EntityError
+from topologies.regions import RegionalClusterManager
+from topologies.testbed import Testbed
+from topologies.waiting import wait_for
+
+HUGE = 10_000
+
+
+@pytest.fixture(scope="module")
+def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
+    return module_testbed("two-regions")
+
+
+@pytest.fixture
+def planes(bed: Testbed) -> RegionalClusterManager:
+    found = bed.parts.cluster
+    assert isinstance(found, RegionalClusterManager)
+    return found
+
+
+@contextmanager
+def _nothing_lost(bed: Testbed, one: str, other: str) -> Iterator[None]:
+    """While this lasts, pings of two VMs are answered."""
+    command = ["ping", "-n", "-q", "-i", "0.02", "-W", "2", bed.node(other).IP()]
+    ping = bed.node(one).popen(command, text=True)
+    try:
+        yield
+    finally:
+        ping.send_signal(signal.SIGINT)
+        said = ping.communicate(timeout=20)[0]
+    line = next(line for line in said.splitlines() if "packet loss" in line)
+    sent, answered = (int(part.split()[0]) for part in line.split(", ")[:2])
+    assert sent > 10
+    assert sent - answered <= 1 + sent // 50, line
+
+
+def _pings(bed: Testbed, one: str, address: str) -> bool:
+    with bed.node(one).popen(["ping", "-n", "-q", "-c", "1", "-W", "1", address]) as ping:
+        ping.communicate(timeout=20)
+    return ping.returncode == 0
+
+
+def _reached(bed: Testbed, one: str, address: str) -> None:
+    wait_for(lambda: _pings(bed, one, address), 20.0, lambda: f"{one} does not reach {address}")
+
+
+def _global_flows(bed: Testbed, switch: str) -> list[str]:
+    """The flows of the global share: bit 0 of the cookie."""
+    lines = bed.flows(switch)["openflow"]
+    return [line for line in lines if int(line.split(",")[0].removeprefix("cookie="), 16) & 1]
+
+
+def _regional_flows(bed: Testbed, switch: str) -> set[str]:
+    """All others but offloads, which come and go with traffic."""
+    lines = set(bed.flows(switch)["openflow"]) - set(_global_flows(bed, switch))
+    return {line[line.index("priority=") :] for line in lines if not line.startswith("cookie=0x7")}
+
+
+def _new_vm_works(bed: Testbed) -> None:
+    """A VM that comes now in the east is reached from its region, and goes again."""
+    vm = bed.add_vm("blue", host="h1")
+    _reached(bed, "blue-2", str(vm.ip))
+    bed.remove_vm(vm.name)
+
+
+def _vm(name: str, network: str, ip: IPv4Address, host: str) -> VM:
+    return VM(name=name, network=network, ip=ip, mac=f"02:99:{ip.packed.hex(':')}", host=host)
+
+
+def _huge(host: str) -> list[AnyEntity]:
+    prefix = IPv4Network("10.64.0.0/16")
+    return [
+        Network(name="huge", vni=99),
+        Subnetwork(name="huge", network="huge", prefix=prefix),
+        *(_vm(f"huge-{number}", "huge", prefix[number + 2], host) for number in range(HUGE)),
+    ]
+
+
+def test_each_plane_is_told_its_part_and_has_its_own_flows(bed: Testbed, planes: RegionalClusterManager) -> None:
+    told = {region: {one["name"] for one in plane.client.entities("VM")["entities"]}
+            for region, plane in planes.regional.items()}  # fmt: skip
+    assert told == {"east": {"blue-1", "blue-2"}, "west": {"blue-3", "blue-4"}}
+    assert len(planes.globals["east"].client.entities("VM")["entities"]) == 4
+    assert not _global_flows(bed, "h1")
+    assert len(_global_flows(bed, "hv1")) == 2
+    assert all("priority=299" in line for line in _global_flows(bed, "hv1"))
+    _reached(bed, "blue-1", bed.node("blue-3").IP())
+
+
+def test_a_huge_remote_update_delays_nothing_within_the_region(bed: Testbed, planes: RegionalClusterManager) -> None:
+    before = {name: _regional_flows(bed, name) for name in ("h1", "h2", "hv1")}
+    client = FabricClient(planes.globals["east"].address)
+    update = threading.Thread(target=client.diff, args=(_huge("h3"),))
+    with _nothing_lost(bed, "blue-1", "blue-2"):
+        update.start()
+        _new_vm_works(bed)
+        update.join(60)
+    assert not update.is_alive()
+    wait_for(lambda: len(_global_flows(bed, "hv1")) >= HUGE, 30.0, lambda: "the flows are not there")
+    client.diff(remove=reversed(_huge("h3")))
+    client.close()
+    wait_for(lambda: len(_global_flows(bed, "hv1")) == 2, 30.0, lambda: "the flows have not gone")
+    assert {name: _regional_flows(bed, name) for name in before} == before
+
+
+def test_a_wrong_remote_update_is_refused_and_changes_nothing(bed: Testbed, planes: RegionalClusterManager) -> None:
+    taken = IPv4Address(bed.node("blue-2").IP())
+    before = bed.flows("hv1")["openflow"]
+    with pytest.raises(EntityError, match="10.0.0.3"):
+        planes.globals["east"].client.diff([_vm("thief", "blue", taken, "h3")])
+    elsewhere = Host(name="h9", underlay_ip=IPv4Address("172.16.0.9"), region="west")
+    with pytest.raises(EntityError, match="region west"):
+        planes.regional["east"].client.diff([elsewhere])
+    assert len(bed.flows("hv1")["openflow"]) == len(before)
+    assert _pings(bed, "blue-1", str(taken))
+
+
+def test_a_global_plane_that_hangs_is_waited_for_by_nobody(bed: Testbed, planes: RegionalClusterManager) -> None:
+    pid = planes.globals["east"].pid
+    assert pid is not None
+    with _nothing_lost(bed, "blue-1", "blue-2"):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            _new_vm_works(bed)
+            rows = {(row["region"], row["scope"]): row["state"] for row in bed.status()["control"]["planes"]}
+            assert rows.pop(("east", "global")) == "unreachable"
+            assert set(rows.values()) == {"up"}
+            late = bed.add_vm("blue", "late", "h3")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    _reached(bed, "blue-1", str(late.ip))
+    bed.remove_vm("late")
+    wait_for(lambda: len(_global_flows(bed, "hv1")) == 2, 20.0, lambda: "a VM that went is still programmed")
+
+
+def test_global_planes_that_are_killed_come_back_and_are_told_again(
+    bed: Testbed, planes: RegionalClusterManager
+) -> None:
+    far = bed.node("blue-3").IP()
+    with _nothing_lost(bed, "blue-1", "blue-2"), _nothing_lost(bed, "blue-1", "blue-3"):
+        for plane in planes.globals.values():
+            assert plane.pid is not None
+            os.kill(plane.pid, signal.SIGKILL)
+        _new_vm_works(bed)
+
+        def back() -> bool:
+            rows = [row for row in bed.status()["control"]["planes"] if row["scope"] == "global"]
+            return all(row["restarts"] == 1 and row.get("vms") == 4 for row in rows)
+
+        wait_for(back, 30.0, lambda: "the global planes are not back")
+    late = bed.add_vm("blue", "late", "h4")
+    _reached(bed, "blue-1", str(late.ip))
+    assert _pings(bed, "blue-1", far)

@@ -1,0 +1,135 @@
+"""Shares of regional and global control planes: disjoint, and together what one control plane would have programmed."""
+
+from __future__ import annotations
+
+import pytest
+
+from controllers.fm.fabric import Fabric
+from controllers.ofe.openflow import serialize_flow_mod
+from controllers.ofe.templates import FlowModEncoder
+from controllers.program import Flows, Program
+from controllers.vmc.core import ControllerCore
+from controllers.vmc.inter_region import InterRegionCore
+from controllers.vmc.models import model_named
+from controllers.vmc.offload import OffloadPolicy, OffloadSettings
+from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
+from hoverboard.contract.errors import InputError
+from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.reports import FlowUsage, UsageReport
+from hoverboard.contract.shares import GLOBAL, REGIONAL, global_flow
+from topologies import schema
+from topologies.scopes import WHOLE, PlaneScope, check_undivided
+from topologies.topology import to_entities
+
+TEXT = """
+hosts:
+  - {name: h1, region: east}
+  - {name: h2, region: east}
+  - {name: h3, region: west}
+hoverboards: [{name: hv1, region: east}, {name: hv2, region: west}]
+wan: {}
+networks:
+  - name: blue
+    vni: 7
+    subnet: 10.0.0.0/24
+    subnet6: fd00:7::/64
+    firewall:
+      ingress: deny
+      rules: [{name: web, direction: ingress, action: allow, tags: [client], protocol: tcp, ports: [80]}]
+    load_balancers:
+      - {name: near, ip: 10.0.0.100, backends: [a, b], protocol: tcp, ports: [80]}
+      - {name: far, ip: 10.0.0.101, backends: [c], protocol: tcp, ports: [80]}
+    routes:
+      - {name: to-a, prefix: 10.9.0.0/16, next_hop: a}
+      - {name: to-c, prefix: 10.9.1.0/24, next_hop: c}
+    vms:
+      - {name: a, host: h1, tags: [client]}
+      - {name: b, host: h2}
+      - {name: c, host: h3, tags: [client]}
+"""
+
+
+def _entities(text: str = TEXT) -> list[AnyEntity]:
+    return to_entities(schema.parse(text))
+
+
+def _core(model: str, scope: PlaneScope) -> ControllerCore:
+    policy = OffloadPolicy(OffloadSettings())
+    made = model_named(model)
+    core = InterRegionCore(made, policy, scope.region) if scope.kind == "global" else ControllerCore(made, policy)
+    entities = scope.share(_entities())
+    core.fabric_changed(Fabric().full_update(entities), complete=True)
+    for node in entities:
+        if isinstance(node, Host | Hoverboard):
+            core.switch_connected(datapath_id(node.underlay_ip), {"vp100": 100})
+            here = {"h1": "a", "h2": "b", "h3": "c"}.get(node.name)
+            core.agent_hello(node.name, {here: "vp100"} if here else {})
+    core.take()
+    return core
+
+
+def _tables(core: ControllerCore) -> dict[str, dict[FlowKey, Flow]]:
+    return {switch: table.whole() for switch, table in core.expected.tables.items()}
+
+
+@pytest.mark.parametrize("model", ["hoverboard", "gateway", "preprogrammed"])
+def test_the_shares_of_two_planes_never_meet_and_are_the_whole_together(model: str) -> None:
+    whole = _tables(_core(model, WHOLE))
+    crossing = 0
+    for region, switches in {"east": {"h1", "h2", "hv1"}, "west": {"h3", "hv2"}}.items():
+        regional = _tables(_core(model, PlaneScope("regional", region)))
+        beyond = _tables(_core(model, PlaneScope("global", region)))
+        assert regional.keys() == beyond.keys() == switches
+        for switch in switches:
+            mine, theirs = regional[switch], beyond[switch]
+            assert not mine.keys() & theirs.keys()
+            assert all(REGIONAL.holds(flow) for flow in mine.values())
+            assert all(GLOBAL.holds(flow) for flow in theirs.values())
+            rest = {key: flow for key, flow in whole[switch].items() if mine.get(key) != flow}
+            assert {flow.key: flow for flow in map(global_flow, rest.values())} == theirs
+            assert len(mine) + len(rest) == len(whole[switch])
+            crossing += len(rest)
+    assert crossing > 10
+
+
+def test_only_pairs_that_cross_are_offloaded_by_a_global_plane() -> None:
+    core = _core("hoverboard", PlaneScope("global", "east"))
+    vms = core.view.vms
+    flows = tuple(FlowUsage(7, vms["a"].ip, vms[other].ip, 10_000_000, 10_000) for other in ("b", "c"))
+    core.usage(UsageReport("h1", 1.0, flows), 1.0)
+    core.take()
+    assert {pair.dst for pair in core.policy.active} == {"c"}
+    offloads = [flow for flow in _tables(core)["h1"].values() if kind_of(flow.cookie) is Kind.OFFLOAD]
+    assert offloads
+    assert all(GLOBAL.holds(flow) and flow.priority == 199 for flow in offloads)
+
+
+def test_a_plane_deletes_nothing_of_the_others_share() -> None:
+    flow = next(iter(_tables(_core("gateway", PlaneScope("global", "east")))["hv1"].values()))
+    encoder = FlowModEncoder(lambda delete, one: serialize_flow_mod(delete, one, GLOBAL.mask), cookie=GLOBAL.cookie)
+    raw = encoder.delete(flow.key)
+    cookie, mask = (int.from_bytes(raw[at : at + 8], "big") for at in (8, 16))  # ofp_flow_mod, after the header
+    assert (cookie, mask) == GLOBAL
+    assert int.from_bytes(encoder.add(flow)[16:24], "big") == 0
+
+
+def test_blocks_of_the_global_share_are_sent_as_their_flows_are() -> None:
+    parts = [part for table in _core("gateway", PlaneScope("global", "east")).expected.tables.values()
+             for part in table.flows.parts]  # fmt: skip
+    encoder = FlowModEncoder(serialize_flow_mod)
+    for part in parts:
+        blocks = b"".join(raw for raw, _ in encoder.bundle(Program(Flows([part])), 5, 1))
+        singly = b"".join(raw for raw, _ in encoder.bundle(Program(tuple(Flows([part]))), 5, 1))
+        assert blocks == singly
+
+
+def test_what_rests_on_vms_of_two_regions_is_refused() -> None:
+    divided = TEXT.replace("backends: [c]", "backends: [b, c]")
+    with pytest.raises(InputError, match="load balancer far: VMs in east and west"):
+        check_undivided(_entities(divided))
+    both = TEXT.replace("prefix: 10.9.1.0/24", "priority: 5, prefix: 10.9.0.0/16")
+    with pytest.raises(InputError, match=r"routes of 10\.9\.0\.0/16 in network blue: VMs in east and west"):
+        check_undivided(_entities(both))
+    check_undivided(_entities())

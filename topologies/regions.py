@@ -1,0 +1,268 @@
+"""Cluster management of two regions: each has a regional and a global control plane (RACP, GACP; paper section 3.5).
+
+What a region's own VMs need is told its regional plane, and waited for. The global planes are told of all VMs by
+a thread each, behind everybody's back: one that hangs, is away, or refuses something delays nothing within a region.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from topologies.cluster import ClusterManager, ProgramState
+from topologies.launcher import Launcher
+from topologies.roles import ControlLayout
+from topologies.scopes import SCOPED_MODELS, PlaneScope, check_undivided, places_of
+from topologies.topology import Model, ServerSpec, Topology, to_entities
+from topologies.waiting import wait_for
+
+_log = logging.getLogger(__name__)
+_ANSWER_TIMEOUT = 2.0  # of a plane that is only looked at
+_AGAIN = 0.5  # seconds until one that was away is told again
+_PROGRAM_TIMEOUT = 60.0
+
+
+def cluster_manager(
+    topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
+) -> ClusterManager:
+    """The cluster management that a topology needs: of one control plane, or of those of its regions."""
+    if topology.wan is None:
+        return ClusterManager(topology, layout, directory, logs, launcher)
+    return RegionalClusterManager(topology, layout, directory, logs, launcher)
+
+
+class GlobalPlane(ClusterManager):
+    """One region's global control plane, told by a thread of its own.
+
+    Attributes:
+        refused: what it refused last; None: nothing.
+    """
+
+    refused: str | None = None
+
+    def tell(self, entity: AnyEntity, *, gone: bool = False) -> None:
+        """Have it told of an entity, soon."""
+        self._outbox.put((entity, gone))
+
+    def keep(self) -> None:
+        """From now on, bring it back when it dies, and tell it what there is to tell."""
+        super().keep()
+        threading.Thread(target=self._run, name=f"tell-{self.processes.first.name}", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop keeping and telling."""
+        self._ending.set()
+        self._outbox.put(None)
+        super().close()
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._outbox: queue.SimpleQueue[tuple[AnyEntity, bool] | None] = queue.SimpleQueue()
+        self._ending = threading.Event()
+
+    def _run(self) -> None:
+        while (told := self._outbox.get()) is not None:
+            entity, gone = told
+            while not self._ending.is_set():
+                try:
+                    (self.remove if gone else self.upsert)(entity)
+                except RunError as error:
+                    _log.warning("the %s is told again: %s", self.processes.first.name, error)
+                    self._ending.wait(_AGAIN)
+                    continue
+                except HoverboardError as error:
+                    self.refused = str(error)
+                    _log.warning("the %s refuses %s %s: %s", self.processes.first.name, entity.TYPE, entity.name, error)
+                break
+
+
+class RegionalClusterManager(ClusterManager):
+    """The control planes of all regions, behind the interface of one.
+
+    Raises:
+        InputError: the topology asks for what two planes cannot do together.
+    """
+
+    def __init__(
+        self, topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
+    ) -> None:
+        if layout.processes:
+            raise InputError(
+                "the control planes of regions are one process each", where="--control-plane",
+                next_step="leave it out, or use a topology without `wan`",
+            )  # fmt: skip
+        if topology.model not in SCOPED_MODELS:
+            raise InputError(
+                f"model {topology.model} does not go with `wan`", where="--model",
+                next_step=f"use one of: {', '.join(SCOPED_MODELS)}",
+            )  # fmt: skip
+        entities = to_entities(topology)
+        check_undivided(entities)
+        self._places = places_of(entities)
+        self.regional: dict[str, ClusterManager] = {}
+        self.globals: dict[str, GlobalPlane] = {}
+        for number, region in enumerate(topology.regions):
+            arguments = (topology, layout, directory / f"r{number}", logs, launcher, PlaneScope("regional", region))
+            self.regional[region] = ClusterManager(*arguments)
+            arguments = (topology, layout, directory / f"g{number}", logs, launcher, PlaneScope("global", region))
+            self.globals[region] = GlobalPlane(*arguments)
+        first = self.regional[topology.regions[0]]
+        self.processes, self.address, self.client = first.processes, first.address, first.client
+        self._topology = topology
+
+    @property
+    def _planes(self) -> list[ClusterManager]:
+        return [*self.regional.values(), *self.globals.values()]
+
+    def doors_of(self, server: ServerSpec) -> list[tuple[str, Path]]:
+        """Where a server finds its region's control planes: the regional one first."""
+        region = server.region or ""
+        return [*self.regional[region].doors_of(server), *self.globals[region].doors_of(server)]
+
+    @property
+    def restarts(self) -> int:
+        """How often a control plane has been started again."""
+        return sum(plane.restarts for plane in self._planes)
+
+    def start(self) -> None:
+        """Start all planes."""
+        for plane in self._planes:
+            plane.start()
+
+    def wait_ready(self, timeout: float = 30.0) -> None:
+        """Wait until all planes serve."""
+        for plane in self._planes:
+            plane.wait_ready(timeout)
+
+    def full_update(self) -> None:
+        """Send everything there should be, each plane its part; global planes have programmed theirs then."""
+        for plane in self._planes:
+            plane.full_update()
+
+        def behind() -> list[str]:
+            return [
+                server.name
+                for region, plane in self.globals.items()
+                for server in self._topology.servers
+                if server.region == region and server.name not in plane.program_state().programmed
+            ]
+
+        wait_for(lambda: not behind(), _PROGRAM_TIMEOUT, lambda: f"not programmed: {', '.join(behind())}")
+
+    def keep(self) -> None:
+        """From now on, bring back what dies."""
+        for plane in self._planes:
+            plane.keep()
+
+    def _home(self, entity: AnyEntity) -> ClusterManager:
+        host = getattr(entity, "host", None)
+        region = self._places.get(f"Host {host}")
+        if region is None:
+            raise InputError(
+                f"a {entity.TYPE} is in no region", where=entity.name,
+                next_step="in a run with regions only VMs come and go; bring the changed topology up anew",
+            )  # fmt: skip
+        return self.regional[region]
+
+    def upsert(self, entity: AnyEntity) -> None:
+        """Add or change a VM: its region's plane has it when this returns, the global planes soon after."""
+        self._home(entity).upsert(entity)
+        self._tell(entity, gone=False)
+
+    def remove(self, entity: AnyEntity) -> None:
+        """Remove a VM, likewise."""
+        self._home(entity).remove(entity)
+        self._tell(entity, gone=True)
+
+    def withdraw(self, entity: AnyEntity) -> None:
+        """Take back a VM, whatever the control planes say."""
+        self._home(entity).withdraw(entity)
+        self._tell(entity, gone=True)
+
+    def _tell(self, entity: AnyEntity, *, gone: bool) -> None:
+        for plane in self.globals.values():
+            plane.tell(entity, gone=gone)
+
+    def change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], *, expected_version: int) -> NoReturn:
+        """Never.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "many changes at once would have to reach several control planes together", where="wan",
+            next_step="in a run with regions use `hoverboard vm add` and `vm remove`",
+        )  # fmt: skip
+
+    def set_model(self, model: Model, timeout: float) -> NoReturn:
+        """Never.
+
+        Raises:
+            InputError: always; two planes cannot change together without a hole.
+        """
+        raise InputError(
+            "the control planes of regions keep their programming model", where="model set",
+            next_step=f"bring the topology up anew: --model {model}",
+        )  # fmt: skip
+
+    def program_state(self) -> ProgramState:
+        """What the regional planes have brought to the switches so far; nobody waits for a global one."""
+        states = [plane.program_state() for plane in self.regional.values()]
+        return ProgramState(
+            frozenset().union(*(state.programmed for state in states)),
+            sum(state.intended for state in states),
+            sum(state.joined for state in states),
+        )
+
+    def _asked(self, ask: Callable[[ClusterManager], Any]) -> list[tuple[PlaneScope, ClusterManager, Any]]:
+        """What all planes answer, at once; a HoverboardError for one that does not."""
+
+        def one(plane: ClusterManager) -> Any:
+            try:
+                return ask(plane)
+            except HoverboardError as error:
+                return error
+
+        with ThreadPoolExecutor(len(self._planes), thread_name_prefix="planes") as pool:
+            answers = list(pool.map(one, self._planes))
+        return [(plane.scope, plane, answer) for plane, answer in zip(self._planes, answers, strict=True)]
+
+    def status(self) -> dict[str, Any]:
+        """The regional planes' status put together, and in "planes" what each says; one that hangs is unreachable."""
+        whole: dict[str, Any] = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
+        vms = {"intended": 0, "joined": 0}
+        planes = []
+        for scope, plane, answer in self._asked(lambda one: one.client.status(_ANSWER_TIMEOUT)):
+            row: dict[str, Any] = {
+                "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
+                "restarts": plane.restarts, "refused": getattr(plane, "refused", None),
+            }  # fmt: skip
+            planes.append(row)
+            if isinstance(answer, HoverboardError):
+                row |= {"state": "unreachable", "error": str(answer)}
+                continue
+            flows = sum(switch["flows"] for switch in answer["switches"].values())
+            row |= {"version": answer["version"], "vms": answer["vms"]["intended"], "flows": flows}
+            row |= {"offloads": answer["offloads"], "counters": answer["counters"]}
+            whole["offloads"] += answer["offloads"]
+            if scope.kind == "regional":
+                vms = {key: vms[key] + answer["vms"][key] for key in vms}
+                whole["switches"] |= answer["switches"]
+        return {**whole, "vms": vms, "planes": planes}
+
+    def offloads(self) -> list[dict[str, Any]]:
+        """VM pairs that go host to host now, as far as the planes answer."""
+        answers = self._asked(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
+        return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]
+
+    def close(self) -> None:
+        """Stop keeping; the processes are the ledger's to end."""
+        for plane in self._planes:
+            plane.close()
