@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.flowtable import Key
 from hoverboard.fastpath.layout import KEY_WORDS
 from hoverboard.host import journal
@@ -39,6 +39,10 @@ class Saved:
     vports: dict[str, tuple[str, int]] = field(default_factory=dict)
     peers: dict[IPv4Address, bool] = field(default_factory=dict)
     flows: dict[Key, Flow] = field(default_factory=dict)
+
+    def free_ofport(self) -> int:
+        """An OpenFlow port that no VM had: a new VM may come before the old ones are plugged in again."""
+        return max((FIRST_VPORT, *(ofport + 1 for _vport, ofport in self.vports.values())))
 
 
 class Keeper:

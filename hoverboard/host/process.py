@@ -23,7 +23,6 @@ from typing import Any
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import HoverboardError, InputError, SwitchError
 from hoverboard.contract.generations import facts
-from hoverboard.contract.pipeline import FIRST_VPORT
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.checkpoint import Keeper
 from hoverboard.host.client import HostConfig
@@ -91,7 +90,6 @@ class HostProcess:
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._vports: dict[str, tuple[str, int]] = {}  # VM -> vport, OpenFlow port
-        self._next_ofport = FIRST_VPORT
         self._interval = 1.0
         self._nudges = 0
         self._reported = time.monotonic()
@@ -101,6 +99,7 @@ class HostProcess:
         self._keeper = Keeper()
         self._keeper.vports = lambda: self._vports
         self._resumption = Resumption(config, self._switch, self._keeper)
+        self._next_ofport = self._resumption.saved.free_ofport()
         self._complete = not config.resume  # all that the process before this one had is plugged in
         if not config.resume:
             self._resumption.configure()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.layout import KEY_WORDS
 from hoverboard.host import checkpoint
-from hoverboard.host.checkpoint import Keeper, decode, encode, load
+from hoverboard.host.checkpoint import Keeper, Saved, decode, encode, load
 from hoverboard.host.journal import Journal
 from hoverboard.vswitch.trace import Verdict
 
@@ -50,6 +50,11 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert saved.peers == {PEER: True}
     assert saved.flows == {KEY: ("in_port=100,ip", ROUTED)}
     keeper.close()
+
+
+def test_a_new_vm_takes_nobodys_port() -> None:
+    assert Saved().free_ofport() == FIRST_VPORT
+    assert Saved({"blue-1": ("vp3", FIRST_VPORT + 1), "blue-2": ("vp2", FIRST_VPORT)}).free_ofport() == FIRST_VPORT + 2
 
 
 def test_what_has_gone_since_does_not_come_back(tmp_path: Path) -> None:
