@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from console import experiments, guard, looking, models, runs, up
+from console import applying, experiments, guard, looking, models, runs, up
 from hoverboard.contract.errors import InputError, MachineError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(experiments.app, name="experiment")
 app.command()(looking.capture)
 app.command()(looking.latency)
+app.command()(applying.apply)
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

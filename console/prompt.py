@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "doctor")
+VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "apply", "doctor")
 _HELP = """\
   status [NODE]          servers, networks, counters; of one node
   flows NODE             what a switch does with which flow
@@ -22,6 +22,7 @@ _HELP = """\
   latency NODE           how long packets are inside the engines
   vm add|remove|list     change the run
   model show|set MODEL   the programming model
+  apply FILE             have the run be what a changed file says; --dry-run: only tell
   NODE CMD ...           run a command in a node: blue-1 ping -c 3 blue-2
   exit, Ctrl-D, Ctrl-C   take everything down
 """

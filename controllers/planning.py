@@ -39,12 +39,12 @@ def consequences(
 
     Args:
         entities: those concerned, as they are before.
-        ports: OpenFlow ports of the VMs that are plugged in; None: all are, and new ones will be.
+        ports: OpenFlow ports of the VMs that are plugged in; None: all are. New ones will be.
     """
     core = ControllerCore(model, OffloadPolicy())
     before = tuple(entities)
-    vms = [entity for entity in before if isinstance(entity, VM)]
-    new = [entity for entity in changes.added if isinstance(entity, VM)] if ports is None else []
+    vms = [entity for entity in before if isinstance(entity, VM) and (ports is None or entity.name in ports)]
+    new = [entity for entity in changes.added if isinstance(entity, VM)]
     core.fabric_changed(Changes(0, added=before), complete=False)
     _plug(core, [*vms, *new], ports)
     core.expected.settle()
@@ -62,10 +62,9 @@ def _plug(core: ControllerCore, vms: Iterable[VM], ports: Mapping[str, int] | No
     numbers: dict[str, dict[str, int]] = {}
     for vm in vms:
         taken = numbers.setdefault(vm.host, {})
-        number = FIRST_VPORT + len(taken) if ports is None else ports.get(vm.name)
-        if number is not None:
-            taken[f"vp-{vm.name}"] = number
-            bindings.setdefault(vm.host, {})[vm.name] = f"vp-{vm.name}"
+        free = max(taken.values(), default=FIRST_VPORT - 1) + 1
+        taken[f"vp-{vm.name}"] = (ports or {}).get(vm.name, free)
+        bindings.setdefault(vm.host, {})[vm.name] = f"vp-{vm.name}"
     for host, bound in bindings.items():
         node = core.view.hosts.get(host)
         if node is not None:

@@ -106,6 +106,10 @@ class RunClient:
         """Go over to another programming model: {"model", "from", "seconds"} once that is done."""
         return dict(self.call("set_model", model=model))
 
+    def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> dict[str, Any]:
+        """Have the run be what the topology file with this text says; the plan (`topologies.applying.apply`)."""
+        return dict(self.call("apply", text=text, source=source, name=name, base=base, dry_run=dry_run))
+
     def shutdown(self) -> None:
         """Ask the holder to take the run down; it does so after the reply."""
         self.call("shutdown")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,20 @@ class ClusterManager:
                 # It may be refused: a VM that is the next hop of a route stays.
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
                 del self._entities[entity.TYPE, entity.name]
+
+    def change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], *, expected_version: int) -> int:
+        """Many at once, all of them or none; the version that this makes.
+
+        Raises:
+            EntityError: one is refused.
+            RunError: somebody else has changed something since that version, or the control plane is away.
+        """
+        with self._lock:
+            version = self.client.diff(upsert, remove, expected_version=expected_version).version
+            for entity in remove:
+                self._entities.pop((entity.TYPE, entity.name), None)
+            self._entities.update(((entity.TYPE, entity.name), entity) for entity in upsert)
+            return version
 
     def withdraw(self, entity: AnyEntity) -> None:
         """Take back one entity, whatever the control plane says: one that is away is told by the next full update."""

@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,6 +228,23 @@ def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Add
                 "add", index=index, family=socket.AF_INET6, address=str(address), prefixlen=length, flags=_NO_DAD
             )
         route.route("add", family=socket.AF_INET6, dst="::/0", gateway=str(GATEWAY_LINK_LOCAL), oif=index)
+
+
+def share_addresses(vm_pid: int, *, add: Iterable[IPv4Address] = (), remove: Iterable[IPv4Address] = ()) -> None:
+    """Addresses that a guest answers with and does not announce: a load balancer's, on `lo`.
+
+    What is there already, or gone, is no fault: the guest is somebody else's to change.
+    """
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with netlink(vm_pid) as route:
+        for verb, addresses, harmless in (("add", add, errno.EEXIST), ("del", remove, errno.EADDRNOTAVAIL)):
+            for address in sorted(addresses):
+                try:
+                    route.addr(verb, index=1, address=str(address), prefixlen=32)
+                except NetlinkError as error:
+                    if error.code != harmless:
+                        raise MachineError(f"cannot {verb} {address}: {error}", where="lo of a VM") from error
 
 
 def make_fabric(fabric_pid: int, bridges: Sequence[str] = (BRIDGE_NAME,)) -> None:

@@ -75,6 +75,8 @@ class VirtualNIC(_PlainLink):
             if datapath_type == "netdev" or not generation.guest_offloads:
                 devices.disable_offloads(node1.pid, devices.GUEST_DEVICE)
             end = Device
+        if spec.shared:
+            devices.share_addresses(node1.pid, add=spec.shared)
         guest = Device(devices.GUEST_DEVICE, node=node1, link=self, mac=spec.mac, moveIntfFn=_ignore_move)
         guest.ip, guest.prefixLen = str(spec.ip), 32
         self._register(guest, end(self.port, node=node2, link=self, moveIntfFn=_ignore_move))

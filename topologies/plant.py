@@ -93,6 +93,17 @@ class Plant:
         self.nics[spec.name] = nic
         return nic
 
+    def alter_vm(self, before: VMSpec, after: VMSpec) -> None:
+        """Another rate, other shared addresses, for a VM that runs; its NIC is given them again with the host."""
+        node = self.nodes[after.name]
+        assert isinstance(node, VirtualMachine)
+        node.spec = after
+        if before.rate != after.rate:
+            self.server(after.host).client.set_rate(after.name, after.rate)
+        old, new = set(before.shared), set(after.shared)
+        if old != new:
+            devices.share_addresses(node.pid, add=new - old, remove=old - new)
+
     def drop_vm(self, name: str) -> None:
         """Unplug and remove a VM; harmless when parts of it are not there, or its host is away."""
         nic = self.nics.pop(name, None)

@@ -12,11 +12,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.host.client import receive_line
-from topologies import status
+from topologies import schema, status
 from topologies.rpc import error_to_json
 from topologies.status import addresses
 
@@ -43,6 +44,7 @@ class HolderServer:
             "add_vm": self._add_vm,
             "remove_vm": testbed.remove_vm,
             "set_model": testbed.set_model,
+            "apply": self._apply,
             "shutdown": self._shutdown,
         }
 
@@ -96,6 +98,10 @@ class HolderServer:
     def _add_vm(self, network: str, name: str | None = None, host: str | None = None) -> dict[str, Any]:
         vm = self.testbed.add_vm(network, name, host)
         return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
+
+    def _apply(self, text: str, source: str, name: str, base: str, dry_run: bool) -> dict[str, Any]:
+        given: schema.Given = {"text": text, "source": source, "name": name, "base": Path(base)}
+        return self.testbed.apply(given, dry_run=dry_run)
 
     def _shutdown(self) -> bool:
         """The holder's main thread does the work; the caller waits for the run's lock."""

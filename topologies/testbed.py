@@ -19,7 +19,7 @@ from controllers.vmc.policies import find_policy
 from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.host.client import HostClient
-from topologies import bringup, changes, ledger, schema, status, switches
+from topologies import applying, bringup, changes, ledger, schema, status, switches
 from topologies.clock import PhaseClock, Progress
 from topologies.interrupts import signals_wait
 from topologies.nodes import NamespaceNode, Server
@@ -61,7 +61,7 @@ class Testbed:
         control: ControlLayout | None = None,
         state_dir: Path | None = None,
     ) -> None:
-        resolved = topology if isinstance(topology, Topology) else schema.load(topology)
+        resolved = self._given = topology if isinstance(topology, Topology) else schema.load(topology)
         if model is not None:
             resolved = replace(resolved, model=check_model(resolved, model))
         if offload_policy is not None:
@@ -299,6 +299,18 @@ class Testbed:
         with self._change_lock:
             self._check_up()
             changes.remove_vm(self, name)
+
+    def apply(self, file: str | Path | schema.Given, *, dry_run: bool = False) -> dict[str, Any]:
+        """Have the run be what a topology file says, or only tell what that would change; see `topologies.applying`.
+
+        Raises:
+            InputError: the file is wrong, or asks for what a run cannot change; EntityError, RunError: as there.
+        """
+        with self._change_lock:
+            self._check_up()
+            given = schema.read(file) if isinstance(file, str | Path) else file
+            wanted = schema.parse(**given, present=self.topology)
+            return applying.apply(self, self._given, wanted, given["source"], dry_run=dry_run)
 
     def _check_up(self) -> None:
         if self.state != "up":

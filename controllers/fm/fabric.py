@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from controllers.fm.codec import entity_document
 from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
+from controllers.fm.refusals import check_ip6, in_use, is_gateway, overlap, rate_refused, unknown_type
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import (
     ENTITY_TYPES,
@@ -68,7 +68,7 @@ class Fabric:
             EntityError: there is no such type.
         """
         if kind and kind not in ENTITY_TYPES:
-            raise _unknown_type(kind, "")
+            raise unknown_type(kind, "")
         found = [entity_document(entity) for entity in self.entities.values() if kind in ("", entity.TYPE)]
         return {"version": self.version, "entities": found}
 
@@ -120,7 +120,7 @@ class Fabric:
         removed = list(remove)
         for kind, name in removed:
             if kind not in ENTITY_TYPES:
-                raise _unknown_type(kind, name)
+                raise unknown_type(kind, name)
         both = set(removed) & {key_of(entity) for entity in upsert}
         if both:
             kind, name = min(both)
@@ -203,6 +203,8 @@ class Fabric:
                 self._network_of(entity)
             case LoadBalancer():
                 self._check_balancer(entity)
+            case Network() if entity.rate_bps:
+                raise rate_refused(entity)
             case Network() | Host() | Hoverboard():
                 pass
 
@@ -221,9 +223,9 @@ class Fabric:
                 continue
             one6, two6 = subnetwork.prefix6, other.prefix6
             if other.prefix.overlaps(subnetwork.prefix):
-                raise _overlap(subnetwork, "prefix", subnetwork.prefix, other.prefix, other)
+                raise overlap(subnetwork, "prefix", subnetwork.prefix, other.prefix, other)
             if one6 is not None and two6 is not None and one6.overlaps(two6):
-                raise _overlap(subnetwork, "prefix6", one6, two6, other)
+                raise overlap(subnetwork, "prefix6", one6, two6, other)
         for route in self._index.routes_of_network.get(subnetwork.network, {}).values():
             if route.prefix.overlaps(subnetwork.prefix):
                 raise EntityError(
@@ -240,10 +242,12 @@ class Fabric:
             )
         holder = self._index.vm_by_address.get((subnetwork.network, subnetwork.gateway_address))
         if holder is not None:
-            raise _is_gateway(holder, holder.ip, subnetwork)
+            raise is_gateway(holder, holder.ip, subnetwork)
 
     def _check_vm(self, vm: VM) -> None:
         self._network_of(vm)
+        if vm.rate_bps:
+            raise rate_refused(vm)
         if ("Host", vm.host) not in self._index.entities:
             a_hoverboard = ("Hoverboard", vm.host) in self._index.entities
             raise EntityError(
@@ -270,7 +274,7 @@ class Fabric:
                 + (", ".join(str(subnetwork.prefix) for subnetwork in subnetworks) or "a Subnetwork, and add one"),
             )
         if vm.ip == home.gateway_address:
-            raise _is_gateway(vm, vm.ip, home)
+            raise is_gateway(vm, vm.ip, home)
         if vm.ip in (home.prefix.network_address, home.prefix.broadcast_address):
             raise EntityError(
                 f"{vm.ip} is the network or broadcast address of {home.prefix}",
@@ -278,7 +282,7 @@ class Fabric:
                 next_step="choose an address in between",
             )
         if isinstance(vm, VM) and vm.ip6 is not None:
-            _check_ip6(vm, vm.ip6, home)
+            check_ip6(vm, vm.ip6, home)
 
     def _check_route(self, route: Route) -> None:
         self._network_of(route)
@@ -332,16 +336,16 @@ class Fabric:
                     *index.balancers_of_network.get(old.name, {}).values(),
                 ]
                 if left:
-                    raise _in_use(old, left)
+                    raise in_use(old, left)
             case Host():
                 left_vms = list(index.vms_of_host.get(old.name, {}).values())
                 if left_vms and key_of(old) not in index.entities:
-                    raise _in_use(old, left_vms)
+                    raise in_use(old, left_vms)
             case VM():
                 routes = list(index.routes_of_next_hop.get(old.name, {}).values())
                 balancers = list(index.balancers_of_backend.get(old.name, {}).values())
                 if (routes or balancers) and key_of(old) not in index.entities:
-                    raise _in_use(old, [*routes, *balancers])
+                    raise in_use(old, [*routes, *balancers])
                 for route in routes:
                     self._check_next_hop(route)
                 for balancer in balancers:
@@ -357,53 +361,3 @@ class Fabric:
                     self._check_address(balancer)
             case _:
                 pass
-
-
-def _unknown_type(kind: str, name: str) -> EntityError:
-    return EntityError(
-        f"unknown entity type {kind!r}", where=f"{kind}/{name}", next_step=f"use one of {', '.join(ENTITY_TYPES)}"
-    )
-
-
-def _overlap(
-    subnetwork: Subnetwork, field: str, prefix: IPv4Network | IPv6Network, taken: object, other: Subnetwork
-) -> EntityError:
-    return EntityError(
-        f"{prefix} overlaps {taken} of Subnetwork {other.name!r} in network {subnetwork.network!r}",
-        where=entity_where(subnetwork, field),
-        next_step="choose prefixes that do not overlap inside one network",
-    )
-
-
-def _check_ip6(vm: VM, ip6: IPv6Address, home: Subnetwork) -> None:
-    if home.prefix6 is None or ip6 not in home.prefix6:
-        has = f"has {home.prefix6}" if home.prefix6 is not None else "has no IPv6 range"
-        raise EntityError(
-            f"{ip6} is not in Subnetwork {home.name!r}, which holds {vm.ip} and {has}",
-            where=entity_where(vm, "ip6"),
-            next_step="use an address of its prefix6, or leave ip6 out",
-        )
-    if ip6 == home.prefix6.network_address:
-        raise EntityError(
-            f"{ip6} is the subnet-router anycast address of {home.prefix6}",
-            where=entity_where(vm, "ip6"),
-            next_step="choose a higher address",
-        )
-
-
-def _is_gateway(vm: VM | LoadBalancer, address: IPv4Address, subnetwork: Subnetwork) -> EntityError:
-    return EntityError(
-        f"{address} is the gateway of Subnetwork {subnetwork.name!r}",
-        where=entity_where(vm, "ip"),
-        next_step="choose another address",
-    )
-
-
-def _in_use(old: AnyEntity, left: Sequence[AnyEntity]) -> EntityError:
-    names = ", ".join("/".join(key_of(entity)) for entity in left[:3])
-    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-    return EntityError(
-        f"it is still needed by {names}{more}",
-        where=entity_where(old, "name"),
-        next_step="remove what needs it in the same request or before",
-    )

@@ -121,7 +121,8 @@ class Network(Entity):
     """A virtual network; `vni` is its 24-bit identifier on the wire, unique in the cluster.
 
     `ingress` and `egress` are what its firewall does with packets to and from its VMs that no FirewallRule is
-    about. `rate_bps` is its QoS: the line rate of the VMs that have none of their own (0: unlimited).
+    about. `rate_bps` is its QoS, the line rate of VMs that have none of their own (0: unlimited). Rates reach
+    the hosts with the VMs themselves, from topology files; the fabric manager refuses any but 0.
     """
 
     TYPE = "Network"
@@ -163,8 +164,8 @@ class VM(Entity):
 
     `ip6` is a second address, in the IPv6 range of the Subnetwork that `ip` is in. `tags` are what
     FirewallRules name VMs by. `external_ips` are unique in the cluster. `rate_bps` is the NIC's line rate
-    (0: its network's). The vport is not here: it is a physical fact, reported by the host's agent and the
-    host's switch.
+    (0: its network's); any but 0 is refused, as for the Network. The vport is not here: it is a physical fact,
+    reported by the host's agent and the host's switch.
     """
 
     TYPE = "VM"

@@ -201,6 +201,10 @@ class HostClient(_JsonClient):
         """Open vSwitch was started anew and serves again."""
         self.call("switch_back", timeout=60.0)
 
+    def set_rate(self, vm: str, rate: int | None) -> None:
+        """From now on the VM may send `rate` bit/s; None: as much as it can. Refused where nothing would enforce it."""
+        self.call("set_rate", vm=vm, rate=rate)
+
     def detach(self, vm: str) -> None:
         """Unplug a VM's NIC and forget the VM."""
         self.call("detach", vm=vm)

@@ -197,10 +197,7 @@ class FastpathPlane:
         if self._coprocessors is not None:
             self._coprocessors.attach(vm, network, port, ofport)
         if rate:
-            row = self._datapath.egress.ports[port]
-            row[PORT_BURST] = row[PORT_TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
-            row[PORT_FILLED] = time.monotonic_ns()
-            row[PORT_RATE] = max(1, rate // 8)
+            self.set_rate(vm, rate)
         if self._waiting is not None:
             self._waiting[port] = os.dup(fd)
             return
@@ -240,6 +237,17 @@ class FastpathPlane:
         if self._monitor is not None:
             self._monitor.close()
         self._monitor = FlowMonitor(self._switch.management, self._directory)
+
+    def set_rate(self, vm: str, rate: int | None) -> None:
+        """From now on, at most `rate` bit/s of what the VM sends; None: no limit."""
+        row = self._datapath.egress.ports[self._ports[vm]]
+        if not rate:
+            row[PORT_RATE] = 0
+            return
+        # The rate comes last: an engine that reads in between goes by the old one.
+        row[PORT_BURST] = row[PORT_TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
+        row[PORT_FILLED] = time.monotonic_ns()
+        row[PORT_RATE] = max(1, rate // 8)
 
     def detach(self, vm: str) -> None:
         """Forget a VM's tap."""

@@ -81,6 +81,10 @@ class OvsPlane:
         addresses: tuple[Address, ...] = (),
     ) -> None:
         """Nothing to do: the switch carries the packets. A rate is refused: nothing would enforce it."""
+        self.set_rate(vm, rate)
+
+    def set_rate(self, vm: str, rate: int | None) -> None:
+        """Refused, but for no limit."""
         if rate:
             raise RunError(
                 "dataplane ovs has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"

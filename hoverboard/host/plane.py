@@ -68,6 +68,13 @@ class Dataplane(Protocol):
     def switch_back(self) -> None:
         """Open vSwitch was started anew, and has its ports again."""
 
+    def set_rate(self, vm: str, rate: int | None) -> None:
+        """From now on, at most `rate` bit/s of what the VM sends; None: no limit.
+
+        Raises:
+            RunError: this generation cannot limit rates.
+        """
+
     def detach(self, vm: str) -> None:
         """Carry the VM's packets no more."""
 

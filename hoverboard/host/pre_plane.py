@@ -175,10 +175,7 @@ class PrePlane:
         addresses: tuple[Address, ...] = (),
     ) -> None:
         """Have the VM's process, which waits in the lobby, carry its packets. A rate is refused: nobody would wait."""
-        if rate:
-            raise RunError(
-                "dataplane pre has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
-            )
+        self.set_rate(vm, rate)
         if fd is None:
             raise ValueError(f"VM {vm}: its process needs the tap's descriptor")
         connection, pid = self._lobby.welcome(vm)
@@ -208,6 +205,13 @@ class PrePlane:
         if self._monitor is not None:
             self._monitor.close()
         self._monitor = FlowMonitor(self._switch.management, self._directory)
+
+    def set_rate(self, vm: str, rate: int | None) -> None:
+        """Refused, but for no limit."""
+        if rate:
+            raise RunError(
+                "dataplane pre has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
+            )
 
     def detach(self, vm: str) -> None:
         """End the VM's process; entries of others that lead to the VM go too."""

@@ -136,6 +136,7 @@ class HostProcess:
             "detach": self._detach,
             "resume": lambda _request, _fds: self._resume(),
             "switch_back": lambda _request, _fds: self._settle(),
+            "set_rate": self._set_rate,
             "status": lambda _request, _fds: self._status(),
             "flows": lambda _request, _fds: self._plane.flows(),
             "looking_ready": lambda _request, _fds: self._looking().ready(),
@@ -289,6 +290,13 @@ class HostProcess:
         self._keeper.vport_changed(vm)
         self._session.bind(vm, vport)
         return vport
+
+    def _set_rate(self, request: dict[str, Any], _fds: list[int]) -> bool:
+        vm, rate = str(request["vm"]), request.get("rate")
+        if vm not in self._vports:
+            raise InputError(f"VM {vm} is not plugged in", where=self._config.node, next_step="attach it first")
+        self._plane.set_rate(vm, None if rate is None else int(rate))
+        return True
 
     def _detach(self, request: dict[str, Any], _fds: list[int]) -> bool:
         vm = str(request["vm"])

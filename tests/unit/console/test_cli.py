@@ -27,7 +27,7 @@ def nothing_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_help_names_every_verb() -> None:
     shown = runner.invoke(app, ["--help"])
     assert shown.exit_code == 0
-    for verb in ("demo", "up", "status", "exec", "down", "flows", "offloads", "vm", "experiment", "doctor"):
+    for verb in ("demo", "up", "status", "exec", "down", "flows", "offloads", "vm", "apply", "experiment", "doctor"):
         assert f" {verb} " in shown.stdout
 
 

@@ -303,3 +303,13 @@ def test_a_sequence_of_diffs_equals_one_full_update(steps: list[set[int]]) -> No
             whole = Fabric()
             whole.full_update(upsert)
             assert whole.entities == fabric.entities
+
+
+@pytest.mark.parametrize("entity", [one.model_copy(update={"rate_bps": 1000}) for one in (B1, cluster()[0])])
+def test_a_rate_that_nothing_would_enforce_is_refused(entity: AnyEntity) -> None:
+    fabric = Fabric()
+    fabric.full_update([*cluster(), B1])
+    with pytest.raises(EntityError, match="would not be enforced") as refused:
+        fabric.diff([entity], [])
+    assert refused.value.where == f"{entity.TYPE}/{entity.name}.rate_bps"
+    assert "hoverboard apply" in (refused.value.next_step or "")

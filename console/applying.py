@@ -1,0 +1,104 @@
+"""`hoverboard apply`: a topology file, changed, for a run that is up (docs/fabric-manager.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from console import runs
+
+Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_TIMEOUT = 600.0  # seconds; a file may ask for many VMs
+
+
+def apply(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or a shipped one's name.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would change.")] = False,
+    run: Run = None,
+    as_json: Json = False,
+) -> None:
+    """Have a running testbed be what FILE says: VMs, networks, firewalls, load balancers, routes, rates."""
+    runs.need_root("apply")
+    from topologies import schema
+    from topologies.client import RunClient
+
+    given = schema.read(file)
+    with RunClient(runs.live(run), timeout=_TIMEOUT) as client:
+        plan = client.apply(
+            text=given["text"], source=given["source"], name=given["name"], base=str(given["base"].absolute()),
+            dry_run=dry_run,
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps(plan, indent=2))
+    else:
+        show(plan, dry_run=dry_run)
+
+
+def show(plan: Mapping[str, Any], *, dry_run: bool) -> None:
+    """The plan, and what came of it."""
+    from console import tables
+
+    lines = list(_lines(plan))
+    for line in lines:
+        print(line)
+    if plan["switches"]:
+        touched = (
+            (name, flows["added"], flows["changed"], flows["removed"]) for name, flows in plan["switches"].items()
+        )
+        print(f"switches touched: {len(plan['switches'])}")
+        tables.show([tables.table("flows", ("switch", "#added", "#changed", "#removed"), touched)])
+    if not lines:
+        print(f"run {plan['run']!r} is what the file says: nothing to do")
+    elif dry_run:
+        print(f"dry run: nothing was changed in run {plan['run']!r}")
+    else:
+        print(f"applied to run {plan['run']!r}, now at version {plan['version']}, in {plan['seconds']:.2f} s")
+
+
+def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    for entity in plan["added"]:
+        yield f"+ {entity['type']} {entity['name']}{_parameters(entity)}"
+    for change in plan["changed"]:
+        fields = ", ".join(
+            f"{name}: {_value(value['from'])} -> {_value(value['to'])}" for name, value in change["fields"].items()
+        )
+        yield f"~ {change['type']} {change['name']}  {fields}"
+    for entity in plan["removed"]:
+        yield f"- {entity['type']} {entity['name']}"
+    vms = plan["vms"]
+    if vms["build"]:
+        places = (f"{vm['name']} on {vm['host']}" for vm in vms["build"])
+        yield f"VMs to build: {_some(places)}"
+    if vms["remove"]:
+        yield f"VMs to remove: {_some(vms['remove'])}"
+    for vm in vms["alter"]:
+        rate = "no limit" if vm["rate_bps"] is None else f"{vm['rate_bps']} bit/s"
+        shared = ", ".join(vm["shared_addresses"]) or "none"
+        yield f"VM to alter: {vm['name']}, rate {rate}, shared addresses {shared}"
+
+
+def _parameters(entity: Mapping[str, Any]) -> str:
+    shown = [
+        f"{key}={','.join(map(_ports, value)) if key == 'ports' else _value(value)}"
+        for key, value in entity.items()
+        if key not in ("type", "name")
+    ]
+    return f"  {' '.join(shown)}" if shown else ""
+
+
+def _ports(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"
+
+
+def _value(value: Any) -> str:
+    return ",".join(map(_value, value)) if isinstance(value, list) else str(value)
+
+
+def _some(names: Iterable[str], most: int = 8) -> str:
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

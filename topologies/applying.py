@@ -1,0 +1,225 @@
+"""A topology file applied to a running testbed: what differs, what would follow, and doing it (paper section 3.1).
+
+Intent goes first, as one request that the fabric manager takes whole or refuses whole; then VMs are removed,
+altered and built. What a run cannot do while it is up is refused before anything happens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from topologies.bringup import READY_TIMEOUT, gateway_targets
+from topologies.reachability import wait_answers
+from topologies.topology import Topology, VMSpec, check_enforced, to_entities
+
+if TYPE_CHECKING:
+    from topologies.testbed import Testbed
+
+_JOIN_TIMEOUT = 5.0
+# What a file may not change while a run is up, and what to do instead.
+_DOWN_FIRST = "take the run down and bring it up with this file"
+_SETTLED = {
+    "hosts": _DOWN_FIRST,
+    "hoverboards": _DOWN_FIRST,
+    "model": "use `hoverboard model set MODEL`",
+    "scheduling": _DOWN_FIRST,
+    "vm_priority": _DOWN_FIRST,
+    "offload_threshold": _DOWN_FIRST,
+    "report_interval": _DOWN_FIRST,
+    "offload": _DOWN_FIRST,
+    "stages": _DOWN_FIRST,
+}
+_FILE_KEY = {"offload": "offload_policy"}
+# A VM that runs keeps its namespace and NIC; what those were made with cannot change under it.
+_BUILT_WITH = ("network", "host", "ip", "ip6", "mac", "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """From what runs to what a file says.
+
+    Attributes:
+        upsert, remove: entities, for the fabric manager.
+        build, drop: VMs that come and go.
+        alter: VMs whose rate or shared addresses change: (before, after).
+    """
+
+    upsert: tuple[AnyEntity, ...]
+    remove: tuple[AnyEntity, ...]
+    build: tuple[VMSpec, ...]
+    drop: tuple[VMSpec, ...]
+    alter: tuple[tuple[VMSpec, VMSpec], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.upsert or self.remove or self.build or self.drop or self.alter)
+
+    def vms(self) -> dict[str, Any]:
+        """What is done to VMs, for people and programs."""
+        return {
+            "build": [{"name": vm.name, "network": vm.network, "host": vm.host, "ip": str(vm.ip)} for vm in self.build],
+            "remove": [vm.name for vm in self.drop],
+            "alter": [
+                {
+                    "name": after.name, "rate_bps": after.rate,
+                    "shared_addresses": [str(address) for address in after.shared],
+                }
+                for _, after in self.alter
+            ],
+        }  # fmt: skip
+
+
+def check_settled(given: Topology, present: Topology, wanted: Topology, source: str) -> None:
+    """InputError when a file asks for something that a run cannot change while it is up.
+
+    Args:
+        given: what the run was started from, before options of the command line changed it.
+        present: what runs.
+    """
+    for name, step in _SETTLED.items():
+        value = getattr(wanted, name)
+        if value != getattr(given, name) and value != getattr(present, name):
+            key = _FILE_KEY.get(name, name)
+            raise InputError(f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=step)
+
+
+def difference(present: Topology, wanted: Topology) -> Difference:
+    """What has to change.
+
+    Raises:
+        InputError: a VM that runs would have to be another one.
+    """
+    before = {(entity.TYPE, entity.name): entity for entity in to_entities(present)}
+    after = {(entity.TYPE, entity.name): entity for entity in to_entities(wanted)}
+    old, new = {vm.name: vm for vm in present.vms}, {vm.name: vm for vm in wanted.vms}
+    alter = []
+    for name in old.keys() & new.keys():
+        _check_same(old[name], new[name])
+        if (old[name].rate, old[name].shared) != (new[name].rate, new[name].shared):
+            alter.append((old[name], new[name]))
+    return Difference(
+        tuple(entity for key, entity in after.items() if before.get(key) != entity),
+        tuple(entity for key, entity in before.items() if key not in after),
+        tuple(vm for vm in new.values() if vm.name not in old),
+        tuple(vm for vm in old.values() if vm.name not in new),
+        tuple(sorted(alter, key=lambda pair: pair[0].name)),
+    )
+
+
+def _check_same(old: VMSpec, new: VMSpec) -> None:
+    for field in _BUILT_WITH:
+        if getattr(old, field) != getattr(new, field):
+            raise InputError(
+                f"VM {old.name} runs with {field} {getattr(old, field)}, and the file says {getattr(new, field)}",
+                where=f"VM/{old.name}.{field}",
+                next_step="give the other VM another name; or apply the file without it, then with it",
+            )
+
+
+def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> dict[str, Any]:
+    """Have `testbed` be what `wanted` says; the plan, and what came of it.
+
+    Returns:
+        {"run", "applied", "version", "seconds", "added", "changed", "removed": [entity], "switches": {name: flows},
+        "vms": {"build", "remove", "alter"}}.
+
+    Raises:
+        InputError, EntityError: it cannot be done; nothing was changed.
+        RunError: the control plane is away (nothing was changed), or a VM did not come up (the rest is done).
+    """
+    begun = time.monotonic()
+    present, cluster = testbed.topology, testbed.parts.cluster
+    check_settled(given, present, wanted, source)
+    target = replace(present, networks=wanted.networks, text=wanted.text)
+    check_enforced(target)
+    todo = difference(present, target)
+    plan = cluster.client.plan(todo.upsert, todo.remove)
+    done = {"run": testbed.run, "applied": False, **plan, "vms": todo.vms()}
+    if not dry_run and todo:
+        done["version"] = cluster.change(todo.upsert, todo.remove, expected_version=plan["version"])
+        _realize(testbed, target, todo)
+        done["applied"] = True
+    return {**done, "seconds": round(time.monotonic() - begun, 3)}
+
+
+def _realize(testbed: Testbed, target: Topology, todo: Difference) -> None:
+    """The intent is in force: now the VMs."""
+    plant, workers = testbed.parts.plant, testbed.parts.workers
+    # A VM that does not come up is not there: the same file, applied again, builds it.
+    building = {vm.name for vm in todo.build}
+    networks = (network.with_vms(vm for vm in network.vms if vm.name not in building) for network in target.networks)
+    testbed.topology = replace(target, networks=tuple(networks))
+
+    def drop(vms: list[VMSpec]) -> None:
+        for vm in vms:
+            plant.drop_vm(vm.name)
+
+    workers.each(drop, _by_host(todo.drop))
+    for before, after in todo.alter:
+        plant.alter_vm(before, after)
+    built = build(testbed, todo.build)
+    testbed.topology = target
+    testbed.directory.topology.write_text(target.text, encoding="utf-8")
+    _wait_reached(testbed, built)
+
+
+def _by_host(vms: Iterable[VMSpec]) -> list[list[VMSpec]]:
+    """A host process takes one request at a time."""
+    found: dict[str, list[VMSpec]] = {}
+    for vm in vms:
+        found.setdefault(vm.host, []).append(vm)
+    return list(found.values())
+
+
+def build(testbed: Testbed, vms: Iterable[VMSpec]) -> list[VMSpec]:
+    """VMs that are intended already: their namespaces and NICs, in parallel.
+
+    Raises:
+        RunError: some could not be built; the others are.
+    """
+    parts, specs = testbed.parts, list(vms)
+    faults: dict[str, Exception] = {}
+
+    def make(of_host: list[VMSpec]) -> None:
+        for spec in of_host:
+            try:
+                parts.plant.make_node(spec)
+                parts.plug(parts.plant.make_nic(spec))
+            except (HoverboardError, OSError) as error:
+                parts.plant.drop_vm(spec.name)
+                faults[spec.name] = error
+
+    parts.workers.each(make, _by_host(specs))
+    for spec in specs:
+        if spec.name not in faults:
+            testbed.topology = testbed.topology.with_vm(spec)
+    if faults:
+        name, error = next(iter(sorted(faults.items())))
+        more = f", nor {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise RunError(
+            f"VM {name} could not be built{more}: {error}",
+            where=testbed.run,
+            next_step="the rest is applied; apply the same file again to build what is missing",
+        ) from error
+    return specs
+
+
+def _wait_reached(testbed: Testbed, built: list[VMSpec]) -> None:
+    if not built:
+        return
+    names = {vm.name for vm in testbed.topology.vms}
+    for host in {vm.host for vm in built}:
+        # A guest that asks for its gateway too early asks again only a second later.
+        testbed.parts.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)
+    targets = {key: place for vm in built for key, place in gateway_targets(vm, testbed.pid_of(vm.name)).items()}
+    silent = wait_answers(targets, READY_TIMEOUT, interval=0.02)
+    if silent:
+        raise RunError(
+            f"applied, but the gateway does not answer {', '.join(sorted(silent)[:5])}",
+            where=str(testbed.directory.logs),
+            next_step="see the logs of the control plane and of the VMs' hosts",
+        )
