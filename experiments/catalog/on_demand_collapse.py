@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from experiments import joining, ping
 from experiments.flood import flooding
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
 from topologies import schema
 from topologies.testbed import Testbed
@@ -61,7 +61,7 @@ class OnDemandCollapse(Experiment):
         senders, targets = here[:_VICTIMS], there[:_VICTIMS]
         victims = {vm.name for vm in (*senders, *targets)}
         flooders = [vm.name for vm in vms if vm.name not in victims][: point["flooders"]]
-        before = _lookups(bed)
+        before = _asked(bed)
         with flooding(bed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
             for sender, target in zip(senders, targets, strict=True):
                 found = ping.measure(bed.node(sender.name), str(target.ip), count=1, wait=_WAIT)
@@ -69,7 +69,8 @@ class OnDemandCollapse(Experiment):
                 if found.samples:
                     yield Sample("first round trip", found.samples[0], "ms", point)
         yield Sample("sent", float(flood.sent), "first packets", point)
-        yield Sample("asked", float(_lookups(bed) - before), "questions that the controller answered", point)
+        for name, count in _asked(bed).items():
+            yield Sample(name, float(count - before[name]), "packets to the controller", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """Latency and answers against the load."""
@@ -82,8 +83,7 @@ class OnDemandCollapse(Experiment):
             ),
             Chart(
                 "answered", f"Bystanders answered within {_WAIT:g} s", x, "share of first packets",
-                [table.line("answered", load, name, model=name) for name in models],
-                note="Each mark is a median of answered (1) and not answered (0).",
+                [_shares(table, load, name) for name in models],
             ),
         ]  # fmt: skip
 
@@ -123,7 +123,15 @@ def _topology(model: str, vms: int) -> object:
     )
 
 
-def _lookups(bed: Testbed) -> int:
-    """Packets that the controller has been asked about so far."""
-    counters = bed.control_status().get("counters", {})
-    return int(counters.get("packets_in", 0))
+def _shares(table: Table, load: str, model: str) -> Series:
+    found = [(one, table.values("answered", model=model, **{load: one})) for one in table.seen(load, "answered")]
+    some = [(one, several) for one, several in found if several]
+    n = max((len(several) for _, several in some), default=0)
+    return Series(f"{model}, n = {n}", [one for one, _ in some], [sum(several) / len(several) for _, several in some])
+
+
+def _asked(bed: Testbed) -> dict[str, int]:
+    """First packets that came to the controller so far, and those that it left unanswered, by reason."""
+    counters = bed.control_status()["counters"]
+    names = {"asked": "packets_in", "over the limit": "packets_in_limited", "unknown": "packets_in_unknown"}
+    return {name: int(counters[counter]) for name, counter in names.items()}

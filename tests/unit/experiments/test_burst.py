@@ -13,28 +13,33 @@ from experiments.frame.parameters import values
 @pytest.mark.parametrize(
     ("loads", "at"),
     [
-        ([100, 100, 5, 0], 2.0),
-        ([100, 5, 80, 9, 0], 3.0),
+        ([100, 100, 5, 0, 0], 2.0),
+        ([100, 5, 80, 9, 0, 0], 3.0),
         ([100, 100, 100], None),
+        ([100, 100, 100, 0], None),  # the end of the traffic
+        ([100, 100, 3, 0], None),
     ],
 )
 def test_relieved_for_good(loads: list[float], at: float | None) -> None:
     assert relieved_at([(float(second), load) for second, load in enumerate(loads)]) == at
 
 
-def burst(times: dict[float, float]) -> list[str]:
+def burst(times: dict[float, float], never: int = 0) -> list[str]:
     given = values(Burst.parameters, {}, quick=False)
     labels = [{"interval": interval, "threshold": 20.0} for interval in (0.1, 1.0)]
     samples = [Sample("highest load", 1000.0, "packets/s", one) for one in labels]
     samples += [
         Sample("time to relief", times[one["interval"]], "s", one) for one in labels if one["interval"] in times
     ]
+    samples += [Sample("not relieved", 1.0, "times", labels[0])] * never
     return [one.result for one in Burst().verdicts(Table(samples), given)]
 
 
 def test_verdict_on_bursts() -> None:
     assert burst({0.1: 0.4, 1.0: 1.2}) == ["reproduced"]
     assert burst({0.1: 0.4}) == ["partly"]
+    assert burst({0.1: 0.4, 1.0: 4.0}) == ["partly"]
+    assert burst({0.1: 0.4, 1.0: 1.2}, never=1) == ["partly"]
     assert burst({}) == ["not"]
 
 
