@@ -9,15 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import closing
 
-from experiments import traffic
+from experiments import hoverboards, traffic
 from experiments.exchange import Exchange
 from experiments.flood import flooding
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole, words
 from topologies import schema
-from topologies.testbed import Testbed
 
 HOSTS, HOVERBOARDS = "hosts", "hoverboards"
 _PAIR_BPS = 150_000.0
@@ -65,7 +63,7 @@ class GatewayOverload(Experiment):
         flows = traffic.burst(chosen, _PAIR_BPS)
         with Exchange(bed, flows) as exchange, flooding(bed, here[:1], [_NOBODY], point["overload"] * capacity):
             threading.Event().wait(_FLOODED_SECONDS if point["overload"] else 0.0)
-            dropped = _dropped(bed)
+            dropped = hoverboards.over_capacity(bed)
             with exchange.running(traffic.schedule(bench.random(), flows, seconds, 600), seconds) as running:
                 relieved: dict[tuple[str, str], float] = {}
                 while (now := time.monotonic() - running.began) < seconds and len(relieved) < len(chosen):
@@ -80,7 +78,7 @@ class GatewayOverload(Experiment):
         yield Sample("relieved", len(relieved) / len(chosen), "share of pairs", point)
         offered, arrived = (sum(getattr(one, name) for one in result.flows) for name in ("offered", "arrived"))
         yield Sample("lost", 1 - arrived / max(1, offered), "share of the pairs' datagrams", point)
-        yield Sample("dropped by the Hoverboard", float(_dropped(bed) - dropped), "packets", point)
+        yield Sample("dropped by the Hoverboard", float(hoverboards.over_capacity(bed) - dropped), "packets", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """Relieved pairs and their loss by overload."""
@@ -128,8 +126,3 @@ def _topology(reports: str, capacity: int, vms: int) -> object:
         },
         name="gateway-overload",
     )  # fmt: skip
-
-
-def _dropped(bed: Testbed) -> int:
-    with closing(bed.host_client(bed.topology.hoverboards[0].name)) as client:
-        return int(client.status()["counters"]["drops"].get("over-capacity", 0))

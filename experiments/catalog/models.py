@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
 from statistics import median
 
-from experiments import accounting, cpu_window, ping, traffic
+from experiments import accounting, cpu_window, hoverboards, ping, traffic
 from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, whole, words
@@ -80,11 +79,13 @@ class Models(Experiment):
             due = traffic.schedule(bench.random(), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent = _relayed(bed), sum(one.offered for one in running.carried)
+                before, sent = hoverboards.received(bed), sum(one.offered for one in running.carried)
                 result = running.result()
         bench.raw("flows", result.record(flows))
         sent = sum(one.offered for one in result.flows) - sent
-        yield Sample("over Hoverboards", (_relayed(bed) - before) / max(1, sent), "share of datagrams", point)
+        yield Sample(
+            "over Hoverboards", (hoverboards.received(bed) - before) / max(1, sent), "share of datagrams", point
+        )
         lost = 1 - sum(one.arrived for one in result.flows) / max(1, sum(one.offered for one in result.flows))
         yield Sample("lost", lost, "share of datagrams", point)
 
@@ -161,9 +162,3 @@ def _strangers(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, 
 def _bars(table: Table, metric: str, label: str, models: list[str]) -> Series:
     several = [(name, spread) for name in models if (spread := table.spread(metric, model=name)) is not None]
     return Series(label, [name for name, _ in several], [one.median for _, one in several], [one for _, one in several])
-
-
-def _relayed(bed: Testbed) -> int:
-    """Packets that came to the Hoverboard so far."""
-    with closing(bed.host_client(bed.topology.hoverboards[0].name)) as client:
-        return int(client.status()["counters"]["rx_packets"])

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import closing
 
-from experiments import populations, traffic
+from experiments import hoverboards, populations, traffic
 from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
 from topologies import schema
-from topologies.testbed import Testbed
 
 LIVE, REPLAY = "live", "replay"
 _HEADERS = 42  # Ethernet, IPv4 and UDP, which the policy counts and a datagram's size does not
@@ -74,13 +72,13 @@ class Offload(Experiment):
             with exchange.running(due, seconds) as running:
                 bench.say(f"offload: {point['wanted']} pairs, waiting until reports have come")
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent_before = _relayed(bed), sum(one.offered for one in running.carried)
+                before, sent_before = hoverboards.received(bed), sum(one.offered for one in running.carried)
                 result = running.result()
         sent = sum(one.offered for one in result.flows) - sent_before
         standing = {(row["src"], row["dst"]) for row in bed.offloads()}
         bench.raw("flows", result.record(flows))
         yield Sample("offloaded", len(standing & set(chosen)), "pairs", point)
-        yield Sample("on Hoverboards", (_relayed(bed) - before) / max(1, sent), "share of datagrams", point)
+        yield Sample("on Hoverboards", (hoverboards.received(bed) - before) / max(1, sent), "share of datagrams", point)
         arrived = sum(one.arrived for one in result.flows) / max(1, sum(one.offered for one in result.flows))
         yield Sample("arrived", arrived, "share of datagrams", point)
 
@@ -191,12 +189,3 @@ def _topology(threshold: int) -> object:
         "offload_threshold": f"{threshold}bit", "report_interval": 0.5,
     }  # fmt: skip
     return schema.from_keys(keys, name="offload")
-
-
-def _relayed(bed: Testbed) -> int:
-    """Packets that came to Hoverboards so far."""
-    count = 0
-    for server in bed.topology.hoverboards:
-        with closing(bed.host_client(server.name)) as client:
-            count += int(client.status()["counters"]["rx_packets"])
-    return count

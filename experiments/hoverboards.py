@@ -1,0 +1,26 @@
+"""What a testbed's Hoverboards have carried and dropped so far, by their own counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from hoverboard.vswitch.meters import OVER_CAPACITY
+from topologies.testbed import Testbed
+
+
+def received(bed: Testbed) -> int:
+    """Packets that came to Hoverboards."""
+    return sum(int(counters["rx_packets"]) for counters in _counters(bed))
+
+
+def over_capacity(bed: Testbed) -> int:
+    """Packets that they dropped because their capacity did not suffice."""
+    return sum(int(counters["drops"].get(OVER_CAPACITY, 0)) for counters in _counters(bed))
+
+
+def _counters(bed: Testbed) -> Iterator[dict[str, Any]]:
+    for server in bed.topology.hoverboards:
+        with closing(bed.host_client(server.name)) as client:
+            yield client.status()["counters"]
