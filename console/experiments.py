@@ -148,10 +148,15 @@ def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[
 
 @app.command("report")
 def report_(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")], as_json: Json = False
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")],
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="FILE.md", help="All runs as one page; figures go into FILE/ beside it."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Build reports again from raw data; nothing is measured."""
-    from experiments.frame import report
+    from experiments.frame import discovery, report, reproduction
     from experiments.frame.folder import RUN, Folder
 
     found = []
@@ -162,6 +167,8 @@ def report_(
             found += done
         else:
             found.append((Folder(path), report.write(Folder(path))))
+    if markdown is not None:
+        reproduction.write([one for one, _ in found], markdown, list(discovery.catalogue()))
     _tell(found, as_json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,33 @@ def test_a_folder_of_folders_gets_an_overview(tmp_path: Path) -> None:
     made(tmp_path / "latency", "latency", 1.0)
     assert cli.invoke(app, ["experiment", "report", str(tmp_path)]).exit_code == 0
     assert "TCP round trip by generation" in (tmp_path / "summary.md").read_text()
+
+
+def test_several_runs_as_one_page(tmp_path: Path) -> None:
+    made(tmp_path / "all" / "latency", "latency", 1.0)
+    made(tmp_path / "all" / "cpu", "cpu", 2.0)
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    shown = cli.invoke(app, ["experiment", "report", str(tmp_path / "all"), "--markdown", str(page)])
+    assert shown.exit_code == 0, shown.stderr
+    text = page.read_text()
+    assert text.index("## TCP round trip") < text.index("## CPU per byte") < text.index("## Not in this run")
+    assert "`throughput`" in text.split("## Not in this run")[1]
+    linked = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert linked
+    assert all((page.parent / one).stat().st_size for one in linked)
+
+
+def test_versions_are_not_mixed_on_a_page(tmp_path: Path) -> None:
+    made(tmp_path / "latency", "latency", 1.0)
+    other = made(tmp_path / "cpu", "cpu", 2.0) / "run.json"
+    document = json.loads(other.read_text())
+    document["record"]["code"]["commit"] = "f" * 40
+    other.write_text(json.dumps(document))
+    shown = cli.invoke(app, ["experiment", "report", str(tmp_path), "--markdown", str(tmp_path / "page.md")])
+    assert shown.exit_code == 2
+    assert "never mix" in shown.stderr
+    assert not (tmp_path / "page.md").exists()
 
 
 def test_what_is_missing_on_this_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

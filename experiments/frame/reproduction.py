@@ -1,0 +1,147 @@
+"""Runs of several experiments as one page of Markdown, figures beside it: what docs/reproduction.md is.
+
+It reads folders only and measures nothing. Results of different versions of the code are never put on
+one page, and what the catalogue has and the runs have not is named.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.frame import discovery, report
+from experiments.frame.experiment import Verdict
+from experiments.frame.folder import Folder
+from hoverboard.contract.errors import InputError
+
+RESULTS = ("reproduced", "partly", "not", "not measured")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run whose report has been written.
+
+    Attributes:
+        document: its run.json.
+        verdicts: what became of the paper's claims.
+    """
+
+    folder: Folder
+    document: Mapping[str, Any]
+    verdicts: Sequence[Verdict]
+
+    @property
+    def name(self) -> str:
+        """The experiment's."""
+        return str(self.document["experiment"])
+
+
+def write(folders: Sequence[Folder], to: Path, catalogue: Sequence[str]) -> Counter[str]:
+    """Write the page `to`, and its figures into the folder of the same name beside it.
+
+    Args:
+        folders: of runs, each with its report; in any order.
+        catalogue: the order of the experiments; what is missing of it is named at the end.
+
+    Returns:
+        How many claims came to which result.
+
+    Raises:
+        InputError: no run, two of one experiment, or runs of different versions of the code.
+    """
+    runs = sorted((_run(one) for one in folders), key=lambda one: _place(one.name, catalogue))
+    _check(runs)
+    figures = to.with_suffix("")
+    if figures == to:
+        raise InputError("the page needs an ending", where=str(to), next_step="name it FILE.md")
+    counted = Counter(one.result for run in runs for one in run.verdicts)
+    lines = [*_head(runs, counted), ""]
+    figures.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        lines += _section(run, figures)
+    if missing := [name for name in catalogue if name not in {run.name for run in runs}]:
+        lines += ["## Not in this run", "", ", ".join(f"`{name}`" for name in missing) + ".", ""]
+    to.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return counted
+
+
+def _run(folder: Folder) -> Run:
+    verdicts = json.loads((folder.path / report.VERDICTS).read_text())
+    return Run(folder, folder.document(), [Verdict(**one) for one in verdicts])
+
+
+def _place(name: str, catalogue: Sequence[str]) -> tuple[int, str]:
+    return (catalogue.index(name) if name in catalogue else len(catalogue), name)
+
+
+def _check(runs: Sequence[Run]) -> None:
+    if not runs:
+        raise InputError(
+            "there is no run to write about", where="DIR", next_step="give folders that `experiment run` made"
+        )
+    names = Counter(one.name for one in runs)
+    if twice := [name for name, number in names.items() if number > 1]:
+        raise InputError(f"two runs of {twice[0]}", where="DIR", next_step="give one folder an experiment")
+    versions = {json.dumps(one.document["record"]["code"], sort_keys=True): one.folder.path for one in runs}
+    if len(versions) > 1:
+        raise InputError(
+            "runs of different versions of the code, and results never mix versions",
+            where=" and ".join(str(path) for path in list(versions.values())[:2]),
+            next_step="run `experiment run all` with one version",
+        )
+
+
+def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
+    record = runs[0].document["record"]
+    machine, code = record["machine"], record["code"]
+    commit = (code["commit"] or "unknown")[:10] + (" with local changes" if code["changed"] else "")
+    minutes = sum(one.seconds for run in runs for one in run.folder.outcomes()) / 60
+    told = ", ".join(f"{counted[name]} {name}" for name in RESULTS if counted[name])
+    quick = [run.name for run in runs if run.document["quick"]]
+    return [
+        "# The paper's evaluation beside ours",
+        "",
+        f"Measured on {machine['cores']} cores ({machine['cpu']}, kernel {machine['kernel']}), {record['taken'][:10]}, "
+        f"commit {commit}; the measurements alone took {minutes:.0f} minutes. Again:",
+        "",
+        "    sudo hoverboard experiment run all --out results/all",
+        "    hoverboard experiment report results/all --markdown reproduction.md",
+        "",
+        "An emulation in software on a few cores is not a testbed of 40 Gbit/s servers: shapes and ratios carry over,",
+        'absolute figures do not. Verdicts say what this run showed, "not" included.',
+        "",
+        *([f"Taken with `--quick`, so that it is no more than a first look: {', '.join(quick)}.", ""] if quick else []),
+        f"Of {counted.total()} claims: {told}." if counted else "No claim of the paper's was looked at.",
+    ]  # fmt: skip
+
+
+def _section(run: Run, figures: Path) -> list[str]:
+    document, table = dict(run.document), run.folder.table()
+    experiment = discovery.find(document["where"])
+    failed = len(table.failed())
+    lines = [
+        f"## {experiment.title}",
+        "",
+        f"`{experiment.name}`, {experiment.source}. {experiment.measures[:1].upper()}{experiment.measures[1:]}",
+        "",
+        *(report.verdict_lines(run.verdicts) if run.verdicts else ["No claim of the paper's."]),
+        "",
+        f"{len(table) - failed} samples, {failed} failed; {document['repeat']} repetitions, seed {document['seed']}.",
+        "",
+    ]
+    for chart in experiment.charts(table, report.parameters_of(experiment, document)):
+        drawn = run.folder.path / "figures" / f"{chart.name}.png"
+        if drawn.exists() and any(len(series.y) for series in chart.series):
+            copy = figures / f"{run.name}--{chart.name}.png"
+            shutil.copyfile(drawn, copy)
+            lines += [f"![{chart.title}]({figures.name}/{copy.name})", "", *_caption(report.note(chart))]
+    return lines
+
+
+def _caption(words: str) -> list[str]:
+    return [words, ""] if words else []
