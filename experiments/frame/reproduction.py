@@ -59,7 +59,7 @@ def write(folders: Sequence[Folder], to: Path, catalogue: Sequence[str]) -> Coun
     figures = to.with_suffix("")
     if figures == to:
         raise InputError("the page needs an ending", where=str(to), next_step="name it FILE.md")
-    counted = Counter(one.result for run in runs for one in run.verdicts)
+    counted: Counter[str] = Counter(one.result for run in runs for one in run.verdicts)
     lines = [*_head(runs, counted), ""]
     figures.mkdir(parents=True, exist_ok=True)
     for run in runs:
