@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +19,7 @@ from hoverboard.contract.errors import InputError
 if TYPE_CHECKING:
     from experiments.frame.experiment import Verdict
     from experiments.frame.folder import Folder
-    from experiments.frame.runner import Plan
+    from experiments.frame.runner import Plan, Progress
 
 app = typer.Typer(help="The paper's evaluation, and experiments of your own.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -72,10 +74,15 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default results/NAME-DATE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="For a first look: small and once.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Of a Dask cluster: measure on its workers."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment on testbeds of its own, and write its report."""
-    runs.need_root("experiment run")
+    if scheduler is None:
+        runs.need_root("experiment run")
     if resume and out is None:
         raise InputError("nothing says what to resume", where="--resume", next_step="add --out DIR")
     if name == _ALL and (settings or sweep):
@@ -83,7 +90,8 @@ def run(
     plans = _plans(name, settings or [], sweep, repeat, seed, quick)
     folder = out if out is not None else Path("results") / f"{Path(name).stem}-{datetime.now():%Y%m%d-%H%M%S}"
     paths = [folder / plan.experiment.name for plan in plans] if name == _ALL else [folder]
-    done = _run(list(zip(plans, paths, strict=True)), resume, folder)
+    measured = _run if scheduler is None else partial(_share, scheduler)
+    done = measured(list(zip(plans, paths, strict=True)), resume, folder)
     if name == _ALL:
         from experiments.frame import report
 
@@ -120,30 +128,73 @@ def _where(name: str) -> str:
 def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[Verdict]]]:
     """One after the other, on testbeds that they share: each point is measured alone."""
     from console.progress import StepProgress
-    from experiments.frame import report, runner
+    from experiments.frame import runner
     from experiments.frame.bench import TestbedBench
 
     first, _ = several[0]
-    done: list[tuple[Folder, list[Verdict]]] = []
     with guard.ended_by_signals(), StepProgress() as progress:
         share = 0.0
 
-        def step(what: str, part: float) -> None:
+        def shown(what: str, part: float) -> None:
             nonlocal share
-            share = (len(done) + part) / len(several)
-            progress(what, share)
+            share = part
+            progress(what, part)
 
         bench = TestbedBench(quick=first.quick, seed=first.seed, say=lambda what: progress(what, share))
-        try:
-            for plan, path in several:
-                folder = runner.run(plan, path, bench, step, resume=resume and path.exists())
-                done.append((folder, report.write(folder)))
-        except KeyboardInterrupt:
-            print(f"what was measured is in {out}; add --resume --out {out} to go on", file=sys.stderr)
-            raise
-        finally:
-            bench.close()
+        with contextlib.closing(bench):
+            return _each(
+                several, out, shown, lambda plan, path, step: runner.run(
+                    plan, path, bench, step, resume=resume and path.exists()
+                ),
+            )  # fmt: skip
+
+
+def _share(
+    scheduler: str, several: Sequence[tuple[Plan, Path]], resume: bool, out: Path
+) -> list[tuple[Folder, list[Verdict]]]:
+    """One after the other, each on all machines of a cluster."""
+    from console.progress import StepProgress
+    from experiments.frame import cluster
+    from experiments.frame.dask_cluster import DaskCluster
+
+    with (
+        guard.ended_by_signals(),
+        StepProgress() as progress,
+        contextlib.closing(DaskCluster(scheduler)) as machines,
+    ):
+        return _each(
+            several, out, progress, lambda plan, path, step: cluster.run(
+                plan, path, machines, step, resume=resume and path.exists()
+            ),
+        )  # fmt: skip
+
+
+def _each(
+    several: Sequence[tuple[Plan, Path]], out: Path, progress: Progress, run: Callable[[Plan, Path, Progress], Folder]
+) -> list[tuple[Folder, list[Verdict]]]:
+    """Run one after the other, and write the report of each as it ends."""
+    from experiments.frame import report
+
+    done: list[tuple[Folder, list[Verdict]]] = []
+    try:
+        for plan, path in several:
+            folder = run(plan, path, lambda what, part: progress(what, (len(done) + part) / len(several)))
+            done.append((folder, report.write(folder)))
+    except KeyboardInterrupt:
+        print(f"what was measured is in {out}; add --resume --out {out} to go on", file=sys.stderr)
+        raise
     return done
+
+
+@app.command("worker")
+def worker(
+    scheduler: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="The Dask scheduler's address.")],
+) -> None:
+    """Measure for others: join a Dask cluster as a worker, until interrupted."""
+    runs.need_root("experiment worker")
+    from experiments.frame import dask_cluster
+
+    dask_cluster.serve(scheduler, lambda what: print(what, flush=True))
 
 
 @app.command("report")

@@ -36,6 +36,7 @@ class Outcome:
         key: names the point, its parameters and repetition within the run.
         error: why it ended early; "" when it did not.
         raw: documents and texts by name.
+        machine: the name of the machine that measured it; "" for this one.
     """
 
     key: str
@@ -45,6 +46,11 @@ class Outcome:
     samples: list[Sample]
     error: str = ""
     raw: dict[str, Any] = field(default_factory=dict)
+    machine: str = ""
+
+    def all_samples(self) -> list[Sample]:
+        """Its samples, and if it ended early one more that says so."""
+        return [*self.samples, *([Sample("point", None, "", self.point, self.error)] if self.error else [])]
 
 
 def key_of(point: Mapping[str, Any], changed: Mapping[str, Any], repetition: int) -> str:
@@ -134,6 +140,14 @@ class Folder:
             if not path.exists():
                 _write(path, text)
 
+    def keep_machines(self, machines: Mapping[str, Any]) -> None:
+        """Write down, by name, which machines measure besides this one."""
+        document = self.document()
+        _write(
+            self.path / RUN,
+            json.dumps(document | {"machines": document.get("machines", {}) | machines}, indent=2) + "\n",
+        )
+
     def outcomes(self) -> Iterator[Outcome]:
         """What was measured, the last try of each point; a line cut off by a crash is left out."""
         found: dict[str, Outcome] = {}
@@ -153,20 +167,19 @@ class Folder:
 
     def table(self) -> Table:
         """All samples; a point that ended early counts as one failed sample."""
-        samples: list[Sample] = []
-        for one in self.outcomes():
-            samples += one.samples
-            if one.error:
-                samples.append(Sample("point", None, "", one.point, one.error))
-        return Table(samples)
+        return Table([sample for one in self.outcomes() for sample in one.all_samples()])
 
     def write_csv(self) -> None:
-        """samples.csv: a row a sample, a column a label."""
-        table = self.table()
-        labels = list(dict.fromkeys(name for one in table.samples for name in one.labels))
+        """samples.csv: a row a sample, a column a label; and the machine, when there were several."""
+        found = [
+            (one, dict(one.labels) | ({"machine": outcome.machine} if outcome.machine else {}))
+            for outcome in self.outcomes()
+            for one in outcome.all_samples()
+        ]
+        labels = list(dict.fromkeys(name for _, several in found for name in several))
         rows = [
-            [one.metric, one.value, one.unit, one.error, *(one.labels.get(name, "") for name in labels)]
-            for one in table.samples
+            [one.metric, one.value, one.unit, one.error, *(several.get(name, "") for name in labels)]
+            for one, several in found
         ]
         with (self.path / SAMPLES).open("w", newline="", encoding="utf-8") as file:
             out = csv.writer(file)

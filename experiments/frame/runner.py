@@ -118,28 +118,49 @@ def sweep_of(text: str, where: str) -> tuple[str | None, dict[str, list[Any]]]:
     return name, {key: several if isinstance(several, list) else [several] for key, several in document.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """A point that is to be measured: what of it the sweep set, and all parameters."""
+
+    key: str
+    point: Point
+    changed: Mapping[str, Any]
+    values: Values
+    repetition: int
+
+
+def begun(plan: Plan, path: Path, document: dict[str, Any], *, resume: bool) -> tuple[Folder, list[Todo]]:
+    """The folder of a run, and the points that it does not have yet.
+
+    Raises:
+        InputError: parameters or the folder are wrong.
+    """
+    if plan.repetitions < 1:
+        raise InputError("nothing is measured 0 times", where="--repeat", next_step="give 1 or more")
+    points = [(changed, values, plan.experiment.points(values)) for changed, values in plan.variations()]
+    folder = Folder.create(path, document, resume=resume)
+    done = folder.done()
+    todo = [
+        Todo(key, point, changed, values, repetition)
+        for repetition in range(plan.repetitions)
+        for changed, values, several in points
+        for point in several
+        if (key := key_of(point, changed, repetition)) not in done
+    ]
+    return folder, todo
+
+
 def run(plan: Plan, path: Path, bench: RunnerBench, progress: Progress, *, resume: bool = False) -> Folder:
     """Measure all points that the folder does not have yet.
 
     Raises:
         InputError: parameters or the folder are wrong; nothing was measured.
     """
-    if plan.repetitions < 1:
-        raise InputError("nothing is measured 0 times", where="--repeat", next_step="give 1 or more")
-    points = [(changed, values, plan.experiment.points(values)) for changed, values in plan.variations()]
-    folder = Folder.create(path, plan.document(), resume=resume)
-    todo = [
-        (key_of(point, changed, repetition), point, changed, values, repetition)
-        for repetition in range(plan.repetitions)
-        for changed, values, several in points
-        for point in several
-    ]
-    done = folder.done()
-    todo = [one for one in todo if one[0] not in done]
+    folder, todo = begun(plan, path, plan.document(), resume=resume)
     began = time.monotonic()
-    for number, (key, point, changed, values, repetition) in enumerate(todo):
-        progress(_told(plan, key, number, len(todo), time.monotonic() - began), number / max(1, len(todo)))
-        folder.add(_measured(plan.experiment, key, point, changed, values, repetition, bench))
+    for number, one in enumerate(todo):
+        progress(_told(plan, one.key, number, len(todo), time.monotonic() - began), number / max(1, len(todo)))
+        folder.add(measured(plan.experiment, one.key, one.point, one.changed, one.values, one.repetition, bench))
         folder.keep_topologies(bench.topologies())
     return folder
 
@@ -154,7 +175,7 @@ def _told(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
     return f"{plan.experiment.name}: {key.rsplit(',repetition', 1)[0]} ({number + 1} of {of}{about})"
 
 
-def _measured(
+def measured(
     experiment: Experiment, key: str, point: Point, changed: Mapping[str, Any], values: Values, repetition: int,
     bench: RunnerBench,
 ) -> Outcome:  # fmt: skip

@@ -1,0 +1,189 @@
+"""Shares a run out among machines: each takes a repetition of a variation, whole, and the results come here.
+
+What is compared within a repetition is so measured on one machine. A machine that is lost gives its points
+back to the others. Which cluster it is stays behind a narrow port; dask_cluster.py has the real one.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from experiments.frame import runner
+from experiments.frame.folder import Folder, Outcome
+from experiments.frame.runner import Plan, Progress
+from experiments.frame.worker import Job
+from hoverboard.contract.errors import InputError, MeasurementError
+
+
+class WorkerLost(Exception):
+    """A worker has gone while it measured."""
+
+
+class Cluster(Protocol):
+    """Machines that measure, one point each at a time."""
+
+    def workers(self) -> Mapping[str, dict[str, Any]]:
+        """What each worker's machine is (worker.about) by the worker's address."""
+
+    def measure(self, worker: str, job: Job) -> tuple[Outcome, dict[str, str]]:
+        """Have a worker measure; returns when it has. WorkerLost: it has gone."""
+
+    def finish(self, worker: str) -> None:
+        """Have a worker take its testbeds down. WorkerLost: it has gone."""
+
+
+def fit(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]) -> None:
+    """Check that workers may measure for one run.
+
+    Raises:
+        InputError: none, one without root, two on one machine, or one with another version of the code.
+    """
+    if not workers:
+        raise InputError(
+            "the cluster has no worker",
+            where="--scheduler",
+            next_step="start `hoverboard experiment worker` on machines",
+        )
+    machines: dict[str, str] = {}
+    for address, one in workers.items():
+        if not one["root"]:
+            raise InputError("the worker is not root", where=address, next_step="start it with sudo")
+        if one["code"] != code:
+            raise InputError(
+                f"the worker has {_version(one['code'])}, not {_version(code)}, and results never mix versions",
+                where=address,
+                next_step="check the same commit out on all machines, and start the worker again",
+            )
+        if one["boot"] in machines:
+            raise InputError(
+                f"the worker is on the same machine as {machines[one['boot']]}, and they would disturb each other",
+                where=address,
+                next_step="start one worker a machine",
+            )
+        machines[one["boot"]] = address
+
+
+def _version(code: Mapping[str, Any]) -> str:
+    return f"commit {code['commit']}{' with changes' if code['changed'] else ''}"
+
+
+def run(plan: Plan, path: Path, cluster: Cluster, progress: Progress, *, resume: bool = False) -> Folder:
+    """Measure all points that the folder does not have yet, on all machines of the cluster.
+
+    Raises:
+        InputError: parameters, folder or workers are wrong; nothing was measured.
+        MeasurementError: every worker has gone; what was measured is in the folder.
+    """
+    document = plan.document()
+    workers = cluster.workers()
+    fit(workers, document["record"]["code"])
+    folder, todo = runner.begun(plan, path, document, resume=resume)
+    folder.keep_machines({one["name"]: one for one in workers.values()})
+    work = _Work(plan, cluster, rounds(todo))
+    threads = [threading.Thread(target=work.serve, args=(one, workers[one]["name"]), daemon=True) for one in workers]
+    for one in threads:
+        one.start()
+    done = serving = 0
+    try:
+        while done < len(todo) and serving < len(threads):
+            news = work.news.get()
+            if isinstance(news, str):
+                serving += 1  # this one serves no more
+                progress(f"{plan.experiment.name}: {news}", done / len(todo))
+                continue
+            outcome, topologies = news
+            folder.add(outcome)
+            folder.keep_topologies(topologies)
+            done += 1
+            progress(
+                f"{plan.experiment.name}: {outcome.key} on {outcome.machine} ({done} of {len(todo)})", done / len(todo)
+            )
+    finally:
+        work.stop()
+        for one in threads:
+            one.join()
+    if done < len(todo):
+        raise MeasurementError(
+            f"no worker is left, and {len(todo) - done} points are not measured",
+            where="--scheduler",
+            next_step="start workers, and add --resume",
+        )
+    return folder
+
+
+def rounds(todo: Sequence[runner.Todo]) -> list[list[runner.Todo]]:
+    """Points of one repetition of one variation together, in their order."""
+    found: dict[str, list[runner.Todo]] = {}
+    for one in todo:
+        found.setdefault(f"{one.repetition} {sorted(one.changed.items(), key=str)}", []).append(one)
+    return list(found.values())
+
+
+class _Work:
+    """What is left to do, and what has come back; shared by a thread a worker."""
+
+    def __init__(self, plan: Plan, cluster: Cluster, several: list[list[runner.Todo]]) -> None:
+        self.news: queue.Queue[tuple[Outcome, dict[str, str]] | str] = queue.Queue()
+        self._plan, self._cluster = plan, cluster
+        self._run = uuid.uuid4().hex
+        self._source = Path(plan.where).read_text(encoding="utf-8") if plan.where.endswith(".py") else None
+        self._rounds = deque(several)
+        self._busy = 0
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    def stop(self) -> None:
+        """No further point is begun."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def serve(self, worker: str, name: str) -> None:
+        """Give one worker a round after the other, until there is none or it is lost."""
+        told = f"{name} has finished"
+        try:
+            while (several := self._next()) is not None:
+                self._measure(worker, name, several)
+            self._cluster.finish(worker)
+        except WorkerLost as lost:
+            told = f"{name} is lost: {lost}"
+        except Exception as error:  # of the cluster's own: the others go on
+            told = f"{name} gave up: {type(error).__name__}: {error}"
+        self.news.put(told)
+
+    def _next(self) -> list[runner.Todo] | None:
+        """The next round; waits while others may still give theirs back."""
+        with self._changed:
+            while not self._rounds and self._busy and not self._stopped:
+                self._changed.wait()
+            if self._stopped or not self._rounds:
+                return None
+            self._busy += 1
+            return self._rounds.popleft()
+
+    def _measure(self, worker: str, name: str, several: list[runner.Todo]) -> None:
+        left = deque(several)
+        try:
+            while left and not self._stopped:
+                outcome, topologies = self._cluster.measure(worker, self._job(left[0]))
+                left.popleft()
+                self.news.put((replace(outcome, machine=name), topologies))
+        finally:
+            with self._changed:
+                self._busy -= 1
+                if left:
+                    self._rounds.appendleft(list(left))
+                self._changed.notify_all()
+
+    def _job(self, one: runner.Todo) -> Job:
+        return Job(
+            self._run, self._plan.where, self._source, one.key, one.point, one.changed, one.values, one.repetition,
+            self._plan.quick, self._plan.seed,
+        )  # fmt: skip

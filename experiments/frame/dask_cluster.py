@@ -1,0 +1,133 @@
+"""A Dask cluster as `cluster.Cluster`, and the worker that joins one. Dask is optional: `hoverboard[dask]`.
+
+Whoever reaches a Dask scheduler can run anything on its workers, and these are root: only on networks that
+are one's own, or with Dask's TLS (tls://).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from experiments.frame import worker
+from experiments.frame.cluster import WorkerLost
+from experiments.frame.folder import Outcome
+from hoverboard.contract.errors import InputError
+
+if TYPE_CHECKING:
+    import distributed
+
+_CONNECT_SECONDS = 10
+_LOOK_SECONDS = 2.0  # how often to see whether a worker that measures is still there
+_FINISH_SECONDS = 120.0
+T = TypeVar("T")
+
+
+def _dask() -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise InputError(
+            "Dask is not installed",
+            where="--scheduler",
+            next_step="bootstrap.sh test brings it, or pip install 'hoverboard[dask]'",
+        ) from None
+    return distributed
+
+
+class DaskCluster:
+    """The workers of a Dask scheduler.
+
+    Raises:
+        InputError: Dask is not installed, or nothing answers there.
+    """
+
+    def __init__(self, scheduler: str) -> None:
+        dask = _dask()
+        try:
+            self._client: distributed.Client = dask.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
+            raise InputError(
+                f"no Dask scheduler: {error or type(error).__name__}",
+                where=scheduler,
+                next_step="start `dask scheduler`, and give the address it prints, as tcp://HOST:8786",
+            ) from None
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """What each worker's machine is. InputError: one measures several points at a time."""
+        for address, one in self._present().items():
+            if one["nthreads"] != 1:
+                raise InputError(
+                    f"the worker has {one['nthreads']} threads, and points must be measured alone",
+                    where=address,
+                    next_step="start workers by `hoverboard experiment worker`",
+                )
+        return {address: self._have(address, worker.about) for address in self._present()}
+
+    def measure(self, address: str, job: worker.Job) -> tuple[Outcome, dict[str, str]]:
+        """Have a worker measure."""
+        return self._have(address, worker.measure, job)
+
+    def finish(self, address: str) -> None:
+        """Have a worker take its testbeds down."""
+        self._have(address, worker.finish)
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._client.close()
+
+    def _present(self) -> dict[str, dict[str, Any]]:
+        return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _have(self, address: str, function: Callable[..., T], *arguments: Any) -> T:
+        """A call on that worker and no other. A task whose worker has gone would wait forever: so look."""
+        future = self._client.submit(function, *arguments, workers=[address], pure=False, retries=0)
+        while True:
+            try:
+                return future.result(timeout=_LOOK_SECONDS)
+            except TimeoutError:
+                if self._client.status != "running" or address not in self._present():
+                    future.cancel()
+                    raise WorkerLost("it does not answer the scheduler any more") from None
+            except _dask().scheduler.KilledWorker:
+                raise WorkerLost("it ended while it measured") from None
+
+
+def serve(scheduler: str, say: Callable[[str], None]) -> None:
+    """Be a worker until interrupted or told to go: one point at a time, on testbeds that end with it.
+
+    Raises:
+        InputError: Dask is not installed, or nothing answers there.
+    """
+    dask = _dask()
+    import dask as settings
+
+    # The profiler looks at the stack every 10 ms; that is not to be in anybody's measurement.
+    settings.config.set({"distributed.worker.profile.enabled": False})
+    with tempfile.TemporaryDirectory(prefix="hb-dask-") as directory:
+        try:
+            asyncio.run(_serve(dask, scheduler, directory, say))
+        finally:
+            worker.finish()
+
+
+async def _serve(dask: Any, scheduler: str, directory: str, say: Callable[[str], None]) -> None:
+    try:
+        one = await asyncio.wait_for(
+            dask.Worker(
+                scheduler, nthreads=1, memory_limit=0, local_directory=directory, death_timeout=_CONNECT_SECONDS
+            ),
+            2 * _CONNECT_SECONDS,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"no Dask scheduler: {error}", where=scheduler, next_step="start `dask scheduler`, and give its address"
+        ) from None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: asyncio.ensure_future(one.close(reason="told to go")))
+    say(f"{one.address} measures for {scheduler}; Ctrl-C ends it")
+    await one.finished()

@@ -1,0 +1,105 @@
+"""What a machine does for somebody else's run: one point at a time, on testbeds of its own.
+
+The functions here are called on a worker of a cluster (dask_cluster.py), one after the other; testbeds
+stay up from point to point until the run is finished or another begins.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import record
+from experiments.frame import discovery, runner
+from experiments.frame.bench import TestbedBench
+from experiments.frame.experiment import Experiment, Point
+from experiments.frame.folder import Outcome
+from experiments.frame.parameters import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A point to measure.
+
+    Attributes:
+        run: names the run; testbeds are kept within one.
+        where: a name of the catalogue, or of a file that `source` is the text of.
+        changed: what the sweep set for this point.
+        values: all parameters.
+    """
+
+    run: str
+    where: str
+    source: str | None
+    key: str
+    point: Point
+    changed: Mapping[str, Any]
+    values: Values
+    repetition: int
+    quick: bool
+    seed: int
+
+
+class _Held:
+    """The run in hand: its experiment and its bench."""
+
+    def __init__(self, job: Job) -> None:
+        self.run = job.run
+        self.bench = TestbedBench(quick=job.quick, seed=job.seed, say=lambda _: None)
+        self.experiments: dict[str, Experiment] = {}
+
+    def experiment(self, job: Job) -> Experiment:
+        if job.where not in self.experiments:
+            self.experiments[job.where] = found(job.where, job.source)
+        return self.experiments[job.where]
+
+
+_held: _Held | None = None  # a worker has one thread, and so one run at a time
+
+
+def found(where: str, source: str | None) -> Experiment:
+    """The experiment of a job; a person's own file comes as its text. InputError: there is none."""
+    if source is None:
+        return discovery.find(where)
+    with tempfile.TemporaryDirectory(prefix="hb-experiment-") as directory:
+        path = Path(directory) / Path(where).name
+        path.write_text(source, encoding="utf-8")
+        return discovery.find(str(path))
+
+
+def about() -> dict[str, Any]:
+    """What the machine is: name, `boot` (the same for two workers of one machine), code, versions, what is missing."""
+    return {
+        "name": platform.node(),
+        "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "root": os.geteuid() == 0,
+        "code": record.commit(),
+        "machine": record.machine(),
+        "versions": record.versions(),
+        "missing": runner.missing(),
+    }
+
+
+def measure(job: Job) -> tuple[Outcome, dict[str, str]]:
+    """Measure a point: its outcome, and the topologies that were up, as files by name."""
+    global _held
+    if _held is None or _held.run != job.run:
+        finish()
+        _held = _Held(job)
+    outcome = runner.measured(
+        _held.experiment(job), job.key, job.point, job.changed, job.values, job.repetition, _held.bench
+    )
+    return outcome, _held.bench.topologies()
+
+
+def finish() -> None:
+    """Take down what the last run left up."""
+    global _held
+    held, _held = _held, None
+    if held is not None:
+        held.bench.close()
