@@ -12,6 +12,9 @@ import grpc
 from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError
 
 MAX_MESSAGE = 256 * 1024 * 1024  # a full update of 100,000 VMs is about 20 MB
+# Characters of each part of a refusal: details travel as a header, and gRPC drops an answer with more than 8 KiB of
+# them. What is quoted is the caller's, and may be as long as the caller likes.
+_MOST_TOLD = 600
 
 _CODES: dict[type[HoverboardError], grpc.StatusCode] = {
     EntityError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -23,7 +26,14 @@ _CODES: dict[type[HoverboardError], grpc.StatusCode] = {
 def status_of(error: HoverboardError) -> tuple[grpc.StatusCode, str]:
     """The gRPC status code and details for a refusal."""
     code = _CODES.get(type(error), grpc.StatusCode.INTERNAL)
-    return code, json.dumps({"what": error.what, "where": error.where, "next_step": error.next_step})
+    parts = {"what": error.what, "where": error.where, "next_step": error.next_step}
+    return code, json.dumps({name: _shortened(text) for name, text in parts.items()})
+
+
+def _shortened(text: str) -> str:
+    """The beginning and the end of a text that is too long, in ASCII as it travels."""
+    plain = text.encode("ascii", "backslashreplace").decode() if len(text) > _MOST_TOLD // 12 else text
+    return text if len(plain) <= _MOST_TOLD else f"{plain[: _MOST_TOLD - 104]} ... {plain[-99:]}"
 
 
 def error_from_status(code: grpc.StatusCode, details: str) -> HoverboardError | None:

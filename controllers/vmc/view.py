@@ -208,10 +208,11 @@ class View:
             case FirewallRule():
                 del self.rules[entity.network][entity.name]
                 _prune(self.rules, entity.network)
-                counted = self._tags_in_rules[entity.network]
+                # Rules without tags leave nothing to count, and may be there still when the last tag has gone.
+                counted = self._tags_in_rules.pop(entity.network, Counter())
                 counted.subtract((*entity.targets, *entity.tags))
-                self._tags_in_rules[entity.network] = +counted
-                _prune(self._tags_in_rules, entity.network)
+                if left := +counted:
+                    self._tags_in_rules[entity.network] = left
             case LoadBalancer():
                 del self.balancers[entity.name]
                 self.balancers_of[entity.network].discard(entity.name)

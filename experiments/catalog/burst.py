@@ -96,7 +96,7 @@ class Burst(Experiment):
                 }
             )
             several = [spread(table.values("load", at=at, interval=interval, threshold=least)) for at in found]
-            over_time.append(Series(f"report interval {interval:g} s", found, [one.median for one in several]))
+            over_time.append(Series(f"report interval {interval:g} s", found, [one.median for one in several], several))
         return [
             Chart(
                 "load", "What the Hoverboard receives after the burst", "seconds since the start", "packets/s",

@@ -1,6 +1,6 @@
 """Charts as matplotlib figures: medians with quartiles as bars, n in the legend, the paper's in grey and dashed.
 
-Colours are Okabe and Ito's, and every series has its own marker and hatch, too: nothing is told by colour alone.
+Colours are Okabe and Ito's, and every series has its own marker, dashes or hatch, too: nothing is told by colour alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, "#CC79A7", "#000000")
 _PAPER = "#777777"
 _MARKERS = "osD^vPX"
+_STEPS = ("-", (0, (5, 1)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))  # lines without markers
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 
 
@@ -73,8 +74,14 @@ def _errors(series: Series) -> Any:
 
 def _line(axes: Any, series: Series, number: int, kind: str) -> None:
     colour = _PAPER if series.paper else _COLOURS[number % len(_COLOURS)]
-    style = {"color": colour, "linestyle": "--" if series.paper else "-", "label": label(series), "linewidth": 1.5}
+    style: dict[str, Any] = {
+        "color": colour,
+        "linestyle": "--" if series.paper else "-",
+        "label": label(series),
+        "linewidth": 1.5,
+    }
     if kind == "steps":
+        style["linestyle"] = "--" if series.paper else _STEPS[number % len(_STEPS)]
         axes.step(series.x, series.y, where="post", **style)
         return
     axes.errorbar(

@@ -154,3 +154,17 @@ def test_the_flows_of_a_backend_that_is_not_plugged_in_go_to_no_other() -> None:
     world.diff([LoadBalancer(name="lb", network="blue", ip=shared, backends=("b2", "b4"))])
     to = {world.speak(B1, shared, Talk("tcp", port, 80)).dropped or "b2" for port in range(40000, 40064)}
     assert to == {("no-such-vm",), "b2"}
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("tags", [(), ("web",)])
+def test_rules_go_one_by_one_or_together(together: bool, tags: tuple[str, ...]) -> None:
+    world = ready()
+    before = world.tables()
+    rules = [rule(name, "ingress", "deny", targets=tags if name == "a" else ()) for name in "abc"]
+    for one in rules:
+        world.diff([one])
+    keys = [("FirewallRule", one.name) for one in rules]
+    for gone in [keys] if together else [[key] for key in keys]:
+        world.diff(remove=gone)
+    assert world.tables() == before
