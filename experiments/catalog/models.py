@@ -94,6 +94,11 @@ class Models(Experiment):
         models = table.seen("model")
         return [
             Chart(
+                "controller-load", "What the control plane spends on new pairs", "programming model",
+                "ms of CPU a pair", [_bars(table, "control plane CPU", "control plane CPU", models)], kind="bars",
+                note="All its processes while the pairs meet, what they do without any pair included.",
+            ),
+            Chart(
                 "round-trips", "A pair's first round trip, and the later ones", "programming model", "ms",
                 [_bars(table, f"{name} round trip", name, models) for name in ("first", "steady")], kind="bars",
                 log_y=True,
