@@ -41,7 +41,7 @@ class Table(IntEnum):
 
 
 class Kind(IntEnum):
-    """What a flow is for; the top 16 bits of its cookie."""
+    """What a flow is for; the top 16 bits of its cookie. Bits 24 to 47 are the VNI, bit 0 is of `shares`."""
 
     PLUMBING = 0x0001
     VPORT = 0x0002

@@ -11,13 +11,9 @@ import ctypes
 import os
 import select
 import threading
-from functools import cache
-
-import numba
-from numba.typed import List
 
 from hoverboard.contract.entities import Scheduling
-from hoverboard.fastpath import syscalls
+from hoverboard.fastpath import engine_list, syscalls
 from hoverboard.fastpath.compose import compose, note_compiled
 from hoverboard.fastpath.layout import EGRESS, HOST_WAKE_FD, INGRESS, UPLINK, Memory, allocate
 from hoverboard.fastpath.scheduling import T_STOP, WAKE, event_data, forget_host, new_thread
@@ -37,11 +33,6 @@ class _Event(ctypes.Structure):
     _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
 
 
-@cache
-def _memory_type() -> numba.types.Type:
-    return numba.typeof(allocate()[EGRESS])
-
-
 class EngineThread:
     """One scheduling thread and its engines. Methods are for one control thread, or under its lock.
 
@@ -56,7 +47,8 @@ class EngineThread:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._control(_EPOLL_CTL_ADD, self.wake_fd, WAKE)
         self._memory = new_thread(self._epoll.fileno(), self.wake_fd, SPIN_NS[scheduling])
-        self._engines = List.empty_list(_memory_type())
+        self._engines = engine_list.begin(allocate()[EGRESS])
+        engine_list.clear(self._engines)
         self._hosts = 0
         self._debug = tuple(sorted(set(debug)))
         self._wanted = {-1: self._debug}  # by host; -1: what the thread began with
@@ -73,7 +65,7 @@ class EngineThread:
         running = self.alive
         self.pause()
         for memory in memories:
-            self._engines.append(memory)
+            engine_list.add(self._engines, memory)
         memories[EGRESS].host[HOST_WAKE_FD] = self.wake_fd
         self._hosts += 1
         if running:
@@ -85,7 +77,7 @@ class EngineThread:
         running = self.alive
         self.pause()
         for kind, nobody in enumerate(allocate()):
-            self._engines[2 * host + kind] = nobody
+            engine_list.put(self._engines, 2 * host + kind, nobody)
         forget_host(self._memory, host)
         if running:
             self.start()
@@ -162,8 +154,9 @@ class EngineThread:
 def load(debug: tuple[str, ...] = ()) -> None:
     """Compile or load what a thread runs, without one."""
     thread = EngineThread("adaptive", debug)
-    thread.add_host(allocate())
+    host = thread.add_host(allocate())
     thread.run_once()
+    thread.remove_host(host)
     thread.close()
     note_compiled(debug)
 
