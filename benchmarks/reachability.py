@@ -1,8 +1,10 @@
 """A VM joins a running network of many: how long until it answers, and what it costs every host.
 
-Most VMs of the network are intent only: the fabric manager knows them, no namespace exists. Bars: a
-VM that is added answers its first ping in under 100 ms (median), as the paper's control plane promises
-new VMs a network at once (section 3.3); flows on a VM host do not grow with the network.
+Most VMs of the network are intent only: the fabric manager knows them, no namespace exists. Newcomers are real, pinged
+all along from another host. Timed is what the control plane takes, from the fabric manager's request to the first
+answered ping, with namespace and NIC there before: one by one and in a burst, in networks of several sizes, and beside
+another network that thousands of VMs join and leave at full speed, with a queue for each network (paper section 3.1)
+and, to compare, with one for all. A second table tells of `add_vm`, which makes namespace and NIC as well.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +21,158 @@ from rich.table import Table
 
 from benchmarks import command, report
 from benchmarks.bars import Bar
-from benchmarks.statistics import distribution
+from benchmarks.statistics import distribution, turns
 from console import tables
 from console.runs import need_root
-from experiments.joining import PING_INTERVAL, Answer, by_diff, entities, load, timed
+from experiments import joining
+from experiments.churning import churning
+from experiments.joining import Answer
+from hoverboard.contract.errors import MeasurementError
+from topologies.roles import ControlLayout
 from topologies.testbed import Testbed
 
 TOPOLOGY = Path(__file__).with_name("wide.yaml")
-ANSWER_BAR = 100.0  # ms
-SMALL = 100  # VMs: where the count of flows begins
+MEDIAN_BAR, P99_BAR = 60.0, 200.0  # ms, at the middle size
+GROWTH_BAR = 1.2  # median at the largest size / at the smallest
+CHURN_BAR = 2.0  # p99 beside the other network / without
+SHARED_BAR = 5.0  # p99 with one queue for all / with a queue for each network: "far worse"
+LEAST, MOST = 10, 50_000  # VMs: the real ones there are; what the network's range has room for
+REQUEST_BAR = 100.0  # ms, median of `add_vm`
+ALONE, BURST, BESIDE, BURST_BESIDE, SHARED = "one by one", "burst", "beside churn", "burst beside churn", "one queue"
 
 
-def measure(base: int, add: int, progress: command.Progress) -> dict[str, Any]:
-    """Grow the network to `base` VMs, then add `add` VMs in either of two ways.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        sizes: VMs of the network; the middle one is what the others are compared with.
+        rounds: of all sizes, in turns.
+        alone: newcomers one by one, in each round at each size.
+        burst: newcomers in one request, once at each size.
+        churn: VMs that join and leave the other network.
+        beside: newcomers one by one beside that.
+        shared: the same with one queue for all networks; 0: leave it out.
+        add: VMs added by `add_vm`.
+    """
+
+    sizes: tuple[int, ...] = (100, 4_000, 10_000)
+    rounds: int = 3
+    alone: int = 40
+    burst: int = 100
+    churn: int = 10_000
+    beside: int = 120
+    shared: int = 40
+    add: int = 40
+
+    @property
+    def base(self) -> int:
+        """The middle size."""
+        return self.sizes[len(self.sizes) // 2]
+
+
+QUICK = Plan(sizes=(20, 100, 300), rounds=1, alone=6, burst=10, churn=500, beside=6, shared=3, add=3)
+
+
+class _Bed:
+    """A testbed whose first network is given any number of VMs that are intent only."""
+
+    def __init__(self, testbed: Testbed) -> None:
+        self.testbed = testbed
+        self.network, self.other = testbed.topology.networks
+        self.hosts = [server.name for server in testbed.topology.hosts]
+        self._intent = joining.entities(self.network, self.hosts)
+        self._real = len(self.network.vms)
+        self._held: list[Any] = []
+
+    def resize(self, size: int) -> float:
+        """Have the network hold so many VMs; seconds until all switches are programmed."""
+        more = size - self._real - len(self._held)
+        if more < 0:
+            gone, self._held = self._held[more:], self._held[:more]
+            return joining.load(self.testbed, (), gone)
+        new = list(itertools.islice(self._intent, more))
+        self._held += new
+        return joining.load(self.testbed, new)
+
+    def alone(self, count: int) -> list[Answer]:
+        """Newcomers, one by one."""
+        with joining.planted(self.testbed, self.network.name, count) as specs:
+            return list(joining.one_by_one(self.testbed, specs))
+
+    def burst(self, count: int) -> list[Answer]:
+        """Newcomers in one request."""
+        with joining.planted(self.testbed, self.network.name, count) as specs:
+            return joining.in_a_burst(self.testbed, specs)
+
+    def beside(self, churn: int, count: int, burst: int) -> tuple[list[Answer], list[Answer], int]:
+        """Newcomers one by one and in a burst while the other network churns; how often that was filled or emptied.
+
+        Raises:
+            MeasurementError: the churn ended early.
+        """
+        vms = list(itertools.islice(joining.entities(self.other, self.hosts), churn))
+        with (
+            joining.planted(self.testbed, self.network.name, count + burst) as specs,
+            churning(self.testbed, vms) as rounds,
+        ):
+            alone = list(joining.one_by_one(self.testbed, specs[:count]))
+            together = joining.in_a_burst(self.testbed, specs[count:]) if burst else []
+        if rounds.error:
+            raise MeasurementError(rounds.error, where=self.other.name, next_step="see the control plane's log")
+        return alone, together, rounds.done
+
+
+def measure(plan: Plan, progress: command.Progress) -> dict[str, Any]:
+    """All that the plan says.
 
     Raises:
         HoverboardError: the testbed does not come up, or a VM never answers.
     """
+    answers: dict[str, list[Answer]] = {}
     with Testbed(TOPOLOGY, run=command.run_name("wide")) as testbed:
-        network = testbed.topology.networks[0]
-        hosts = [server.name for server in testbed.topology.hosts]
-        intent = entities(network, hosts)
+        bed = _Bed(testbed)
+        names = [server.name for server in testbed.topology.servers]
         flows: dict[str, dict[str, int]] = {}
-        load_seconds = {}
-        held = len(network.vms)
-        for size in sorted({min(SMALL, base), base}):
-            progress(f"network of {size} VMs", 0.1)
-            load_seconds[str(size)] = load(testbed, list(itertools.islice(intent, size - held)))
-            held = size
-            flows[str(size)] = {server.name: _flow_count(testbed, server.name) for server in testbed.topology.servers}
-        requested, by_hand = [], []
-        for number in range(add):
-            progress(f"adding a VM, {number + 1} of {add}", 0.2 + 0.8 * number / add)
-            requested.append(timed(testbed, lambda: testbed.add_vm(network.name)))
-            by_hand.append(by_diff(testbed, network.name))
-        progress("taking everything down", 1.0)
+        load_seconds: dict[str, list[float]] = {}
+        for number, order in enumerate(turns(plan.sizes, plan.rounds)):
+            for at, size in enumerate(order):
+                part = (number + at / len(order)) / plan.rounds
+                progress(f"a network of {size} VMs, round {number + 1} of {plan.rounds}", 0.5 * part)
+                load_seconds.setdefault(str(size), []).append(bed.resize(size))
+                flows.setdefault(str(size), {name: _flow_count(testbed, name) for name in names})
+                answers.setdefault(key(ALONE, size), []).extend(bed.alone(plan.alone))
+                if number == 0:
+                    answers[key(BURST, size)] = bed.burst(plan.burst)
+        bed.resize(plan.base)
+        progress(f"adding {plan.add} VMs, namespace and NIC too", 0.5)
+        requested = [joining.timed(testbed, lambda: testbed.add_vm(bed.network.name)) for _ in range(plan.add)]
+        progress(f"beside {plan.churn} VMs that join and leave another network", 0.6)
+        alone, burst, churned = bed.beside(plan.churn, plan.beside, plan.burst)
+        answers |= {key(BESIDE, plan.base): alone, key(BURST_BESIDE, plan.base): burst}
+        hosts = bed.hosts
+        progress("taking everything down", 0.7)
+    rounds = {BESIDE: churned}
+    if plan.shared:
+        progress("the same with one queue for all networks", 0.75)
+        with Testbed(TOPOLOGY, run=command.run_name("wide"), control=ControlLayout(shared_queue=True)) as testbed:
+            bed = _Bed(testbed)
+            bed.resize(plan.base)
+            answers[key(SHARED, plan.base)], _, rounds[SHARED] = bed.beside(plan.churn, plan.shared, 0)
+            progress("taking everything down", 1.0)
     return {
-        "vms": base,
         "hosts": hosts,
         "flows": flows,
         "load_seconds": load_seconds,
-        "request": _summary(requested),
-        "diff": _summary(by_hand),
+        "joined": {name: summary(found) for name, found in answers.items()},
+        "request": summary(requested),
+        "churned": rounds,
     }
+
+
+def key(what: str, size: int) -> str:
+    """Of a row in the results."""
+    return f"{what}, {size} VMs"
 
 
 def _flow_count(testbed: Testbed, server: str) -> int:
@@ -67,7 +180,7 @@ def _flow_count(testbed: Testbed, server: str) -> int:
     return len(testbed.flows(server)["openflow"])
 
 
-def _summary(answers: list[Answer]) -> dict[str, Any]:
+def summary(answers: Sequence[Answer]) -> dict[str, Any]:
     """Milliseconds to the first answered ping and to the request's return."""
     columns = {"answered": [one.answered for one in answers], "done": [one.done for one in answers]}
     return {
@@ -82,65 +195,132 @@ def growth(flows: dict[str, dict[str, int]], hosts: list[str]) -> int:
     return max(flows[sizes[-1]][host] - flows[sizes[0]][host] for host in hosts)
 
 
-def bars(figures: dict[str, Any]) -> list[Bar]:
-    """Both bars; a Hoverboard may grow, a VM host may not."""
-    median = figures["request"]["answered"]["median"]
-    grown = growth(figures["flows"], figures["hosts"])
+def bars(figures: dict[str, Any], plan: Plan) -> list[Bar]:
+    """Times of newcomers; a Hoverboard's flows may grow, a VM host's may not."""
+    least, most, base = plan.sizes[0], plan.sizes[-1], plan.base
+
+    def of(what: str, size: int, column: str) -> float:
+        return float(figures["joined"][key(what, size)]["answered"][column])
+
+    joins = f"a VM joins a network of {base}"
+    churn = f"{joins} while {plan.churn} join and leave another"
+    found = [
+        Bar(f"{joins}: median", of(ALONE, base, "median"), MEDIAN_BAR, "<", "ms"),
+        Bar(f"{joins}: p99", of(ALONE, base, "p99"), P99_BAR, "<", "ms"),
+        Bar(
+            f"a VM joins a network of {most} / of {least}: median",
+            of(ALONE, most, "median") / of(ALONE, least, "median"), GROWTH_BAR, "<=", "x",
+        ),
+        Bar(f"{churn} / none: p99", of(BESIDE, base, "p99") / of(ALONE, base, "p99"), CHURN_BAR, "<=", "x"),
+    ]  # fmt: skip
+    if key(SHARED, base) in figures["joined"]:
+        worse = of(SHARED, base, "p99") / of(BESIDE, base, "p99")
+        found.append(Bar(f"{churn}: p99 with one queue for all / one for each", worse, SHARED_BAR, ">=", "x"))
+    whole = figures["request"]["answered"]["median"]
     return [
-        Bar(f"a VM added to {figures['vms']} answers (median)", median, ANSWER_BAR, "<", "ms"),
-        Bar(f"growth of flows on a VM host, {SMALL} to {figures['vms']} VMs", grown, 0, "<=", "flows"),
-    ]
+        *found,
+        Bar(f"{joins}, namespace and NIC made too: median", whole, REQUEST_BAR, "<", "ms"),
+        Bar(
+            f"growth of flows on a VM host, {least} to {most} VMs",
+            growth(figures["flows"], figures["hosts"]), 0, "<=", "flows",
+        ),
+    ]  # fmt: skip
 
 
 def shown(figures: dict[str, Any]) -> list[Table]:
     """Times and flows."""
-    rows = []
-    for key, name in (("request", "Testbed.add_vm: namespace, NIC, network"), ("diff", "fabric manager's diff alone")):
-        for column, what in (("answered", "first answered ping"), ("done", "request returned")):
-            one = figures[key][column]
-            numbers = (f"{one[field]:.1f}" for field in ("minimum", "median", "p90", "maximum"))
-            rows.append((name, what, one["count"], *numbers))
+    columns = ("#times", "#least", "#median", "#p90", "#p99", "#most")
     flows = figures["flows"]
     servers = list(next(iter(flows.values())))
     return [
         tables.table(
-            f"a VM joins a network of {figures['vms']} VMs, ms since the request",
-            ("request", "until", "#times", "#least", "#median", "#p90", "#most"),
-            rows,
+            "a VM joins: ms from the request to the fabric manager to the first answered ping",
+            ("newcomers, network", *columns, "#request returned, median"),
+            (
+                (name, *_numbers(one["answered"]), f"{one['done']['median']:.1f}")
+                for name, one in sorted(figures["joined"].items(), key=_order)
+            ),
+        ),
+        tables.table(
+            "`Testbed.add_vm`: namespace, NIC, network; ms since the call",
+            ("until", *columns),
+            (
+                (what, *_numbers(figures["request"][column]))
+                for column, what in (("answered", "first answered ping"), ("done", "call returned"))
+            ),
         ),
         tables.table(
             "flows of each switch by size of the network",
-            ("VMs", *(f"#{name}" for name in servers), "#seconds to program"),
+            ("VMs", *(f"#{name}" for name in servers), "#seconds to come to that size"),
             (
-                (size, *(flows[size][name] for name in servers), f"{figures['load_seconds'][size]:.3f}")
+                (size, *(flows[size][name] for name in servers), f"{max(figures['load_seconds'][size]):.2f}")
                 for size in sorted(flows, key=int)
             ),
         ),
     ]
 
 
-def options(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+def _numbers(one: dict[str, Any]) -> tuple[object, ...]:
+    return (one["count"], *(f"{one[field]:.1f}" for field in ("minimum", "median", "p90", "p99", "maximum")))
+
+
+def _order(row: tuple[str, Any]) -> tuple[int, int]:
+    what, _, size = row[0].rpartition(", ")
+    return (ALONE, BURST, BESIDE, BURST_BESIDE, SHARED).index(what), int(size.split()[0])
+
+
+def options(argv: list[str] | None = None) -> tuple[argparse.Namespace, Plan]:
+    """The command line, and the plan it asks for."""
+    full = Plan()
     parser = command.parser(__doc__)
-    parser.add_argument("--base", type=int, default=1000, metavar="N", help="VMs in the network (%(default)s)")
-    parser.add_argument("--add", type=int, default=20, metavar="N", help="VMs to add in either way (%(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a first look, without bars: small networks, few newcomers"
+    )
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs=3,
+        metavar="N",
+        help=f"VMs in the network, growing ({' '.join(map(str, full.sizes))})",
+    )
+    for name, what in (
+        ("rounds", "of all sizes"),
+        ("alone", "newcomers one by one, in each round at each size"),
+        ("burst", "newcomers in one request"),
+        ("churn", "VMs that join and leave another network at once"),
+        ("beside", "newcomers beside that"),
+        ("add", "VMs to add, namespace and NIC too"),
+    ):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"{what} ({getattr(full, name)})")
+    parser.add_argument(
+        "--shared-queue", action=argparse.BooleanOptionalAction, default=True,
+        help="compare with one queue of changes for all networks (default: do)",
+    )  # fmt: skip
     given = parser.parse_args(argv)
-    if given.base <= SMALL or given.add < 1:
-        parser.error(f"--base must be above {SMALL}, --add above 0")
-    return given
+    asked = {field.name: getattr(given, field.name, None) for field in fields(Plan)}
+    plan = replace(QUICK if given.quick else full, **{name: one for name, one in asked.items() if one is not None})
+    plan = replace(plan, sizes=tuple(plan.sizes), shared=plan.shared if given.shared_queue else 0)
+    if list(plan.sizes) != sorted(set(plan.sizes)) or plan.sizes[0] < LEAST:
+        parser.error(f"--sizes must grow, from {LEAST} on")
+    if plan.sizes[-1] > MOST or plan.churn > MOST:
+        parser.error(f"a network has room for {MOST} VMs")
+    if min(plan.rounds, plan.alone, plan.burst, plan.churn, plan.beside, plan.add) < 1:
+        parser.error("numbers must be above 0")
+    return given, plan
 
 
 def main() -> int:
     """`python -m benchmarks.reachability`"""
-    given = options()
+    given, plan = options()
 
     def run(progress: command.Progress) -> int:
         need_root("benchmark")
-        figures = measure(given.base, given.add, progress)
-        parameters = {"base": given.base, "add": given.add, "ping_interval_s": PING_INTERVAL}
+        figures = measure(plan, progress)
+        parameters = {**asdict(plan), "ping_interval_s": joining.PING_INTERVAL}
         return report.finish(
-            "reachability", parameters, figures, bars(figures), shown(figures), as_json=given.json, out=given.out
-        )
+            "reachability", parameters, figures, [] if given.quick else bars(figures, plan), shown(figures),
+            as_json=given.json, out=given.out,
+        )  # fmt: skip
 
     return command.execute(run)
 

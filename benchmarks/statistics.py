@@ -23,6 +23,7 @@ class Distribution:
     minimum: float
     median: float
     p90: float
+    p99: float
     maximum: float
 
     def as_dict(self) -> dict[str, float]:
@@ -43,8 +44,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def distribution(values: Sequence[float]) -> Distribution:
     """Order statistics of `values`; ValueError when there are none."""
+    if not values:
+        raise ValueError("no samples")
     return Distribution(
-        len(values), percentile(values, 0.0001), statistics.median(values), percentile(values, 90), max(values)
+        len(values), min(values), statistics.median(values), percentile(values, 90), percentile(values, 99), max(values)
     )
 
 

@@ -1,17 +1,19 @@
-"""A VM joins a running network: how long until it answers a VM on another host.
+"""VMs join a running network: how long until each answers a VM on another host.
 
-Most VMs of a large network are intent only: the fabric manager knows them, and no namespace exists.
+Most VMs of a large network are intent only: the fabric manager knows them, and no namespace exists. Those that are
+timed are real; where only the control plane is to be timed, namespace and NIC are there before (`planted`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 
 from hoverboard.contract.entities import VM
@@ -23,7 +25,8 @@ from topologies.topology import NetworkSpec, VMSpec
 from topologies.waiting import wait_for
 
 PING_INTERVAL = 0.005  # seconds; finer than what is measured
-_ANSWER_TIMEOUT = 10.0
+BURST_INTERVAL = 0.02  # of pings of each of many VMs: more would be a load of its own
+ANSWER_TIMEOUT = 20.0
 _SETTLED_TIMEOUT = 60.0
 # Entities without a namespace take addresses from here on; real VMs take the first free ones below.
 _FIRST_ENTITY = 1 << 12
@@ -49,12 +52,12 @@ def entities(network: NetworkSpec, hosts: list[str]) -> Iterator[VM]:
         yield network.vm(f"{network.name}-intent-{number}", host, IPv4Address(base + number)).entity()
 
 
-def load(testbed: Testbed, vms: list[VM]) -> float:
-    """Tell the fabric manager of VMs that are intent only; seconds until all switches are programmed."""
+def load(testbed: Testbed, vms: Sequence[VM], gone: Sequence[VM] = ()) -> float:
+    """Tell the fabric manager of VMs that are intent only, or are gone; seconds until all switches are programmed."""
     cluster = testbed.parts.cluster
     servers = {server.name for server in testbed.topology.servers}
     begun = time.monotonic()
-    cluster.client.diff(upsert=vms)
+    cluster.client.diff(upsert=vms, remove=gone)
     wait_for(
         lambda: cluster.program_state().programmed >= servers, _SETTLED_TIMEOUT, lambda: "switches are not programmed"
     )
@@ -69,19 +72,27 @@ def timed(testbed: Testbed, request: Callable[[], object], spec: VMSpec | None =
     """
     if spec is None:
         spec = placement.plan_vm(testbed.topology, testbed.topology.networks[0].name)
-    source = next(vm for vm in testbed.topology.vms if vm.host != spec.host)
-    target = {spec.name: (testbed.pid_of(source.name), spec.ip)}
-    answered = math.inf
-    begun = 0.0
+    return timed_together(testbed, request, [spec])[0]
+
+
+def timed_together(
+    testbed: Testbed, request: Callable[[], object], specs: Sequence[VMSpec], interval: float = PING_INTERVAL
+) -> list[Answer]:
+    """As `timed`, of a request that makes several VMs reachable, in their order; `interval` of pings in seconds.
+
+    Raises:
+        MeasurementError: one does not answer.
+    """
+    targets = {spec.name: (testbed.pid_of(_source(testbed, spec).name), spec.ip) for spec in specs}
+    answered: dict[str, float] = {}
     asking = threading.Event()
 
-    def told(_name: str) -> None:
-        nonlocal answered
-        answered = time.monotonic()
+    def told(name: str) -> None:
+        answered[name] = time.monotonic()
 
     def ask() -> None:
         asking.set()
-        wait_answers(target, _ANSWER_TIMEOUT, told, PING_INTERVAL)
+        wait_answers(targets, ANSWER_TIMEOUT, told, interval)
 
     with ThreadPoolExecutor(1, thread_name_prefix="ping") as pool:
         pings = pool.submit(ask)
@@ -90,17 +101,58 @@ def timed(testbed: Testbed, request: Callable[[], object], spec: VMSpec | None =
         request()
         done = time.monotonic()
         pings.result()
-    if answered == math.inf:
-        raise MeasurementError(
-            f"{spec.name} does not answer {source.name} after {_ANSWER_TIMEOUT:g} s",
-            where=spec.host,
-            next_step="see the control plane's log of such a run",
-        )
-    return Answer((answered - begun) * 1e3, (done - begun) * 1e3)
+    for spec in specs:
+        if spec.name not in answered:
+            raise MeasurementError(
+                f"{spec.name} does not answer {_source(testbed, spec).name} after {ANSWER_TIMEOUT:g} s",
+                where=spec.host,
+                next_step="see the control plane's log of such a run",
+            )
+    return [Answer((answered[spec.name] - begun) * 1e3, (done - begun) * 1e3) for spec in specs]
+
+
+def _source(testbed: Testbed, spec: VMSpec) -> VMSpec:
+    """Who pings a VM: one of its network on another host."""
+    return next(vm for vm in testbed.topology.vms if vm.network == spec.network and vm.host != spec.host)
+
+
+@contextlib.contextmanager
+def planted(testbed: Testbed, network: str, count: int) -> Iterator[list[VMSpec]]:
+    """Real VMs with namespace and NIC that the fabric manager has not heard of; in the end they are removed."""
+    parts, specs = testbed.parts, []
+    for _ in range(count):
+        spec = placement.plan_vm(testbed.topology, network)
+        testbed.topology = testbed.topology.with_vm(spec)
+        specs.append(spec)
+
+    def plant(spec: VMSpec) -> None:
+        parts.plant.make_node(spec)
+        parts.plug(parts.plant.make_nic(spec))
+
+    try:
+        parts.workers.each(plant, specs)
+        yield specs
+    finally:
+        for spec in specs:
+            testbed.topology = testbed.topology.without_vm(spec)
+        parts.cluster.client.diff(remove=[spec.entity() for spec in specs])
+        parts.workers.each(lambda spec: parts.plant.drop_vm(spec.name), specs)
+
+
+def one_by_one(testbed: Testbed, specs: Sequence[VMSpec]) -> Iterator[Answer]:
+    """Tell the fabric manager of one VM of `planted` after the other, each when the one before has answered."""
+    for spec in specs:
+        yield timed(testbed, partial(testbed.parts.cluster.client.diff, upsert=[spec.entity()]), spec)
+
+
+def in_a_burst(testbed: Testbed, specs: Sequence[VMSpec]) -> list[Answer]:
+    """Tell the fabric manager of all VMs of `planted` in one request."""
+    entities = [spec.entity() for spec in specs]
+    return timed_together(testbed, lambda: testbed.parts.cluster.client.diff(upsert=entities), specs, BURST_INTERVAL)
 
 
 def by_diff(testbed: Testbed, network: str) -> Answer:
-    """Add a VM whose namespace and NIC exist already, so that only the control plane is timed."""
+    """Add a VM whose namespace and NIC exist already, so that only the control plane is timed; it stays."""
     parts = testbed.parts
     spec = placement.plan_vm(testbed.topology, network)
     parts.plant.make_node(spec)

@@ -95,7 +95,11 @@ class FabricClient:
             InputError: the request is too large.
             RunError: there was no full update yet, the version is another one, or the control plane does not answer.
         """
-        return _result(self._call(self._stub.Diff, _diff_request(upsert, remove, expected_version)))
+        return self.send(diff_request(upsert, remove, expected_version))
+
+    def send(self, request: pb.DiffRequest) -> UpdateResult:
+        """A diff that was made before, by `diff_request`; raises what `diff` does."""
+        return _result(self._call(self._stub.Diff, request))
 
     def plan(
         self,
@@ -112,7 +116,7 @@ class FabricClient:
         Raises:
             As `diff`.
         """
-        return self._document(self._stub.Plan, _diff_request(upsert, remove, expected_version))
+        return self._document(self._stub.Plan, diff_request(upsert, remove, expected_version))
 
     def entities(self, kind: str = "") -> dict[str, Any]:
         """{"version", "entities": [{"type", "name", ..}]}: all there are, or those of one type."""
@@ -169,9 +173,12 @@ class FabricClient:
             ) from error
 
 
-def _diff_request(
-    upsert: Iterable[AnyEntity], remove: Iterable[AnyEntity | tuple[str, str]], expected_version: int | None
+def diff_request(
+    upsert: Iterable[AnyEntity] = (),
+    remove: Iterable[AnyEntity | tuple[str, str]] = (),
+    expected_version: int | None = None,
 ) -> pb.DiffRequest:
+    """The message of `FabricClient.diff`."""
     return pb.DiffRequest(
         upsert=[encode_entity(entity) for entity in upsert],
         remove=[_reference(entity) for entity in remove],

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from controllers.fm.client import FabricClient
 from experiments import joining
+from experiments.churning import Rounds, churning
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, whole, words
 from experiments.frame.statistics import percentile
 from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
-from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import HoverboardError
 from topologies import schema
 from topologies.roles import ControlLayout
-from topologies.testbed import Testbed
 
 OLD, NEW = "preprogrammed", "hoverboard"
 QUIET, CHURNING = "quiet", "churning"
@@ -71,7 +68,7 @@ class ProgrammingLatency(Experiment):
             bench.say(f"programming-latency: loading {base} VMs")
             joining.load(bed, list(itertools.islice(joining.entities(blue, hosts), base)))
         churn = list(itertools.islice(joining.entities(red, hosts), whole(values, "churn")))
-        with _churning(bed, churn) if point["neighbour"] == CHURNING else contextlib.nullcontext(_Rounds()) as rounds:
+        with churning(bed, churn) if point["neighbour"] == CHURNING else contextlib.nullcontext(Rounds()) as rounds:
             for number in range(whole(values, "add")):
                 bench.say(f"programming-latency: {point['model']}, {point['neighbour']}, VM {number + 1}")
                 try:
@@ -139,40 +136,6 @@ def _recorded(point: Point, count: int) -> Iterable[Sample]:
     found = run_point(Programmed(point["model"], 4 * point["recorded"], point["recorded"], more=count))
     for seconds in found["one_more"]["samples"]:
         yield Sample(WORK, seconds * 1e3, "ms", point)
-
-
-class _Rounds:
-    """How often the churning network was filled or emptied, and what ended it early."""
-
-    def __init__(self) -> None:
-        self.done = 0
-        self.error = ""
-
-
-@contextlib.contextmanager
-def _churning(bed: Testbed, vms: list[VM]) -> Iterator[_Rounds]:
-    """All of `vms` join and leave again and again, beside the block, at full speed."""
-    rounds, ended = _Rounds(), threading.Event()
-
-    def churn() -> None:
-        client = FabricClient(bed.parts.cluster.address)
-        try:
-            while not ended.is_set():
-                client.diff(upsert=vms)
-                client.diff(remove=vms)
-                rounds.done += 2
-        except HoverboardError as error:
-            rounds.error = str(error)
-        finally:
-            client.close()
-
-    thread = threading.Thread(target=churn, name="churn")
-    thread.start()
-    try:
-        yield rounds
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _name(point: Point) -> str:

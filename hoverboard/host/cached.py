@@ -6,12 +6,17 @@ carried by each way that it led. Pure.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.host.questions import Address
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import Verdict
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(slots=True)
@@ -79,3 +84,31 @@ def concerns(change: Change, cached: Cached) -> bool:
     if change.src is not None and (cached.src is None or cached.src not in change.src):
         return False
     return not (change.dst is not None and (cached.dst is None or cached.dst not in change.dst))
+
+
+def touched(changes: Iterable[Change], entries: Mapping[K, Cached]) -> list[K]:
+    """The entries that any of the changes concerns.
+
+    Changes come by the thousand while a network is filled, and nearly all of them are about one address: what they cost
+    is not to be multiplied by the entries.
+    """
+    about: dict[int | None, set[Address]] = defaultdict(set)  # by VNI, changes that are about one destination alone
+    others: set[Change] = set()
+    for change in changes:
+        dst = change.dst
+        if dst is not None and change.src is None and change.in_port is None and dst.prefixlen == dst.max_prefixlen:
+            about[change.vni].add(dst.network_address)
+        else:
+            others.add(change)
+    if not about and not others:
+        return []
+    anywhere, everywhere = about.pop(None, set()), set[Address]().union(*about.values())
+
+    def concerned(entry: Cached) -> bool:
+        if entry.dst is not None and entry.dst in anywhere:
+            return True
+        vni = entry.verdict.vni
+        there = about.get(vni, ()) if vni else everywhere
+        return (entry.dst is not None and entry.dst in there) or any(concerns(change, entry) for change in others)
+
+    return [key for key, entry in entries.items() if concerned(entry)]

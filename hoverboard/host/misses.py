@@ -32,7 +32,7 @@ from hoverboard.fastpath.layout import (
 )
 from hoverboard.fastpath.packet import FIVE, with_ports
 from hoverboard.host import answers
-from hoverboard.host.cached import Cached, concerns
+from hoverboard.host.cached import Cached, touched
 from hoverboard.host.missed import Missed, parsed, take
 from hoverboard.host.punts import Punts
 from hoverboard.host.questions import Address, addresses, question_for
@@ -238,19 +238,18 @@ class FlowMisses:
     def revalidate(self, changes: list[Change]) -> None:
         """Make all entries agree with the OpenFlow tables again after `changes`."""
         self.punts.answered(changes)
-        distinct = set(changes)
-        touched = [key for key, cached in self.cached.items() if any(concerns(change, cached) for change in distinct)]
-        if not touched:
+        concerned = touched(changes, self.cached)
+        if not concerned:
             return
-        if len(touched) > _RETRACE_MAX:
+        if len(concerned) > _RETRACE_MAX:
             if self._unprogrammed:  # it gets back what it had: these entries are most likely right
-                self._doubtful.extend(touched)
+                self._doubtful.extend(concerned)
                 self.ask_some()
                 return
-            self.revalidations += len(touched)
-            self.forget(touched)
+            self.revalidations += len(concerned)
+            self.forget(concerned)
             return
-        self._ask_again(touched)
+        self._ask_again(concerned)
 
     def doubt(self) -> None:
         """Any entry might be wrong: they were made by a switch or a process that has gone. All go on meanwhile."""
@@ -274,14 +273,14 @@ class FlowMisses:
         if self._doubtful:
             os.eventfd_write(self._datapath.news_fd, 1)
 
-    def _ask_again(self, touched: list[Key]) -> bool:
+    def _ask_again(self, concerned: list[Key]) -> bool:
         """Make entries agree with the OpenFlow tables; False when the switch does not answer."""
-        self.revalidations += len(touched)
+        self.revalidations += len(concerned)
         answered = True
         replace: dict[Key, Entry] = {}
         answers_now: dict[Key, Verdict] = {}
         remove: list[Key] = []
-        for key in touched:
+        for key in concerned:
             cached = self.cached[key]
             try:
                 verdict = self._trace(cached.question)

@@ -8,17 +8,19 @@ say nothing about the packet as it arrived are ignored, so that the answer errs 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import IO
+from socket import inet_aton
+from typing import IO, NamedTuple
 
-from hoverboard.vswitch.trace import split_fields
+# Thousands of changes a second come in while a network is filled: only what a Change tells of is looked at.
+_FIELD = re.compile(r"[ ,](in_port|metadata|tun_id|nw_src|nw_dst|ipv6_src|ipv6_dst)=([^ ,]+)")
+_DOTTED = re.compile(r"[0-9.]+").fullmatch
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """What a changed flow matches on, as far as it is about the packet; None means anything.
 
     Attributes:
@@ -40,21 +42,21 @@ def parse_event(line: str) -> Change | None:
     text = line.strip()
     if not text.startswith("event=") or text.startswith("event=INITIAL"):
         return None
-    head, _, _actions = text.partition(" actions=")
-    match: dict[str, str] = {}
-    for word in head.split(" ")[1:]:
-        match.update(split_fields(word))
+    match = dict(_FIELD.findall(text.partition(" actions=")[0]))
     vni = match.get("metadata", match.get("tun_id"))
+    port = match.get("in_port", "")
     return Change(
-        in_port=int(match["in_port"]) if match.get("in_port", "").isdigit() else None,
-        vni=int(vni, 16) if vni and "/" not in vni else None,
-        src=_prefix(match.get("nw_src") or match.get("ipv6_src")),
-        dst=_prefix(match.get("nw_dst") or match.get("ipv6_dst")),
+        int(port) if port.isdigit() else None,
+        int(vni, 16) if vni and "/" not in vni else None,
+        _prefix(match.get("nw_src") or match.get("ipv6_src")),
+        _prefix(match.get("nw_dst") or match.get("ipv6_dst")),
     )
 
 
 def _prefix(text: str | None) -> IPv4Network | IPv6Network | None:
-    return None if text is None else ip_network(text, strict=False)
+    if text is None:
+        return None
+    return IPv4Network((inet_aton(text), 32)) if _DOTTED(text) else ip_network(text, strict=False)
 
 
 class FlowMonitor:

@@ -13,7 +13,7 @@ from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.layout import P_PORTS
 from hoverboard.fastpath.packet import parse
 from hoverboard.host.answers import internet_checksum, rewrite
-from hoverboard.host.cached import Cached, concerns
+from hoverboard.host.cached import Cached, concerns, touched
 from hoverboard.host.peers import announcement, arp_reply, probe, read_probe
 from hoverboard.host.questions import question_for
 from hoverboard.vswitch.monitor import Change
@@ -111,6 +111,23 @@ def test_which_entries_a_change_concerns(change, expected):
 def test_a_change_of_a_network_concerns_drops_that_belong_to_none():
     cached = Cached("", verdict(vni=0), 1, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 6)
     assert concerns(Change(vni=8), cached)
+
+
+_ADDRESSES = st.integers(0, 3).map(lambda last: IPv4Address(f"10.0.0.{last}"))
+_PREFIXES = st.none() | st.builds(lambda ip, bits: IPv4Network((int(ip), bits), strict=False), _ADDRESSES,
+                                  st.sampled_from([31, 32]))  # fmt: skip
+
+
+@given(
+    st.lists(st.builds(Change, st.none() | st.just(100), st.none() | st.integers(7, 8), _PREFIXES, _PREFIXES)),
+    st.lists(st.tuples(st.sampled_from([0, 7, 8]), st.sampled_from([1, 100]), st.none() | _ADDRESSES)),
+)
+def test_many_changes_concern_what_each_of_them_does(changes, entries):
+    cached = {
+        number: Cached("", verdict(vni=vni), port, dst, dst, 6) for number, (vni, port, dst) in enumerate(entries)
+    }
+    wanted = [key for key, entry in cached.items() if any(concerns(change, entry) for change in changes)]
+    assert touched(changes, cached) == wanted
 
 
 @pytest.mark.parametrize(
