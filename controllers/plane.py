@@ -17,6 +17,7 @@ from typing import Any, Literal
 import grpc
 
 from controllers.controller import Controller
+from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.index import EntityKey
@@ -78,6 +79,7 @@ class ControlPlane:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._fabric = Fabric()
+        self._admission = Admission(self._fabric)
         self._policy = load_policy(settings.offload_policy, settings.offload)
         model = model_named(settings.model)
         if settings.scope == "global" and settings.region is not None:
@@ -126,8 +128,10 @@ class ControlPlane:
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a full update; returns when live switches have it (or after a moment)."""
         self._check_region(entities)
-        self._controller.flush()
-        return await self._changed(self._fabric.full_update(entities, expected))
+        async with self._admission.alone():
+            self._controller.flush()
+            changes = self._fabric.full_update(entities, expected)
+        return await self._changed(changes)
 
     async def diff(
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
@@ -135,7 +139,7 @@ class ControlPlane:
         """Apply a diff; returns when live switches have it (or after a moment)."""
         self._check_region(upsert)
         self._controller.flush()
-        return await self._changed(self._fabric.diff(upsert, remove, expected))
+        return await self._changed(await self._admission.diff(upsert, remove, expected))
 
     def _check_region(self, entities: Sequence[AnyEntity]) -> None:
         """A regional plane is told nothing of what is elsewhere, so that nothing elsewhere can touch it."""
@@ -156,15 +160,17 @@ class ControlPlane:
         """What a diff would do, worked out beside the event loop; nothing is changed."""
         if self.settings.scope == "global":
             raise RunError("a global control plane makes no plans", where="Plan", next_step="ask a regional one")
-        changes = self._fabric.trial(upsert, remove, expected)
-        entities = concerned(changes, self._fabric.entities.values())
+        async with self._admission.alone():
+            changes = self._fabric.trial(upsert, remove, expected)
+            entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
         ports = dict(self._core.view.ports)
         switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, ports)
-        return plan_document(changes, self._fabric.version, switches)
+        return plan_document(changes, version, switches)
 
-    def entities(self, kind: str) -> dict[str, Any]:
+    async def entities(self, kind: str) -> dict[str, Any]:
         """All entities of a type, or of all ("")."""
-        return self._fabric.listed(kind)
+        async with self._admission.alone():
+            return self._fabric.listed(kind)
 
     async def status(self) -> dict[str, Any]:
         """The status document."""

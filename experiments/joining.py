@@ -125,18 +125,26 @@ def planted(testbed: Testbed, network: str, count: int) -> Iterator[list[VMSpec]
         testbed.topology = testbed.topology.with_vm(spec)
         specs.append(spec)
 
-    def plant(spec: VMSpec) -> None:
-        parts.plant.make_node(spec)
-        parts.plug(parts.plant.make_nic(spec))
+    # Host by host, because a line to a host process is for one at a time.
+    hosts = [[spec for spec in specs if spec.host == host] for host in {spec.host for spec in specs}]
+
+    def plant(of_host: list[VMSpec]) -> None:
+        for spec in of_host:
+            parts.plant.make_node(spec)
+            parts.plug(parts.plant.make_nic(spec))
+
+    def uproot(of_host: list[VMSpec]) -> None:
+        for spec in of_host:
+            parts.plant.drop_vm(spec.name)
 
     try:
-        parts.workers.each(plant, specs)
+        parts.workers.each(plant, hosts)
         yield specs
     finally:
         for spec in specs:
             testbed.topology = testbed.topology.without_vm(spec)
         parts.cluster.client.diff(remove=[spec.entity() for spec in specs])
-        parts.workers.each(lambda spec: parts.plant.drop_vm(spec.name), specs)
+        parts.workers.each(uproot, hosts)
 
 
 def one_by_one(testbed: Testbed, specs: Sequence[VMSpec]) -> Iterator[Answer]:

@@ -7,9 +7,9 @@ It does no I/O and knows neither switches nor programming models.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from controllers.fm.codec import entity_document
 from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
@@ -28,6 +28,8 @@ from hoverboard.contract.entities import (
     Subnetwork,
 )
 from hoverboard.contract.errors import EntityError, RunError
+
+_STEP = 100  # entities looked at between two chances for others: about a ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Fabric:
         self.expect(expected)
         given = {key_of(entity) for entity in entities}
         gone = [key for key in self._index.entities if key not in given]
-        return self._apply(entities, gone, full=True)
+        return _run(self._apply(entities, gone, full=True))
 
     def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
         """Add or change `upsert`, remove the (type, name) pairs of `remove`; repeating it changes nothing.
@@ -109,6 +111,15 @@ class Fabric:
         Raises:
             RunError: there was no full update yet, or the version is not the expected one.
             EntityError: as for `full_update`.
+        """
+        return _run(self.diff_in_steps(upsert, remove, expected))
+
+    def diff_in_steps(
+        self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None
+    ) -> Generator[None, None, Changes]:
+        """`diff`, a little each time; between two steps other changes may be made, which this one must have no part in.
+
+        Who may go between is not known here: see `controllers.fm.admission`.
         """
         if not self.synced:
             raise RunError(
@@ -129,7 +140,7 @@ class Fabric:
                 where=f"{kind}/{name}.name",
                 next_step="send the removal and the new entity in two requests, or only the new entity",
             )
-        return self._apply(upsert, removed, full=False)
+        return (yield from self._apply(upsert, removed, full=False))
 
     def trial(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
         """What `diff` would change, without leaving it changed.
@@ -146,10 +157,16 @@ class Fabric:
         self.version = version
         return changes
 
-    def _apply(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, full: bool) -> Changes:
+    def _apply(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, full: bool
+    ) -> Generator[None, None, Changes]:
         entities = self._index.entities
         seen: set[EntityKey] = set()
+        added: list[AnyEntity] = []
+        changed: list[tuple[AnyEntity, AnyEntity]] = []
         for entity in upsert:
+            if not len(seen) % _STEP:
+                yield
             key = key_of(entity)
             if key in seen:
                 raise EntityError(
@@ -158,36 +175,45 @@ class Fabric:
                     next_step="give each entity of a type a name of its own",
                 )
             seen.add(key)
+            before = entities.get(key)
+            if before is None:
+                added.append(entity)
+            elif before != entity:
+                changed.append((before, entity))
         removed = [entities[key] for key in dict.fromkeys(remove) if key in entities]
-        added = [entity for entity in upsert if key_of(entity) not in entities]
-        changed = [
-            (entities[key_of(entity)], entity)
-            for entity in upsert
-            if key_of(entity) in entities and entities[key_of(entity)] != entity
-        ]
-        self._replace(removed + [old for old, _ in changed], added + [new for _, new in changed])
+        yield from self._replace(removed + [old for old, _ in changed], added + [new for _, new in changed])
         if removed or added or changed or (full and not self.synced):
             self.version += 1
         self.synced = self.synced or full
         return Changes(self.version, tuple(added), tuple(changed), tuple(removed))
 
-    def _replace(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity]) -> None:
-        """Take `old` out and put `new` in; on a fault put everything back as it was and raise."""
-        for entity in old:
-            self._index.remove(entity)
+    def _replace(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity]) -> Generator[None, None, None]:
+        """Take `old` out and put `new` in; on a fault, or when it is given up, put everything back and raise."""
+        taken: list[AnyEntity] = []
         placed: list[AnyEntity] = []
         try:
+            for entity in old:
+                self._index.remove(entity)
+                taken.append(entity)
+                if not len(taken) % _STEP:
+                    yield
             for entity in new:
                 self._index.add(entity)
                 placed.append(entity)
-            for entity in new:
+                if not len(placed) % _STEP:
+                    yield
+            for at, entity in enumerate(new):
                 self._check(entity)
-            for entity in old:
+                if not at % _STEP:
+                    yield
+            for at, entity in enumerate(old):
                 self._check_left_behind(entity)
-        except EntityError:
+                if not at % _STEP:
+                    yield
+        except BaseException:
             for entity in reversed(placed):
                 self._index.remove(entity)
-            for entity in reversed(old):
+            for entity in reversed(taken):
                 self._index.add(entity)
             raise
 
@@ -361,3 +387,12 @@ class Fabric:
                     self._check_address(balancer)
             case _:
                 pass
+
+
+def _run(steps: Generator[None, None, Changes]) -> Changes:
+    """All steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Changes, end.value)

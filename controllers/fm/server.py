@@ -43,7 +43,7 @@ class ControlPlanePort(Protocol):
         """What a diff would do; nothing is changed."""
         ...
 
-    def entities(self, kind: str) -> dict[str, Any]:
+    async def entities(self, kind: str) -> dict[str, Any]:
         """All entities of a type, or of all ("")."""
         ...
 
@@ -93,7 +93,7 @@ class FabricManagerServicer:
     async def List(self, request: pb.EntityRef, context: Any) -> pb.Json:
         """The entities."""
         try:
-            return pb.Json(json=json.dumps(self._plane.entities(request.type)))
+            return pb.Json(json=json.dumps(await self._plane.entities(request.type)))
         except HoverboardError as refused:
             await _abort(context, refused)
 

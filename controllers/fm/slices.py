@@ -28,9 +28,8 @@ def network_of(entity: AnyEntity) -> str | None:
 
 def claims(changes: Changes) -> set[Hashable]:
     """What no two requests may hold in different queues at once: names of any type, and VNIs."""
-    found: set[Hashable] = set()
+    found: set[Hashable] = {(entity.TYPE, entity.name) for entity in _all(changes)}
     for entity in _all(changes):
-        found.add((entity.TYPE, entity.name))
         if isinstance(entity, Network):
             found.add(entity.vni)
     return found
@@ -38,6 +37,8 @@ def claims(changes: Changes) -> set[Hashable]:
 
 def cut(changes: Changes, size: int = SLICE) -> dict[str, list[Changes]] | None:
     """The pieces by network, in order; None where the request concerns more than each network for itself."""
+    if not changes.changed and {type(entity) for entity in _all(changes)} == {VM}:
+        return _cut_vms(changes, size)  # the usual large request; the same as below, in less time
     if any(network_of(entity) is None for entity in _all(changes)):
         return None
     if any(network_of(before) != network_of(after) for before, after in changes.changed):
@@ -58,6 +59,19 @@ def cut(changes: Changes, size: int = SLICE) -> dict[str, list[Changes]] | None:
     for entity in changes.removed:
         part(entity)[2].append(entity)
     return {network: list(_pieces(changes.version, *lists, size)) for network, lists in parts.items()}
+
+
+def _cut_vms(changes: Changes, size: int) -> dict[str, list[Changes]]:
+    added: dict[str, list[AnyEntity]] = {}
+    removed: dict[str, list[AnyEntity]] = {}
+    for entities, by_network in ((changes.added, added), (changes.removed, removed)):
+        for entity in entities:
+            assert isinstance(entity, VM)
+            by_network.setdefault(entity.network, []).append(entity)
+    return {
+        network: list(_pieces(changes.version, added.get(network, []), [], removed.get(network, []), size))
+        for network in (added | removed)
+    }
 
 
 def _pieces(

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 
+from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.index import EntityKey
@@ -42,6 +43,7 @@ class FabricManagerRole:
         self.settings = settings
         self._embedded = embedded
         self._fabric = Fabric()
+        self._admission = Admission(self._fabric)
         self._roster = Roster(partitions, settings.model)
         self._dispatcher = Dispatcher(lambda changes, _: self._roster.spread(changes), fair=settings.fair_queues)
         self._store: StoreServicer | None = None
@@ -77,13 +79,16 @@ class FabricManagerRole:
         self, entities: Sequence[AnyEntity], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a full update; returns when live switches have it (or after a moment)."""
-        return await self._changed(self._fabric.synced, self._fabric.full_update(entities, expected))
+        async with self._admission.alone():
+            cut, changes = self._fabric.synced, self._fabric.full_update(entities, expected)
+        return await self._changed(cut, changes)
 
     async def diff(
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a diff; returns when live switches have it (or after a moment)."""
-        return await self._changed(self._fabric.synced, self._fabric.diff(upsert, remove, expected))
+        # A diff is refused before the first full update.
+        return await self._changed(True, await self._admission.diff(upsert, remove, expected))
 
     async def _changed(self, cut: bool, changes: Changes) -> tuple[Changes, Sequence[str]]:
         # The first full update goes out whole: a controller takes what it hears first for all there is.
@@ -93,15 +98,17 @@ class FabricManagerRole:
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> dict[str, Any]:
         """What a diff would do, worked out beside the event loop as if every VM were plugged in."""
-        changes = self._fabric.trial(upsert, remove, expected)
-        entities = concerned(changes, self._fabric.entities.values())
+        async with self._admission.alone():
+            changes = self._fabric.trial(upsert, remove, expected)
+            entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
         model = model_named(self._roster.orders.model)
         switches = await asyncio.to_thread(consequences, model, entities, changes)
-        return plan_document(changes, self._fabric.version, switches)
+        return plan_document(changes, version, switches)
 
-    def entities(self, kind: str) -> dict[str, Any]:
+    async def entities(self, kind: str) -> dict[str, Any]:
         """All entities of a type, or of all ("")."""
-        return self._fabric.listed(kind)
+        async with self._admission.alone():
+            return self._fabric.listed(kind)
 
     async def status(self) -> dict[str, Any]:
         """The status document."""

@@ -1,0 +1,103 @@
+"""The way into the fabric manager's store: one request after the other, and a large one keeps no other network waiting.
+
+Checking 10,000 entities takes a tenth of a second and more. So a large request of some networks is checked and taken in
+step by step, and between two steps small requests of other networks have their turn, if they have nothing to do with
+it: no network, no name, nothing that is unique in the whole cluster. All else waits. Each request is still taken
+whole or refused whole (paper section 3.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.index import EntityKey, key_of
+from controllers.fm.slices import network_of
+from hoverboard.contract.entities import VM, AnyEntity, Network
+
+SMALL = 200  # entities of a request that is taken in at once: about 2 ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a request has to do with.
+
+    Attributes:
+        networks: whose entities it adds, changes or removes.
+        keys: of these.
+    """
+
+    networks: frozenset[str]
+    keys: frozenset[EntityKey]
+
+    def meets(self, other: _Claim) -> bool:
+        """Whether the two may not go on side by side."""
+        return bool(self.networks & other.networks or self.keys & other.keys)
+
+
+class Admission:
+    """Who may change a fabric manager's store, and when.
+
+    Args:
+        fabric: the store; nobody else may change it.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self._turn = asyncio.Lock()
+        self._under_way: _Claim | None = None  # of the large request whose steps go on
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Inside, no request is half taken in."""
+        async with self._turn:
+            yield
+
+    async def diff(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
+    ) -> Changes:
+        """As `Fabric.diff`; when it returns, the caller goes on before any other request does.
+
+        Raises:
+            As `Fabric.diff`.
+        """
+        small = len(upsert) + len(remove) <= SMALL
+        if small and expected is None and self._under_way is not None:
+            claim = self._claim(upsert, remove)
+            if claim is not None and not claim.meets(self._under_way):
+                return self._fabric.diff(upsert, remove)
+        async with self._turn:
+            claim = None if small or expected is not None else self._claim(upsert, remove)
+            if claim is None:
+                return self._fabric.diff(upsert, remove, expected)
+            return await self._step_by_step(claim, upsert, remove)
+
+    async def _step_by_step(self, claim: _Claim, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey]) -> Changes:
+        steps = self._fabric.diff_in_steps(upsert, remove)
+        self._under_way = claim
+        try:
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    changes: Changes = end.value
+                    return changes
+                await asyncio.sleep(0)
+        finally:
+            steps.close()  # where it was given up, all is put back as it was
+            self._under_way = None
+
+    def _claim(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey]) -> _Claim | None:
+        """None where it has to do with more than some networks' own entities."""
+        there = self._fabric.entities
+        keys = [*map(key_of, upsert), *remove]
+        networks: set[str] = set()
+        for entity in (*upsert, *(there[key] for key in keys if key in there)):
+            network = network_of(entity)
+            if network is None or isinstance(entity, Network) or (isinstance(entity, VM) and entity.external_ips):
+                return None
+            networks.add(network)
+        return _Claim(frozenset(networks), frozenset(keys))
