@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
-from experiments import iperf_output, processes, sockets
+from experiments import congestion, iperf_output, processes, sockets
 from experiments.iperf_output import IperfResult
 from experiments.processes import Place
 from hoverboard.contract.errors import InputError, MeasurementError, RunError
@@ -46,6 +46,7 @@ class IperfSpec:
         interval: seconds between the client's periodic figures.
         length: bytes per write or datagram; None: iperf3's default.
         grace: seconds beyond the duration after which a run counts as hung.
+        congestion: TCP's congestion control, of both ends; None: what all measurements use (congestion.py).
     """
 
     seconds: int = 5
@@ -57,6 +58,7 @@ class IperfSpec:
     interval: float = 1.0
     length: int | None = None
     grace: float = _GRACE_SECONDS
+    congestion: str | None = None
 
     def __post_init__(self) -> None:
         if self.seconds < 1 or self.seconds != int(self.seconds) or self.omit != int(self.omit):
@@ -82,6 +84,8 @@ class IperfSpec:
             arguments.append("-R")
         if self.udp:
             arguments.append("-u")
+        elif name := congestion.control() if self.congestion is None else self.congestion:
+            arguments += ["-C", name]
         if self.rate_bps is not None:
             arguments += ["-b", f"{self.rate_bps:.0f}"]
         if self.omit:

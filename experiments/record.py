@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from experiments import congestion
+
 _TOOLS = {
     "ovs": (["ovs-vswitchd", "--version"], r"(\d+\.\d+\.\d+)"),
     "iperf3": (["iperf3", "--version"], r"iperf (\S+)"),
@@ -58,6 +60,7 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(int(memory) / 2**20, 1) if memory else None,
         "kernel": platform.release(),
         "system": _field("/etc/os-release", r"^PRETTY_NAME=(.+)$"),
+        "tcp_measured_with": congestion.control(),
         "tcp_congestion_control": _field("/proc/sys/net/ipv4/tcp_congestion_control", r"(\S+)"),
     }
 

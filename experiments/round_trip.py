@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import tool_pair
+from experiments import congestion, tool_pair
 from experiments.processes import Place
 from hoverboard.contract.errors import InputError
 
@@ -82,7 +82,12 @@ def measure(client: Place, server: Place, address: str, spec: RoundTripSpec) -> 
         MeasurementError: an end does not start, fails or hangs; with its own words.
     """
     here, there = spec.cpus if spec.cpus is not None else (None, None)
-    common = {"address": address, "size": spec.size, "limit": math.ceil(spec.limit) + 1}
+    common = {
+        "address": address,
+        "size": spec.size,
+        "limit": math.ceil(spec.limit) + 1,
+        "congestion": congestion.control() or None,
+    }
     with tool_pair.serving(server, tool_pair.command(_TOOL, "serve", cpu=there, **common)) as serving:
         argv = tool_pair.command(
             _TOOL, "measure", port=serving.port, seconds=spec.seconds, omit=spec.omit, cpu=here, **common

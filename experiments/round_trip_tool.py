@@ -45,19 +45,21 @@ def summary(nanoseconds: Sequence[int], seconds: float) -> dict[str, float]:
     return found
 
 
-def _prepare(connection: socket.socket) -> None:
+def _prepare(connection: socket.socket, congestion: str) -> None:
+    if congestion:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A time-out of Python's would add a poll() to every receive.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _SILENCE, 0))
 
 
-def serve(address: str, size: int) -> None:
+def serve(address: str, size: int, congestion: str = "") -> None:
     """Answer one client until it closes."""
     with socket.create_server((address, 0)) as listener:
         print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
         connection, _ = listener.accept()
     with connection:
-        _prepare(connection)
+        _prepare(connection, congestion)
         answer = bytes(size)
         receive, send = connection.recv, connection.send
         while _whole(receive, size):
@@ -75,11 +77,11 @@ def _whole(receive: Callable[[int], bytes], size: int) -> bool:
     return True
 
 
-def measure(address: str, port: int, seconds: float, omit: float, size: int) -> dict[str, float]:
+def measure(address: str, port: int, seconds: float, omit: float, size: int, congestion: str = "") -> dict[str, float]:
     """Transactions for `seconds`, after `omit` seconds that do not count."""
     with socket.create_connection((address, port), timeout=_SILENCE) as connection:
         connection.settimeout(None)
-        _prepare(connection)
+        _prepare(connection, congestion)
         for span in (omit, seconds):
             samples, begun, over = _transactions(connection, span, size)
     return summary(samples, (over - begun) / 1e9)
@@ -111,6 +113,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--omit", type=float, default=0.0)
     parser.add_argument("--size", type=int, default=1)
+    parser.add_argument("--congestion", default="")
     parser.add_argument("--cpu", type=int)
     parser.add_argument("--limit", type=int, default=60)
     given = parser.parse_args()
@@ -120,9 +123,9 @@ def main() -> int:
         os.sched_setaffinity(0, {given.cpu})
     try:
         if given.role == "serve":
-            serve(given.address, given.size)
+            serve(given.address, given.size, given.congestion)
             return 0
-        found = measure(given.address, given.port, given.seconds, given.omit, given.size)
+        found = measure(given.address, given.port, given.seconds, given.omit, given.size, given.congestion)
     except BlockingIOError:
         print(json.dumps({"error": f"no answer for {_SILENCE} s"}))
         return 1

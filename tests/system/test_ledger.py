@@ -137,7 +137,7 @@ def test_a_guest_tap_has_its_ring_outside_and_its_netdev_inside(directory: RunDi
     shown = subprocess.run(
         ["mnexec", "-a", str(vm), "ip", "-d", "link", "show", "eth0"], capture_output=True, text=True, check=True
     ).stdout
-    for wanted in ("mtu 1450", "06:07:0a:00:00:02", "gso_max_size 64000"):
+    for wanted in ("mtu 1450", "06:07:0a:00:00:02", "gso_max_size 64000", "qlen 4096"):
         assert wanted in shown
     sent = subprocess.run(["mnexec", "-a", str(vm), "ping", "-c1", "-W0.1", "10.0.0.1"], capture_output=True, text=True)
     assert sent.returncode == 1  # nobody answers,

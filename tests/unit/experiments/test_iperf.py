@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import iperf_output, sockets
+from experiments import congestion, iperf_output, sockets
 from experiments.iperf import IperfSample, IperfSpec
 from hoverboard.contract.errors import InputError, MeasurementError
 
@@ -61,6 +61,25 @@ def test_command_line() -> None:
     assert line.startswith("iperf3 -4 -J -c 10.0.0.3 -p 5203 -t 2 -P 16")
     for part in ("-R", "-u", "-b 1000000", "-O 1", "-l 1400"):
         assert part in line
+
+
+def test_every_measurement_names_its_congestion_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(congestion, "control", lambda: "cubic")
+    assert " -C cubic" in " ".join(IperfSpec().client_arguments("10.0.0.3", 5203))
+    assert " -C reno" in " ".join(IperfSpec(congestion="reno").client_arguments("10.0.0.3", 5203))
+    assert "-C" not in IperfSpec(congestion="").client_arguments("10.0.0.3", 5203)
+    assert "-C" not in IperfSpec(udp=True, rate_bps=1e6).client_arguments("10.0.0.3", 5203)
+
+
+def test_a_kernel_without_cubic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "available").write_text("reno bbr\n")
+    (tmp_path / "default").write_text("bbr\n")
+    monkeypatch.setattr(congestion, "_DEFAULT", tmp_path / "default")
+    for available, wanted in (("available", "bbr"), ("nothing", "")):
+        monkeypatch.setattr(congestion, "_AVAILABLE", tmp_path / available)
+        congestion.control.cache_clear()
+        assert congestion.control() == wanted
+    congestion.control.cache_clear()
 
 
 def test_a_failed_sample_is_recorded() -> None:
