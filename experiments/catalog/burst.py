@@ -16,6 +16,7 @@ from topologies.testbed import Testbed
 _TICK = 0.1  # seconds between two looks at the Hoverboard's counters
 _RELIEVED = 0.1  # of the highest load: the Hoverboard is relieved
 _BYTES = 1_000
+_COMPARED = ("interval", "threshold")
 
 
 class Burst(Experiment):
@@ -54,12 +55,12 @@ class Burst(Experiment):
         bed = bench.fresh(_topology(point))
         here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
         among = [(src, dst) for src in here for dst in there] + [(src, dst) for src in there for dst in here]
-        flows = traffic.burst(
-            bench.random().sample(among, min(whole(values, "pairs"), len(among))), number(values, "rate") * 1e3
-        )
+        draw = bench.random("pairs", across=_COMPARED)
+        chosen = draw.sample(among, min(whole(values, "pairs"), len(among)))
+        flows = traffic.burst(chosen, number(values, "rate") * 1e3)
         loads: list[tuple[float, float]] = []
         with Exchange(bed, flows) as exchange, closing(bed.host_client(bed.topology.hoverboards[0].name)) as hoverboard:
-            due = traffic.schedule(bench.random(), flows, seconds, _BYTES)
+            due = traffic.schedule(bench.random("traffic", across=_COMPARED), flows, seconds, _BYTES)
             with exchange.running(due, seconds) as running:
                 at, before = 0.0, int(hoverboard.status()["counters"]["rx_packets"])
                 while at < seconds:

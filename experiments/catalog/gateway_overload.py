@@ -64,7 +64,8 @@ class GatewayOverload(Experiment):
         with Exchange(bed, flows) as exchange, flooding(bed, here[:1], [_NOBODY], point["overload"] * capacity):
             threading.Event().wait(_FLOODED_SECONDS if point["overload"] else 0.0)
             dropped = hoverboards.over_capacity(bed)
-            with exchange.running(traffic.schedule(bench.random(), flows, seconds, 600), seconds) as running:
+            due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)
+            with exchange.running(due, seconds) as running:
                 relieved: dict[tuple[str, str], float] = {}
                 while (now := time.monotonic() - running.began) < seconds and len(relieved) < len(chosen):
                     standing = {(row["src"], row["dst"]) for row in bed.offloads()}

@@ -52,7 +52,9 @@ class Offload(Experiment):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         """One threshold."""
         if point["part"] == REPLAY:
-            found = populations.replay(bench.random(), point["threshold_kbps"] * 1e3)
+            found = populations.replay(
+                bench.random("population", across=("threshold_kbps",)), point["threshold_kbps"] * 1e3
+            )
             yield Sample("offloaded", found.offloaded, "pairs", point)
             yield Sample("on Hoverboards", found.share, "share of bytes", point)
         else:

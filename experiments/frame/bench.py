@@ -10,13 +10,28 @@ import json
 import random
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from topologies.testbed import Testbed
 
 _MOST_UP = 6  # testbeds at a time; two hosts with an idle fast path take about 0.2 GiB
+
+
+def seed_of(seed: int, key: str, of: str, across: Collection[str]) -> str:
+    """What random numbers are drawn from: the run's seed and the point's key (folder.key_of), less what is compared.
+
+    A value may hold commas: what does not look like NAME=VALUE belongs to the one before.
+    """
+    words: list[str] = []
+    for word in key.split(","):
+        if "=" in word or not words:
+            words.append(word)
+        else:
+            words[-1] += "," + word
+    kept = [word for word in words if word.partition("=")[0] not in across]
+    return "/".join([str(seed), ",".join(kept), *([of] if of else [])])
 
 
 class TestbedBench:
@@ -64,9 +79,9 @@ class TestbedBench:
         """Keep a document (JSON) or text with the point's raw data."""
         self._raw[name] = document
 
-    def random(self) -> random.Random:
-        """Random numbers of this point: the same for the same seed, point and repetition."""
-        return random.Random(f"{self._seed}/{self._key}")
+    def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
+        """Random numbers for `of`: the same for the same seed, point (but for `across`) and repetition."""
+        return random.Random(seed_of(self._seed, self._key, of, across))
 
     def say(self, what: str) -> None:
         """Show what is going on."""

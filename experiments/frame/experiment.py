@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -97,8 +97,13 @@ class Bench(Protocol):
     def raw(self, name: str, document: Any) -> None:
         """Keep a document (JSON) or text with the point's raw data."""
 
-    def random(self) -> random.Random:
-        """Random numbers of this point: the same for the same seed, point and repetition."""
+    def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
+        """Random numbers for `of`: the same for the same seed, point and repetition.
+
+        Args:
+            of: what is drawn; two things drawn in one point have nothing to do with each other.
+            across: of the point, what makes no difference: those who are compared are offered the same.
+        """
 
     def say(self, what: str) -> None:
         """Show what is going on."""

@@ -41,7 +41,8 @@ def test_the_catalogue_is_in_the_papers_order() -> None:
 
 def test_models_are_drawn_with_all_that_is_said_to_be_measured() -> None:
     one = CATALOGUE["models"]
-    metrics = ("first round trip", "steady round trip", "control plane CPU", "flows on a host", "over Hoverboards")
+    trips = [f"{name} round trip" for name in ("first", "later", "steady")]
+    metrics = (*trips, "control plane CPU", "flows on a host", "over Hoverboards")
     table = Table([Sample(metric, 1.0, "", {"model": "gateway"}) for metric in metrics])
     drawn = [len(chart.series) for chart in one.charts(table, values(one.parameters, {}, quick=True))]
     assert sum(drawn) == len(metrics) + 1  # flows on a Hoverboard, of which there is no sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from experiments import record
 from experiments.frame import comparison, discovery, parameters, report, runner
+from experiments.frame.bench import seed_of
 from experiments.frame.experiment import Point, Table
 from experiments.frame.folder import Folder, key_of
 from experiments.frame.parameters import Parameter
@@ -74,8 +75,8 @@ class FakeBench:
     def raw(self, name: str, document: Any) -> None:
         self._raw[name] = document
 
-    def random(self) -> random.Random:
-        return random.Random(f"{self._seed}/{self.begun[-1]}")
+    def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
+        return random.Random(seed_of(self._seed, self.begun[-1], of, across))
 
     def say(self, what: str) -> None: ...
 
@@ -298,3 +299,15 @@ def test_statistics() -> None:
     assert line.coefficients[0] == pytest.approx(2)
     with pytest.raises(ValueError, match="curve of power"):
         fit([1, 2], [1, 2], 2)
+
+
+def test_those_who_are_compared_are_offered_the_same() -> None:
+    one, other = (key_of({"model": name, "sizes": [1, 2], "load": 7}, {}, 0) for name in ("gateway", "on-demand"))
+    assert seed_of(1, one, "pairs", ("model",)) == seed_of(1, other, "pairs", ("model",))
+    different = {
+        seed_of(1, one, "pairs", ()), seed_of(1, other, "pairs", ()), seed_of(1, one, "traffic", ("model",)),
+        seed_of(1, one, "pairs", ("model",)), seed_of(2, one, "pairs", ("model",)),
+        seed_of(1, one, "pairs", ("model", "load")), seed_of(1, one, "", ()),
+        seed_of(1, key_of({"model": "gateway", "sizes": [1, 2], "load": 7}, {}, 1), "pairs", ("model",)),
+    }  # fmt: skip
+    assert len(different) == 8

@@ -14,7 +14,7 @@ from experiments.frame.parameters import values
 PROCESSES = [
     ("host process of h1", 1), ("host process of hv1", 2), ("ovs-vswitchd of h1", 3), ("ovs-vswitchd of hv1", 4),
     ("ovsdb-server of hv1", 5), ("fabric-manager", 6), ("front-end-0", 7), ("vm-controller-0-0", 8),
-    ("host process of hv10", 9),
+    ("host process of hv10", 9), ("vm-controller-0-1", 10), ("ovsdb-server of h1", 11), ("etcd-1", 12), ("etcd-2", 13),
 ]  # fmt: skip
 
 
@@ -22,7 +22,8 @@ def test_victims() -> None:
     found = {role: failover.victims(role, "h1", "hv1", PROCESSES, 8) for role in (failover.NOBODY, *failover.ROLES)}
     assert found == {
         "nobody": [], "fabric-manager": [6], "vm-controller": [8], "front-end": [7], "host-process": [1],
-        "ovs-vswitchd": [3], "hoverboard": [2, 4, 5],
+        "ovs-vswitchd": [3], "hoverboard": [2, 4, 5], "ovsdb-server": [11], "control-plane": [6, 7, 8, 10],
+        "etcd-member": [12],
     }  # fmt: skip
 
 
