@@ -1,60 +1,24 @@
 """The peer: the kernel's own overlay, VXLAN and bridges with all offloads on, in namespaces of our own.
 
-Two hosts with two VMs each, joined by a bridge as in the testbed. Nothing here holds a process or a
-name outside: a namespace lives as long as the thread that made it, so a killed benchmark leaves none.
+Two hosts with two VMs each, joined by a bridge as in the testbed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyroute2 import IPRoute
 
+from experiments.namespaces import Namespace
 from hoverboard.contract.encapsulation import GUEST_MTU
-from hoverboard.contract.errors import MachineError
 from topologies.devices import disable_ipv6, netlink
-
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 _VNI, _VXLAN_PORT = 7, 4789
 _UNDERLAY_MTU = GUEST_MTU + 50  # outer Ethernet, IPv4, UDP and VXLAN headers
 _VMS_PER_HOST = 2
-
-
-class Namespace:
-    """A network namespace; a `Place` for measuring tools, whose pid is that of the thread in it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.pid = 0
-        self._error = 0
-        self._made, self._over = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._live, name=f"namespace-{name}", daemon=True)
-        self._thread.start()
-        self._made.wait()
-        if self._error:
-            raise MachineError(
-                f"no network namespace: {os.strerror(self._error)}", next_step="run as root, outside of a container"
-            )
-
-    def _live(self) -> None:
-        if _libc.unshare(_CLONE_NEWNET) != 0:
-            self._error = ctypes.get_errno()
-        self.pid = threading.get_native_id()
-        self._made.set()
-        if not self._error:
-            self._over.wait()
-
-    def close(self) -> None:
-        """Let go of the namespace; what is in it goes with it once its last process has ended."""
-        self._over.set()
-        self._thread.join()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ their ratios; 2.2, which is 2.1 with a DMA engine, has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from experiments import catalog, paper
 from experiments.frame.experiment import Bench, Chart, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import Spread, spread
+from experiments.namespaces import bare_pair
 from experiments.processes import Place
 from hoverboard.contract.generations import GENERATIONS, NAMES, available
 from topologies.switches import datapath_type
@@ -30,14 +32,23 @@ GENERATIONS_PARAMETER = Parameter(
 )
 
 
+BARE = "bare veth"  # no generation: two VMs joined by a veth pair, with no switch at all
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Two VMs on two hosts."""
+    """Two VMs that measure."""
 
-    testbed: Testbed
     source: Place
     target: Place
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Ends):
+    """Two VMs on two hosts of a testbed."""
+
+    testbed: Testbed
 
 
 def chosen(values: Values) -> list[str]:
@@ -51,11 +62,21 @@ def version(generation: str) -> str:
     return next(facts.andromeda for name, facts in GENERATIONS.items() if name == generation).removesuffix("-Andromeda")
 
 
-def pair(bench: Bench, generation: str) -> Ends:
+def pair(bench: Bench, generation: str) -> Pair:
     """The pair of VMs of a generation, up; it is shared by all points."""
     bed = bench.testbed(PAIR, dataplane=generation)
     here, there = bed.topology.vms
-    return Ends(bed, bed.node(here.name), bed.node(there.name), str(there.ip))
+    return Pair(bed.node(here.name), bed.node(there.name), str(there.ip), bed)
+
+
+@contextlib.contextmanager
+def ends_of(bench: Bench, name: str) -> Iterator[Ends]:
+    """The pair of VMs of a generation, or of BARE: what the machine itself gives, and no dataplane can better."""
+    if name != BARE:
+        yield pair(bench, name)
+        return
+    with bare_pair() as (here, there, address):
+        yield Ends(here, there, address)
 
 
 def measured(table: Table, metric: str, **labels: object) -> dict[str, float]:
@@ -86,9 +107,13 @@ def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, w
 
 def gain(
     found: Mapping[str, float], least: float, stated: float, claim: str, *, more: bool, why: str = _EMULATED,
-    since: str = "pre",
+    since: str = "pre", bare: float | None = None,
 ) -> Verdict:  # fmt: skip
-    """Newest over oldest; reproduced from `least` on, partly from half of it."""
+    """Newest over oldest; reproduced from `least` on, partly from half of it.
+
+    Args:
+        bare: what BARE gives; told beside the bar, since nothing can be better.
+    """
     theirs = f"{stated:g} x (2.2 over {since})"
     names = list(found)
     if len(names) < 2 or not min(found.values()):
@@ -99,6 +124,10 @@ def gain(
         "reproduced" if ratio >= least else "partly" if ratio >= least / 2 else "not"
     )
     ours = f"{ratio:.1f} x ({new} over {old})"
+    if bare:
+        most = bare / found[old] if more else found[old] / bare
+        limit = f"two VMs joined by a bare veth pair are {most:.1f} x {old}"
+        why = f"{limit}, so that nothing reaches the bar here; {why}" if most < least else f"{limit}; {why}"
     return Verdict(claim, theirs, ours, result, f"the bar is {least:g} x; {why}.", ratio / stated)
 
 

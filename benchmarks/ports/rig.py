@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from pyroute2 import IPRoute
 
-from benchmarks.kernel_overlay import Namespace
 from benchmarks.ports import tap
 from benchmarks.ports.libc import Bytes, Words
+from experiments.namespaces import Namespace
 from hoverboard.contract.encapsulation import GUEST_GSO_MAX, GUEST_MTU
 from hoverboard.contract.errors import MachineError
 from topologies.devices import disable_ipv6, entered, netlink

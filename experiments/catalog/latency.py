@@ -27,7 +27,10 @@ class Latency(Experiment):
     name = "latency"
     title = "TCP round trip by generation"
     source = "figure 9"
-    measures = "one byte there and back over TCP between two VMs on two hosts: mean and percentiles, every generation"
+    measures = (
+        "one byte there and back over TCP between two VMs on two hosts: mean and percentiles, every generation; beside "
+        "them a bare veth pair"
+    )
     minutes = 1.5
     repeat = 5
     parameters = (
@@ -38,11 +41,12 @@ class Latency(Experiment):
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        return [{"generation": name, "cpus": cpus} for cpus in values["cpus"] for name in versions.chosen(values)]
+        names = (*versions.chosen(values), versions.BARE)
+        return [{"generation": name, "cpus": cpus} for cpus in values["cpus"] for name in names]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        ends = versions.pair(bench, point["generation"])
-        with awake(_LONGEST) if point["cpus"] == "awake" else contextlib.nullcontext():
+        spinning = awake(_LONGEST) if point["cpus"] == "awake" else contextlib.nullcontext()
+        with versions.ends_of(bench, point["generation"]) as ends, spinning:
             found = round_trip.measure(ends.source, ends.target, ends.address, RoundTripSpec(seconds=values["seconds"]))
         bench.raw("round-trips", asdict(found))
         yield Sample("mean", found.mean_us, "us", point)
@@ -52,7 +56,8 @@ class Latency(Experiment):
     def charts(self, table: Table, values: Values) -> list[Chart]:
         made = []
         for cpus in table.seen("cpus", "mean"):
-            names = list(versions.measured(table, "mean", cpus=cpus))
+            names = [*versions.measured(table, "mean", cpus=cpus)]
+            names += [versions.BARE] if table.values("mean", generation=versions.BARE, cpus=cpus) else []
             several = [
                 (metric, [found for name in names if (found := table.spread(metric, generation=name, cpus=cpus))])
                 for metric in _PERCENTILES
@@ -72,16 +77,30 @@ class Latency(Experiment):
         made = []
         for cpus in values["cpus"]:
             found = versions.measured(table, "mean", cpus=cpus)
+            bare = table.median("mean", generation=versions.BARE, cpus=cpus)
             since = {name: value for name, value in found.items() if name != "pre"}
             made += [
                 versions.order(
                     found, "9", "TCP RTT", f"the versions' order in mean round trip, us (CPUs {cpus})", why=_WHY_ORDER
                 ),
                 versions.gain(
-                    found, 7, 7, f"the round trip became 7 times shorter (CPUs {cpus})", more=False, why=_WHY
+                    found,
+                    7,
+                    7,
+                    f"the round trip became 7 times shorter (CPUs {cpus})",
+                    more=False,
+                    why=_WHY,
+                    bare=bare,
                 ),
                 versions.gain(
-                    since, 5, 6.9, f"and nearly as much since 1.0 (CPUs {cpus})", more=False, why=_WHY, since="1.0"
+                    since,
+                    5,
+                    6.9,
+                    f"and nearly as much since 1.0 (CPUs {cpus})",
+                    more=False,
+                    why=_WHY,
+                    since="1.0",
+                    bare=bare,
                 ),
             ]
         return made

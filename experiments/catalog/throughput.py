@@ -14,7 +14,9 @@ class Throughput(Experiment):
     name = "throughput"
     title = "TCP throughput by generation"
     source = "figure 8"
-    measures = "TCP between two VMs on two hosts, every generation, 1 to 200 streams"
+    measures = (
+        "TCP between two VMs on two hosts, every generation, 1 to 200 streams; beside them a bare veth pair, no switch"
+    )
     minutes = 4.5
     parameters = (
         versions.GENERATIONS_PARAMETER,
@@ -25,13 +27,15 @@ class Throughput(Experiment):
 
     def points(self, values: Values) -> list[Point]:
         return [
-            {"generation": name, "streams": number} for number in values["streams"] for name in versions.chosen(values)
+            {"generation": name, "streams": number}
+            for number in values["streams"]
+            for name in (*versions.chosen(values), versions.BARE)
         ]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        ends = versions.pair(bench, point["generation"])
         spec = IperfSpec(seconds=values["seconds"], omit=values["omit"])
-        taken = iperf.together(ends.source, ends.target, ends.address, spec, point["streams"])
+        with versions.ends_of(bench, point["generation"]) as ends:
+            taken = iperf.together(ends.source, ends.target, ends.address, spec, point["streams"])
         bench.raw("iperf3", [one.record() for one in taken])
         if errors := [one.error for one in taken if one.result is None]:
             yield Sample("throughput", None, "Gbit/s", point, errors[0] or "no result")
@@ -43,7 +47,7 @@ class Throughput(Experiment):
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         names = versions.measured(table, "throughput")
-        lines = [table.line("throughput", "streams", name, generation=name) for name in names]
+        lines = [table.line("throughput", "streams", name, generation=name) for name in (*names, versions.BARE)]
         most = max(values["streams"])
         return [
             versions.beside(
@@ -62,5 +66,12 @@ class Throughput(Experiment):
             versions.order(
                 found, "8", "throughput", f"each version carries more than the last, {most} streams, Gbit/s"
             ),
-            versions.gain(found, 16, 19, "throughput grew 19 times in five years", more=True),
+            versions.gain(
+                found,
+                16,
+                19,
+                "throughput grew 19 times in five years",
+                more=True,
+                bare=table.median("throughput", generation=versions.BARE, streams=most),
+            ),
         ]

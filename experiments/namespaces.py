@@ -1,0 +1,76 @@
+"""Network namespaces without a testbed: two VMs joined by a bare veth pair, the most that a machine's own TCP gives.
+
+Nothing here holds a process or a name outside: a namespace lives as long as the thread that made it, so that a
+killed measurement leaves none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+
+from hoverboard.contract.encapsulation import GUEST_MTU
+from hoverboard.contract.errors import MachineError
+from topologies.devices import disable_ipv6, netlink
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Namespace:
+    """A network namespace; a `Place` for measuring tools, whose pid is that of the thread in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pid = 0
+        self._error = 0
+        self._made, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, name=f"namespace-{name}", daemon=True)
+        self._thread.start()
+        self._made.wait()
+        if self._error:
+            raise MachineError(
+                f"no network namespace: {os.strerror(self._error)}", next_step="run as root, outside of a container"
+            )
+
+    def _live(self) -> None:
+        if _libc.unshare(_CLONE_NEWNET) != 0:
+            self._error = ctypes.get_errno()
+        self.pid = threading.get_native_id()
+        self._made.set()
+        if not self._error:
+            self._over.wait()
+
+    def close(self) -> None:
+        """Let go of the namespace; what is in it goes with it once its last process has ended."""
+        self._over.set()
+        self._thread.join()
+
+
+@contextlib.contextmanager
+def bare_pair() -> Iterator[tuple[Namespace, Namespace, str]]:
+    """Two namespaces with a veth pair between them and all offloads on, and the second's address.
+
+    Raises:
+        MachineError: not root, or the kernel has no namespaces.
+    """
+    with contextlib.ExitStack() as stack:
+        here, there = (stack.enter_context(contextlib.closing(Namespace(name))) for name in ("bare-here", "bare-there"))
+        with netlink(here.pid) as route:
+            target = os.open(f"/proc/{there.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                peer = {"ifname": "eth0", "net_ns_fd": target, "mtu": GUEST_MTU}
+                route.link("add", ifname="eth0", kind="veth", mtu=GUEST_MTU, peer=peer)
+            finally:
+                os.close(target)
+        for number, one in enumerate((here, there), 1):
+            with netlink(one.pid) as route:
+                disable_ipv6()
+                index = int(route.link_lookup(ifname="eth0")[0])
+                route.link("set", index=1, state="up")
+                route.link("set", index=index, state="up")
+                route.addr("add", index=index, address=f"10.0.0.{number + 1}", prefixlen=24)
+        yield here, there, "10.0.0.3"
