@@ -6,6 +6,7 @@ checkout was changed, is part of it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -77,13 +78,21 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> dict[str, Any]:
-    """The checkout this code runs from: commit, and whether files differ from it."""
+    """The checkout this code runs from: commit, whether files differ from it, and if so a name for the difference."""
     root = Path(__file__).resolve().parent.parent
     # Root often reads a checkout of another user; git refuses that unless it is named as safe.
     git = ["git", "-c", f"safe.directory={root}"]
     name = _output([*git, "rev-parse", "HEAD"], root)
     changed = bool(_output([*git, "status", "--porcelain", "--untracked-files=no"], root)) if name else None
-    return {"commit": name or None, "changed": changed, "version": _package("hoverboard") or None}
+    found = {"commit": name or None, "changed": changed, "version": _package("hoverboard") or None}
+    if changed:  # two checkouts with changes are the same version only if the changes are
+        found["changes"] = digest(_output([*git, "diff", "HEAD"], root))
+    return found
+
+
+def digest(text: str) -> str:
+    """A short name for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def record(parameters: dict[str, Any]) -> dict[str, Any]:

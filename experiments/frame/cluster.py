@@ -133,7 +133,7 @@ class _Work:
         self.news: queue.Queue[tuple[Outcome, dict[str, str]] | str] = queue.Queue()
         self._plan, self._cluster = plan, cluster
         self._run = uuid.uuid4().hex
-        self._source = Path(plan.where).read_text(encoding="utf-8") if plan.where.endswith(".py") else None
+        self._source = plan.source()
         self._rounds = deque(several)
         self._busy = 0
         self._stopped = False

@@ -4,6 +4,7 @@
 - points.jsonl: a line a finished point: its samples, seconds, or the error that ended it
 - raw/: what the tools said: iperf3's JSON, round trips, traffic offered and arrived
 - topologies/: what was brought up, as files for `hoverboard up`
+- experiment.py: a person's own experiment
 - samples.csv: all samples, tidy; made anew from points.jsonl, like figures/, report.html and summary.md
 """
 
@@ -24,6 +25,7 @@ from experiments.frame.experiment import Point, Sample, Table
 from hoverboard.contract.errors import InputError
 
 RUN, POINTS, RAW, SAMPLES, TOPOLOGIES = "run.json", "points.jsonl", "raw", "samples.csv", "topologies"
+SOURCE = "experiment.py"
 # What must be the same for two measurements to stand in one table.
 SAME = ("experiment", "parameters", "sweep", "quick", "seed")
 
@@ -96,7 +98,7 @@ class Folder:
                     where=str(self.path),
                     next_step="resume with the same options, or give another --out",
                 )
-        if before["record"]["code"] != as_read["record"]["code"]:
+        if before["record"]["code"] != as_read["record"]["code"] or before.get("file") != as_read["file"]:
             raise InputError(
                 "the run there was begun by another version of the code, and results never mix versions",
                 where=str(self.path),
@@ -139,6 +141,15 @@ class Folder:
             path = self.path / TOPOLOGIES / f"{name}.yaml"
             if not path.exists():
                 _write(path, text)
+
+    def keep_source(self, text: str) -> None:
+        """Keep the file of a person's own experiment, which no commit has."""
+        _write(self.path / SOURCE, text)
+
+    def where(self) -> str:
+        """The experiment, for discovery.find; the kept copy where a person's own file has gone."""
+        named = str(self.document()["where"])
+        return named if not named.endswith(".py") or Path(named).is_file() else str(self.path / SOURCE)
 
     def keep_machines(self, machines: Mapping[str, Any]) -> None:
         """Write down, by name, which machines measure besides this one."""

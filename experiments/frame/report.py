@@ -59,7 +59,7 @@ def write(folder: Folder) -> list[Verdict]:
         InputError: the folder is no run's, or its experiment is not there any more.
     """
     document = folder.document()
-    experiment = discovery.find(document["where"])
+    experiment = discovery.find(folder.where())
     table, given = folder.table(), parameters_of(experiment, document)
     folder.write_csv()
     verdicts = experiment.verdicts(table, given)
@@ -150,8 +150,7 @@ def overview(folders: Iterable[Folder]) -> str:
     """The verdicts of several runs as one page of Markdown."""
     lines = ["# The paper's evaluation beside ours", ""]
     for folder in folders:
-        document = folder.document()
-        experiment = discovery.find(document["where"])
+        experiment = discovery.find(folder.where())
         verdicts = [Verdict(**one) for one in json.loads((folder.path / VERDICTS).read_text())]
         lines += [f"## {experiment.title}", "", f"`{experiment.name}`, {experiment.source}.", ""]
         lines += [*(verdict_lines(verdicts) if verdicts else ["No claim of the paper's."]), ""]

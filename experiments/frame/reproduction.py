@@ -122,7 +122,7 @@ def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
 
 def _section(run: Run, figures: Path) -> list[str]:
     document, table = dict(run.document), run.folder.table()
-    experiment = discovery.find(document["where"])
+    experiment = discovery.find(run.folder.where())
     failed = len(table.failed())
     lines = [
         f"## {experiment.title}",

@@ -75,11 +75,16 @@ class Plan:
             found.append((changed, parameters.values(self.experiment.parameters, fixed | changed, quick=self.quick)))
         return found
 
+    def source(self) -> str | None:
+        """The text of a person's own file; None: it is the catalogue's, which the commit names."""
+        return Path(self.where).read_text(encoding="utf-8") if self.where.endswith(".py") else None
+
     def document(self) -> dict[str, Any]:
         """run.json of this plan."""
         return {
             "experiment": self.experiment.name,
             "where": self.where,
+            "file": record.digest(source) if (source := self.source()) is not None else None,
             "parameters": self.variations()[0][1],
             "sweep": {name: list(several) for name, several in self.sweep.items()},
             "repeat": self.repetitions,
@@ -139,6 +144,8 @@ def begun(plan: Plan, path: Path, document: dict[str, Any], *, resume: bool) -> 
         raise InputError("nothing is measured 0 times", where="--repeat", next_step="give 1 or more")
     points = [(changed, values, plan.experiment.points(values)) for changed, values in plan.variations()]
     folder = Folder.create(path, document, resume=resume)
+    if (source := plan.source()) is not None:
+        folder.keep_source(source)
     done = folder.done()
     todo = [
         Todo(key, point, changed, values, repetition)

@@ -311,3 +311,23 @@ def test_those_who_are_compared_are_offered_the_same() -> None:
         seed_of(1, key_of({"model": "gateway", "sizes": [1, 2], "load": 7}, {}, 1), "pairs", ("model",)),
     }  # fmt: skip
     assert len(different) == 8
+
+
+def test_a_file_that_was_changed_is_another_version(dice: str, tmp_path: Path) -> None:
+    runner.run(plan(dice), tmp_path / "out", FakeBench(), quiet)
+    assert (tmp_path / "out" / "experiment.py").read_text() == FILE
+    Path(dice).write_text(FILE.replace('"eyes", values', '"EYES", values'))
+    with pytest.raises(InputError, match="never mix versions"):
+        runner.run(plan(dice, seed=1), tmp_path / "out", FakeBench(), quiet, resume=True)
+    Path(dice).unlink()
+    assert report.write(Folder(tmp_path / "out"))[0].result == "reproduced"
+
+
+def test_changes_that_were_not_committed_have_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"rev-parse": "a" * 40, "status": " M x.py", "diff": "+one"}
+    monkeypatch.setattr(record, "_output", lambda argv, cwd=None: said[argv[3]])
+    one = record.commit()
+    said["diff"] = "+another"
+    assert record.commit() != one
+    said["status"] = ""
+    assert "changes" not in record.commit()
