@@ -113,7 +113,7 @@ async def through_front_end(cluster: Cluster, directory: Path) -> tuple[float, s
 
 async def _change(controller: Controller, changes: Changes, dpid: int) -> float:
     gc.collect()
-    with spared():  # as the fabric manager does around a full update
+    with spared():  # as the fabric manager is by a full update
         begun = time.monotonic()
         await controller.changed(changes, complete=True)
         await _programmed(controller.core, dpid)

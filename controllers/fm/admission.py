@@ -30,12 +30,31 @@ class _Claim:
         keys: of these.
     """
 
-    networks: frozenset[str]
-    keys: frozenset[EntityKey]
+    networks: set[str]
+    keys: set[EntityKey]
+
+    @classmethod
+    def of(cls, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], fabric: Fabric) -> _Claim | None:
+        """None where it has to do with more than some networks' own entities."""
+        keys = {*map(key_of, upsert), *remove}
+        there = fabric.entities
+        entities = [*upsert, *[there[key] for key in keys if key in there]]
+        networks: set[str] = set()
+        for entity in entities:
+            if isinstance(entity, VM):  # nearly all are
+                if entity.external_ips:
+                    return None
+                networks.add(entity.network)
+                continue
+            network = network_of(entity)
+            if network is None or isinstance(entity, Network):
+                return None
+            networks.add(network)
+        return cls(networks, keys)
 
     def meets(self, other: _Claim) -> bool:
         """Whether the two may not go on side by side."""
-        return bool(self.networks & other.networks or self.keys & other.keys)
+        return not (self.networks.isdisjoint(other.networks) and self.keys.isdisjoint(other.keys))
 
 
 class Admission:
@@ -66,11 +85,11 @@ class Admission:
         """
         small = len(upsert) + len(remove) <= SMALL
         if small and expected is None and self._under_way is not None:
-            claim = self._claim(upsert, remove)
+            claim = _Claim.of(upsert, remove, self._fabric)
             if claim is not None and not claim.meets(self._under_way):
                 return self._fabric.diff(upsert, remove)
         async with self._turn:
-            claim = None if small or expected is not None else self._claim(upsert, remove)
+            claim = None if small or expected is not None else _Claim.of(upsert, remove, self._fabric)
             if claim is None:
                 return self._fabric.diff(upsert, remove, expected)
             return await self._step_by_step(claim, upsert, remove)
@@ -89,15 +108,3 @@ class Admission:
         finally:
             steps.close()  # where it was given up, all is put back as it was
             self._under_way = None
-
-    def _claim(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey]) -> _Claim | None:
-        """None where it has to do with more than some networks' own entities."""
-        there = self._fabric.entities
-        keys = [*map(key_of, upsert), *remove]
-        networks: set[str] = set()
-        for entity in (*upsert, *(there[key] for key in keys if key in there)):
-            network = network_of(entity)
-            if network is None or isinstance(entity, Network) or (isinstance(entity, VM) and entity.external_ips):
-                return None
-            networks.add(network)
-        return _Claim(frozenset(networks), frozenset(keys))

@@ -75,14 +75,19 @@ class Dispatcher:
         if not changes:
             return await self._apply(changes, complete)
         pieces = cut(changes) if complete else None
-        if pieces is None or self._turn.locked() or not self._may_enter(changes, pieces):
+        if pieces is None or self._turn.locked():
             return await self._alone(changes, complete)
-        return await self._enter(changes, pieces)
+        held = frozenset(claims(changes))
+        if not self._may_enter(held, pieces):
+            return await self._alone(changes, complete)
+        return await self._enter(held, pieces)
 
-    def _may_enter(self, changes: Changes, pieces: Iterable[str]) -> bool:
+    def _may_enter(self, held: frozenset[Hashable], pieces: Iterable[str]) -> bool:
         """Whether what it touches is in no other queue."""
+        if held.isdisjoint(self._claimed_by):
+            return True
         networks = frozenset(pieces)
-        return all(self._claimed_by.get(claim, networks) == networks for claim in claims(changes))
+        return all(self._claimed_by.get(claim, networks) == networks for claim in held)
 
     async def _alone(self, changes: Changes, complete: bool) -> list[str]:
         """When everything that came before is done, and nothing that comes after has begun."""
@@ -90,13 +95,11 @@ class Dispatcher:
             await self._idle.wait()
             return await self._apply(changes, complete)
 
-    async def _enter(self, changes: Changes, pieces: dict[str, list[Changes]]) -> list[str]:
-        networks, held = frozenset(pieces), frozenset(claims(changes))
+    async def _enter(self, held: frozenset[Hashable], pieces: dict[str, list[Changes]]) -> list[str]:
         loop = asyncio.get_running_loop()
         request = _Request(sum(map(len, pieces.values())), held, loop.create_future())
-        for claim in held:
-            self._claimed[claim] += 1
-            self._claimed_by[claim] = networks
+        self._claimed.update(held)
+        self._claimed_by.update(dict.fromkeys(held, frozenset(pieces)))
         for network, changes_of_it in pieces.items():
             for piece in changes_of_it:
                 self._queues.put(network, (request, piece))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn, Protocol
 
+from controllers.collector import spared
 from controllers.fm.codec import decode_entity
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey
@@ -19,6 +21,7 @@ from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError
 
 MAX_ENTITIES = 1_000_000  # in one request
+_LARGE = 1_000  # entities of a request that the collector of garbage is not to look at
 _AT_A_TIME = 100  # entities decoded before the event loop may do something else
 
 
@@ -69,24 +72,26 @@ class FabricManagerServicer:
     async def FullUpdate(self, request: pb.FullUpdateRequest, context: Any) -> pb.UpdateReply:
         """The whole configuration."""
         try:
-            entities = await decode_entities(request.entities)
-            return _reply(*await self._plane.full_update(entities, _expected(request)))
+            with _spared(len(request.entities)):
+                entities = await decode_entities(request.entities)
+                return _reply(*await self._plane.full_update(entities, _expected(request)))
         except HoverboardError as refused:
             await _abort(context, refused)
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
         """A change."""
         try:
-            upsert = await decode_entities(request.upsert)
-            return _reply(*await self._plane.diff(upsert, _references(request), _expected(request)))
+            with _spared(len(request.upsert) + len(request.remove)):
+                upsert, remove = await decode_entities(request.upsert), await _references(request)
+                return _reply(*await self._plane.diff(upsert, remove, _expected(request)))
         except HoverboardError as refused:
             await _abort(context, refused)
 
     async def Plan(self, request: pb.DiffRequest, context: Any) -> pb.Json:
         """What a diff would do."""
         try:
-            upsert = await decode_entities(request.upsert)
-            return pb.Json(json=json.dumps(await self._plane.plan(upsert, _references(request), _expected(request))))
+            upsert, remove = await decode_entities(request.upsert), await _references(request)
+            return pb.Json(json=json.dumps(await self._plane.plan(upsert, remove, _expected(request))))
         except HoverboardError as refused:
             await _abort(context, refused)
 
@@ -113,8 +118,16 @@ class FabricManagerServicer:
             await _abort(context, refused)
 
 
-def _references(request: pb.DiffRequest) -> list[EntityKey]:
-    return [(reference.type, reference.name) for reference in request.remove]
+def _spared(entities: int) -> AbstractContextManager[None]:
+    return spared() if entities > _LARGE else nullcontext()
+
+
+async def _references(request: pb.DiffRequest) -> list[EntityKey]:
+    found: list[EntityKey] = []
+    for at in range(0, len(request.remove), _AT_A_TIME):
+        found += [(reference.type, reference.name) for reference in request.remove[at : at + _AT_A_TIME]]
+        await asyncio.sleep(0)
+    return found
 
 
 def _expected(request: pb.FullUpdateRequest | pb.DiffRequest) -> int | None:
