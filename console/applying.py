@@ -51,6 +51,9 @@ def show(plan: Mapping[str, Any], *, dry_run: bool) -> None:
         )
         print(f"switches touched: {len(plan['switches'])}")
         tables.show([tables.table("flows", ("switch", "#added", "#changed", "#removed"), touched)])
+    for plane in plan.get("planes", ()):
+        if plane["version"] is None:
+            print(f"the {plane['scope']} {plane['region']} control plane does not answer: it is told when it does")
     if not lines:
         print(f"run {plan['run']!r} is what the file says: nothing to do")
     elif dry_run:

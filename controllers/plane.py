@@ -28,8 +28,9 @@ from controllers.planning import concerned, consequences, plan_document
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.hosts import HostsServicer
 from controllers.vmc.inter_region import InterRegionCore
+from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadSettings
+from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from controllers.vmc.policies import load_policy
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
@@ -82,16 +83,18 @@ class ControlPlane:
         self._admission = Admission(self._fabric)
         self._policy = load_policy(settings.offload_policy, settings.offload)
         model = model_named(settings.model)
-        if settings.scope == "global" and settings.region is not None:
-            self._core: ControllerCore = InterRegionCore(model, self._policy, settings.region)
-        else:
-            self._core = ControllerCore(model, self._policy)
+        self._core = self._new_core(model, self._policy)
         self._controller = Controller(self._core, self._policy)
         self._dispatcher = Dispatcher(
             lambda changes, complete: self._controller.changed(changes, complete=complete), fair=settings.fair_queues
         )
         self._front_end = FrontEnd(settings.directory / "of.sock", self._controller, _SHARES[settings.scope])
         self._server: grpc.aio.Server | None = None
+
+    def _new_core(self, model: ProgrammingModel, policy: OffloadPolicy) -> ControllerCore:
+        if self.settings.scope == "global" and self.settings.region is not None:
+            return InterRegionCore(model, policy, self.settings.region)
+        return ControllerCore(model, policy)
 
     async def start(self) -> None:
         """Serve OpenFlow, then gRPC: once Status answers, everything is there."""
@@ -158,13 +161,12 @@ class ControlPlane:
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> dict[str, Any]:
         """What a diff would do, worked out beside the event loop; nothing is changed."""
-        if self.settings.scope == "global":
-            raise RunError("a global control plane makes no plans", where="Plan", next_step="ask a regional one")
+        self._check_region(upsert)
         async with self._admission.alone():
             changes = self._fabric.trial(upsert, remove, expected)
             entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
         ports = dict(self._core.view.ports)
-        switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, ports)
+        switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, ports, self._new_core)
         return plan_document(changes, version, switches)
 
     async def entities(self, kind: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ sent is the consequence. Flows of one network never depend on another's, so the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controllers.fm.codec import entity_document
@@ -18,6 +18,8 @@ from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
 from hoverboard.contract.pipeline import FIRST_VPORT
+
+CoreMaker = Callable[[ProgrammingModel, OffloadPolicy], ControllerCore]
 
 
 def concerned(changes: Changes, entities: Iterable[AnyEntity]) -> list[AnyEntity]:
@@ -33,15 +35,20 @@ def concerned(changes: Changes, entities: Iterable[AnyEntity]) -> list[AnyEntity
 
 
 def consequences(
-    model: ProgrammingModel, entities: Iterable[AnyEntity], changes: Changes, ports: Mapping[str, int] | None = None
+    model: ProgrammingModel,
+    entities: Iterable[AnyEntity],
+    changes: Changes,
+    ports: Mapping[str, int] | None = None,
+    make: CoreMaker = ControllerCore,
 ) -> dict[str, dict[str, int]]:
     """{switch: {"added", "changed", "removed"}} in flows, of the switches that would change.
 
     Args:
         entities: those concerned, as they are before.
         ports: OpenFlow ports of the VMs that are plugged in; None: all are. New ones will be.
+        make: the core, that of a global control plane for its share.
     """
-    core = ControllerCore(model, OffloadPolicy())
+    core = make(model, OffloadPolicy())
     before = tuple(entities)
     vms = [entity for entity in before if isinstance(entity, VM) and (ports is None or entity.name in ports)]
     new = [entity for entity in changes.added if isinstance(entity, VM)]

@@ -26,6 +26,7 @@ _DOWN_FIRST = "take the run down and bring it up with this file"
 _SETTLED = {
     "hosts": _DOWN_FIRST,
     "hoverboards": _DOWN_FIRST,
+    "wan": _DOWN_FIRST,
     "model": "use `hoverboard model set MODEL`",
     "scheduling": _DOWN_FIRST,
     "vm_priority": _DOWN_FIRST,
@@ -125,7 +126,7 @@ def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, d
 
     Returns:
         {"run", "applied", "version", "seconds", "added", "changed", "removed": [entity], "switches": {name: flows},
-        "vms": {"build", "remove", "alter"}}.
+        "vms": {"build", "remove", "alter"}}; with regions also "planes" (`topologies.together.plan`).
 
     Raises:
         InputError, EntityError: it cannot be done; nothing was changed.
@@ -137,10 +138,10 @@ def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, d
     target = replace(present, networks=wanted.networks, text=wanted.text)
     check_enforced(target)
     todo = difference(present, target)
-    plan = cluster.client.plan(todo.upsert, todo.remove)
+    plan = cluster.plan(todo.upsert, todo.remove)
     done = {"run": testbed.run, "applied": False, **plan, "vms": todo.vms()}
     if not dry_run and todo:
-        done["version"] = cluster.change(todo.upsert, todo.remove, expected_version=plan["version"])
+        done["version"] = cluster.change(todo.upsert, todo.remove, plan)
         _realize(testbed, target, todo)
         done["applied"] = True
     return {**done, "seconds": round(time.monotonic() - begun, 3)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from topologies.waiting import wait_for
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
+
+Entities = dict[tuple[str, str], AnyEntity]  # by type and name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,7 @@ class ClusterManager:
         self._topology = topology
         self.scope = scope
         self.processes = ControlProcesses(layout, directory, logs, launcher, self._options, scope.process)
-        self._entities: dict[tuple[str, str], AnyEntity] = {
-            (entity.TYPE, entity.name): entity for entity in scope.share(to_entities(topology))
-        }
+        self._entities: Entities = {(entity.TYPE, entity.name): entity for entity in scope.share(to_entities(topology))}
         self._lock = threading.Lock()
         self.address = f"unix:{directory / 'control.sock'}"
         self.client = FabricClient(self.address)
@@ -82,6 +82,12 @@ class ClusterManager:
     def doors_of(self, server: ServerSpec) -> list[tuple[str, Path]]:
         """Where a server's host agent and switch find the control plane, or each of the control planes."""
         return [self.processes.door_of(server.underlay_ip)]
+
+    @property
+    def entities(self) -> Entities:
+        """Everything it has been told there should be."""
+        with self._lock:
+            return dict(self._entities)
 
     @property
     def pid(self) -> int | None:
@@ -132,19 +138,41 @@ class ClusterManager:
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
                 del self._entities[entity.TYPE, entity.name]
 
-    def change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], *, expected_version: int) -> int:
+    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> dict[str, Any]:
+        """What `change` would do; nothing is changed (`FabricClient.plan`)."""
+        return self.client.plan(upsert, remove)
+
+    def change(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Mapping[str, Any] | None = None
+    ) -> int:
         """Many at once, all of them or none; the version that this makes.
+
+        Args:
+            plan: what was planned: refused if somebody else has changed something since.
 
         Raises:
             EntityError: one is refused.
-            RunError: somebody else has changed something since that version, or the control plane is away.
+            RunError: the plan is not for the version that there is, or the control plane is away.
         """
         with self._lock:
-            version = self.client.diff(upsert, remove, expected_version=expected_version).version
-            for entity in remove:
-                self._entities.pop((entity.TYPE, entity.name), None)
-            self._entities.update(((entity.TYPE, entity.name), entity) for entity in upsert)
+            expected = plan["version"] if plan is not None else None
+            version = self.client.diff(upsert, remove, expected_version=expected).version
+            self._note(upsert, remove)
             return version
+
+    def _note(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+        for entity in remove:
+            self._entities.pop((entity.TYPE, entity.name), None)
+        self._entities.update(((entity.TYPE, entity.name), entity) for entity in upsert)
+
+    def take_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+        """`change`, whatever the control plane says: one that is away is told by the next full update."""
+        with self._lock:
+            self._note(upsert, remove)
+            try:
+                self.client.diff(upsert, remove)
+            except HoverboardError as error:
+                _log.warning("a change of %s is taken back: %s", self.processes.first.name, error)
 
     def withdraw(self, entity: AnyEntity) -> None:
         """Take back one entity, whatever the control plane says: one that is away is told by the next full update."""

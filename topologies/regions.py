@@ -6,26 +6,23 @@ a thread each, behind everybody's back: one that hangs, is away, or refuses some
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hoverboard.contract.entities import AnyEntity
-from hoverboard.contract.errors import HoverboardError, InputError, RunError
-from topologies.cluster import ClusterManager, ProgramState
+from hoverboard.contract.errors import HoverboardError, InputError
+from topologies import together
+from topologies.cluster import ClusterManager, Entities, ProgramState
+from topologies.global_plane import GlobalPlane
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout
 from topologies.scopes import SCOPED_MODELS, PlaneScope, check_undivided, places_of
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
 
-_log = logging.getLogger(__name__)
 _ANSWER_TIMEOUT = 2.0  # of a plane that is only looked at
-_AGAIN = 0.5  # seconds until one that was away is told again
 _PROGRAM_TIMEOUT = 60.0
 
 
@@ -36,51 +33,6 @@ def cluster_manager(
     if topology.wan is None:
         return ClusterManager(topology, layout, directory, logs, launcher)
     return RegionalClusterManager(topology, layout, directory, logs, launcher)
-
-
-class GlobalPlane(ClusterManager):
-    """One region's global control plane, told by a thread of its own.
-
-    Attributes:
-        refused: what it refused last; None: nothing.
-    """
-
-    refused: str | None = None
-
-    def tell(self, entity: AnyEntity, *, gone: bool = False) -> None:
-        """Have it told of an entity, soon."""
-        self._outbox.put((entity, gone))
-
-    def keep(self) -> None:
-        """From now on, bring it back when it dies, and tell it what there is to tell."""
-        super().keep()
-        threading.Thread(target=self._run, name=f"tell-{self.processes.first.name}", daemon=True).start()
-
-    def close(self) -> None:
-        """Stop keeping and telling."""
-        self._ending.set()
-        self._outbox.put(None)
-        super().close()
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._outbox: queue.SimpleQueue[tuple[AnyEntity, bool] | None] = queue.SimpleQueue()
-        self._ending = threading.Event()
-
-    def _run(self) -> None:
-        while (told := self._outbox.get()) is not None:
-            entity, gone = told
-            while not self._ending.is_set():
-                try:
-                    (self.remove if gone else self.upsert)(entity)
-                except RunError as error:
-                    _log.warning("the %s is told again: %s", self.processes.first.name, error)
-                    self._ending.wait(_AGAIN)
-                    continue
-                except HoverboardError as error:
-                    self.refused = str(error)
-                    _log.warning("the %s refuses %s %s: %s", self.processes.first.name, entity.TYPE, entity.name, error)
-                break
 
 
 class RegionalClusterManager(ClusterManager):
@@ -190,16 +142,25 @@ class RegionalClusterManager(ClusterManager):
         for plane in self.globals.values():
             plane.tell(entity, gone=gone)
 
-    def change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], *, expected_version: int) -> NoReturn:
-        """Never.
+    @property
+    def entities(self) -> Entities:
+        """Everything there should be, of all regions."""
+        whole: Entities = {}
+        for plane in self.regional.values():
+            whole |= plane.entities
+        return whole
 
-        Raises:
-            InputError: always.
-        """
-        raise InputError(
-            "many changes at once would have to reach several control planes together", where="wan",
-            next_step="in a run with regions use `hoverboard vm add` and `vm remove`",
-        )  # fmt: skip
+    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> dict[str, Any]:
+        """What `change` would do, worked out by all planes concerned; see `topologies.together`."""
+        before = self.entities
+        return together.plan(together.parts_of(self._planes, before, upsert, remove), before, upsert, remove)
+
+    def change(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Mapping[str, Any] | None = None
+    ) -> int:
+        """Many at once, all planes or none; see `topologies.together`."""
+        planned = self.plan(upsert, remove) if plan is None else plan
+        return together.write(together.parts_of(self._planes, self.entities, upsert, remove), planned)
 
     def set_model(self, model: Model, timeout: float) -> NoReturn:
         """Never.

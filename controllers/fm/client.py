@@ -107,6 +107,7 @@ class FabricClient:
         remove: Iterable[AnyEntity | tuple[str, str]] = (),
         *,
         expected_version: int | None = None,
+        timeout: float = _REQUEST_TIMEOUT,
     ) -> dict[str, Any]:
         """What the same `diff` would change, entities and flows by switch; nothing is changed.
 
@@ -116,7 +117,7 @@ class FabricClient:
         Raises:
             As `diff`.
         """
-        return self._document(self._stub.Plan, diff_request(upsert, remove, expected_version))
+        return self._document(self._stub.Plan, diff_request(upsert, remove, expected_version), timeout)
 
     def entities(self, kind: str = "") -> dict[str, Any]:
         """{"version", "entities": [{"type", "name", ..}]}: all there are, or those of one type."""

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Subnetwork
-from hoverboard.contract.errors import EntityError
+from hoverboard.contract.errors import EntityError, RunError
 from topologies.regions import RegionalClusterManager
 from topologies.testbed import Testbed
 from topologies.waiting import wait_for
@@ -102,6 +104,79 @@ def test_each_plane_is_told_its_part_and_has_its_own_flows(bed: Testbed, planes:
     _reached(bed, "blue-1", bed.node("blue-3").IP())
 
 
+def _known(planes: RegionalClusterManager) -> dict[str, Any]:
+    """What each plane intends."""
+    every = [*planes.regional.values(), *planes.globals.values()]
+    return {plane.address: sorted(map(str, plane.client.entities()["entities"])) for plane in every}
+
+
+def _counts(bed: Testbed) -> dict[str, int]:
+    """Flows of each switch but offloads, which come and go with traffic."""
+    lines = {server.name: bed.flows(server.name)["openflow"] for server in bed.topology.servers}
+    return {name: sum(not line.startswith("cookie=0x7") for line in found) for name, found in lines.items()}
+
+
+def _grown(bed: Testbed, file: Path, *vms: str) -> str:
+    """Have `file` be the run's with more VMs; what the run has now."""
+    text = bed.directory.topology.read_text()
+    last = "      - {name: blue-4, host: h4}\n"
+    assert last in text
+    file.write_text(text.replace(last, last + "".join(f"      - {{{vm}}}\n" for vm in vms)))
+    return text
+
+
+def test_a_changed_file_is_told_to_every_plane(bed: Testbed, planes: RegionalClusterManager, tmp_path: Path) -> None:
+    file, known, counts = tmp_path / "two-regions.yaml", _known(planes), _counts(bed)
+    text = _grown(bed, file, "name: near, host: h1", "name: far, host: h4")
+    file.write_text(file.read_text() + "    routes:\n      - {name: behind, prefix: 10.9.0.0/16, next_hop: far}\n")
+    plan = bed.apply(file, dry_run=True)
+    assert {entity["name"] for entity in plan["added"]} == {"near", "far", "behind"}
+    assert plan["switches"].keys() == {"h1", "h4", "hv1", "hv2"}
+    assert {(row["region"], row["scope"]) for row in plan["planes"]} == {
+        (region, scope) for region in ("east", "west") for scope in ("regional", "global")
+    }
+    assert (_known(planes), _counts(bed)) == (known, counts)
+
+    assert bed.apply(file)["applied"]
+    told = {name: flows["added"] - flows["removed"] for name, flows in plan["switches"].items()}
+    expected = {name: count + told.get(name, 0) for name, count in counts.items()}
+    wait_for(lambda: _counts(bed) == expected, 20.0, lambda: f"{_counts(bed)} is not {expected}")
+    assert "near" not in {one["name"] for one in planes.regional["west"].client.entities("VM")["entities"]}
+    _reached(bed, "near", bed.node("far").IP())
+    _reached(bed, "blue-2", bed.node("near").IP())
+
+    file.write_text(text)
+    assert set(bed.apply(file)["vms"]["remove"]) == {"near", "far"}
+    wait_for(lambda: _counts(bed) == counts, 20.0, lambda: f"{_counts(bed)} is not {counts}")
+    assert _known(planes) == known
+
+
+def test_what_one_plane_refuses_changes_none(bed: Testbed, planes: RegionalClusterManager, tmp_path: Path) -> None:
+    file, known = tmp_path / "two-regions.yaml", _known(planes)
+    mine = "name: mine, ip: 10.0.0.77, host: h2"
+    text = _grown(bed, file, mine, "name: far, host: h4")
+    thief = _vm("thief", "blue", IPv4Address("10.0.0.77"), "h1")
+    west = planes.globals["west"].client
+    west.diff([thief])
+    with pytest.raises(EntityError, match="10.0.0.77"):
+        bed.apply(file)
+    west.diff(remove=[thief])
+    assert "mine" not in bed.parts.plant.nodes
+    assert _known(planes) == known
+    # Somebody comes between plan and change, once at each kind of plane: those told before have it taken back.
+    east, far = (_vm(name, "blue", IPv4Address(f"10.0.0.{last}"), host)
+                 for name, last, host in (("mine", 77, "h2"), ("far", 78, "h4")))  # fmt: skip
+    for between, error in ((planes.regional["west"].client, RunError), (west, EntityError)):
+        plan = planes.plan([east, far], [])
+        other = thief.model_copy(update={"host": "h3"})
+        between.diff([other])
+        with pytest.raises(error):
+            planes.change([east, far], [], plan)
+        between.diff(remove=[other])
+        wait_for(lambda: _known(planes) == known, 20.0, lambda: "it is not taken back")
+    assert bed.directory.topology.read_text() == text
+
+
 def test_a_huge_remote_update_delays_nothing_within_the_region(bed: Testbed, planes: RegionalClusterManager) -> None:
     before = {name: _regional_flows(bed, name) for name in ("h1", "h2", "hv1")}
     client = FabricClient(planes.globals["east"].address)
@@ -130,7 +205,9 @@ def test_a_wrong_remote_update_is_refused_and_changes_nothing(bed: Testbed, plan
     assert _pings(bed, "blue-1", str(taken))
 
 
-def test_a_global_plane_that_hangs_is_waited_for_by_nobody(bed: Testbed, planes: RegionalClusterManager) -> None:
+def test_a_global_plane_that_hangs_is_waited_for_by_nobody(
+    bed: Testbed, planes: RegionalClusterManager, tmp_path: Path
+) -> None:
     pid = planes.globals["east"].pid
     assert pid is not None
     with _nothing_lost(bed, "blue-1", "blue-2"):
@@ -141,10 +218,17 @@ def test_a_global_plane_that_hangs_is_waited_for_by_nobody(bed: Testbed, planes:
             assert rows.pop(("east", "global")) == "unreachable"
             assert set(rows.values()) == {"up"}
             late = bed.add_vm("blue", "late", "h3")
+            file = tmp_path / "two-regions.yaml"
+            text = _grown(bed, file, f"name: late, host: h3, ip: {late.ip}", "name: later, host: h2")
+            rows = {(row["region"], row["scope"]): row["version"] for row in bed.apply(file)["planes"]}
+            assert rows.pop(("east", "global")) is None
+            assert None not in rows.values()
+            _reached(bed, "blue-1", bed.node("later").IP())
         finally:
             os.kill(pid, signal.SIGCONT)
     _reached(bed, "blue-1", str(late.ip))
-    bed.remove_vm("late")
+    file.write_text(text)
+    assert set(bed.apply(file)["vms"]["remove"]) == {"late", "later"}
     wait_for(lambda: len(_global_flows(bed, "hv1")) == 2, 20.0, lambda: "a VM that went is still programmed")
 
 
