@@ -85,9 +85,8 @@ class ClusterManager:
 
     @property
     def entities(self) -> Entities:
-        """Everything it has been told there should be."""
-        with self._lock:
-            return dict(self._entities)
+        """Everything it has been told there should be; not waiting for a request that is under way."""
+        return dict(self._entities)
 
     @property
     def pid(self) -> int | None:

@@ -1,7 +1,7 @@
 """A change of several control planes: planned by each, then written by all or by none (docs/regions.md).
 
 There is no transaction over several fabric managers. What stands for one: every plane that answers has worked the
-change out before any is told; then one after the other is told, and where one refuses, the others are told the opposite.
+change out before any is told; then one by one is told, and where one refuses, the others are told the opposite.
 """
 
 from __future__ import annotations
@@ -65,10 +65,11 @@ def parts_of(
     """
     after = _after(before, upsert, remove)
     check_undivided(after.values())
-    places = places_of(after.values())
+    places, old_places = places_of(after.values()), places_of(before.values())
     made = []
     for plane in planes:
-        known = plane.entities
+        # Not what it has heard so far: a global plane may be behind.
+        known = {key: entity for key, entity in before.items() if plane.scope.told(entity, old_places)}
         told = tuple(entity for entity in upsert if plane.scope.told(entity, places))
         moved = {(entity.TYPE, entity.name) for entity in upsert} - {(entity.TYPE, entity.name) for entity in told}
         keys = moved | {(entity.TYPE, entity.name) for entity in remove}

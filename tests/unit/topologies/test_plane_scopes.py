@@ -133,3 +133,26 @@ def test_what_rests_on_vms_of_two_regions_is_refused() -> None:
     with pytest.raises(InputError, match=r"routes of 10\.9\.0\.0/16 in network blue: VMs in east and west"):
         check_undivided(_entities(both))
     check_undivided(_entities())
+
+
+def test_a_change_is_told_each_plane_that_has_a_part_and_can_be_undone(tmp_path: Path) -> None:
+    """A route that goes from one region to the other: one plane loses it, the other gets it, global ones see it change."""
+    spec = schema.parse(TEXT)
+    cluster = RegionalClusterManager(spec, ControlLayout(), tmp_path, tmp_path, Launcher(Ledger(RunDirectory(tmp_path))))
+    before = cluster.entities
+    assert before.keys() == {(one.TYPE, one.name) for one in _entities()}
+    old = before["Route", "to-a"]
+    new = old.model_copy(update={"next_hop": "c"})
+    every = [*cluster.regional.values(), *cluster.globals.values()]
+    parts = {(part.plane.scope.kind, part.plane.scope.region): part for part in parts_of(every, before, [new], [])}
+    told = {key: (part.upsert, part.remove, part.undo) for key, part in parts.items()}
+    assert told == {
+        ("regional", "east"): ((), (old,), ((old,), ())),
+        ("regional", "west"): ((new,), (), ((), (new,))),
+        ("global", "east"): ((new,), (), ((old,), ())),
+        ("global", "west"): ((new,), (), ((old,), ())),
+    }
+    vm = before["VM", "a"].model_copy(update={"tags": ()})
+    assert {part.plane.scope.region for part in parts_of(every[:2], before, [vm], [])} == {"east"}
+    with pytest.raises(InputError, match="load balancer near: VMs in east and west"):
+        parts_of(every, before, [before["LoadBalancer", "near"].model_copy(update={"backends": ("a", "c")})], [])
