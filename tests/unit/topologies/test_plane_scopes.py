@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controllers.fm.fabric import Fabric
@@ -20,7 +22,13 @@ from hoverboard.contract.pipeline import Kind, kind_of
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from hoverboard.contract.shares import GLOBAL, REGIONAL, global_flow
 from topologies import schema
+from topologies.launcher import Launcher
+from topologies.ledger import Ledger
+from topologies.regions import RegionalClusterManager
+from topologies.roles import ControlLayout
+from topologies.rundir import RunDirectory
 from topologies.scopes import WHOLE, PlaneScope, check_undivided
+from topologies.together import parts_of
 from topologies.topology import to_entities
 
 TEXT = """
@@ -136,9 +144,9 @@ def test_what_rests_on_vms_of_two_regions_is_refused() -> None:
 
 
 def test_a_change_is_told_each_plane_that_has_a_part_and_can_be_undone(tmp_path: Path) -> None:
-    """A route that goes from one region to the other: one plane loses it, the other gets it, global ones see it change."""
-    spec = schema.parse(TEXT)
-    cluster = RegionalClusterManager(spec, ControlLayout(), tmp_path, tmp_path, Launcher(Ledger(RunDirectory(tmp_path))))
+    """A route goes from one region to the other: one plane loses it, one gets it, the global ones see it change."""
+    launcher = Launcher(Ledger(RunDirectory.of("parts", tmp_path)))
+    cluster = RegionalClusterManager(schema.parse(TEXT), ControlLayout(), tmp_path, tmp_path, launcher)
     before = cluster.entities
     assert before.keys() == {(one.TYPE, one.name) for one in _entities()}
     old = before["Route", "to-a"]
