@@ -38,7 +38,7 @@ class ProgrammingTime(Experiment):
     source = "figure 11a, section 5.3"
     measures = "Seconds from a full update to programmed switches, flows and peak memory, by model, size and hosts."
     minutes = 5.0
-    repeat = 1
+    repeat = 3
     parameters = (
         Parameter("models", MODELS, "", "programming models", quick=(MESH, OURS), choices=MODELS),
         Parameter("hosts", 500, "hosts", "of the scaled cluster", quick=120, least=2, most=2_000),
