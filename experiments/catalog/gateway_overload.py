@@ -82,15 +82,25 @@ class GatewayOverload(Experiment):
         yield Sample("dropped by the Hoverboard", float(hoverboards.over_capacity(bed) - dropped), "packets", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
-        """Relieved pairs and their loss by overload."""
+        """Relieved pairs, their loss and their time to relief by overload."""
         names, x = table.seen("reports"), "flood, times the Hoverboard's capacity"
-        return [
+        drawn = [
             Chart(metric.replace(" ", "-"), title, x, y, [_line(table, metric, name) for name in names])
             for metric, title, y in (
                 ("relieved", "Pairs that left the Hoverboard", "share of pairs"),
                 ("lost", "Loss of those pairs", "share of their datagrams"),
             )
         ]
+        times = [(name, _line(table, "time to relief", name)) for name in names]
+        if any(line.x for _, line in times):
+            limit = number(values, "seconds")
+            never = [name for name, line in times if len(line.x) < len(table.seen("overload"))]
+            note = f"Of the pairs that were relieved within {limit:g} s, counted from the start of their traffic."
+            if never:
+                note += f" Where a mark of reports from {' and '.join(never)} is missing, no pair was."
+            title, y = "Time until a pair left the Hoverboard", "seconds"
+            drawn.append(Chart("time-to-relief", title, x, y, [line for _, line in times if line.x], note=note))
+        return drawn
 
     def verdicts(self, table: Table, values: Values) -> list[Verdict]:
         """At the largest flood."""
@@ -103,15 +113,22 @@ class GatewayOverload(Experiment):
         ours, theirs = share[HOSTS], share[HOVERBOARDS]
         if ours is None or theirs is None:
             return []
+        times = {name: table.median("time to relief", reports=name, overload=most) for name in (HOSTS, HOVERBOARDS)}
         return [
             Verdict(
                 "an overloaded Hoverboard is relieved by hosts' reports, and not by its own",
                 "why usage comes from sending hosts",
-                f"{ours:.0%} of the pairs against {theirs:.0%}; lost {lost[HOSTS]:.0%} against {lost[HOVERBOARDS]:.0%}",
+                f"{ours:.0%} of the pairs against {theirs:.0%}; "
+                f"lost {lost[HOSTS]:.0%} against {lost[HOVERBOARDS]:.0%}; "
+                f"relief after {_seconds(times[HOSTS])} against {_seconds(times[HOVERBOARDS])}",
                 "reproduced" if ours > 0.9 and theirs < 0.5 else "partly" if ours > theirs else "not",
                 f"The Hoverboard's capacity is given: {whole(values, 'capacity')} packets/s, flooded {most:g} times.",
             )
         ]
+
+
+def _seconds(time_to_relief: float | None) -> str:
+    return "never" if time_to_relief is None else f"{time_to_relief:.2f} s"
 
 
 def _line(table: Table, metric: str, name: str) -> Series:

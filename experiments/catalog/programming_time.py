@@ -38,7 +38,7 @@ class ProgrammingTime(Experiment):
     source = "figure 11a, section 5.3"
     measures = "Seconds from a full update to programmed switches, flows and peak memory, by model, size and hosts."
     minutes = 5.0
-    repeat = 3
+    repeat = 3  # one repetition's line bends where the machine did something else for a second
     parameters = (
         Parameter("models", MODELS, "", "programming models", quick=(MESH, OURS), choices=MODELS),
         Parameter("hosts", 500, "hosts", "of the scaled cluster", quick=120, least=2, most=2_000),
@@ -73,6 +73,7 @@ class ProgrammingTime(Experiment):
         found = run_point(Programmed(point["model"], point["vms"], point["hosts"]))
         bench.raw("point", found)
         yield Sample("programming time", found["seconds"]["all"], "s", point)
+        yield Sample("processor time", found["cpu_seconds"], "s", point)
         yield Sample("flows", found["flows"], "flows", point)
         yield Sample("peak memory", found["peak_mib"], "MiB", point)
         yield Sample("to switches", found["bytes"], "bytes", point)
@@ -112,10 +113,13 @@ class ProgrammingTime(Experiment):
         line = _measured(table, "programming time", SIZE, OURS)
         if len(line) > 2:
             r2 = fit(*_axes(line)).r2
+            spent = _measured(table, "processor time", SIZE, OURS)
+            own = f" ({fit(*_axes(spent)).r2:.4f} of its processor time)" if len(spent) > 2 else ""
             found.append(
                 Verdict(
                     "the Hoverboard model's programming time grows in a line", "1.9 s at 40k VMs",
-                    f"R2 {r2:.4f}; {line[-1][1]:.1f} s at {line[-1][0]:g} VMs", _result(r2 >= _LEAST_R2, r2 >= 0.95),
+                    f"R2 {r2:.4f}{own}; {line[-1][1]:.1f} s at {line[-1][0]:g} VMs",
+                    _result(r2 >= _LEAST_R2, r2 >= 0.95),
                     "One Python process does what 30 partitions of 8 CPUs did: the shape carries over, seconds do not.",
                 )
             )  # fmt: skip

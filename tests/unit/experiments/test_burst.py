@@ -53,3 +53,23 @@ def test_verdict_on_reports(by_hosts: float, by_hoverboards: float, verdict: str
         labels = {"reports": name, "overload": 40.0}
         samples += [Sample("relieved", share, "share", labels), Sample("lost", 1 - share, "share", labels)]
     assert [one.result for one in GatewayOverload().verdicts(Table(samples), given)] == [verdict]
+
+
+def test_time_to_relief_is_drawn_and_told_by_source_of_reports() -> None:
+    given = values(GatewayOverload.parameters, {}, quick=False)
+    samples = [
+        Sample(
+            "relieved", 1.0 if name == HOSTS or not overload else 0.0, "share", {"reports": name, "overload": overload}
+        )
+        for overload in (0.0, 40.0)
+        for name in (HOSTS, HOVERBOARDS)
+    ]
+    samples += [Sample("lost", 0.5, "share", one.labels) for one in samples]
+    samples += [Sample("time to relief", 0.3, "s", one.labels) for one in samples if one.value == 1.0]
+    chart = next(one for one in GatewayOverload().charts(Table(samples), given) if one.name == "time-to-relief")
+    assert [(line.label, list(line.x)) for line in chart.series] == [
+        ("reports from hosts", [0.0, 40.0]),
+        ("reports from hoverboards", [0.0]),
+    ]
+    assert "reports from hoverboards is missing" in chart.note
+    assert "0.30 s against never" in GatewayOverload().verdicts(Table(samples), given)[0].ours

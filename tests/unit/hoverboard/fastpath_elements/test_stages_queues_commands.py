@@ -10,7 +10,7 @@ from hoverboard.fastpath import ring
 from hoverboard.fastpath.commands import injected, obey, rings_waiting
 from hoverboard.fastpath.compose import EGRESS_CHAIN, compose, source
 from hoverboard.fastpath.elements.stages import run_stages
-from hoverboard.fastpath.elements.vmqueue import HALF_LIFE_NS, RECENT, TURN, choose, deliver, enqueue, recent_work
+from hoverboard.fastpath.elements.vmqueue import AGED, HALF_LIFE_NS, RECENT, TURN, choose, deliver, enqueue, recent_work
 from hoverboard.fastpath.flowtable import ACT_VPORT, Entry
 from hoverboard.fastpath.layout import (
     ALL_DONE,
@@ -283,6 +283,42 @@ class TestVmQueues:
         assert TURN < SIDE_SLOTS
         deliver(host.ingress, 0)
         assert len(host.sent(OTHER_VM, host.ingress)) == 1
+
+
+def delivered(host, *ports):
+    """Slots in the order in which their packets left for their VMs: as they came back to the pool."""
+    m = host.ingress
+    order = []
+    while m.ctl[CTL_QUEUED]:
+        free = int(m.ctl[CTL_FREE])
+        deliver(m, 0)
+        order += m.free[free : int(m.ctl[CTL_FREE])].tolist()
+        for port in ports:
+            host.sent(port, m)
+    return order
+
+
+class TestNoisyNeighbour:
+    """Section 6.1.1 without a clock: work lately is never halved here, so that order alone is what is seen."""
+
+    def order(self, host, noisy, victim):
+        """Who was served, one by one: the noisy VM had work before, its queue stands when the victim's packets come."""
+        m = host.ingress
+        m.queue_state[:, AGED] = 1 << 62
+        queued(host, noisy, numbered(TURN))
+        delivered(host, noisy)
+        queued(host, noisy, numbered(SIDE_SLOTS))  # all that a port of memory takes at once
+        waiting = {int(m.queues[noisy, at & (VM_QUEUE_SLOTS - 1)]) for at in range(TURN, TURN + SIDE_SLOTS)}
+        queued(host, victim, numbered(4))
+        return ["noisy" if slot in waiting else "victim" for slot in delivered(host, noisy, victim)]
+
+    @pytest.mark.parametrize(("noisy", "victim"), [(VM, OTHER_VM), (OTHER_VM, VM)])
+    def test_a_victim_is_served_before_the_queue_that_stands(self, host, noisy, victim):
+        assert self.order(host, noisy, victim) == ["victim"] * 4 + ["noisy"] * SIDE_SLOTS
+
+    @pytest.mark.parametrize(("noisy", "victim"), [(VM, OTHER_VM), (OTHER_VM, VM)])
+    def test_without_the_scheduler_it_waits_for_all_of_it(self, fifo, noisy, victim):
+        assert self.order(fifo, noisy, victim) == ["noisy"] * SIDE_SLOTS + ["victim"] * 4
 
 
 class TestCommands:
