@@ -65,24 +65,23 @@ class FabricIndex:
         """
         match entity:
             case Network():
-                _refuse_taken(self.network_by_vni.get(entity.vni), entity, "vni", str(entity.vni))
+                _refuse_taken(self.network_by_vni.get(entity.vni), entity, "vni", entity.vni)
                 self.network_by_vni[entity.vni] = entity
             case Host() | Hoverboard():
                 _refuse_taken(self.node_by_name.get(entity.name), entity, "name", repr(entity.name))
                 underlay = entity.underlay_ip
-                _refuse_taken(self.node_by_underlay.get(underlay), entity, "underlay_ip", str(underlay))
+                _refuse_taken(self.node_by_underlay.get(underlay), entity, "underlay_ip", underlay)
                 self.node_by_name[entity.name] = entity
                 self.node_by_underlay[underlay] = entity
             case VM():
-                within = f" in network {entity.network!r}"
                 by_address, by_mac = (entity.network, entity.ip), (entity.network, entity.mac)
-                _refuse_taken(self.vm_by_address.get(by_address), entity, "ip", f"{entity.ip}{within}")
-                _refuse_taken(self.vm_by_mac.get(by_mac), entity, "mac", f"{entity.mac}{within}")
+                _refuse_taken(self.vm_by_address.get(by_address), entity, "ip", entity.ip, entity.network)
+                _refuse_taken(self.vm_by_mac.get(by_mac), entity, "mac", entity.mac, entity.network)
                 for external in entity.external_ips:
-                    _refuse_taken(self.vm_by_external.get(external), entity, "external_ips", str(external))
+                    _refuse_taken(self.vm_by_external.get(external), entity, "external_ips", external)
                 if entity.ip6 is not None:
                     by_ip6 = (entity.network, entity.ip6)
-                    _refuse_taken(self.vm_by_address.get(by_ip6), entity, "ip6", f"{entity.ip6}{within}")
+                    _refuse_taken(self.vm_by_address.get(by_ip6), entity, "ip6", entity.ip6, entity.network)
                     self.vm_by_address[by_ip6] = entity
                 self.vm_by_external.update(dict.fromkeys(entity.external_ips, entity))
                 self.vm_by_address[by_address] = entity
@@ -150,10 +149,14 @@ def _discard(index: dict[str, dict[str, _T]], key: str, name: str) -> None:
         del index[key]
 
 
-def _refuse_taken(holder: AnyEntity | None, entity: AnyEntity, field: str, value: str) -> None:
+def _refuse_taken(
+    holder: AnyEntity | None, entity: AnyEntity, field: str, value: object, network: str | None = None
+) -> None:
+    # The value comes as it is: to make text of every VM's addresses costs more than to take the VM in.
     if holder is not None:
+        within = "" if network is None else f" in network {network!r}"
         raise EntityError(
-            f"{value} is taken by {holder.TYPE} {holder.name!r}",
+            f"{value}{within} is taken by {holder.TYPE} {holder.name!r}",
             where=entity_where(entity, field),
             next_step=f"give it {_article(field)} {field} of its own",
         )

@@ -267,11 +267,8 @@ class FlowModEncoder:
             widths = self._widths[make] = _parameters(make)
         shape, values = _split(widths, arguments)
         key = (make, *shape)
-        if key in self._blocks:
-            template = self._blocks[key]
-        elif len(self._blocks) >= _TEMPLATES:
-            template = None
-        else:
+        template = self._blocks.get(key)
+        if template is None and key not in self._blocks and len(self._blocks) < _TEMPLATES:
             template = self._blocks[key] = self._block_template(part, widths, shape, values)
         if template is None or xid + template.count >> _XID_BITS:
             return self._one_by_one(part, xid, bundle)

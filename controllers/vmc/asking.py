@@ -105,6 +105,8 @@ class Asking:
 
     def touched(self, entity: AnyEntity) -> None:
         """An entity came, changed or goes: the answers that it is about are given anew."""
+        if not self.lookups:  # most models give none, and a full update is 100,000 entities
+            return
         match entity:
             case VM():
                 for address in addresses(entity):

@@ -102,6 +102,7 @@ class ControllerCore(SwitchKeeper):
         gone = [node for node in old if isinstance(node, Host | Hoverboard)]
         come = [node for node in new if isinstance(node, Host | Hoverboard)]
         stays = {node.name for node in come}
+        joined_later = {entity.name for entity in new if isinstance(entity, VM)} if come else set()
         for node in gone:
             dpid = datapath_id(node.underlay_ip)
             del self.names[dpid], self._dpids[node.name]
@@ -120,7 +121,8 @@ class ControllerCore(SwitchKeeper):
                     self.expected.mark(Scope("network", network), node.name)
                     self.expected.mark(Scope("firewall", network), node.name)
             for vm in self.view.vms_on(node.name):
-                self._rejoin(vm)
+                if vm not in joined_later:
+                    self._rejoin(vm)
             if dpid in self.switches:
                 self._consider_reading(self.switches[dpid])
             if isinstance(node, Hoverboard):

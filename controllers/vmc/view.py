@@ -112,7 +112,8 @@ class View:
 
     def prefixes_via(self, vm: str) -> set[tuple[str, IPv4Network]]:
         """(network, prefix) of the routes, winning or not, that have `vm` as next hop."""
-        return {(route.network, route.prefix) for route in self._routes_via.get(vm, ())}
+        routes = self._routes_via.get(vm)
+        return {(route.network, route.prefix) for route in routes} if routes else set()
 
     def speaks_ipv6(self, network: str) -> bool:
         """Whether VMs of `network` may have IPv6 addresses."""
