@@ -34,7 +34,7 @@ from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from controllers.vmc.policies import load_policy
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
-from hoverboard.contract.errors import EntityError, RunError
+from hoverboard.contract.errors import EntityError, InputError
 from hoverboard.contract.shares import GLOBAL, REGIONAL, WHOLE
 
 Scope = Literal["whole", "regional", "global"]
@@ -193,10 +193,11 @@ class ControlPlane:
 
     async def set_model(self, name: str) -> dict[str, Any]:
         """Go over to another programming model; status()["switching"] tells when it is done."""
-        if self.settings.scope != "whole":
-            raise RunError(
-                "the control planes of regions keep their programming model", where="SetModel",
-                next_step="bring the topology up anew, with --model",
+        model = model_named(name, where="SetModel")
+        if self.settings.scope != "whole" and (model.answers or model.learns):
+            raise InputError(
+                f"model {name} does not go with regions: a host's question would have two answers", where="SetModel",
+                next_step="use a model in which no host asks",
             )  # fmt: skip
         return self._controller.set_model(name)
 

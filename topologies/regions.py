@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hoverboard.contract.entities import AnyEntity
-from hoverboard.contract.errors import HoverboardError, InputError
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from topologies import together
 from topologies.cluster import ClusterManager, Entities, ProgramState
 from topologies.global_plane import GlobalPlane
@@ -162,16 +163,32 @@ class RegionalClusterManager(ClusterManager):
         planned = self.plan(upsert, remove) if plan is None else plan
         return together.write(together.parts_of(self._planes, self.entities, upsert, remove), planned)
 
-    def set_model(self, model: Model, timeout: float) -> NoReturn:
-        """Never.
+    def set_model(self, model: Model, timeout: float) -> str:
+        """Go over to another programming model, one kind of planes after the other; returns the one before.
+
+        Hosts that know all others lose their way to a Hoverboard, so that the global planes have to be first there;
+        on the way back, Hoverboards have to know their region's VMs before hosts send them what is for elsewhere.
 
         Raises:
-            InputError: always; two planes cannot change together without a hole.
+            InputError: the model does not go with regions.
+            RunError: a plane is away; nothing was changed, or what was can stay: the same again goes on from there.
         """
-        raise InputError(
-            "the control planes of regions keep their programming model", where="model set",
-            next_step=f"bring the topology up anew: --model {model}",
-        )  # fmt: skip
+        if model not in SCOPED_MODELS:
+            raise InputError(
+                f"model {model} does not go with `wan`", where="model set",
+                next_step=f"use one of: {', '.join(SCOPED_MODELS)}",
+            )  # fmt: skip
+        for scope, _, answer in self._asked(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
+            if isinstance(answer, HoverboardError):
+                what = f"the {scope.process} does not answer: {answer}"
+                raise RunError(what, where="model set", next_step="see `hoverboard status`; try again when it is back")
+        before = self._topology.model
+        kinds: list[list[ClusterManager]] = [list(self.regional.values()), list(self.globals.values())]
+        for planes in reversed(kinds) if model == "preprogrammed" else kinds:
+            with ThreadPoolExecutor(len(planes), thread_name_prefix="models") as pool:
+                list(pool.map(lambda plane: plane.set_model(model, timeout), planes))
+        self._topology = replace(self._topology, model=model)
+        return before
 
     def program_state(self) -> ProgramState:
         """What the regional planes have brought to the switches so far; nobody waits for a global one."""
@@ -213,6 +230,7 @@ class RegionalClusterManager(ClusterManager):
             row |= {"version": answer["version"], "vms": answer["vms"]["intended"], "flows": flows}
             row |= {"offloads": answer["offloads"], "counters": answer["counters"]}
             whole["offloads"] += answer["offloads"]
+            whole["switching"] = whole["switching"] or answer["switching"]
             if scope.kind == "regional":
                 vms = {key: vms[key] + answer["vms"][key] for key in vms}
                 whole["switches"] |= answer["switches"]

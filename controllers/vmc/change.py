@@ -38,7 +38,7 @@ class ModelChange:
 
     def begin(self, old: ExpectedFlows, model: ProgrammingModel, now: float) -> tuple[Switchover, dict[str, Program]]:
         """Both models' flows, and what each Hoverboard needs first. `old` has settled."""
-        new = ExpectedFlows(model, self._view)
+        new = old.under(model)
         for name in old.tables:
             new.add_switch(name)
         for scope in _everything(self._view):

@@ -97,6 +97,10 @@ class ExpectedFlows:
         self._marked_everywhere: dict[Scope, None] = {}
         self.tables: Mapping[str, Table] = _Tables(self._held)
 
+    def under(self, model: ProgrammingModel) -> ExpectedFlows:
+        """The same share under another model; it has no switches yet."""
+        return ExpectedFlows(model, self._view)
+
     def add_switch(self, switch: str) -> None:
         """A switch exists from now on."""
         self._held[switch] = {}

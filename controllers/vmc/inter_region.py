@@ -34,6 +34,10 @@ class InterRegionFlows(ExpectedFlows):
         super().__init__(model, view)
         self._region = region
 
+    def under(self, model: ProgrammingModel) -> InterRegionFlows:
+        """The same share under another model; it has no switches yet."""
+        return InterRegionFlows(model, self._view, self._region)
+
     def local(self, vm: VM) -> bool:
         """Whether a VM is in the plane's own region."""
         return self._view.hosts[vm.host].region == self._region
