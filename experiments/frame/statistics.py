@@ -1,7 +1,8 @@
-"""How samples are summed up: median, quartiles and n; straight lines and their R2. Pure."""
+"""How samples are summed up: median, quartiles and n; ratios with an interval; straight lines and their R2. Pure."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,28 @@ def percentile(values: Sequence[float], share: float) -> float:
 def spread(values: Sequence[float]) -> Spread:
     """Median and quartiles. ValueError without values."""
     return Spread(len(values), percentile(values, 0.25), percentile(values, 0.5), percentile(values, 0.75))
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A ratio of two medians and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def ratio(over: Sequence[float], under: Sequence[float], draws: int = 2_000) -> Ratio:
+    """Median of `over` by median of `under`; the same for the same values. ValueError without values or of a zero."""
+    if min(under, default=0.0) <= 0:
+        raise ValueError("a ratio needs values over zero below its line")
+    dice = random.Random(1)
+
+    def drawn(values: Sequence[float]) -> float:
+        return percentile(dice.choices(values, k=len(values)), 0.5)
+
+    found = [drawn(over) / drawn(under) for _ in range(draws)]
+    return Ratio(percentile(over, 0.5) / percentile(under, 0.5), percentile(found, 0.025), percentile(found, 0.975))
 
 
 @dataclass(frozen=True, slots=True)
