@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -78,6 +78,10 @@ def run(
         str | None,
         typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Of a Dask cluster: measure on its workers."),
     ] = None,
+    pin: Annotated[
+        Literal["auto", "off"],
+        typer.Option("--pin", help="auto: data planes get CPUs of their own, where there are enough."),
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Run an experiment on testbeds of its own, and write its report."""
@@ -87,7 +91,7 @@ def run(
         raise InputError("nothing says what to resume", where="--resume", next_step="add --out DIR")
     if name == _ALL and (settings or sweep):
         raise InputError("all experiments have no parameter in common", where=_ALL, next_step="run one by its name")
-    plans = _plans(name, settings or [], sweep, repeat, seed, quick)
+    plans = _plans(name, settings or [], sweep, repeat, seed, quick, pin == "auto")
     folder = out if out is not None else Path("results") / f"{Path(name).stem}-{datetime.now():%Y%m%d-%H%M%S}"
     paths = [folder / plan.experiment.name for plan in plans] if name == _ALL else [folder]
     measured = _run if scheduler is None else partial(_share, scheduler)
@@ -100,7 +104,7 @@ def run(
 
 
 def _plans(
-    name: str, settings: Sequence[str], sweep: Path | None, repeat: int | None, seed: int, quick: bool
+    name: str, settings: Sequence[str], sweep: Path | None, repeat: int | None, seed: int, quick: bool, pin: bool
 ) -> list[Plan]:
     from experiments.frame import discovery, parameters, runner
 
@@ -115,7 +119,7 @@ def _plans(
             )
     names = list(discovery.catalogue()) if name == _ALL else [name]
     given = parameters.assignments(settings)
-    plans = [runner.Plan(discovery.find(one), _where(one), given, loops, repeat, quick, seed) for one in names]
+    plans = [runner.Plan(discovery.find(one), _where(one), given, loops, repeat, quick, seed, pin) for one in names]
     for plan in plans:
         plan.variations()  # bad values are told of before anything is brought up
     return plans
@@ -140,7 +144,9 @@ def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[
             share = part
             progress(what, part)
 
-        bench = TestbedBench(quick=first.quick, seed=first.seed, say=lambda what: progress(what, share))
+        bench = TestbedBench(
+            quick=first.quick, seed=first.seed, say=lambda what: progress(what, share), pinning=first.pinning()
+        )
         with contextlib.closing(bench):
             return _each(
                 several, out, shown, lambda plan, path, step: runner.run(

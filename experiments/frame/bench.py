@@ -14,8 +14,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from experiments.frame.pinning import Pinning, apply, restored
+from topologies.ledger import Ledger, live_processes
+from topologies.processes import LinuxProcesses
 from topologies.testbed import Testbed
 
+_DATAPLANE = ("host", "nursery", "switch")  # kinds of processes in a run's ledger
 _MOST_UP = 6  # testbeds at a time; two hosts with an idle fast path take about 0.2 GiB
 
 
@@ -39,11 +43,14 @@ class TestbedBench:
 
     Args:
         say: shows what is going on.
+        pinning: which CPUs the data planes have, and which everybody else; a text or None: nobody is pinned.
     """
 
     __test__ = False  # for pytest
 
-    def __init__(self, *, quick: bool, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, quick: bool, seed: int, say: Callable[[str], None], pinning: Pinning | str | None = None
+    ) -> None:
         self.quick = quick
         self._seed = seed
         self._say = say
@@ -52,6 +59,11 @@ class TestbedBench:
         self._key = ""
         self._raw: dict[str, Any] = {}
         self._used: dict[str, str] = {}
+        self._pinning = pinning if isinstance(pinning, Pinning) else None
+        self._unpinned = contextlib.ExitStack()
+        if self._pinning is not None:
+            self._unpinned.enter_context(restored())
+            apply(self._pinning, [])
 
     # --- for experiments ----------------------------------------------------------------------------
 
@@ -108,6 +120,7 @@ class TestbedBench:
         self._brief.close()
         while self._up:
             self._up.popitem()[1].down()
+        self._unpinned.close()
 
     def _bring_up(self, topology: Any, options: dict[str, Any]) -> Testbed:
         name = topology if isinstance(topology, str | Path) else "its topology"
@@ -124,6 +137,9 @@ class TestbedBench:
         return made
 
     def _note(self, testbed: Testbed, options: dict[str, Any]) -> None:
+        if self._pinning is not None:  # each time: what died was started again, from this process
+            running = live_processes(Ledger(testbed.directory), LinuxProcesses())
+            apply(self._pinning, [one.process.pid for one in running if one.kind in _DATAPLANE])
         words = [f"{name}={value}" for name, value in options.items()]
         name = re.sub(r"[^A-Za-z0-9_.=,-]+", "_", ",".join([testbed.topology.name, *words]))
         facts = f"# {', '.join(words) or 'as it stands'}; Open vSwitch's datapath: {testbed.datapath_type}\n"

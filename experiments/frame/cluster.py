@@ -185,5 +185,5 @@ class _Work:
     def _job(self, one: runner.Todo) -> Job:
         return Job(
             self._run, self._plan.where, self._source, one.key, one.point, one.changed, one.values, one.repetition,
-            self._plan.quick, self._plan.seed,
+            self._plan.quick, self._plan.seed, self._plan.pin,
         )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,9 @@ from experiments.frame import parameters
 from experiments.frame.experiment import Bench, Experiment, Point, Sample
 from experiments.frame.folder import Folder, Outcome, key_of
 from experiments.frame.parameters import Values
+from experiments.frame.pinning import Pinning, machine, plan, told
 from hoverboard.contract.errors import HoverboardError, InputError
 
-_CORES_TO_PIN = 4
 Progress = Callable[[str, float], None]  # what is being done, share done
 
 
@@ -42,6 +41,7 @@ class Plan:
         where: a name of the catalogue or the path of a file, to find the experiment again.
         given: parameters that differ from the defaults.
         sweep: parameter -> values to go through; of a parameter that takes several, simply its value.
+        pin: give data planes CPUs of their own, where the machine has enough.
         repeat: of each point; None: the experiment's own number, one in a quick run.
     """
 
@@ -52,6 +52,7 @@ class Plan:
     repeat: int | None = None
     quick: bool = False
     seed: int = 1
+    pin: bool = True
 
     @property
     def repetitions(self) -> int:
@@ -75,6 +76,10 @@ class Plan:
             found.append((changed, parameters.values(self.experiment.parameters, fixed | changed, quick=self.quick)))
         return found
 
+    def pinning(self) -> Pinning | str:
+        """Who gets which CPUs, or why nobody is pinned."""
+        return plan(machine()) if self.pin else "off"
+
     def source(self) -> str | None:
         """The text of a person's own file; None: it is the catalogue's, which the commit names."""
         return Path(self.where).read_text(encoding="utf-8") if self.where.endswith(".py") else None
@@ -90,7 +95,7 @@ class Plan:
             "repeat": self.repetitions,
             "quick": self.quick,
             "seed": self.seed,
-            "record": record.record(dict(self.given)) | {"missing": missing()},
+            "record": record.record(dict(self.given)) | {"missing": missing(), "pinning": told(self.pinning())},
         }
 
 
@@ -103,9 +108,8 @@ def missing() -> list[str]:
     lacking = [
         f"dataplane {name}: the kernel has no module openvswitch" for name in NAMES if name not in available(kind)
     ]
-    cores = os.cpu_count() or 1
-    if cores < _CORES_TO_PIN:
-        lacking.append(f"pinning: {cores} cores are too few to give any to one side alone")
+    if isinstance(pinning := plan(machine()), str):
+        lacking.append(f"pinning: {pinning}")
     return lacking
 
 

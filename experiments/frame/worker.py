@@ -20,6 +20,7 @@ from experiments.frame.bench import TestbedBench
 from experiments.frame.experiment import Experiment, Point
 from experiments.frame.folder import Outcome
 from experiments.frame.parameters import Values
+from experiments.frame.pinning import machine, plan, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Job:
     repetition: int
     quick: bool
     seed: int
+    pin: bool = True
 
 
 class _Held:
@@ -50,7 +52,9 @@ class _Held:
 
     def __init__(self, job: Job) -> None:
         self.run = job.run
-        self.bench = TestbedBench(quick=job.quick, seed=job.seed, say=lambda _: None)
+        self.bench = TestbedBench(
+            quick=job.quick, seed=job.seed, say=lambda _: None, pinning=plan(machine()) if job.pin else None
+        )
         self.experiments: dict[str, Experiment] = {}
 
     def experiment(self, job: Job) -> Experiment:
@@ -82,6 +86,7 @@ def about() -> dict[str, Any]:
         "machine": record.machine(),
         "versions": record.versions(),
         "missing": runner.missing(),
+        "pinning": told(plan(machine())),
     }
 
 
