@@ -47,10 +47,10 @@ def test_a_run_is_interrupted_and_resumed_reported_and_compared(state: Path, tmp
     assert "--resume" in said
     assert run_names() == []
     saved = len((out / "points.jsonl").read_text().splitlines())
-    repetitions = saved // 2 + 1  # of two points each: at least one more to measure
+    repetitions = saved // 4 + 1  # of four points each: at least one more to measure
     run(*line, "--repeat", repetitions, "--resume")
     points = [json.loads(text) for text in (out / "points.jsonl").read_text().splitlines()]
-    assert len(points) == 2 * repetitions
+    assert len(points) == 4 * repetitions
     assert all(one["error"] == "" and len(one["samples"]) == 5 for one in points)
     assert len(list((out / "raw").iterdir())) == len(points)
     assert "preprogrammed" in next((out / "topologies").iterdir()).read_text()
