@@ -41,11 +41,12 @@ class ControllerCore(SwitchKeeper):
 
         Args:
             complete: it has had a full update.
-            number: of the update, where masters report theirs as done (see `missed`).
+            number: of the update, where masters report theirs as done (see `missed`). The first complete one is
+                no change: what a young standby learns by it, the switches of its master have long held.
         """
         if not self.active:
             self._settle()  # for what came before
-        self._cause = (number, now)
+        self._cause = (number if self._complete else 0, now)
         old = [*changes.removed, *(before for before, _ in changes.changed)]
         new = [*changes.added, *(after for _, after in changes.changed)]
         places = {(vm.host, vm.network) for vm in (*old, *new) if isinstance(vm, VM)}

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from control_plane_world import World, cluster, host, hoverboard, place, vm
 
+from controllers.fm.fabric import Fabric
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.missed import MOST, WINDOW, Missed
@@ -170,6 +171,26 @@ def test_an_elected_standby_begins_with_what_its_master_did_not_get_done() -> No
     }
     assert len(program.deletes) == 1
     assert len(work.reads) == 1  # which shows whether the rest is right
+
+
+def test_what_a_young_standby_is_told_at_first_is_nothing_that_its_master_missed() -> None:
+    world = World()
+    world.full_update(cluster())
+    for node in (host(1), host(2), hoverboard(1)):
+        world.connect(node)
+        world.hello(node.name)
+    young = ControllerCore(model_named("hoverboard"), world.policy, active=False)
+    entities = [*cluster(), vm("a", "blue", "h1", 2)]
+    young.fabric_changed(Fabric().full_update(entities), complete=True, now=10.0, number=7)
+    young.take()
+    for node in (host(1), host(2), hoverboard(1)):
+        young.switch_connected(datapath_id(node.underlay_ip), {}, 10.1)
+        young.agent_hello(node.name, {}, 10.1)
+    young.take()
+    young.activate(10.2)
+    work = young.take()
+    assert work.programs == []  # its switches hold all of that; the reads show what they do not
+    assert len(work.reads) == 3
 
 
 def test_what_was_missed_is_not_remembered_for_long() -> None:
