@@ -121,7 +121,7 @@ def test_whoever_dies_whenever_the_switches_end_as_intended(steps: list[tuple]) 
                 world.answer()
     world.settle()
     tables = {name: dict(switch.flows) for name, switch in world.switches.items()}
-    assert tables == {name: dict(table) for name, table in world.master.expected.tables.items()}
+    assert tables == {name: table.whole() for name, table in world.master.expected.tables.items()}
     world.die()
     world.settle()
     assert {name: dict(switch.flows) for name, switch in world.switches.items()} == tables
