@@ -11,15 +11,16 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import model_history as histories
 import pytest
-import test_models as histories
-from control_plane_world import VNIS, World, cluster, route, vm
+from control_plane_world import VNIS, World, cluster, place, route, vm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controllers.ofe.fake import FakeSwitch
 from controllers.program import Program
 from hoverboard.contract.entities import AnyEntity, LoadBalancer, Network
+from hoverboard.contract.pipeline import Kind, kind_of
 
 SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -72,7 +73,7 @@ def test_any_legal_order_of_messages_gives_the_same_tables(model: str, seed: int
 
 @pytest.mark.parametrize("model", histories.MODELS)
 @SLOW
-@given(actions=st.lists(histories._STEPS, max_size=15), seed=st.integers(0, 2**32))
+@given(actions=st.lists(histories.STEPS, max_size=15), seed=st.integers(0, 2**32))
 def test_the_messages_of_a_program_may_be_taken_in_any_order(
     model: str, actions: list[tuple[Any, ...]], seed: int
 ) -> None:
@@ -94,8 +95,8 @@ def test_the_messages_of_a_program_may_be_taken_in_any_order(
 @pytest.mark.parametrize("model", histories.MODELS)
 @SLOW
 @given(
-    before=st.lists(histories._STEPS, max_size=15),
-    after=st.lists(st.one_of(histories._POLICY_STEPS, histories._STEPS), min_size=1, max_size=10),
+    before=st.lists(histories.STEPS, max_size=15),
+    after=st.lists(st.one_of(histories.POLICY_STEPS, histories.STEPS), min_size=1, max_size=10),
 )
 def test_whatever_is_applied_and_taken_back_leaves_nothing(
     model: str, before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]
@@ -111,14 +112,11 @@ def test_whatever_is_applied_and_taken_back_leaves_nothing(
     gone = [key for key in world.fabric.entities if key not in intent]
     world.diff([one for key, one in intent.items() if world.fabric.entities.get(key) != one], gone)
     assert world.fabric.entities == intent
-    unlasting = {histories.Kind.OFFLOAD, histories.Kind.ROUTE, histories.Kind.DROP_UNKNOWN_DESTINATION}
-    keep = unlasting if world.core.model.answers else {histories.Kind.OFFLOAD}
+    unlasting = {Kind.OFFLOAD, Kind.ROUTE, Kind.DROP_UNKNOWN_DESTINATION}
+    keep = unlasting if world.core.model.answers else {Kind.OFFLOAD}
 
     def lasting(of: dict[str, dict[Any, Any]]) -> dict[str, set[Any]]:
-        return {
-            name: {one for one in table.values() if histories.kind_of(one.cookie) not in keep}
-            for name, table in of.items()
-        }
+        return {name: {one for one in table.values() if kind_of(one.cookie) not in keep} for name, table in of.items()}
 
     # The switch of a node that is in the intent no more is nobody's to program: it keeps what it held.
     ours, before_it = lasting(world.tables()), lasting(tables)
@@ -137,7 +135,7 @@ def test_routes_cannot_make_a_circle(model: str) -> None:
         world.connect(node)
         world.hello(node.name)
     one, two = vm("b2", "blue", "h1", 2), vm("b3", "blue", "h2", 3)
-    histories.place(world, one, two)
+    place(world, one, two)
     world.diff([route("r", "blue", "192.168.0.0/16", "b2"), route("s", "blue", "192.168.7.0/24", "b3")])
     for sender, address, receiver in ((one, "192.168.7.7", two), (two, "192.168.8.8", one)):
         journey = world.send(sender, address)
