@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
@@ -55,6 +55,27 @@ def test_cookie_carries_kind_and_network():
     assert pipeline.kind_of(0) is None
 
 
+def test_a_drop_is_named_by_its_kind():
+    assert pipeline.drop_reason(Kind.DROP_UNKNOWN_PORT) == "unknown-port"
+    assert pipeline.drop_reason(Kind.DROP_FIREWALL_INGRESS) == "firewall-ingress"
+    assert pipeline.drop_reason(Kind.BALANCE) is None
+
+
+def test_a_flow_matches_a_value_a_mask_or_a_prefix():
+    def match(**fields):
+        return tables.make_flow(Table.ROUTE, 5, Kind.LOCAL, 7, fields).match
+
+    assert match(metadata=7, ipv4_dst=9) == (Match("ipv4_dst", 9), Match("metadata", 7))
+    assert match(tcp_src=(8, 0xFFF8)) == (Match("tcp_src", 8, 0xFFF8),)
+    assert match(ipv4_src=IPv4Network("10.0.0.0/8")) == (Match("ipv4_src", 10 << 24, 0xFF000000),)
+    assert match(ipv4_src=IPv4Network("10.0.0.2/32")) == (Match("ipv4_src", (10 << 24) + 2),)
+    # Nothing is left of what matches everything.
+    assert match(metadata=7, ipv4_src=IPv4Network("0.0.0.0/0"), tcp_dst=(0, 0)) == (Match("metadata", 7),)
+    assert match(ipv6_src=IPv6Network("fd00:7::/64")) == (
+        Match("ipv6_src", 0xFD000007 << 96, 0xFFFFFFFFFFFFFFFF << 64),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -92,9 +113,26 @@ def test_a_prefix_matches_in_the_one_form_a_switch_gives_back():
     assert matches == [[], [Match("ipv4_dst", 0xC0A80000, 0xFFFF0000)], [Match("ipv4_dst", 0xC0A80707)]]
 
 
-def test_a_backward_goto_dies_at_import(monkeypatch):
-    monkeypatch.setitem(PIPELINE, Table.ROUTE, TableSpec(frozenset(), frozenset({Table.ARP})))
-    with pytest.raises(PipelineError, match="not forward"):
+@pytest.mark.parametrize(
+    ("table", "spec", "says"),
+    [
+        (Table.ROUTE, TableSpec(frozenset(), frozenset({Table.ARP})), "ROUTE declares a goto that is not forward: 20"),
+        (Table.ROUTE, TableSpec(frozenset(), frozenset({Table.ROUTE})), "ROUTE declares a goto that is not forward"),
+        (Table.RELAY, TableSpec(frozenset(), frozenset({60})), "RELAY declares a goto that is not forward: 60"),
+        (Table.ARP, TableSpec(frozenset({"colour"}), frozenset()), r"ARP declares unknown fields \['colour'\]"),
+        (Table.TUNNEL, TableSpec(frozenset(), frozenset({Table.DELIVER})), "nothing reaches or declares: .*RELAY: 50"),
+    ],
+)
+def test_an_illegal_declaration_dies_at_import(monkeypatch, table, spec, says):
+    tables._check_pipeline()
+    monkeypatch.setitem(PIPELINE, table, spec)
+    with pytest.raises(PipelineError, match=says):
+        tables._check_pipeline()
+
+
+def test_a_table_that_is_not_declared_dies_at_import(monkeypatch):
+    monkeypatch.delitem(PIPELINE, Table.CLASSIFY)
+    with pytest.raises(PipelineError, match="nothing reaches or declares"):
         tables._check_pipeline()
 
 

@@ -1,0 +1,57 @@
+"""What each function of the pipeline gives a switch, held against `golden/pipeline.flows`, which reads like a dump."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
+import pytest
+
+from hoverboard.contract import pipeline
+from hoverboard.contract.flow import Flow
+from tests.unit.hoverboard.flow_text import golden, lines
+
+VM, PEER = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
+VM6, PEER6 = IPv6Address("fd00:7::2"), IPv6Address("fd00:7::3")
+MAC = "06:07:0a:00:00:02"
+ROUTED = IPv4Network("192.168.0.0/16")
+HOST, HOVERBOARD = IPv4Address("172.16.0.1"), IPv4Address("172.16.255.1")
+
+MADE: dict[str, Flow | list[Flow]] = {
+    "every switch": pipeline.base_flows(),
+    "a network on a VM host": pipeline.network_flows(7, hoverboard=False),
+    "a network on a Hoverboard": pipeline.network_flows(7, hoverboard=True),
+    "a subnetwork's gateway": pipeline.gateway_flows(7, IPv4Address("10.0.0.1")),
+    "IPv6 of a network": pipeline.link_flows(7),
+    "IPv6 of a network with a firewall, where a packet goes on": pipeline.link_flows(7, True)[-1],
+    "a VM with IPv4 only": pipeline.vport_flows(7, 100, VM, MAC),
+    "a VM with IPv4 and IPv6 in a network with a firewall": pipeline.vport_flows(7, 100, VM, MAC, VM6, True),
+    "a route to a VM": pipeline.route_flow(7, PEER, HOST),
+    "a route to a VM, IPv6": pipeline.route_flow(7, PEER6, HOST),
+    "an offloaded pair": pipeline.offload_flow(7, VM, PEER, HOST),
+    "an offloaded pair, IPv6": pipeline.offload_flow(7, VM6, PEER6, HOST),
+    "the default route": pipeline.default_flow(7, HOVERBOARD),
+    "the default route, IPv6, of a host that may learn": pipeline.default_flow(7, HOVERBOARD, 6, learn=True),
+    "a question to the controller": pipeline.punt_flow(7),
+    "a question to the controller, IPv6": pipeline.punt_flow(7, 6),
+    "the answer that nothing is there": pipeline.unknown_flow(7, PEER),
+    "the answer that nothing is there, IPv6": pipeline.unknown_flow(7, PEER6),
+    "a VM on a Hoverboard": pipeline.relay_flow(7, PEER, HOST),
+    "a VM on a Hoverboard, IPv6": pipeline.relay_flow(7, PEER6, HOST),
+    "what a next hop may send as": pipeline.source_prefix_flows(7, 100, MAC, ROUTED),
+    "what a next hop may send as, with a firewall": pipeline.source_prefix_flows(7, 100, MAC, ROUTED, True),
+    "a routed prefix at its next hop's host": pipeline.local_prefix_flows(7, ROUTED, 100, MAC),
+    "a routed prefix at its next hop's host, with a firewall": pipeline.local_prefix_flows(7, ROUTED, 100, MAC, True),
+    "a routed prefix whose next hop is not plugged in": pipeline.local_prefix_flows(7, ROUTED, None, MAC),
+    "a routed prefix at another host": pipeline.route_prefix_flow(7, ROUTED, HOST),
+    "a routed prefix on a Hoverboard": pipeline.relay_prefix_flow(7, ROUTED, HOST),
+}
+GOLDEN = golden("pipeline.flows")
+
+
+@pytest.mark.parametrize("title", MADE)
+def test_the_switch_is_given_these_flows(title: str) -> None:
+    assert lines(MADE[title]) == GOLDEN[title]
+
+
+def test_every_golden_flow_has_its_maker() -> None:
+    assert GOLDEN.keys() == MADE.keys()
