@@ -44,6 +44,11 @@ WIDTHS = {
     64: "metadata tunnel_id",
     128: "ipv6_src ipv6_dst ipv6_nd_target xxreg1",
 }
+ENCAPSULATION = {
+    "GENEVE_PORT": 6081, "ROUTES_PORT": 6082, "GENEVE_PROTOCOL": 0x6558, "OUTER_BYTES": 50,
+    "SEGMENT_OPTION_BYTES": 16, "OPTION_CLASS": 0xFF48, "SEGMENT_OPTION_TYPE": 1, "PROBE_REQUEST_TYPE": 2,
+    "PROBE_REPLY_TYPE": 3, "GUEST_MTU": 1450, "FABRIC_MTU": 65521, "GUEST_GSO_MAX": 64000,
+}  # fmt: skip
 
 
 def test_tables_and_where_they_go() -> None:
@@ -72,11 +77,10 @@ def test_priorities_of_flows() -> None:
     assert {name: getattr(tables, name) for name in PRIORITIES} == PRIORITIES
 
 
-def test_priorities_and_types_of_the_firewall() -> None:
-    names = "_GATEWAY _ANSWERS _POLICY _LEAST_RULE CLIENT_PORTS SERVICE_PORTS _ANSWERS4 _ANSWERS6 BUCKETS".split()
-    assert [getattr(policy, name) for name in names] == [
-        65_000, 20, 10, 100, (0x8000, 0x8000), (0, 0x8000), (0, 3, 11, 12), (1, 2, 3, 4, 129), 64,
-    ]  # fmt: skip
+def test_ports_of_clients_and_buckets_of_load_balancers() -> None:
+    assert (policy.CLIENT_PORTS, policy.SERVICE_PORTS) == ((0x8000, 0x8000), (0, 0x8000))
+    assert (policy.PORT_BITS, policy.ADDRESS_BITS, policy.ADDRESS_ONLY_BITS) == (4, 2, 4)
+    assert (policy.BUCKETS, policy.ADDRESS_ONLY_BUCKETS) == (64, 16)
 
 
 def test_widths_of_fields() -> None:
@@ -97,11 +101,7 @@ def test_names_and_ports_of_every_switch() -> None:
 
 
 def test_the_encapsulation() -> None:
-    names = """GENEVE_PORT ROUTES_PORT GENEVE_PROTOCOL OUTER_BYTES SEGMENT_OPTION_BYTES OPTION_CLASS
-        SEGMENT_OPTION_TYPE PROBE_REQUEST_TYPE PROBE_REPLY_TYPE GUEST_MTU FABRIC_MTU GUEST_GSO_MAX""".split()
-    assert [getattr(encapsulation, name) for name in names] == [
-        6081, 6082, 0x6558, 50, 16, 0xFF48, 1, 2, 3, 1450, 65521, 64000,
-    ]  # fmt: skip
+    assert {name: getattr(encapsulation, name) for name in ENCAPSULATION} == ENCAPSULATION
     assert encapsulation.GATEWAY_MAC == "02:00:5e:00:00:01"
     assert IPv6Address("fe80::1") == encapsulation.GATEWAY_LINK_LOCAL
     # A whole segment of a guest fits the fabric's MTU with its encapsulation.
