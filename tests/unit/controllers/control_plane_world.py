@@ -17,6 +17,7 @@ from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.pipeline import ETH_IPV6, Address
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
 VNIS = {"blue": 7, "green": 9}
@@ -165,9 +166,10 @@ class World:
         packet = ipv4_packet(src.mac, int(src.ip), int(dst.ip))
         return self.net.send(src.host, self.core.view.ports[src.name], packet)
 
-    def speak(self, src: VM, dst: IPv4Address, talk: Talk, source: IPv4Address | None = None) -> Journey:
-        """A packet of a protocol from a joined VM to any address."""
-        packet = talk.packet(src, source if source is not None else src.ip, dst)
+    def speak(self, src: VM, dst: Address, talk: Talk, source: Address | None = None) -> Journey:
+        """A packet of a protocol from a joined VM to any address, from its own unless `source` is given."""
+        own = src.ip if dst.version == 4 or src.ip6 is None else src.ip6
+        packet = talk.packet(src, source if source is not None else own, dst)
         journey = self.net.send(src.host, self.core.view.ports[src.name], packet)
         return self.punt(journey, packet) if journey.punted else journey
 
@@ -178,7 +180,10 @@ class World:
 
 
 def ethernet(packet: dict[str, int]) -> bytes:
-    """An Ethernet frame with the addresses of an IPv4 packet."""
+    """An Ethernet frame with the addresses of an IP packet."""
+    if packet["eth_type"] == ETH_IPV6:
+        ip6 = bytes(8) + packet["ipv6_src"].to_bytes(16, "big") + packet["ipv6_dst"].to_bytes(16, "big")
+        return bytes(12) + packet["eth_type"].to_bytes(2, "big") + ip6
     ip = bytes(12) + packet["ipv4_src"].to_bytes(4, "big") + packet["ipv4_dst"].to_bytes(4, "big")
     return bytes(12) + packet["eth_type"].to_bytes(2, "big") + ip
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
-from controllers.ofe.fake import Packet, ipv4_packet
+from controllers.ofe.fake import Packet, ipv4_packet, ipv6_packet
+from controllers.vmc.view import addresses
 from hoverboard.contract.entities import VM, FirewallRule, Network
+from hoverboard.contract.pipeline import Address
 
-NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
+NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
+TYPES = {"icmp": "icmpv4_type", "icmpv6": "icmpv6_type"}
+ANSWERS = {"icmp": (0, 3, 11, 12), "icmpv6": (1, 2, 3, 4, 129)}
 
 
 @dataclass(frozen=True)
@@ -20,21 +23,21 @@ class Talk:
     source: int = 0
     destination: int = 0
 
-    def packet(self, sender: VM, src: IPv4Address, dst: IPv4Address) -> Packet:
+    def packet(self, sender: VM, src: Address, dst: Address) -> Packet:
         """As a VM sends it."""
-        packet = ipv4_packet(sender.mac, int(src), int(dst))
+        packet = (ipv4_packet if dst.version == 4 else ipv6_packet)(sender.mac, int(src), int(dst))
         if self.protocol in ("tcp", "udp"):
             more = {f"{self.protocol}_src": self.source, f"{self.protocol}_dst": self.destination}
         else:
-            more = {"icmpv4_type": self.source} if self.protocol == "icmp" else {}
+            more = {TYPES[self.protocol]: self.source} if self.protocol in TYPES else {}
         return packet | {"ip_proto": NUMBERS.get(self.protocol, 200)} | more
 
     def answers(self, protocol: str, ports: Iterable[tuple[int, int]]) -> bool:
         """Whether it looks like an answer to packets of `protocol` to `ports`."""
         if protocol not in ("any", self.protocol):
             return False
-        if self.protocol == "icmp":
-            return self.source in (0, 3, 11, 12)
+        if self.protocol in ANSWERS:
+            return self.source in ANSWERS[self.protocol]
         ranges = list(ports) or [(0, 32767)]
         served = any(first <= self.source <= last for first, last in ranges)
         return self.protocol in ("tcp", "udp") and served and self.destination >= 32768
@@ -45,11 +48,12 @@ TALKS = (
     Talk("tcp", 40000, 8085), Talk("tcp", 8085, 50000), Talk("udp", 40000, 53), Talk("udp", 53, 40000),
     Talk("icmp", 8), Talk("icmp", 0),
 )  # fmt: skip
+TALKS6 = (*(talk for talk in TALKS if talk.protocol != "icmp"), Talk("icmpv6", 128), Talk("icmpv6", 129))
 
 
 def allows(
     direction: str, network: Network, rules: Iterable[FirewallRule], vms: Iterable[VM],
-    vm: VM, other: IPv4Address, talk: Talk,
+    vm: VM, other: Address, talk: Talk,
 ) -> bool:  # fmt: skip
     """Whether the firewall at `vm` lets a packet to or from `other` through."""
     by_tag = [one for one in vms if one.network == network.name]
@@ -57,7 +61,7 @@ def allows(
     for rule in rules:
         if rule.network != network.name or (rule.targets and not set(rule.targets) & set(vm.tags)):
             continue
-        named = [one.ip for one in by_tag if set(one.tags) & set(rule.tags)]
+        named = [address for one in by_tag if set(one.tags) & set(rule.tags) for address in addresses(one)]
         if (rule.prefixes or rule.tags) and other not in named and not any(other in one for one in rule.prefixes):
             continue
         if rule.direction == direction:
@@ -78,7 +82,7 @@ def allows(
 
 def passes(
     network: Network, rules: Iterable[FirewallRule], vms: Iterable[VM],
-    src: VM, source: IPv4Address, dst: VM, destination: IPv4Address, talk: Talk,
+    src: VM, source: Address, dst: VM, destination: Address, talk: Talk,
 ) -> bool:  # fmt: skip
     """Whether both ends' firewalls let a packet through."""
     rules, vms = list(rules), list(vms)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.flow import Flow, SetField
 from hoverboard.contract.policy import (
     ADDRESS_ONLY_BUCKETS,
     BUCKETS,
@@ -155,6 +155,8 @@ def test_the_flows_of_each_bucket_match_its_packets() -> None:
                        for one in flow.match)
             ]  # fmt: skip
             best = max(meant, key=lambda flow: flow.priority)
-            (underlay,) = [action.value for action in best.actions if getattr(action, "field", "") == "tun_ipv4_dst"]
+            (underlay,) = [
+                one.value for one in best.actions if isinstance(one, SetField) and one.field == "tun_ipv4_dst"
+            ]
             assert underlay == bucket_of(source, port)
             assert [flow.priority for flow in meant].count(best.priority) == 1
