@@ -23,7 +23,6 @@ class HoverboardModel(GatewayModel):
 
     name: ClassVar[str] = "hoverboard"
     offloads: ClassVar[bool] = True
-    gateways: ClassVar[bool] = True
 
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Part]:
         vni, underlay = view.networks[src.network].vni, view.hosts[dst.host].underlay_ip

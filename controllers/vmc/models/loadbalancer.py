@@ -48,8 +48,6 @@ def balancer_flows(view: View, model: ProgrammingModel, switch: str, balancer: L
     chosen = buckets(balancer.name, frozenset(balancer.backends))
     backends = [view.vms[name] for name in balancer.backends]
     gateway = switch in view.hoverboards
-    if gateway and not model.relays:
-        return
     if gateway or (not model.relays and view.present(switch, balancer.network)):
         yield from balanced_flows(
             vni, balancer.ip, balancer.protocol, balancer.ports, chosen,
