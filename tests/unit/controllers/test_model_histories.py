@@ -25,7 +25,7 @@ def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=st.lists(st.one_of(POLICY_STEPS, POLICY_STEPS, STEPS), min_size=2, max_size=12))
 def test_any_policy_among_plugged_vms(model: str, actions: list[tuple[Any, ...]]) -> None:
     history = begin(model)
