@@ -12,13 +12,14 @@ from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import Fabric
 from controllers.ofe.fake import ipv6_packet
 from controllers.vmc.hosts import _report
+from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, link_local
 from hoverboard.contract.entities import VM, AnyEntity, Subnetwork
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.pipeline import ETH_IPV6, Kind, kind_of
 
-MODELS = ["hoverboard", "preprogrammed"]
+MODELS = sorted(ALL_MODELS)
 
 
 def both(one: VM, last: int | None = None) -> VM:
@@ -39,7 +40,8 @@ def dual(model: str = "hoverboard", hosts: int = 2, networks: Sequence[str] = ("
 
 def send6(world: World, src: VM, dst: IPv6Address, source: IPv6Address | None = None, **fields: int):  # type: ignore[no-untyped-def]
     packet = ipv6_packet(src.mac, int(source or src.ip6 or 0), int(dst)) | fields
-    return world.net.send(src.host, world.core.view.ports[src.name], packet)
+    journey = world.net.send(src.host, world.core.view.ports[src.name], packet)
+    return world.punt(journey, packet) if journey.punted else journey
 
 
 def v6_flows(world: World, switch: str) -> list[Kind | None]:
