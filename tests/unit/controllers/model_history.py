@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
 from control_plane_world import VNIS, World, cluster, host, hoverboard, route, vm
 from hypothesis import strategies as st
-from policy_oracle import TALKS, Talk, passes
+from policy_oracle import TALKS, TALKS6, Talk, passes
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models.loadbalancer import buckets
-from hoverboard.contract.entities import VM, FirewallRule, Host, Hoverboard, LoadBalancer, Network, Route
+from hoverboard.contract.entities import VM, FirewallRule, Host, Hoverboard, LoadBalancer, Network, Route, Subnetwork
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.pipeline import Address, Kind, kind_of
 from hoverboard.contract.policy import bucket_of
 
 MODELS = sorted(ALL_MODELS)
@@ -39,6 +39,7 @@ class History:
     hoverboards: dict[str, Hoverboard] = field(default_factory=lambda: {"hv1": HOVERBOARDS[0]})
     bindings: dict[str, dict[str, str]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
     ports: dict[str, dict[str, int]] = field(default_factory=lambda: {h.name: {} for h in HOSTS})
+    ipv6: bool = False  # VMs of blue have IPv6 addresses too
 
 
 # An address slot: two networks share the same ten addresses.
@@ -48,12 +49,16 @@ PREFIXES = ["192.168.0.0/16", "192.168.7.0/24", "192.168.7.7/32"]
 _ROUTED = ["192.168.7.7", "192.168.7.9", "192.168.9.9", "172.20.0.1"]
 _NETWORKS, _ACTIONS = st.sampled_from(["blue", "green"]), st.sampled_from(["allow", "deny"])
 _OTHER_ENDS: list[dict[str, Any]] = [
-    {}, {"prefixes": ("10.0.0.0/30",)}, {"tags": ("db",)}, {"prefixes": ("192.168.7.0/24",), "tags": ("web",)},
+    {}, {"prefixes": ("10.0.0.0/30", "fd00:7::/126")}, {"tags": ("db",)},
+    {"prefixes": ("192.168.7.0/24",), "tags": ("web",)},
 ]  # fmt: skip
 _SERVICES: list[tuple[str, tuple[str, ...]]] = [
-    ("any", ()), ("tcp", ()), ("tcp", ("80", "8080-8099")), ("udp", ("53",)), ("icmp", ()),
+    ("any", ()), ("tcp", ()), ("tcp", ("80", "8080-8099")), ("udp", ("53",)), ("icmp", ()), ("icmpv6", ()),
 ]  # fmt: skip
 VIP = IPv4Address("10.0.0.100")
+RANGE6 = Subnetwork(
+    name="blue-sub", network="blue", prefix=IPv4Network("10.0.0.0/24"), prefix6=IPv6Network("fd00:7::/64")
+)
 POLICY_STEPS = st.one_of(
     st.tuples(st.just("policy"), _NETWORKS, _ACTIONS, _ACTIONS),
     st.tuples(st.just("tag"), _SLOTS, st.sampled_from([(), ("web",), ("web", "db")])),
@@ -96,13 +101,15 @@ STEPS = st.one_of(
 )
 
 
-def begin(model: str) -> History:
+def begin(model: str, ipv6: bool = False) -> History:
     world = World(model)
     world.full_update(cluster(len(HOSTS), 1))
+    if ipv6:
+        world.diff([RANGE6])
     for node in (*HOSTS, *HOVERBOARDS):
         world.connect(node)
         world.hello(node.name)
-    return History(world)
+    return History(world, ipv6=ipv6)
 
 
 def name_of(slot: tuple[str, int]) -> str:
@@ -117,6 +124,8 @@ def step(history: History, action: tuple[Any, ...]) -> None:
     if kind == "vm":
         before = history.vms.get(name)
         history.vms[name] = vm(name, slot[0], where.name, slot[1])
+        if history.ipv6 and slot[0] == "blue":
+            history.vms[name] = history.vms[name].model_copy(update={"ip6": RANGE6.prefix6[slot[1]]})
         if before is not None:
             history.vms[name] = history.vms[name].model_copy(update={"tags": before.tags})
         world.diff([history.vms[name]])
@@ -151,6 +160,8 @@ def step(history: History, action: tuple[Any, ...]) -> None:
             world.diff([history.vms[name]])
     elif kind == "rule":
         net, name, direction, decision, priority, targets, ends, (protocol, ports) = action[1:]
+        if family := {"icmp": ".", "icmpv6": ":"}.get(protocol):  # it has no prefixes of the other
+            ends = {what: tuple(one for one in ends[what] if what == "tags" or family in one) for what in ends}
         rule = FirewallRule.model_validate(
             {"name": f"{net}-{name}", "network": net, "direction": direction, "action": decision,
              "priority": priority, "targets": targets, "protocol": protocol, "ports": ports, **ends}
@@ -219,7 +230,8 @@ def rebuilt(history: History) -> World:
     """The same cluster, computed from nothing."""
     world = World(history.world.core.model.name)
     nodes = [*cluster(len(HOSTS), 0), *history.hoverboards.values()]
-    nodes = [node for node in nodes if not isinstance(node, Network)]
+    nodes = [node for node in nodes if not isinstance(node, Network) and (node.name != RANGE6.name or not history.ipv6)]
+    nodes += [RANGE6] if history.ipv6 else []
     policy = [*history.networks.values(), *history.rules.values(), *history.balancers.values()]
     world.full_update([*nodes, *policy, *history.vms.values(), *history.routes.values()])
     for node in (*HOSTS, *history.hoverboards.values()):
@@ -229,7 +241,7 @@ def rebuilt(history: History) -> World:
 
 
 def let_through(
-    history: History, src: VM, source: IPv4Address, dst: VM, destination: IPv4Address, talk: Talk = TALKS[0]
+    history: History, src: VM, source: Address, dst: VM, destination: Address, talk: Talk = TALKS[0]
 ) -> bool:
     """Whether the firewalls of both ends pass a packet."""
     network = history.networks[src.network]
@@ -238,14 +250,21 @@ def let_through(
 
 def check_talks(history: History, src: VM, dst: VM) -> None:
     """Whatever is said between two VMs of a network that reach each other passes as the firewall's rules say."""
-    world = history.world
     for talk in TALKS:
-        journey = world.speak(src, dst.ip, talk)
-        if let_through(history, src, src.ip, dst, dst.ip, talk):
-            assert journey.delivered == ((dst.host, history.ports[dst.host][f"vp-{dst.name}"]),), (talk, journey)
-        else:
-            assert journey.delivered == (), (talk, journey)
-            assert journey.dropped[0].startswith("firewall"), (talk, journey)
+        check_talk(history, src, src.ip, dst, dst.ip, talk)
+    if src.ip6 is not None and dst.ip6 is not None:
+        for talk in TALKS6:
+            check_talk(history, src, src.ip6, dst, dst.ip6, talk)
+
+
+def check_talk(history: History, src: VM, source: Address, dst: VM, destination: Address, talk: Talk) -> None:
+    """One packet between two VMs that reach each other, of either family."""
+    journey = history.world.speak(src, destination, talk)
+    if let_through(history, src, source, dst, destination, talk):
+        assert journey.delivered == ((dst.host, history.ports[dst.host][f"vp-{dst.name}"]),), (talk, journey)
+    else:
+        assert journey.delivered == (), (talk, journey)
+        assert journey.dropped[0].startswith("firewall"), (talk, journey)
 
 
 def check_balancer(history: History, src: VM) -> None:

@@ -26,9 +26,9 @@ def test_any_history(model: str, actions: list[tuple[Any, ...]]) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(actions=st.lists(st.one_of(POLICY_STEPS, POLICY_STEPS, STEPS), min_size=2, max_size=12))
-def test_any_policy_among_plugged_vms(model: str, actions: list[tuple[Any, ...]]) -> None:
-    history = begin(model)
+@given(actions=st.lists(st.one_of(POLICY_STEPS, POLICY_STEPS, STEPS), min_size=2, max_size=12), ipv6=st.booleans())
+def test_any_policy_among_plugged_vms(model: str, actions: list[tuple[Any, ...]], ipv6: bool) -> None:
+    history = begin(model, ipv6)
     for number, slot in enumerate([("blue", 2), ("blue", 3), ("blue", 4), ("blue", 5), ("green", 2), ("green", 3)]):
         for kind in ("vm", "bind", "port"):
             step(history, (kind, slot, HOSTS[number % len(HOSTS)]))
