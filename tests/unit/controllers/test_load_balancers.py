@@ -60,6 +60,18 @@ def test_flows_go_to_the_backend_of_their_bucket_from_wherever(model: str) -> No
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_a_hoverboard_chooses_where_the_model_relays_else_the_senders_host(model: str) -> None:
+    world = started(model, B1, B2, NEAR, FAR)
+    world.diff([balancer()])
+    ways = {(client.host, world.speak(client, VIP, Talk("tcp", port, 80)).hops)
+            for client in (NEAR, FAR) for port in PORTS}  # fmt: skip
+    if model in RELAYING:
+        assert ways == {(at, (at, "hv1", to)) for at in ("h1", "h3") for to in ("h1", "h2")}
+    else:
+        assert ways == {("h1", ("h1",)), ("h1", ("h1", "h2")), ("h3", ("h3", "h1")), ("h3", ("h3", "h2"))}
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_backends_answer_from_the_shared_address_and_no_other_vm_does(model: str) -> None:
     world = started(model, B1, B2, NEAR, FAR)
     answer = Talk("tcp", 80, 40000)
