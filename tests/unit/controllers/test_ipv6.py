@@ -163,7 +163,7 @@ def test_what_a_pair_sends_in_both_families_counts_together() -> None:
             if src is not None and dst is not None
         ],
     )
-    world.core.usage(_report("h1", message), 1.0)
+    world.core.usage(_report("h1", message), world.now + 1.0)
     world.work()
     assert world.travel(B1, B2).hops == ("h1", "h2")
 

@@ -32,6 +32,6 @@ def test_a_bad_entity_is_bad_input() -> None:
     ],
 )
 def test_a_message_says_what_where_and_what_to_do(where: str, next_step: str, text: str) -> None:
-    error = errors.EntityError("no such VM", where=where, next_step=next_step)
+    error = errors.EntityError(what="no such VM", where=where, next_step=next_step)
     assert str(error) == text
     assert (error.what, error.where, error.next_step, error.args) == ("no such VM", where, next_step, ("no such VM",))
