@@ -390,6 +390,3 @@ def relay_prefix_flow(vni: int, prefix: IPv4Network, underlay: IPv4Address) -> F
     match: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": prefix}
     rank = tables.PREFIX + prefix.prefixlen
     return make_flow(Table.RELAY, rank, Kind.RELAY, vni, match, *_to_host(vni, 4, underlay, IN_PORT))
-
-
-base_flows()

@@ -127,7 +127,9 @@ def test_lists_have_their_limits(
 
 def test_a_mac_is_lowered_and_unicast() -> None:
     assert made(VM, mac="0A:BC:0a:00:00:02").mac == "0a:bc:0a:00:00:02"
-    assert refused(VM, mac="01:00:5e:00:00:01") == "'01:00:5e:00:00:01' is a multicast MAC; a NIC needs a unicast one"
+    assert made(VM, mac="12:07:0a:00:00:02").mac == "12:07:0a:00:00:02"
+    for text in ("01:00:5e:00:00:01", "33:33:00:00:00:01", "ff:ff:ff:ff:ff:ff"):
+        assert refused(VM, mac=text) == f"{text!r} is a multicast MAC; a NIC needs a unicast one"
     for text in ("06:07:0a:00:00", "06:07:0a:00:00:02:03", "06-07-0a-00-00-02", "06:07:0a:00:00:0g", ""):
         assert refused(VM, mac=text) == f"{text!r} is not a MAC address like 02:00:00:00:00:01"
 
@@ -213,6 +215,7 @@ def test_ports_are_put_in_order_and_each_is_in_one_range(given: list[Any], range
         (1.5, "Input should be a valid tuple"),
         ((1, 2, 3), "Tuple should have at most 2 items after validation, not 3"),
         (("x", "y"), "Input should be a valid integer, unable to parse string as an integer\n" * 2),
+        ((1, "y"), "Input should be a valid integer, unable to parse string as an integer"),
     ],
 )
 def test_no_ports(port: Any, says: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
 from hoverboard.contract import pipeline, tables
-from hoverboard.contract.flow import Goto, Match, Move, SetField
+from hoverboard.contract.flow import FIELDS, Goto, Match, Move, SetField
 from hoverboard.contract.pipeline import PIPELINE, Kind, PipelineError, Table, TableSpec
 
 BLUE = IPv4Address("10.0.0.2")
@@ -66,7 +67,7 @@ def test_a_flow_matches_a_value_a_mask_or_a_prefix():
         return tables.make_flow(Table.ROUTE, 5, Kind.LOCAL, 7, fields).match
 
     assert match(metadata=7, ipv4_dst=9) == (Match("ipv4_dst", 9), Match("metadata", 7))
-    assert match(tcp_src=(8, 0xFFF8)) == (Match("tcp_src", 8, 0xFFF8),)
+    assert match(tcp_src=(8, 0xFFF8), tcp_dst=(1, 1)) == (Match("tcp_dst", 1, 1), Match("tcp_src", 8, 0xFFF8))
     assert match(ipv4_src=IPv4Network("10.0.0.0/8")) == (Match("ipv4_src", 10 << 24, 0xFF000000),)
     assert match(ipv4_src=IPv4Network("10.0.0.2/32")) == (Match("ipv4_src", (10 << 24) + 2),)
     # Nothing is left of what matches everything.
@@ -123,17 +124,24 @@ def test_a_prefix_matches_in_the_one_form_a_switch_gives_back():
         (Table.TUNNEL, TableSpec(frozenset(), frozenset({Table.DELIVER})), "nothing reaches or declares: .*RELAY: 50"),
     ],
 )
-def test_an_illegal_declaration_dies_at_import(monkeypatch, table, spec, says):
+def test_an_illegal_declaration_dies(monkeypatch, table, spec, says):
     tables._check_pipeline()
     monkeypatch.setitem(PIPELINE, table, spec)
     with pytest.raises(PipelineError, match=says):
         tables._check_pipeline()
 
 
-def test_a_table_that_is_not_declared_dies_at_import(monkeypatch):
-    monkeypatch.delitem(PIPELINE, Table.CLASSIFY)
-    with pytest.raises(PipelineError, match="nothing reaches or declares"):
+@pytest.mark.parametrize("table", Table)
+def test_a_table_that_is_not_declared_dies(monkeypatch, table):
+    monkeypatch.delitem(PIPELINE, table)
+    with pytest.raises(PipelineError, match="nothing reaches or declares|declares a goto that is not forward"):
         tables._check_pipeline()
+
+
+def test_the_declaration_is_checked_at_import(monkeypatch):
+    monkeypatch.delitem(FIELDS, "vlan_vid")
+    with pytest.raises(ValueError, match=r"table CLASSIFY declares unknown fields \['vlan_vid'\]"):
+        runpy.run_path(tables.__file__)
 
 
 def test_what_comes_from_the_fabric_never_goes_back_on_a_vm_host():
