@@ -1,4 +1,4 @@
-"""`tests/mutate`: see the script of that name. Survivors and counts go to standard output, progress to standard error."""
+"""The command line of `tests/mutate`: survivors and counts to standard output, progress to standard error."""
 
 from __future__ import annotations
 
@@ -114,7 +114,8 @@ class Plan:
         self._checkout = checkout
         self._options = options
         self._covering = session.covering(_progress)
-        self._imports = imports_of({file_of(test) for test in session.tests}, checkout)
+        self._imports = imports_of({file_of(test) for test in self._covering.runs}, checkout)
+        self._tests = [test for test in session.tests if test in self._covering.runs]
         self._loaded = Loaded()
         self._equivalent = equivalent.read(checkout / "tests" / "mutation" / "equivalent.toml")
 
@@ -138,7 +139,7 @@ class Plan:
                 random.Random(f"{self._options.seed} {file}").sample(chosen, self._options.sample),
                 key=lambda each: each.start,
             )
-        choice = Choice(file, self._session.tests, self._covering, self._imports)
+        choice = Choice(file, self._tests, self._covering, self._imports)
         counts: Counter[str] = Counter()
         began = time.monotonic()
         for index, mutant in enumerate(chosen):
@@ -148,9 +149,10 @@ class Plan:
             counts[outcome] += 1
             if outcome != "killed":
                 print(f"{file}:{mutant.line}: {mutant.kind}: {mutant.change}   [{outcome}{detail}]", flush=True)
-        told = ", ".join(f"{counts[name]} {name}" for name in ("killed", "survived", "not run") if counts[name])
+        summary = ", ".join(f"{counts[name]} {name}" for name in ("killed", "survived", "not run") if counts[name])
+        took = time.monotonic() - began
         print(
-            f"{file}: {len(chosen)} mutants: {told or 'none'}; {listed} listed as equivalent; {time.monotonic() - began:.0f} s",
+            f"{file}: {len(chosen)} mutants: {summary or 'none'}; {listed} listed as equivalent; {took:.0f} s",
             flush=True,
         )
         return counts["survived"] + counts["not run"]

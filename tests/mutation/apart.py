@@ -1,7 +1,7 @@
 """For mutants that need a fresh process: what stands outside functions, and what Numba compiles.
 
-The mutant is written into the checkout, which is a copy, and pytest starts anew with a cache of compiled code of its own.
-The process is forked from one that has other people's packages loaded, and nothing of the project.
+The mutant is written into the checkout, which is a copy. A new pytest runs there, with its own cache of compiled code.
+Its process is forked from one that has only other people's packages loaded.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from tests.mutation import forking
 from tests.mutation.session import PYTEST
 
 # Slow to import, and used by most tests.
-PACKAGES = ("numpy", "numba", "hypothesis.stateful", "scapy.all", "grpc", "google.protobuf", "pydantic", "yaml", "matplotlib.figure",
-            "rich.console", "typer", "cryptography.hazmat.primitives.ciphers.aead", "os_ken.base.app_manager", "ovs.flow.ofp")  # fmt: skip
+PACKAGES = """
+    cryptography.hazmat.primitives.ciphers.aead google.protobuf grpc hypothesis.stateful matplotlib.figure numba numpy
+    os_ken.base.app_manager ovs.flow.ofp pydantic rich.console scapy.all typer yaml
+""".split()
 
 
 class Apart:

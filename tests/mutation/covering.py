@@ -1,6 +1,6 @@
 """Which unit test runs which line, and how long each test takes: measured once, kept in `.mutation/`, by test file.
 
-A file's part is measured again when that file changes, or a source file that its tests ran, or anything that tests share.
+The part of a file is measured again when the file changes, a source file that its tests ran, or a file that tests share.
 """
 
 from __future__ import annotations

@@ -17,7 +17,11 @@ CRASHED = 70
 
 
 def in_child(work: Callable[[], int], seconds: float) -> int | None:
-    """Run `work` in a forked process that prints nothing, and give its exit code; None: it was ended after `seconds`."""
+    """Run `work` in a forked process that prints nothing.
+
+    Returns:
+        Its exit code; None when it was ended, after `seconds` or with too much memory.
+    """
     child = os.fork()
     if child == 0:
         code = CRASHED

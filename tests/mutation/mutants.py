@@ -1,7 +1,8 @@
 """All mutants of a module's source: each one small change, as text. Pure; reads no file.
 
-The changes are those that found holes in these tests before: comparisons, `and`/`or`, dropped operands, negated conditions,
-arithmetic, constants, removed calls, assignments, raises and jumps, swapped arguments, early returns, dropped exceptions.
+The changes are those that found holes in these tests before: comparisons, `and`/`or`, dropped operands, negations,
+arithmetic, constants, removed calls, assignments, raises and jumps, swapped arguments, early returns, dropped
+exceptions.
 Left out is what no test should look at: annotations, docstrings, the text of errors and logs, assertions.
 """
 
