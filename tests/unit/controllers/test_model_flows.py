@@ -232,7 +232,7 @@ def asked(world: World) -> list[Kind | None]:
 
 
 def is_nowhere(world: World, address: Address) -> bool:
-    """Whether b1 is told that nothing is there: by the answer, and by what the next packet meets."""
+    """Whether b1 gets the answer that nothing is there, which the next packet then meets."""
     src = world.core.view.vms["b1"]
     first, second = (world.speak(src, address, HTTP) for _ in range(2))
     return not first.delivered and second.dropped == ("unknown-destination",)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from control_plane_world import hoverboard, place, ready, route, vm
 
 from controllers.vmc.models import MODELS as ALL_MODELS
+from controllers.vmc.models.routes import winner
+from controllers.vmc.view import View
+from hoverboard.contract.entities import Network
 from hoverboard.contract.pipeline import vport_flows
 
 MODELS = sorted(ALL_MODELS)
@@ -37,6 +40,11 @@ def test_the_longest_prefix_then_the_lowest_priority_number(model: str) -> None:
     assert world.send(b2, "192.168.7.7").delivered == (("h1", port["b1"]),)
     world.diff(remove=[("Route", "wide")])
     assert world.send(b2, "192.168.7.7").delivered == ()
+
+
+def test_a_prefix_that_is_not_routed_has_no_winner() -> None:
+    with pytest.raises(LookupError, match=r"192\.168\.0\.0/16 is not routed in network blue"):
+        winner(View(), Network(name="blue", vni=7), IPv4Network("192.168.0.0/16"))
 
 
 def test_a_route_costs_the_hosts_of_its_next_hops_and_the_hoverboards_only() -> None:

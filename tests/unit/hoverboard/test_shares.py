@@ -1,4 +1,4 @@
-"""A switch's flows of the regional and of the global control plane: told apart by the cookie, ranked by the plane."""
+"""A switch's flows of the regional and of the global control plane: the cookie separates them, ranks order them."""
 
 from __future__ import annotations
 
