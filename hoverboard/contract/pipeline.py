@@ -328,7 +328,7 @@ def unknown_flow(vni: int, dst: Address) -> Flow:
 
 
 def _any_of(vni: int, version: int) -> Matches:
-    return {"metadata": vni, "eth_type": ETH_IPV4 if version == 4 else ETH_IPV6}
+    return {"metadata": vni, "eth_type": {4: ETH_IPV4, 6: ETH_IPV6}[version]}
 
 
 def relay_flow(vni: int, dst: Address, underlay: IPv4Address) -> Flow:

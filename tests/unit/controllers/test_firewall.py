@@ -14,6 +14,7 @@ from policy_oracle import Talk
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, FirewallRule, Network, Subnetwork
+from hoverboard.contract.pipeline import Table
 
 MODELS = sorted(ALL_MODELS)
 SSH, HTTP, DNS = Talk("tcp", 40000, 22), Talk("tcp", 40000, 80), Talk("udp", 40000, 53)
@@ -257,3 +258,18 @@ def test_every_gateway_of_the_network_is_reached_whatever_is_denied(model: str) 
         (gateway,) = IPv4Network(f"{text}/32").hosts()
         assert blue.world.speak(CLIENT, gateway, Talk("icmp", 8)).delivered == (("h2", port),)
     assert blue.says(CLIENT, SERVER) == OUT
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_host_has_a_networks_firewall_while_it_has_a_vm_of_it(model: str) -> None:
+    blue = Blue(model)
+    blue.policy(ingress="deny")
+    tables = (Table.EGRESS, Table.INGRESS, Table.VPORT)
+    for before, after in ((True, False), (False, True)):
+        assert any(key[0] in tables for key in blue.world.tables()["h2"]) is before
+        if after:
+            place(blue.world, blue.vms[2])
+        else:
+            blue.world.diff(remove=[("VM", "c")])
+        assert any(key[0] in tables for key in blue.world.tables()["h2"]) is after
+    assert blue.says(SERVER, CLIENT) == IN

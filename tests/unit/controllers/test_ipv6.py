@@ -152,6 +152,15 @@ def test_a_busy_pair_is_offloaded_in_both_families(addresses: tuple[str, str]) -
     assert send6(world, B1, B2.ip6).hops == ("h1", "hv1", "h2")
 
 
+@pytest.mark.parametrize(("src", "dst"), [(B1, B2.model_copy(update={"ip6": None})), (OLD, B2)])
+def test_a_pair_of_which_one_speaks_ipv4_only_is_offloaded_in_that(src: VM, dst: VM) -> None:
+    world = dual()
+    place(world, src, dst)
+    world.usage("h1", VNIS["blue"], str(src.ip), str(dst.ip), 10_000)
+    assert world.travel(src, dst).hops == ("h1", "h2")
+    assert Kind.OFFLOAD not in v6_flows(world, "h1")
+
+
 def test_what_a_pair_sends_in_both_families_counts_together() -> None:
     world = dual()
     place(world, B1, B2)

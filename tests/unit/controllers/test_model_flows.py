@@ -11,7 +11,11 @@ from policy_oracle import Talk
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models import model_named
-from controllers.vmc.models.gateway import rendezvous
+from controllers.vmc.models.active_learning import ActiveLearningModel
+from controllers.vmc.models.gateway import GatewayModel, rendezvous
+from controllers.vmc.models.hoverboard import HoverboardModel
+from controllers.vmc.models.on_demand import OnDemandModel
+from controllers.vmc.models.preprogrammed import PreprogrammedModel
 from hoverboard.contract.entities import VM, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.pipeline import Address, Kind, Table, kind_of, vni_of
@@ -111,10 +115,18 @@ def test_packets_go_over_a_hoverboard_where_the_model_relays(model: str) -> None
 
 def test_what_the_models_say_of_themselves() -> None:
     facts = ("offloads", "answers", "learns", "relays")
-    assert {name: {fact for fact in facts if getattr(model, fact)} for name, model in ALL_MODELS.items()} == {
-        "preprogrammed": set(), "on-demand": {"answers"}, "gateway": {"relays"},
-        "hoverboard": {"relays", "offloads"}, "active-learning": {"relays", "learns"},
+    assert {type(model): {fact for fact in facts if getattr(model, fact)} for model in ALL_MODELS.values()} == {
+        PreprogrammedModel: set(), OnDemandModel: {"answers"}, GatewayModel: {"relays"},
+        HoverboardModel: {"relays", "offloads"}, ActiveLearningModel: {"relays", "learns"},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_makes_flows_only_for_what_it_is_for(model: str) -> None:
+    world, made = furnished(model), ALL_MODELS[model]
+    pair = made.offload_flows(world.core.view, B1, B2)
+    answer = made.lookup_flows(world.core.view, "h1", world.core.view.networks["blue"], B2.ip)
+    assert (len(list(pair)), len(list(answer))) == (2 if made.offloads else 0, 1 if made.answers else 0)
 
 
 def test_a_model_is_found_by_its_name_only() -> None:
@@ -140,6 +152,16 @@ def test_a_network_may_get_a_new_number_and_a_second_subnetwork(model: str) -> N
     world.diff([Network(name="blue", vni=7)], [("Subnetwork", "more")])
     assert reached(world, B1, B2)[-1] == "h2"
     assert not any(vni_of(flow.cookie) == 70 for table in world.tables().values() for flow in table.values())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_long_prefix_inside_a_wide_one_of_the_same_host_stays_there(model: str) -> None:
+    world = furnished(model)
+    place(world, near := vm("b4", "blue", "h1", 5))
+    world.diff([route("long", "blue", "192.168.7.0/24", "b4")])
+    assert world.send(B1, "192.168.7.7").delivered == (("h1", world.core.view.ports["b4"]),)
+    assert world.send(B2, "192.168.7.7").delivered == (("h1", world.core.view.ports["b4"]),)
+    assert world.send(near, "192.168.8.8").delivered == (("h1", world.core.view.ports["b1"]),)
 
 
 @pytest.mark.parametrize("model", MODELS)
