@@ -164,6 +164,15 @@ def test_a_long_prefix_inside_a_wide_one_of_the_same_host_stays_there(model: str
     assert world.send(near, "192.168.8.8").delivered == (("h1", world.core.view.ports["b1"]),)
 
 
+@pytest.mark.parametrize("model", sorted({*MODELS} - {"preprogrammed"}))
+def test_the_host_of_a_next_hop_that_lost_gets_no_route(model: str) -> None:
+    world = ready(model)
+    place(world, vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3))
+    world.diff([route("lost", "blue", "192.168.0.0/16", "b1", 2), route("won", "blue", "192.168.0.0/16", "b2", 1)])
+    assert "ROUTE" not in held(world)["h1"]
+    assert held(world)["h2"]["LOCAL"] == 2
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_host_that_gets_its_first_vm_of_a_network_learns_all_of_it(model: str) -> None:
     world = furnished(model)
