@@ -60,11 +60,7 @@ class OnDemandModel:
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
     ) -> Iterator[Part]:
-        there = view.vm_at(network.vni, address)
-        if there is None and isinstance(address, IPv4Address):
-            covering = [prefix for prefix in view.routes.get(network.name, ()) if address in prefix]
-            if covering:
-                there = winner(view, network, max(covering, key=lambda prefix: prefix.prefixlen))
+        there = view.vm_at(network.vni, address) or _routed_to(view, network, address)
         if there is None:
             yield block(unknown_flow, network.vni, address)
         elif there.host != host:
@@ -80,3 +76,9 @@ class OnDemandModel:
 
     def liveness_change(self, view: View) -> Iterable[Scope]:
         return ()
+
+
+def _routed_to(view: View, network: Network, address: IPv4Address | IPv6Address) -> VM | None:
+    """The next hop of the longest prefix that an address is in; None if it is in none."""
+    covering = [prefix for prefix in view.routes.get(network.name, ()) if address in prefix]
+    return winner(view, network, max(covering, key=lambda prefix: prefix.prefixlen)) if covering else None

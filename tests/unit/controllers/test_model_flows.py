@@ -9,6 +9,7 @@ import pytest
 from control_plane_world import World, cluster, host, hoverboard, place, ready, route, vm
 from policy_oracle import Talk
 
+from controllers.vmc.liveness import GRACE
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models import model_named
 from controllers.vmc.models.active_learning import ActiveLearningModel
@@ -16,6 +17,7 @@ from controllers.vmc.models.gateway import GatewayModel, rendezvous
 from controllers.vmc.models.hoverboard import HoverboardModel
 from controllers.vmc.models.on_demand import OnDemandModel
 from controllers.vmc.models.preprogrammed import PreprogrammedModel
+from hoverboard.contract import tables
 from hoverboard.contract.entities import VM, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.pipeline import Address, Kind, Table, kind_of, vni_of
@@ -212,6 +214,20 @@ def test_a_hoverboard_that_comes_knows_everything(model: str) -> None:
     world.diff(remove=[("Hoverboard", "hv1")])
     assert reached(world, B1, B2) == ("h1", "hv2", "h2")
     assert world.send(OLD, "192.168.8.8").hops == ("h2", "hv2", "h1")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_dead_hoverboard_changes_default_routes_and_nothing_else(model: str) -> None:
+    world = furnished(model)
+    used = rendezvous("h1", ["hv1", "hv2"])
+    before = world.tables()
+    world.core.agent_gone(used, world.now)
+    world.pass_time(GRACE + 1)
+    assert world.core.view.down == {used}
+    changed = {flow.priority for name, table in world.tables().items() for key, flow in table.items()
+               if before[name].get(key) != flow}  # fmt: skip
+    assert changed == ({tables.DEFAULT} if model in RELAYING else set())
+    assert used not in reached(world, B1, B2)
 
 
 @pytest.mark.parametrize("model", RELAYING)
