@@ -56,6 +56,11 @@ def test_cookie_carries_kind_and_network():
     assert pipeline.kind_of(0) is None
 
 
+def test_a_flow_is_named_by_its_table_priority_and_match():
+    flow = pipeline.default_flow(7, HOST)
+    assert flow.key == (30, 10, (Match("eth_type", 0x0800), Match("metadata", 7)))
+
+
 def test_a_drop_is_named_by_its_kind():
     assert pipeline.drop_reason(Kind.DROP_UNKNOWN_PORT) == "unknown-port"
     assert pipeline.drop_reason(Kind.DROP_FIREWALL_INGRESS) == "firewall-ingress"
