@@ -22,10 +22,22 @@ from tests.mutation import forking
 from tests.mutation.session import PYTEST
 
 # Slow to import, and used by most tests.
-PACKAGES = """
-    cryptography.hazmat.primitives.ciphers.aead google.protobuf grpc hypothesis.stateful matplotlib.figure numba numpy
-    os_ken.base.app_manager ovs.flow.ofp pydantic rich.console scapy.all typer yaml
-""".split()
+PACKAGES = (
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "google.protobuf",
+    "grpc",
+    "hypothesis.stateful",
+    "matplotlib.figure",
+    "numba",
+    "numpy",
+    "os_ken.base.app_manager",
+    "ovs.flow.ofp",
+    "pydantic",
+    "rich.console",
+    "scapy.all",
+    "typer",
+    "yaml",
+)
 
 
 class Apart:

@@ -36,7 +36,7 @@ class Choice:
     def first(self, mutant: Mutant) -> list[str]:
         """Tests that run the changed line; for what is outside functions, all that have to do with the module.
 
-        What Numba compiles leaves no trace of its lines: then the tests of the module's own files, and of the fast path.
+        What Numba compiles leaves no trace of its lines: then tests of the module's own files and of the fast path.
         """
         if mutant.compiled:
             return self._in_order(test for test in self._tests if file_of(test) in self._own | self._compiled_too)
