@@ -58,9 +58,9 @@ def port_masks(ports: Sequence[PortRange]) -> list[int | tuple[int, int] | None]
     for first, last in ports:
         at = first
         while at <= last:
-            size = at & -at or 1 << 16
-            while at + size - 1 > last:
-                size >>= 1
+            size = 1
+            while at % (2 * size) == 0 and at + 2 * size - 1 <= last:
+                size *= 2
             if size == 1 << 16:
                 return [None]
             found.append(at if size == 1 else (at, 0x10000 - size))
