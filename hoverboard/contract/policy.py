@@ -237,11 +237,8 @@ def balanced_flows(
     here = set(local or ())
     first, second = (Table.ROUTE, Table.BALANCE) if local is not None else (Table.RELAY, Table.RELAY_BALANCE)
     to: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(vip)}
-    if protocol == "any":
-        yield make_flow(first, tables.EXACT, Kind.BALANCE, vni, to, Goto(second))
-    else:
-        for one in _kinds(protocol, ports, 4):
-            yield make_flow(first, tables.EXACT, Kind.BALANCE, vni, {**to, **one}, Goto(second))
+    for one in _kinds(protocol, ports, vip.version):
+        yield make_flow(first, tables.EXACT, Kind.BALANCE, vni, {**to, **one}, Goto(second))
     for backend, rank, match in _each_bucket(protocol, *buckets):
         actions: tuple[Action, ...] = (Goto(Table.DELIVER),)
         if backend not in here:

@@ -62,6 +62,7 @@ MADE: dict[str, list[Flow]] = {
     "a network that denies ingress": firewall_policy_flows(7, "deny", "allow", GATEWAYS, ipv6=False),
     "a network that denies ingress, with IPv6": firewall_policy_flows(7, "deny", "allow", [], ipv6=True),
     "a network that denies egress": firewall_policy_flows(7, "allow", "deny", [], ipv6=False),
+    "a network that denies nothing": firewall_policy_flows(7, "allow", "allow", [], ipv6=True),
     "a network that denies both": firewall_policy_flows(7, "deny", "deny", GATEWAYS[:1], ipv6=True),
     "deny ingress": rule("ingress", "deny"),
     "deny ingress, with IPv6": rule("ingress", "deny", ipv6=True),
