@@ -26,7 +26,7 @@ HOVERBOARDS = [hoverboard(1), hoverboard(2)]
 
 @dataclass
 class History:
-    """What was done to a world, enough to build another from nothing."""
+    """All that was done to a world; enough to build another one from nothing."""
 
     world: World
     vms: dict[str, VM] = field(default_factory=dict)
@@ -249,7 +249,7 @@ def let_through(
 
 
 def check_talks(history: History, src: VM, dst: VM) -> None:
-    """Whatever is said between two VMs of a network that reach each other passes as the firewall's rules say."""
+    """Packets between two VMs that reach each other pass or drop as the firewall's rules say."""
     for talk in TALKS:
         check_talk(history, src, src.ip, dst, dst.ip, talk)
     if src.ip6 is not None and dst.ip6 is not None:
@@ -268,7 +268,7 @@ def check_talk(history: History, src: VM, source: Address, dst: VM, destination:
 
 
 def check_balancer(history: History, src: VM) -> None:
-    """What a VM sends to a shared address reaches the backend of its bucket, if that is served and plugged in."""
+    """A packet to a shared address reaches the backend of its bucket, if that is served and plugged in."""
     world, balancer = history.world, history.balancers.get(src.network)
     for talk in TALKS:
         journey = world.speak(src, VIP, talk)
@@ -303,7 +303,7 @@ def check_balancer(history: History, src: VM) -> None:
 
 
 def check_routes(history: History, src: VM) -> None:
-    """What a joined VM sends to routed addresses, and as one, arrives where the intent says or nowhere."""
+    """Packets to routed addresses, and from them, arrive where the intent says or nowhere."""
     world = history.world
     needs_gateway = world.core.model.relays
     for text in _ROUTED:
@@ -342,7 +342,7 @@ def settle(world: World) -> None:
 
 
 def check(history: History) -> None:
-    """What has to hold whatever has happened."""
+    """Checks what has to hold after any history."""
     world = history.world
     # The switches hold what the core expects.
     tables, expected = world.tables(), world.expected()

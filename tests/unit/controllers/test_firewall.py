@@ -40,7 +40,7 @@ def subnetwork(net: str, prefix6: str | None) -> Subnetwork:
 
 
 class Blue:
-    """The network blue with its three VMs; what is said is said in each family that it speaks."""
+    """The network blue with its three VMs; each packet is sent in every family that blue has."""
 
     def __init__(self, model: str = "hoverboard", ipv6: bool = False) -> None:
         self.world: World = ready(model)
@@ -53,13 +53,13 @@ class Blue:
         place(self.world, *self.vms)
 
     def policy(self, *rules: FirewallRule, **actions: str) -> None:
-        """The rules from now on, and what is done where none is about a packet."""
+        """Replaces the rules, and the actions for packets that no rule is about."""
         gone = [key for key in self.world.fabric.entities if key[0] == "FirewallRule"]
         self.world.diff(remove=gone)
         self.world.diff([Network.model_validate({"name": "blue", "vni": 7} | actions), *rules])
 
     def says(self, src: VM, dst: VM, talk: Talk = HTTP, version: int | None = None) -> tuple[str, ...]:
-        """Why a packet is dropped, in one family or alike in all; nothing if it arrives at its VM."""
+        """Why a packet is dropped, the same in all families or in one; empty if it arrives at its VM."""
         found = set()
         for one in self.versions if version is None else (version,):
             address = dst.ip if one == 4 else dst.ip6

@@ -1,4 +1,4 @@
-"""Load balancers by plain examples: which backend gets a flow, whatever came first, and who may answer for it."""
+"""Load balancers by plain examples: which backend gets a flow, in any order of events, and which VM may answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def started(model: str, *vms: VM) -> World:
 
 
 def served(world: World, client: VM, of: LoadBalancer, protocol: str = "tcp", port: int = 80) -> set[str]:
-    """Sends flows from many ports; the backends that got theirs. Each flow goes to its bucket's or is dropped."""
+    """Sends flows from several ports; returns who got theirs. A flow goes to its bucket's backend or is dropped."""
     found = set()
     for source in PORTS:
         journey = world.speak(client, VIP, Talk(protocol, source, port))
@@ -236,7 +236,7 @@ def test_buckets_are_spread_for_each_balancer_in_its_own_way() -> None:
 
 
 def test_buckets_stay_where_they_are_from_one_version_to_the_next() -> None:
-    """Controllers of one cluster agree, of whichever version they are."""
+    """Controllers of one cluster agree, whatever their versions."""
     flows, others = buckets("front", frozenset({"a", "b", "c"}))
     assert "".join(flows) == "abcacacaacbabbccbbcccabccccbacaaabacabaabcacaccbcbbcacccbbaacaac"
     assert "".join(others) == "abcbaaacabbbccab"

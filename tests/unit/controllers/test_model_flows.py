@@ -1,4 +1,4 @@
-"""What each switch holds under each programming model, and whose packets follow a change of it."""
+"""What each switch holds under each programming model, and that packets follow each change."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ RANGE = Subnetwork(
 )
 HTTP = Talk("tcp", 40000, 80)
 
-# By kind, in the tables that say where packets of blue go on to. The host of b1 has its two addresses and the wide
-# prefix itself; inside that it sets the long one apart, which is b2's. The host of b2 and b3 has their three
+# Numbers of flows by kind, in the tables that decide where packets of blue go. The host of b1 has b1's two addresses
+# and the wide prefix; it needs a route for the long prefix inside, which is b2's. The host of b2 and b3 has three
 # addresses and the long prefix. A Hoverboard has five addresses and two prefixes.
 H1, H2 = {"LOCAL": 3, "PING_ANSWER": 1, "PLUMBING": 1}, {"LOCAL": 4, "PING_ANSWER": 1, "PLUMBING": 1}
 RELAY = {"RELAY": 7, "PLUMBING": 1}
@@ -77,7 +77,7 @@ def furnished(model: str) -> World:
 
 
 def reached(world: World, src: VM, dst: VM) -> tuple[str, ...]:
-    """The switches that a packet to each of a VM's addresses passes, alike in each family; it has to arrive."""
+    """The switches that a packet to a VM passes, the same in each family; it has to arrive."""
     found = set()
     for address in (dst.ip, dst.ip6):
         if address is not None:
@@ -279,7 +279,7 @@ def asked(world: World) -> list[Kind | None]:
 
 
 def is_nowhere(world: World, address: Address) -> bool:
-    """Whether b1 gets the answer that nothing is there, which the next packet then meets."""
+    """Whether the answer for b1 is that nothing is there, and the next packet meets that answer."""
     src = world.core.view.vms["b1"]
     first, second = (world.speak(src, address, HTTP) for _ in range(2))
     return not first.delivered and second.dropped == ("unknown-destination",)
@@ -321,7 +321,7 @@ def test_an_answer_for_a_routed_address_is_that_of_the_longest_prefix() -> None:
     assert world.send(b1, "192.168.7.7").hops == ("h1", "h2")
     world.diff([route("long", "blue", "192.168.7.0/24", "b3")])
     assert world.send(b1, "192.168.7.7").hops == ("h1", "h3")
-    # Of another network's routes nothing is known here.
+    # Routes of another network are not known here.
     world.diff([vm("g1", "green", "h2", 2)])
     world.diff([route("g", "green", "172.20.0.0/16", "g1")])
     assert is_nowhere(world, IPv4Address("172.20.0.1"))

@@ -1,4 +1,4 @@
-"""What one entity may be by itself: names, addresses, ports, limits; each refusal in its own words."""
+"""What one entity alone may say: names, addresses, ports, limits; and the words of each refusal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GIVEN: dict[type[AnyEntity], dict[str, Any]] = {
 
 
 def made(kind: type[AnyEntity], **fields: Any) -> Any:
-    """An entity of this type, all fields but those given being usual."""
+    """An entity of this type with these fields, and usual values for the others."""
     return kind.model_validate(GIVEN[kind] | fields)
 
 

@@ -18,7 +18,7 @@ def by(attribute: str) -> dict[Any, set[str]]:
 
 
 def having(attribute: str) -> set[str]:
-    """The generations of which an attribute is true; it is a boolean of all."""
+    """The generations that have a boolean attribute set."""
     assert by(attribute).keys() <= {True, False}
     return by(attribute).get(True, set())
 

@@ -1,4 +1,4 @@
-"""What each function of the pipeline gives a switch, held against `golden/pipeline.flows`, which reads like a dump."""
+"""Each function of the pipeline makes the flows that `golden/pipeline.flows` lists, which reads like a dump."""
 
 from __future__ import annotations
 

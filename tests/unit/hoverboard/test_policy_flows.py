@@ -1,4 +1,4 @@
-"""What each function of the policy gives a switch, held against `golden/policy.flows`, which reads like a dump."""
+"""Each function of the policy makes the flows that `golden/policy.flows` lists, which reads like a dump."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def rule(
     prefixes: Iterable[Prefix] | None = None, protocol: str = "any", ports: Sequence[tuple[int, int]] = (),
     ipv6: bool = False,
 ) -> list[Flow]:  # fmt: skip
-    """The flows of a rule, which says as little as it may."""
+    """The flows of a rule; what is not given says nothing."""
     return list(firewall_rule_flows(
         7, direction, action, priority, targets=targets, prefixes=prefixes, protocol=protocol, ports=ports, ipv6=ipv6
     ))  # fmt: skip
 
 
 def balanced(protocol: str, *, local: list[str] | None, ports: Sequence[tuple[int, int]] = ()) -> list[Flow]:
-    """Where a flow to the shared address goes, on a switch that chooses."""
+    """The flows of a switch that chooses backends."""
     return list(balanced_flows(7, VIP, protocol, ports, CHOSEN, UNDERLAYS, local=local))
 
 
 def delivered(protocol: str, here: dict[str, tuple[int, str] | None], guarded: bool = False) -> list[Flow]:
-    """Delivery at the host of backends."""
+    """The flows of a host of backends."""
     return list(backend_flows(7, VIP, protocol, CHOSEN, here, guarded=guarded))
 
 

@@ -1,6 +1,6 @@
 """Numbers that others rely on: running switches, saved counters, other generations on the wire, and the documentation.
 
-A change of one is a change of what they speak, so that it has to be made here too.
+A change of one breaks what relies on it; it has to be made here too.
 """
 
 from __future__ import annotations
