@@ -227,7 +227,6 @@ def vport_flows(
     """
     source, address = _mac(mac), int(ip)
     tagged: Matches = {"in_port": port, "vlan_vid": (_TAGGED, _TAGGED)}
-    own6: list[Flow] = []
     if ip6 is None:
         own6 = [make_flow(Table.CLASSIFY, tables.PAIR, Kind.DROP_NO_IPV6, vni, {"in_port": port, "eth_type": ETH_IPV6})]
     else:
