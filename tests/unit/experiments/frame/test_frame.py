@@ -14,11 +14,10 @@ import pytest
 from experiments import record
 from experiments.frame import comparison, discovery, parameters, report, runner
 from experiments.frame.bench import seed_of
-from experiments.frame.experiment import Point, Table
+from experiments.frame.experiment import Point
 from experiments.frame.folder import Folder, key_of
 from experiments.frame.parameters import Parameter
 from experiments.frame.runner import Plan
-from experiments.frame.statistics import fit, percentile, spread
 from hoverboard.contract.errors import InputError
 
 FILE = """
@@ -275,30 +274,12 @@ def test_the_catalogue_says_what_each_measures_and_has_quick_points() -> None:
             assert all(len(key) < 200 for key in keys)
 
 
-def test_reports_of_nothing_do_not_fail() -> None:
-    """Every sample may have failed: figures and verdicts are still to be had."""
-    for one in discovery.catalogue().values():
-        given = parameters.values(one.parameters, {}, quick=False)
-        assert all(verdict.result == "not measured" for verdict in one.verdicts(Table([]), given))
-        one.charts(Table([]), given)
-
-
 def test_words_become_typed_values() -> None:
     assert Parameter("x", 1.5, "s", "").read("2") == 2.0
     assert Parameter("x", False, "", "").read("yes") is True
     assert Parameter("x", ("a",), "", "", choices=("a", "b")).read("b,a") == ("b", "a")
     with pytest.raises(InputError, match="no value of x"):
         Parameter("x", "a", "", "", choices=("a",)).read("c")
-
-
-def test_statistics() -> None:
-    assert percentile([3, 1, 2], 0.5) == 2
-    assert spread([1, 2, 3, 4, 5]).low == 2
-    line = fit([1, 2, 3], [2, 4, 6])
-    assert line.r2 == pytest.approx(1)
-    assert line.coefficients[0] == pytest.approx(2)
-    with pytest.raises(ValueError, match="curve of power"):
-        fit([1, 2], [1, 2], 2)
 
 
 def test_those_who_are_compared_are_offered_the_same() -> None:

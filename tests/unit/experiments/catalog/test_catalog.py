@@ -1,0 +1,59 @@
+"""Every experiment of the catalogue: what it would measure, and that its report stands whatever is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from experiments import catalog
+from experiments.frame import discovery
+from experiments.frame.experiment import Experiment, Sample, Table
+from experiments.frame.parameters import Values, values
+
+CATALOGUE = discovery.catalogue()
+
+
+@pytest.mark.parametrize("experiment", CATALOGUE.values(), ids=CATALOGUE)
+@pytest.mark.parametrize("quick", [False, True])
+def test_points_are_plain_and_distinct(experiment: Experiment, quick: bool) -> None:
+    points = experiment.points(values(experiment.parameters, {}, quick=quick))
+    texts = [json.dumps(point, sort_keys=True) for point in points]
+    assert texts
+    assert len(set(texts)) == len(texts)
+    assert [json.loads(text) for text in texts] == points
+
+
+# How many verdicts say "not measured" where nothing was; the others say nothing at all.
+NOT_MEASURED = {"throughput": 2, "latency": 6, "cpu": 2, "isolation": 2, "coprocessor": 2, "batching": 2}
+# Metrics that may fail by themselves; else the whole point does.
+METRICS = {
+    "throughput": ("throughput",),
+    "models": ("first round trip", "steady round trip"),
+    "programming-latency": ("joined", "churn"),
+    "failover": ("lost",),
+}
+
+
+def failed(experiment: Experiment, given: Values) -> Table:
+    """Every point failed, and every metric that may fail alone."""
+    return Table(
+        Sample(metric, None, "", {"path": "host to host"} | point, "no answer")
+        for point in experiment.points(given)
+        for metric in ("point", *METRICS.get(experiment.name, ()))
+    )
+
+
+@pytest.mark.parametrize("experiment", CATALOGUE.values(), ids=CATALOGUE)
+def test_of_samples_that_all_failed_nothing_is_drawn_and_no_claim_is_judged(experiment: Experiment) -> None:
+    given = values(experiment.parameters, {}, quick=False)
+    for table in (Table([]), failed(experiment, given)):
+        found = [one.result for one in experiment.verdicts(table, given)]
+        assert found == ["not measured"] * NOT_MEASURED.get(experiment.name, 0)
+        drawn = [one for chart in experiment.charts(table, given) for one in chart.series if not one.paper]
+        assert [(list(one.x), list(one.y), list(one.spreads)) for one in drawn] == [([], [], [])] * len(drawn)
+
+
+def test_the_catalogue_is_in_the_papers_order() -> None:
+    assert list(CATALOGUE) == sorted(CATALOGUE, key=catalog.rank)
+    assert set(CATALOGUE) <= set(catalog.ORDER)
