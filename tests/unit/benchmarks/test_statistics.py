@@ -23,20 +23,35 @@ def test_distribution_of_known_samples() -> None:
     assert found.as_dict() == {"count": 5, "minimum": 1.0, "median": 3.0, "p90": 5.0, "p99": 5.0, "maximum": 5.0}
 
 
-def test_p90_of_twenty_is_the_eighteenth() -> None:
-    assert percentile([float(number) for number in range(1, 21)], 90) == 18.0
+@pytest.mark.parametrize(
+    ("count", "percent", "rank"), [(20, 90, 18), (11, 90, 10), (200, 99, 198), (4, 50, 2), (3, 100, 3)]
+)
+def test_a_percentile_is_the_nearest_rank(count: int, percent: float, rank: int) -> None:
+    assert percentile([float(number) for number in range(count, 0, -1)], percent) == rank
 
 
 @given(samples)
 def test_order_statistics_are_in_order(values: list[float]) -> None:
     found = distribution(values)
-    assert found.minimum == min(values)
-    assert found.minimum <= found.median <= found.p90 or len(values) < 2 or found.p90 >= found.minimum
-    assert found.p90 <= found.maximum == max(values)
-    assert found.p90 in values
+    order = [found.minimum, found.median, found.p90, found.p99, found.maximum]
+    assert order == sorted(order)
+    assert (found.count, found.minimum, found.maximum) == (len(values), min(values), max(values))
 
 
-@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], 0), ([1.0], 101)])
+@given(samples, st.integers(1, 100))
+def test_a_percentile_is_the_smallest_sample_that_so_many_do_not_exceed(values: list[float], percent: int) -> None:
+    found = percentile(values, percent)
+    assert found in values
+    assert sum(one <= found for one in values) * 100 >= percent * len(values)
+    assert sum(one < found for one in values) * 100 < percent * len(values)
+
+
+def test_no_samples_have_no_distribution() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        distribution([])
+
+
+@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], 0), ([1.0], -1), ([1.0], 100.1)])
 def test_no_percentile(values: list[float], percent: float) -> None:
     with pytest.raises(ValueError, match="no percentile"):
         percentile(values, percent)
@@ -54,10 +69,14 @@ def test_equal_contestants_have_ratio_one(values: list[float]) -> None:
     assert paired_ratio(values, values) == 1.0
 
 
-@pytest.mark.parametrize(("over", "under"), [([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0])])
+@pytest.mark.parametrize(("over", "under"), [([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0]), ([1.0, 1.0], [1.0, -1.0])])
 def test_no_ratio(over: list[float], under: list[float]) -> None:
     with pytest.raises(ValueError, match="ratio|rounds"):
         paired_ratio(over, under)
+
+
+def test_each_round_begins_with_the_next_contestant() -> None:
+    assert turns("abc", 4) == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
 
 
 @given(st.integers(1, 5), st.integers(0, 12))
