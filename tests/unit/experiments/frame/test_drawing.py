@@ -1,4 +1,4 @@
-"""Charts as figures, read back from what was drawn: values, error bars, labels, scales, and how series are told apart."""
+"""Charts as figures, read back from what was drawn: values, error bars, labels, scales, marks of series."""
 
 from __future__ import annotations
 
