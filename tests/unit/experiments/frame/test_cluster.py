@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments import record
-from experiments.frame import cluster, discovery, runner, worker
+from experiments.frame import cluster, discovery, runner
 from experiments.frame.cluster import WorkerLost
 from experiments.frame.experiment import Sample
 from experiments.frame.folder import Folder, Outcome
@@ -136,9 +137,63 @@ def test_workers_that_may_not_measure(
     assert machines.measured == []
 
 
-def test_a_person_s_file_goes_to_the_worker_as_its_text(tmp_path: Path) -> None:
-    found = worker.found("/not/here/coins.py", FILE)
-    assert (found.name, found.points({"coins": [7]})) == ("coins", [{"coins": 7}])
-    assert worker.found("latency", None).name == "latency"
-    with pytest.raises(InputError):
-        worker.found("/not/here/coins.py", "class Nothing: ...")
+def test_progress_tells_what_was_measured_where(plan: Plan, tmp_path: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    cluster.run(plan, tmp_path / "out", FakeCluster("one"), lambda what, share: seen.append((what, share)))
+    assert seen[0] == ("coins: coins=1,repetition=0 on one (1 of 12)", 1 / 12)
+    assert seen[11][1] == 1.0
+    assert [one for one, _ in seen if "has finished" in one] in ([], ["coins: one has finished"])
+
+
+def test_a_worker_that_goes_wrong_leaves_its_points_to_the_others(plan: Plan, tmp_path: Path) -> None:
+    class Broken(FakeCluster):
+        def measure(self, address: str, job: Job) -> tuple[Outcome, dict[str, str]]:
+            if address == "tcp://one":
+                raise ZeroDivisionError("of the cluster's own")
+            return super().measure(address, job)
+
+    seen: list[str] = []
+    folder = cluster.run(plan, tmp_path / "out", Broken("one", "two"), lambda what, share: seen.append(what))
+    assert len(folder.done()) == 12
+    with pytest.raises(MeasurementError, match="no worker is left, and 12 points") as caught:
+        cluster.run(plan, tmp_path / "other", Broken("one"), lambda what, share: seen.append(what))
+    assert seen[-1] == "coins: one gave up: ZeroDivisionError: of the cluster's own"
+    assert (caught.value.where, caught.value.next_step) == ("--scheduler", "start workers, and add --resume")
+
+
+def test_topologies_and_jobs_are_those_of_the_points(plan: Plan, tmp_path: Path) -> None:
+    jobs: list[Job] = []
+
+    class Told(FakeCluster):
+        def measure(self, address: str, job: Job) -> tuple[Outcome, dict[str, str]]:
+            jobs.append(job)
+            return super().measure(address, job)[0], {f"bed-{job.key}": "hosts: 1\n"}
+
+    swept = replace(plan, sweep={"worth": [2]}, quick=True, seed=9, pin=False)
+    folder = cluster.run(swept, tmp_path / "out", Told("one"), quiet)
+    assert (folder.path / "topologies" / f"bed-{jobs[0].key}.yaml").is_file()
+    assert len({one.run for one in jobs}) == 1
+    first = jobs[0]
+    assert (first.where, first.source, first.key) == (plan.where, FILE, "worth=2,coins=1,repetition=0")
+    assert (first.point, first.changed, first.values["worth"]) == ({"coins": 1}, {"worth": 2}, 2)
+    assert (first.repetition, first.quick, first.seed, first.pin) == (0, True, 9, False)
+
+
+def test_rounds_are_repetitions_of_a_variation(plan: Plan, tmp_path: Path) -> None:
+    swept = replace(plan, sweep={"worth": [1, 2]}, repeat=2)
+    _, todo = runner.begun(swept, tmp_path / "out", swept.document(), resume=False)
+    several = cluster.rounds(todo)
+    assert [[one.point["coins"] for one in part] for part in several] == [[1, 2, 3]] * 4
+    assert [(part[0].repetition, part[0].changed["worth"]) for part in several] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
+def test_an_interrupted_run_begins_no_further_point(plan: Plan, tmp_path: Path) -> None:
+    machines = FakeCluster("one")
+
+    def interrupted(what: str, share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cluster.run(plan, tmp_path / "out", machines, interrupted)
+    assert not [one for one in threading.enumerate() if one.name.startswith("Thread") and one.daemon and one.is_alive()]
+    assert len(Folder(tmp_path / "out").done()) == 1

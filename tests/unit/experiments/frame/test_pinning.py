@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.frame.pinning import Cpu, Pinning, machine, plan, restored
+from experiments.frame import pinning
+from experiments.frame.pinning import Cpu, Pinning, apply, machine, plan, restored, told
 
 
 def made(packages: int, cores: int, threads: int) -> list[Cpu]:
@@ -81,3 +82,39 @@ def test_the_process_goes_back_where_it_was() -> None:
     with restored():
         os.sched_setaffinity(0, {min(before)})
     assert os.sched_getaffinity(0) == before
+
+
+def test_data_planes_go_to_their_cpus_with_all_threads_and_this_process_to_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    placed: list[tuple[int, set[int]]] = []
+    threads = {"/proc/7/task": ["7", "8"], f"/proc/{os.getpid()}/task": ["1", "2"]}
+
+    def place(thread: int, cpus: frozenset[int]) -> None:
+        if thread == 8:
+            raise ProcessLookupError
+        placed.append((thread, set(cpus)))
+
+    def listed(path: str) -> list[str]:
+        if path not in threads:
+            raise FileNotFoundError(path)
+        return threads[path]
+
+    monkeypatch.setattr(pinning.os, "listdir", listed)
+    monkeypatch.setattr(pinning.os, "sched_setaffinity", place)
+    apply(Pinning(frozenset({0, 1}), frozenset({2})), [99, 7])  # 99 has ended meanwhile, as has the thread 8
+    assert placed == [(7, {0, 1}), (1, {2}), (2, {2})]
+
+
+def test_what_the_document_says_of_it() -> None:
+    assert told("too few") == "too few"
+    assert told(Pinning(frozenset({3, 0}), frozenset({2, 1}))) == {"dataplane": [0, 3], "others": [1, 2]}
+
+
+def test_a_cpu_that_sysfs_tells_nonsense_of_stands_for_a_core(tmp_path: Path) -> None:
+    topology = tmp_path / "cpu3" / "topology"
+    topology.mkdir(parents=True)
+    (topology / "core_id").write_text("many\n")
+    (topology / "physical_package_id").write_text("1\n")
+    assert machine({3}, tmp_path) == [Cpu(3, -4, 0)]
+    assert [one.number for one in machine()] == sorted(os.sched_getaffinity(0))
