@@ -10,6 +10,7 @@ from experiments import congestion, sockets
 from experiments.iperf import IperfSample, IperfSpec
 from hoverboard.contract.errors import InputError
 
+
 def test_command_line() -> None:
     spec = IperfSpec(seconds=2, streams=16, reverse=True, udp=True, rate_bps=1e6, omit=1, length=1400)
     line = " ".join(spec.client_arguments("10.0.0.3", 5203))

@@ -72,7 +72,9 @@ def test_both_ends_are_asked_for_the_same_and_the_sender_goes_on_a_little_longer
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pair = Pair(monkeypatch)
-    found = packet_rate.measure(HERE, HERE, LOCAL, PacketRateSpec(seconds=2, omit=0.25, payload=100, flows=3, rate_pps=9))
+    found = packet_rate.measure(
+        HERE, HERE, LOCAL, PacketRateSpec(seconds=2, omit=0.25, payload=100, flows=3, rate_pps=9)
+    )
     assert found == PacketRateResult(offered_pps=5.0, delivered_pps=4.0, delivered=8, dropped_at_socket=2)
     common = ["--address", LOCAL, "--limit", "16", "--omit", "0.25"]
     assert pair.commands == [
@@ -172,9 +174,7 @@ def test_another_error_of_the_kernel_ends_it(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
     found: list[dict[str, int]] = []
-    monkeypatch.setattr(
-        packet_rate_tool, "print", lambda text, flush: found.append(json.loads(text)), raising=False
-    )
+    monkeypatch.setattr(packet_rate_tool, "print", lambda text, flush: found.append(json.loads(text)), raising=False)
     return found
 
 
@@ -184,7 +184,9 @@ def test_what_is_delivered_counts_after_the_omitted_time(
     buffers: list[tuple[int, int, Any]] = []
     real = socket.socket.setsockopt
     monkeypatch.setattr(
-        socket.socket, "setsockopt", lambda self, *given: buffers.append(given) if given[1] == 33 else real(self, *given)
+        socket.socket,
+        "setsockopt",
+        lambda self, *given: buffers.append(given) if given[1] == 33 else real(self, *given),
     )
     Kernel(monkeypatch, 0.25, iter([-1, 5, 10, -1, 20, 40, 80, 0, 160, 320]))
     found = packet_rate_tool.receive(LOCAL, 1.0, 0.5)

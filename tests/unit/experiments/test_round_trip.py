@@ -111,6 +111,7 @@ def test_round_trips_are_counted_in_the_second_span_only(monkeypatch: pytest.Mon
 
 def test_a_peer_that_goes_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server((LOCAL, 0)) as listener:
+
         def hang_up() -> None:
             connection, _ = listener.accept()
             connection.recv(1)

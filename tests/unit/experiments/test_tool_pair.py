@@ -50,7 +50,11 @@ def test_a_tool_without_a_document_is_an_error_with_its_words(stdout: str, stder
 
 
 def test_words_are_the_end_of_a_text_on_one_line() -> None:
-    assert (tool_pair.words(" a\n b "), tool_pair.words("\n"), tool_pair.words("x" * 201)) == ("a b", "nothing", "x" * 200)
+    assert (tool_pair.words(" a\n b "), tool_pair.words("\n"), tool_pair.words("x" * 201)) == (
+        "a b",
+        "nothing",
+        "x" * 200,
+    )
 
 
 def test_a_server_is_ready_once_it_says_its_port() -> None:
@@ -71,7 +75,7 @@ def test_a_server_s_result_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("echo '{\"error\": \"no such address\"}'", "did not start: no such address"),
+        ('echo \'{"error": "no such address"}\'', "did not start: no such address"),
         ("echo why >&2", "did not start: why"),
         ("exit 0", "did not start: nothing"),
         ("printf '{\"port\": 1}'", "did not start: nothing"),  # without a newline it may be half a number
