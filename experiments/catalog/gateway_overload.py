@@ -7,7 +7,6 @@ Where it reports itself it sees only what it did not drop, and its reports share
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable
 
 from experiments import hoverboards, traffic
@@ -67,7 +66,7 @@ class GatewayOverload(Experiment):
             due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 relieved: dict[tuple[str, str], float] = {}
-                while (now := time.monotonic() - running.began) < seconds and len(relieved) < len(chosen):
+                while (now := running.now()) < seconds and len(relieved) < len(chosen):
                     standing = {(row["src"], row["dst"]) for row in bed.offloads()}
                     relieved |= {pair: now for pair in chosen if pair in standing and pair not in relieved}
                     running.wait(now + 0.02)

@@ -1,4 +1,4 @@
-"""Samples in, figures out: distributions, paired ratios, turns, bars, /proc texts."""
+"""Samples in, figures out: distributions, paired ratios, turns, bars."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from benchmarks import startup
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, percentile, turns
-from experiments import accounting
-from experiments.accounting import Share
 
 samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 
@@ -102,20 +100,6 @@ def test_bars(value: float, limit: float, sense: str, passed: bool) -> None:
     bar = Bar("it", value, limit, sense, "x")  # type: ignore[arg-type]
     assert bar.passed is passed
     assert bar.as_dict()["passed"] is passed
-
-
-def test_proc_texts() -> None:
-    rollup = "00400000-7ffe000 ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:  4096 kB\nPss_Anon:  1 kB\n"
-    assert accounting.parse_pss(rollup) == 4 * 2**20
-    assert accounting.parse_pss("") == 0
-    stat = "42 (a) b) S 1 42 42 0 -1 4194304 100 0 0 0 17 25 3 4 20 0 1 0 12345 1000 200"
-    assert accounting.parse_ticks(stat) == 42
-
-
-def test_cpu_counts_what_lived_through_the_whole_time() -> None:
-    before = {"host process": Share(2, 100, 1.0)}
-    after = {"host process": Share(2, 120, 1.5), "holder": Share(1, 10, 9.0)}
-    assert accounting.cpu_percent(before, after, 10.0) == {"host process": 5.0}
 
 
 def test_startup_bars_add_everything_up() -> None:

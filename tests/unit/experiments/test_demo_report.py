@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments import demo_report, record
+from experiments import demo_report, figures, record
 from experiments.path import PathPoint, Timeline
 from tests.unit.experiments.demonstration import broken, generation, result
 from tests.unit.experiments.undrawn import kept
@@ -32,7 +32,10 @@ def cells(page: str, start: str) -> list[str]:
     return [re.sub(r"<.*?>", "", one).strip() for one in re.findall(r"<td.*?>(.*?)</td>", row, re.S)]
 
 
-def test_figures_are_drawn_as_png_and_svg_that_stand_in_the_page(tmp_path: Path) -> None:
+def test_figures_are_drawn_as_png_and_svg_that_stand_in_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "_DPI", 20)
     one = replace(result(), generations=(generation("ovs", 1),))
     demo_report.write(one, tmp_path)
     for name in ("path-ovs", "throughput", "latency"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from experiments import populations
@@ -12,28 +10,6 @@ from experiments.frame.experiment import Sample, Table
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
 PAPERS = populations.papers_curve()
-
-
-def test_shares_fall_and_follow_the_figure() -> None:
-    shares = populations.shares()
-    assert shares == sorted(shares, reverse=True)
-    left, offloaded = 1.0, 0
-    for count, share in populations.papers_curve():
-        while offloaded < count:
-            left -= shares[offloaded]
-            offloaded += 1
-        assert left == pytest.approx(share, abs=0.04)
-
-
-def test_convex() -> None:
-    assert populations.convex([(0, 4), (1, 3), (2, 1), (3, 0.5)]) == [(0, 4), (2, 1), (3, 0.5)]
-
-
-def test_a_replay_offloads_what_is_above_the_threshold_and_is_the_same_again() -> None:
-    once = populations.replay(random.Random(3), 10e6, tail=100)
-    assert once == populations.replay(random.Random(3), 10e6, tail=100)
-    assert 15_000 < once.offloaded < 20_000
-    assert 0.05 < once.share < 0.25
 
 
 def test_a_threshold_lets_exactly_the_wanted_pass() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from experiments import record
+from experiments import figures, record
 from experiments.frame import discovery, report, runner
 from experiments.frame.experiment import Chart, Sample, Series, Table, Verdict
 from experiments.frame.folder import Folder
@@ -90,7 +90,8 @@ def test_verdicts_as_markdown() -> None:
     ]
 
 
-def test_the_report_stands_on_the_folder_alone(tmp_path: Path) -> None:
+def test_the_report_stands_on_the_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_DPI", 40)
     folder = Folder(run(tmp_path).path)
     (tmp_path / "dice.py").unlink()
     (verdict,) = report.write(folder)
