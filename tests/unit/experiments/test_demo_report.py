@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
-from experiments import demo_report, figures, record
+from experiments import demo_report, record
 from experiments.path import PathPoint, Timeline
-from tests.unit.experiments.demonstration import broken, generation, result
+from tests.unit.experiments.demonstration import broken, result
 from tests.unit.experiments.undrawn import kept
 
 NEVER_OFFLOADED = Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0),), failures=("1.00 s: gone",))
@@ -30,18 +28,6 @@ def cells(page: str, start: str) -> list[str]:
     """The cells of the table row that begins with these words."""
     row = next(one for one in re.findall(r"<tr>(.*?)</tr>", page, re.S) if start in one)
     return [re.sub(r"<.*?>", "", one).strip() for one in re.findall(r"<td.*?>(.*?)</td>", row, re.S)]
-
-
-def test_figures_are_drawn_as_png_and_svg_that_stand_in_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(figures, "_DPI", 20)
-    one = replace(result(), generations=(generation("ovs", 1),))
-    demo_report.write(one, tmp_path)
-    for name in ("path-ovs", "throughput", "latency"):
-        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        ElementTree.parse(tmp_path / "figures" / f"{name}.svg")
-    assert (tmp_path / "report.html").read_text().count("<svg") == 4
 
 
 def test_figures_have_the_values_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

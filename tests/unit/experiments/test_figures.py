@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -115,6 +115,24 @@ def test_latency_without_any_sample_is_an_empty_figure() -> None:
     assert (list(axes.patches), drawn.get_figheight()) == ([], pytest.approx(1.4))
     two = figures.latency({"ovs": [1.0], "pre": [1.0]})
     assert two.get_figheight() == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        lambda: figures.path(timeline(), title="blue-1 to blue-2, dataplane fastpath-vmm"),
+        lambda: figures.throughput({"fastpath-vmm": {1: 6.5e9, 16: 12e9}}),
+        lambda: figures.latency({"fastpath-vmm, over the Hoverboard": [0.1, 0.2], "ovs, direct": [1.0, 3.0]}),
+    ],
+)  # fmt: skip
+def test_all_of_a_figure_lies_within_it(drawn: Callable[[], Any]) -> None:
+    figure = drawn()
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.get_figwidth()
+    assert box.y1 <= figure.get_figheight()
 
 
 def test_a_figure_is_written_as_png_and_svg_without_a_date(tmp_path: Path) -> None:
