@@ -53,11 +53,11 @@ def test_intent_meets_no_real_vm() -> None:
     topology = schema.load(reachability.TOPOLOGY)
     hosts = [server.name for server in topology.hosts]
     for network in topology.networks:
-        intent = list(islice(joining.entities(network, hosts), 2000))
-        assert len({vm.name for vm in intent}) == len({vm.ip for vm in intent}) == 2000
-        assert max(Counter(vm.host for vm in intent).values()) <= 2000 // len(hosts) + 1
+        intent = list(islice(joining.entities(network, hosts), 200))
+        assert len({vm.name for vm in intent}) == len({vm.ip for vm in intent}) == 200
+        assert max(Counter(vm.host for vm in intent).values()) <= 200 // len(hosts) + 1
         real = {vm.ip for vm in network.vms}
-        for _ in range(200):
+        for _ in range(20):
             spec = placement.plan_vm(topology, network.name)
             real.add(spec.ip)
             topology = topology.with_vm(spec)
@@ -66,8 +66,8 @@ def test_intent_meets_no_real_vm() -> None:
 
 def test_the_range_has_room_for_the_most() -> None:
     network = schema.load(reachability.TOPOLOGY).networks[0]
-    last = next(islice(joining.entities(network, ["h1"]), reachability.MOST, None))
-    assert network.subnet_of(last.ip) is not None
+    first = next(joining.entities(network, ["h1"])).ip
+    assert network.subnet_of(first + reachability.MOST) is not None  # addresses follow each other
 
 
 def test_options() -> None:

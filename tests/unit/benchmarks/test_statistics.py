@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import startup
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, percentile, turns
 
@@ -100,12 +99,3 @@ def test_bars(value: float, limit: float, sense: str, passed: bool) -> None:
     bar = Bar("it", value, limit, sense, "x")  # type: ignore[arg-type]
     assert bar.passed is passed
     assert bar.as_dict()["passed"] is passed
-
-
-def test_startup_bars_add_everything_up() -> None:
-    rows = [
-        {"what": "host process", "processes": 20, "pss_bytes": 3 * 2**30, "idle_cpu_percent": 3.0},
-        {"what": "ovs-vswitchd", "processes": 20, "pss_bytes": 2**30, "idle_cpu_percent": 1.0},
-    ]
-    figures = {"topology": "rack", "up_seconds": {"median": 9.0}, "by_kind": rows}
-    assert [bar.passed for bar in startup.bars(figures)] == [True, False, True]
