@@ -69,6 +69,17 @@ def test_options() -> None:
     assert len(datapath.chosen(datapath.options([]))) == len(CASES)
 
 
+def test_a_plan_is_what_was_asked_for_else_the_default() -> None:
+    plain = datapath.planned(datapath.options([]))
+    assert (plain.rounds, plain.latency_rounds, plain.seconds, plain.omit, plain.pings) == (5, 15, 4, 1, 200)
+    assert (plain.round_trip_seconds, datapath.planned(datapath.options(["--quick"])).round_trip_seconds) == (1.0, 0.5)
+    own = datapath.planned(datapath.options(["--quick", "--repeat", "2", "--seconds", "7"]))
+    assert (own.rounds, own.latency_rounds, own.seconds) == (2, 6, 7)
+    for wrong in (["--repeat", "0"], ["--seconds", "0"], ["--seconds", "-1"]):
+        with pytest.raises(SystemExit):
+            datapath.options(wrong)
+
+
 def test_a_case_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         datapath.options(["--only", "carrier pigeon"])

@@ -45,5 +45,7 @@ def test_options() -> None:
     quick = flow_setup.options(["--quick", "--window", "16"])
     assert (quick.repeat, quick.seconds, quick.window) == (3, 1.0, 16)
     assert (flow_setup.options([]).repeat, flow_setup.options([]).seconds) == (5, 2.0)
-    with pytest.raises(SystemExit):
-        flow_setup.options(["--window", "0"])
+    assert (flow_setup.options(["--repeat", "9", "--seconds", "0.5"]).seconds, quick.window) == (0.5, 16)
+    for wrong in (["--window", "0"], ["--repeat", "0"], ["--repeat", "-1"], ["--seconds", "0"], ["--seconds", "-1"]):
+        with pytest.raises(SystemExit):
+            flow_setup.options(wrong)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import command, report
+from benchmarks import (
+    command,
+    coprocessor,
+    datapath,
+    encryption,
+    flow_setup,
+    outage,
+    programming,
+    report,
+    routes,
+    startup,
+)
 from benchmarks.bars import Bar
+from benchmarks.ports import __main__ as ports
 from console import tables
 from experiments import record
 from hoverboard.contract.errors import MachineError, RunError
@@ -73,6 +87,37 @@ def test_every_command_may_print_json_and_name_its_results_file() -> None:
     given = command.parser("What it is.").parse_args(["--json", "--out", "x.json"])
     assert (given.json, given.out) == (True, Path("x.json"))
     assert (command.parser(None).parse_args([]).json, command.parser(None).parse_args([]).out) == (False, None)
+
+
+@pytest.mark.parametrize(("value", "fits"), [(None, True), (1, True), (0.1, True), (0, False), (-1, False)])
+def test_a_number_of_rounds_is_above_0(value: float | None, fits: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    parser, given = argparse.ArgumentParser(), argparse.Namespace(rounds=value, seconds=1)
+    if fits:
+        command.above_zero(parser, given, "seconds", "rounds")
+        assert capsys.readouterr().err == ""
+        return
+    with pytest.raises(SystemExit):
+        command.above_zero(parser, given, "seconds", "rounds")
+    assert "--rounds must be above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (startup.options, "--repeat 0"), (startup.options, "--idle 0"), (ports.options, "--rounds 0"),
+        (ports.options, "--seconds 0"), (encryption.options, "--repeat 0"), (encryption.options, "--seconds 0"),
+        (outage.options, "--rounds 0"), (routes.options, "--rounds 0"), (routes.options, "--routes 0"),
+        (datapath.options, "--repeat 0"), (datapath.options, "--seconds 0"), (flow_setup.options, "--repeat 0"),
+        (flow_setup.options, "--seconds 0"), (flow_setup.options, "--window 0"), (coprocessor.main, "--repeat 0"),
+        (coprocessor.main, "--seconds 0"), (programming.options, "--hosts 0 --vms 1"), (programming.options, "--vms 0"),
+    ],
+)  # fmt: skip
+def test_no_benchmark_measures_0_times_or_for_0_seconds(
+    options: Callable[[list[str]], object], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        options(line.split())
+    assert f"{line.split()[0]} must be above 0" in capsys.readouterr().err
 
 
 def test_a_run_has_a_name_of_its_own() -> None:
