@@ -16,8 +16,10 @@ samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 
 
 def test_distribution_of_known_samples() -> None:
-    found = distribution([5.0, 1.0, 3.0, 2.0, 4.0])
-    assert found.as_dict() == {"count": 5, "minimum": 1.0, "median": 3.0, "p90": 5.0, "p99": 5.0, "maximum": 5.0}
+    found = distribution([float(number) for number in range(200, 0, -1)])
+    assert found.as_dict() == {
+        "count": 200, "minimum": 1.0, "median": 100.5, "p90": 180.0, "p99": 198.0, "maximum": 200.0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,14 @@ def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> 
 
 def test_nothing_is_drawn_of_no_generation() -> None:
     chart = versions.beside(Table([]), "throughput", "name", "Title", "8", "throughput")
-    assert (chart.name, chart.title, list(chart.series)) == ("name", "Title", [])
+    assert (chart.name, chart.title, chart.x, chart.y, chart.series) == ("name", "Title", "", "", [])
+
+
+def test_multiples_of_nothing_are_the_values_themselves() -> None:
+    table = Table([*of("loss", 0.0, generation="pre"), *of("loss", 3.0, generation="ovs")])
+    assert lines(versions.beside(table, "loss", "n", "t", "8", "throughput"))["here"] == [
+        ("pre\n(pre)", 0.0), ("ovs\n(1.0)", 3.0),
+    ]  # fmt: skip
 
 
 class _Bed:

@@ -24,6 +24,10 @@ def test_points_are_plain_and_distinct(experiment: Experiment, quick: bool) -> N
     assert [json.loads(text) for text in texts] == points
 
 
+UNITS = {
+    "", "Mbit/s", "VMs", "VMs per host", "hosts", "kbit/s", "packets", "packets/s", "pairs", "s", "times the capacity",
+    "times the paper's rates",
+}  # fmt: skip
 # How many verdicts say "not measured" where nothing was; the others say nothing at all.
 NOT_MEASURED = {"throughput": 2, "latency": 6, "cpu": 2, "isolation": 2, "coprocessor": 2, "batching": 2}
 # Metrics that may fail by themselves; else the whole point does.
@@ -52,6 +56,16 @@ def test_of_samples_that_all_failed_nothing_is_drawn_and_no_claim_is_judged(expe
         assert found == ["not measured"] * NOT_MEASURED.get(experiment.name, 0)
         drawn = [one for chart in experiment.charts(table, given) for one in chart.series if not one.paper]
         assert [(list(one.x), list(one.y), list(one.spreads)) for one in drawn] == [([], [], [])] * len(drawn)
+
+
+@pytest.mark.parametrize("experiment", CATALOGUE.values(), ids=CATALOGUE)
+def test_every_parameter_says_what_it_is_and_in_which_unit(experiment: Experiment) -> None:
+    for one in experiment.parameters:
+        assert one.what
+        assert one.unit in UNITS
+        quick = one.default if one.quick is None else one.quick
+        assert one.read(quick) == quick
+        assert one.read(one.shown()) == one.default
 
 
 def test_the_catalogue_is_in_the_papers_order() -> None:
