@@ -1,4 +1,4 @@
-"""The demonstration from start to end on a testbed that is made up: what is measured, between whom, and what is undone."""
+"""The demonstration on a testbed that is made up: what is measured, between whom, and what is undone."""
 
 from __future__ import annotations
 
