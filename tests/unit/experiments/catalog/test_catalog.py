@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +68,21 @@ def test_every_parameter_says_what_it_is_and_in_which_unit(experiment: Experimen
         quick = one.default if one.quick is None else one.quick
         assert one.read(quick) == quick
         assert one.read(one.shown()) == one.default
+
+
+def told() -> str:
+    """Every parameter of the catalogue as `hoverboard experiment list NAME` shows it, and its quick default."""
+    lines = []
+    for experiment in CATALOGUE.values():
+        lines.append(f"{experiment.name}: {experiment.source}; {experiment.minutes:g} min, {experiment.repeat} times")
+        for one in experiment.parameters:
+            quick = "" if one.quick is None else f", quick {replace(one, default=one.quick).shown()}"
+            lines.append(f"    {one.name} = {one.shown()}{quick}; {one.allowed()}")
+    return "\n".join(lines) + "\n"
+
+
+def test_parameters_have_the_defaults_and_ranges_that_are_written_down() -> None:
+    assert told() == (Path(__file__).parents[1] / "data" / "parameters.txt").read_text()
 
 
 def test_the_catalogue_is_in_the_papers_order() -> None:
