@@ -71,6 +71,7 @@ class ScriptedBench:
 
     def testbed(self, topology: Any = "two-hosts", **options: Any) -> Any:
         bed = FakeBed(topology, options)
+        assert [network.vni for network in bed.topology.networks] == [7, 8][: len(bed.topology.networks)]
         self._prepare(bed)
         self.beds.append(bed)
         return bed

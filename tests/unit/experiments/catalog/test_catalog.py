@@ -10,6 +10,7 @@ import pytest
 
 from experiments import catalog
 from experiments.frame import discovery
+from experiments.frame.drawing import label
 from experiments.frame.experiment import Experiment, Sample, Table
 from experiments.frame.parameters import Values, values
 
@@ -33,7 +34,7 @@ UNITS = {
 # How many verdicts say "not measured" where nothing was; the others say nothing at all.
 NOT_MEASURED = {"throughput": 2, "latency": 6, "cpu": 2, "isolation": 2, "coprocessor": 2, "batching": 2}
 # Metrics that may fail by themselves; else the whole point does.
-METRICS = {
+FAILING = {
     "throughput": ("throughput",),
     "models": ("first round trip", "steady round trip"),
     "programming-latency": ("joined", "churn"),
@@ -46,7 +47,7 @@ def failed(experiment: Experiment, given: Values) -> Table:
     return Table(
         Sample(metric, None, "", {"path": "host to host"} | point, "no answer")
         for point in experiment.points(given)
-        for metric in ("point", *METRICS.get(experiment.name, ()))
+        for metric in ("point", *FAILING.get(experiment.name, ()))
     )
 
 
@@ -83,6 +84,48 @@ def told() -> str:
 
 def test_parameters_have_the_defaults_and_ranges_that_are_written_down() -> None:
     assert told() == (Path(__file__).parents[1] / "data" / "parameters.txt").read_text()
+
+
+METRICS = {
+    "throughput": ("throughput",),
+    "latency": ("mean", "p50", "p90", "p99", "p99.9"),
+    "cpu": ("CPU time",),
+    "programming-time": ("programming time", "flows"),
+    "pair-rates": ("offered", "measured"),
+    "offload": ("offloaded", "on Hoverboards"),
+    "models": ("first round trip", "steady round trip", "control plane CPU", "flows on a host", "over Hoverboards"),
+    "burst": ("load", "time to relief"),
+    "gateway-overload": ("relieved", "lost", "time to relief"),
+    "on-demand-collapse": ("answered", "first round trip"),
+    "programming-latency": ("joined",),
+    "isolation": ("p99", "loss"),
+    "coprocessor": ("throughput",),
+    "batching": ("engine", "packet rate"),
+    "failover": ("next change", "silence"),
+}
+
+
+def drawn() -> str:
+    """Every chart of the catalogue in words: what is on its axes, its legend and its note."""
+    lines = []
+    for experiment in CATALOGUE.values():
+        given = values(experiment.parameters, {}, quick=True) | {"generations": ("pre", "fastpath")}
+        labels = {"path": "host to host", "side": "total", "at": 0.1, "batch": 1}
+        samples = [
+            Sample(metric, 1.0 + 9 * number, "", labels | point)
+            for number, point in enumerate(experiment.points(given))
+            for metric in METRICS[experiment.name]
+        ]
+        for one in experiment.charts(Table(samples), given):
+            scales = ["log x"] * one.log_x + ["log y"] * one.log_y
+            lines.append(f"{experiment.name}/{one.name}: {one.title} ({', '.join([one.kind, *scales])})")
+            lines += [f"    {one.y} over {one.x}", f"    of {', '.join(map(label, one.series))}"]
+            lines += [f"    {one.note}"] * bool(one.note)
+    return "\n".join(lines) + "\n"
+
+
+def test_charts_have_the_titles_axes_and_legends_that_are_written_down() -> None:
+    assert drawn() == (Path(__file__).parents[1] / "data" / "charts.txt").read_text()
 
 
 def test_the_catalogue_is_in_the_papers_order() -> None:
