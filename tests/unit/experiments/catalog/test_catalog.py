@@ -71,14 +71,24 @@ def test_every_parameter_says_what_it_is_and_in_which_unit(experiment: Experimen
         assert one.read(one.shown()) == one.default
 
 
+def set_to(experiment: Experiment, *, quick: bool) -> Values:
+    """Its parameters, and of generations two that every machine can have."""
+    given = values(experiment.parameters, {}, quick=quick)
+    return given | ({"generations": ("pre", "fastpath")} if "generations" in given else {})
+
+
 def told() -> str:
     """Every parameter of the catalogue as `hoverboard experiment list NAME` shows it, and its quick default."""
     lines = []
     for experiment in CATALOGUE.values():
-        lines.append(f"{experiment.name}: {experiment.source}; {experiment.minutes:g} min, {experiment.repeat} times")
+        whole, quick = (len(experiment.points(set_to(experiment, quick=quick))) for quick in (False, True))
+        lines.append(
+            f"{experiment.name}: {experiment.source}; {whole} points (quick: {quick}), {experiment.repeat} times, "
+            f"{experiment.minutes:g} min"
+        )
         for one in experiment.parameters:
-            quick = "" if one.quick is None else f", quick {replace(one, default=one.quick).shown()}"
-            lines.append(f"    {one.name} = {one.shown()}{quick}; {one.allowed()}")
+            short = "" if one.quick is None else f" (quick: {replace(one, default=one.quick).shown()})"
+            lines.append(f"    {one.name} = {one.shown()}{short}; {one.allowed()}")
     return "\n".join(lines) + "\n"
 
 
@@ -109,7 +119,7 @@ def drawn() -> str:
     """Every chart of the catalogue in words: what is on its axes, its legend and its note."""
     lines = []
     for experiment in CATALOGUE.values():
-        given = values(experiment.parameters, {}, quick=True) | {"generations": ("pre", "fastpath")}
+        given = set_to(experiment, quick=True)
         labels = {"path": "host to host", "side": "total", "at": 0.1, "batch": 1}
         samples = [
             Sample(metric, 1.0 + 9 * number, "", labels | point)
