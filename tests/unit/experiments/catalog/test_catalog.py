@@ -88,7 +88,7 @@ def told() -> str:
         )
         for one in experiment.parameters:
             short = "" if one.quick is None else f" (quick: {replace(one, default=one.quick).shown()})"
-            lines.append(f"    {one.name} = {one.shown()}{short}; {one.allowed()}")
+            lines.append(f"    {one.name} = {one.shown()}{short} {one.unit or '-'}: {one.what}; {one.allowed()}")
     return "\n".join(lines) + "\n"
 
 
