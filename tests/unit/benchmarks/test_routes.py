@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -76,6 +78,8 @@ def switches(monkeypatch: pytest.MonkeyPatch) -> list[Switch]:
     monkeypatch.setattr(Switch, "made", [])
     monkeypatch.setattr(routes, "Bridges", Switch)
     monkeypatch.setattr(routes, "timed", timed)
+    plain = SimpleNamespace(TemporaryDirectory=lambda prefix, dir: tempfile.TemporaryDirectory())
+    monkeypatch.setattr(routes, "tempfile", plain)
     return Switch.made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -182,6 +183,13 @@ def test_a_point_on_bridges_counts_what_they_hold(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Plane, "made", [])
     monkeypatch.setattr(module, "FrontEnd", Plane)
     monkeypatch.setattr(module, "Bridges", Plane)
+    directories: list[dict[str, str]] = []
+
+    def short(**settings: str) -> Any:
+        directories.append(settings)
+        return tempfile.TemporaryDirectory()
+
+    monkeypatch.setattr(module, "tempfile", SimpleNamespace(TemporaryDirectory=short))
     point = Point("hoverboard", 4, 2, switches="ovs")
     point.cluster.write_request(tmp_path / "request")
     found = asyncio.run(module.measure(point, tmp_path / "request"))
@@ -199,3 +207,4 @@ def test_a_point_on_bridges_counts_what_they_hold(tmp_path: Path, monkeypatch: p
     assert bridges.bridges["h0"] == (dpid, point.cluster.ports(0))
     assert bridges.bridges["hv0"][1] == {}
     assert not front_end.given[0].parent.exists()
+    assert directories == [{"prefix": "hb", "dir": "/tmp"}]  # paths of sockets are short
