@@ -70,6 +70,7 @@ class FakeCluster:
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(record, "commit", lambda: {"commit": "c" * 40, "changed": False, "version": "1"})
     monkeypatch.setattr(runner, "missing", list)
     path = tmp_path / "coins.py"
     path.write_text(FILE)
