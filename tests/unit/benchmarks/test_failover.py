@@ -128,7 +128,7 @@ def test_masters_are_killed_or_hang_and_a_change_is_asked_for_behind_the_signal(
     assert run.closed == 3
 
 
-def test_a_change_that_nobody_programs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_is_never_programmed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
     monkeypatch.setattr(failover.status, "openflow", lambda server: setattr(run, "at", run.at + 0.5) or [])
     with pytest.raises(MeasurementError, match="no standby has programmed the change after 15 s"):

@@ -60,7 +60,7 @@ def test_a_question_is_of_a_udp_packet_from_vm_to_vm(monkeypatch: pytest.MonkeyP
     )
 
 
-def test_new_flows_are_told_with_what_the_table_says_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_flows_are_counted_with_what_the_table_says_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch)
     rate, detail = flow_setup.set_up(host.rig, 2.0, 64)
     assert rate == 200.0

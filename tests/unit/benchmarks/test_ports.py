@@ -186,7 +186,7 @@ def test_cores_are_kept_awake_for_those_that_ask_for_it(monkeypatch: pytest.Monk
     assert kept == ["awake"] * awake
 
 
-def test_kinds_take_turns_and_those_that_cannot_be_had_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinds_take_turns_and_those_that_cannot_be_had_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[tuple[str, float]] = []
     closed: list[str] = []
 

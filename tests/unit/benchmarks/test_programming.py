@@ -35,7 +35,7 @@ def point(model: str = "hoverboard", vms: int = 1_000, **changed: Any) -> dict[s
     } | changed  # fmt: skip
 
 
-def test_different_counts_of_the_same_point_are_told() -> None:
+def test_different_counts_of_the_same_point_are_reported() -> None:
     sink = point(flows_by_class={"host": 7})
     assert disagreements([sink, sink | {"switches": "ovs"}]) == []
     other = sink | {"switches": "ovs", "flows_by_class": {"host": 8}}

@@ -107,10 +107,10 @@ def test_the_range_has_room_for_the_most() -> None:
 
 
 class Wide:
-    """A testbed whose first network holds what it was told of; newcomers answer after 5 ms each."""
+    """A testbed whose first network holds what was loaded; newcomers answer after 5 ms each."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.told: list[tuple[int, int]] = []
+        self.loaded: list[tuple[int, int]] = []
         self.layouts: list[Any] = []
         self.planted: list[int] = []
         self.churned: list[int] = []
@@ -133,7 +133,7 @@ class Wide:
         yield bed
 
     def _load(self, bed: Any, vms: Any, gone: Any = ()) -> float:
-        self.told.append((len(vms), len(gone)))
+        self.loaded.append((len(vms), len(gone)))
         self.held += len(vms) - len(gone)
         return float(len(vms) + len(gone))
 
@@ -158,7 +158,7 @@ def test_a_network_comes_to_each_size_and_newcomers_are_timed_there(monkeypatch:
     real = len(schema.load(reachability.TOPOLOGY).networks[0].vms)
     first = 20 - real
     # 20, 40, 60, then 40, 60, 20, and the middle one for the rest; then the same with one queue.
-    assert wide.told == [(first, 0), (20, 0), (20, 0), (0, 20), (20, 0), (0, 40), (20, 0), (first + 20, 0)]
+    assert wide.loaded == [(first, 0), (20, 0), (20, 0), (0, 20), (20, 0), (0, 40), (20, 0), (first + 20, 0)]
     assert wide.planted == [2, 3, 2, 3, 2, 3, 2, 2, 2, 4 + 3, 1]
     assert wide.churned == [7, 7]
     assert wide.layouts[0] is None

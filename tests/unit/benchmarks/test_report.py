@@ -65,7 +65,7 @@ def test_the_exit_code_is_1_when_a_bar_is_missed(bars: list[Bar], code: int, tmp
     }  # fmt: skip
 
 
-def test_results_are_told_as_tables_or_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_printed_as_tables_or_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "results.json"
     finish([WELL], out=out)
     shown = capsys.readouterr().out

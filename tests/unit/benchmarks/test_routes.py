@@ -38,7 +38,7 @@ def test_switches_that_differ_are_no_measurement() -> None:
         check_same(FLOWS, FLOWS.splitlines(keepends=True)[0], OFCTL)
 
 
-def test_flows_that_are_there_twice_are_told() -> None:
+def test_flows_that_are_there_twice_are_reported() -> None:
     with pytest.raises(
         MeasurementError, match="holds 2 flows where 2 should be; 0 differ, the first: one is there twice"
     ):

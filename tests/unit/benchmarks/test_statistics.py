@@ -79,11 +79,11 @@ def test_each_round_begins_with_the_next_contestant() -> None:
 
 
 @given(st.integers(1, 5), st.integers(0, 12))
-def test_everybody_has_one_turn_a_round(count: int, rounds: int) -> None:
+def test_each_contestant_has_one_turn_a_round(count: int, rounds: int) -> None:
     order = turns(list(range(count)), rounds)
     assert len(order) == rounds
     assert all(sorted(one) == list(range(count)) for one in order)
-    # Nobody begins more than once more often than another.
+    # No one begins more than once more often than another.
     first = Counter(one[0] for one in order)
     assert rounds < count or max(first.values()) - min(first.values()) <= 1
 

@@ -1,4 +1,4 @@
-"""`hoverboard experiment` without a testbed: lists, bad input told before anything starts, reports and comparisons."""
+"""`hoverboard experiment` without a testbed: lists, bad input, reports and comparisons from folders alone."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_rows_of_verdicts_and_comparisons() -> None:
         ("list latencie", "there is no experiment latencie"),
     ],
 )
-def test_bad_input_is_told_with_exit_code_2(line: str, words: str, tmp_path: Path) -> None:
+def test_bad_input_is_refused_with_exit_code_2(line: str, words: str, tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "out")] if line.startswith("run") and "--resume" not in line else []
     shown = cli.invoke(app, ["experiment", *line.split(), *out])
     assert shown.exit_code == 2, shown.output
@@ -163,7 +163,7 @@ def test_reports_come_from_folders_alone(tmp_path: Path, drawn: dict[str, Figure
     assert '<td>mean</td><td>pre</td><td>halting</td><td class="n">3</td><td class="n">800.5</td>' in page
 
 
-def test_a_report_is_told_in_words(tmp_path: Path) -> None:
+def test_a_report_is_shown_in_words(tmp_path: Path) -> None:
     a = made(tmp_path / "a", "latency", 1.0)
     shown = cli.invoke(app, ["experiment", "report", str(a)])
     assert shown.exit_code == 0
@@ -245,7 +245,7 @@ def test_versions_are_not_mixed_on_a_page(tmp_path: Path) -> None:
     assert not (tmp_path / "page.md").exists()
 
 
-def test_what_is_missing_on_this_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_on_this_machine_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topologies.switches.datapath_type", lambda: "netdev")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(runner, "machine", list)

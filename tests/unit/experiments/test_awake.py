@@ -36,17 +36,17 @@ def test_a_spinner_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPat
         pass
 
 
-def test_spinners_are_told_their_cpu_their_time_and_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[list[str]] = []
+def test_spinners_get_their_cpu_their_time_and_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    argvs: list[list[str]] = []
     real = subprocess.Popen
 
     def popen(argv: list[str], **settings: Any) -> Any:
-        told.append(argv)
+        argvs.append(argv)
         return real([*argv[:3], "print('ready', flush=True); input()"], **settings | {"stdin": subprocess.PIPE})
 
     monkeypatch.setattr(awake.subprocess, "Popen", popen)
     monkeypatch.setattr(awake.os, "sched_getaffinity", lambda pid: {3, 1})
     with awake.awake(2.5):
         pass
-    assert [argv[4:] for argv in told] == [["1", "2.5", str(os.getpid())], ["3", "2.5", str(os.getpid())]]
-    assert {argv[1] for argv in told} == {"-I"}
+    assert [argv[4:] for argv in argvs] == [["1", "2.5", str(os.getpid())], ["3", "2.5", str(os.getpid())]]
+    assert {argv[1] for argv in argvs} == {"-I"}

@@ -61,7 +61,7 @@ def test_all_join_in_one_request_and_leave_in_the_next_until_none_is_there() -> 
 
 
 @pytest.mark.parametrize("most", [0, 3])
-def test_what_ends_it_early_is_told(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def test_what_ends_it_early_is_kept(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(Client, "most", most)
     with churning.churning(BED, cast(Any, ["a"])) as rounds:
         (client,) = Client.made

@@ -35,7 +35,7 @@ def test_generations_that_are_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> 
         demo_spec("name", "fastpath,ovs-offload")
 
 
-def test_parameters_are_told_with_the_topology_s() -> None:
+def test_parameters_are_recorded_with_the_topology_s() -> None:
     topology = schema.load("demo")
     assert DemoSpec(generations=("ovs",), seconds=3, pings=7).parameters(topology) == {
         "topology": "demo", "model": "hoverboard", "offload_threshold_bps": topology.offload_threshold,

@@ -84,7 +84,7 @@ class Tools:
         self.proofs: list[tuple[Any, ...]] = []
         self.samplers: list[tuple[Any, ...]] = []
         self.waits: list[float] = []
-        self._silent = silent  # counts of pings that nobody answers
+        self._silent = silent  # counts of pings that stay without an answer
         monkeypatch.setattr(demo, "Testbed", Bed)
         monkeypatch.setattr(Bed, "made", [])
         monkeypatch.setattr(ping, "measure", self._ping)
@@ -127,21 +127,21 @@ class Tools:
 
 
 def run(tools: Tools, spec: DemoSpec = SPEC) -> tuple[DemoResult, list[str]]:
-    told: list[str] = []
-    return demo.run(spec, lambda step, share: told.append(step)), told
+    steps: list[str] = []
+    return demo.run(spec, lambda step, share: steps.append(step)), steps
 
 
 def test_each_generation_gets_a_testbed_of_its_own_that_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    result, told = run(Tools(monkeypatch))
+    result, steps = run(Tools(monkeypatch))
     assert [one.run for one in Bed.made] == ["demo-fastpath", "demo-ovs"]
     assert [{server.dataplane for server in bed.topology.servers} for bed in Bed.made] == [{"fastpath"}, {"ovs"}]
     assert not any(bed.is_up for bed in Bed.made)
     for bed in Bed.made:
         assert bed.opened == bed.closed[::-1] == [server.name for server in bed.topology.servers]
     assert [one.dataplane for one in result.generations] == ["fastpath", "ovs"]
-    assert told[:3] == ["fastpath: starting", "fastpath: starting, nodes 1/3", "fastpath: isolation"]
-    assert told[8] == "fastpath: stopping"
-    assert len(told) == 18
+    assert steps[:3] == ["fastpath: starting", "fastpath: starting, nodes 1/3", "fastpath: isolation"]
+    assert steps[8] == "fastpath: stopping"
+    assert len(steps) == 18
     assert result.topology.name == "demo"
     assert result.parameters["generations"] == ["fastpath", "ovs"]
     assert result.seconds >= 0

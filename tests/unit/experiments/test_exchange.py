@@ -188,7 +188,7 @@ def test_datagrams_are_sent_when_they_are_due_with_their_flow_and_time(clock: Cl
     assert (running._late, running._refused) == (0.0, 0)
 
 
-def test_how_late_the_latest_was_and_what_was_refused_is_told(clock: Clock) -> None:
+def test_how_late_the_latest_was_and_what_was_refused_is_counted(clock: Clock) -> None:
     running = Quiet(clock, [Socket(takes=False)], [Datagram(0.0, 0, 64), Datagram(5.0, 0, 64)], 5.0)
     clock.at += 2.0
     running._send()

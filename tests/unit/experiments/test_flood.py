@@ -101,7 +101,7 @@ def test_a_late_sender_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("vms", "rate"), [([], 10.0), (["a"], 0.0)])
-def test_nobody_or_no_rate_is_no_flood(monkeypatch: pytest.MonkeyPatch, vms: list[str], rate: float) -> None:
+def test_no_vm_or_no_rate_is_no_flood(monkeypatch: pytest.MonkeyPatch, vms: list[str], rate: float) -> None:
     Sockets(monkeypatch, most=1)
     with flooding(BED, vms, ["d0"], rate) as found:
         pass

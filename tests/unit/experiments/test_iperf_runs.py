@@ -85,7 +85,7 @@ def test_a_client_that_says_nothing_on_its_output_is_an_error(
     assert words in str(caught.value)
 
 
-def test_a_document_of_an_error_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_of_an_error_is_raised_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCUMENT", str(DATA / "refused.json"))
     with pytest.raises(MeasurementError, match="here: iperf3 says: ") as caught:
         iperf.measure(HERE, HERE, LOCAL, IperfSpec())
@@ -171,7 +171,7 @@ def test_a_server_listens_once_its_own_socket_does_in_its_own_namespace(monkeypa
         server = type("Server", (), {"pid": os.getpid(), "poll": lambda self: None})()
         assert iperf._listens(HERE, server, port)
         monkeypatch.setattr(iperf, "_LISTEN_TIMEOUT", 0.01)
-        monkeypatch.setattr(sockets, "owned", lambda pid: set())  # somebody else's socket has that port
+        monkeypatch.setattr(sockets, "owned", lambda pid: set())  # another process has that port
         with pytest.raises(MeasurementError):
             iperf._listens(HERE, server, port)
 

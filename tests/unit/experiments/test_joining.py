@@ -28,16 +28,16 @@ TOPOLOGY = schema.from_keys(
 
 
 class Run:
-    """A control plane that programs what it is told of, and VMs that answer some time later.
+    """A control plane that programs what it is asked for, and VMs that answer some time later.
 
     Attributes:
-        told: (VMs to add, VMs to remove) of each request.
+        asked: (VMs to add, VMs to remove) of each request.
         done: what was made, plugged or dropped, in order.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, silent: frozenset[str] = frozenset()) -> None:
         self.at = 1_000_003.0
-        self.told: list[tuple[list[str], list[str]]] = []
+        self.asked: list[tuple[list[str], list[str]]] = []
         self.done: list[tuple[str, str]] = []
         self.pings: list[tuple[dict[str, tuple[int, str]], float, float]] = []
         self.looks = 0
@@ -76,7 +76,7 @@ class Run:
             call(of_host)
 
     def _diff(self, upsert: Any = (), remove: Any = ()) -> None:
-        self.told.append(([vm.name for vm in upsert], [vm.name for vm in remove]))
+        self.asked.append(([vm.name for vm in upsert], [vm.name for vm in remove]))
         self.at += 0.25
 
     def _state(self) -> Any:
@@ -86,14 +86,14 @@ class Run:
         return SimpleNamespace(programmed=programmed | {"stranger"})
 
     def _answers(
-        self, targets: Mapping[str, tuple[int, Any]], timeout: float, told: Callable[[str], None], interval: float
+        self, targets: Mapping[str, tuple[int, Any]], timeout: float, answered: Callable[[str], None], interval: float
     ) -> None:
         self.pings.append(({name: (pid, str(ip)) for name, (pid, ip) in targets.items()}, timeout, interval))
         assert self._returned.acquire(timeout=20)
         for name in targets:
             if name not in self._silent:
                 self.at += 0.125
-                told(name)
+                answered(name)
 
 
 def test_intent_is_in_turn_on_all_hosts_with_addresses_from_the_range_of_its_own() -> None:
@@ -108,7 +108,7 @@ def test_loading_takes_until_all_switches_are_programmed(monkeypatch: pytest.Mon
     run = Run(monkeypatch)
     more, gone = (list(islice(joining.entities(TOPOLOGY.networks[0], ["h1"]), count)) for count in (2, 1))
     assert joining.load(run.bed, more, gone) == 1.25
-    assert run.told == [(["blue-intent-0", "blue-intent-1"], ["blue-intent-0"])]
+    assert run.asked == [(["blue-intent-0", "blue-intent-1"], ["blue-intent-0"])]
     assert run.looks == 2
 
 
@@ -160,21 +160,21 @@ def test_planted_vms_are_there_before_they_are_asked_for_and_gone_after(monkeypa
             ("node", "blue-3"), ("plug", "blue-3"), ("node", "blue-5"), ("plug", "blue-5"), ("node", "blue-4"),
             ("plug", "blue-4"),
         ]  # fmt: skip
-        assert run.told == []
+        assert run.asked == []
         run.done.clear()
         raise ZeroDivisionError
     assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2"]
-    assert run.told == [([], ["blue-3", "blue-4", "blue-5"])]
+    assert run.asked == [([], ["blue-3", "blue-4", "blue-5"])]
     assert run.done == [("drop", "blue-3"), ("drop", "blue-5"), ("drop", "blue-4")]
 
 
-def test_planted_vms_are_told_of_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_vms_are_announced_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
     with joining.planted(run.bed, "blue", 2) as specs:
         alone = list(joining.one_by_one(run.bed, specs))
-        assert run.told == [(["blue-3"], []), (["blue-4"], [])]
+        assert run.asked == [(["blue-3"], []), (["blue-4"], [])]
         together = joining.in_a_burst(run.bed, specs)
-        assert run.told[2:] == [(["blue-3", "blue-4"], [])]
+        assert run.asked[2:] == [(["blue-3", "blue-4"], [])]
     assert alone == [Answer(375.0, 250.0)] * 2
     assert together == [Answer(375.0, 250.0), Answer(500.0, 250.0)]
     assert [interval for _, _, interval in run.pings] == [0.005, 0.005, 0.02]
@@ -185,5 +185,5 @@ def test_a_vm_of_which_only_the_control_plane_is_timed_stays(monkeypatch: pytest
     answer = joining.by_diff(run.bed, "blue")
     assert answer == Answer(375.0, 250.0)
     assert run.done == [("node", "blue-3"), ("plug", "blue-3")]
-    assert run.told == [(["blue-3"], [])]
+    assert run.asked == [(["blue-3"], [])]
     assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2", "blue-3"]

@@ -35,7 +35,7 @@ def test_a_namespace_is_that_of_a_thread_that_lives_until_it_is_closed(asked: li
     assert "namespace-here" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_without_the_privilege_the_reader_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_privilege_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespaces, "_libc", SimpleNamespace(unshare=lambda flags: -1))
     monkeypatch.setattr(namespaces.ctypes, "get_errno", lambda: errno.EPERM)
     with pytest.raises(MachineError, match="no network namespace: Operation not permitted"):

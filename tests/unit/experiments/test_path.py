@@ -190,7 +190,7 @@ def test_the_moment_of_the_offload_is_the_control_plane_s_and_asked_for_until_it
     assert answers == [1.0]
 
 
-def test_looks_that_fail_are_gaps_that_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_that_fail_are_gaps_that_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Any] = [[row(HV, 0)], MeasurementError("gone"), OSError("closed"), [row(HV, 80)]]
     line = sampled(Machine(monkeypatch, looks, slow=0.0))
     assert line.failures == ("0.25 s: gone", "0.50 s: closed")

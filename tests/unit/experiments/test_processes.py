@@ -41,7 +41,7 @@ def test_a_tool_enters_the_namespace_of_its_place(tmp_path: Path, monkeypatch: p
 def test_a_tool_has_no_input_and_no_terminal() -> None:
     found = processes.run(HERE, ["sh", "-c", "cat; ps -o sid= -p $$ | tr -d ' '; echo $$"], timeout=20)
     session, pid = found.stdout.split()
-    assert session == pid  # Ctrl-C is for whoever runs the experiment
+    assert session == pid  # Ctrl-C is for the experiment alone
 
 
 @pytest.mark.parametrize(("script", "patience", "code"), [(WAITS, 20.0, -15), (STUBBORN, 0.05, -9)])
@@ -61,7 +61,7 @@ def test_what_still_runs_ends_with_its_block(
     assert process.stderr.closed
 
 
-def test_what_nobody_reads_does_not_stop_a_quiet_tool() -> None:
+def test_output_that_is_not_read_does_not_stop_a_quiet_tool() -> None:
     with processes.running(HERE, ["sh", "-c", "head -c 200000 /dev/zero; echo done >&2"], quiet=True) as process:
         found = processes.finish(process, 20, "it")
     assert (found.stdout, found.stderr, found.code) == ("", "done\n", 0)
@@ -102,7 +102,7 @@ def test_a_tool_that_hangs_is_ended_and_keeps_its_words(process: Any, words: str
     assert words in str(caught.value)
 
 
-def test_without_mnexec_the_reader_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_mnexec_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="mnexec is not installed"):
         processes.run(HERE, ["true"], timeout=1)

@@ -77,7 +77,7 @@ def set_to(experiment: Experiment, *, quick: bool) -> Values:
     return given | ({"generations": ("pre", "fastpath")} if "generations" in given else {})
 
 
-def told() -> str:
+def parameters() -> str:
     """Every parameter of the catalogue as `hoverboard experiment list NAME` shows it, and its quick default."""
     lines = []
     for experiment in CATALOGUE.values():
@@ -93,7 +93,7 @@ def told() -> str:
 
 
 def test_parameters_have_the_defaults_and_ranges_that_are_written_down() -> None:
-    assert told() == (Path(__file__).parents[1] / "data" / "parameters.txt").read_text()
+    assert parameters() == (Path(__file__).parents[1] / "data" / "parameters.txt").read_text()
 
 
 METRICS = {

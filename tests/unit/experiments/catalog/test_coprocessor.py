@@ -6,7 +6,7 @@ import pytest
 
 from experiments.catalog.coprocessor import Coprocessor
 from experiments.frame.experiment import Sample
-from tests.unit.experiments.catalog.made_up import charts, given, lines, of, results, verdicts
+from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
 ENCRYPTION = of("throughput", 0.5, 1.0, 9.0, stage="encryption")
 
@@ -38,7 +38,10 @@ def test_encryption_beside_a_light_stage(light: str, slow: float, result: str, o
     [[], ENCRYPTION, of("throughput", 3, stage="acl"), [*ENCRYPTION, *of("throughput", 0, stage="acl")]],
 )
 def test_without_both_stages_nothing_is_said(samples: list[Sample]) -> None:
-    assert results(Coprocessor, samples) == ["not measured", "not measured"]
+    for light, verdict in zip(("acl", "shaping"), verdicts(Coprocessor, samples), strict=True):
+        assert (verdict.result, verdict.ours) == ("not measured", "")
+        assert verdict.claim == f"software encryption carries 0.39 of what {light} does"
+        assert (verdict.paper, verdict.why) == ("4.6 / 11.8 Gbit/s = 0.39", "one of the two stages was not.")
 
 
 def test_the_chart_has_the_stages_that_were_measured_beside_the_paper_s() -> None:

@@ -28,7 +28,7 @@ class Run:
 
     Attributes:
         killed: pids that got SIGKILL.
-        asked: VMs that were asked for; the first `refusals` times nobody takes one.
+        asked: VMs that were asked for; the first `refusals` requests fail.
         shown: how often a switch is looked at before the VM's flow is there.
     """
 
@@ -178,7 +178,7 @@ def test_a_vm_is_asked_for_until_somebody_takes_it_and_looked_for_until_it_is_th
     assert len(run.looked) >= 4  # absent, at another address, an error, there
 
 
-def test_a_vm_that_nobody_takes_is_an_error_and_not_asked_for_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vm_that_is_never_taken_is_an_error_and_not_asked_for_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, refusals=10**9)
     monkeypatch.setattr(failover, "_LONGEST", 0.05)
     with pytest.raises(RunError, match=r"late-\d+ is not programmed on hv2"):

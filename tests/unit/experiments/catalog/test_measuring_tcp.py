@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_throughput_is_that_of_all_iperf3_together(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("ends")
-def test_segments_sent_again_are_told_only_if_all_senders_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_sent_again_are_counted_only_if_all_senders_count_them(monkeypatch: pytest.MonkeyPatch) -> None:
     Together(monkeypatch, tcp(), tcp(retransmits=None))
     assert "retransmits" not in measured(Throughput, {"generation": "ovs", "streams": 1}, ScriptedBench())
 
@@ -184,7 +185,7 @@ def test_the_clock_of_the_cpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
 
 
 class Worker:
-    """Coprocessor threads by VM: their CPU seconds, one more at each look."""
+    """Coprocessor threads by VM: their CPU seconds, two more at each look; that of shaping begins after the first."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 10.0
@@ -192,12 +193,17 @@ class Worker:
         monkeypatch.setattr(iperf, "measure", lambda *given: (self.asked.append(given), tcp(3e9))[1])
 
     def prepare(self, bed: FakeBed) -> None:
+        """The VM that sends through ACLs is on a host of its own."""
         bed.status = self._status
+        (network,) = bed.topology.networks
+        vms = tuple(replace(vm, host="h9") if vm.name == "acl" else vm for vm in network.vms)
+        bed.topology = replace(bed.topology, networks=(replace(network, vms=vms),))
 
     def _status(self, host: str) -> dict[str, Any]:
-        self.seconds += 1.0
+        self.seconds += 2.0
         said = {"cpu_seconds": self.seconds, "packets": 9}
-        return {"vms": {"acl": {"coprocessor": said}, "none": {"coprocessor": None}, "shaping": {"coprocessor": {}}}}
+        late = said if self.seconds > 12.0 else None
+        return {"vms": {"acl": {"coprocessor": said}, "none": {"coprocessor": None}, "shaping": {"coprocessor": late}}}
 
 
 def test_a_stage_s_stream_and_the_time_of_its_sender_s_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,19 +211,23 @@ def test_a_stage_s_stream_and_the_time_of_its_sender_s_thread(monkeypatch: pytes
     bench = ScriptedBench(worker.prepare)
     point = {"stage": "acl"}
     assert measured(Coprocessor, point, bench, seconds=3, omit=1) == {
-        "throughput": [(3.0, "Gbit/s", point)], "sender's coprocessor": [(25.0, "% of a CPU", point)],
+        "throughput": [(3.0, "Gbit/s", point)], "sender's coprocessor": [(50.0, "% of a CPU", point)],
     }  # fmt: skip
     (bed,) = bench.beds
     address = next(str(vm.ip) for vm in bed.topology.vms if vm.name == "acl-there")
     assert worker.asked == [(bed.node("acl"), bed.node("acl-there"), address, IperfSpec(seconds=3, omit=1))]
-    assert bench.kept == {"iperf3": {"bps": 3e9}, "coprocessor": {"cpu_seconds": 12.0, "packets": 9}}
-    host = next(vm.host for vm in bed.topology.vms if vm.name == "acl")
-    assert bed.opened == bed.closed == [host, host]
+    assert bench.kept == {"iperf3": {"bps": 3e9}, "coprocessor": {"cpu_seconds": 14.0, "packets": 9}}
+    assert bed.opened == bed.closed == ["h9", "h9"]
     assert coprocessor.TOPOLOGY.is_file()
 
 
-@pytest.mark.parametrize("stage", ["none", "shaping"])
-def test_a_vm_without_a_coprocessor_has_no_thread(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+def test_a_thread_that_began_meanwhile_counts_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = ScriptedBench(Worker(monkeypatch).prepare)
-    assert measured(Coprocessor, {"stage": stage}, bench).keys() == {"throughput"}
+    found = measured(Coprocessor, {"stage": "shaping"}, bench, seconds=3, omit=1)
+    assert found["sender's coprocessor"][0][0] == 100 * 14.0 / 4
+
+
+def test_a_vm_without_a_coprocessor_has_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = ScriptedBench(Worker(monkeypatch).prepare)
+    assert measured(Coprocessor, {"stage": "none"}, bench).keys() == {"throughput"}
     assert bench.kept["coprocessor"] == {}

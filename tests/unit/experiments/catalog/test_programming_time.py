@@ -63,7 +63,7 @@ def test_the_hoverboard_model_grows_in_a_line(by: float, result: str, r2: str) -
     assert verdict.result == result
 
 
-def test_processor_time_is_told_beside_the_line_and_decides_nothing() -> None:
+def test_processor_time_is_shown_beside_the_line_and_decides_nothing() -> None:
     samples = [*at_size("programming time", bent(0.0)), *at_size("processor time", bent(3.0))]
     (verdict,) = verdicts(ProgrammingTime, samples)
     assert verdict.result == "reproduced"

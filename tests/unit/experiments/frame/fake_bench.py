@@ -48,4 +48,4 @@ class FakeBench:
 
 
 def quiet(what: str, share: float) -> None:
-    """Progress that nobody looks at."""
+    """Progress that is thrown away."""

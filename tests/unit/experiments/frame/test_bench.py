@@ -127,7 +127,7 @@ def test_a_point_leaves_its_raw_data_and_what_was_up() -> None:
     assert next(iter(one.topologies().values())).startswith("# as it stands; Open vSwitch's datapath: netdev\n")
 
 
-def test_a_topology_that_is_no_file_is_told_as_such() -> None:
+def test_a_topology_that_is_no_file_is_named_as_such() -> None:
     said: list[str] = []
     made(said).testbed(schema.load("two-hosts"), dataplane="ovs")
     assert said == ["bringing up its topology ovs"]
@@ -192,7 +192,7 @@ def test_data_planes_are_pinned_each_time_a_testbed_is_used(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("pinning", [None, "off"])
-def test_without_a_pinning_nobody_is_pinned(monkeypatch: pytest.MonkeyPatch, pinning: str | None) -> None:
+def test_without_a_pinning_no_process_is_pinned(monkeypatch: pytest.MonkeyPatch, pinning: str | None) -> None:
     machine = Machine(monkeypatch)
     made(pinning=pinning).testbed()
     assert machine.pinned == []

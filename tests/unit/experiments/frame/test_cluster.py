@@ -1,4 +1,4 @@
-"""A run shared out among machines, with a cluster of threads: every point once, whoever is lost."""
+"""A run shared out among machines, with a cluster of threads: every point once, whichever is lost."""
 
 from __future__ import annotations
 
@@ -165,13 +165,13 @@ def test_a_worker_that_goes_wrong_leaves_its_points_to_the_others(plan: Plan, tm
 def test_topologies_and_jobs_are_those_of_the_points(plan: Plan, tmp_path: Path) -> None:
     jobs: list[Job] = []
 
-    class Told(FakeCluster):
+    class Recording(FakeCluster):
         def measure(self, address: str, job: Job) -> tuple[Outcome, dict[str, str]]:
             jobs.append(job)
             return super().measure(address, job)[0], {f"bed-{job.key}": "hosts: 1\n"}
 
     swept = replace(plan, sweep={"worth": [2]}, quick=True, seed=9, pin=False)
-    folder = cluster.run(swept, tmp_path / "out", Told("one"), quiet)
+    folder = cluster.run(swept, tmp_path / "out", Recording("one"), quiet)
     assert (folder.path / "topologies" / f"bed-{jobs[0].key}.yaml").is_file()
     assert len({one.run for one in jobs}) == 1
     first = jobs[0]

@@ -26,7 +26,7 @@ class Client:
     """Dask's client, of a scheduler with workers by address; `late` answers are time-outs before a result comes."""
 
     def __init__(self, scheduler: str, **settings: Any) -> None:
-        if scheduler == "tcp://nobody":
+        if scheduler == "tcp://nothing":
             raise TimeoutError
         self.scheduler, self.settings, self.status = scheduler, settings, "running"
         self.present: dict[str, dict[str, Any]] = {"tcp://a": {"nthreads": 1}, "tcp://b": {"nthreads": 1}}
@@ -122,11 +122,11 @@ def test_a_worker_that_ended_while_it_measured_is_lost(cluster: DaskCluster) -> 
 @pytest.mark.usefixtures("cluster")
 def test_nothing_answers_there() -> None:
     with pytest.raises(InputError, match="no Dask scheduler: TimeoutError") as caught:
-        DaskCluster("tcp://nobody")
-    assert caught.value.where == "tcp://nobody"
+        DaskCluster("tcp://nothing")
+    assert caught.value.where == "tcp://nothing"
 
 
-def test_without_dask_the_reader_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dask_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(InputError, match="Dask is not installed") as caught:
         dask_cluster._dask()
@@ -142,7 +142,7 @@ class Served:
         self._closed = asyncio.Event()
 
     def __await__(self) -> Generator[Any, None, Served]:
-        if self.scheduler == "tcp://nobody":
+        if self.scheduler == "tcp://nothing":
             raise TimeoutError
         return self
         yield
@@ -190,5 +190,5 @@ def test_a_worker_measures_until_a_signal_and_then_takes_its_testbeds_down(
 @pytest.mark.usefixtures("served")
 def test_a_worker_without_a_scheduler_says_so() -> None:
     with pytest.raises(InputError, match="no Dask scheduler: TimeoutError") as caught:
-        dask_cluster.serve("tcp://nobody", lambda what: None)
-    assert caught.value.where == "tcp://nobody"
+        dask_cluster.serve("tcp://nothing", lambda what: None)
+    assert caught.value.where == "tcp://nothing"

@@ -54,7 +54,7 @@ def test_a_path_is_a_file_and_all_else_a_name(name: str, words: str) -> None:
         discovery.find(name)
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError) as caught:
         discovery.find("thruput")
     assert str(caught.value.next_step).startswith("there are: throughput, latency, cpu, programming-time,")

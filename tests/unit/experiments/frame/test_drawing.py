@@ -101,7 +101,7 @@ def test_an_axis_of_three_decades_has_marks_at_powers_of_ten_only(most: float, m
     assert [one for one in axes.yaxis.get_major_locator()().tolist() if 1 < one < 100] == marks
 
 
-def test_steps_go_on_from_each_value_and_are_told_apart_by_their_dashes() -> None:
+def test_steps_go_on_from_each_value_and_differ_in_their_dashes() -> None:
     several = [Series(name, [0, 1], [1.0, 2.0]) for name in "abcd"]
     axes = axes_of(chart(*several, replace(PAPER, label="p"), kind="steps"))
     assert {line.get_drawstyle() for line in axes.lines} == {"steps-post"}
@@ -132,7 +132,7 @@ def test_bars_stand_side_by_side_by_name_with_their_values_on_top() -> None:
     assert axes.get_ylim()[0] == 0
 
 
-def test_bars_are_told_apart_by_colour_and_hatch() -> None:
+def test_bars_differ_in_colour_and_hatch() -> None:
     several = [Series(name, ["x"], [1.0]) for name in "abc"]
     axes = axes_of(chart(*several, kind="bars"))
     assert [one[0].get_hatch() or "" for one in axes.containers] == ["", "///", "..."]

@@ -1,4 +1,4 @@
-"""Parameters: words and YAML values become typed ones, and what is not allowed is told with what is."""
+"""Parameters: words and YAML values become typed ones, and what is not allowed is refused."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_is_given_becomes_the_type_of_the_default(parameter: Parameter, giv
         (NUMBERS, 7), (WORDS, "a,c"),
     ],
 )  # fmt: skip
-def test_what_is_not_allowed_is_told_with_what_is(parameter: Parameter, given: Any) -> None:
+def test_what_is_not_allowed_is_refused_with_what_is(parameter: Parameter, given: Any) -> None:
     with pytest.raises(InputError, match="is no value of x") as caught:
         parameter.read(given)
     assert (caught.value.where, caught.value.next_step) == ("x", f"give {parameter.allowed()}")

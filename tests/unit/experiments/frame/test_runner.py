@@ -63,7 +63,7 @@ def test_the_document_of_a_run_says_how_it_was_made(dice: str) -> None:
     assert Plan(discovery.find("latency"), "latency").document()["file"] is None
 
 
-def test_cpus_are_told_where_there_are_enough(dice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpus_are_recorded_where_there_are_enough(dice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "machine", lambda: [Cpu(number, number, 0) for number in range(4)])
     assert plan(dice).document()["record"]["pinning"] == {"dataplane": [0, 1], "others": [2, 3]}
     assert not any("pinning" in one for one in runner.missing())
@@ -179,7 +179,7 @@ def test_bad_sweeps(text: str, words: str) -> None:
     ("given", "words"),
     [({"side": "6"}, "no parameter side"), ({"sides": "6,1"}, "no value of sides"), ({"offset": "-1"}, "no value of")],
 )
-def test_bad_parameters_are_told_before_anything_runs(dice: str, given: dict[str, str], words: str) -> None:
+def test_bad_parameters_are_refused_before_anything_runs(dice: str, given: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words) as found:
         plan(dice, **given).variations()
     assert found.value.next_step

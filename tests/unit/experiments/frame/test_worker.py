@@ -1,4 +1,4 @@
-"""What a machine does for somebody else's run: one run at a time, and what it says of itself."""
+"""What a machine does for another machine's run: one run at a time, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_point_is_measured_on_the_run_s_bench(benches: list[Bench]) -> None:
     (bench,) = benches
     assert bench.begun == ["sides=6", "sides=20"]
     settings = bench.settings
-    settings.pop("say")("nobody reads this")
+    settings.pop("say")("thrown away")
     assert settings == {"quick": True, "seed": 7, "pinning": "too few"}
     assert not bench.closed
 

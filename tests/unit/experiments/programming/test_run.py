@@ -115,7 +115,7 @@ def test_a_mesh_holds_every_vm_on_every_host_and_no_vm_more_is_added_unless_aske
     assert more["flows_by_class"]["host"]["largest"] - few["flows_by_class"]["host"]["largest"] >= 4
 
 
-def test_memory_is_told_in_mib() -> None:
+def test_memory_is_given_in_mib() -> None:
     assert 10 < module.resident_mib() <= module.peak_mib() + 1
 
 

@@ -77,12 +77,12 @@ def test_bridges_have_their_datapath_ids_ports_and_controller(noted: Path, run: 
     made = (
         "-- set bridge {} datapath_type=netdev protocols=OpenFlow14 fail-mode=secure other-config:datapath-id={:016x}"
     )
-    told = f"-- set-controller {{0}} unix:{run}/of.sock -- set controller {{0}} max_backoff=1000"
+    control = f"-- set-controller {{0}} unix:{run}/of.sock -- set controller {{0}} max_backoff=1000"
     port = "-- add-port h0 {0} -- set interface {0} type=dummy ofport_request={1}"
     assert first == " ".join(
         [
-            f"ovs-vsctl -t 60 --db=unix:{run}/db.sock", "-- add-br h0", made.format("h0", 0xAB), told.format("h0"),
-            port.format("vp0", 5), port.format("vp1", 6), "-- add-br hv0", made.format("hv0", 0xCD), told.format("hv0"),
+            f"ovs-vsctl -t 60 --db=unix:{run}/db.sock", "-- add-br h0", made.format("h0", 0xAB), control.format("h0"),
+            port.format("vp0", 5), port.format("vp1", 6), "-- add-br hv0", made.format("hv0", 0xCD), control.format("hv0"),
         ]
     )  # fmt: skip
     assert "controller" not in second.replace("set-controller", "")
