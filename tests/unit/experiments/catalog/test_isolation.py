@@ -50,17 +50,17 @@ def shielded(priority: list[float], arrival: list[float], full: float = 0.0) -> 
     ],
 )
 def test_result(priority: list[float], arrival: list[float], result: str) -> None:
-    assert shielded(priority, arrival).result == result
+    verdict = shielded(priority, arrival)
+    assert (verdict.result, verdict.paper) == (result, "no number given")
+    assert verdict.claim == "the VM priority scheduler shields a victim from a flood to its neighbour (6.1.1)"
 
 
 def test_the_words_on_the_scheduler() -> None:
     verdict = shielded([10.0, 10, 10], [20.0, 20, 20])
-    assert verdict.claim == "the VM priority scheduler shields a victim from a flood to its neighbour (6.1.1)"
-    assert verdict.paper == "no number given"
     assert verdict.ours == "p99 in order of arrival 2.00 times as long (95 %: 2.00 to 2.00); lost 0.5 % against 2.5 %"
     assert verdict.why == "the interval leaves out 1, which is no difference."
     too_few = shielded([10.0], [20.0])
-    assert (too_few.ours, too_few.paper) == ("", "no number given")
+    assert too_few.ours == ""
     assert "3 repetitions or more" in too_few.why
 
 
@@ -100,7 +100,8 @@ def turns(p99: list[float], loss: list[float], quiet: list[float]) -> Verdict:
 @pytest.mark.parametrize(("p99", "loss", "quiet"), [([], [0], [1]), ([1], [], [1]), ([1], [0], [])])
 def test_a_flood_that_goes_out_needs_all_three(p99: list[float], loss: list[float], quiet: list[float]) -> None:
     verdict = turns(p99, loss, quiet)
-    assert (verdict.result, verdict.ours) == ("not measured", "")
+    assert (verdict.result, verdict.ours, verdict.paper) == ("not measured", "", "no number given")
+    assert verdict.claim.startswith("VMs are polled in turn")
     assert verdict.why == "needs the flood and the quiet neighbour."
 
 
@@ -133,4 +134,4 @@ def test_victim_and_noisy_vm_share_a_host_and_their_peers_have_one_each(schedule
     made = topology(scheduler)
     assert (made.name, made.vm_priority, made.model) == (f"isolation-{scheduler}", priority, "preprogrammed")
     assert {vm.name: vm.host for vm in made.vms} == {"victim": "h1", "noisy": "h1", "friend": "h2", "far": "h3"}
-    assert made.hoverboards == ()
+    assert (len(made.hosts), made.hoverboards) == (3, ())

@@ -82,7 +82,8 @@ def test_bridges_have_their_datapath_ids_ports_and_controller(noted: Path, run: 
     assert first == " ".join(
         [
             f"ovs-vsctl -t 60 --db=unix:{run}/db.sock", "-- add-br h0", made.format("h0", 0xAB), control.format("h0"),
-            port.format("vp0", 5), port.format("vp1", 6), "-- add-br hv0", made.format("hv0", 0xCD), control.format("hv0"),
+            port.format("vp0", 5), port.format("vp1", 6), "-- add-br hv0", made.format("hv0", 0xCD),
+            control.format("hv0"),
         ]
     )  # fmt: skip
     assert "controller" not in second.replace("set-controller", "")
