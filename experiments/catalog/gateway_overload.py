@@ -76,15 +76,14 @@ class GatewayOverload(Experiment):
             if pair in relieved:
                 yield Sample("time to relief", relieved[pair], "s", point)
         yield Sample("relieved", len(relieved) / len(chosen), "share of pairs", point)
-        offered, arrived = (sum(getattr(one, name) for one in result.flows) for name in ("offered", "arrived"))
-        yield Sample("lost", 1 - arrived / max(1, offered), "share of the pairs' datagrams", point)
+        yield Sample("lost", 1 - result.arrived, "share of the pairs' datagrams", point)
         yield Sample("dropped by the Hoverboard", float(hoverboards.over_capacity(bed) - dropped), "packets", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """Relieved pairs, their loss and their time to relief by overload."""
         names, x = table.seen("reports"), "flood, times the Hoverboard's capacity"
         drawn = [
-            Chart(metric.replace(" ", "-"), title, x, y, [_line(table, metric, name) for name in names])
+            Chart(metric, title, x, y, [_line(table, metric, name) for name in names])
             for metric, title, y in (
                 ("relieved", "Pairs that left the Hoverboard", "share of pairs"),
                 ("lost", "Loss of those pairs", "share of their datagrams"),

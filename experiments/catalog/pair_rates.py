@@ -57,9 +57,8 @@ class PairRates(Experiment):
             yield Sample(OFFERED, talking[pair].rate_bps if pair in talking else 0.0, "bit/s")
             peak = max(carried[pair].by_second.values(), default=0) * 8 if pair in talking else 0
             yield Sample(MEASURED, peak, "bit/s")
-        offered = sum(one.offered for one in result.flows)
-        if offered:
-            yield Sample("arrived", sum(one.arrived for one in result.flows) / offered, "share of datagrams")
+        if any(one.offered for one in result.flows):
+            yield Sample("arrived", result.arrived, "share of datagrams")
         yield Sample("latest", result.late * 1e3, "ms behind the schedule")
 
     def charts(self, table: Table, values: Values) -> list[Chart]:

@@ -27,6 +27,7 @@ class FakeBed:
     Attributes:
         status: what a host says, by its name.
         standing: pairs that are offloaded.
+        asked: how often for these.
         closed: lines to hosts that were opened and closed.
     """
 
@@ -35,6 +36,7 @@ class FakeBed:
         self.options, self.run, self.directory = options, "made-up", SimpleNamespace(logs=Path("logs"))
         self.status: Status = status if status is not None else lambda name: {}
         self.standing: Sequence[tuple[str, str]] = ()
+        self.asked = 0
         self.control: dict[str, Any] = {}
         self.opened: list[str] = []
         self.closed: list[str] = []
@@ -51,6 +53,7 @@ class FakeBed:
         return SimpleNamespace(status=lambda: self.status(name), close=lambda: self.closed.append(name))
 
     def offloads(self) -> list[dict[str, str]]:
+        self.asked += 1
         return [{"src": src, "dst": dst} for src, dst in self.standing]
 
     def control_status(self) -> dict[str, Any]:

@@ -224,6 +224,14 @@ def test_arrivals_are_counted_by_second_with_their_latency(clock: Clock) -> None
     assert running.carried[0].arrived == 0
 
 
+@pytest.mark.parametrize(
+    ("counts", "share"), [([], 0.0), ([(0, 0)], 0.0), ([(1, 1)], 1.0), ([(1, 0)], 0.0), ([(4, 1), (1, 1), (0, 0)], 0.4)]
+)
+def test_the_share_that_arrived_is_of_all_flows_together(counts: list[tuple[int, int]], share: float) -> None:
+    flows = [Carried(offered=offered, arrived=arrived) for offered, arrived in counts]
+    assert Result(flows, 1.0, 0.0, 0).arrived == share
+
+
 def test_raw_data_have_a_row_for_each_flow() -> None:
     result = Result([Carried(3, 300, 2, 200, [], {0: 150, 2: 50}), Carried()], 2.5, 0.0, 0)
     assert result.record(FLOWS[:2]) == [

@@ -16,6 +16,8 @@ from tests.unit.experiments.catalog.made_up import charts, given, lines, of, ver
         ([100, 100, 10, 10, 0], 2.0),  # a tenth is relief, ...
         ([100, 100, 11, 10, 10, 0], 3.0),  # ... a little more is not
         ([100, 5, 80, 9, 0, 0], 3.0),
+        ([5, 100, 9, 0, 0], 2.0),
+        ([5, 100], None),
         ([100, 5, 9, 80, 9, 0], None),
         ([100, 100, 100], None),
         ([100, 100, 100, 0], None),  # the end of the traffic

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from experiments import accounting, cpu_window, hoverboards, joining, ping
+from experiments import accounting, cpu_window, hoverboards, joining, ping, traffic
 from experiments.accounting import Member
 from experiments.catalog import models, on_demand_collapse
 from experiments.catalog.models import Models
 from experiments.catalog.on_demand_collapse import OnDemandCollapse
 from experiments.cpu_window import ProcessTime, Reading
 from experiments.ping_output import PingResult
+from experiments.traffic import Datagram
 from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, errors, exchanged, measured
 from topologies.processes import Process
 
@@ -78,6 +79,7 @@ def test_a_model_s_round_trips_state_and_load(monkeypatch: pytest.MonkeyPatch) -
     host = {vm.name: vm.host for vm in bed.topology.vms}
     chosen = [(flow.src, flow.dst) for flow in exchange.flows]
     assert {flow.rate_bps for flow in exchange.flows} == {200_000.0}
+    assert max(one.size for one in exchange.due) == 600
     assert all(host[src] != host[dst] for src, dst in chosen)
     once = {"count": 8, "interval": 0.05, "wait": 2.0}
     again = {"count": 5, "interval": 0.02, "wait": 1.0}
@@ -105,6 +107,14 @@ def test_a_control_plane_that_did_nothing_spent_nothing_and_four_pairs_are_pinge
     found = measured(Models, POINT, ScriptedBench(cluster.prepare), vms=12, pairs=5, seconds=2.0)
     assert found["control plane CPU"] == [(0.0, "ms a pair", POINT)]
     assert len(found["steady round trip"]) == 4
+
+
+@pytest.mark.parametrize("at", [1.2, 0.1])
+def test_one_datagram_or_none_is_something_to_divide_by(monkeypatch: pytest.MonkeyPatch, at: float) -> None:
+    cluster = Cluster(monkeypatch, *[pinged(1.0, 1.0, 1.0, 1.0)] * 2)
+    monkeypatch.setattr(traffic, "schedule", lambda *given: [Datagram(at, 0, 600)])
+    found = measured(Models, POINT, ScriptedBench(cluster.prepare), vms=6, pairs=2, seconds=2.0)
+    assert found["over Hoverboards"] == [(30.0, "share of datagrams", POINT)]
 
 
 class Crowd:

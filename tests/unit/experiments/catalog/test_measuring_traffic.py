@@ -97,13 +97,15 @@ def test_a_burst_is_read_off_the_hoverboard_s_counter(monkeypatch: pytest.Monkey
     (bed,) = bench.beds
     assert (bed.topology.report_interval, bed.topology.offload_threshold) == (0.5, 20_000)
     assert (len(bed.topology.vms), bed.topology.model, bench.fresh_ones) == (16, "hoverboard", 1)
+    assert (len(bed.topology.hosts), len(bed.topology.hoverboards)) == (2, 1)
     assert bed.opened == bed.closed == ["hv1"]
     assert len(bench.kept["load"]) == 10
     assert len(bench.kept["flows"]) == 4
 
 
 def test_a_burst_without_relief_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = measured(Burst, POINT, ScriptedBench(Relay(monkeypatch, relief=9.0).prepare), pairs=2, seconds=1.0)
+    found = measured(Burst, POINT, ScriptedBench(Relay(monkeypatch, relief=9.0).prepare), pairs=2, seconds=0.5)
+    assert len(found["load"]) == 5
     assert found["not relieved"] == [(1.0, "times", POINT)]
     assert "time to relief" not in found
 
@@ -173,6 +175,16 @@ def test_live_traffic_is_what_hoverboards_still_carry_once_reports_have_come(mon
     assert max(one.size for one in exchange.due) == 600
 
 
+@pytest.mark.parametrize("at", [3.0, 1.0])
+def test_one_datagram_or_none_is_something_to_divide_by(monkeypatch: pytest.MonkeyPatch, at: float) -> None:
+    exchanged(monkeypatch, offload)
+    counted = iter([1_000, 1_060])
+    monkeypatch.setattr(hoverboards, "received", lambda bed: next(counted))
+    monkeypatch.setattr(traffic, "schedule", lambda *given: [Datagram(at, 0, 600)])
+    found = measured(Offload, {"part": LIVE, "wanted": 2}, ScriptedBench(), pairs=4, seconds=4)
+    assert values(found, "on Hoverboards") == [60.0]
+
+
 # --- reports of hosts or of Hoverboards ------------------------------------------------------------
 
 
@@ -223,14 +235,24 @@ def test_pairs_are_relieved_beside_a_flood(monkeypatch: pytest.MonkeyPatch) -> N
         ("blue-3", "blue-4", 150_000.0), ("blue-5", "blue-6", 150_000.0), ("blue-7", "blue-8", 150_000.0),
     ]  # fmt: skip
     assert FakeExchange.made[0].seconds == 4.0
+    assert max(one.size for one in FakeExchange.made[0].due) == 600
     assert len(bench.kept["flows"]) == 3
 
 
 def test_without_a_flood_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     overload = Overload(monkeypatch, 0.0, 0.0, 0.0)
     point = {"reports": "hosts", "overload": 0.0}
-    found = measured(GatewayOverload, point, ScriptedBench(), pairs=3, seconds=1.0)
+    bench = ScriptedBench()
+    found = measured(GatewayOverload, point, bench, pairs=3, seconds=1.0)
+    assert bench.beds[0].asked == 2  # the second answer had all of them
     assert overload.waits == [0.0]
     assert overload.floods[0][2] == 0.0
     assert found["relieved"][0][0] == 1.0
     assert len(found["time to relief"]) == 3
+
+
+def test_relief_is_asked_for_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    Overload(monkeypatch, 9.0, 9.0, 9.0)
+    bench = ScriptedBench()
+    measured(GatewayOverload, {"reports": "hosts", "overload": 0.0}, bench, pairs=3, seconds=0.04)
+    assert bench.beds[0].asked == 2

@@ -19,6 +19,13 @@ def test_a_threshold_lets_exactly_the_wanted_pass() -> None:
         assert sum(one > threshold_between(rates, wanted) for one in frames) == wanted
 
 
+def test_a_threshold_lies_halfway_between_the_frames_of_two_rates_by_ratio() -> None:
+    # 42 bytes of headers to a datagram's 600: frames are 1.07 times as many bits.
+    assert threshold_between([4e6, 1e6], 0) == round(4e6 * 1.07 * 10)
+    assert threshold_between([4e6, 1e6], 1) == round(2e6 * 1.07)
+    assert threshold_between([4e6, 1e6], 2) == round(1e6 * 1.07 / 10)
+
+
 def test_reaches_and_at() -> None:
     line = [(0.0, 1.0), (10.0, 0.0)]
     assert reaches(line, 0.5) == pytest.approx(5)
