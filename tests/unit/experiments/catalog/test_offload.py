@@ -23,15 +23,17 @@ def test_a_threshold_lies_halfway_between_the_frames_of_two_rates_by_ratio() -> 
     # 42 bytes of headers to a datagram's 600: frames are 1.07 times as many bits.
     assert threshold_between([4e6, 1e6], 0) == round(4e6 * 1.07 * 10)
     assert threshold_between([4e6, 1e6], 1) == round(2e6 * 1.07)
+    assert threshold_between([1e-3, 1e-9], 1) == 1  # bit/s at the least
     assert threshold_between([4e6, 1e6], 2) == round(1e6 * 1.07 / 10)
 
 
 def test_reaches_and_at() -> None:
-    line = [(0.0, 1.0), (10.0, 0.0)]
-    assert reaches(line, 0.5) == pytest.approx(5)
-    assert reaches(line[:1], 0.5) is None
-    assert at(line, 2.5) == pytest.approx(0.75)
-    assert at(line, 99) == 0
+    line = [(0.0, 1.0), (10.0, 0.5), (20.0, 0.25)]
+    assert reaches(line, 0.75) == pytest.approx(5)
+    assert reaches(line, 0.5) == 10
+    assert reaches(line, 0.2) is None
+    assert reaches(line, 1.0) is None  # it does not come from above
+    assert [at(line, x) for x in (0, 2.5, 10, 15, 20, 99)] == [1.0, 0.875, 0.5, 0.375, 0.25, 0.25]
 
 
 def points(part: str, key: str, line: dict[float, tuple[float, float]]) -> list[Sample]:
@@ -62,7 +64,7 @@ def live(*several: tuple[float, float]) -> list[Sample]:
     ],
 )
 def test_a_thousandth_of_the_pairs(count: int, left: float, result: str, ours: str) -> None:
-    (verdict,) = verdicts(Offload, replayed((60_000, 0.001), (count, left), (20_000, 0.3)))
+    (verdict,) = verdicts(Offload, replayed((60_000, 0.001), (20_000, 0.3), (count, left), (10_000, 0.6)))
     assert verdict.claim == "offloading under 0.1 % of the pairs leaves under 1 % of the traffic"
     assert (verdict.result, verdict.ours, verdict.paper) == (result, ours, "some 50k flows, < 1 %")
     assert verdict.ratio == pytest.approx(left / 0.008)
@@ -88,12 +90,22 @@ def test_the_shape_of_the_live_curve(apart: float, result: str, ours: str) -> No
     assert (verdict.result, verdict.ours, verdict.paper) == (result, ours, "figure 11c")
 
 
+@pytest.mark.parametrize(("apart", "result"), [(0.1, "partly"), (0.25, "not")])
+def test_exactly_at_its_bounds_a_shape_is_not_the_better_one(
+    monkeypatch: pytest.MonkeyPatch, apart: float, result: str
+) -> None:
+    monkeypatch.setattr(populations, "papers_curve", lambda: [(0.0, 1.0), (10.0, 0.05), (20.0, 0.0)])
+    (verdict,) = verdicts(Offload, live((0, 1.0), (10, 0.05), (20, apart)))
+    assert verdict.result == result
+
+
 def test_a_live_curve_that_never_comes_down_has_no_shape() -> None:
     assert verdicts(Offload, live((0, 1.0), (10, 0.06))) == []
 
 
 def test_a_curve_is_in_order_of_what_was_offloaded_and_never_above_all_of_the_traffic() -> None:
-    samples = [*live((9, 0.2), (3, 1.1)), *of("offloaded", 5, part=LIVE, wanted=7), *replayed((7, 0.5))]
+    halves = [*of("offloaded", 5, part=LIVE, wanted=7), *of("on Hoverboards", 0.5, part=LIVE, wanted=8)]
+    samples = [*live((9, 0.2), (3, 1.1)), *halves, *replayed((7, 0.5))]
     assert curve(Table(samples), LIVE) == [(3, 1.0), (9, 0.2)]
     assert curve(Table(samples), REPLAY) == [(7, 0.5)]
 

@@ -47,8 +47,8 @@ def test_the_words_of_the_verdict() -> None:
     (verdict,) = verdicts(OnDemandCollapse, [*at(24, ON_DEMAND, 0, 0.0), *at(24, HOVERBOARD, 20, 5.0)])
     assert verdict.ours.startswith("on-demand: none answered; hoverboard: 100%")
     assert "first round trips 200.0 times as long" in verdict.why  # one that is lost counts as the wait of a second
-    (verdict,) = verdicts(OnDemandCollapse, [*at(24, ON_DEMAND, 20, 10.0), *at(24, HOVERBOARD, 0, 0.0)])
-    assert "first round trips 0.0 times as long" in verdict.why
+    (verdict,) = verdicts(OnDemandCollapse, [*at(24, ON_DEMAND, 20, 500.0), *at(24, HOVERBOARD, 0, 0.0)])
+    assert "first round trips 0.5 times as long" in verdict.why
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,11 @@ def test_charts_are_over_the_load() -> None:
     assert lines(drawn["answered"]) == {"on-demand, n = 20": [(0, 1.0), (240, 0.5)], "hoverboard, n = 9": [(240, 1.0)]}
     assert [(one.y, one.log_y) for one in drawn.values()] == [("ms", True), ("share of first packets", False)]
     assert drawn["answered"].title == "Bystanders answered within 1 s"
+
+
+def test_a_model_without_answers_or_losses_has_an_empty_line() -> None:
+    drawn = charts(OnDemandCollapse, of("first round trip", 1.0, model=HOVERBOARD, **{"first packets a second": 40}))
+    assert lines(drawn["answered"]) == {"hoverboard, n = 0": []}
 
 
 def test_points_are_each_model_at_each_load() -> None:
