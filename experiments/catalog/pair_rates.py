@@ -65,7 +65,7 @@ class PairRates(Experiment):
         """Both CDFs and the paper's at the same scale."""
         scale = number(values, "scale")
         series = [_cdf(name, table.values(name)) for name in (OFFERED, MEASURED)]
-        theirs = [(rate * scale / 1e3, share) for rate, share in papers_cdf() if rate > 0]
+        theirs = [(rate * scale / 1e3, share) for rate, share in papers_cdf()]
         series.append(Series("figure 11b", [x for x, _ in theirs], [y for _, y in theirs], paper=True))
         note = (
             f"The paper's rates times {scale:g}. Pairs that never talk lie left of the axis. n is the number of pairs."

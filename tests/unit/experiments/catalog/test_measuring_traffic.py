@@ -29,23 +29,23 @@ def values(found: dict[str, list[tuple[float | None, str, dict[str, Any]]]], met
 
 def test_peak_rates_are_those_of_the_busiest_second(monkeypatch: pytest.MonkeyPatch) -> None:
     exchanged(monkeypatch, pair_rates)
-    # The one pair that talks sends 10 kbit/s: 125 bytes ten times a second; every fifth datagram is lost.
-    flow = Flow("blue-2", "blue-1", 10_000.0)
+    # One pair sends 10 kbit/s: 125 bytes ten times a second; every fifth is lost. Another pair sends nothing.
+    flows = [Flow("blue-2", "blue-1", 10_000.0), Flow("blue-3", "blue-1", 9.0)]
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(traffic, "from_cdf", lambda *given: (asked.append(given), [flow])[1])
+    monkeypatch.setattr(traffic, "from_cdf", lambda *given: (asked.append(given), flows)[1])
     due = [Datagram(number / 10, 0, 125) for number in range(20)]
-    monkeypatch.setattr(traffic, "schedule", lambda draw, flows, seconds: (asked.append((flows, seconds)), due)[1])
+    monkeypatch.setattr(traffic, "schedule", lambda draw, given, seconds: (asked.append((given, seconds)), due)[1])
     monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: int(one.at * 10 + 0.5) in (0, 5, 10, 12, 15)))
     bench, point = ScriptedBench(), {"vms": 3, "scale": 0.1}
     found = measured(PairRates, point, bench, seconds=2)
-    assert values(found, "offered") == [0.0, 0.0, 10_000.0, 0.0, 0.0, 0.0]
+    assert values(found, "offered") == [0.0, 0.0, 10_000.0, 0.0, 9.0, 0.0]
     assert values(found, "measured") == [0, 0, 8 * 125 * 8, 0, 0, 0]  # the first second had eight of them
     assert found["arrived"] == [(15 / 20, "share of datagrams", {})]
     assert found["latest"] == [(250.0, "ms behind the schedule", {})]
     assert {unit for _, unit, _ in found["offered"]} == {"bit/s"}
     among, cdf, scale = asked[0][1:]
     assert among == traffic.pairs(["blue-1", "blue-2", "blue-3"])
-    assert (cdf, scale, asked[1]) == (pair_rates.papers_cdf(), 0.1, ([flow], 2))
+    assert (cdf, scale, asked[1]) == (pair_rates.papers_cdf(), 0.1, (flows, 2))
     (bed,) = bench.beds
     assert (bed.topology.model, len(bed.topology.hosts), len(bed.topology.vms)) == ("hoverboard", 4, 3)
     assert bench.fresh_ones == 0

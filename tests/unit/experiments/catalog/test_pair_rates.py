@@ -12,7 +12,7 @@ SCALE = 0.1  # the default: a threshold of 2 kbit/s
 
 
 def table(silent: int, slow: int, fast: int, arrived: float = 1.0) -> list[Sample]:
-    measured = [0.0] * silent + [2_000.0] * slow + [2_001.0] * fast
+    measured = [0.0] * silent + [1.0] + [2_000.0] * (slow - 1) + [2_001.0] * fast
     return [*of(OFFERED, 0.0, 4_000.0), *of(MEASURED, *measured), *of("arrived", arrived)]
 
 
@@ -69,12 +69,12 @@ def test_without_all_three_nothing_is_said(missing: str) -> None:
 
 
 def test_the_chart_has_both_cdfs_and_the_paper_s_at_the_same_scale() -> None:
-    samples = [*of(OFFERED, 0.0, 0.0, 5_000.0, 3_000.0), *of(MEASURED, 0.0, 4_000.0, 0.0, 0.0)]
+    samples = [*of(OFFERED, 0.0, 0.0, 5_000.0, 3_000.0), *of(MEASURED, 0.0, 4_000.0, 1.0, 0.0)]
     (chart,) = charts(PairRates, samples).values()
     drawn = lines(chart)
     assert drawn["offered, n = 4"] == [(3.0, 0.75), (5.0, 1.0)]
-    assert drawn["measured, n = 4"] == [(4.0, 1.0)]
-    assert drawn["figure 11b"] == [(rate * SCALE / 1e3, share) for rate, share in papers_cdf() if rate > 0]
+    assert drawn["measured, n = 4"] == [(0.001, 0.75), (4.0, 1.0)]
+    assert drawn["figure 11b"] == [(rate * SCALE / 1e3, share) for rate, share in papers_cdf()]
     assert drawn["figure 11b"][-1][0] == pytest.approx(papers_cdf()[-1][0] / 10_000)
     assert [one.paper for one in chart.series] == [False, False, True]
     assert (chart.x, chart.kind, chart.log_x) == ("peak rate over a second, kbit/s", "steps", True)
