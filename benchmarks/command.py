@@ -23,6 +23,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def above_zero(parser: argparse.ArgumentParser, given: argparse.Namespace, *names: str) -> None:
+    """End with an error where one of these options has a value that is not above 0; None has none."""
+    for name in names:
+        value = getattr(given, name)
+        if value is not None and value <= 0:
+            parser.error(f"--{name} must be above 0")
+
+
 def run_name(word: str) -> str:
     """A name that no other run has."""
     return f"bench-{word}-{uuid.uuid4().hex[:6]}"

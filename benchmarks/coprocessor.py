@@ -71,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=4, metavar="S", help="of each measurement (4)")
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds (5)")
     given = parser.parse_args(argv)
+    command.above_zero(parser, given, "seconds", "repeat")
 
     def run(progress: command.Progress) -> int:
         need_root("the benchmark")

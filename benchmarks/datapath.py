@@ -88,6 +88,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         "--scheduling", choices=get_args(Scheduling), default="adaptive", help="of the fast path's engines (adaptive)"
     )
     given = parser.parse_args(argv)
+    command.above_zero(parser, given, "repeat", "seconds")
     if not chosen(given):
         parser.error("--only fits no case; there are: " + "; ".join(case.name for case in (*CASES, *AWAKE_CASES)))
     return given

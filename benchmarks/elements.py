@@ -113,6 +113,7 @@ def main() -> int:
     parser = command.parser(__doc__)
     parser.add_argument("--flows", type=int, default=100_000, metavar="N", help="flows in the table (100,000)")
     given = parser.parse_args()
+    command.above_zero(parser, given, "flows")
     plan = engine.Plan(flows=given.flows, rounds=9, packets=1 << 18)
 
     def run(progress: command.Progress) -> int:

@@ -209,7 +209,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds (%(default)s)")
     parser.add_argument("--seconds", type=int, default=1, metavar="S", help="seconds of each turn (%(default)s)")
     parser.add_argument("--bits", type=int, default=128, choices=(128, 256), help="of the key (%(default)s)")
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    command.above_zero(parser, given, "repeat", "seconds")
+    return given
 
 
 def main() -> int:

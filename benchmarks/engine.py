@@ -95,6 +95,7 @@ def main() -> int:
     parser.add_argument("--flows", type=int, default=100_000, metavar="N", help="flows in the table (100,000)")
     parser.add_argument("--quick", action="store_true", help="3 rounds, for a first look")
     given = parser.parse_args()
+    command.above_zero(parser, given, "flows")
     plan = Plan(flows=given.flows, rounds=3 if given.quick else 9, packets=1 << 19)
 
     def run(progress: command.Progress) -> int:

@@ -207,10 +207,11 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, metavar="S", help="seconds of each turn (2)")
     parser.add_argument("--window", type=int, default=64, metavar="N", help="flows on their way (%(default)s)")
     given = parser.parse_args(argv)
-    given.repeat = given.repeat or (3 if given.quick else 5)
-    given.seconds = given.seconds or (1.0 if given.quick else 2.0)
-    if given.repeat < 1 or given.seconds <= 0 or given.window < 1:
-        parser.error("--repeat, --seconds and --window must be above 0")
+    if given.repeat is None:
+        given.repeat = 3 if given.quick else 5
+    if given.seconds is None:
+        given.seconds = 1.0 if given.quick else 2.0
+    command.above_zero(parser, given, "repeat", "seconds", "window")
     return given
 
 

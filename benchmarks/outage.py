@@ -236,8 +236,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataplane", choices=DATAPLANES, action="append", help="default: all")
     parser.add_argument("--case", choices=list(CASES), action="append", help="default: all")
     given = parser.parse_args(argv)
-    if given.rounds < 1:
-        parser.error("--rounds must be at least 1")
+    command.above_zero(parser, given, "rounds")
     return given
 
 

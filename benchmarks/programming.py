@@ -174,8 +174,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     if given.hosts is not None and not given.vms:
         parser.error("--hosts goes with --vms")
-    if any(number < 1 for number in (*(given.vms or ()), given.hosts or 1)):
-        parser.error("--vms and --hosts must be above 0")
+    if any(number < 1 for number in given.vms or ()):
+        parser.error("--vms must be above 0")
+    command.above_zero(parser, given, "hosts")
     if given.largest_mesh < _MESH_SIZES[1]:
         parser.error(f"--largest-mesh must be at least {_MESH_SIZES[1]}: two sizes make a fit")
     return given

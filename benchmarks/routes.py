@@ -238,8 +238,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         given.routes = QUICK_ROUTES if given.quick else ROUTES
     if given.rounds is None:
         given.rounds = QUICK_ROUNDS if given.quick else ROUNDS
-    if given.routes < 1 or given.rounds < 1:
-        parser.error("--routes and --rounds must be above 0")
+    command.above_zero(parser, given, "routes", "rounds")
     return given
 
 

@@ -132,7 +132,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--topology", default="rack", metavar="FILE", help="a file, or a shipped one (%(default)s)")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="starts (%(default)s)")
     parser.add_argument("--idle", type=float, default=10.0, metavar="S", help="seconds of an idle window (%(default)s)")
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    command.above_zero(parser, given, "repeat", "idle")
+    return given
 
 
 def main() -> int:

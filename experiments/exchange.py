@@ -57,6 +57,12 @@ class Result:
     late: float
     refused: int
 
+    @property
+    def arrived(self) -> float:
+        """Share of the offered datagrams that arrived; 0: none was offered."""
+        offered = sum(one.offered for one in self.flows)
+        return sum(one.arrived for one in self.flows) / offered if offered else 0.0
+
     def record(self, flows: Sequence[Flow]) -> list[dict[str, Any]]:
         """For the raw data: a row a flow."""
         return [

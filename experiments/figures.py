@@ -137,5 +137,5 @@ def latency(samples: Mapping[str, Sequence[float]]) -> Figure:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="microseconds, ping round trip: median, quartiles, 5th to 95th percentile", title="Latency")
+    axes.set(xlabel="microseconds, ping round trip:\nmedian, quartiles, 5th to 95th percentile", title="Latency")
     return figure

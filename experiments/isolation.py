@@ -8,7 +8,7 @@ tenant only does not answer, and the VM that has it counts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,3 @@ def foreign_address(
         tenant, source[0], address, owner[0], owner[1], count,
         outside.received, after.packets - before.packets, answered.received,
     )  # fmt: skip
-
-
-def only_in_one(tenants: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str, str]]:
-    """Addresses that exactly one tenant has: (tenant, VM, address); input is tenant -> address -> VM."""
-    return [
-        (tenant, vm, address)
-        for tenant, addresses in tenants.items()
-        for address, vm in addresses.items()
-        if not any(address in others for name, others in tenants.items() if name != tenant)
-    ]

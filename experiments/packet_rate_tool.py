@@ -7,6 +7,7 @@ datagrams, which is some 20 ns for each: far below what the kernel takes to send
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import errno
 import gc
@@ -120,40 +121,39 @@ def send(address: str, port: int, seconds: float, omit: float, size: int, flows:
         flows: sockets, each with a source port of its own, served in turn.
         rate: datagrams per second; 0: as fast as it goes.
     """
-    sockets = [_open(None) for _ in range(flows)]
-    for sock in sockets:
-        sock.connect((address, port))
-    batch, now, sendmmsg = _Batch(size), time.monotonic, _libc.sendmmsg
-    descriptors, messages = [sock.fileno() for sock in sockets], batch.messages
-    offered, refused, sent, turn = 0, 0, 0, 0
-    begun = moment = now()
-    start, end = begun + omit, begun + omit + seconds
-    counting_from = begun
-    while moment < end:
-        if rate:
-            due = rate * (moment - begun) - sent
-            if due < BATCH:
-                # Longer waits would let bursts grow; the end of the window is never far.
-                select.select([], [], [], min((BATCH - due) / rate, 0.05))
-                moment = now()
-                continue
-        took = sendmmsg(descriptors[turn], messages, BATCH, 0)
-        moment = now()
-        turn = (turn + 1) % flows
-        if took > 0:
-            sent += took
-            if moment >= start:
-                offered += took
-        elif (code := ctypes.get_errno()) in (errno.ENOBUFS, errno.EAGAIN, errno.ECONNREFUSED):
-            refused += 1
-        else:
-            raise OSError(code, os.strerror(code))
-        if moment < start:
-            counting_from = moment
-    for sock in sockets:
-        sock.close()
-    span = moment - counting_from
-    return {"offered": offered, "seconds": span, "offered_pps": offered / span, "refused_calls": refused}
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(_open(None)) for _ in range(flows)]
+        for sock in sockets:
+            sock.connect((address, port))
+        batch, now, sendmmsg = _Batch(size), time.monotonic, _libc.sendmmsg
+        descriptors, messages = [sock.fileno() for sock in sockets], batch.messages
+        offered, refused, sent, turn = 0, 0, 0, 0
+        begun = moment = now()
+        start, end = begun + omit, begun + omit + seconds
+        counting_from = begun
+        while moment < end:
+            if rate:
+                due = rate * (moment - begun) - sent
+                if due < BATCH:
+                    # Longer waits would let bursts grow; the end of the window is never far.
+                    select.select([], [], [], min((BATCH - due) / rate, 0.05))
+                    moment = now()
+                    continue
+            took = sendmmsg(descriptors[turn], messages, BATCH, 0)
+            moment = now()
+            turn = (turn + 1) % flows
+            if took > 0:
+                sent += took
+                if moment >= start:
+                    offered += took
+            elif (code := ctypes.get_errno()) in (errno.ENOBUFS, errno.EAGAIN, errno.ECONNREFUSED):
+                refused += 1
+            else:
+                raise OSError(code, os.strerror(code))
+            if moment < start:
+                counting_from = moment
+        span = moment - counting_from
+        return {"offered": offered, "seconds": span, "offered_pps": offered / span, "refused_calls": refused}
 
 
 def main() -> int:

@@ -161,7 +161,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--section", action="append", choices=[*kinds.SECTIONS, CALLS], help="only this one; may be repeated"
     )
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    command.above_zero(parser, given, "rounds", "seconds")
+    return given
 
 
 def main() -> int:

@@ -81,8 +81,7 @@ class Burst(Experiment):
         for when, load in loads:
             yield Sample("load", load, "packets/s", {**point, "at": round(when / _TICK) * _TICK})
         yield Sample("offloaded", float(_offloaded(bed)), "pairs", point)
-        offered, arrived = (sum(getattr(one, name) for one in result.flows) for name in ("offered", "arrived"))
-        yield Sample("lost", 1 - arrived / max(1, offered), "share of datagrams", point)
+        yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """Load over time; time to relief by interval."""

@@ -50,12 +50,11 @@ class Coprocessor(Experiment):
             )
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
-        stages = table.seen("stage", "throughput")
-        found = [one for stage in stages if (one := table.spread("throughput", stage=stage))]
-        theirs = [stage for stage in stages if stage in _PAPER]
+        here = table.line("throughput", "stage", "here")
+        theirs = [stage for stage in here.x if stage in _PAPER]
         return [
             Chart("stages", "One TCP stream through coprocessor stages", "stage", "Gbit/s received", [
-                Series("here", stages, [one.median for one in found], found),
+                here,
                 Series("section 4.4", theirs, [_PAPER[stage] for stage in theirs], paper=True),
             ], kind="bars"),
         ]  # fmt: skip

@@ -7,7 +7,6 @@ Where it reports itself it sees only what it did not drop, and its reports share
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable
 
 from experiments import hoverboards, traffic
@@ -67,7 +66,7 @@ class GatewayOverload(Experiment):
             due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 relieved: dict[tuple[str, str], float] = {}
-                while (now := time.monotonic() - running.began) < seconds and len(relieved) < len(chosen):
+                while (now := running.now()) < seconds and len(relieved) < len(chosen):
                     standing = {(row["src"], row["dst"]) for row in bed.offloads()}
                     relieved |= {pair: now for pair in chosen if pair in standing and pair not in relieved}
                     running.wait(now + 0.02)
@@ -77,15 +76,14 @@ class GatewayOverload(Experiment):
             if pair in relieved:
                 yield Sample("time to relief", relieved[pair], "s", point)
         yield Sample("relieved", len(relieved) / len(chosen), "share of pairs", point)
-        offered, arrived = (sum(getattr(one, name) for one in result.flows) for name in ("offered", "arrived"))
-        yield Sample("lost", 1 - arrived / max(1, offered), "share of the pairs' datagrams", point)
+        yield Sample("lost", 1 - result.arrived, "share of the pairs' datagrams", point)
         yield Sample("dropped by the Hoverboard", float(hoverboards.over_capacity(bed) - dropped), "packets", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """Relieved pairs, their loss and their time to relief by overload."""
         names, x = table.seen("reports"), "flood, times the Hoverboard's capacity"
         drawn = [
-            Chart(metric.replace(" ", "-"), title, x, y, [_line(table, metric, name) for name in names])
+            Chart(metric, title, x, y, [_line(table, metric, name) for name in names])
             for metric, title, y in (
                 ("relieved", "Pairs that left the Hoverboard", "share of pairs"),
                 ("lost", "Loss of those pairs", "share of their datagrams"),

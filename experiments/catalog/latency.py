@@ -58,11 +58,10 @@ class Latency(Experiment):
         for cpus in table.seen("cpus", "mean"):
             names = [*versions.measured(table, "mean", cpus=cpus)]
             names += [versions.BARE] if table.values("mean", generation=versions.BARE, cpus=cpus) else []
-            several = [
-                (metric, [found for name in names if (found := table.spread(metric, generation=name, cpus=cpus))])
-                for metric in _PERCENTILES
-            ]
-            series = [Series(metric, names, [one.median for one in found], found) for metric, found in several]
+            series = []
+            for metric in _PERCENTILES:
+                found = {name: one for name in names if (one := table.spread(metric, generation=name, cpus=cpus))}
+                series.append(Series(metric, list(found), [one.median for one in found.values()], list(found.values())))
             made += [
                 versions.beside(
                     table, "mean", f"generations-{cpus}", f"Mean round trip by generation, CPUs {cpus}", "9", "TCP RTT",

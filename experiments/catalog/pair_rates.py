@@ -57,16 +57,15 @@ class PairRates(Experiment):
             yield Sample(OFFERED, talking[pair].rate_bps if pair in talking else 0.0, "bit/s")
             peak = max(carried[pair].by_second.values(), default=0) * 8 if pair in talking else 0
             yield Sample(MEASURED, peak, "bit/s")
-        offered = sum(one.offered for one in result.flows)
-        if offered:
-            yield Sample("arrived", sum(one.arrived for one in result.flows) / offered, "share of datagrams")
+        if any(one.offered for one in result.flows):
+            yield Sample("arrived", result.arrived, "share of datagrams")
         yield Sample("latest", result.late * 1e3, "ms behind the schedule")
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """Both CDFs and the paper's at the same scale."""
         scale = number(values, "scale")
         series = [_cdf(name, table.values(name)) for name in (OFFERED, MEASURED)]
-        theirs = [(rate * scale / 1e3, share) for rate, share in papers_cdf() if rate > 0]
+        theirs = [(rate * scale / 1e3, share) for rate, share in papers_cdf()]
         series.append(Series("figure 11b", [x for x, _ in theirs], [y for _, y in theirs], paper=True))
         note = (
             f"The paper's rates times {scale:g}. Pairs that never talk lie left of the axis. n is the number of pairs."

@@ -51,7 +51,7 @@ class DaskCluster:
             self._client: distributed.Client = dask.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
             raise InputError(
-                f"no Dask scheduler: {error or type(error).__name__}",
+                f"no Dask scheduler: {str(error) or type(error).__name__}",
                 where=scheduler,
                 next_step="start `dask scheduler`, and give the address it prints, as tcp://HOST:8786",
             ) from None
@@ -124,7 +124,9 @@ async def _serve(dask: Any, scheduler: str, directory: str, say: Callable[[str],
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"no Dask scheduler: {error}", where=scheduler, next_step="start `dask scheduler`, and give its address"
+            f"no Dask scheduler: {str(error) or type(error).__name__}",
+            where=scheduler,
+            next_step="start `dask scheduler`, and give its address",
         ) from None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""The datapath benchmark without its machine: cases, ratios, bars, CPU windows, command line."""
+"""The datapath benchmark without its machine: cases, ratios, bars, command line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import pytest
 from benchmarks import datapath, datapath_bars
 from benchmarks.contestants import everybody
 from benchmarks.datapath_cases import AWAKE, AWAKE_CASES, CASES, Case, Sample
-from experiments import cpu_window
-from experiments.accounting import Member
-from experiments.cpu_window import ProcessTime, Reading
-from topologies.processes import Process
 
 EVERY_CASE = (*CASES, *AWAKE_CASES)
 
@@ -65,50 +61,23 @@ def test_a_table_has_a_column_for_everybody_who_took_part_in_any_case() -> None:
     assert len(datapath_bars.bars(found)) == 4
 
 
-STAT = "cpu  100 20 300 4000 50 6 70 80 9 1\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
-
-
-def test_busy_is_neither_idle_nor_stolen() -> None:
-    busy, softirq, steal = cpu_window.parse_cpu(STAT)
-    assert busy * cpu_window._TICK == pytest.approx(100 + 20 + 300 + 6 + 70)
-    assert softirq * cpu_window._TICK == pytest.approx(70)
-    assert steal * cpu_window._TICK == pytest.approx(80)
-
-
-def test_a_process_whose_name_has_brackets() -> None:
-    found = cpu_window.parse_process("42 (a) b) S 7 42 42 0 -1 2097216 100 0 0 0 17 25 3 4 20 0 1 0 12345 1000 200")
-    assert found.cpu_seconds * cpu_window._TICK == pytest.approx(42)
-    assert (found.parent, found.kernel) == (7, True)
-
-
-def test_what_strangers_did_is_no_cost() -> None:
-    before = Reading(100.0, 10.0, 1.0, {
-        1: ProcessTime(5.0, 0, False),  # a stranger
-        2: ProcessTime(5.0, 0, True),  # a thread of the kernel's
-        3: ProcessTime(5.0, 0, False),  # ours
-    })  # fmt: skip
-    after = Reading(110.0, 12.0, 2.0, {
-        1: ProcessTime(8.0, 0, False),
-        2: ProcessTime(6.0, 0, True),
-        3: ProcessTime(7.0, 0, False),
-        4: ProcessTime(1.0, 3, False),  # began in the window
-    })  # fmt: skip
-    found = cpu_window.cost(before, after, {3, 4}, [Member(Process(3, 0), "host process")])
-    assert (found.cpu_seconds, found.others, found.softirq, found.steal) == (7.0, 3.0, 2.0, 1.0)
-    assert found.by_kind == {"host process": 2.0}
-
-
-def test_descendants() -> None:
-    tree = {pid: ProcessTime(0.0, parent, False) for pid, parent in ((2, 1), (3, 2), (4, 3), (5, 1))}
-    assert cpu_window.descendants(tree, 2) == {2, 3, 4}
-
-
 def test_options() -> None:
     given = datapath.options(["--only", "TCP_RR", "--awake", "--quick"])
     assert [case.awake for case in datapath.chosen(given)] == [False, False, True, True]
     plan = datapath.planned(given)
     assert (plan.rounds, plan.latency_rounds, plan.seconds) == (3, 9, 1)
     assert len(datapath.chosen(datapath.options([]))) == len(CASES)
+
+
+def test_a_plan_is_what_was_asked_for_else_the_default() -> None:
+    plain = datapath.planned(datapath.options([]))
+    assert (plain.rounds, plain.latency_rounds, plain.seconds, plain.omit, plain.pings) == (5, 15, 4, 1, 200)
+    assert (plain.round_trip_seconds, datapath.planned(datapath.options(["--quick"])).round_trip_seconds) == (1.0, 0.5)
+    own = datapath.planned(datapath.options(["--quick", "--repeat", "2", "--seconds", "7"]))
+    assert (own.rounds, own.latency_rounds, own.seconds) == (2, 6, 7)
+    for wrong in (["--repeat", "0"], ["--seconds", "0"], ["--seconds", "-1"]):
+        with pytest.raises(SystemExit):
+            datapath.options(wrong)
 
 
 def test_a_case_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Samples in, figures out: distributions, paired ratios, turns, bars, /proc texts."""
+"""Samples in, figures out: distributions, paired ratios, turns, bars."""
 
 from __future__ import annotations
 
@@ -9,34 +9,48 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import startup
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, percentile, turns
-from experiments import accounting
-from experiments.accounting import Share
 
 samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 
 
 def test_distribution_of_known_samples() -> None:
-    found = distribution([5.0, 1.0, 3.0, 2.0, 4.0])
-    assert found.as_dict() == {"count": 5, "minimum": 1.0, "median": 3.0, "p90": 5.0, "p99": 5.0, "maximum": 5.0}
+    found = distribution([float(number) for number in range(200, 0, -1)])
+    assert found.as_dict() == {
+        "count": 200, "minimum": 1.0, "median": 100.5, "p90": 180.0, "p99": 198.0, "maximum": 200.0,
+    }  # fmt: skip
 
 
-def test_p90_of_twenty_is_the_eighteenth() -> None:
-    assert percentile([float(number) for number in range(1, 21)], 90) == 18.0
+@pytest.mark.parametrize(
+    ("count", "percent", "rank"), [(20, 90, 18), (11, 90, 10), (200, 99, 198), (4, 50, 2), (3, 100, 3)]
+)
+def test_a_percentile_is_the_nearest_rank(count: int, percent: float, rank: int) -> None:
+    assert percentile([float(number) for number in range(count, 0, -1)], percent) == rank
 
 
 @given(samples)
 def test_order_statistics_are_in_order(values: list[float]) -> None:
     found = distribution(values)
-    assert found.minimum == min(values)
-    assert found.minimum <= found.median <= found.p90 or len(values) < 2 or found.p90 >= found.minimum
-    assert found.p90 <= found.maximum == max(values)
-    assert found.p90 in values
+    order = [found.minimum, found.median, found.p90, found.p99, found.maximum]
+    assert order == sorted(order)
+    assert (found.count, found.minimum, found.maximum) == (len(values), min(values), max(values))
 
 
-@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], 0), ([1.0], 101)])
+@given(samples, st.integers(1, 100))
+def test_a_percentile_is_the_smallest_sample_that_so_many_do_not_exceed(values: list[float], percent: int) -> None:
+    found = percentile(values, percent)
+    assert found in values
+    assert sum(one <= found for one in values) * 100 >= percent * len(values)
+    assert sum(one < found for one in values) * 100 < percent * len(values)
+
+
+def test_no_samples_have_no_distribution() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        distribution([])
+
+
+@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], 0), ([1.0], -1), ([1.0], 100.1)])
 def test_no_percentile(values: list[float], percent: float) -> None:
     with pytest.raises(ValueError, match="no percentile"):
         percentile(values, percent)
@@ -54,18 +68,22 @@ def test_equal_contestants_have_ratio_one(values: list[float]) -> None:
     assert paired_ratio(values, values) == 1.0
 
 
-@pytest.mark.parametrize(("over", "under"), [([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0])])
+@pytest.mark.parametrize(("over", "under"), [([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0]), ([1.0, 1.0], [1.0, -1.0])])
 def test_no_ratio(over: list[float], under: list[float]) -> None:
     with pytest.raises(ValueError, match="ratio|rounds"):
         paired_ratio(over, under)
 
 
+def test_each_round_begins_with_the_next_contestant() -> None:
+    assert turns("abc", 4) == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+
+
 @given(st.integers(1, 5), st.integers(0, 12))
-def test_everybody_has_one_turn_a_round(count: int, rounds: int) -> None:
+def test_each_contestant_has_one_turn_a_round(count: int, rounds: int) -> None:
     order = turns(list(range(count)), rounds)
     assert len(order) == rounds
     assert all(sorted(one) == list(range(count)) for one in order)
-    # Nobody begins more than once more often than another.
+    # No one begins more than once more often than another.
     first = Counter(one[0] for one in order)
     assert rounds < count or max(first.values()) - min(first.values()) <= 1
 
@@ -83,26 +101,3 @@ def test_bars(value: float, limit: float, sense: str, passed: bool) -> None:
     bar = Bar("it", value, limit, sense, "x")  # type: ignore[arg-type]
     assert bar.passed is passed
     assert bar.as_dict()["passed"] is passed
-
-
-def test_proc_texts() -> None:
-    rollup = "00400000-7ffe000 ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:  4096 kB\nPss_Anon:  1 kB\n"
-    assert accounting.parse_pss(rollup) == 4 * 2**20
-    assert accounting.parse_pss("") == 0
-    stat = "42 (a) b) S 1 42 42 0 -1 4194304 100 0 0 0 17 25 3 4 20 0 1 0 12345 1000 200"
-    assert accounting.parse_ticks(stat) == 42
-
-
-def test_cpu_counts_what_lived_through_the_whole_time() -> None:
-    before = {"host process": Share(2, 100, 1.0)}
-    after = {"host process": Share(2, 120, 1.5), "holder": Share(1, 10, 9.0)}
-    assert accounting.cpu_percent(before, after, 10.0) == {"host process": 5.0}
-
-
-def test_startup_bars_add_everything_up() -> None:
-    rows = [
-        {"what": "host process", "processes": 20, "pss_bytes": 3 * 2**30, "idle_cpu_percent": 3.0},
-        {"what": "ovs-vswitchd", "processes": 20, "pss_bytes": 2**30, "idle_cpu_percent": 1.0},
-    ]
-    figures = {"topology": "rack", "up_seconds": {"median": 9.0}, "by_kind": rows}
-    assert [bar.passed for bar in startup.bars(figures)] == [True, False, True]

@@ -1,4 +1,4 @@
-"""`hoverboard experiment` without a testbed: lists, bad input told before anything starts, reports and comparisons."""
+"""`hoverboard experiment` without a testbed: lists, bad input, reports and comparisons from folders alone."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
 
+from console import experiment_tables
 from console.cli import app
 from experiments import record
 from experiments.frame import discovery, runner
-from experiments.frame.experiment import Sample
+from experiments.frame.comparison import compare
+from experiments.frame.experiment import Sample, Table, Verdict
 from experiments.frame.folder import Folder, Outcome
+from experiments.frame.parameters import Parameter
 from experiments.frame.runner import Plan
+from tests.unit.experiments.undrawn import kept
 from topologies.testbed import Testbed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 cli = CliRunner()
 
@@ -31,14 +39,60 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
 
 
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    return kept(monkeypatch)
+
+
+def rows(table: Any) -> list[list[str]]:
+    """The cells of a table, row by row."""
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
 def test_the_list_has_every_experiment_with_what_it_takes() -> None:
     shown = cli.invoke(app, ["experiment", "list", "--json"])
     assert shown.exit_code == 0
     documents = {one["name"]: one for one in json.loads(shown.stdout)}
-    assert documents.keys() >= {"throughput", "latency", "cpu", "batching", "coprocessor", "isolation"}
-    assert documents["latency"]["parameters"]["seconds"]["unit"] == "s"
-    assert "figure 9" in cli.invoke(app, ["experiment", "list"]).stdout
-    assert "generations" in cli.invoke(app, ["experiment", "list", "latency"]).stdout
+    assert list(documents) == list(discovery.catalogue())
+    latency = documents["latency"]
+    assert (latency["title"], latency["source"]) == ("TCP round trip by generation", "figure 9")
+    assert (latency["minutes"], latency["repeat"]) == (1.5, 5)
+    assert latency["measures"].startswith("one byte there and back")
+    assert latency["parameters"]["seconds"] == {
+        "default": 1.0, "unit": "s", "what": "of each measurement", "allowed": "a number from 0.1 to 60 (s)",
+    }  # fmt: skip
+
+
+def test_the_list_is_shown_as_tables() -> None:
+    whole, one = (cli.invoke(app, ["experiment", "list", *name]).stdout for name in ([], ["latency"]))
+    assert "figure 9" in whole
+    assert "section 6.1" in whole
+    assert "parameters (--set NAME=VALUE)" not in whole
+    assert "figure 9" in one
+    assert "section 6.1" not in one
+    assert "generations" in one
+
+
+def test_rows_of_experiments_and_parameters() -> None:
+    document = {"name": "n", "source": "s", "measures": "m", "minutes": 1.5}
+    assert rows(experiment_tables.experiments([document])) == [["n", "s", "m", "1.5"]]
+    several = (Parameter("x", (1, 2), "s", "what", least=1), Parameter("y", "w", "", "which"))
+    assert rows(experiment_tables.parameters(several)) == [
+        ["x", "1,2", "s", "what", "a whole number from 1 (s); several by comma"], ["y", "w", "-", "which", "a word"],
+    ]  # fmt: skip
+
+
+def test_rows_of_verdicts_and_comparisons() -> None:
+    several = [Verdict("c", "p", "o", "partly", "w", 0.123), Verdict("c", "p", "o", "not", "w")]
+    table = experiment_tables.verdicts("dice", several)
+    assert table.title == "dice"
+    assert rows(table) == [["c", "p", "o", "0.12", "partly", "w"], ["c", "p", "o", "", "not", "w"]]
+    a = Table([Sample("m", value, "us", {"x": 1, "y": "z"}) for value in (1.0, 3.0)] + [Sample("n", 0.0, "s")])
+    b = Table([Sample("m", 12345.6, "us", {"x": 1, "y": "z"}), Sample("n", 0.0, "s")])
+    assert rows(experiment_tables.compared(compare(a, b))) == [
+        ["m", "x=1, y=z", "2 (n=2)", "1.235e+04 (n=1)", "us", "6172.80", "yes"],
+        ["n", "-", "0 (n=1)", "0 (n=1)", "s", "-", "no"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,21 +106,32 @@ def test_the_list_has_every_experiment_with_what_it_takes() -> None:
         ("run latency --resume", "nothing says what to resume"),
         ("run latency --repeat 0", "nothing is measured 0 times"),
         ("run all --set seconds=1", "no parameter in common"),
+        ("run all --sweep nothing.yaml", "no parameter in common"),
         ("run latency --sweep nothing.yaml", "there is no such file"),
         ("report nowhere", "no run.json"),
         ("compare nowhere nowhere", "no run.json"),
+        ("list latencie", "there is no experiment latencie"),
     ],
 )
-def test_bad_input_is_told_with_exit_code_2(line: str, words: str, tmp_path: Path) -> None:
+def test_bad_input_is_refused_with_exit_code_2(line: str, words: str, tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "out")] if line.startswith("run") and "--resume" not in line else []
     shown = cli.invoke(app, ["experiment", *line.split(), *out])
     assert shown.exit_code == 2, shown.output
     assert words in shown.stderr
     assert "->" in shown.stderr
+    assert not (tmp_path / "out").exists()
 
 
-def made(path: Path, name: str, scale: float) -> Path:
-    """A folder as a run leaves it, with round trips or throughputs of two generations."""
+@pytest.mark.parametrize("line", ["run latency", "worker tcp://127.0.0.1:1"])
+def test_measuring_needs_root(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    shown = cli.invoke(app, ["experiment", *line.split()])
+    assert shown.exit_code != 0
+    assert f"`hoverboard experiment {line.split()[0]}` works on network namespaces" in shown.stderr
+
+
+def made(path: Path, name: str, scale: float, *, failed: bool = True) -> Path:
+    """A folder as a run leaves it, with round trips of two generations and a point that failed."""
     experiment = discovery.find(name)
     folder = Folder.create(path, Plan(experiment, name).document(), resume=False)
     for repetition in range(3):
@@ -74,22 +139,59 @@ def made(path: Path, name: str, scale: float) -> Path:
             point = {"generation": generation, "cpus": "halting"}
             samples = [Sample("mean", scale * (value + repetition), "us", point)]
             folder.add(Outcome(f"{generation},{repetition}", point, repetition, 1.0, samples))
-    folder.add(Outcome("broken", {"generation": "ovs"}, 0, 1.0, [], "MeasurementError: no answer"))
+    if failed:
+        folder.add(Outcome("broken", {"generation": "ovs"}, 0, 1.0, [], "MeasurementError: no answer"))
     return path
 
 
-def test_reports_and_comparisons_come_from_folders_alone(tmp_path: Path) -> None:
-    a, b = made(tmp_path / "a", "latency", 1.0), made(tmp_path / "b", "latency", 2.0)
+def test_reports_come_from_folders_alone(tmp_path: Path, drawn: dict[str, Figure]) -> None:
+    a = made(tmp_path / "a", "latency", 1.0)
     shown = cli.invoke(app, ["experiment", "report", str(a), "--json"])
     assert shown.exit_code == 0, shown.output
     (document,) = json.loads(shown.stdout)
-    assert document["failed"] == 1
-    results = {one["claim"]: one["result"] for one in document["verdicts"]}
-    assert results["the round trip became 7 times shorter (CPUs halting)"] == "reproduced"
-    assert results["the round trip became 7 times shorter (CPUs awake)"] == "not measured"
-    assert "no answer" in (a / "report.html").read_text()
+    assert (document["folder"], document["failed"]) == (str(a), 1)
+    found = {one["claim"]: one for one in document["verdicts"]}
+    gain = found["the round trip became 7 times shorter (CPUs halting)"]
+    assert (gain["result"], gain["ours"]) == ("reproduced", "7.9 x (fastpath over pre)")
+    assert gain["ratio"] == pytest.approx(801 / 101 / 7)
+    assert found["the round trip became 7 times shorter (CPUs awake)"]["result"] == "not measured"
+    assert list(drawn) == ["generations-halting"]
+    bars = [bar.get_height() for bar in drawn["generations-halting"].axes[0].patches]
+    assert bars == pytest.approx([1.0, 101 / 801, 1.0, 33.7 / 265.9])
+    page = (a / "report.html").read_text()
+    assert "MeasurementError: no answer" in page
+    assert '<td>mean</td><td>pre</td><td>halting</td><td class="n">3</td><td class="n">800.5</td>' in page
+
+
+def test_a_report_is_shown_in_words(tmp_path: Path) -> None:
+    a = made(tmp_path / "a", "latency", 1.0)
+    shown = cli.invoke(app, ["experiment", "report", str(a)])
+    assert shown.exit_code == 0
+    assert "7.9 x (fastpath" in " ".join(shown.stdout.split())
+    assert "1 samples failed; the report says why" in shown.stdout
+    assert f"report: {a / 'report.html'}" in shown.stdout.replace("\n", "")
+    well = cli.invoke(app, ["experiment", "report", str(made(tmp_path / "b", "latency", 1.0, failed=False))])
+    assert "failed" not in well.stdout
+
+
+def test_a_run_of_nothing_but_failures_ends_with_exit_code_1(tmp_path: Path) -> None:
+    folder = Folder.create(tmp_path / "a", Plan(discovery.find("cpu"), "cpu").document(), resume=False)
+    assert cli.invoke(app, ["experiment", "report", str(folder.path)]).exit_code == 1
+    folder.add(Outcome("broken", {"generation": "ovs"}, 0, 1.0, [], "MeasurementError: no answer"))
+    assert cli.invoke(app, ["experiment", "report", str(folder.path)]).exit_code == 1
+    good = made(tmp_path / "b", "latency", 1.0)
+    assert cli.invoke(app, ["experiment", "report", str(good), str(folder.path)]).exit_code == 1
+    assert cli.invoke(app, ["experiment", "report", str(good)]).exit_code == 0
+
+
+def test_two_runs_are_compared(tmp_path: Path) -> None:
+    a, b = made(tmp_path / "a", "latency", 1.0), made(tmp_path / "b", "latency", 2.0)
     shown = cli.invoke(app, ["experiment", "compare", str(a), str(b), "--json"])
-    assert [round(one["ratio"], 2) for one in json.loads(shown.stdout)] == [2.0, 2.0]
+    found = json.loads(shown.stdout)
+    assert [(one["metric"], one["labels"]["generation"], one["ratio"], one["apart"]) for one in found] == [
+        ("mean", "pre", 2.0, True), ("mean", "fastpath", 2.0, True),
+    ]  # fmt: skip
+    assert (found[0]["a"]["median"], found[0]["b"]["median"]) == (801.0, 1602.0)
     assert "2.00" in cli.invoke(app, ["experiment", "compare", str(a), str(b)]).stdout
 
 
@@ -102,8 +204,18 @@ def test_different_experiments_are_not_compared(tmp_path: Path) -> None:
 
 def test_a_folder_of_folders_gets_an_overview(tmp_path: Path) -> None:
     made(tmp_path / "latency", "latency", 1.0)
-    assert cli.invoke(app, ["experiment", "report", str(tmp_path)]).exit_code == 0
-    assert "TCP round trip by generation" in (tmp_path / "summary.md").read_text()
+    made(tmp_path / "cpu", "cpu", 1.0)
+    (tmp_path / "else").mkdir()
+    shown = cli.invoke(app, ["experiment", "report", str(tmp_path), "--json"])
+    assert shown.exit_code == 0
+    assert [Path(one["folder"]).name for one in json.loads(shown.stdout)] == ["cpu", "latency"]
+    text = (tmp_path / "summary.md").read_text()
+    assert text.startswith("# The paper's evaluation beside ours\n\n## CPU per byte by generation\n\n`cpu`, figure 10.")
+    assert (
+        "| the round trip became 7 times shorter (CPUs halting) | 7 x (2.2 over pre) | 7.9 x (fastpath over pre)"
+        in text
+    )
+    assert "![TCP round trip by generation](latency/figures/generations-halting.png)" in text
 
 
 def test_several_runs_as_one_page(tmp_path: Path) -> None:
@@ -117,7 +229,7 @@ def test_several_runs_as_one_page(tmp_path: Path) -> None:
     assert text.index("## TCP round trip") < text.index("## CPU per byte") < text.index("## Not in this run")
     assert "`throughput`" in text.split("## Not in this run")[1]
     linked = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert linked
+    assert linked == ["page/latency--generations-halting.png"]
     assert all((page.parent / one).stat().st_size for one in linked)
 
 
@@ -133,7 +245,13 @@ def test_versions_are_not_mixed_on_a_page(tmp_path: Path) -> None:
     assert not (tmp_path / "page.md").exists()
 
 
-def test_what_is_missing_on_this_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_on_this_machine_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topologies.switches.datapath_type", lambda: "netdev")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert [word.partition(":")[0] for word in runner.missing()] == ["dataplane ovs-offload", "pinning"]
+    monkeypatch.setattr(runner, "machine", list)
+    assert runner.missing() == [
+        "dataplane ovs-offload: the kernel has no module openvswitch",
+        "pinning: 0 CPUs on 0 cores are too few to give any to one side alone",
+    ]
+    monkeypatch.setattr("topologies.switches.datapath_type", lambda: "system")
+    assert [word.partition(":")[0] for word in runner.missing()] == ["pinning"]

@@ -1,133 +1,106 @@
-"""The demonstration's summary, table, CSV and report from results made up here: no testbed, no root."""
+"""The demonstration's files: raw data, table, figures, summary and the page, from results that are made up."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
-from console import tables
-from experiments import demo_report, iperf_output, picture, ping_output
-from experiments.demo import DemoSpec, _Steps
-from experiments.demo_results import DemoResult, Generation, PingCell, Throughput
-from experiments.isolation import ForeignAddress, Isolation, SameAddress
+from experiments import demo_report, record
 from experiments.path import PathPoint, Timeline
-from topologies import schema
+from tests.unit.experiments.demonstration import broken, result
+from tests.unit.experiments.undrawn import kept
 
-DATA = Path(__file__).parent / "data"
-
-
-def generation(dataplane: str, scale: float) -> Generation:
-    iperf3 = iperf_output.parse((DATA / "tcp-1.json").read_text())
-    ping = ping_output.parse((DATA / "ping-ok.txt").read_text())
-    points = tuple(PathPoint(at / 4, min(at, 5) * 1_000_000, max(0, at - 5) * 9_000_000) for at in range(29))
-    assert ping.avg_ms is not None
-    return Generation(
-        dataplane=dataplane,
-        run=f"demo-{dataplane}",
-        up_seconds=2.5,
-        phases={"nodes": 0.4, "hosts": 1.2},
-        servers={"h1": {"datapath_type": "netdev", "counters": {"rx_packets": 1}}},
-        matrix=(PingCell("blue", "blue-1", "blue-2", 3, 3, 0.2), PingCell("blue", "blue-2", "blue-1", 3, 2, 0.2)),
-        isolation=Isolation(
-            (SameAddress("blue", "10.0.0.3", "blue-1", "blue-2", "red-2", 10, 10, 0),),
-            (ForeignAddress("blue", "blue-1", "10.0.0.5", "red-only", "red", 10, 0, 0, 3),),
-        ),
-        latency_hoverboard=ping,
-        latency_hoverboard_stayed=True,
-        latency_direct=replace(ping, avg_ms=ping.avg_ms / scale),
-        timeline=Timeline("10.0.0.2", "10.0.0.3", points, 1.2, (), iperf3),
-        throughput=(Throughput(1, replace(iperf3, bps=1e9 * scale), 0),),
-    )
+NEVER_OFFLOADED = Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0),), failures=("1.00 s: gone",))
 
 
-@pytest.fixture
-def result() -> DemoResult:
-    topology = schema.load("demo")
-    return DemoResult(
-        DemoSpec().parameters(topology), topology, (generation("fastpath", 12), generation("ovs", 1)), 61.0
-    )
+@pytest.fixture(autouse=True)
+def known_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tool is asked for its version."""
+    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(record, "commit", lambda: {"commit": "c" * 40, "changed": False, "version": "1"})
 
 
-def broken(result: DemoResult, **changes: Any) -> DemoResult:
-    return replace(result, generations=(replace(result.generations[0], **changes), result.generations[1]))
+def cells(page: str, start: str) -> list[str]:
+    """The cells of the table row that begins with these words."""
+    row = next(one for one in re.findall(r"<tr>(.*?)</tr>", page, re.S) if start in one)
+    return [re.sub(r"<.*?>", "", one).strip() for one in re.findall(r"<td.*?>(.*?)</td>", row, re.S)]
 
 
-def test_ratios_and_checks(result: DemoResult) -> None:
-    summary = result.summary({})
-    assert summary["ok"]
-    assert summary["ratios"]["throughput"]["1"] == pytest.approx(12)
-    assert summary["ratios"]["latency_direct"] == pytest.approx(12)
-    assert len(summary["checks"]) == 6
+def test_figures_have_the_values_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = kept(monkeypatch)
+    demo_report.write(result(), tmp_path)
+    assert list(drawn) == ["path-fastpath", "path-ovs", "throughput", "latency"]
+    assert drawn["path-ovs"].axes[0].get_title("left") == "blue-1 to blue-2, dataplane ovs"
+    assert max(drawn["path-ovs"].axes[0].patches[1].get_data().values) == pytest.approx(0.64)  # Gbit/s
+    bars = drawn["throughput"].axes[0]
+    assert [one.get_width() for one in bars.patches] == [10.0, 20.0, 1.0, 2.0]
+    assert bars.get_yticklabels()[1].get_text() == "fastpath, 16 streams"
+    assert [one.get_text() for one in drawn["latency"].axes[0].get_yticklabels()] == [
+        "fastpath, direct (n=3)", "fastpath, over the Hoverboard (n=2)",
+        "ovs, direct (n=3)", "ovs, over the Hoverboard (n=2)",
+    ]  # fmt: skip
+    assert (tmp_path / "figures" / "topology.svg").read_text().startswith("<svg")
 
 
-def test_each_check_can_fail(result: DemoResult) -> None:
-    silent = (PingCell("blue", "blue-1", "blue-2", 3, 0, None),)
-    relayed = Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0), PathPoint(1.0, 99, 0)))
-    for change in ({"matrix": silent}, {"isolation": Isolation((), ())}, {"timeline": relayed}):
-        summary = broken(result, **change).summary({})
-        assert not summary["ok"]
-        assert sum(not check["ok"] for check in summary["checks"]) == 1
+def test_files_hold_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(monkeypatch)
+    summary = demo_report.write(result(), tmp_path / "new" / "folder")
+    folder = tmp_path / "new" / "folder"
+    assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    assert summary["record"]["parameters"] == result().parameters
+    raw = folder / "raw"
+    assert json.loads((raw / "fastpath-iperf3-16-streams.json").read_text()) == {"bps": 2e10}
+    assert json.loads((raw / "ovs-iperf3-followed-flow.json").read_text()) == {"bps": 8e6}
+    assert (raw / "ovs-ping-direct.txt").read_text() == "3 pings\n"
+    assert (raw / "ovs-ping-hoverboard.txt").read_text() == "2 pings\n"
+    with (folder / "demo.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["generation", "quantity", "condition", "unit", "value"]
+    assert rows[2] == ["fastpath", "throughput", "1 streams", "bit/s", "10000000000.0"]
+    assert len(rows) == 1 + len(list(result().csv_rows()))
 
 
-def test_files(result: DemoResult, tmp_path: Path) -> None:
-    summary = demo_report.write(result, tmp_path)
-    assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(summary))
-    raw = json.loads((tmp_path / "raw" / "fastpath-iperf3-1-streams.json").read_text())
-    assert raw["end"]["sum_received"]["bits_per_second"] > 0
-    with (tmp_path / "demo.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert {row["quantity"] for row in rows} >= {"throughput", "round trip", "path rate", "start-up"}
-    for name in ("path-fastpath", "path-ovs", "throughput", "latency"):
-        assert (tmp_path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        ElementTree.parse(tmp_path / "figures" / f"{name}.svg")
+def test_a_flow_without_iperf3_s_figures_leaves_no_such_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(monkeypatch)
+    demo_report.write(broken(timeline=NEVER_OFFLOADED), tmp_path)
+    assert [one.name for one in (tmp_path / "raw").glob("*followed*")] == ["ovs-iperf3-followed-flow.json"]
 
 
-def test_report_stands_alone(result: DemoResult, tmp_path: Path) -> None:
-    demo_report.write(result, tmp_path)
+def test_the_page_stands_alone_and_has_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(monkeypatch)
+    demo_report.write(result(), tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "all checks passed" in page
     assert page.count("<svg") == 5
     assert not re.search(r'(src|href)="(?!#)', page), "the report must not need another file"
-    for word in ("12.0 ×", "no 40 Gbit/s network", "does not give the interval", "sudo ./bootstrap.sh demo"):
+    for word in ("<b>10.0 ×</b>", "no 40 Gbit/s network", "does not give the interval", "sudo ./bootstrap.sh demo"):
         assert word in page
+    assert cells(page, "<td>fastpath, 16 streams") == [
+        "fastpath, 16 streams", "20.00", "10.0 ×", "7", "0.8 %", "91 %, 85 %",
+    ]  # fmt: skip
+    assert cells(page, "<td>ovs, 1 stream<")[:4] == ["ovs, 1 stream", "1.00", "", "7"]
+    assert cells(page, "<td>fastpath, direct")[1:] == ["3", "100", "200", "300", "600", "10", "0"]
+    assert cells(page, "<td>ovs, over the Hoverboard")[1:] == ["2", "4000", "6000", "6000", "8000", "10", "1"]
+    assert "<b>0.9 s</b>from first packet to offload" in page
+    assert "8.0 MB went over the Hoverboard, 80.0 MB direct" in page
+    assert cells(page, "<td>blue-1</td><td")[1:] == ["·", "200"]
+    assert cells(page, "<td>blue-2</td><td")[1:] == ["300 (2/3)", "·"]
 
 
-def test_report_of_a_flow_that_was_never_offloaded(result: DemoResult, tmp_path: Path) -> None:
-    empty = broken(result, timeline=Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0),)))
-    demo_report.write(empty, tmp_path)
-    assert "never offloaded" in (tmp_path / "report.html").read_text()
+def test_the_page_of_a_flow_that_was_never_offloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(monkeypatch)
+    demo_report.write(broken(timeline=NEVER_OFFLOADED), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "a check failed" in page
+    assert page.count("This flow was never offloaded.") == 1
+    assert "1 readings failed and are missing." in page
 
 
-def test_picture_names_everything() -> None:
-    topology = schema.load("demo")
-    drawn = picture.draw(topology, ("blue-1", "blue-2"))
-    words = "".join(ElementTree.fromstring(drawn).itertext())
-    for name in ("Hoverboard hv1", "h1", "h3", "blue-1", "red-3", "VNI 7", "VNI 8", "172.16.255.1"):
-        assert name in words
-
-
-def test_picture_of_a_large_topology_stays_small() -> None:
-    assert "(+ 14 hosts)" in picture.draw(schema.load("rack"))
-
-
-def test_progress_never_goes_back() -> None:
-    seen: list[float] = []
-    steps = _Steps(DemoSpec(), lambda step, share: seen.append(share))
-    for dataplane in ("fastpath", "ovs"):
-        for step in ("starting", "isolation", "pings", "following one flow", "throughput", "stopping"):
-            steps.begin(dataplane, step)
-            steps.detail("more")
-    assert seen == sorted(seen)
-    assert seen[-1] < 1
-
-
-def test_path_table_has_a_row_a_second(result: DemoResult) -> None:
-    points = result.summary({})["generations"][0]["path"]["points"]
-    assert [point["at"] for point in tables.whole_seconds(points)] == [1, 2, 3, 4, 5, 6, 7]
+def test_the_default_folder_has_the_date_in_its_name() -> None:
+    folder = demo_report.default_folder()
+    assert folder.parent == Path("results")
+    assert re.fullmatch(r"demo-20\d{6}-\d{6}", folder.name)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.path import PathCounter, PathPoint, PathSampler, Timeline
+from experiments import path
+from experiments.path import PathCounter, PathPoint, PathRate, PathSampler, Timeline
+from hoverboard.contract.errors import MeasurementError
 
 HV = "172.16.255.1"
 HOST = "172.16.0.2"
@@ -79,8 +84,132 @@ def test_timeline() -> None:
     assert [round(rate.direct_bps) for rate in line.rates()] == [0, 800, 6400]
 
 
-def test_sampler_takes_earlier_traffic_as_zero_and_keeps_failures() -> None:
-    sampler = PathSampler(7, "10.0.0.2", "10.0.0.3", [HV], lambda: [row(HV, 1000)], lambda: None, interval=0.01)
+def test_an_entry_that_goes_and_one_that_stays_do_not_count_for_each_other() -> None:
+    count = counter()
+    count.look([row(HV, 100) | {"proto": 6}, row(HOST, 10) | {"proto": 17}])
+    count.look([row(HOST, 60) | {"proto": 17}])  # the entry of proto 6 is gone
+    assert (count.hoverboard_bytes, count.direct_bytes) == (100, 60)
+    count.look([row(HOST, 60) | {"proto": 17}, row(HV, 30) | {"proto": 6}])
+    assert (count.hoverboard_bytes, count.direct_bytes) == (130, 60)
+
+
+def test_entries_of_one_path_and_protocol_count_together() -> None:
+    count = counter()
+    count.look([row(HV, 100), row(HV, 30), row(HV, 7) | {"kind": "icmp"}])
+    assert count.hoverboard_bytes == 137
+
+
+def test_an_entry_that_is_turned_round_with_the_same_count_has_sent_nothing_more() -> None:
+    count = counter()
+    count.look([row(HV, 100), row(HV, 50) | {"kind": "other"}])
+    count.look([row(HOST, 150)])
+    assert (count.hoverboard_bytes, count.direct_bytes) == (150, 0)
+
+
+def test_a_timeline_without_a_packet() -> None:
+    assert Timeline("a", "b", ()).rates() == ()
+    for line in (Timeline("a", "b", ()), Timeline("a", "b", (PathPoint(0.0, 0, 0),))):
+        assert (line.first_packet_at, line.direct_at, line.hoverboard_bytes, line.direct_bytes) == (None, None, 0, 0)
+
+
+def test_rates_are_between_neighbours_that_time_tells_apart() -> None:
+    points = (PathPoint(0.0, 0, 0), PathPoint(2.0, 100, 50), PathPoint(2.0, 100, 50), PathPoint(3.0, 100, 60))
+    assert Timeline("a", "b", points).rates() == (PathRate(0.0, 2.0, 400.0, 200.0), PathRate(2.0, 3.0, 0.0, 80.0))
+
+
+class Machine:
+    """A clock, a thread that runs at once when it is started, and looks that take their time."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, looks: list[list[dict[str, Any]] | Exception], slow: float
+    ) -> None:
+        self.at, self.waits, self.joined = 1_000_003.0, [], []
+        self.looks, self.slow = looks, slow
+        clock = SimpleNamespace(monotonic=lambda: self.at, time=lambda: self.at + 500.0)
+        monkeypatch.setattr(path, "time", clock)
+        monkeypatch.setattr(path, "threading", SimpleNamespace(Event=lambda: self, Thread=self._thread))
+
+    def _thread(self, target: Any, name: str, daemon: bool) -> Any:
+        assert daemon
+        return SimpleNamespace(start=target, join=self.joined.append)
+
+    def is_set(self) -> bool:
+        return False
+
+    def set(self) -> None:
+        """Of the event."""
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.at += seconds
+        return not self.looks
+
+    def flows(self) -> list[dict[str, Any]]:
+        self.at += self.slow
+        found = self.looks.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def sampled(machine: Machine, offloaded: Any = lambda: None) -> Timeline:
+    sampler = PathSampler(7, "10.0.0.2", "10.0.0.3", [HV], machine.flows, offloaded, interval=0.25)
     with sampler:
         pass
-    assert sampler.timeline().points[0].hoverboard_bytes == 0
+    return sampler.timeline()
+
+
+def test_the_sampler_takes_earlier_traffic_as_zero_and_looks_at_even_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Any] = [[row(HV, 1000)], [row(HV, 1100)], [row(HV, 1300)], [row(HOST, 1350)]]
+    machine = Machine(monkeypatch, looks, slow=0.0)
+    line = sampled(machine)
+    assert line.points == (
+        PathPoint(0.0, 0, 0), PathPoint(0.25, 100, 0), PathPoint(0.5, 300, 0), PathPoint(0.75, 300, 50),
+    )  # fmt: skip
+    assert (line.src, line.dst, line.offloaded_at, line.failures) == ("10.0.0.2", "10.0.0.3", None, ())
+    assert machine.joined == [10.0]
+
+
+def test_slow_looks_do_not_stretch_the_clock_and_none_follows_too_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, [[row(HV, 0)] for _ in range(4)], slow=0.125)
+    line = sampled(machine)
+    # Half a step is just enough between two looks: each is at an even step and an eighth of a second long.
+    assert [point.at for point in line.points] == [0.0, 0.375, 0.625, 0.875]
+    machine = Machine(monkeypatch, [[row(HV, 0)] for _ in range(4)], slow=0.1875)
+    line = sampled(machine)
+    assert [point.at for point in line.points] == [0.0, 0.4375, 0.9375, 1.4375]  # every second step
+
+
+def test_the_moment_of_the_offload_is_the_control_plane_s_and_asked_for_until_it_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[float | None] = [None, 1_000_503.4, 1.0]
+    machine = Machine(monkeypatch, [[row(HV, 0)] for _ in range(5)], slow=0.0)
+    line = sampled(machine, lambda: answers.pop(0))
+    assert line.offloaded_at == pytest.approx(0.4)  # Unix time, of a clock that is 500 s ahead
+    assert answers == [1.0]
+
+
+def test_looks_that_fail_are_gaps_that_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Any] = [[row(HV, 0)], MeasurementError("gone"), OSError("closed"), [row(HV, 80)]]
+    line = sampled(Machine(monkeypatch, looks, slow=0.0))
+    assert line.failures == ("0.25 s: gone", "0.50 s: closed")
+    assert [point.at for point in line.points] == [0.0, 0.75]
+
+
+def test_a_fault_of_our_own_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyError):
+        sampled(Machine(monkeypatch, [[row(HV, 0)], KeyError("via")], slow=0.0))
+
+
+def test_the_sampler_looks_beside_its_block() -> None:
+    looked = threading.Event()
+
+    def offloaded() -> None:
+        looked.set()
+
+    sampler = PathSampler(7, "10.0.0.2", "10.0.0.3", [HV], lambda: [row(HV, 1000)], offloaded, interval=0.001)
+    with sampler:
+        assert looked.wait(20)
+    assert len(sampler.timeline().points) >= 2
+    assert "path-sampler" not in {one.name for one in threading.enumerate()}

@@ -25,6 +25,67 @@ def test_the_same_seed_gives_the_same_traffic(seed: int) -> None:
     assert made() == made()
 
 
+def test_pairs_are_ordered_and_of_different_vms() -> None:
+    assert traffic.pairs(["a", "b", "c"]) == [("a", "b"), ("a", "c"), ("b", "a"), ("b", "c"), ("c", "a"), ("c", "b")]
+
+
+class Dice(random.Random):
+    """Draws what it should."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self._values = list(values)
+
+    def random(self) -> float:
+        return self._values.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("share", "rate"),
+    [
+        (0.0, 0.0), (0.84, 0.0), (0.87, 1_000.0), (0.9, 2_000.0), (0.94, 11_000.0), (0.98, 20_000.0),
+        (0.99, 510_000.0), (1.0, 1_000_000.0),
+    ],
+)  # fmt: skip
+def test_a_rate_is_the_inverse_of_the_cdf_between_its_points(share: float, rate: float) -> None:
+    found = traffic.from_cdf(Dice(share), [("a", "b")], CDF)
+    assert [one.rate_bps for one in found] == ([pytest.approx(rate)] if rate else [])
+    scaled = traffic.from_cdf(Dice(share), [("a", "b")], CDF, 0.1)
+    assert scaled == ([traffic.Flow("a", "b", pytest.approx(rate / 10))] if rate else [])
+
+
+def test_beyond_the_end_of_a_cdf_the_rate_is_its_last() -> None:
+    assert traffic.from_cdf(Dice(0.999), [("a", "b")], CDF[:3]) == [traffic.Flow("a", "b", 20_000.0)]
+
+
+def test_a_burst_is_every_pair_at_the_same_rate() -> None:
+    assert traffic.burst([("a", "b"), ("b", "c")], 5.0) == [traffic.Flow("a", "b", 5.0), traffic.Flow("b", "c", 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "most", "size"),
+    [
+        (1.0, 1200, 64), (5_119.0, 1200, 64), (5_200.0, 1200, 65), (80_000.0, 1200, 1000), (1e6, 1200, 1200),
+        (1e6, 600, 600),
+    ],
+)  # fmt: skip
+def test_a_datagram_is_so_large_that_ten_go_in_a_second(rate: float, most: int, size: int) -> None:
+    assert traffic.datagram_bytes(rate, most) == size
+    assert traffic.MOST_BYTES == 1200
+
+
+def test_datagrams_of_a_flow_are_evenly_spaced_from_a_first_one_within_its_gap() -> None:
+    # 1000 bytes at 80 kbit/s: one in 0.1 s; 64 at 5120 bit/s: the same.
+    flows = [traffic.Flow("a", "b", 80_000.0), traffic.Flow("b", "a", 5_120.0)]
+    found = list(traffic.schedule(Dice(0.5, 0.25), flows, 0.25))
+    assert [(one.at, one.flow, one.size) for one in found] == [
+        (pytest.approx(0.025), 1, 64), (pytest.approx(0.05), 0, 1000), (pytest.approx(0.125), 1, 64),
+        (pytest.approx(0.15), 0, 1000), (pytest.approx(0.225), 1, 64),
+    ]  # fmt: skip
+    assert [one.at for one in traffic.schedule(Dice(0.0), flows[:1], 0.1)] == [0.0]  # not at the end itself
+    assert {one.size for one in traffic.schedule(Dice(0.0), flows[:1], 1.0, 600)} == {600}
+
+
 def test_as_many_pairs_talk_as_the_cdf_says() -> None:
     among = traffic.pairs(VMS) * 20
     flows = traffic.from_cdf(random.Random(1), among, CDF)
@@ -40,9 +101,18 @@ def test_a_power_law_shares_out_the_total() -> None:
     assert ordered[0] / ordered[3] == pytest.approx(8)
 
 
-def test_nothing_to_share_out() -> None:
+def test_a_power_law_s_ranks_are_drawn() -> None:
+    among = traffic.pairs(VMS)
+    found = [(one.src, one.dst) for one in traffic.power_law(random.Random(1), among, 5e6)]
+    assert sorted(found) == sorted(among)
+    assert found != among
+    assert len(among) == 30 * 29
+
+
+@pytest.mark.parametrize(("among", "total"), [([], 5e6), ([("a", "b")], 0.0)])
+def test_nothing_to_share_out(among: list[tuple[str, str]], total: float) -> None:
     with pytest.raises(InputError, match="nothing to share out"):
-        traffic.power_law(random.Random(1), [], 5e6)
+        traffic.power_law(random.Random(1), among, total)
 
 
 @given(st.floats(1e3, 1e7), st.integers())

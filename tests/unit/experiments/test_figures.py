@@ -1,0 +1,157 @@
+"""Figures of the demonstration, read back from what was drawn: bars, steps, boxes, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.colors import to_hex
+
+from experiments import figures
+from experiments.path import PathPoint, Timeline
+
+GB = 125_000_000  # bytes of a gigabit
+
+
+@pytest.fixture(autouse=True)
+def style() -> Iterator[None]:
+    with figures.style():
+        yield
+
+
+def timeline(offloaded_at: float | None = 1.25) -> Timeline:
+    """Two Gbit/s over the Hoverboard, then one and three more direct, then four direct."""
+    points = (
+        PathPoint(0.0, 0, 0), PathPoint(1.0, 2 * GB, 0), PathPoint(1.5, 2 * GB + GB // 2, 3 * GB // 2),
+        PathPoint(2.5, 2 * GB + GB // 2, 3 * GB // 2 + 4 * GB),
+    )  # fmt: skip
+    return Timeline("10.0.0.2", "10.0.0.3", points, offloaded_at)
+
+
+def stairs(axes: Any) -> list[tuple[list[float], list[float], Any]]:
+    """(heights, edges, baseline) of each row of steps."""
+    found = [one.get_data() for one in axes.patches]
+    return [(list(one.values), list(one.edges), one.baseline) for one in found]
+
+
+def test_a_path_is_drawn_in_gbits_with_the_direct_part_on_top_of_the_hoverboard_s() -> None:
+    (axes,) = figures.path(timeline(), title="a to b").axes
+    (below, edges, baseline), (above, also, on) = stairs(axes)
+    assert (below, above) == ([2.0, 1.0, 0.0], [2.0, 4.0, 4.0])
+    assert edges == also == [0.0, 1.0, 1.5, 2.5]
+    assert (baseline, list(on)) == (0, below)
+    assert [to_hex(one.get_facecolor()) for one in axes.patches] == [
+        figures.HOVERBOARD_COLOUR.lower(), figures.DIRECT_COLOUR.lower(),
+    ]  # fmt: skip
+    assert [one.get_text() for one in axes.get_legend().get_texts()] == ["over the Hoverboard", "direct, host to host"]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 2.5), (0, 5.0))
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("seconds", "Gbit/s sent", "a to b")
+
+
+def test_the_moment_of_the_offload_is_marked_where_there_is_one() -> None:
+    (axes,) = figures.path(timeline(), title="").axes
+    (mark,) = axes.lines
+    assert list(mark.get_xdata()) == [1.25, 1.25]
+    assert [one.get_text() for one in axes.texts] == ["offloaded, 1.25 s"]
+    (never,) = figures.path(timeline(None), title="").axes
+    assert (list(never.lines), list(never.texts)) == ([], [])
+
+
+@pytest.mark.parametrize("points", [(), (PathPoint(0.0, 0, 0),)])
+def test_a_flow_that_was_never_seen_has_empty_axes(points: tuple[PathPoint, ...]) -> None:
+    (axes,) = figures.path(Timeline("a", "b", points), title="").axes
+    assert (list(axes.patches), axes.get_legend()) == ([], None)
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 1), (0, 1.25))
+
+
+def test_throughput_is_a_bar_for_each_generation_and_number_of_streams_from_the_top() -> None:
+    (axes,) = figures.throughput({"fastpath": {1: 6.5e9, 16: 12e9}, "ovs": {1: 0.25e9}, "else": {16: 1e9}}).axes
+    bars = list(axes.patches)
+    assert [one.get_width() for one in bars] == [6.5, 12.0, 0.25, 1.0]
+    assert [one.get_y() + one.get_height() / 2 for one in bars] == pytest.approx([0, 1, 2, 3])
+    assert axes.yaxis_inverted()
+    assert [one.get_text() for one in axes.get_yticklabels()] == [
+        "fastpath, 1 stream", "fastpath, 16 streams", "ovs, 1 stream", "else, 16 streams",
+    ]  # fmt: skip
+    assert list(axes.get_yticks()) == [0, 1, 2, 3]
+    assert [one.get_text() for one in axes.texts] == ["6.50", "12.00", "0.25", "1.00"]
+    colours = [figures.GENERATION_COLOURS["fastpath"]] * 2 + [figures.GENERATION_COLOURS["ovs"], figures.GREEN]
+    assert [to_hex(one.get_facecolor()) for one in bars] == [one.lower() for one in colours]
+    assert "Gbit/s received" in axes.get_xlabel()
+    assert "n = 1 run each" in axes.get_xlabel()
+
+
+def test_a_longer_list_of_throughputs_is_a_taller_figure() -> None:
+    one, three = (figures.throughput({"ovs": dict.fromkeys(range(1, count + 1), 1e9)}) for count in (1, 3))
+    assert (one.get_figheight(), three.get_figheight()) == pytest.approx((1.35, 2.25))
+
+
+def test_latency_is_a_box_of_microseconds_for_each_label_from_the_top() -> None:
+    milliseconds = [number / 1000 for number in range(101, 0, -1)]
+    (axes,) = figures.latency({"fastpath, direct": milliseconds, "nothing came": [], "else": [1.0]}).axes
+    first, second = [one.get_path().get_extents() for one in axes.patches]
+    assert (first.x0, first.x1, first.y0, first.y1) == pytest.approx((26, 76, -0.3, 0.3))  # quartiles
+    assert (second.x0, second.x1, second.y0, second.y1) == pytest.approx((1000, 1000, 0.7, 1.3))
+    assert [to_hex(one.get_facecolor()) for one in axes.patches] == [
+        figures.GENERATION_COLOURS["fastpath"].lower(), figures.GREEN.lower(),
+    ]  # fmt: skip
+    drawn = [pytest.approx(sorted(line.get_xdata())) for line in axes.lines]
+    assert [6, 26] in drawn  # whiskers end at the 5th and 95th percentile, ...
+    assert [76, 96] in drawn
+    assert [51, 51] in drawn  # ... and this is the median
+    assert [*range(1, 6), *range(97, 102)] in drawn
+    assert axes.yaxis_inverted()
+    assert [one.get_text() for one in axes.get_yticklabels()] == ["fastpath, direct (n=101)", "else (n=1)"]
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel().startswith("microseconds, ping round trip")
+
+
+def test_latency_without_any_sample_is_an_empty_figure() -> None:
+    drawn = figures.latency({"ovs": []})
+    (axes,) = drawn.axes
+    assert (list(axes.patches), drawn.get_figheight()) == ([], pytest.approx(1.4))
+    two = figures.latency({"ovs": [1.0], "pre": [1.0]})
+    assert two.get_figheight() == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        lambda: figures.path(timeline(), title="blue-1 to blue-2, dataplane fastpath-vmm"),
+        lambda: figures.throughput({"fastpath-vmm": {1: 6.5e9, 16: 12e9}}),
+        lambda: figures.latency({"fastpath-vmm, over the Hoverboard": [0.1, 0.2], "ovs, direct": [1.0, 3.0]}),
+    ],
+)  # fmt: skip
+def test_all_of_a_figure_lies_within_it(drawn: Callable[[], Any]) -> None:
+    figure = drawn()
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.get_figwidth()
+    assert box.y1 <= figure.get_figheight()
+
+
+def test_a_figure_is_written_as_png_and_svg_without_a_date(tmp_path: Path) -> None:
+    drawn = figures.throughput({"ovs": {1: 1e9}})
+    figures.write(drawn, tmp_path / "new" / "name")
+    assert (tmp_path / "new" / "name.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "new" / "name.svg").read_text()
+    ElementTree.fromstring(text)
+    assert "<dc:date>" not in text
+    assert "fill: #ffffff" in text  # on white, for slides
+    assert ">ovs, 1 stream<" in text  # letters stay letters
+
+
+def test_an_inline_figure_takes_black_from_the_page_and_has_names_of_its_own() -> None:
+    one, other = (figures.inline_svg(figures.throughput({"pre": {1: 1e9}}), name) for name in ("one", "other"))
+    assert one.startswith("<svg")
+    ElementTree.fromstring(one.replace("xlink:", ""))
+    assert "#000000" not in one
+    assert "currentColor" in one
+    assert "<dc:date>" not in one
+    assert one == figures.inline_svg(figures.throughput({"pre": {1: 1e9}}), "one")
+    assert one != other

@@ -1,0 +1,189 @@
+"""VMs that join a testbed that is made up: who is asked for, who pings whom, and what is taken away again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from experiments import joining
+from experiments.joining import Answer
+from hoverboard.contract.errors import MeasurementError, RunError
+from tests.unit.experiments.fake_bed import FakeBed
+from topologies import schema
+from topologies.testbed import Testbed
+from topologies.topology import Topology, VMSpec
+
+TOPOLOGY = schema.from_keys(
+    {
+        "hosts": 2, "hoverboards": 1,
+        "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/16", "vms": 2}],
+    },
+    name="joining",
+)  # fmt: skip
+
+
+class Run:
+    """A control plane that programs what it is asked for, and VMs that answer some time later.
+
+    Attributes:
+        asked: (VMs to add, VMs to remove) of each request.
+        done: what was made, plugged or dropped, in order.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, silent: frozenset[str] = frozenset()) -> None:
+        self.at = 1_000_003.0
+        self.asked: list[tuple[list[str], list[str]]] = []
+        self.done: list[tuple[str, str]] = []
+        self.pings: list[tuple[dict[str, tuple[int, str]], float, float]] = []
+        self.looks = 0
+        self._silent = silent
+        self._reads, self._returned = 0, threading.Semaphore(0)
+        bed = FakeBed(TOPOLOGY, {})
+        client = SimpleNamespace(diff=self._diff)
+        cluster = SimpleNamespace(client=client, upsert=lambda vm: self._diff(upsert=[vm]), program_state=self._state)
+        plant = SimpleNamespace(
+            make_node=lambda spec: self.done.append(("node", spec.name)), make_nic=lambda spec: spec.name,
+            drop_vm=lambda name: self.done.append(("drop", name)),
+        )  # fmt: skip
+        workers = SimpleNamespace(each=self._each)
+        bed.parts = SimpleNamespace(
+            cluster=cluster, plant=plant, plug=lambda name: self.done.append(("plug", name)), workers=workers
+        )
+        self.bed = cast(Testbed, bed)
+        monkeypatch.setattr(joining, "time", SimpleNamespace(monotonic=self._now))
+        monkeypatch.setattr(joining, "wait_answers", self._answers)
+
+    @property
+    def topology(self) -> Topology:
+        return self.bed.topology
+
+    def _now(self) -> float:
+        """Answers come once the request has returned, whose two times the main thread takes."""
+        if threading.current_thread() is threading.main_thread():
+            self._reads += 1
+            if self._reads % 2 == 0:
+                self._returned.release()
+        return self.at
+
+    def _each(self, call: Callable[[list[VMSpec]], None], hosts: list[list[VMSpec]]) -> None:
+        for of_host in sorted(hosts, key=lambda specs: specs[0].host):
+            assert len({spec.host for spec in of_host}) == 1
+            call(of_host)
+
+    def _diff(self, upsert: Any = (), remove: Any = ()) -> None:
+        self.asked.append(([vm.name for vm in upsert], [vm.name for vm in remove]))
+        self.at += 0.25
+
+    def _state(self) -> Any:
+        self.looks += 1
+        programmed = {"h1", "h2", "hv1"} if self.looks > 1 else {"h1"}
+        self.at += 0.5
+        return SimpleNamespace(programmed=programmed | {"stranger"})
+
+    def _answers(
+        self, targets: Mapping[str, tuple[int, Any]], timeout: float, answered: Callable[[str], None], interval: float
+    ) -> None:
+        self.pings.append(({name: (pid, str(ip)) for name, (pid, ip) in targets.items()}, timeout, interval))
+        assert self._returned.acquire(timeout=20)
+        for name in targets:
+            if name not in self._silent:
+                self.at += 0.125
+                answered(name)
+
+
+def test_intent_is_in_turn_on_all_hosts_with_addresses_from_the_range_of_its_own() -> None:
+    found = list(islice(joining.entities(TOPOLOGY.networks[0], ["h1", "h2"]), 3))
+    assert [(vm.name, vm.host, str(vm.ip), vm.network) for vm in found] == [
+        ("blue-intent-0", "h1", "10.0.16.0", "blue"), ("blue-intent-1", "h2", "10.0.16.1", "blue"),
+        ("blue-intent-2", "h1", "10.0.16.2", "blue"),
+    ]  # fmt: skip
+
+
+def test_loading_takes_until_all_switches_are_programmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    more, gone = (list(islice(joining.entities(TOPOLOGY.networks[0], ["h1"]), count)) for count in (2, 1))
+    assert joining.load(run.bed, more, gone) == 1.25
+    assert run.asked == [(["blue-intent-0", "blue-intent-1"], ["blue-intent-0"])]
+    assert run.looks == 2
+
+
+def test_switches_that_are_never_programmed_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    monkeypatch.setattr(joining, "_SETTLED_TIMEOUT", 0.0)
+    run.looks = -(10**9)
+    with pytest.raises(RunError, match="switches are not programmed"):
+        joining.load(run.bed, [])
+
+
+def test_a_vm_is_timed_from_the_request_to_its_first_answer_on_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    answer = joining.timed(run.bed, lambda: run._diff())
+    assert answer == Answer(answered=375.0, done=250.0)
+    ((targets, timeout, interval),) = run.pings
+    assert targets == {"blue-3": (run.bed.pid_of("blue-2"), "10.0.0.4")}
+    assert (timeout, interval) == (20.0, 0.005)
+
+
+def test_several_are_timed_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    network = TOPOLOGY.networks[0]
+    specs = [network.vm(name, host, next(islice(network.subnets[0].addresses(), at, None))) for name, host, at in (
+        ("one", "h2", 10), ("two", "h1", 11))]  # fmt: skip
+    answers = joining.timed_together(run.bed, lambda: run._diff(), specs, 0.02)
+    assert answers == [Answer(375.0, 250.0), Answer(500.0, 250.0)]
+    assert run.pings[0][0] == {
+        "one": (run.bed.pid_of("blue-1"), "10.0.0.12"), "two": (run.bed.pid_of("blue-2"), "10.0.0.13"),
+    }  # fmt: skip
+    assert run.pings[0][2] == 0.02
+
+
+def test_a_vm_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, silent=frozenset({"blue-3"}))
+    with pytest.raises(MeasurementError, match="blue-3 does not answer blue-2 after 20 s") as caught:
+        joining.timed(run.bed, lambda: run._diff())
+    assert caught.value.where == "h1"
+
+
+def test_planted_vms_are_there_before_they_are_asked_for_and_gone_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    with pytest.raises(ZeroDivisionError), joining.planted(run.bed, "blue", 3) as specs:  # noqa: PT012
+        assert [(one.name, one.host, str(one.ip)) for one in specs] == [
+            ("blue-3", "h1", "10.0.0.4"), ("blue-4", "h2", "10.0.0.5"), ("blue-5", "h1", "10.0.0.6"),
+        ]  # fmt: skip
+        assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2", "blue-3", "blue-4", "blue-5"]
+        assert run.done == [
+            ("node", "blue-3"), ("plug", "blue-3"), ("node", "blue-5"), ("plug", "blue-5"), ("node", "blue-4"),
+            ("plug", "blue-4"),
+        ]  # fmt: skip
+        assert run.asked == []
+        run.done.clear()
+        raise ZeroDivisionError
+    assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2"]
+    assert run.asked == [([], ["blue-3", "blue-4", "blue-5"])]
+    assert run.done == [("drop", "blue-3"), ("drop", "blue-5"), ("drop", "blue-4")]
+
+
+def test_planted_vms_are_announced_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    with joining.planted(run.bed, "blue", 2) as specs:
+        alone = list(joining.one_by_one(run.bed, specs))
+        assert run.asked == [(["blue-3"], []), (["blue-4"], [])]
+        together = joining.in_a_burst(run.bed, specs)
+        assert run.asked[2:] == [(["blue-3", "blue-4"], [])]
+    assert alone == [Answer(375.0, 250.0)] * 2
+    assert together == [Answer(375.0, 250.0), Answer(500.0, 250.0)]
+    assert [interval for _, _, interval in run.pings] == [0.005, 0.005, 0.02]
+
+
+def test_a_vm_of_which_only_the_control_plane_is_timed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    answer = joining.by_diff(run.bed, "blue")
+    assert answer == Answer(375.0, 250.0)
+    assert run.done == [("node", "blue-3"), ("plug", "blue-3")]
+    assert run.asked == [(["blue-3"], [])]
+    assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2", "blue-3"]
