@@ -134,14 +134,15 @@ def parse_trace(text: str) -> Verdict:
             out_port = int(output[1]) if output[1] else int(initial.get("in_port", "0"))
     if final is None or not megaflow:
         raise ValueError(f"no verdict in the answer of ofproto/trace: {text[:200]!r}")
-    kind = kind_of(cookie)
     tunnel = out_port == TUNNEL_PORT
+    if tunnel and "tun_dst" not in final:  # a flow that is not ours: the switch itself drops such a packet
+        raise ValueError("ofproto/trace sends to no host through the tunnel")
     needed = {name for name in megaflow if name not in _IN_KEY and not name.startswith("tun_")}
     if initial.get("icmp_type") not in _DISCOVERY_TYPES and needed & _DISCOVERY:
         # The tables looked for fields that no packet of another ICMPv6 type has: the type stands for them.
         needed = needed - _DISCOVERY | {"icmp_type"}
     return Verdict(
-        kind=kind,
+        kind=kind_of(cookie),
         vni=vni_of(cookie),
         out_port=out_port,
         tun_dst=IPv4Address(final["tun_dst"]) if tunnel else None,

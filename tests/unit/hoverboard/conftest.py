@@ -1,6 +1,23 @@
 """The first call of a compiled function takes seconds where no cache is: no deadline per example."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from hoverboard.host.misses import FlowMisses
+from tests.unit.hoverboard.flow_miss_oracle import oracle
 
 settings.register_profile("compiled", deadline=None)
 settings.load_profile("compiled")
+
+
+@pytest.fixture
+def handler(tmp_path: Path) -> Iterator[FlowMisses]:
+    """Flow misses of one host, with a switch that answers as the test says."""
+    made = oracle(tmp_path)
+    yield made
+    made._datapath.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,13 @@ class Kept:
             self.journal.flush(self.journal.due)
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all random examples."""
+    return tmp_path_factory.mktemp("journal")
+
+
+@settings(deadline=None, max_examples=25)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 9), st.none() | st.integers() | st.text(max_size=5)),
@@ -44,11 +49,13 @@ class Kept:
     ),
     st.integers(1, 30),
 )
-def test_what_was_flushed_comes_back_also_after_the_file_was_written_anew(changes, every) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+def test_what_was_flushed_comes_back_also_after_the_file_was_written_anew(folder, changes, every) -> None:
+    path = folder / "checkpoint"
+    path.unlink(missing_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal, "_SLACK", 3)
         patch.setattr(journal, "FLUSH_RECORDS", 4)
-        kept = Kept(Path(folder) / "checkpoint")
+        kept = Kept(path)
         for number, (kind, key, value) in enumerate(changes):
             kept.put((kind, (key, 1)), value)
             if number % every == 0 and kept.journal.due is not None:
