@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from hoverboard.host.misses import FlowMisses
+from tests.unit.hoverboard.fake_commands import FakeCommands
 from tests.unit.hoverboard.flow_miss_oracle import oracle
 
 settings.register_profile("compiled", deadline=None)
@@ -21,3 +22,11 @@ def handler(tmp_path: Path) -> Iterator[FlowMisses]:
     made = oracle(tmp_path)
     yield made
     made._datapath.stop()
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCommands:
+    """Commands that stand in for Open vSwitch's own."""
+    directory = tmp_path / "commands"
+    directory.mkdir()
+    return FakeCommands(directory, monkeypatch)
