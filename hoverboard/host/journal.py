@@ -100,7 +100,11 @@ class Journal:
         self._next_lines = 0
         self.failure: str | None = None
         self.written = 0
-        self._begin()
+        try:
+            self._begin()
+            self._due = None if self._rest is None else 0.0
+        except OSError as error:
+            self._fail(f"not written: {error.strerror}")
 
     @property
     def _next_path(self) -> Path:
@@ -125,12 +129,17 @@ class Journal:
         try:
             self._flush()
         except OSError as error:
-            self.failure = f"not written any more: {error.strerror}"
-            self._changed.clear()
-            self.close()
-            with contextlib.suppress(OSError):  # better none than one that is not true any more
-                self._path.unlink()
+            self._fail(f"not written any more: {error.strerror}")
         self._due = now + FLUSH_SECONDS if self._changed or self._rest is not None else None
+
+    def _fail(self, why: str) -> None:
+        """Write no more, and have nothing to do any more."""
+        self.failure = why
+        self._changed.clear()
+        self._rest = self._due = None
+        self.close()
+        with contextlib.suppress(OSError):  # better none than one that is not true any more
+            self._path.unlink()
 
     def _flush(self) -> None:
         idents = list(islice(self._changed, FLUSH_RECORDS))
@@ -153,17 +162,12 @@ class Journal:
 
     def _begin(self) -> None:
         """Start the next file."""
-        try:
-            self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            _write(self._next_fd, _line({"version": VERSION, **self._head}))
-            idents = list(self._everything())
-            self._live, self._next_lines = len(idents), 0
-            self._rest = iter(idents)
-            self._due = 0.0
-            self._go_on()
-        except OSError as error:
-            self.failure = f"not written: {error.strerror}"
-            self.close()
+        self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _write(self._next_fd, _line({"version": VERSION, **self._head}))
+        idents = list(self._everything())
+        self._live, self._next_lines = len(idents), 0
+        self._rest = iter(idents)
+        self._go_on()
 
     def _go_on(self) -> None:
         """The next slice; after the last one, the next file is the file."""
