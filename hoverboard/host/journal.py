@@ -59,9 +59,8 @@ def read(path: Path, head: dict[str, Any]) -> dict[Ident, Any]:
                 raise RunError(f"the checkpoint is another's or of another version: {record}", where=str(path))
             continue
         kind, ident, value = record
-        if value is None:
-            table.pop((kind, _frozen(ident)), None)
-        else:
+        table.pop((kind, _frozen(ident)), None)  # what was written last comes last
+        if value is not None:
             table[kind, _frozen(ident)] = value
     return table
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath import ring
@@ -49,13 +50,13 @@ class Oracle(FlowMisses):
         return answer
 
 
-def oracle(directory: Path, kind: type[FlowMisses] = Oracle) -> FlowMisses:
+def oracle(directory: Path, kind: type[FlowMisses] = Oracle, switch: Any = None) -> FlowMisses:
     """Flow misses of a host with VMs at PORT and PORT + 1; nothing runs."""
     datapath = Datapath()
     datapath.egress.ports[[PORT, PORT + 1], PORT_OFPORT] = OFPORT, OFPORT + 1
     table = FlowTable(datapath.memories, datapath.switch_table)
     vports = {OFPORT: PORT, OFPORT + 1: PORT + 1}
-    return kind(datapath, table, Ovs(directory), LOCAL, Peers(datapath, LOCAL), vports.get)
+    return kind(datapath, table, switch or Ovs(directory), LOCAL, Peers(datapath, LOCAL), vports.get)
 
 
 def missed(handler: FlowMisses, data: bytes, port: int = PORT, kind: int = MISS_FLOW, tunnel: int = 0) -> None:

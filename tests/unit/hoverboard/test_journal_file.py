@@ -184,6 +184,13 @@ def test_a_record_that_went_and_came_again_is_there(kept: Kept) -> None:
     assert read(kept.path, HEAD) == {("flow", 1): 3}
 
 
+def test_what_was_written_last_comes_last(kept: Kept) -> None:
+    for number in (1, 2, 3, 1):
+        kept.put(("flow", number), number)
+        kept.settle()
+    assert list(read(kept.path, HEAD)) == [("flow", 2), ("flow", 3), ("flow", 1)]
+
+
 def test_a_directory_that_is_not_there_ends_the_journal_at_once(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "missing" / "checkpoint")
     assert kept.journal.failure == "not written: No such file or directory"

@@ -34,6 +34,7 @@ from tests.unit.hoverboard.flow_miss_oracle import (
 )
 from tests.unit.hoverboard.packets import frame
 
+DOUBTS = 32  # asked about in one turn
 # In a switch that has lost its program: no table at all, or the first flows only.
 UNPROGRAMMED = [EMPTY, replace(SPOOFED, kind=Kind.DROP_UNKNOWN_PORT)]
 
@@ -108,9 +109,9 @@ def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
     assert handler.doubtful == 50
     handler._datapath.clear_news()
     handler.ask_some()
-    assert handler.doubtful == 50 - misses._DOUBTS
+    assert handler.doubtful == 50 - DOUBTS
     assert woken(handler), "the loop comes back for the rest"
-    assert kinds(handler) == [Kind.OFFLOAD] * misses._DOUBTS + [Kind.ROUTE] * (50 - misses._DOUBTS)
+    assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (50 - DOUBTS)
     handler._datapath.clear_news()
     handler.ask_some()
     assert handler.doubtful == 0
@@ -138,7 +139,7 @@ def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_
     handler.answer = OFFLOADED
     asked = handler.traces
     handler.revalidate([Change()])
-    assert (handler.traces - asked, handler.doubtful) == (misses._DOUBTS, 50 - misses._DOUBTS)
+    assert (handler.traces - asked, handler.doubtful) == (DOUBTS, 50 - DOUBTS)
     while handler.doubtful:
         handler.ask_some()
     assert kinds(handler) == [Kind.OFFLOAD] * 50
@@ -146,19 +147,27 @@ def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_
     assert kinds(handler) == [], "a change of a switch that is programmed is a change"
 
 
-def test_so_many_entries_are_asked_about_and_one_more_are_dropped(handler, monkeypatch):
-    monkeypatch.setattr(misses, "_RETRACE_MAX", 3)
-    learn(handler, 3)
+def test_150_entries_are_asked_about_and_one_more_are_dropped(handler):
+    learn(handler, 150)
     keys = told(handler)
     handler.answer = OFFLOADED
     handler.revalidate([Change()])
-    assert (kinds(handler), handler.revalidations) == ([Kind.OFFLOAD] * 3, 3)
+    assert (kinds(handler), handler.revalidations) == ([Kind.OFFLOAD] * 150, 150)
     missed(handler, frame(proto=99))
     handler.handle()
     asked = handler.traces
     handler.revalidate([Change()])
-    assert (handler.traces, len(handler._table), handler.cached, handler.revalidations) == (asked, 0, {}, 7)
-    assert len(keys) == 3 + 1 + 4
+    assert (handler.traces, len(handler._table), handler.cached, handler.revalidations) == (asked, 0, {}, 301)
+    assert len(keys) == 150 + 1 + 151
+
+
+def test_a_new_process_believes_that_its_switch_is_programmed(handler, monkeypatch):
+    monkeypatch.setattr(misses, "_RETRACE_MAX", 3)
+    learn(handler, 4)
+    handler.ask_some()
+    assert handler.doubtful == 0
+    handler.revalidate([Change()])
+    assert handler.cached == {}
 
 
 def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler, tmp_path):
@@ -279,7 +288,7 @@ def test_a_switch_that_is_away_leaves_the_doubtful_ones_in_their_order(handler):
     assert not woken(handler), "a switch that is away is not asked again and again"
     handler.answer = OFFLOADED
     handler.ask_some()
-    assert kinds(handler) == [Kind.OFFLOAD] * misses._DOUBTS + [Kind.ROUTE] * (40 - misses._DOUBTS)
+    assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (40 - DOUBTS)
 
 
 def test_doubtful_entries_that_went_meanwhile_are_not_asked_about(handler):
