@@ -270,7 +270,7 @@ class FlowMisses:
             key = self._doubtful.popleft()
             if key in self.cached:
                 some.append(key)
-        if some and not self._ask_again(some):
+        if not self._ask_again(some):
             self._doubtful.extendleft(reversed(some))
             return  # the switch is away again: whoever sees it come back doubts anew
         if self._doubtful:
