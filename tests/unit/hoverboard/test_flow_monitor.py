@@ -99,6 +99,17 @@ def test_a_monitor_whose_switch_went_away_has_ended(watched: Monitored) -> None:
         watched.monitor.fileno()
 
 
+def test_a_monitor_that_closes_its_pipe_before_it_exits_has_ended_all_the_same(
+    tmp_path: Path, commands: FakeCommands
+) -> None:
+    commands.put("ovs-ofctl", then="exec >&- 2>&-; n=0; while [ $n -lt 5000 ]; do n=$((n+1)); done")
+    monitor = FlowMonitor(MANAGEMENT, tmp_path)
+    assert select.select([monitor], [], [], 10)[0]
+    assert monitor.read() == []
+    assert monitor.ended, "its end is waited for, for nothing else would tell of it"
+    monitor.close()
+
+
 def test_a_closed_monitor_leaves_no_process(watched: Monitored) -> None:
     assert not watched.monitor.ended
     watched.monitor.close()
