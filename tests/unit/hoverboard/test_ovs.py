@@ -203,6 +203,7 @@ def test_ports_are_those_of_the_integration_bridge_once_it_has_settled(
 def test_ports_of_one_bridge_only() -> None:
     assert openflow_ports(SHOWN, "br-phy") == {"br-phy": 65534, "up0": 1}
     assert openflow_ports(SHOWN, "br-none") == {}
+    assert openflow_ports("    vp100 100/3: (internal)\n", "br-int") == {}
 
 
 @pytest.mark.parametrize(("device", "more"), [(True, []), (False, ["type=internal"])])
