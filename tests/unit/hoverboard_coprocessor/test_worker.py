@@ -458,9 +458,11 @@ def test_an_account_that_refuses_the_thread_is_given_up():
     bell.close()
 
 
-def test_a_thread_clock_has_nothing_to_remove():
-    ThreadClock("why").enter(1)
-    ThreadClock("why").remove()
+def test_a_thread_clock_says_why_and_has_nothing_to_remove():
+    clock = ThreadClock("why")
+    clock.enter(1)
+    clock.remove()
+    assert clock.how == "thread clock (why)"
 
 
 class Stuck(ConfiguredStage):
