@@ -96,6 +96,7 @@ def test_a_switch_that_is_not_there_takes_nothing(tmp_path: Path) -> None:
 def test_a_switch_that_was_restarted_gets_the_packet_on_a_new_connection(bridge: Bridge, out: PacketOut) -> None:
     assert out.send(100, b"before")
     with bridge.accept() as there:
+        there.recv(1 << 16)
         there.sendall(echo(7)[:5])  # the rest never comes
     assert out.send(100, b"after")
     with bridge.accept() as there:
@@ -103,6 +104,19 @@ def test_a_switch_that_was_restarted_gets_the_packet_on_a_new_connection(bridge:
         there.sendall(echo(9))
         assert out.send(100, b"next")
         assert there.recv(1 << 16).startswith(echoed(9)), "half a message of the old connection is forgotten"
+
+
+def test_a_switch_that_breaks_each_connection_is_tried_twice(bridge: Bridge, out: PacketOut) -> None:
+    def broken() -> None:
+        raise ConnectionResetError
+
+    out._drain = broken  # type: ignore[method-assign]
+    assert out.send(100, b"frame") is False
+    for _ in range(2):
+        with bridge.accept() as there:
+            assert there.recv(1 << 16) == HELLO
+    with pytest.raises(BlockingIOError):
+        bridge.accept()
 
 
 def test_a_switch_that_went_for_good_takes_nothing(bridge: Bridge, out: PacketOut) -> None:
@@ -118,12 +132,16 @@ def test_echo_requests_are_answered_and_all_else_is_passed_over(bridge: Bridge, 
     assert out.send(100, b"one")
     with bridge.accept() as there:
         there.recv(1 << 16)
-        there.sendall(HELLO + echo(7, b"body") + struct.pack("!BBHI", 5, 10, 12, 1) + b"news" + echo(8)[:6])
+        later = echo(8, b"a longer body")
+        there.sendall(HELLO + echo(7, b"body") + struct.pack("!BBHI", 5, 10, 12, 1) + b"news" + later[:6])
         assert out.send(100, b"two")
         assert there.recv(1 << 16) == echoed(7, b"body") + packet_out(2, 100, b"two")
-        there.sendall(echo(8)[6:])
+        there.sendall(later[6:15])
         assert out.send(100, b"three")
-        assert there.recv(1 << 16) == echoed(8) + packet_out(3, 100, b"three")
+        assert there.recv(1 << 16) == packet_out(3, 100, b"three")
+        there.sendall(later[15:])
+        assert out.send(100, b"four")
+        assert there.recv(1 << 16) == echoed(8, b"a longer body") + packet_out(4, 100, b"four")
 
 
 @pytest.mark.parametrize("length", [0, 7])
