@@ -6,6 +6,7 @@ Everything in the host's one control loop; what it puts into the switch goes by 
 from __future__ import annotations
 
 import contextlib
+import math
 import subprocess
 import time
 from collections import OrderedDict
@@ -98,7 +99,6 @@ class RouteExchange:
     def wanted(self, vni: int, dst: Any, gateway: IPv4Address) -> None:
         """A packet of the host met a default route that says "learn"."""
         self.learner.wanted(Destination(vni, dst), gateway, self._clock())
-        self._write()
 
     def used(self, flows: Iterable[FlowUsage]) -> None:
         """What the host's VMs sent in a report interval."""
@@ -109,7 +109,7 @@ class RouteExchange:
         now, looks = self._clock(), 0
         for vni, dst, via in ways:
             wanted = Destination(vni, dst)
-            if now - self._judged.get((wanted, via), -_JUDGED_FOR) < _JUDGED_FOR or looks >= _LOOKS:
+            if now - self._judged.get((wanted, via), -math.inf) < _JUDGED_FOR or looks >= _LOOKS:
                 continue
             looks += 1
             self._judged[wanted, via] = now

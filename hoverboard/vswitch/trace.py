@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
 
-# Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them.
+# Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them; and all of a tunnel's.
 _IN_KEY = frozenset(
     [
         "recirc_id",
@@ -43,11 +43,6 @@ _IN_KEY = frozenset(
         "nw_proto",
         "nw_ecn",
         "nw_frag",
-        "tun_id",
-        "tun_src",
-        "tun_dst",
-        "tun_tos",
-        "tun_flags",
         "pkt_mark",
         "vlan_tci",
     ]

@@ -56,6 +56,16 @@ def test_the_loss_is_the_share_of_the_interval(chance: float, passes: bool) -> N
     assert reports.passes([FLOW], True) is passes
 
 
+@pytest.mark.parametrize(
+    ("come", "dropped", "chance", "passes"),
+    [(4, 1, 0.249, False), (4, 1, 0.25, True), (1, 1, 0.999, False), (0, 0, 0.0, True)],
+)
+def test_the_first_interval_counts_from_nothing(come: int, dropped: int, chance: float, passes: bool) -> None:
+    plane = Plane()
+    plane.come, plane.dropped = come, dropped
+    assert Reports(plane, Dice(chance)).passes([FLOW], True) is passes
+
+
 @pytest.mark.parametrize(("flows", "packets"), [(1, 1), (30, 1), (31, 2), (90, 3), (91, 4)])
 def test_a_report_passes_with_all_its_packets_or_not_at_all(flows: int, packets: int) -> None:
     plane, dice = Plane(), Dice(*[0.9] * 4)

@@ -195,12 +195,15 @@ def test_a_switch_that_is_away_is_tried_again(
 ) -> None:
     for away in (SwitchError("ovs-vswitchd is away"), RunError("whatever")):
         switch.away = away
-        assert not resumed.settle({})
+        assert resumed.settle({}) is False
         assert not resumed.settled
         assert "is not as it should be yet" in capsys.readouterr().err
     switch.away = None
-    assert resumed.settle({})
+    assert resumed.settle({}) is True
     assert sorted(switch.asked) == [("remove", "vp100"), ("remove", "vp101")], "nothing was forgotten meanwhile"
+    switch.away = away
+    assert not resumed.settle({})
+    assert not resumed.settled, "as it was before is not as it is now"
 
 
 def test_a_port_is_removed_at_once_or_when_the_switch_is_back(

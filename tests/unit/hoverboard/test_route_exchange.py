@@ -26,6 +26,7 @@ SIX = Destination(7, IPv6Address("fd00::3"))
 MAC = "06:07:0a:00:00:02"
 OWN = IPv4Address("10.0.0.2")
 LEARN = RELAY.replace("0x9000007000000", "0xc000007000000")  # a default route that says "learn"
+LEARN_NOWHERE = DROP.replace("0x102000007000000", "0xc000007000000")
 LEARNED = RELAY.replace("0x9000007000000", "0xd000007000000")
 
 
@@ -149,6 +150,8 @@ def test_what_the_process_before_had_learned_is_taken_out(commands: FakeCommands
     mine = f"table_id=30, priority={LEARNED_RANK},ip,metadata=0x7 actions=..\n"
     node = Node(commands, flows=mine)
     assert node.exchange.busy
+    node.exchange.tick()
+    assert node.exchange.busy, "it is being written"
     assert node.settle() == ["delete cookie=0xd000000000000/0xffff000000000000"]
     assert not node.exchange.busy
     assert not Node(commands, "hoverboard", flows=mine).exchange.busy
@@ -168,12 +171,20 @@ def test_a_host_asks_and_does_not_answer(host: Node) -> None:
     assert len(host.post.sent) == 2
 
 
+def test_an_answer_goes_to_the_switch_at_once(host: Node) -> None:
+    host.learned()
+    assert host.exchange._running is not None
+
+
 def test_what_a_host_says_of_its_routes(host: Node) -> None:
     host.learned()
+    other = Destination(7, IPv4Address("10.0.0.4"))
+    host.exchange.wanted(7, other.address, GATEWAY)
+    host.post.heard(GATEWAY, learning.answer(other, THERE))
     host.exchange.wanted(7, IPv4Address("10.0.0.9"), GATEWAY)
     host.post.heard(GATEWAY, learning.answer(Destination(7, IPv4Address("10.0.0.9")), None))
     status = host.exchange.status()
-    assert (status["routes"], status["requests"], status["answers"], status["learned"]) == (1, 2, 2, 2)
+    assert (status["routes"], status["requests"], status["answers"], status["learned"]) == (2, 3, 3, 3)
 
 
 def test_use_keeps_a_route(host: Node) -> None:
@@ -225,18 +236,18 @@ def test_a_switch_that_knows_nothing_gives_no_answer(hoverboard: Node, answer: s
 
 
 def test_a_hoverboard_answers_so_many_a_second(hoverboard: Node) -> None:
-    for _ in range(exchange.ANSWERS_A_TURN + 3):
+    for _ in range(203):
         hoverboard.post.heard(THERE, learning.request(D))
-    assert hoverboard.exchange.status() == {"answered": exchange.ANSWERS_A_TURN, "refused": 3}
-    assert len(hoverboard.switch.asked) == exchange.ANSWERS_A_TURN, "a refusal asks nothing"
-    hoverboard.now += 2.5 / exchange.ANSWERS_A_TURN
+    assert hoverboard.exchange.status() == {"answered": 200, "refused": 3}
+    assert len(hoverboard.switch.asked) == 200, "a refusal asks nothing"
+    hoverboard.now += 2.5 / 200
     for _ in range(3):
         hoverboard.post.heard(THERE, learning.request(D))
-    assert hoverboard.exchange.status() == {"answered": exchange.ANSWERS_A_TURN + 2, "refused": 4}
+    assert hoverboard.exchange.status() == {"answered": 202, "refused": 4}
     hoverboard.now += 3600
-    for _ in range(exchange.ANSWERS_A_TURN + 1):
+    for _ in range(201):
         hoverboard.post.heard(THERE, learning.request(D))
-    assert hoverboard.exchange.status() == {"answered": 2 * exchange.ANSWERS_A_TURN + 2, "refused": 5}
+    assert hoverboard.exchange.status() == {"answered": 402, "refused": 5}
 
 
 def test_a_hoverboard_learns_nothing_itself(hoverboard: Node) -> None:
@@ -279,17 +290,17 @@ def test_where_the_switch_carries_packets_new_ways_are_looked_at_now_and_then(ho
     host.exchange.carried([way])
     assert len(host.switch.asked) == 1
     assert host.post.sent == [(IPv4Address("172.16.0.2"), learning.request(D))], "the gateway that the switch names"
-    host.now += 1.9
+    host.now = START + 1.9
     host.exchange.carried([way])
     assert len(host.switch.asked) == 1
     host.exchange.carried([(7, D.address, THERE)])
     assert len(host.switch.asked) == 2, "another way to the same destination is another"
-    host.now += 0.2
+    host.now = START + 2.0
     host.exchange.carried([way])
     assert len(host.switch.asked) == 3
 
 
-@pytest.mark.parametrize("answer", [RELAY, LEARNED, DROP, SwitchError("away")])
+@pytest.mark.parametrize("answer", [RELAY, LEARNED, DROP, LEARN_NOWHERE, SwitchError("away")])
 def test_other_ways_are_not_learned(host: Node, answer: str | Exception) -> None:
     host.exchange.attached(100, 7, MAC, [OWN])
     host.switch.answer = answer
@@ -307,4 +318,5 @@ def test_so_many_new_ways_are_looked_at_at_once(host: Node, monkeypatch: pytest.
     host.exchange.carried(ways)
     assert len(host.switch.asked) == 5, "the others come in the next interval"
     host.exchange.carried(ways)
-    assert len(host.switch.asked) == 6, "the first of them was forgotten for the last"
+    assert len(host.switch.asked) == 6, "one was forgotten"
+    assert host.switch.asked[-1].endswith(str(ways[0][1])), "the first"
