@@ -1,0 +1,80 @@
+"""Datagrams between host processes by the kernel: two of them on addresses of the loopback device."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+import pytest
+
+from hoverboard.contract.encapsulation import ROUTES_PORT
+from hoverboard.host.datagrams import KernelDatagrams
+
+ONE, TWO, NOBODY = (IPv4Address(f"127.77.3.{last}") for last in (1, 2, 3))
+
+
+class Host:
+    """One end, and what it heard."""
+
+    def __init__(self, address: IPv4Address) -> None:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((str(address), ROUTES_PORT))
+        self.datagrams = KernelDatagrams(made)
+        self.heard: list[tuple[IPv4Address, bytes]] = []
+
+    def readable(self) -> None:
+        """Wait for something, and take all there is."""
+        ((fd, callback),) = self.datagrams.readers().items()
+        assert select.select([fd], [], [], 10)[0]
+        callback()
+
+
+@pytest.fixture
+def one() -> Iterator[Host]:
+    made = Host(ONE)
+    yield made
+    made.datagrams.close()
+
+
+@pytest.fixture
+def two() -> Iterator[Host]:
+    made = Host(TWO)
+    yield made
+    made.datagrams.close()
+
+
+def test_what_is_sent_is_heard_with_its_sender(one: Host, two: Host) -> None:
+    two.datagrams.listen(lambda *what: two.heard.append(what))
+    for payload in (b"first", b"second", b"x" * 2048):
+        one.datagrams.send(TWO, payload)
+    two.readable()
+    assert two.heard == [(ONE, b"first"), (ONE, b"second"), (ONE, b"x" * 2048)]
+
+
+def test_nobody_listens_and_nothing_waits(one: Host, two: Host) -> None:
+    one.datagrams.send(TWO, b"lost")
+    two.readable()
+    ((_fd, callback),) = two.datagrams.readers().items()
+    callback()
+    two.datagrams.listen(lambda *what: two.heard.append(what))
+    callback()
+    assert two.heard == []
+
+
+def test_a_host_that_is_not_there_costs_nothing(one: Host, two: Host) -> None:
+    one.datagrams.listen(lambda *what: one.heard.append(what))
+    for _ in range(2):
+        one.datagrams.send(NOBODY, b"hello")
+    two.datagrams.send(ONE, b"still here")
+    one.readable()
+    assert one.heard == [(TWO, b"still here")]
+
+
+def test_a_closed_socket_sends_nothing_and_raises_nothing(one: Host) -> None:
+    fd = one.datagrams._socket.fileno()
+    assert list(one.datagrams.readers()) == [fd]
+    one.datagrams.close()
+    one.datagrams.send(TWO, b"late")
+    assert list(one.datagrams.readers()) == [-1]
