@@ -52,7 +52,7 @@ def answer(wanted: Destination, underlay: IPv4Address | None) -> bytes:
 
 def _pack(kind: int, wanted: Destination, underlay: IPv4Address) -> bytes:
     address = wanted.address
-    return _MESSAGE.pack(_MAGIC, kind, address.version, 0, wanted.vni, address.packed.ljust(16, b"\0"), underlay.packed)
+    return _MESSAGE.pack(_MAGIC, kind, address.version, 0, wanted.vni, address.packed, underlay.packed)
 
 
 def read(payload: bytes) -> tuple[bool, Destination, IPv4Address | None] | None:

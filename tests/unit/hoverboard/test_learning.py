@@ -11,6 +11,7 @@ from hoverboard.host import learning
 from hoverboard.host.learning import Destination, Learner
 
 START = 1_000_003.0
+RETRY, REVALIDATE, UNCONFIRMED, IDLE, NEGATIVE = 0.2, 5.0, 15.0, 30.0, 5.0  # seconds
 HERE, GATEWAY, THERE, ELSEWHERE = (IPv4Address(f"172.16.{last}") for last in ("0.1", "255.1", "0.2", "0.3"))
 D = Destination(7, IPv4Address("10.0.0.3"))
 
@@ -118,29 +119,29 @@ def test_a_request_that_is_repeated_is_still_about_packets_that_wait() -> None:
 
 def test_an_answer_that_is_on_its_way_into_the_switch_is_not_asked_for() -> None:
     host = Host().learned()
-    host.wanted(learning.RETRY - 0.01)
+    host.wanted(RETRY - 0.01)
     assert len(host.sent) == 1
-    host.wanted(learning.RETRY + 0.01)
+    host.wanted(RETRY + 0.01)
     assert len(host.sent) == 2, "packets go through the gateway still: its flow is not there"
 
 
 def test_what_the_gateway_does_not_know_is_not_asked_again_at_once() -> None:
     host = Host().learned(underlay=None)
-    host.wanted(learning.NEGATIVE - 0.1)
-    host.tick(learning.NEGATIVE - 0.1)
+    host.wanted(NEGATIVE - 0.1)
+    host.tick(NEGATIVE - 0.1)
     assert len(host.sent) == 1
     assert (host.flows, host.installed) == ({}, [])
     assert host.learner.busy
-    host.tick(learning.NEGATIVE)
+    host.tick(NEGATIVE)
     assert not host.learner.busy
     assert host.installed == [], "there is no flow to take out"
-    host.wanted(learning.NEGATIVE)
+    host.wanted(NEGATIVE)
     assert len(host.sent) == 2
 
 
 def test_what_the_gateway_did_not_know_is_asked_again_in_time_even_before_it_is_forgotten() -> None:
     host = Host().learned(underlay=None)
-    host.wanted(learning.NEGATIVE)
+    host.wanted(NEGATIVE)
     assert len(host.sent) == 2
 
 
@@ -153,28 +154,28 @@ def test_a_way_to_this_host_itself_is_none() -> None:
 def test_a_used_route_is_revalidated_and_follows_a_move() -> None:
     host = Host().learned()
     host.use(4.0)
-    host.tick(learning.REVALIDATE - 0.1)
+    host.tick(REVALIDATE - 0.1)
     assert len(host.sent) == 1
-    host.tick(learning.REVALIDATE)
-    host.tick(learning.REVALIDATE)
+    host.tick(REVALIDATE)
+    host.tick(REVALIDATE)
     assert len(host.sent) == 2, "one question at a time"
-    host.heard(ELSEWHERE, learning.REVALIDATE)
+    host.heard(ELSEWHERE, REVALIDATE)
     assert host.flows == {D: ELSEWHERE}
     assert host.learner.routes[D].used == START + 4.0
     assert host.learner.counters["changed"] == 1
-    host.tick(2 * learning.REVALIDATE)
-    host.heard(None, 2 * learning.REVALIDATE)
+    host.tick(2 * REVALIDATE)
+    host.heard(None, 2 * REVALIDATE)
     assert host.flows == {}
     assert host.installed == [THERE, ELSEWHERE, None]
 
 
 def test_a_route_that_is_confirmed_is_left_as_it_is() -> None:
     host = Host().learned()
-    host.tick(learning.REVALIDATE)
-    host.heard(THERE, learning.REVALIDATE)
+    host.tick(REVALIDATE)
+    host.heard(THERE, REVALIDATE)
     assert host.installed == [THERE]
     assert host.learner.counters == {"requests": 2, "answers": 2, "learned": 1, "changed": 0, "expired": 0}
-    host.tick(learning.UNCONFIRMED)
+    host.tick(UNCONFIRMED)
     assert host.flows == {D: THERE}, "its age is that of the last answer"
 
 
@@ -191,20 +192,20 @@ def test_a_route_that_was_in_use_lately_stays_however_old() -> None:
 def test_a_route_that_is_not_confirmed_goes() -> None:
     host = Host().learned()
     host.use(14.0)
-    host.tick(learning.UNCONFIRMED - 0.1)
+    host.tick(UNCONFIRMED - 0.1)
     assert host.flows == {D: THERE}
-    host.tick(learning.UNCONFIRMED)
+    host.tick(UNCONFIRMED)
     assert host.flows == {}
     assert host.learner.counters["expired"] == 1
 
 
 def test_a_route_that_is_not_used_goes() -> None:
     host = Host().learned()
-    for second in range(1, int(learning.IDLE)):
+    for second in range(1, int(IDLE)):
         host.tick(float(second))
         host.heard(THERE, float(second))
     assert host.flows == {D: THERE}
-    host.tick(learning.IDLE)
+    host.tick(IDLE)
     assert host.flows == {}
     assert not host.learner.routes
 
@@ -221,8 +222,8 @@ def test_only_what_goes_there_is_use() -> None:
 def test_a_flow_that_was_taken_out_is_not_put_back_by_revalidation_but_by_need() -> None:
     host = Host().learned()
     host.flows.clear()  # another programming model
-    host.tick(learning.REVALIDATE)
-    host.heard(THERE, learning.REVALIDATE)
+    host.tick(REVALIDATE)
+    host.heard(THERE, REVALIDATE)
     assert host.flows == {}
     assert D not in host.learner.routes
     host.learned(10.0)
@@ -234,18 +235,18 @@ def test_a_flow_that_was_taken_out_is_not_put_back_by_revalidation_but_by_need()
 
 def test_a_revalidation_that_becomes_a_need_puts_the_flow_back() -> None:
     host = Host().learned()
-    host.tick(learning.REVALIDATE)
+    host.tick(REVALIDATE)
     host.flows.clear()
-    host.wanted(learning.REVALIDATE + 0.1)
+    host.wanted(REVALIDATE + 0.1)
     assert len(host.sent) == 2
-    host.heard(THERE, learning.REVALIDATE + 0.1)
+    host.heard(THERE, REVALIDATE + 0.1)
     assert host.flows == {D: THERE}
 
 
 def test_a_flow_that_is_not_there_any_more_is_not_taken_out() -> None:
     host = Host().learned()
     host.flows.clear()
-    host.tick(learning.UNCONFIRMED)
+    host.tick(UNCONFIRMED)
     assert host.installed == [THERE]
     assert not host.learner.routes
 
@@ -267,5 +268,5 @@ def test_a_question_to_another_gateway_is_answered_by_that_one() -> None:
     host.wanted(1.0, gateway=ELSEWHERE)
     assert host.sent[-1] == (ELSEWHERE, learning.request(D))
     host.heard(THERE, 1.0, sender=ELSEWHERE)
-    host.tick(1.0 + learning.REVALIDATE)
+    host.tick(1.0 + REVALIDATE)
     assert host.sent[-1] == (ELSEWHERE, learning.request(D))

@@ -113,7 +113,7 @@ def test_a_learned_route_becomes_a_flow_of_the_switch_and_goes_again(host: Node)
     assert [" ".join(call) for call in host.commands.calls("ovs-ofctl")] == [command]
     host.exchange.attached(100, 7, MAC, [OWN])
     host.switch.answer = LEARNED
-    host.now += learning.UNCONFIRMED
+    host.now += 15.0
     assert host.settle() == [f"delete_strict {no_flow(D)}"]
 
 
@@ -166,7 +166,7 @@ def test_a_host_asks_and_does_not_answer(host: Node) -> None:
     assert host.exchange.busy
     host.exchange.wanted(D.vni, D.address, GATEWAY)
     assert len(host.post.sent) == 1
-    host.now += learning.RETRY + 0.01
+    host.now += 0.2 + 0.01
     host.exchange.tick()
     assert len(host.post.sent) == 2
 
