@@ -48,6 +48,16 @@ def test_an_entry_that_carried_nothing_since_the_last_look_ages(handler):
     assert (handler._table.aged, handler._table.evicted) == (2, 0)
 
 
+@pytest.mark.parametrize("packets", [0, 1, 2])
+def test_a_new_entry_is_not_idle_at_the_first_look(handler, packets):
+    (key,) = learnt(handler, [100])
+    handler._datapath.egress.stats[handler._table._rows[key]] = packets, 100 * packets
+    handler.expire()
+    assert key in handler._table
+    handler.expire()
+    assert key not in handler._table
+
+
 def test_a_full_table_evicts_what_carried_least_lately(handler, monkeypatch):
     monkeypatch.setattr(FlowTable, "capacity", 8)
     keys = learnt(handler, range(100, 108))

@@ -23,9 +23,12 @@ class Host:
         self.sent: list[tuple[IPv4Address, bytes]] = []
         self.flows: dict[Destination, IPv4Address] = {}
         self.installed: list[IPv4Address | None] = []
-        self.learner = Learner(
-            HERE, lambda to, data: self.sent.append((to, data)), self.install, self.flows.__contains__
-        )
+        self.looks = 0
+        self.learner = Learner(HERE, lambda to, data: self.sent.append((to, data)), self.install, self.stands)
+
+    def stands(self, wanted: Destination) -> bool:
+        self.looks += 1
+        return wanted in self.flows
 
     def install(self, wanted: Destination, underlay: IPv4Address | None) -> None:
         self.installed.append(underlay)
@@ -134,7 +137,7 @@ def test_what_the_gateway_does_not_know_is_not_asked_again_at_once() -> None:
     assert host.learner.busy
     host.tick(NEGATIVE)
     assert not host.learner.busy
-    assert host.installed == [], "there is no flow to take out"
+    assert (host.installed, host.looks) == ([], 0), "there is no flow to take out"
     host.wanted(NEGATIVE)
     assert len(host.sent) == 2
 
@@ -143,6 +146,22 @@ def test_what_the_gateway_did_not_know_is_asked_again_in_time_even_before_it_is_
     host = Host().learned(underlay=None)
     host.wanted(NEGATIVE)
     assert len(host.sent) == 2
+    host.heard(None, NEGATIVE)
+    assert host.installed == [], "nothing was there before, and nothing is now"
+
+
+def test_an_answer_about_a_route_that_was_given_up_meanwhile_puts_it_back() -> None:
+    host = Host().learned()
+    host.use(14.0)
+    host.tick(14.9)
+    host.install = lambda *_what: None  # type: ignore[method-assign]
+    host.learner._install = host.install  # the switch is slow: its flow is still there
+    host.tick(UNCONFIRMED)
+    assert not host.learner.routes
+    host.heard(THERE, UNCONFIRMED)
+    assert host.learner.routes[D].underlay == THERE
+    assert host.learner.routes[D].used == START + UNCONFIRMED
+    assert host.learner.counters["changed"] == 1
 
 
 def test_a_way_to_this_host_itself_is_none() -> None:
