@@ -176,6 +176,7 @@ def test_the_state_of_a_flow_table(handler):
 
 
 def test_numbers_are_merged_in_depth():
-    one = {"a": 1, "deep": {"x": 1}}
-    assert accounts.merge(one, {"a": 2, "b": 3, "deep": {"x": 4, "y": 5}, "new": {"z": 6}}) is one
+    one, two = {"a": 1, "deep": {"x": 1}}, {"a": 2, "b": 3, "deep": {"x": 4, "y": 5}, "new": {"z": 6}}
+    assert accounts.merge(one, two) is one
+    assert two == {"a": 2, "b": 3, "deep": {"x": 4, "y": 5}, "new": {"z": 6}}, "the other is as it was"
     assert one == {"a": 3, "b": 3, "deep": {"x": 5, "y": 5}, "new": {"z": 6}}

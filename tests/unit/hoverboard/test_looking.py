@@ -195,6 +195,25 @@ class TestRates:
         assert rates.interval.seconds == 2
         assert rates.interval.ports[VM].tolist() == [2, 2, 2, 2]
         assert rates.interval.entries.tolist() == [[2, 2]]
+        rates.look(START + 7, 1)
+        assert rates.interval.entries.tolist() == [[0, 0]], "an idle row carried nothing"
+
+    def test_both_engines_are_counted(self):
+        memories = allocate()
+        rates = Rates(memories)
+        rates.look(START, 1)
+        for memory, packets in zip(memories, (1, 10), strict=True):
+            memory.stats[0] = memory.port_stats[VM, :2] = packets
+        rates.look(START + 1, 1)
+        assert rates.interval is not None
+        assert rates.interval.entries.tolist() == [[11, 11]]
+        assert rates.interval.ports[VM].tolist() == [11, 11, 0, 0]
+
+    def test_rates_are_rounded_to_a_tenth_of_a_packet_and_to_a_bit(self):
+        interval = Interval(3.0, np.array([[1, 1, 2, 2]], np.int64), np.array([[1, 1]], np.int64))
+        rates = {"rx_pps": 0.3, "rx_bps": 3, "tx_pps": 0.7, "tx_bps": 5}
+        assert interval.port_rates({0: "blue-1"}) == {"blue-1": rates}
+        assert interval.top_rows() == [(0, {"pps": 0.3, "bps": 3})], "also a row of one byte"
 
     def test_the_busiest_are_so_many_and_idle_ones_are_left_out(self):
         entries = np.array([[row, row * 10] for row in range(13)], np.int64)
