@@ -71,6 +71,14 @@ def test_a_flow_that_is_not_ours_drops_by_a_reason_of_its_own(handler):
     assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
 
 
+def test_a_drop_of_the_switch_is_an_entry_by_its_reason(handler):
+    handler.answer = SPOOFED
+    missed(handler, frame())
+    handler.handle()
+    assert entry(handler) == (ACT_DROP, REASONS.index("spoofed"))
+    assert [cached.dropped for cached in handler.cached.values()] == [None], "this host adds nothing to it"
+
+
 def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
     waiting = 60
     for proto in range(100, 100 + waiting):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_VPORT
+from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT
 from hoverboard.fastpath.layout import (
     E_CHAIN,
     E_SAMPLE,
@@ -26,7 +26,7 @@ from hoverboard.fastpath.layout import (
 )
 from hoverboard.host import accounts
 from hoverboard.host.treatment import NOTHING, Treatment
-from tests.unit.hoverboard.flow_miss_oracle import LOCAL_FLOW, OFPORT, PORT, REMOTE, ROUTED, entry, missed
+from tests.unit.hoverboard.flow_miss_oracle import LOCAL_FLOW, OFPORT, PORT, REMOTE, ROUTED, entry, from_fabric, missed
 from tests.unit.hoverboard.packets import ARP, Ether, array, frame
 
 
@@ -125,6 +125,15 @@ def test_a_blocked_source_has_no_entry_to_begin_with(handler):
     handler.handle()
     assert entry(handler) == (ACT_DROP, REASONS.index("dos-blocked"))
     assert [cached.dropped for cached in handler.cached.values()] == ["dos-blocked"]
+
+
+def test_what_a_hoverboard_relays_has_no_stages(handler):
+    asked = []
+    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(3, True)
+    missed(handler, from_fabric(frame()), UPLINK)
+    handler.handle()
+    assert entry(handler)[0] == ACT_TUNNEL
+    assert (asked, words(handler)) == ([], (0, 0, 0))
 
 
 def test_what_is_not_ip_has_no_stages(handler):
