@@ -61,6 +61,7 @@ DISCOVERY = SIX.format(58, 255) + ",icmpv6_type={},icmpv6_code=0"
         (frame(Raw(b"x" * 8), proto=47, tos=3, ttl=7), FOUR.format(47).replace("ecn=0,nw_ttl=64", "ecn=3,nw_ttl=7")),
         (six(TCP(sport=1, dport=2), hops=9), SIX.format(6, 9) + ",tcp_src=1,tcp_dst=2"),
         (six(ICMPv6EchoRequest()), SIX.format(58, 64) + ",icmpv6_type=128,icmpv6_code=0"),
+        (six(ICMPv6EchoRequest(data=b"x" * 56)), SIX.format(58, 64) + ",icmpv6_type=128,icmpv6_code=0"),
         (six(Raw(b"x" * 8), tc=1, nh=99), SIX.format(99, 64).replace("ecn=0", "ecn=1")),
         (six(IPv6ExtHdrFragment(m=1), UDP()), SIX.format(17, 64) + ",nw_frag=first"),
         (six(IPv6ExtHdrFragment(offset=4, nh=17), Raw(b"x" * 8)), SIX.format(17, 64) + ",nw_frag=later"),
@@ -79,7 +80,7 @@ DISCOVERY = SIX.format(58, 255) + ",icmpv6_type={},icmpv6_code=0"
         (bytes(Ether(src=MAC, dst=TO, type=0x0806)) + bytes(27), BEGIN + "dl_type=0x0806"),
     ],
     ids=[
-        "tcp", "udp", "icmp", "gre", "first fragment", "later fragment", "ecn and ttl", "tcp6", "ping6", "ecn6",
+        "tcp", "udp", "icmp", "gre", "first fragment", "later fragment", "ecn and ttl", "tcp6", "ping6", "long ping6", "ecn6",
         "first fragment6", "later fragment6", "solicitation", "advertisement", "no option", "another option",
         "extension header", "lldp", "least type", "most length", "length", "short arp",
     ],
