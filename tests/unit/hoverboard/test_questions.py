@@ -80,7 +80,8 @@ DISCOVERY = SIX.format(58, 255) + ",icmpv6_type={},icmpv6_code=0"
         (bytes(Ether(src=MAC, dst=TO, type=0x0806)) + bytes(27), BEGIN + "dl_type=0x0806"),
     ],
     ids=[
-        "tcp", "udp", "icmp", "gre", "first fragment", "later fragment", "ecn and ttl", "tcp6", "ping6", "long ping6", "ecn6",
+        "tcp", "udp", "icmp", "gre", "first fragment", "later fragment", "ecn and ttl", "tcp6", "ping6", "long ping6",
+        "ecn6",
         "first fragment6", "later fragment6", "solicitation", "advertisement", "no option", "another option",
         "extension header", "lldp", "least type", "most length", "length", "short arp",
     ],
