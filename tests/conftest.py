@@ -1,10 +1,18 @@
-"""All rings: warnings are errors, and a test belongs to the ring whose directory it stands in."""
+"""All rings: warnings are errors, random tests draw the same each time, a test belongs to the ring of its directory."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A green ring is the same ring each time. The long ring draws new examples: HOVERBOARD_TESTS=random.
+# No deadline: the first call of a compiled function takes seconds, and the machine is shared.
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("random", database=None, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HOVERBOARD_TESTS", "fixed"))
 
 # What other people's packages say about themselves and we cannot change.
 IGNORED_WARNINGS = (

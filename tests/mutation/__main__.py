@@ -163,7 +163,7 @@ class Plan:
             return "not run", ""
         total = 0.0
         ran = 0
-        for tests in (first, choice.more(first)):
+        for tests in (first, choice.more(mutant, first)):
             tests, seconds = choice.within(tests, self._options.seconds)
             if not tests or (ran and total + seconds > self._options.seconds):
                 continue

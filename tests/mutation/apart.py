@@ -12,6 +12,7 @@ import os
 import shutil
 import struct
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,10 +22,22 @@ from tests.mutation import forking
 from tests.mutation.session import PYTEST
 
 # Slow to import, and used by most tests.
-PACKAGES = """
-    cryptography.hazmat.primitives.ciphers.aead google.protobuf grpc hypothesis.stateful matplotlib.figure numba numpy
-    os_ken.base.app_manager ovs.flow.ofp pydantic rich.console scapy.all typer yaml
-""".split()
+PACKAGES = (
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "google.protobuf",
+    "grpc",
+    "hypothesis.stateful",
+    "matplotlib.figure",
+    "numba",
+    "numpy",
+    "os_ken.base.app_manager",
+    "ovs.flow.ofp",
+    "pydantic",
+    "rich.console",
+    "scapy.all",
+    "typer",
+    "yaml",
+)
 
 
 class Apart:
@@ -39,6 +52,8 @@ class Apart:
             os.close(self._answers)
             try:
                 _serve(to_child, from_child)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(0)
         os.close(to_child)
@@ -64,11 +79,19 @@ class Apart:
 def _serve(requests: int, answers: int) -> None:
     for package in PACKAGES:
         importlib.import_module(package)
-    while True:
-        (size,) = struct.unpack("=I", _read(requests, 4))
+    while head := _head(requests):
+        (size,) = struct.unpack("=I", head)
         tests, seconds = json.loads(_read(requests, size))
         code = forking.in_child(lambda tests=tests: _pytest(tests), seconds)  # type: ignore[misc]
         os.write(answers, struct.pack("=i", -1000 if code is None else code))
+
+
+def _head(requests: int) -> bytes:
+    """The length of the next request; empty: there is none to come."""
+    try:
+        return _read(requests, 4)
+    except EOFError:
+        return b""
 
 
 def _pytest(tests: Sequence[str]) -> int:
@@ -85,6 +108,6 @@ def _read(descriptor: int, size: int) -> bytes:
     while len(data) < size:
         piece = os.read(descriptor, size - len(data))
         if not piece:
-            raise SystemExit(0)
+            raise EOFError("the other process has ended")
         data += piece
     return data

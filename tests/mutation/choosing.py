@@ -34,18 +34,31 @@ class Choice:
         }
 
     def first(self, mutant: Mutant) -> list[str]:
-        """Tests that run the changed line; for what is outside functions, all that have to do with the module."""
+        """Tests that run the changed line; for what is outside functions, all that have to do with the module.
+
+        What Numba compiles leaves no trace of its lines: then tests of the module's own files and of the fast path.
+        """
         if mutant.compiled:
             return self._in_order(test for test in self._tests if file_of(test) in self._own | self._compiled_too)
         if not mutant.function:
-            covering = {test for tests in self._lines.values() for test in tests}
-            return self._in_order({test for test in self._tests if file_of(test) in self._own} | covering)
+            related = self._related()
+            return [test for test in related if file_of(test) not in self._compiled_too] or related
         return self._in_order({test for line in each_line(mutant) for test in self._lines.get(line, ())})
 
-    def more(self, chosen: Sequence[str]) -> list[str]:
-        """Tests beside them in the same files: a shared fixture or a cache is filled by the first test alone."""
+    def more(self, mutant: Mutant, chosen: Sequence[str]) -> list[str]:
+        """Tests beside them in the same files: a shared fixture or a cache is filled by the first test alone.
+
+        A constant of ours may end up in compiled code, which takes a minute to compile: those tests come last.
+        """
+        if not mutant.function:
+            known = set(chosen)
+            return [test for test in self._related() if test not in known]
         files, known = {file_of(test) for test in chosen}, set(chosen)
         return self._in_order(test for test in self._tests if file_of(test) in files and test not in known)
+
+    def _related(self) -> list[str]:
+        covering = {test for tests in self._lines.values() for test in tests}
+        return self._in_order({test for test in self._tests if file_of(test) in self._own} | covering)
 
     def within(self, tests: Sequence[str], seconds: float) -> tuple[list[str], float]:
         """The first tests that take no longer than `seconds` together (at least one), and how long they take."""

@@ -1,6 +1,6 @@
 """Which unit test runs which line, and how long each test takes: measured once, kept in `.mutation/`, by test file.
 
-The part of a file is measured again when the file changes, a source file that its tests ran, or a file that tests share.
+A file is measured again when it changes, or a source file that its tests ran, or a file that tests share.
 """
 
 from __future__ import annotations

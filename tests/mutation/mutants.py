@@ -182,7 +182,12 @@ class _Finder:
             self._function = (f"{scope}{node.name}", first, compiled)
         self._bound = _bindings(node)
         statements = [part for part in node.body if not _is_docstring(part)]
-        if statements and not (len(statements) == 1 and isinstance(statements[0], ast.Pass | ast.Raise)):
+        # Of a function with one simple statement, that statement's own mutants say the same.
+        if (
+            statements
+            and (len(statements) > 1 or hasattr(statements[0], "body"))
+            and not isinstance(statements[0], ast.Return)
+        ):
             self._lines = _head(statements[0])
             self._early_return(node, statements[0])
         self.body(statements, f"{scope}{node.name}.<locals>.")

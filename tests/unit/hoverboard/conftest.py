@@ -1,4 +1,4 @@
-"""The first call of a compiled function takes seconds where no cache is: no deadline per example."""
+"""What tests of a host are given: flow misses, and commands that stand in for Open vSwitch's own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from hoverboard.host.misses import FlowMisses
 from tests.unit.hoverboard.fake_commands import FakeCommands
 from tests.unit.hoverboard.flow_miss_oracle import oracle
-
-settings.register_profile("compiled", deadline=None)
-settings.load_profile("compiled")
 
 
 @pytest.fixture

@@ -1,0 +1,96 @@
+"""Mutation testing is tested too: which changes it makes, and that the list of equivalent ones names real mutants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutation import equivalent
+from tests.mutation.mutants import Mutant, mutants
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def changes(source: str) -> set[str]:
+    return {mutant.change for mutant in mutants(source)}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("x = a < b", {"< -> <="}),
+        ("x = a is not b", {"is not -> is"}),
+        ("x = a == 'up'", {"== -> !=", "'up' -> 'up~'"}),
+        ("x = a and b", {"a and b -> ((a) or (b))", "a and b -> ((b))", "a and b -> ((a))"}),
+        ("x = not a", {"not a -> (a)"}),
+        ("x = a + b", {"+ -> -"}),
+        ("x = min(a, b)", {"min -> max", "a, b -> b, a"}),
+        ("x = 3", {"3 -> 4"}),
+        ("x = True", {"True -> False"}),
+        ("x = b if a else c", {"a -> (not (a))"}),
+        ("def f(a):\n    go(a)", {"go(a) -> pass"}),
+        ("def f(self):\n    self.x = a\n    go()", {"self.x = a -> pass", "go() -> pass", " -> return None"}),
+        ("def f(a):\n    raise E\n", {"raise E -> pass"}),
+        ("def f(a):\n    if a:\n        raise E", {"a -> (not (a))", "raise E -> pass", " -> return None"}),
+        ("def f(a):\n    '''Text.'''\n    return a", {"return a -> return None"}),
+        ("try:\n    pass\nexcept E:\n    pass", {"E -> ()"}),
+        ("for x in y:\n    break", {"break -> pass"}),
+    ],
+)
+def test_each_kind_of_change(source: str, expected: set[str]) -> None:
+    assert changes(source) == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "'''A docstring: 1 < 2.'''",
+        "x: dict[str, int | None]",
+        "log.warning('%d', a + 1)",
+        "raise E(f'{a} < {b}', 1)",
+        "assert a < b",
+        "if TYPE_CHECKING:\n    x = 1",
+        "x = f'{a + 1}'",
+    ],
+)
+def test_text_for_people_and_types_stay_as_they_are(source: str) -> None:
+    assert changes(source) <= {"raise E(f'{a} < {b}', 1) -> pass"}
+
+
+def test_a_mutant_names_the_outermost_function_and_the_head_of_its_statement() -> None:
+    source = """
+class A:
+    @property
+    def f(self):
+        def g(x):
+            if (
+                x < 1
+            ):
+                go()
+"""
+    (mutant,) = (each for each in mutants(source) if each.change == "< -> <=")
+    assert (mutant.function, mutant.first, mutant.line, mutant.lines) == ("A.f", 3, 7, (6, 8))
+
+
+def test_applying_a_mutant_changes_its_place_alone_behind_letters_of_two_bytes() -> None:
+    source = "x = 'ü'\ny = a < b\nz = c < d\n"
+    (mutant,) = (each for each in mutants(source) if each.line == 2)
+    assert mutant.apply(source) == "x = 'ü'\ny = a <= b\nz = c < d\n"
+
+
+def test_compiled_functions_are_known() -> None:
+    (mutant,) = (each for each in mutants("@compiled\ndef f(a):\n    return a + 1\n") if each.change == "+ -> -")
+    assert mutant.compiled
+
+
+def named(entry: equivalent.Equivalent) -> list[Mutant]:
+    source = (CHECKOUT / entry.file).read_text(encoding="utf-8")
+    lines = source.splitlines()
+    return [mutant for mutant in mutants(source) if entry.stands_for(mutant, lines[mutant.line - 1])]
+
+
+def test_each_equivalent_mutant_exists_and_has_a_reason() -> None:
+    entries = equivalent.read()
+    assert [f"{entry.file}: {entry.line}: {entry.change}" for entry in entries if not named(entry)] == []
+    assert all(len(entry.reason.split()) >= 4 for entry in entries)
