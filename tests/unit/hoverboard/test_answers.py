@@ -57,7 +57,7 @@ def test_the_code_of_a_ping_is_kept() -> None:
         (ping(), MACS),
         (bytes(ASK / IPv6() / UDP()), PONG6),
         (bytes(ASK / IPv6(src="fd00::2", dst="fd00::1") / ICMPv6EchoRequest()), MACS),
-        (bytes(Ether(src=VM, dst=GATEWAY, type=0x88CC)) + bytes(60), PONG),
+        (bytes(Ether(src=VM, dst=GATEWAY, type=0x88CC)) + b"\x01" * 60, PONG),
         (bytes(Ether(src=VM, dst=GATEWAY, type=0x0806)) + bytes(27), RESOLVED),
     ],
     ids=["udp", "no type", "udp over ipv6", "no type over ipv6", "neither", "short arp"],
@@ -80,6 +80,19 @@ def test_a_ping_over_ipv6_is_answered_with_its_own_body(body: bytes) -> None:
     assert rewrite(bytes(asked), PONG6) == bytes(wanted)
     assert rewrite(bytes(asked) + bytes(10), PONG6) == bytes(wanted)
     assert rewrite(bytes(asked)[:-1], PONG6) is None
+
+
+@pytest.mark.parametrize("size", range(14, 62))
+def test_a_ping_over_ipv6_that_was_cut_is_not_answered(size: int) -> None:
+    asked = bytes(ASK / IPv6(src="fd00::2", dst="fd00::1") / ICMPv6EchoRequest())
+    assert len(asked) == 62
+    assert rewrite(asked[:size], PONG6) is None
+
+
+def test_what_is_too_short_for_a_solicitation_becomes_no_advertisement() -> None:
+    asked = bytes(ASK / IPv6(src="fd00::2", dst="fd00::1") / ICMPv6EchoRequest(data=b"x" * 15))
+    assert rewrite(asked, ADVERTISED) is None
+    assert rewrite(solicitation(b""), ADVERTISED) is not None
 
 
 def test_icmp_shorter_than_its_header_is_not_answered() -> None:
@@ -105,6 +118,7 @@ def advertisement(options: bytes, reserved: int = 0xE0000000) -> bytes:
 
 
 NONCE = b"\x0e\x02" + bytes(14)
+MTU = b"\x05\x01" + bytes(6)
 LONG_SOURCE = b"\x01\x02" + bytes(14)
 
 
@@ -116,8 +130,9 @@ LONG_SOURCE = b"\x01\x02" + bytes(14)
         (NONCE + SOURCE, NONCE + TARGET),
         (SOURCE + NONCE, TARGET + NONCE),
         (LONG_SOURCE, LONG_SOURCE),
+        (MTU + SOURCE, MTU + TARGET),
     ],
-    ids=["none", "its address", "behind another", "before another", "of another length"],
+    ids=["none", "its address", "behind another", "before another", "of another length", "of another kind"],
 )
 def test_a_solicitation_becomes_an_advertisement_whatever_its_options(asked: bytes, answered: bytes) -> None:
     assert rewrite(solicitation(asked), ADVERTISED) == advertisement(answered)

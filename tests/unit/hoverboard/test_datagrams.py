@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.contract.encapsulation import ROUTES_PORT
-from hoverboard.host.datagrams import KernelDatagrams
+from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
 
 ONE, TWO, NOBODY = (IPv4Address(f"127.77.3.{last}") for last in (1, 2, 3))
 
@@ -51,6 +51,27 @@ def test_what_is_sent_is_heard_with_its_sender(one: Host, two: Host) -> None:
         one.datagrams.send(TWO, payload)
     two.readable()
     assert two.heard == [(ONE, b"first"), (ONE, b"second"), (ONE, b"x" * 2048)]
+
+
+def test_a_socket_may_be_bound_before_its_address_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IP_TRANSPARENT needs a capability that tests do not have."""
+    calls: list[tuple[object, ...]] = []
+
+    class Recorded:
+        def __init__(self, *kind: object) -> None:
+            calls.append(kind)
+
+        def setsockopt(self, *option: object) -> None:
+            calls.append(option)
+
+        def bind(self, *address: object) -> None:
+            calls.append(address)
+
+    monkeypatch.setattr(socket, "socket", Recorded)
+    assert isinstance(underlay_socket(ONE), Recorded)
+    assert calls == [
+        (socket.AF_INET, socket.SOCK_DGRAM), (socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1), ((str(ONE), ROUTES_PORT),),
+    ]  # fmt: skip
 
 
 def test_nobody_listens_and_nothing_waits(one: Host, two: Host) -> None:
