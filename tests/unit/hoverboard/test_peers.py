@@ -189,6 +189,7 @@ def test_a_probe_is_geneve_as_others_read_it() -> None:
     packet = Ether(probe(LOCAL, REMOTE, ASKED))
     assert (packet.src, packet.dst) == ("02:fa:ac:10:00:01", "02:fa:ac:10:00:02")
     assert (packet[IP].src, packet[IP].dst, packet[IP].ttl, packet[IP].flags) == (str(LOCAL), str(REMOTE), 64, "DF")
+    assert (packet[IP].tos, packet[IP].id, packet[IP].frag) == (0, 0, 0)
     assert (packet[IP].len, packet[UDP].len, packet[UDP].dport) == (len(packet) - 14, len(packet) - 34, 6081)
     assert packet[UDP].sport == 0xC000, "of the ports that encapsulated flows use"
     assert (packet[GENEVE].vni, packet[GENEVE].oam, packet[GENEVE].optionlen) == (0, 1, 1)
@@ -224,6 +225,7 @@ def test_a_datagram_is_udp_as_others_read_it() -> None:
     packet = Ether(datagram(LOCAL, REMOTE, b"payload"))
     assert (packet.src, packet.dst) == ("02:fa:ac:10:00:01", "02:fa:ac:10:00:02")
     assert (packet[IP].src, packet[IP].dst, packet[IP].ttl, packet[IP].flags) == (str(LOCAL), str(REMOTE), 64, "DF")
+    assert (packet[IP].tos, packet[IP].id, packet[IP].frag) == (0, 0, 0)
     assert (packet[IP].len, packet[UDP].len, packet[UDP].chksum) == (35, 15, 0)
     assert packet[UDP].sport == packet[UDP].dport == 6082
     assert packet[Raw].load == b"payload"
