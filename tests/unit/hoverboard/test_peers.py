@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 from scapy.contrib.geneve import GENEVE
 
-from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
+from hoverboard.contract.encapsulation import OPTION_CLASS, PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
 from hoverboard.host import peers as peers_module
@@ -133,7 +133,9 @@ def test_arp_for_this_host_is_answered(here: Here) -> None:
     ask = Ether(src="02:fa:ac:10:00:02", dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc="02:fa:ac:10:00:02", psrc=str(REMOTE))
     ask[ARP].pdst = str(LOCAL)
     here.hear(bytes(ask))
-    (answer,) = (Ether(frame) for frame in here.sent())
+    (frame,) = here.sent()
+    assert len(frame) == 42
+    answer = Ether(frame)
     assert (answer.src, answer.dst, answer[ARP].op) == ("02:fa:ac:10:00:01", "02:fa:ac:10:00:02", 2)
     assert (answer[ARP].hwsrc, answer[ARP].psrc) == ("02:fa:ac:10:00:01", str(LOCAL))
     assert (answer[ARP].hwdst, answer[ARP].pdst) == ("02:fa:ac:10:00:02", str(REMOTE))
@@ -193,6 +195,8 @@ def test_a_probe_is_geneve_as_others_read_it() -> None:
     assert (packet[IP].len, packet[UDP].len, packet[UDP].dport) == (len(packet) - 14, len(packet) - 34, 6081)
     assert packet[UDP].sport == 0xC000, "of the ports that encapsulated flows use"
     assert (packet[GENEVE].vni, packet[GENEVE].oam, packet[GENEVE].optionlen) == (0, 1, 1)
+    geneve = b"\x01\x80\x65\x58\0\0\0\0" + OPTION_CLASS.to_bytes(2, "big") + bytes([ASKED, 0])
+    assert bytes(packet)[40:] == b"\0\0" + geneve, "no UDP checksum, and an option without data"
     assert MAX_PEERS > 1_000
 
 
@@ -213,7 +217,7 @@ def test_what_is_no_probe_is_not_read(at: int, value: int) -> None:
 
 def test_a_probe_that_was_cut_short_is_not_read() -> None:
     assert len(PROBE) == 54
-    assert read_probe(PROBE[:-1]) is None
+    assert [read_probe(PROBE[:size]) for size in range(54)] == [None] * 54
     longer = PROBE[:42] + b"\x02" + PROBE[43:]
     assert read_probe(longer) is None
     assert read_probe(longer + bytes(3)) is None
@@ -249,7 +253,7 @@ def test_what_is_no_datagram_is_not_read(at: int, value: int) -> None:
 
 def test_padding_behind_a_datagram_is_not_of_it() -> None:
     assert read_datagram(DATAGRAM + bytes(20)) == (REMOTE, b"hello")
-    assert read_datagram(DATAGRAM[:-1]) is None
+    assert [read_datagram(DATAGRAM[:size]) for size in range(len(DATAGRAM))] == [None] * len(DATAGRAM)
     empty = datagram(REMOTE, LOCAL, b"")
     assert read_datagram(empty) == (REMOTE, b"")
     assert read_datagram(empty[:-1]) is None
