@@ -90,13 +90,13 @@ class Journal:
         self._value = value
         self._everything = everything
         self._changed: dict[Ident, None] = {}
-        self._due: float | None = None
-        self._lines = 0  # records in the file
-        self._live = 0  # of them, when it was begun
+        self._due: float | None
+        self._lines: int  # records in the file
+        self._live: int  # of them, when it was begun
         self._fd = -1
         self._next_fd = -1
-        self._rest: Iterator[Ident] | None = None  # what is still to be written into the next file
-        self._next_lines = 0
+        self._rest: Iterator[Ident] | None  # what is still to be written into the next file
+        self._next_lines: int
         self.failure: str | None = None
         self.written = 0
         try:
@@ -147,7 +147,7 @@ class Journal:
         data = self._records(idents)
         if self._fd >= 0:  # not before the first file is complete; until then the last process's is there
             _write(self._fd, data)
-        self._lines += len(idents)
+            self._lines += len(idents)
         self.written += len(idents)
         if self._rest is not None:
             _write(self._next_fd, data)
@@ -161,7 +161,7 @@ class Journal:
 
     def _begin(self) -> None:
         """Start the next file."""
-        self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         _write(self._next_fd, _line({"version": VERSION, **self._head}))
         idents = list(self._everything())
         self._live, self._next_lines = len(idents), 0

@@ -153,9 +153,7 @@ class Peers:
         if self._announcements.due():
             self.announce()
         for address, tries in list(self._unanswered.items()):
-            if tries >= _PROBES:
-                del self._unanswered[address]
-            else:
+            if tries < _PROBES:
                 self._ask(address)
 
     def handle(self, frame: bytes) -> None:

@@ -117,6 +117,8 @@ def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
     assert keeper.status() is None
     keeper.begin(tmp_path, OWNER)
     settle(keeper)
+    keeper.flows_changed([KEY])
+    settle(keeper)
     assert load(tmp_path, OWNER) == Saved(), "there is nothing by itself"
     keeper.close()
 
@@ -151,13 +153,14 @@ GOOD = encode(ROUTED)
         ("flow", KEY, ["in_port=100", [*GOOD[:5], None, *GOOD[6:]]]),
         ("flow", ("a", *KEY[1:]), ["in_port=100", GOOD]),
         ("stranger", "x", 1),
+        ("stranger", KEY, ["in_port=100", GOOD]),
         ("peer", "nobody", 1),
         ("vport", "blue-1", "x"),
         ("vport", "blue-1", 7),
     ],
     ids=[
         "short key", "long key", "short answer", "unknown kind of flow", "no answer", "no headers", "a key of text",
-        "unknown kind", "no address", "no number", "no vport",
+        "unknown kind", "a flow by another name", "no address", "no number", "no vport",
     ],
 )  # fmt: skip
 def test_records_that_make_no_sense_are_refused(tmp_path: Path, kind: str, name: Any, content: Any) -> None:

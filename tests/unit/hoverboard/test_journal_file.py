@@ -66,6 +66,25 @@ def test_a_flush_writes_a_bounded_number_of_records(kept: Kept, monkeypatch: pyt
     assert read(kept.path, HEAD) == kept.table
 
 
+def test_a_flush_is_due_after_50_ms_and_writes_200_records(kept: Kept) -> None:
+    for number in range(201):
+        kept.journal.note(START, [("flow", number)])
+    assert kept.journal.due == START + 0.05
+    kept.journal.flush(START + 0.05)
+    assert (kept.journal.written, kept.journal.due) == (200, START + 0.05 + FLUSH_SECONDS)
+
+
+def test_2000_records_of_the_past_are_suffered(kept: Kept) -> None:
+    kept.table[("flow", 1)] = "x"
+    for _ in range(2_000):
+        kept.journal.note(START, [("flow", 1)])
+        kept.journal.flush(START)
+    assert lines(kept.path) == 2_000
+    kept.put(("flow", 1), "y")
+    kept.settle()
+    assert lines(kept.path) == 1
+
+
 def test_only_the_owner_may_read_the_file(kept: Kept) -> None:
     kept.settle()
     assert kept.path.stat().st_mode & 0o777 == 0o600
@@ -78,10 +97,9 @@ def flows(count: int) -> dict[tuple[str, object], object]:
 def test_the_last_processs_file_stays_until_the_first_one_is_complete(small: None, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     path.write_text("of the last process")
-    path.with_suffix(".next").write_text("its successor died before this was complete " * 100)
+    path.with_suffix(".next").write_text("its successor died before this was complete\n" * 100)
     kept = Kept(path, flows(8))
-    assert kept.journal.due is not None
-    assert kept.journal.due < START, "the rest is due at once"
+    assert kept.journal.due == 0.0, "the rest is due at once"
     kept.put(("flow", 0), "changed")
     kept.put(("flow", 9), "new")
     kept.journal.flush(START)
@@ -97,6 +115,7 @@ def test_the_last_processs_file_stays_until_the_first_one_is_complete(small: Non
     kept.journal.close()
     kept.journal.close()
     assert open_files(tmp_path) == 0
+    assert os.fstat(1).st_mode, "nothing else was closed"
 
 
 def test_a_journal_that_ends_before_its_first_file_is_complete_leaves_the_last_processs(
@@ -140,6 +159,22 @@ def test_the_next_rewriting_goes_by_what_was_live_then(small: None, tmp_path: Pa
     kept.put(("flow", 0), "one more")
     kept.settle()
     assert lines(kept.path) == 5
+    kept.journal.close()
+
+
+def test_records_that_came_while_the_file_was_written_count_for_the_next_rewriting(small: None, tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "checkpoint", flows(8))
+    for number in range(3):
+        kept.put(("flow", number), "changed")
+    kept.settle()
+    assert lines(kept.path) == 11
+    for value in range(9):
+        kept.put(("flow", 7), value)
+        kept.settle()
+    assert lines(kept.path) == 20, "twice eight, and the slack of 4"
+    kept.put(("flow", 7), "one more")
+    kept.settle()
+    assert lines(kept.path) == 8
     kept.journal.close()
 
 
@@ -198,13 +233,15 @@ def test_a_directory_that_is_not_there_ends_the_journal_at_once(tmp_path: Path) 
     assert kept.journal.due is None
     kept.journal.flush(START)
     assert (kept.journal.written, open_files(tmp_path)) == (0, 0)
+    assert os.fstat(1).st_mode, "nothing else was closed"
 
 
 def test_a_disk_that_fills_while_the_file_is_written_leaves_no_file(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Kept(tmp_path / "checkpoint", flows(8))
-    kept.put(("flow", 0), "changed")
+    for number in range(5):
+        kept.put(("flow", number), "changed")
 
     def full(_fd: int, _data: bytes) -> int:
         raise OSError(28, "No space left on device")

@@ -115,6 +115,7 @@ def test_restored_peers_are_as_they_were_and_who_did_not_answer_is_asked_again(h
     here.peers.restore({REMOTE: True, OTHER: False})
     assert here.peers.known() == {REMOTE: True, OTHER: False}
     assert [here.peers.index(address) for address in (REMOTE, OTHER)] == [1, 2]
+    assert here.datapath.egress.peers[:4].tolist() == [0, 1, 0, 0]
     assert (here.sent(), here.changed) == ([], [])
     here.peers.every_second()
     assert here.probes() == [(str(OTHER), ASKED)]
