@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from hoverboard.fastpath.layout import (
     FRAME_MAX,
     FROM_COPROCESSOR,
     HEADROOM,
+    META_OFFSET,
     SIDE_SLOTS,
     TO_COPROCESSOR,
     VNET_BYTES,
@@ -104,7 +106,7 @@ def test_a_sample_is_a_copy_that_goes_nowhere(rig: Rig) -> None:
     assert (packet.chain, packet.sample, packet.ticket) == (6, 16, None)
     rig.divert(b"frame", CHAIN_SAMPLE - 1)
     (packet,) = rig.source().take(10)
-    assert (packet.direction, packet.sample, packet.ticket) == ("ingress", 0, None)
+    assert (packet.direction, packet.chain, packet.sample, packet.ticket) == ("ingress", 0, 0, None)
 
 
 def test_a_frame_has_room_behind_it_for_a_trailer(rig: Rig) -> None:
@@ -166,6 +168,8 @@ def test_a_packet_goes_back_to_the_engine_that_it_came_from(rig: Rig) -> None:
     sink = rig.sink()
     sink.give(packet_for(0))
     sink.give(packet_for(1, b"other", ALL_DONE))
+    offsets = [int(m.side_meta[VM, FROM_COPROCESSOR, 0, META_OFFSET]) for m in rig.memories]
+    assert offsets == [HEADROOM - VNET_BYTES] * 2, "there is room for outer headers"
     assert rig.returned(0) == [Taken(3, FIRST_DONE, 99, vnet(offset=4), b"frame")]
     assert rig.returned(1) == [Taken(3, ALL_DONE, 99, vnet(offset=4), b"other")]
     assert sink.drops == {}
@@ -194,13 +198,15 @@ def test_the_longest_frame_fits_and_a_longer_one_is_dropped(rig: Rig) -> None:
 
 
 def test_a_full_way_back_wakes_the_engines_waits_and_drops(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coprocessor_rings, "_PAUSE", 0.0)
+    pauses: list[float] = []
+    monkeypatch.setattr(select, "select", lambda _r, _w, _x, seconds: pauses.append(seconds))
     sink = rig.sink()
     for _ in range(SIDE_SLOTS):
         sink.give(packet_for())
     sink.give(packet_for(frame=b"late"))
     assert sink.drops == {"coprocessor-return-full": 1}
     assert rig.wakes == 19, "before each try but the first"
+    assert pauses == [0.00025] * 19
     sink.flush()
     assert rig.wakes == 20, "what stands there is still to be fetched"
     assert [one.frame for one in rig.returned()] == [b"frame"] * SIDE_SLOTS

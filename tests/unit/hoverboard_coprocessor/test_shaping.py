@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hoverboard.contract.errors import InputError
 from hoverboard.coprocessor.stages.wan_shaping import Bucket, RegionQueue, WanShaping
-from tests.unit.hoverboard_coprocessor.fakes import BEGIN, IP, UDP, Clock, Raw, context, ethernet, packet
+from tests.unit.hoverboard_coprocessor.fakes import BEGIN, IP, TCP, UDP, Clock, Raw, context, ethernet, packet
 
 BURST = 65_600
 FLOWS = [ethernet(IP(src="10.0.0.1", dst="10.0.0.2"), UDP(sport=port, dport=9) / Raw(b"")) for port in range(3)]
@@ -213,6 +213,33 @@ def test_a_queue_serves_its_flows_a_quantum_each_and_sheds_the_longest():
         ("big", 0), *(("small", n) for n in range(4)), ("big", 1), ("big", 2), *(("small", n) for n in range(4, 7)),
     ]  # fmt: skip
     assert (queue.packets, queue.bytes, queue.when(), queue.release(BEGIN)) == (0, 0, None, [])
+
+
+def test_flows_have_their_turns_in_the_order_in_which_they_came():
+    queue = RegionQueue(Bucket(1e12, 1e12, BEGIN))
+    for number in range(2):
+        for flow in (1, 2, 3):
+            queue.push(flow, packet(bytes(16_384), ticket=(flow, number)))  # a whole turn each
+    assert [one.ticket for one in queue.release(BEGIN)] == [(flow, number) for number in range(2) for flow in (1, 2, 3)]
+
+
+def test_a_flow_is_what_its_addresses_protocol_and_ports_say():
+    shaper = stage(Clock(), rates_bps={"europe": 8_000_000})
+    shaper.process([sized(BURST - 1)])
+    ends = IP(src="10.0.0.1", dst="10.0.0.2")
+    one = [packet(ethernet(ends, TCP(sport=1, dport=2, flags=flags)).ljust(size, b"\0"))
+           for flags, size in (("S", 20_000), ("A", 100), ("PA", 100))]  # fmt: skip
+    assert shaper.process(one) == []
+    assert shaper.tick(BEGIN + 1) == one, "none overtakes another of its flow"
+    shaper.process([sized(BURST - 1)])
+    many = [packet(ethernet(ends, UDP(sport=port, dport=9))) for port in range(1, 500)]
+    shaper.process(many)
+    assert len(shaper._regions["europe"]._flows) <= 64
+
+
+def test_the_defaults_of_the_configuration():
+    config = WanShaping.Config(default_bps=1)
+    assert (config.burst_bytes, config.queue_bytes, config.queue_packets) == (131_072, 4_194_304, 1_024)
 
 
 def test_a_flow_that_was_empty_begins_with_new_credit():
