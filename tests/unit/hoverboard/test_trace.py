@@ -111,6 +111,10 @@ def test_whether_a_key_holds_what_the_decision_rests_on(megaflow: str, cacheable
     assert (verdict.cacheable, verdict.needs_ports) == (cacheable, needs_ports)
 
 
+def test_an_answer_that_names_no_packet_has_no_headers() -> None:
+    assert parse_trace(answer().replace("Flow: in_port", "Else: in_port", 1)).headers == {}
+
+
 @pytest.mark.parametrize("missing", ["Final flow: ", "Megaflow: "])
 def test_half_an_answer_is_none(missing: str) -> None:
     with pytest.raises(ValueError, match="no verdict"):
