@@ -24,7 +24,7 @@ class Blocks:
     """All blocked sources of one host.
 
     Args:
-        clock: the seconds that `turn` is told, too.
+        clock: seconds, the same as `now` of `turn`.
 
     Attributes:
         news_fd: readable when a stage has asked for something.

@@ -1,4 +1,4 @@
-"""What flow tables have carried, as others are told: usage by VM pair, entries by their ways, counters."""
+"""What flow tables have carried, as it is reported: usage by VM pair, entries by their ways, counters."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_an_entry_that_went_is_reported_once_more(handler):
 
 
 @pytest.mark.parametrize(
-    ("answer", "in_port", "relays", "told"),
+    ("answer", "in_port", "relays", "reported"),
     [
         (ROUTED, OFPORT, False, True),
         (LOCAL_FLOW, OFPORT, False, False),
@@ -89,15 +89,15 @@ def test_an_entry_that_went_is_reported_once_more(handler):
         (ROUTED, TUNNEL_PORT, True, True),
         (LOCAL_FLOW, TUNNEL_PORT, True, False),
     ],
-    ids=["into the fabric", "to a VM here", "dropped", "relayed, not told", "relayed, told", "delivered"],
+    ids=["into the fabric", "to a VM here", "dropped", "relayed by a host", "relayed by a Hoverboard", "delivered"],
 )
-def test_only_what_goes_into_the_fabric_is_usage(handler, answer, in_port, relays, told):
+def test_only_what_goes_into_the_fabric_is_usage(handler, answer, in_port, relays, reported):
     handler.tells_relayed = relays
     handler.answer = answer
     (key,) = learnt(handler, [100])
     handler.cached[key].in_port = in_port
     carried(handler, key, 1)
-    assert used(handler) == ([(2, 200)] if told else [])
+    assert used(handler) == ([(2, 200)] if reported else [])
 
 
 @pytest.mark.parametrize("end", ["src", "dst"])

@@ -85,7 +85,7 @@ def test_the_oldest_gives_way(here: Blocks, monkeypatch: pytest.MonkeyPatch) -> 
     assert (101, sources[0]) in here
 
 
-def test_requests_that_nobody_takes_up_are_bounded(here: Blocks) -> None:
+def test_requests_that_wait_are_bounded(here: Blocks) -> None:
     for number in range(5_000):
         here.ask(number, BAD.packed, 60.0)
     assert len(here.turn(START)) == 4_096 == 4 * blocks.MOST

@@ -64,7 +64,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     keeper.close()
 
 
-def test_a_new_vm_takes_nobodys_port() -> None:
+def test_a_new_vm_takes_no_port_that_another_had() -> None:
     assert Saved().free_ofport() == FIRST_VPORT
     assert Saved({"blue-1": ("vp3", FIRST_VPORT - 5)}).free_ofport() == FIRST_VPORT
     assert Saved({"blue-1": ("vp3", FIRST_VPORT + 1), "blue-2": ("vp2", FIRST_VPORT)}).free_ofport() == FIRST_VPORT + 2
@@ -154,7 +154,7 @@ GOOD = encode(ROUTED)
         ("flow", ("a", *KEY[1:]), ["in_port=100", GOOD]),
         ("stranger", "x", 1),
         ("stranger", KEY, ["in_port=100", GOOD]),
-        ("peer", "nobody", 1),
+        ("peer", "h2", 1),
         ("vport", "blue-1", "x"),
         ("vport", "blue-1", 7),
     ],

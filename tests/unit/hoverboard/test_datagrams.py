@@ -12,17 +12,17 @@ import pytest
 from hoverboard.contract.encapsulation import ROUTES_PORT
 from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
 
-ONE, TWO, NOBODY = (IPv4Address(f"127.77.3.{last}") for last in (1, 2, 3))
+ONE, TWO, NO_HOST = (IPv4Address(f"127.77.3.{last}") for last in (1, 2, 3))
 
 
 class Host:
-    """One end, and what it heard."""
+    """One end, and what it received."""
 
     def __init__(self, address: IPv4Address) -> None:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.bind((str(address), ROUTES_PORT))
         self.datagrams = KernelDatagrams(made)
-        self.heard: list[tuple[IPv4Address, bytes]] = []
+        self.received: list[tuple[IPv4Address, bytes]] = []
 
     def readable(self) -> None:
         """Wait for something, and take all there is."""
@@ -45,12 +45,12 @@ def two() -> Iterator[Host]:
     made.datagrams.close()
 
 
-def test_what_is_sent_is_heard_with_its_sender(one: Host, two: Host) -> None:
-    two.datagrams.listen(lambda *what: two.heard.append(what))
+def test_what_is_sent_is_received_with_its_sender(one: Host, two: Host) -> None:
+    two.datagrams.listen(lambda *what: two.received.append(what))
     for payload in (b"first", b"second", b"x" * 2048):
         one.datagrams.send(TWO, payload)
     two.readable()
-    assert two.heard == [(ONE, b"first"), (ONE, b"second"), (ONE, b"x" * 2048)]
+    assert two.received == [(ONE, b"first"), (ONE, b"second"), (ONE, b"x" * 2048)]
 
 
 def test_a_socket_may_be_bound_before_its_address_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,23 +74,23 @@ def test_a_socket_may_be_bound_before_its_address_is_there(monkeypatch: pytest.M
     ]  # fmt: skip
 
 
-def test_nobody_listens_and_nothing_waits(one: Host, two: Host) -> None:
+def test_a_datagram_without_a_listener_is_lost(one: Host, two: Host) -> None:
     one.datagrams.send(TWO, b"lost")
     two.readable()
     ((_fd, callback),) = two.datagrams.readers().items()
     callback()
-    two.datagrams.listen(lambda *what: two.heard.append(what))
+    two.datagrams.listen(lambda *what: two.received.append(what))
     callback()
-    assert two.heard == []
+    assert two.received == []
 
 
 def test_a_host_that_is_not_there_costs_nothing(one: Host, two: Host) -> None:
-    one.datagrams.listen(lambda *what: one.heard.append(what))
+    one.datagrams.listen(lambda *what: one.received.append(what))
     for _ in range(2):
-        one.datagrams.send(NOBODY, b"hello")
+        one.datagrams.send(NO_HOST, b"hello")
     two.datagrams.send(ONE, b"still here")
     one.readable()
-    assert one.heard == [(TWO, b"still here")]
+    assert one.received == [(TWO, b"still here")]
 
 
 def test_a_closed_socket_sends_nothing_and_raises_nothing(one: Host) -> None:

@@ -79,14 +79,14 @@ def test_a_burst_that_finds_no_room_evicts_as_many_as_it_needs(handler, monkeypa
     keys = learnt(handler, range(100, 108))
     for number, key in enumerate(keys):
         carried(handler, key, 10 + number)
-    told = []
-    handler.on_change = told.extend
+    changed = []
+    handler.on_change = changed.extend
     for proto in (120, 121, 122):
         missed(handler, frame(proto=proto))
     handler.handle()
     assert list(handler.cached)[:5] == keys[3:]
     assert (len(handler._table), handler._table.evicted) == (8, 3)
-    assert told == keys[:3] + list(handler.cached)[5:]
+    assert changed == keys[:3] + list(handler.cached)[5:]
 
 
 def test_a_table_that_has_just_room_evicts_nothing(handler, monkeypatch):
@@ -111,13 +111,13 @@ def test_a_hoverboard_remembers_what_it_relayed(handler):
     assert handler.forgotten == [(cached, 6, 600)]
 
 
-def test_forgetting_tells_the_owner_and_an_unknown_key_is_no_error(handler):
-    told = []
+def test_forgetting_reports_to_the_owner_and_an_unknown_key_is_no_error(handler):
+    changed = []
     first, second = learnt(handler, [100, 101])
-    handler.on_change = told.extend
+    handler.on_change = changed.extend
     handler.forget([first])
     handler.forget([first])
-    assert told == [first, first]
+    assert changed == [first, first]
     assert list(handler.cached) == [second]
     assert list(handler._table.statistics()) == [second]
     assert len(handler.forgotten) == 1

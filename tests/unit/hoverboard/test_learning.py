@@ -40,12 +40,12 @@ class Host:
     def wanted(self, now: float, wanted: Destination = D, gateway: IPv4Address = GATEWAY) -> None:
         self.learner.wanted(wanted, gateway, START + now)
 
-    def heard(self, underlay: IPv4Address | None, now: float, sender: IPv4Address = GATEWAY) -> None:
+    def answer(self, underlay: IPv4Address | None, now: float, sender: IPv4Address = GATEWAY) -> None:
         self.learner.heard(sender, D, underlay, START + now)
 
     def learned(self, now: float = 0.0, underlay: IPv4Address | None = THERE) -> Host:
         self.wanted(now)
-        self.heard(underlay, now)
+        self.answer(underlay, now)
         return self
 
     def use(self, now: float) -> None:
@@ -85,11 +85,11 @@ def test_one_request_one_answer_one_flow() -> None:
         host.wanted(0.0)
     assert host.sent == [(GATEWAY, learning.request(D))]
     assert host.learner.busy
-    host.heard(ELSEWHERE, 0.1, sender=ELSEWHERE)  # not who was asked
+    host.answer(ELSEWHERE, 0.1, sender=ELSEWHERE)  # not who was asked
     assert host.flows == {}
-    host.heard(THERE, 0.1)
+    host.answer(THERE, 0.1)
     assert host.flows == {D: THERE}
-    host.heard(ELSEWHERE, 0.2)  # not asked for
+    host.answer(ELSEWHERE, 0.2)  # not asked for
     assert host.flows == {D: THERE}
     assert host.learner.counters == {"requests": 1, "answers": 1, "learned": 1, "changed": 0, "expired": 0}
 
@@ -108,7 +108,7 @@ def test_lost_requests_are_sent_again_and_given_up() -> None:
     assert len(host.sent) == 5
     assert host.learner.counters["requests"] == 5
     assert not host.learner.busy
-    host.heard(THERE, 4.0)
+    host.answer(THERE, 4.0)
     assert host.flows == {}, "an answer that comes too late is not believed"
 
 
@@ -116,7 +116,7 @@ def test_a_request_that_is_repeated_is_still_about_packets_that_wait() -> None:
     host = Host()
     host.wanted(0.0)
     host.tick(0.3)
-    host.heard(THERE, 0.3)
+    host.answer(THERE, 0.3)
     assert host.flows == {D: THERE}
 
 
@@ -146,7 +146,7 @@ def test_what_the_gateway_did_not_know_is_asked_again_in_time_even_before_it_is_
     host = Host().learned(underlay=None)
     host.wanted(NEGATIVE)
     assert len(host.sent) == 2
-    host.heard(None, NEGATIVE)
+    host.answer(None, NEGATIVE)
     assert host.installed == [], "nothing was there before, and nothing is now"
 
 
@@ -158,7 +158,7 @@ def test_an_answer_about_a_route_that_was_given_up_meanwhile_puts_it_back() -> N
     host.learner._install = host.install  # the switch is slow: its flow is still there
     host.tick(UNCONFIRMED)
     assert not host.learner.routes
-    host.heard(THERE, UNCONFIRMED)
+    host.answer(THERE, UNCONFIRMED)
     assert host.learner.routes[D].underlay == THERE
     assert host.learner.routes[D].used == START + UNCONFIRMED
     assert host.learner.counters["changed"] == 1
@@ -178,12 +178,12 @@ def test_a_used_route_is_revalidated_and_follows_a_move() -> None:
     host.tick(REVALIDATE)
     host.tick(REVALIDATE)
     assert len(host.sent) == 2, "one question at a time"
-    host.heard(ELSEWHERE, REVALIDATE)
+    host.answer(ELSEWHERE, REVALIDATE)
     assert host.flows == {D: ELSEWHERE}
     assert host.learner.routes[D].used == START + 4.0
     assert host.learner.counters["changed"] == 1
     host.tick(2 * REVALIDATE)
-    host.heard(None, 2 * REVALIDATE)
+    host.answer(None, 2 * REVALIDATE)
     assert host.flows == {}
     assert host.installed == [THERE, ELSEWHERE, None]
 
@@ -191,7 +191,7 @@ def test_a_used_route_is_revalidated_and_follows_a_move() -> None:
 def test_a_route_that_is_confirmed_is_left_as_it_is() -> None:
     host = Host().learned()
     host.tick(REVALIDATE)
-    host.heard(THERE, REVALIDATE)
+    host.answer(THERE, REVALIDATE)
     assert host.installed == [THERE]
     assert host.learner.counters == {"requests": 2, "answers": 2, "learned": 1, "changed": 0, "expired": 0}
     host.tick(UNCONFIRMED)
@@ -203,7 +203,7 @@ def test_a_route_that_was_in_use_lately_stays_however_old() -> None:
     for second in range(1, 100):
         host.use(float(second))
         host.tick(float(second))
-        host.heard(THERE, float(second))
+        host.answer(THERE, float(second))
     assert host.flows == {D: THERE}
     assert host.learner.counters["expired"] == 0
 
@@ -222,7 +222,7 @@ def test_a_route_that_is_not_used_goes() -> None:
     host = Host().learned()
     for second in range(1, int(IDLE)):
         host.tick(float(second))
-        host.heard(THERE, float(second))
+        host.answer(THERE, float(second))
     assert host.flows == {D: THERE}
     host.tick(IDLE)
     assert host.flows == {}
@@ -242,13 +242,13 @@ def test_a_flow_that_was_taken_out_is_not_put_back_by_revalidation_but_by_need()
     host = Host().learned()
     host.flows.clear()  # another programming model
     host.tick(REVALIDATE)
-    host.heard(THERE, REVALIDATE)
+    host.answer(THERE, REVALIDATE)
     assert host.flows == {}
     assert D not in host.learner.routes
     host.learned(10.0)
     host.flows.clear()
     host.wanted(11.0)  # packets go through the gateway again, so it may
-    host.heard(THERE, 11.0)
+    host.answer(THERE, 11.0)
     assert host.flows == {D: THERE}
 
 
@@ -258,7 +258,7 @@ def test_a_revalidation_that_becomes_a_need_puts_the_flow_back() -> None:
     host.flows.clear()
     host.wanted(REVALIDATE + 0.1)
     assert len(host.sent) == 2
-    host.heard(THERE, REVALIDATE + 0.1)
+    host.answer(THERE, REVALIDATE + 0.1)
     assert host.flows == {D: THERE}
 
 
@@ -286,6 +286,6 @@ def test_a_question_to_another_gateway_is_answered_by_that_one() -> None:
     host = Host().learned()
     host.wanted(1.0, gateway=ELSEWHERE)
     assert host.sent[-1] == (ELSEWHERE, learning.request(D))
-    host.heard(THERE, 1.0, sender=ELSEWHERE)
+    host.answer(THERE, 1.0, sender=ELSEWHERE)
     host.tick(1.0 + REVALIDATE)
     assert host.sent[-1] == (ELSEWHERE, learning.request(D))

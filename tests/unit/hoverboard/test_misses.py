@@ -223,7 +223,7 @@ def test_a_packet_that_finds_no_room_in_front_of_the_engine_is_counted(handler):
     assert handler.drops == {"miss-queue-full": 2}
 
 
-def test_a_malformed_packet_is_counted_and_asked_about_by_nobody(handler):
+def test_a_malformed_packet_is_counted_and_not_asked_about(handler):
     missed(handler, frame()[:20])
     handler.handle()
     assert handler.drops == {"malformed-ipv4": 1}
@@ -248,7 +248,7 @@ def test_what_makes_no_entry_is_dropped_by_name_and_asked_about_again(handler, a
     assert (handler.traces, len(handler._table), handler.cached, injected(handler)) == (2, 0, {}, [])
 
 
-def test_frames_of_the_fabric_for_the_host_itself_are_the_peers_business(handler):
+def test_frames_of_the_fabric_for_the_host_itself_go_to_the_peers(handler):
     missed(handler, probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE), UPLINK, MISS_CONTROL)
     missed(handler, frame())
     handler.handle()
@@ -345,7 +345,7 @@ LEARNS = replace(ROUTED, kind=Kind.LEARN)
 
 
 @pytest.mark.parametrize(
-    ("answer", "data", "told"),
+    ("answer", "data", "asked"),
     [
         (LEARNS, frame(), [(7, TO, REMOTE)]),
         (ROUTED, frame(), []),
@@ -354,13 +354,13 @@ LEARNS = replace(ROUTED, kind=Kind.LEARN)
     ],
     ids=["a default route that says learn", "another route", "no address", "no gateway"],
 )
-def test_a_way_is_looked_for_where_the_route_says_so(handler, answer, data, told):
+def test_a_way_is_looked_for_where_the_route_says_so(handler, answer, data, asked):
     learned = []
     handler.on_learn = lambda *what: learned.append(what)
     handler.answer = answer
     missed(handler, data)
     handler.handle()
-    assert learned == told
+    assert learned == asked
 
 
 def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):

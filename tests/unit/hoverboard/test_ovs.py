@@ -129,7 +129,7 @@ def test_a_vswitchd_that_is_not_there_is_named(switch: Ovs) -> None:
     with pytest.raises(SwitchError, match="does not answer") as caught:
         switch.appctl("version")
     assert caught.value.where == str(switch.directory)
-    switch.nudge()  # and is woken by nobody
+    switch.nudge()  # does nothing then
 
 
 def test_a_nudge_is_a_harmless_question(switch: Ovs, vswitchd: Vswitchd) -> None:
@@ -141,7 +141,7 @@ def test_a_nudge_is_a_harmless_question(switch: Ovs, vswitchd: Vswitchd) -> None
 @pytest.mark.parametrize(
     ("there", "away"), [([], "ovsdb-server"), (["db.sock"], "ovs-vswitchd"), (["vswitchd.ctl"], "ovsdb-server")]
 )
-def test_who_is_away_is_named_before_anything_is_asked(switch: Ovs, there: list[str], away: str) -> None:
+def test_the_process_that_is_away_is_named_before_anything_is_asked(switch: Ovs, there: list[str], away: str) -> None:
     listeners = []
     for name in there:
         listeners.append(socket.socket(socket.AF_UNIX))

@@ -155,7 +155,7 @@ def test_a_message_of_no_length_is_no_endless_loop(bridge: Bridge, out: PacketOu
 
 
 def room_of_a_socket() -> int:
-    """Frames of 60,000 bytes that a connection holds whose buffer nobody made larger."""
+    """Frames of 60,000 bytes that fit the buffer of a usual connection."""
     here, there = socket.socketpair()
     here.setblocking(False)
     count = 0
@@ -169,7 +169,7 @@ def room_of_a_socket() -> int:
     return count
 
 
-def test_a_switch_that_does_not_read_holds_nobody_up(
+def test_a_switch_that_does_not_read_delays_the_host_for_a_moment(
     bridge: Bridge, out: PacketOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packetout, "_PATIENCE", 0.001)

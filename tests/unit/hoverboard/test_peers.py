@@ -75,10 +75,10 @@ def test_a_peer_that_answers_takes_whole_segments_from_now_on(here: Here) -> Non
     assert here.changed == [OTHER], "once"
     assert here.sent() == [], "an answer is not answered"
     here.peers.every_second()
-    assert here.probes() == [(str(REMOTE), ASKED)], "who has answered is not asked again"
+    assert here.probes() == [(str(REMOTE), ASKED)], "a peer that has answered is not asked again"
 
 
-def test_whoever_asks_is_answered_and_can_take_segments_too(here: Here) -> None:
+def test_a_peer_that_asks_is_answered_and_takes_segments_too(here: Here) -> None:
     here.hear(probe(REMOTE, LOCAL, ASKED))
     assert here.peers.known() == {REMOTE: True}
     assert here.probes()[-1] == (str(REMOTE), ANSWERED)
@@ -103,7 +103,7 @@ def test_there_are_so_many_peers_and_no_more(here: Here, monkeypatch: pytest.Mon
     here.changed.clear()
     here.hear(probe(LOCAL + 9, LOCAL, ASKED))
     assert here.probes()[-1] == (str(LOCAL + 9), ANSWERED)
-    assert here.datapath.egress.peers[0] == 0, "row 0 is nobody's"
+    assert here.datapath.egress.peers[0] == 0, "row 0 stands for no host"
     assert (here.changed, len(here.peers.known())) == ([], 2)
     other = Here()
     other.peers.restore(dict.fromkeys((LOCAL + number for number in range(1, 5)), True))
@@ -111,7 +111,7 @@ def test_there_are_so_many_peers_and_no_more(here: Here, monkeypatch: pytest.Mon
     other.datapath.stop()
 
 
-def test_restored_peers_are_as_they_were_and_who_did_not_answer_is_asked_again(here: Here) -> None:
+def test_restored_peers_are_as_they_were_and_those_without_an_answer_are_asked_again(here: Here) -> None:
     here.peers.restore({REMOTE: True, OTHER: False})
     assert here.peers.known() == {REMOTE: True, OTHER: False}
     assert [here.peers.index(address) for address in (REMOTE, OTHER)] == [1, 2]
@@ -174,11 +174,11 @@ def test_announcements_come_each_second_at_first_and_then_now_and_then(here: Her
 
 
 def test_datagrams_of_the_route_exchange_go_and_come_by_the_fast_path(here: Here) -> None:
-    here.hear(datagram(REMOTE, LOCAL, b"nobody listens"))
-    heard: list[tuple[IPv4Address, bytes]] = []
-    here.peers.listen(lambda *what: heard.append(what))
+    here.hear(datagram(REMOTE, LOCAL, b"no listener"))
+    received: list[tuple[IPv4Address, bytes]] = []
+    here.peers.listen(lambda *what: received.append(what))
     here.hear(datagram(REMOTE, LOCAL, b"hello"))
-    assert heard == [(REMOTE, b"hello")]
+    assert received == [(REMOTE, b"hello")]
     assert here.sent() == []
     here.peers.send(REMOTE, b"back")
     assert here.sent() == [datagram(LOCAL, REMOTE, b"back")]

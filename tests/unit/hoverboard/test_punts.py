@@ -89,7 +89,7 @@ def test_no_answer_in_time(asker: Asker) -> None:
     assert len(asker.asked) == 2
 
 
-def test_a_question_that_nobody_expired_is_asked_again_with_those_that_wait(asker: Asker) -> None:
+def test_an_old_question_is_asked_again_with_those_that_wait(asker: Asker) -> None:
     asker.punt("p")
     asker.now += PATIENCE + 0.1
     asker.punt("q")

@@ -106,7 +106,7 @@ def test_without_a_checkpoint_it_says_why(tmp_path: Path, switch: Switch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("name", "found"),
     [
         (None, None),
         ("vp7", ("vp7", 7)),
@@ -117,11 +117,11 @@ def test_without_a_checkpoint_it_says_why(tmp_path: Path, switch: Switch) -> Non
     ],
 )
 def test_a_vm_that_no_checkpoint_names_is_looked_for_by_the_name_of_its_vport(
-    tmp_path: Path, switch: Switch, told: str | None, found: tuple[str, int] | None
+    tmp_path: Path, switch: Switch, name: str | None, found: tuple[str, int] | None
 ) -> None:
     switch.ports |= {"eth5": 105, "vpx": 106}
-    assert resumption(tmp_path, switch, resume=True).vport("blue-1", told) == found
-    assert resumption(tmp_path, switch).vport("blue-1", told) is None, "nobody was there before"
+    assert resumption(tmp_path, switch, resume=True).vport("blue-1", name) == found
+    assert resumption(tmp_path, switch).vport("blue-1", name) is None, "no process was there before"
 
 
 def test_a_switch_that_is_away_cannot_be_asked_for_a_vport(tmp_path: Path, switch: Switch) -> None:

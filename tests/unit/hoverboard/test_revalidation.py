@@ -1,4 +1,4 @@
-"""Entries after the tables, the switch or the host process changed, against a switch that answers as told."""
+"""Entries after the tables, the switch or the host process changed, against a switch with given answers."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ DOUBTS = 32  # asked about in one turn
 UNPROGRAMMED = [EMPTY, replace(SPOOFED, kind=Kind.DROP_UNKNOWN_PORT)]
 
 
-def told(handler):
-    """Keys that the owner hears of from now on."""
+def changed_keys(handler):
+    """Keys of which `on_change` is called from now on."""
     keys = []
     handler.on_change = keys.extend
     return keys
@@ -149,7 +149,7 @@ def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_
 
 def test_150_entries_are_asked_about_and_one_more_are_dropped(handler):
     learn(handler, 150)
-    keys = told(handler)
+    keys = changed_keys(handler)
     handler.answer = OFFLOADED
     handler.revalidate([Change()])
     assert (kinds(handler), handler.revalidations) == ([Kind.OFFLOAD] * 150, 150)
@@ -171,12 +171,12 @@ def test_a_new_process_believes_that_its_switch_is_programmed(handler, monkeypat
 
 
 def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler, tmp_path):
-    keys = told(handler)
+    keys = changed_keys(handler)
     learn(handler, 5)
     assert keys == list(handler.cached)
     left = {key: handler.known(key) for key in handler.cached}
     later = oracle(tmp_path)
-    later.answer = SwitchError("nobody is asked")
+    later.answer = SwitchError("the switch is not asked")
     later.restore(left)
     assert later._table.statistics().keys() == handler._table.statistics().keys()
     assert {key: later.known(key) for key in later.cached} == left
@@ -218,7 +218,7 @@ def test_when_ports_begin_or_cease_to_matter_the_entry_goes(handler, before):
     handler.answer = replace(ROUTED, needs_ports=before)
     missed(handler, frame())
     handler.handle()
-    keys = told(handler)
+    keys = changed_keys(handler)
     (key,) = handler.cached
     assert bool(key[0] & FIVE) is before
     handler.answer = replace(ROUTED, needs_ports=not before, kind=Kind.OFFLOAD)
@@ -243,9 +243,9 @@ def test_an_answer_that_no_entry_can_hold_takes_the_entry_away(handler, answer):
     assert (handler.cached, len(handler._table)) == ({}, 0)
 
 
-def test_the_owner_hears_of_an_answer_that_changed_and_of_no_other(handler):
+def test_only_an_answer_that_changed_is_reported_to_the_owner(handler):
     learn(handler, 3)
-    keys, (first, second, third) = told(handler), handler.cached
+    keys, (first, second, third) = changed_keys(handler), handler.cached
     answers = {first: OFFLOADED, second: ROUTED, third: replace(ROUTED, cacheable=False)}
     questions = {handler.known(key)[0]: answer for key, answer in answers.items()}
     handler.answer = questions.__getitem__
