@@ -133,7 +133,7 @@ def test_frames_that_are_no_probe_do_nothing(here: Here) -> None:
 def test_arp_for_this_host_is_answered(here: Here) -> None:
     ask = Ether(src="02:fa:ac:10:00:02", dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc="02:fa:ac:10:00:02", psrc=str(REMOTE))
     ask[ARP].pdst = str(LOCAL)
-    here.hear(bytes(ask))
+    here.hear(bytes(ask) + bytes(18))  # padded to the least length of Ethernet
     (frame,) = here.sent()
     assert len(frame) == 42
     answer = Ether(frame)

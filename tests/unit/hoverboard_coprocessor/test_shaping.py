@@ -223,6 +223,13 @@ def test_flows_have_their_turns_in_the_order_in_which_they_came():
     assert [one.ticket for one in queue.release(BEGIN)] == [(flow, number) for number in range(2) for flow in (1, 2, 3)]
 
 
+def test_a_packet_of_a_whole_quantum_goes_in_its_turn():
+    queue = RegionQueue(Bucket(1e12, 1e12, BEGIN))
+    queue.push(1, packet(bytes(16_384), ticket="whole"))
+    queue.push(2, packet(bytes(100), ticket="small"))
+    assert [one.ticket for one in queue.release(BEGIN)] == ["whole", "small"]
+
+
 def test_a_flow_is_what_its_addresses_protocol_and_ports_say():
     shaper = stage(Clock(), rates_bps={"europe": 8_000_000})
     shaper.process([sized(BURST - 1)])
