@@ -61,7 +61,7 @@ def rewrite(frame: bytes, headers: dict[str, str]) -> bytes | None:
 
 
 def _rewrite6(frame: bytes, ethernet: bytes, headers: dict[str, str]) -> bytes | None:
-    if len(frame) < 14 + _IPV6_BYTES + 8 or frame[20] != _ICMPV6 or "icmp_type" not in headers:
+    if frame[20:21] != bytes([_ICMPV6]) or "icmp_type" not in headers:
         return None
     length = struct.unpack("!H", frame[18:20])[0]
     icmp = bytearray(frame[14 + _IPV6_BYTES : 14 + _IPV6_BYTES + length])

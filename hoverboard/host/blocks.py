@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hoverboard.host.questions import Address
@@ -22,11 +23,15 @@ MOST = 1_024  # of one VM; the oldest gives way, so that nobody can fill a host'
 class Blocks:
     """All blocked sources of one host.
 
+    Args:
+        clock: seconds, the same as `now` of `turn`.
+
     Attributes:
         news_fd: readable when a stage has asked for something.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._closed = False
@@ -35,7 +40,7 @@ class Blocks:
 
     def ask(self, ofport: int, source: bytes, seconds: float) -> None:
         """From any thread: block `source` (4 or 16 bytes) for the VM on `ofport`."""
-        self._asked.append((ofport, source, time.monotonic() + seconds))
+        self._asked.append((ofport, source, self._clock() + seconds))
         with self._lock:  # a thread that was left behind must not write to whatever has the number next
             if not self._closed:
                 os.eventfd_write(self.news_fd, 1)

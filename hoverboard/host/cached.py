@@ -70,7 +70,7 @@ class Cached:
             self.past.append(Past(self.verdict, target, packets, octets, self.dropped))
         self.verdict, self.dropped = verdict, dropped
 
-    def told(self, relayed: bool = False) -> bool:
+    def told(self, relayed: bool) -> bool:
         """Whether its packets are usage: sent by a VM of this host into the fabric; or `relayed`, from there back."""
         return self.verdict.tun_dst is not None and (relayed or self.in_port != TUNNEL_PORT)
 
@@ -105,10 +105,10 @@ def touched(changes: Iterable[Change], entries: Mapping[K, Cached]) -> list[K]:
     anywhere, everywhere = about.pop(None, set()), set[Address]().union(*about.values())
 
     def concerned(entry: Cached) -> bool:
-        if entry.dst is not None and entry.dst in anywhere:
+        if entry.dst in anywhere:
             return True
         vni = entry.verdict.vni
         there = about.get(vni, ()) if vni else everywhere
-        return (entry.dst is not None and entry.dst in there) or any(concerns(change, entry) for change in others)
+        return entry.dst in there or any(concerns(change, entry) for change in others)
 
     return [key for key, entry in entries.items() if concerned(entry)]

@@ -33,7 +33,7 @@ class Saved:
     Attributes:
         vports: VM -> (vport, OpenFlow port).
         peers: whether each takes segments.
-        flows: the least recently changed first.
+        flows: what was written last comes last.
     """
 
     vports: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -54,7 +54,8 @@ class Keeper:
         flow_keys: of all entries.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.vports: Callable[[], Mapping[str, tuple[str, int]]] = dict
         self.peers: Callable[[], Mapping[IPv4Address, bool]] = dict
         self.flow: Callable[[Key], Flow | None] = lambda _key: None
@@ -85,7 +86,7 @@ class Keeper:
 
     def _note(self, kind: str, names: Iterable[Any]) -> None:
         if self.journal is not None:
-            self.journal.note(time.monotonic(), [(kind, name) for name in names])
+            self.journal.note(self._clock(), [(kind, name) for name in names])
 
     def vport_changed(self, vm: str) -> None:
         """A VM's vport came or went."""

@@ -7,7 +7,6 @@ are frames among its own. Lost ones are lost: who asks asks again.
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import struct
 from collections.abc import Callable
@@ -33,17 +32,26 @@ class Datagrams(Protocol):
         """Descriptors to poll, and what to call then."""
 
 
-class KernelDatagrams:
-    """By a socket, where a device of the node carries the underlay address."""
+def underlay_socket(local_ip: IPv4Address) -> socket.socket:
+    """A socket on the port of the route exchange."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # The address may come with the switch's own device, a moment later or again.
+    made.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
+    made.bind((str(local_ip), ROUTES_PORT))
+    return made
 
-    def __init__(self, local_ip: IPv4Address) -> None:
-        self._local_ip = local_ip
+
+class KernelDatagrams:
+    """By a socket, where a device of the node carries the underlay address.
+
+    Args:
+        made: an `underlay_socket`.
+    """
+
+    def __init__(self, made: socket.socket) -> None:
         self._heard: Heard | None = None
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = made
         self._socket.setblocking(False)
-        # The address may come with the switch's own device, a moment later or again.
-        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
-        self._socket.bind((str(local_ip), ROUTES_PORT))
 
     def listen(self, heard: Heard) -> None:
         """Hand over what comes."""
@@ -62,10 +70,8 @@ class KernelDatagrams:
         while True:
             try:
                 payload, (sender, _port) = self._socket.recvfrom(2048)
-            except OSError as error:
-                if error.errno == errno.ECONNREFUSED:
-                    continue  # an answer to what was sent before
-                return
+            except OSError:
+                return  # nothing more, for now
             if self._heard is not None:
                 self._heard(IPv4Address(sender), payload)
 

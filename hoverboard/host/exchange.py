@@ -6,10 +6,11 @@ Everything in the host's one control loop; what it puts into the switch goes by 
 from __future__ import annotations
 
 import contextlib
+import math
 import subprocess
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
@@ -57,16 +58,24 @@ class RouteExchange:
         role: "host" or "hoverboard": who asks, and who answers.
     """
 
-    def __init__(self, switch: Ovs, local_ip: IPv4Address, datagrams: Datagrams, role: str) -> None:
+    def __init__(
+        self,
+        switch: Ovs,
+        local_ip: IPv4Address,
+        datagrams: Datagrams,
+        role: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._switch = switch
         self._local_ip = local_ip
         self._datagrams = datagrams
         self._role = role
+        self._clock = clock
         self._changes: list[str] = []
         self._vms: dict[int, tuple[int, str, tuple[Address, ...]]] = {}  # by OpenFlow port
         self._running: subprocess.Popen[str] | None = None
         self._judged: OrderedDict[tuple[Destination, IPv4Address], float] = OrderedDict()
-        self._budget, self._counted = float(ANSWERS_A_TURN), time.monotonic()
+        self._budget, self._counted = float(ANSWERS_A_TURN), clock()
         self.answered = self.refused = 0
         self.learner = Learner(local_ip, datagrams.send, self._install, self._stands)
         datagrams.listen(self._heard)
@@ -89,19 +98,18 @@ class RouteExchange:
 
     def wanted(self, vni: int, dst: Any, gateway: IPv4Address) -> None:
         """A packet of the host met a default route that says "learn"."""
-        self.learner.wanted(Destination(vni, dst), gateway, time.monotonic())
-        self._write()
+        self.learner.wanted(Destination(vni, dst), gateway, self._clock())
 
     def used(self, flows: Iterable[FlowUsage]) -> None:
         """What the host's VMs sent in a report interval."""
-        self.learner.used(flows, time.monotonic())
+        self.learner.used(flows, self._clock())
 
     def carried(self, ways: Iterable[tuple[int, Any, IPv4Address]]) -> None:
         """(VNI, destination, where it was sent) of a report interval, where only the switch sees packets."""
-        now, looks = time.monotonic(), 0
+        now, looks = self._clock(), 0
         for vni, dst, via in ways:
             wanted = Destination(vni, dst)
-            if now - self._judged.get((wanted, via), -_JUDGED_FOR) < _JUDGED_FOR or looks >= _LOOKS:
+            if now - self._judged.get((wanted, via), -math.inf) < _JUDGED_FOR or looks >= _LOOKS:
                 continue
             looks += 1
             self._judged[wanted, via] = now
@@ -113,7 +121,7 @@ class RouteExchange:
 
     def tick(self) -> None:
         """To be called several times a second while there are routes or questions."""
-        self.learner.tick(time.monotonic())
+        self.learner.tick(self._clock())
         self._write()
 
     @property
@@ -127,13 +135,13 @@ class RouteExchange:
             return
         asked, wanted, underlay = message
         if not asked:
-            self.learner.heard(sender, wanted, underlay, time.monotonic())
+            self.learner.heard(sender, wanted, underlay, self._clock())
             self._write()
         elif self._role == "hoverboard":
             self._answer(sender, wanted)
 
     def _answer(self, sender: IPv4Address, wanted: Destination) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._budget = min(float(ANSWERS_A_TURN), self._budget + (now - self._counted) * ANSWERS_A_TURN)
         self._counted = now
         if self._budget < 1:

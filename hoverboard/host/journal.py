@@ -59,9 +59,8 @@ def read(path: Path, head: dict[str, Any]) -> dict[Ident, Any]:
                 raise RunError(f"the checkpoint is another's or of another version: {record}", where=str(path))
             continue
         kind, ident, value = record
-        if value is None:
-            table.pop((kind, _frozen(ident)), None)
-        else:
+        table.pop((kind, _frozen(ident)), None)  # what was written last comes last
+        if value is not None:
             table[kind, _frozen(ident)] = value
     return table
 
@@ -91,16 +90,20 @@ class Journal:
         self._value = value
         self._everything = everything
         self._changed: dict[Ident, None] = {}
-        self._due: float | None = None
-        self._lines = 0  # records in the file
-        self._live = 0  # of them, when it was begun
+        self._due: float | None
+        self._lines: int  # records in the file
+        self._live: int  # of them, when it was begun
         self._fd = -1
         self._next_fd = -1
-        self._rest: Iterator[Ident] | None = None  # what is still to be written into the next file
-        self._next_lines = 0
+        self._rest: Iterator[Ident] | None  # what is still to be written into the next file
+        self._next_lines: int
         self.failure: str | None = None
         self.written = 0
-        self._begin()
+        try:
+            self._begin()
+            self._due = None if self._rest is None else 0.0
+        except OSError as error:
+            self._fail(f"not written: {error.strerror}")
 
     @property
     def _next_path(self) -> Path:
@@ -125,12 +128,17 @@ class Journal:
         try:
             self._flush()
         except OSError as error:
-            self.failure = f"not written any more: {error.strerror}"
-            self._changed.clear()
-            self.close()
-            with contextlib.suppress(OSError):  # better none than one that is not true any more
-                self._path.unlink()
+            self._fail(f"not written any more: {error.strerror}")
         self._due = now + FLUSH_SECONDS if self._changed or self._rest is not None else None
+
+    def _fail(self, why: str) -> None:
+        """Write no more, and have nothing to do any more."""
+        self.failure = why
+        self._changed.clear()
+        self._rest = self._due = None
+        self.close()
+        with contextlib.suppress(OSError):  # better none than one that is not true any more
+            self._path.unlink()
 
     def _flush(self) -> None:
         idents = list(islice(self._changed, FLUSH_RECORDS))
@@ -139,7 +147,7 @@ class Journal:
         data = self._records(idents)
         if self._fd >= 0:  # not before the first file is complete; until then the last process's is there
             _write(self._fd, data)
-        self._lines += len(idents)
+            self._lines += len(idents)
         self.written += len(idents)
         if self._rest is not None:
             _write(self._next_fd, data)
@@ -153,17 +161,12 @@ class Journal:
 
     def _begin(self) -> None:
         """Start the next file."""
-        try:
-            self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            _write(self._next_fd, _line({"version": VERSION, **self._head}))
-            idents = list(self._everything())
-            self._live, self._next_lines = len(idents), 0
-            self._rest = iter(idents)
-            self._due = 0.0
-            self._go_on()
-        except OSError as error:
-            self.failure = f"not written: {error.strerror}"
-            self.close()
+        self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        _write(self._next_fd, _line({"version": VERSION, **self._head}))
+        idents = list(self._everything())
+        self._live, self._next_lines = len(idents), 0
+        self._rest = iter(idents)
+        self._go_on()
 
     def _go_on(self) -> None:
         """The next slice; after the last one, the next file is the file."""

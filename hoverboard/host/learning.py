@@ -52,7 +52,7 @@ def answer(wanted: Destination, underlay: IPv4Address | None) -> bytes:
 
 def _pack(kind: int, wanted: Destination, underlay: IPv4Address) -> bytes:
     address = wanted.address
-    return _MESSAGE.pack(_MAGIC, kind, address.version, 0, wanted.vni, address.packed.ljust(16, b"\0"), underlay.packed)
+    return _MESSAGE.pack(_MAGIC, kind, address.version, 0, wanted.vni, address.packed, underlay.packed)
 
 
 def read(payload: bytes) -> tuple[bool, Destination, IPv4Address | None] | None:
@@ -116,10 +116,9 @@ class Learner:
     def wanted(self, wanted: Destination, gateway: IPv4Address, now: float) -> None:
         """Packets to a destination go through `gateway`, and the host may learn better."""
         known = self.routes.get(wanted)
-        if known is not None and known.underlay is None and now - known.confirmed < NEGATIVE:
+        # The flow of a route is on its way for a moment.
+        if known is not None and now - known.confirmed < (NEGATIVE if known.underlay is None else RETRY):
             return
-        if known is not None and known.underlay is not None and now - known.confirmed < RETRY:
-            return  # its flow is on its way
         if (question := self._questions.get(wanted)) is not None:
             question.fresh = True
         elif known is not None or len(self.routes) < MOST:

@@ -47,6 +47,8 @@ _RETRACE_MAX = 150  # entries traced anew on a change; more than that are droppe
 _DOUBTS = 32  # entries asked about in one turn of the loop: some 10 ms, and misses may come in between
 _RESTORE_MAX = 20_000  # entries that a new process begins with: a second's work
 _BURSTS = 4  # bursts of misses at a time: a flood of new flows may not keep changes of the tables waiting
+_MACS = {"dl_src", "dl_dst"}  # what an entry can change in a packet
+Fresh = dict[Key, tuple[Entry, Cached]]  # entries of one burst, before they are installed together
 
 
 class FlowMisses:
@@ -103,14 +105,13 @@ class FlowMisses:
             if not waiting:
                 return
             again: list[Missed] = []
-            fresh: dict[Key, Entry] = {}
+            fresh: Fresh = {}
             for missed in waiting:
                 if missed.kind == MISS_CONTROL:
                     self._peers.handle(missed.frame)
                 elif self._resolve(missed, fresh):
                     again.append(missed)
-            if fresh:
-                self._install(fresh)
+            self._install(fresh)
             for missed in again:
                 self._again(missed)
         if self._datapath.misses_waiting():
@@ -127,7 +128,7 @@ class FlowMisses:
         """Count a packet that ends here."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
-    def _resolve(self, missed: Missed, fresh: dict[Key, Entry]) -> bool:
+    def _resolve(self, missed: Missed, fresh: Fresh) -> bool:
         """Find out about one missed packet; True if it is to go through the engine again."""
         self.misses += 1
         packet = parsed(missed, self._local_ip, int(self._datapath.egress.ports[missed.port, PORT_OFPORT]))
@@ -141,7 +142,7 @@ class FlowMisses:
         question = question_for(three, ports, inner, self._local_ip)
         try:
             verdict = self._trace(question)
-        except SwitchError:
+        except (SwitchError, ValueError):
             self.drop("switch-not-programmed")
             return False
         if not verdict.matched:
@@ -154,7 +155,7 @@ class FlowMisses:
         if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
             self.punts.punt(verdict.vni, ends[1], three[0] >> 48 & 0xFFFF, inner, missed)
             return False
-        if verdict.changed - {"dl_src", "dl_dst", "eth_src", "eth_dst"}:
+        if verdict.changed - _MACS:
             self._answer(missed.port, inner, verdict)
             return False
         if not verdict.cacheable:
@@ -162,8 +163,9 @@ class FlowMisses:
             self.drop(REASONS[drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
             return False
         chosen = five if verdict.needs_ports else three
-        entry = fresh[chosen] = self._recipes.entry(verdict, three)
-        self.cached[chosen] = cached = _cached(three, question, verdict, why_dropped(verdict, entry))
+        entry = self._recipes.entry(verdict, three)
+        cached = _cached(three, question, verdict, why_dropped(verdict, entry))
+        fresh[chosen] = entry, cached
         self._look_for_a_way(cached)
         return True
 
@@ -174,6 +176,7 @@ class FlowMisses:
             self.on_learn(verdict.vni, cached.dst, verdict.tun_dst)
 
     def _trace(self, question: str) -> Verdict:
+        """The switch's answer; SwitchError when there is none, ValueError for one that makes no sense."""
         self.traces += 1
         return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, question))
 
@@ -182,15 +185,14 @@ class FlowMisses:
         replace = {
             key: self._recipes.entry(cached.verdict, key)
             for key, cached in self.cached.items()
-            if cached.verdict.out_port is not None and (cached.verdict.out_port, cached.src) in flows
+            if (cached.verdict.out_port, cached.src) in flows
         }
-        if replace:
-            targets = {key: self._table.target(key) for key in replace}
-            self._table.update(add=replace.items())
-            for key in replace:
-                cached = self.cached[key]
-                dropped = why_dropped(cached.verdict, replace[key])
-                cached.turn(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
+        targets = {key: self._table.target(key) for key in replace}
+        self._table.update(add=replace.items())
+        for key in replace:
+            cached = self.cached[key]
+            dropped = why_dropped(cached.verdict, replace[key])
+            cached.turn(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
 
     def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
         """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
@@ -201,10 +203,11 @@ class FlowMisses:
             return
         self._datapath.inject(out, bytes(VNET_BYTES) + reply, INJECT_RAW)
 
-    def _install(self, fresh: dict[Key, Entry]) -> None:
+    def _install(self, fresh: Fresh) -> None:
         if len(self._table) + len(fresh) > self._table.capacity:
             self.make_room(len(fresh))
-        self._table.update(add=fresh.items())
+        self._table.update(add=[(key, entry) for key, (entry, _cached) in fresh.items()])
+        self.cached.update((key, cached) for key, (_entry, cached) in fresh.items())
         self.on_change(fresh)
 
     def make_room(self, wanted: int) -> None:
@@ -220,7 +223,7 @@ class FlowMisses:
         for key in keys:
             cached = self.cached.pop(key, None)
             # Only what a report may tell: nobody ever collects the rest, and on a Hoverboard that is everything.
-            if cached is not None and cached.told(self.tells_relayed) and key in self._table:
+            if cached is not None and cached.told(self.tells_relayed):
                 self.forgotten.append((cached, *self._table.counted(key)))
         self._table.update(remove=keys)
         self.on_change(keys)
@@ -267,7 +270,7 @@ class FlowMisses:
             key = self._doubtful.popleft()
             if key in self.cached:
                 some.append(key)
-        if some and not self._ask_again(some):
+        if not self._ask_again(some):
             self._doubtful.extendleft(reversed(some))
             return  # the switch is away again: whoever sees it come back doubts anew
         if self._doubtful:
@@ -287,27 +290,29 @@ class FlowMisses:
             except SwitchError:
                 answered = False
                 break  # the switch is gone: go on with what there is (fail static)
+            except ValueError:
+                remove.append(key)
+                continue
             self._unprogrammed = not verdict.matched or verdict.kind is Kind.DROP_UNKNOWN_PORT
             if self._unprogrammed:
                 continue  # an empty switch is one that has just restarted: fail static as well
             if verdict == cached.verdict:
                 self._look_for_a_way(cached)  # it may be another process's entry
                 continue
-            if not verdict.cacheable or verdict.kind is Kind.PUNT or verdict.needs_ports != bool(key[0] & FIVE):
+            by_packet = not verdict.cacheable or verdict.kind is Kind.PUNT or verdict.changed - _MACS
+            if by_packet or verdict.needs_ports != bool(key[0] & FIVE):
                 remove.append(key)
             else:
                 answers_now[key] = verdict
                 replace[key] = self._recipes.entry(verdict, key)
-        if remove:
-            self.forget(remove)
-        if replace:
-            targets = {key: self._table.target(key) for key in replace}
-            self._table.update(add=replace.items())
-            for key, verdict in answers_now.items():
-                dropped = why_dropped(verdict, replace[key])
-                self.cached[key].turn(verdict, targets[key], *self._table.carried(key), dropped=dropped)
-                self._look_for_a_way(self.cached[key])
-            self.on_change(replace)
+        self.forget(remove)
+        targets = {key: self._table.target(key) for key in replace}
+        self._table.update(add=replace.items())
+        for key, verdict in answers_now.items():
+            dropped = why_dropped(verdict, replace[key])
+            self.cached[key].turn(verdict, targets[key], *self._table.carried(key), dropped=dropped)
+            self._look_for_a_way(self.cached[key])
+        self.on_change(replace)
         return answered
 
     def known(self, key: Key) -> tuple[str, Verdict] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from hoverboard.contract.errors import RunError, SwitchError
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.checkpoint import Saved
-from hoverboard.host.datagrams import KernelDatagrams
+from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
 from hoverboard.host.peers import Announcements, announcement
 from hoverboard.host.plane import Address, Carried, Learn
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
@@ -36,7 +36,7 @@ class OvsPlane:
         self._announcement = announcement(local_ip)
         self._announcements = Announcements()
         self._fabric = self._listen()
-        self.datagrams = KernelDatagrams(local_ip)
+        self.datagrams = KernelDatagrams(underlay_socket(local_ip))
         self._seen: dict[str, tuple[int, int]] = {}  # megaflow's match -> bytes, packets
 
     def follow(self, learn: Learn, carried: Carried) -> None:

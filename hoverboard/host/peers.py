@@ -56,7 +56,7 @@ def read_probe(frame: bytes) -> tuple[IPv4Address, int] | None:
 
 def arp_reply(frame: bytes, address: IPv4Address) -> bytes | None:
     """The answer to an ARP request for our `address`, or None if it is not one (RFC 826)."""
-    if len(frame) < 42 or frame[12:22] != b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" or frame[38:42] != address.packed:
+    if frame[12:22] != b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" or frame[38:42] != address.packed:
         return None
     own = _mac(underlay_mac(address))
     return frame[6:12] + own + frame[12:21] + b"\x02" + own + address.packed + frame[22:32]
@@ -153,9 +153,7 @@ class Peers:
         if self._announcements.due():
             self.announce()
         for address, tries in list(self._unanswered.items()):
-            if tries >= _PROBES:
-                del self._unanswered[address]
-            else:
+            if tries < _PROBES:
                 self._ask(address)
 
     def handle(self, frame: bytes) -> None:

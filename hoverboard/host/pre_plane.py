@@ -24,7 +24,7 @@ from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
 from hoverboard.host import accounts
 from hoverboard.host.checkpoint import Saved
-from hoverboard.host.datagrams import KernelDatagrams
+from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
 from hoverboard.host.engines import shared_memory
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Announcements, announcement
@@ -93,7 +93,7 @@ class PrePlane:
         self._lobby = Lobby(directory / LOBBY)
         self._sockets = SocketGroup(local_ip)
         self._vms: dict[str, _Vm] = {}
-        self.datagrams = KernelDatagrams(local_ip)
+        self.datagrams = KernelDatagrams(underlay_socket(local_ip))
         self._learn: Learn | None = None
         self._past: dict[str, Any] = {}  # counters of VMs that have gone
         self._strays = 0

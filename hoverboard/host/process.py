@@ -163,7 +163,9 @@ class HostProcess:
         while not self._stopping:
             self._sync_readers()
             now = time.monotonic()
-            due = min(next_second, self._reported + self._interval, self._keeper.due or next_second)
+            due = min(next_second, self._reported + self._interval)
+            if self._keeper.due is not None:
+                due = min(due, self._keeper.due)
             if self._exchange.busy:
                 due = min(due, now + _EXCHANGE)
             for key, _events in self._selector.select(max(0.0, due - now)):

@@ -108,5 +108,6 @@ class Punts:
     def _may_ask(self, in_port: int, now: float) -> bool:
         tokens, counted = self._buckets.get(in_port, (ASK_BURST, now))
         tokens = min(ASK_BURST, tokens + (now - counted) * ASK_RATE)
-        self._buckets[in_port] = (max(tokens - 1, tokens if tokens < 1 else 0.0), now)
-        return tokens >= 1
+        may = tokens >= 1
+        self._buckets[in_port] = (tokens - may, now)
+        return may

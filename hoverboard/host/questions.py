@@ -30,7 +30,7 @@ def addresses(key: Key) -> tuple[Address, Address] | None:
 
 
 def _mac_text(word: int) -> str:
-    return ":".join(f"{word >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+    return word.to_bytes(6, "big").hex(":")
 
 
 def question_for(key: Key, ports: int, inner: bytes, local_ip: IPv4Address) -> str:

@@ -66,7 +66,7 @@ class Recipes:
         vport = self.vport_of(verdict.out_port)
         if vport is None:
             return Entry(ACT_DROP, REASONS.index("vport-down"))
-        return Entry(ACT_VPORT, vport, rewrite, b"", 0, *treated)
+        return Entry(ACT_VPORT, vport, rewrite, stages=treated.stages, chain=treated.chain, sample=treated.sample)
 
     def _treatment(self, verdict: Verdict, key: Key) -> Words | str:
         """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""

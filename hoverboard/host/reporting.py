@@ -52,4 +52,4 @@ class Reports:
         came = int(counters["rx_packets"])
         before, self._before = self._before, (dropped, came)
         lost, came = dropped - before[0], came - before[1]
-        return min(1.0, lost / max(came, lost, 1))
+        return lost / max(came, lost, 1)

@@ -80,7 +80,7 @@ class Ovs:
         for attempt in (1, 2):
             if self._unixctl is None:
                 error, client = UnixctlClient.create(f"{self.directory}/vswitchd.ctl")
-                if error or client is None:
+                if client is None:
                     raise SwitchError(f"ovs-vswitchd does not answer ({error})", where=str(self.directory))
                 self._unixctl = client
             error, failure, result = self._unixctl.transact(command, list(args))
@@ -93,7 +93,7 @@ class Ovs:
                 raise SwitchError(f"ovs-vswitchd broke the connection ({error})", where=str(self.directory))
         if failure is not None:
             raise SwitchError(f"{command}: {str(failure).strip()}", where=str(self.directory))
-        return str(result or "")
+        return str(result)
 
     def nudge(self) -> None:
         """Wake vswitchd's main loop, so that a controller that is back is connected to now, not soon."""

@@ -73,12 +73,11 @@ class PacketOut:
             made.close()
             return False
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        made.settimeout(_PATIENCE)
         self._socket = made
         return True
 
     def _drain(self) -> None:
-        """Read what the switch said; answer its echo requests."""
+        """Read what the switch said, and answer its echo requests; then the socket waits _PATIENCE at most."""
         assert self._socket is not None
         self._socket.setblocking(False)
         with contextlib.suppress(BlockingIOError):

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
 
-# Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them.
+# Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them; and all of a tunnel's.
 _IN_KEY = frozenset(
     [
         "recirc_id",
@@ -43,11 +43,6 @@ _IN_KEY = frozenset(
         "nw_proto",
         "nw_ecn",
         "nw_frag",
-        "tun_id",
-        "tun_src",
-        "tun_dst",
-        "tun_tos",
-        "tun_flags",
         "pkt_mark",
         "vlan_tci",
     ]
@@ -134,14 +129,15 @@ def parse_trace(text: str) -> Verdict:
             out_port = int(output[1]) if output[1] else int(initial.get("in_port", "0"))
     if final is None or not megaflow:
         raise ValueError(f"no verdict in the answer of ofproto/trace: {text[:200]!r}")
-    kind = kind_of(cookie)
     tunnel = out_port == TUNNEL_PORT
+    if tunnel and "tun_dst" not in final:  # a flow that is not ours: the switch itself drops such a packet
+        raise ValueError("ofproto/trace sends to no host through the tunnel")
     needed = {name for name in megaflow if name not in _IN_KEY and not name.startswith("tun_")}
     if initial.get("icmp_type") not in _DISCOVERY_TYPES and needed & _DISCOVERY:
         # The tables looked for fields that no packet of another ICMPv6 type has: the type stands for them.
         needed = needed - _DISCOVERY | {"icmp_type"}
     return Verdict(
-        kind=kind,
+        kind=kind_of(cookie),
         vni=vni_of(cookie),
         out_port=out_port,
         tun_dst=IPv4Address(final["tun_dst"]) if tunnel else None,

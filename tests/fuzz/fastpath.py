@@ -51,6 +51,8 @@ from tests.fuzz.mutation import stacked as stack
 from tests.fuzz.oracle import disagreements
 from tests.fuzz.world import TAKES_NONE, VMS, prepare, vm_of
 
+# A global, not an argument: with a function among its arguments, Numba compiles `engines` in each process again.
+serve = compose().serve
 _REMOTE = int(REMOTE)
 _FIRST_VNI, _SECOND_VNI = VNIS
 # Outcomes of the parts, by name.
@@ -128,7 +130,7 @@ def drain(m, port, expected, counts):
 
 
 @compiled
-def engines(serve, state, inner, inner_lengths, outer, outer_lengths, frame, egress, ingress, one, count, counts):
+def engines(state, inner, inner_lengths, outer, outer_lengths, frame, egress, ingress, one, count, counts):
     """Composed engines: with `one`, a packet a turn and its outcome checked alone; else full batches and sums."""
     end = frame.shape[0]
     left = count
@@ -234,8 +236,7 @@ def fuzz(packets: int, seed: int = 1) -> Report:
         counts = np.zeros(len(FUNCTION_COUNTS), np.int64)
         words = (host.datapath.local_ip, np.zeros(KEY_WORDS, np.int64), np.zeros(PACKET_WORDS, np.int64))
         functions(state, *inner, *outer, frame, out, egress, *words, 0, counts)
-        serve = compose().serve
-        arguments = (serve, state, *inner, *outer, frame, egress, ingress)
+        arguments = (state, *inner, *outer, frame, egress, ingress)
         engines(*arguments, True, 0, np.zeros(len(ENGINE_COUNTS), np.int64))
         obey(egress)
         took("compile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,16 @@ def test_compiled_functions_are_known() -> None:
     assert mutant.compiled
 
 
-def named(entry: equivalent.Equivalent) -> list[Mutant]:
-    source = (CHECKOUT / entry.file).read_text(encoding="utf-8")
+@functools.cache
+def of_file(file: str) -> list[tuple[Mutant, str]]:
+    """All mutants of a module, each with the text of its line."""
+    source = (CHECKOUT / file).read_text(encoding="utf-8")
     lines = source.splitlines()
-    return [mutant for mutant in mutants(source) if entry.stands_for(mutant, lines[mutant.line - 1])]
+    return [(mutant, lines[mutant.line - 1]) for mutant in mutants(source)]
+
+
+def named(entry: equivalent.Equivalent) -> list[Mutant]:
+    return [mutant for mutant, text in of_file(entry.file) if entry.stands_for(mutant, text)]
 
 
 def test_each_equivalent_mutant_exists_and_has_a_reason() -> None:

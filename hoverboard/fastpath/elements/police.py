@@ -26,13 +26,10 @@ AHEAD_NS = 10_000_000  # work that may wait: what a queue of 10 ms would hold
 
 
 @compiled
-def police(m: Memory, n: int) -> int:
-    """Drop what the capacity does not suffice for; a whole segment is one packet. Free where there is no limit."""
+def police_at(m: Memory, n: int, now: int) -> int:
+    """Drop what the capacity does not suffice for at `now` (ns); a limit of 0 ns is none."""
     packet_ns = m.ctl[CTL_PACKET_NS]
     kilobyte_ns = m.ctl[CTL_KILOBYTE_NS]
-    if packet_ns == 0 and kilobyte_ns == 0:
-        return n
-    now = now_ns(m.cpu[0])
     kept = 0
     for i in range(n):
         slot = m.batch[i]
@@ -46,3 +43,11 @@ def police(m: Memory, n: int) -> int:
         m.batch[kept] = slot
         kept += 1
     return kept
+
+
+@compiled
+def police(m: Memory, n: int) -> int:
+    """Drop what the capacity does not suffice for; a whole segment is one packet. Free where there is no limit."""
+    if m.ctl[CTL_PACKET_NS] == 0 and m.ctl[CTL_KILOBYTE_NS] == 0:
+        return n
+    return police_at(m, n, now_ns(m.cpu[0]))

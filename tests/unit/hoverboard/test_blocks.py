@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import select
-import time
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -11,63 +12,97 @@ import pytest
 from hoverboard.host import blocks
 from hoverboard.host.blocks import Blocks
 
+START = 1_000_003.0
 BAD = IPv4Address("198.51.100.7")
 
 
 @pytest.fixture
-def here():
-    made = Blocks()
+def here() -> Iterator[Blocks]:
+    made = Blocks(lambda: START)
     yield made
     made.close()
 
 
-def readable(here):
+def readable(here: Blocks) -> bool:
     return bool(select.select([here.news_fd], [], [], 0)[0])
 
 
-def test_a_source_is_blocked_for_one_vm_until_its_time_is_over(here):
-    now = time.monotonic()
+def test_a_source_is_blocked_for_one_vm_until_its_time_is_over(here: Blocks) -> None:
+    assert not readable(here)
     here.ask(100, BAD.packed, 5.0)
     assert readable(here)
     assert (100, BAD) not in here
-    assert here.turn(now) == {(100, BAD)}
+    assert here.turn(START) == {(100, BAD)}
     assert not readable(here)
     assert (100, BAD) in here
     assert (101, BAD) not in here
     assert here.of(100) == ["198.51.100.7"]
-    assert here.turn(now + 4) == set()
-    assert here.turn(now + 6) == {(100, BAD)}
+    assert here.of(101) == []
+    assert here.turn(START + 4.9) == set()
+    assert here.turn(START + 5) == {(100, BAD)}
     assert (100, BAD) not in here
-
-
-def test_asked_again_it_stays_longer(here):
-    now = time.monotonic()
-    here.ask(100, BAD.packed, 1.0)
-    here.turn(now)
-    here.ask(100, BAD.packed, 9.0)
-    assert here.turn(now) == {(100, BAD)}
-    assert here.turn(now + 5) == set()
-
-
-def test_ipv6_and_a_vm_that_goes(here):
-    six = IPv6Address("2001:db8::1")
-    here.ask(100, six.packed, 5.0)
-    assert here.turn(time.monotonic()) == {(100, six)}
-    here.forget(100)
-    assert (100, six) not in here
     assert here.of(100) == []
 
 
-def test_the_oldest_gives_way(here, monkeypatch):
+def test_asked_again_it_stays_longer(here: Blocks) -> None:
+    here.ask(100, BAD.packed, 1.0)
+    here.turn(START)
+    here.ask(100, BAD.packed, 9.0)
+    assert here.turn(START) == {(100, BAD)}
+    assert here.turn(START + 5) == set()
+    assert here.turn(START + 9) == {(100, BAD)}
+
+
+def test_what_was_asked_for_is_taken_up_at_once_however_much_it_is(here: Blocks) -> None:
+    for last in range(5):
+        here.ask(100 + last, BAD.packed, 5.0 + last)
+    assert here.turn(START) == {(100 + last, BAD) for last in range(5)}
+    assert here.turn(START + 7) == {(100 + last, BAD) for last in range(3)}
+    assert [here.of(100 + last) for last in range(5)] == [[], [], [], [str(BAD)], [str(BAD)]]
+
+
+def test_ipv6_and_a_vm_that_goes(here: Blocks) -> None:
+    six = IPv6Address("2001:db8::1")
+    here.ask(100, six.packed, 5.0)
+    here.ask(101, six.packed, 5.0)
+    assert here.turn(START) == {(100, six), (101, six)}
+    here.forget(100)
+    here.forget(100)
+    assert (100, six) not in here
+    assert here.of(100) == []
+    assert here.of(101) == ["2001:db8::1"]
+
+
+def test_the_oldest_gives_way(here: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "MOST", 2)
     sources = [IPv4Address(number) for number in range(1, 4)]
-    for source in sources:
+    for source in (*sources[:2], sources[0], sources[2]):
         here.ask(100, source.packed, 60.0)
-    assert here.turn(time.monotonic()) == {(100, source) for source in sources}
-    assert [(100, source) in here for source in sources] == [False, True, True]
+    here.ask(101, sources[0].packed, 60.0)
+    assert here.turn(START) == {(100, source) for source in sources} | {(101, sources[0])}
+    # The first was asked for again, so the second is the oldest.
+    assert [(100, source) in here for source in sources] == [True, False, True]
+    assert (101, sources[0]) in here
 
 
-def test_a_thread_that_was_left_behind_writes_nowhere():
-    made = Blocks()
+def test_requests_that_wait_are_bounded(here: Blocks) -> None:
+    for number in range(5_000):
+        here.ask(number, BAD.packed, 60.0)
+    assert len(here.turn(START)) == 4_096 == 4 * blocks.MOST
+    assert (4_999, BAD) in here
+
+
+def test_a_thread_that_was_left_behind_writes_nowhere() -> None:
+    made = Blocks(lambda: START)
+    fd = made.news_fd
     made.close()
+    reader, writer = os.pipe()
+    other = os.eventfd(0, os.EFD_NONBLOCK)
+    assert fd in (reader, writer, other), "something else has the number now"
+    if fd != other:
+        os.dup2(other, fd)
     made.ask(100, BAD.packed, 1.0)
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(fd)
+    for each in {reader, writer, other, fd}:
+        os.close(each)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,25 +14,35 @@ from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.layout import KEY_WORDS
 from hoverboard.host import checkpoint
 from hoverboard.host.checkpoint import Keeper, Saved, decode, encode, load
-from hoverboard.host.journal import Journal
+from hoverboard.host.journal import FLUSH_SECONDS, Journal
 from hoverboard.vswitch.trace import Verdict
 
 OWNER = {"node": "h1", "underlay_ip": "172.16.0.1", "dataplane": "fastpath"}
-PEER = IPv4Address("172.16.0.2")
+PEER, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.3")
 ROUTED = Verdict(Kind.ROUTE, 7, 1, PEER, 7, {"dl_dst": "02:00:00:00:00:01"}, frozenset({"dl_dst"}), False, True)
 UNNAMED = Verdict(None, 0, None, None, 0, {}, frozenset(), True, False, False)
+TWO = frozenset({"dl_src", "dl_dst"})
 KEY = tuple(range(1 << 40, (1 << 40) + KEY_WORDS))
 
 
-@pytest.mark.parametrize("verdict", [ROUTED, UNNAMED])
+@pytest.mark.parametrize("verdict", [ROUTED, UNNAMED, replace(UNNAMED, out_port=0, cacheable=True, changed=TWO)])
 def test_a_verdict_comes_back_as_it_was(verdict: Verdict) -> None:
     assert decode(encode(verdict)) == verdict
 
 
+class Clock:
+    """Time that stands until it is moved."""
+
+    now = 1_000_003.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def keeper_of(tmp_path: Path) -> Keeper:
-    keeper = Keeper()
+    keeper = Keeper(Clock())
     keeper.vports = lambda: {"blue-1": ("vp100", 100)}
-    keeper.peers = lambda: {PEER: True}
+    keeper.peers = lambda: {PEER: True, OTHER: False}
     flows = {KEY: ("in_port=100,ip", ROUTED)}
     keeper.flow, keeper.flow_keys = flows.get, flows.keys
     keeper.begin(tmp_path, OWNER)
@@ -47,14 +59,39 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     settle(keeper)
     saved = load(tmp_path, OWNER)
     assert saved.vports == {"blue-1": ("vp100", 100)}
-    assert saved.peers == {PEER: True}
+    assert saved.peers == {PEER: True, OTHER: False}
     assert saved.flows == {KEY: ("in_port=100,ip", ROUTED)}
     keeper.close()
 
 
-def test_a_new_vm_takes_nobodys_port() -> None:
+def test_a_new_vm_takes_no_port_that_another_had() -> None:
     assert Saved().free_ofport() == FIRST_VPORT
+    assert Saved({"blue-1": ("vp3", FIRST_VPORT - 5)}).free_ofport() == FIRST_VPORT
     assert Saved({"blue-1": ("vp3", FIRST_VPORT + 1), "blue-2": ("vp2", FIRST_VPORT)}).free_ofport() == FIRST_VPORT + 2
+
+
+@pytest.mark.parametrize("what", ["vport", "peer", "flow"])
+def test_each_change_is_written_a_moment_later(tmp_path: Path, what: str) -> None:
+    keeper = keeper_of(tmp_path)
+    settle(keeper)
+    assert keeper.status() == {"written": 0, "failure": None}
+    if what == "vport":
+        keeper.vports = lambda: {"blue-1": ("vp101", 101)}
+        keeper.vport_changed("blue-1")
+    elif what == "peer":
+        keeper.peers = lambda: {OTHER: True}
+        keeper.peer_changed(OTHER)
+    else:
+        keeper.flow = lambda _key: ("in_port=100,ip6", UNNAMED)
+        keeper.flows_changed([KEY])
+    assert keeper.due == Clock.now + FLUSH_SECONDS
+    settle(keeper)
+    assert keeper.status() == {"written": 1, "failure": None}
+    saved = load(tmp_path, OWNER)
+    assert saved.vports == {"blue-1": ("vp101", 101) if what == "vport" else ("vp100", 100)}
+    assert saved.peers == {PEER: True, OTHER: what == "peer"}
+    assert saved.flows == {KEY: ("in_port=100,ip6", UNNAMED) if what == "flow" else ("in_port=100,ip", ROUTED)}
+    keeper.close()
 
 
 def test_what_has_gone_since_does_not_come_back(tmp_path: Path) -> None:
@@ -63,26 +100,78 @@ def test_what_has_gone_since_does_not_come_back(tmp_path: Path) -> None:
     keeper.vports, keeper.peers, keeper.flow = dict, dict, lambda _key: None
     keeper.vport_changed("blue-1")
     keeper.peer_changed(PEER)
+    keeper.peer_changed(OTHER)
     keeper.flows_changed([KEY])
     settle(keeper)
     assert load(tmp_path, OWNER) == checkpoint.Saved()
     keeper.close()
 
 
-def test_nothing_is_kept_before_it_begins() -> None:
+def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
     keeper = Keeper()
     keeper.vport_changed("blue-1")
     keeper.flows_changed([KEY])
-    keeper.flush(0.0)
+    keeper.flush(Clock.now)
+    keeper.close()
     assert keeper.due is None
     assert keeper.status() is None
+    keeper.begin(tmp_path, OWNER)
+    settle(keeper)
+    keeper.flows_changed([KEY])
+    settle(keeper)
+    assert load(tmp_path, OWNER) == Saved(), "there is nothing by itself"
+    keeper.close()
 
 
-@pytest.mark.parametrize("value", [["flow", [1, 2], ["q", []]], ["stranger", "x", 1], ["peer", "nobody", 1]])
-def test_records_that_make_no_sense_are_refused(tmp_path: Path, value: list[object]) -> None:
-    kind, name, content = value
-    ident = (str(kind), tuple(name) if isinstance(name, list) else name)
-    journal = Journal(tmp_path / checkpoint.FILE, dict(OWNER), lambda _ident: content, lambda: [ident])
+def test_a_closed_checkpoint_holds_no_file_open(tmp_path: Path) -> None:
+    keeper = keeper_of(tmp_path)
+    settle(keeper)
+    keeper.close()
+    assert keeper.journal is not None
+    assert (keeper.journal._fd, keeper.journal._next_fd) == (-1, -1)
+
+
+def test_a_checkpoint_of_another_owner_is_refused(tmp_path: Path) -> None:
+    keeper = keeper_of(tmp_path)
+    settle(keeper)
+    keeper.close()
+    with pytest.raises(RunError, match="another"):
+        load(tmp_path, {**OWNER, "node": "h2"})
+
+
+GOOD = encode(ROUTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "content"),
+    [
+        ("flow", KEY[:-1], ["in_port=100", GOOD]),
+        ("flow", (*KEY, 0), ["in_port=100", GOOD]),
+        ("flow", KEY, ["in_port=100", GOOD[:-1]]),
+        ("flow", KEY, ["in_port=100", ["NO_SUCH_KIND", *GOOD[1:]]]),
+        ("flow", KEY, ["in_port=100"]),
+        ("flow", KEY, ["in_port=100", [*GOOD[:5], None, *GOOD[6:]]]),
+        ("flow", ("a", *KEY[1:]), ["in_port=100", GOOD]),
+        ("stranger", "x", 1),
+        ("stranger", KEY, ["in_port=100", GOOD]),
+        ("peer", "h2", 1),
+        ("vport", "blue-1", "x"),
+        ("vport", "blue-1", 7),
+    ],
+    ids=[
+        "short key", "long key", "short answer", "unknown kind of flow", "no answer", "no headers", "a key of text",
+        "unknown kind", "a flow by another name", "no address", "no number", "no vport",
+    ],
+)  # fmt: skip
+def test_records_that_make_no_sense_are_refused(tmp_path: Path, kind: str, name: Any, content: Any) -> None:
+    journal = Journal(tmp_path / checkpoint.FILE, dict(OWNER), lambda _ident: content, lambda: [(kind, name)])
     journal.close()
-    with pytest.raises(RunError, match="makes no sense"):
+    with pytest.raises(RunError, match="makes no sense") as caught:
         load(tmp_path, OWNER)
+    assert caught.value.where == str(tmp_path / checkpoint.FILE)
+
+
+def test_the_record_that_the_others_are_made_from_makes_sense(tmp_path: Path) -> None:
+    record = ["in_port=100", GOOD]
+    Journal(tmp_path / checkpoint.FILE, dict(OWNER), lambda _ident: record, lambda: [("flow", KEY)]).close()
+    assert load(tmp_path, OWNER).flows == {KEY: ("in_port=100", ROUTED)}

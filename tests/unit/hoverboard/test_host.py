@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
@@ -14,6 +14,7 @@ from hoverboard.fastpath.layout import P_PORTS
 from hoverboard.fastpath.packet import parse
 from hoverboard.host.answers import internet_checksum, rewrite
 from hoverboard.host.cached import Cached, concerns, touched
+from hoverboard.host.datagrams import read_datagram
 from hoverboard.host.peers import announcement, arp_reply, probe, read_probe
 from hoverboard.host.questions import question_for
 from hoverboard.vswitch.monitor import Change
@@ -69,9 +70,15 @@ def test_probe_is_read_back(kind):
 
 
 @given(st.binary(max_size=80))
-def test_no_bytes_break_the_probe_or_arp_reader(data):
-    read_probe(data)
-    arp_reply(data, LOCAL)
+@example(probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE))
+@example(probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE)[:53])
+@example(announcement(REMOTE))
+def test_any_bytes_are_read_as_one_thing_at_most(data):
+    found = (read_probe(data), arp_reply(data, LOCAL), read_datagram(data))
+    assert sum(one is not None for one in found) <= 1
+    assert found[0] is None or (len(data) >= 54 and found[0][0] == IPv4Address(data[26:30]))
+    assert found[1] is None or (len(data) >= 42 and data[38:42] == LOCAL.packed)
+    assert found[2] is None or (len(data) >= 42 and found[2][1] in data)
 
 
 def test_arp_for_our_address_only():
@@ -118,10 +125,12 @@ _PREFIXES = st.none() | st.builds(lambda ip, bits: IPv4Network((int(ip), bits), 
                                   st.sampled_from([31, 32]))  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.builds(Change, st.none() | st.just(100), st.none() | st.integers(7, 8), _PREFIXES, _PREFIXES)),
     st.lists(st.tuples(st.sampled_from([0, 7, 8]), st.sampled_from([1, 100]), st.none() | _ADDRESSES)),
 )
+@example([Change(vni=7, dst=IPv4Network("10.0.0.3"))], [(vni, 100, IPv4Address("10.0.0.3")) for vni in (0, 7, 8)])
 def test_many_changes_concern_what_each_of_them_does(changes, entries):
     cached = {
         number: Cached("", verdict(vni=vni), port, dst, dst, 6) for number, (vni, port, dst) in enumerate(entries)

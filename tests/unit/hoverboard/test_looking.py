@@ -17,9 +17,11 @@ from hoverboard.fastpath.elements.capture import capture_received
 from hoverboard.fastpath.layout import EGRESS, UPLINK, allocate
 from hoverboard.host.capture import Capture
 from hoverboard.host.pcapng import INBOUND, OUTBOUND, Writer
-from hoverboard.host.rates import Rates
+from hoverboard.host.rates import Interval, Rates
 from tests.unit.hoverboard.memory_host import VM, MemoryHost
 from tests.unit.hoverboard.packets import UDP, Ether, Raw, frame
+
+START = 1_000_003.0
 
 
 def blocks(data: bytes):
@@ -156,12 +158,12 @@ class TestRates:
     def test_ports_and_busiest_flows_over_an_interval(self):
         memories = allocate()
         rates = Rates(memories)
-        rates.look(10.0, 2)
+        rates.look(START, 2)
         assert rates.interval is None
         memories[EGRESS].port_stats[VM] = (20, 2000, 10, 1000)
         memories[EGRESS].stats[0] = (4, 400)
         memories[1].stats[1] = (2, 4000)
-        rates.look(12.0, 3)
+        rates.look(START + 2, 3)
         assert rates.interval is not None
         assert rates.interval.port_rates({VM: "blue-1"}) == {
             "blue-1": {"rx_pps": 10.0, "rx_bps": 8000, "tx_pps": 5.0, "tx_bps": 4000}
@@ -170,12 +172,53 @@ class TestRates:
             (1, {"pps": 1.0, "bps": 16_000}), (0, {"pps": 2.0, "bps": 1600})
         ]  # fmt: skip
 
-    def test_a_row_that_is_another_entrys_now_counts_from_nothing(self):
+    @pytest.mark.parametrize("now", [(1, 125), (1, 20_000), (200, 125)])
+    def test_a_row_that_is_another_entrys_now_counts_from_nothing(self, now):
         memories = allocate()
         memories[EGRESS].stats[0] = (100, 10_000)
         rates = Rates(memories)
-        rates.look(0.0, 1)
-        memories[EGRESS].stats[0] = (1, 125)
-        rates.look(1.0, 1)
+        rates.look(START, 1)
+        memories[EGRESS].stats[0] = now
+        rates.look(START + 1, 1)
         assert rates.interval is not None
-        assert np.array_equal(rates.interval.entries, [[1, 125]])
+        assert np.array_equal(rates.interval.entries, [now])
+
+    def test_an_interval_counts_what_came_since_the_last_look_alone(self):
+        memories = allocate()
+        rates = Rates(memories)
+        for second, packets in enumerate((10, 30, 31)):
+            for memory in memories:
+                memory.port_stats[VM] = packets
+                memory.stats[0] = packets
+            rates.look(START + 2 * second, 1)
+        assert rates.interval is not None
+        assert rates.interval.seconds == 2
+        assert rates.interval.ports[VM].tolist() == [2, 2, 2, 2]
+        assert rates.interval.entries.tolist() == [[2, 2]]
+        rates.look(START + 7, 1)
+        assert rates.interval.entries.tolist() == [[0, 0]], "an idle row carried nothing"
+
+    def test_both_engines_are_counted(self):
+        memories = allocate()
+        rates = Rates(memories)
+        rates.look(START, 1)
+        for memory, packets in zip(memories, (1, 10), strict=True):
+            memory.stats[0] = memory.port_stats[VM, :2] = packets
+        rates.look(START + 1, 1)
+        assert rates.interval is not None
+        assert rates.interval.entries.tolist() == [[11, 11]]
+        assert rates.interval.ports[VM].tolist() == [11, 11, 0, 0]
+
+    def test_rates_are_rounded_to_a_tenth_of_a_packet_and_to_a_bit(self):
+        interval = Interval(3.0, np.array([[1, 1, 2, 2]], np.int64), np.array([[1, 1]], np.int64))
+        rates = {"rx_pps": 0.3, "rx_bps": 3, "tx_pps": 0.7, "tx_bps": 5}
+        assert interval.port_rates({0: "blue-1"}) == {"blue-1": rates}
+        assert interval.top_rows() == [(0, {"pps": 0.3, "bps": 3})], "also a row of one byte"
+
+    def test_the_busiest_are_so_many_and_idle_ones_are_left_out(self):
+        entries = np.array([[row, row * 10] for row in range(13)], np.int64)
+        interval = Interval(4.0, np.zeros((1, 4), np.int64), entries)
+        assert [row for row, _rates in interval.top_rows()] == [12, 11, 10, 9, 8, 7, 6, 5, 4, 3]
+        assert interval.top_rows(2) == [(12, {"pps": 3.0, "bps": 240}), (11, {"pps": 2.8, "bps": 220})]
+        assert [row for row, _rates in Interval(4.0, interval.ports, entries[:3]).top_rows()] == [2, 1]
+        assert [row for row, _rates in interval.top_rows(13)][-1] == 1

@@ -1,90 +1,59 @@
-"""Flow misses and changes of the tables, against a switch that says what the test tells it to."""
+"""Flow misses, against a switch that says what the test tells it to."""
 
 from __future__ import annotations
 
 import os
+import select
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, ip_network
 
 import pytest
 
+from hoverboard.contract.encapsulation import PROBE_REQUEST_TYPE
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_VPORT, FlowTable
+from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind
+from hoverboard.fastpath import geneve, ring
+from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT
 from hoverboard.fastpath.layout import (
-    E_CHAIN,
-    E_SAMPLE,
-    E_STAGES,
-    HEADROOM,
-    INJECT_STAGED,
-    META_KIND,
-    META_PORT,
-    META_TUNNEL,
-    MISS_FLOW,
-    MISS_STAGED,
-    PORT_OFPORT,
+    E_ACTION,
+    E_HEADER,
+    E_MACS,
+    E_SUM,
+    E_TARGET,
+    INJECT_PROCESS,
+    INJECT_RAW,
+    MISS_CONTROL,
     REASONS,
-    STAGE_COPROCESSOR,
-    STAGE_NEXT,
-    STAGE_SAMPLE,
     UPLINK,
     VNET_BYTES,
 )
-from hoverboard.host import accounts, misses
-from hoverboard.host import missed as missed_packets
+from hoverboard.fastpath.packet import FIVE
 from hoverboard.host.misses import FlowMisses
-from hoverboard.host.peers import Peers
-from hoverboard.host.treatment import NOTHING, Treatment
+from hoverboard.host.peers import probe, read_probe
 from hoverboard.vswitch.monitor import Change
-from hoverboard.vswitch.ovs import Ovs
-from hoverboard.vswitch.trace import Verdict
-from tests.unit.hoverboard.packets import array, frame
+from tests.unit.hoverboard.flow_miss_oracle import (
+    LOCAL,
+    LOCAL_FLOW,
+    OFPORT,
+    PORT,
+    REMOTE,
+    ROUTED,
+    SPOOFED,
+    entry,
+    from_fabric,
+    injected,
+    missed,
+    oracle,
+)
+from tests.unit.hoverboard.packets import ARP, ICMP, UDP, Ether, Raw, frame
+from tests.unit.hoverboard.test_vswitch import DELIVER, RELAY
 
-LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
-PORT, OFPORT = 2, 100
-ROUTED = Verdict(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
-SPOOFED = Verdict(Kind.DROP_SPOOFED, 7, None, None, 0, {}, frozenset(), False, True)
-
-
-class Oracle(FlowMisses):
-    """Flow misses whose switch answers from `answer`; raises it if it is an exception."""
-
-    answer: Verdict | Exception = ROUTED
-
-    def _trace(self, question):
-        self.traces += 1
-        answer = self.answer(question) if callable(self.answer) else self.answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+TO = IPv4Address("10.0.0.3")
 
 
-@pytest.fixture
-def handler(tmp_path):
-    datapath = Datapath()  # not started: its rings stay as they are
-    datapath.egress.ports[PORT, PORT_OFPORT] = OFPORT
-    table = FlowTable(datapath.memories, datapath.switch_table)
-    return Oracle(
-        datapath, table, Ovs(tmp_path), LOCAL, Peers(datapath, LOCAL), {OFPORT: PORT, OFPORT + 1: PORT + 1}.get
-    )
-
-
-def missed(handler, data):
-    """The engine missed on `data`, which came from the VM."""
-    m = handler._datapath.egress
-    packet = array(bytes(VNET_BYTES) + data)
-    assert ring.push(
-        m.miss_index, m.miss_meta, m.miss_data, PORT, HEADROOM - VNET_BYTES, MISS_FLOW, 0, packet, 0, len(packet)
-    )
-    m.pending[PORT] += 1
-
-
-def entry(handler):
-    """(action, target) of the only entry."""
-    ((action, target, *_),) = handler._table.statistics().values()
-    return action, target
+def quiet(handler):
+    """Whether the loop may sleep."""
+    return not select.select([handler._datapath.news_fd], [], [], 0)[0]
 
 
 def test_an_uncacheable_drop_has_its_own_reason_and_no_entry(handler):
@@ -102,139 +71,12 @@ def test_a_flow_that_is_not_ours_drops_by_a_reason_of_its_own(handler):
     assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
 
 
-def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
+def test_a_drop_of_the_switch_is_an_entry_by_its_reason(handler):
+    handler.answer = SPOOFED
     missed(handler, frame())
     handler.handle()
-    before = entry(handler)
-    handler.answer = replace(SPOOFED, kind=None, matched=False)
-    handler.revalidate([Change()])
-    assert entry(handler) == before
-    missed(handler, frame(proto=99))
-    handler.handle()
-    assert handler.drops == {"switch-not-programmed": 1}
-    assert len(handler.cached) == 1
-
-
-def test_a_flow_that_is_not_ours_changes_entries(handler):
-    missed(handler, frame())
-    handler.handle()
-    handler.answer = replace(SPOOFED, kind=None)
-    handler.revalidate([Change(dst=IPv4Network("10.0.0.3"))])
-    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
-
-
-def carry(handler, packets, octets):
-    """The engine counts so much more on the only entry."""
-    (row,) = handler._table._rows.values()
-    handler._datapath.egress.stats[row] += (packets, octets)
-
-
-def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
-    offloaded = replace(ROUTED, kind=Kind.OFFLOAD, tun_dst=IPv4Address("172.16.0.9"))
-    missed(handler, frame())
-    handler.handle()
-    for answer, packets in ((offloaded, 3), (ROUTED, 5), (offloaded, 7)):
-        carry(handler, packets, 100 * packets)
-        handler.answer = answer
-        handler.revalidate([Change()])
-    carry(handler, 20, 2000)
-    rows = accounts.flows(handler._table, handler, {}.get)
-    assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
-        ("route", "172.16.0.2", False, 10, 1000),
-        ("offload", "172.16.0.9", False, 5, 500),
-        ("offload", "172.16.0.9", True, 20, 2000),
-    ]
-    (usage,) = accounts.usage([(handler._table, handler)])
-    assert (usage.packets, usage.bytes) == (35, 3500)
-
-
-def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_is_not(handler):
-    missed(handler, frame())
-    missed(handler, frame(proto=99))
-    handler.handle()
-    answers = iter([SPOOFED, SwitchError("gone"), SPOOFED, SPOOFED])
-    handler.answer = lambda _question: next(answers)
-    handler.revalidate([Change()])
-    handler.revalidate([Change()])
-    assert {action for action, *_ in handler._table.statistics().values()} == {ACT_DROP}
-
-
-OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD, tun_dst=IPv4Address("172.16.0.9"))
-EMPTY = replace(SPOOFED, kind=None, matched=False)
-
-
-def learn(handler, count):
-    """So many entries, by as many misses."""
-    for proto in range(100, 100 + count):
-        missed(handler, frame(proto=proto))
-    while ring.waiting(handler._datapath.egress.miss_index):
-        handler.handle()
-
-
-def doubt(handler):
-    """As the loop does: until the engines' news says that nothing is left."""
-    handler.doubt()
-    handler.ask_some()
-    while handler.doubtful:
-        before = handler.doubtful
-        handler.ask_some()
-        if handler.doubtful == before:
-            return
-
-
-def kinds(handler):
-    return [cached.verdict.kind for cached in handler.cached.values()]
-
-
-def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
-    learn(handler, 50)
-    handler.answer = OFFLOADED
-    handler.doubt()
-    handler.ask_some()
-    assert handler.doubtful == 50 - misses._DOUBTS
-    handler.ask_some()
-    assert handler.doubtful == 0
-    assert set(kinds(handler)) == {Kind.OFFLOAD}
-
-
-def test_a_switch_that_is_away_or_empty_takes_no_entry_away(handler):
-    learn(handler, 50)
-    for answer in (SwitchError("away"), EMPTY):
-        handler.answer = answer
-        doubt(handler)
-        assert kinds(handler) == [Kind.ROUTE] * 50
-    assert handler.doubtful == 0
-
-
-def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_there_are(handler, monkeypatch):
-    monkeypatch.setattr(misses, "_RETRACE_MAX", 10)
-    learn(handler, 50)
-    handler.answer = EMPTY
-    doubt(handler)
-    handler.answer = OFFLOADED
-    handler.revalidate([Change()])
-    while handler.doubtful:
-        handler.ask_some()
-    assert kinds(handler) == [Kind.OFFLOAD] * 50
-    handler.revalidate([Change()])
-    assert kinds(handler) == [], "a change of a switch that is programmed is a change"
-
-
-def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler, tmp_path):
-    told = []
-    handler.on_change = told.extend
-    learn(handler, 5)
-    assert len(told) == 5
-    left = {key: handler.known(key) for key in handler.cached}
-    datapath = Datapath()
-    table = FlowTable(datapath.memories, datapath.switch_table)
-    peers = Peers(datapath, LOCAL)
-    later = Oracle(datapath, table, Ovs(tmp_path), LOCAL, peers, {OFPORT: PORT}.get)
-    later.answer = SwitchError("nobody is asked")
-    later.restore(left)
-    assert later._table.statistics().keys() == handler._table.statistics().keys()
-    assert {key: later.known(key) for key in later.cached} == left
-    assert later.traces == 0
+    assert entry(handler) == (ACT_DROP, REASONS.index("spoofed"))
+    assert [cached.dropped for cached in handler.cached.values()] == [None], "this host adds nothing to it"
 
 
 def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
@@ -243,156 +85,293 @@ def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
         missed(handler, frame(proto=proto))
     handler._datapath.clear_news()
     handler.handle()
-    assert handler.misses == missed_packets.BURST * misses._BURSTS < waiting
+    assert handler.misses == 32 < waiting
     assert ring.waiting(handler._datapath.egress.miss_index) == waiting - handler.misses
     os.eventfd_read(handler._datapath.news_fd)  # it was set again: the loop comes back
     handler.handle()
     assert handler.misses == waiting
 
 
-@pytest.mark.parametrize(
-    ("in_port", "verdict", "kept"), [(OFPORT, ROUTED, 1), (TUNNEL_PORT, ROUTED, 0), (OFPORT, SPOOFED, 0)]
-)
-def test_only_what_will_be_reported_is_remembered_of_an_entry_that_goes(handler, in_port, verdict, kept):
-    handler.answer = verdict
-    missed(handler, frame())
+class Recorded:
+    """A switch with recorded answers, which remembers the questions."""
+
+    management = "unix:/nowhere/br-int.mgmt"
+
+    def __init__(self, answer):
+        self.answer, self.asked = answer, []
+
+    def appctl(self, *command):
+        self.asked.append(command)
+        return self.answer
+
+
+def recorded(directory, answer):
+    """Flow misses that ask a switch in its own words."""
+    return oracle(directory, FlowMisses, Recorded(answer))
+
+
+def test_the_switch_is_asked_about_the_packet_and_its_answer_becomes_the_entry(tmp_path):
+    handler = recorded(tmp_path, DELIVER)
+    missed(handler, frame(ICMP(type=8)))
     handler.handle()
+    headers = "dl_src=06:07:0a:00:00:02,dl_dst=02:00:5e:00:00:01,ip,nw_proto=1,nw_src=10.0.0.2,nw_dst=10.0.0.3"
+    question = f"in_port={OFPORT},{headers},nw_ecn=0,nw_ttl=64,icmp_type=8,icmp_code=0"
+    assert handler._switch.asked == [("ofproto/trace", BRIDGE, question)]
+    assert entry(handler) == (ACT_VPORT, PORT + 1)
     ((key, cached),) = handler.cached.items()
-    cached.in_port = in_port
-    handler.forget([key])
-    assert len(handler.forgotten) == kept
+    assert key[0] & FIVE, "the decision rests on the ICMP type"
+    assert handler.known(key) == (question, cached.verdict)
+    assert (cached.in_port, cached.src, cached.dst, cached.proto) == (OFPORT, IPv4Address("10.0.0.2"), TO, 1)
+    assert (cached.verdict.kind, cached.dropped) == (Kind.LOCAL, None)
+    (row,) = handler._table._rows.values()
+    m = handler._datapath.egress
+    assert [hex(word) for word in m.macs[m.entries[row, E_MACS]]] == ["0x6070a000003", "0x2005e000001"]
+    assert handler.traces == handler.misses == 1
+    assert handler.known((0,) * len(key)) is None
+    handler._datapath.stop()
 
 
-def learnt(handler, protocols):
-    """Entries for packets of these protocols, in this order."""
-    for proto in protocols:
-        missed(handler, frame(proto=proto))
-        handler.handle()
-    keys = list(handler.cached)
-    assert len(handler._table) == len(keys)
-    return keys[-len(protocols) :]
+def test_an_answer_that_makes_no_sense_costs_its_packet_alone(tmp_path):
+    handler = recorded(tmp_path, DELIVER)
+    missed(handler, frame(ICMP(type=8)))
+    missed(handler, frame(proto=99))
+    answers = iter([DELIVER, "Bad openflow flow syntax"])
+    handler._switch.appctl = lambda *_command: next(answers)
+    handler.handle()
+    assert handler.drops == {"switch-not-programmed": 1}
+    assert handler.cached.keys() == handler._table.statistics().keys()
+    assert len(handler.cached) == 1
+    handler._datapath.stop()
 
 
-def carried(handler, key, packets):
-    """The engines have counted packets of an entry."""
-    for m in handler._datapath.memories:
-        m.stats[handler._table._rows[key]] += (packets, packets * 100)
-
-
-def test_an_entry_that_carried_nothing_since_the_last_look_ages(handler):
-    busy, idle = learnt(handler, [100, 101])
-    handler.expire()  # the first look only remembers
-    assert len(handler._table) == 2
-    carried(handler, busy, 1)
-    handler.expire()
-    assert list(handler.cached) == [busy]
-    assert idle not in handler._table
-    assert handler._table.aged == 1
-    handler.expire()
+def test_a_flow_that_sends_through_the_tunnel_to_no_host_makes_no_entry(tmp_path):
+    nowhere = RELAY.replace("set_field:172.16.0.2->tun_dst", "").replace("tun_dst=172.16.0.2,", "")
+    handler = recorded(tmp_path, nowhere)
+    missed(handler, frame(proto=99))
+    handler.handle()
+    assert handler.drops == {"switch-not-programmed": 1}
     assert not handler.cached
-    assert (handler._table.aged, handler._table.evicted) == (2, 0)
+    handler._datapath.stop()
 
 
-def test_a_full_table_evicts_what_carried_least_lately(handler, monkeypatch):
-    monkeypatch.setattr(FlowTable, "capacity", 8)
-    keys = learnt(handler, range(100, 108))
-    for number, key in enumerate(keys):
-        carried(handler, key, 100 if number == 3 else 50 - number)
-    handler.expire()
-    for key in keys:
-        carried(handler, key, 1 if key == keys[3] else 5)  # the third was the busiest once, and is not any more
-    (new,) = learnt(handler, [120])
-    assert keys[3] not in handler._table
-    assert new in handler._table
-    assert len(handler._table) == 8
-    assert (handler._table.aged, handler._table.evicted) == (0, 1)
-    assert handler.forgotten[-1][1:] == (202, 20_200), "what an evicted entry had carried is still reported"
+def test_an_entry_into_the_tunnel_leads_to_its_peer_with_the_outer_headers(handler):
+    handler._peers.index(IPv4Address("172.16.0.77"))
+    handler.answer = replace(ROUTED, tun_id=9)
+    missed(handler, frame())
+    handler.handle()
+    assert entry(handler) == (ACT_TUNNEL, 2) == (ACT_TUNNEL, handler._peers.index(REMOTE))
+    template, checksum = geneve.template(LOCAL, REMOTE, 9)
+    m = handler._datapath.egress
+    (row,) = handler._table._rows.values()
+    assert m.headers[m.entries[row, E_HEADER], : len(template)].tobytes() == template
+    assert m.entries[row, E_SUM] == checksum
+    assert m.entries[row, E_MACS] == 0, "MACs stay as they are"
+    assert m.entries[row, [E_ACTION, E_TARGET]].tolist() == [ACT_TUNNEL, 2]
 
 
-def words(handler):
-    """(stages, chain, one packet in how many is sampled) of the only entry."""
-    ((row),) = handler._table._rows.values()
-    return tuple(int(word) for word in handler._datapath.egress.entries[row, [E_STAGES, E_CHAIN, E_SAMPLE]])
+def test_a_vport_that_is_not_plugged_in_drops_and_the_entry_says_why(handler):
+    handler.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
+    missed(handler, frame())
+    handler.handle()
+    assert entry(handler) == (ACT_DROP, REASONS.index("vport-down"))
+    assert [cached.dropped for cached in handler.cached.values()] == ["vport-down"]
 
 
-def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
+def test_a_packet_goes_back_once_its_entry_is_there_and_its_owner_knows(handler):
+    changed, order = [], []
+    handler.on_change = changed.extend
+    inject = handler._datapath.inject
+
+    def watch(*packet):
+        order.append((len(handler._table), len(changed)))
+        return inject(*packet)
+
+    handler._datapath.inject = watch
+    missed(handler, frame())
+    missed(handler, frame(proto=99))
+    handler.handle()
+    assert order[-2:] == [(2, 2), (2, 2)]
+    assert changed == list(handler.cached)
+    whole = [(PORT, INJECT_PROCESS, 0, bytes(VNET_BYTES) + data) for data in (frame(), frame(proto=99))]
+    assert injected(handler) == whole
+    assert handler.misses == 2
+
+
+@pytest.mark.parametrize("needs_ports", [False, True])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_flow_is_asked_about_once_however_many_of_its_packets_missed(handler, needs_ports, together):
+    handler.answer = replace(ROUTED, needs_ports=needs_ports)
+    for _ in range(3):
+        missed(handler, frame())
+        if not together:
+            handler.handle()
+    handler.handle()
+    assert (handler.misses, handler.traces, len(handler.cached)) == (3, 1, 1)
+    assert len(injected(handler)) == 3, "all of them go on"
+    missed(handler, frame(UDP(sport=1000, dport=2001)))
+    handler.handle()
+    assert handler.traces == (2 if needs_ports else 1)
+
+
+def test_a_packet_that_finds_no_room_in_front_of_the_engine_is_counted(handler):
+    missed(handler, frame())
+    handler.handle()
+    handler._datapath.inject = lambda *_packet: False
+    for _ in range(2):
+        missed(handler, frame())
+    handler.handle()
+    assert handler.drops == {"miss-queue-full": 2}
+
+
+def test_a_malformed_packet_is_counted_and_not_asked_about(handler):
+    missed(handler, frame()[:20])
+    handler.handle()
+    assert handler.drops == {"malformed-ipv4": 1}
+    assert (handler.misses, handler.traces, injected(handler)) == (1, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (SwitchError("away"), "switch-not-programmed"),
+        (replace(SPOOFED, kind=None, matched=False), "switch-not-programmed"),
+        (replace(SPOOFED, kind=Kind.DROP_UNKNOWN_PORT), "unknown-port"),
+        (replace(ROUTED, cacheable=False), "uncacheable"),
+    ],
+)
+def test_what_makes_no_entry_is_dropped_by_name_and_asked_about_again(handler, answer, reason):
+    handler.answer = answer
+    for _ in range(2):
+        missed(handler, frame())
+        handler.handle()
+    assert handler.drops == {reason: 2}
+    assert (handler.traces, len(handler._table), handler.cached, injected(handler)) == (2, 0, {}, [])
+
+
+def test_frames_of_the_fabric_for_the_host_itself_go_to_the_peers(handler):
+    missed(handler, probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE), UPLINK, MISS_CONTROL)
+    missed(handler, frame())
+    handler.handle()
+    assert handler._peers.known() == {REMOTE: True}
+    assert (handler.misses, handler.traces) == (1, 1), "the flow behind it is answered all the same"
+    port, kind, _tunnel, answer = injected(handler, UPLINK, raw=True)[-1]
+    assert (port, kind, read_probe(answer[VNET_BYTES:])[0]) == (UPLINK, INJECT_RAW, LOCAL)
+
+
+def test_what_a_tunnel_brings_is_asked_about_with_its_tunnel(handler):
     asked = []
-    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(7, True)
+    handler.answer = lambda question: asked.append(question) or LOCAL_FLOW
+    missed(handler, from_fabric(frame()), UPLINK)
+    handler.handle()
+    assert asked[0].startswith(f"in_port={TUNNEL_PORT},tun_id=0x7,tun_src={REMOTE},tun_dst={LOCAL},dl_src=")
+    assert entry(handler) == (ACT_VPORT, PORT + 1)
+
+
+ANSWERED = {"dl_src": "02:00:5e:00:00:01", "dl_dst": "06:07:0a:00:00:02", "nw_src": "10.0.0.1", "nw_dst": "10.0.0.2"}
+PONG = replace(
+    LOCAL_FLOW, out_port=OFPORT, headers={**ANSWERED, "icmp_type": "0"}, changed=frozenset({"dl_src", "nw_src"})
+)
+
+
+def test_the_switch_itself_answers_a_ping(handler):
+    handler.answer = PONG
+    missed(handler, frame(ICMP(type=8, seq=5) / Raw(b"ping"), dst="02:00:5e:00:00:01"))
+    handler.handle()
+    ((port, kind, _tunnel, answer),) = injected(handler, raw=True)
+    assert (port, kind, answer[:VNET_BYTES]) == (PORT, INJECT_RAW, bytes(VNET_BYTES))
+    packet = Ether(answer[VNET_BYTES:])
+    assert (packet.src, packet[ICMP].type, packet[ICMP].seq, packet[Raw].load) == (ANSWERED["dl_src"], 0, 5, b"ping")
+    assert (handler.drops, handler.cached, injected(handler)) == ({}, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "port", "out_port"),
+    [
+        (frame(ICMP(type=8)), PORT, None),
+        (frame(ICMP(type=8)), PORT, OFPORT + 9),
+        (frame(UDP()), PORT, OFPORT),
+    ],
+    ids=["to nowhere", "to a vport that is not here", "a kind of packet that cannot be written"],
+)
+def test_an_answer_that_cannot_be_given_is_dropped_by_name(handler, data, port, out_port):
+    handler.answer = replace(PONG, out_port=out_port)
+    missed(handler, data, port)
+    handler.handle()
+    assert handler.drops == {"uncacheable": 1}
+    assert not injected(handler, raw=True)
+
+
+def test_what_the_fabric_brings_is_never_answered_by_the_switch_itself(handler):
+    handler.answer = PONG
+    missed(handler, from_fabric(frame(ICMP(type=8))), UPLINK)
+    handler.handle()
+    assert handler.drops == {"uncacheable": 1}
+    assert not injected(handler, raw=True)
+
+
+def test_a_new_mac_alone_is_an_entry(handler):
+    handler.answer = replace(LOCAL_FLOW, headers=ANSWERED, changed=frozenset({"dl_src", "dl_dst"}))
     missed(handler, frame())
     handler.handle()
-    assert asked == [("egress", OFPORT, IPv4Address("10.0.0.3"), 7, REMOTE)]
-    assert words(handler) == (STAGE_COPROCESSOR, 7, 0)
+    assert entry(handler) == (ACT_VPORT, PORT + 1)
 
 
-def test_a_flow_without_stages_goes_nowhere_else(handler):
-    handler._recipes.treatment_of = lambda *_facts: NOTHING
-    missed(handler, frame())
-    handler.handle()
-    assert words(handler) == (0, 0, 0)
+PUNTED = replace(SPOOFED, kind=Kind.PUNT)
 
 
-def test_what_a_tunnel_brings_is_the_receivers_and_comes_back_staged(handler):
+def test_a_packet_that_asks_the_controller_waits_and_goes_on_with_the_answer(handler):
     asked = []
-    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(0, True)
-    handler.answer = replace(ROUTED, out_port=OFPORT, tun_dst=None)
-    m, tunnel = handler._datapath.ingress, int(REMOTE) << 32 | 7
-    tunnel -= 1 << 64 if tunnel >> 63 else 0
-    packet = array(bytes(VNET_BYTES) + frame())
-    for done in range(2):
-        assert ring.push(
-            m.miss_index, m.miss_meta, m.miss_data, UPLINK, HEADROOM - VNET_BYTES, MISS_STAGED + done, tunnel,
-            packet, 0, len(packet),
-        )  # fmt: skip
-    handler.handle()
-    assert asked == [("ingress", OFPORT, IPv4Address("10.0.0.2"), 7, REMOTE)]
-    assert words(handler) == (STAGE_COPROCESSOR, 0, 0)
-    back = m.inject_meta[: int(ring.waiting(m.inject_index))]
-    assert back[:, META_KIND].tolist() == [INJECT_STAGED, INJECT_STAGED + 1]
-    assert back[:, META_TUNNEL].tolist() == [tunnel, tunnel]
-    assert back[:, META_PORT].tolist() == [UPLINK, UPLINK]
-
-
-LOCAL_FLOW = replace(ROUTED, out_port=OFPORT + 1, tun_dst=None, tun_id=0, vni=7)
-
-
-def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
-    asked = []
-    parts = {"egress": Treatment(3, True, 8), "ingress": Treatment(40_000, False, 16)}
-    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or parts[facts[0]]
-    handler.answer = LOCAL_FLOW
+    handler.punts._ask = lambda port, data: asked.append((port, data)) or True
+    handler.answer = PUNTED
     missed(handler, frame())
     handler.handle()
-    assert asked == [
-        ("egress", OFPORT, IPv4Address("10.0.0.3"), 7, None),
-        ("ingress", OFPORT + 1, IPv4Address("10.0.0.2"), 7, None),
-    ]
-    stages = STAGE_COPROCESSOR | STAGE_SAMPLE | STAGE_SAMPLE << STAGE_NEXT
-    assert words(handler) == (stages, (3 | 40_000 << 16) - (1 << 32), 8 | 16 << 16)
+    assert (asked, handler.drops, injected(handler), handler.cached) == ([(OFPORT, frame())], {}, [], {})
+    handler.answer = ROUTED
+    handler.revalidate([Change(vni=8, dst=ip_network(TO))])
+    assert injected(handler) == []
+    handler.revalidate([Change(vni=7, dst=ip_network(TO))])
+    assert injected(handler) == [(PORT, INJECT_PROCESS, 0, bytes(VNET_BYTES) + frame())]
 
 
-def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(handler):
-    blocked = set()
-    handler._recipes.treatment_of = lambda direction, ofport, remote, _vni, _peer: (
-        Treatment(drop="dos-blocked") if direction == "ingress" and (ofport, remote) in blocked else NOTHING
-    )
-    handler.answer = LOCAL_FLOW
+def test_what_has_no_address_to_ask_about_is_dropped(handler):
+    handler.answer = PUNTED
+    missed(handler, bytes(Ether(src="06:07:0a:00:00:02", dst="ff:ff:ff:ff:ff:ff") / ARP()))
+    handler.handle()
+    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+    assert len(handler.punts) == 0
+
+
+LEARNS = replace(ROUTED, kind=Kind.LEARN)
+
+
+@pytest.mark.parametrize(
+    ("answer", "data", "asked"),
+    [
+        (LEARNS, frame(), [(7, TO, REMOTE)]),
+        (ROUTED, frame(), []),
+        (LEARNS, bytes(Ether(src="06:07:0a:00:00:02", dst="ff:ff:ff:ff:ff:ff") / ARP()), []),
+        (replace(LEARNS, out_port=OFPORT + 1, tun_dst=None), frame(), []),
+    ],
+    ids=["a default route that says learn", "another route", "no address", "no gateway"],
+)
+def test_a_way_is_looked_for_where_the_route_says_so(handler, answer, data, asked):
+    learned = []
+    handler.on_learn = lambda *what: learned.append(what)
+    handler.answer = answer
+    missed(handler, data)
+    handler.handle()
+    assert learned == asked
+
+
+def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):
+    handler.answer = LEARNS
     missed(handler, frame())
     handler.handle()
-    (key,) = handler.cached
-    handler._datapath.egress.stats[handler._table._rows[key]] = 5, 500
-    traces = handler.traces
-    flow = (OFPORT + 1, IPv4Address("10.0.0.2"))
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
-    blocked.add(flow)
-    handler.treat_anew({flow, (OFPORT, IPv4Address("10.0.0.2"))})
-    assert entry(handler) == (ACT_DROP, REASONS.index("dos-blocked"))
-    rows = accounts.flows(handler._table, handler, lambda target: "vm" if target == PORT + 1 else None)
-    assert [(row["kind"], row["via"], row["now"], row["packets"]) for row in rows] == [
-        (rows[0]["kind"], "vm", False, 5), ("drop-dos-blocked", None, True, 0),
-    ]  # fmt: skip
-    blocked.clear()
-    handler.treat_anew({flow})
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
-    handler.treat_anew({(OFPORT + 1, IPv4Address("10.9.9.9"))})
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
-    assert handler.traces == traces
+    assert entry(handler)[0] == ACT_TUNNEL
+
+
+def test_the_loop_may_sleep_once_all_is_answered(handler):
+    missed(handler, frame())
+    handler._datapath.clear_news()
+    handler.handle()
+    assert quiet(handler)

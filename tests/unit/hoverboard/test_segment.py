@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hoverboard.fastpath.segment import complete_checksum, cut, headers_length
@@ -31,20 +31,26 @@ def cut_all(header, data):
     return pieces
 
 
-@given(st.integers(1, 9000), st.integers(8, 1400), st.integers(0, 2**32 - 1))
-def test_tcp_pieces_are_whole_packets_and_carry_the_same_bytes(length, size, sequence):
+@settings(max_examples=30)
+@given(st.integers(8, 1400), st.integers(0, 5), st.integers(1, 1400), st.integers(0, 2**32 - 1))
+@example(1400, 6, 1400, 2**32 - 5000)  # whole pieces only; the sequence number wraps
+@example(9, 20, 1, 2**32 - 1)  # odd pieces, and a last one of a byte
+@example(1001, 3, 500, 0)
+def test_tcp_pieces_are_whole_packets_and_carry_the_same_bytes(size, more, last, sequence):
+    length = more * size + min(last, size)
     payload = bytes(i * 7 & 0xFF for i in range(length))
     data = frame(TCP(sport=1, dport=2, seq=sequence, flags="PAC", options=[("NOP", None)] * 4) / Raw(payload), id=65535)
     pieces = cut_all(vnet(1, size), data)
-    assert b"".join(bytes(Ether(piece)[TCP].payload) for piece in pieces) == payload
-    for number, piece in enumerate(pieces):
-        packet = Ether(piece)
+    packets = [Ether(piece) for piece in pieces]
+    assert len(packets) == more + 1
+    assert b"".join(bytes(packet[TCP].payload) for packet in packets) == payload
+    for number, (piece, packet) in enumerate(zip(pieces, packets, strict=True)):
         fresh = packet.copy()
         del fresh[IP].chksum, fresh[TCP].chksum, fresh[IP].len
         assert bytes(fresh) == piece
         assert packet[TCP].seq == (sequence + number * size) % 2**32
         assert packet[IP].id == (65535 + number) % 65536
-        assert (piece is pieces[-1]) == packet[TCP].flags.P
+        assert (number == more) == packet[TCP].flags.P
         assert (number == 0) == packet[TCP].flags.C
 
 

@@ -28,6 +28,7 @@ from hoverboard.fastpath.layout import (
 from hoverboard.fastpath.vmm import VmmThread
 
 PORT = 2
+DEADLINE = 60  # seconds: the thread may have to be compiled first
 
 
 class StillEngines:
@@ -59,7 +60,7 @@ def rig() -> Iterator[tuple[Datapath, VmmThread, socket.socket, StillEngines]]:
     home = StillEngines()
     datapath = Datapath(home)
     guest, tap = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    guest.settimeout(5)
+    guest.settimeout(DEADLINE)
     vmm = VmmThread(datapath, PORT, 100, tap.fileno())
     yield datapath, vmm, guest, home
     if datapath.egress.ports[PORT, PORT_KIND] == KIND_RING:
@@ -73,7 +74,7 @@ def test_from_the_guest_to_the_egress_engine(rig: tuple[Datapath, VmmThread, soc
     datapath, _, guest, home = rig
     frame = bytes(VNET_BYTES) + b"x" * 60
     guest.send(frame)
-    assert select.select([home.wake_fd], [], [], 5)[0]
+    assert select.select([home.wake_fd], [], [], DEADLINE)[0]
     egress = datapath.egress
     index = egress.side_index[PORT, FROM_VMM]
     assert ring.waiting(index) == 1
@@ -106,7 +107,7 @@ def test_a_full_ring_holds_the_guest_back_and_loses_nothing(
     got = []
     while len(got) < len(frames):
         if not ring.waiting(index):
-            assert select.select([home.wake_fd], [], [], 5)[0]
+            assert select.select([home.wake_fd], [], [], DEADLINE)[0]
             os.eventfd_read(home.wake_fd)
             continue
         begin = int(ring.slot_at(index, meta)) * SLOT_BYTES + HEADROOM - VNET_BYTES

@@ -98,6 +98,35 @@ def test_megaflows_of_both_datapaths():
     assert (kernel.vni, kernel.peer, kernel.port) == (8, IPv4Address("172.16.0.3"), None)
 
 
+IPV4 = "eth_type(0x0800),ipv4(src=10.0.0.2,dst=10.0.0.3{},frag=no)"
+COUNTS = " packets:3, bytes:400, used:0.1s, actions:"
+
+
+def test_each_megaflow_is_read_by_itself():
+    tunnel = "tunnel(tun_id=0x{},src=172.16.0.2,dst=172.16.0.1,flags(-df-csum+key)),"
+    lines = [
+        tunnel.format("1f") + IPV4.format("") + "," + COUNTS + "5",
+        "in_port(4)," + IPV4.format(",proto=17") + "," + COUNTS + "6",
+        tunnel.format("8") + IPV4.format("/255.255.255.254,proto=6") + "," + COUNTS + "drop",
+        tunnel.format("8") + IPV4.format("") + "," + COUNTS + "set(tunnel(tun_id=0x9,dst=172.16.0.3,flags(df|key))),3",
+        IPV4.format("") + ",",
+        "in_port(4),eth_type(0x0806)," + COUNTS + "5",
+        "in_port(2)," + IPV4.format("") + "," + COUNTS + "tnl_pop(6)",
+    ]
+    local = {"src": IPv4Address("10.0.0.2"), "dst": IPv4Address("10.0.0.3"), "packets": 3, "bytes": 400}
+    assert [
+        (flow.vni, flow.from_tunnel, flow.proto, flow.peer, flow.port) for flow in parse_megaflows("\n".join(lines))
+    ] == [
+        (0x1F, True, None, None, 5),
+        (None, False, 17, None, 6),
+        (8, True, 6, None, None),
+        (9, True, None, IPv4Address("172.16.0.3"), None),
+    ]
+    for flow, line in zip(parse_megaflows("\n".join(lines)), lines, strict=False):
+        assert {name: getattr(flow, name) for name in local} == local
+        assert flow.match == line.partition("packets:")[0]
+
+
 def test_counters():
     flows = [
         " cookie=0x101000000000000, duration=1s, table=0, n_packets=3, n_bytes=9, priority=0 actions=drop",

@@ -18,19 +18,20 @@ with warnings.catch_warnings():
     from scapy.packet import Raw
 
 __all__ = [
-    "ARP", "HERE", "ICMP", "IP", "TCP", "THERE", "UDP", "Bell", "Clock", "Ether", "IPv6", "Raw", "Sink", "Source",
-    "context", "ethernet", "packet",
+    "ARP", "BEGIN", "HERE", "ICMP", "IP", "TCP", "THERE", "UDP", "Bell", "Clock", "Ether", "IPv6", "Raw", "Sink",
+    "Source", "context", "ethernet", "packet",
 ]  # fmt: skip
 
 HERE, THERE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
-START = 1_700_000_000 * 10**9  # nanoseconds since 1970
+START = 1_700_000_000 * 10**9  # nanoseconds since 1970, when the clock was 0
+BEGIN = 1_000_003.0  # seconds of the clock
 
 
 class Clock:
     """Time that passes when it is told to; monotonic and wall clock together."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = BEGIN
         self.wall_offset = 0
 
     def __call__(self) -> float:

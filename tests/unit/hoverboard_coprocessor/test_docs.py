@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hoverboard.contract.errors import InputError
 from hoverboard.coprocessor.policy import Policy
 from hoverboard.coprocessor.registry import Registry
 from tests.unit.hoverboard_coprocessor.fakes import context, packet
@@ -22,9 +23,12 @@ def block(language):
 
 def test_the_rules():
     policy = Policy.read(yaml.safe_load(block("yaml"))["stages"])
+    assert [spec.stage for spec in policy.stages] == ["internet-acl", "wan-shaping", "wan-encryption"]
     registry = Registry()
     for spec in policy.stages:
         registry.check(spec.stage, spec.settings)
+        with pytest.raises(InputError):
+            registry.check(spec.stage, {**spec.settings, "no_such_key": 1})
 
 
 def test_the_stage(tmp_path):

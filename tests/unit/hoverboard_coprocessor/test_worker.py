@@ -17,6 +17,7 @@ from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import ConfiguredStage
 from hoverboard.coprocessor.worker import Worker
 from tests.unit.hoverboard_coprocessor.fakes import (
+    BEGIN,
     HERE,
     IP,
     THERE,
@@ -225,7 +226,7 @@ def test_held_packets_go_on_behind_their_stage():
     world.put(chain, 1, 2, 4)
     world.run()
     assert world.worker.status()["held"] == 2
-    world.clock.now = 10
+    world.clock.now += 10
     world.worker.turn()
     assert world.sink.tickets == [2, 4]
     assert bytes(world.sink.got[0].frame) == FRAME + b"m"
@@ -356,7 +357,7 @@ def test_our_own_stages_together_between_two_vms():
     while here.status()["held"]:
         clock.now += 0.1
         here.turn()
-    assert clock.now == pytest.approx(held * len(frame) * 8 / 1e6, rel=0.2)
+    assert clock.now - BEGIN == pytest.approx(held * len(frame) * 8 / 1e6, rel=0.2)
     for sealed in here._sink.got:
         assert b"\0" * 100 not in sealed.frame
         got = packet(bytes(sealed.frame), "ingress", peer=HERE, chain=into, ticket=sealed.ticket, vnet=sealed.vnet)
@@ -387,7 +388,7 @@ def test_it_looks_again_before_it_sleeps_and_asks_for_its_deadline():
     world = World()
     world.put(world.chain("hold"), 1)
     world.run()
-    world.clock.now = 4
+    world.clock.now += 4
     world.worker._sleep()
     assert world.bell.waits == [6]
     assert not world.bell.armed
@@ -395,7 +396,7 @@ def test_it_looks_again_before_it_sleeps_and_asks_for_its_deadline():
     world.worker._sleep()
     assert world.bell.waits == [6]
     assert world.sink.tickets == [2]
-    world.clock.now = 10
+    world.clock.now += 6
     world.worker._sleep()  # it is time: no sleep
     assert world.bell.waits == [6]
 
@@ -457,9 +458,11 @@ def test_an_account_that_refuses_the_thread_is_given_up():
     bell.close()
 
 
-def test_a_thread_clock_has_nothing_to_remove():
-    ThreadClock("why").enter(1)
-    ThreadClock("why").remove()
+def test_a_thread_clock_says_why_and_has_nothing_to_remove():
+    clock = ThreadClock("why")
+    clock.enter(1)
+    clock.remove()
+    assert clock.how == "thread clock (why)"
 
 
 class Stuck(ConfiguredStage):

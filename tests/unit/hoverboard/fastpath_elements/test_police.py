@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hoverboard.fastpath.elements.police import AHEAD_NS, police
+from hoverboard.fastpath.elements.police import AHEAD_NS, police, police_at
 from hoverboard.fastpath.layout import (
     CTL_BYTES_DUE,
     CTL_FREE,
@@ -20,6 +20,9 @@ from hoverboard.fastpath.layout import (
     UPLINK,
 )
 from tests.unit.hoverboard.memory_host import VM
+
+START = 1_000_003 * 10**9 + 7  # ns
+MS = 10**6
 
 
 @pytest.fixture
@@ -42,33 +45,54 @@ def batch(m, count: int, length: int = 1_000, port: int = UPLINK, staged: int = 
 
 
 def test_without_a_limit_everything_passes(ingress):
-    assert police(ingress, batch(ingress, 64)) == 64
+    n = batch(ingress, 64)
+    order = ingress.batch[:64].tolist()
+    assert police(ingress, n) == 64
+    assert ingress.batch[:64].tolist() == order
     assert ingress.drops[R_CAPACITY] == 0
+    assert not ingress.ctl[[CTL_PACKETS_DUE, CTL_BYTES_DUE]].any(), "nothing is counted"
 
 
 def test_packets_a_second(ingress):
-    ingress.ctl[CTL_PACKET_NS] = 1_000_000  # 1,000 a second
-    burst = AHEAD_NS // 1_000_000
-    kept = police(ingress, batch(ingress, 64))
-    assert burst <= kept <= burst + 2
-    assert ingress.drops[R_CAPACITY] == 64 - kept
-    deadline = time.monotonic_ns() + 6_000_000
-    while time.monotonic_ns() < deadline:
-        pass
-    again = police(ingress, batch(ingress, 64))
-    assert 5 <= again <= 64
-    assert again < 40
+    ingress.ctl[CTL_PACKET_NS] = MS  # 1,000 a second
+    n = batch(ingress, 64)
+    order = ingress.batch[:64].tolist()
+    assert police_at(ingress, n, START) == 11 == AHEAD_NS // MS + 1  # the last one ends the work of 10 ms
+    assert ingress.batch[:11].tolist() == order[:11]
+    assert ingress.drops[R_CAPACITY] == 64 - 11
+    assert police_at(ingress, batch(ingress, 8), START + MS - 1) == 0
+    assert police_at(ingress, batch(ingress, 8), START + 6 * MS) == 6
+    assert ingress.ctl[CTL_PACKETS_DUE] == START + 17 * MS
+    assert police_at(ingress, batch(ingress, 64), START + 3600 * 10**9) == 11, "an idle hour is no credit"
 
 
 def test_bytes_a_second(ingress):
-    ingress.ctl[CTL_KILOBYTE_NS] = 1_000_000  # 1,024,000 bytes a second
-    assert 5 <= police(ingress, batch(ingress, 64, 2_048)) <= 7
-    assert police(ingress, batch(ingress, 8, 2_048)) <= 1
+    ingress.ctl[CTL_KILOBYTE_NS] = MS  # 1,024,000 bytes a second
+    assert police_at(ingress, batch(ingress, 64, 2_048), START) == 6
+    assert police_at(ingress, batch(ingress, 8, 2_048), START) == 0
+    assert ingress.ctl[CTL_BYTES_DUE] == START + 12 * MS
+    assert police_at(ingress, batch(ingress, 8, 512), START + 3 * MS) == 3, "a smaller packet is less work"
+
+
+@pytest.mark.parametrize(("packet_ns", "kilobyte_ns", "kept"), [(MS, 4 * MS, 3), (5 * MS, MS, 3), (2 * MS, 2 * MS, 6)])
+def test_the_narrower_of_two_limits_decides(ingress, packet_ns, kilobyte_ns, kept):
+    ingress.ctl[[CTL_PACKET_NS, CTL_KILOBYTE_NS]] = packet_ns, kilobyte_ns
+    assert police_at(ingress, batch(ingress, 64, 1_024), START) == kept
 
 
 def test_only_what_the_fabric_brings_is_counted(ingress):
-    ingress.ctl[CTL_PACKET_NS] = 1_000_000_000
-    ingress.ctl[CTL_PACKETS_DUE] = time.monotonic_ns() + 10_000_000_000
-    assert police(ingress, batch(ingress, 4, port=VM)) == 4
-    assert police(ingress, batch(ingress, 4, staged=1)) == 4
-    assert police(ingress, batch(ingress, 4)) == 0
+    ingress.ctl[CTL_PACKET_NS] = MS
+    ingress.ctl[CTL_PACKETS_DUE] = due = START + AHEAD_NS + 1
+    assert police_at(ingress, batch(ingress, 4, port=VM), START) == 4
+    assert police_at(ingress, batch(ingress, 4, staged=1), START) == 4
+    assert ingress.ctl[CTL_PACKETS_DUE] == due
+    assert police_at(ingress, batch(ingress, 4), START) == 0
+
+
+@pytest.mark.parametrize("limit", [CTL_PACKET_NS, CTL_KILOBYTE_NS])
+def test_time_is_the_monotonic_clock(ingress, limit):
+    ingress.ctl[limit] = 1_024
+    before = time.monotonic_ns()
+    assert police(ingress, batch(ingress, 1, 1_024)) == 1
+    due = int(ingress.ctl[CTL_PACKETS_DUE if limit == CTL_PACKET_NS else CTL_BYTES_DUE])
+    assert before <= due - 1_024 <= time.monotonic_ns()

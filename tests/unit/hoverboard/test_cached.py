@@ -1,0 +1,104 @@
+"""What is known of a flow-table entry: the ways that it led, and the changes that concern it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import pytest
+
+from hoverboard.contract.pipeline import Kind
+from hoverboard.host.cached import Cached, Past, concerns, touched
+from hoverboard.vswitch.monitor import Change
+from hoverboard.vswitch.trace import Verdict
+
+REMOTE, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.9")
+SRC, DST = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
+ROUTED = Verdict(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
+OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD)
+
+
+def entry(verdict: Verdict = ROUTED, dst: IPv4Address | IPv6Address | None = DST, in_port: int = 100) -> Cached:
+    return Cached("", verdict, in_port, SRC, dst, 6)
+
+
+def of_network(vni: int) -> Verdict:
+    return replace(ROUTED, vni=vni)
+
+
+def test_each_way_counts_what_went_there_alone() -> None:
+    cached = entry()
+    cached.turn(OFFLOADED, 1, 10, 1_000)
+    assert (cached.verdict, cached.dropped) == (OFFLOADED, None)
+    cached.turn(ROUTED, 2, 15, 1_600)
+    cached.turn(OFFLOADED, 1, 18, 1_700)
+    assert cached.past == [Past(ROUTED, 1, 13, 1_100), Past(OFFLOADED, 2, 5, 600)]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "target", "dropped"),
+    [
+        (OFFLOADED, 1, None),
+        (replace(ROUTED, tun_dst=OTHER), 1, None),
+        (ROUTED, 2, None),
+        (ROUTED, 1, "dos-blocked"),
+    ],
+    ids=["kind", "host", "target", "dropped"],
+)
+def test_ways_that_differ_in_one_thing_stay_apart(verdict: Verdict, target: int, dropped: str | None) -> None:
+    cached = entry()
+    cached.turn(verdict, 1, 10, 1_000, dropped=dropped)
+    cached.turn(ROUTED, target, 11, 1_001)
+    assert cached.past == [Past(ROUTED, 1, 10, 1_000), Past(verdict, target, 1, 1, dropped)]
+    assert cached.dropped is None
+
+
+def test_the_same_way_in_other_words_is_one_way() -> None:
+    cached = entry()
+    cached.turn(replace(ROUTED, headers={"nw_ttl": "63"}, needs_ports=True), 1, 10, 1_000)
+    cached.turn(ROUTED, 1, 12, 1_200)
+    assert cached.past == [Past(ROUTED, 1, 12, 1_200)]
+
+
+ONE = Change(vni=7, dst=IPv4Network("10.0.0.3/32"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ([ONE], ["none", "seven"]),
+        ([Change(vni=8, dst=IPv4Network("10.0.0.3/32"))], ["none", "eight"]),
+        ([Change(dst=IPv4Network("10.0.0.3/32"))], ["none", "seven", "eight"]),
+        ([Change(vni=7, dst=IPv4Network("10.0.0.4/32"))], ["four"]),
+        ([ONE, Change(vni=7, dst=IPv4Network("10.0.0.4/32"))], ["none", "seven", "four"]),
+        ([Change(vni=7, dst=IPv4Network("10.0.0.2/31"))], ["none", "seven"]),
+        ([Change(vni=7, in_port=101, dst=IPv4Network("10.0.0.3/32"))], []),
+        ([Change(vni=7, src=IPv4Network("10.0.0.9/32"), dst=IPv4Network("10.0.0.3/32"))], []),
+        ([Change(vni=7, src=IPv4Network("10.0.0.2/32"), dst=IPv4Network("10.0.0.3/32"))], ["none", "seven"]),
+        ([Change(vni=7, dst=IPv6Network("fd00::3/128"))], ["six"]),
+        ([Change(dst=IPv6Network("fd00::/64"))], ["six"]),
+        ([Change(vni=7)], ["none", "seven", "four", "six", "arp"]),
+        ([Change(vni=9, dst=IPv4Network("10.0.0.5/32")), Change(in_port=100)],
+         ["none", "seven", "eight", "four", "six", "arp"]),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_changes_and_the_entries_that_they_concern(changes: list[Change], found: list[str]) -> None:
+    """An entry that drops for a reason of no network (VNI 0) is concerned by each of its address."""
+    entries = {
+        "none": entry(of_network(0)),
+        "seven": entry(of_network(7)),
+        "eight": entry(of_network(8)),
+        "four": entry(of_network(7), IPv4Address("10.0.0.4")),
+        "six": entry(of_network(7), IPv6Address("fd00::3")),
+        "arp": Cached("", of_network(7), 100, None, None, 0),
+    }
+    assert touched(changes, entries) == found
+    assert [name for name, one in entries.items() if any(concerns(change, one) for change in changes)] == found
+
+
+def test_a_change_of_a_source_concerns_no_entry_without_addresses() -> None:
+    arp = Cached("", ROUTED, 100, None, None, 0)
+    assert not concerns(Change(src=IPv4Network("0.0.0.0/0")), arp)
+    assert not concerns(Change(dst=IPv4Network("0.0.0.0/0")), arp)
+    assert concerns(Change(src=IPv4Network("0.0.0.0/0")), entry())

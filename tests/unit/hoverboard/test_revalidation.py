@@ -1,0 +1,318 @@
+"""Entries after the tables, the switch or the host process changed, against a switch with given answers."""
+
+from __future__ import annotations
+
+import select
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.pipeline import Kind
+from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, FlowTable
+from hoverboard.fastpath.layout import REASONS
+from hoverboard.fastpath.packet import FIVE
+from hoverboard.host import accounts, misses
+from hoverboard.vswitch.monitor import Change
+from tests.unit.hoverboard.flow_miss_oracle import (
+    EMPTY,
+    LOCAL_FLOW,
+    OFFLOADED,
+    OFPORT,
+    PORT,
+    REMOTE,
+    ROUTED,
+    SPOOFED,
+    carry,
+    doubt,
+    entry,
+    kinds,
+    learn,
+    missed,
+    oracle,
+)
+from tests.unit.hoverboard.packets import frame
+
+DOUBTS = 32  # asked about in one turn
+# In a switch that has lost its program: no table at all, or the first flows only.
+UNPROGRAMMED = [EMPTY, replace(SPOOFED, kind=Kind.DROP_UNKNOWN_PORT)]
+
+
+def changed_keys(handler):
+    """Keys of which `on_change` is called from now on."""
+    keys = []
+    handler.on_change = keys.extend
+    return keys
+
+
+def woken(handler):
+    """Whether the loop comes back."""
+    return bool(select.select([handler._datapath.news_fd], [], [], 0)[0])
+
+
+def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
+    missed(handler, frame())
+    handler.handle()
+    before = entry(handler)
+    handler.answer = replace(SPOOFED, kind=None, matched=False)
+    handler.revalidate([Change()])
+    assert entry(handler) == before
+    missed(handler, frame(proto=99))
+    handler.handle()
+    assert handler.drops == {"switch-not-programmed": 1}
+    assert len(handler.cached) == 1
+
+
+def test_a_flow_that_is_not_ours_changes_entries(handler):
+    missed(handler, frame())
+    handler.handle()
+    handler.answer = replace(SPOOFED, kind=None)
+    handler.revalidate([Change(dst=IPv4Network("10.0.0.3"))])
+    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+
+
+def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
+    offloaded = replace(ROUTED, kind=Kind.OFFLOAD, tun_dst=IPv4Address("172.16.0.9"))
+    missed(handler, frame())
+    handler.handle()
+    for answer, packets in ((offloaded, 3), (ROUTED, 5), (offloaded, 7)):
+        carry(handler, packets, 100 * packets)
+        handler.answer = answer
+        handler.revalidate([Change()])
+    carry(handler, 20, 2000)
+    rows = accounts.flows(handler._table, handler, {}.get)
+    assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
+        ("route", "172.16.0.2", False, 10, 1000),
+        ("offload", "172.16.0.9", False, 5, 500),
+        ("offload", "172.16.0.9", True, 20, 2000),
+    ]
+    (usage,) = accounts.usage([(handler._table, handler)])
+    assert (usage.packets, usage.bytes) == (35, 3500)
+
+
+def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_is_not(handler):
+    missed(handler, frame())
+    missed(handler, frame(proto=99))
+    handler.handle()
+    answers = iter([SPOOFED, SwitchError("gone"), SPOOFED, SPOOFED])
+    handler.answer = lambda _question: next(answers)
+    handler.revalidate([Change()])
+    handler.revalidate([Change()])
+    assert {action for action, *_ in handler._table.statistics().values()} == {ACT_DROP}
+
+
+def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
+    learn(handler, 50)
+    handler.answer = OFFLOADED
+    handler.doubt()
+    assert handler.doubtful == 50
+    handler._datapath.clear_news()
+    handler.ask_some()
+    assert handler.doubtful == 50 - DOUBTS
+    assert woken(handler), "the loop comes back for the rest"
+    assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (50 - DOUBTS)
+    handler._datapath.clear_news()
+    handler.ask_some()
+    assert handler.doubtful == 0
+    assert not woken(handler)
+    assert set(kinds(handler)) == {Kind.OFFLOAD}
+
+
+@pytest.mark.parametrize("answer", [SwitchError("away"), *UNPROGRAMMED], ids=["away", "no flow", "first flows only"])
+def test_a_switch_that_is_away_or_empty_takes_no_entry_away(handler, answer):
+    learn(handler, 50)
+    handler.answer = answer
+    doubt(handler)
+    assert kinds(handler) == [Kind.ROUTE] * 50
+    assert handler.doubtful == (50 if isinstance(answer, SwitchError) else 0)
+    handler.revalidate([Change()])
+    assert kinds(handler) == [Kind.ROUTE] * 50
+
+
+@pytest.mark.parametrize("lost", UNPROGRAMMED, ids=["no flow", "first flows only"])
+def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_there_are(handler, monkeypatch, lost):
+    monkeypatch.setattr(misses, "_RETRACE_MAX", 10)
+    learn(handler, 50)
+    handler.answer = lost
+    doubt(handler)
+    handler.answer = OFFLOADED
+    asked = handler.traces
+    handler.revalidate([Change()])
+    assert (handler.traces - asked, handler.doubtful) == (DOUBTS, 50 - DOUBTS)
+    while handler.doubtful:
+        handler.ask_some()
+    assert kinds(handler) == [Kind.OFFLOAD] * 50
+    handler.revalidate([Change()])
+    assert kinds(handler) == [], "a change of a switch that is programmed is a change"
+
+
+def test_150_entries_are_asked_about_and_one_more_are_dropped(handler):
+    learn(handler, 150)
+    keys = changed_keys(handler)
+    handler.answer = OFFLOADED
+    handler.revalidate([Change()])
+    assert (kinds(handler), handler.revalidations) == ([Kind.OFFLOAD] * 150, 150)
+    missed(handler, frame(proto=99))
+    handler.handle()
+    asked = handler.traces
+    handler.revalidate([Change()])
+    assert (handler.traces, len(handler._table), handler.cached, handler.revalidations) == (asked, 0, {}, 301)
+    assert len(keys) == 150 + 1 + 151
+
+
+def test_a_new_process_believes_that_its_switch_is_programmed(handler, monkeypatch):
+    monkeypatch.setattr(misses, "_RETRACE_MAX", 3)
+    learn(handler, 4)
+    handler.ask_some()
+    assert handler.doubtful == 0
+    handler.revalidate([Change()])
+    assert handler.cached == {}
+
+
+def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler, tmp_path):
+    keys = changed_keys(handler)
+    learn(handler, 5)
+    assert keys == list(handler.cached)
+    left = {key: handler.known(key) for key in handler.cached}
+    later = oracle(tmp_path)
+    later.answer = SwitchError("the switch is not asked")
+    later.restore(left)
+    assert later._table.statistics().keys() == handler._table.statistics().keys()
+    assert {key: later.known(key) for key in later.cached} == left
+    assert later.traces == 0
+    assert [cached.in_port for cached in later.cached.values()] == [OFPORT] * 5
+    later._datapath.stop()
+
+
+def test_the_last_entries_are_restored_if_there_are_too_many(handler, tmp_path, monkeypatch):
+    learn(handler, 5)
+    left = {key: handler.known(key) for key in handler.cached}
+    for name, value, kept in (("_RESTORE_MAX", 3, 3), ("_RESTORE_MAX", 9, 5)):
+        monkeypatch.setattr(misses, name, value)
+        later = oracle(tmp_path)
+        later.restore(left)
+        assert list(later.cached) == list(left)[-kept:]
+        assert later.cached.keys() == later._table.statistics().keys()
+        later._datapath.stop()
+    monkeypatch.setattr(FlowTable, "capacity", 2)
+    later = oracle(tmp_path)
+    later.restore(left)
+    assert list(later.cached) == list(left)[-2:]
+    later._datapath.stop()
+
+
+def test_a_restored_entry_knows_why_it_drops(handler, tmp_path):
+    handler.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
+    learn(handler, 1)
+    later = oracle(tmp_path)
+    later.restore({key: handler.known(key) for key in handler.cached})
+    assert [cached.dropped for cached in later.cached.values()] == ["vport-down"]
+    assert entry(later) == (ACT_DROP, REASONS.index("vport-down"))
+    later._datapath.stop()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_when_ports_begin_or_cease_to_matter_the_entry_goes(handler, before):
+    """An entry for all ports may not take the answer for one of them, nor the other way round."""
+    handler.answer = replace(ROUTED, needs_ports=before)
+    missed(handler, frame())
+    handler.handle()
+    keys = changed_keys(handler)
+    (key,) = handler.cached
+    assert bool(key[0] & FIVE) is before
+    handler.answer = replace(ROUTED, needs_ports=not before, kind=Kind.OFFLOAD)
+    handler.revalidate([Change()])
+    assert (handler.cached, len(handler._table), keys) == ({}, 0, [key])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        replace(ROUTED, cacheable=False),
+        replace(SPOOFED, kind=Kind.PUNT),
+        replace(LOCAL_FLOW, changed=frozenset({"dl_src", "nw_src"})),
+        ValueError("makes no sense"),
+    ],
+    ids=["rests on what no key holds", "asks the controller", "the switch answers itself", "makes no sense"],
+)
+def test_an_answer_that_no_entry_can_hold_takes_the_entry_away(handler, answer):
+    learn(handler, 2)
+    handler.answer = answer
+    handler.revalidate([Change()])
+    assert (handler.cached, len(handler._table)) == ({}, 0)
+
+
+def test_only_an_answer_that_changed_is_reported_to_the_owner(handler):
+    learn(handler, 3)
+    keys, (first, second, third) = changed_keys(handler), handler.cached
+    answers = {first: OFFLOADED, second: ROUTED, third: replace(ROUTED, cacheable=False)}
+    questions = {handler.known(key)[0]: answer for key, answer in answers.items()}
+    handler.answer = questions.__getitem__
+    handler.revalidate([Change()])
+    assert keys == [third, first]
+    assert (handler.known(first)[1], handler.known(second)[1]) == (OFFLOADED, ROUTED)
+    assert handler.revalidations == 3
+
+
+def test_a_change_that_concerns_no_entry_asks_nothing(handler):
+    learn(handler, 1)
+    asked = handler.traces
+    handler.revalidate([Change(vni=8)])
+    handler.revalidate([])
+    assert (handler.traces, handler.revalidations) == (asked, 0)
+
+
+def test_an_entry_turns_with_its_macs_and_port(handler):
+    learn(handler, 1)
+    macs = {"dl_src": "02:00:5e:00:00:01", "dl_dst": "06:07:0a:00:00:03"}
+    handler.answer = replace(LOCAL_FLOW, headers=macs, changed=frozenset(macs))
+    handler.revalidate([Change()])
+    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    handler.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
+    handler.revalidate([Change()])
+    assert [cached.dropped for cached in handler.cached.values()] == ["vport-down"]
+    handler.answer = ROUTED
+    handler.revalidate([Change()])
+    assert entry(handler) == (ACT_TUNNEL, handler._peers.index(REMOTE))
+    assert [cached.dropped for cached in handler.cached.values()] == [None]
+
+
+def test_a_switch_that_is_away_leaves_the_doubtful_ones_in_their_order(handler):
+    learn(handler, 40)
+    handler.answer = SwitchError("away")
+    handler.doubt()
+    handler._datapath.clear_news()
+    handler.ask_some()
+    assert handler.doubtful == 40
+    assert not woken(handler), "a switch that is away is not asked again and again"
+    handler.answer = OFFLOADED
+    handler.ask_some()
+    assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (40 - DOUBTS)
+
+
+def test_doubtful_entries_that_went_meanwhile_are_not_asked_about(handler):
+    learn(handler, 3)
+    handler.doubt()
+    handler.forget(list(handler.cached)[:2])
+    asked = handler.traces
+    handler.ask_some()
+    assert (handler.traces - asked, handler.doubtful) == (1, 0)
+    handler.ask_some()
+    assert handler.traces - asked == 1
+
+
+LEARNS = replace(ROUTED, kind=Kind.LEARN)
+
+
+def test_a_way_is_looked_for_when_an_answer_becomes_or_stays_one_to_learn(handler):
+    learned = []
+    learn(handler, 1)
+    handler.on_learn = lambda *what: learned.append(what)
+    handler.revalidate([Change()])
+    assert learned == []
+    handler.answer = LEARNS
+    handler.revalidate([Change()])
+    assert learned == [(7, IPv4Address("10.0.0.3"), REMOTE)]
+    doubt(handler)  # the entry may be another process's, which had not learned yet
+    assert learned == [(7, IPv4Address("10.0.0.3"), REMOTE)] * 2

@@ -1,0 +1,40 @@
+"""The words of a flow-table entry that say what is done with its packets beside forwarding them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from hoverboard.fastpath.layout import STAGE_COPROCESSOR, STAGE_NEXT, STAGE_SAMPLE
+from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment, Words, no_stages, words
+
+
+@pytest.mark.parametrize(
+    ("treatment", "stages"),
+    [
+        (NOTHING, 0),
+        (Treatment(7), 0),
+        (Treatment(7, True), STAGE_COPROCESSOR),
+        (Treatment(7, False, 1), STAGE_SAMPLE),
+        (Treatment(7, True, 8), STAGE_COPROCESSOR | STAGE_SAMPLE),
+    ],
+)
+def test_stages_are_diverted_packets_and_samples(treatment: Treatment, stages: int) -> None:
+    assert treatment.stages == stages
+
+
+def test_one_vms_part_stands_alone() -> None:
+    assert words(Treatment(7, True, 8)) == Words(STAGE_COPROCESSOR | STAGE_SAMPLE, 7, 8)
+    assert words(NOTHING) == Words() == Words(0, 0, 0)
+
+
+def test_the_receivers_part_stands_above_the_senders() -> None:
+    both = words(Treatment(7, True), Treatment(9, False, 3))
+    assert both == Words(STAGE_COPROCESSOR | STAGE_SAMPLE << STAGE_NEXT, 7 | 9 << 16, 3 << 16)
+    most = words(Treatment(MOST_CHAINS, True, MOST_EVERY), Treatment(MOST_CHAINS, True, MOST_EVERY))
+    assert (most.chain, most.sample) == (0xFFFFFFFF, 0xFFFFFFFF), "they fill the entry's words"
+
+
+def test_hosts_without_coprocessors_do_nothing() -> None:
+    assert no_stages("egress", 100, IPv4Address("10.0.0.3"), 7, None) == NOTHING
