@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane_world import cluster, host, hoverboard, vm
+from control_plane_world import START, cluster, host, hoverboard, vm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ class Partition:
     def __init__(self) -> None:
         self.fabric = Fabric()
         self.switches = {name: FakeSwitch() for name in NAMES.values()}
-        self.number, self.now = 0, 0.0
+        self.number, self.now = 0, START
         self.reads: list[tuple[int, int, list[Flow]]] = []
         self.master, self.standby = self.replica(), self.replica()
         self.master.activate()

@@ -8,7 +8,7 @@ import pytest
 from control_plane_world import World, hoverboard, place, ready, vm
 
 from controllers.program import Program
-from controllers.vmc.liveness import GRACE, PROBATION, Liveness
+from controllers.vmc.liveness import GRACE, PROBATION
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.models.gateway import rendezvous
 from hoverboard.contract.encapsulation import datapath_id
@@ -166,21 +166,3 @@ def test_where_all_seem_dead_nothing_changes() -> None:
         world.core.agent_gone(name, world.now)
     world.pass_time(1)
     assert world.tables() == before
-
-
-def test_a_short_break_is_none() -> None:
-    liveness = Liveness()
-    liveness.watch("hv1", 0.0)
-    liveness.stands("hv1", "agent", 0.0)
-    liveness.stands("hv1", "switch", 0.0)
-    assert liveness.deadline() is None
-    liveness.broke("hv1", "agent", 1.0)
-    assert liveness.deadline() == 1.0 + GRACE
-    liveness.stands("hv1", "agent", 1.05)
-    assert liveness.deadline() is None
-    assert not liveness.turn(2.0)
-    liveness.watch("silent", 2.0)
-    assert liveness.turn(100.0)
-    assert liveness.down == {"silent"}
-    liveness.forget("silent")
-    assert liveness.down == set()

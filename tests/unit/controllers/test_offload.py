@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from control_plane_world import World, hoverboard, place, ready, vm
+from control_plane_world import START, World, hoverboard, place, ready, vm
 
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
 from controllers.vmc.policies import load_policy
@@ -28,41 +28,41 @@ def tell(policy: OffloadPolicy, usage: list[tuple[Pair, int]], seconds: float, n
 
 def test_threshold_is_a_rate_and_must_be_passed() -> None:
     policy = policy_of()
-    assert tell(policy, [(AB, 2_500)], 1.0, now=1.0) == []  # 20 kb/s exactly
-    assert tell(policy, [(AB, 2_501)], 1.0, now=2.0) == [AB]
-    assert tell(policy, [(AB, 2_501)], 1.0, now=3.0) == []  # stands already
-    assert tell(policy_of(), [(AB, 2_501)], 2.0, now=1.0) == []
-    assert tell(policy_of(), [(AB, 2_501)], 0.1, now=1.0) == [AB]
+    assert tell(policy, [(AB, 2_500)], 1.0, now=START + 1.0) == []  # 20 kb/s exactly
+    assert tell(policy, [(AB, 2_501)], 1.0, now=START + 2.0) == [AB]
+    assert tell(policy, [(AB, 2_501)], 1.0, now=START + 3.0) == []  # stands already
+    assert tell(policy_of(), [(AB, 2_501)], 2.0, now=START + 1.0) == []
+    assert tell(policy_of(), [(AB, 2_501)], 0.1, now=START + 1.0) == [AB]
 
 
 def test_kept_while_it_sends_anything_then_expires() -> None:
     policy = policy_of()
-    tell(policy, [(AB, 10_000)], 1.0, now=0.0)
-    tell(policy, [(AB, 1)], 1.0, now=29.0)
-    assert policy.expire(30.0) == []
-    tell(policy, [(AB, 0)], 1.0, now=58.0)
+    tell(policy, [(AB, 10_000)], 1.0, now=START)
+    tell(policy, [(AB, 1)], 1.0, now=START + 29.0)
+    assert policy.expire(START + 30.0) == []
+    tell(policy, [(AB, 0)], 1.0, now=START + 58.0)
     assert policy.deadline() is not None
-    assert policy.expire(58.9) == []
-    assert policy.expire(59.0) == [AB]
+    assert policy.expire(START + 58.9) == []
+    assert policy.expire(START + 59.0) == [AB]
     assert policy.deadline() is None
     assert not policy.active
 
 
 def test_deadline_is_never_late() -> None:
     policy = policy_of(0, 10)
-    tell(policy, [(AB, 1)], 1.0, now=0.0)
-    tell(policy, [(Pair("c", "d"), 1)], 1.0, now=5.0)
-    assert policy.deadline() == 10.0
-    tell(policy, [(AB, 1)], 1.0, now=8.0)
-    assert policy.expire(10.0) == []
-    assert policy.deadline() == 15.0
+    tell(policy, [(AB, 1)], 1.0, now=START)
+    tell(policy, [(Pair("c", "d"), 1)], 1.0, now=START + 5.0)
+    assert policy.deadline() == START + 10.0
+    tell(policy, [(AB, 1)], 1.0, now=START + 8.0)
+    assert policy.expire(START + 10.0) == []
+    assert policy.deadline() == START + 15.0
 
 
 def test_rates_fall_to_zero_when_reports_stop() -> None:
     policy = policy_of()
-    tell(policy, [(AB, 10_000)], 1.0, now=0.0)
-    assert [rate for *_, rate in policy.rates(1.0)] == [80_000]
-    assert [rate for *_, rate in policy.rates(3.0)] == [0.0]
+    tell(policy, [(AB, 10_000)], 1.0, now=START)
+    assert [rate for *_, rate in policy.rates(START + 1.0)] == [80_000]
+    assert [rate for *_, rate in policy.rates(START + 3.0)] == [0.0]
 
 
 def offloaded(world: World) -> set[tuple[str, int]]:
@@ -165,31 +165,31 @@ def decide(policy: OffloadPolicy, now: float, *usage: tuple[Pair, int]) -> tuple
 
 def test_the_largest_first_within_the_budget_and_a_bigger_one_displaces_the_smallest() -> None:
     policy = policy_of(budget=2, minimum_lifetime=5.0)
-    assert decide(policy, 0.0, (AB, 3_000), (CD, 9_000), (EF, 6_000)) == ([CD, EF], [])
-    assert decide(policy, 1.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # too young to be displaced
-    assert decide(policy, 6.0, (AB, 6_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # not bigger
-    assert decide(policy, 7.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([AB], [EF])
+    assert decide(policy, START, (AB, 3_000), (CD, 9_000), (EF, 6_000)) == ([CD, EF], [])
+    assert decide(policy, START + 1.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # too young to be displaced
+    assert decide(policy, START + 6.0, (AB, 6_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # not bigger
+    assert decide(policy, START + 7.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([AB], [EF])
     assert policy.standing("h1") == {AB, CD}
     # Another host has a budget of its own.
-    assert policy.report([Sent(EF, "h2", 6_000)], 1.0, 7.0).start == (EF,)
+    assert policy.report([Sent(EF, "h2", 6_000)], 1.0, START + 7.0).start == (EF,)
 
 
 def test_an_offload_below_the_keep_threshold_is_idle() -> None:
     policy = policy_of(keep_bps=8_000.0)
-    decide(policy, 0.0, (AB, 10_000))
-    decide(policy, 20.0, (AB, 900))
-    assert policy.expire(30.0) == [AB]
-    decide(policy, 40.0, (AB, 10_000))
-    decide(policy, 60.0, (AB, 1_100))
-    assert policy.expire(70.0) == []
-    assert policy.expire(90.0) == [AB]
+    decide(policy, START, (AB, 10_000))
+    decide(policy, START + 20.0, (AB, 900))
+    assert policy.expire(START + 30.0) == [AB]
+    decide(policy, START + 40.0, (AB, 10_000))
+    decide(policy, START + 60.0, (AB, 1_100))
+    assert policy.expire(START + 70.0) == []
+    assert policy.expire(START + 90.0) == [AB]
 
 
 def test_the_minimum_lifetime_also_bounds_expiry() -> None:
     policy = policy_of(idle=1.0, minimum_lifetime=5.0)
-    decide(policy, 0.0, (AB, 10_000))
-    assert policy.expire(2.0) == []
-    assert policy.expire(5.0) == [AB]
+    decide(policy, START, (AB, 10_000))
+    assert policy.expire(START + 2.0) == []
+    assert policy.expire(START + 5.0) == [AB]
 
 
 def test_reports_of_hoverboards_count_where_the_policy_wants_them() -> None:
@@ -216,7 +216,7 @@ def test_a_policy_of_ones_own(tmp_path: Path) -> None:
     file.write_text(GOOD)
     for reference in (f"{file}:Everything", str(file)):
         policy = load_policy(reference, OffloadSettings(threshold_bps=1e9))
-        assert decide(policy, 0.0, (AB, 1)) == ([AB], [])
+        assert decide(policy, START, (AB, 1)) == ([AB], [])
     assert type(load_policy(None, OffloadSettings())) is OffloadPolicy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from control_plane_world import World, ethernet, place, ready, route, vm
+from control_plane_world import START, World, ethernet, place, ready, route, vm
 
 from controllers.ofe.fake import ipv4_packet
 from controllers.vmc.lookups import ASK_BURST, ASK_RATE, IDLE_EXPIRY, NEGATIVE_EXPIRY, AskLimit, destination
@@ -124,8 +124,8 @@ def test_packets_that_ask_nothing_sensible_are_counted(world: World) -> None:
 
 def test_the_limit_is_by_port_and_refills() -> None:
     limit = AskLimit(10.0, 2.0)
-    assert [limit.take(1, 100, 0.0) for _ in range(3)] == [True, True, False]
-    assert limit.take(1, 101, 0.0)
-    assert limit.take(1, 100, 0.1)
-    assert not limit.take(1, 100, 0.1)
+    assert [limit.take(1, 100, START) for _ in range(3)] == [True, True, False]
+    assert limit.take(1, 101, START)
+    assert limit.take(1, 100, START + 0.1)
+    assert not limit.take(1, 100, START + 0.1)
     assert ASK_RATE > 0
