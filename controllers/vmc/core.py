@@ -110,7 +110,6 @@ class ControllerCore(SwitchKeeper):
             if node.name not in stays and node.name in self.expected.tables:
                 self.expected.remove_switch(node.name)
                 self.liveness.forget(node.name)
-                self.asking.host_gone(node.name)
             if dpid in self.switches and self.switches[dpid].sync is not Sync.AWAY:
                 self.switches[dpid].sync = Sync.WAITING
         for node in come:

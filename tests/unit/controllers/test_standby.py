@@ -7,12 +7,9 @@ from ipaddress import IPv4Address
 from control_plane_world import START, World, cluster, host, hoverboard, place, vm
 
 from controllers.fm.fabric import Fabric
-from controllers.program import Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.missed import MOST, WINDOW, Missed
 from controllers.vmc.models import model_named
 from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.pipeline import base_flows
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
 
@@ -191,24 +188,3 @@ def test_what_a_young_standby_is_told_at_first_is_nothing_that_its_master_missed
     work = young.take()
     assert work.programs == []  # its switches hold all of that; the reads show what they do not
     assert len(work.reads) == 3
-
-
-def test_what_was_missed_is_not_remembered_for_long() -> None:
-    missed = Missed()
-    flows = tuple(base_flows())
-    missed.keep("h1", Program(flows), 1, START)
-    assert list(missed.take(START + WINDOW + 0.1)) == []
-    missed.keep("h1", Program(flows), 1, START + 10.0)
-    missed.keep("h2", Program(flows[:1]), 2, START + 10.0)
-    missed.keep("h1", Program((), (flows[0].key,)), 0, START + 10.1)  # the port went
-    missed.keep("h3", Program(flows), 0, START + 10.1)  # by facts alone: left to the read
-    assert dict(missed.take(START + 10.2)) == {
-        "h1": Program(flows[1:], (flows[0].key,)),
-        "h2": Program(flows[:1]),
-    }
-    assert list(missed.take(START + 10.2)) == []
-    for number in range(1, MOST):
-        missed.keep("h1", Program(flows), number, START + 20.0)
-    ((_, program),) = missed.take(START + 20.0)
-    assert len(program.adds) == len(flows)
-    assert missed._size == 0
