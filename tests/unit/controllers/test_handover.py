@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control_plane_world import START, cluster, host, hoverboard, vm
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.fabric import Changes, Fabric
@@ -31,7 +31,7 @@ class Partition:
         self.number, self.now = 0, START
         self.reads: list[tuple[int, int, list[Flow]]] = []
         self.master, self.standby = self.replica(), self.replica()
-        self.master.activate()
+        self.master.activate(self.now)
         self.intend(self.fabric.full_update([*cluster(2), *VMS]))
         self.settle()
 
@@ -97,8 +97,15 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+LOST, SENT = ("toggle", 0, "lost"), ("toggle", 1, "sent")
+
+
+@settings(max_examples=50, deadline=None)
 @given(st.lists(STEPS, max_size=25))
+@example([LOST])
+@example([SENT, ("die",), LOST, ("answer",)])
+@example([("use", 0, 1), ("die",), ("use", 0, 1), LOST, ("answer",), ("use", 2, 3)])
+@example([("die",), ("toggle", 0, "told"), LOST, ("wait",), SENT, ("die",)])
 def test_whoever_dies_whenever_the_switches_end_as_intended(steps: list[tuple]) -> None:  # type: ignore[type-arg]
     world = Partition()
     for step in steps:
@@ -121,7 +128,7 @@ def test_whoever_dies_whenever_the_switches_end_as_intended(steps: list[tuple]) 
                 world.answer()
     world.settle()
     tables = {name: dict(switch.flows) for name, switch in world.switches.items()}
-    assert tables == {name: dict(table) for name, table in world.master.expected.tables.items()}
+    assert tables == {name: table.whole() for name, table in world.master.expected.tables.items()}
     world.die()
     world.settle()
     assert {name: dict(switch.flows) for name, switch in world.switches.items()} == tables
