@@ -112,14 +112,7 @@ class Offloading:
         for flow in flows:
             if kind_of(flow.cookie) is not Kind.OFFLOAD:
                 continue
-            address = {match.field: match.value for match in flow.match}
-            vni = vni_of(flow.cookie)
-            if "ipv6_src" in address:
-                src = self._view.vm_at(vni, IPv6Address(address["ipv6_src"]))
-                dst = self._view.vm_at(vni, IPv6Address(address.get("ipv6_dst", 0)))
-            else:
-                src = self._view.vm_at(vni, IPv4Address(address.get("ipv4_src", 0)))
-                dst = self._view.vm_at(vni, IPv4Address(address.get("ipv4_dst", 0)))
+            src, dst = self._end_of(flow, "src"), self._end_of(flow, "dst")
             if src is None or dst is None or src.host != host or src.host == dst.host:
                 continue
             pair = Pair(src.name, dst.name)
@@ -127,6 +120,16 @@ class Offloading:
                 self.policy.adopt(pair, host, now)
                 self._counters["offloads_adopted"] += 1
                 self._offload(pair)
+
+    def _end_of(self, flow: Flow, end: str) -> VM | None:
+        """The VM that a flow's "src" or "dst" names."""
+        vni = vni_of(flow.cookie)
+        for match in flow.match:
+            if match.field == f"ipv4_{end}":
+                return self._view.vm_at(vni, IPv4Address(match.value))
+            if match.field == f"ipv6_{end}":
+                return self._view.vm_at(vni, IPv6Address(match.value))
+        return None
 
     def _legal(self, pair: Pair) -> bool:
         src, dst = self._view.vms.get(pair.src), self._view.vms.get(pair.dst)

@@ -101,6 +101,17 @@ def test_use_prolongs_an_answer_that_stands_and_no_other() -> None:
     assert lookups.deadline() == START + 50.0
 
 
+def test_a_look_before_the_deadline_does_no_work() -> None:
+    lookups = Lookups(30.0, 5.0)
+    assert lookups.expire(START) == []
+    lookups.add(H1_B2, negative=False, now=START)
+    lookups.used(H1_B2, START + 20.0)
+    assert lookups.expire(START + 29.0) == []
+    assert lookups.deadline() == START + 30.0  # where all answers are looked at, and the next time is found
+    assert lookups.expire(START + 30.0) == []
+    assert lookups.deadline() == START + 50.0
+
+
 def test_intent_turns_an_answer_into_a_negative_one_and_back() -> None:
     lookups = filled()
     lookups.used(H1_B3, START + 29.0)
