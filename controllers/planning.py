@@ -55,7 +55,7 @@ def consequences(
     core.fabric_changed(Changes(0, added=before), complete=False)
     _plug(core, [*vms, *new], ports)
     core.expected.settle()
-    keys = {name: set(table) for name, table in core.expected.tables.items()}
+    keys = {name: table.whole().keys() for name, table in core.expected.tables.items()}
     core.fabric_changed(changes, complete=False)
     found = {}
     for name, program in sorted(core.expected.settle().items()):

@@ -70,7 +70,7 @@ def test_of_several_policies_in_a_file_the_named_one_is_loaded(tmp_path: Path) -
         ("class Mine: pass", ":Mine", "class 'Mine' is not a subclass of OffloadPolicy", "{}:Mine", EXAMPLE),
         ("Mine = 3", ":Mine", "class 'Mine' is not a subclass of OffloadPolicy", "{}:Mine", EXAMPLE),
         (GOOD, ":Absent", "class 'Absent' is not in it", "{}:Absent", EXAMPLE),
-        (GOOD, ":OffloadPolicy", "class 'OffloadPolicy' is not a subclass of OffloadPolicy", "{}:OffloadPolicy", EXAMPLE),
+        (GOOD, ":Decision", "class 'Decision' is not a subclass of OffloadPolicy", "{}:Decision", EXAMPLE),
         ("", "", "one policy has to be named; the file has none", "{}", EXAMPLE),
         (TWO, "", "one policy has to be named; the file has Everything, Nothing", "{}", EXAMPLE),
         (GOOD + "\n    def __init__(self): pass\n", ":Everything", r"Everything\(settings\) raised TypeError.*",
