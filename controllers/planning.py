@@ -19,6 +19,7 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
 from hoverboard.contract.pipeline import FIRST_VPORT
 
+_NOW = 0.0  # no time passes in a plan
 CoreMaker = Callable[[ProgrammingModel, OffloadPolicy], ControllerCore]
 
 
@@ -52,11 +53,11 @@ def consequences(
     before = tuple(entities)
     vms = [entity for entity in before if isinstance(entity, VM) and (ports is None or entity.name in ports)]
     new = [entity for entity in changes.added if isinstance(entity, VM)]
-    core.fabric_changed(Changes(0, added=before), complete=False)
+    core.fabric_changed(Changes(0, added=before), complete=False, now=_NOW)
     _plug(core, [*vms, *new], ports)
     core.expected.settle()
     keys = {name: table.whole().keys() for name, table in core.expected.tables.items()}
-    core.fabric_changed(changes, complete=False)
+    core.fabric_changed(changes, complete=False, now=_NOW)
     found = {}
     for name, program in sorted(core.expected.settle().items()):
         added = sum(1 for flow in program.adds if flow.key not in keys.get(name, ()))
@@ -75,8 +76,8 @@ def _plug(core: ControllerCore, vms: Iterable[VM], ports: Mapping[str, int] | No
     for host, bound in bindings.items():
         node = core.view.hosts.get(host)
         if node is not None:
-            core.switch_connected(datapath_id(node.underlay_ip), numbers[host])
-            core.agent_hello(host, bound)
+            core.switch_connected(datapath_id(node.underlay_ip), numbers[host], _NOW)
+            core.agent_hello(host, bound, _NOW)
 
 
 def plan_document(changes: Changes, version: int, switches: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

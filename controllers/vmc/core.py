@@ -36,7 +36,7 @@ class ControllerCore(SwitchKeeper):
 
     # --- intent -----------------------------------------------------------------------------------
 
-    def fabric_changed(self, changes: Changes, *, complete: bool, now: float = 0.0, number: int = 0) -> None:
+    def fabric_changed(self, changes: Changes, *, complete: bool, now: float, number: int = 0) -> None:
         """The fabric manager's state changed.
 
         Args:
@@ -151,7 +151,7 @@ class ControllerCore(SwitchKeeper):
 
     # --- host agents ------------------------------------------------------------------------------
 
-    def agent_hello(self, node: str, bindings: Mapping[str, str], now: float = 0.0) -> None:
+    def agent_hello(self, node: str, bindings: Mapping[str, str], now: float) -> None:
         """An agent opened its stream and told all its bindings, VM -> vport."""
         touched = self.agents.replace(node, bindings)
         self.agents.heard.add(node)
@@ -173,7 +173,7 @@ class ControllerCore(SwitchKeeper):
         self.agents.unbind(node, vm)
         self._rejoin(vm)
 
-    def agent_gone(self, node: str, now: float = 0.0, *, told: bool = True) -> None:
+    def agent_gone(self, node: str, now: float, *, told: bool = True) -> None:
         """An agent's stream ended (`told`: as in `switch_disconnected`): its bindings stay (fail static)."""
         self.agents.online.discard(node)
         self._broke(node, "agent", now, told)

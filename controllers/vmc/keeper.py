@@ -106,7 +106,7 @@ class SwitchKeeper:
 
     # --- mastership -------------------------------------------------------------------------------
 
-    def activate(self, now: float = 0.0) -> None:
+    def activate(self, now: float) -> None:
         """Elected: every switch is read, and what differs from the expected is sent.
 
         Changes go out at once, those first that came while nobody was master. They may find a switch in any state; what
@@ -132,7 +132,7 @@ class SwitchKeeper:
 
     # --- switches ---------------------------------------------------------------------------------
 
-    def switch_connected(self, dpid: int, ports: Mapping[str, int], now: float = 0.0) -> int:
+    def switch_connected(self, dpid: int, ports: Mapping[str, int], now: float) -> int:
         """A switch is there, with these ports (name -> number); returns the connection's generation."""
         switch = self.switches.setdefault(dpid, Switch(dpid))
         switch.generation += 1
@@ -146,7 +146,7 @@ class SwitchKeeper:
         self._consider_reading(switch)
         return switch.generation
 
-    def switch_disconnected(self, dpid: int, generation: int, now: float = 0.0, *, told: bool = True) -> None:
+    def switch_disconnected(self, dpid: int, generation: int, now: float, *, told: bool = True) -> None:
         """A connection ended; an old one's end is ignored. What the switch holds stays as it is.
 
         Args:

@@ -41,8 +41,9 @@ class Partition:
             core.fabric_changed(Changes(0, tuple(self.fabric.entities.values())), complete=True, now=self.now)
         for node in NODES:
             bound = {one.name: f"vp-{one.name}" for one in VMS if one.host == node.name}
-            core.switch_connected(datapath_id(node.underlay_ip), {name: PORTS[name] for name in bound.values()})
-            core.agent_hello(node.name, bound)
+            ports = {name: PORTS[name] for name in bound.values()}
+            core.switch_connected(datapath_id(node.underlay_ip), ports, self.now)
+            core.agent_hello(node.name, bound, self.now)
         return core
 
     def intend(self, changes: Changes, *, sent: bool = True, told: bool = True) -> None:

@@ -25,7 +25,7 @@ def test_a_standby_learns_and_does_not_send() -> None:
     assert world.core.counters["reconciliations"] == 0
     assert set(world.core.view.ports) == {"a", "b"}
     assert all(world.expected().values())
-    world.core.activate()
+    world.core.activate(world.now)
     world.work()
     assert world.tables() == world.expected()
     assert world.core.counters["reconciliations"] == 3
@@ -42,7 +42,7 @@ def test_an_elected_standby_changes_nothing_that_is_right() -> None:
     before, sent = world.tables(), len(world.sent)
     world.core.deactivate()
     assert world.core.take().programs == []
-    world.core.activate()
+    world.core.activate(world.now)
     world.work()
     assert (world.tables(), len(world.sent)) == (before, sent)
     assert world.core.counters["reconciled_flows_changed"] == sum(len(program) for _, program in world.sent[:3])
@@ -51,8 +51,8 @@ def test_an_elected_standby_changes_nothing_that_is_right() -> None:
 def test_a_late_answer_to_a_former_master_counts_for_nothing() -> None:
     world = World()
     world.full_update(cluster(1))
-    generation = world.core.switch_connected(datapath_id(host(1).underlay_ip), {})
-    world.core.agent_hello("h1", {})
+    generation = world.core.switch_connected(datapath_id(host(1).underlay_ip), {}, world.now)
+    world.core.agent_hello("h1", {}, world.now)
     assert world.core.take().reads
     world.core.deactivate()
     world.core.switch_flows(datapath_id(host(1).underlay_ip), generation, [], world.now)
@@ -88,11 +88,12 @@ def test_a_change_need_not_wait_until_an_inherited_switch_is_read() -> None:
     place(world, vm("a", "blue", "h1", 2), vm("b", "blue", "h2", 3))
     world.core.deactivate()
     world.net.switches["h1"].flows.popitem()  # what the former master did not get done
-    world.core.activate()
+    world.core.activate(world.now)
     reads = world.core.take().reads
     assert len(reads) == 3
     before = {dpid: world.net.switches[world.core.names[dpid]].dump() for dpid, _ in reads}
-    world.core.fabric_changed(world.fabric.diff([vm("c", "blue", "h2", 4)], []), complete=True)
+    change = world.fabric.diff([vm("c", "blue", "h2", 4)], [])
+    world.core.fabric_changed(change, complete=True, now=world.now)
     work = world.core.take()
     assert [world.core.names[dpid] for dpid, _, _ in work.programs] == ["hv1"]
     for dpid, generation, program in work.programs:
@@ -110,10 +111,11 @@ def test_a_switch_that_connects_anew_is_read_before_anything_is_sent() -> None:
     world.connect(hoverboard(1))
     world.hello("hv1")
     world.core.deactivate()
-    world.core.activate()
+    world.core.activate(world.now)
     world.core.take()
-    world.core.switch_connected(datapath_id(hoverboard(1).underlay_ip), {})
-    world.core.fabric_changed(world.fabric.diff([vm("c", "blue", "h2", 4)], []), complete=True)
+    world.core.switch_connected(datapath_id(hoverboard(1).underlay_ip), {}, world.now)
+    change = world.fabric.diff([vm("c", "blue", "h2", 4)], [])
+    world.core.fabric_changed(change, complete=True, now=world.now)
     work = world.core.take()
     assert (len(work.reads), work.programs) == (1, [])
     (read,) = work.reads
