@@ -88,19 +88,12 @@ class Offloading:
             self._mark(Scope("offload", *pair))
 
     def recheck(self, vm: str) -> None:
-        """A VM came, changed or went: its offloads are pointed anew where legal, taken back where not."""
+        """A VM came, changed or went: its offloads are pointed at where it is now where legal, taken back where not."""
         for pair in list(self._pairs_of.get(vm, ())):
             if self._legal(pair):
                 self._mark(Scope("offload", *pair))
             else:
                 self._end(pair)
-
-    def sender_changed(self, before: VM, after: VM) -> None:
-        """Offloads stand at the sender's host: one that has moved starts anew."""
-        if before.host != after.host:
-            for pair in list(self._pairs_of.get(after.name, ())):
-                if pair.src == after.name:
-                    self._end(pair)
 
     def end_all(self) -> None:
         """The programming model has no use for offloads any more."""
@@ -132,8 +125,12 @@ class Offloading:
         return None
 
     def _legal(self, pair: Pair) -> bool:
+        """Whether the pair may go host to host from the host that holds the flow: a sender that moved starts again."""
         src, dst = self._view.vms.get(pair.src), self._view.vms.get(pair.dst)
-        return src is not None and dst is not None and src.network == dst.network and src.host != dst.host
+        return (
+            src is not None and dst is not None and src.network == dst.network
+            and self.policy.active[pair].host == src.host != dst.host
+        )  # fmt: skip
 
     def _offload(self, pair: Pair) -> None:
         for vm in pair:
