@@ -165,8 +165,8 @@ class ControlPlane:
         async with self._admission.alone():
             changes = self._fabric.trial(upsert, remove, expected)
             entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
-        ports = dict(self._core.view.ports)
-        switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, ports, self._new_core)
+        plugged = frozenset(self._core.view.ports)
+        switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, plugged, self._new_core)
         return plan_document(changes, version, switches)
 
     async def entities(self, kind: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class HostsServicer:
                 else:
                     deliver(self._events, node, event)
         finally:
-            if node and self._newest.get(node) is token:
+            if self._newest.get(node) is token:
                 del self._newest[node]
                 self._events.agent_gone(node)
 
