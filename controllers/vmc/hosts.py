@@ -73,7 +73,6 @@ class HostsServicer:
                     deliver(self._events, node, event)
         finally:
             if self._newest.get(node) is token:
-                del self._newest[node]
                 self._events.agent_gone(node)
 
 
