@@ -38,7 +38,7 @@ class _Union(Table):
         return Flows(self._made.values())
 
     def whole(self) -> Made:
-        return self._made
+        return dict(self._made)
 
     def follow(self, of_old: Program, of_new: Program) -> Program:
         """Each model's own change; what the switch needs for both."""

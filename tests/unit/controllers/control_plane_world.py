@@ -149,7 +149,7 @@ class World:
         return {name: dict(switch.flows) for name, switch in self.net.switches.items()}
 
     def expected(self) -> dict[str, dict[FlowKey, Flow]]:
-        return {name: dict(table.whole()) for name, table in self.core.expected.tables.items()}
+        return {name: table.whole() for name, table in self.core.expected.tables.items()}
 
     def travel(self, src: VM, dst: VM) -> Journey:
         """A packet from a joined VM to another's address."""

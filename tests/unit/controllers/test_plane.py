@@ -188,8 +188,8 @@ def test_the_status_is_one_document(tmp_path: Path) -> None:
         counters = found.pop("counters")
         assert counters["reconciliations"] == 0
         assert found == {
-            "model": "gateway", "switching": None, "lookups": 0, "hoverboards_down": [], "scope": "whole", "region": None,
-            "version": 1, "synced": True, "vms": {"intended": 2, "joined": 1}, "offloads": 0,
+            "model": "gateway", "switching": None, "lookups": 0, "hoverboards_down": [], "scope": "whole",
+            "region": None, "version": 1, "synced": True, "vms": {"intended": 2, "joined": 1}, "offloads": 0,
             "offload_threshold_bps": 20_000.0, "offload_idle_expiry_s": 30.0, "report_interval_s": 1.0,
             "queues": {"fair": False, "waiting": 0},
         }  # fmt: skip
