@@ -78,7 +78,8 @@ def test_without_options_it_is_the_whole_control_plane_as_documented(served: Ser
 def test_every_option_reaches_its_setting(served: Served) -> None:
     options = [
         "--model", "gateway", "--threshold", "1", "--idle-expiry", "2", "--offload-keep", "3",
-        "--offload-lifetime", "4", "--offload-budget", "5", "--offload-reports", "hoverboards", "--offload-policy", "mine.py:Mine",
+        "--offload-lifetime", "4", "--offload-budget", "5", "--offload-reports", "hoverboards",
+        "--offload-policy", "mine.py:Mine",
         "--report-interval", "6", "--shared-queue", "--scope", "regional", "--region", "east",
     ]  # fmt: skip
     assert served.main(*options) == 0
