@@ -136,9 +136,8 @@ class SwitchKeeper:
         switch = self.switches.setdefault(dpid, Switch(dpid))
         switch.generation += 1
         switch.sync, switch.outstanding, switch.inherited = Sync.WAITING, 0, False
-        touched = [name for name in {**switch.ports, **ports} if switch.ports.get(name) != ports.get(name)]
-        switch.ports = dict(ports)
-        for name in touched:
+        former, switch.ports = switch.ports, dict(ports)
+        for name in {**former, **ports}:
             self._port_touched(dpid, name)
         self.liveness.stands(self.names.get(dpid, ""), "switch", now)
         self._consider_reading(switch)

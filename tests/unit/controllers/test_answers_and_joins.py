@@ -145,6 +145,7 @@ def test_a_host_that_asked_about_a_vm_of_its_own_hears_when_that_is_plugged_in()
     world.diff([B3])
     assert world.travel(B1, B3).delivered == ()
     assert world.travel_as_it_is(B1, B3).dropped == ("unknown-destination",)
+    assert world.core.deadline() == world.now + 5.0
     world.bind("h1", "b3", "vp-b3")
     world.port(host(1), "vp-b3", 150)
     assert world.travel_as_it_is(B1, B3).delivered == (("h1", 150),)
@@ -152,14 +153,25 @@ def test_a_host_that_asked_about_a_vm_of_its_own_hears_when_that_is_plugged_in()
     assert Kind.DROP_UNKNOWN_DESTINATION not in kinds
 
 
+def test_intent_alone_turns_an_answer_around() -> None:
+    world = running("on-demand")
+    world.send(B1, "10.0.0.9")
+    assert world.send(B1, "10.0.0.9").dropped == ("unknown-destination",)
+    world.diff([vm("b9", "blue", "h2", 9)])
+    assert world.send(B1, "10.0.0.9").dropped == ("no-such-vm",)  # its host knows that it is not plugged in
+    assert world.core.counters["packets_in"] == 1
+
+
 # --- who is not the master ------------------------------------------------------------------------------
 
 
 def test_a_controller_that_is_deposed_drops_what_it_was_about_to_do() -> None:
     world = ready()
-    world.core.switch_connected(H1, {}, world.now)
+    generation = world.core.switch_connected(H1, {}, world.now)
+    world.core.take()
+    world.core.switch_connected(H2, {}, world.now)
     world.core.fabric_changed(world.fabric.diff([B1], []), complete=True, now=world.now)
-    world.core.set_model(model_named("preprogrammed"), world.now)
+    world.core.switch_flows(H1, generation, [], world.now)
     world.core.deactivate()
     work = world.core.take()
     assert (work.reads, work.programs) == ([], [])

@@ -154,6 +154,14 @@ def test_switches_may_come_and_go_meanwhile() -> None:
     assert held(two.change, "hv1") == set()
 
 
+def test_a_switch_that_goes_before_the_hosts_go_over_is_forgotten_by_both_models() -> None:
+    two = Two()
+    two.change.remove_switch("h1")
+    assert set(two.change.tables) == {"hv1"}
+    assert two.change.old.tables.keys() == two.change.new.tables.keys() == {"hv1"}
+    assert two.change.advance() == {}
+
+
 def test_both_models_hear_of_offloads_and_answers() -> None:
     two = Two()
     for model in two.models:
