@@ -37,12 +37,20 @@ class Controller:
     Args:
         core: what it is to know and to decide.
         deposed: called when a front end refused a program because another controller was elected since.
+        epoch: seconds of the Unix epoch now.
     """
 
-    def __init__(self, core: ControllerCore, policy: OffloadPolicy, deposed: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        core: ControllerCore,
+        policy: OffloadPolicy,
+        deposed: Callable[[], None] | None = None,
+        epoch: Callable[[], float] = time.time,
+    ) -> None:
         self.core = core
         self.policy = policy
         self._deposed = deposed
+        self._epoch = epoch
         self._sessions: dict[int, tuple[int, SwitchSession]] = {}  # datapath id -> generation, session
         self._loop = asyncio.get_running_loop()
         self._flush_due = False
@@ -90,7 +98,6 @@ class Controller:
             RunError: another change is still under way.
         """
         model, before = model_named(name, where="SetModel"), self.core.model.name
-        self.flush()
         self.core.set_model(model, self._loop.time())
         self.flush()
         return {"from": before, **self.model_document()}
@@ -127,7 +134,7 @@ class Controller:
 
     def offloads(self) -> list[dict[str, Any]]:
         """The offloads that stand; `since` in seconds of the Unix epoch."""
-        now, epoch, vms = self._loop.time(), time.time(), self.core.view.vms
+        now, epoch, vms = self._loop.time(), self._epoch(), self.core.view.vms
         return [
             {
                 "network": vms[pair.src].network,
@@ -154,22 +161,22 @@ class Controller:
 
     def switch_disconnected(self, session: SwitchSession) -> None:
         """A session is over."""
-        generation, current = self._sessions.get(session.dpid, (0, None))
-        if current is session:
+        generation = self._generation_of(session)
+        if generation is not None:
             del self._sessions[session.dpid]
             self.core.switch_disconnected(session.dpid, generation, self._loop.time())
             self.schedule()
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
         """A port came or went."""
-        if self._sessions.get(session.dpid, (0, None))[1] is session:
+        if self._generation_of(session) is not None:
             self.core.port_changed(session.dpid, name, port)
             self.schedule()
 
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
         """A flow sent a packet to the controller."""
-        generation, current = self._sessions.get(session.dpid, (0, None))
-        if current is session:
+        generation = self._generation_of(session)
+        if generation is not None:
             now = self._loop.time()
             self.core.packet_in(session.dpid, generation, packet.in_port, packet.cookie, packet.frame, now)
             self.schedule()
@@ -178,8 +185,8 @@ class Controller:
         """The line to a front end broke: nothing is known any more of its switches and agents."""
         now = self._loop.time()
         for session in sessions:
-            generation, current = self._sessions.get(session.dpid, (0, None))
-            if current is session:
+            generation = self._generation_of(session)
+            if generation is not None:
                 del self._sessions[session.dpid]
                 self.core.switch_disconnected(session.dpid, generation, now, told=False)
         for node in nodes:
@@ -213,6 +220,18 @@ class Controller:
         self.core.usage(report, self._loop.time())
         self.schedule()
 
+    # --- sessions -------------------------------------------------------------------------------------
+
+    def _generation_of(self, session: SwitchSession) -> int | None:
+        """The connection that a session stands for; None where it is over, or another has replaced it."""
+        known = self._sessions.get(session.dpid)
+        return known[0] if known is not None and known[1] is session else None
+
+    def _session_of(self, dpid: int, generation: int) -> SwitchSession | None:
+        """The session of a connection, if that is the one there is."""
+        known = self._sessions.get(dpid)
+        return known[1] if known is not None and known[0] == generation else None
+
     # --- work -----------------------------------------------------------------------------------------
 
     def schedule(self) -> None:
@@ -233,15 +252,15 @@ class Controller:
             if (task := self._spawn(dpid, generation, program)) is not None
         ]
         for dpid, generation, port, frame in work.packets:
-            current, asked = self._sessions.get(dpid, (0, None))
-            if asked is not None and current == generation:
-                asked.packet_out(port, frame)
+            session = self._session_of(dpid, generation)
+            if session is not None:
+                session.packet_out(port, frame)
         self._set_timer()
         return work.changed, sending
 
     def _spawn(self, dpid: int, generation: int, program: Program | None) -> asyncio.Task[None] | None:
-        current, session = self._sessions.get(dpid, (0, None))
-        if session is None or current != generation:
+        session = self._session_of(dpid, generation)
+        if session is None:
             return None
         doing = self._read(session, generation) if program is None else self._send(session, generation, program)
         task = self._loop.create_task(doing)
@@ -283,12 +302,9 @@ class Controller:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         due = self.core.deadline()
-        if due is not None:
-            self._timer = self._loop.call_at(due, self._tick)
+        self._timer = self._loop.call_at(due, self._tick) if due is not None else None
 
     def _tick(self) -> None:
-        self._timer = None
         self.core.tick(self._loop.time())
         self.flush()

@@ -23,14 +23,11 @@ class Owners:
 
     def of(self, dpid: int) -> int:
         """The owner of a datapath id."""
-        if self.count == 1:
-            return 0
         key = dpid.to_bytes(8, "big")
-        best, owner = b"", 0
-        for number, seed in enumerate(self._seeds):
-            weight = seed.copy()
-            weight.update(key)
-            digest = weight.digest()
-            if digest > best:
-                best, owner = digest, number
-        return owner
+
+        def weight(owner: int) -> bytes:
+            found = self._seeds[owner].copy()
+            found.update(key)
+            return found.digest()
+
+        return max(range(self.count), key=weight)

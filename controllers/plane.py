@@ -75,7 +75,11 @@ def settings_document(settings: Settings) -> dict[str, Any]:
 
 
 class ControlPlane:
-    """The running control plane; listens to cluster management, host agents and switches."""
+    """The running control plane; listens to cluster management, host agents and switches.
+
+    Attributes:
+        controller: the VM controller in it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -84,15 +88,16 @@ class ControlPlane:
         self._policy = load_policy(settings.offload_policy, settings.offload)
         model = model_named(settings.model)
         self._core = self._new_core(model, self._policy)
-        self._controller = Controller(self._core, self._policy)
+        self.controller = Controller(self._core, self._policy)
         self._dispatcher = Dispatcher(
-            lambda changes, complete: self._controller.changed(changes, complete=complete), fair=settings.fair_queues
+            lambda changes, complete: self.controller.changed(changes, complete=complete), fair=settings.fair_queues
         )
-        self._front_end = FrontEnd(settings.directory / "of.sock", self._controller, _SHARES[settings.scope])
+        self._front_end = FrontEnd(settings.directory / "of.sock", self.controller, _SHARES[settings.scope])
         self._server: grpc.aio.Server | None = None
 
     def _new_core(self, model: ProgrammingModel, policy: OffloadPolicy) -> ControllerCore:
-        if self.settings.scope == "global" and self.settings.region is not None:
+        if self.settings.scope == "global":
+            assert self.settings.region is not None
             return InterRegionCore(model, policy, self.settings.region)
         return ControllerCore(model, policy)
 
@@ -107,7 +112,7 @@ class ControlPlane:
         fabric_pb2_grpc.add_FabricManagerServicer_to_server(FabricManagerServicer(self), server)  # type: ignore[no-untyped-call]
         fabric_pb2_grpc.add_HostsServicer_to_server(  # type: ignore[no-untyped-call]
             HostsServicer(
-                self._controller,
+                self.controller,
                 self.settings.report_interval,
                 report_relayed=self._policy.settings.reports == "hoverboards",
             ),
@@ -120,9 +125,9 @@ class ControlPlane:
     async def stop(self) -> None:
         """Stop serving; switches and hosts go on with what they have."""
         if self._server is not None:
-            await self._server.stop(grace=0)
+            await self._server.stop(grace=None)
         await self._front_end.stop()
-        self._controller.stop()
+        self.controller.stop()
 
     # --- fm.server.ControlPlanePort -----------------------------------------------------------------
 
@@ -132,7 +137,7 @@ class ControlPlane:
         """Apply a full update; returns when live switches have it (or after a moment)."""
         self._check_region(entities)
         async with self._admission.alone():
-            self._controller.flush()
+            self.controller.flush()
             changes = self._fabric.full_update(entities, expected)
         return await self._changed(changes)
 
@@ -141,7 +146,7 @@ class ControlPlane:
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a diff; returns when live switches have it (or after a moment)."""
         self._check_region(upsert)
-        self._controller.flush()
+        self.controller.flush()
         return await self._changed(await self._admission.diff(upsert, remove, expected))
 
     def _check_region(self, entities: Sequence[AnyEntity]) -> None:
@@ -165,8 +170,8 @@ class ControlPlane:
         async with self._admission.alone():
             changes = self._fabric.trial(upsert, remove, expected)
             entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
-        ports = dict(self._core.view.ports)
-        switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, ports, self._new_core)
+        plugged = frozenset(self._core.view.ports)
+        switches = await asyncio.to_thread(consequences, self._core.model, entities, changes, plugged, self._new_core)
         return plan_document(changes, version, switches)
 
     async def entities(self, kind: str) -> dict[str, Any]:
@@ -178,12 +183,12 @@ class ControlPlane:
         """The status document."""
         core = self._core
         return {
-            **self._controller.model_document(),
+            **self.controller.model_document(),
             "scope": self.settings.scope,
             "region": self.settings.region,
             "version": self._fabric.version,
             "synced": self._fabric.synced,
-            "switches": self._controller.switches(),
+            "switches": self.controller.switches(),
             "vms": {"intended": len(core.view.vms), "joined": len(core.view.ports)},
             "offloads": len(self._policy.active),
             **settings_document(self.settings),
@@ -199,8 +204,8 @@ class ControlPlane:
                 f"model {name} does not go with regions: a host's question would have two answers", where="SetModel",
                 next_step="use a model in which no host asks",
             )  # fmt: skip
-        return self._controller.set_model(name)
+        return self.controller.set_model(name)
 
     async def offloads(self) -> list[dict[str, Any]]:
         """The offloads that stand; `since` in seconds of the Unix epoch."""
-        return self._controller.offloads()
+        return self.controller.offloads()

@@ -6,7 +6,7 @@ sent is the consequence. Flows of one network never depend on another's, so the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from controllers.fm.codec import entity_document
@@ -19,6 +19,7 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
 from hoverboard.contract.pipeline import FIRST_VPORT
 
+_NOW = 0.0  # no time passes in a plan
 CoreMaker = Callable[[ProgrammingModel, OffloadPolicy], ControllerCore]
 
 
@@ -38,25 +39,25 @@ def consequences(
     model: ProgrammingModel,
     entities: Iterable[AnyEntity],
     changes: Changes,
-    ports: Mapping[str, int] | None = None,
+    plugged: Collection[str] | None = None,
     make: CoreMaker = ControllerCore,
 ) -> dict[str, dict[str, int]]:
     """{switch: {"added", "changed", "removed"}} in flows, of the switches that would change.
 
     Args:
         entities: those concerned, as they are before.
-        ports: OpenFlow ports of the VMs that are plugged in; None: all are. New ones will be.
+        plugged: the VMs that are plugged in; None: all are. New ones will be.
         make: the core, that of a global control plane for its share.
     """
     core = make(model, OffloadPolicy())
     before = tuple(entities)
-    vms = [entity for entity in before if isinstance(entity, VM) and (ports is None or entity.name in ports)]
+    vms = [entity for entity in before if isinstance(entity, VM) and (plugged is None or entity.name in plugged)]
     new = [entity for entity in changes.added if isinstance(entity, VM)]
-    core.fabric_changed(Changes(0, added=before), complete=False)
-    _plug(core, [*vms, *new], ports)
+    core.fabric_changed(Changes(changes.version, added=before), complete=False, now=_NOW)
+    _plug(core, [*vms, *new])
     core.expected.settle()
-    keys = {name: set(table) for name, table in core.expected.tables.items()}
-    core.fabric_changed(changes, complete=False)
+    keys = {name: table.whole().keys() for name, table in core.expected.tables.items()}
+    core.fabric_changed(changes, complete=False, now=_NOW)
     found = {}
     for name, program in sorted(core.expected.settle().items()):
         added = sum(1 for flow in program.adds if flow.key not in keys.get(name, ()))
@@ -64,19 +65,17 @@ def consequences(
     return found
 
 
-def _plug(core: ControllerCore, vms: Iterable[VM], ports: Mapping[str, int] | None) -> None:
-    bindings: dict[str, dict[str, str]] = {}
-    numbers: dict[str, dict[str, int]] = {}
+def _plug(core: ControllerCore, vms: Iterable[VM]) -> None:
+    """Plug VMs in, at any ports: how many flows there are does not depend on which."""
+    names: dict[str, list[str]] = {}
     for vm in vms:
-        taken = numbers.setdefault(vm.host, {})
-        free = max(taken.values(), default=FIRST_VPORT - 1) + 1
-        taken[f"vp-{vm.name}"] = (ports or {}).get(vm.name, free)
-        bindings.setdefault(vm.host, {})[vm.name] = f"vp-{vm.name}"
-    for host, bound in bindings.items():
+        names.setdefault(vm.host, []).append(vm.name)
+    for host, here in names.items():
         node = core.view.hosts.get(host)
         if node is not None:
-            core.switch_connected(datapath_id(node.underlay_ip), numbers[host])
-            core.agent_hello(host, bound)
+            ports = {f"vp-{name}": number for number, name in enumerate(here, FIRST_VPORT)}
+            core.switch_connected(datapath_id(node.underlay_ip), ports, _NOW)
+            core.agent_hello(host, {name: f"vp-{name}" for name in here}, _NOW)
 
 
 def plan_document(changes: Changes, version: int, switches: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.index import EntityKey, key_of
-from controllers.fm.slices import network_of
-from hoverboard.contract.entities import VM, AnyEntity, Network
+from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network
 
 SMALL = 200  # entities of a request that is taken in at once: about 2 ms
 
@@ -44,13 +43,10 @@ class _Claim:
             if isinstance(entity, VM):  # nearly all are
                 if entity.external_ips:
                     return None
-                networks.add(entity.network)
-                continue
-            network = network_of(entity)
-            if network is None or isinstance(entity, Network):
+            elif isinstance(entity, Host | Hoverboard | Network):
                 return None
-            networks.add(network)
-        return cls(networks, keys)
+            networks.add(entity.network)
+        return cls(networks=networks, keys=keys)
 
     def meets(self, other: _Claim) -> bool:
         """Whether the two may not go on side by side."""

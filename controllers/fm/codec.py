@@ -50,7 +50,7 @@ def decode_entity(message: pb.Entity) -> AnyEntity:
     try:
         return kind.model_validate_json(message.json)
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False)[0]
+        first = invalid.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         where = f"{message.type}/{_name_in(message.json)}" + (f".{field}" if field else "")
         what = str(first["msg"]).removeprefix("Value error, ")

@@ -149,10 +149,9 @@ class Dispatcher:
             self._claimed[claim] -= 1
             if not self._claimed[claim]:
                 del self._claimed[claim], self._claimed_by[claim]
-        if not request.done.done():
-            if request.fault is not None:
-                request.done.set_exception(request.fault)
-            else:
-                request.done.set_result(None)
+        if request.fault is not None:
+            request.done.set_exception(request.fault)
+        else:
+            request.done.set_result(None)
         if not self.waiting():
             self._idle.set()

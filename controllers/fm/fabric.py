@@ -100,7 +100,9 @@ class Fabric:
         self.expect(expected)
         given = {key_of(entity) for entity in entities}
         gone = [key for key in self._index.entities if key not in given]
-        return _run(self._apply(entities, gone, full=True))
+        changes = _run(self._apply(entities, gone, first=not self.synced))
+        self.synced = True
+        return changes
 
     def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
         """Add or change `upsert`, remove the (type, name) pairs of `remove`; repeating it changes nothing.
@@ -140,7 +142,7 @@ class Fabric:
                 where=f"{kind}/{name}.name",
                 next_step="send the removal and the new entity in two requests, or only the new entity",
             )
-        return (yield from self._apply(upsert, removed, full=False))
+        return (yield from self._apply(upsert, removed, first=False))
 
     def trial(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
         """What `diff` would change, without leaving it changed.
@@ -158,7 +160,7 @@ class Fabric:
         return changes
 
     def _apply(
-        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, full: bool
+        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, first: bool
     ) -> Generator[None, None, Changes]:
         entities = self._index.entities
         seen: set[EntityKey] = set()
@@ -182,9 +184,8 @@ class Fabric:
                 changed.append((before, entity))
         removed = [entities[key] for key in dict.fromkeys(remove) if key in entities]
         yield from self._replace(removed + [old for old, _ in changed], added + [new for _, new in changed])
-        if removed or added or changed or (full and not self.synced):
+        if removed or added or changed or first:
             self.version += 1
-        self.synced = self.synced or full
         return Changes(self.version, tuple(added), tuple(changed), tuple(removed))
 
     def _replace(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity]) -> Generator[None, None, None]:

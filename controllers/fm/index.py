@@ -163,4 +163,4 @@ def _refuse_taken(
 
 
 def _article(field: str) -> str:
-    return "an" if field[0] in "aeiou" else "a"
+    return "an" if field.startswith(("a", "e", "i", "o", "u")) else "a"

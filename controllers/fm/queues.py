@@ -67,18 +67,16 @@ class FairQueues(Generic[K, T]):
         ready = [queue for queue in self._round if may(self._waiting[queue][0][0])]
         if not ready:
             return None
-        if all(self._credit[queue] <= 0 for queue in ready):
-            # As many whole rounds as it takes until one of them may go: at once instead of one by one.
-            rounds = min(int(-self._credit[queue] // self.quantum) + 1 for queue in ready)
-            for queue in ready:
-                self._credit[queue] += rounds * self.quantum
+        # As many whole rounds as it takes until one of them may go, at once instead of one by one; none where one may.
+        rounds = max(0, min(int(-self._credit[queue] // self.quantum) + 1 for queue in ready))
+        for queue in ready:
+            self._credit[queue] += rounds * self.quantum
         queue = next(queue for queue in ready if self._credit[queue] > 0)
         key, item = self._waiting[queue].popleft()
         self._busy[queue] = self._busy.get(queue, 0) + 1
         if not self._waiting[queue]:
             del self._waiting[queue]
             self._round.remove(queue)
-            self._credit[queue] = min(self._credit[queue], self.quantum)
         return key, item
 
     def charge(self, key: K, cost: float) -> None:
@@ -94,9 +92,5 @@ class FairQueues(Generic[K, T]):
                 self._round.append(queue)
         elif queue not in self._busy and self._credit[queue] >= 0:
             del self._credit[queue]  # no debt: nothing to remember
-        self._forget_debts()
-
-    def _forget_debts(self) -> None:
-        """With nothing waiting and nothing under way, nobody was kept waiting: all debts are off."""
         if not self._waiting and not self._busy:
-            self._credit.clear()
+            self._credit.clear()  # nothing waits and nothing is under way: no debt delays another queue

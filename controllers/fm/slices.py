@@ -50,12 +50,14 @@ def cut(changes: Changes, size: int = SLICE) -> dict[str, list[Changes]] | None:
     parts: dict[str, tuple[list[AnyEntity], list[tuple[AnyEntity, AnyEntity]], list[AnyEntity]]] = {}
 
     def part(entity: AnyEntity) -> tuple[list[AnyEntity], list[tuple[AnyEntity, AnyEntity]], list[AnyEntity]]:
-        return parts.setdefault(network_of(entity) or "", ([], [], []))
+        network = network_of(entity)
+        assert network is not None
+        return parts.setdefault(network, ([], [], []))
 
     for entity in changes.added:
         part(entity)[0].append(entity)
-    for pair in changes.changed:
-        part(pair[0])[1].append(pair)
+    for before, after in changes.changed:
+        part(before)[1].append((before, after))
     for entity in changes.removed:
         part(entity)[2].append(entity)
     return {network: list(_pieces(changes.version, *lists, size)) for network, lists in parts.items()}
@@ -85,7 +87,7 @@ def _pieces(
     elif kinds == 1 and removed:
         for piece in _batches(sorted(removed, key=_rank, reverse=True), size):
             yield Changes(version, removed=piece)
-    elif kinds == 1 and all(_stays_put(before, after) for before, after in changed):
+    elif kinds == 1 and all(_stays_put(*pair) for pair in changed):
         for pairs in _batches(changed, size):
             yield Changes(version, changed=pairs)
     else:
@@ -99,9 +101,13 @@ def _rank(entity: AnyEntity) -> int:
 
 def _stays_put(before: AnyEntity, after: AnyEntity) -> bool:
     """Whether nothing else of the request can depend on what this change leaves or takes."""
-    if not isinstance(before, VM) or not isinstance(after, VM):
-        return False
-    return (before.network, before.ip, before.ip6, before.mac) == (after.network, after.ip, after.ip6, after.mac)
+    place = _place(before)
+    return place is not None and place == _place(after)
+
+
+def _place(entity: AnyEntity) -> tuple[object, ...] | None:
+    """What a VM has for itself; None for anything else."""
+    return (entity.network, entity.ip, entity.ip6, entity.mac) if isinstance(entity, VM) else None
 
 
 def _batches(items: Sequence[_T], size: int) -> Iterator[tuple[_T, ...]]:

@@ -32,7 +32,7 @@ def status_of(error: HoverboardError) -> tuple[grpc.StatusCode, str]:
 
 def _shortened(text: str) -> str:
     """The beginning and the end of a text that is too long, in ASCII as it travels."""
-    plain = text.encode("ascii", "backslashreplace").decode() if len(text) > _MOST_TOLD // 12 else text
+    plain = text.encode("ascii", "backslashreplace").decode()
     return text if len(plain) <= _MOST_TOLD else f"{plain[: _MOST_TOLD - 104]} ... {plain[-99:]}"
 
 

@@ -28,6 +28,9 @@ class Asking:
         mark: has a scope's flows computed again.
         answer: the flows that a model answers a lookup with.
         counters: where to count; has COUNTERS.
+
+    Attributes:
+        recent: what hosts sent to lately, and when; the oldest first.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Asking:
         self.lookups = Lookups()
         self.limit = AskLimit()
         self.foreseen = False  # a model that answers is to come: what is used is answered before it is asked
-        self._recent: dict[Lookup, float] = {}
+        self.recent: dict[Lookup, float] = {}
         self.held = Held()
         self._view = view
         self._grant = grant
@@ -58,8 +61,8 @@ class Asking:
         if not self.limit.take(dpid, in_port, now):
             self._counters["packets_in_limited"] += 1
             return False
-        network = self._view.network_by_vni.get(vni_of(cookie))
-        if network is None or not self._view.present(host, network):
+        network = self._view.network_by_vni.get(vni_of(cookie), "")
+        if not self._view.present(host, network):
             self._counters["packets_in_unknown"] += 1
             return False
         lookup = Lookup(host, network, address)
@@ -75,18 +78,18 @@ class Asking:
             network = self._view.network_by_vni.get(flow.vni)
             if network is not None:
                 lookup = Lookup(report.host, network, flow.dst)
-                self._recent.pop(lookup, None)
-                self._recent[lookup] = now
+                self.recent.pop(lookup, None)
+                self.recent[lookup] = now
                 if self.foreseen:
                     self._foresee(lookup, now)
                 self.lookups.used(lookup, now)
-        while self._recent and now - self._recent[first := next(iter(self._recent))] > _RECENT:
-            del self._recent[first]
+        while self.recent and now - self.recent[first := next(iter(self.recent))] > _RECENT:
+            del self.recent[first]
 
     def foresee(self, now: float) -> None:
         """Another model comes, whose hosts ask: flows that are established get their answers before that."""
         self.foreseen = True
-        for lookup, last in list(self._recent.items()):
+        for lookup, last in list(self.recent.items()):
             if now - last <= _RECENT:
                 self._foresee(lookup, now)
 
@@ -132,16 +135,11 @@ class Asking:
         for lookup in self.lookups.all():
             self._drop(lookup)
 
-    def host_gone(self, host: str) -> None:
-        """A host is not ours any more."""
-        for lookup in self.lookups.of_host(host):
-            self._drop(lookup)
-
     def adopt(self, host: str, flows: Iterable[Flow], now: float) -> None:
         """Answers outlive the controller that gave them: they are taken over, and age from now on."""
         for flow in flows:
-            kind, network = kind_of(flow.cookie), self._view.network_by_vni.get(vni_of(flow.cookie))
-            if kind not in (Kind.ROUTE, Kind.DROP_UNKNOWN_DESTINATION) or network is None:
+            kind, network = kind_of(flow.cookie), self._view.network_by_vni.get(vni_of(flow.cookie), "")
+            if kind not in (Kind.ROUTE, Kind.DROP_UNKNOWN_DESTINATION):
                 continue
             address = _destination_of(flow)
             if address is None or not self._view.present(host, network):
@@ -153,8 +151,7 @@ class Asking:
 
     def _again(self, lookups: Iterable[Lookup]) -> None:
         for lookup in list(lookups):
-            if self._view.networks.get(lookup.network) is not None:
-                self.lookups.turned(lookup, negative=self._negative(lookup))
+            self.lookups.turned(lookup, negative=self._negative(lookup))
             self._mark(_scope(lookup))
 
     def _drop(self, lookup: Lookup) -> None:

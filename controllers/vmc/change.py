@@ -52,7 +52,6 @@ class ModelChange:
         """Whether the next step may be done now."""
         if self.waiting(switchover):
             self.due = now + (SETTLE if switchover.stage == "gain" else DRAIN)
-            return False
         if self.due is None or self.due > now:
             return False
         if not self.gate(switchover.stage):

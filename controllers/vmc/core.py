@@ -36,7 +36,7 @@ class ControllerCore(SwitchKeeper):
 
     # --- intent -----------------------------------------------------------------------------------
 
-    def fabric_changed(self, changes: Changes, *, complete: bool, now: float = 0.0, number: int = 0) -> None:
+    def fabric_changed(self, changes: Changes, *, complete: bool, now: float, number: int = 0) -> None:
         """The fabric manager's state changed.
 
         Args:
@@ -67,14 +67,12 @@ class ControllerCore(SwitchKeeper):
         for host, network in places:
             if self.view.present(host, network) != ((host, network) in present_before):
                 self._presence_changed(host, network)
+        for vm in self._vms_of([*old, *new]):
+            self._rejoin(vm)
         for entity in (*old, *new):
             self.asking.touched(entity)
             if isinstance(entity, VM):
-                self._rejoin(entity.name)
                 self.offloading.recheck(entity.name)
-        for before, after in changes.changed:
-            if isinstance(before, VM) and isinstance(after, VM):
-                self.offloading.sender_changed(before, after)
         if complete and not self._complete:
             self._complete = True
             for switch in self.switches.values():
@@ -102,35 +100,31 @@ class ControllerCore(SwitchKeeper):
     def _nodes_changed(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity], now: float) -> None:
         gone = [node for node in old if isinstance(node, Host | Hoverboard)]
         come = [node for node in new if isinstance(node, Host | Hoverboard)]
-        stays = {node.name for node in come}
-        joined_later = {entity.name for entity in new if isinstance(entity, VM)} if come else set()
         for node in gone:
             dpid = datapath_id(node.underlay_ip)
             del self.names[dpid], self._dpids[node.name]
-            if node.name not in stays and node.name in self.expected.tables:
-                self.expected.remove_switch(node.name)
-                self.liveness.forget(node.name)
-                self.asking.host_gone(node.name)
-            if dpid in self.switches and self.switches[dpid].sync is not Sync.AWAY:
+            if dpid in self.switches and self.switches[dpid].connected:
                 self.switches[dpid].sync = Sync.WAITING
         for node in come:
             dpid = datapath_id(node.underlay_ip)
             self.names[dpid], self._dpids[node.name] = node.name, dpid
-            if node.name not in self.expected.tables and self._owns(dpid):
-                self.expected.add_switch(node.name)
-                for network in self.view.networks_on(node.name):
-                    self.expected.mark(Scope("network", network), node.name)
-                    self.expected.mark(Scope("firewall", network), node.name)
-            for vm in self.view.vms_on(node.name):
-                if vm not in joined_later:
-                    self._rejoin(vm)
-            if dpid in self.switches:
-                self._consider_reading(self.switches[dpid])
+        owned = {node.name for node in come if self._owns(self._dpids[node.name])}
+        for node in gone:
+            if node.name in self.expected.tables and node.name not in owned:
+                self.expected.remove_switch(node.name)
+            if node.name not in self._dpids:
+                self.liveness.forget(node.name)
+        for node in come:
+            if node.name in owned and node.name not in self.expected.tables:
+                self._switch_comes(node.name)
+            switch = self._switch_of(node.name)
+            if switch is not None:
+                self._consider_reading(switch)
             if isinstance(node, Hoverboard):
                 self.liveness.watch(node.name, now)
                 if node.name in self.agents.online:
                     self.liveness.stands(node.name, "agent", now)
-                if dpid in self.switches and self.switches[dpid].connected:
+                if switch is not None and switch.connected:
                     self.liveness.stands(node.name, "switch", now)
         if any(isinstance(node, Hoverboard) for node in (*gone, *come)):
             self.view.down = self.view.down & self.view.hoverboards.keys()
@@ -139,6 +133,22 @@ class ControllerCore(SwitchKeeper):
                     self.expected.mark(scope)
             for name in self.view.balancers:
                 self.expected.mark(Scope("balancer", name))
+
+    def _switch_comes(self, name: str) -> None:
+        """A node's switch is ours from now on; its host may have VMs already."""
+        self.expected.add_switch(name)
+        for network in self.view.networks_on(name):
+            self._presence_changed(name, network)
+
+    def _vms_of(self, entities: Iterable[AnyEntity]) -> Iterable[str]:
+        """The VMs among entities, and those on hosts among them; each once."""
+        found: dict[str, None] = {}
+        for entity in entities:
+            if isinstance(entity, VM):
+                found[entity.name] = None
+            elif isinstance(entity, Host):
+                found.update(dict.fromkeys(self.view.vms_on(entity.name)))
+        return found
 
     def packet_in(self, dpid: int, generation: int, in_port: int, cookie: int, frame: bytes, now: float) -> None:
         """A flow sent a packet to the controller."""
@@ -152,7 +162,7 @@ class ControllerCore(SwitchKeeper):
 
     # --- host agents ------------------------------------------------------------------------------
 
-    def agent_hello(self, node: str, bindings: Mapping[str, str], now: float = 0.0) -> None:
+    def agent_hello(self, node: str, bindings: Mapping[str, str], now: float) -> None:
         """An agent opened its stream and told all its bindings, VM -> vport."""
         touched = self.agents.replace(node, bindings)
         self.agents.heard.add(node)
@@ -160,7 +170,7 @@ class ControllerCore(SwitchKeeper):
         self.liveness.stands(node, "agent", now)
         for vm in touched:
             self._rejoin(vm)
-        switch = self.switches.get(self._dpids.get(node, -1))
+        switch = self._switch_of(node)
         if switch is not None:
             self._consider_reading(switch)
 
@@ -174,7 +184,7 @@ class ControllerCore(SwitchKeeper):
         self.agents.unbind(node, vm)
         self._rejoin(vm)
 
-    def agent_gone(self, node: str, now: float = 0.0, *, told: bool = True) -> None:
+    def agent_gone(self, node: str, now: float, *, told: bool = True) -> None:
         """An agent's stream ended (`told`: as in `switch_disconnected`): its bindings stay (fail static)."""
         self.agents.online.discard(node)
         self._broke(node, "agent", now, told)
@@ -203,7 +213,7 @@ class ControllerCore(SwitchKeeper):
 
     def _to_be_adopted(self, host: str) -> bool:
         """Whether offloads of a former master may stand at a host that this controller has not read yet."""
-        switch = self.switches.get(self._dpids.get(host, -1))
+        switch = self._switch_of(host)
         return switch is not None and switch.inherited
 
     # --- another model ----------------------------------------------------------------------------
@@ -224,14 +234,12 @@ class ControllerCore(SwitchKeeper):
             )
         if model is self.model:
             return
-        self._settle()
         self.model = model
         self.counters["model_switches"] += 1
         self.expected, programs = self.change.begin(self.expected, model, now)
         self._spread(programs)
         if model.answers:
             self.asking.foresee(now)
-            self._settle()
 
     @property
     def switching(self) -> str | None:
@@ -244,7 +252,6 @@ class ControllerCore(SwitchKeeper):
         """The next step of a change of the model, when the last one is done and has settled."""
         switchover = self.expected
         if isinstance(switchover, Switchover) and self.change.ready(switchover, now):
-            self._settle()
             programs, last = self.change.step(switchover, now)
             self._spread(programs)
             if last:
@@ -258,7 +265,7 @@ class ControllerCore(SwitchKeeper):
             self.offloading.end_all()
         if not self.model.answers:
             self.asking.end_all()
-        if old.learns and not self.model.learns:
+        if old.learns:
             for switch in self.switches.values():
                 if switch.sync is Sync.SYNCED:  # what it has learned is to go; it alone knows what that is
                     switch.sync = Sync.WAITING

@@ -9,7 +9,8 @@ where the marks come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, ip_address
 
 from controllers.program import Flows, Part, Program, block
@@ -24,19 +25,16 @@ Group = tuple[Part, ...]
 _BASE_GROUP: Group = (block(base_flows),)
 
 
-class Table(Mapping[FlowKey, Flow]):
-    """The flows of one switch by key, made when they are asked for; to be read, not kept."""
-
-    def __init__(self, groups: Mapping[Scope, Group]) -> None:
-        self._groups = groups
+class Table(ABC):
+    """The flows that one switch should hold."""
 
     @property
+    @abstractmethod
     def flows(self) -> Flows:
         """All flows, in the form that is sent fastest."""
-        return Flows([part for group in self._groups.values() for part in group])
 
     def whole(self) -> dict[FlowKey, Flow]:
-        """All flows by key, at once."""
+        """All flows by key."""
         return {flow.key: flow for flow in self.flows}
 
     def program_from(self, actual: Mapping[FlowKey, Flow]) -> Program:
@@ -47,43 +45,26 @@ class Table(Mapping[FlowKey, Flow]):
         adds = tuple([flow for key, flow in expected.items() if actual.get(key) != flow])
         return Program(adds, tuple([key for key in actual if key not in expected]))
 
-    def __getitem__(self, key: FlowKey) -> Flow:
-        return self.whole()[key]
-
-    def __iter__(self) -> Iterator[FlowKey]:
-        return iter(self.whole())
-
     def __len__(self) -> int:
         return len(self.flows)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and self.whole() == dict(other)
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+class _Groups(Table):
+    """The groups of one switch; their flows are made when they are asked for."""
 
+    def __init__(self, groups: Mapping[Scope, Group]) -> None:
+        self._groups = groups
 
-class _Tables(Mapping[str, Table]):
-    def __init__(self, held: Mapping[str, Mapping[Scope, Group]]) -> None:
-        self._held = held
-
-    def __getitem__(self, switch: str) -> Table:
-        return Table(self._held[switch])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def __contains__(self, switch: object) -> bool:
-        return switch in self._held
+    @property
+    def flows(self) -> Flows:
+        return Flows([part for group in self._groups.values() for part in group])
 
 
 class ExpectedFlows:
     """The flows of all switches under one programming model.
 
     Attributes:
-        tables: switch name -> flows by key.
+        tables: what each switch should hold, by name; not to be modified.
         granted: what has flows for what happened, not by intent: offloaded pairs, and answers to hosts.
     """
 
@@ -95,7 +76,7 @@ class ExpectedFlows:
         self._holders: dict[Scope, set[str]] = {}  # by scope: where it has a group
         self._marked: dict[tuple[str, Scope], None] = {}
         self._marked_everywhere: dict[Scope, None] = {}
-        self.tables: Mapping[str, Table] = _Tables(self._held)
+        self.tables: dict[str, Table] = {}
 
     def under(self, model: ProgrammingModel) -> ExpectedFlows:
         """The same share under another model; it has no switches yet."""
@@ -104,19 +85,14 @@ class ExpectedFlows:
     def add_switch(self, switch: str) -> None:
         """A switch exists from now on."""
         self._held[switch] = {}
+        self.tables[switch] = _Groups(self._held[switch])
         self.mark(BASE, switch)
 
     def remove_switch(self, switch: str) -> None:
         """A switch is not ours any more: forget what it should hold, without touching it."""
+        del self.tables[switch]
         for scope in self._held.pop(switch):
             self._left(switch, scope)
-
-    def groups(self) -> dict[Scope, dict[str, tuple[Flow, ...]]]:
-        """All groups that are not empty, by scope and switch."""
-        return {
-            scope: {switch: tuple(Flows(self._held[switch][scope])) for switch in holders}
-            for scope, holders in self._holders.items()
-        }
 
     def mark(self, scope: Scope, switch: str | None = None) -> None:
         """Look at a scope again, on one switch or wherever it was or now belongs."""
@@ -214,8 +190,6 @@ class ExpectedFlows:
                 return self.model.offload_flows(view, view.vms[scope.name], view.vms[scope.other])
             case "lookup" if scope in self.granted:
                 network, _, address = scope.other.partition(" ")
-                if network not in view.networks:
-                    return ()
                 return self.model.lookup_flows(view, switch, view.networks[network], ip_address(address))
             case "firewall" if scope.name in view.networks:
                 return firewall_flows(view, switch, view.networks[scope.name])

@@ -59,9 +59,9 @@ class Agents:
         self._vport: dict[str, dict[str, str]] = {}
         self._vm: dict[str, dict[str, str]] = {}
 
-    def vport(self, node: str, vm: str) -> str | None:
-        """The vport of a VM on a node, or None."""
-        return self._vport.get(node, {}).get(vm)
+    def vport(self, node: str, vm: str) -> str:
+        """The vport of a VM on a node; "" for none."""
+        return self._vport.get(node, {}).get(vm, "")
 
     def vm(self, node: str, vport: str) -> str | None:
         """The VM plugged into a vport of a node, or None."""

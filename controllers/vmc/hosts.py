@@ -72,8 +72,7 @@ class HostsServicer:
                 else:
                     deliver(self._events, node, event)
         finally:
-            if node and self._newest.get(node) is token:
-                del self._newest[node]
+            if self._newest.get(node) is token:
                 self._events.agent_gone(node)
 
 

@@ -81,7 +81,7 @@ class SwitchKeeper:
         self.asking = asking.Asking(self.view, self._grant, self._mark, self._answer, self.counters)
         self._complete = False  # a full update was seen
         self._dpids: dict[str, int] = {}  # node name -> datapath id
-        self.change = ModelChange(self.view, lambda node: self.switches.get(self._dpids[node]) if self.active else None)
+        self.change = ModelChange(self.view, lambda node: self._switch_of(node) if self.active else None)
         self._failed: set[int] = set()
         self.missed = Missed()
         self._cause = (0, 0.0)  # number and time of the update that is being worked out
@@ -106,7 +106,7 @@ class SwitchKeeper:
 
     # --- mastership -------------------------------------------------------------------------------
 
-    def activate(self, now: float = 0.0) -> None:
+    def activate(self, now: float) -> None:
         """Elected: every switch is read, and what differs from the expected is sent.
 
         Changes go out at once, those first that came while nobody was master. They may find a switch in any state; what
@@ -126,27 +126,24 @@ class SwitchKeeper:
         self._work = Work(changed=self._work.changed)
         for switch in self.switches.values():
             switch.generation += 1  # answers to what was asked before mean nothing any more
-            switch.inherited = False
             if switch.connected:
                 switch.sync, switch.outstanding = Sync.WAITING, 0
 
     # --- switches ---------------------------------------------------------------------------------
 
-    def switch_connected(self, dpid: int, ports: Mapping[str, int], now: float = 0.0) -> int:
+    def switch_connected(self, dpid: int, ports: Mapping[str, int], now: float) -> int:
         """A switch is there, with these ports (name -> number); returns the connection's generation."""
         switch = self.switches.setdefault(dpid, Switch(dpid))
         switch.generation += 1
         switch.sync, switch.outstanding, switch.inherited = Sync.WAITING, 0, False
-        touched = {name for name, port in (*switch.ports.items(), *ports.items()) if ports.get(name) != port}
-        touched |= {name for name, port in ports.items() if switch.ports.get(name) != port}
-        switch.ports = dict(ports)
-        for name in touched:
+        former, switch.ports = switch.ports, dict(ports)
+        for name in {**former, **ports}:
             self._port_touched(dpid, name)
         self.liveness.stands(self.names.get(dpid, ""), "switch", now)
         self._consider_reading(switch)
         return switch.generation
 
-    def switch_disconnected(self, dpid: int, generation: int, now: float = 0.0, *, told: bool = True) -> None:
+    def switch_disconnected(self, dpid: int, generation: int, now: float, *, told: bool = True) -> None:
         """A connection ended; an old one's end is ignored. What the switch holds stays as it is.
 
         Args:
@@ -176,11 +173,12 @@ class SwitchKeeper:
 
     def switch_flows(self, dpid: int, generation: int, flows: Iterable[Flow], now: float) -> None:
         """The answer to a read: all flows of the switch. What differs from the expected is sent."""
-        switch, name = self._present(dpid, generation), self.names.get(dpid)
-        if switch is None or switch.sync is not Sync.READING or name is None:
+        switch = self._present(dpid, generation)
+        if switch is None or switch.sync is not Sync.READING:
             return
+        name = self.names[dpid]
         switch.inherited = False  # from here on what is to be sent follows from what was read
-        learns = self.model.learns or any(model.learns for model in self._models())
+        learns = any(model.learns for model in self._models())
         # What a host has learned itself is not ours to judge, as long as it may learn.
         actual = {flow.key: flow for flow in flows if not (learns and kind_of(flow.cookie) is Kind.LEARNED)}
         if self.model.offloads:
@@ -221,6 +219,11 @@ class SwitchKeeper:
             switch.sync = Sync.FAILED
             self._failed.add(dpid)
 
+    def _switch_of(self, node: str) -> Switch | None:
+        """What is known of a node's switch."""
+        dpid = self._dpids.get(node)
+        return self.switches.get(dpid) if dpid is not None else None
+
     def _present(self, dpid: int, generation: int) -> Switch | None:
         """The switch, if that connection is the one that it has now."""
         switch = self.switches.get(dpid)
@@ -253,7 +256,7 @@ class SwitchKeeper:
 
     def _hand_out(self, programs: Mapping[str, Program]) -> None:
         for name, program in programs.items():
-            switch = self.switches.get(self._dpids.get(name, -1))
+            switch = self._switch_of(name)
             if switch is None:
                 continue
             if switch.sync is Sync.SYNCED or (switch.sync is Sync.READING and switch.inherited):
@@ -270,10 +273,9 @@ class SwitchKeeper:
         vm = self.view.vms.get(vm_name)
         port = None
         if vm is not None:
-            vport = self.agents.vport(vm.host, vm.name)
-            switch = self.switches.get(self._dpids[vm.host])
-            if vport is not None and switch is not None:
-                port = switch.ports.get(vport)
+            switch = self._switch_of(vm.host)
+            if switch is not None:
+                port = switch.ports.get(self.agents.vport(vm.host, vm.name))
         if self.view.ports.get(vm_name) == port:
             return
         if port is None:

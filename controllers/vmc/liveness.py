@@ -27,7 +27,6 @@ class Liveness:
         """A Hoverboard there should be; every partition hears of every one."""
         if not self._parts.setdefault(node, {}) and node not in self.down:
             self._turning[node] = now + PATIENCE
-        self._parts.setdefault(node, {})
 
     def forget(self, node: str) -> None:
         """A Hoverboard there should be no more."""

@@ -52,7 +52,7 @@ class AskLimit:
 
     def take(self, dpid: int, port: int, now: float) -> bool:
         """Whether this vport may ask once more now."""
-        bucket = self._buckets.setdefault((dpid, port), _Bucket(self._burst, now))
+        bucket = self._buckets.setdefault((dpid, port), _Bucket(tokens=self._burst, filled=now))
         bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.filled) * self._rate)
         bucket.filled = now
         if bucket.tokens < 1:
@@ -117,9 +117,9 @@ class Lookups:
         """All standing answers."""
         return list(self._answers)
 
-    def of_host(self, host: str, network: str | None = None) -> list[Lookup]:
-        """Standing answers to a host."""
-        return [one for one in self._answers if one.host == host and network in (None, one.network)]
+    def of_host(self, host: str, network: str) -> list[Lookup]:
+        """Standing answers to a host about a network."""
+        return [one for one in self._answers if (one.host, one.network) == (host, network)]
 
     def drop(self, lookup: Lookup) -> None:
         """Forget an answer."""

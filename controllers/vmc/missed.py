@@ -25,7 +25,7 @@ class _Kept(NamedTuple):
 
 
 class Missed:
-    """Programs of the last WINDOW seconds."""
+    """Programs of the last WINDOW seconds, and no more than MOST changes."""
 
     def __init__(self) -> None:
         self._kept: deque[_Kept] = deque()
@@ -35,7 +35,7 @@ class Missed:
         """A program for the switch `name` that was not sent."""
         self._kept.append(_Kept(now, number, name, program))
         self._size += len(program)
-        while self._kept and (now - self._kept[0].at > WINDOW or self._size > MOST):
+        while self._size > MOST:
             self._size -= len(self._kept.popleft().program)
 
     def applied(self, number: int) -> None:

@@ -124,13 +124,13 @@ class OffloadPolicy:
             reverse=True,
         )
         for pair, rate in wanted:
-            if room <= 0:
-                if not old_enough or old_enough[-1][0] >= rate:
-                    break
+            if room > 0:
+                room -= 1
+            elif old_enough and old_enough[-1][0] < rate:
                 stop.append(old_enough.pop()[1])
-                room += 1
+            else:
+                break
             start.append(pair)
-            room -= 1
         return Decision(tuple(start), tuple(stop))
 
     # --- what the controller calls ------------------------------------------------------------------
@@ -143,12 +143,13 @@ class OffloadPolicy:
         """Take in one report of `seconds`, and say what changes; that is done here already."""
         candidates: dict[str, list[tuple[Pair, float]]] = {}
         for sent in usage:
+            if not sent.bytes:
+                continue
             rate = sent.bytes * 8 / seconds
             standing = self.active.get(sent.pair)
             if standing is None:
-                if sent.bytes > 0:
-                    candidates.setdefault(sent.host, []).append((sent.pair, rate))
-            elif sent.bytes > 0:
+                candidates.setdefault(sent.host, []).append((sent.pair, rate))
+            else:
                 standing.last_report, standing.rate_bps, standing.interval = now, rate, seconds
                 if rate > self.settings.keep_bps:
                     standing.last_used = now
@@ -177,8 +178,6 @@ class OffloadPolicy:
         offload = self.active.pop(pair, None)
         if offload is not None:
             self._by_host[offload.host].discard(pair)
-            if not self._by_host[offload.host]:
-                del self._by_host[offload.host]
 
     def expire(self, now: float) -> list[Pair]:
         """Forget and return the offloads that were idle too long."""

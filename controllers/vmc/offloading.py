@@ -88,19 +88,12 @@ class Offloading:
             self._mark(Scope("offload", *pair))
 
     def recheck(self, vm: str) -> None:
-        """A VM came, changed or went: its offloads are pointed anew where legal, taken back where not."""
+        """A VM came, changed or went: its offloads are pointed at where it is now where legal, taken back where not."""
         for pair in list(self._pairs_of.get(vm, ())):
             if self._legal(pair):
                 self._mark(Scope("offload", *pair))
             else:
                 self._end(pair)
-
-    def sender_changed(self, before: VM, after: VM) -> None:
-        """Offloads stand at the sender's host: one that has moved starts anew."""
-        if before.host != after.host:
-            for pair in list(self._pairs_of.get(after.name, ())):
-                if pair.src == after.name:
-                    self._end(pair)
 
     def end_all(self) -> None:
         """The programming model has no use for offloads any more."""
@@ -112,14 +105,7 @@ class Offloading:
         for flow in flows:
             if kind_of(flow.cookie) is not Kind.OFFLOAD:
                 continue
-            address = {match.field: match.value for match in flow.match}
-            vni = vni_of(flow.cookie)
-            if "ipv6_src" in address:
-                src = self._view.vm_at(vni, IPv6Address(address["ipv6_src"]))
-                dst = self._view.vm_at(vni, IPv6Address(address.get("ipv6_dst", 0)))
-            else:
-                src = self._view.vm_at(vni, IPv4Address(address.get("ipv4_src", 0)))
-                dst = self._view.vm_at(vni, IPv4Address(address.get("ipv4_dst", 0)))
+            src, dst = self._end_of(flow, "src"), self._end_of(flow, "dst")
             if src is None or dst is None or src.host != host or src.host == dst.host:
                 continue
             pair = Pair(src.name, dst.name)
@@ -128,9 +114,23 @@ class Offloading:
                 self._counters["offloads_adopted"] += 1
                 self._offload(pair)
 
+    def _end_of(self, flow: Flow, end: str) -> VM | None:
+        """The VM that a flow's "src" or "dst" names."""
+        vni = vni_of(flow.cookie)
+        for match in flow.match:
+            if match.field == f"ipv4_{end}":
+                return self._view.vm_at(vni, IPv4Address(match.value))
+            if match.field == f"ipv6_{end}":
+                return self._view.vm_at(vni, IPv6Address(match.value))
+        return None
+
     def _legal(self, pair: Pair) -> bool:
+        """Whether the pair may go host to host from the host that holds the flow: a sender that moved starts again."""
         src, dst = self._view.vms.get(pair.src), self._view.vms.get(pair.dst)
-        return src is not None and dst is not None and src.network == dst.network and src.host != dst.host
+        return (
+            src is not None and dst is not None and src.network == dst.network
+            and self.policy.active[pair].host == src.host != dst.host
+        )  # fmt: skip
 
     def _offload(self, pair: Pair) -> None:
         for vm in pair:

@@ -8,7 +8,7 @@ Hoverboards lose what is not needed any more, and the new model stands alone. Pu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from controllers.program import Flows, Program
@@ -30,59 +30,40 @@ class _Union(Table):
     """The flows of a Hoverboard under two models; where they differ in one key, the new one's."""
 
     def __init__(self, old: Made, new: Made) -> None:
-        super().__init__({})
-        self.sides = (old, new)
+        self.old, self.new = old, new
         self._made = {**old, **new}
 
     @property
     def flows(self) -> Flows:
-        """All flows."""
         return Flows(self._made.values())
 
     def whole(self) -> Made:
-        """All flows by key."""
-        return self._made
+        return dict(self._made)
 
-    def follow(self, changes: tuple[Program | None, Program | None]) -> Program:
+    def follow(self, of_old: Program, of_new: Program) -> Program:
         """Each model's own change; what the switch needs for both."""
-        touched: dict[FlowKey, None] = {}
-        for side, program in zip(self.sides, changes, strict=True):
-            if program is not None:
-                for key in program.deletes:
-                    del side[key]
-                    touched[key] = None
-                for flow in program.adds:
-                    side[flow.key] = flow
-                    touched[flow.key] = None
-        old, new = self.sides
         adds: list[Flow] = []
         deletes: list[FlowKey] = []
-        for key in touched:
-            wanted = new.get(key) or old.get(key)
+        for key in {**_applied(self.old, of_old), **_applied(self.new, of_new)}:
+            wanted = self.new.get(key) or self.old.get(key)
             if wanted is None:
-                if self._made.pop(key, None) is not None:
-                    deletes.append(key)
+                del self._made[key]
+                deletes.append(key)
             elif self._made.get(key) != wanted:
                 self._made[key] = wanted
                 adds.append(wanted)
         return Program(tuple(adds), tuple(deletes))
 
 
-class _Tables(Mapping[str, Table]):
-    def __init__(self, switchover: Switchover) -> None:
-        self._switchover = switchover
-
-    def __getitem__(self, switch: str) -> Table:
-        return self._switchover.table(switch)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._switchover.new.tables)
-
-    def __len__(self) -> int:
-        return len(self._switchover.new.tables)
-
-    def __contains__(self, switch: object) -> bool:
-        return switch in self._switchover.new.tables
+def _applied(table: Made, program: Program) -> dict[FlowKey, None]:
+    """Apply a program; the keys that it touches, in its order."""
+    touched = dict.fromkeys(program.deletes)
+    for key in program.deletes:
+        del table[key]
+    for flow in program.adds:
+        table[flow.key] = flow
+        touched[flow.key] = None
+    return touched
 
 
 class Switchover:
@@ -90,31 +71,33 @@ class Switchover:
 
     Args:
         old, new: both have settled.
+
+    Attributes:
+        tables: what each switch should hold now, by name.
     """
 
     def __init__(self, old: ExpectedFlows, new: ExpectedFlows, view: View) -> None:
         self.old, self.new = old, new
         self.stage: Stage = "gain"
-        self.tables: Mapping[str, Table] = _Tables(self)
         self._view = view
         self._unions = {
             name: _Union(old.tables[name].whole(), new.tables[name].whole())
             for name in new.tables
             if name in view.hoverboards
         }
+        self.tables = self._tables()
 
-    def table(self, switch: str) -> Table:
-        """What a switch should hold now."""
-        union = self._unions.get(switch)
-        return union if union is not None else (self.old if self.stage == "gain" else self.new).tables[switch]
+    def _tables(self) -> dict[str, Table]:
+        return {**(self.old if self.stage == "gain" else self.new).tables, **self._unions}
 
     def begin(self) -> dict[str, Program]:
         """Both models' flows for the Hoverboards; what each needs for that."""
-        return _some({name: difference(union.sides[0], union.whole()) for name, union in self._unions.items()})
+        return _some({name: difference(union.old, union.whole()) for name, union in self._unions.items()})
 
     def advance(self) -> dict[str, Program]:
         """To the hosts' stage; what each host needs for that."""
         self.stage = "hosts"
+        self.tables = self._tables()
         return _some(
             {
                 name: difference(self.old.tables[name].whole(), self.new.tables[name].whole())
@@ -125,7 +108,7 @@ class Switchover:
 
     def finish(self) -> dict[str, Program]:
         """The new model alone; what each Hoverboard needs for that."""
-        return _some({name: difference(union.whole(), union.sides[1]) for name, union in self._unions.items()})
+        return _some({name: difference(union.whole(), union.new) for name, union in self._unions.items()})
 
     # --- as ExpectedFlows -----------------------------------------------------------------------------
 
@@ -135,12 +118,14 @@ class Switchover:
             side.add_switch(switch)
         if switch in self._view.hoverboards:
             self._unions[switch] = _Union({}, {})
+        self.tables = self._tables()
 
     def remove_switch(self, switch: str) -> None:
         """A switch is not ours any more."""
         for side in (self.old, self.new):
             side.remove_switch(switch)
         self._unions.pop(switch, None)
+        self.tables = self._tables()
 
     def mark(self, scope: Scope, switch: str | None = None) -> None:
         """Look at a scope again."""
@@ -155,13 +140,9 @@ class Switchover:
     def settle(self) -> dict[str, Program]:
         """Bring `tables` up to date; what each switch needs for that."""
         old, new = self.old.settle(), self.new.settle()
-        programs = {}
-        for name in old.keys() | new.keys():
-            union = self._unions.get(name)
-            if union is not None:
-                programs[name] = union.follow((old.get(name), new.get(name)))
-            else:
-                programs[name] = (old if self.stage == "gain" else new).get(name, Program())
+        programs = dict(old if self.stage == "gain" else new)
+        for name, union in self._unions.items():
+            programs[name] = union.follow(old.get(name, Program()), new.get(name, Program()))
         return _some(programs)
 
 

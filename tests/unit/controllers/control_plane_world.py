@@ -21,6 +21,7 @@ from hoverboard.contract.pipeline import ETH_IPV6, Address
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
 VNIS = {"blue": 7, "green": 9}
+START = 1_000_003.0  # where the clocks of these tests begin: a time that is left out or subtracted wrongly shows
 
 
 def host(number: int) -> Host:
@@ -61,7 +62,7 @@ class World:
         self.policy = OffloadPolicy(OffloadSettings(threshold, idle_expiry=idle))
         self.core = ControllerCore(model_named(model), self.policy)
         self.net = FakeFabric()
-        self.now = 0.0
+        self.now = START
         self.refuse: set[str] = set()
         self.sent: list[tuple[str, Program]] = []
         self.changed: set[str] = set()
@@ -71,22 +72,22 @@ class World:
     # --- inputs ---
 
     def full_update(self, entities: Sequence[AnyEntity]) -> None:
-        self.core.fabric_changed(self.fabric.full_update(entities), complete=True)
+        self.core.fabric_changed(self.fabric.full_update(entities), complete=True, now=self.now)
         self.work()
 
     def diff(self, upsert: Sequence[AnyEntity] = (), remove: Sequence[EntityKey] = ()) -> None:
-        self.core.fabric_changed(self.fabric.diff(upsert, remove), complete=True)
+        self.core.fabric_changed(self.fabric.diff(upsert, remove), complete=True, now=self.now)
         self.work()
 
     def connect(self, node: Host | Hoverboard, ports: dict[str, int] | None = None) -> int:
         self.net.switches.setdefault(node.name, FakeSwitch())
         self.net.underlay[int(node.underlay_ip)] = node.name
-        generation = self.core.switch_connected(datapath_id(node.underlay_ip), ports or {})
+        generation = self.core.switch_connected(datapath_id(node.underlay_ip), ports or {}, self.now)
         self.work()
         return generation
 
     def hello(self, node: str, bindings: dict[str, str] | None = None) -> None:
-        self.core.agent_hello(node, bindings or {})
+        self.core.agent_hello(node, bindings or {}, self.now)
         self.work()
 
     def port(self, node: Host | Hoverboard, name: str, number: int | None) -> None:

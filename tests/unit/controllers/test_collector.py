@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+
+import pytest
 
 from controllers.collector import spared
 
 
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    assert gc.isenabled()
+    gc.unfreeze()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
 def test_it_is_on_again_when_the_last_is_done() -> None:
     one, other = spared(), spared()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert (gc.isenabled(), gc.get_freeze_count()) == (False, 0)
+    other.__exit__(None, None, None)
     assert gc.isenabled()
-    try:
-        one.__enter__()
-        other.__enter__()
-        one.__exit__(None, None, None)
+    assert gc.get_freeze_count() > 0  # what is there now is looked at never again
+
+
+def test_it_is_on_again_after_a_fault() -> None:
+    with pytest.raises(ZeroDivisionError), spared():
+        _ = 1 / gc.isenabled()
+    assert gc.isenabled()
+    with spared():
         assert not gc.isenabled()
-        other.__exit__(None, None, None)
-        assert gc.isenabled()
-    finally:
-        gc.enable()
-        gc.unfreeze()
+    assert gc.isenabled()

@@ -65,6 +65,33 @@ def test_what_stands_behind_a_load_balancer_stays() -> None:
     assert fabric.diff([vm("x", "blue", "h1", 77)], []).added
 
 
+def test_a_changed_backend_or_subnetwork_may_not_leave_its_load_balancer_behind() -> None:
+    fabric = started(balancer())
+    before = dict(fabric.entities)
+    for upsert, where, what in (
+        ([changed(B1, network="green")], "LoadBalancer/lb.backends", "'b1' is a VM of network 'green', not of 'blue'"),
+        ([Subnetwork(name="blue-sub", network="blue", prefix=IPv4Network("10.0.0.0/26"))], "LoadBalancer/lb.ip",
+         "10.0.0.77 is in no subnetwork of network 'blue'"),
+    ):  # fmt: skip
+        with pytest.raises(EntityError) as refused:
+            fabric.diff(upsert, [])
+        assert (refused.value.where, refused.value.what) == (where, what)
+        assert fabric.entities == before
+
+
+def test_a_host_without_vms_may_go_and_one_with_vms_may_change() -> None:
+    fabric = started()
+    assert len(fabric.diff([], [("Host", "h2")]).removed) == 1
+    assert len(fabric.diff([cluster()[4].model_copy(update={"region": "west"})], []).changed) == 1
+
+
+def test_ranges_of_a_network_lie_side_by_side_in_both_families() -> None:
+    fabric = started()
+    for number, six in enumerate(["fd00:1::/64", None, "fd00:2::/64"]):
+        given = {"name": f"s{number}", "network": "blue", "prefix": f"10.{number + 1}.0.0/24", "prefix6": six}
+        assert fabric.diff([Subnetwork.model_validate(given)], []).added
+
+
 def test_a_request_for_another_version_is_refused() -> None:
     fabric = started()
     before = dict(fabric.entities)
@@ -160,6 +187,10 @@ REFUSED: list[tuple[str, list[AnyEntity], list[tuple[str, str]], str, str]] = [
     ("network goes", [], [("Network", "blue")],
      "Network/blue.name", "it is still needed by Subnetwork/blue-sub, VM/b1"),
     ("host goes", [], [("Host", "h1")], "Host/h1.name", "it is still needed by VM/b1"),
+    ("subnetwork of no network", [Subnetwork(name="x", network="red", prefix=IPv4Network("10.0.0.0/24"))], [],
+     "Subnetwork/x.network", "network 'red' does not exist"),
+    ("balancer of no network", [balancer(network="red")], [],
+     "LoadBalancer/lb.network", "network 'red' does not exist"),
     ("firewall of no network", [rule(network="red")], [], "FirewallRule/f.network", "network 'red' does not exist"),
     ("shared address taken", [balancer(ip="10.0.0.2")], [],
      "LoadBalancer/lb.ip", "10.0.0.2 in network 'blue' is taken by VM 'b1'"),

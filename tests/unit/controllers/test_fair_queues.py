@@ -1,21 +1,14 @@
-"""Queues of changes: fair between networks, in order within one, atomic for the one who asked."""
+"""A queue for each network: fair by what items cost, in order within one, and what an empty queue leaves behind."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
-from control_plane_world import World, cluster, host, hoverboard, network, route, vm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.fm.dispatch import UNDER_WAY, Dispatcher
-from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.queues import FairQueues
-from controllers.fm.slices import SLICE, cut
-from hoverboard.contract.entities import VM, AnyEntity, Network
 
 _COSTS = st.integers(1, 40)
 _ITEMS = st.lists(st.tuples(st.sampled_from("abc"), _COSTS), max_size=120)
@@ -90,171 +83,124 @@ def test_no_quantum_is_refused() -> None:
         FairQueues(0)
 
 
-# --- cutting -------------------------------------------------------------------------------------------
+# --- turns, step by step --------------------------------------------------------------------------------
 
 
-def full(*more: AnyEntity) -> Fabric:
-    fabric = Fabric()
-    fabric.full_update([*cluster(), *more])
-    return fabric
+def served(queues: FairQueues[str, float], turns: int) -> str:
+    """The keys of the next items; an item is what it costs."""
+    found = ""
+    for _ in range(turns):
+        taken = queues.take()
+        if taken is None:
+            break
+        found += taken[0]
+        queues.charge(*taken)
+    return found
 
 
-def many(net: str, count: int) -> list[VM]:
-    return [vm(f"{net}-{n}", net, f"h{1 + n % 2}", 2 + n) for n in range(count)]
+def queues_of(quantum: float = 10, **items: list[float]) -> FairQueues[str, float]:
+    queues: FairQueues[str, float] = FairQueues(quantum)
+    for key, costs in items.items():
+        for cost in costs:
+            queues.put(key, cost)
+    return queues
 
 
-def test_a_large_request_is_cut_by_network_and_size() -> None:
-    pieces = cut(full().diff([*many("blue", 2 * SLICE + 1), *many("green", 1)], []))
-    assert pieces is not None
-    assert {net: [len(piece.added) for piece in of_it] for net, of_it in pieces.items()} == {
-        "blue": [SLICE, SLICE, 1], "green": [1],
-    }  # fmt: skip
-
-
-def test_what_leans_on_each_other_stays_in_one_piece_or_in_order() -> None:
-    fabric = full(*many("blue", 100))
-    # The next hop comes with its route, after it.
-    pieces = cut(fabric.diff([route("r", "blue", "192.168.7.0/24", "x"), vm("x", "blue", "h1", 200)], []), 1)
-    assert pieces is not None
-    assert [piece.added[0].TYPE for piece in pieces["blue"]] == ["VM", "Route"]
-    removal = cut(fabric.diff([], [("VM", "x"), ("Route", "r")]), 1)
-    assert removal is not None
-    assert [piece.removed[0].TYPE for piece in removal["blue"]] == ["Route", "VM"]
-    # An address goes from one VM to another.
-    one, two = many("blue", 2)
-    swap = [two.model_copy(update={"name": one.name}), one.model_copy(update={"name": two.name})]
-    swapped = cut(fabric.diff(swap, []), 1)
-    assert swapped is not None
-    assert len(swapped["blue"]) == 1
-
-
-def test_what_concerns_all_networks_is_cut_by_none() -> None:
-    assert cut(full().diff([host(9), vm("x", "blue", "h9", 9)], [])) is None
-    fabric = full(vm("x", "blue", "h1", 9))
-    assert cut(fabric.diff([vm("x", "green", "h1", 9)], [])) is None
-
-
-# --- dispatching ---------------------------------------------------------------------------------------
-
-
-class Slow:
-    """VM controllers whose switches take a turn of the loop to confirm; remembers the order of what came."""
-
-    def __init__(self) -> None:
-        self.world = World("hoverboard")
-        self.came: list[Changes] = []
-        self.at_once: Counter[str] = Counter()
-        self.most: Counter[str] = Counter()
-
-    async def apply(self, changes: Changes, complete: bool) -> list[str]:
-        self.came.append(changes)
-        names = {one.network if isinstance(one, VM) else one.name for one in changes.added}
-        self.world.core.fabric_changed(changes, complete=complete)
-        self.world.work()
-        for name in names:
-            self.at_once[name] += 1
-            self.most[name] = max(self.most[name], self.at_once[name])
-        for _ in range(5):
-            await asyncio.sleep(0)
-        for name in names:
-            self.at_once[name] -= 1
-        switches, self.world.changed = self.world.changed, set()
-        return sorted(switches)
-
-
-async def started(slow: Slow, *, fair: bool = True) -> tuple[Fabric, Dispatcher]:
-    fabric, dispatcher = Fabric(), Dispatcher(slow.apply, fair=fair)
-    await dispatcher.submit(fabric.full_update(cluster()), True)
-    slow.came.clear()
-    return fabric, dispatcher
-
-
-@pytest.mark.parametrize("fair", [True, False])
-def test_one_vm_does_not_wait_for_another_networks_many(fair: bool) -> None:
-    async def run() -> int:
-        slow = Slow()
-        fabric, dispatcher = await started(slow, fair=fair)
-        wide = network("blue", "10.0.0.0/16")[1].model_copy(update={"name": "blue-sub"})
-        await dispatcher.submit(fabric.diff([wide], []), True)
-        slow.came.clear()
-        crowd = [vm(f"b{n}", "blue", "h1", n % 250 + 2, f"10.0.{n // 250}") for n in range(20 * SLICE)]
-        large = asyncio.create_task(dispatcher.submit(fabric.diff(crowd, []), True))
-        while not slow.came:
-            await asyncio.sleep(0)
-        await dispatcher.submit(fabric.diff([vm("g", "green", "h1", 2)], []), True)
-        before = len(slow.came)
-        await large
-        assert sum(len(changes.added) for changes in slow.came) == 20 * SLICE + 1
-        assert slow.most["blue"] <= UNDER_WAY
-        return before
-
-    pieces = asyncio.run(run())
-    assert pieces <= 2 * UNDER_WAY + 2 if fair else pieces > 20
-
-
-_EDITS = st.one_of(
-    st.tuples(st.just("vm"), st.sampled_from(["blue", "green"]), st.integers(2, 9), st.sampled_from(["h1", "h2"])),
-    st.tuples(st.just("move"), st.integers(2, 9)),
-    st.tuples(st.just("remove"), st.integers(2, 9)),
-    st.tuples(st.just("crowd"), st.sampled_from(["blue", "green"]), st.booleans()),
-    st.tuples(st.just("hoverboard"), st.booleans()),
-    st.tuples(st.just("network"), st.sampled_from(["red", "pink"])),
-    st.tuples(st.just("no network"), st.sampled_from(["red", "pink"])),
+@pytest.mark.parametrize(
+    ("a", "b", "order"),
+    [
+        ([10, 10, 10], [10, 10, 10], "ababab"),
+        ([4] * 6, [4] * 6, "aaabbbaabbab"),  # a turn goes on while credit is left: 10, 6, 2, then -2
+        ([30] * 4, [10] * 9, "abbbabbbabbba"),  # who has used three turns waits for three
+        ([25] * 3, [10] * 6, "abbabbbab"),  # the rest of a turn counts
+        ([0] * 12, [1] * 12, "a" * 10 + "b" * 10 + "aabb"),  # an item costs one at least
+        ([0.5] * 12, [1] * 12, "a" * 10 + "b" * 10 + "aabb"),
+        ([35] * 2, [], "aa"),
+    ],
 )
+def test_each_key_has_its_turn_by_what_it_costs(a: list[float], b: list[float], order: str) -> None:
+    assert served(queues_of(a=a, b=b), 100) == order
 
 
-@settings(max_examples=40, deadline=None)
-@given(edits=st.lists(_EDITS, max_size=15), fair=st.booleans(), together=st.integers(1, 6))
-def test_whatever_is_asked_together_ends_as_if_asked_one_by_one(
-    edits: Sequence[tuple[object, ...]], fair: bool, together: int
-) -> None:
-    async def run() -> tuple[World, Fabric]:
-        slow = Slow()
-        fabric, dispatcher = await started(slow, fair=fair)
-        for number in (1, 2):
-            slow.world.connect(host(number))
-            slow.world.hello(f"h{number}")
-        slow.world.connect(hoverboard(1))
-        slow.world.hello("hv1")
-        asked: list[asyncio.Task[list[str]]] = []
-        for edit in edits:
-            changes = accepted(fabric, edit)
-            asked.append(asyncio.create_task(dispatcher.submit(changes, True)))
-            await asyncio.sleep(0)  # as requests come: each is accepted and queued before the next
-            if len(asked) % together == 0:
-                await asyncio.gather(*asked)
-        await asyncio.gather(*asked)
-        assert dispatcher.waiting() == 0
-        return slow.world, fabric
-
-    world, fabric = asyncio.run(run())
-    again = World("hoverboard")
-    again.full_update(list(fabric.entities.values()))
-    assert world.expected() == again.expected()
-    assert world.core.view.vms == again.core.view.vms
+def test_a_turn_is_64_unless_it_is_said() -> None:
+    queues: FairQueues[str, float] = FairQueues()
+    for key in "ab":
+        for _ in range(65):
+            queues.put(key, 1)
+    assert served(queues, 130) == "a" * 64 + "b" * 64 + "ab"
+    assert FairQueues(0.5).quantum == 0.5
 
 
-def accepted(fabric: Fabric, edit: tuple[object, ...]) -> Changes:
-    """The change that an edit makes, names being the same in all networks."""
-    match edit:
-        case ("vm", str(net), int(last), str(on)):
-            return fabric.diff([vm(f"v{last}", net, on, last)], [])
-        case ("move", int(last)):
-            there = fabric.entities.get(("VM", f"v{last}"))
-            if not isinstance(there, VM):
-                return Changes(fabric.version)
-            return fabric.diff([there.model_copy(update={"host": "h1" if there.host == "h2" else "h2"})], [])
-        case ("remove", int(last)):
-            return fabric.diff([], [("VM", f"v{last}")])
-        case ("crowd", str(net), bool(present)):
-            crowd = [vm(f"{net}-{n}", net, "h1", n) for n in range(20, 20 + 2 * SLICE)]
-            return fabric.diff(crowd, []) if present else fabric.diff([], [("VM", one.name) for one in crowd])
-        case ("hoverboard", bool(present)):
-            return fabric.diff([hoverboard(2)], []) if present else fabric.diff([], [("Hoverboard", "hv2")])
-        case ("network", str(name)):
-            other = "pink" if name == "red" else "red"  # both want the same VNI
-            return fabric.diff([Network(name=name, vni=77)], [("Network", other)])
-        case (_, str(name)):
-            return fabric.diff([], [("Network", name)])
-        case _:
-            raise AssertionError(edit)
+def test_one_queue_for_all_serves_who_came_first_whatever_it_costs() -> None:
+    queues: FairQueues[str, float] = FairQueues(10, fair=False)
+    for key, cost in (("a", 100), ("b", 1), ("a", 1), ("b", 1)):
+        queues.put(key, cost)
+    assert (len(queues), queues.waiting("a"), queues.waiting("b"), queues.waiting("c")) == (4, 2, 2, 0)
+    assert served(queues, 10) == "abab"
+
+
+def test_what_waits_is_counted_by_key() -> None:
+    queues = queues_of(a=[1, 1], b=[1])
+    assert (len(queues), queues.waiting("a"), queues.waiting("b"), queues.waiting("c")) == (3, 2, 1, 0)
+    assert queues.take() == ("a", 1)
+    assert (len(queues), queues.waiting("a")) == (2, 1)
+
+
+def test_a_key_that_may_not_go_gains_nothing_by_waiting() -> None:
+    queues = queues_of(a=[10, 10], b=[10] * 4)
+    for _ in range(3):
+        taken = queues.take(lambda key: key != "a")
+        assert taken == ("b", 10)
+        queues.charge(*taken)
+    assert served(queues, 3) == "aba"
+
+
+def test_a_key_that_comes_back_has_the_debt_that_it_left_with() -> None:
+    queues = queues_of(a=[30], b=[10] * 6)
+    assert served(queues, 2) == "ab"
+    queues.put("a", 10)
+    assert served(queues, 10) == "bbabbb"
+
+
+def test_a_key_that_comes_back_has_no_credit_of_its_last_turn() -> None:
+    queues = queues_of(a=[9.5], b=[10, 10])
+    assert served(queues, 2) == "ab"
+    queues.put("a", 1)
+    assert served(queues, 2) == "ba"
+
+
+def test_debts_are_off_when_nothing_waits_and_nothing_is_under_way() -> None:
+    queues = queues_of(a=[30])
+    assert served(queues, 1) == "a"
+    queues.put("a", 10)
+    queues.put("b", 10)
+    assert served(queues, 2) == "ab"
+
+
+def test_an_item_under_way_keeps_the_debt_of_its_key() -> None:
+    queues = queues_of(a=[30, 1])
+    taken = [queues.take(), queues.take()]
+    assert taken == [("a", 30), ("a", 1)]
+    queues.charge("a", 30)  # the other one is under way still
+    queues.put("a", 10)
+    queues.put("b", 10)
+    assert served(queues, 2) == "ba"
+
+
+def test_two_items_of_an_empty_queue_may_be_under_way() -> None:
+    queues = queues_of(a=[1, 2], b=[10])
+    assert [queues.take(), queues.take()] == [("a", 1), ("a", 2)]
+    queues.charge("a", 1)
+    queues.charge("a", 2)
+    assert served(queues, 2) == "b"
+
+
+def test_an_item_under_way_keeps_the_credit_of_its_turn() -> None:
+    queues = queues_of(a=[1], b=[10])
+    assert queues.take() == ("a", 1)
+    assert queues.take() == ("b", 10)
+    queues.charge("b", 10)
+    queues.put("b", 10)
+    queues.put("a", 1)
+    queues.charge("a", 1)
+    assert served(queues, 2) == "ab"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from control_plane_world import cluster, host, hoverboard, vm
-from hypothesis import given, settings
+from control_plane_world import START, cluster, host, hoverboard, vm
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.fabric import Changes, Fabric
@@ -28,10 +28,10 @@ class Partition:
     def __init__(self) -> None:
         self.fabric = Fabric()
         self.switches = {name: FakeSwitch() for name in NAMES.values()}
-        self.number, self.now = 0, 0.0
+        self.number, self.now = 0, START
         self.reads: list[tuple[int, int, list[Flow]]] = []
         self.master, self.standby = self.replica(), self.replica()
-        self.master.activate()
+        self.master.activate(self.now)
         self.intend(self.fabric.full_update([*cluster(2), *VMS]))
         self.settle()
 
@@ -41,8 +41,9 @@ class Partition:
             core.fabric_changed(Changes(0, tuple(self.fabric.entities.values())), complete=True, now=self.now)
         for node in NODES:
             bound = {one.name: f"vp-{one.name}" for one in VMS if one.host == node.name}
-            core.switch_connected(datapath_id(node.underlay_ip), {name: PORTS[name] for name in bound.values()})
-            core.agent_hello(node.name, bound)
+            ports = {name: PORTS[name] for name in bound.values()}
+            core.switch_connected(datapath_id(node.underlay_ip), ports, self.now)
+            core.agent_hello(node.name, bound, self.now)
         return core
 
     def intend(self, changes: Changes, *, sent: bool = True, told: bool = True) -> None:
@@ -97,8 +98,15 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+LOST, SENT = ("toggle", 0, "lost"), ("toggle", 1, "sent")
+
+
+@settings(max_examples=50, deadline=None)
 @given(st.lists(STEPS, max_size=25))
+@example([LOST])
+@example([SENT, ("die",), LOST, ("answer",)])
+@example([("use", 0, 1), ("die",), ("use", 0, 1), LOST, ("answer",), ("use", 2, 3)])
+@example([("die",), ("toggle", 0, "told"), LOST, ("wait",), SENT, ("die",)])
 def test_whoever_dies_whenever_the_switches_end_as_intended(steps: list[tuple]) -> None:  # type: ignore[type-arg]
     world = Partition()
     for step in steps:

@@ -8,7 +8,7 @@ import pytest
 from control_plane_world import World, hoverboard, place, ready, vm
 
 from controllers.program import Program
-from controllers.vmc.liveness import GRACE, PROBATION, Liveness
+from controllers.vmc.liveness import GRACE, PROBATION
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.models.gateway import rendezvous
 from hoverboard.contract.encapsulation import datapath_id
@@ -103,6 +103,131 @@ def test_a_second_change_waits_for_the_first_and_the_same_model_is_none() -> Non
         model_named("star")
 
 
+def changed_to_end(world: World) -> None:
+    """The change that is under way, to its end."""
+    for _ in range(40):
+        world.pass_time(0.1)
+    assert world.core.switching is None
+
+
+def changed_to(world: World, model: str) -> None:
+    """Another model, to the end of the change."""
+    world.core.set_model(model_named(model), world.now)
+    world.work()
+    changed_to_end(world)
+
+
+def test_a_change_is_counted_and_says_what_it_waits_for() -> None:
+    world = running("hoverboard")
+    world.core.set_model(world.core.model, world.now)
+    assert world.core.counters["model_switches"] == 0
+    gateway = model_named("gateway")
+    world.core.set_model(gateway, world.now)
+    assert world.core.deadline() == world.now + 0.5
+    world.core.set_model(gateway, world.now)  # is under way already
+    assert (world.core.counters["model_switches"], world.core.model) == (1, gateway)
+    assert world.core.switching == "gain: settling"
+    world.work()
+    world.pass_time(0.5)
+    assert world.core.switching == "hosts: settling"
+    assert world.core.deadline() == world.now + 1.0
+    with pytest.raises(RunError, match="the change to model gateway is still under way") as refused:
+        world.core.set_model(model_named("hoverboard"), world.now)
+    assert refused.value.where == "SetModel"
+    world.pass_time(1.0)
+    assert (world.core.switching, world.core.deadline()) == (None, None)
+
+
+def test_what_came_before_a_change_is_part_of_both_models() -> None:
+    world = running("hoverboard")
+    b4 = vm("b4", "blue", "h3", 9)
+    world.core.fabric_changed(world.fabric.diff([b4], []), complete=True, now=world.now)
+    world.core.set_model(model_named("gateway"), world.now)
+    world.work()
+    assert world.tables() == world.expected()
+    world.core.fabric_changed(world.fabric.diff([], [("VM", "b4")]), complete=True, now=world.now)
+    world.core.tick(world.now + 0.5)  # the hosts' turn, with a change that nobody has taken yet
+    world.work()
+    assert world.tables() == world.expected()
+    world.core.fabric_changed(world.fabric.diff([b4], []), complete=True, now=world.now)
+    world.core.tick(world.now + 1.5)
+    assert world.core.switching is None
+    world.work()
+    assert world.tables() == world.expected()
+
+
+def test_offloads_end_with_the_model_that_has_them_when_its_flows_are_gone() -> None:
+    world = running("hoverboard")
+    world.usage("h1", 7, "10.0.0.2", "10.0.0.3", 1_000_000)
+    assert len(world.policy.active) == 1
+    world.core.set_model(model_named("gateway"), world.now)
+    world.work()
+    assert len(world.policy.active) == 1
+    changed_to_end(world)
+    assert not world.policy.active
+    assert world.core.counters["offloads_ended"] == 1
+    assert world.tables() == world.expected()
+    changed_to(world, "hoverboard")
+    world.usage("h1", 7, "10.0.0.2", "10.0.0.3", 1_000_000)
+    assert world.travel(B1, B2).hops == ("h1", "h2")
+    changed_to(world, "preprogrammed")
+    changed_to(world, "hoverboard")
+    assert not world.policy.active
+
+
+def test_an_address_is_answered_again_when_a_model_that_answers_comes_back() -> None:
+    world = running("on-demand")
+    asked = world.core.counters["packets_in"]
+    changed_to(world, "gateway")
+    assert len(world.core.asking.lookups) == 0
+    changed_to(world, "on-demand")
+    assert world.reaches(B1, B2)
+    assert world.core.counters["packets_in"] == asked + 1
+    assert world.travel_as_it_is(B1, B2).delivered
+
+
+def test_what_is_in_use_is_answered_while_the_change_lasts_and_not_after() -> None:
+    world = running("gateway")
+    world.core.set_model(model_named("on-demand"), world.now)
+    world.work()
+    assert len(world.core.asking.lookups) == 3  # what is in use already
+    world.usage("h2", 7, "10.0.0.3", "10.0.0.4", 1_000)
+    assert len(world.core.asking.lookups) == 4
+    changed_to_end(world)
+    assert world.travel_as_it_is(B2, B3).delivered
+    world.usage("h3", 7, "10.0.0.4", "10.0.0.3", 1_000)
+    assert len(world.core.asking.lookups) == 4  # from now on hosts ask
+
+
+def test_only_switches_that_may_have_learned_are_read_again_at_the_end() -> None:
+    world = running("hoverboard")
+    before = world.core.counters["reconciliations"]
+    changed_to(world, "gateway")
+    assert world.core.counters["reconciliations"] == before
+    changed_to(world, "active-learning")
+    assert world.core.counters["reconciliations"] == before
+    world.core.set_model(model_named("hoverboard"), world.now)
+    world.core.switch_disconnected(datapath_id("172.16.0.3"), 1, world.now)
+    changed_to_end(world)
+    assert world.core.counters["reconciliations"] == before + 4  # all that are there
+    assert not world.core.switches[datapath_id("172.16.0.3")].connected
+
+
+def test_a_standby_follows_a_change_without_waiting_for_switches() -> None:
+    world = running("preprogrammed")
+    world.core.deactivate()
+    world.core.set_model(model_named("gateway"), world.now)
+    assert world.core.switching == "gain: settling"
+    world.sent.clear()
+    world.pass_time(0.5)
+    world.pass_time(1.0)
+    assert (world.core.switching, world.sent) == (None, [])
+    world.core.activate(world.now)
+    world.work()
+    assert world.tables() == world.expected()
+    assert len(world.travel(B1, B2).hops) == 3
+
+
 def test_a_hoverboard_that_refuses_keeps_the_hosts_on_the_old_model() -> None:
     world = running("preprogrammed")
     world.refuse = {"hv1"}
@@ -166,21 +291,3 @@ def test_where_all_seem_dead_nothing_changes() -> None:
         world.core.agent_gone(name, world.now)
     world.pass_time(1)
     assert world.tables() == before
-
-
-def test_a_short_break_is_none() -> None:
-    liveness = Liveness()
-    liveness.watch("hv1", 0.0)
-    liveness.stands("hv1", "agent", 0.0)
-    liveness.stands("hv1", "switch", 0.0)
-    assert liveness.deadline() is None
-    liveness.broke("hv1", "agent", 1.0)
-    assert liveness.deadline() == 1.0 + GRACE
-    liveness.stands("hv1", "agent", 1.05)
-    assert liveness.deadline() is None
-    assert not liveness.turn(2.0)
-    liveness.watch("silent", 2.0)
-    assert liveness.turn(100.0)
-    assert liveness.down == {"silent"}
-    liveness.forget("silent")
-    assert liveness.down == set()

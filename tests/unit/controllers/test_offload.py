@@ -1,68 +1,19 @@
-"""Offload policy, pure; and what the controller core makes of usage reports."""
+"""What the controller makes of usage reports: which pairs go host to host, and what takes that back."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from ipaddress import ip_address
 
 import pytest
-from control_plane_world import World, hoverboard, place, ready, vm
+from control_plane_world import VNIS, World, host, hoverboard, network, place, ready, route, vm
 
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
-from controllers.vmc.policies import load_policy
-from hoverboard.contract.errors import InputError
-from hoverboard.contract.pipeline import Kind, kind_of
+from controllers.vmc.offload import OffloadSettings, Pair
+from hoverboard.contract.entities import VM
+from hoverboard.contract.flow import Flow, Match
+from hoverboard.contract.pipeline import Kind, cookie, kind_of
+from hoverboard.contract.reports import FlowUsage, UsageReport
 
-AB = Pair("a", "b")
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
-
-
-def policy_of(threshold: float = 20_000, idle: float = 30.0, **more: object) -> OffloadPolicy:
-    return OffloadPolicy(OffloadSettings(threshold, idle_expiry=idle, **more))  # type: ignore[arg-type]
-
-
-def tell(policy: OffloadPolicy, usage: list[tuple[Pair, int]], seconds: float, now: float) -> list[Pair]:
-    decision = policy.report([Sent(pair, "h1", octets) for pair, octets in usage], seconds, now)
-    assert not decision.stop
-    return list(decision.start)
-
-
-def test_threshold_is_a_rate_and_must_be_passed() -> None:
-    policy = policy_of()
-    assert tell(policy, [(AB, 2_500)], 1.0, now=1.0) == []  # 20 kb/s exactly
-    assert tell(policy, [(AB, 2_501)], 1.0, now=2.0) == [AB]
-    assert tell(policy, [(AB, 2_501)], 1.0, now=3.0) == []  # stands already
-    assert tell(policy_of(), [(AB, 2_501)], 2.0, now=1.0) == []
-    assert tell(policy_of(), [(AB, 2_501)], 0.1, now=1.0) == [AB]
-
-
-def test_kept_while_it_sends_anything_then_expires() -> None:
-    policy = policy_of()
-    tell(policy, [(AB, 10_000)], 1.0, now=0.0)
-    tell(policy, [(AB, 1)], 1.0, now=29.0)
-    assert policy.expire(30.0) == []
-    tell(policy, [(AB, 0)], 1.0, now=58.0)
-    assert policy.deadline() is not None
-    assert policy.expire(58.9) == []
-    assert policy.expire(59.0) == [AB]
-    assert policy.deadline() is None
-    assert not policy.active
-
-
-def test_deadline_is_never_late() -> None:
-    policy = policy_of(0, 10)
-    tell(policy, [(AB, 1)], 1.0, now=0.0)
-    tell(policy, [(Pair("c", "d"), 1)], 1.0, now=5.0)
-    assert policy.deadline() == 10.0
-    tell(policy, [(AB, 1)], 1.0, now=8.0)
-    assert policy.expire(10.0) == []
-    assert policy.deadline() == 15.0
-
-
-def test_rates_fall_to_zero_when_reports_stop() -> None:
-    policy = policy_of()
-    tell(policy, [(AB, 10_000)], 1.0, now=0.0)
-    assert [rate for *_, rate in policy.rates(1.0)] == [80_000]
-    assert [rate for *_, rate in policy.rates(3.0)] == [0.0]
 
 
 def offloaded(world: World) -> set[tuple[str, int]]:
@@ -153,45 +104,6 @@ def test_hoverboards_may_come_and_go_under_an_offload(world: World) -> None:
     assert world.travel(B1, B2).hops == ("h1", "h2")
 
 
-# --- budget, hysteresis, files ------------------------------------------------------------------------
-
-CD, EF = Pair("c", "d"), Pair("e", "f")
-
-
-def decide(policy: OffloadPolicy, now: float, *usage: tuple[Pair, int]) -> tuple[list[Pair], list[Pair]]:
-    decision = policy.report([Sent(pair, "h1", octets) for pair, octets in usage], 1.0, now)
-    return list(decision.start), list(decision.stop)
-
-
-def test_the_largest_first_within_the_budget_and_a_bigger_one_displaces_the_smallest() -> None:
-    policy = policy_of(budget=2, minimum_lifetime=5.0)
-    assert decide(policy, 0.0, (AB, 3_000), (CD, 9_000), (EF, 6_000)) == ([CD, EF], [])
-    assert decide(policy, 1.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # too young to be displaced
-    assert decide(policy, 6.0, (AB, 6_000), (CD, 9_000), (EF, 6_000)) == ([], [])  # not bigger
-    assert decide(policy, 7.0, (AB, 8_000), (CD, 9_000), (EF, 6_000)) == ([AB], [EF])
-    assert policy.standing("h1") == {AB, CD}
-    # Another host has a budget of its own.
-    assert policy.report([Sent(EF, "h2", 6_000)], 1.0, 7.0).start == (EF,)
-
-
-def test_an_offload_below_the_keep_threshold_is_idle() -> None:
-    policy = policy_of(keep_bps=8_000.0)
-    decide(policy, 0.0, (AB, 10_000))
-    decide(policy, 20.0, (AB, 900))
-    assert policy.expire(30.0) == [AB]
-    decide(policy, 40.0, (AB, 10_000))
-    decide(policy, 60.0, (AB, 1_100))
-    assert policy.expire(70.0) == []
-    assert policy.expire(90.0) == [AB]
-
-
-def test_the_minimum_lifetime_also_bounds_expiry() -> None:
-    policy = policy_of(idle=1.0, minimum_lifetime=5.0)
-    decide(policy, 0.0, (AB, 10_000))
-    assert policy.expire(2.0) == []
-    assert policy.expire(5.0) == [AB]
-
-
 def test_reports_of_hoverboards_count_where_the_policy_wants_them() -> None:
     made = ready("hoverboard", hosts=3)
     made.policy.settings = OffloadSettings(reports="hoverboards")
@@ -202,39 +114,157 @@ def test_reports_of_hoverboards_count_where_the_policy_wants_them() -> None:
     assert made.travel(B1, B2).hops == ("h1", "h2")
 
 
-GOOD = """
-from controllers.vmc.offload import Decision, OffloadPolicy
+def test_a_report_is_counted_by_who_sends_it(world: World) -> None:
+    for seconds in (0.0, -1.0):
+        world.usage("h1", 7, "10.0.0.2", "10.0.0.3", 1_000_000, seconds)
+    counters = world.core.counters
+    assert (counters["usage_reports"], counters["usage_reports_from_strangers"]) == (0, 2)
+    busy(world)
+    busy(world, "h2", 0)
+    assert (counters["usage_reports"], counters["usage_reports_from_strangers"]) == (2, 2)
+    assert counters["offloads_started"] == 1
+    assert not world.core.offloading.accepts(UsageReport("hv1", 1.0, ()))
+    assert world.core.offloading.accepts(UsageReport("stranger", 1.0, ())) is False
 
-class Everything(OffloadPolicy):
-    def decide(self, host, candidates, now):
-        return Decision(tuple(pair for pair, rate in candidates))
-"""
+
+def test_a_report_of_a_hoverboard_of_no_length_is_of_no_use() -> None:
+    made = ready("hoverboard")
+    made.policy.settings = OffloadSettings(reports="hoverboards")
+    for seconds, accepted in ((1.0, True), (0.0, False)):
+        assert made.core.offloading.accepts(UsageReport("hv1", seconds, ())) is accepted
+    assert made.core.counters["usage_reports_from_hoverboards"] == 2
 
 
-def test_a_policy_of_ones_own(tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(GOOD)
-    for reference in (f"{file}:Everything", str(file)):
-        policy = load_policy(reference, OffloadSettings(threshold_bps=1e9))
-        assert decide(policy, 0.0, (AB, 1)) == ([AB], [])
-    assert type(load_policy(None, OffloadSettings())) is OffloadPolicy
+def test_flows_of_nobody_are_counted_where_a_host_says_that_it_sent_them(world: World) -> None:
+    world.diff([route("r", "blue", "192.168.7.0/24", "b1")])
+    world.usage("h1", 7, "192.168.7.7", "10.0.0.3", 1_000_000)  # as the next hop of a route
+    assert world.core.counters["usage_flows_not_sent_by_reporter"] == 0
+    world.usage("h2", 7, "192.168.7.7", "10.0.0.2", 1_000_000)
+    world.usage("h1", 7, "10.0.0.99", "10.0.0.3", 1_000_000)
+    assert world.core.counters["usage_flows_not_sent_by_reporter"] == 2
+    assert offloaded(world) == set()
+    world.policy.settings = OffloadSettings(reports="hoverboards")
+    world.usage("hv1", 7, "10.0.0.99", "10.0.0.3", 1_000_000)  # what a Hoverboard relays may come from anywhere
+    assert world.core.counters["usage_flows_not_sent_by_reporter"] == 2
+
+
+def test_flows_of_one_pair_in_a_report_count_together(world: World) -> None:
+    b1, b2 = B1.ip, B2.ip
+    half = FlowUsage(7, b1, b2, 1_250, 1)
+    world.core.usage(UsageReport("h1", 1.0, (half, half)), world.now)  # 20 kb/s exactly
+    assert not world.policy.active
+    world.core.usage(UsageReport("h1", 1.0, (half, FlowUsage(7, b1, b2, 1_251, 1))), world.now)
+    assert set(world.policy.active) == {Pair("b1", "b2")}
+
+
+def test_a_displaced_offload_is_taken_back_from_its_switch(world: World) -> None:
+    place(world, vm("b4", "blue", "h2", 9))
+    world.policy.settings = OffloadSettings(budget=1, minimum_lifetime=0.0)
+    busy(world)
+    world.now += 10.0
+    world.usage("h1", 7, "10.0.0.2", "10.0.0.9", 2_000_000)
+    assert set(world.policy.active) == {Pair("b1", "b4")}
+    assert len(offloaded(world)) == 1
+    assert world.travel(B1, B2).hops == ("h1", "hv1", "h2")
+    assert (world.core.counters["offloads_started"], world.core.counters["offloads_ended"]) == (2, 1)
+    world.diff(remove=[("VM", "b2")])
+    assert world.core.counters["offloads_ended"] == 1
+
+
+def test_an_offload_follows_the_underlay_address_of_the_receivers_host(world: World) -> None:
+    busy(world)
+    moved = host(2).model_copy(update={"underlay_ip": host(9).underlay_ip})
+    world.diff([moved])
+    ((_, underlay),) = offloaded(world)
+    assert underlay == int(moved.underlay_ip)
+
+
+def test_an_offload_follows_the_vni_of_its_network(world: World) -> None:
+    busy(world)
+    before = offloaded(world)
+    world.diff([network("blue")[0].model_copy(update={"vni": 77})])
+    assert offloaded(world) == before
+    cookies = [flow.cookie for flow in world.tables()["h1"].values() if kind_of(flow.cookie) is Kind.OFFLOAD]
+    assert cookies == [cookie(Kind.OFFLOAD, 77)]
+    assert world.tables()["h1"] == world.expected()["h1"]
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "message"),
+    "gone",
     [
-        (None, "Mine", "there is no policy file"),
-        ("x = (", "Mine", "raised SyntaxError"),
-        ("1 / 0", "Mine", "raised ZeroDivisionError"),
-        ("class Mine: pass", "Mine", "not a subclass of OffloadPolicy"),
-        (GOOD, "Absent", "is not in it"),
-        ("", "", "the file has none"),
-        (GOOD + "\n    def __init__(self): pass\n", "Everything", "raised TypeError"),
+        B2.model_copy(update={"network": "green"}),  # the receiver's name goes to another network
+        B1.model_copy(update={"network": "green"}),
+        B1.model_copy(update={"host": "h2"}),  # both on one host now
     ],
 )
-def test_a_bad_policy_file_is_told(tmp_path: Path, text: str | None, name: str, message: str) -> None:
-    file = tmp_path / "mine.py"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(InputError, match=message):
-        load_policy(f"{file}:{name}" if name else str(file), OffloadSettings())
+def test_an_offload_that_is_not_legal_any_more_ends(world: World, gone: VM) -> None:
+    busy(world)
+    world.diff([gone])
+    assert offloaded(world) == set()
+    assert not world.policy.active
+    assert world.core.counters["offloads_ended"] == 1
+
+
+@pytest.mark.parametrize("name", ["b1", "b2"])
+def test_a_vm_that_goes_ends_its_offloads_as_sender_and_as_receiver(world: World, name: str) -> None:
+    busy(world)
+    world.usage("h2", 7, "10.0.0.3", "10.0.0.4", 1_000_000)  # b2 -> b3
+    world.diff(remove=[("VM", name)])
+    assert set(world.policy.active) == ({Pair("b2", "b3")} if name == "b1" else set())
+    assert world.core.counters["offloads_ended"] == (1 if name == "b1" else 2)
+
+
+def test_a_sender_that_moves_starts_anew_and_what_it_receives_is_pointed_at_its_new_host(world: World) -> None:
+    busy(world)
+    world.usage("h2", 7, "10.0.0.3", "10.0.0.2", 1_000_000)
+    world.diff([vm("b1", "blue", "h3", 2)])
+    assert set(world.policy.active) == {Pair("b2", "b1")}
+    assert offloaded(world) == {("h2", int(host(3).underlay_ip))}
+
+
+# --- what a former controller left on a switch ----------------------------------------------------------
+
+
+def found(kind: Kind, src: str, dst: str, vni: int = VNIS["blue"]) -> Flow:
+    version = 6 if ":" in src else 4
+    match = tuple(
+        Match(f"ipv{version}_{end}", int(ip_address(address)))
+        for end, address in (("src", src), ("dst", dst))
+        if address
+    )
+    return Flow(30, 200, match, (), cookie(kind, vni))
+
+
+@pytest.mark.parametrize(
+    ("flow", "reader"),
+    [
+        (found(Kind.ROUTE, "10.0.0.2", "10.0.0.3"), "h1"),  # no offload
+        (found(Kind.OFFLOAD, "10.0.0.2", "10.0.0.3"), "h2"),  # the sender has moved away while no controller ran
+        (found(Kind.OFFLOAD, "10.0.0.2", "10.0.0.4"), "h1"),  # the receiver has moved to the sender's host
+        (found(Kind.OFFLOAD, "10.0.0.99", "10.0.0.3"), "h1"),  # the sender is gone
+        (found(Kind.OFFLOAD, "10.0.0.2", "10.0.0.99"), "h1"),  # the receiver is gone
+        (found(Kind.OFFLOAD, "10.0.0.2", "10.0.0.3", 999), "h1"),  # the network is gone
+        (found(Kind.OFFLOAD, "10.0.0.2", ""), "h1"),
+        (found(Kind.OFFLOAD, "", "10.0.0.3"), "h1"),
+    ],
+)
+def test_what_is_no_legal_offload_is_not_adopted(world: World, flow: Flow, reader: str) -> None:
+    world.core.offloading.adopt(reader, [flow], world.now)
+    assert not world.policy.active
+    assert world.core.counters["offloads_adopted"] == 0
+
+
+def test_legal_offloads_are_adopted_once_whatever_stands_beside_them(world: World) -> None:
+    flows = [
+        found(Kind.ROUTE, "10.0.0.4", "10.0.0.3"),
+        found(Kind.OFFLOAD, "10.0.0.99", "10.0.0.3"),
+        *[found(Kind.OFFLOAD, "10.0.0.2", "10.0.0.3")] * 2,
+        found(Kind.OFFLOAD, "10.0.0.4", "10.0.0.3"),
+    ]
+    world.core.offloading.adopt("h1", flows, world.now + 7.0)
+    assert set(world.policy.active) == {Pair("b1", "b2"), Pair("b3", "b2")}
+    assert {(one.host, one.since) for one in world.policy.active.values()} == {("h1", world.now + 7.0)}
+    assert world.core.counters["offloads_adopted"] == 2
+    world.work()
+    assert offloaded(world) == {("h1", int(host(2).underlay_ip))}
+    assert world.travel(B1, B2).hops == world.travel(B3, B2).hops == ("h1", "h2")

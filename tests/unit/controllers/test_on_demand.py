@@ -6,7 +6,7 @@ import pytest
 from control_plane_world import World, ethernet, place, ready, route, vm
 
 from controllers.ofe.fake import ipv4_packet
-from controllers.vmc.lookups import ASK_BURST, ASK_RATE, IDLE_EXPIRY, NEGATIVE_EXPIRY, AskLimit, destination
+from controllers.vmc.lookups import ASK_BURST, IDLE_EXPIRY, NEGATIVE_EXPIRY
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host
 from hoverboard.contract.pipeline import Kind, cookie, kind_of
@@ -119,13 +119,3 @@ def test_packets_that_ask_nothing_sensible_are_counted(world: World) -> None:
     assert world.core.counters["packets_in_unknown"] == 3
     world.core.packet_in(dpid, generation - 1, 100, cookie(Kind.PUNT, 7), frame, world.now)
     assert world.core.counters["packets_in"] == 3
-    assert destination(bytes(12) + b"\x86\xdd" + bytes(39) + b"\1" + b"\0") is not None
-
-
-def test_the_limit_is_by_port_and_refills() -> None:
-    limit = AskLimit(10.0, 2.0)
-    assert [limit.take(1, 100, 0.0) for _ in range(3)] == [True, True, False]
-    assert limit.take(1, 101, 0.0)
-    assert limit.take(1, 100, 0.1)
-    assert not limit.take(1, 100, 0.1)
-    assert ASK_RATE > 0

@@ -37,6 +37,19 @@ def test_owners_share_alike(count: int) -> None:
     assert min(shares.values()) > 0.85 * 6000 / count
 
 
+def test_an_owner_is_the_same_in_every_release() -> None:
+    """Control planes of two releases run side by side for a while, and have to agree."""
+    assert [
+        [Owners(count).of(dpid) for dpid in (0, 1, 0xAC100001, 0xAC10FF02, 2**64 - 1)] for count in range(1, 5)
+    ] == [
+        [0, 0, 0, 0, 0],
+        [1, 0, 1, 0, 1],
+        [1, 0, 1, 2, 1],
+        [1, 3, 1, 3, 1],
+    ]
+
+
 def test_no_owner_is_refused() -> None:
-    with pytest.raises(InputError):
+    assert Owners(1).count == 1
+    with pytest.raises(InputError, match="0 owners own nothing"):
         Owners(0)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import event_loop
+
 from controllers.program import Program
 from controllers.roles.switches import _ON_THEIR_WAY, RemoteSwitch
 from hoverboard.contract import control_pb2 as pb
@@ -55,7 +57,7 @@ def test_only_so_many_programs_of_a_switch_are_under_way() -> None:
             one.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 def test_a_packet_carries_the_term_too() -> None:
@@ -64,7 +66,7 @@ def test_a_packet_carries_the_term_too() -> None:
     async def run() -> None:
         RemoteSwitch(link, pb.SwitchRef(dpid=1, session=3)).packet_out(7, b"frame")  # type: ignore[arg-type]
 
-    asyncio.run(run())
+    event_loop.run(run())
     (message,) = link.said
     out = message.packet_out
     assert (out.term.partition, out.term.term, out.switch.session, out.in_port, out.frame) == (1, 4, 3, 7, b"frame")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import event_loop
 import pytest
 from control_plane_world import World, cluster, host, hoverboard, place, ready, vm
 
@@ -230,7 +231,7 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
         role.packet_in(session, PacketIn(7, 1, b"frame"))
         assert [event.packet_in.frame for event in said(new.outbox)] == [b"frame"]
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 def model_parts() -> list[Any]:
@@ -261,7 +262,7 @@ def test_a_switch_that_connects_anew_is_another_session() -> None:
         (agent,) = said(controller.outbox)
         assert agent.agent.node == "h1"
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 # --- fabric manager -------------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def test_who_joins_late_is_told_what_the_others_were() -> None:
         assert await second == []  # nobody was master
         assert await roster.spread(Changes(2)) == []
 
-    asyncio.run(run())
+    event_loop.run(run())
 
 
 def test_one_document_of_all_partitions() -> None:

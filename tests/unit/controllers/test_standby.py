@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from control_plane_world import World, cluster, host, hoverboard, place, vm
+from control_plane_world import START, World, cluster, host, hoverboard, place, vm
 
 from controllers.fm.fabric import Fabric
-from controllers.program import Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.missed import MOST, WINDOW, Missed
 from controllers.vmc.models import model_named
 from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.pipeline import base_flows
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
 
@@ -28,7 +25,7 @@ def test_a_standby_learns_and_does_not_send() -> None:
     assert world.core.counters["reconciliations"] == 0
     assert set(world.core.view.ports) == {"a", "b"}
     assert all(world.expected().values())
-    world.core.activate()
+    world.core.activate(world.now)
     world.work()
     assert world.tables() == world.expected()
     assert world.core.counters["reconciliations"] == 3
@@ -45,7 +42,7 @@ def test_an_elected_standby_changes_nothing_that_is_right() -> None:
     before, sent = world.tables(), len(world.sent)
     world.core.deactivate()
     assert world.core.take().programs == []
-    world.core.activate()
+    world.core.activate(world.now)
     world.work()
     assert (world.tables(), len(world.sent)) == (before, sent)
     assert world.core.counters["reconciled_flows_changed"] == sum(len(program) for _, program in world.sent[:3])
@@ -54,11 +51,11 @@ def test_an_elected_standby_changes_nothing_that_is_right() -> None:
 def test_a_late_answer_to_a_former_master_counts_for_nothing() -> None:
     world = World()
     world.full_update(cluster(1))
-    generation = world.core.switch_connected(datapath_id(host(1).underlay_ip), {})
-    world.core.agent_hello("h1", {})
+    generation = world.core.switch_connected(datapath_id(host(1).underlay_ip), {}, world.now)
+    world.core.agent_hello("h1", {}, world.now)
     assert world.core.take().reads
     world.core.deactivate()
-    world.core.switch_flows(datapath_id(host(1).underlay_ip), generation, [], 0.0)
+    world.core.switch_flows(datapath_id(host(1).underlay_ip), generation, [], world.now)
     assert world.core.take().programs == []
 
 
@@ -91,18 +88,19 @@ def test_a_change_need_not_wait_until_an_inherited_switch_is_read() -> None:
     place(world, vm("a", "blue", "h1", 2), vm("b", "blue", "h2", 3))
     world.core.deactivate()
     world.net.switches["h1"].flows.popitem()  # what the former master did not get done
-    world.core.activate()
+    world.core.activate(world.now)
     reads = world.core.take().reads
     assert len(reads) == 3
     before = {dpid: world.net.switches[world.core.names[dpid]].dump() for dpid, _ in reads}
-    world.core.fabric_changed(world.fabric.diff([vm("c", "blue", "h2", 4)], []), complete=True)
+    change = world.fabric.diff([vm("c", "blue", "h2", 4)], [])
+    world.core.fabric_changed(change, complete=True, now=world.now)
     work = world.core.take()
     assert [world.core.names[dpid] for dpid, _, _ in work.programs] == ["hv1"]
     for dpid, generation, program in work.programs:
         world.net.switches["hv1"].apply(program)
         world.core.program_done(dpid, generation)
     for dpid, generation in reads:  # the answers are older than the change
-        world.core.switch_flows(dpid, generation, before[dpid], 0.0)
+        world.core.switch_flows(dpid, generation, before[dpid], world.now)
     world.work()
     assert world.tables() == world.expected()
 
@@ -113,14 +111,15 @@ def test_a_switch_that_connects_anew_is_read_before_anything_is_sent() -> None:
     world.connect(hoverboard(1))
     world.hello("hv1")
     world.core.deactivate()
-    world.core.activate()
+    world.core.activate(world.now)
     world.core.take()
-    world.core.switch_connected(datapath_id(hoverboard(1).underlay_ip), {})
-    world.core.fabric_changed(world.fabric.diff([vm("c", "blue", "h2", 4)], []), complete=True)
+    world.core.switch_connected(datapath_id(hoverboard(1).underlay_ip), {}, world.now)
+    change = world.fabric.diff([vm("c", "blue", "h2", 4)], [])
+    world.core.fabric_changed(change, complete=True, now=world.now)
     work = world.core.take()
     assert (len(work.reads), work.programs) == (1, [])
     (read,) = work.reads
-    world.core.switch_flows(*read, [], 0.0)
+    world.core.switch_flows(*read, [], world.now)
     world.work()
     assert world.tables()["hv1"] == world.expected()["hv1"]
 
@@ -158,12 +157,12 @@ def test_an_elected_standby_begins_with_what_its_master_did_not_get_done() -> No
     core.deactivate()
     for number, (name, last) in enumerate({"done": 2, "late": 3, "later": 4}.items(), start=1):
         change = fabric.diff([vm(name, "blue", "h2", last)], [])
-        core.fabric_changed(change, complete=True, now=10.0 + number / 10, number=number)
+        core.fabric_changed(change, complete=True, now=START + number / 10, number=number)
         assert core.take().programs == []
     core.missed.applied(1)
     gone = fabric.diff([], [("VM", "late")])
-    core.fabric_changed(gone, complete=True, now=10.4, number=4)
-    core.activate(10.5)
+    core.fabric_changed(gone, complete=True, now=START + 0.4, number=4)
+    core.activate(START + 0.5)
     work = core.take()
     ((_, _, program),) = work.programs
     assert {match.value for flow in program.adds for match in flow.match if match.field == "ipv4_dst"} == {
@@ -181,34 +180,13 @@ def test_what_a_young_standby_is_told_at_first_is_nothing_that_its_master_missed
         world.hello(node.name)
     young = ControllerCore(model_named("hoverboard"), world.policy, active=False)
     entities = [*cluster(), vm("a", "blue", "h1", 2)]
-    young.fabric_changed(Fabric().full_update(entities), complete=True, now=10.0, number=7)
+    young.fabric_changed(Fabric().full_update(entities), complete=True, now=START, number=7)
     young.take()
     for node in (host(1), host(2), hoverboard(1)):
-        young.switch_connected(datapath_id(node.underlay_ip), {}, 10.1)
-        young.agent_hello(node.name, {}, 10.1)
+        young.switch_connected(datapath_id(node.underlay_ip), {}, START + 0.1)
+        young.agent_hello(node.name, {}, START + 0.1)
     young.take()
-    young.activate(10.2)
+    young.activate(START + 0.2)
     work = young.take()
     assert work.programs == []  # its switches hold all of that; the reads show what they do not
     assert len(work.reads) == 3
-
-
-def test_what_was_missed_is_not_remembered_for_long() -> None:
-    missed = Missed()
-    flows = tuple(base_flows())
-    missed.keep("h1", Program(flows), 1, 0.0)
-    assert list(missed.take(WINDOW + 0.1)) == []
-    missed.keep("h1", Program(flows), 1, 10.0)
-    missed.keep("h2", Program(flows[:1]), 2, 10.0)
-    missed.keep("h1", Program((), (flows[0].key,)), 0, 10.1)  # the port went
-    missed.keep("h3", Program(flows), 0, 10.1)  # by facts alone: left to the read
-    assert dict(missed.take(10.2)) == {
-        "h1": Program(flows[1:], (flows[0].key,)),
-        "h2": Program(flows[:1]),
-    }
-    assert list(missed.take(10.2)) == []
-    for number in range(1, MOST):
-        missed.keep("h1", Program(flows), number, 20.0)
-    ((_, program),) = missed.take(20.0)
-    assert len(program.adds) == len(flows)
-    assert missed._size == 0

@@ -68,12 +68,12 @@ def _core(model: str, scope: PlaneScope) -> ControllerCore:
     made = model_named(model)
     core = InterRegionCore(made, policy, scope.region) if scope.kind == "global" else ControllerCore(made, policy)
     entities = scope.share(_entities())
-    core.fabric_changed(Fabric().full_update(entities), complete=True)
+    core.fabric_changed(Fabric().full_update(entities), complete=True, now=1.0)
     for node in entities:
         if isinstance(node, Host | Hoverboard):
-            core.switch_connected(datapath_id(node.underlay_ip), {"vp100": 100})
+            core.switch_connected(datapath_id(node.underlay_ip), {"vp100": 100}, 1.0)
             here = {"h1": "a", "h2": "b", "h3": "c"}.get(node.name)
-            core.agent_hello(node.name, {here: "vp100"} if here else {})
+            core.agent_hello(node.name, {here: "vp100"} if here else {}, 1.0)
     core.take()
     return core
 

@@ -1,0 +1,96 @@
+"""Offload policies from files: what is loaded, and how a file that is no good is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from control_plane_world import START
+
+from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
+from controllers.vmc.policies import load_policy
+from hoverboard.contract.errors import InputError
+
+GOOD = """
+from controllers.vmc.offload import Decision, OffloadPolicy
+
+class Everything(OffloadPolicy):
+    def decide(self, host, candidates, now):
+        return Decision(tuple(pair for pair, rate in candidates))
+"""
+
+
+TWO = (
+    GOOD
+    + """
+class Nothing(Everything):
+    def decide(self, host, candidates, now):
+        return Decision()
+"""
+)
+EXAMPLE = "write a file with `class Mine(OffloadPolicy)`, and name it as mine.py:Mine (see docs/models.md)"
+
+
+def starts(policy: OffloadPolicy) -> list[Pair]:
+    """What it offloads of a pair that sends next to nothing."""
+    decision = policy.report([Sent(Pair("a", "b"), "h1", 1)], 1.0, START)
+    return list(decision.start)
+
+
+def test_a_policy_of_ones_own_is_loaded_with_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(GOOD)
+    settings = OffloadSettings(threshold_bps=1e9)
+    for reference in (f"{file}:Everything", str(file)):
+        policy = load_policy(reference, settings)
+        assert starts(policy) == [Pair("a", "b")]
+        assert policy.settings is settings
+    built_in = load_policy(None, settings)
+    assert type(built_in) is OffloadPolicy
+    assert built_in.settings is settings
+
+
+def test_of_several_policies_in_a_file_the_named_one_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(TWO)
+    assert starts(load_policy(f"{file}:Everything", OffloadSettings())) == [Pair("a", "b")]
+    assert starts(load_policy(f"{file}:Nothing", OffloadSettings())) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message", "where", "next_step"),
+    [
+        (None, ":Mine", "there is no policy file 'mine.py'", "{}:Mine", EXAMPLE),
+        (None, "", "there is no policy file 'mine.py'", "{}", EXAMPLE),
+        ("x = (", ":Mine", "the policy file raised SyntaxError: .*", "{}", "correct it"),
+        ("x = 1\n\nx / 0", ":Mine", "the policy file raised ZeroDivisionError: division by zero", "{}, line 3",
+         "correct it"),
+        ("def f():\n    raise OSError(5)\n\nf()", "", "the policy file raised OSError: 5", "{}, line 2", "correct it"),
+        ("class Mine: pass", ":Mine", "class 'Mine' is not a subclass of OffloadPolicy", "{}:Mine", EXAMPLE),
+        ("Mine = 3", ":Mine", "class 'Mine' is not a subclass of OffloadPolicy", "{}:Mine", EXAMPLE),
+        (GOOD, ":Absent", "class 'Absent' is not in it", "{}:Absent", EXAMPLE),
+        (GOOD, ":Decision", "class 'Decision' is not a subclass of OffloadPolicy", "{}:Decision", EXAMPLE),
+        ("", "", "one policy has to be named; the file has none", "{}", EXAMPLE),
+        (TWO, "", "one policy has to be named; the file has Everything, Nothing", "{}", EXAMPLE),
+        (GOOD + "\n    def __init__(self): pass\n", ":Everything", r"Everything\(settings\) raised TypeError.*",
+         "{}:Everything", "take OffloadSettings, as the base does"),
+    ],
+)  # fmt: skip
+def test_a_bad_policy_file_is_refused_in_full(
+    tmp_path: Path, text: str | None, name: str, message: str, where: str, next_step: str
+) -> None:
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError) as refused:
+        load_policy(f"{file}{name}", OffloadSettings())
+    assert re.fullmatch(message, refused.value.what)
+    assert (refused.value.where, refused.value.next_step) == (where.format(file), next_step)
+
+
+def test_a_file_that_is_no_python_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text(GOOD)
+    with pytest.raises(InputError, match=r"there is no policy file 'mine.txt'"):
+        load_policy(str(file), OffloadSettings())

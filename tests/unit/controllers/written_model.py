@@ -1,0 +1,78 @@
+"""A programming model that answers what a test has written down, so that groups of flows can be followed one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import ClassVar
+
+from controllers.vmc.view import Scope, View
+from hoverboard.contract.entities import VM, Network
+from hoverboard.contract.flow import Flow
+
+
+def flow(number: int, cookie: int = 1) -> Flow:
+    """A flow whose key is its number."""
+    return Flow(30, number, (), (), cookie)
+
+
+class WrittenModel:
+    """Has flows where `flows` says, and names the switches of `where`, or all it has flows on.
+
+    Attributes:
+        flows: (switch, scope) -> flows.
+        where: scope -> switches.
+        asked: what was asked about, in order.
+    """
+
+    name: ClassVar[str] = "written"
+    learns: ClassVar[bool] = False
+    relays: ClassVar[bool] = True
+
+    def __init__(self, *, offloads: bool = True, answers: bool = True) -> None:
+        self.offloads, self.answers = offloads, answers
+        self.flows: dict[tuple[str, Scope], tuple[Flow, ...]] = {}
+        self.where: dict[Scope, tuple[str, ...]] = {}
+        self.asked: list[tuple[str, Scope]] = []
+
+    def _switches(self, scope: Scope) -> Iterable[str]:
+        return self.where.get(scope, [switch for switch, known in self.flows if known == scope])
+
+    def _flows(self, switch: str, scope: Scope) -> Iterable[Flow]:
+        self.asked.append((switch, scope))
+        return iter(self.flows.get((switch, scope), ()))
+
+    def network_switches(self, view: View, network: str) -> Iterable[str]:
+        return self._switches(Scope("network", network))
+
+    def network_flows(self, view: View, switch: str, network: Network) -> Iterable[Flow]:
+        return self._flows(switch, Scope("network", network.name))
+
+    def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
+        return self._switches(Scope("vm", vm.name))
+
+    def vm_flows(self, view: View, switch: str, vm: VM) -> Iterable[Flow]:
+        return self._flows(switch, Scope("vm", vm.name))
+
+    def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
+        return self._switches(Scope("route", network, str(prefix)))
+
+    def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterable[Flow]:
+        return self._flows(switch, Scope("route", network.name, str(prefix)))
+
+    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
+        return self._flows(src.host, Scope("offload", src.name, dst.name))
+
+    def lookup_flows(
+        self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
+    ) -> Iterable[Flow]:
+        return self._flows(host, Scope("lookup", host, f"{network.name} {address}"))
+
+    def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
+        return ()
+
+    def gateway_change(self, view: View) -> Iterable[Scope]:
+        return ()
+
+    def liveness_change(self, view: View) -> Iterable[Scope]:
+        return ()
