@@ -71,8 +71,7 @@ class Election:
     async def _take_part(self) -> None:
         candidacy = self.candidacy
         was_master = bool(candidacy.mine)
-        if not self._lease:
-            self._lease = await self._store.lease(LEASE, self._over)
+        await self._take_lease()
         async with aclosing(self._store.watch(candidacy.prefix)) as watch:
             candidacy.watching()
             candidacy.heard(await anext(watch))
@@ -84,8 +83,7 @@ class Election:
                     await self._defer(listening)
                 while not listening.done():
                     self._wake.clear()
-                    if not self._lease:
-                        self._lease = await self._store.lease(LEASE, self._over)
+                    await self._take_lease()
                     if candidacy.wants():
                         await self._campaign()
                     waking = asyncio.ensure_future(self._wake.wait())
@@ -95,6 +93,19 @@ class Election:
             finally:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
+
+    async def _take_lease(self) -> None:
+        """Take a new lease, if there is none."""
+        if self._lease:
+            return
+        lease = 0
+
+        def lost() -> None:
+            # Another lease may stand by now: the end of this one was known from a write that was refused.
+            if lease == self._lease:
+                self._over()
+
+        self._lease = lease = await self._store.lease(LEASE, lost)
 
     async def _defer(self, listening: asyncio.Future[Any]) -> None:
         """Leave a former master its time, unless it is said to be gone."""
