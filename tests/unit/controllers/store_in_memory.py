@@ -9,14 +9,21 @@ from controllers.store.memory import MemoryStore
 from controllers.store.port import Entry, Put, StoreError
 
 TURN = 0.05  # seconds between two looks for leases that are over
+TURNS = 20  # how often a lease is kept alive in its time
 
 
 class Place:
-    """The store itself; `connect` gives a connection to it."""
+    """The store itself; `connect` gives a connection to it.
+
+    Attributes:
+        away: it does not answer.
+        slow: seconds until a change is told to those who watch.
+    """
 
     def __init__(self) -> None:
         self.data = MemoryStore()
         self.away = False
+        self.slow = 0.0
         self._watches: list[asyncio.Queue[list[Entry] | None]] = []
         self._clock = asyncio.get_running_loop().create_task(self._expire())
 
@@ -40,6 +47,11 @@ class Place:
     def close(self) -> None:
         self._clock.cancel()
 
+    @property
+    def watchers(self) -> int:
+        """How many watch now."""
+        return len(self._watches)
+
     def end_watches(self) -> None:
         """End the streams of all watchers."""
         for queue in self._watches:
@@ -51,7 +63,10 @@ class Place:
         token = data.watch(prefix, queue.put_nowait)
         self._watches.append(queue)
         try:
+            yield data.items(prefix)
+            await queue.get()
             while (entries := await queue.get()) is not None:
+                await asyncio.sleep(self.slow)
                 yield entries
         finally:
             self._watches.remove(queue)
@@ -68,7 +83,7 @@ class Place:
 
 
 class LocalStore:
-    """A `port.Store`; its leases are kept alive four times a lease's time, as the adapters do.
+    """A `port.Store`; its leases are kept alive several times in a lease's time, as the adapters do.
 
     Attributes:
         stopped: it keeps no lease alive, as a process that does not run.
@@ -113,7 +128,7 @@ class LocalStore:
         loop = asyncio.get_running_loop()
         lease = self._data().grant(seconds, loop.time())
         self.granted.append((lease, seconds))
-        self._keeping[lease] = loop.create_task(self._keep(lease, seconds / 4, lost))
+        self._keeping[lease] = loop.create_task(self._keep(lease, seconds / TURNS, lost))
         return lease
 
     async def _keep(self, lease: int, pause: float, lost: Callable[[], None]) -> None:

@@ -186,7 +186,6 @@ def test_each_term_has_one_master_and_terms_only_grow(steps: list[tuple[str, int
 def candidacy(replica: str = "0/1") -> Candidacy:
     """A replica of partition 0 that knows of no key yet."""
     me = Candidacy(0, replica)
-    me.watching()
     me.heard([])
     return me
 

@@ -27,6 +27,10 @@ class Voter:
         self.told: list[tuple[int, int, str]] = []
         self.election = Election(self.store, self.me, self._changed)
 
+    async def leave(self) -> None:
+        await self.election.close()
+        await self.store.close()
+
     def _changed(self) -> None:
         self.told.append((self.me.mine, self.me.term, self.me.master))
 
@@ -61,9 +65,11 @@ class Partition:
 
     async def close(self) -> None:
         for voter in self.voters:
-            await voter.election.close()
-            await voter.store.close()
+            await voter.leave()
+        assert self.place.watchers == 0
         self.place.close()
+        await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 def with_replicas(test: Callable[[Partition], Coroutine[Any, Any, None]], replicas: int = 3) -> None:
@@ -88,6 +94,7 @@ def test_of_three_replicas_one_is_elected_and_all_are_told() -> None:
         assert partition.terms() == [1]
         for voter in partition.voters:
             assert voter.told[-1] == (voter.me.mine, 1, first.me.replica)
+            assert voter.told[0] != (0, 0, "")
             assert len(set(voter.told)) == len(voter.told)  # told of changes only
             assert [seconds for _, seconds in voter.store.granted] == [LEASE]
 
@@ -147,7 +154,7 @@ def test_leaving_without_a_store_is_quiet(caplog: pytest.LogCaptureFixture) -> N
     async def test(partition: Partition) -> None:
         first = await partition.elected()
         partition.place.go_away()
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, logger="controllers.election.election"):
             await first.election.close()
         assert "the store does not answer" in caplog.text
         assert first.store.revoked == []
@@ -180,7 +187,7 @@ def test_a_master_that_a_front_end_deposed_is_a_standby_at_once_and_stands_again
 def test_a_store_that_is_away_for_long_deposes_no_master(caplog: pytest.LogCaptureFixture) -> None:
     async def test(partition: Partition) -> None:
         first = await partition.elected()
-        with caplog.at_level(logging.WARNING):
+        with caplog.at_level(logging.WARNING, logger="controllers.election.election"):
             partition.place.go_away()
             await asyncio.sleep(30)
             assert first.me.mine == 1
@@ -199,6 +206,46 @@ def test_a_store_that_is_away_for_long_deposes_no_master(caplog: pytest.LogCaptu
     with_replicas(test)
 
 
+def test_a_store_that_is_away_from_the_start_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(partition: Partition) -> None:
+        partition.place.away = True
+        with caplog.at_level(logging.WARNING, logger="controllers.election.election"):
+            early = Voter(partition.place, "early")
+            await asyncio.sleep(5)
+        assert len(caplog.records) == 1
+        partition.place.away = False
+        assert await until(lambda: early.me.mine, 1.0) < 0.1
+        await early.leave()
+
+    with_replicas(test, 0)
+
+
+def test_a_replica_that_comes_late_is_told_who_is_master() -> None:
+    async def test(partition: Partition) -> None:
+        first = await partition.elected()
+        late = Voter(partition.place, "late")
+        await asyncio.sleep(5)
+        assert late.told == [(0, 1, first.me.replica)]
+        await late.leave()
+
+    with_replicas(test)
+
+
+def test_victories_and_lost_leases_are_told_before_the_watch_says_so() -> None:
+    async def test(partition: Partition) -> None:
+        partition.place.slow = 5.0
+        only = partition.voters[0]
+        await until(lambda: only.me.mine)
+        assert only.told == [(1, 1, "a")]
+        partition.place.data.revoke(only.store.granted[0][0])
+        await until(lambda: not only.me.mine, 1.0)
+        assert only.told[1:] == [(0, 1, "a")]
+        await until(lambda: only.me.mine, 10.0)  # once it has been told that its key is gone
+        assert only.told[2:] == [(0, 1, ""), (2, 2, "a")]
+
+    with_replicas(test, 1)
+
+
 def test_a_store_that_is_away_is_asked_again_and_again() -> None:
     async def test(partition: Partition) -> None:
         await partition.elected()
@@ -213,17 +260,13 @@ def test_a_store_that_is_away_is_asked_again_and_again() -> None:
     with_replicas(test, 1)
 
 
-@pytest.mark.parametrize("first", [0, 1, 2])
-def test_a_store_that_lost_all_leases_finds_its_former_master_again(first: int) -> None:
+def test_a_store_that_lost_all_leases_finds_its_former_master_again_because_standbys_defer() -> None:
     async def test(partition: Partition) -> None:
         master = await partition.elected()
-        partition.voters.sort(key=lambda voter: voter is not master)
         partition.place.go_away()
         await asyncio.sleep(0.2)
         partition.place.come_back(leases=False)
-        # Whichever replica finds the store first: standbys leave their former master some time.
-        partition.voters[first].election.suspect(0)
-        await until(lambda: len(partition.terms()) > 1, 1.0)
+        assert await until(lambda: len(partition.terms()) > 1, 1.0) < 0.2
         await asyncio.sleep(5)
         assert partition.terms() == [1, 2]
         assert master.terms == [1, 2]
@@ -233,24 +276,17 @@ def test_a_store_that_lost_all_leases_finds_its_former_master_again(first: int) 
 
 def test_the_time_that_is_left_to_a_former_master_ends() -> None:
     async def test(partition: Partition) -> None:
+        partition.place.data.commit({}, {"partition/0/term": Put("7")})  # a former life's; the master's lease is over
         late = Voter(partition.place, "late")
         assert 0.25 < await until(lambda: late.me.mine, 1.0) < 0.4
         assert late.terms == [8]
-        await late.election.close()
-        await late.store.close()
+        await late.leave()
 
-    async def inside() -> None:
-        partition = Partition(0)
-        partition.place.data.commit({}, {"partition/0/term": Put("7")})  # a former life's; the master's lease is over
-        await test(partition)
-        await partition.close()
-
-    run(inside)
+    with_replicas(test, 0)
 
 
 def test_a_former_master_that_is_suspected_is_left_no_time() -> None:
-    async def inside() -> None:
-        partition = Partition(0)
+    async def test(partition: Partition) -> None:
         partition.place.data.commit({}, {"partition/0/term": Put("7")})
         late = Voter(partition.place, "late")
         await until(lambda: late.me.term == 7)
@@ -261,18 +297,18 @@ def test_a_former_master_that_is_suspected_is_left_no_time() -> None:
         assert late.me.mine == 0
         late.election.suspect(7)
         assert await until(lambda: late.me.mine, 1.0) < 0.05
-        await late.election.close()
-        await late.store.close()
-        partition.place.close()
+        await late.leave()
 
-    run(inside)
+    with_replicas(test, 0)
 
 
-def test_a_watch_that_ends_begins_again() -> None:
+def test_a_watch_that_ends_begins_again_and_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     async def test(partition: Partition) -> None:
         first = await partition.elected()
-        partition.place.end_watches()
-        await asyncio.sleep(0.5)
+        with caplog.at_level(logging.WARNING, logger="controllers.election.election"):
+            partition.place.end_watches()
+            await asyncio.sleep(0.5)
+        assert [record.getMessage() for record in caplog.records] == ["store: the watch has ended"] * 3
         for voter in partition.voters:
             if voter is not first:
                 voter.election.suspect(1)
@@ -282,8 +318,7 @@ def test_a_watch_that_ends_begins_again() -> None:
 
 
 def test_a_watch_that_ends_while_a_replica_defers_begins_again_at_once() -> None:
-    async def inside() -> None:
-        partition = Partition(0)
+    async def test(partition: Partition) -> None:
         partition.place.data.commit({}, {"partition/0/term": Put("7")})
         late = Voter(partition.place, "late")
         await until(lambda: late.me.term == 7)
@@ -292,11 +327,9 @@ def test_a_watch_that_ends_while_a_replica_defers_begins_again_at_once() -> None
         partition.place.come_back()
         partition.place.data.commit({}, {"partition/0/term": Put("9")})
         assert await until(lambda: late.me.term == 9, 1.0) < 0.1
-        await late.election.close()
-        await late.store.close()
-        partition.place.close()
+        await late.leave()
 
-    run(inside)
+    with_replicas(test, 0)
 
 
 def test_a_lease_that_is_over_at_the_write_is_replaced_and_its_late_end_deposes_nobody() -> None:
