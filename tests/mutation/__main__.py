@@ -1,0 +1,191 @@
+"""The command line of `tests/mutate`: survivors and counts to standard output, progress to standard error."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.mutation import equivalent
+from tests.mutation.apart import Apart
+from tests.mutation.choosing import Choice, imports_of
+from tests.mutation.covering import file_of
+from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.patching import Loaded
+from tests.mutation.session import FAILED, PASSED, Session, collect
+
+LAYERS = ("hoverboard", "controllers", "topologies", "experiments", "console", "benchmarks")
+GENERATED = re.compile(r"_pb2(_grpc)?\.py$")
+# A fresh process with compiled code: Numba may take minutes.
+COMPILE_SECONDS = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the command line asks for.
+
+    Attributes:
+        lines: file -> lines that count; None: all.
+        sample: mutants of each module at the most; 0: all.
+        seconds: of tests for each mutant; slower tests are left out, and it is said.
+    """
+
+    lines: dict[str, set[int] | None]
+    sample: int
+    seed: int
+    seconds: float
+
+
+def main(arguments: Sequence[str]) -> int:
+    checkout = Path.cwd()
+    options = _options(arguments, checkout)
+    if not options.lines:
+        print("nothing to mutate")
+        return 0
+    apart = Apart()
+    return collect(["tests/unit"], checkout, lambda session: Plan(session, apart, checkout, options).run())
+
+
+def _options(arguments: Sequence[str], checkout: Path) -> Options:
+    parser = argparse.ArgumentParser(prog="tests/mutate", description=sys.modules["tests.mutation"].__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="a file or a folder of the layers")
+    parser.add_argument(
+        "--root", metavar="CHECKOUT", help="the checkout that is tested (default: the one of this script)"
+    )
+    parser.add_argument("--changed", action="store_true", help="only lines that were changed, in all modules")
+    parser.add_argument(
+        "--base", metavar="REV", help="with --changed: since this commit (default: the remote's main, else HEAD)"
+    )
+    parser.add_argument("--lines", metavar="A-B", help="only these lines")
+    parser.add_argument(
+        "--sample", type=int, default=0, metavar="N", help="at most N mutants a module, drawn by --seed (default: all)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the sample (default: 1)")
+    parser.add_argument("--seconds", type=float, default=20, metavar="S", help="of tests for each mutant (default: 20)")
+    found = parser.parse_args(arguments)
+    lines: dict[str, set[int] | None]
+    if found.changed:
+        lines = dict(_changed((checkout / ".mutation" / "changes").read_text()))
+    elif found.modules:
+        only = None
+        if found.lines:
+            first, _, last = found.lines.partition("-")
+            only = set(range(int(first), int(last or first) + 1))
+        lines = {file: only for name in found.modules for file in _files(name, checkout, parser.error)}
+    else:
+        parser.error("name modules, or --changed")
+    return Options(lines, found.sample, found.seed, found.seconds)
+
+
+def _files(name: str, checkout: Path, refuse: Callable[[str], object]) -> list[str]:
+    path = (checkout / name).resolve()
+    if not path.exists() or not path.is_relative_to(checkout.resolve()):
+        refuse(f"{name}: no such file or folder in this checkout")
+    paths = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return [str(each.relative_to(checkout.resolve())) for each in paths if not GENERATED.search(each.name)]
+
+
+def _changed(diff: str) -> dict[str, set[int]]:
+    """Lines that a diff (without context) adds or changes, by file of the layers."""
+    found: dict[str, set[int]] = {}
+    file = ""
+    for line in diff.splitlines():
+        if line.startswith("+++ "):
+            file = line.removeprefix("+++ ").removeprefix("b/")
+        hunk = re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line)
+        if hunk and file.split("/")[0] in LAYERS and not GENERATED.search(file):
+            first, count = int(hunk[1]), int(hunk[2] or 1)
+            found.setdefault(file, set()).update(range(first, first + count))
+    return {file: lines for file, lines in found.items() if lines}
+
+
+class Plan:
+    """Runs the mutants of all chosen modules, and reports."""
+
+    def __init__(self, session: Session, apart: Apart, checkout: Path, options: Options) -> None:
+        self._session = session
+        self._apart = apart
+        self._checkout = checkout
+        self._options = options
+        self._covering = session.covering(_progress)
+        self._imports = imports_of({file_of(test) for test in self._covering.runs}, checkout)
+        self._tests = [test for test in session.tests if test in self._covering.runs]
+        self._loaded = Loaded()
+        self._equivalent = equivalent.read(checkout / "tests" / "mutation" / "equivalent.toml")
+
+    def run(self) -> int:
+        survivors = 0
+        for file, lines in self._options.lines.items():
+            survivors += self._module(file, lines)
+        return 1 if survivors else 0
+
+    def _module(self, file: str, lines: set[int] | None) -> int:
+        source = (self._checkout / file).read_text(encoding="utf-8")
+        texts = source.splitlines()
+        known = equivalent.of_file(self._equivalent, file)
+        every = [mutant for mutant in mutants(source) if lines is None or mutant.line in lines]
+        chosen = [
+            mutant for mutant in every if not any(entry.stands_for(mutant, texts[mutant.line - 1]) for entry in known)
+        ]
+        listed = len(every) - len(chosen)
+        if self._options.sample and len(chosen) > self._options.sample:
+            chosen = sorted(
+                random.Random(f"{self._options.seed} {file}").sample(chosen, self._options.sample),
+                key=lambda each: each.start,
+            )
+        choice = Choice(file, self._tests, self._covering, self._imports)
+        counts: Counter[str] = Counter()
+        began = time.monotonic()
+        for index, mutant in enumerate(chosen):
+            if index % 50 == 0 and index:
+                _progress(f"{file}: {index} of {len(chosen)}, {time.monotonic() - began:.0f} s")
+            outcome, detail = self._mutant(file, source, mutant, choice)
+            counts[outcome] += 1
+            if outcome != "killed":
+                print(f"{file}:{mutant.line}: {mutant.kind}: {mutant.change}   [{outcome}{detail}]", flush=True)
+        summary = ", ".join(f"{counts[name]} {name}" for name in ("killed", "survived", "not run") if counts[name])
+        took = time.monotonic() - began
+        print(
+            f"{file}: {len(chosen)} mutants: {summary or 'none'}; {listed} listed as equivalent; {took:.0f} s",
+            flush=True,
+        )
+        return counts["survived"] + counts["not run"]
+
+    def _mutant(self, file: str, source: str, mutant: Mutant, choice: Choice) -> tuple[str, str]:
+        first = choice.first(mutant)
+        if not first:
+            return "not run", ""
+        total = 0.0
+        ran = 0
+        for tests in (first, choice.more(first)):
+            tests, seconds = choice.within(tests, self._options.seconds)
+            if not tests or (ran and total + seconds > self._options.seconds):
+                continue
+            if self._fails(file, source, mutant, tests, seconds):
+                return "killed", ""
+            ran, total = ran + len(tests), total + seconds
+        left = len(first) - ran
+        return "survived", f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
+
+    def _fails(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> bool:
+        path = self._checkout / file
+        if mutant.function and not mutant.compiled:
+            code = self._session.run(tests, 5 + 3 * seconds, lambda: self._loaded.patch(path, mutant, source))
+            if code in (None, PASSED, FAILED):
+                return code != PASSED
+        code = self._apart.run(path, mutant.apply(source), tests, COMPILE_SECONDS + 3 * seconds)
+        return code != PASSED
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""For mutants that need a fresh process: what stands outside functions, and what Numba compiles.
+
+The mutant is written into the checkout, which is a copy. A new pytest runs there, with its own cache of compiled code.
+Its process is forked from one that has only other people's packages loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.mutation import forking
+from tests.mutation.session import PYTEST
+
+# Slow to import, and used by most tests.
+PACKAGES = """
+    cryptography.hazmat.primitives.ciphers.aead google.protobuf grpc hypothesis.stateful matplotlib.figure numba numpy
+    os_ken.base.app_manager ovs.flow.ofp pydantic rich.console scapy.all typer yaml
+""".split()
+
+
+class Apart:
+    """A process that waits for lists of tests, and runs each list in a child of its own."""
+
+    def __init__(self) -> None:
+        to_child, self._requests = os.pipe()
+        self._answers, from_child = os.pipe()
+        forking.flush()
+        if os.fork() == 0:
+            os.close(self._requests)
+            os.close(self._answers)
+            try:
+                _serve(to_child, from_child)
+            finally:
+                os._exit(0)
+        os.close(to_child)
+        os.close(from_child)
+
+    def run(self, file: Path, text: str, tests: Sequence[str], seconds: float) -> int | None:
+        """Run tests, in this order and until one fails, with another text of a file; as `Session.run`."""
+        before, times = file.read_text(), file.stat()
+        file.write_text(text)
+        try:
+            request = json.dumps([list(tests), seconds]).encode()
+            os.write(self._requests, struct.pack("=I", len(request)))
+            view = memoryview(request)
+            while view:
+                view = view[os.write(self._requests, view) :]
+            (code,) = struct.unpack("=i", _read(self._answers, 4))
+        finally:
+            file.write_text(before)
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        return None if code == -1000 else code
+
+
+def _serve(requests: int, answers: int) -> None:
+    for package in PACKAGES:
+        importlib.import_module(package)
+    while True:
+        (size,) = struct.unpack("=I", _read(requests, 4))
+        tests, seconds = json.loads(_read(requests, size))
+        code = forking.in_child(lambda tests=tests: _pytest(tests), seconds)  # type: ignore[misc]
+        os.write(answers, struct.pack("=i", -1000 if code is None else code))
+
+
+def _pytest(tests: Sequence[str]) -> int:
+    cache = tempfile.mkdtemp(prefix="numba-")
+    os.environ["NUMBA_CACHE_DIR"] = cache
+    try:
+        return int(pytest.main([*PYTEST, "-x", *tests]))
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = os.read(descriptor, size - len(data))
+        if not piece:
+            raise SystemExit(0)
+        data += piece
+    return data
