@@ -51,12 +51,13 @@ def check_installed() -> None:
 def free_members(count: int) -> list[Member]:
     """Members on ports that are free now."""
     with ExitStack() as stack:
-        ports = []
-        for _ in range(2 * count):
+
+        def port() -> int:
             taken = stack.enter_context(socket.socket())
             taken.bind(("127.0.0.1", 0))
-            ports.append(int(taken.getsockname()[1]))
-    return [Member(f"etcd-{number}", ports[2 * number], ports[2 * number + 1]) for number in range(count)]
+            return int(taken.getsockname()[1])
+
+        return [Member(f"etcd-{number}", port(), port()) for number in range(count)]
 
 
 def command(member: Member, members: list[Member], data: Path) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -61,12 +61,21 @@ def start_time(pid: int) -> int | None:
 
 def identified(pid: int | None) -> Process | None:
     """A running process by its pid; None when it does not run."""
-    start = None if pid is None else start_time(pid)
-    return None if pid is None or start is None else Process(pid, start)
+    if pid is None:
+        return None
+    start = start_time(pid)
+    return None if start is None else Process(pid, start)
 
 
 class LinuxProcesses:
-    """The process table of this machine."""
+    """The process table of this machine.
+
+    Args:
+        clock: seconds, which only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
 
     def boot_id(self) -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -89,10 +98,9 @@ class LinuxProcesses:
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
-            pid = int(entry)
-            start = start_time(pid)
-            if start is not None and self.namespace(Process(pid, start)) in namespaces:
-                found.append(Process(pid, start))
+            process = identified(int(entry))
+            if process is not None and self.namespace(process) in namespaces:
+                found.append(process)
         return found
 
     def open(self, process: Process) -> int | None:
@@ -116,7 +124,7 @@ class LinuxProcesses:
         os.close(fd)
 
     def wait_gone(self, processes: Iterable[Process], timeout: float) -> list[Process]:
-        deadline = time.monotonic() + timeout
+        deadline = self._clock() + timeout
         waiting: dict[int, Process] = {}
         poller = select.poll()
         try:
@@ -126,7 +134,7 @@ class LinuxProcesses:
                     waiting[fd] = process
                     poller.register(fd, select.POLLIN)
             while waiting:
-                left = deadline - time.monotonic()
+                left = deadline - self._clock()
                 if left <= 0:
                     break
                 for fd, _ in poller.poll(left * 1000):

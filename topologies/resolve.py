@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import combinations
 from pathlib import Path as Directory
 from typing import TYPE_CHECKING, Any, Literal
@@ -108,18 +108,20 @@ class _Resolver:
         if keys.subnet is not None and keys.subnets is not None:
             self.fault((*path, "subnets"), "stands beside subnet", "put all subnets into `subnets`")
             return ()
-        if keys.subnet is None and keys.subnets is None:
+        found: dict[Path, IPv4Network] = {}
+        if keys.subnet is not None:
+            found[*path, "subnet"] = keys.subnet
+        elif keys.subnets is not None:
+            found = {(*path, "subnets", index): prefix for index, prefix in enumerate(keys.subnets)}
+        else:
             self.fault((*path, "subnet"), "is missing", "add `subnet: 10.0.0.0/24`, or a list `subnets`")
             return ()
-        prefixes = [keys.subnet] if keys.subnet is not None else keys.subnets or []
-        paths: list[Path] = (
-            [(*path, "subnet")] if keys.subnet is not None else [(*path, "subnets", i) for i in range(len(prefixes))]
-        )
-        for (one, first), (two, second) in combinations(zip(paths, prefixes, strict=True), 2):
+        prefixes = list(found.values())
+        for (one, first), (two, second) in combinations(found.items(), 2):
             if first.overlaps(second):
                 line = self.positions.line(one)
                 self.fault(two, f"{second} overlaps {first} on line {line}", "use ranges that do not overlap")
-        for where, prefix in zip(paths, prefixes, strict=True):
+        for where, prefix in found.items():
             if prefix.is_multicast or prefix.is_loopback or prefix.network_address == IPv4Address("0.0.0.0"):
                 self.fault(where, f"{prefix} cannot be used by VMs", "use a private range such as 10.0.0.0/24")
         if keys.subnet6 is not None and len(prefixes) > 1:
@@ -145,13 +147,13 @@ class _Resolver:
         taken = self.given_addresses(network, listed or [], path) if network.subnets else {}
         room = sum(1 << (32 - subnet.prefix.prefixlen) for subnet in network.subnets)
         room -= 3 * len(network.subnets)  # network, broadcast, gateway
+        room -= len({balancer.ip for balancer in network.balancers if network.subnet_of(balancer.ip) is not None})
         if network.subnets and count > room:
             self.fault(
                 (*path, "vms"),
                 f"{count} VMs, but {', '.join(str(subnet.prefix) for subnet in network.subnets)} has room for {room}",
                 "use a shorter prefix, another subnet in `subnets`, or fewer VMs",
             )
-            return network
         names = [
             (vm.name if vm is not None else None) or f"{network.name}-{index + 1}"
             for index, vm in enumerate(listed if listed is not None else [None] * count)
@@ -174,7 +176,6 @@ class _Resolver:
                 ip6 = kept6.get(spec.name) or next(free6, None)
                 if ip6 is None and keys.subnet6 is not None:
                     self.fault((*path, "subnet6"), f"{keys.subnet6} has no room for {count} VMs", "use a /64")
-                    break
             else:
                 ip6 = taken6.get(index)
             vms.append(replace(spec, ip6=ip6))
@@ -207,13 +208,13 @@ class _Resolver:
             where = (*path, "vms", index, "ip6")
             if vm.ip6 is None or vm.ip6 is False:
                 continue
-            prefixes = [subnet.prefix6 for subnet in network.subnets if subnet.prefix6 is not None]
-            if not prefixes:
+            # A network with a range for IPv6 has one subnet; more are a fault of their own.
+            subnet = next((subnet for subnet in network.subnets if subnet.prefix6 is not None), None)
+            if subnet is None:
                 self.fault(where, "the network has no IPv6 range", "add `subnet6: fd00:7::/64` to the network")
-            elif not any(subnet.holds6(vm.ip6) for subnet in network.subnets):
-                self.fault(
-                    where, f"{vm.ip6} is not a VM's address in {prefixes[0]}", "choose one inside, or leave it out"
-                )
+            elif not subnet.holds6(vm.ip6):
+                what = f"{vm.ip6} is not a VM's address in {subnet.prefix6}"
+                self.fault(where, what, "choose one inside, or leave it out")
             elif vm.ip6 in owners:
                 first = self.positions.line(owners[vm.ip6])
                 self.fault(where, f"duplicate address {vm.ip6}, first used on line {first}", "give each VM its own")
@@ -241,10 +242,12 @@ class _Resolver:
         self.claim(name, where)
         host = hosts[self.placed % len(hosts)].name
         if keys is not None and keys.host is not None:
-            host = keys.host
-            if self.hosts_known and host not in {server.name for server in hosts}:
+            # On an unknown host it stays where it was put; what that host's own keys get wrong is a fault already.
+            if keys.host in {server.name for server in hosts}:
+                host = keys.host
+            elif self.hosts_known:
                 known = ", ".join(server.name for server in hosts[:8]) + (", ..." if len(hosts) > 8 else "")
-                self.fault((*place, "host"), f"there is no host {host!r}", f"use one of: {known}")
+                self.fault((*place, "host"), f"there is no host {keys.host!r}", f"use one of: {known}")
         elif (there := self.present.vm(network.name, name)) is not None:
             host = there.host
         else:
@@ -272,9 +275,9 @@ class _Resolver:
             except InputError as error:
                 where = (*path, key)
                 # "stage NAME, config.KEY.KEY": the registry knows the key, the file knows its line.
-                inner = (error.where or "").partition("config.")[2] if key == "config" else ""
+                inner = error.where.partition("config.")[2] if key == "config" else ""
                 parts = tuple(int(part) if part.isdigit() else part for part in inner.split(".") if part)
-                self.fault((*where, *parts), error.what, error.next_step or "see docs/coprocessors.md")
+                self.fault((*where, *parts), error.what, error.next_step)
             rules.append({"stage": reference, "config": keys.config, "when": keys.when.model_dump(mode="json")})
         return tuple(rules)
 
@@ -289,7 +292,7 @@ class _Resolver:
                 find_policy(policy)
             except InputError as error:
                 where: Path = ("offload_policy",) if keys is None else ("offload_policy", "policy")
-                self.fault(where, error.what, error.next_step or "see docs/models.md")
+                self.fault(where, error.what, error.next_step)
         if keys is None:
             return OffloadSpec(policy=policy)
         return OffloadSpec(keys.keep, keys.min_lifetime, keys.idle_expiry, keys.budget, keys.reports, policy)
@@ -297,11 +300,11 @@ class _Resolver:
     def one_region(
         self, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
     ) -> tuple[tuple[ServerSpec, ...], tuple[ServerSpec, ...]]:
-        """Hosts without a region are in one together; Hoverboards are, too, if there is no other one."""
+        """Hosts without a region are in one together; where there is no other one, so are all Hoverboards."""
         hosts = tuple(replace(host, region=host.region or DEFAULT_REGION) for host in hosts)
         regions = {host.region for host in hosts}
         if len(regions) == 1:
-            hoverboards = tuple(replace(one, region=one.region or hosts[0].region) for one in hoverboards)
+            hoverboards = tuple(replace(one, region=hosts[0].region) for one in hoverboards)
         return hosts, hoverboards
 
 
@@ -336,7 +339,7 @@ def resolve(
     offload = resolver.offload(keys.offload_policy, base)
     if keys.model in NEEDS_HOVERBOARD and not hoverboards:
         resolver.fault(
-            ("hoverboards",) if keys.hoverboards == 0 or keys.hoverboards == [] else ("model",),
+            ("hoverboards",),
             f"the {keys.model} model needs at least one Hoverboard",
             "give `hoverboards: 1`, or `model: preprogrammed`",
         )
@@ -379,7 +382,7 @@ def resolve(
         try:
             check_enforced(topology)
         except InputError as error:
-            resolver.fault(("stages",) if stages else ("hosts",), error.what, error.next_step or "")
+            resolver.fault(("stages",) if stages else ("hosts",), error.what, error.next_step)
         policies = [entity for network in networks for entity in network.policies]
         bare = replace(topology, networks=tuple(replace(network, policies=()) for network in networks))
         resolver.policies.check(to_entities(bare), policies)

@@ -94,7 +94,7 @@ class RoleProcess:
     sockets: list[Path] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
-    started: float = 0.0
+    started: float = field(init=False)
 
 
 class ControlProcesses:
@@ -104,6 +104,8 @@ class ControlProcesses:
         directory: of their sockets and of what they store.
         options: arguments of `python -m controllers` beside those about roles; asked at every start.
         name: of the process where there is one.
+        clock: seconds, which only grow.
+        closing: set by `close`; what waits before another start waits on it.
     """
 
     def __init__(
@@ -114,6 +116,8 @@ class ControlProcesses:
         launcher: Launcher,
         options: Callable[[], list[str]],
         name: str = "control plane",
+        clock: Callable[[], float] = time.monotonic,
+        closing: threading.Event | None = None,
     ) -> None:
         self._name = name
         self._layout = layout
@@ -121,7 +125,8 @@ class ControlProcesses:
         self._logs = logs
         self._launcher = launcher
         self._options = options
-        self._closing = threading.Event()
+        self._clock = clock
+        self._closing = closing or threading.Event()
         self._owners = Owners(layout.front_ends)
         self.roles = self._processes() if layout.processes else [self._one_process()]
         # Whoever holds the intent is asked first whether all is well.
@@ -183,7 +188,7 @@ class ControlProcesses:
             self._start(role)
 
     def _start(self, role: RoleProcess) -> subprocess.Popen[bytes]:
-        role.started = time.monotonic()
+        role.started = self._clock()
         role.process = self._launcher.start(role.command(), role.name, "control", log=role.log)
         return role.process
 
@@ -195,10 +200,11 @@ class ControlProcesses:
 
     def wait_all_ready(self, timeout: float) -> None:
         """Wait until all of them serve."""
-        deadline = time.monotonic() + timeout
+        deadline = self._clock() + timeout
         for role in self.roles:
-            self.wait_ready(role, max(deadline - time.monotonic(), 0.0))
-            if role.process is not None and role.process.poll() is not None:
+            self.wait_ready(role, max(deadline - self._clock(), 0.0))
+            assert role.process is not None
+            if role.process.poll() is not None:
                 raise RunError(
                     f"the {role.name} ended while it was starting", where=str(role.log),
                     next_step="read that log file",
@@ -218,7 +224,7 @@ class ControlProcesses:
                 return
             _log.warning("the %s ended with exit code %s; starting it again", role.name, code)
             self._launcher.forget(process)
-            young = time.monotonic() - role.started < _RESTART_PAUSE
+            young = self._clock() - role.started < _RESTART_PAUSE
             if young and self._closing.wait(_RESTART_PAUSE):
                 return
             role.restarts += 1

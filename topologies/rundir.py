@@ -104,13 +104,13 @@ class RunLock:
     """The flock on a run's lock file, held until `release`."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self._fd: int | None = fd
 
     def release(self) -> None:
         """Give the lock back; harmless when repeated."""
-        if self._fd >= 0:
+        if self._fd is not None:
             os.close(self._fd)
-            self._fd = -1
+            self._fd = None
 
     @classmethod
     def try_take(cls, directory: RunDirectory, *, create: bool) -> RunLock | None:
@@ -160,7 +160,7 @@ def run_names(state: Path | None = None) -> list[str]:
     base = state or state_dir()
     if not base.is_dir():
         return []
-    return sorted(entry.name for entry in base.iterdir() if entry.is_dir() and (entry / "ledger.jsonl").exists())
+    return sorted(entry.name for entry in base.iterdir() if (entry / "ledger.jsonl").exists())
 
 
 def existing(run: str, state: Path | None = None) -> RunDirectory:

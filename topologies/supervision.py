@@ -14,9 +14,10 @@ import select
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from hoverboard.contract.errors import HoverboardError
 from topologies.ledger import Ledger
@@ -76,17 +77,43 @@ class Watched:
         }
 
 
+class Poller(Protocol):
+    """What the supervisor needs of `select.epoll`."""
+
+    def register(self, fd: int, events: int) -> None:
+        """Wait for this descriptor, too."""
+
+    def unregister(self, fd: int) -> None:
+        """Wait for it no more."""
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Wait until one is readable, or for so many seconds."""
+
+    def close(self) -> None:
+        """Give its own descriptor back."""
+
+
 class Supervisor:
     """Watches from one thread; each restart has a thread of its own, so that many can die at once.
 
     Args:
         ledger: told of each restart before it is made.
+        clock: seconds, which only grow.
+        poller: waits; an epoll where none is given.
+        table: where processes are found; this machine's where none is given.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Callable[[], float] = time.monotonic,
+        poller: Poller | None = None,
+        table: LinuxProcesses | None = None,
+    ) -> None:
         self._ledger = ledger
-        self._table = LinuxProcesses()
-        self._poller = select.epoll()
+        self._clock = clock
+        self._table = table or LinuxProcesses()
+        self._poller: Poller = poller or select.epoll()
         self._watched: dict[int, Watched] = {}  # by pidfd
         self._all: list[Watched] = []
         self._due: list[tuple[float, int, Watched]] = []
@@ -94,9 +121,9 @@ class Supervisor:
         self._dead: set[str] = set()  # servers that are to stay dead
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._news = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._news = os.eventfd(0)
         self._poller.register(self._news, select.EPOLLIN)
-        self._restarts: list[threading.Thread] = []
+        self._restarts: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that run
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._closed = False
 
@@ -138,24 +165,25 @@ class Supervisor:
     def _run(self) -> None:
         while not self._stopping.is_set():
             with self._lock:
-                timeout = -1.0 if not self._due else max(0.0, self._due[0][0] - time.monotonic())
+                timeout = None if not self._due else max(0.0, self._due[0][0] - self._clock())
             for fd, _events in self._poller.poll(timeout):
                 if fd == self._news:
                     os.eventfd_read(self._news)
                     continue
                 self._poller.unregister(fd)
-                os.close(fd)
+                # Before it is closed: another process may be watched by a descriptor of this number at once.
                 with self._lock:
                     watched = self._watched.pop(fd)
+                os.close(fd)
                 if not self._stopping.is_set():
                     self._died(watched)
             self._start_due()
 
-    def _died(self, watched: Watched) -> None:
-        now = time.monotonic()
+    def _died(self, watched: Watched, last: str = "") -> None:
+        now = self._clock()
         watched.deaths = [death for death in watched.deaths if death > now - CALM] + [now]
         wait = pause(len(watched.deaths))
-        watched.last = f"died at {time.strftime('%H:%M:%S')}"
+        watched.last = last or f"died at {time.strftime('%H:%M:%S')}"
         with self._lock:
             if watched.server in self._dead:
                 watched.state = "left dead"
@@ -170,20 +198,21 @@ class Supervisor:
         os.eventfd_write(self._news, 1)
 
     def _start_due(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         while True:
             with self._lock:
                 if not self._due or self._due[0][0] > now or self._stopping.is_set():
                     return
                 watched = heapq.heappop(self._due)[2]
-                self._restarts = [thread for thread in self._restarts if thread.is_alive()]
+                if watched.server in self._dead:
+                    watched.state = "left dead"
+                    continue
                 thread = threading.Thread(target=self._restart, args=(watched,), name=f"restart {watched.name}")
-                thread.daemon = True
-                self._restarts.append(thread)
+                self._restarts.add(thread)
             thread.start()
 
     def _restart(self, watched: Watched) -> None:
-        begin = time.monotonic()
+        begin = self._clock()
         try:
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
             watched.again()
@@ -195,8 +224,8 @@ class Supervisor:
             return
         watched.restarts += 1
         watched.state = "up"
-        watched.last = f"came back at {time.strftime('%H:%M:%S')} in {time.monotonic() - begin:.3f} s"
-        _log.info("%s is back after %.3f s", watched.name, time.monotonic() - begin)
+        watched.last = f"came back at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
+        _log.info("%s is back after %.3f s", watched.name, self._clock() - begin)
         self._look_after(watched)
 
     def _failed(self, watched: Watched, error: Exception) -> None:
@@ -205,8 +234,7 @@ class Supervisor:
         if process is not None:
             self._table.send(process, signal.SIGKILL)
             self._table.wait_gone([process], CALM)
-        self._died(watched)
-        watched.last = f"did not come back: {str(error).splitlines()[0]}"
+        self._died(watched, f"did not come back: {(str(error) or type(error).__name__).splitlines()[0]}")
 
     def stop(self) -> None:
         """Start nothing any more; harmless when repeated."""

@@ -32,7 +32,7 @@ def wait_for(condition: Callable[[], bool], timeout: float, missing: Callable[[]
 
 def accepts(path: Path) -> bool:
     """Whether somebody listens on a Unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+    with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
@@ -52,11 +52,10 @@ def wait_sockets(what: str, paths: list[Path], alive: Callable[[], bool], timeou
     """
 
     def ready() -> bool:
-        if all(accepts(path) for path in paths):
-            return True
-        if not alive():
+        serves = all(accepts(path) for path in paths)
+        if not serves and not alive():
             raise RunError(f"{what} ended while it was starting", where=str(log), next_step=_last_words(log))
-        return False
+        return serves
 
     wait_for(ready, timeout, lambda: f"{what} does not serve", where=str(log))
 

@@ -57,7 +57,7 @@ class Candidacy:
             elif entry.key == self.prefix + "master":
                 self._master_revision = entry.revision if entry.data is not None else 0
                 self.master = json.loads(entry.data)["replica"] if entry.data is not None else ""
-        if self.mine and self.term > self.mine:
+        if self.term > self.mine:
             self.mine = 0
 
     def suspect(self, term: int) -> None:

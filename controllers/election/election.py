@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from controllers.election.candidacy import Candidacy
@@ -61,7 +61,7 @@ class Election:
             try:
                 await self._take_part()
             except LeaseLost:
-                self._over()
+                self._over(self._lease)
             except StoreError as error:
                 if not self._store_away:
                     _log.warning("%s", error)
@@ -71,42 +71,39 @@ class Election:
     async def _take_part(self) -> None:
         candidacy = self.candidacy
         was_master = bool(candidacy.mine)
-        if not self._lease:
-            self._lease = await self._store.lease(LEASE, self._over)
         async with aclosing(self._store.watch(candidacy.prefix)) as watch:
             candidacy.watching()
             candidacy.heard(await anext(watch))
             self._store_away = False
             self._tell()
             listening = asyncio.ensure_future(self._listen(watch))
+            listening.add_done_callback(lambda _: self._wake.set())
             try:
                 if candidacy.term and not was_master:
                     await self._defer(listening)
                 while not listening.done():
                     self._wake.clear()
-                    if not self._lease:
-                        self._lease = await self._store.lease(LEASE, self._over)
+                    await self._take_lease()
                     if candidacy.wants():
                         await self._campaign()
-                    waking = asyncio.ensure_future(self._wake.wait())
-                    await asyncio.wait({waking, listening}, return_when=asyncio.FIRST_COMPLETED)
-                    waking.cancel()
+                    await self._wake.wait()
                 await listening
             finally:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
 
+    async def _take_lease(self) -> None:
+        """Take a new lease, if there is none."""
+        if not self._lease:
+            self._lease = lease = await self._store.lease(LEASE, lambda: self._over(lease))
+
     async def _defer(self, listening: asyncio.Future[Any]) -> None:
         """Leave a former master its time, unless it is said to be gone."""
-        until = asyncio.get_running_loop().time() + _DEFERENCE
-        while not (listening.done() or self.candidacy.suspicious):
-            self._wake.clear()
-            waking: asyncio.Future[Any] = asyncio.ensure_future(self._wake.wait())
-            left = until - asyncio.get_running_loop().time()
-            await asyncio.wait({waking, listening}, timeout=max(left, 0.0), return_when=asyncio.FIRST_COMPLETED)
-            waking.cancel()
-            if left <= 0:
-                return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DEFERENCE):
+                while not (listening.done() or self.candidacy.suspicious):
+                    self._wake.clear()
+                    await self._wake.wait()
 
     async def _listen(self, watch: AsyncGenerator[list[Entry], None]) -> None:
         async for entries in watch:
@@ -123,8 +120,10 @@ class Election:
             candidacy.won(campaign, revision)
             self._tell()
 
-    def _over(self) -> None:
-        """The lease is over."""
+    def _over(self, lease: int) -> None:
+        """A lease is over; if another stands by now, the end of this one was known from a write before."""
+        if lease != self._lease:
+            return
         self._lease = 0
         self.candidacy.lost()
         self._tell()

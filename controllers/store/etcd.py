@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
-from controllers.store.keeper import Keeper
+from controllers.store.keeper import Keeper, KeeperOf
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract import etcd_pb2 as pb
 from hoverboard.contract.etcd_pb2_grpc import KVStub, LeaseStub, WatchStub
@@ -28,9 +28,10 @@ class EtcdStore:
     Args:
         members: host:port of the members' client ports; any that answers will do.
         root: put before every key.
+        keeper: makes what keeps its leases alive.
     """
 
-    def __init__(self, members: Sequence[str], root: str = "/hoverboard/") -> None:
+    def __init__(self, members: Sequence[str], root: str = "/hoverboard/", keeper: KeeperOf = Keeper) -> None:
         self._address = f"ipv4:{','.join(members)}"
         self._root = root
         self._channel = aio_channel(self._address)
@@ -39,7 +40,7 @@ class EtcdStore:
         self._lease: Any = LeaseStub(self._channel)  # type: ignore[no-untyped-call]
         self._side = thread_channel(self._address)
         self._side_lease: Any = LeaseStub(self._side)  # type: ignore[no-untyped-call]
-        self._keeper = Keeper(self._keep)
+        self._keeper = keeper(self._keep)
 
     async def get(self, key: str) -> Entry | None:
         reply = await self._call(self._kv.Range, pb.RangeRequest(key=self._key(key)))
@@ -111,7 +112,9 @@ class EtcdStore:
             replies = self._side_lease.LeaseKeepAlive(
                 iter([pb.LeaseKeepAliveRequest(ID=lease)]), timeout=ANSWER_TIMEOUT
             )
-            return any(reply.TTL > 0 for reply in replies)
+            for reply in replies:
+                return bool(reply.TTL > 0)
+            return None
         except (grpc.RpcError, ValueError):  # ValueError: the channel was closed meanwhile
             return None
 
@@ -123,7 +126,7 @@ class EtcdStore:
         try:
             return await method(request, timeout=ANSWER_TIMEOUT)
         except grpc.aio.AioRpcError as error:
-            if _NO_LEASE in (error.details() or ""):
+            if _NO_LEASE in str(error.details()):
                 raise LeaseLost("the lease is over", where=self._address, next_step="take a new lease") from error
             raise no_answer(self._address, error) from error
 

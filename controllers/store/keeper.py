@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+Keep = Callable[[int], bool | None]  # keep a lease alive; False: it is over, None: no answer, which says nothing
 _TURNS = 4  # an attempt each quarter of a lease's time
 
 
@@ -17,15 +18,16 @@ class Keeper:
     """Calls `keep` for every lease, again and again.
 
     Args:
-        keep: keep one alive; False: it is over, None: no answer, which says nothing.
+        keep: keeps one alive.
+        ended: what the thread waits on between two turns; set by `close`.
     """
 
-    def __init__(self, keep: Callable[[int], bool | None]) -> None:
+    def __init__(self, keep: Keep, ended: threading.Event | None = None) -> None:
         self._keep = keep
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._leases: dict[int, tuple[float, Callable[[], None]]] = {}
-        self._ended = threading.Event()
+        self._ended = ended or threading.Event()
         self._thread: threading.Thread | None = None
 
     def add(self, lease: int, seconds: float, lost: Callable[[], None]) -> None:
@@ -57,3 +59,6 @@ class Keeper:
                             continue
                     self._loop.call_soon_threadsafe(lost)
             pause = min((seconds for seconds, _ in leases.values()), default=1.0) / _TURNS
+
+
+KeeperOf = Callable[[Keep], Keeper]

@@ -8,22 +8,26 @@ from typing import Any
 import grpc
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
-from controllers.store.keeper import Keeper
+from controllers.store.keeper import Keeper, KeeperOf
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract import store_pb2 as pb
 from hoverboard.contract.store_pb2_grpc import StoreStub
 
 
 class RemoteStore:
-    """A `port.Store` at a gRPC address of the process that keeps it."""
+    """A `port.Store` at a gRPC address of the process that keeps it.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        keeper: makes what keeps its leases alive.
+    """
+
+    def __init__(self, address: str, keeper: KeeperOf = Keeper) -> None:
         self._address = address
         self._channel = aio_channel(address)
         self._stub: Any = StoreStub(self._channel)  # type: ignore[no-untyped-call]
         self._side = thread_channel(address)
         self._side_stub: Any = StoreStub(self._side)  # type: ignore[no-untyped-call]
-        self._keeper = Keeper(self._keep)
+        self._keeper = keeper(self._keep)
 
     async def get(self, key: str) -> Entry | None:
         found = await self._call(self._stub.Get, pb.StoreQuery(key=key))

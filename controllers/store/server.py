@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class StoreServicer:
     def __init__(self, path: Path | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         # Leases of a former life of this store must not be taken for those of this one.
-        self._store = MemoryStore(first_lease=int.from_bytes(os.urandom(6), "big") + 1)
+        self._store = MemoryStore(first_lease=time.time_ns())
         self._path = path
         self._written: dict[str, str] = {}
         self._read()
@@ -62,7 +62,7 @@ class StoreServicer:
         except LeaseLost:
             return pb.StoreCommitted(lease_lost=True)
         self._write()
-        return pb.StoreCommitted(revision=revision or 0)
+        return pb.StoreCommitted(revision=revision)
 
     async def Watch(self, request: pb.StoreQuery, context: Any) -> AsyncIterator[pb.StoreEntries]:
         """What is there, then every change."""
@@ -83,7 +83,7 @@ class StoreServicer:
     async def Keep(self, request: pb.StoreLease, context: Any) -> pb.StoreLease:
         """Keep a lease alive."""
         kept = self._store.keep(request.lease, self._loop.time())
-        return pb.StoreLease(lease=request.lease, seconds=1.0 if kept else 0.0)
+        return pb.StoreLease(lease=request.lease, seconds=float(kept))
 
     async def Revoke(self, request: pb.StoreLease, context: Any) -> pb.StoreNothing:
         """End a lease."""
@@ -124,7 +124,7 @@ class StoreServicer:
 def _message(entries: list[Entry]) -> pb.StoreEntries:
     return pb.StoreEntries(
         entries=[
-            pb.StoreEntry(key=entry.key, data=entry.data or "", gone=entry.data is None, revision=entry.revision)
+            pb.StoreEntry(key=entry.key, data=entry.data, gone=entry.data is None, revision=entry.revision)
             for entry in entries
         ]
     )

@@ -1,8 +1,10 @@
-"""The embedded store's data and the candidacy, against a clock of the test's own: never two masters of one term."""
+"""The candidacy on the embedded store's data, against a clock of the test's own: never two masters of one term."""
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+import json
+
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controllers.election.candidacy import Candidacy
@@ -10,6 +12,7 @@ from controllers.store.memory import MemoryStore
 from controllers.store.port import Entry, Put
 
 LEASE = 1.0
+START = 1_000_003.0
 
 
 class Replica:
@@ -48,7 +51,7 @@ class Vote:
     def __init__(self, replicas: int = 3) -> None:
         self.store = MemoryStore()
         self.replicas = [Replica(self.store, f"0/{number}") for number in range(replicas)]
-        self.now = 0.0
+        self.now = START
 
     def turn(self, seconds: float = 0.1) -> None:
         self.now += seconds
@@ -62,6 +65,10 @@ class Vote:
     def turns(self, count: int) -> None:
         for _ in range(count):
             self.turn()
+
+    def terms(self) -> list[int]:
+        """Every term that ever had a master, once for each of its masters."""
+        return sorted(term for replica in self.replicas for term in replica.masterships)
 
 
 def test_one_master_and_the_others_know_it() -> None:
@@ -106,6 +113,18 @@ def test_a_suspected_master_is_followed_at_once_and_an_old_suspicion_means_nothi
     assert second.me.mine == 2
 
 
+def test_a_failover_makes_exactly_one_new_term() -> None:
+    vote = Vote()
+    vote.turns(2)
+    (first,) = vote.masters()
+    first.stopped = True  # its process is gone; its lease still has most of its time
+    for replica in vote.replicas:
+        replica.me.suspect(1)
+    vote.turns(30)  # past the end of the old lease
+    assert vote.terms() == [1, 2]
+    assert vote.store.get("partition/0/master") is not None
+
+
 def test_a_front_end_deposes() -> None:
     vote = Vote(1)
     vote.turns(1)
@@ -127,11 +146,13 @@ def test_the_store_being_away_ends_nobodys_lease() -> None:
     assert [replica.me.mine for replica in vote.masters()] == [1]
 
 
-STEP = st.tuples(st.sampled_from(["stop", "go", "suspect", "depose", "wait"]), st.integers(0, 2), st.integers(1, 15))
+KINDS = ["stop", "go", "suspect", "depose", "depose late", "wait"]
+STEP = st.tuples(st.sampled_from(KINDS), st.integers(0, 2), st.integers(1, 15))
 
 
 @settings(max_examples=150)
 @given(st.lists(STEP, max_size=30))
+@example([("wait", 0, 2), ("suspect", 1, 2), ("depose late", 0, 1), ("depose late", 1, 3)])
 def test_each_term_has_one_master_and_terms_only_grow(steps: list[tuple[str, int, int]]) -> None:
     vote = Vote()
     for kind, number, turns in steps:
@@ -145,6 +166,8 @@ def test_each_term_has_one_master_and_terms_only_grow(steps: list[tuple[str, int
                 replica.me.suspect(max(one.me.term for one in vote.replicas))
             case "depose" if replica.me.mine:
                 replica.me.deposed(replica.me.mine)
+            case "depose late":
+                replica.me.deposed(max([0, *replica.masterships]))
         vote.turns(turns)
     for replica in vote.replicas:
         replica.stopped = False
@@ -157,11 +180,141 @@ def test_each_term_has_one_master_and_terms_only_grow(steps: list[tuple[str, int
     assert master.me.mine == max(terms)
 
 
-def test_lasting_keys_are_those_without_a_lease() -> None:
-    store = MemoryStore()
-    lease = store.grant(1.0, 0.0)
-    store.commit({}, {"stays": Put("1"), "goes": Put("2", lease)})
-    assert store.lasting() == {"stays": "1"}
-    store.expire(1.0)
-    assert store.items("") == [Entry("stays", "1", 1)]
-    assert store.revision == 2
+# --- the state machine alone ----------------------------------------------------------------------------
+
+
+def candidacy(replica: str = "0/1") -> Candidacy:
+    """A replica of partition 0 that knows of no key yet."""
+    me = Candidacy(0, replica)
+    me.heard([])
+    return me
+
+
+def told(term: int, master: str, revision: int) -> list[Entry]:
+    """What the watch tells of an election."""
+    text = json.dumps({"replica": master, "term": term})
+    return [Entry("partition/0/term", str(term), revision), Entry("partition/0/master", text, revision)]
+
+
+def test_a_first_campaign_expects_that_there_is_neither_term_nor_master() -> None:
+    me = candidacy()
+    assert (me.master, me.term, me.mine) == ("", 0, 0)
+    assert me.wants()
+    campaign = me.campaign(77)
+    assert campaign.term == 1
+    assert campaign.expect == {"partition/0/term": 0, "partition/0/master": 0}
+    # The term stays; the master goes with its lease.
+    assert campaign.put["partition/0/term"] == Put("1")
+    assert campaign.put["partition/0/master"].lease == 77
+    assert json.loads(campaign.put["partition/0/master"].data) == {"replica": "0/1", "term": 1}
+
+
+def test_a_campaign_expects_the_revisions_that_were_heard() -> None:
+    me = candidacy()
+    me.heard(told(4, "0/0", 41))
+    me.heard([Entry("partition/0/master", None, 43)])
+    assert (me.master, me.term) == ("", 4)
+    campaign = me.campaign(77)
+    assert campaign.term == 5
+    assert campaign.expect == {"partition/0/term": 41, "partition/0/master": 0}
+    me.heard([Entry("partition/0/term", None, 44)])
+    assert me.campaign(77).expect == {"partition/0/term": 0, "partition/0/master": 0}
+    assert me.term == 4
+
+
+def test_after_a_victory_the_next_campaign_expects_the_victorys_revision() -> None:
+    me = candidacy()
+    me.won(me.campaign(77), 12)
+    assert (me.master, me.term, me.mine) == ("0/1", 1, 1)
+    assert not me.wants()
+    me.lost()
+    assert me.wants()
+    assert me.campaign(78).expect == {"partition/0/term": 12, "partition/0/master": 12}
+
+
+def test_a_new_watch_forgets_the_master_and_revisions_but_not_the_term() -> None:
+    me = candidacy()
+    me.heard(told(4, "0/0", 41))
+    me.watching()
+    assert (me.master, me.term) == ("", 4)
+    assert me.campaign(77).expect == {"partition/0/term": 0, "partition/0/master": 0}
+
+
+def test_keys_of_another_kind_mean_nothing() -> None:
+    me = candidacy()
+    me.heard([Entry("partition/0/note", "9", 41)])
+    assert (me.master, me.term) == ("", 0)
+
+
+def test_a_replica_stands_where_there_is_no_master_or_it_is_named_itself() -> None:
+    me = candidacy()
+    me.heard(told(4, "0/0", 41))
+    assert not me.wants()
+    me.suspect(4)
+    assert me.wants()
+    me.heard(told(5, "0/2", 42))
+    assert not me.wants()
+    me.heard(told(6, "0/1", 43))  # the write was made, though its answer was lost
+    assert me.wants()
+
+
+def test_nothing_is_suspicious_before_there_was_a_term() -> None:
+    me = candidacy()
+    me.suspect(0)
+    assert not me.suspicious
+    me.heard(told(4, "0/0", 41))
+    me.suspect(3)
+    assert not me.suspicious
+    me.suspect(4)
+    me.suspect(2)
+    assert me.suspicious
+
+
+def test_a_term_never_falls() -> None:
+    me = candidacy()
+    me.heard(told(5, "0/0", 41))
+    me.deposed(3)
+    assert me.term == 5
+    me.heard(told(4, "0/0", 42))
+    assert me.term == 5
+    assert me.campaign(77).term == 6
+    me.deposed(8)
+    assert me.term == 8
+
+
+def test_a_late_refusal_of_an_older_term_does_not_depose() -> None:
+    me = candidacy()
+    me.heard(told(4, "0/0", 41))
+    me.suspect(4)
+    me.won(me.campaign(77), 42)
+    me.deposed(4)
+    assert me.mine == 5
+    me.deposed(5)
+    assert me.mine == 0
+
+
+def test_a_master_that_hears_of_a_higher_term_is_a_standby() -> None:
+    me = candidacy()
+    me.won(me.campaign(77), 12)
+    me.heard(told(1, "0/1", 12))
+    assert me.mine == 1
+    me.heard(told(2, "0/0", 13))
+    assert (me.mine, me.master) == (0, "0/0")
+
+
+def test_a_victory_that_is_known_too_late_counts_for_nothing() -> None:
+    me = candidacy()
+    campaign = me.campaign(77)
+    me.heard(told(1, "0/1", 12))
+    me.heard(told(2, "0/0", 13))
+    me.won(campaign, 12)
+    assert (me.mine, me.term, me.master) == (0, 2, "0/0")
+    assert me.campaign(77).expect == {"partition/0/term": 13, "partition/0/master": 13}
+
+
+def test_a_victory_counts_whose_own_change_was_heard_first() -> None:
+    me = candidacy()
+    campaign = me.campaign(77)
+    me.heard(told(1, "0/1", 12))
+    me.won(campaign, 12)
+    assert me.mine == 1

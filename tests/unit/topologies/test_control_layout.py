@@ -13,15 +13,23 @@ from topologies import etcd, roles
 from topologies.roles import ControlLayout, ControlProcesses
 
 
-def processes(layout: ControlLayout) -> ControlProcesses:
-    return ControlProcesses(layout, Path("/run/x"), Path("/run/x/logs"), None, lambda: ["--model", "gateway"])  # type: ignore[arg-type]
+def processes(layout: ControlLayout, *name: str) -> ControlProcesses:
+    return ControlProcesses(layout, Path("/run/x"), Path("/run/x/logs"), None, lambda: ["--model", "gateway"], *name)  # type: ignore[arg-type]
+
+
+def arguments(command: list[str]) -> dict[str, str]:
+    """The options of `python -m controllers` by name."""
+    options = command[command.index("controllers") + 1 :]
+    return dict(zip(options[::2], options[1::2], strict=True))
 
 
 def test_one_process_is_the_default() -> None:
     layout = ControlLayout.of()
     assert layout == ControlLayout() == ControlLayout.of("one-process", partitions=None, store=None)
     (role,) = processes(layout).roles
-    assert role.command()[-2:] == ["--model", "gateway"]
+    assert arguments(role.command()) == {"--dir": "/run/x", "--model": "gateway"}
+    assert (role.name, role.log) == ("control plane", Path("/run/x/logs/control.log"))
+    assert role.sockets == [Path("/run/x/control.sock"), Path("/run/x/of.sock")]
     assert processes(layout).door_of(IPv4Address("172.16.0.1")) == (
         "unix:/run/x/control.sock", Path("/run/x/of.sock"),
     )  # fmt: skip
@@ -34,14 +42,47 @@ def test_a_process_for_each_role() -> None:
         "vm-controller-0-0", "vm-controller-0-1", "vm-controller-1-0", "vm-controller-1-1",
     ]  # fmt: skip
     assert made.first.name == "fabric-manager"
-    last = made.roles[-1].command()
-    arguments = dict(zip(last[last.index("--role") :: 2], last[last.index("--role") + 1 :: 2], strict=True))
-    assert arguments == {
-        "--role": "vm-controller", "--partitions": "2", "--store": "embedded", "--partition": "1", "--replica": "1",
-        "--front-ends": "3",
+    common = {"--dir": "/run/x", "--model": "gateway", "--partitions": "2", "--store": "embedded"}
+    manager, first, *_, last = made.roles
+    assert arguments(manager.command()) == {**common, "--role": "fabric-manager"}
+    assert arguments(first.command()) == {**common, "--role": "front-end", "--number": "0"}
+    assert arguments(last.command()) == {
+        **common, "--role": "vm-controller", "--partition": "1", "--replica": "1", "--front-ends": "3",
     }  # fmt: skip
+    assert [role.log for role in made.roles] == [Path(f"/run/x/logs/{role.name}.log") for role in made.roles]
+    assert manager.sockets == [Path("/run/x/control.sock")]
+    assert first.sockets == [Path("/run/x/ofe-0.sock"), Path("/run/x/ofe-0.of")]
+    assert last.sockets == []
     doors = {made.door_of(IPv4Address(f"172.16.0.{number}")) for number in range(1, 40)}
     assert doors == {(f"unix:/run/x/ofe-{number}.sock", Path(f"/run/x/ofe-{number}.of")) for number in range(3)}
+
+
+def test_a_control_plane_of_a_region_has_a_log_of_its_own() -> None:
+    (role,) = processes(ControlLayout(), "regional east control plane").roles
+    assert (role.name, role.log.name) == ("regional east control plane", "regional-east-control.log")
+
+
+@pytest.mark.parametrize("way", ["one-process", "processes"])
+def test_one_queue_for_all_networks_is_an_option_of_each_process(way: str) -> None:
+    layout = ControlLayout(way == "processes", shared_queue=True)
+    assert all("--shared-queue" in role.command() for role in processes(layout).roles)
+    assert not any("--shared-queue" in role.command() for role in processes(ControlLayout(way == "processes")).roles)
+
+
+def test_a_master_and_two_standbys_are_the_papers() -> None:
+    layout = ControlLayout.of("processes")
+    assert (layout.partitions, layout.replicas, layout.front_ends, layout.store) == (1, 3, 1, "embedded")
+    assert not layout.shared_queue
+
+
+@pytest.mark.parametrize(("option", "most"), [("partitions", 32), ("replicas", 9), ("front_ends", 32)])
+def test_there_are_as_many_of_each_as_can_be_named(option: str, most: int) -> None:
+    for number in (1, most):
+        assert getattr(ControlLayout.of("processes", **{option: number}), option) == number
+    for number in (0, most + 1):
+        with pytest.raises(InputError, match=f"{number} {option.replace('_', '-')}") as refused:
+            ControlLayout.of("processes", **{option: number})
+        assert refused.value.next_step == f"give a number from 1 to {most}"
 
 
 def test_etcd_has_members_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +104,7 @@ def test_etcd_has_members_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"control_plane": "processes", "store": "zookeeper"}, "--store", "unknown store"),
         ({"control_plane": "threads"}, "--control-plane", "unknown way"),
         ({"partitions": 2}, "--partitions", "one process has neither"),
+        ({"front_ends": 2}, "--front-ends", "one process has neither"),
         ({"control_plane": "one-process", "store": "etcd"}, "--store", "one process has neither"),
     ],
 )

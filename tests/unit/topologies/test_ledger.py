@@ -1,7 +1,9 @@
-"""The ledger against a process table of our own, and the real table against real processes."""
+"""What a sweep kills and removes, against a process table of the test's own; the door that `closing` shuts."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -11,28 +13,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoverboard.contract.errors import InputError, RunError
-from topologies.ledger import Ledger, kill_all, live_processes, sweep
+from hoverboard.contract.errors import RunError
+from topologies.ledger import Ledger, kill_all, live_processes, remove_tree, sweep
 from topologies.processes import Process
-from topologies.rundir import RunDirectory, RunLock, is_held, run_names
+from topologies.rundir import RunDirectory
 
 MACHINE = 1  # inode of the machine's own namespace
 
 
 class FakeProcesses:
-    """A process table: pid -> (start time, namespace). Immortal ones outlive SIGKILL."""
+    """A process table: pid -> (start time, namespace). Immortal ones outlive SIGKILL.
+
+    Attributes:
+        killed: pids, in order.
+        timeouts: how long each wait was to be at most.
+    """
 
     def __init__(self, boot: str = "boot-1") -> None:
         self.boot = boot
+        self.machine = MACHINE
         self.table: dict[int, tuple[int, int]] = {}
         self.immortal: set[int] = set()
         self.killed: list[int] = []
+        self.timeouts: list[float] = []
 
     def boot_id(self) -> str:
         return self.boot
 
     def own_namespace(self) -> int:
-        return MACHINE
+        return self.machine
 
     def alive(self, process: Process) -> bool:
         return self.table.get(process.pid, (None, 0))[0] == process.start
@@ -44,12 +53,14 @@ class FakeProcesses:
         return [Process(pid, start) for pid, (start, inode) in self.table.items() if inode in namespaces]
 
     def send(self, process: Process, number: signal.Signals) -> None:
+        assert number is signal.SIGKILL
         if self.alive(process):
             self.killed.append(process.pid)
             if process.pid not in self.immortal:
                 del self.table[process.pid]
 
     def wait_gone(self, processes: Iterable[Process], timeout: float) -> list[Process]:
+        self.timeouts.append(timeout)
         return [process for process in processes if self.alive(process)]
 
 
@@ -107,9 +118,62 @@ def test_a_process_forked_while_we_looked_is_found_by_its_namespace(directory: R
     ledger = begin(directory, processes)
     processes.table = {10: (100, 77), 20: (200, 77)}
     ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
-    kill_all(directory, processes)
+    killed = kill_all(directory, processes)
     assert 10 not in processes.table
     assert forever or not processes.table
+    # Whoever goes on starting processes in the namespace loses it after some turns.
+    assert len(processes.killed) == (7 if forever else 3)
+    assert killed[-1] == "namespace of blue-1"
+
+
+def test_strangers_are_named_by_pid_and_what_is_recorded_by_its_name(directory: RunDirectory) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    processes.table = {10: (100, 77), 20: (200, 77), 30: (300, 77)}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    ledger.record_process(Process(20, 200), "switch of h1", "switch")
+    assert kill_all(directory, processes) == ["switch of h1", "pid 30 in a namespace of the run", "namespace of blue-1"]
+    assert processes.killed == [20, 30, 10]
+
+
+def test_who_takes_a_run_down_and_its_holder_are_spared(directory: RunDirectory) -> None:
+    processes, myself = FakeProcesses(), os.getpid()
+    ledger = begin(directory, processes)
+    processes.table = {10: (100, 77), 40: (400, MACHINE), 50: (500, 77), myself: (1, 77)}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    ledger.record_process(Process(40, 400), "holder", "holder")
+    ledger.record_process(Process(50, 500), "shell", "shell")
+    ledger.record_process(Process(myself, 1), "me", "shell")
+    assert kill_all(directory, processes) == ["shell", "namespace of blue-1"]
+    assert set(processes.table) == {40, myself}
+
+
+def test_no_process_can_start_any_more_before_the_ledger_is_read(directory: RunDirectory) -> None:
+    class Looking(FakeProcesses):
+        closed: list[bool] = []
+
+        def alive(self, process: Process) -> bool:
+            self.closed.append(directory.closing.exists())
+            return super().alive(process)
+
+    processes = Looking()
+    ledger = begin(directory, processes)
+    processes.table = {10: (100, MACHINE)}
+    ledger.record_process(Process(10, 100), "control plane", "control")
+    kill_all(directory, processes)
+    assert set(processes.closed) == {True}
+    assert processes.timeouts == [20.0]
+
+
+def test_a_run_is_taken_down_from_another_namespace_than_it_was_started_from(directory: RunDirectory) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    processes.table = {1: (1, MACHINE), 2: (2, 99), 10: (100, MACHINE), 11: (101, 99)}
+    for pid in (10, 11):  # neither has unshared yet
+        ledger.record_process(Process(pid, 90 + pid), f"namespace of blue-{pid}", "namespace")
+    processes.machine = 99
+    kill_all(directory, processes)
+    assert set(processes.table) == {1, 2}
 
 
 def test_a_namespace_process_that_has_not_unshared_yet_does_not_take_the_machine_along(
@@ -142,6 +206,7 @@ def test_a_survivor_is_named_and_the_ledger_stays(directory: RunDirectory) -> No
     assert directory.ledger.exists()
     processes.immortal = set()
     assert sweep(directory, processes) == ["stuck switch"]
+    assert processes.timeouts == [0.1, 20.0]
 
 
 def test_a_line_that_a_crash_cut_short_is_left_out(directory: RunDirectory) -> None:
@@ -180,39 +245,97 @@ def test_after_a_sweep_no_recorded_process_lives_and_every_other_does(
         assert set(processes.table) == expected
 
 
-def test_one_lock_one_holder(directory: RunDirectory) -> None:
-    lock = RunLock.try_take(directory, create=True)
-    assert lock is not None
-    assert RunLock.try_take(directory, create=True) is None
-    assert is_held(directory)
-    lock.release()
-    assert not is_held(directory)
+# --- files ----------------------------------------------------------------------------------------------
 
 
-def test_a_lock_on_a_file_that_was_removed_is_no_lock(directory: RunDirectory) -> None:
-    first = RunLock.try_take(directory, create=True)
-    assert first is not None
-    directory.lock.unlink()
-    second = RunLock.try_take(directory, create=True)
-    assert second is not None
-    first.release()
-    assert is_held(directory)
-    second.release()
+def fill(directory: RunDirectory, foreign: Path) -> None:
+    """Files, folders and links as runs have them."""
+    (foreign / "kept").mkdir(parents=True)
+    (foreign / "kept" / "file").write_text("theirs")
+    (directory.path / "topology.yaml").write_text("hosts: 1")
+    directory.lock.touch()
+    (directory.logs / "deep").mkdir(parents=True)
+    (directory.logs / "deep" / "log").write_text("x")
+    (directory.logs / "link").symlink_to(foreign / "kept")
+    (directory.path / "to-a-directory").symlink_to(foreign / "kept")
+    (directory.path / "to-a-file").symlink_to(foreign / "kept" / "file")
+    (directory.path / "to-nothing").symlink_to(foreign / "nothing")
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "x" * 41, "sp ace"])
-def test_run_names_cannot_leave_the_state_directory(name: str) -> None:
-    with pytest.raises(InputError):
-        RunDirectory.of(name)
-
-
-def test_runs_are_directories_with_a_ledger(directory: RunDirectory) -> None:
-    assert run_names(directory.path.parent) == []
+def test_a_sweep_removes_all_files_of_the_run_and_nothing_behind_a_link(directory: RunDirectory) -> None:
+    foreign = directory.path.parent / "foreign"
     begin(directory, FakeProcesses())
-    assert run_names(directory.path.parent) == ["r"]
+    fill(directory, foreign)
+    assert sweep(directory, FakeProcesses()) == []
+    assert not directory.path.exists()
+    assert (foreign / "kept" / "file").read_text() == "theirs"
+    assert [one.name for one in directory.path.parent.iterdir()] == ["foreign"]
 
 
-def test_socket_paths_that_are_too_long_are_refused(directory: RunDirectory) -> None:
-    directory.check_socket_paths(["h1"])
-    with pytest.raises(InputError, match="shorter"):
-        directory.check_socket_paths(["h" * 90])
+def test_ledger_and_lock_go_last_so_that_an_interrupted_sweep_can_be_repeated(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(directory, FakeProcesses())
+    fill(directory, directory.path.parent / "foreign")
+
+    def fail(path: str) -> None:
+        raise OSError("the machine is going down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", fail)
+        with pytest.raises(OSError, match="going down"):
+            sweep(directory, FakeProcesses())
+    assert [one.exists() for one in (directory.closing, directory.ledger, directory.lock)] == [True] * 3
+    sweep(directory, FakeProcesses())
+    assert not directory.path.exists()
+
+
+def test_a_file_that_is_gone_when_its_turn_comes_is_no_error(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory.path / "short-lived").touch()
+    scan = os.scandir
+
+    def scan_and_remove(path: Path) -> list[os.DirEntry[str]]:
+        found = list(scan(path))
+        (path / "short-lived").unlink()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scan_and_remove)
+        remove_tree(directory)
+    assert not directory.path.exists()
+
+
+def test_a_directory_without_a_ledger_or_with_nothing_in_it_is_removed(directory: RunDirectory) -> None:
+    directory.logs.mkdir()
+    remove_tree(directory)
+    assert not directory.path.exists()
+
+
+def test_control_groups_of_the_run_are_removed_where_nothing_is_in_them_any_more(directory: RunDirectory) -> None:
+    groups = [directory.path.parent / name for name in ("empty", "in use", "never made")]
+    ledger = begin(directory, FakeProcesses())
+    for group in groups:
+        ledger.append(record="cgroup", path=str(group))
+    groups[0].mkdir()
+    (groups[1] / "tasks").mkdir(parents=True)
+    sweep(directory, FakeProcesses())
+    assert [group.exists() for group in groups] == [False, True, False]
+    assert not directory.path.exists()
+
+
+def test_a_run_that_begins_in_the_same_directory_meanwhile_keeps_it(directory: RunDirectory) -> None:
+    class Begun(RunDirectory):
+        """Who waited for the lock begins while the sweep removes the last files."""
+
+        @property
+        def lock(self) -> Path:
+            if not (self.path / "logs").exists():
+                (self.path / "begun").touch()
+            return super().lock
+
+    begin(directory, FakeProcesses())
+    directory.logs.mkdir()
+    remove_tree(Begun(directory.run, directory.path))
+    assert [one.name for one in directory.path.iterdir()] == ["begun"]

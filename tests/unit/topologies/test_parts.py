@@ -7,7 +7,7 @@ import signal
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import EntityError, HoverboardError, InputError, MachineError, RunError
@@ -96,9 +96,17 @@ def test_an_echo_request_has_a_right_checksum(sequence: int) -> None:
     assert total == 0xFFFF
 
 
+REPLY = b"\x45" + bytes(19) + b"\x00" + echo_request(1)[1:]
+
+
 @given(st.binary(min_size=1, max_size=80))
-def test_any_packet_can_be_looked_at(packet: bytes) -> None:
-    is_reply(packet)
+@example(REPLY[:27])
+@example(REPLY)
+@example(b"\x4f" + REPLY[1:])
+def test_any_packet_is_a_reply_of_ours_or_none(packet: bytes) -> None:
+    head = (packet[0] & 15) * 4
+    ours = packet[head : head + 1] == b"\x00" and packet[head + 4 : head + 6] == REPLY[24:26]
+    assert is_reply(packet) == (ours and len(packet) >= head + 8)
 
 
 def test_our_own_request_is_no_reply() -> None:

@@ -1,0 +1,131 @@
+"""What stands in a ledger, and how real processes write themselves into it before they begin."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from real_processes import Children, open_files, until
+
+from topologies.ledger import Ledger, cgroups, kill_all, live_processes, sweep
+from topologies.processes import LinuxProcesses, Process, identified
+from topologies.rundir import RunDirectory
+
+TABLE = LinuxProcesses()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    directory = RunDirectory.of("r", tmp_path)
+    directory.path.mkdir()
+    made = Ledger(directory)
+    made.create(TABLE)
+    return made
+
+
+def run(ledger: Ledger, *argv: str, what: str = "a shell", kind: str = "shell") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(ledger.command(list(argv), what, kind), capture_output=True, text=True, check=False)
+
+
+# --- records --------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_begins_with_the_run_the_boot_and_where_it_was_started(ledger: Ledger) -> None:
+    assert ledger.head() == {
+        "record": "run", "version": 1, "run": "r", "boot": TABLE.boot_id(), "netns": TABLE.own_namespace(),
+        "tree": str(ledger.directory.path),
+    }  # fmt: skip
+    assert list(ledger.records()) == [ledger.head()]
+
+
+def test_a_ledger_that_is_there_is_not_begun_again(ledger: Ledger) -> None:
+    before = ledger.directory.ledger.read_text()
+    with pytest.raises(FileExistsError):
+        ledger.create(TABLE)
+    assert ledger.directory.ledger.read_text() == before
+
+
+def test_records_are_appended_as_lines_and_no_descriptor_stays_open(ledger: Ledger) -> None:
+    before = open_files()
+    ledger.append(record="restart", what="nursery", number=2)
+    ledger.append(record="cgroup", path="/sys/fs/cgroup/x")
+    assert open_files() == before
+    lines = ledger.directory.ledger.read_text().splitlines()
+    assert [json.loads(line) for line in lines[1:]] == [
+        {"record": "restart", "what": "nursery", "number": 2},
+        {"record": "cgroup", "path": "/sys/fs/cgroup/x"},
+    ]
+    assert cgroups(ledger) == [Path("/sys/fs/cgroup/x")]
+    assert ledger.processes() == []
+
+
+def test_a_record_cannot_be_appended_where_there_is_no_ledger(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Ledger(RunDirectory.of("none", tmp_path)).append(record="restart")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_that_are_no_records_are_left_out(ledger: Ledger) -> None:
+    with open(ledger.directory.ledger, "a", encoding="utf-8") as file:
+        file.write('[1]\n7\n\n{"record":"process","pid":10,"start":100}\n{"record":"process","pid":11,"sta')
+    assert len(list(ledger.records())) == 2
+    (known,) = ledger.processes()
+    assert (known.process, known.what, known.kind) == (Process(10, 100), "", "")
+
+
+def test_a_ledger_without_a_head_belongs_to_no_boot(ledger: Ledger) -> None:
+    ledger.directory.ledger.write_text("")
+    ledger.record_process(Process(os.getpid(), 1), "me", "shell")
+    assert ledger.head() == {}
+    assert live_processes(ledger, TABLE) == []
+
+
+# --- processes that record themselves -------------------------------------------------------------------
+
+
+def test_a_process_records_itself_under_the_pid_and_start_time_that_it_keeps(ledger: Ledger) -> None:
+    text = run(ledger, "/bin/cat", "/proc/self/stat", what='odd "name" of %s', kind="control").stdout
+    pid, start = int(text.split()[0]), int(text.rpartition(")")[2].split()[19])
+    (known,) = ledger.processes()
+    assert (known.process, known.what, known.kind) == (Process(pid, start), 'odd "name" of %s', "control")
+
+
+def test_arguments_arrive_as_they_are(ledger: Ledger) -> None:
+    assert run(ledger, "/bin/echo", "a b", "$HOME", '"', "").stdout == 'a b $HOME " \n'
+
+
+def test_a_run_that_is_being_taken_down_starts_no_process(ledger: Ledger) -> None:
+    ledger.directory.closing.touch()
+    ended = run(ledger, "/bin/echo", "hello")
+    assert (ended.returncode, ended.stdout) == (125, "")
+    assert len(ledger.processes()) == 1  # it stands in the ledger: a sweep that looks now finds it
+
+
+def test_a_process_that_cannot_be_recorded_does_not_start(ledger: Ledger) -> None:
+    ledger.directory.ledger.unlink()
+    ledger.directory.path.rmdir()
+    ended = run(ledger, "/bin/echo", "hello")
+    assert (ended.returncode, ended.stdout) == (125, "")
+
+
+def test_real_processes_of_a_run_are_found_and_killed_and_others_are_not(ledger: Ledger) -> None:
+    with Children() as children:
+        other = children.start()
+        mine = [children.start(*ledger.command(["/bin/sleep", "60"], f"sleeper {n}", "switch")) for n in range(2)]
+        until(lambda: len(ledger.processes()) == 2)
+        waiting = children.start()  # one that cannot record itself
+        process = identified(waiting.pid)
+        assert process is not None
+        ledger.record_process(process, "host process", "host")
+        ledger.record_process(Process(other.pid, 1), "an old one, its pid used again", "host")
+        assert {known.process.pid for known in live_processes(ledger, TABLE)} == {
+            child.pid for child in (*mine, waiting)
+        }
+        assert sorted(kill_all(ledger.directory)) == ["host process", "sleeper 0", "sleeper 1"]
+        assert [child.wait(10) for child in (*mine, waiting)] == [-9, -9, -9]
+        assert other.poll() is None
+        assert sweep(ledger.directory) == []
+        assert not ledger.directory.path.exists()
