@@ -134,6 +134,10 @@ class Plan:
             mutant for mutant in every if not any(entry.stands_for(mutant, texts[mutant.line - 1]) for entry in known)
         ]
         listed = len(every) - len(chosen)
+        if lines is None:
+            for entry in known:
+                if not any(entry.stands_for(mutant, texts[mutant.line - 1]) for mutant in every):
+                    print(f"{file}: listed as equivalent, but no such mutant: {entry.line}: {entry.change}", flush=True)
         if self._options.sample and len(chosen) > self._options.sample:
             chosen = sorted(
                 random.Random(f"{self._options.seed} {file}").sample(chosen, self._options.sample),
