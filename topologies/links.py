@@ -11,12 +11,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from mininet.link import Intf, Link
-
 from hoverboard.contract.encapsulation import underlay_mac
 from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
 from topologies import devices
+from topologies.mininet_classes import Intf, Link
 from topologies.nodes import Fabric, Server, VirtualMachine, VMHost
 
 _port_numbers = itertools.count(1)

@@ -13,11 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mininet.net import Mininet
-
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from topologies.clock import Progress
+from topologies.mininet_classes import Mininet
 from topologies.nodes import VirtualMachine
 from topologies.testbed import Testbed
 from topologies.topo import ClusterTopo

@@ -10,12 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from mininet.node import Node
-
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
 from topologies.launcher import Launcher
+from topologies.mininet_classes import Node
 from topologies.processes import Process
 from topologies.topology import FABRIC, ServerSpec, VMSpec
 

@@ -18,11 +18,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from mininet.topo import Topo
-
 from hoverboard.contract.entities import Dataplane
 from topologies import schema
 from topologies.links import Uplink, VirtualNIC
+from topologies.mininet_classes import Topo
 from topologies.nodes import Fabric, HoverboardNode, VirtualMachine, VMHost
 from topologies.topology import FABRIC, Topology
 
