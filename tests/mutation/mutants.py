@@ -276,6 +276,7 @@ class _Finder:
     def _call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Name) and node.func.id in CALLED:
             self._replace(node.func, "call", CALLED[node.func.id])
+            return  # of two numbers either order gives the same
         for one, two in zip(node.args, node.args[1:], strict=False):
             if ast.dump(one) != ast.dump(two) and not isinstance(one, ast.Starred) and not isinstance(two, ast.Starred):
                 between = self._data[self._end(one) : self._start(two)].decode()
