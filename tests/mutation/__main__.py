@@ -163,8 +163,6 @@ class Plan:
 
     def _mutant(self, file: str, source: str, mutant: Mutant, choice: Choice) -> tuple[str, str]:
         first = choice.first(mutant)
-        if not first:
-            return "not run", ""
         total = 0.0
         ran = 0
         for tests in (first, choice.more(mutant, first)):
@@ -174,6 +172,13 @@ class Plan:
             if self._fails(file, source, mutant, tests, seconds):
                 return "killed", ""
             ran, total = ran + len(tests), total + seconds
+        if mutant.function and not mutant.compiled:
+            # A test file may have called the function while it was loaded: the mutant comes too late for that.
+            tests, seconds = choice.within(choice.own(), self._options.seconds)
+            if tests and self._fails_apart(file, source, mutant, tests, seconds):
+                return "killed", ""
+        if not first:
+            return "not run", ""
         left = len(first) - ran
         return "survived", f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
 
@@ -183,8 +188,11 @@ class Plan:
             code = self._session.run(tests, 5 + 3 * seconds, lambda: self._loaded.patch(path, mutant, source))
             if code in (None, PASSED, FAILED):
                 return code != PASSED
-        code = self._apart.run(path, mutant.apply(source), tests, COMPILE_SECONDS + 3 * seconds)
-        return code != PASSED
+        return self._fails_apart(file, source, mutant, tests, seconds)
+
+    def _fails_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> bool:
+        path = self._checkout / file
+        return self._apart.run(path, mutant.apply(source), tests, COMPILE_SECONDS + 3 * seconds) != PASSED
 
 
 def _progress(text: str) -> None:

@@ -56,6 +56,10 @@ class Choice:
         files, known = {file_of(test) for test in chosen}, set(chosen)
         return self._in_order(test for test in self._tests if file_of(test) in files and test not in known)
 
+    def own(self) -> list[str]:
+        """Tests of the files that import the module, without those that need compiled code."""
+        return self._in_order({test for test in self._tests if file_of(test) in self._own - self._compiled_too})
+
     def _related(self) -> list[str]:
         covering = {test for tests in self._lines.values() for test in tests}
         return self._in_order({test for test in self._tests if file_of(test) in self._own} | covering)
