@@ -88,7 +88,7 @@ class Failover(Experiment):
             signalled = changed.pop("at") - running.began
             result = running.result()
         bench.raw("flows", result.record(flows))
-        bench.raw("signal", {"seconds": signalled, "offloads": sorted(standing), **changed})
+        bench.raw("signal", {"at": signalled, "offloads": sorted(standing), **changed})
         yield Sample("next change", changed["seconds"] * 1e3, "ms", point)
         for kind in (OVER, DIRECT):
             labels = {**point, "path": kind}
@@ -185,7 +185,7 @@ def longest_silence(carried: Carried, begin: float, end: float) -> float:
 
 
 def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, int]], master: int) -> list[int]:
-    """Pids to kill, of a run's processes as (what, pid); [] for nobody."""
+    """Pids to kill, of a run's processes as (what, pid); [] for nobody. `master` is 0 where there is none."""
     names = {
         "fabric-manager": ("fabric-manager",), "front-end": ("front-end-0",), NOBODY: (),
         "host-process": (f"host process of {server}",), "ovs-vswitchd": (f"ovs-vswitchd of {server}",),
@@ -193,7 +193,7 @@ def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, i
         "hoverboard": tuple(f"{one} of {hoverboard}" for one in ("host process", "ovs-vswitchd", "ovsdb-server")),
     }  # fmt: skip
     if role == "vm-controller":
-        return [master]
+        return [master] if master else []
     if role == ALL_CONTROL:
         return [pid for name, pid in what if name.startswith(_CONTROL_PROCESSES)]
     if role == MEMBER:

@@ -29,6 +29,10 @@ def test_victims() -> None:
     }  # fmt: skip
 
 
+def test_nobody_is_killed_where_there_is_no_master() -> None:
+    assert failover.victims("vm-controller", "h1", "hv1", PROCESSES, 0) == []
+
+
 def test_the_longest_silence_counts_both_ends_of_the_window() -> None:
     def silence(*moments: float) -> float:
         return failover.longest_silence(Carried(arrivals=[(at, 0.0) for at in moments]), 1.0, 4.0)
@@ -45,6 +49,8 @@ def test_the_schedule_is_in_order_and_the_same_for_the_same_seed() -> None:
     assert [one.at for one in found[0]] == sorted(one.at for one in found[0])
     assert [sum(one.flow == number for one in found[0]) for number in (0, 1)] == [100, 200]
     assert {one.size for one in found[0] if one.flow == 0} == {200}
+    with pytest.raises(ValueError, match="zip"):
+        failover.schedule(random.Random(1), flows, [OVER], 1.0)
 
 
 def lost(most: float, alone: float | None = None, role: str = "front-end") -> list[Sample]:

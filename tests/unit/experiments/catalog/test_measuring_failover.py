@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import re
 import signal
 import threading
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +16,8 @@ from experiments.catalog import failover
 from experiments.catalog.failover import DIRECT, OVER, Failover
 from experiments.traffic import Datagram
 from hoverboard.contract.errors import MeasurementError, RunError
-from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, exchanged, measured
+from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, FakeRunning, ScriptedBench, exchanged, measured
+from topologies.processes import LinuxProcesses
 from topologies.roles import ControlLayout
 
 PROCESSES = [
@@ -47,7 +51,12 @@ class Run:
         monkeypatch.setattr(failover.os, "kill", self._kill)
         monkeypatch.setattr(failover.ledger, "Ledger", lambda directory: directory)
         records = [SimpleNamespace(what=what, process=SimpleNamespace(pid=pid)) for what, pid in PROCESSES]
-        monkeypatch.setattr(failover.ledger, "live_processes", lambda book, processes: records)
+
+        def live(book: Any, processes: Any) -> list[SimpleNamespace]:
+            assert (book, type(processes)) == (self.bed.directory, LinuxProcesses)
+            return records
+
+        monkeypatch.setattr(failover.ledger, "live_processes", live)
         monkeypatch.setattr(failover.status, "openflow", self._openflow)
 
     def _row(self, pid: int, master: bool) -> dict[str, Any]:
@@ -81,6 +90,7 @@ class Run:
         self._taken.set()
 
     def prepare(self, bed: FakeBed) -> None:
+        self.bed = bed
         counted = {"hv1": 100, "hv2": 900}
         bed.status = lambda host: {"counters": {"rx_packets": counted[host]}}
         bed.control = {"controllers": self.controllers, "switches": {"h1": {"programmed": True}}}
@@ -126,6 +136,7 @@ def test_a_role_is_killed_and_a_vm_asked_for(monkeypatch: pytest.MonkeyPatch, ro
     bench = run.bench
     assert (bench.fresh_ones, bench.beds[0].options) == (0, {"control": ControlLayout(True, replicas=3)})
     assert bench.kept["signal"]["killed"] == killed
+    assert [one["arrived"] > 0 for one in bench.kept["flows"]] == [True] * 4
     assert len(bench.kept["signal"]["offloads"]) == 2
     assert bench.beds[0].opened == bench.beds[0].closed == ["hv1", "hv2"]
 
@@ -167,6 +178,84 @@ def test_a_server_s_process_that_does_not_come_back_is_an_error(monkeypatch: pyt
     monkeypatch.setattr(failover.os, "kill", lambda pid, number: None)  # no restart is counted
     with pytest.raises(RunError, match="what was killed on h1 does not come back"):
         run.measure("host-process")
+
+
+def test_traffic_settles_before_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    passed: list[tuple[float, int]] = []
+    monkeypatch.setattr(FakeExchange, "passing", staticmethod(lambda at: passed.append((at, len(run.killed)))))
+    run.measure("front-end")
+    assert passed == [(2.0, 0), (7.0, 1)]
+
+
+def test_the_newcomer_s_address_is_behind_those_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    drawn: list[tuple[int, ...]] = []
+
+    class Draw(random.Random):
+        def randrange(self, *bounds: int) -> int:  # type: ignore[override]
+            drawn.append(bounds)
+            return 123
+
+    class Bench(ScriptedBench):
+        def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
+            return Draw(1) if of == "newcomer" else super().random(of, across=across)
+
+    run.bench = Bench(run.prepare)
+    measured(Failover, {"role": "nobody"}, run.bench)
+    assert drawn == [(100, 250)]
+    assert [str(vm.ip) for vm in run.asked] == ["10.0.0.123"]
+
+
+def test_a_master_that_is_gone_by_then_is_an_error_and_nothing_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    monkeypatch.setattr(FakeExchange, "passing", staticmethod(lambda at: run.controllers[1].update(master=False)))
+    with pytest.raises(MeasurementError, match="no process of vm-controller was found"):
+        run.measure("vm-controller")
+    assert run.killed == []
+
+
+def test_who_is_killed_is_waited_for_until_nothing_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    waited: list[tuple[float, list[bool]]] = []
+
+    def wait_for(condition: Any, timeout: float, missing: Any, **_: Any) -> None:
+        down: list[list[str]] = [["h1"], []]
+        bed = run.bench.beds[0]
+        seen = []
+        for names in down:
+            bed.parts.supervisor.status = lambda names=names: {"down": names, "restarts": run.restarts}
+            seen.append(condition())
+        waited.append((timeout, seen))
+
+    monkeypatch.setattr(failover, "wait_for", wait_for)
+    run.measure("host-process")
+    assert waited == [(30.0, [False, True]), (15.0, [False, True])]
+
+
+def test_the_flow_of_the_newcomer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    waited: list[float] = []
+    monkeypatch.setattr(failover, "wait_for", lambda condition, timeout, *_, **__: waited.append(timeout))
+    run.measure("front-end")
+    assert waited == [30.0, 15.0]
+
+
+def test_who_refuses_is_asked_again_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, refusals=2)
+    bench = ScriptedBench(run.prepare)
+    pauses: list[float] = []
+    ended = SimpleNamespace(is_set=lambda: False, wait=pauses.append)
+    failover._ask(bench.testbed(failover.topology()), "new", ended)  # type: ignore[arg-type]
+    assert (run.asked, pauses) == (["new"] * 3, [0.01, 0.01])
+
+
+def test_a_switch_that_is_not_there_has_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, shown=1)
+    run.asked = [SimpleNamespace(ip="10.0.0.123")]
+    run._taken.set()
+    there = [failover._has("hv1", re.compile("10.0.0.123,")) for _ in range(2)]
+    assert there == [False, True]
 
 
 def test_a_vm_is_asked_for_until_somebody_takes_it_and_looked_for_until_it_is_there(
@@ -256,6 +345,17 @@ def test_a_run_that_is_not_whole_is_not_measured(monkeypatch: pytest.MonkeyPatch
     assert waited == [30.0]
 
 
+def test_a_silence_begins_up_to_a_tenth_of_a_second_before_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    monkeypatch.setattr(FakeRunning, "began", 1_000_001.0)  # the signal is at 2.125 s
+    monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: 1.5 < one.at < 2.5))
+    found = run.measure("nobody")
+    signal = run.bench.kept["signal"]
+    assert (signal["at"], signal["seconds"]) == (2.125, 0.125)
+    for value, _, _ in found["silence"]:
+        assert value == pytest.approx(1e3 * (2.5 - 2.125 + 0.1), abs=15)
+
+
 @pytest.mark.parametrize("what", ["switch", "down"])
 def test_a_run_whose_switches_or_processes_are_not_there_is_not_measured(
     monkeypatch: pytest.MonkeyPatch, what: str
@@ -266,7 +366,7 @@ def test_a_run_whose_switches_or_processes_are_not_there_is_not_measured(
     monkeypatch.setattr(failover, "wait_for", lambda condition, *_, **__: whole.append(condition()))
     failover._wait_whole(bed)
     if what == "switch":
-        bed.control["switches"]["h1"]["programmed"] = False
+        bed.control["switches"]["h2"] = {"programmed": False}
     else:
         bed.parts.supervisor.status = lambda: {"down": ["h1"], "restarts": 0}
     failover._wait_whole(bed)

@@ -47,7 +47,8 @@ def test_peak_rates_are_those_of_the_busiest_second(monkeypatch: pytest.MonkeyPa
     assert among == traffic.pairs(["blue-1", "blue-2", "blue-3"])
     assert (cdf, scale, asked[1]) == (pair_rates.papers_cdf(), 0.1, (flows, 2))
     (bed,) = bench.beds
-    assert (bed.topology.model, len(bed.topology.hosts), len(bed.topology.vms)) == ("hoverboard", 4, 3)
+    assert (len(bed.topology.hosts), len(bed.topology.hoverboards), len(bed.topology.vms)) == (4, 1, 3)
+    assert bed.topology.model == "hoverboard"
     assert bench.fresh_ones == 0
     assert bench.kept["flows"][0]["arrived"] == 15
 

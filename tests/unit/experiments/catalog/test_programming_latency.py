@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from experiments.catalog import programming_latency
 from experiments.catalog.programming_latency import (
     CHURNING,
     FAIR,
@@ -50,6 +51,15 @@ def test_the_old_model_beside_the_new(old: float, median: str, p99: str, times: 
     assert all("touches 70 recorded switches" in one.why for one in found)
 
 
+def test_half_of_the_paper_s_ratio_is_not_more_than_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programming_latency, "_PAPER_MEDIAN", {OLD: 8.0, NEW: 2.0})
+    monkeypatch.setattr(programming_latency, "_PAPER_P99", {OLD: 4.0, NEW: 2.0})
+    found = [verdicts(ProgrammingLatency, work(old, 1.0)) for old in (2.0, 1.5, 1.75)]
+    assert [[one.result for one in each] for each in found] == [
+        ["partly", "reproduced"], ["partly", "partly"], ["partly", "reproduced"],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("model", [OLD, NEW])
 def test_one_model_alone_is_not_compared(model: str) -> None:
     assert verdicts(ProgrammingLatency, of(WORK, 1.0, 2.0, model=model)) == []
@@ -86,6 +96,15 @@ def test_a_neighbour_is_felt_beside_a_quiet_one_only(samples: list[Sample]) -> N
 def test_the_last_of_the_models_is_the_one_with_a_neighbour() -> None:
     (verdict,) = verdicts(ProgrammingLatency, joined(10.0, 30.0), models=(NEW, OLD))
     assert verdict.ours == "median 0.3x"  # 30 over the old model's 99
+    (verdict,) = verdicts(ProgrammingLatency, joined(10.0, 30.0), models=(NEW,))
+    assert verdict.ours == "median 3.0x"
+
+
+def test_the_testbed_has_two_networks_of_three_vms() -> None:
+    bed = programming_latency._topology(OLD)
+    assert (len(bed.hosts), len(bed.hoverboards), bed.model, bed.name) == (3, 1, OLD, "latency")
+    assert [(one.name, one.vni, len(one.vms)) for one in bed.networks] == [("blue", 7, 3), ("red", 8, 3)]
+    assert [str(subnet.prefix) for one in bed.networks for subnet in one.subnets] == ["10.0.0.0/16", "10.1.0.0/16"]
 
 
 def test_the_chart_has_a_cdf_of_each_case() -> None:

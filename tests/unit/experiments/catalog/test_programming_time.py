@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import pytest
 
 from experiments import paper
+from experiments.catalog import programming_time
 from experiments.catalog.programming_time import MESH, OURS, SHAPE, SIZE, ProgrammingTime, exponent
 from experiments.frame.experiment import Sample, Verdict
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
@@ -125,11 +127,52 @@ def test_the_mesh_needs_hosts_times_the_flows(hosts: int, mesh: float, result: s
     assert verdict.ratio == pytest.approx(mesh / 4 / expected)
 
 
+def test_more_flows_than_expected_begin_at_what_is_expected() -> None:
+    samples = [*scaled("flows", MESH, {10: 7, 20: 1.22 * 1_500 / 37.5}), *scaled("flows", OURS, {10: 7, 20: 1.0})]
+    assert one(verdicts(ProgrammingTime, samples, hosts=1_500), "hosts times the flows").result == "reproduced"
+
+
 @pytest.mark.parametrize(
-    ("mesh", "ours"), [({10: 7}, {}), ({}, {10: 7}), ({10: 7, 20: 9}, {10: 7}), ({10: 7}, {20: 7})]
+    ("first", "then", "r2", "result"),
+    [
+        (1.71, 1.29, 0.99, "reproduced"), (1.7, 1.29, 0.99, "partly"), (1.71, 1.3, 0.99, "partly"),
+        (1.71, 1.29, 0.98, "partly"), (1.5, 1.2, 0.99, "not"), (1.5, 1.19, 0.99, "partly"),
+    ],
+)  # fmt: skip
+def test_a_knee_at_each_threshold(
+    monkeypatch: pytest.MonkeyPatch, first: float, then: float, r2: float, result: str
+) -> None:
+    exponents = iter([first, then])
+    monkeypatch.setattr(programming_time, "exponent", lambda *_: next(exponents))
+    monkeypatch.setattr(programming_time, "fit", lambda *_: SimpleNamespace(r2=r2))
+    (verdict,) = verdicts(ProgrammingTime, scaled("flows", MESH, knee(2.0, 1.0)))
+    assert verdict.result == result
+
+
+@pytest.mark.parametrize(("r2", "result"), [(0.99, "reproduced"), (0.95, "partly")])
+def test_a_line_at_each_threshold(monkeypatch: pytest.MonkeyPatch, r2: float, result: str) -> None:
+    monkeypatch.setattr(programming_time, "fit", lambda *_: SimpleNamespace(r2=r2))
+    (verdict,) = verdicts(ProgrammingTime, at_size("programming time", bent(0.0)))
+    assert verdict.result == result
+
+
+@pytest.mark.parametrize(
+    ("mesh", "ours"),
+    [
+        ({10: 7}, {}),
+        ({}, {10: 7}),
+        ({10: 7, 20: 9}, {10: 7}),
+        ({10: 7}, {20: 7}),
+        ({10: 7, 20: 9, 30: 9}, {10: 7, 20: 9, 40: 9}),
+    ],
 )
 def test_flows_are_compared_at_the_same_largest_size(mesh: dict[int, float], ours: dict[int, float]) -> None:
     assert verdicts(ProgrammingTime, [*scaled("flows", MESH, mesh), *scaled("flows", OURS, ours)]) == []
+
+
+def test_the_largest_of_three_sizes_is_compared() -> None:
+    samples = [*scaled("flows", MESH, {5: 1, 10: 7, 20: 400}), *scaled("flows", OURS, {4: 1, 11: 7, 20: 4})]
+    assert one(verdicts(ProgrammingTime, samples), "hosts times the flows").ours == "100x"
 
 
 def test_exponent() -> None:
