@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import NamedTuple
 
-Address = IPv4Address | IPv6Address
+from hoverboard.contract.packets import Address
+
 IDLE_EXPIRY = 30.0  # seconds without usage after which a host's answer is taken back
 NEGATIVE_EXPIRY = 5.0  # seconds after which a host may ask again for what was not there
 ASK_RATE, ASK_BURST = 50.0, 25.0  # questions a second, and at once, by vport

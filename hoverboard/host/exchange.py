@@ -16,11 +16,12 @@ from typing import Any
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC, guest_mac
 from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, cookie
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.contract.tables import LEARNED, Table
 from hoverboard.host.datagrams import Datagrams
-from hoverboard.host.learning import Address, Destination, Learner, answer, read
+from hoverboard.host.learning import Destination, Learner, answer, read
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import Verdict, parse_trace
 

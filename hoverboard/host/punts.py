@@ -11,13 +11,11 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from hoverboard.host.answers import internet_checksum
+from hoverboard.contract.packets import Address, internet_checksum
 from hoverboard.vswitch.monitor import Change
 
-Address = IPv4Address | IPv6Address
 ASK_RATE, ASK_BURST = 50.0, 25.0  # questions a second, and at once, of a vport
 PATIENCE = 1.0  # seconds that packets wait, and after which the same is asked again
 WAITING, WAITING_EACH = 256, 16  # packets that wait, in all and for one address
