@@ -14,6 +14,7 @@ from controllers.vmc.policies import find_policy
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.plugins import absolute
 from hoverboard.coprocessor.registry import Registry
 from topologies.faults import Fault
 from topologies.policy_keys import PolicyReader
@@ -263,10 +264,7 @@ class _Resolver:
         registry, rules = Registry(), []
         for index, keys in enumerate(given):
             path: Path = ("stages", index)
-            stage, colon, name = keys.stage.partition(":")
-            if stage.endswith(".py"):
-                stage = str((base / stage).resolve())
-            reference = stage + colon + name
+            reference = absolute(keys.stage, base)
             key = "stage"
             try:
                 registry.find(reference)
@@ -286,8 +284,7 @@ class _Resolver:
         keys: OffloadKeys | None = None if isinstance(given, str) else given
         policy = given if isinstance(given, str) else given.policy
         if policy is not None:
-            path, colon, name = policy.partition(":")
-            policy = str((base / path).resolve()) + colon + name
+            policy = absolute(policy, base)
             try:
                 find_policy(policy)
             except InputError as error:

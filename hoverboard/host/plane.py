@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import Any, Protocol
 
+from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.checkpoint import Saved
 from hoverboard.host.datagrams import Datagrams
 from hoverboard.host.looking import Looking
 
-Address = IPv4Address | IPv6Address
 Learn = Callable[[int, Address, IPv4Address], None]
 Carried = Callable[[Iterable[tuple[int, Address, IPv4Address]]], None]
 
