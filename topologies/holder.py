@@ -16,8 +16,8 @@ from dataclasses import asdict
 from typing import Any
 
 from hoverboard.contract.errors import HoverboardError
+from hoverboard.rpc.errors import error_to_json
 from topologies.roles import ControlLayout
-from topologies.rpc import error_to_json
 from topologies.testbed import Testbed
 
 _log = logging.getLogger(__name__)
