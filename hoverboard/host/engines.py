@@ -111,18 +111,23 @@ class _Guest:
             os.close(fd)
 
 
+def server(path: Path, thread: EngineThread) -> Server:
+    """Serves hosts whose engines run in `thread`: what SharedThread asks."""
+    return Server(path, lambda _: _Guest(thread).service, log="engines.log", connections=_MOST_HOSTS)
+
+
 def serve(path: Path, scheduling: Scheduling) -> None:
     """Run the shared thread and serve hosts on a Unix socket until SIGTERM."""
     thread = EngineThread(scheduling)
     thread.start()
-    server = Server(path, lambda _: _Guest(thread).service, log="engines.log", connections=_MOST_HOSTS)
+    hosts = server(path, thread)
     threading.Thread(target=_learn_to_part, args=(scheduling,), name="warm", daemon=True).start()
     stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
     signal.set_wakeup_fd(stop_writer)
-    while stop_reader not in select.select([server.fileno(), stop_reader], [], [])[0]:
-        server.serve()
+    while stop_reader not in select.select([hosts.fileno(), stop_reader], [], [])[0]:
+        hosts.serve()
     thread.close()
 
 

@@ -9,7 +9,7 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -64,7 +64,7 @@ def descriptors_method(kept: list[int]) -> Any:
 
 
 @pytest.fixture(params=[False, True], ids=["inline", "threads"])
-def served(rig: Rig, no_leaks: Callable[[], list[str]], request: pytest.FixtureRequest) -> Iterator[Served]:
+def served(rig: Rig, no_leaks: None, request: pytest.FixtureRequest) -> Iterator[Served]:
     made = Served(rig, request.param)
     yield made
     made.check()

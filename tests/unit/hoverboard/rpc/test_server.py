@@ -8,7 +8,6 @@ import select
 import socket
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +195,7 @@ def test_the_socket_of_a_dead_process_is_replaced_and_nothing_else_is(tmp_path: 
     assert path.read_text() == "somebody's"
 
 
-def test_close_ends_connections_and_answers_what_is_being_carried_out(
-    rig: Rig, no_leaks: Callable[[], list[str]]
-) -> None:
+def test_close_ends_connections_and_answers_what_is_being_carried_out(rig: Rig, no_leaks: None) -> None:
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
     def wait() -> str:
@@ -230,7 +227,7 @@ def test_close_ends_connections_and_answers_what_is_being_carried_out(
         one.close()
 
 
-def test_a_request_may_close_its_server(rig: Rig, no_leaks: Callable[[], list[str]]) -> None:
+def test_a_request_may_close_its_server(rig: Rig, no_leaks: None) -> None:
     made: list[Server] = []
     made.append(rig.serve({"close": lambda: made[0].close()}, threads=True))
     with Client(rig.path) as client:
