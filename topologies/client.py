@@ -9,7 +9,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,31 +17,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import RunError
-from hoverboard.host.client import receive_line
+from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.rpc.client import Client
+from hoverboard.rpc.errors import error_from_json
 from topologies import ledger
 from topologies.clock import PhaseEvent, Progress
 from topologies.launcher import python
 from topologies.processes import LinuxProcesses, Process
-from topologies.rpc import error_from_json
 from topologies.rundir import RunDirectory, RunLock, existing, is_held, run_names, state_dir
 
 _SHUTDOWN_TIMEOUT = 30.0
 
 
+class _HolderClient(Client):
+    peer = "the holder"
+
+
 class RunClient:
-    """RPC to the holder of a run; one request at a time. RunError when there is no such run or no holder."""
+    """RPC to the holder of a run; one request at a time. RunError when there is no such run or no holder.
+
+    Args:
+        timeout: seconds for a request.
+    """
 
     def __init__(self, run: str, *, state: Path | None = None, timeout: float = 60.0) -> None:
         self.directory = existing(run, state)
         self.timeout = timeout
-        self._pending = bytearray()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout)
+        self._client = _HolderClient(self.directory.socket)
         try:
-            self._socket.connect(str(self.directory.socket))
-        except OSError as error:
-            self._socket.close()
+            self._client.connect(0.0)
+        except RunError as error:
             dead = not is_held(self.directory)
             raise RunError(
                 f"run {run!r} {'has died' if dead else 'does not answer'}",
@@ -58,21 +62,11 @@ class RunClient:
 
     def close(self) -> None:
         """Close the connection."""
-        self._socket.close()
+        self._client.close()
 
-    def call(self, method: str, **params: Any) -> Any:
+    def call(self, method: str, /, **params: Any) -> Any:
         """One request; raises what the holder reports, as the error it is."""
-        try:
-            self._socket.sendall(json.dumps({"method": method, **params}).encode() + b"\n")
-            line = receive_line(self._socket, self._pending)
-        except OSError as error:
-            raise RunError(f"{method}: no answer ({error})", where=str(self.directory.socket)) from error
-        if not line:
-            raise RunError(f"{method}: the holder closed the connection", where=str(self.directory.socket))
-        reply = json.loads(line)
-        if "error" in reply:
-            raise error_from_json(reply["error"])
-        return reply["result"]
+        return self._client.call(method, timeout=self.timeout, **params)
 
     def status(self) -> dict[str, Any]:
         """The run, as `hoverboard status --json` shows it."""
@@ -247,7 +241,7 @@ def _ask_holder(directory: RunDirectory) -> None:
     try:
         with RunClient(directory.run, state=directory.path.parent, timeout=5.0) as client:
             client.shutdown()
-    except RunError:
+    except HoverboardError:
         return  # it does not answer: signals are next
 
 

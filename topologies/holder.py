@@ -6,6 +6,7 @@ In the foreground the holder is whoever made the testbed. Started by `topologies
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -13,11 +14,12 @@ import signal
 import sys
 import threading
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.errors import HoverboardError
+from hoverboard.rpc.errors import error_to_json
 from topologies.roles import ControlLayout
-from topologies.rpc import error_to_json
 from topologies.testbed import Testbed
 
 _log = logging.getLogger(__name__)
@@ -76,7 +78,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _hold(testbed: Testbed, report: _Report) -> None:
-    testbed.up(lambda event: report.tell(progress=asdict(event)), prepared=lambda: _own_log(testbed))
+    testbed.up(
+        lambda event: report.tell(progress=asdict(event)),
+        prepared=lambda: log_to(testbed.directory.logs / "holder.log"),
+    )
     try:
         report.tell(ready={"run": testbed.run, "phases": testbed.clock.seconds, "seconds": testbed.clock.total()})
         report.close()
@@ -87,13 +92,27 @@ def _hold(testbed: Testbed, report: _Report) -> None:
         testbed.down()
 
 
-def _own_log(testbed: Testbed) -> None:
+def log_to(path: Path) -> None:
     """From here on, what we print goes into the run's own log file."""
-    log = os.open(testbed.directory.logs / "holder.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whole lines, in the order in which they end
+            stream.reconfigure(line_buffering=True, write_through=False)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # Mininet's own handler would print its messages again, without a time and without a newline.
+    logging.getLogger("mininet").handlers.clear()
+
+
+class _Lines(logging.Formatter):
+    """Messages of Mininet's bring their newline along; the handler adds one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).rstrip("\n")
 
 
 def _interrupt(number: int, _frame: object) -> None:

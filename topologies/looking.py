@@ -19,7 +19,8 @@ from typing import Any, cast
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.generations import facts
-from hoverboard.host.client import HostClient, receive_line
+from hoverboard.host.client import HostClient
+from hoverboard.rpc.channel import Channel, Deadline
 from topologies.client import RunClient
 from topologies.launcher import python
 
@@ -133,11 +134,10 @@ class Capturing:
             RunError: the file could not be written, or the host has gone.
         """
         with self._leash:
-            self._leash.settimeout(_SUMMARY_TIMEOUT)
             with contextlib.suppress(OSError):  # it has ended by itself
                 self._leash.shutdown(socket.SHUT_WR)
             try:
-                line = receive_line(self._leash, bytearray())
+                line = Channel(self._leash).receive_line(Deadline(_SUMMARY_TIMEOUT))
             except OSError as error:
                 raise RunError(f"the capture does not end: {error}", next_step="see host.log of the node") from error
         if not line:

@@ -10,10 +10,11 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import HoverboardError
 from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
 from topologies import ledger, regions
+from topologies.holder_methods import holder_methods
 from topologies.hostprocesses import HostProcesses
 from topologies.launcher import Launcher
 from topologies.links import VirtualNIC
@@ -45,7 +46,7 @@ class Parts:
             testbed.topology, testbed.control_layout, directory.control, directory.logs, self.launcher
         )
         self.hosts = HostProcesses(directory, self.launcher, testbed.datapath_type, testbed.topology)
-        self.server = HolderServer(testbed)
+        self.server = HolderServer(directory.socket, holder_methods(testbed))
         self.supervisor = Supervisor(self.launcher.ledger)
 
     def plug(self, nic: VirtualNIC) -> None:
@@ -78,7 +79,7 @@ class Parts:
             try:
                 client.connect(0.0)
                 client.switch_back()
-            except RunError as error:
+            except HoverboardError as error:
                 _log.info("%s looks at its switch by itself: %s", server.name, error)
             finally:
                 client.close()

@@ -1,4 +1,4 @@
-"""How the layers above talk to the nursery and to host processes: JSON lines over Unix sockets.
+"""How the layers above talk to the nursery and to host processes: hoverboard.rpc, over Unix sockets.
 
 File descriptors (a virtual NIC's ring, the uplink) ride along as SCM_RIGHTS, as a VMM hands guest
 queues to the dataplane by RPC (paper section 4).
@@ -6,18 +6,15 @@ queues to the dataplane by RPC (paper section 4).
 
 from __future__ import annotations
 
-import json
-import select
 import socket
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hoverboard.contract.entities import Dataplane, Scheduling
-from hoverboard.contract.errors import RunError
+from hoverboard.rpc.client import Client
 
-_MAX_REPLY = 1 << 26
+if TYPE_CHECKING:  # it imports pydantic, for which every command would pay
+    from hoverboard.contract.entities import Dataplane, Scheduling
 
 
 @dataclass(frozen=True)
@@ -59,79 +56,7 @@ class HostConfig:
     more_doors: tuple[tuple[str, str], ...] = ()
 
 
-def receive_line(sock: socket.socket, pending: bytearray) -> bytes:
-    """One newline-ended message; b"" when the peer has closed. `pending` keeps what came after it."""
-    while b"\n" not in pending:
-        chunk = sock.recv(1 << 16)
-        if not chunk:
-            return b""
-        pending += chunk
-        if len(pending) > _MAX_REPLY:
-            raise ConnectionError("message longer than 64 MiB")
-    line, _, rest = bytes(pending).partition(b"\n")
-    pending[:] = rest
-    return line
-
-
-class _JsonClient:
-    """One connection, one request at a time."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
-        self._socket: socket.socket | None = None
-        self._pending = bytearray()
-
-    def connect(self, timeout: float) -> None:
-        """Wait until the socket accepts; RunError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while True:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                sock.connect(self.path)
-            except (FileNotFoundError, ConnectionRefusedError) as error:
-                sock.close()
-                if time.monotonic() > deadline:
-                    raise RunError(
-                        f"nothing listens on {self.path} after {timeout:g} s",
-                        next_step="see the log files of the run; `hoverboard status` shows what is alive",
-                    ) from error
-                select.select([], [], [], 0.005)
-            else:
-                self._socket = sock
-                return
-
-    def close(self) -> None:
-        """Close the connection; harmless when there is none."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def call(self, method: str, fds: tuple[int, ...] = (), timeout: float = 10.0, **params: Any) -> Any:
-        """Send one request and return its result; RunError if the peer reports an error or is gone."""
-        if self._socket is None:
-            self.connect(timeout)
-        assert self._socket is not None
-        self._socket.settimeout(timeout)
-        message = json.dumps({"method": method, **params}).encode() + b"\n"
-        try:
-            if fds:
-                socket.send_fds(self._socket, [message], list(fds))
-            else:
-                self._socket.sendall(message)
-            line = receive_line(self._socket, self._pending)
-        except (OSError, ConnectionError) as error:
-            self.close()
-            raise RunError(f"{method}: no answer ({error})", where=self.path) from error
-        if not line:
-            self.close()
-            raise RunError(f"{method}: the peer closed the connection", where=self.path)
-        reply = json.loads(line)
-        if "error" in reply:
-            raise RunError(reply["error"], where=self.path)
-        return reply["result"]
-
-
-class NurseryClient(_JsonClient):
+class NurseryClient(Client):
     """To the warmed parent of all host processes.
 
     A spawned child waits until it is released, so that its pid can be written to the ledger before
@@ -155,8 +80,11 @@ class NurseryClient(_JsonClient):
         self.call("release", pid=pid)
 
 
-class HostClient(_JsonClient):
-    """To one host process, over `host.sock` in its node directory."""
+class HostClient(Client):
+    """To one host process, over `host.sock` in its node directory; several threads may use it.
+
+    Each call raises what the host process reports, as the error it is, and RunError when there is no answer.
+    """
 
     def wait_ready(self, timeout: float) -> None:
         """Wait until the host process has configured its switch and serves requests."""

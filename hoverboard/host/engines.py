@@ -8,76 +8,99 @@ two of them, and is alone in looking for work before it sleeps.
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
-import selectors
+import select
 import signal
-import socket
-import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hoverboard.contract.entities import Scheduling
+from hoverboard.contract.errors import InputError
 from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, PORT_FD, Memory, allocate, lay_out, mapping_bytes
 from hoverboard.fastpath.threads import EngineThread
-from hoverboard.host.client import receive_line
+from hoverboard.rpc.answering import TakesDescriptors, WithDescriptors
+from hoverboard.rpc.client import Client
+from hoverboard.rpc.connection import Service
+from hoverboard.rpc.descriptors import Descriptors
+from hoverboard.rpc.server import Server
+
+_CONNECT_TIMEOUT = 10.0  # seconds; the process may be starting again
+_TIMEOUT = 300.0  # seconds; for another host, the engines may be compiled with debug elements just now
+_MOST_HOSTS = 4096
 
 
 class _Guest:
-    """A host whose engines run here."""
+    """A host whose engines run here: what its connection may ask."""
 
-    def __init__(self, connection: socket.socket, thread: EngineThread) -> None:
-        self.connection = connection
-        self.pending = bytearray()
+    def __init__(self, thread: EngineThread) -> None:
         self._thread = thread
         self._number = -1
         self._engine_ports = np.empty((0, 0), np.int64)
         self._ports: dict[int, int] = {}
         self._lent: set[int] = set()
+        self.service = Service(
+            {
+                "join": TakesDescriptors(self._join, 2, 2),
+                "plug": TakesDescriptors(self._plug),
+                "unplug": self._unplug,
+                "lend": TakesDescriptors(self._lend),
+                "give_back": self._give_back,
+                "debug": self._debug,
+            },
+            self._leave,
+        )
 
-    def answer(self, request: dict[str, Any], fds: list[int]) -> Any:
-        """Carry out a request; takes over its descriptors."""
-        method = request["method"]
-        if method == "join":
-            memory_fd, news_fd = fds
-            memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
-            os.close(memory_fd)
-            self._lent.add(news_fd)
-            memories[EGRESS].host[HOST_NEWS_FD] = news_fd
-            self._engine_ports = memories[EGRESS].ports
-            self._number = self._thread.add_host(memories)
-            return self._number
-        if method == "plug":
-            (fd,) = fds
-            os.set_blocking(fd, False)
-            self._ports[request["port"]] = fd
-            # Before the thread hears of it: it hears of a port that is full only once.
-            self._engine_ports[request["port"], PORT_FD] = fd
-            self._thread.watch(self._number, request["port"], fd)
-            return fd
-        if method == "unplug":
-            fd = self._ports.pop(request["port"])
-            self._thread.unwatch(fd)
-            os.close(fd)
-            return True
-        if method == "lend":
-            (fd,) = fds
-            self._lent.add(fd)
-            return fd
-        if method == "give_back":
-            self._lent.remove(request["fd"])
-            os.close(request["fd"])
-            return True
-        if method == "debug":
-            self._thread.set_debug(self._number, tuple(request["elements"]))
-            return True
-        raise ValueError(f"unknown method {method!r}")
+    def _join(self, fds: Descriptors) -> WithDescriptors:
+        """Serve the host whose memory and eventfd these are; its number, and the eventfd that wakes its engines."""
+        if self._number >= 0:
+            raise InputError("this host has joined already")
+        memories = lay_out(mmap.mmap(fds.numbers[0], mapping_bytes(), mmap.MAP_SHARED))
+        _, news_fd = fds.numbers
+        self._lent.add(news_fd)
+        fds.numbers.remove(news_fd)
+        memories[EGRESS].host[HOST_NEWS_FD] = news_fd
+        self._engine_ports = memories[EGRESS].ports
+        self._number = self._thread.add_host(memories)
+        return WithDescriptors(self._number, (self._thread.wake_fd,))
 
-    def leave(self) -> None:
+    def _plug(self, fds: Descriptors, port: int) -> int:
+        if port in self._ports or not 0 <= port < len(self._engine_ports):
+            raise InputError(f"no port {port} is free")
+        (fd,) = fds.take()
+        os.set_blocking(fd, False)
+        self._ports[port] = fd
+        # Before the thread hears of it: it hears of a port that is full only once.
+        self._engine_ports[port, PORT_FD] = fd
+        self._thread.watch(self._number, port, fd)
+        return fd
+
+    def _unplug(self, port: int) -> None:
+        if port not in self._ports:
+            raise InputError(f"nothing is plugged into port {port}")
+        fd = self._ports.pop(port)
+        self._thread.unwatch(fd)
+        os.close(fd)
+
+    def _lend(self, fds: Descriptors) -> int:
+        (fd,) = fds.take()
+        self._lent.add(fd)
+        return fd
+
+    def _give_back(self, fd: int) -> None:
+        if fd not in self._lent:
+            raise InputError(f"descriptor {fd} was not lent")
+        self._lent.remove(fd)
+        os.close(fd)
+
+    def _debug(self, elements: list[str]) -> None:
+        if self._number < 0:
+            raise InputError("this host has not joined")
+        self._thread.set_debug(self._number, tuple(elements))
+
+    def _leave(self) -> None:
         """The host process has gone: its ports are served no more."""
         if self._number >= 0:
             self._thread.set_debug(self._number, ())
@@ -86,37 +109,26 @@ class _Guest:
             self._thread.unwatch(fd)
         for fd in (*self._ports.values(), *self._lent):
             os.close(fd)
-        self.connection.close()
+
+
+def server(path: Path, thread: EngineThread) -> Server:
+    """Serves hosts whose engines run in `thread`: what SharedThread asks."""
+    return Server(path, lambda _: _Guest(thread).service, log="engines.log", connections=_MOST_HOSTS)
 
 
 def serve(path: Path, scheduling: Scheduling) -> None:
     """Run the shared thread and serve hosts on a Unix socket until SIGTERM."""
     thread = EngineThread(scheduling)
     thread.start()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    path.unlink(missing_ok=True)  # of a process that was killed
-    listener.bind(str(path))
-    os.chmod(path, 0o600)
-    listener.listen(64)
+    hosts = server(path, thread)
     threading.Thread(target=_learn_to_part, args=(scheduling,), name="warm", daemon=True).start()
     stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
     signal.set_wakeup_fd(stop_writer)
-    selector = selectors.DefaultSelector()
-    selector.register(listener, selectors.EVENT_READ)
-    selector.register(stop_reader, selectors.EVENT_READ)
-    while True:
-        for key, _events in selector.select():
-            if key.fileobj == stop_reader:
-                thread.close()
-                return
-            if key.fileobj is listener:
-                connection, _ = listener.accept()
-                selector.register(connection, selectors.EVENT_READ, _Guest(connection, thread))
-            elif not _serve(key.data, thread):
-                selector.unregister(key.fileobj)
-                key.data.leave()
+    while stop_reader not in select.select([hosts.fileno(), stop_reader], [], [])[0]:
+        hosts.serve()
+    thread.close()
 
 
 def _learn_to_part(scheduling: Scheduling) -> None:
@@ -127,51 +139,14 @@ def _learn_to_part(scheduling: Scheduling) -> None:
     spare.close()
 
 
-def _serve(guest: _Guest, thread: EngineThread) -> bool:
-    """One request of a host; False when it has closed."""
-    try:
-        data, fds, _flags, _address = socket.recv_fds(guest.connection, 1 << 16, 4)
-        if not data:
-            return False
-        guest.pending += data
-        while b"\n" in guest.pending:
-            line, _, rest = bytes(guest.pending).partition(b"\n")
-            guest.pending[:] = rest
-            result = guest.answer(json.loads(line), fds)
-            reply = json.dumps({"result": result}).encode() + b"\n"
-            # The wake-up descriptor goes with every reply; whoever has it already closes the copy.
-            socket.send_fds(guest.connection, [reply], [thread.wake_fd])
-    except (OSError, ValueError, KeyError) as error:
-        print(f"engines: {error!r}", file=sys.stderr, flush=True)
-        return False
-    return True
-
-
 class SharedThread:
     """The home of a host's engines in that process: what Datapath asks of it."""
 
     def __init__(self, path: Path, memory_fd: int) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(str(path))
+        self._client = Client(path)
+        self._client.connect(_CONNECT_TIMEOUT)
         self._memory_fd = memory_fd
         self._wake_fd = -1
-        self._lock = threading.Lock()
-        self._pending = bytearray()
-
-    def _ask(self, request: dict[str, Any], fds: list[int]) -> Any:
-        with self._lock:
-            socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], fds)
-            data, given, _flags, _address = socket.recv_fds(self._socket, 1 << 16, 4)
-            if self._wake_fd < 0 and given:
-                self._wake_fd = given.pop()
-            for fd in given:
-                os.close(fd)
-            self._pending += data
-            line = bytes(self._pending) if b"\n" in self._pending else receive_line(self._socket, self._pending)
-            self._pending.clear()
-        if not line:
-            raise ConnectionError("the process of the shared engines has gone")
-        return json.loads(line)["result"]
 
     @property
     def wake_fd(self) -> int:
@@ -180,24 +155,25 @@ class SharedThread:
 
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """See Home; `memories` are over the memfd that this was made with."""
-        self._ask({"method": "join"}, [self._memory_fd, news_fd])
+        _, given = self._client.call_for_descriptors("join", fds=(self._memory_fd, news_fd), timeout=_TIMEOUT)
+        (self._wake_fd,) = given.take()
         os.close(self._memory_fd)
 
     def plug(self, port: int, fd: int) -> int:
         """See Home."""
-        return int(self._ask({"method": "plug", "port": port}, [fd]))
+        return int(self._client.call("plug", fds=(fd,), timeout=_TIMEOUT, port=port))
 
     def unplug(self, port: int) -> None:
         """See Home."""
-        self._ask({"method": "unplug", "port": port}, [])
+        self._client.call("unplug", timeout=_TIMEOUT, port=port)
 
     def lend(self, fd: int) -> int:
         """See Home."""
-        return int(self._ask({"method": "lend"}, [fd]))
+        return int(self._client.call("lend", fds=(fd,), timeout=_TIMEOUT))
 
     def give_back(self, number: int) -> None:
         """See Home."""
-        self._ask({"method": "give_back", "fd": number}, [])
+        self._client.call("give_back", timeout=_TIMEOUT, fd=number)
 
     def wake(self) -> None:
         """See Home."""
@@ -206,11 +182,11 @@ class SharedThread:
 
     def set_debug(self, debug: tuple[str, ...]) -> None:
         """See Home."""
-        self._ask({"method": "debug", "elements": list(debug)}, [])
+        self._client.call("debug", timeout=_TIMEOUT, elements=list(debug))
 
     def close(self) -> None:
         """See Home."""
-        self._socket.close()
+        self._client.close()
         if self._wake_fd >= 0:
             os.close(self._wake_fd)
             self._wake_fd = -1

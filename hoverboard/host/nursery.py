@@ -10,18 +10,21 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import os
 import signal
-import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from hoverboard.contract.errors import InputError
 from hoverboard.fastpath.warm import warm
 from hoverboard.host import engines, process, vmm_process
-from hoverboard.host.client import HostConfig, receive_line
+from hoverboard.host.client import HostConfig
 from hoverboard.host.pre_plane import LOBBY
+from hoverboard.rpc.answering import Methods
+from hoverboard.rpc.connection import Service
+from hoverboard.rpc.server import Server
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,29 +41,6 @@ def enter_network_namespace(pid: int) -> None:
         os.close(fd)
 
 
-def _child(request: dict[str, Any], gate: int, close: list[int]) -> None:
-    for fd in close:
-        os.close(fd)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.setsid()
-    if os.read(gate, 1) != b"g":
-        os._exit(0)
-    os.close(gate)
-    if request["method"] == "spawn_engines":
-        _write_to(request["log"])
-        engines.serve(Path(request["path"]), "compacting")
-        return
-    if request["method"] == "spawn_vmm":
-        _write_to(f"{request['node_dir']}/host.log")
-        enter_network_namespace(request["netns_pid"])
-        vmm_process.main(Path(request["node_dir"]) / LOBBY, request["vm"])
-        return
-    config = HostConfig(**request["config"])
-    _write_to(f"{config.node_dir}/host.log")
-    enter_network_namespace(request["netns_pid"])
-    process.main(config)
-
-
 def _write_to(path: str) -> None:
     """Have stdout and stderr go to a log file."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -69,39 +49,103 @@ def _write_to(path: str) -> None:
     os.close(log)
 
 
-def serve(listener: socket.socket) -> None:
-    """Serve one client until it closes; then release nobody and return."""
-    connection, _ = listener.accept()
-    gates: dict[int, int] = {}
-    pending = bytearray()
-    while line := receive_line(connection, pending):
-        request = json.loads(line)
-        if request["method"] in ("spawn", "spawn_engines", "spawn_vmm"):
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            pid = os.fork()
-            if pid == 0:
-                status = 1
-                try:
-                    close = [writer, listener.fileno(), connection.fileno(), *gates.values()]
-                    _child(request, reader, close)
-                    status = 0
-                except BaseException as error:
-                    who = f"host process of {request['config']['node']}" if "config" in request else "engines' process"
-                    print(f"{who} ends: {error!r}", file=sys.stderr, flush=True)
-                    sys.excepthook(*sys.exc_info())
-                finally:
-                    os._exit(status)
-            os.close(reader)
-            gates[pid] = writer
-            result = pid
-        else:
-            result = request["pid"]
-            gate = gates.pop(result)
-            os.write(gate, b"g")
+class Nursery:
+    """Forks for one client, for as long as that is connected; then its children that wait at the gate end.
+
+    Args:
+        path: of the socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._gates: dict[int, int] = {}
+        self._left = False
+        self._methods: Methods = {
+            "spawn": self._spawn,
+            "spawn_engines": self._spawn_engines,
+            "spawn_vmm": self._spawn_vmm,
+            "release": self._release,
+        }
+        self._server = Server(path, lambda _: Service(self._methods, self._leave), connections=1, log="nursery.log")
+
+    def serve(self) -> None:
+        """Serve until the client has closed."""
+        while not self._left:
+            self._server.serve(None)
+        self._server.close()
+
+    def _leave(self) -> None:
+        self._left = True
+        for gate in self._gates.values():
             os.close(gate)
-        connection.sendall(json.dumps({"result": result}).encode() + b"\n")
-    for gate in gates.values():
-        os.close(gate)
+
+    def _spawn(self, config: dict[str, Any], netns_pid: int) -> int:
+        wanted = HostConfig(**config)
+
+        def run() -> None:
+            _write_to(f"{wanted.node_dir}/host.log")
+            enter_network_namespace(netns_pid)
+            process.main(wanted)
+
+        return self._fork(f"host process of {wanted.node}", run)
+
+    def _spawn_engines(self, path: str, log: str) -> int:
+        def run() -> None:
+            _write_to(log)
+            engines.serve(Path(path), "compacting")
+
+        return self._fork("engines' process", run)
+
+    def _spawn_vmm(self, node_dir: str, vm: str, netns_pid: int) -> int:
+        def run() -> None:
+            _write_to(f"{node_dir}/host.log")
+            enter_network_namespace(netns_pid)
+            vmm_process.main(Path(node_dir) / LOBBY, vm)
+
+        return self._fork(f"process of VM {vm}", run)
+
+    def _release(self, pid: int) -> int:
+        if pid not in self._gates:
+            raise InputError(f"no process {pid} waits")
+        gate = self._gates.pop(pid)
+        try:
+            os.write(gate, b"g")
+        finally:
+            os.close(gate)
+        return pid
+
+    def _fork(self, who: str, run: Callable[[], None]) -> int:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(writer)
+            os.close(reader)
+            raise
+        if pid == 0:
+            os.close(writer)
+            self._be_born(who, reader, run)
+        os.close(reader)
+        self._gates[pid] = writer
+        return pid
+
+    def _be_born(self, who: str, gate: int, run: Callable[[], None]) -> NoReturn:
+        """In the child: wait until it is let go, and be what it is to be."""
+        status = 1
+        try:
+            self._server.close_in_child()
+            for other in self._gates.values():
+                os.close(other)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            if os.read(gate, 1) == b"g":
+                os.close(gate)
+                run()
+            status = 0
+        except BaseException as error:
+            print(f"{who} ends: {error!r}", file=sys.stderr, flush=True)
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
 
 
 def main() -> None:
@@ -111,13 +155,9 @@ def main() -> None:
     options = parser.parse_args()
     warm()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    options.socket.unlink(missing_ok=True)  # of a nursery that was killed
-    listener.bind(str(options.socket))
-    os.chmod(options.socket, 0o600)
-    listener.listen(1)
+    nursery = Nursery(options.socket)
     gc.freeze()  # the collector leaves shared pages alone, so that they stay shared
-    serve(listener)
+    nursery.serve()
 
 
 if __name__ == "__main__":

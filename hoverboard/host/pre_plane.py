@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath import geneve
@@ -192,7 +192,7 @@ class PrePlane:
         datapath.start()
         try:
             datapath.set_port(PORT, fd, ofport)
-        except (OSError, ValueError):
+        except (OSError, ValueError, HoverboardError):
             datapath.stop()
             self._sockets.remove(vm)
             raise

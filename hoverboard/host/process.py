@@ -10,7 +10,6 @@ import json
 import os
 import selectors
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.errors import HoverboardError, InputError, SwitchError
+from hoverboard.contract.errors import InputError, SwitchError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.checkpoint import Keeper
@@ -36,40 +35,14 @@ from hoverboard.host.pre_plane import PrePlane
 from hoverboard.host.reporting import Reports
 from hoverboard.host.resumption import Resumption
 from hoverboard.host.session import ControlSessions
+from hoverboard.rpc.answering import Methods, TakesDescriptors
+from hoverboard.rpc.descriptors import Descriptors
+from hoverboard.rpc.server import Server
 from hoverboard.vswitch.ovs import Ovs
 
 _HOUSEKEEPING = 1.0  # seconds
 _EXCHANGE = 0.1  # seconds between two looks at routes that are learned, while there are any
 _NUDGES = 3  # one a housekeeping
-
-
-class _Connection:
-    """A client of host.sock: requests in, with descriptors; replies out."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self.pending = bytearray()
-        self.fds: list[int] = []
-
-    def requests(self) -> list[dict[str, Any]] | None:
-        """Complete requests that have arrived; None when the client has closed."""
-        data, fds, _flags, _address = socket.recv_fds(self.socket, 1 << 16, 4)
-        self.fds += fds
-        if not data:
-            return None
-        self.pending += data
-        *lines, rest = bytes(self.pending).split(b"\n")
-        self.pending[:] = rest
-        return [json.loads(line) for line in lines]
-
-    def close(self) -> None:
-        self.close_fds()
-        self.socket.close()
-
-    def close_fds(self) -> None:
-        for fd in self.fds:
-            os.close(fd)
-        self.fds.clear()
 
 
 def _outlive(work: Callable[[], object]) -> None:
@@ -93,7 +66,6 @@ class HostProcess:
         self._interval = 1.0
         self._nudges = 0
         self._reported = time.monotonic()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         generation = facts(config.dataplane)
         self._keeper = Keeper()
@@ -129,20 +101,21 @@ class HostProcess:
             [config.control_address, *(address for address, _ in config.more_doors)],
             config.node, self._set_interval, datapath_id(config.underlay_ip),
         )  # fmt: skip
-        self._methods: dict[str, Callable[[dict[str, Any], list[int]], Any]] = {
-            "ready": lambda _request, _fds: True,
-            "set_uplink": lambda _request, fds: self._plane.set_uplink(fds[0]),
-            "attach": self._attach,
+        # The planes copy the descriptors that they keep.
+        self._methods: Methods = {
+            "ready": lambda: True,
+            "set_uplink": TakesDescriptors(lambda fds: self._plane.set_uplink(*fds.numbers)),
+            "attach": TakesDescriptors(self._attach, 0, 1),
             "detach": self._detach,
-            "resume": lambda _request, _fds: self._resume(),
-            "switch_back": lambda _request, _fds: self._settle(),
+            "resume": self._resume,
+            "switch_back": self._settle,
             "set_rate": self._set_rate,
-            "status": lambda _request, _fds: self._status(),
-            "flows": lambda _request, _fds: self._plane.flows(),
-            "looking_ready": lambda _request, _fds: self._looking().ready(),
-            "capture": self._capture,
-            "sample_latency": lambda request, fds: self._looking().sample(int(request["every"]), fds[0]),
-            "latency": lambda _request, _fds: self._looking().latency(),
+            "status": self._status,
+            "flows": lambda: self._plane.flows(),
+            "looking_ready": lambda: self._looking().ready(),
+            "capture": TakesDescriptors(self._capture, 2, 2),
+            "sample_latency": TakesDescriptors(lambda fds, every: self._looking().sample(int(every), *fds.numbers)),
+            "latency": lambda: self._looking().latency(),
         }
 
     def run(self) -> None:
@@ -150,12 +123,9 @@ class HostProcess:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
         signal.set_wakeup_fd(self._wake_writer)
-        path = Path(self._config.node_dir) / "host.sock"
-        path.unlink(missing_ok=True)  # of a host process that was killed
-        self._listener.bind(str(path))
-        os.chmod(path, 0o600)
-        self._listener.listen(16)
-        self._register(self._listener.fileno(), self._accept)
+        node = self._config.node
+        server = Server(Path(self._config.node_dir) / "host.sock", self._methods, where=node, log=f"host.log of {node}")
+        self._register(server.fileno(), server.serve)
         self._register(self._wake_reader, self._drain)
         if self._complete:
             self._begin()
@@ -234,45 +204,22 @@ class HostProcess:
         for fd in wanted.keys() - known:
             self._register(fd, _PlaneReader(wanted[fd]))
 
-    def _accept(self) -> None:
-        sock, _ = self._listener.accept()
-        connection = _Connection(sock)
-        self._register(sock.fileno(), lambda: self._serve(connection))
-
-    def _serve(self, connection: _Connection) -> None:
-        try:
-            requests = connection.requests()
-        except (OSError, ValueError):
-            requests = None
-        if requests is None:
-            self._selector.unregister(connection.socket.fileno())
-            connection.close()
-            return
-        for request in requests:
-            reply = self._answer(request, connection.fds)
-            connection.close_fds()
-            try:
-                connection.socket.sendall(json.dumps(reply).encode() + b"\n")
-            except OSError:
-                return  # the client is gone; the selector tells next
-
-    def _answer(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-        method = self._methods.get(str(request.get("method")))
-        if method is None:
-            return {"error": f"unknown method {request.get('method')!r}"}
-        try:
-            return {"result": method(request, fds)}
-        except HoverboardError as error:
-            return {"error": str(error)}
-        except Exception as error:  # the loop must outlive any one request
-            traceback.print_exc(file=sys.stderr)
-            return {"error": f"{request['method']}: {error!r} (see host.log of {self._config.node})"}
-
-    def _attach(self, request: dict[str, Any], fds: list[int]) -> str:
-        vm, device = str(request["vm"]), request.get("device")
+    def _attach(
+        self,
+        fds: Descriptors,
+        vm: str,
+        mac: str,
+        ip: str,
+        device: str | None = None,
+        network: str = "",
+        rate: int | None = None,
+        vni: int | None = None,
+        ip6: str | None = None,
+        vport: str | None = None,
+    ) -> str:
         if vm in self._vports:
             return self._vports[vm][0]
-        known = self._resumption.vport(vm, request.get("vport"))
+        known = self._resumption.vport(vm, vport)
         if known is None:
             self._switch.check_reachable()
             ofport = self._next_ofport
@@ -281,27 +228,24 @@ class HostProcess:
         else:
             vport, ofport = known
         self._next_ofport = max(self._next_ofport, ofport + 1)
+        addresses = tuple(ip_address(address) for address in (ip, ip6) if address)
         self._plane.attach(
-            vm, vport, ofport, fds[0] if fds else None,
-            network=str(request.get("network") or ""), rate=request.get("rate"), vni=int(request.get("vni") or 0),
-            addresses=tuple(ip_address(request[key]) for key in ("ip", "ip6") if request.get(key)),
+            vm, vport, ofport, fds.numbers[0] if fds else None,
+            network=network, rate=rate, vni=vni or 0, addresses=addresses,
         )  # fmt: skip
         self._vports[vm] = (vport, ofport)
-        found = tuple(ip_address(request[key]) for key in ("ip", "ip6") if request.get(key))
-        self._exchange.attached(ofport, int(request.get("vni") or 0), str(request["mac"]), found)
+        self._exchange.attached(ofport, vni or 0, mac, addresses)
         self._keeper.vport_changed(vm)
         self._session.bind(vm, vport)
         return vport
 
-    def _set_rate(self, request: dict[str, Any], _fds: list[int]) -> bool:
-        vm, rate = str(request["vm"]), request.get("rate")
+    def _set_rate(self, vm: str, rate: int | None) -> bool:
         if vm not in self._vports:
             raise InputError(f"VM {vm} is not plugged in", where=self._config.node, next_step="attach it first")
         self._plane.set_rate(vm, None if rate is None else int(rate))
         return True
 
-    def _detach(self, request: dict[str, Any], _fds: list[int]) -> bool:
-        vm = str(request["vm"])
+    def _detach(self, vm: str) -> bool:
         if vm not in self._vports:
             return False
         # Forgotten last, so that a detach which failed half way can be asked for again.
@@ -323,9 +267,8 @@ class HostProcess:
             )  # fmt: skip
         return looking
 
-    def _capture(self, request: dict[str, Any], fds: list[int]) -> list[str]:
-        names = [str(name) for name in request["ports"]]
-        return self._looking().capture(names, int(request["snap"]), int(request["count"]), *fds)
+    def _capture(self, fds: Descriptors, ports: list[str], snap: int, count: int) -> list[str]:
+        return self._looking().capture([str(name) for name in ports], int(snap), int(count), *fds.numbers)
 
     def _status(self) -> dict[str, Any]:
         config = self._config

@@ -7,79 +7,94 @@ rings in shared memory, and it ends when the host process closes the connection,
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
 import select
 import signal
 import socket
+import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from hoverboard.contract.errors import RunError
 from hoverboard.fastpath import pre
 from hoverboard.fastpath.layout import CTL_BATCH, EGRESS, FIRST_TAP, HOST_NEWS_FD, Memory, lay_out, mapping_bytes
+from hoverboard.rpc.answering import TakesDescriptors, answer_one
+from hoverboard.rpc.channel import Channel, Deadline
+from hoverboard.rpc.client import exchange
+from hoverboard.rpc.connection import Connection, Service
+from hoverboard.rpc.descriptors import Descriptors
+from hoverboard.rpc.server import Server
 
 PORT = FIRST_TAP  # the only one of its kind
 _JOIN_SECONDS = 10.0
 _LEAVE_SECONDS = 5.0
 _CPUCLOCK_SCHED = 2  # linux/posix-timers_types.h: a process's CPU clock has the number ~pid << 3 | 2
 _FDS = 5
+_UCRED = struct.Struct("iII")  # unix(7): pid, uid, gid
 
 
 def main(path: Path, vm: str) -> None:
     """Carry the packets of `vm` for the host process that listens on `path`; returns when that has had enough."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    control.connect(str(path))
-    control.sendall(json.dumps({"vm": vm, "pid": os.getpid()}).encode() + b"\n")
-    data, fds, _flags, _address = socket.recv_fds(control, 4096, _FDS)
-    if not data or len(fds) != _FDS:
-        return  # the host process did not want us
-    memory_fd, news_fd, wake_fd, tap, udp = fds
-    memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
-    os.set_blocking(tap, False)
-    memories[EGRESS].host[HOST_NEWS_FD] = news_fd
-    for memory in memories:
-        memory.ctl[CTL_BATCH] = 1
+    control = Channel.connect(path, _JOIN_SECONDS)
+    control.send({"method": "join", "params": {"vm": vm}})
     with select.epoll() as epoll:
-        process = pre.new(epoll, wake_fd, tap, udp, control.fileno(), PORT)
-        control.sendall(json.dumps({"fd": tap}).encode() + b"\n")
-        pre.run(process, *memories)
+        carried: list[Callable[[], None]] = []
+
+        def carry(fds: Descriptors) -> int:
+            memory_fd, news_fd, wake_fd, tap, udp = fds.take()
+            memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
+            os.set_blocking(tap, False)
+            memories[EGRESS].host[HOST_NEWS_FD] = news_fd
+            for memory in memories:
+                memory.ctl[CTL_BATCH] = 1
+            process = pre.new(epoll, wake_fd, tap, udp, control.socket.fileno(), PORT)
+            carried.append(lambda: pre.run(process, *memories))
+            return tap
+
+        # From here on it is the host process that asks; where it did not want us, it has closed.
+        if answer_one(control, {"carry": TakesDescriptors(carry, _FDS, _FDS)}, vm) and carried:
+            carried[0]()
 
 
 class Lobby:
-    """Where the VMs' processes report to the host process."""
+    """Where the VMs' processes report to the host process. They send "join"; then the host process asks them."""
 
     def __init__(self, path: Path) -> None:
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        path.unlink(missing_ok=True)  # of a host process that was killed
-        self._listener.bind(str(path))
-        os.chmod(path, 0o600)
-        self._listener.listen(64)
-        self._here: dict[str, tuple[socket.socket, int]] = {}
+        self._server = Server(path, self._service)
+        self._here: dict[str, Channel] = {}
 
-    def welcome(self, vm: str) -> tuple[socket.socket, int]:
+    def _service(self, connection: Connection) -> Service:
+        def join(vm: str) -> None:
+            self._send_away(vm)  # one that was there before has died
+            self._here[vm] = connection.take()
+
+        return Service({"join": join})
+
+    def _send_away(self, vm: str) -> None:
+        if vm in self._here:
+            self._here.pop(vm).close()
+
+    def welcome(self, vm: str) -> tuple[Channel, int]:
         """The connection to a VM's process, and its pid; RunError when it does not come."""
-        deadline = time.monotonic() + _JOIN_SECONDS
+        deadline = Deadline(_JOIN_SECONDS)
         while vm not in self._here:
-            self._listener.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                connection, _ = self._listener.accept()
-                connection.settimeout(_JOIN_SECONDS)
-                message: dict[str, Any] = json.loads(connection.recv(4096))
-            except TimeoutError as error:
-                raise RunError(f"no process of VM {vm} after {_JOIN_SECONDS:g} s", next_step="see the logs") from error
-            self._here[str(message["vm"])] = (connection, int(message["pid"]))
-        return self._here.pop(vm)
+            left = deadline.left()
+            if not left:
+                raise RunError(f"no process of VM {vm} after {_JOIN_SECONDS:g} s", next_step="see the logs")
+            self._server.serve(left)
+        channel = self._here.pop(vm)
+        credentials = channel.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        return channel, int(_UCRED.unpack(credentials)[0])
 
     def close(self) -> None:
         """Nobody else may come; whoever waits is sent away."""
-        self._listener.close()
-        for connection, _ in self._here.values():
-            connection.close()
+        self._server.close()
+        for vm in list(self._here):
+            self._send_away(vm)
 
 
 class VmmProcess:
@@ -89,7 +104,7 @@ class VmmProcess:
         wake_fd: has the process look at its rings.
     """
 
-    def __init__(self, connection: socket.socket, pid: int, memory_fd: int, udp: int) -> None:
+    def __init__(self, connection: Channel, pid: int, memory_fd: int, udp: int) -> None:
         self.pid = pid
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connection = connection
@@ -99,7 +114,7 @@ class VmmProcess:
 
     def fileno(self) -> int:
         """Readable when the process has ended."""
-        return self._connection.fileno()
+        return self._connection.socket.fileno()
 
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """See Home; it starts with plug()."""
@@ -108,13 +123,12 @@ class VmmProcess:
     def plug(self, port: int, fd: int) -> int:
         """Have the process carry the packets of the VM's tap; returns its number there."""
         fds = [self._memory_fd, self._news_fd, self.wake_fd, fd, self._udp]
-        socket.send_fds(self._connection, [b"go\n"], fds)
-        reply = self._connection.recv(4096)
-        if not reply:
-            raise ConnectionError(f"the VM's process (pid {self.pid}) ended at once")
+        who = f"the process of the VM (pid {self.pid})"
+        answer = exchange(self._connection, "carry", {}, fds=fds, deadline=Deadline(_JOIN_SECONDS), peer=who)
+        number, _ = answer.get()
         os.close(self._memory_fd)
         self._memory_fd = -1
-        return int(json.loads(reply)["fd"])
+        return int(number)
 
     def unplug(self, port: int) -> None:
         """See Home: the descriptor goes with the process."""
@@ -144,11 +158,12 @@ class VmmProcess:
 
     def close(self) -> None:
         """End the process and wait for it; whatever it held is closed then."""
+        sock = self._connection.socket
         with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
-            self._connection.settimeout(_LEAVE_SECONDS)
+            sock.shutdown(socket.SHUT_WR)
+            sock.settimeout(_LEAVE_SECONDS)
             try:
-                while self._connection.recv(64):
+                while sock.recv(64):
                     pass
             except TimeoutError:
                 os.kill(self.pid, signal.SIGKILL)  # its connection is open: the pid is still its own

@@ -4,6 +4,7 @@
 
 A layer imports only what stands below it; controllers/ takes only hoverboard.contract; inside hoverboard/ only
 hoverboard/host imports the other parts; everything may import hoverboard.contract, which imports nothing of ours.
+hoverboard.rpc is for those two who speak it: hoverboard/host and topologies/.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def fault(module: str, target: str, parts: frozenset[str]) -> str | None:
         return f"{layer}/ stands below {target_layer}/"
     if layer == "controllers" and target_layer == "hoverboard" and part(target) != "contract":
         return "controllers/ takes only hoverboard.contract"
+    if target_layer == "hoverboard" and part(target) == "rpc" and layer not in {"topologies", "hoverboard"}:
+        return "hoverboard.rpc is for hoverboard/host and topologies/"
     if layer == "hoverboard":
         mine, its = part(module), part(target)
         if its not in parts or its in {mine, "contract"} or mine == "host":
@@ -108,7 +111,7 @@ def test_imports_go_downward_only() -> None:
 
 
 # What hoverboard/ consists of in the examples below.
-PARTS = {f"hoverboard.{name}": ("", True) for name in ("contract", "fastpath", "vswitch", "host")}
+PARTS = {f"hoverboard.{name}": ("", True) for name in ("contract", "fastpath", "vswitch", "host", "rpc")}
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,14 @@ PARTS = {f"hoverboard.{name}": ("", True) for name in ("contract", "fastpath", "
         ("hoverboard.fastpath.x", "from ..vswitch import ovs", "only host/"),
         ("hoverboard.vswitch.x", "import hoverboard.host.client as c", "only host/"),
         ("hoverboard.contract.x", "from hoverboard.host import client", "only host/"),
+        ("hoverboard.rpc.x", "from hoverboard.host import process", "only host/"),
+        ("hoverboard.rpc.x", "from hoverboard.vswitch.ovs import Ovs", "only host/"),
+        ("hoverboard.rpc.x", "import topologies.client", "stands below"),
+        ("hoverboard.fastpath.x", "from hoverboard.rpc.client import Client", "only host/"),
+        ("hoverboard.contract.x", "from hoverboard.rpc import errors", "only host/"),
+        ("controllers.x", "from hoverboard.rpc.client import Client", "only hoverboard.contract"),
+        ("experiments.x", "from hoverboard.rpc.client import Client", "hoverboard.rpc is for"),
+        ("console.x", "from hoverboard import rpc", "hoverboard.rpc is for"),
         ("hoverboard.contract.x", "from hoverboard import __version__", "imports nothing of ours"),
         ("topologies.x", "def late():\n    from console import cli", "stands below"),
         ("topologies.x", "if TYPE_CHECKING:\n    import experiments", "stands below"),
@@ -148,6 +159,9 @@ def test_the_check_catches(module: str, source: str, reason: str) -> None:
         ("hoverboard.fastpath.x", "from hoverboard.contract import flow\nfrom . import ring\nimport numpy", False),
         ("hoverboard.fastpath", "from .engine import run", True),
         ("hoverboard.contract", "from . import entities", True),
+        ("hoverboard.rpc.x", "from hoverboard.contract.errors import RunError\nfrom . import messages", False),
+        ("hoverboard.host.x", "from hoverboard.rpc.server import Server", False),
+        ("topologies.x", "from hoverboard.rpc.errors import error_to_json", False),
     ],
 )
 def test_the_check_allows(module: str, source: str, package: bool) -> None:

@@ -1,0 +1,136 @@
+"""From the line of a request to the line of its answer: a table of callables, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.rpc.channel import Channel
+from hoverboard.rpc.descriptors import Descriptors
+from hoverboard.rpc.errors import error_to_json
+from hoverboard.rpc.messages import MOST_ANSWER, Inbox, decode, encode
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TakesDescriptors:
+    """A method that is called with the request's `Descriptors` first, then with its arguments.
+
+    What it does not take of them is closed when it returns.
+    """
+
+    call: Callable[..., Any]
+    least: int = 1
+    most: int = 1
+
+
+@dataclass(frozen=True)
+class WithDescriptors:
+    """A result that copies of descriptors go with; they stay those of the method."""
+
+    result: Any
+    numbers: tuple[int, ...]
+
+
+Methods = Mapping[str, Callable[..., Any] | TakesDescriptors]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line to send, and descriptors to go with it, which whoever sends them closes."""
+
+    line: bytes
+    descriptors: Descriptors
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """Answers requests, for a server.
+
+    Attributes:
+        where: what errors that name no place are about: a node; may be empty.
+        log: where the trace of an error that nobody foresaw is found.
+    """
+
+    where: str = ""
+    log: str = "the log files of the run"
+
+    def answer(self, methods: Methods, line: bytes, inbox: Inbox) -> Answer:
+        """Carry out a request, with its parameters as keywords; whatever goes wrong is the answer."""
+        name = "request"
+        try:
+            message = decode(line)
+            with inbox.take(message) as given:
+                name, call = _bound(methods, message, given)
+                return _answer(name, call())
+        except HoverboardError as error:
+            return self.refusal(error)
+        except OSError as error:
+            _log.exception("%s failed", name)
+            return self.refusal(RunError(f"{name}: {error}"))
+        except Exception as error:  # the server must outlive any one request
+            _log.exception("%s failed", name)
+            return self.refusal(RunError(f"{name}: {error!r}", next_step=f"see {self.log}"))
+
+    def refusal(self, error: HoverboardError, *, last: bool = False) -> Answer:
+        """The answer that is an error; `last`: the connection ends with it."""
+        document = error_to_json(error)
+        document["where"] = document["where"] or self.where
+        return Answer(encode({"error": document, "last": True} if last else {"error": document}), Descriptors())
+
+
+def _bound(methods: Methods, message: dict[str, Any], given: Descriptors) -> tuple[str, Callable[[], Any]]:
+    """The method that a message asks for, and the call of it."""
+    name, params = message.get("method"), message.get("params", {})
+    method = methods.get(name) if isinstance(name, str) else None
+    if method is None:
+        raise InputError(f"unknown method {name!r}", next_step=f"use one of: {', '.join(methods)}")
+    if not isinstance(params, dict):
+        raise InputError(f"{name}: its parameters are no object, but a {type(params).__name__}")
+    wanted = (method.least, method.most) if isinstance(method, TakesDescriptors) else (0, 0)
+    if not wanted[0] <= len(given) <= wanted[1]:
+        raise InputError(f"{name}: takes {_range(*wanted)} descriptors, not {len(given)}")
+    call, first = (method.call, [given]) if isinstance(method, TakesDescriptors) else (method, [])
+    try:
+        bound = inspect.signature(call).bind(*first, **params)
+    except TypeError as error:
+        raise InputError(f"{name}: {error}") from error
+    return str(name), lambda: call(*bound.args, **bound.kwargs)
+
+
+def _range(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _answer(name: str, result: Any) -> Answer:
+    numbers: tuple[int, ...] = ()
+    if isinstance(result, WithDescriptors):
+        result, numbers = result.result, result.numbers
+    line = encode({"result": result, "fds": len(numbers)} if numbers else {"result": result})
+    if len(line) > MOST_ANSWER:
+        raise RunError(f"{name}: an answer of {len(line)} bytes, longer than {MOST_ANSWER}")
+    riding = Descriptors()
+    try:
+        for number in numbers:
+            riding.numbers.append(os.dup(number))
+    except OSError:
+        riding.close()
+        raise
+    return Answer(line, riding)
+
+
+def answer_one(channel: Channel, methods: Methods, where: str = "") -> bool:
+    """Wait for a request on a channel and answer it; False when the peer has closed instead. OSError: of the socket."""
+    line = channel.receive_line()
+    if line is None:
+        return False
+    answer = Answerer(where).answer(methods, line, channel.inbox)
+    with answer.descriptors as given:
+        channel.send_line(answer.line, given.numbers)
+    return True

@@ -1,0 +1,151 @@
+"""Hosts and the process of their shared engines: what is plugged in, lent and left, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hoverboard.contract.errors import InputError
+from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, PORT_FD, PORTS, allocate
+from hoverboard.host import engines
+from hoverboard.rpc.client import Client
+from tests.unit.hoverboard.rpc.conftest import more_than, open_descriptors
+
+
+class Thread:
+    """In place of EngineThread: remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.told: list[tuple[Any, ...]] = []
+        self.hosts: list[Any] = []
+
+    def add_host(self, memories: Any) -> int:
+        self.hosts.append(memories)
+        return len(self.hosts) - 1
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *given: self.told.append((name, *given))
+
+
+@pytest.fixture
+def thread() -> Iterator[Thread]:
+    made = Thread()
+    yield made
+    os.close(made.wake_fd)
+
+
+@pytest.fixture
+def path(tmp_path: Path, thread: Thread) -> Iterator[Path]:
+    server = engines.server(tmp_path / "engines.sock", thread)  # type: ignore[arg-type]
+    server.start("engines of a test")
+    yield tmp_path / "engines.sock"
+    server.close()
+
+
+def shared(path: Path) -> tuple[engines.SharedThread, Any, int]:
+    """A host that has joined: its home, its memory and the eventfd for its news."""
+    memory_fd = engines.shared_memory("h1")
+    home = engines.SharedThread(path, memory_fd)
+    memories = allocate(memory_fd)
+    news_fd = os.eventfd(0, os.EFD_NONBLOCK)
+    home.start(memories, news_fd)
+    return home, memories, news_fd
+
+
+def same(one: int, other: int) -> bool:
+    return os.path.sameopenfile(one, other)
+
+
+def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
+    home, memories, news_fd = shared(path)
+    before = open_descriptors()
+    assert home.wake_fd not in (-1, thread.wake_fd)
+    home.wake()
+    assert os.eventfd_read(thread.wake_fd) == 1
+    os.eventfd_write(int(memories[EGRESS].host[HOST_NEWS_FD]), 7)
+    assert os.eventfd_read(news_fd) == 7
+
+    reader, writer = os.pipe()
+    number = home.plug(3, writer)
+    assert same(number, writer)
+    assert not os.get_blocking(number)
+    assert int(memories[EGRESS].ports[3, PORT_FD]) == number
+    assert thread.told == [("watch", 0, 3, number)]
+    lent = home.lend(news_fd)
+    os.eventfd_write(lent, 5)
+    assert os.eventfd_read(news_fd) == 5
+    home.set_debug(("capture",))
+    home.give_back(lent)
+    home.unplug(3)
+    assert thread.told[1:] == [("set_debug", 0, ("capture",)), ("unwatch", number)]
+    os.close(writer)
+    assert os.read(reader, 1) == b""  # no copy is left
+    os.close(reader)
+    assert more_than(before) == []
+
+    home.plug(4, news_fd)
+    home.lend(news_fd)
+    home.close()
+    os.close(news_fd)
+
+
+def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None:
+    home, _memories, news_fd = shared(path)
+    reader, writer = os.pipe()
+    number = home.plug(4, writer)
+    home.lend(writer)
+    os.close(writer)
+    home.close()
+    assert os.read(reader, 1) == b""  # waits for the end of both
+    assert thread.told[1:] == [("set_debug", 0, ()), ("remove_host", 0), ("unwatch", number)]
+    os.close(reader)
+    os.close(news_fd)
+
+
+def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread) -> None:
+    home, _memories, news_fd = shared(path)
+    reader, writer = os.pipe()
+    number = home.plug(3, writer)
+    for wrong in (3, -1, PORTS):
+        with pytest.raises(InputError, match=f"no port {wrong} is free"):
+            home.plug(wrong, writer)
+    with pytest.raises(InputError, match="nothing is plugged into port 4"):
+        home.unplug(4)
+    with pytest.raises(InputError, match=f"descriptor {number} was not lent"):
+        home.give_back(number)
+    os.close(writer)
+    os.write(number, b"x")
+    assert os.read(reader, 1) == b"x"
+    home.unplug(3)
+    assert os.read(reader, 1) == b""  # refused copies were closed
+    home.close()
+    os.close(reader)
+    os.close(news_fd)
+
+
+def test_who_has_not_joined_is_refused(path: Path, thread: Thread, tmp_path: Path) -> None:
+    before = open_descriptors()
+    with Client(path) as client, open(tmp_path / "small", "wb+") as small:
+        for method, params in (("plug", {"port": 1}), ("debug", {"elements": []})):
+            with pytest.raises(InputError):
+                client.call(method, fds=(small.fileno(),) if method == "plug" else (), **params)
+        with pytest.raises(InputError, match="join: takes 2 descriptors, not 1"):
+            client.call("join", fds=(small.fileno(),))
+        with pytest.raises(Exception, match="mmap length is greater than file size"):
+            client.call("join", fds=(small.fileno(), small.fileno()))
+    assert thread.told == []
+    assert thread.hosts == []
+    assert len(more_than(before)) <= 1  # the server may still be at the end of the connection
+
+
+def test_a_host_joins_once(path: Path) -> None:
+    home, _memories, news_fd = shared(path)
+    with pytest.raises(InputError, match="has joined already"):
+        home._client.call("join", fds=(news_fd, news_fd))
+    home.close()
+    os.close(news_fd)

@@ -1,0 +1,132 @@
+"""Where VMs' processes report: they join and are handed what they need, and hostile ones hold up nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hoverboard.contract.errors import InputError, RunError
+from hoverboard.host import vmm_process
+from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
+from hoverboard.rpc.answering import TakesDescriptors, answer_one
+from hoverboard.rpc.channel import Channel
+from hoverboard.rpc.descriptors import Descriptors
+from tests.unit.hoverboard.rpc.conftest import DEADLINE, more_than, open_descriptors
+
+
+@pytest.fixture
+def lobby(tmp_path: Path) -> Iterator[Lobby]:
+    before = open_descriptors()
+    made = Lobby(tmp_path / "vmms.sock")
+    yield made
+    made.close()
+    assert more_than(before) == []
+
+
+@contextlib.contextmanager
+def vm_process(path: Path, vm: str, carry: Callable[[Descriptors], int]) -> Iterator[threading.Thread]:
+    """In place of a VM's process: joins, answers one request, and ends when the host has had enough."""
+
+    def live() -> None:
+        channel = Channel.connect(path, DEADLINE)
+        channel.send({"method": "join", "params": {"vm": vm}})
+        if answer_one(channel, {"carry": TakesDescriptors(carry, 5, 5)}, vm):
+            channel.receive_line()
+        channel.close()
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    yield thread
+    thread.join()
+
+
+def process(lobby: Lobby, vm: str) -> VmmProcess:
+    channel, pid = lobby.welcome(vm)
+    assert pid == os.getpid()  # as the kernel tells, not the peer
+    made = VmmProcess(channel, pid, os.open(os.devnull, os.O_RDONLY), 0)
+    made.start((), 0)  # type: ignore[arg-type]
+    return made
+
+
+def test_a_process_gets_its_five_descriptors_and_says_how_it_calls_the_tap(lobby: Lobby, tmp_path: Path) -> None:
+    got: list[str] = []
+
+    def carry(fds: Descriptors) -> int:
+        got.extend(os.readlink(f"/proc/self/fd/{fd}") for fd in fds.numbers)
+        return 42
+
+    reader, tap = os.pipe()
+    with vm_process(tmp_path / "vmms.sock", "blue-1", carry):
+        made = process(lobby, "blue-1")
+        assert made.plug(PORT, tap) == 42
+        assert got[0] == os.devnull
+        assert got[2] == os.readlink(f"/proc/self/fd/{made.wake_fd}")
+        assert got[3] == os.readlink(f"/proc/self/fd/{tap}")
+        made.close()
+    os.close(tap)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def test_a_process_that_cannot_carry_is_told_by_its_kind(lobby: Lobby, tmp_path: Path) -> None:
+    def carry(_fds: Descriptors) -> int:
+        raise InputError("no room", where="blue-1")
+
+    with vm_process(tmp_path / "vmms.sock", "blue-1", carry):
+        made = process(lobby, "blue-1")
+        with pytest.raises(InputError, match="blue-1: no room"):
+            made.plug(PORT, 0)
+        made.close()
+
+
+def test_a_process_that_ended_before_it_was_asked(lobby: Lobby, tmp_path: Path) -> None:
+    channel = Channel.connect(tmp_path / "vmms.sock", DEADLINE)
+    channel.send({"method": "join", "params": {"vm": "blue-1"}})
+    made = process(lobby, "blue-1")
+    channel.close()
+    with pytest.raises(RunError, match="carry: "):
+        made.plug(PORT, 0)
+    made.close()
+
+
+def test_processes_may_come_in_any_order_and_the_last_of_a_vm_counts(lobby: Lobby, tmp_path: Path) -> None:
+    path, channels = tmp_path / "vmms.sock", []
+    for vm in ("blue-2", "blue-1", "blue-2", "blue-3"):
+        channels.append(Channel.connect(path, DEADLINE))
+        channels[-1].send({"method": "join", "params": {"vm": vm}})
+    third, _ = lobby.welcome("blue-3")
+    assert channels[0].receive_line() is None  # sent away
+    second, _ = lobby.welcome("blue-2")
+    second.send({"method": "x"})
+    assert channels[2].receive_line() is not None
+    second.close()
+    third.close()
+    lobby.close()
+    assert channels[1].receive_line() is None  # nobody asked for blue-1
+    for channel in channels:
+        channel.close()
+
+
+def test_hostile_ones_hold_up_nobody(lobby: Lobby, tmp_path: Path) -> None:
+    path = tmp_path / "vmms.sock"
+    with contextlib.ExitStack() as ends:
+        for words in (b"", b"{", b"rubbish\n", b'{"method": "join"}\n', b'{"method": "join", "params": {"vm": []}}\n'):
+            hostile = ends.enter_context(socket.socket(socket.AF_UNIX))
+            hostile.connect(str(path))
+            hostile.sendall(words)
+        with vm_process(path, "blue-1", lambda _fds: 1):
+            made = process(lobby, "blue-1")
+            assert made.plug(PORT, 0) == 1
+            made.close()
+
+
+def test_a_process_that_does_not_come(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vmm_process, "_JOIN_SECONDS", 0.02)
+    with pytest.raises(RunError, match=r"no process of VM blue-1 after 0.02 s"):
+        lobby.welcome("blue-1")
