@@ -15,15 +15,20 @@ import typer
 
 from console import guard, models, runs
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.generations import Dataplane
+from hoverboard.contract.models import choices
 
 ModelOption = Annotated[
-    models.Name | None,
-    typer.Option("--model", help="Programming model, instead of the file's."),
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        callback=models.named,
+        help=f"Programming model, instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
+    ),
 ]
-# As in contract.entities, whose import would cost every command its time.
-GenerationName = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 DataplaneOption = Annotated[
-    GenerationName | None,
+    Dataplane | None,
     typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
 ]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from topologies.bringup import READY_TIMEOUT, gateway_targets
+from topologies.keys import settled
 from topologies.reachability import wait_answers
 from topologies.topology import Topology, VMSpec, check_enforced, to_entities
 
@@ -21,21 +22,6 @@ if TYPE_CHECKING:
     from topologies.testbed import Testbed
 
 _JOIN_TIMEOUT = 5.0
-# What a file may not change while a run is up, and what to do instead.
-_DOWN_FIRST = "take the run down and bring it up with this file"
-_SETTLED = {
-    "hosts": _DOWN_FIRST,
-    "hoverboards": _DOWN_FIRST,
-    "wan": _DOWN_FIRST,
-    "model": "use `hoverboard model set MODEL`",
-    "scheduling": _DOWN_FIRST,
-    "vm_priority": _DOWN_FIRST,
-    "offload_threshold": _DOWN_FIRST,
-    "report_interval": _DOWN_FIRST,
-    "offload": _DOWN_FIRST,
-    "stages": _DOWN_FIRST,
-}
-_FILE_KEY = {"offload": "offload_policy"}
 # A VM that runs keeps its namespace and NIC; what those were made with cannot change under it.
 _BUILT_WITH = ("network", "host", "ip", "ip6", "mac", "gateway")
 
@@ -81,11 +67,12 @@ def check_settled(given: Topology, present: Topology, wanted: Topology, source: 
         given: what the run was started from, before options of the command line changed it.
         present: what runs.
     """
-    for name, step in _SETTLED.items():
+    for key, name, marker in settled():
         value = getattr(wanted, name)
         if value != getattr(given, name) and value != getattr(present, name):
-            key = _FILE_KEY.get(name, name)
-            raise InputError(f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=step)
+            raise InputError(
+                f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=marker.step
+            )
 
 
 def difference(present: Topology, wanted: Topology) -> Difference:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.models import absolute
 from hoverboard.host.client import receive_line
 from topologies import ledger
 from topologies.clock import PhaseEvent, Progress
@@ -104,7 +105,7 @@ class RunClient:
 
     def set_model(self, model: str) -> dict[str, Any]:
         """Go over to another programming model: {"model", "from", "seconds"} once that is done."""
-        return dict(self.call("set_model", model=model))
+        return dict(self.call("set_model", model=absolute(model)))
 
     def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> dict[str, Any]:
         """Have the run be what the topology file with this text says; the plan (`topologies.applying.apply`)."""

@@ -12,14 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from controllers.vmc.models import model_named
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.contract.models import choices
 from topologies import together
 from topologies.cluster import ClusterManager, Entities, ProgramState
 from topologies.global_plane import GlobalPlane
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout
-from topologies.scopes import SCOPED_MODELS, PlaneScope, check_undivided, places_of
+from topologies.scopes import PlaneScope, check_undivided, places_of
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
 
@@ -51,10 +53,10 @@ class RegionalClusterManager(ClusterManager):
                 "the control planes of regions are one process each", where="--control-plane",
                 next_step="leave it out, or use a topology without `wan`",
             )  # fmt: skip
-        if topology.model not in SCOPED_MODELS:
+        if not model_named(topology.model).facts().scoped:
             raise InputError(
                 f"model {topology.model} does not go with `wan`", where="--model",
-                next_step=f"use one of: {', '.join(SCOPED_MODELS)}",
+                next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
         entities = to_entities(topology)
         check_undivided(entities)
@@ -173,10 +175,11 @@ class RegionalClusterManager(ClusterManager):
             InputError: the model does not go with regions.
             RunError: a plane is away; nothing was changed, or what was can stay: the same again goes on from there.
         """
-        if model not in SCOPED_MODELS:
+        facts = model_named(model).facts()
+        if not facts.scoped:
             raise InputError(
                 f"model {model} does not go with `wan`", where="model set",
-                next_step=f"use one of: {', '.join(SCOPED_MODELS)}",
+                next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
         for scope, _, answer in self._asked(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
             if isinstance(answer, HoverboardError):
@@ -184,7 +187,7 @@ class RegionalClusterManager(ClusterManager):
                 raise RunError(what, where="model set", next_step="see `hoverboard status`; try again when it is back")
         before = self._topology.model
         kinds: list[list[ClusterManager]] = [list(self.regional.values()), list(self.globals.values())]
-        for planes in reversed(kinds) if model == "preprogrammed" else kinds:
+        for planes in kinds if facts.relays else reversed(kinds):
             with ThreadPoolExecutor(len(planes), thread_name_prefix="models") as pool:
                 list(pool.map(lambda plane: plane.set_model(model, timeout), planes))
         self._topology = replace(self._topology, model=model)
