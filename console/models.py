@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console import runs
 from hoverboard.contract.models import MODELS, absolute, choices, is_file
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import ModelShown
 
 
 def named(model: str | None) -> str | None:
@@ -56,8 +59,14 @@ def model_show(run: Run = None, as_json: Json = False) -> None:
 
     with RunClient(runs.live(run)) as client:
         control = client.status()["control"]
-    shown = {key: control.get(key) for key in ("model", "switching", "offloads", "lookups", "hoverboards_down")}
-    shown["flows"] = {name: switch["flows"] for name, switch in control.get("switches", {}).items()}
+    shown: ModelShown = {
+        "model": control.get("model"),
+        "switching": control.get("switching"),
+        "offloads": control.get("offloads"),
+        "lookups": control.get("lookups"),
+        "hoverboards_down": control.get("hoverboards_down"),
+        "flows": {name: switch["flows"] for name, switch in control.get("switches", {}).items()},
+    }
     if as_json:
         _print(shown)
         return

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,10 @@ from console import guard, models, runs
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Checked
+
 
 ModelOption = Annotated[
     str | None,
@@ -115,7 +119,7 @@ def _check(file: str, as_json: bool) -> None:
     from topologies import schema
 
     topology = schema.load(file)
-    found = {
+    found: Checked = {
         "ok": True,
         "name": topology.name,
         "model": topology.model,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
@@ -19,6 +19,7 @@ from topologies.reachability import wait_answers
 from topologies.topology import Topology, VMSpec, check_enforced, to_entities
 
 if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Applied, VMChanges
     from topologies.testbed import Testbed
 
 _JOIN_TIMEOUT = 5.0
@@ -45,7 +46,7 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.upsert or self.remove or self.build or self.drop or self.alter)
 
-    def vms(self) -> dict[str, Any]:
+    def vms(self) -> VMChanges:
         """What is done to VMs, for people and programs."""
         return {
             "build": [{"name": vm.name, "network": vm.network, "host": vm.host, "ip": str(vm.ip)} for vm in self.build],
@@ -108,7 +109,7 @@ def _check_same(old: VMSpec, new: VMSpec) -> None:
             )
 
 
-def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> dict[str, Any]:
+def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> Applied:
     """Have `testbed` be what `wanted` says; the plan, and what came of it.
 
     Returns:
@@ -126,12 +127,13 @@ def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, d
     check_enforced(target)
     todo = difference(present, target)
     plan = cluster.plan(todo.upsert, todo.remove)
-    done = {"run": testbed.run, "applied": False, **plan, "vms": todo.vms()}
+    done: Applied = {"run": testbed.run, "applied": False, **plan, "vms": todo.vms(), "seconds": 0.0}
     if not dry_run and todo:
         done["version"] = cluster.change(todo.upsert, todo.remove, plan)
         _realize(testbed, target, todo)
         done["applied"] = True
-    return {**done, "seconds": round(time.monotonic() - begun, 3)}
+    done["seconds"] = round(time.monotonic() - begun, 3)
+    return done
 
 
 def _realize(testbed: Testbed, target: Topology, todo: Difference) -> None:

@@ -6,11 +6,11 @@ a thread each, behind everybody's back: one that hangs, is away, or refuses some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from controllers.vmc.models import model_named
 from hoverboard.contract.entities import AnyEntity
@@ -24,6 +24,11 @@ from topologies.roles import ControlLayout
 from topologies.scopes import PlaneScope, check_undivided, places_of
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+    from hoverboard.contract.change_documents import Plan, PlannedPlane
+
 
 _ANSWER_TIMEOUT = 2.0  # of a plane that is only looked at
 _PROGRAM_TIMEOUT = 60.0
@@ -153,16 +158,16 @@ class RegionalClusterManager(ClusterManager):
             whole |= plane.entities
         return whole
 
-    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> dict[str, Any]:
+    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
         """What `change` would do, worked out by all planes concerned; see `topologies.together`."""
         before = self.entities
         return together.plan(together.parts_of(self._planes, before, upsert, remove), before, upsert, remove)
 
     def change(
-        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Mapping[str, Any] | None = None
+        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
         """Many at once, all planes or none; see `topologies.together`."""
-        planned = self.plan(upsert, remove) if plan is None else plan
+        planned = self.plan(upsert, remove) if plan is None else cast("Plan", plan)
         return together.write(together.parts_of(self._planes, self.entities, upsert, remove), planned)
 
     def set_model(self, model: Model, timeout: float) -> str:
@@ -215,13 +220,13 @@ class RegionalClusterManager(ClusterManager):
             answers = list(pool.map(one, self._planes))
         return [(plane.scope, plane, answer) for plane, answer in zip(self._planes, answers, strict=True)]
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> documents.PlaneStatus:
         """The regional planes' status put together, and in "planes" what each says; one that hangs is unreachable."""
-        whole: dict[str, Any] = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
-        vms = {"intended": 0, "joined": 0}
+        whole: documents.PlaneStatus = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
+        vms: documents.VMCount = {"intended": 0, "joined": 0}
         planes = []
         for scope, plane, answer in self._asked(lambda one: one.client.status(_ANSWER_TIMEOUT)):
-            row: dict[str, Any] = {
+            row: documents.Plane = {
                 "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
                 "restarts": plane.restarts, "refused": getattr(plane, "refused", None),
             }  # fmt: skip
@@ -235,11 +240,12 @@ class RegionalClusterManager(ClusterManager):
             whole["offloads"] += answer["offloads"]
             whole["switching"] = whole["switching"] or answer["switching"]
             if scope.kind == "regional":
-                vms = {key: vms[key] + answer["vms"][key] for key in vms}
+                joined = vms["joined"] + answer["vms"]["joined"]
+                vms = {"intended": vms["intended"] + answer["vms"]["intended"], "joined": joined}
                 whole["switches"] |= answer["switches"]
         return {**whole, "vms": vms, "planes": planes}
 
-    def offloads(self) -> list[dict[str, Any]]:
+    def offloads(self) -> list[documents.Offload]:
         """VM pairs that go host to host now, as far as the planes answer."""
         answers = self._asked(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
         return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]

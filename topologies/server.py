@@ -22,6 +22,7 @@ from topologies.rpc import error_to_json
 from topologies.status import addresses
 
 if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import AddedVM, Applied
     from topologies.testbed import Testbed
 
 _log = logging.getLogger(__name__)
@@ -95,11 +96,11 @@ class HolderServer:
             _log.exception("request failed")
             return {"error": error_to_json(InputError(f"bad request: {error}"))}
 
-    def _add_vm(self, network: str, name: str | None = None, host: str | None = None) -> dict[str, Any]:
+    def _add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
         vm = self.testbed.add_vm(network, name, host)
         return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
 
-    def _apply(self, text: str, source: str, name: str, base: str, dry_run: bool) -> dict[str, Any]:
+    def _apply(self, text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
         given: schema.Given = {"text": text, "source": source, "name": name, "base": Path(base)}
         return self.testbed.apply(given, dry_run=dry_run)
 

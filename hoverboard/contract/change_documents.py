@@ -6,7 +6,9 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-_FromTo = TypedDict("_FromTo", {"from": Any, "to": Any})
+from hoverboard.contract.documents import Addresses
+
+FromTo = TypedDict("FromTo", {"from": Any, "to": Any})
 _FromModel = TypedDict("_FromModel", {"from": str})
 
 # --- up, down, vm, model --------------------------------------------------------------------------
@@ -38,13 +40,11 @@ class Down(TypedDict):
     down: list[str]
 
 
-class AddedVM(TypedDict):
+class AddedVM(Addresses):
     """`hoverboard vm add`."""
 
     name: str
     network: str
-    ip: str
-    ip6: NotRequired[str]
     host: str
     mac: str
 
@@ -55,13 +55,11 @@ class RemovedVM(TypedDict):
     removed: str
 
 
-class ListedVM(TypedDict):
+class ListedVM(Addresses):
     """A row of `hoverboard vm list`."""
 
     name: str
     network: str
-    ip: str
-    ip6: NotRequired[str]
     host: str
 
 
@@ -99,7 +97,7 @@ class Change(TypedDict):
 
     type: str
     name: str
-    fields: dict[str, _FromTo]
+    fields: dict[str, FromTo]
 
 
 class PlannedPlane(TypedDict):

@@ -35,12 +35,17 @@ class Server(TypedDict):
     vms: NotRequired[list[str]]
 
 
-class VM(TypedDict):
-    """A VM of a network; `ip6` only where it has one."""
+class Addresses(TypedDict):
+    """Of a VM; `ip6` only where it has one."""
 
-    name: str
     ip: str
     ip6: NotRequired[str]
+
+
+class VM(Addresses):
+    """A VM of a network."""
+
+    name: str
     host: str
 
 
@@ -77,17 +82,13 @@ class Supervised(TypedDict):
     last: str | None
 
 
-class Supervision(TypedDict):
-    """Processes of the data plane: how many are watched, and those that died."""
+class Supervision(TypedDict, total=False):
+    """Processes of the data plane: how many are watched, and those that died. Empty where nothing is up."""
 
     watched: int
     restarts: int
     down: int
     processes: list[Supervised]
-
-
-class NoSupervision(TypedDict):
-    """Nothing is up that could be watched."""
 
 
 class Switch(TypedDict):
@@ -156,38 +157,48 @@ class Plane(TypedDict):
     counters: NotRequired[dict[str, int]]
 
 
-class Control(TypedDict):
-    """The control plane. `state` alone where nothing is up; `error` where it does not answer.
+class PlaneStatus(TypedDict, total=False):
+    """What a control plane says of itself.
 
-    `scope`, `region` of one in one process; `processes`, `partitions`, `store`, `controllers` of one in several;
-    `planes` of one for each region.
+    `scope`, `region` of one in one process; `partitions`, `store`, `controllers` of one in several; `planes` of one for
+    each region, which together have no figures but those that are sums.
     """
 
-    state: str
+    model: str
+    switching: str | None
+    switches: dict[str, Switch]
+    vms: VMCount
+    offloads: int
+    lookups: int
+    hoverboards_down: list[str]
+    version: int
+    synced: bool
+    offload_threshold_bps: float
+    offload_idle_expiry_s: float
+    report_interval_s: float
+    queues: Queues
+    counters: dict[str, int]
+    scope: str
+    region: str | None
+    partitions: int
+    store: str
+    controllers: list[Controller]
+    planes: list[Plane]
+
+
+class ControlFacts(TypedDict):
+    """What is known of a control plane without asking it; `processes` of one in several."""
+
     pid: NotRequired[int | None]
     restarts: NotRequired[int]
-    error: NotRequired[str]
-    model: NotRequired[str]
-    switching: NotRequired[str | None]
-    lookups: NotRequired[int]
-    hoverboards_down: NotRequired[list[str]]
-    version: NotRequired[int]
-    synced: NotRequired[bool]
-    switches: NotRequired[dict[str, Switch]]
-    vms: NotRequired[VMCount]
-    offloads: NotRequired[int]
-    offload_threshold_bps: NotRequired[float]
-    offload_idle_expiry_s: NotRequired[float]
-    report_interval_s: NotRequired[float]
-    queues: NotRequired[Queues]
-    counters: NotRequired[dict[str, int]]
-    scope: NotRequired[str]
-    region: NotRequired[str | None]
     processes: NotRequired[list[ControlProcess]]
-    partitions: NotRequired[int]
-    store: NotRequired[str]
-    controllers: NotRequired[list[Controller]]
-    planes: NotRequired[list[Plane]]
+
+
+class Control(PlaneStatus, ControlFacts):
+    """The control plane: "up" with what it says, "unreachable" with the error, or the state of the run alone."""
+
+    state: str
+    error: NotRequired[str]
 
 
 class Wan(TypedDict):
@@ -200,7 +211,13 @@ class Wan(TypedDict):
     missing: list[str]
 
 
-class Status(TypedDict):
+class WanStatus(TypedDict):
+    """`wan` where two regions are joined by one."""
+
+    wan: NotRequired[Wan]
+
+
+class Status(WanStatus):
     """A run: `hoverboard status`."""
 
     run: str
@@ -212,10 +229,9 @@ class Status(TypedDict):
     networks: list[Network]
     cpu: list[VMCpu]
     counters: Counters
-    supervision: Supervision | NoSupervision
+    supervision: Supervision
     phases: dict[str, float]
     control: Control
-    wan: NotRequired[Wan]
 
 
 class Offload(TypedDict):

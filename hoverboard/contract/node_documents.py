@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from hoverboard.contract.documents import Counters
+from hoverboard.contract.documents import Addresses, Counters
 
 
 class VPort(TypedDict):
@@ -138,7 +138,7 @@ class SilentNode(TypedDict):
     error: str
 
 
-class VMNode(TypedDict):
+class VMNode(Addresses):
     """A VM."""
 
     node: str
@@ -146,8 +146,6 @@ class VMNode(TypedDict):
     state: Literal["up"]
     network: str
     host: str
-    ip: str
-    ip6: NotRequired[str]
     mac: str
     gateway: str
     pid: int
@@ -183,19 +181,29 @@ EngineLatency = TypedDict(
 )  # fmt: skip
 
 
-class Latency(TypedDict):
-    """`hoverboard latency NODE`: times inside the engines of sampled packets."""
+class EngineLatencies(TypedDict):
+    """Of both engines of a host."""
 
-    node: str
     egress: EngineLatency
     ingress: EngineLatency
 
 
-class Captured(TypedDict):
-    """`hoverboard capture -w FILE`: packets in the file, and packets that found the ring full."""
+class Latency(EngineLatencies):
+    """`hoverboard latency NODE`: times inside the engines of sampled packets."""
+
+    node: str
+
+
+class CaptureSummary(TypedDict):
+    """Packets that were captured, and packets that found the ring full."""
+
+    packets: int
+    lost: int
+
+
+class Captured(CaptureSummary):
+    """`hoverboard capture -w FILE`."""
 
     file: str
     node: str
     ports: list[str]
-    packets: int
-    lost: int

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console import tables
+from console import demo_tables
 from experiments.demo_results import PingCell, Throughput, offload_delay
 from experiments.isolation import Isolation
 from experiments.path import PathPoint, Timeline
@@ -167,4 +167,4 @@ def test_what_was_not_counted_has_no_row() -> None:
 
 def test_the_shown_path_has_a_row_a_second() -> None:
     points = result().summary({})["generations"][0]["path"]["points"]
-    assert [point["at"] for point in tables.whole_seconds(points)] == [1, 2]
+    assert [point["at"] for point in demo_tables.whole_seconds(points)] == [1, 2]
