@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ DOCUMENTS: dict[str, Any] = {
 }
 
 
+@cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """What validates documents of a type: no key may be missing, of another type, or unknown."""
     for module in (documents, nodes, changes, experiments):

@@ -59,7 +59,11 @@ class FlowKey(TypedDict):
 _From = TypedDict("_From", {"from": str})
 
 
-class Entry(FlowKey, _From):
+class Flow(FlowKey, _From):
+    """An entry without what it carried."""
+
+
+class Entry(Flow):
     """An entry and what it carried; `now` is False for a way that it led before."""
 
     now: bool
@@ -67,7 +71,7 @@ class Entry(FlowKey, _From):
     bytes: int
 
 
-class BusyFlow(FlowKey, _From):
+class BusyFlow(Flow):
     """One of the entries that carry most, over the last second."""
 
     pps: float

@@ -18,11 +18,12 @@ from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import HoverboardError, InputError, SwitchError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.node_documents import Checkpoint, HostStatus
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.checkpoint import Keeper
 from hoverboard.host.client import HostConfig
@@ -327,7 +328,7 @@ class HostProcess:
         names = [str(name) for name in request["ports"]]
         return self._looking().capture(names, int(request["snap"]), int(request["count"]), *fds)
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> HostStatus:
         config = self._config
         return {
             "node": config.node,
@@ -345,7 +346,7 @@ class HostProcess:
             "rates": self._plane.rates(),
             "learning": self._exchange.status(),
             "reports": self._reports.counters,
-            "checkpoint": {**(self._keeper.status() or {}), **self._resumption.status()},
+            "checkpoint": cast("Checkpoint", {**(self._keeper.status() or {}), **self._resumption.status()}),
             "next_report_seconds": max(0.0, self._reported + self._interval - time.monotonic()),
         }
 

@@ -13,6 +13,8 @@ from console import demo_tables
 from experiments.demo_results import PingCell, Throughput, offload_delay
 from experiments.isolation import Isolation
 from experiments.path import PathPoint, Timeline
+from experiments.record import record
+from hoverboard.contract.document_schemas import check
 from tests.unit.experiments.demonstration import SAME, broken, generation, result, tcp
 
 
@@ -90,6 +92,13 @@ def test_each_check_can_fail(change: dict[str, Any], detail: str) -> None:
 
 def test_a_demonstration_of_nothing_has_not_passed() -> None:
     assert not replace(result(), generations=()).summary({})["ok"]
+
+
+def test_the_summary_is_as_its_schema_says() -> None:
+    summary = result().summary(record({"streams": 1}))
+    for one in summary["generations"]:
+        one["servers"] = {}  # those of hosts that were made up
+    check("demo", summary)
 
 
 def test_the_summary_has_what_was_measured() -> None:
