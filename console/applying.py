@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console import runs
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Applied
+
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -38,7 +42,7 @@ def apply(
         show(plan, dry_run=dry_run)
 
 
-def show(plan: Mapping[str, Any], *, dry_run: bool) -> None:
+def show(plan: Applied, *, dry_run: bool) -> None:
     """The plan, and what came of it."""
     from console import tables
 
@@ -62,7 +66,7 @@ def show(plan: Mapping[str, Any], *, dry_run: bool) -> None:
         print(f"applied to run {plan['run']!r}, now at version {plan['version']}, in {plan['seconds']:.2f} s")
 
 
-def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
+def _lines(plan: Applied) -> Iterator[str]:
     for entity in plan["added"]:
         yield f"+ {entity['type']} {entity['name']}{_parameters(entity)}"
     for change in plan["changed"]:

@@ -9,12 +9,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console import applying, experiments, guard, looking, models, runs, up
 from hoverboard.contract.errors import InputError, MachineError
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import ListedVM
+
 
 app = typer.Typer(
     cls=guard.GuardedGroup,
@@ -90,9 +94,9 @@ def demo(
     if as_json:
         _dump(summary)
     else:
-        from console import tables
+        from console import demo_tables, tables
 
-        tables.show(tables.demo(summary))
+        tables.show(demo_tables.demo(summary))
         if summary["ok"]:
             print("all checks passed: tenants reach themselves and not each other; the flow was offloaded")
         print(f"{summary['seconds']:.0f} s; report: {folder / 'report.html'}")
@@ -114,13 +118,17 @@ def status(
     from topologies.client import RunClient
 
     with RunClient(runs.live(run)) as client:
-        document = client.status() if node is None else client.node_status(node)
+        whole = client.status() if node is None else None
+        part = client.node_status(node) if node is not None else None
     if as_json:
-        _dump(document)
+        _dump(whole or part)
         return
     from console import tables
 
-    tables.show(tables.status(document) if node is None else tables.node(document))
+    if whole is not None:
+        tables.show(tables.status(whole))
+    elif part is not None:
+        tables.show(tables.node(part))
 
 
 @app.command(
@@ -277,7 +285,7 @@ def vm_list(run: Run = None, as_json: Json = False) -> None:
 
     with RunClient(runs.live(run)) as client:
         networks = client.status()["networks"]
-    found = [{**vm, "network": network["name"]} for network in networks for vm in network["vms"]]
+    found: list[ListedVM] = [{**vm, "network": network["name"]} for network in networks for vm in network["vms"]]
     if as_json:
         _dump(found)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from console.tables import Document, table
+from console.tables import table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from experiments.frame.comparison import Compared
     from experiments.frame.experiment import Verdict
     from experiments.frame.parameters import Parameter
+    from hoverboard.contract.experiment_documents import ListedExperiment
 
 
-def experiments(documents: Iterable[Document]) -> Table:
+def experiments(documents: Iterable[ListedExperiment]) -> Table:
     """One line an experiment."""
     return table(
         "experiments",

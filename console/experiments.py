@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from experiments.frame.experiment import Verdict
     from experiments.frame.folder import Folder
     from experiments.frame.runner import Plan, Progress
+    from hoverboard.contract.experiment_documents import ListedExperiment
 
 app = typer.Typer(help="The paper's evaluation, and experiments of your own.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -35,7 +36,7 @@ def list_(
     from experiments.frame import discovery
 
     found = [discovery.find(name)] if name is not None else list(discovery.catalogue().values())
-    documents = [
+    documents: list[ListedExperiment] = [
         {
             "name": one.name,
             "title": one.title,

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console import runs
+from hoverboard.contract.models import MODELS, choices
+from hoverboard.contract.plugins import absolute, file_of
 
-# As in topologies.topology, whose import would cost every command its time.
-Name = Literal["preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning"]
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import ModelShown
+
+
+def named(model: str | None) -> str | None:
+    """A model as typed, by a name that holds in any directory; refused at once when there can be none."""
+    if model is None or model in MODELS or file_of(model):
+        return None if model is None else absolute(model)
+    raise typer.BadParameter(f"{model!r} is not one of {choices()}, and not a FILE.py:Class.")
+
+
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -23,7 +34,9 @@ def _print(document: Any) -> None:
 
 @app.command("set")
 def model_set(
-    model: Annotated[Name, typer.Argument(metavar="MODEL", help=", ".join(get_args(Name)))],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", callback=named, help=f"{choices()}, or FILE.py:Class (docs/models.md).")
+    ],
     run: Run = None,
     as_json: Json = False,
 ) -> None:
@@ -47,8 +60,14 @@ def model_show(run: Run = None, as_json: Json = False) -> None:
 
     with RunClient(runs.live(run)) as client:
         control = client.status()["control"]
-    shown = {key: control.get(key) for key in ("model", "switching", "offloads", "lookups", "hoverboards_down")}
-    shown["flows"] = {name: switch["flows"] for name, switch in control.get("switches", {}).items()}
+    shown: ModelShown = {
+        "model": control.get("model"),
+        "switching": control.get("switching"),
+        "offloads": control.get("offloads"),
+        "lookups": control.get("lookups"),
+        "hoverboards_down": control.get("hoverboards_down"),
+        "flows": {name: switch["flows"] for name, switch in control.get("switches", {}).items()},
+    }
     if as_json:
         _print(shown)
         return

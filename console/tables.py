@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-Document = Mapping[str, Any]
+if TYPE_CHECKING:
+    from hoverboard.contract import change_documents as changes
+    from hoverboard.contract import documents
+    from hoverboard.contract import node_documents as nodes
+
+
+Percentile = Literal["p50_us", "p90_us", "p99_us", "p99.9_us"]
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
@@ -39,7 +45,7 @@ def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f} ms"
 
 
-def status(document: Document) -> list[Table]:
+def status(document: documents.Status) -> list[Table]:
     """The tables of a run."""
     hosts = [*document["hosts"], *document["hoverboards"]]
     heading = f"run {document['run']}: {document.get('state', 'up')}, model {document['model']}"
@@ -90,9 +96,9 @@ def status(document: Document) -> list[Table]:
     return made
 
 
-def control(document: Document) -> Table:
+def control(document: documents.Control) -> Table:
     """The processes of a control plane that has one for each role."""
-    known = {one["pid"]: one for one in document.get("controllers", ())}
+    known: dict[int | None, documents.Controller] = {one["pid"]: one for one in document.get("controllers", ())}
     title = "control plane"
     if "store" in document:
         title += f": {document['partitions']} partitions, {document['store']} store"
@@ -102,15 +108,21 @@ def control(document: Document) -> Table:
         (
             (
                 one["name"], one["pid"], one["state"], one["restarts"],
-                "master" if known.get(one["pid"], {}).get("master") else "",
-                *(_or_dash(known.get(one["pid"], {}).get(key)) for key in ("term", "switches")),
+                *_mastership(known.get(one["pid"])),
             )
             for one in document["processes"]
         ),
     )  # fmt: skip
 
 
-def wan(document: Document) -> Table:
+def _mastership(controller: documents.Controller | None) -> tuple[object, object, object]:
+    """Whether it is a master, of which term, with how many switches."""
+    if controller is None:
+        return "", "-", "-"
+    return "master" if controller["master"] else "", _or_dash(controller["term"]), _or_dash(controller["switches"])
+
+
+def wan(document: documents.Wan) -> Table:
     """What the link between two regions does, and what of it this kernel cannot."""
     rate, delay = document["rate_bps"], document["delay_s"]
     rows = [("rate", "as fast as it goes" if rate is None else f"{rate / 1e6:g} Mbit/s each way")]
@@ -119,7 +131,7 @@ def wan(document: Document) -> Table:
     return table(f"WAN between {' and '.join(document['regions'])}", ("what", "value"), rows)
 
 
-def planes(documents: list[Document]) -> Table:
+def planes(rows: Iterable[documents.Plane]) -> Table:
     """The control planes of regions."""
     return table(
         "control planes",
@@ -127,7 +139,7 @@ def planes(documents: list[Document]) -> Table:
         (
             (one["region"], one["scope"], one["state"], one["pid"], one["restarts"],
              *(_or_dash(one.get(key)) for key in ("vms", "flows", "offloads")))
-            for one in documents
+            for one in rows
         ),
     )  # fmt: skip
 
@@ -136,7 +148,7 @@ def _or_dash(value: object) -> object:
     return "-" if value is None else value
 
 
-def supervision(document: Document) -> Table:
+def supervision(document: documents.Supervision) -> Table:
     """Processes that died, and what became of them."""
     return table(
         f"{document['restarts']} restarts of {document['watched']} processes",
@@ -152,7 +164,7 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} s"
 
 
-def _addresses(vm: Document) -> str:
+def _addresses(vm: documents.Addresses) -> str:
     return ", ".join(vm[key] for key in ("ip", "ip6") if vm.get(key))
 
 
@@ -160,7 +172,7 @@ def _some(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
 
 
-def counters(document: Document) -> Table:
+def counters(document: documents.Counters) -> Table:
     """Counters, drops by reason last."""
     flat = {key: value for key, value in document.items() if not isinstance(value, Mapping)}
     for key, group in document.items():
@@ -169,31 +181,31 @@ def counters(document: Document) -> Table:
     return table("counters", ("counter", "#value"), flat.items())
 
 
-def node(document: Document) -> list[Table]:
+def node(document: nodes.Node) -> list[Table]:
     """The tables of one node."""
     plain = {key: value for key, value in document.items() if not isinstance(value, (dict, list))}
     made = [table(f"node {document.get('node', '')}", ("what", "value"), plain.items())]
-    if document.get("vports"):
+    if document["role"] == "vm" or document["role"] == "fabric" or document["state"] == "unreachable":
+        return made
+    if document["vports"]:
         made.append(
             table(
                 "virtual ports", ("VM", "vport", "#OpenFlow port"),
                 ((port["vm"], port["vport"], port["ofport"]) for port in document["vports"]),
             )
         )  # fmt: skip
-    if document.get("vms"):
+    if document["vms"]:
         made += _vm_tables(document["vms"])
-    if "counters" in document:
-        made.append(counters(document["counters"]))
-    if document.get("rates"):
+    made.append(counters(document["counters"]))
+    if document["rates"]:
         made.append(rates(document["rates"]))
-    if "flow_table" in document:
-        made.append(table("flow table", ("what", "#value"), document["flow_table"].items()))
+    made.append(table("flow table", ("what", "#value"), document["flow_table"].items()))
     return made
 
 
-def _vm_tables(vms: Document) -> list[Table]:
+def _vm_tables(vms: Mapping[str, nodes.NodeVM]) -> list[Table]:
     """CPU by VM, and the coprocessors of those that have one."""
-    busy = {name: facts["coprocessor"] for name, facts in vms.items() if facts.get("coprocessor")}
+    busy = {name: one for name, facts in vms.items() if (one := facts["coprocessor"])}
     made = [
         table(
             "CPU by VM",
@@ -239,11 +251,11 @@ def _first(names: list[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "") or "-"
 
 
-def _counts(counts: Document) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
 
 
-def _stages(stages: Document) -> str:
+def _stages(stages: Mapping[str, Mapping[str, Any]]) -> str:
     """Names of stages, with what went wrong in them."""
     return ", ".join(
         name + (f" ({facts['errors']} errors, last: {facts.get('last_error', '')})" if facts["errors"] else "")
@@ -251,7 +263,7 @@ def _stages(stages: Document) -> str:
     )
 
 
-def rates(document: Document) -> Table:
+def rates(document: nodes.Rates) -> Table:
     """Rates by port over the last second; rx is what the engines received from the port."""
     return table(
         f"rates over {document['seconds']:.1f} s", ("port", "#rx packet/s", "#rx", "#tx packet/s", "#tx"),
@@ -262,15 +274,15 @@ def rates(document: Document) -> Table:
     )  # fmt: skip
 
 
-def latency(document: Document) -> Table:
+def latency(document: nodes.Latency) -> Table:
     """How long sampled packets were inside a node's engines."""
-    names = ("p50_us", "p90_us", "p99_us", "p99.9_us")
+    keys: tuple[Percentile, ...] = ("p50_us", "p90_us", "p99_us", "p99.9_us")
     return table(
         f"time inside the engines of {document['node']}",
-        ("engine", "#samples", *(f"#{name.removesuffix('_us')} (us)" for name in names)),
+        ("engine", "#samples", *(f"#{name.removesuffix('_us')} (us)" for name in keys)),
         (
-            (engine, document[engine]["samples"], *(_some_us(document[engine].get(name)) for name in names))
-            for engine in ("egress", "ingress")
+            (name, one["samples"], *(_some_us(one.get(key)) for key in keys))
+            for name, one in (("egress", document["egress"]), ("ingress", document["ingress"]))
         ),
     )
 
@@ -279,7 +291,7 @@ def _some_us(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def entries(document: Document) -> Table:
+def entries(document: nodes.Flows) -> Table:
     """A node's flow table, busiest first."""
     rows = sorted(document["entries"], key=lambda entry: -int(entry["bytes"]))
     return table(
@@ -296,7 +308,7 @@ def entries(document: Document) -> Table:
     )  # fmt: skip
 
 
-def offloads(document: Iterable[Document]) -> Table:
+def offloads(document: Iterable[documents.Offload]) -> Table:
     """VM pairs that go host to host."""
     rows = list(document)
     now = time.time()
@@ -313,77 +325,13 @@ def offloads(document: Iterable[Document]) -> Table:
     )  # fmt: skip
 
 
-def vms(document: Iterable[Document]) -> Table:
+def vms(document: Iterable[changes.ListedVM]) -> Table:
     """All VMs of a run."""
     rows = list(document)
     return table(
         f"{len(rows)} VMs", ("VM", "network", "address", "host"),
         ((vm["name"], vm["network"], _addresses(vm), vm["host"]) for vm in rows),
     )  # fmt: skip
-
-
-def demo(summary: Document) -> list[Table]:
-    """What `hoverboard demo` shows when it is done."""
-    generations = summary["generations"]
-    ratios = summary["ratios"]
-    heads = [f"#{generation['dataplane']}" for generation in generations]
-    rows: list[list[object]] = []
-    for index, measured in enumerate(generations[0]["throughput"]):
-        streams = measured["streams"]
-        values = [rate(generation["throughput"][index]["bps"]) for generation in generations]
-        better = ratios.get("throughput", {}).get(str(streams))
-        rows.append([f"TCP, {streams} stream{'s' if streams != 1 else ''}", *values, times(better)])
-    for path, name in (("direct", "round trip, direct"), ("hoverboard", "round trip, over the Hoverboard")):
-        values = [milliseconds(generation["latency_ms"][path]["avg"]) for generation in generations]
-        rows.append([f"{name} (mean)", *values, times(ratios.get(f"latency_{path}"))])
-    checks = [("passed" if check["ok"] else "FAILED", check["name"], check["detail"]) for check in summary["checks"]]
-    return [
-        path_table(generations[0]),
-        table("VM to VM on two hosts, offloaded", ("", *heads, "#fastpath is better by"), rows),
-        table("checks", ("", "what", "seen"), checks),
-    ]
-
-
-def times(ratio: float | None) -> str:
-    """A ratio."""
-    return "-" if ratio is None else f"{ratio:.1f} x"
-
-
-def path_table(generation: Document) -> Table:
-    """Second by second, where one flow went."""
-    path = generation["path"]
-    offloaded_at = path["offloaded_at"]
-    rows = []
-    before = {"at": 0.0, "hoverboard_bytes": 0, "direct_bytes": 0}
-    for second in whole_seconds(path["points"]):
-        relayed = second["hoverboard_bytes"] - before["hoverboard_bytes"]
-        direct = second["direct_bytes"] - before["direct_bytes"]
-        lasted = max(second["at"] - before["at"], 1e-9)
-        event = ""
-        if offloaded_at is not None and before["at"] < offloaded_at <= second["at"]:
-            event = f"offloaded at {offloaded_at:.2f} s"
-        rows.append(
-            (f"{before['at']:.1f} - {second['at']:.1f} s", rate(8 * relayed / lasted), rate(8 * direct / lasted), event)
-        )
-        before = second
-    return table(
-        f"path of {path['src']} -> {path['dst']} on {generation['dataplane']}",
-        ("time", "#over the Hoverboard", "#direct", ""),
-        rows,
-    )
-
-
-def whole_seconds(points: list[Any]) -> list[Any]:
-    """The points nearest after each whole second, and the last one."""
-    chosen = []
-    due = 1.0
-    for point in points:
-        if point["at"] >= due:
-            chosen.append(point)
-            due = float(int(point["at"]) + 1)
-    if points and (not chosen or chosen[-1] is not points[-1]):
-        chosen.append(points[-1])
-    return [point for point in chosen if point["at"] > 0]
 
 
 def show(tables: Iterable[Table]) -> None:

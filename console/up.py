@@ -9,21 +9,30 @@ import contextlib
 import json
 import os
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from console import guard, models, runs
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.generations import Dataplane
+from hoverboard.contract.models import choices
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Checked
+
 
 ModelOption = Annotated[
-    models.Name | None,
-    typer.Option("--model", help="Programming model, instead of the file's."),
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        callback=models.named,
+        help=f"Programming model, instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
+    ),
 ]
-# As in contract.entities, whose import would cost every command its time.
-GenerationName = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 DataplaneOption = Annotated[
-    GenerationName | None,
+    Dataplane | None,
     typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
 ]
 
@@ -110,7 +119,7 @@ def _check(file: str, as_json: bool) -> None:
     from topologies import schema
 
     topology = schema.load(file)
-    found = {
+    found: Checked = {
         "ok": True,
         "name": topology.name,
         "model": topology.model,

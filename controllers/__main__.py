@@ -25,10 +25,12 @@ from controllers.roles.vm_controller import Place, VmControllerRole
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Store
 from controllers.store.remote import RemoteStore
-from controllers.vmc.models import MODELS, model_named
+from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadSettings
 from controllers.vmc.policies import load_policy
 from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.models import DEFAULT_MODEL, MODELS, choices
+from hoverboard.contract.plugins import absolute, file_of
 
 
 def _positive(text: str) -> float:
@@ -45,10 +47,18 @@ def _not_negative(text: str) -> float:
     return value
 
 
+def _model(text: str) -> str:
+    if text not in MODELS and file_of(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {choices()}, and not a FILE.py:CLASS")
+    return absolute(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m controllers", description="The control plane of one run.")
     parser.add_argument("--dir", type=Path, required=True, help="where control.sock and of.sock are made")
-    parser.add_argument("--model", default="hoverboard", choices=sorted(MODELS), help="programming model")
+    parser.add_argument(
+        "--model", type=_model, default=DEFAULT_MODEL, help=f"programming model: {choices()}, or FILE.py:CLASS"
+    )
     offload = OffloadSettings()
     for option, default, what in (
         ("--threshold", offload.threshold_bps, "offload above this many bits a second"),

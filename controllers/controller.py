@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from controllers.fm.fabric import Changes
 from controllers.ofe.frontend import Deposed, SwitchSession
@@ -23,6 +23,10 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.reports import UsageReport
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import Offload, PlaneStatus, Switch
+
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +106,7 @@ class Controller:
         self.flush()
         return {"from": before, **self.model_document()}
 
-    def model_document(self) -> dict[str, Any]:
+    def model_document(self) -> PlaneStatus:
         """The programming model, what a change to it waits for (None: done), and what belongs to models."""
         core = self.core
         return {
@@ -114,10 +118,10 @@ class Controller:
 
     # --- documents ------------------------------------------------------------------------------------
 
-    def switches(self) -> dict[str, dict[str, Any]]:
+    def switches(self) -> dict[str, Switch]:
         """The switches this controller owns, as `status` shows them."""
         core = self.core
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Switch] = {}
         dpids = {name: dpid for dpid, name in core.names.items()}
         for name, table in sorted(core.expected.tables.items()):
             switch = core.switches.get(dpids[name])
@@ -132,7 +136,7 @@ class Controller:
             }
         return found
 
-    def offloads(self) -> list[dict[str, Any]]:
+    def offloads(self) -> list[Offload]:
         """The offloads that stand; `since` in seconds of the Unix epoch."""
         now, epoch, vms = self._loop.time(), self._epoch(), self.core.view.vms
         return [

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import grpc
 
@@ -36,6 +36,11 @@ from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import EntityError, InputError
 from hoverboard.contract.shares import GLOBAL, REGIONAL, WHOLE
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.documents import Offload, PlaneStatus
+
 
 Scope = Literal["whole", "regional", "global"]
 _SHARES = {"whole": WHOLE, "regional": REGIONAL, "global": GLOBAL}
@@ -65,7 +70,7 @@ class Settings:
     region: str | None = None
 
 
-def settings_document(settings: Settings) -> dict[str, Any]:
+def settings_document(settings: Settings) -> PlaneStatus:
     """What `status` says of the settings."""
     return {
         "offload_threshold_bps": settings.offload.threshold_bps,
@@ -162,9 +167,7 @@ class ControlPlane:
     async def _changed(self, changes: Changes) -> tuple[Changes, Sequence[str]]:
         return changes, await self._dispatcher.submit(changes, self._fabric.synced)
 
-    async def plan(
-        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
-    ) -> dict[str, Any]:
+    async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
         """What a diff would do, worked out beside the event loop; nothing is changed."""
         self._check_region(upsert)
         async with self._admission.alone():
@@ -179,7 +182,7 @@ class ControlPlane:
         async with self._admission.alone():
             return self._fabric.listed(kind)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> PlaneStatus:
         """The status document."""
         core = self._core
         return {
@@ -206,6 +209,6 @@ class ControlPlane:
             )  # fmt: skip
         return self.controller.set_model(name)
 
-    async def offloads(self) -> list[dict[str, Any]]:
+    async def offloads(self) -> list[Offload]:
         """The offloads that stand; `since` in seconds of the Unix epoch."""
         return self.controller.offloads()

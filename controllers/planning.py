@@ -7,7 +7,7 @@ sent is the consequence. Flows of one network never depend on another's, so the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from controllers.fm.codec import entity_document
 from controllers.fm.fabric import Changes
@@ -18,6 +18,10 @@ from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
 from hoverboard.contract.pipeline import FIRST_VPORT
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Change, FlowCounts, FromTo, Plan
+
 
 _NOW = 0.0  # no time passes in a plan
 CoreMaker = Callable[[ProgrammingModel, OffloadPolicy], ControllerCore]
@@ -41,7 +45,7 @@ def consequences(
     changes: Changes,
     plugged: Collection[str] | None = None,
     make: CoreMaker = ControllerCore,
-) -> dict[str, dict[str, int]]:
+) -> dict[str, FlowCounts]:
     """{switch: {"added", "changed", "removed"}} in flows, of the switches that would change.
 
     Args:
@@ -58,7 +62,7 @@ def consequences(
     core.expected.settle()
     keys = {name: table.whole().keys() for name, table in core.expected.tables.items()}
     core.fabric_changed(changes, complete=False, now=_NOW)
-    found = {}
+    found: dict[str, FlowCounts] = {}
     for name, program in sorted(core.expected.settle().items()):
         added = sum(1 for flow in program.adds if flow.key not in keys.get(name, ()))
         found[name] = {"added": added, "changed": len(program.adds) - added, "removed": len(program.deletes)}
@@ -78,18 +82,20 @@ def _plug(core: ControllerCore, vms: Iterable[VM]) -> None:
             core.agent_hello(host, {name: f"vp-{name}" for name in here}, _NOW)
 
 
-def plan_document(changes: Changes, version: int, switches: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def plan_document(changes: Changes, version: int, switches: Mapping[str, FlowCounts]) -> Plan:
     """The plan as people and programs read it."""
     return {
         "version": version,
         "added": [entity_document(entity) for entity in changes.added],
         "changed": [_difference(before, after) for before, after in changes.changed],
         "removed": [entity_document(entity) for entity in changes.removed],
-        "switches": {name: dict(flows) for name, flows in switches.items()},
+        "switches": dict(switches),
     }
 
 
-def _difference(before: AnyEntity, after: AnyEntity) -> dict[str, Any]:
+def _difference(before: AnyEntity, after: AnyEntity) -> Change:
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    fields = {name: {"from": old.get(name), "to": value} for name, value in new.items() if old.get(name) != value}
+    fields: dict[str, FromTo] = {
+        name: {"from": old.get(name), "to": value} for name, value in new.items() if old.get(name) != value
+    }
     return {"type": after.TYPE, "name": after.name, "fields": fields}

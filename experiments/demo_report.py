@@ -18,6 +18,8 @@ from experiments.demo_results import DemoResult, offload_delay
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hoverboard.contract.experiment_documents import Demo, DemoGeneration
+
 _CSV_HEAD = ("generation", "quantity", "condition", "unit", "value")
 
 
@@ -26,7 +28,7 @@ def default_folder() -> Path:
     return Path("results") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def write(result: DemoResult, folder: Path) -> dict[str, Any]:
+def write(result: DemoResult, folder: Path) -> Demo:
     """Write everything into `folder`, made if need be; return the document of summary.json."""
     folder.mkdir(parents=True, exist_ok=True)
     summary = result.summary(record.record(result.parameters))
@@ -89,7 +91,7 @@ def _figures(result: DemoResult) -> dict[str, Figure]:
     return made
 
 
-def _page(summary: dict[str, Any], inline: dict[str, str], result: DemoResult) -> str:
+def _page(summary: Demo, inline: dict[str, str], result: DemoResult) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -108,7 +110,7 @@ def _page(summary: dict[str, Any], inline: dict[str, str], result: DemoResult) -
     )
 
 
-def _matrix(generation: dict[str, Any]) -> dict[str, Any]:
+def _matrix(generation: DemoGeneration) -> dict[str, Any]:
     """The ping matrix by network, as rows and columns of VM names."""
     networks: dict[str, dict[str, Any]] = {}
     for cell in generation["ping_matrix"]:

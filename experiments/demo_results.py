@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from experiments.iperf_output import IperfResult
 from experiments.isolation import Isolation
 from experiments.path import Timeline
 from experiments.ping_output import PingResult
 from topologies.topology import Topology
+
+if TYPE_CHECKING:
+    from hoverboard.contract import experiment_documents as documents
+    from hoverboard.contract.node_documents import HostStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Generation:
     run: str
     up_seconds: float
     phases: dict[str, float]
-    servers: dict[str, dict[str, Any]]
+    servers: dict[str, HostStatus]
     matrix: tuple[PingCell, ...]
     isolation: Isolation
     latency_hoverboard: PingResult
@@ -90,7 +94,7 @@ class Generation:
             f"{'listed' if line.offloaded_at is not None else 'never listed'} as offloaded",
         )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> documents.DemoGeneration:
         """As JSON."""
         return {
             "dataplane": self.dataplane,
@@ -98,7 +102,7 @@ class Generation:
             "up_seconds": round(self.up_seconds, 2),
             "phases": self.phases,
             "datapath_types": sorted({str(server.get("datapath_type")) for server in self.servers.values()}),
-            "ping_matrix": [{**asdict(cell), "ok": cell.ok} for cell in self.matrix],
+            "ping_matrix": cast("list[documents.Pinged]", [{**asdict(cell), "ok": cell.ok} for cell in self.matrix]),
             "isolation": self.isolation.record(),
             "latency_ms": {
                 "hoverboard": {
@@ -147,20 +151,20 @@ class DemoResult:
         """All generations' checks."""
         return [check for generation in self.generations for check in generation.checks()]
 
-    def summary(self, record: dict[str, Any]) -> dict[str, Any]:
+    def summary(self, record: documents.Record) -> documents.Demo:
         """The document of `summary.json`; `record` says what it ran on."""
         checks = self.checks()
         return {
             "experiment": "demo",
             "ok": bool(checks) and all(check.ok for check in checks),
             "seconds": round(self.seconds, 1),
-            "checks": [asdict(check) for check in checks],
+            "checks": cast("list[documents.Check]", [asdict(check) for check in checks]),
             "ratios": self.ratios(),
             "generations": [generation.record() for generation in self.generations],
             "record": record,
         }
 
-    def ratios(self) -> dict[str, Any]:
+    def ratios(self) -> documents.Ratios:
         """How many times better `fastpath` is than `ovs`: throughput by streams, mean latency."""
         by_name = {generation.dataplane: generation for generation in self.generations}
         fast, slow = by_name.get("fastpath"), by_name.get("ovs")
@@ -205,7 +209,7 @@ def _divide(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-def _ping(result: PingResult) -> dict[str, Any]:
+def _ping(result: PingResult) -> documents.RoundTrips:
     return {
         "sent": result.sent,
         "received": result.received,
@@ -217,7 +221,7 @@ def _ping(result: PingResult) -> dict[str, Any]:
     }
 
 
-def _timeline(line: Timeline) -> dict[str, Any]:
+def _timeline(line: Timeline) -> documents.Path:
     return {
         "src": line.src,
         "dst": line.dst,
@@ -226,6 +230,6 @@ def _timeline(line: Timeline) -> dict[str, Any]:
         "direct_at": line.direct_at,
         "hoverboard_bytes": line.hoverboard_bytes,
         "direct_bytes": line.direct_bytes,
-        "points": [asdict(point) for point in line.points],
+        "points": cast("list[documents.PathPoint]", [asdict(point) for point in line.points]),
         "failures": list(line.failures),
     }

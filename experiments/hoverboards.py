@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hoverboard.vswitch.meters import OVER_CAPACITY
 from topologies.testbed import Testbed
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import Counters
 
 
 def received(bed: Testbed) -> int:
@@ -20,7 +23,7 @@ def over_capacity(bed: Testbed) -> int:
     return sum(int(counters["drops"].get(OVER_CAPACITY, 0)) for counters in _counters(bed))
 
 
-def _counters(bed: Testbed) -> Iterator[dict[str, Any]]:
+def _counters(bed: Testbed) -> Iterator[Counters]:
     for server in bed.topology.hoverboards:
         with closing(bed.host_client(server.name)) as client:
             yield client.status()["counters"]

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from experiments import ping
 from experiments.processes import Place
 from hoverboard.contract.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from hoverboard.contract.experiment_documents import Isolation as Crossed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,11 @@ class Isolation:
         verdicts = [row.ok for row in self.same] + [row.ok for row in self.foreign]
         return bool(verdicts) and all(verdicts)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Crossed:
         """As JSON."""
-        return {
-            "ok": self.ok,
-            "same_address": [{**asdict(row), "ok": row.ok} for row in self.same],
-            "foreign_address": [{**asdict(row), "ok": row.ok} for row in self.foreign],
-        }
+        same = [{**asdict(row), "ok": row.ok} for row in self.same]
+        foreign = [{**asdict(row), "ok": row.ok} for row in self.foreign]
+        return cast("Crossed", {"ok": self.ok, "same_address": same, "foreign_address": foreign})
 
 
 def same_address(

@@ -15,9 +15,13 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments import congestion
+
+if TYPE_CHECKING:
+    from hoverboard.contract.experiment_documents import Code, Record
+
 
 _TOOLS = {
     "ovs": (["ovs-vswitchd", "--version"], r"(\d+\.\d+\.\d+)"),
@@ -52,7 +56,7 @@ def _field(path: str, pattern: str) -> str:
     return match[1].strip().strip('"') if match else ""
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, str | int | float | None]:
     """What the measurement ran on."""
     memory = _field("/proc/meminfo", r"MemTotal:\s+(\d+) kB")
     return {
@@ -77,14 +81,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> dict[str, Any]:
+def commit() -> Code:
     """The checkout this code runs from: commit, whether files differ from it, and if so a name for the difference."""
     root = Path(__file__).resolve().parent.parent
     # Root often reads a checkout of another user; git refuses that unless it is named as safe.
     git = ["git", "-c", f"safe.directory={root}"]
     name = _output([*git, "rev-parse", "HEAD"], root)
     changed = bool(_output([*git, "status", "--porcelain", "--untracked-files=no"], root)) if name else None
-    found = {"commit": name or None, "changed": changed, "version": _package("hoverboard") or None}
+    found: Code = {"commit": name or None, "changed": changed, "version": _package("hoverboard") or None}
     if changed:  # two checkouts with changes are the same version only if the changes are
         found["changes"] = digest(_output([*git, "diff", "HEAD"], root))
     return found
@@ -95,7 +99,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def record(parameters: dict[str, Any]) -> dict[str, Any]:
+def record(parameters: dict[str, Any]) -> Record:
     """Everything needed to judge and to repeat a measurement."""
     return {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),

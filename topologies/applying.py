@@ -9,33 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from topologies.bringup import READY_TIMEOUT, gateway_targets
+from topologies.keys import settled
 from topologies.reachability import wait_answers
 from topologies.topology import Topology, VMSpec, check_enforced, to_entities
 
 if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Applied, VMChanges
     from topologies.testbed import Testbed
 
 _JOIN_TIMEOUT = 5.0
-# What a file may not change while a run is up, and what to do instead.
-_DOWN_FIRST = "take the run down and bring it up with this file"
-_SETTLED = {
-    "hosts": _DOWN_FIRST,
-    "hoverboards": _DOWN_FIRST,
-    "wan": _DOWN_FIRST,
-    "model": "use `hoverboard model set MODEL`",
-    "scheduling": _DOWN_FIRST,
-    "vm_priority": _DOWN_FIRST,
-    "offload_threshold": _DOWN_FIRST,
-    "report_interval": _DOWN_FIRST,
-    "offload": _DOWN_FIRST,
-    "stages": _DOWN_FIRST,
-}
-_FILE_KEY = {"offload": "offload_policy"}
 # A VM that runs keeps its namespace and NIC; what those were made with cannot change under it.
 _BUILT_WITH = ("network", "host", "ip", "ip6", "mac", "gateway")
 
@@ -59,7 +46,7 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.upsert or self.remove or self.build or self.drop or self.alter)
 
-    def vms(self) -> dict[str, Any]:
+    def vms(self) -> VMChanges:
         """What is done to VMs, for people and programs."""
         return {
             "build": [{"name": vm.name, "network": vm.network, "host": vm.host, "ip": str(vm.ip)} for vm in self.build],
@@ -81,11 +68,12 @@ def check_settled(given: Topology, present: Topology, wanted: Topology, source: 
         given: what the run was started from, before options of the command line changed it.
         present: what runs.
     """
-    for name, step in _SETTLED.items():
+    for key, name, marker in settled():
         value = getattr(wanted, name)
         if value != getattr(given, name) and value != getattr(present, name):
-            key = _FILE_KEY.get(name, name)
-            raise InputError(f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=step)
+            raise InputError(
+                f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=marker.step
+            )
 
 
 def difference(present: Topology, wanted: Topology) -> Difference:
@@ -121,7 +109,7 @@ def _check_same(old: VMSpec, new: VMSpec) -> None:
             )
 
 
-def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> dict[str, Any]:
+def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> Applied:
     """Have `testbed` be what `wanted` says; the plan, and what came of it.
 
     Returns:
@@ -139,12 +127,13 @@ def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, d
     check_enforced(target)
     todo = difference(present, target)
     plan = cluster.plan(todo.upsert, todo.remove)
-    done = {"run": testbed.run, "applied": False, **plan, "vms": todo.vms()}
+    done: Applied = {"run": testbed.run, "applied": False, **plan, "vms": todo.vms(), "seconds": 0.0}
     if not dry_run and todo:
         done["version"] = cluster.change(todo.upsert, todo.remove, plan)
         _realize(testbed, target, todo)
         done["applied"] = True
-    return {**done, "seconds": round(time.monotonic() - begun, 3)}
+    done["seconds"] = round(time.monotonic() - begun, 3)
+    return done
 
 
 def _realize(testbed: Testbed, target: Topology, todo: Difference) -> None:

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.plugins import absolute
 from hoverboard.rpc.client import Client
 from hoverboard.rpc.errors import error_from_json
 from topologies import ledger
@@ -25,6 +26,12 @@ from topologies.clock import PhaseEvent, Progress
 from topologies.launcher import python
 from topologies.processes import LinuxProcesses, Process
 from topologies.rundir import RunDirectory, RunLock, existing, is_held, run_names, state_dir
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, Ready
+    from hoverboard.contract.documents import Offload, Status
+    from hoverboard.contract.node_documents import Flows, Node
+
 
 _SHUTDOWN_TIMEOUT = 30.0
 
@@ -68,19 +75,19 @@ class RunClient:
         """One request; raises what the holder reports, as the error it is."""
         return self._client.call(method, timeout=self.timeout, **params)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """The run, as `hoverboard status --json` shows it."""
-        return dict(self.call("status"))
+        return cast("Status", self.call("status"))
 
-    def node_status(self, node: str) -> dict[str, Any]:
+    def node_status(self, node: str) -> Node:
         """One node, as `hoverboard status NODE --json` shows it."""
-        return dict(self.call("node_status", node=node))
+        return cast("Node", self.call("node_status", node=node))
 
-    def flows(self, node: str) -> dict[str, Any]:
+    def flows(self, node: str) -> Flows:
         """{"node", "openflow": [line], "entries": [flow-table entry]}."""
-        return dict(self.call("flows", node=node))
+        return cast("Flows", self.call("flows", node=node))
 
-    def offloads(self) -> list[dict[str, Any]]:
+    def offloads(self) -> list[Offload]:
         """VM pairs that go host to host now."""
         return list(self.call("offloads"))
 
@@ -88,21 +95,22 @@ class RunClient:
         """Pid whose namespaces are the node's: what `mnexec -a` takes."""
         return int(self.call("pid_of", name=node))
 
-    def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> dict[str, Any]:
+    def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
         """Add a VM; its {name, network, ip, host, mac} once its gateway answers."""
-        return dict(self.call("add_vm", network=network, name=name, host=host))
+        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))
 
     def remove_vm(self, name: str) -> None:
         """Remove a VM."""
         self.call("remove_vm", name=name)
 
-    def set_model(self, model: str) -> dict[str, Any]:
+    def set_model(self, model: str) -> ModelChange:
         """Go over to another programming model: {"model", "from", "seconds"} once that is done."""
-        return dict(self.call("set_model", model=model))
+        return cast("ModelChange", self.call("set_model", model=absolute(model)))
 
-    def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> dict[str, Any]:
+    def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
         """Have the run be what the topology file with this text says; the plan (`topologies.applying.apply`)."""
-        return dict(self.call("apply", text=text, source=source, name=name, base=base, dry_run=dry_run))
+        given = {"text": text, "source": source, "name": name, "base": base}
+        return cast("Applied", self.call("apply", **given, dry_run=dry_run))
 
     def shutdown(self) -> None:
         """Ask the holder to take the run down; it does so after the reply."""
@@ -119,7 +127,7 @@ def start_detached(
     offload_policy: str | None = None,
     control: Mapping[str, object] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Ready:
     """Start a holder in the background and wait until its run is up; {"run", "phases", "seconds"}.
 
     Args:
@@ -161,13 +169,13 @@ def start_detached(
         return ready
 
 
-def _follow(lines: Iterable[str], progress: Progress | None) -> dict[str, Any] | None:
+def _follow(lines: Iterable[str], progress: Progress | None) -> Ready | None:
     for line in lines:
         message = json.loads(line)
         if "error" in message:
             raise error_from_json(message["error"])
         if "ready" in message:
-            return dict(message["ready"])
+            return cast("Ready", message["ready"])
         if progress is not None:
             progress(PhaseEvent(**message["progress"]))
     return None

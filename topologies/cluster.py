@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
@@ -21,6 +21,11 @@ from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
 from topologies.scopes import WHOLE, PlaneScope
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Plan, PlannedPlane
+    from hoverboard.contract.documents import Offload, PlaneStatus
+
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
@@ -137,12 +142,12 @@ class ClusterManager:
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
                 del self._entities[entity.TYPE, entity.name]
 
-    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> dict[str, Any]:
+    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
         """What `change` would do; nothing is changed (`FabricClient.plan`)."""
         return self.client.plan(upsert, remove)
 
     def change(
-        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Mapping[str, Any] | None = None
+        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
         """Many at once, all of them or none; the version that this makes.
 
@@ -220,13 +225,13 @@ class ClusterManager:
             return False
         return True
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> PlaneStatus:
         """The control plane's own status."""
-        return dict(self.client.status())
+        return self.client.status()
 
-    def offloads(self) -> list[dict[str, Any]]:
+    def offloads(self) -> list[Offload]:
         """VM pairs that go host to host now."""
-        return list(self.client.offloads())
+        return self.client.offloads()
 
     def close(self) -> None:
         """Stop keeping; the process is the ledger's to end."""

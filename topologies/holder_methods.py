@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hoverboard.rpc.answering import Methods
 from topologies import schema, status
 
 if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import AddedVM, Applied
     from topologies.testbed import Testbed
 
 
 def holder_methods(testbed: Testbed) -> Methods:
     """The methods of `topologies.client.RunClient`, answered by a testbed."""
 
-    def add_vm(network: str, name: str | None = None, host: str | None = None) -> dict[str, Any]:
+    def add_vm(network: str, name: str | None = None, host: str | None = None) -> AddedVM:
         vm = testbed.add_vm(network, name, host)
         return {"name": vm.name, "network": vm.network, **status.addresses(vm), "host": vm.host, "mac": vm.mac}
 
-    def apply(text: str, source: str, name: str, base: str, dry_run: bool) -> dict[str, Any]:
+    def apply(text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
         given: schema.Given = {"text": text, "source": source, "name": name, "base": Path(base)}
         return testbed.apply(given, dry_run=dry_run)
 

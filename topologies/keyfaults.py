@@ -8,24 +8,9 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from pydantic import BaseModel
-
-from hoverboard.coprocessor.policy import When
 from topologies import yamlfile
 from topologies.faults import Fault
-from topologies.keys import (
-    BatchKeys,
-    CapacityKeys,
-    HostKeys,
-    HoverboardKeys,
-    NetworkKeys,
-    OffloadKeys,
-    StageKeys,
-    TopologyKeys,
-    VMKeys,
-    WanKeys,
-)
-from topologies.policy_keys import POLICY_KEYS, REQUIRED_KEYS
+from topologies.keys import keys_at
 from topologies.yamlfile import Positions
 
 _TAGS = ("<list>", "<count>", "<policy>", "<keys>")
@@ -48,16 +33,11 @@ def cut(data: Any, positions: Positions, path: yamlfile.Path) -> bool:
         del parent[last]
         positions.remove(path)
         return True
-    required = path[0] == "networks" and last in REQUIRED_KEYS.get(_kind(path[:-1]), ())
-    if required or last not in parent:
+    field = keys_at(path[:-1]).model_fields.get(str(last))
+    if last not in parent or (field is not None and field.is_required()):
         return cut(data, positions, path[:-1])
     del parent[last]
     return True
-
-
-def _kind(path: yamlfile.Path) -> str:
-    """The last word of a path: `rules` of networks[0].firewall.rules[1]."""
-    return next((part for part in reversed(path) if isinstance(part, str)), "")
 
 
 def fault_of(positions: Positions, path: yamlfile.Path, item: Any) -> Fault:
@@ -86,16 +66,7 @@ def fault_of(positions: Positions, path: yamlfile.Path, item: Any) -> Fault:
 
 
 def _unknown_key(positions: Positions, path: yamlfile.Path) -> Fault:
-    model: type[BaseModel] = TopologyKeys
-    children: dict[str, type[BaseModel]] = {
-        "hosts": HostKeys, "hoverboards": HoverboardKeys, "networks": NetworkKeys, "vms": VMKeys,
-        "stages": StageKeys, "when": When,
-        "batch": BatchKeys, "capacity": CapacityKeys, "offload_policy": OffloadKeys, "wan": WanKeys, **POLICY_KEYS,
-    }  # fmt: skip
-    for part in path[:-1]:
-        if isinstance(part, str):
-            model = children[part]
-    known = [key for key, field in model.model_fields.items() if field.annotation is not type(None)]
+    known = [key for key, field in keys_at(path[:-1]).model_fields.items() if field.annotation is not type(None)]
     close = difflib.get_close_matches(str(path[-1]), known, n=1)
     step = f"did you mean `{close[0]}`? " if close else "remove it; "
     return positions.fault(path, "unknown key", f"{step}known here: {', '.join(known)}")

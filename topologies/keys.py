@@ -5,23 +5,24 @@ What they name but nothing enforces yet is refused, so that no file ever means l
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, Tag
 
 from hoverboard.contract.entities import MAX_VNI, Dataplane, Scheduling
+from hoverboard.contract.models import DEFAULT_MODEL
 from hoverboard.coprocessor.policy import When
 from topologies.policy_keys import BalancerKeys, FirewallKeys, RouteKeys
 from topologies.topology import (
-    DEFAULT_MODEL,
     DEFAULT_REPORT_INTERVAL,
     MAX_HOSTS,
     MAX_HOVERBOARDS,
     MOST_EGRESS,
     MOST_INGRESS,
-    Model,
 )
-from topologies.values import Address, Address6, Delay, Name, Prefix, Prefix6, Rate, Reserved, Seconds, WanRate
+from topologies.values import Address, Address6, Delay, Model, Name, Prefix, Prefix6, Rate, Reserved, Seconds, WanRate
 
 
 def _count_or_list(value: Any) -> str:
@@ -30,6 +31,19 @@ def _count_or_list(value: Any) -> str:
 
 def _text_or_keys(value: Any) -> str:
     return "<policy>" if isinstance(value, str) else "<keys>"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Marks a key of the file that cannot change while the testbed is up.
+
+    Attributes:
+        becomes: the attribute of `Topology` that it goes into; default: the one of its name.
+        step: what to do instead.
+    """
+
+    becomes: str = ""
+    step: str = "take the run down and bring it up with this file"
 
 
 class _Keys(BaseModel):
@@ -147,25 +161,69 @@ class TopologyKeys(_Keys):
         Annotated[Annotated[StrictInt, Field(ge=1, le=MAX_HOSTS)], Tag("<count>")]
         | Annotated[Annotated[list[HostKeys], Field(min_length=1, max_length=MAX_HOSTS)], Tag("<list>")],
         Discriminator(_count_or_list),
+        Settled(),
     ]
     hoverboards: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=MAX_HOVERBOARDS)], Tag("<count>")]
         | Annotated[Annotated[list[HoverboardKeys], Field(max_length=MAX_HOVERBOARDS)], Tag("<list>")],
         Discriminator(_count_or_list),
+        Settled(),
     ] = 1
-    model: Model = DEFAULT_MODEL
-    dataplane: Dataplane = Field("fastpath", description="of every server that does not say otherwise")
-    scheduling: Scheduling = Field("adaptive", description="when the engines of the fast path run")
-    batch: BatchKeys = Field(default_factory=BatchKeys, description="of every server that does not say otherwise")
-    vm_priority: StrictBool = Field(
+    model: Annotated[Model, Settled(step="use `hoverboard model set MODEL`")] = Field(
+        DEFAULT_MODEL, description="a programming model's name, or FILE.py:Class beside this file"
+    )
+    dataplane: Annotated[Dataplane, Settled("hosts")] = Field(
+        "fastpath", description="of every server that does not say otherwise"
+    )
+    scheduling: Annotated[Scheduling, Settled()] = Field(
+        "adaptive", description="when the engines of the fast path run"
+    )
+    batch: Annotated[BatchKeys, Settled("hosts")] = Field(
+        default_factory=BatchKeys, description="of every server that does not say otherwise"
+    )
+    vm_priority: Annotated[StrictBool, Settled()] = Field(
         True, description="engines serve the VM that used them least; false: packets in order of arrival"
     )
-    offload_threshold: Rate = Field(20_000, description="a VM pair that sends more leaves the Hoverboard")
-    report_interval: Seconds = Field(DEFAULT_REPORT_INTERVAL, description="seconds between usage reports")
+    offload_threshold: Annotated[Rate, Settled()] = Field(
+        20_000, description="a VM pair that sends more leaves the Hoverboard"
+    )
+    report_interval: Annotated[Seconds, Settled()] = Field(
+        DEFAULT_REPORT_INTERVAL, description="seconds between usage reports"
+    )
     offload_policy: Annotated[
         Annotated[Annotated[str, Field(min_length=1)], Tag("<policy>")] | Annotated[OffloadKeys, Tag("<keys>")],
         Discriminator(_text_or_keys),
+        Settled("offload"),
     ] = Field(default_factory=lambda: OffloadKeys.model_validate({}), description="FILE.py:Class, or its settings")
-    stages: list[StageKeys] = Field(default_factory=list, description="on the way out; the last is nearest the fabric")
+    stages: Annotated[list[StageKeys], Settled()] = Field(
+        default_factory=list, description="on the way out; the last is nearest the fabric"
+    )
     networks: list[NetworkKeys] = Field(default_factory=list)
-    wan: WanKeys | None = Field(None, description="joins two regions; default: one fabric for all")
+    wan: Annotated[WanKeys | None, Settled()] = Field(
+        None, description="joins two regions; default: one fabric for all"
+    )
+
+
+def settled() -> Iterator[tuple[str, str, Settled]]:
+    """(key, attribute of `Topology`, marker) of what cannot change while a testbed is up, in the file's order."""
+    for key, field in TopologyKeys.model_fields.items():
+        for marker in field.metadata:
+            if isinstance(marker, Settled):
+                yield key, marker.becomes or key, marker
+
+
+def keys_at(path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The keys that may stand at a place of the file: those of a VM for networks[0].vms[1]."""
+    keys: type[BaseModel] = TopologyKeys
+    for part in path:
+        if isinstance(part, str):
+            keys = next(_models(keys.model_fields[part].annotation))
+    return keys
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The mappings of keys in a type such as `list[VMKeys] | int`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError, RunError
@@ -23,6 +23,10 @@ from hoverboard.host.client import HostClient
 from hoverboard.rpc.channel import Channel, Deadline
 from topologies.client import RunClient
 from topologies.launcher import python
+
+if TYPE_CHECKING:
+    from hoverboard.contract.node_documents import CaptureSummary, EngineLatencies
+
 
 UPLINK = "uplink"
 _SUMMARY_TIMEOUT = 10.0
@@ -60,7 +64,7 @@ def find(client: RunClient, name: str, port: str | None) -> Place:
             )  # fmt: skip
         name, port = str(document["host"]), name
         document = client.node_status(name)
-    if "dataplane" not in document:
+    if document["role"] == "vm" or document["role"] == "fabric":
         raise InputError(f"{name} has no data plane", where=name, next_step="name a VM, a VM host or a Hoverboard")
     if document["state"] != "up":
         raise RunError(f"{name} is {document['state']}", where=name, next_step="see `hoverboard status`")
@@ -127,7 +131,7 @@ class Capturing:
         """Until it has ended by itself, or `seconds` have passed."""
         select.select([self._leash], [], [], seconds)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> CaptureSummary:
         """End it; {"packets", "lost"} once the file is written.
 
         Raises:
@@ -145,10 +149,10 @@ class Capturing:
         summary = dict(json.loads(line))
         if fault := summary.pop("error"):
             raise RunError(fault, where="capture", next_step="see whether there is room for the file")
-        return summary
+        return cast("CaptureSummary", summary)
 
 
-def latency(host: HostClient, seconds: float, every: int) -> dict[str, Any]:
+def latency(host: HostClient, seconds: float, every: int) -> EngineLatencies:
     """Follow one packet in `every` for so long; {"egress", "ingress"}. Ctrl-C ends it early, and well."""
     ours, theirs = socket.socketpair()
     with ours:

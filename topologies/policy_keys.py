@@ -7,7 +7,7 @@ judged alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -84,16 +84,6 @@ class RouteKeys(_Keys):
     prefix: IPv4Network
     next_hop: Name = Field(description="a VM of the network")
     priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = 1000
-
-
-# By the key that they stand under; and what each cannot do without.
-POLICY_KEYS: dict[str, type[BaseModel]] = {
-    "firewall": FirewallKeys, "rules": RuleKeys, "load_balancers": BalancerKeys, "routes": RouteKeys,
-}  # fmt: skip
-REQUIRED_KEYS: Mapping[str, tuple[str, ...]] = {
-    "networks": ("name", "vni"),
-    **{key: tuple(n for n, f in keys.model_fields.items() if f.is_required()) for key, keys in POLICY_KEYS.items()},
-}
 
 
 def policy(network: NetworkKeys, path: Path) -> Iterator[tuple[Path, type[Entity], dict[str, Any]]]:

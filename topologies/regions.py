@@ -6,22 +6,29 @@ a thread each, behind everybody's back: one that hangs, is away, or refuses some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from controllers.vmc.models import model_named
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.contract.models import choices
 from topologies import together
 from topologies.cluster import ClusterManager, Entities, ProgramState
 from topologies.global_plane import GlobalPlane
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout
-from topologies.scopes import SCOPED_MODELS, PlaneScope, check_undivided, places_of
+from topologies.scopes import PlaneScope, check_undivided, places_of
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+    from hoverboard.contract.change_documents import Plan, PlannedPlane
+
 
 _ANSWER_TIMEOUT = 2.0  # of a plane that is only looked at
 _PROGRAM_TIMEOUT = 60.0
@@ -51,10 +58,10 @@ class RegionalClusterManager(ClusterManager):
                 "the control planes of regions are one process each", where="--control-plane",
                 next_step="leave it out, or use a topology without `wan`",
             )  # fmt: skip
-        if topology.model not in SCOPED_MODELS:
+        if not model_named(topology.model).facts().scoped:
             raise InputError(
                 f"model {topology.model} does not go with `wan`", where="--model",
-                next_step=f"use one of: {', '.join(SCOPED_MODELS)}",
+                next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
         entities = to_entities(topology)
         check_undivided(entities)
@@ -151,16 +158,16 @@ class RegionalClusterManager(ClusterManager):
             whole |= plane.entities
         return whole
 
-    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> dict[str, Any]:
+    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
         """What `change` would do, worked out by all planes concerned; see `topologies.together`."""
         before = self.entities
         return together.plan(together.parts_of(self._planes, before, upsert, remove), before, upsert, remove)
 
     def change(
-        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Mapping[str, Any] | None = None
+        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
         """Many at once, all planes or none; see `topologies.together`."""
-        planned = self.plan(upsert, remove) if plan is None else plan
+        planned = self.plan(upsert, remove) if plan is None else cast("Plan", plan)
         return together.write(together.parts_of(self._planes, self.entities, upsert, remove), planned)
 
     def set_model(self, model: Model, timeout: float) -> str:
@@ -173,10 +180,11 @@ class RegionalClusterManager(ClusterManager):
             InputError: the model does not go with regions.
             RunError: a plane is away; nothing was changed, or what was can stay: the same again goes on from there.
         """
-        if model not in SCOPED_MODELS:
+        facts = model_named(model).facts()
+        if not facts.scoped:
             raise InputError(
                 f"model {model} does not go with `wan`", where="model set",
-                next_step=f"use one of: {', '.join(SCOPED_MODELS)}",
+                next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
         for scope, _, answer in self._asked(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
             if isinstance(answer, HoverboardError):
@@ -184,7 +192,7 @@ class RegionalClusterManager(ClusterManager):
                 raise RunError(what, where="model set", next_step="see `hoverboard status`; try again when it is back")
         before = self._topology.model
         kinds: list[list[ClusterManager]] = [list(self.regional.values()), list(self.globals.values())]
-        for planes in reversed(kinds) if model == "preprogrammed" else kinds:
+        for planes in kinds if facts.relays else reversed(kinds):
             with ThreadPoolExecutor(len(planes), thread_name_prefix="models") as pool:
                 list(pool.map(lambda plane: plane.set_model(model, timeout), planes))
         self._topology = replace(self._topology, model=model)
@@ -212,13 +220,13 @@ class RegionalClusterManager(ClusterManager):
             answers = list(pool.map(one, self._planes))
         return [(plane.scope, plane, answer) for plane, answer in zip(self._planes, answers, strict=True)]
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> documents.PlaneStatus:
         """The regional planes' status put together, and in "planes" what each says; one that hangs is unreachable."""
-        whole: dict[str, Any] = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
-        vms = {"intended": 0, "joined": 0}
+        whole: documents.PlaneStatus = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
+        vms: documents.VMCount = {"intended": 0, "joined": 0}
         planes = []
         for scope, plane, answer in self._asked(lambda one: one.client.status(_ANSWER_TIMEOUT)):
-            row: dict[str, Any] = {
+            row: documents.Plane = {
                 "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
                 "restarts": plane.restarts, "refused": getattr(plane, "refused", None),
             }  # fmt: skip
@@ -232,11 +240,12 @@ class RegionalClusterManager(ClusterManager):
             whole["offloads"] += answer["offloads"]
             whole["switching"] = whole["switching"] or answer["switching"]
             if scope.kind == "regional":
-                vms = {key: vms[key] + answer["vms"][key] for key in vms}
+                joined = vms["joined"] + answer["vms"]["joined"]
+                vms = {"intended": vms["intended"] + answer["vms"]["intended"], "joined": joined}
                 whole["switches"] |= answer["switches"]
         return {**whole, "vms": vms, "planes": planes}
 
-    def offloads(self) -> list[dict[str, Any]]:
+    def offloads(self) -> list[documents.Offload]:
         """VM pairs that go host to host now, as far as the planes answer."""
         answers = self._asked(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
         return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]

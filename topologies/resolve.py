@@ -8,22 +8,18 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import combinations
 from pathlib import Path as Directory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from controllers.vmc.policies import find_policy
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
-from hoverboard.contract.plugins import absolute
-from hoverboard.coprocessor.registry import Registry
 from topologies.faults import Fault
+from topologies.plugin_keys import find_model, find_offload, find_stages
 from topologies.policy_keys import PolicyReader
 from topologies.present import Present
 from topologies.topology import (
     FABRIC,
-    NEEDS_HOVERBOARD,
     NetworkSpec,
-    OffloadSpec,
     ServerSpec,
     SubnetSpec,
     Topology,
@@ -43,8 +39,6 @@ if TYPE_CHECKING:
         HostKeys,
         HoverboardKeys,
         NetworkKeys,
-        OffloadKeys,
-        StageKeys,
         TopologyKeys,
         VMKeys,
     )
@@ -259,41 +253,6 @@ class _Resolver:
         spec = network.vm(name, host, ip, tuple(keys.tags) if keys is not None else ())
         return spec if keys is None or keys.rate is None else replace(spec, rate=keys.rate)
 
-    def stages(self, given: list[StageKeys], base: Directory) -> tuple[dict[str, Any], ...]:
-        """The rules, checked as far as they can be before anything runs."""
-        registry, rules = Registry(), []
-        for index, keys in enumerate(given):
-            path: Path = ("stages", index)
-            reference = absolute(keys.stage, base)
-            key = "stage"
-            try:
-                registry.find(reference)
-                key = "config"
-                registry.check(reference, keys.config)
-            except InputError as error:
-                where = (*path, key)
-                # "stage NAME, config.KEY.KEY": the registry knows the key, the file knows its line.
-                inner = error.where.partition("config.")[2] if key == "config" else ""
-                parts = tuple(int(part) if part.isdigit() else part for part in inner.split(".") if part)
-                self.fault((*where, *parts), error.what, error.next_step)
-            rules.append({"stage": reference, "config": keys.config, "when": keys.when.model_dump(mode="json")})
-        return tuple(rules)
-
-    def offload(self, given: str | OffloadKeys, base: Directory) -> OffloadSpec:
-        """The offload policy, whose file is run to see whether it is one."""
-        keys: OffloadKeys | None = None if isinstance(given, str) else given
-        policy = given if isinstance(given, str) else given.policy
-        if policy is not None:
-            policy = absolute(policy, base)
-            try:
-                find_policy(policy)
-            except InputError as error:
-                where: Path = ("offload_policy",) if keys is None else ("offload_policy", "policy")
-                self.fault(where, error.what, error.next_step)
-        if keys is None:
-            return OffloadSpec(policy=policy)
-        return OffloadSpec(keys.keep, keys.min_lifetime, keys.idle_expiry, keys.budget, keys.reports, policy)
-
     def one_region(
         self, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
     ) -> tuple[tuple[ServerSpec, ...], tuple[ServerSpec, ...]]:
@@ -331,10 +290,12 @@ def resolve(
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
-    wan = resolve_wan(keys, hosts, hoverboards, resolver.fault) if hosts_known else None
-    stages = resolver.stages(keys.stages, base)
-    offload = resolver.offload(keys.offload_policy, base)
-    if keys.model in NEEDS_HOVERBOARD and not hoverboards:
+    model = find_model(keys.model, base, resolver.fault)
+    model_facts = model.facts() if model is not None else None
+    wan = resolve_wan(keys, model_facts, hosts, hoverboards, resolver.fault) if hosts_known else None
+    stages = find_stages(keys.stages, base, resolver.fault)
+    offload = find_offload(keys.offload_policy, base, resolver.fault)
+    if model_facts is not None and model_facts.relays and not hoverboards:
         resolver.fault(
             ("hoverboards",),
             f"the {keys.model} model needs at least one Hoverboard",
@@ -365,7 +326,7 @@ def resolve(
         hosts=hosts,
         hoverboards=hoverboards,
         networks=tuple(networks),
-        model=keys.model,
+        model=model.name if model is not None else keys.model,
         scheduling=keys.scheduling,
         vm_priority=keys.vm_priority,
         offload_threshold=keys.offload_threshold,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from controllers.partitions import Owners
 from controllers.roles import front_end_socket, openflow_socket
@@ -23,6 +23,10 @@ from hoverboard.contract.errors import InputError, RunError
 from topologies import etcd
 from topologies.launcher import Launcher, python
 from topologies.waiting import wait_sockets
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import ControlProcess
+
 
 _log = logging.getLogger(__name__)
 
@@ -235,7 +239,7 @@ class ControlProcesses:
                 _log.warning("%s", error)
                 process.kill()
 
-    def documents(self) -> list[dict[str, Any]]:
+    def documents(self) -> list[ControlProcess]:
         """All of them as `status` shows them."""
         return [
             {

@@ -13,9 +13,6 @@ from typing import Literal
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, LoadBalancer, Route
 from hoverboard.contract.errors import InputError
 
-# Models in which nobody is asked packet by packet: an answer would be one plane's, and the question is both's.
-SCOPED_MODELS = ("hoverboard", "gateway", "preprogrammed")
-
 
 @dataclass(frozen=True, slots=True)
 class PlaneScope:

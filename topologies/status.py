@@ -6,39 +6,43 @@ Asks all servers at once; a host process that does not answer is reported as unr
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import HoverboardError, SwitchError
 from hoverboard.contract.pipeline import BRIDGE
 from topologies.guest_cpu import guest_seconds
 
 if TYPE_CHECKING:
+    from hoverboard.contract import documents
+    from hoverboard.contract.node_documents import Flows, HostStatus, Node
     from topologies.nodes import Server
     from topologies.testbed import Testbed
-    from topologies.topology import VMSpec
+    from topologies.topology import NetworkSpec, VMSpec
 
 _ANSWER_TIMEOUT = 2.0
 _OFCTL_TIMEOUT = 10.0
 
 
-def _ask(testbed: Testbed, name: str) -> dict[str, Any]:
+def _ask(testbed: Testbed, name: str) -> HostStatus | str:
+    """What a host process says, or why it says nothing."""
     client = testbed.host_client(name)
     try:
         client.connect(0.2)
-        return dict(client.call("status", timeout=_ANSWER_TIMEOUT))
+        return cast("HostStatus", client.call("status", timeout=_ANSWER_TIMEOUT))
     except (HoverboardError, OSError) as error:
-        return {"unreachable": str(error)}
+        return str(error)
     finally:
         client.close()
 
 
-def addresses(vm: VMSpec) -> dict[str, str]:
+def addresses(vm: VMSpec) -> documents.Addresses:
     """The addresses of a VM as documents show them; `ip6` only where there is one."""
     return {"ip": str(vm.ip)} if vm.ip6 is None else {"ip": str(vm.ip), "ip6": str(vm.ip6)}
 
 
-def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
+def node_status(testbed: Testbed, name: str) -> Node:
     """Status of one server's host process, or of a VM's place; `state` is "up" or "unreachable"."""
     node = testbed.node(name)
     vm = next((vm for vm in testbed.topology.vms if vm.name == name), None)
@@ -51,13 +55,13 @@ def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
         return {"node": name, "role": "fabric", "state": "up", "pid": node.pid}
     spec = testbed.server(name).spec
     answer = _ask(testbed, name)
-    if "unreachable" in answer:
+    if isinstance(answer, str):
         return {
             "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": testbed.datapath_type,
-            "state": "unreachable", "error": answer["unreachable"],
+            "state": "unreachable", "error": answer,
         }  # fmt: skip
     guests = _guests(testbed, [vm.name for vm in testbed.topology.vms if vm.host == name])
-    for vm_name, facts in answer.get("vms", {}).items():
+    for vm_name, facts in answer["vms"].items():
         facts["guest_seconds"] = guests.get(vm_name)
     return {"state": "up", **answer}
 
@@ -66,20 +70,21 @@ def _guests(testbed: Testbed, names: list[str]) -> dict[str, float]:
     return guest_seconds({name: testbed.pid_of(name) for name in names})
 
 
-def _cpu(testbed: Testbed, answers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _cpu(testbed: Testbed, answers: Mapping[str, HostStatus]) -> list[documents.VMCpu]:
     """By VM: CPU seconds on the fast path, in its VMM, in its coprocessor, in the guest; None where nobody knows."""
     topology = testbed.topology
-    guests = _guests(testbed, [vm.name for vm in topology.vms]) if answers else {}
-    rows = []
+    guests = _guests(testbed, [vm.name for vm in topology.vms]) if testbed.state == "up" else {}
+    rows: list[documents.VMCpu] = []
     for vm in topology.vms:
-        facts = answers.get(vm.host, {}).get("vms", {}).get(vm.name, {})
-        coprocessor = facts.get("coprocessor")
+        host = answers.get(vm.host)
+        facts = host["vms"].get(vm.name) if host is not None else None
+        coprocessor = facts["coprocessor"] if facts is not None else None
         rows.append(
             {
                 "vm": vm.name,
                 "host": vm.host,
-                "fastpath_seconds": facts.get("fastpath_seconds"),
-                "vmm_seconds": facts.get("vmm_seconds"),
+                "fastpath_seconds": facts["fastpath_seconds"] if facts is not None else None,
+                "vmm_seconds": facts["vmm_seconds"] if facts is not None else None,
                 "coprocessor_seconds": coprocessor["cpu_seconds"] if coprocessor else None,
                 "account": coprocessor["account"] if coprocessor else None,
                 "guest_seconds": guests.get(vm.name),
@@ -88,7 +93,20 @@ def _cpu(testbed: Testbed, answers: dict[str, dict[str, Any]]) -> list[dict[str,
     return rows
 
 
-def add_counters(counters: list[dict[str, Any]]) -> dict[str, Any]:
+def _network(network: NetworkSpec) -> documents.Network:
+    found: documents.Network = {
+        "name": network.name,
+        "vni": network.vni,
+        "subnet": str(network.subnets[0].prefix),
+        "subnets": [str(subnet.prefix) for subnet in network.subnets],
+        "vms": [{"name": vm.name, **addresses(vm), "host": vm.host} for vm in network.vms],
+    }
+    if (prefix6 := network.subnets[0].prefix6) is not None:
+        found["subnet6"] = str(prefix6)
+    return found
+
+
+def add_counters(counters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Sum of the counters of several servers; nested ones, such as drops by reason, likewise."""
     total: dict[str, Any] = {}
     for one in counters:
@@ -100,22 +118,25 @@ def add_counters(counters: list[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def status(testbed: Testbed) -> dict[str, Any]:
+def status(testbed: Testbed) -> documents.Status:
     """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, supervision, phases, control}."""
     topology = testbed.topology
     names = [server.name for server in topology.servers] if testbed.state == "up" else []
     with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
-        answers = dict(zip(names, pool.map(lambda name: _ask(testbed, name), names), strict=True))
+        asked = dict(zip(names, pool.map(lambda name: _ask(testbed, name), names), strict=True))
+    answers = {name: answer for name, answer in asked.items() if not isinstance(answer, str)}
+    silent = {name: answer for name, answer in asked.items() if isinstance(answer, str)}
     vms_of: dict[str, list[str]] = {server.name: [] for server in topology.servers}
     for vm in topology.vms:
         vms_of[vm.host].append(vm.name)
 
-    def row(name: str, dataplane: str) -> dict[str, Any]:
-        answer = answers.get(name, {})
-        state = testbed.state if name not in answers else "unreachable" if "unreachable" in answer else "up"
-        found = {"name": name, "dataplane": dataplane, "datapath_type": testbed.datapath_type, "state": state}
-        if "unreachable" in answer:
-            found["error"] = answer["unreachable"]
+    def row(name: str, dataplane: str) -> documents.Server:
+        state = "unreachable" if name in silent else "up" if name in answers else testbed.state
+        found: documents.Server = {
+            "name": name, "dataplane": dataplane, "datapath_type": testbed.datapath_type, "state": state
+        }  # fmt: skip
+        if name in silent:
+            found["error"] = silent[name]
         return found
 
     return {
@@ -125,19 +146,9 @@ def status(testbed: Testbed) -> dict[str, Any]:
         "state": testbed.state,
         "hosts": [{**row(s.name, s.dataplane), "vms": vms_of[s.name]} for s in topology.hosts],
         "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
-        "networks": [
-            {
-                "name": network.name,
-                "vni": network.vni,
-                "subnet": str(network.subnets[0].prefix),
-                "subnets": [str(subnet.prefix) for subnet in network.subnets],
-                **({"subnet6": str(prefix6)} if (prefix6 := network.subnets[0].prefix6) is not None else {}),
-                "vms": [{"name": vm.name, **addresses(vm), "host": vm.host} for vm in network.vms],
-            }
-            for network in topology.networks
-        ],
+        "networks": [_network(network) for network in topology.networks],
         "cpu": _cpu(testbed, answers),
-        "counters": add_counters([answer.get("counters", {}) for answer in answers.values()]),
+        "counters": cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values())),
         "supervision": testbed.parts.supervisor.status() if names else {},
         "phases": dict(testbed.clock.seconds),
         "control": testbed.control_status(),
@@ -160,7 +171,7 @@ def openflow(server: Server) -> list[str]:
     return [line.strip() for line in dump.stdout.splitlines() if "actions=" in line]
 
 
-def flows(testbed: Testbed, name: str) -> dict[str, Any]:
+def flows(testbed: Testbed, name: str) -> Flows:
     """{"node", "openflow": lines of the switch, "entries": the dataplane's own flow table}."""
     server = testbed.server(name)
     client = testbed.host_client(name)

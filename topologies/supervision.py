@@ -17,11 +17,15 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hoverboard.contract.errors import HoverboardError
 from topologies.ledger import Ledger
 from topologies.processes import LinuxProcesses, Process
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+
 
 _log = logging.getLogger(__name__)
 AT_ONCE = 3  # deaths within CALM seconds; from the next one on there is a pause
@@ -66,7 +70,7 @@ class Watched:
         """For people."""
         return self.what if self.server is None else f"{self.what} of {self.server}"
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> documents.Supervised:
         """For `status`."""
         return {
             "what": self.what,
@@ -142,7 +146,7 @@ class Supervisor:
         with self._lock:
             self._dead.add(server)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> documents.Supervision:
         """{"watched", "restarts", "down": processes that are not there, "processes": one row for each that died}."""
         rows = [watched.row() for watched in list(self._all) if watched.last is not None]
         return {

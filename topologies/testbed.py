@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from controllers.vmc.policies import find_policy
 from hoverboard.contract.entities import Dataplane, Scheduling
@@ -28,6 +28,12 @@ from topologies.processes import LinuxProcesses, Process, start_time
 from topologies.roles import ControlLayout
 from topologies.rundir import RunDirectory, RunLock
 from topologies.topology import FABRIC, Model, Topology, VMSpec, check_enforced, check_model
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+    from hoverboard.contract.change_documents import Applied, ModelChange
+    from hoverboard.contract.node_documents import Flows
+
 
 _MODEL_TIMEOUT = 60.0  # seconds
 _REAP_TIMEOUT = 10.0
@@ -247,20 +253,20 @@ class Testbed:
         """Name of the fabric's node."""
         return FABRIC
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> documents.Status:
         """The run, as `hoverboard status --json` shows it."""
         return status.status(self)
 
-    def flows(self, name: str) -> dict[str, Any]:
+    def flows(self, name: str) -> Flows:
         """{"node", "openflow": [line], "entries": [..]} of a server."""
         return status.flows(self, name)
 
-    def control_status(self) -> dict[str, Any]:
+    def control_status(self) -> documents.Control:
         """The control plane: its status, pid and restarts; `state` is "unreachable" when it does not answer."""
         parts = self._parts
         if parts is None or self.state != "up":
             return {"state": self.state}
-        facts: dict[str, Any] = {"pid": parts.cluster.pid, "restarts": parts.cluster.restarts}
+        facts: documents.ControlFacts = {"pid": parts.cluster.pid, "restarts": parts.cluster.restarts}
         if self.control_layout.processes:
             facts["processes"] = parts.cluster.processes.documents()
         try:
@@ -268,16 +274,16 @@ class Testbed:
         except HoverboardError as error:
             return {"state": "unreachable", **facts, "error": str(error)}
 
-    def wan_status(self) -> dict[str, Any]:
+    def wan_status(self) -> documents.WanStatus:
         """{"wan": the link between two regions, and what of it this kernel cannot do}; empty where there is none."""
         wan = self._parts.plant.wan if self._parts is not None else None
         return {} if wan is None else {"wan": wan.document()}
 
-    def offloads(self) -> list[dict[str, Any]]:
+    def offloads(self) -> list[documents.Offload]:
         """VM pairs that go host to host now, as the control plane knows them."""
         return self.parts.cluster.offloads()
 
-    def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> dict[str, Any]:
+    def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
         """Go over to another programming model while packets flow; {"model", "from", "seconds"} once that is done."""
         with self._change_lock:
             self._check_up()
@@ -300,7 +306,7 @@ class Testbed:
             self._check_up()
             changes.remove_vm(self, name)
 
-    def apply(self, file: str | Path | schema.Given, *, dry_run: bool = False) -> dict[str, Any]:
+    def apply(self, file: str | Path | schema.Given, *, dry_run: bool = False) -> Applied:
         """Have the run be what a topology file says, or only tell what that would change; see `topologies.applying`.
 
         Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from controllers.fm.fabric import Changes
 from controllers.planning import plan_document
@@ -18,6 +18,10 @@ from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster import ClusterManager, Entities
 from topologies.global_plane import GlobalPlane
 from topologies.scopes import check_undivided, places_of
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import FlowCounts, Plan, PlannedPlane
+
 
 _GLOBAL_TIMEOUT = 5.0  # seconds that a global plane is waited for; what it has not heard by then it is told later
 
@@ -39,7 +43,7 @@ class Part:
     def __bool__(self) -> bool:
         return bool(self.upsert or self.remove)
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> Plan:
         """What the plane says would come of it.
 
         Raises:
@@ -87,9 +91,7 @@ def _after(before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEn
     return kept | {(entity.TYPE, entity.name): entity for entity in upsert}
 
 
-def plan(
-    parts: Sequence[Part], before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]
-) -> dict[str, Any]:
+def plan(parts: Sequence[Part], before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
     """What would come of a change: of one plane's plan, and {"planes": [{"region", "scope", "version"}]}.
 
     A global plane that does not answer is in "planes" with version None, and its flows are not in "switches".
@@ -98,12 +100,12 @@ def plan(
         EntityError: a plane refuses it.
         RunError: a regional plane does not answer.
     """
-    switches: dict[str, dict[str, int]] = {}
+    switches: dict[str, FlowCounts] = {}
     rows = []
     with ThreadPoolExecutor(max(1, len(parts)), thread_name_prefix="plans") as pool:
         answers = [(part, pool.submit(part.plan)) for part in parts]
     for part, answer in answers:
-        row: dict[str, Any] = {"region": part.plane.scope.region, "scope": part.plane.scope.kind, "version": None}
+        row: PlannedPlane = {"region": part.plane.scope.region, "scope": part.plane.scope.kind, "version": None}
         rows.append(row)
         try:
             found = answer.result()
@@ -113,9 +115,12 @@ def plan(
             continue
         row["version"] = found["version"]
         for name, flows in found["switches"].items():
-            total = switches.setdefault(name, dict.fromkeys(flows, 0))
-            for key, count in flows.items():
-                total[key] += count
+            total = switches.get(name, {"added": 0, "changed": 0, "removed": 0})
+            switches[name] = {
+                "added": total["added"] + flows["added"],
+                "changed": total["changed"] + flows["changed"],
+                "removed": total["removed"] + flows["removed"],
+            }
     pairs = [(before.get((entity.TYPE, entity.name)), entity) for entity in upsert]
     changes = Changes(
         0,
@@ -123,11 +128,11 @@ def plan(
         tuple((old, new) for old, new in pairs if old is not None and old != new),
         tuple(remove),
     )
-    versions = [row["version"] for row in rows if row["scope"] == "regional"]
+    versions = [row["version"] for row in rows if row["scope"] == "regional" and row["version"] is not None]
     return {**plan_document(changes, max(versions, default=0), dict(sorted(switches.items()))), "planes": rows}
 
 
-def write(parts: Sequence[Part], planned: Mapping[str, Any]) -> int:
+def write(parts: Sequence[Part], planned: Plan) -> int:
     """Tell all planes, regional ones first; the highest version of a regional one after it.
 
     Args:
@@ -153,7 +158,7 @@ def write(parts: Sequence[Part], planned: Mapping[str, Any]) -> int:
     return max(versions)
 
 
-def _write_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], Mapping[str, Any]], told: list[Part]) -> None:
+def _write_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], PlannedPlane], told: list[Part]) -> None:
     """Tell the global planes, and wait for those that had a plan."""
     telling: list[tuple[Part, Future[None]]] = []
     for part in parts:

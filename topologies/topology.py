@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from controllers.vmc.models import model_named
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, guest_mac
 from hoverboard.contract.entities import (
     VM,
@@ -28,9 +29,10 @@ from hoverboard.contract.entities import (
 )
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.models import DEFAULT_MODEL, choices
+from hoverboard.contract.plugins import absolute
 
-Model = Literal["preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning"]
-NEEDS_HOVERBOARD: frozenset[Model] = frozenset(("gateway", "hoverboard", "active-learning"))
+Model = str  # of a programming model: a shipped one's name, or /path/file.py:Class
 
 FABRIC = "fab"  # the fabric's node; no other node may have this name
 UNDERLAY = IPv4Network("172.16.0.0/16")
@@ -38,8 +40,6 @@ _FIRST_HOVERBOARD = IPv4Address("172.16.255.1")
 MAX_HOSTS = 1000
 MAX_HOVERBOARDS = 64
 
-DEFAULT_MODEL: Model = "hoverboard"
-DEFAULT_DATAPLANE: Dataplane = "fastpath"
 DEFAULT_THRESHOLD = 20_000  # bit/s, the paper's section 3.3.1
 MOST_EGRESS, MOST_INGRESS = 32, 128  # packets of a batch: the paper's section 4.2
 DEFAULT_REPORT_INTERVAL = 1.0  # seconds; ours, the paper gives none
@@ -269,17 +269,13 @@ class Topology:
 
 def check_model(topology: Topology, model: str) -> Model:
     """`model`, if the topology can run it; InputError otherwise."""
-    known: tuple[Model, ...] = get_args(Model)
-    found = next((name for name in known if name == model), None)
-    if found is None:
-        raise InputError(f"unknown programming model {model!r}", next_step=f"use one of {', '.join(known)}")
-    if found in NEEDS_HOVERBOARD and not topology.hoverboards:
-        without = ", ".join(name for name in known if name not in NEEDS_HOVERBOARD)
+    made = model_named(absolute(model))
+    if made.relays and not topology.hoverboards:
         raise InputError(
             f"model {model} needs a Hoverboard, and the topology has none",
-            next_step=f"use --model with one of: {without}",
+            next_step=f"use --model with one of: {choices(relays=False)}",
         )
-    return found
+    return made.name
 
 
 def check_enforced(topology: Topology) -> None:

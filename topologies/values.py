@@ -6,8 +6,10 @@ import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from hoverboard.contract import models, plugins
 from hoverboard.contract.entities import MAX_PREFIX6, unusable_ip6
 from hoverboard.contract.errors import InputError
 
@@ -88,6 +90,13 @@ def _address6(value: Any) -> IPv6Address | Literal[False]:
         raise ValueError(f"{value!r} is not an IPv6 address like fd00:7::2, and not `false`") from error
 
 
+def _model(value: Any) -> str:
+    if isinstance(value, str) and (value in models.MODELS or plugins.file_of(value)):
+        return value
+    expected = f"{models.choices()}, or FILE.py:Class"
+    raise PydanticCustomError("literal_error", "input should be one of {expected}", {"expected": expected})
+
+
 def _not_yet(value: Any) -> Any:
     raise ValueError("is not supported yet: nothing would enforce it")
 
@@ -97,6 +106,11 @@ Rate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0.1, le=60)]
 WanRate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str), Field(ge=100_000, le=30_000_000_000)]
 Delay = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0, le=10)]
+Model = Annotated[
+    str,
+    BeforeValidator(_model),
+    WithJsonSchema({"anyOf": [{"enum": list(models.MODELS)}, {"type": "string", "pattern": models.FILE_PATTERN}]}),
+]
 Prefix = Annotated[IPv4Network, BeforeValidator(_prefix, json_schema_input_type=str)]
 Address = Annotated[IPv4Address, BeforeValidator(_address, json_schema_input_type=str)]
 Prefix6 = Annotated[IPv6Network, BeforeValidator(_prefix6, json_schema_input_type=str)]

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hoverboard.contract.encapsulation import FABRIC_MTU
 from topologies import devices
 from topologies.topology import Topology, WanSpec
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import Wan as WanDocument
+
 
 _LONGEST_DEVICE = 15
 _TC_TIMEOUT = 10.0
@@ -49,7 +53,7 @@ class Wan:
     delay: str | None
     missing: tuple[str, ...]
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> WanDocument:
         """As `status` shows it; figures are of each direction, and only of what is done."""
         return {
             "regions": list(self.regions),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import InputError
-from topologies.scopes import SCOPED_MODELS, check_undivided
-from topologies.topology import NEEDS_HOVERBOARD, ServerSpec, WanSpec
+from hoverboard.contract.models import ModelFacts, choices
+from topologies.scopes import check_undivided
+from topologies.topology import ServerSpec, WanSpec
 from topologies.yamlfile import Path
 
 if TYPE_CHECKING:
@@ -18,11 +19,16 @@ Report = Callable[[Path, str, str], None]
 
 
 def resolve_wan(
-    keys: TopologyKeys, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...], fault: Report
+    keys: TopologyKeys,
+    model: ModelFacts | None,
+    hosts: tuple[ServerSpec, ...],
+    hoverboards: tuple[ServerSpec, ...],
+    fault: Report,
 ) -> WanSpec | None:
     """The link between the fabrics of two regions, each with its Hoverboards.
 
     Args:
+        model: None where it could not be found.
         fault: told where, what, and what to do about it.
     """
     listed = keys.hoverboards if isinstance(keys.hoverboards, list) else []
@@ -42,14 +48,14 @@ def resolve_wan(
         what = f"joins two regions, and the hosts are in {len(regions)}"
         fault(("wan",), what, "give `region:` to every host, two different ones in all")
         return None
-    if keys.model not in SCOPED_MODELS:
-        fault(("model",), f"{keys.model!r} does not go with `wan`", f"use one of: {', '.join(SCOPED_MODELS)}")
+    if model is not None and not model.scoped:
+        fault(("model",), f"{keys.model!r} does not go with `wan`", f"use one of: {choices(scoped=True)}")
     for index, one in enumerate(hoverboards):
         if one.region is None:
             place: Path = ("hoverboards", index) if listed else ("hoverboards",)
             fault(place, f"{one.name!r} is in no region", "list the Hoverboards, each with a `region:`")
             return None
-    if keys.model in NEEDS_HOVERBOARD:
+    if model is not None and model.relays:
         for region in regions:
             if not any(one.region == region for one in hoverboards):
                 fault(("hoverboards",), f"region {region!r} has none", "give each region one")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
@@ -19,6 +19,11 @@ from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.fabric_pb2_grpc import FabricManagerStub
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.documents import Offload, PlaneStatus
+
 
 _REQUEST_TIMEOUT = 60.0  # seconds; a full update of 100,000 VMs fits, a dead control plane is noticed
 _UNLIMITED = MAX_MESSAGE
@@ -108,7 +113,7 @@ class FabricClient:
         *,
         expected_version: int | None = None,
         timeout: float = _REQUEST_TIMEOUT,
-    ) -> dict[str, Any]:
+    ) -> Plan:
         """What the same `diff` would change, entities and flows by switch; nothing is changed.
 
         Returns:
@@ -117,17 +122,17 @@ class FabricClient:
         Raises:
             As `diff`.
         """
-        return self._document(self._stub.Plan, diff_request(upsert, remove, expected_version), timeout)
+        return cast("Plan", self._document(self._stub.Plan, diff_request(upsert, remove, expected_version), timeout))
 
     def entities(self, kind: str = "") -> dict[str, Any]:
         """{"version", "entities": [{"type", "name", ..}]}: all there are, or those of one type."""
         return self._document(self._stub.List, pb.EntityRef(type=kind))
 
-    def status(self, timeout: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
+    def status(self, timeout: float = _REQUEST_TIMEOUT) -> PlaneStatus:
         """The control plane's status document; RunError after `timeout` seconds without one."""
-        return self._document(self._stub.Status, pb.Empty(), timeout)
+        return cast("PlaneStatus", self._document(self._stub.Status, pb.Empty(), timeout))
 
-    def offloads(self, timeout: float = _REQUEST_TIMEOUT) -> list[dict[str, Any]]:
+    def offloads(self, timeout: float = _REQUEST_TIMEOUT) -> list[Offload]:
         """The VM pairs that go host to host now: network, src, dst, src_host, dst_host, since, rate_bps."""
         document = json.loads(self._call(self._stub.Offloads, pb.Empty(), timeout=timeout).json)
         assert isinstance(document, list)

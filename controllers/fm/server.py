@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from controllers.collector import spared
 from controllers.fm.codec import decode_entity
@@ -19,6 +19,11 @@ from controllers.fm.wire import status_of
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.documents import Offload, PlaneStatus
+
 
 MAX_ENTITIES = 1_000_000  # in one request
 _LARGE = 1_000  # entities of a request that the collector of garbage is not to look at
@@ -40,9 +45,7 @@ class ControlPlanePort(Protocol):
         """Apply a diff; what changed, and on which switches."""
         ...
 
-    async def plan(
-        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
-    ) -> dict[str, Any]:
+    async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
         """What a diff would do; nothing is changed."""
         ...
 
@@ -50,11 +53,11 @@ class ControlPlanePort(Protocol):
         """All entities of a type, or of all ("")."""
         ...
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> PlaneStatus:
         """The status document."""
         ...
 
-    async def offloads(self) -> list[dict[str, Any]]:
+    async def offloads(self) -> list[Offload]:
         """The offloads that stand."""
         ...
 

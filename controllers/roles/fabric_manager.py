@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
@@ -29,6 +29,10 @@ from controllers.vmc.models import model_named
 from hoverboard.contract import fabric_pb2_grpc, store_pb2_grpc
 from hoverboard.contract.control_pb2_grpc import add_FabricServicer_to_server
 from hoverboard.contract.entities import AnyEntity
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+    from hoverboard.contract.change_documents import Plan
 
 
 class FabricManagerRole:
@@ -94,9 +98,7 @@ class FabricManagerRole:
         # The first full update goes out whole: a controller takes what it hears first for all there is.
         return changes, await self._dispatcher.submit(changes, cut)
 
-    async def plan(
-        self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
-    ) -> dict[str, Any]:
+    async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
         """What a diff would do, worked out beside the event loop as if every VM were plugged in."""
         async with self._admission.alone():
             changes = self._fabric.trial(upsert, remove, expected)
@@ -110,7 +112,7 @@ class FabricManagerRole:
         async with self._admission.alone():
             return self._fabric.listed(kind)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> documents.PlaneStatus:
         """The status document."""
         answers = await self._roster.ask("status")
         masters = self._roster.masters()
@@ -122,7 +124,7 @@ class FabricManagerRole:
             together["switching"] = f"{stage}: partitions {', '.join(map(str, waiting))}"
         return {
             "model": self._roster.orders.model,
-            **together,
+            **cast("documents.PlaneStatus", together),
             "version": self._fabric.version,
             "synced": self._fabric.synced,
             "vms": {"intended": sum(kind == "VM" for kind, _ in self._fabric.entities), "joined": joined},
@@ -141,13 +143,13 @@ class FabricManagerRole:
         before = self._roster.orders.begin(name)
         return {"from": before, "model": self._roster.orders.model, "switching": self._roster.orders.order.stage}
 
-    async def offloads(self) -> list[dict[str, Any]]:
+    async def offloads(self) -> list[documents.Offload]:
         """The offloads that stand."""
         answers = await self._roster.ask("offloads")
         return [offload for master in self._roster.masters().values() for offload in answers.get(master, ())]
 
 
-def _row(one: Member, master: bool, answer: dict[str, Any] | None) -> dict[str, Any]:
+def _row(one: Member, master: bool, answer: dict[str, Any] | None) -> documents.Controller:
     """A VM controller in the status document."""
     return {
         "partition": one.partition, "replica": one.replica, "pid": one.pid, "master": master, "term": one.term,

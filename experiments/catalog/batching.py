@@ -22,6 +22,7 @@ _CLAIM = "batching raises the peak packet rate 2.4 times"
 
 class Batching(Experiment):
     name = "batching"
+    order = 140
     title = "Packets taken at a time"
     source = "section 4.2"
     measures = "batches of 1 to 128: ns a packet of the egress engine alone, and packets per second VM to VM"

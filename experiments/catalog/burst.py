@@ -23,6 +23,7 @@ class Burst(Experiment):
     """A Hoverboard's load after a burst, by report interval and threshold."""
 
     name = "burst"
+    order = 80
     title = "A burst of new pairs"
     source = "section 6.3"
     measures = (

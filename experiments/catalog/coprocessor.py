@@ -20,6 +20,7 @@ _PAPER = {"acl": 11.8, "shaping": 11.8, "encryption": 4.6}  # Gbit/s
 
 class Coprocessor(Experiment):
     name = "coprocessor"
+    order = 130
     title = "What coprocessor stages cost"
     source = "section 4.4"
     measures = "one TCP stream between two hosts through no stage, ACLs, WAN shaping, encryption in software"

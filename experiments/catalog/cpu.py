@@ -20,6 +20,7 @@ _NOTE = "Guest: iperf3's own processes with the guest's TCP; host: all else that
 
 class Cpu(Experiment):
     name = "cpu"
+    order = 30
     title = "CPU per byte by generation"
     source = "figure 10"
     measures = "CPU of sender and receiver per byte of one TCP stream, host and guest apart, every generation"

@@ -52,6 +52,7 @@ class Failover(Experiment):
     """Loss and time to the next change when a role dies."""
 
     name = "failover"
+    order = 150
     title = "Every role killed under traffic"
     source = "section 3.5"
     measures = (

@@ -26,6 +26,7 @@ class GatewayOverload(Experiment):
     """Relief of a Hoverboard by either source of usage reports."""
 
     name = "gateway-overload"
+    order = 90
     title = "Usage from hosts or from Hoverboards, under overload"
     source = "section 3.3.1"
     measures = (

@@ -27,6 +27,7 @@ _QUEUE_FULL = "vm-queue-full"
 
 class Isolation(Experiment):
     name = "isolation"
+    order = 120
     title = "A noisy neighbour"
     source = "section 6.1"
     measures = "a victim's p99 round trip and loss beside a VM that floods small packets out or gets them, with and "

@@ -25,6 +25,7 @@ _WHY_ORDER = (
 
 class Latency(Experiment):
     name = "latency"
+    order = 20
     title = "TCP round trip by generation"
     source = "figure 9"
     measures = (

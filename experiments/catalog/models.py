@@ -1,4 +1,4 @@
-"""The five programming models side by side (paper section 3.3): what a first packet waits for, and who pays for it."""
+"""The programming models side by side (paper section 3.3): what a first packet waits for, and who pays for it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from experiments import accounting, cpu_window, hoverboards, ping, traffic
 from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, whole, words
+from hoverboard.contract.models import NAMES
 from topologies import schema
 from topologies.testbed import Testbed
 
-MODELS = ("preprogrammed", "on-demand", "gateway", "hoverboard", "active-learning")
 _RATE_BPS = 200_000.0  # of each flow: ten times the offload threshold
 _SETTLED_SHARE, _WATCHED_SHARE = 0.5, 0.75  # of the traffic's time: offloads stand; then round trips are measured
 _STEADY_PAIRS = 4
@@ -23,6 +23,7 @@ class Models(Experiment):
     """First packets, steady packets, state and load by model."""
 
     name = "models"
+    order = 70
     title = "Programming models side by side"
     source = "section 3.3"
     measures = (
@@ -32,7 +33,7 @@ class Models(Experiment):
     minutes = 2.0
     repeat = 2
     parameters = (
-        Parameter("models", MODELS, "", "programming models", choices=MODELS),
+        Parameter("models", NAMES, "", "programming models", choices=NAMES),
         Parameter("vms", 24, "VMs", "in one network on three hosts", quick=12, least=6, most=120),
         Parameter("pairs", 12, "pairs", "that meet for the first time", quick=3, least=2, most=100),
         Parameter("seconds", 6.0, "s", "of steady traffic", quick=2.5, least=2, most=60),
@@ -130,8 +131,8 @@ class Models(Experiment):
 
     def verdicts(self, table: Table, values: Values) -> list[Verdict]:
         """What section 3.3 says of each model."""
-        first = {name: table.median("first round trip", model=name) for name in MODELS}
-        over = {name: table.median("over Hoverboards", model=name) for name in MODELS}
+        first = {name: table.median("first round trip", model=name) for name in NAMES}
+        over = {name: table.median("over Hoverboards", model=name) for name in NAMES}
         found = []
         if (asked := first["on-demand"]) is not None and (went := first["hoverboard"]) is not None:
             found.append(

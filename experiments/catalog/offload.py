@@ -27,6 +27,7 @@ class Offload(Experiment):
     """Share of the traffic on Hoverboards by number of offloaded pairs."""
 
     name = "offload"
+    order = 60
     title = "Traffic left on Hoverboards against offloaded flows"
     source = "figure 11c, section 5.3"
     measures = "Share of the traffic on Hoverboards when the busiest pairs are offloaded, by replay and live."

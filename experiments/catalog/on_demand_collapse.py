@@ -28,6 +28,7 @@ class OnDemandCollapse(Experiment):
     """First packets of bystanders while others reach for new destinations."""
 
     name = "on-demand-collapse"
+    order = 100
     title = "First packets under a load of first packets"
     source = "sections 3.3 and 6.3"
     measures = (

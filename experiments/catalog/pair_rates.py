@@ -25,6 +25,7 @@ class PairRates(Experiment):
     """Offered and measured CDF of the peak rate of every VM pair."""
 
     name = "pair-rates"
+    order = 50
     title = "Peak rates over VM pairs"
     source = "figure 11b, section 5.3"
     measures = "Each pair's highest rate over a second, offered from the paper's CDF and as it arrived."

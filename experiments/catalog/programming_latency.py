@@ -31,6 +31,7 @@ class ProgrammingLatency(Experiment):
     """Time until a VM that is added answers."""
 
     name = "programming-latency"
+    order = 110
     title = "Latency of one change"
     source = "section 5.3; queues of section 3.1"
     measures = (

@@ -18,9 +18,10 @@ from experiments.frame.parameters import Parameter, Values, numbers, whole, word
 from experiments.frame.statistics import fit
 from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
+from hoverboard.contract.models import NAMES
 
 MESH, OURS = "preprogrammed", "hoverboard"
-MODELS = (MESH, OURS, "on-demand", "gateway", "active-learning")
+MODELS = (MESH, OURS, *(name for name in NAMES if name not in (MESH, OURS)))
 SHAPE, SIZE = "scaled down", "paper's size"
 _LEAST_R2 = 0.99
 
@@ -34,6 +35,7 @@ class ProgrammingTime(Experiment):
     """Time and flows by model and size."""
 
     name = "programming-time"
+    order = 40
     title = "Programming time against the size of the network"
     source = "figure 11a, section 5.3"
     measures = "Seconds from a full update to programmed switches, flows and peak memory, by model, size and hosts."

@@ -12,6 +12,7 @@ from experiments.iperf import IperfSpec
 
 class Throughput(Experiment):
     name = "throughput"
+    order = 10
     title = "TCP throughput by generation"
     source = "figure 8"
     measures = (

@@ -31,7 +31,7 @@ def catalogue() -> dict[str, Experiment]:
     for module in pkgutil.iter_modules(catalog.__path__):
         for kind in _of(importlib.import_module(f"{catalog.__name__}.{module.name}")):
             found[kind.name] = kind()
-    return {name: found[name] for name in sorted(found, key=lambda name: (catalog.rank(name), name))}
+    return {name: found[name] for name in sorted(found, key=lambda name: (found[name].order, name))}
 
 
 def find(name: str) -> Experiment:

@@ -114,6 +114,7 @@ class Experiment(ABC):
 
     Attributes:
         name: as typed, for example "pair-rates".
+        order: where it stands in lists and in `run all`, the lowest first: the paper's order.
         title: one line.
         source: the paper's figure or section.
         measures: what is measured, one line.
@@ -127,6 +128,7 @@ class Experiment(ABC):
     source: ClassVar[str]
     measures: ClassVar[str]
     minutes: ClassVar[float]
+    order: ClassVar[int] = 1000
     repeat: ClassVar[int] = 3
     parameters: ClassVar[tuple[Parameter, ...]] = ()
 

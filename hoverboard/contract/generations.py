@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hoverboard.contract.entities import Dataplane
-
+# Oldest first.
+Dataplane = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 # Who moves the packets of a host: Open vSwitch, the host process's engines, or a process per VM.
 Carrier = Literal["switch", "engines", "processes"]
 

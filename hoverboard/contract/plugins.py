@@ -26,13 +26,13 @@ def file_of(reference: str) -> tuple[Path, str] | None:
     return (Path(f"{name}.py"), wanted) if found and wanted else None
 
 
-def absolute(reference: str, directory: Path) -> str:
-    """The reference with its file's whole path; a relative one is beside `directory`. What names no file stays."""
+def absolute(reference: str, directory: Path | None = None) -> str:
+    """The reference with its file's whole path; a relative one starts from `directory`, or here. Other names stay."""
     found = file_of(reference)
     if found is None:
         return reference
     path, wanted = found
-    return f"{(directory / path).resolve()}{':' * bool(wanted)}{wanted}"
+    return f"{((directory or Path()) / path).resolve()}{':' * bool(wanted)}{wanted}"
 
 
 def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, next_step: str) -> type[Any]:

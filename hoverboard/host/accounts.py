@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import TUNNEL_PORT
@@ -13,6 +13,10 @@ from hoverboard.fastpath.layout import REASONS, Memory
 from hoverboard.host.cached import Cached
 from hoverboard.host.misses import FlowMisses
 from hoverboard.vswitch.trace import Verdict
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import Counters
+    from hoverboard.contract.node_documents import Entry, Flow
 
 
 def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ...]:
@@ -35,7 +39,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
     return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
 
 
-def describe(cached: Cached, vm: str | None) -> dict[str, Any]:
+def describe(cached: Cached, vm: str | None) -> Flow:
     """An entry without its counts.
 
     Args:
@@ -44,7 +48,7 @@ def describe(cached: Cached, vm: str | None) -> dict[str, Any]:
     return _row(cached, cached.verdict, cached.dropped, vm)
 
 
-def _row(cached: Cached, verdict: Verdict, dropped: str | None, vm: str | None) -> dict[str, Any]:
+def _row(cached: Cached, verdict: Verdict, dropped: str | None, vm: str | None) -> Flow:
     kind = f"drop-{dropped}" if dropped else verdict.kind.name.lower().replace("_", "-") if verdict.kind else None
     via = str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None
     return {
@@ -58,13 +62,13 @@ def _row(cached: Cached, verdict: Verdict, dropped: str | None, vm: str | None) 
     }
 
 
-def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[dict[str, Any]]:
+def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[Entry]:
     """A flow table, entry by entry; one whose answer changed has a row for each way that it led before, too.
 
     Args:
         vm_of: VM by the engines' number of its port.
     """
-    rows = []
+    rows: list[Entry] = []
     for key, (_action, target, packets, octets) in table.statistics().items():
         cached = misses.cached[key]
         for past in cached.past:
@@ -75,7 +79,7 @@ def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | Non
     return rows
 
 
-def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> dict[str, Any]:
+def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> Counters:
     """Sums over all ports of a host's engines, and drops by reason."""
     rx_packets, rx_bytes, tx_packets, tx_bytes = (
         int(value) for value in sum(memory.port_stats.sum(axis=0) for memory in memories)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hoverboard.rpc.client import Client
 
-if TYPE_CHECKING:  # it imports pydantic, for which every command would pay
+if TYPE_CHECKING:  # entities imports pydantic, for which every command would pay
     from hoverboard.contract.entities import Dataplane, Scheduling
+    from hoverboard.contract.node_documents import EngineLatencies, Entry, HostStatus
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,11 @@ class HostClient(Client):
         """Unplug a VM's NIC and forget the VM."""
         self.call("detach", vm=vm)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> HostStatus:
         """Counters and state, the shape of `hoverboard status NODE --json`."""
-        return dict(self.call("status"))
+        return cast("HostStatus", self.call("status"))
 
-    def flows(self) -> list[dict[str, Any]]:
+    def flows(self) -> list[Entry]:
         """The flow table: [{vni, src, dst, proto, kind, via, packets, bytes}]."""
         return list(self.call("flows"))
 
@@ -167,6 +168,6 @@ class HostClient(Client):
         """Follow one packet in `every` through the engines until the leash's other end is closed."""
         self.call("sample_latency", fds=(leash.fileno(),), timeout=300.0, every=every)
 
-    def latency(self) -> dict[str, Any]:
+    def latency(self) -> EngineLatencies:
         """{"egress", "ingress"}: {"samples", "p50_us", .., "histogram"} since sampling began."""
-        return dict(self.call("latency"))
+        return cast("EngineLatencies", self.call("latency"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.packets import Address
@@ -35,6 +35,10 @@ from hoverboard.fastpath.layout import (
 from hoverboard.host.blocks import Blocks
 from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Way
 from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment
+
+if TYPE_CHECKING:
+    from hoverboard.contract.node_documents import Coprocessor
+
 
 _STOP_TIMEOUT = 1.0  # a stage that does not return keeps its thread, not the host
 _NO_CHAIN = -1  # what cannot be made: the worker drops by reason, for no packet may pass a stage that is not there
@@ -234,18 +238,18 @@ class Coprocessors:
             self.detach(ofport)
         self.blocks.close()
 
-    def status(self) -> dict[str, dict[str, Any]]:
+    def status(self) -> dict[str, Coprocessor]:
         """By VM: worker.Worker.status(), drops of the way back among its drops; samples_lost: copies that the fast path
         had no room for; blocked: sources.
         """
-        found = {}
+        found: dict[str, Coprocessor] = {}
         for guest in self._guests.values():
             if guest.worker is not None and guest.sink is not None:
                 said = guest.worker.status()
                 said["drops"] = {**said["drops"], **guest.sink.drops}
                 said["samples_lost"] = sum(int(m.samples[guest.port, SAMPLES_LOST]) for m in self._datapath.memories)
                 said["blocked"] = self.blocks.of(guest.ofport)
-                found[guest.vm] = said
+                found[guest.vm] = cast("Coprocessor", said)
         return found
 
     def drops(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
@@ -45,6 +45,11 @@ from hoverboard.host.plane import Carried, Learn
 from hoverboard.host.treatment import no_stages
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
+
+if TYPE_CHECKING:
+    from hoverboard.contract import node_documents as nodes
+    from hoverboard.contract.documents import Counters
+
 
 # A bucket holds what the rate gives in 4 ms (the engines' thread may sleep 2 ms past its time), and no less than two
 # segments of 64 KB, for it may go below zero by a batch.
@@ -270,17 +275,17 @@ class FastpathPlane:
         """What each VM pair sent into the fabric since the last call."""
         return accounts.usage([(self._table, self._misses)])
 
-    def flows(self) -> list[dict[str, Any]]:
+    def flows(self) -> list[nodes.Entry]:
         """The flow table, entry by entry."""
         return accounts.flows(self._table, self._misses, self._vm_of)
 
     def _vm_of(self, target: int) -> str | None:
         return next((vm for vm, port in self._ports.items() if port == target), None)
 
-    def _describe(self, key: Key, target: int) -> dict[str, Any]:
+    def _describe(self, key: Key, target: int) -> nodes.Flow:
         return accounts.describe(self._misses.cached[key], self._vm_of(target))
 
-    def rates(self) -> dict[str, Any] | None:
+    def rates(self) -> nodes.Rates | None:
         """{"seconds", "ports": {name: rates}, "flows": the busiest}, of the last second; None before there is one."""
         interval = self.looking.rates.interval
         if interval is None:
@@ -290,11 +295,18 @@ class FastpathPlane:
         targets = self._datapath.egress.entries[:, E_TARGET]
         return {
             "seconds": round(interval.seconds, 3),
-            "ports": interval.port_rates({port: name for name, (port, *_queues) in self._names().items()}),
-            "flows": [{**self._describe(keys[row], int(targets[row])), **rates} for row, rates in top if row in keys],
+            "ports": cast(
+                "dict[str, nodes.PortRate]",
+                interval.port_rates({port: name for name, (port, *_queues) in self._names().items()}),
+            ),
+            "flows": [
+                cast("nodes.BusyFlow", {**self._describe(keys[row], int(targets[row])), **rates})
+                for row, rates in top
+                if row in keys
+            ],
         }
 
-    def counters(self) -> dict[str, Any]:
+    def counters(self) -> Counters:
         """Sums over all ports, and drops by reason."""
         counters = accounts.counters(self._datapath.memories, self._misses)
         if self._coprocessors is not None:
@@ -307,7 +319,7 @@ class FastpathPlane:
         """State of the flow table."""
         return accounts.table(self._table, self._misses)
 
-    def vms(self) -> dict[str, dict[str, Any]]:
+    def vms(self) -> dict[str, nodes.NodeVM]:
         """By VM: {fastpath_seconds: engine time of delivery to it, rate_bps: its limit, coprocessor: its status}."""
         coprocessors = self._coprocessors.status() if self._coprocessors is not None else {}
         ports = self._datapath.egress.ports

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from hoverboard.fastpath.elements.latency import least_of
 from hoverboard.fastpath.layout import EGRESS, I64, INGRESS, SAMPLE_EVERY, Memory
+
+if TYPE_CHECKING:
+    from hoverboard.contract.node_documents import EngineLatencies, EngineLatency
+
 
 _PERCENTILES = (50, 90, 99, 99.9)
 
@@ -21,7 +25,7 @@ def set_sampling(memories: tuple[Memory, Memory], every: int) -> None:
         m.sample[SAMPLE_EVERY] = every
 
 
-def summary(counts: Sequence[int] | I64) -> dict[str, Any]:
+def summary(counts: Sequence[int] | I64) -> EngineLatency:
     """{"samples", "p50_us", .., "histogram": [[least ns, packets], ..]} by bucket; {"samples": 0} of none."""
     counted = np.asarray(counts, np.int64)
     total = int(counted.sum())
@@ -34,9 +38,9 @@ def summary(counts: Sequence[int] | I64) -> dict[str, Any]:
         # A bucket's middle: at most 6 % off.
         found[f"p{percent:g}_us"] = round((least_of(bucket) + least_of(bucket + 1)) / 2000, 3)
     found["histogram"] = [[least_of(int(bucket)), int(counted[bucket])] for bucket in np.flatnonzero(counted)]
-    return found
+    return cast("EngineLatency", found)
 
 
-def report(memories: tuple[Memory, Memory]) -> dict[str, Any]:
+def report(memories: tuple[Memory, Memory]) -> EngineLatencies:
     """{"egress", "ingress"}: summaries of both engines since set_sampling()."""
     return {"egress": summary(memories[EGRESS].latency), "ingress": summary(memories[INGRESS].latency)}

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, is_compiled
@@ -18,6 +18,10 @@ from hoverboard.fastpath.datapath import Datapath
 from hoverboard.host.capture import Capture
 from hoverboard.host.latency import report, set_sampling
 from hoverboard.host.rates import Rates
+
+if TYPE_CHECKING:
+    from hoverboard.contract.node_documents import EngineLatencies
+
 
 UPLINK_NAME = "uplink"
 # All of them in one composition: one to compile, and each of them costs a look at one word while it is off.
@@ -110,7 +114,7 @@ class Looking:
             set_sampling(self._datapath.memories, 0)
             self._compose()
 
-    def latency(self) -> dict[str, Any]:
+    def latency(self) -> EngineLatencies:
         """{"egress", "ingress"}: see hoverboard.host.latency.summary."""
         return report(self._datapath.memories)
 

@@ -9,7 +9,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from hoverboard.contract.errors import RunError, SwitchError
 from hoverboard.contract.packets import Address
@@ -22,6 +22,10 @@ from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
 from hoverboard.vswitch.meters import Meters
 from hoverboard.vswitch.ovs import PHYSICAL_BRIDGE, Ovs
+
+if TYPE_CHECKING:
+    from hoverboard.contract import node_documents as nodes
+    from hoverboard.contract.documents import Counters
 
 
 class OvsPlane:
@@ -138,7 +142,7 @@ class OvsPlane:
             )
         return tuple(FlowUsage(*pair, octets, packets) for pair, (octets, packets) in pairs.items())
 
-    def flows(self) -> list[dict[str, Any]]:
+    def flows(self) -> list[nodes.Entry]:
         """The datapath's megaflows."""
         return [
             {
@@ -156,17 +160,14 @@ class OvsPlane:
             for flow in self._megaflows()
         ]
 
-    def counters(self) -> dict[str, Any]:
+    def counters(self) -> Counters:
         """The integration bridge's port counters, and its drop flows by reason."""
         ports, over = parse_ports(ofctl("dump-ports", self._switch.management)), self._capacity.drops()
         ports["rx_packets"] += sum(over.values())  # what its capacity did not suffice for came, too
-        return {
-            **ports,
-            "misses": 0,
-            "drops": {**parse_drops(ofctl("dump-flows", self._switch.management)), **over},
-        }
+        drops = {**parse_drops(ofctl("dump-flows", self._switch.management)), **over}
+        return cast("Counters", {**ports, "misses": 0, "drops": drops})
 
-    def vms(self) -> dict[str, dict[str, Any]]:
+    def vms(self) -> dict[str, nodes.NodeVM]:
         """Not known: the switch's threads serve all VMs alike."""
         return {}
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.checkpoint import Saved
 from hoverboard.host.datagrams import Datagrams
 from hoverboard.host.looking import Looking
+
+if TYPE_CHECKING:
+    from hoverboard.contract import node_documents as nodes
+    from hoverboard.contract.documents import Counters
 
 Learn = Callable[[int, Address, IPv4Address], None]
 Carried = Callable[[Iterable[tuple[int, Address, IPv4Address]]], None]
@@ -81,13 +85,13 @@ class Dataplane(Protocol):
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call; silent pairs are left out."""
 
-    def flows(self) -> list[dict[str, Any]]:
+    def flows(self) -> list[nodes.Entry]:
         """[{vni, src, dst, proto, kind, via, packets, bytes}] of the flow cache."""
 
-    def counters(self) -> dict[str, Any]:
+    def counters(self) -> Counters:
         """{rx_packets, rx_bytes, tx_packets, tx_bytes, misses, drops: {reason: n}}."""
 
-    def vms(self) -> dict[str, dict[str, Any]]:
+    def vms(self) -> dict[str, nodes.NodeVM]:
         """What each VM costs, by name; see FastpathPlane. {} where nobody knows."""
 
     def table(self) -> dict[str, int]:
@@ -97,7 +101,7 @@ class Dataplane(Protocol):
     def looking(self) -> Looking | None:
         """How to look inside the engines; None where there is none."""
 
-    def rates(self) -> dict[str, Any] | None:
+    def rates(self) -> nodes.Rates | None:
         """Rates by port and the busiest flows; None where nobody measures them."""
 
     def every_second(self, now: float) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.packets import Address
@@ -36,6 +36,11 @@ from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import Verdict
+
+if TYPE_CHECKING:
+    from hoverboard.contract import node_documents as nodes
+    from hoverboard.contract.documents import Counters
+
 
 IDLE_SECONDS = 30  # as on the fast path
 SOCKET_FULL = "socket-queue-full"
@@ -230,21 +235,21 @@ class PrePlane:
         """What each VM pair sent into the fabric since the last call."""
         return accounts.usage((vm.table, vm.misses) for vm in self._vms.values())
 
-    def flows(self) -> list[dict[str, Any]]:
+    def flows(self) -> list[nodes.Entry]:
         """The flow tables of all processes, entry by entry."""
         return [
             flow for name, vm in self._vms.items() for flow in accounts.flows(vm.table, vm.misses, {PORT: name}.get)
         ]  # fmt: skip
 
-    def counters(self) -> dict[str, Any]:
+    def counters(self) -> Counters:
         """Sums over all processes, and drops by reason."""
         zero = {name: 0 for name in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "misses")}
         total = accounts.merge({**zero, "drops": {NOBODYS: self._strays} if self._strays else {}}, self._past)
         for name in self._vms:
             accounts.merge(total, self._counters(name))
-        return total
+        return cast("Counters", total)
 
-    def _counters(self, name: str) -> dict[str, Any]:
+    def _counters(self, name: str) -> Counters:
         vm = self._vms[name]
         counters = accounts.counters(vm.datapath.memories, vm.misses)
         if full := self._sockets.overflows(name):
@@ -258,7 +263,7 @@ class PrePlane:
             accounts.merge(total, accounts.table(vm.table, vm.misses))
         return total
 
-    def vms(self) -> dict[str, dict[str, Any]]:
+    def vms(self) -> dict[str, nodes.NodeVM]:
         """By VM: {vmm_seconds: CPU time of its process, ..}; there is no fast path and no coprocessor."""
         return {
             name: {

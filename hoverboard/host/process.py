@@ -17,11 +17,12 @@ from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import InputError, SwitchError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.node_documents import Checkpoint, HostStatus
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.checkpoint import Keeper
 from hoverboard.host.client import HostConfig
@@ -270,7 +271,7 @@ class HostProcess:
     def _capture(self, fds: Descriptors, ports: list[str], snap: int, count: int) -> list[str]:
         return self._looking().capture([str(name) for name in ports], int(snap), int(count), *fds.numbers)
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> HostStatus:
         config = self._config
         return {
             "node": config.node,
@@ -288,7 +289,7 @@ class HostProcess:
             "rates": self._plane.rates(),
             "learning": self._exchange.status(),
             "reports": self._reports.counters,
-            "checkpoint": {**(self._keeper.status() or {}), **self._resumption.status()},
+            "checkpoint": cast("Checkpoint", {**(self._keeper.status() or {}), **self._resumption.status()}),
             "next_report_seconds": max(0.0, self._reported + self._interval - time.monotonic()),
         }
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.vswitch.meters import OVER_CAPACITY
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import Counters
+
 
 _FLOWS_A_PACKET = 30  # FlowUsage messages, about 45 bytes each, that fit 1,400 bytes
 
@@ -20,7 +24,7 @@ _FLOWS_A_PACKET = 30  # FlowUsage messages, about 45 bytes each, that fit 1,400 
 class Counted(Protocol):
     """A dataplane, as far as its counters go."""
 
-    def counters(self) -> dict[str, Any]:
+    def counters(self) -> Counters:
         """With rx_packets and drops by reason."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hoverboard.contract.document_schemas import check
 from hoverboard.contract.errors import EntityError, InputError
 from topologies.devices import entered
 from topologies.testbed import Testbed
@@ -237,8 +238,11 @@ def test_the_command(state: Path, run_name: str, tmp_path: Path) -> None:
     assert f"dry run: nothing was changed in run '{run_name}'" in dry.stdout
     done = hoverboard("apply", str(file), "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["applied"]
+    applied = json.loads(done.stdout)
+    check("apply", applied)
+    assert applied["applied"]
     node = json.loads(hoverboard("status", "h1", "--json").stdout)
+    check("status-node", node)
     assert {facts["rate_bps"] for facts in node["vms"].values()} == {50_000_000}
     assert "nothing to do" in hoverboard("apply", str(file)).stdout
     file.write_text(CLUSTER + FIREWALL.replace("direction: ingress", "direction: in"))

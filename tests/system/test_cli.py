@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hoverboard.contract.document_schemas import check
 from topologies import client
 from topologies.rundir import run_names
 from topologies.waiting import wait_for
@@ -29,10 +30,13 @@ def hoverboard(*words: str, stdin: str = "", timeout: float = _SECONDS) -> subpr
 
 
 def as_json(*words: str) -> Any:
-    """The document a verb prints with --json."""
+    """The document a verb prints with --json, which is as its schema says."""
     done = hoverboard(*words, "--json")
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    of_a_node = words[0] == "status" and len(words) > 1 and not words[1].startswith("-")
+    check("status-node" if of_a_node else "-".join(words[:2]) if words[0] == "vm" else words[0], document)
+    return document
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from controllers.fm.client import FabricClient
+from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, InputError, RunError
 from topologies.regions import RegionalClusterManager
@@ -234,7 +235,9 @@ def test_a_global_plane_that_hangs_is_waited_for_by_nobody(
         os.kill(pid, signal.SIGSTOP)
         try:
             _new_vm_works(bed)
-            rows = {(row["region"], row["scope"]): row["state"] for row in bed.status()["control"]["planes"]}
+            status = bed.status()
+            check("status", status)
+            rows = {(row["region"], row["scope"]): row["state"] for row in status["control"]["planes"]}
             assert rows.pop(("east", "global")) == "unreachable"
             assert set(rows.values()) == {"up"}
             late = bed.add_vm("blue", "late", "h3")

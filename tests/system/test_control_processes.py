@@ -21,6 +21,8 @@ from controllers.partitions import Owners
 from controllers.roles import front_end_socket
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract.control_pb2_grpc import FrontEndsStub
+from hoverboard.contract.document_schemas import check
+from hoverboard.contract.documents import Control
 from hoverboard.contract.encapsulation import datapath_id
 from topologies import etcd, status
 from topologies.roles import ControlLayout, StoreKind
@@ -60,7 +62,9 @@ def untouched(bed: Testbed, before: dict[tuple[str, str], float], since: float) 
 
 
 def control(bed: Testbed) -> dict[str, Any]:
-    return bed.control_status()
+    found = bed.control_status()
+    check(Control, found)
+    return found
 
 
 def master_of(bed: Testbed, partition: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import pytest
 
 from experiments import iperf
 from experiments.iperf import IperfSpec
+from hoverboard.contract.document_schemas import check
 from topologies import schema
 from topologies.devices import entered
 from topologies.testbed import Testbed
@@ -180,7 +181,9 @@ def test_what_comes_and_goes_is_captured(cluster: Testbed, tmp_path: Path) -> No
     ping.terminate()
     ping.wait()
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["packets"] == 10
+    captured = json.loads(done.stdout)
+    check("capture", captured)
+    assert captured["packets"] == 10
     shown = subprocess.run(["tcpdump", "-n", "-r", str(file)], capture_output=True, text=True, check=True).stdout
     assert "ICMP echo request" in shown
     assert "ICMP echo reply" in shown

@@ -15,6 +15,7 @@ import pytest
 from console import tables
 from experiments import iperf
 from experiments.iperf import IperfSpec
+from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import guest_mac, underlay_mac
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from topologies import status
@@ -243,7 +244,10 @@ def test_status_shows_cpu_by_vm(cluster: Testbed) -> None:
     rows = {row["vm"]: row for row in cluster.status()["cpu"]}
     assert rows["one"]["coprocessor_seconds"] > 0
     assert rows["two"]["guest_seconds"] >= 0
-    tables.show([*tables.node(status.node_status(cluster, "h1")), *tables.status(cluster.status())])
+    node, whole = status.node_status(cluster, "h1"), cluster.status()
+    check("status-node", node)
+    check("status", whole)
+    tables.show([*tables.node(node), *tables.status(whole)])
     assert vms["well"]["coprocessor"] is None  # nobody pays for what it does not use
     assert vms["limited"]["rate_bps"] == 50_000_000
     assert vms["one"]["fastpath_seconds"] > 0

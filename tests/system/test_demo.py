@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments import demo, demo_report
+from hoverboard.contract.document_schemas import check
 from topologies.rundir import run_names
 from topologies.waiting import wait_for
 
@@ -23,6 +24,7 @@ def test_demo(state: Path, run_name: str, tmp_path: Path) -> None:
     steps: list[str] = []
     result = demo.run(demo.DemoSpec(run=run_name, **SHORT), lambda step, share: steps.append(step))  # type: ignore[arg-type]
     summary = demo_report.write(result, tmp_path)
+    check("demo", summary)
     assert summary["ok"], [check for check in summary["checks"] if not check["ok"]]
     assert [generation["dataplane"] for generation in summary["generations"]] == ["fastpath", "ovs"]
     for generation in summary["generations"]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hoverboard.contract.document_schemas import check
 from topologies.rundir import run_names
 from topologies.waiting import wait_for
 
@@ -59,6 +60,7 @@ def test_a_run_is_interrupted_and_resumed_reported_and_compared(state: Path, tmp
     run("report", out)
     assert (out / "report.html").stat().st_size > 10_000
     compared = json.loads(run("compare", out, out, "--json").stdout)
+    check("experiment-compare", compared)
     assert {one["ratio"] for one in compared} == {1.0}
     assert run_names() == []
 
@@ -68,7 +70,9 @@ def test_the_example_of_the_documentation_runs_by_its_path(state: Path, tmp_path
     (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "experiments.md").read_text(), re.DOTALL)
     (tmp_path / "sizes.py").write_text(text)
     done = run("run", tmp_path / "sizes.py", "--quick", "--out", tmp_path / "out", "--json")
-    assert json.loads(done.stdout)[0]["failed"] == 0
+    measured = json.loads(done.stdout)
+    check("experiment-run", measured)
+    assert measured[0]["failed"] == 0
     rows = (tmp_path / "out" / "samples.csv").read_text().splitlines()
     assert rows[0] == "metric,value,unit,error,size"
     assert 10 <= len(rows) - 1 <= 20

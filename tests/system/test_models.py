@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hoverboard.contract.errors import InputError
 from topologies.testbed import Testbed
 from topologies.waiting import wait_for
 
@@ -195,3 +196,45 @@ def test_a_dead_hoverboard_is_replaced_within_a_second(
     print(f"{dataplane}: relayed traffic stood still for {gap(ping.text):.3f} s")
     assert lost > 1, "it was the Hoverboard that carried them"
     assert gap(ping.text) < 1.0
+
+
+TAGGED = """
+model: tagged.py:Tagged
+hosts: 2
+hoverboards: 1
+networks:
+  - {name: blue, vni: 7, subnet: 10.0.0.0/24, vms: [{}, {tags: [direct]}, {}, {}]}
+"""
+
+
+@pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+def test_a_model_from_a_file_beside_the_topology(
+    testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = (Path(__file__).parents[2] / "docs/models.md").read_text()
+    (example,) = (text for text in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if "class Tagged" in text)
+    (tmp_path / "tagged.py").write_text(example)
+    file = tmp_path / "tagged.yaml"
+    file.write_text(TAGGED)
+    bed = testbed(file, dataplane=dataplane)
+    reference = f"{tmp_path}/tagged.py:Tagged"
+    settle(bed)
+    assert control(bed)["model"] == bed.status()["model"] == reference
+
+    def direct() -> list[str]:
+        """Routes of h1 to a VM of h2."""
+        return [line for line in openflow(bed, "h1") if f"nw_dst={address(bed, 'blue-2')} " in line and "tun" in line]
+
+    assert len(direct()) == 1
+    assert not any(f"nw_dst={address(bed, 'blue-4')} " in line and "tun" in line for line in openflow(bed, "h1"))
+    ping = Ping(bed, "blue-1", address(bed, "blue-2"))
+    assert bed.set_model("gateway")["from"] == reference
+    assert (direct(), reaches(bed, "blue-1", address(bed, "blue-2"))) == ([], 5)
+    with pytest.raises(InputError, match="there is no model file 'absent.py'"):
+        bed.set_model("absent.py:Tagged")
+    monkeypatch.chdir(tmp_path)
+    assert bed.set_model("tagged.py:Tagged") | {"seconds": 0} == {"model": reference, "from": "gateway", "seconds": 0}
+    assert len(direct()) == 1
+    sent, lost = ping.end()
+    assert sent > 100, ping.text
+    assert lost <= 1, ping.text

@@ -9,6 +9,7 @@ import pytest
 
 from experiments import iperf
 from experiments.iperf import IperfSpec
+from hoverboard.contract.document_schemas import check
 from topologies import schema
 from topologies.devices import entered
 from topologies.testbed import Testbed
@@ -46,7 +47,9 @@ def test_all_traffic_between_regions_crosses_the_wan_at_its_rate_and_none_within
 
 
 def test_status_tells_what_the_wan_does_and_what_this_kernel_cannot(bed: Testbed) -> None:
-    wan = bed.status()["wan"]
+    status = bed.status()
+    check("status", status)
+    wan = status["wan"]
     assert wan["regions"] == ["east", "west"]
     assert wan["rate_bps"] == RATE
     assert "htb" in wan["by"]

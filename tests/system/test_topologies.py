@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hoverboard.contract.document_schemas import check
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.pipeline import BRIDGE
 from topologies import client
@@ -99,7 +100,7 @@ class TestDemo:
         assert status["counters"]["rx_packets"] > 0
         assert isinstance(status["counters"]["drops"], dict)
         assert set(status["phases"]) == set(PHASES)
-        json.dumps(status)
+        check("status", status)
 
     def test_the_verbs_reach_it_over_its_socket(self, demo: Testbed) -> None:
         mode = os.stat(demo.directory.socket).st_mode

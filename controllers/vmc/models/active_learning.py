@@ -7,13 +7,8 @@ host may learn. Requests, answers, the cache and its revalidation are the host p
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from controllers.vmc.models.gateway import GatewayModel
 
 
-class ActiveLearningModel(GatewayModel):
+class ActiveLearningModel(GatewayModel, shipped="active-learning"):
     """Default route on VM hosts, all routes on Hoverboards; the rest is between those two."""
-
-    name: ClassVar[str] = "active-learning"
-    learns: ClassVar[bool] = True

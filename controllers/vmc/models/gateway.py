@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import ClassVar
+from ipaddress import IPv4Network
 
 from controllers.program import Part, block
+from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
 from controllers.vmc.view import Scope, View, addresses
@@ -26,14 +26,8 @@ from hoverboard.contract.pipeline import (
 )
 
 
-class GatewayModel:
+class GatewayModel(ProgrammingModel, shipped="gateway"):
     """Default route on VM hosts, all routes on Hoverboards."""
-
-    name: ClassVar[str] = "gateway"
-    offloads: ClassVar[bool] = False
-    answers: ClassVar[bool] = False
-    learns: ClassVar[bool] = False
-    relays: ClassVar[bool] = True
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network) | view.hoverboards.keys()
@@ -74,17 +68,6 @@ class GatewayModel:
         yield from next_hop_flows(view, switch, network, prefix)
         if first.host != switch and switch in delivered_around(view, network.name, prefix):
             yield block(route_prefix_flow, network.vni, prefix, underlay)
-
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
-        return ()
-
-    def lookup_flows(
-        self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
-    ) -> Iterable[Part]:
-        return ()
-
-    def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
-        return ()
 
     def gateway_change(self, view: View) -> Iterator[Scope]:
         for network in view.networks:

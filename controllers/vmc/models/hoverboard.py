@@ -7,7 +7,6 @@ threshold goes host to host, the long tail goes through the Hoverboards.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from controllers.program import Part, block
 from controllers.vmc.models.gateway import GatewayModel, rendezvous
@@ -18,11 +17,8 @@ from hoverboard.contract.pipeline import offload_flow
 __all__ = ["HoverboardModel", "rendezvous"]
 
 
-class HoverboardModel(GatewayModel):
+class HoverboardModel(GatewayModel, shipped="hoverboard"):
     """Default route on VM hosts, all routes on Hoverboards, direct flows for pairs worth one."""
-
-    name: ClassVar[str] = "hoverboard"
-    offloads: ClassVar[bool] = True
 
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Part]:
         vni, underlay = view.networks[src.network].vni, view.hosts[dst.host].underlay_ip

@@ -9,24 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import ClassVar
 
 from controllers.program import Part, block
+from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow
 
 
-class OnDemandModel:
+class OnDemandModel(ProgrammingModel, shipped="on-demand"):
     """Local delivery, answers that were asked for, and a question for the rest."""
-
-    name: ClassVar[str] = "on-demand"
-    offloads: ClassVar[bool] = False
-    answers: ClassVar[bool] = True
-    learns: ClassVar[bool] = False
-    relays: ClassVar[bool] = False
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network)
@@ -54,9 +48,6 @@ class OnDemandModel:
         if first.host != switch and switch in delivered_around(view, network.name, prefix):
             yield block(route_prefix_flow, network.vni, prefix, view.hosts[first.host].underlay_ip)
 
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
-        return ()
-
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
     ) -> Iterator[Part]:
@@ -67,15 +58,6 @@ class OnDemandModel:
             yield block(route_flow, network.vni, address, view.hosts[there.host].underlay_ip)
         elif there.name not in view.ports:
             yield block(unknown_flow, network.vni, address)
-
-    def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
-        return ()
-
-    def gateway_change(self, view: View) -> Iterable[Scope]:
-        return ()
-
-    def liveness_change(self, view: View) -> Iterable[Scope]:
-        return ()
 
 
 def _routed_to(view: View, network: Network, address: IPv4Address | IPv6Address) -> VM | None:

@@ -7,10 +7,10 @@ O(VMs x hosts). Hoverboards carry nothing and have no routes; they only drop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import ClassVar
+from ipaddress import IPv4Network
 
 from controllers.program import Part, block
+from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import next_hop_flows, winner
 from controllers.vmc.view import Scope, View, addresses
@@ -18,14 +18,8 @@ from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import route_flow, route_prefix_flow
 
 
-class PreprogrammedModel:
+class PreprogrammedModel(ProgrammingModel, shipped="preprogrammed"):
     """Routes to all VMs everywhere they may be sent from."""
-
-    name: ClassVar[str] = "preprogrammed"
-    offloads: ClassVar[bool] = False
-    answers: ClassVar[bool] = False
-    learns: ClassVar[bool] = False
-    relays: ClassVar[bool] = False
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network)
@@ -54,22 +48,8 @@ class PreprogrammedModel:
         if first.host != switch and view.present(switch, network.name):
             yield block(route_prefix_flow, network.vni, prefix, view.hosts[first.host].underlay_ip)
 
-    def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
-        return ()
-
-    def lookup_flows(
-        self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
-    ) -> Iterable[Part]:
-        return ()
-
     def arrival(self, view: View, host: str, network: str) -> Iterator[Scope]:
         for vm in view.vms_of_network.get(network, ()):
             yield Scope("vm", vm)
         for prefix in view.routes.get(network, ()):
             yield Scope("route", network, str(prefix))
-
-    def gateway_change(self, view: View) -> Iterable[Scope]:
-        return ()
-
-    def liveness_change(self, view: View) -> Iterable[Scope]:
-        return ()

@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
+from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import GENEVE_PORT, GENEVE_PROTOCOL, underlay_mac
+from hoverboard.contract.node_documents import HostStatus
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.contract.pipeline import BRIDGE
 from topologies.devices import BRIDGE_NAME, GUEST_DEVICE, entered
@@ -64,7 +66,9 @@ def node_status(bed: Testbed, node: str) -> dict[str, Any]:
     """Status of a server's host process."""
     client = bed.host_client(node)
     try:
-        return client.status()
+        found = client.status()
+        check(HostStatus, found)
+        return found
     finally:
         client.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console import guard, runs, tables, up
+from console import guard, models, runs, tables, up
 from console.cli import app, split_command
 from hoverboard.contract.errors import InputError, MachineError, RunError
 
@@ -37,18 +37,38 @@ def test_version() -> None:
     assert shown.stdout.startswith("hoverboard ")
 
 
-def test_help_imports_no_layer_below() -> None:
-    # What makes a command slow to start is what it imports.
+# What makes a command slow to start is what it imports: a layer below, or a library of the field.
+SLOW = ("topologies", "experiments", "controllers", "numpy", "numba", "grpc", "os_ken", "mininet", "matplotlib")
+
+
+@pytest.mark.parametrize("command", ["", "up", "status", "model set", "vm", "experiment run", "capture", "apply"])
+def test_help_imports_no_layer_below(command: str) -> None:
+    slow = {*SLOW, *(() if command else ("pydantic",))}  # Typer reads options of a verb with pydantic
     code = (
-        "import sys; sys.argv = ['hoverboard', '--help']\n"
+        f"import sys; sys.argv = ['hoverboard', *{command.split()}, '--help']\n"
         "from console.cli import main\n"
         "try: main()\n"
-        "except SystemExit: pass\n"
-        "slow = {'numba', 'numpy', 'matplotlib', 'grpc', 'mininet', 'topologies', 'experiments'}\n"
-        "sys.exit(', '.join(slow & set(sys.modules)) or 0)"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        f"sys.exit(', '.join({slow} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("nothing_up")
+@pytest.mark.parametrize("command", [["up", "two-hosts", "--check", "--model"], ["model", "set"]])
+def test_a_model_that_cannot_be_is_refused_by_its_name(command: list[str]) -> None:
+    refused = runner.invoke(app, [*command, "star"], env={"COLUMNS": "200"})
+    assert refused.exit_code == 2
+    assert "'star' is not one of preprogrammed, on-demand, gateway, hoverboard, active-learning" in refused.stderr
+
+
+def test_a_models_file_has_a_name_that_holds_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert models.named("gateway") == "gateway"
+    assert models.named(None) is None
+    assert models.named("star.py:Star") == f"{tmp_path}/star.py:Star"
+    assert models.named("/a/b.py") == "/a/b.py"
 
 
 @pytest.mark.usefixtures("nothing_up")

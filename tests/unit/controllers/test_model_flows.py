@@ -136,7 +136,8 @@ def test_a_model_is_found_by_its_name_only() -> None:
     assert [model_named(name) for name in MODELS] == [ALL_MODELS[name] for name in MODELS]
     with pytest.raises(InputError, match="unknown programming model 'mesh'") as refused:
         model_named("mesh")
-    assert (refused.value.where, refused.value.next_step) == ("--model", f"use one of {', '.join(MODELS)}")
+    step = "use one of preprogrammed, on-demand, gateway, hoverboard, active-learning, or FILE.py:Class"
+    assert (refused.value.where, refused.value.next_step) == ("--model", step)
     with pytest.raises(InputError) as refused:
         model_named("mesh", where="SetModel")
     assert refused.value.where == "SetModel"

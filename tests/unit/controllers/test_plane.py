@@ -20,6 +20,9 @@ from controllers.vmc.inter_region import InterRegionCore
 from controllers.vmc.offload import OffloadSettings
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import fabric_pb2_grpc
+from hoverboard.contract.change_documents import Plan
+from hoverboard.contract.document_schemas import check
+from hoverboard.contract.documents import PlaneStatus
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import EntityError, InputError, RunError
 from hoverboard.contract.reports import FlowUsage, UsageReport
@@ -157,6 +160,7 @@ def test_a_plan_tells_what_a_diff_would_do_and_does_nothing(tmp_path: Path) -> N
     async def story() -> None:
         plane = await begun(tmp_path)
         found = await plane.plan([B2], [("VM", "b1")], 1)
+        check(Plan, found)
         assert (found["version"], [one["name"] for one in found["added"]]) == (1, ["b2"])
         assert [one["name"] for one in found["removed"]] == ["b1"]
         assert found["switches"]["hv1"] == {"added": 1, "changed": 0, "removed": 1}
@@ -184,6 +188,7 @@ def test_the_status_is_one_document(tmp_path: Path) -> None:
         plane.controller.agent_hello("h1", {"b1": "vp-b1"})
         await turns()
         found = await plane.status()
+        check(PlaneStatus, found)
         assert set(found.pop("switches")) == {"h1", "h2", "hv1"}
         counters = found.pop("counters")
         assert counters["reconciliations"] == 0
@@ -215,6 +220,7 @@ def test_what_agents_report_is_counted_and_offloads_are_listed(tmp_path: Path) -
         await plane.full_update([*cluster(), B1, B2])
         plane.controller.usage(report_of(b1_sends=1_000_000))
         (offload,) = await plane.offloads()
+        check("offloads", [offload])
         assert (offload["src"], offload["dst"]) == ("b1", "b2")
         status = await plane.status()
         assert (status["offloads"], status["counters"]["usage_reports"], status["queues"]["fair"]) == (1, 1, True)

@@ -14,6 +14,8 @@ from controllers.planning import concerned, consequences, plan_document
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
+from hoverboard.contract.change_documents import Plan
+from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host
 from hoverboard.contract.pipeline import base_flows, vport_flows
 
@@ -130,7 +132,9 @@ def test_a_plan_reads_as_fields_that_go_from_one_value_to_another(host_name: str
     fields = {"tags": {"from": [], "to": ["web"]}}
     if host_name == "h2":
         fields = {"host": {"from": "h1", "to": "h2"}, **fields}  # type: ignore[dict-item]
-    assert plan_document(changes, 4, {"h1": {"added": 1, "changed": 0, "removed": 2}}) == {
+    document = plan_document(changes, 4, {"h1": {"added": 1, "changed": 0, "removed": 2}})
+    check(Plan, document)
+    assert document == {
         "version": 4,
         "added": [{"type": "VM", "name": "g1", "network": "green", "ip": "10.0.0.2", "mac": G1.mac, "host": "h1"}],
         "changed": [{"type": "VM", "name": "b1", "fields": fields}],

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from console import tables
+from console import demo_tables
 from experiments.demo_results import PingCell, Throughput, offload_delay
 from experiments.isolation import Isolation
 from experiments.path import PathPoint, Timeline
+from experiments.record import record
+from hoverboard.contract.document_schemas import check
 from tests.unit.experiments.demonstration import SAME, broken, generation, result, tcp
 
 
@@ -92,6 +94,13 @@ def test_a_demonstration_of_nothing_has_not_passed() -> None:
     assert not replace(result(), generations=()).summary({})["ok"]
 
 
+def test_the_summary_is_as_its_schema_says() -> None:
+    summary = result().summary(record({"streams": 1}))
+    for one in summary["generations"]:
+        one["servers"] = {}  # those of hosts that were made up
+    check("demo", summary)
+
+
 def test_the_summary_has_what_was_measured() -> None:
     summary = result().summary({"taken": "today"})
     assert (summary["experiment"], summary["ok"], summary["seconds"]) == ("demo", True, 61.3)
@@ -167,4 +176,4 @@ def test_what_was_not_counted_has_no_row() -> None:
 
 def test_the_shown_path_has_a_row_a_second() -> None:
     points = result().summary({})["generations"][0]["path"]["points"]
-    assert [point["at"] for point in tables.whole_seconds(points)] == [1, 2]
+    assert [point["at"] for point in demo_tables.whole_seconds(points)] == [1, 2]

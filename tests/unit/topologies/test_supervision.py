@@ -13,6 +13,8 @@ import pytest
 from real_processes import Children, open_files, until
 from supervised_world import START, Ledger, Patient, World
 
+from hoverboard.contract.document_schemas import check
+from hoverboard.contract.documents import Supervision
 from hoverboard.contract.errors import RunError
 from topologies import supervision
 from topologies.processes import identified
@@ -53,6 +55,7 @@ def test_what_dies_is_started_again_at_once_and_shown(world: World) -> None:
     assert patient.tries == [START]
     assert world.ledger.records == [{"record": "restart", "what": "ovs-vswitchd of h1", "number": 1}]
     status = world.supervisor.status()
+    check(Supervision, status)
     assert (status["watched"], status["restarts"], status["down"]) == (1, 1, 0)
     row = world.row()
     assert re.fullmatch(r"came back at \d\d:\d\d:\d\d in 0\.000 s", row.pop("last"))

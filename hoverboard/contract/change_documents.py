@@ -1,0 +1,153 @@
+"""What `--json` prints of the verbs that start or change something: up, down, vm, model, apply (see `documents`)."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from hoverboard.contract.documents import Addresses
+
+FromTo = TypedDict("FromTo", {"from": Any, "to": Any})
+_FromModel = TypedDict("_FromModel", {"from": str})
+
+# --- up, down, vm, model --------------------------------------------------------------------------
+
+
+class Ready(TypedDict):
+    """`hoverboard up --detach`: seconds by phase, and in all."""
+
+    run: str
+    phases: dict[str, float]
+    seconds: float
+
+
+class Checked(TypedDict):
+    """`hoverboard up --check`: what the file describes."""
+
+    ok: bool
+    name: str
+    model: str
+    hosts: int
+    hoverboards: int
+    networks: int
+    vms: int
+
+
+class Down(TypedDict):
+    """`hoverboard down`: names of the runs."""
+
+    down: list[str]
+
+
+class AddedVM(Addresses):
+    """`hoverboard vm add`."""
+
+    name: str
+    network: str
+    host: str
+    mac: str
+
+
+class RemovedVM(TypedDict):
+    """`hoverboard vm remove`."""
+
+    removed: str
+
+
+class ListedVM(Addresses):
+    """A row of `hoverboard vm list`."""
+
+    name: str
+    network: str
+    host: str
+
+
+class ModelChange(_FromModel):
+    """`hoverboard model set`: the model now, the one before, and how long it took."""
+
+    model: str
+    seconds: float
+
+
+class ModelShown(TypedDict):
+    """`hoverboard model show`; `flows` by server."""
+
+    model: str | None
+    switching: str | None
+    offloads: int | None
+    lookups: int | None
+    hoverboards_down: list[str] | None
+    flows: dict[str, int]
+
+
+# --- apply ----------------------------------------------------------------------------------------
+
+
+class FlowCounts(TypedDict):
+    """Flows that a change adds to a switch, changes there, and removes."""
+
+    added: int
+    changed: int
+    removed: int
+
+
+class Change(TypedDict):
+    """An entity that changes, by parameter."""
+
+    type: str
+    name: str
+    fields: dict[str, FromTo]
+
+
+class PlannedPlane(TypedDict):
+    """A control plane that takes part; `version` None: it does not answer, and is told when it does."""
+
+    region: str
+    scope: str
+    version: int | None
+
+
+class Plan(TypedDict):
+    """What a control plane says a change would do; entities have their type, name and what has not its default."""
+
+    version: int
+    added: list[dict[str, Any]]
+    changed: list[Change]
+    removed: list[dict[str, Any]]
+    switches: dict[str, FlowCounts]
+    planes: NotRequired[list[PlannedPlane]]
+
+
+class BuiltVM(TypedDict):
+    """A VM that is to come."""
+
+    name: str
+    network: str
+    host: str
+    ip: str
+
+
+class AlteredVM(TypedDict):
+    """A VM whose rate or shared addresses change, as they will be."""
+
+    name: str
+    rate_bps: int | None
+    shared_addresses: list[str]
+
+
+class VMChanges(TypedDict):
+    """What is done to VMs."""
+
+    build: list[BuiltVM]
+    remove: list[str]
+    alter: list[AlteredVM]
+
+
+class Applied(Plan):
+    """`hoverboard apply`; `applied` is False for --dry-run, and where there is nothing to do."""
+
+    run: str
+    applied: bool
+    vms: VMChanges
+    seconds: float

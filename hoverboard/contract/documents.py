@@ -1,0 +1,246 @@
+"""What `--json` prints, verb by verb, as types: what builds, sends or shows a document names its type here.
+
+hoverboard/contract/schemas/ has the JSON Schema of each, made of these types by `hoverboard.contract.document_schemas`.
+A `NotRequired` key is absent where it means nothing; a value that exists but is not known is None. Figures named
+`.._bps` are bits a second, `.._pps` packets a second, `.._seconds` and `.._s` seconds, `.._us` microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+# typing's own is nothing that pydantic can read before Python 3.12.
+from typing_extensions import TypedDict
+
+
+class Counters(TypedDict, total=False):
+    """Sums over all ports; `drops` by reason. Empty where no server is up."""
+
+    rx_packets: int
+    rx_bytes: int
+    tx_packets: int
+    tx_bytes: int
+    misses: int
+    drops: dict[str, int]
+
+
+class Server(TypedDict):
+    """A VM host or a Hoverboard in `status`; `vms` of a host only, `error` of one that does not answer."""
+
+    name: str
+    dataplane: str
+    datapath_type: str
+    state: str
+    error: NotRequired[str]
+    vms: NotRequired[list[str]]
+
+
+class Addresses(TypedDict):
+    """Of a VM; `ip6` only where it has one."""
+
+    ip: str
+    ip6: NotRequired[str]
+
+
+class VM(Addresses):
+    """A VM of a network."""
+
+    name: str
+    host: str
+
+
+class Network(TypedDict):
+    """A virtual network; `subnet` is the first of `subnets`."""
+
+    name: str
+    vni: int
+    subnet: str
+    subnets: list[str]
+    subnet6: NotRequired[str]
+    vms: list[VM]
+
+
+class VMCpu(TypedDict):
+    """CPU time that a VM has caused, by where."""
+
+    vm: str
+    host: str
+    fastpath_seconds: float | None
+    vmm_seconds: float | None
+    coprocessor_seconds: float | None
+    account: str | None
+    guest_seconds: float | None
+
+
+class Supervised(TypedDict):
+    """A process that died at least once."""
+
+    what: str
+    server: str | None
+    state: str
+    restarts: int
+    last: str | None
+
+
+class Supervision(TypedDict, total=False):
+    """Processes of the data plane: how many are watched, and those that died. Empty where nothing is up."""
+
+    watched: int
+    restarts: int
+    down: int
+    processes: list[Supervised]
+
+
+class Switch(TypedDict):
+    """A switch as the control plane sees it."""
+
+    connected: bool
+    agent: bool
+    sync: str
+    flows: int
+    programmed: bool
+    errors: int
+    last_error: str
+
+
+class VMCount(TypedDict):
+    """VMs there should be; VMs whose port is known too."""
+
+    intended: int
+    joined: int
+
+
+class Queues(TypedDict):
+    """Changes that wait; `fair`: in a queue for each network."""
+
+    fair: bool
+    waiting: int
+
+
+class ControlProcess(TypedDict):
+    """A process of the control plane, as its starter sees it."""
+
+    name: str
+    pid: int | None
+    restarts: int
+    state: str
+
+
+class Controller(TypedDict):
+    """A VM controller, as the fabric manager sees it."""
+
+    partition: int
+    replica: int
+    pid: int
+    master: bool
+    term: int
+    version: int
+    state: str
+    front_ends: int | None
+    switches: int | None
+
+
+class Plane(TypedDict):
+    """The control plane of a region; all but the first seven only where it answers, `error` where it does not."""
+
+    region: str
+    scope: str
+    state: str
+    pid: int | None
+    restarts: int
+    refused: str | None
+    error: NotRequired[str]
+    version: NotRequired[int]
+    vms: NotRequired[int]
+    flows: NotRequired[int]
+    offloads: NotRequired[int]
+    counters: NotRequired[dict[str, int]]
+
+
+class PlaneStatus(TypedDict, total=False):
+    """What a control plane says of itself.
+
+    `scope`, `region` of one in one process; `partitions`, `store`, `controllers` of one in several; `planes` of one for
+    each region, which together have no figures but those that are sums.
+    """
+
+    model: str
+    switching: str | None
+    switches: dict[str, Switch]
+    vms: VMCount
+    offloads: int
+    lookups: int
+    hoverboards_down: list[str]
+    version: int
+    synced: bool
+    offload_threshold_bps: float
+    offload_idle_expiry_s: float
+    report_interval_s: float
+    queues: Queues
+    counters: dict[str, int]
+    scope: str
+    region: str | None
+    partitions: int
+    store: str
+    controllers: list[Controller]
+    planes: list[Plane]
+
+
+class ControlFacts(TypedDict):
+    """What is known of a control plane without asking it; `processes` of one in several."""
+
+    pid: NotRequired[int | None]
+    restarts: NotRequired[int]
+    processes: NotRequired[list[ControlProcess]]
+
+
+class Control(PlaneStatus, ControlFacts):
+    """The control plane: "up" with what it says, "unreachable" with the error, or the state of the run alone."""
+
+    state: str
+    error: NotRequired[str]
+
+
+class Wan(TypedDict):
+    """The link between two regions: what of it is done, by which queueing disciplines, and what is not."""
+
+    regions: list[str]
+    rate_bps: int | None
+    delay_s: float | None
+    by: list[str]
+    missing: list[str]
+
+
+class WanStatus(TypedDict):
+    """`wan` where two regions are joined by one."""
+
+    wan: NotRequired[Wan]
+
+
+class Status(WanStatus):
+    """A run: `hoverboard status`."""
+
+    run: str
+    topology: str
+    model: str
+    state: str
+    hosts: list[Server]
+    hoverboards: list[Server]
+    networks: list[Network]
+    cpu: list[VMCpu]
+    counters: Counters
+    supervision: Supervision
+    phases: dict[str, float]
+    control: Control
+
+
+class Offload(TypedDict):
+    """A VM pair that goes host to host; `since` in seconds of the Unix epoch."""
+
+    network: str
+    src: str
+    dst: str
+    src_host: str
+    dst_host: str
+    since: float
+    rate_bps: int

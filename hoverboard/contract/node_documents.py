@@ -1,0 +1,213 @@
+"""What `--json` prints of the verbs that look into a node: status NODE, flows, latency, capture (see `documents`)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from hoverboard.contract.documents import Addresses, Counters
+
+
+class VPort(TypedDict):
+    """A VM's port of a switch."""
+
+    vm: str
+    vport: str
+    ofport: int
+
+
+class Coprocessor(TypedDict):
+    """A VM's coprocessor (docs/coprocessors.md)."""
+
+    packets: int
+    bytes: int
+    given: int
+    samples: int
+    held: int
+    drops: dict[str, int]
+    errors: dict[str, int]
+    cpu_seconds: float
+    account: str
+    stages: dict[str, dict[str, Any]]  # what a stage tells of itself is its own
+    events: list[dict[str, Any]]
+    samples_lost: int
+    blocked: list[str]
+
+
+class NodeVM(TypedDict):
+    """What a host knows of a VM."""
+
+    fastpath_seconds: float | None
+    vmm_seconds: float | None
+    rate_bps: int | None
+    coprocessor: Coprocessor | None
+    guest_seconds: NotRequired[float | None]
+
+
+class FlowKey(TypedDict):
+    """A flow-table entry: packets to `dst` of network `vni`, by where they came `from`, go `via` a host or a VM."""
+
+    vni: int | None
+    src: str | None
+    dst: str | None
+    proto: int | None
+    kind: str | None
+    via: str | None
+
+
+_From = TypedDict("_From", {"from": str})
+
+
+class Flow(FlowKey, _From):
+    """An entry without what it carried."""
+
+
+class Entry(Flow):
+    """An entry and what it carried; `now` is False for a way that it led before."""
+
+    now: bool
+    packets: int
+    bytes: int
+
+
+class BusyFlow(Flow):
+    """One of the entries that carry most, over the last second."""
+
+    pps: float
+    bps: float
+
+
+class PortRate(TypedDict):
+    """Over the last second; rx is what the engines received from the port."""
+
+    rx_pps: float
+    rx_bps: float
+    tx_pps: float
+    tx_bps: float
+
+
+class Rates(TypedDict):
+    """What a node carried in the last second."""
+
+    seconds: float
+    ports: dict[str, PortRate]
+    flows: list[BusyFlow]
+
+
+class Checkpoint(TypedDict):
+    """What a host process has written down, and what it went on from."""
+
+    written: NotRequired[int]
+    failure: NotRequired[str | None]
+    resumed: bool
+    refused: str | None
+    settled: bool
+
+
+class HostStatus(TypedDict):
+    """What the host process of a VM host or Hoverboard says of it."""
+
+    node: str
+    role: Literal["host", "hoverboard"]
+    dataplane: str
+    datapath_type: str
+    pid: int
+    control_plane: Literal["connected", "away"]
+    vports: list[VPort]
+    vms: dict[str, NodeVM]
+    counters: Counters
+    flow_table: dict[str, int]
+    rates: Rates | None
+    learning: dict[str, int]
+    reports: dict[str, int]
+    checkpoint: Checkpoint
+    next_report_seconds: float
+
+
+class ServerNode(HostStatus):
+    """A VM host or Hoverboard that answers."""
+
+    state: Literal["up"]
+
+
+class SilentNode(TypedDict):
+    """A VM host or Hoverboard that does not answer."""
+
+    node: str
+    role: Literal["host", "hoverboard"]
+    dataplane: str
+    datapath_type: str
+    state: Literal["unreachable"]
+    error: str
+
+
+class VMNode(Addresses):
+    """A VM."""
+
+    node: str
+    role: Literal["vm"]
+    state: Literal["up"]
+    network: str
+    host: str
+    mac: str
+    gateway: str
+    pid: int
+
+
+class FabricNode(TypedDict):
+    """The fabric."""
+
+    node: str
+    role: Literal["fabric"]
+    state: Literal["up"]
+    pid: int
+
+
+Node = ServerNode | SilentNode | VMNode | FabricNode
+
+
+class Flows(TypedDict):
+    """`hoverboard flows NODE`: lines of the switch, and the dataplane's own flow table."""
+
+    node: str
+    openflow: list[str]
+    entries: list[Entry]
+
+
+Histogram = list[tuple[int, int]]  # (least nanoseconds of a bucket, packets)
+EngineLatency = TypedDict(
+    "EngineLatency",
+    {
+        "samples": int, "p50_us": NotRequired[float], "p90_us": NotRequired[float], "p99_us": NotRequired[float],
+        "p99.9_us": NotRequired[float], "histogram": NotRequired[Histogram],
+    },
+)  # fmt: skip
+
+
+class EngineLatencies(TypedDict):
+    """Of both engines of a host."""
+
+    egress: EngineLatency
+    ingress: EngineLatency
+
+
+class Latency(EngineLatencies):
+    """`hoverboard latency NODE`: times inside the engines of sampled packets."""
+
+    node: str
+
+
+class CaptureSummary(TypedDict):
+    """Packets that were captured, and packets that found the ring full."""
+
+    packets: int
+    lost: int
+
+
+class Captured(CaptureSummary):
+    """`hoverboard capture -w FILE`."""
+
+    file: str
+    node: str
+    ports: list[str]
