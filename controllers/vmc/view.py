@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, MutableMapping, Sized
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from hoverboard.contract.entities import (
     VM,
@@ -24,18 +24,6 @@ from hoverboard.contract.entities import (
 
 _K = TypeVar("_K")
 _C = TypeVar("_C", bound=Sized)
-
-
-class Scope(NamedTuple):
-    """What a group of flows belongs to: ("base"), ("network", name), ("vm", name), ("offload", src, dst),
-    ("route", network, prefix), ("lookup", host, "network address"), ("firewall", network), ("balancer", name)."""
-
-    kind: str
-    name: str = ""
-    other: str = ""
-
-
-BASE = Scope("base")
 
 
 class View:
@@ -84,6 +72,16 @@ class View:
     def vms_on(self, host: str) -> list[str]:
         """VMs that should run on `host`."""
         return [vm for network in self.networks_on(host) for vm in self._vms_on[host, network]]
+
+    def vms_among(self, entities: Iterable[AnyEntity]) -> Iterable[str]:
+        """The VMs among entities, and those on hosts among them; each once."""
+        found: dict[str, None] = {}
+        for entity in entities:
+            if isinstance(entity, VM):
+                found[entity.name] = None
+            elif isinstance(entity, Host):
+                found.update(dict.fromkeys(self.vms_on(entity.name)))
+        return found
 
     def vm_at(self, vni: int, address: IPv4Address | IPv6Address) -> VM | None:
         """The VM with this address in the network of this VNI, or None."""

@@ -12,9 +12,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
 from controllers.program import Part, block
+from controllers.vmc.flow_scopes import Scope
 from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from policy_oracle import Talk
@@ -14,6 +14,7 @@ from controllers.program import Program
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings
+from controllers.vmc.switchover import Stage
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow, FlowKey
@@ -57,10 +58,16 @@ def cluster(hosts: int = 2, hoverboards: int = 1) -> list[AnyEntity]:
 class World:
     """Drives a core like the plane does; a program reaches its switch at once, unless `refuse` names it."""
 
-    def __init__(self, model: str = "hoverboard", threshold: float = 20_000, idle: float = 30.0) -> None:
+    def __init__(
+        self,
+        model: str = "hoverboard",
+        threshold: float = 20_000,
+        idle: float = 30.0,
+        gate: Callable[[Stage], bool] | None = None,
+    ) -> None:
         self.fabric = Fabric()
         self.policy = OffloadPolicy(OffloadSettings(threshold, idle_expiry=idle))
-        self.core = ControllerCore(model_named(model), self.policy)
+        self.core = ControllerCore(model_named(model), self.policy, gate=gate)
         self.net = FakeFabric()
         self.now = START
         self.refuse: set[str] = set()
@@ -189,9 +196,11 @@ def ethernet(packet: dict[str, int]) -> bytes:
     return bytes(12) + packet["eth_type"].to_bytes(2, "big") + ip
 
 
-def ready(model: str = "hoverboard", hosts: int = 2, hoverboards: int = 1) -> World:
+def ready(
+    model: str = "hoverboard", hosts: int = 2, hoverboards: int = 1, gate: Callable[[Stage], bool] | None = None
+) -> World:
     """A world with all switches connected and agents heard, and no VM."""
-    world = World(model)
+    world = World(model, gate=gate)
     world.full_update(cluster(hosts, hoverboards))
     for number in range(hosts):
         world.connect(host(number + 1))

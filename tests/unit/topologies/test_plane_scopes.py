@@ -11,7 +11,8 @@ from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Flows, Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.inter_region import InterRegionCore
+from controllers.vmc.flow_share import WHOLE as EVERYTHING
+from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id
@@ -66,7 +67,7 @@ def _entities(text: str = TEXT) -> list[AnyEntity]:
 def _core(model: str, scope: PlaneScope) -> ControllerCore:
     policy = OffloadPolicy(OffloadSettings())
     made = model_named(model)
-    core = InterRegionCore(made, policy, scope.region) if scope.kind == "global" else ControllerCore(made, policy)
+    core = ControllerCore(made, policy, share=InterRegionShare(scope.region) if scope.kind == "global" else EVERYTHING)
     entities = scope.share(_entities())
     core.fabric_changed(Fabric().full_update(entities), complete=True, now=1.0)
     for node in entities:
