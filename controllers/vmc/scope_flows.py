@@ -64,9 +64,10 @@ class ScopeFlows:
     def parts(self, switch: str, scope: Scope) -> Iterable[Part]:
         """The flows of a scope on a switch, by the parts that the model gives."""
         view = self.view
+        if isinstance(scope, VmScope):  # nearly all are: before the match, which looks at each case in turn
+            vm = view.vms.get(scope.vm)
+            return self.model.vm_flows(view, switch, vm) if vm is not None else ()
         match scope:
-            case VmScope(vm) if vm in view.vms:
-                return self.model.vm_flows(view, switch, view.vms[vm])
             case NetworkScope(network) if network in view.networks:
                 return self.model.network_flows(view, switch, view.networks[network])
             case RouteScope(network, prefix) if prefix in view.routes.get(network, ()):
