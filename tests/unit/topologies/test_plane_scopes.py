@@ -165,3 +165,14 @@ def test_a_change_is_told_each_plane_that_has_a_part_and_can_be_undone(tmp_path:
     assert {part.plane.scope.region for part in parts_of(every[:2], before, [vm], [])} == {"east"}
     with pytest.raises(InputError, match="load balancer near: VMs in east and west"):
         parts_of(every, before, [before["LoadBalancer", "near"].model_copy(update={"backends": ("a", "c")})], [])
+
+
+def test_only_vms_of_a_known_host_come_and_go_in_a_run_with_regions(tmp_path: Path) -> None:
+    launcher = Launcher(Ledger(RunDirectory.of("parts", tmp_path)))
+    cluster = RegionalClusterManager(schema.parse(TEXT), ControlLayout(), tmp_path, tmp_path, launcher)
+    network, vm = cluster.entities["Network", "blue"], cluster.entities["VM", "a"]
+    for stray in (network, vm.model_copy(update={"host": "h99"})):
+        for change in (cluster.upsert, cluster.remove, cluster.withdraw):
+            with pytest.raises(InputError, match=f"a {stray.TYPE} is in no region"):
+                change(stray)
+    assert [plane.refused for plane in (*cluster.regional.values(), *cluster.globals.values())] == [None] * 4
