@@ -223,10 +223,11 @@ class ControllerCore:
 
     def switch_flows(self, dpid: int, generation: int, flows: Iterable[Flow], now: float) -> None:
         """The answer to a read: all flows of the switch. What differs from the expected is sent."""
-        switch = self._programs.asked(dpid, generation)
-        if switch is None:
+        switch, name = self._programs.asked(dpid, generation), self.names.get(dpid)
+        if switch is not None and name is None:
+            self._programs.empty(switch, flows)
+        if switch is None or name is None:
             return
-        name = self.names[dpid]
         learns = any(model.learns for model in self.expected.models)
         # What a host has learned itself is not ours to judge, as long as it may learn.
         actual = [flow for flow in flows if not (learns and kind_of(flow.cookie) is Kind.LEARNED)]

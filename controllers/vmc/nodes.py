@@ -40,6 +40,7 @@ class Nodes:
         """Of the entities that the view had and has now, take the nodes in."""
         gone = [node for node in old if isinstance(node, Host | Hoverboard)]
         come = [node for node in new if isinstance(node, Host | Hoverboard)]
+        held = {datapath_id(node.underlay_ip) for node in gone if node.name in self._programs.expected.tables}
         for node in gone:
             self._programs.unname(datapath_id(node.underlay_ip))
         for node in come:
@@ -51,6 +52,9 @@ class Nodes:
                 expected.remove_switch(node.name)
             if not self._programs.named(node.name):
                 self._liveness.forget(node.name)
+                dpid = datapath_id(node.underlay_ip)
+                if dpid in held and dpid not in self._programs.names:  # nobody else has it
+                    self._programs.take_out(dpid)
         for node in come:
             if node.name in owned and node.name not in expected.tables:
                 self._begin(node.name)

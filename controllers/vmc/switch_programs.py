@@ -17,7 +17,9 @@ from controllers.vmc.switchover import Switchover
 from hoverboard.contract.flow import Flow
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that refused a program is tried again
-COUNTERS = ("reconciliations", "reconciled_flows_kept", "reconciled_flows_changed", "programs_refused")
+COUNTERS = (
+    "reconciliations", "reconciled_flows_kept", "reconciled_flows_changed", "programs_refused", "switches_emptied",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class SwitchPrograms:
         self._judges = judges
         self._counters = counters
         self._dpids: dict[str, int] = {}  # node name -> datapath id
+        self._taken_out: set[int] = set()
         self._failed: set[int] = set()
         self._cause = (0, 0.0)  # number and time of the update that is being worked out
         self._work = Work()
@@ -78,12 +81,19 @@ class SwitchPrograms:
     def name(self, dpid: int, node: str) -> None:
         """There should be a node, whose switch has this datapath id."""
         self.names[dpid], self._dpids[node] = node, dpid
+        self._taken_out.discard(dpid)
 
     def unname(self, dpid: int) -> None:
         """There should be no such node any more."""
         del self._dpids[self.names.pop(dpid)]
         if dpid in self.switches and self.switches[dpid].connected:
             self.switches[dpid].sync = Sync.WAITING
+
+    def take_out(self, dpid: int) -> None:
+        """The node of this switch has left the intent for good: the switch is emptied, now or when it connects."""
+        self._taken_out.add(dpid)
+        if dpid in self.switches:
+            self.consider_reading(self.switches[dpid])
 
     def named(self, node: str) -> bool:
         """Whether there should be a node of this name."""
@@ -146,11 +156,12 @@ class SwitchPrograms:
 
     def consider_reading(self, switch: Switch) -> None:
         """Read a switch that waits for it, if it is ours and enough is known."""
-        name = self.names.get(switch.dpid)
-        if not self.active or name not in self.expected.tables:
+        if not self.active or switch.sync is not Sync.WAITING:
             return
-        if switch.sync is Sync.WAITING and self._judges(name):
-            self._read(switch)
+        name = self.names.get(switch.dpid)
+        if switch.dpid in self._taken_out or (name in self.expected.tables and self._judges(name)):
+            switch.sync = Sync.READING
+            self._work.reads.append((switch.dpid, switch.generation))
 
     def consider_all(self) -> None:
         """More is known now."""
@@ -163,10 +174,6 @@ class SwitchPrograms:
             if switch.sync is Sync.SYNCED:
                 switch.sync = Sync.WAITING
                 self.consider_reading(switch)
-
-    def _read(self, switch: Switch) -> None:
-        switch.sync = Sync.READING
-        self._work.reads.append((switch.dpid, switch.generation))
 
     def asked(self, dpid: int, generation: int) -> Switch | None:
         """The switch that an answer to a read is from; None where nobody waits for it any more."""
@@ -186,6 +193,14 @@ class SwitchPrograms:
         self._counters["reconciliations"] += 1
         self._counters["reconciled_flows_kept"] += len(table) - len(program.adds) if actual else 0
         self._counters["reconciled_flows_changed"] += len(program)
+        if program:
+            self._send(switch, program)
+
+    def empty(self, switch: Switch, flows: Iterable[Flow]) -> None:
+        """A switch whose node was taken out of the intent holds these flows of ours: it loses them."""
+        program = Program((), tuple([flow.key for flow in flows]))
+        switch.sync = Sync.SYNCED
+        self._counters["switches_emptied"] += 1
         if program:
             self._send(switch, program)
 

@@ -74,6 +74,7 @@ class World:
         self.sent: list[tuple[str, Program]] = []
         self.changed: set[str] = set()
         self.out = Journey((), (), ())
+        self.nodes: dict[int, str] = {}  # datapath id -> name of the node whose switch that is
         self._frames: dict[bytes, dict[str, int]] = {}
 
     # --- inputs ---
@@ -89,6 +90,7 @@ class World:
     def connect(self, node: Host | Hoverboard, ports: dict[str, int] | None = None) -> int:
         self.net.switches.setdefault(node.name, FakeSwitch())
         self.net.underlay[int(node.underlay_ip)] = node.name
+        self.nodes[datapath_id(node.underlay_ip)] = node.name
         generation = self.core.switch_connected(datapath_id(node.underlay_ip), ports or {}, self.now)
         self.work()
         return generation
@@ -141,7 +143,7 @@ class World:
             if not work.reads and not work.programs and not work.packets:
                 return
             for dpid, generation, program in work.programs:
-                name = self.core.names[dpid]
+                name = self._node(dpid)
                 if name in self.refuse:
                     self.core.program_refused(dpid, generation, "table full", self.now)
                     continue
@@ -149,9 +151,13 @@ class World:
                 self.net.switches[name].apply(program)
                 self.core.program_done(dpid, generation)
             for dpid, _, port, frame in work.packets:
-                self.out = self.net.send(self.core.names[dpid], port, self._frames[frame])
+                self.out = self.net.send(self._node(dpid), port, self._frames[frame])
             for dpid, generation in work.reads:
-                self.core.switch_flows(dpid, generation, self.net.switches[self.core.names[dpid]].dump(), self.now)
+                self.core.switch_flows(dpid, generation, self.net.switches[self._node(dpid)].dump(), self.now)
+
+    def _node(self, dpid: int) -> str:
+        """The node of a switch, also after that has left the intent."""
+        return self.core.names.get(dpid) or self.nodes[dpid]
 
     def tables(self) -> dict[str, dict[FlowKey, Flow]]:
         return {name: dict(switch.flows) for name, switch in self.net.switches.items()}
