@@ -9,12 +9,15 @@ import contextlib
 import json
 import os
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from console import guard, models, runs
 from hoverboard.contract.errors import InputError
+
+if TYPE_CHECKING:
+    from topologies.topology import Topology
 
 ModelOption = Annotated[
     models.Name | None,
@@ -93,13 +96,15 @@ def up(
     from topologies import schema
     from topologies.client import start_detached
 
-    name = run or schema.load(file).name
+    topology = schema.load(file)
+    name = run or topology.name
     options["offload_policy"] = _absolute(offload_policy)
     with guard.ended_by_signals(), PhaseProgress() as progress:
         ready = start_detached(
             os.path.abspath(file) if os.path.exists(file) else file, run=name, control=control, progress=progress,
             **options,
         )  # fmt: skip
+    _note(topology, dataplane)
     if as_json:
         print(json.dumps(ready, indent=2))
     else:
@@ -128,6 +133,14 @@ def _check(file: str, as_json: bool) -> None:
         )
 
 
+def _note(topology: Topology, dataplane: GenerationName | None = None) -> None:
+    """Say once, beside what is printed, what works less than people may think."""
+    from topologies.external import notes
+
+    for note in notes(topology if dataplane is None else topology.with_dataplane(dataplane)):
+        print(f"note: {note}", file=sys.stderr)
+
+
 def _absolute(policy: str | None) -> str | None:
     """The policy by a path that holds in any directory."""
     return None if policy is None else os.path.abspath(policy)
@@ -144,6 +157,7 @@ def foreground(file: str, run: str | None, **options: Any) -> int:
         try:
             with PhaseProgress() as progress:
                 testbed.up(progress)
+            _note(testbed.topology)
             return hold(testbed)
         finally:
             try:

@@ -153,7 +153,7 @@ class Controller:
     # --- documents ------------------------------------------------------------------------------------
 
     def switches(self) -> dict[str, dict[str, Any]]:
-        """The switches this controller owns, as `status` shows them."""
+        """The switches this controller owns, as `status` shows them; those that others program have what is due."""
         core = self.core
         found: dict[str, dict[str, Any]] = {}
         dpids = {name: dpid for dpid, name in core.names.items()}
@@ -168,7 +168,12 @@ class Controller:
                 "errors": switch.errors if switch is not None else 0,
                 "last_error": switch.last_error if switch is not None else "",
             }
-        return found
+        for name in core.external():
+            found[name] = {
+                "connected": False, "agent": name in core.agents.online, "sync": Sync.EXTERNAL.value, "flows": 0,
+                "programmed": True, "errors": 0, "last_error": "",
+            }  # fmt: skip
+        return dict(sorted(found.items()))
 
     def offloads(self) -> list[dict[str, Any]]:
         """The offloads that stand; `since` in seconds of the Unix epoch."""

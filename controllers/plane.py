@@ -189,7 +189,7 @@ class ControlPlane:
             "version": self._fabric.version,
             "synced": self._fabric.synced,
             "switches": self.controller.switches(),
-            "vms": {"intended": len(core.view.vms), "joined": len(core.view.ports)},
+            "vms": {"intended": core.view.intended(), "joined": len(core.view.ports)},
             "offloads": len(self._policy.active),
             **settings_document(self.settings),
             "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},

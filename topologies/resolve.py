@@ -15,6 +15,7 @@ from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
 from hoverboard.coprocessor.registry import Registry
+from topologies.external import check_external
 from topologies.faults import Fault
 from topologies.policy_keys import PolicyReader
 from topologies.present import Present
@@ -100,6 +101,7 @@ class _Resolver:
                     keys.region if keys is not None else None,
                     ((keys.batch if keys is not None else None) or batch).sizes(),
                     _capacity(getattr(keys, "capacity", None)),
+                    getattr(keys, "controller", None),
                 )
             )
         return tuple(found)
@@ -335,6 +337,7 @@ def resolve(
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
     wan = resolve_wan(keys, hosts, hoverboards, resolver.fault) if hosts_known else None
+    check_external(keys, hosts, resolver.fault)
     stages = resolver.stages(keys.stages, base)
     offload = resolver.offload(keys.offload_policy, base)
     if keys.model in NEEDS_HOVERBOARD and not hoverboards:

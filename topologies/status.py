@@ -16,7 +16,7 @@ from topologies.guest_cpu import guest_seconds
 if TYPE_CHECKING:
     from topologies.nodes import Server
     from topologies.testbed import Testbed
-    from topologies.topology import VMSpec
+    from topologies.topology import ServerSpec, VMSpec
 
 _ANSWER_TIMEOUT = 2.0
 _OFCTL_TIMEOUT = 10.0
@@ -60,6 +60,11 @@ def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
     for vm_name, facts in answer.get("vms", {}).items():
         facts["guest_seconds"] = guests.get(vm_name)
     return {"state": "up", **answer}
+
+
+def _program(server: ServerSpec) -> dict[str, str]:
+    """Who programs a host, where that is not the control plane."""
+    return {} if server.controller is None else {"program": "external", "controller": server.controller}
 
 
 def _guests(testbed: Testbed, names: list[str]) -> dict[str, float]:
@@ -123,7 +128,7 @@ def status(testbed: Testbed) -> dict[str, Any]:
         "topology": topology.name,
         "model": topology.model,
         "state": testbed.state,
-        "hosts": [{**row(s.name, s.dataplane), "vms": vms_of[s.name]} for s in topology.hosts],
+        "hosts": [{**row(s.name, s.dataplane), **_program(s), "vms": vms_of[s.name]} for s in topology.hosts],
         "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
         "networks": [
             {

@@ -36,8 +36,6 @@ from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of
 from hoverboard.contract.reports import UsageReport
 
-__all__ = ["ControllerCore", "Work"]
-
 _COUNTERS = ("hoverboards_lost", "model_switches")
 
 
@@ -111,9 +109,14 @@ class ControllerCore:
     def _judges(self, node: str) -> bool:
         return self._complete and node in self.agents.heard
 
+    def external(self) -> list[str]:
+        """Hosts of its share whose switches others program."""
+        return sorted(name for name in self.view.external if self._share.programs(self.view, name))
+
     def _ours(self, dpid: int, node: str) -> bool:
         """Whether a node of the view is ours to program."""
-        return (self._owns is None or self._owns(dpid)) and self._share.programs(self.view, node)
+        ours = node not in self.view.external and self._share.programs(self.view, node)
+        return ours and (self._owns is None or self._owns(dpid))
 
     def _grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
         self.expected.grant(scope, given)
@@ -224,9 +227,9 @@ class ControllerCore:
     def switch_flows(self, dpid: int, generation: int, flows: Iterable[Flow], now: float) -> None:
         """The answer to a read: all flows of the switch. What differs from the expected is sent."""
         switch, name = self._programs.asked(dpid, generation), self.names.get(dpid)
-        if switch is not None and name is None:
+        if switch is not None and name not in self.expected.tables:
             self._programs.empty(switch, flows)
-        if switch is None or name is None:
+        if switch is None or name not in self.expected.tables:
             return
         learns = any(model.learns for model in self.expected.models)
         # What a host has learned itself is not ours to judge, as long as it may learn.
@@ -304,12 +307,14 @@ class ControllerCore:
 
     def usage(self, report: UsageReport, now: float) -> None:
         """One usage report; those from whom the policy does not want any are counted and ignored."""
+        if report.host in self.view.external:
+            return
         report = self._share.usage(self.view, report)
         accepted = self.offloading.accepts(report)
         if report.host in self.view.hoverboards:  # every partition hears of what it relays
             report = self._of_own_hosts(report)
         # A standby adopts what it finds on the switches when its time comes.
-        if accepted and self.model.offloads and self.active and not self._to_be_adopted(report.host):
+        if accepted and self.model.offloads and self.active and not self._programs.to_be_adopted(report.host):
             self.offloading.report(report, now)
         if report.host in self.view.hosts:
             self.asking.usage(report, now)
@@ -319,14 +324,9 @@ class ControllerCore:
         own = tuple(
             flow
             for flow, src in senders
-            if src is None or (src.host in self.expected.tables and not self._to_be_adopted(src.host))
+            if src is None or (src.host in self.expected.tables and not self._programs.to_be_adopted(src.host))
         )
         return replace(report, flows=own)
-
-    def _to_be_adopted(self, host: str) -> bool:
-        """Whether offloads of a former master may stand at a host that this controller has not read yet."""
-        switch = self._programs.switch_of(host)
-        return switch is not None and switch.inherited
 
     # --- another model ----------------------------------------------------------------------------
 

@@ -52,9 +52,9 @@ class Nodes:
                 expected.remove_switch(node.name)
             if not self._programs.named(node.name):
                 self._liveness.forget(node.name)
-                dpid = datapath_id(node.underlay_ip)
-                if dpid in held and dpid not in self._programs.names:  # nobody else has it
-                    self._programs.take_out(dpid)
+            dpid = datapath_id(node.underlay_ip)
+            if dpid in held and self._let_go(node.name, dpid):
+                self._programs.take_out(dpid)
         for node in come:
             if node.name in owned and node.name not in expected.tables:
                 self._begin(node.name)
@@ -66,6 +66,12 @@ class Nodes:
         if any(isinstance(node, Hoverboard) for node in (*gone, *come)):
             self._view.down = self._view.down & self._view.hoverboards.keys()
             self._marks.gateways()
+
+    def _let_go(self, name: str, dpid: int) -> bool:
+        """Whether nobody of ours has the switch of a node that has gone, or is another's to program from now on."""
+        if name in self._view.external:
+            return self._programs.names.get(dpid) == name
+        return not self._programs.named(name) and dpid not in self._programs.names
 
     def _begin(self, name: str) -> None:
         """A node's switch is ours from now on; its host may have VMs already."""

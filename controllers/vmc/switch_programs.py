@@ -104,6 +104,11 @@ class SwitchPrograms:
         dpid = self._dpids.get(node)
         return self.switches.get(dpid) if dpid is not None else None
 
+    def to_be_adopted(self, node: str) -> bool:
+        """Whether offloads of a former master may stand at a host that this controller has not read yet."""
+        switch = self.switch_of(node)
+        return switch is not None and switch.inherited
+
     # --- mastership -------------------------------------------------------------------------------
 
     def activate(self, now: float) -> None:

@@ -35,6 +35,7 @@ class View:
         self.subnetworks: dict[str, dict[str, Subnetwork]] = {}
         self.vms: dict[str, VM] = {}
         self.hosts: dict[str, Host] = {}
+        self.external: set[str] = set()  # hosts whose switches others program
         self.hoverboards: dict[str, Hoverboard] = {}
         self.down: set[str] = set()  # Hoverboards that nothing can be sent to (vmc.liveness)
         self.ports: dict[str, int] = {}
@@ -72,6 +73,10 @@ class View:
     def vms_on(self, host: str) -> list[str]:
         """VMs that should run on `host`."""
         return [vm for network in self.networks_on(host) for vm in self._vms_on[host, network]]
+
+    def intended(self) -> int:
+        """How many VMs should be plugged in at switches that are ours to program."""
+        return len(self.vms) - sum(len(self.vms_on(host)) for host in self.external)
 
     def vms_among(self, entities: Iterable[AnyEntity]) -> Iterable[str]:
         """The VMs among entities, and those on hosts among them; each once."""
@@ -158,6 +163,8 @@ class View:
                 self.subnetworks.setdefault(entity.network, {})[entity.name] = entity
             case Host():
                 self.hosts[entity.name] = entity
+                if entity.program == "external":
+                    self.external.add(entity.name)
             case Hoverboard():
                 self.hoverboards[entity.name] = entity
             case VM():
@@ -193,6 +200,7 @@ class View:
                 _prune(self.subnetworks, entity.network)
             case Host():
                 del self.hosts[entity.name]
+                self.external.discard(entity.name)
             case Hoverboard():
                 del self.hoverboards[entity.name]
             case VM():

@@ -105,6 +105,7 @@ Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 # Generations of the dataplane, oldest first; what each is like is in contract.generations.
 Dataplane = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 FirewallAction = Literal["allow", "deny"]
+Program = Literal["ours", "external"]  # who programs a host's switch: the control plane, or others
 Scheduling = Literal["adaptive", "dedicated", "compacting"]  # of the fast path's engines (paper 4.2)
 
 
@@ -197,12 +198,16 @@ class Route(Entity):
 
 
 class Host(Entity):
-    """A VM host: its address in the fabric, its dataplane generation (informative), its region if there are several."""
+    """A VM host: its address in the fabric, its dataplane generation (informative), its region if there are several.
+
+    `program` says who programs its switch. With "external" it gets no flows of ours, and no other is evicted there.
+    """
 
     TYPE = "Host"
     underlay_ip: IPv4Address
     dataplane: Dataplane = "fastpath"
     region: Name | None = None
+    program: Program = "ours"
 
 
 class Hoverboard(Entity):
