@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Checked
 
 
+if TYPE_CHECKING:
+    from topologies.topology import Topology
+
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -102,13 +105,15 @@ def up(
     from topologies import schema
     from topologies.client import start_detached
 
-    name = run or schema.load(file).name
+    topology = schema.load(file)
+    name = run or topology.name
     options["offload_policy"] = _absolute(offload_policy)
     with guard.ended_by_signals(), PhaseProgress() as progress:
         ready = start_detached(
             os.path.abspath(file) if os.path.exists(file) else file, run=name, control=control, progress=progress,
             **options,
         )  # fmt: skip
+    _note(topology, dataplane)
     if as_json:
         print(json.dumps(ready, indent=2))
     else:
@@ -137,6 +142,14 @@ def _check(file: str, as_json: bool) -> None:
         )
 
 
+def _note(topology: Topology, dataplane: Dataplane | None = None) -> None:
+    """Say once, beside what is printed, what works less than people may think."""
+    from topologies.external import notes
+
+    for note in notes(topology if dataplane is None else topology.with_dataplane(dataplane)):
+        print(f"note: {note}", file=sys.stderr)
+
+
 def _absolute(policy: str | None) -> str | None:
     """The policy by a path that holds in any directory."""
     return None if policy is None else os.path.abspath(policy)
@@ -153,6 +166,7 @@ def foreground(file: str, run: str | None, **options: Any) -> int:
         try:
             with PhaseProgress() as progress:
                 testbed.up(progress)
+            _note(testbed.topology)
             return hold(testbed)
         finally:
             try:

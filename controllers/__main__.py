@@ -14,9 +14,11 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from controllers.crash import Crash
 from controllers.plane import ControlPlane, Settings
 from controllers.roles import front_end_socket
 from controllers.roles.fabric_manager import FabricManagerRole
@@ -31,6 +33,8 @@ from controllers.vmc.policies import load_policy
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.models import DEFAULT_MODEL, MODELS, choices
 from hoverboard.contract.plugins import absolute, file_of
+
+_LAST_WORDS = 2.0  # seconds that a process in which something unexpected has happened gets to end in order
 
 
 def _positive(text: str) -> float:
@@ -156,9 +160,12 @@ async def _start(arguments: argparse.Namespace, settings: Settings) -> _Runs:
             return plane
 
 
-async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -> None:
+async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -> int:
+    """Run until told to stop, or until something unexpected has happened; returns the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    crash = Crash(stop.set)
+    loop.set_exception_handler(crash)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     running = await _start(arguments, settings)
@@ -166,7 +173,13 @@ async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -
     try:
         await stop.wait()
     finally:
-        await running.stop()
+        if crash.error is None:
+            await running.stop()
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await running.stop()
+    return 0 if crash.error is None else 1
 
 
 def _name(arguments: argparse.Namespace) -> str:
@@ -203,12 +216,12 @@ def main() -> int:
             fair_queues=not arguments.shared_queue,
             scope=arguments.scope, region=arguments.region,
         )  # fmt: skip
-        asyncio.run(_serve(arguments, settings, name))
+        code = asyncio.run(_serve(arguments, settings, name))
         os.close(lock)
     except HoverboardError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return 0
+    return code
 
 
 if __name__ == "__main__":

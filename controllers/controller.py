@@ -11,8 +11,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from controllers.crash import watched, whole
 from controllers.fm.fabric import Changes
 from controllers.ofe.frontend import Deposed, SwitchSession
 from controllers.ofe.messages import PacketIn
@@ -21,7 +23,8 @@ from controllers.vmc.core import ControllerCore
 from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
-from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
+from hoverboard.contract.flow import Flow
 from hoverboard.contract.reports import UsageReport
 
 if TYPE_CHECKING:
@@ -29,10 +32,29 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 # How long an update waits for the switches to confirm before it answers all the same: a live switch
 # takes a few ms, and a dead one must not hold up cluster management.
 _CONFIRM_TIMEOUT = 0.1
+
+
+def _whole(method: Callable[Concatenate[Controller, _P], _T]) -> Callable[Concatenate[Controller, _P], _T]:
+    """Something that the core is told; once an unexpected exception has left that half done, nothing goes out."""
+
+    @wraps(method)
+    def told(self: Controller, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            with whole():
+                return method(self, *args, **kwargs)
+        except HoverboardError:
+            raise
+        except Exception:
+            self.broken = True
+            raise
+
+    return told
 
 
 class Controller:
@@ -42,6 +64,9 @@ class Controller:
         core: what it is to know and to decide.
         deposed: called when a front end refused a program because another controller was elected since.
         epoch: seconds of the Unix epoch now.
+
+    Attributes:
+        broken: the core has had an unexpected exception: the process ends (see `controllers.crash`).
     """
 
     def __init__(
@@ -53,6 +78,7 @@ class Controller:
     ) -> None:
         self.core = core
         self.policy = policy
+        self.broken = False
         self._deposed = deposed
         self._epoch = epoch
         self._sessions: dict[int, tuple[int, SwitchSession]] = {}  # datapath id -> generation, session
@@ -72,19 +98,30 @@ class Controller:
 
     async def changed(self, changes: Changes, *, complete: bool, number: int = 0) -> list[str]:
         """The intent changed; names of the switches whose program did, once they have it (or after a moment)."""
-        self.core.fabric_changed(changes, complete=complete, now=self._loop.time(), number=number)
-        switches, sending = self.flush()
+        switches, sending = self._changed(changes, complete, number)
         if sending:
             await asyncio.wait(sending, timeout=_CONFIRM_TIMEOUT)
         return sorted(switches)
 
+    @_whole
+    def _changed(self, changes: Changes, complete: bool, number: int) -> tuple[set[str], list[asyncio.Task[None]]]:
+        if self.broken:
+            raise RunError(
+                "the VM controller ends after an unexpected exception", where="fabric manager",
+                next_step="see its log file; try again when it is back",
+            )  # fmt: skip
+        self.core.fabric_changed(changes, complete=complete, now=self._loop.time(), number=number)
+        return self.flush()
+
     # --- mastership -----------------------------------------------------------------------------------
 
+    @_whole
     def activate(self) -> None:
         """From now on this controller programs its switches; each is read and reconciled first."""
         self.core.activate(self._loop.time())
         self.schedule()
 
+    @_whole
     def deactivate(self) -> None:
         """Another controller is the master: send nothing, go on learning."""
         self.core.deactivate()
@@ -94,6 +131,7 @@ class Controller:
 
     # --- programming model ----------------------------------------------------------------------------
 
+    @_whole
     def set_model(self, name: str) -> dict[str, Any]:
         """Go over to another programming model; returns when it has begun.
 
@@ -119,7 +157,7 @@ class Controller:
     # --- documents ------------------------------------------------------------------------------------
 
     def switches(self) -> dict[str, Switch]:
-        """The switches this controller owns, as `status` shows them."""
+        """The switches this controller owns, as `status` shows them; those that others program have what is due."""
         core = self.core
         found: dict[str, Switch] = {}
         dpids = {name: dpid for dpid, name in core.names.items()}
@@ -134,7 +172,12 @@ class Controller:
                 "errors": switch.errors if switch is not None else 0,
                 "last_error": switch.last_error if switch is not None else "",
             }
-        return found
+        for name in core.external():
+            found[name] = {
+                "connected": False, "agent": name in core.agents.online, "sync": Sync.EXTERNAL.value, "flows": 0,
+                "programmed": True, "errors": 0, "last_error": "",
+            }  # fmt: skip
+        return dict(sorted(found.items()))
 
     def offloads(self) -> list[Offload]:
         """The offloads that stand; `since` in seconds of the Unix epoch."""
@@ -154,6 +197,7 @@ class Controller:
 
     # --- ofe.frontend.SwitchEvents --------------------------------------------------------------------
 
+    @_whole
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
         """A switch is there; a newer session of the same switch replaces the older."""
         former = self._sessions.get(session.dpid)
@@ -163,6 +207,7 @@ class Controller:
             former[1].close()
         self.schedule()
 
+    @_whole
     def switch_disconnected(self, session: SwitchSession) -> None:
         """A session is over."""
         generation = self._generation_of(session)
@@ -171,12 +216,14 @@ class Controller:
             self.core.switch_disconnected(session.dpid, generation, self._loop.time())
             self.schedule()
 
+    @_whole
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
         """A port came or went."""
         if self._generation_of(session) is not None:
             self.core.port_changed(session.dpid, name, port)
             self.schedule()
 
+    @_whole
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
         """A flow sent a packet to the controller."""
         generation = self._generation_of(session)
@@ -185,6 +232,7 @@ class Controller:
             self.core.packet_in(session.dpid, generation, packet.in_port, packet.cookie, packet.frame, now)
             self.schedule()
 
+    @_whole
     def line_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
         """The line to a front end broke: nothing is known any more of its switches and agents."""
         now = self._loop.time()
@@ -199,26 +247,31 @@ class Controller:
 
     # --- vmc.hosts.AgentEvents ------------------------------------------------------------------------
 
+    @_whole
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
         """An agent is there."""
         self.core.agent_hello(node, bindings, self._loop.time())
         self.schedule()
 
+    @_whole
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
         """A VM was plugged in."""
         self.core.agent_bound(node, vm, vport)
         self.schedule()
 
+    @_whole
     def agent_unbound(self, node: str, vm: str) -> None:
         """A VM was unplugged."""
         self.core.agent_unbound(node, vm)
         self.schedule()
 
+    @_whole
     def agent_gone(self, node: str) -> None:
         """An agent's stream ended."""
         self.core.agent_gone(node, self._loop.time())
         self.schedule()
 
+    @_whole
     def usage(self, report: UsageReport) -> None:
         """A usage report came."""
         self.core.usage(report, self._loop.time())
@@ -244,9 +297,12 @@ class Controller:
             self._flush_due = True
             self._loop.call_soon(self.flush)
 
+    @_whole
     def flush(self) -> tuple[set[str], list[asyncio.Task[None]]]:
         """Do what the core asks for; the switches changed, and the sends under way."""
         self._flush_due = False
+        if self.broken:
+            return set(), []
         work = self.core.take()
         for dpid, generation in work.reads:
             self._spawn(dpid, generation, None)
@@ -267,7 +323,7 @@ class Controller:
         if session is None:
             return None
         doing = self._read(session, generation) if program is None else self._send(session, generation, program)
-        task = self._loop.create_task(doing)
+        task = watched(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -282,8 +338,7 @@ class Controller:
             _log.warning("%s", error)
             session.close()
             return
-        self.core.switch_flows(session.dpid, generation, flows, self._loop.time())
-        self.schedule()
+        self._has_read(session.dpid, generation, flows)
 
     async def _send(self, session: SwitchSession, generation: int, program: Program) -> None:
         try:
@@ -292,11 +347,24 @@ class Controller:
             self._not_master(error)
         except SwitchError as error:
             _log.warning("%s", error)
-            self.core.program_refused(session.dpid, generation, str(error), self._loop.time())
-            self.schedule()
+            self._is_refused(session.dpid, generation, str(error))
         else:
-            self.core.program_done(session.dpid, generation)
-            self.schedule()
+            self._is_done(session.dpid, generation)
+
+    @_whole
+    def _has_read(self, dpid: int, generation: int, flows: list[Flow]) -> None:
+        self.core.switch_flows(dpid, generation, flows, self._loop.time())
+        self.schedule()
+
+    @_whole
+    def _is_refused(self, dpid: int, generation: int, reason: str) -> None:
+        self.core.program_refused(dpid, generation, reason, self._loop.time())
+        self.schedule()
+
+    @_whole
+    def _is_done(self, dpid: int, generation: int) -> None:
+        self.core.program_done(dpid, generation)
+        self.schedule()
 
     def _not_master(self, error: Deposed) -> None:
         _log.warning("%s", error)
@@ -309,6 +377,7 @@ class Controller:
         due = self.core.deadline()
         self._timer = self._loop.call_at(due, self._tick) if due is not None else None
 
+    @_whole
     def _tick(self) -> None:
         self.core.tick(self._loop.time())
         self.flush()

@@ -27,7 +27,7 @@ from controllers.ofe.server import FrontEnd
 from controllers.planning import concerned, consequences, plan_document
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.hosts import HostsServicer
-from controllers.vmc.inter_region import InterRegionCore
+from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings
@@ -103,7 +103,7 @@ class ControlPlane:
     def _new_core(self, model: ProgrammingModel, policy: OffloadPolicy) -> ControllerCore:
         if self.settings.scope == "global":
             assert self.settings.region is not None
-            return InterRegionCore(model, policy, self.settings.region)
+            return ControllerCore(model, policy, share=InterRegionShare(self.settings.region))
         return ControllerCore(model, policy)
 
     async def start(self) -> None:
@@ -192,7 +192,7 @@ class ControlPlane:
             "version": self._fabric.version,
             "synced": self._fabric.synced,
             "switches": self.controller.switches(),
-            "vms": {"intended": len(core.view.vms), "joined": len(core.view.ports)},
+            "vms": {"intended": core.view.intended(), "joined": len(core.view.ports)},
             "offloads": len(self._policy.active),
             **settings_document(self.settings),
             "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},

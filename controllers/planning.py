@@ -66,7 +66,9 @@ def consequences(
     for name, program in sorted(core.expected.settle().items()):
         added = sum(1 for flow in program.adds if flow.key not in keys.get(name, ()))
         found[name] = {"added": added, "changed": len(program.adds) - added, "removed": len(program.deletes)}
-    return found
+    for name in keys.keys() - core.expected.tables.keys():  # taken out: emptied
+        found[name] = {"added": 0, "changed": 0, "removed": len(keys[name])}
+    return dict(sorted(found.items()))
 
 
 def _plug(core: ControllerCore, vms: Iterable[VM]) -> None:

@@ -201,7 +201,8 @@ def build(testbed: Testbed, vms: Iterable[VMSpec]) -> list[VMSpec]:
 def _wait_reached(testbed: Testbed, built: list[VMSpec]) -> None:
     if not built:
         return
-    names = {vm.name for vm in testbed.topology.vms}
+    topology = testbed.topology
+    names, built = {vm.name for vm in topology.answered(topology.vms)}, topology.answered(built)
     for host in {vm.host for vm in built}:
         # A guest that asks for its gateway too early asks again only a second later.
         testbed.parts.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)

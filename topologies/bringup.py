@@ -112,7 +112,9 @@ def gateway_targets(vm: VMSpec, pid: int) -> dict[str, tuple[int, Address]]:
 
 def wait_ready(testbed: Testbed, vms: Iterable[VMSpec]) -> None:
     """Wait until VMs reach their gateways."""
-    targets = {target: place for vm in vms for target, place in gateway_targets(vm, testbed.pid_of(vm.name)).items()}
+    targets: dict[str, tuple[int, Address]] = {}
+    for vm in testbed.topology.answered(vms):
+        targets |= gateway_targets(vm, testbed.pid_of(vm.name))
     with testbed.clock.phase("ready", len(targets)) as step:
         silent = wait_answers(targets, READY_TIMEOUT, lambda name: step())
     if silent:

@@ -33,14 +33,15 @@ def add_vm(testbed: Testbed, network: str, name: str | None = None, host: str | 
     parts = testbed.parts
     spec = placement.plan_vm(testbed.topology, network, name, host)
     joined = parts.cluster.program_state().joined
+    answered = testbed.topology.answered([spec])
     told = parts.workers.submit(lambda: parts.cluster.upsert(spec.entity()))
     try:
         parts.plant.make_node(spec)
         parts.plug(parts.plant.make_nic(spec))
         told.result()
         # A guest that asks for its gateway too early asks again only a second later.
-        parts.cluster.wait_joined(joined + 1, spec.host, _JOIN_TIMEOUT)
-        targets = gateway_targets(spec, testbed.pid_of(spec.name))
+        parts.cluster.wait_joined(joined + len(answered), spec.host, _JOIN_TIMEOUT)
+        targets = gateway_targets(spec, testbed.pid_of(spec.name)) if answered else {}
         if wait_answers(targets, READY_TIMEOUT, interval=0.02):
             raise RunError(f"the gateway does not answer {spec.name}", where=spec.host)
     except BaseException:

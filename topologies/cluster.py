@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
+from topologies.cluster_management import ClusterManagement, Entities, ProgramState
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
 from topologies.scopes import WHOLE, PlaneScope
@@ -30,25 +31,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
 
-Entities = dict[tuple[str, str], AnyEntity]  # by type and name
 
-
-@dataclass(frozen=True, slots=True)
-class ProgramState:
-    """Servers whose switch has its whole program; VMs there should be; VMs whose vport is known too."""
-
-    programmed: frozenset[str]
-    intended: int
-    joined: int
-
-
-class ClusterManager:
-    """The control plane's processes and what it has been told.
+class ClusterManager(ClusterManagement):
+    """One control plane's processes and what it has been told.
 
     Attributes:
         scope: of what there is, its part.
-        processes: they themselves.
-        address: gRPC address of the fabric manager.
+        refused: what it has refused last of what nobody waited for; None: nothing.
     """
 
     def __init__(
@@ -62,6 +51,7 @@ class ClusterManager:
     ) -> None:
         self._topology = topology
         self.scope = scope
+        self.refused: str | None = None
         self.processes = ControlProcesses(layout, directory, logs, launcher, self._options, scope.process)
         self._entities: Entities = {(entity.TYPE, entity.name): entity for entity in scope.share(to_entities(topology))}
         self._lock = threading.Lock()
@@ -92,12 +82,6 @@ class ClusterManager:
     def entities(self) -> Entities:
         """Everything it has been told there should be; not waiting for a request that is under way."""
         return dict(self._entities)
-
-    @property
-    def pid(self) -> int | None:
-        """Pid of the process that holds the intent: the control plane's, or the fabric manager's."""
-        process = self.processes.first.process
-        return process.pid if process is not None else None
 
     @property
     def restarts(self) -> int:
@@ -149,15 +133,7 @@ class ClusterManager:
     def change(
         self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
-        """Many at once, all of them or none; the version that this makes.
-
-        Args:
-            plan: what was planned: refused if somebody else has changed something since.
-
-        Raises:
-            EntityError: one is refused.
-            RunError: the plan is not for the version that there is, or the control plane is away.
-        """
+        """Many at once, all of them or none; the version that this makes."""
         with self._lock:
             expected = plan["version"] if plan is not None else None
             version = self.client.diff(upsert, remove, expected_version=expected).version
@@ -211,19 +187,6 @@ class ClusterManager:
             int(vms.get("intended", 0)),
             int(vms.get("joined", 0)),
         )
-
-    def wait_joined(self, vms: int, server: str, timeout: float) -> bool:
-        """Wait until so many VMs have joined and `server` is programmed; False after `timeout` seconds."""
-
-        def joined() -> bool:
-            state = self.program_state()
-            return state.joined >= vms and server in state.programmed
-
-        try:
-            wait_for(joined, timeout, lambda: f"{vms} VMs have not joined")
-        except RunError:
-            return False
-        return True
 
     def status(self) -> PlaneStatus:
         """The control plane's own status."""

@@ -1,4 +1,4 @@
-"""One region's global control plane (GACP; paper section 3.5) for cluster management: told behind everybody's back.
+"""One region's global control plane (GACP; paper section 3.5) for cluster management: told in the background.
 
 A thread of its own tells it one thing after the other, and again while it is away: whoever waits does so for a
 bounded time, and a plane that hangs delays nothing within a region.
@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster import ClusterManager
+from topologies.launcher import Launcher
+from topologies.roles import ControlLayout
+from topologies.scopes import PlaneScope
+from topologies.topology import Topology
 
 _log = logging.getLogger(__name__)
 _AGAIN = 0.5  # seconds until one that was away is told again
@@ -33,16 +37,18 @@ class _Told:
 
 
 class GlobalPlane(ClusterManager):
-    """One region's global control plane.
+    """One region's global control plane."""
 
-    Attributes:
-        refused: what it refused last; None: nothing.
-    """
-
-    refused: str | None = None
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self,
+        topology: Topology,
+        layout: ControlLayout,
+        directory: Path,
+        logs: Path,
+        launcher: Launcher,
+        scope: PlaneScope,
+    ) -> None:
+        super().__init__(topology, layout, directory, logs, launcher, scope)
         self._outbox: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
         self._ending = threading.Event()
 

@@ -34,6 +34,14 @@ def _linked(link: Path, socket: Path) -> str:
     return f"unix:{link}"
 
 
+def _openflow(server: Server, link: Path, socket: Path) -> str:
+    """Where a server's switch finds who programs it: us at `socket`, or whom the topology names."""
+    kind, _, place = (server.spec.controller or f"unix:{socket}").partition(":")
+    if kind == "unix":
+        return _linked(link, Path(place))
+    return f"{kind}:{place}"
+
+
 class HostProcesses:
     """The nursery of a run and the host processes from it.
 
@@ -99,7 +107,7 @@ class HostProcesses:
         """
         spec = server.spec
         (control_address, openflow), *more = [
-            (address, _linked(server.directory / f"controller{number or ''}.sock", socket))
+            (address, _openflow(server, server.directory / f"controller{number or ''}.sock", socket))
             for number, (address, socket) in enumerate(doors)
         ]
         generation = facts(spec.dataplane)
@@ -117,6 +125,7 @@ class HostProcesses:
             control_address=control_address,
             openflow_address=openflow,
             more_doors=tuple(more),
+            external=spec.controller is not None,
             uplink_device=server.uplink_device,
             scheduling=self._scheduling,
             batch=spec.batch,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, Tag
 
-from hoverboard.contract.entities import MAX_VNI, Dataplane, Scheduling
+from hoverboard.contract.entities import MAX_VNI, Dataplane, Program, Scheduling
 from hoverboard.contract.models import DEFAULT_MODEL
 from hoverboard.coprocessor.policy import When
 from topologies.policy_keys import BalancerKeys, FirewallKeys, RouteKeys
@@ -22,7 +22,20 @@ from topologies.topology import (
     MOST_EGRESS,
     MOST_INGRESS,
 )
-from topologies.values import Address, Address6, Delay, Model, Name, Prefix, Prefix6, Rate, Reserved, Seconds, WanRate
+from topologies.values import (
+    Address,
+    Address6,
+    Controller,
+    Delay,
+    Model,
+    Name,
+    Prefix,
+    Prefix6,
+    Rate,
+    Reserved,
+    Seconds,
+    WanRate,
+)
 
 
 def _count_or_list(value: Any) -> str:
@@ -69,6 +82,8 @@ class HostKeys(_Keys):
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
     rate: Reserved = Field(None, description="reserved: NIC rate")
     region: Name | None = Field(None, description="default: one region for all hosts that name none")
+    program: Program = Field("ours", description="external: an OpenFlow controller of your own (docs/external.md)")
+    controller: Controller | None = Field(None, description="of an external program: tcp:HOST:PORT or unix:/PATH")
 
 
 class CapacityKeys(_Keys):

@@ -1,7 +1,7 @@
 """Cluster management of two regions: each has a regional and a global control plane (RACP, GACP; paper section 3.5).
 
-What a region's own VMs need is told its regional plane, and waited for. The global planes are told of all VMs by
-a thread each, behind everybody's back: one that hangs, is away, or refuses something delays nothing within a region.
+What a region's own VMs need is told its regional plane, and waited for. A background thread per global plane sends
+it each VM change: a global plane that hangs, is away, or refuses something does not delay its region.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from controllers.vmc.models import model_named
-from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.entities import VM, AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from hoverboard.contract.models import choices
 from topologies import together
-from topologies.cluster import ClusterManager, Entities, ProgramState
+from topologies.cluster import ClusterManager
+from topologies.cluster_management import ClusterManagement, Entities, ProgramState
 from topologies.global_plane import GlobalPlane
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout
@@ -36,15 +37,18 @@ _PROGRAM_TIMEOUT = 60.0
 
 def cluster_manager(
     topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
-) -> ClusterManager:
+) -> ClusterManagement:
     """The cluster management that a topology needs: of one control plane, or of those of its regions."""
     if topology.wan is None:
         return ClusterManager(topology, layout, directory, logs, launcher)
     return RegionalClusterManager(topology, layout, directory, logs, launcher)
 
 
-class RegionalClusterManager(ClusterManager):
+class RegionalClusterManager(ClusterManagement):
     """The control planes of all regions, behind the interface of one.
+
+    Attributes:
+        regional, globals: the planes by region.
 
     Raises:
         InputError: the topology asks for what two planes cannot do together.
@@ -69,10 +73,9 @@ class RegionalClusterManager(ClusterManager):
         self.regional: dict[str, ClusterManager] = {}
         self.globals: dict[str, GlobalPlane] = {}
         for number, region in enumerate(topology.regions):
-            arguments = (topology, layout, directory / f"r{number}", logs, launcher, PlaneScope("regional", region))
-            self.regional[region] = ClusterManager(*arguments)
-            arguments = (topology, layout, directory / f"g{number}", logs, launcher, PlaneScope("global", region))
-            self.globals[region] = GlobalPlane(*arguments)
+            within, across = PlaneScope("regional", region), PlaneScope("global", region)
+            self.regional[region] = ClusterManager(topology, layout, directory / f"r{number}", logs, launcher, within)
+            self.globals[region] = GlobalPlane(topology, layout, directory / f"g{number}", logs, launcher, across)
         first = self.regional[topology.regions[0]]
         self.processes, self.address, self.client = first.processes, first.address, first.client
         self._topology = topology
@@ -122,8 +125,7 @@ class RegionalClusterManager(ClusterManager):
             plane.keep()
 
     def _home(self, entity: AnyEntity) -> ClusterManager:
-        host = getattr(entity, "host", None)
-        region = self._places.get(f"Host {host}")
+        region = self._places.get(f"Host {entity.host}") if isinstance(entity, VM) else None
         if region is None:
             raise InputError(
                 f"a {entity.TYPE} is in no region", where=entity.name,
@@ -228,7 +230,7 @@ class RegionalClusterManager(ClusterManager):
         for scope, plane, answer in self._asked(lambda one: one.client.status(_ANSWER_TIMEOUT)):
             row: documents.Plane = {
                 "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
-                "restarts": plane.restarts, "refused": getattr(plane, "refused", None),
+                "restarts": plane.restarts, "refused": plane.refused,
             }  # fmt: skip
             planes.append(row)
             if isinstance(answer, HoverboardError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
+from topologies.external import check_external
 from topologies.faults import Fault
 from topologies.plugin_keys import find_model, find_offload, find_stages
 from topologies.policy_keys import PolicyReader
@@ -95,6 +96,7 @@ class _Resolver:
                     keys.region if keys is not None else None,
                     ((keys.batch if keys is not None else None) or batch).sizes(),
                     _capacity(getattr(keys, "capacity", None)),
+                    getattr(keys, "controller", None),
                 )
             )
         return tuple(found)
@@ -293,6 +295,7 @@ def resolve(
     model = find_model(keys.model, base, resolver.fault)
     model_facts = model.facts() if model is not None else None
     wan = resolve_wan(keys, model_facts, hosts, hoverboards, resolver.fault) if hosts_known else None
+    check_external(keys, hosts, resolver.fault)
     stages = find_stages(keys.stages, base, resolver.fault)
     offload = find_offload(keys.offload_policy, base, resolver.fault)
     if model_facts is not None and model_facts.relays and not hoverboards:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hoverboard.contract.node_documents import Flows, HostStatus, Node
     from topologies.nodes import Server
     from topologies.testbed import Testbed
-    from topologies.topology import NetworkSpec, VMSpec
+    from topologies.topology import NetworkSpec, ServerSpec, VMSpec
 
 _ANSWER_TIMEOUT = 2.0
 _OFCTL_TIMEOUT = 10.0
@@ -64,6 +64,11 @@ def node_status(testbed: Testbed, name: str) -> Node:
     for vm_name, facts in answer["vms"].items():
         facts["guest_seconds"] = guests.get(vm_name)
     return {"state": "up", **answer}
+
+
+def _program(server: ServerSpec) -> documents.ExternalProgram:
+    """Who programs a host, where that is not the control plane."""
+    return {} if server.controller is None else {"program": "external", "controller": server.controller}
 
 
 def _guests(testbed: Testbed, names: list[str]) -> dict[str, float]:
@@ -144,7 +149,7 @@ def status(testbed: Testbed) -> documents.Status:
         "topology": topology.name,
         "model": topology.model,
         "state": testbed.state,
-        "hosts": [{**row(s.name, s.dataplane), "vms": vms_of[s.name]} for s in topology.hosts],
+        "hosts": [{**row(s.name, s.dataplane), **_program(s), "vms": vms_of[s.name]} for s in topology.hosts],
         "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
         "networks": [_network(network) for network in topology.networks],
         "cpu": _cpu(testbed, answers),

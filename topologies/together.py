@@ -1,7 +1,7 @@
 """A change of several control planes: planned by each, then written by all or by none (docs/regions.md).
 
-There is no transaction over several fabric managers. What stands for one: every plane that answers has worked the
-change out before any is told; then one by one is told, and where one refuses, the others are told the opposite.
+There is no transaction over several fabric managers. What stands for one: first every plane plans the change. Then
+each applies it in turn. If one refuses, the others are told the opposite.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from controllers.fm.fabric import Changes
 from controllers.planning import plan_document
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
-from topologies.cluster import ClusterManager, Entities
+from topologies.cluster import ClusterManager
+from topologies.cluster_management import Entities
 from topologies.global_plane import GlobalPlane
 from topologies.scopes import check_undivided, places_of
 

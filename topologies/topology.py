@@ -23,6 +23,7 @@ from hoverboard.contract.entities import (
     Hoverboard,
     LoadBalancer,
     Network,
+    Program,
     Route,
     Scheduling,
     Subnetwork,
@@ -66,6 +67,7 @@ class ServerSpec:
     region: str | None = None
     batch: tuple[int, int] = (MOST_EGRESS, MOST_INGRESS)  # packets at a time, egress and ingress engine
     capacity: tuple[int | None, int | None] = (None, None)  # of a Hoverboard: packets and bits a second
+    controller: str | None = None  # "tcp:HOST:PORT" or "unix:/PATH" of who programs it instead of us
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,16 @@ class Topology:
         """All VMs, network by network."""
         return tuple(vm for network in self.networks for vm in network.vms)
 
+    @property
+    def external(self) -> tuple[ServerSpec, ...]:
+        """Hosts whose switches others program."""
+        return tuple(host for host in self.hosts if host.controller is not None)
+
+    def answered(self, vms: Iterable[VMSpec]) -> list[VMSpec]:
+        """Of VMs those whose gateway answers: on hosts that others program, that is theirs to do or not."""
+        external = {host.name for host in self.external}
+        return [vm for vm in vms if vm.host not in external]
+
     def with_vm(self, vm: VMSpec) -> Topology:
         """The same with one more VM."""
         return self._with_vms(vm.network, lambda vms: (*vms, vm))
@@ -305,11 +317,13 @@ def to_entities(topology: Topology) -> list[AnyEntity]:
     """The fabric manager's full update: servers, networks, subnetworks, VMs, then policies."""
     entities: list[AnyEntity] = []
     for server in topology.servers:
-        kind: type[Host | Hoverboard] = Host if server.role == "host" else Hoverboard
         region = server.region if topology.wan is not None else None
-        entities.append(
-            kind(name=server.name, underlay_ip=server.underlay_ip, dataplane=server.dataplane, region=region)
-        )
+        known: dict[str, Any] = {"name": server.name, "underlay_ip": server.underlay_ip, "region": region}
+        if server.role == "host":
+            program: Program = "ours" if server.controller is None else "external"
+            entities.append(Host(**known, dataplane=server.dataplane, program=program))
+        else:
+            entities.append(Hoverboard(**known, dataplane=server.dataplane))
     for network in topology.networks:
         entities.append(Network(name=network.name, vni=network.vni, ingress=network.ingress, egress=network.egress))
         for subnet in network.subnets:

@@ -16,6 +16,8 @@ from hoverboard.contract.errors import InputError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(bit|kbit|mbit|gbit)")
 _RATE_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
+_HOST = re.compile(r"[0-9.]+|\[[0-9A-Fa-f:.]+\]")  # ovs-vswitchd asks no name server
+_SOCKET = re.compile(r"/[!-~]{1,90}")  # a Unix socket's path has 107 bytes at most
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms)")
 
 
@@ -101,6 +103,15 @@ def _not_yet(value: Any) -> Any:
     raise ValueError("is not supported yet: nothing would enforce it")
 
 
+def _controller(value: str) -> str:
+    kind, colon, place = value.partition(":")
+    host, _, port = place.rpartition(":")
+    tcp = kind == "tcp" and _HOST.fullmatch(host) and port.isdecimal() and 0 < int(port) < 1 << 16
+    if not (tcp or (kind == "unix" and _SOCKET.fullmatch(place))):
+        raise ValueError(f"{value!r} is not the address of a controller: tcp:HOST:PORT, or unix:/PATH")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Rate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0.1, le=60)]
@@ -117,4 +128,5 @@ Prefix6 = Annotated[IPv6Network, BeforeValidator(_prefix6, json_schema_input_typ
 Address6 = Annotated[
     IPv6Address | Literal[False], BeforeValidator(_address6, json_schema_input_type=str | Literal[False])
 ]
+Controller = Annotated[str, AfterValidator(_controller)]
 Reserved = Annotated[None, BeforeValidator(_not_yet)]

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
+from controllers.crash import watched
 from controllers.election.candidacy import Candidacy
 from controllers.store.port import Entry, LeaseLost, Store, StoreError
 
@@ -33,7 +34,7 @@ class Election:
         self._lease = 0
         self._store_away = False
         self._wake = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = watched(self._run())
 
     async def close(self) -> None:
         """Leave; a master's place is free at once."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
+from controllers.crash import whole
 from controllers.fm.fabric import Changes
 from controllers.fm.queues import FairQueues
 from controllers.fm.slices import claims, cut
@@ -72,6 +73,10 @@ class Dispatcher:
 
         Call it in the order of the requests' versions: it has taken its place before it first waits.
         """
+        with whole():
+            return await self._submit(changes, complete)
+
+    async def _submit(self, changes: Changes, complete: bool) -> list[str]:
         if not changes:
             return await self._apply(changes, complete)
         pieces = cut(changes) if complete else None
@@ -130,7 +135,8 @@ class Dispatcher:
     async def _work(self, network: str, request: _Request, piece: Changes) -> None:
         cost = len(piece.added) + len(piece.changed) + len(piece.removed)
         try:
-            switches = await self._apply(piece, True)
+            with whole():
+                switches = await self._apply(piece, True)
             request.switches.update(switches)
             # A change of one entity is a change at each switch that it reaches, and most reach few.
             cost = max(cost, len(switches))

@@ -13,6 +13,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from controllers.crash import watched
 from controllers.ofe.frontend import SwitchEvents
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.session import Session
@@ -49,7 +50,7 @@ class FrontEnd:
             self._path.unlink()
         self._server = await loop.create_unix_server(self._new_session, str(self._path))
         os.chmod(self._path, 0o600)
-        self._checker = loop.create_task(self._check())
+        self._checker = watched(self._check())
 
     async def stop(self) -> None:
         """End all sessions; the switches keep forwarding with what they have."""

@@ -74,12 +74,13 @@ class Session(asyncio.Protocol):
         self._last_heard = self._loop.time()
         self._buffer += data
         try:
-            for raw in self._messages():
-                xid, said = openflow.parse(raw)
-                self._heard(xid, said)
+            heard = [openflow.parse(raw) for raw in self._messages()]
         except (ValueError, IndexError, AssertionError) as fault:
             _log.warning("switch %#x: not OpenFlow 1.4: %s; closing the session", self.dpid, fault)
             self.close()
+            return
+        for xid, said in heard:
+            self._heard(xid, said)
 
     def connection_lost(self, exc: Exception | None) -> None:
         gone = SwitchError(

@@ -28,7 +28,7 @@ from controllers.store.server import StoreServicer
 from controllers.vmc.models import model_named
 from hoverboard.contract import fabric_pb2_grpc, store_pb2_grpc
 from hoverboard.contract.control_pb2_grpc import add_FabricServicer_to_server
-from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.entities import VM, AnyEntity, Host
 
 if TYPE_CHECKING:
     from hoverboard.contract import documents
@@ -119,6 +119,7 @@ class FabricManagerRole:
         servers = [name for kind, name in self._fabric.entities if kind in ("Host", "Hoverboard")]
         together = combined(servers, [answers[one] for one in masters.values() if one in answers])
         joined, waiting = together.pop("joined"), self._roster.orders.waiting
+        intended = sum(isinstance(one, VM) and not self._external(one.host) for one in self._fabric.entities.values())
         if waiting is not None:
             stage = self._roster.orders.order.stage
             together["switching"] = f"{stage}: partitions {', '.join(map(str, waiting))}"
@@ -127,7 +128,7 @@ class FabricManagerRole:
             **cast("documents.PlaneStatus", together),
             "version": self._fabric.version,
             "synced": self._fabric.synced,
-            "vms": {"intended": sum(kind == "VM" for kind, _ in self._fabric.entities), "joined": joined},
+            "vms": {"intended": intended, "joined": joined},
             **settings_document(self.settings),
             "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},
             "partitions": self._roster.partitions,
@@ -137,6 +138,10 @@ class FabricManagerRole:
                 for one in sorted(self._roster.members, key=lambda one: (one.partition, one.replica, one.pid))
             ],
         }
+
+    def _external(self, host: str) -> bool:
+        found = self._fabric.entities.get(("Host", host))
+        return isinstance(found, Host) and found.program == "external"
 
     async def set_model(self, name: str) -> dict[str, Any]:
         """Go over to another programming model; status()["switching"] tells when it is done."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 
+from controllers.crash import watched, whole
 from controllers.fm.wire import MAX_MESSAGE
 from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.messages import PacketIn
@@ -123,7 +124,7 @@ class FrontEndRole:
         await self._store.close()
 
     def _spawn(self, doing: Any) -> None:
-        task = asyncio.get_running_loop().create_task(doing)
+        task = watched(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -313,7 +314,8 @@ class _Door:
         try:
             async for request in requests:
                 if controller is not None:
-                    self._role.asked(controller, request)
+                    with whole():
+                        self._role.asked(controller, request)
                 elif request.WhichOneof("request") == "hello":
                     hello = request.hello
                     controller = _Controller(f"partition {hello.partition} replica {hello.replica}")
@@ -349,10 +351,12 @@ class _AgentsDoor:
                 if event.WhichOneof("event") == "hello":
                     node = event.hello.node
                     self._newest[node] = token
-                    self._role.agent_said(node, event)
+                    with whole():
+                        self._role.agent_said(node, event)
                     yield self._command
-                elif node and self._newest[node] is token:
-                    self._role.agent_said(node, event)
+                elif node and self._newest.get(node) is token:
+                    with whole():
+                        self._role.agent_said(node, event)
                 elif node:
                     return  # the agent has opened another stream since
         finally:

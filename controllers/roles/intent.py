@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from controllers.crash import watched
 from controllers.fm.codec import decode_entity
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
@@ -101,7 +102,7 @@ class FabricLink:
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._task = self._loop.create_task(self._run())
+        self._task = watched(self._run())
 
     async def close(self) -> None:
         """End the stream."""
@@ -130,6 +131,8 @@ class FabricLink:
                 await self._session()
             except grpc.aio.AioRpcError as error:
                 _log.info("fabric manager: %s", error.details())
+            except asyncio.InvalidStateError as error:  # written to after the call had failed
+                _log.info("fabric manager: %s", error)
             finally:
                 self.connected = False
             await asyncio.sleep(_PAUSE)
@@ -156,7 +159,7 @@ class FabricLink:
                 changes = self._intent.take(update.part)
                 if changes is not None:
                     # Tasks begin in the order in which they are made, and so updates are applied in theirs.
-                    task = self._loop.create_task(self._apply(changes, update.part.number))
+                    task = watched(self._apply(changes, update.part.number))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
             case "ask":

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from controllers.crash import whole
 from controllers.fm.codec import encode_entity
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
@@ -222,7 +223,8 @@ class RosterDoor:
         try:
             async for report in reports:
                 if member is not None:
-                    self._roster.heard(member, report)
+                    with whole():
+                        self._roster.heard(member, report)
                 elif report.WhichOneof("report") == "hello":
                     hello = report.hello
                     member = Member(hello.partition, hello.replica, hello.pid)

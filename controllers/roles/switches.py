@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from controllers.crash import watched
 from controllers.ofe.frontend import Deposed, SwitchEvents, SwitchSession
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
@@ -103,7 +104,7 @@ class FrontEndLink:
         self._flows: dict[int, list[Flow]] = {}
         self._switches: dict[int, RemoteSwitch] = {}
         self._agents: set[str] = set()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = watched(self._run())
 
     async def close(self) -> None:
         """End the stream; the switches keep what they have."""
@@ -169,6 +170,8 @@ class FrontEndLink:
                 await self._session()
             except grpc.aio.AioRpcError as error:
                 _log.info("front end %s: %s", self.address, error.details())
+            except asyncio.InvalidStateError as error:  # written to after the call had failed
+                _log.info("front end %s: %s", self.address, error)
             finally:
                 self._gone()
             await asyncio.sleep(_PAUSE)

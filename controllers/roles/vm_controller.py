@@ -67,8 +67,7 @@ class VmControllerRole:
             # Everybody has to know which Hoverboards live.
             return owns(dpid) or core.names.get(dpid) in core.view.hoverboards
 
-        core = ControllerCore(model, policy, owns, active=False)
-        core.change.gate = self._may_go_on
+        core = ControllerCore(model, policy, owns, active=False, gate=self._may_go_on)
         self._controller = Controller(core, policy, self._deposed)
         hello = pb.ControllerHello(partition=place.partition, replica=place.replica, pid=os.getpid())
         self._fabric = FabricLink(fabric_manager, hello, self)

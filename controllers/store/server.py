@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 
+from controllers.crash import watched
 from controllers.store.memory import MemoryStore
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract import store_pb2 as pb
@@ -39,7 +40,7 @@ class StoreServicer:
         self._path = path
         self._written: dict[str, str] = {}
         self._read()
-        self._clock = self._loop.create_task(self._expire())
+        self._clock = watched(self._expire())
 
     def close(self) -> None:
         """Leases end no more."""

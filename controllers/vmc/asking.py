@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Address
 
+from controllers.vmc.flow_scopes import LookupScope, Scope
 from controllers.vmc.lookups import AskLimit, Held, Lookup, Lookups, destination
-from controllers.vmc.view import Scope, View, addresses
+from controllers.vmc.view import View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Route
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.packets import Address
@@ -37,7 +38,7 @@ class Asking:
     def __init__(
         self,
         view: View,
-        grant: Callable[[Scope, bool], None],
+        grant: Callable[[LookupScope, bool], None],
         mark: Callable[[Scope], None],
         answer: Callable[[Lookup], Iterable[Flow]],
         counters: dict[str, int],
@@ -163,8 +164,8 @@ class Asking:
         return any(kind_of(flow.cookie) is Kind.DROP_UNKNOWN_DESTINATION for flow in self._answer(lookup))
 
 
-def _scope(lookup: Lookup) -> Scope:
-    return Scope("lookup", lookup.host, f"{lookup.network} {lookup.address}")
+def _scope(lookup: Lookup) -> LookupScope:
+    return LookupScope(*lookup)
 
 
 def _destination_of(flow: Flow) -> Address | None:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from controllers.program import Program
 from controllers.vmc.expected import ExpectedFlows
 from controllers.vmc.facts import Switch, Sync
+from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.switchover import Stage, Switchover
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import View
 
 # Seconds, ours: a switch's own flow cache follows its tables within half a second (Open vSwitch's revalidators).
 SETTLE, DRAIN = 0.5, 1.0
@@ -24,15 +25,17 @@ class ModelChange:
 
     Args:
         switch_of: what is known of a node's switch, or None.
+        gate: asked at the end of a stage whether the next may begin: other partitions may not have come as far.
 
     Attributes:
         due: when the next step may be done, at the earliest.
-        gate: asked at the end of a stage whether the next may begin: other partitions may not have come as far.
     """
 
-    def __init__(self, view: View, switch_of: Callable[[str], Switch | None]) -> None:
+    def __init__(
+        self, view: View, switch_of: Callable[[str], Switch | None], gate: Callable[[Stage], bool] | None = None
+    ) -> None:
         self.due: float | None = None
-        self.gate: Callable[[Stage], bool] = lambda stage: True
+        self._gate = gate
         self._view = view
         self._switch_of = switch_of
 
@@ -54,7 +57,7 @@ class ModelChange:
             self.due = now + (SETTLE if switchover.stage == "gain" else DRAIN)
         if self.due is None or self.due > now:
             return False
-        if not self.gate(switchover.stage):
+        if self._gate is not None and not self._gate(switchover.stage):
             self.due = now + _HELD
             return False
         return True
@@ -82,9 +85,9 @@ class ModelChange:
 
 def _everything(view: View) -> Iterator[Scope]:
     """All scopes that intent alone makes."""
-    yield from (Scope("network", network) for network in view.networks)
-    yield from (Scope("firewall", network) for network in view.networks)
-    yield from (Scope("balancer", name) for name in view.balancers)
-    yield from (Scope("vm", vm) for vm in view.vms)
+    yield from (NetworkScope(network) for network in view.networks)
+    yield from (FirewallScope(network) for network in view.networks)
+    yield from (BalancerScope(name) for name in view.balancers)
+    yield from (VmScope(vm) for vm in view.vms)
     for network, prefixes in view.routes.items():
-        yield from (Scope("route", network, str(prefix)) for prefix in prefixes)
+        yield from (RouteScope(network, prefix) for prefix in prefixes)

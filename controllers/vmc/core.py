@@ -2,37 +2,139 @@
 
 Pure: no sockets, clocks or threads; times come in as arguments, in seconds of any one clock. Every
 input only marks what it touches; `take` computes the marked part and hands out the work. What belongs
-to switches is in `keeper`, to offloads in `offloading`, to questions of hosts in `asking`, to dead
+to switches is in `switch_programs`, to offloads in `offloading`, to questions of hosts in `asking`, to dead
 Hoverboards in `liveness`, to another model in `change`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from controllers.fm.fabric import Changes
-from controllers.vmc.facts import Sync
-from controllers.vmc.keeper import SwitchKeeper, Work
-from controllers.vmc.marking import touched_scopes
+from controllers.program import Flows
+from controllers.vmc import asking, offloading, switch_programs
+from controllers.vmc.change import ModelChange
+from controllers.vmc.expected import ExpectedFlows
+from controllers.vmc.facts import Agents, Switch, Sync
+from controllers.vmc.flow_scopes import LookupScope, OffloadScope
+from controllers.vmc.flow_share import WHOLE, FlowShare
+from controllers.vmc.joins import Joins
+from controllers.vmc.liveness import Liveness
+from controllers.vmc.lookups import Lookup
+from controllers.vmc.marking import FlowMarks
+from controllers.vmc.missed import Missed
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.switchover import Switchover
-from controllers.vmc.view import Scope
-from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, Network
+from controllers.vmc.nodes import Nodes
+from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.switch_programs import SwitchPrograms, Work
+from controllers.vmc.switchover import Stage, Switchover
+from controllers.vmc.view import View
+from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Network
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import Kind, kind_of
 from hoverboard.contract.reports import UsageReport
 
-__all__ = ["ControllerCore", "Work"]
+_COUNTERS = ("hoverboards_lost", "model_switches")
 
 
-class ControllerCore(SwitchKeeper):
+class ControllerCore:
     """One VM controller; it owns all switches, or those of its partition.
 
     Args:
         model: the programming model.
         policy: which pairs to offload.
+        owns: whether a switch, by datapath id, is in its partition; default: all are.
+        share: which flows of its switches it programs.
+        active: whether it programs its switches; a standby only learns (see `activate`).
+        gate: asked at the end of a stage of a change of the model whether the next may begin: other partitions
+            may not have come as far. Default: it may.
     """
+
+    def __init__(
+        self,
+        model: ProgrammingModel,
+        policy: OffloadPolicy,
+        owns: Callable[[int], bool] | None = None,
+        *,
+        share: FlowShare = WHOLE,
+        active: bool = True,
+        gate: Callable[[Stage], bool] | None = None,
+    ) -> None:
+        self.view = View()
+        self.model = model
+        self.policy = policy
+        self.agents = Agents()
+        self.liveness = Liveness()
+        counters = (*offloading.COUNTERS, *asking.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
+        self.counters = dict.fromkeys(counters, 0)
+        self._owns = owns
+        self._share = share
+        self._complete = False  # a full update was seen
+        expected = ExpectedFlows(model, self.view, share)
+        self._programs = programs = SwitchPrograms(expected, self._judges, self.counters, active=active)
+        self._marks = FlowMarks(self.view, programs)
+        self._joins = Joins(self.view, self.agents, programs)
+        self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, self._ours)
+        self._change = ModelChange(self.view, lambda node: programs.switch_of(node) if programs.active else None, gate)
+        self.offloading = offloading.Offloading(self.view, policy, self._grant, self._marks.scope, self.counters)
+        self.asking = asking.Asking(self.view, self._grant, self._marks.scope, self._answer, self.counters)
+
+    @property
+    def active(self) -> bool:
+        """Whether it programs its switches."""
+        return self._programs.active
+
+    @property
+    def expected(self) -> ExpectedFlows | Switchover:
+        """What every switch should hold."""
+        return self._programs.expected
+
+    @property
+    def switches(self) -> Mapping[int, Switch]:
+        """What is known of switches, by datapath id."""
+        return self._programs.switches
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Datapath id -> node name, of all nodes that there should be."""
+        return self._programs.names
+
+    @property
+    def missed(self) -> Missed:
+        """What a standby would have sent lately."""
+        return self._programs.missed
+
+    def _judges(self, node: str) -> bool:
+        return self._complete and node in self.agents.heard
+
+    def external(self) -> list[str]:
+        """Hosts of its share whose switches others program."""
+        return sorted(name for name in self.view.external if self._share.programs(self.view, name))
+
+    def _ours(self, dpid: int, node: str) -> bool:
+        """Whether a node of the view is ours to program."""
+        ours = node not in self.view.external and self._share.programs(self.view, node)
+        return ours and (self._owns is None or self._owns(dpid))
+
+    def _grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
+        self.expected.grant(scope, given)
+
+    def _answer(self, lookup: Lookup) -> Flows:
+        network = self.view.networks[lookup.network]
+        # With another model to come, the answer is that one's.
+        return Flows(self.model.lookup_flows(self.view, lookup.host, network, lookup.address))
+
+    # --- mastership -------------------------------------------------------------------------------
+
+    def activate(self, now: float) -> None:
+        """Elected: from now on switches are programmed (see `SwitchPrograms.activate`)."""
+        self._programs.activate(now)
+
+    def deactivate(self) -> None:
+        """Not the master any more: nothing is sent; intent and facts are still taken in."""
+        self._programs.deactivate()
 
     # --- intent -----------------------------------------------------------------------------------
 
@@ -44,9 +146,7 @@ class ControllerCore(SwitchKeeper):
             number: of the update, where masters report theirs as done (see `missed`). The first complete one is
                 no change: what a young standby learns by it, the switches of its master have long held.
         """
-        if not self.active:
-            self._settle()  # for what came before
-        self._cause = (number if self._complete else 0, now)
+        self._programs.update_begins(number if self._complete else 0, now)
         old = [*changes.removed, *(before for before, _ in changes.changed)]
         new = [*changes.added, *(after for _, after in changes.changed)]
         places = {(vm.host, vm.network) for vm in (*old, *new) if isinstance(vm, VM)}
@@ -54,20 +154,22 @@ class ControllerCore(SwitchKeeper):
         networks = {one.network if isinstance(one, FirewallRule) else one.name
                     for one in (*old, *new) if isinstance(one, FirewallRule | Network)}  # fmt: skip
         guarded_before = {network for network in networks if self.view.guarded(network)}
-        self._mark_entities(old)
+        self._mark(old)
         for entity in old:
             self.view.remove(entity)
         for entity in new:
             self.view.add(entity)
-        self._mark_entities(new)
+        self._mark(new)
         for network in networks & self.view.networks.keys():
             if self.view.guarded(network) != (network in guarded_before):
-                self._mark_entities([self.view.networks[network]])
-        self._nodes_changed(old, new, now)
+                self._mark([self.view.networks[network]])
+        self._nodes.changed(old, new, now)
         for host, network in places:
             if self.view.present(host, network) != ((host, network) in present_before):
-                self._presence_changed(host, network)
-        for vm in self._vms_of([*old, *new]):
+                self._marks.presence(host, network)
+                if not self.view.present(host, network):
+                    self.asking.gone(host, network)
+        for vm in self.view.vms_among([*old, *new]):
             self._rejoin(vm)
         for entity in (*old, *new):
             self.asking.touched(entity)
@@ -75,90 +177,102 @@ class ControllerCore(SwitchKeeper):
                 self.offloading.recheck(entity.name)
         if complete and not self._complete:
             self._complete = True
-            for switch in self.switches.values():
-                self._consider_reading(switch)
+            self._programs.consider_all()
 
-    def _presence_changed(self, host: str, network: str) -> None:
-        self.expected.mark(Scope("network", network), host)
-        self.expected.mark(Scope("firewall", network), host)
-        for name in self.view.balancers_of.get(network, ()):
-            self.expected.mark(Scope("balancer", name), host)
-        for model in self._models():
-            for scope in model.arrival(self.view, host, network):
-                self.expected.mark(scope, host)
-        if not self.view.present(host, network):
-            self.asking.gone(host, network)
-
-    def _mark_entities(self, entities: Iterable[AnyEntity]) -> None:
-        for entity in entities:
-            scopes, vms = touched_scopes(self.view, entity)
-            for scope in scopes:
-                self.expected.mark(scope)
-            for vm in vms:
-                self.offloading.marked_with(vm)
-
-    def _nodes_changed(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity], now: float) -> None:
-        gone = [node for node in old if isinstance(node, Host | Hoverboard)]
-        come = [node for node in new if isinstance(node, Host | Hoverboard)]
-        for node in gone:
-            dpid = datapath_id(node.underlay_ip)
-            del self.names[dpid], self._dpids[node.name]
-            if dpid in self.switches and self.switches[dpid].connected:
-                self.switches[dpid].sync = Sync.WAITING
-        for node in come:
-            dpid = datapath_id(node.underlay_ip)
-            self.names[dpid], self._dpids[node.name] = node.name, dpid
-        owned = {node.name for node in come if self._owns(self._dpids[node.name])}
-        for node in gone:
-            if node.name in self.expected.tables and node.name not in owned:
-                self.expected.remove_switch(node.name)
-            if node.name not in self._dpids:
-                self.liveness.forget(node.name)
-        for node in come:
-            if node.name in owned and node.name not in self.expected.tables:
-                self._switch_comes(node.name)
-            switch = self._switch_of(node.name)
-            if switch is not None:
-                self._consider_reading(switch)
-            if isinstance(node, Hoverboard):
-                self.liveness.watch(node.name, now)
-                if node.name in self.agents.online:
-                    self.liveness.stands(node.name, "agent", now)
-                if switch is not None and switch.connected:
-                    self.liveness.stands(node.name, "switch", now)
-        if any(isinstance(node, Hoverboard) for node in (*gone, *come)):
-            self.view.down = self.view.down & self.view.hoverboards.keys()
-            for model in self._models():
-                for scope in model.gateway_change(self.view):
-                    self.expected.mark(scope)
-            for name in self.view.balancers:
-                self.expected.mark(Scope("balancer", name))
-
-    def _switch_comes(self, name: str) -> None:
-        """A node's switch is ours from now on; its host may have VMs already."""
-        self.expected.add_switch(name)
-        for network in self.view.networks_on(name):
-            self._presence_changed(name, network)
-
-    def _vms_of(self, entities: Iterable[AnyEntity]) -> Iterable[str]:
-        """The VMs among entities, and those on hosts among them; each once."""
-        found: dict[str, None] = {}
-        for entity in entities:
-            if isinstance(entity, VM):
-                found[entity.name] = None
-            elif isinstance(entity, Host):
-                found.update(dict.fromkeys(self.view.vms_on(entity.name)))
-        return found
+    def _mark(self, entities: Iterable[AnyEntity]) -> None:
+        for vm in self._marks.entities(entities):
+            self.offloading.marked_with(vm)
 
     def packet_in(self, dpid: int, generation: int, in_port: int, cookie: int, frame: bytes, now: float) -> None:
         """A flow sent a packet to the controller."""
-        switch, name = self._present(dpid, generation), self.names.get(dpid)
+        switch, name = self._programs.present(dpid, generation), self.names.get(dpid)
         if switch is None or switch.sync is not Sync.SYNCED or name is None or not self.model.answers:
             return
         if self.asking.packet_in(name, dpid, in_port, cookie, frame, now):
-            self._settle()
+            self._programs.settle()
             if switch.outstanding == 0:  # the answer was there already
                 self._release(switch)
+
+    # --- switches ---------------------------------------------------------------------------------
+
+    def switch_connected(self, dpid: int, ports: Mapping[str, int], now: float) -> int:
+        """A switch is there, with these ports (name -> number); returns the connection's generation."""
+        switch, former = self._programs.connected(dpid, ports)
+        for name in {**former, **ports}:
+            self._port_touched(dpid, name)
+        self.liveness.stands(self.names.get(dpid, ""), "switch", now)
+        self._programs.consider_reading(switch)
+        return switch.generation
+
+    def switch_disconnected(self, dpid: int, generation: int, now: float, *, told: bool = True) -> None:
+        """A connection ended; an old one's end is ignored. What the switch holds stays as it is.
+
+        Args:
+            told: False: not the switch went away but our line to its front end, which says nothing about it.
+        """
+        if self._programs.disconnected(dpid, generation):
+            self.asking.held.release(dpid)
+            self.asking.limit.forget(dpid)
+            self.liveness.broke(self.names.get(dpid, ""), "switch", now, told=told)
+
+    def port_changed(self, dpid: int, name: str, port: int | None) -> None:
+        """A port of a connected switch came (its number) or went (None)."""
+        ports = self.switches[dpid].ports
+        if port is None:
+            ports.pop(name, None)
+        else:
+            ports[name] = port
+        self._port_touched(dpid, name)
+
+    def switch_flows(self, dpid: int, generation: int, flows: Iterable[Flow], now: float) -> None:
+        """The answer to a read: all flows of the switch. What differs from the expected is sent."""
+        switch, name = self._programs.asked(dpid, generation), self.names.get(dpid)
+        if switch is not None and name not in self.expected.tables:
+            self._programs.empty(switch, flows)
+        if switch is None or name not in self.expected.tables:
+            return
+        learns = any(model.learns for model in self.expected.models)
+        # What a host has learned itself is not ours to judge, as long as it may learn.
+        actual = [flow for flow in flows if not (learns and kind_of(flow.cookie) is Kind.LEARNED)]
+        if self.model.offloads:
+            self.offloading.adopt(name, actual, now)
+        if self.model.answers:
+            self.asking.adopt(name, actual, now)
+        self._programs.reconcile(switch, actual)
+
+    def program_done(self, dpid: int, generation: int) -> None:
+        """A program is in the switch's tables."""
+        switch = self._programs.done(dpid, generation)
+        if switch is not None:
+            self._release(switch)
+
+    def program_refused(self, dpid: int, generation: int, reason: str, now: float) -> None:
+        """A switch refused a program, whole; it is read again after a pause that grows."""
+        self._programs.refused(dpid, generation, reason, now)
+
+    def _release(self, switch: Switch) -> None:
+        """The answers are there: what asked goes its way."""
+        for port, frame in self.asking.held.release(switch.dpid):
+            self._programs.packet(switch, port, frame)
+
+    def take(self) -> Work:
+        """Everything that the inputs since the last call call for."""
+        return self._programs.take()
+
+    # --- joins ------------------------------------------------------------------------------------
+
+    def _rejoin(self, vm_name: str) -> None:
+        """Join intent, binding and port of one VM again."""
+        vm = self.view.vms.get(vm_name)
+        if self._joins.again(vm_name) and vm is not None:
+            self._marks.join(vm)
+            self.asking.touched(vm)
+
+    def _port_touched(self, dpid: int, port_name: str) -> None:
+        node = self.names.get(dpid)
+        vm = self.agents.vm(node, port_name) if node is not None else None
+        if vm is not None:
+            self._rejoin(vm)
 
     # --- host agents ------------------------------------------------------------------------------
 
@@ -170,9 +284,9 @@ class ControllerCore(SwitchKeeper):
         self.liveness.stands(node, "agent", now)
         for vm in touched:
             self._rejoin(vm)
-        switch = self._switch_of(node)
+        switch = self._programs.switch_of(node)
         if switch is not None:
-            self._consider_reading(switch)
+            self._programs.consider_reading(switch)
 
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
         """A VM's NIC was plugged into a vport."""
@@ -187,17 +301,20 @@ class ControllerCore(SwitchKeeper):
     def agent_gone(self, node: str, now: float, *, told: bool = True) -> None:
         """An agent's stream ended (`told`: as in `switch_disconnected`): its bindings stay (fail static)."""
         self.agents.online.discard(node)
-        self._broke(node, "agent", now, told)
+        self.liveness.broke(node, "agent", now, told=told)
 
     # --- usage ------------------------------------------------------------------------------------
 
     def usage(self, report: UsageReport, now: float) -> None:
         """One usage report; those from whom the policy does not want any are counted and ignored."""
+        if report.host in self.view.external:
+            return
+        report = self._share.usage(self.view, report)
         accepted = self.offloading.accepts(report)
         if report.host in self.view.hoverboards:  # every partition hears of what it relays
             report = self._of_own_hosts(report)
         # A standby adopts what it finds on the switches when its time comes.
-        if accepted and self.model.offloads and self.active and not self._to_be_adopted(report.host):
+        if accepted and self.model.offloads and self.active and not self._programs.to_be_adopted(report.host):
             self.offloading.report(report, now)
         if report.host in self.view.hosts:
             self.asking.usage(report, now)
@@ -207,14 +324,9 @@ class ControllerCore(SwitchKeeper):
         own = tuple(
             flow
             for flow, src in senders
-            if src is None or (src.host in self.expected.tables and not self._to_be_adopted(src.host))
+            if src is None or (src.host in self.expected.tables and not self._programs.to_be_adopted(src.host))
         )
         return replace(report, flows=own)
-
-    def _to_be_adopted(self, host: str) -> bool:
-        """Whether offloads of a former master may stand at a host that this controller has not read yet."""
-        switch = self._switch_of(host)
-        return switch is not None and switch.inherited
 
     # --- another model ----------------------------------------------------------------------------
 
@@ -224,20 +336,18 @@ class ControllerCore(SwitchKeeper):
         Raises:
             RunError: the last change is still under way.
         """
+        if model is self.model:
+            return
         if isinstance(self.expected, Switchover):
-            if model is self.model:
-                return
             raise RunError(
                 f"the change to model {self.model.name} is still under way",
                 where="SetModel",
                 next_step="try again in a few seconds; `hoverboard status` shows what it waits for",
             )
-        if model is self.model:
-            return
         self.model = model
         self.counters["model_switches"] += 1
-        self.expected, programs = self.change.begin(self.expected, model, now)
-        self._spread(programs)
+        self._programs.expected, programs = self._change.begin(self.expected, model, now)
+        self._programs.spread(programs)
         if model.answers:
             self.asking.foresee(now)
 
@@ -246,16 +356,16 @@ class ControllerCore(SwitchKeeper):
         """What a change of the model waits for; None when there is none."""
         if not isinstance(self.expected, Switchover):
             return None
-        return f"{self.expected.stage}: {', '.join(self.change.waiting(self.expected)) or 'settling'}"
+        return f"{self.expected.stage}: {', '.join(self._change.waiting(self.expected)) or 'settling'}"
 
     def _go_on(self, now: float) -> None:
         """The next step of a change of the model, when the last one is done and has settled."""
         switchover = self.expected
-        if isinstance(switchover, Switchover) and self.change.ready(switchover, now):
-            programs, last = self.change.step(switchover, now)
-            self._spread(programs)
+        if isinstance(switchover, Switchover) and self._change.ready(switchover, now):
+            programs, last = self._change.step(switchover, now)
+            self._programs.spread(programs)
             if last:
-                self.expected = switchover.new
+                self._programs.expected = switchover.new
                 self.asking.foreseen = False
                 self._cast_off(switchover.old.model)
 
@@ -266,10 +376,7 @@ class ControllerCore(SwitchKeeper):
         if not self.model.answers:
             self.asking.end_all()
         if old.learns:
-            for switch in self.switches.values():
-                if switch.sync is Sync.SYNCED:  # what it has learned is to go; it alone knows what that is
-                    switch.sync = Sync.WAITING
-                    self._consider_reading(switch)
+            self._programs.read_again()  # what hosts have learned is to go; they alone know what that is
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -280,21 +387,14 @@ class ControllerCore(SwitchKeeper):
         if self.liveness.turn(now):
             self.counters["hoverboards_lost"] += len(self.liveness.down - self.view.down)
             self.view.down = set(self.liveness.down)
-            for model in self._models():
-                for scope in model.liveness_change(self.view):
-                    self.expected.mark(scope)
+            self._marks.liveness()
         self._go_on(now)
-        for dpid in list(self._failed):
-            switch = self.switches[dpid]
-            if switch.sync is not Sync.FAILED:  # it has connected anew, or gone, since
-                self._failed.discard(dpid)
-            elif switch.retry_at <= now:
-                self._failed.discard(dpid)
-                switch.sync = Sync.WAITING
-                self._consider_reading(switch)
+        self._programs.tick(now)
 
     def deadline(self) -> float | None:
         """When `tick` is due next, or None."""
-        times = [self.switches[dpid].retry_at for dpid in self._failed]
-        of_parts = (self.policy.deadline(), self.asking.lookups.deadline(), self.liveness.deadline(), self.change.due)
-        return min((*times, *(at for at in of_parts if at is not None)), default=None)
+        times = (
+            self.policy.deadline(), self.asking.lookups.deadline(), self.liveness.deadline(), self._change.due,
+            self._programs.deadline(),
+        )  # fmt: skip
+        return min((at for at in times if at is not None), default=None)

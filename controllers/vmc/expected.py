@@ -11,18 +11,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Network, ip_address
 
-from controllers.program import Flows, Part, Program, block
+from controllers.program import Flows, Part, Program
+from controllers.vmc.flow_scopes import BASE, LookupScope, OffloadScope, Scope
+from controllers.vmc.flow_share import WHOLE, FlowShare
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.models.firewall import firewall_flows
-from controllers.vmc.models.loadbalancer import balancer_flows, balancer_switches
-from controllers.vmc.view import BASE, Scope, View
+from controllers.vmc.scope_flows import ScopeFlows
+from controllers.vmc.view import View
 from hoverboard.contract.flow import Flow, FlowKey
-from hoverboard.contract.pipeline import base_flows
 
 Group = tuple[Part, ...]
-_BASE_GROUP: Group = (block(base_flows),)
 
 
 class Table(ABC):
@@ -63,24 +61,32 @@ class _Groups(Table):
 class ExpectedFlows:
     """The flows of all switches under one programming model.
 
+    Args:
+        share: which of all flows they are.
+
     Attributes:
         tables: what each switch should hold, by name; not to be modified.
-        granted: what has flows for what happened, not by intent: offloaded pairs, and answers to hosts.
     """
 
-    def __init__(self, model: ProgrammingModel, view: View) -> None:
+    def __init__(self, model: ProgrammingModel, view: View, share: FlowShare = WHOLE) -> None:
         self.model = model
-        self.granted: set[Scope] = set()
         self._view = view
+        self._share = share
+        self._flows = ScopeFlows(model, view)
         self._held: dict[str, dict[Scope, Group]] = {}  # by switch
         self._holders: dict[Scope, set[str]] = {}  # by scope: where it has a group
         self._marked: dict[tuple[str, Scope], None] = {}
         self._marked_everywhere: dict[Scope, None] = {}
         self.tables: dict[str, Table] = {}
 
+    @property
+    def models(self) -> tuple[ProgrammingModel, ...]:
+        """The models whose flows they are: one."""
+        return (self.model,)
+
     def under(self, model: ProgrammingModel) -> ExpectedFlows:
         """The same share under another model; it has no switches yet."""
-        return ExpectedFlows(model, self._view)
+        return ExpectedFlows(model, self._view, self._share)
 
     def add_switch(self, switch: str) -> None:
         """A switch exists from now on."""
@@ -101,9 +107,14 @@ class ExpectedFlows:
         else:
             self._marked[switch, scope] = None
 
-    def grant(self, scope: Scope, given: bool) -> None:
-        """Give an "offload" or "lookup" scope its flows, or take them back; ignored by a model without such."""
-        if self.model.offloads if scope.kind == "offload" else self.model.answers:
+    @property
+    def granted(self) -> set[OffloadScope | LookupScope]:
+        """What has flows for what happened, not by intent: offloaded pairs, and answers to hosts."""
+        return self._flows.granted
+
+    def grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
+        """Give an offload or a lookup its flows, or take them back; ignored by a model without such."""
+        if self.model.offloads if isinstance(scope, OffloadScope) else self.model.answers:
             (self.granted.add if given else self.granted.discard)(scope)
             self.mark(scope)
 
@@ -113,17 +124,18 @@ class ExpectedFlows:
         for scope in self._marked_everywhere:
             for switch in self._holders.get(scope, ()):
                 marked[switch, scope] = None
-            for switch in self._switches(scope):
+            for switch in self._flows.switches(scope):
                 marked[switch, scope] = None
         self._marked, self._marked_everywhere = {}, {}
         held, holders = self._held, self._holders
+        parts, flows = self._share.parts, self._flows
         changes: dict[str, list[tuple[Group, Group]]] = {}
         for switch, scope in marked:
             groups = held.get(switch)
             if groups is None:
                 continue
             old = groups.get(scope, ())
-            new = tuple(self._parts(switch, scope))
+            new = tuple(parts(flows, switch, scope))
             if new == old:
                 continue
             if new:
@@ -154,49 +166,6 @@ class ExpectedFlows:
         holders.discard(switch)
         if not holders:
             del self._holders[scope]
-
-    def _switches(self, scope: Scope) -> Iterable[str]:
-        view = self._view
-        match scope.kind:
-            case "network" if scope.name in view.networks:
-                return self.model.network_switches(view, scope.name)
-            case "vm" if scope.name in view.vms:
-                return self.model.vm_switches(view, view.vms[scope.name])
-            case "route" if (prefix := IPv4Network(scope.other)) in view.routes.get(scope.name, ()):
-                return self.model.route_switches(view, scope.name, prefix)
-            case "offload" if scope.name in view.vms:
-                return (view.vms[scope.name].host,)
-            case "lookup" if scope in self.granted:
-                return (scope.name,)
-            case "firewall":
-                return view.hosts_of(scope.name)
-            case "balancer" if scope.name in view.balancers:
-                return balancer_switches(view, self.model, view.balancers[scope.name])
-            case _:
-                return ()
-
-    def _parts(self, switch: str, scope: Scope) -> Iterable[Part]:
-        view = self._view
-        match scope.kind:
-            case "base":
-                return _BASE_GROUP
-            case "network" if scope.name in view.networks:
-                return self.model.network_flows(view, switch, view.networks[scope.name])
-            case "vm" if scope.name in view.vms:
-                return self.model.vm_flows(view, switch, view.vms[scope.name])
-            case "route" if (prefix := IPv4Network(scope.other)) in view.routes.get(scope.name, ()):
-                return self.model.route_flows(view, switch, view.networks[scope.name], prefix)
-            case "offload" if scope in self.granted and switch == view.vms[scope.name].host:
-                return self.model.offload_flows(view, view.vms[scope.name], view.vms[scope.other])
-            case "lookup" if scope in self.granted:
-                network, _, address = scope.other.partition(" ")
-                return self.model.lookup_flows(view, switch, view.networks[network], ip_address(address))
-            case "firewall" if scope.name in view.networks:
-                return firewall_flows(view, switch, view.networks[scope.name])
-            case "balancer" if scope.name in view.balancers:
-                return balancer_flows(view, self.model, switch, view.balancers[scope.name])
-            case _:
-                return ()
 
 
 def _program(changes: Iterable[tuple[Group, Group]]) -> Program:

@@ -19,6 +19,7 @@ class Sync(Enum):
     READING = "reading"  # asked for its flows
     FAILED = "failed"  # refused a program; read again after a pause
     SYNCED = "synced"  # holds what was last sent
+    EXTERNAL = "external"  # others program it, and it does not connect to us
 
 
 @dataclass(slots=True)

@@ -67,7 +67,7 @@ class HostsServicer:
                     yield pb.HostCommand(report_interval=self._report_interval, report_relayed=self._report_relayed)
                 elif not node:
                     _log.warning("an agent sent %s before its Hello; ignored", event.WhichOneof("event"))
-                elif self._newest[node] is not token:
+                elif self._newest.get(node) is not token:
                     return  # the agent has opened another stream since
                 else:
                     deliver(self._events, node, event)
@@ -86,7 +86,12 @@ def deliver(events: AgentEvents, node: str, event: pb.HostEvent) -> None:
         case "bound":
             events.agent_bound(node, event.bound.binding.vm, event.bound.binding.vport)
         case "usage":
-            events.usage(_report(node, event.usage))
+            try:
+                report = _report(node, event.usage)
+            except ValueError as fault:
+                _log.warning("%s reports what is no usage: %s; ignored", node, fault)
+            else:
+                events.usage(report)
 
 
 def _report(node: str, usage: pb.Usage) -> UsageReport:

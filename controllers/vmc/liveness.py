@@ -45,16 +45,18 @@ class Liveness:
             else:
                 self._turning.pop(node, None)
 
-    def broke(self, node: str, part: str, now: float) -> None:
-        """A connection of a node broke."""
-        if node in self._parts:
+    def broke(self, node: str, part: str, now: float, *, told: bool = True) -> None:
+        """A connection of a node broke; or, not `told`, the line to the front end that tells of this node."""
+        if not told:
+            self.unsure(node, now)
+        elif node in self._parts:
             self._parts[node][part] = False
             self._turning.pop(node, None)
             if node not in self.down:
                 self._turning[node] = now + GRACE
 
     def unsure(self, node: str, now: float) -> None:
-        """Whoever told of a node cannot be heard any more; it may be as well as ever."""
+        """The front end of this node is lost. The node counts as up for PATIENCE seconds."""
         if node in self._parts:
             self._parts[node].clear()
             self._turning.pop(node, None)

@@ -1,11 +1,13 @@
-"""Which groups of flows an entity is about: what has to be computed again when it comes, changes or goes. Pure."""
+"""Which groups of flows a change is about: what has to be computed again. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 
-from controllers.vmc.view import Scope, View
+from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
+from controllers.vmc.switch_programs import SwitchPrograms
+from controllers.vmc.view import View
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, LoadBalancer, Network, Route, Subnetwork
 
 
@@ -13,36 +15,36 @@ def touched_scopes(view: View, entity: AnyEntity) -> tuple[list[Scope], list[str
     """Scopes of an entity that is in the view; and VMs whose offloads rest on it."""
     match entity:
         case VM():
-            return [Scope("vm", entity.name), *_routes_via(view, entity.name), *_policy_of(view, entity)], []
+            return [VmScope(entity.name), *_routes_via(view, entity.name), *_policy_of(view, entity)], []
         case FirewallRule():
-            return [Scope("firewall", entity.network)], []
+            return [FirewallScope(entity.network)], []
         case LoadBalancer():
-            return [Scope("balancer", entity.name)], []
+            return [BalancerScope(entity.name)], []
         case Route():
             return list(_prefix(view, entity.network, entity.prefix)), []
         case Network():
             # The VNI stands in every flow of the network.
             vms = list(view.vms_of_network.get(entity.name, ()))
-            routes = [Scope("route", entity.name, str(prefix)) for prefix in view.routes.get(entity.name, ())]
-            policy = [Scope("balancer", name) for name in view.balancers_of.get(entity.name, ())]
-            policy.append(Scope("firewall", entity.name))
-            return [Scope("network", entity.name), *(Scope("vm", vm) for vm in vms), *routes, *policy], vms
+            routes: list[Scope] = [RouteScope(entity.name, prefix) for prefix in view.routes.get(entity.name, ())]
+            policy: list[Scope] = [BalancerScope(name) for name in view.balancers_of.get(entity.name, ())]
+            policy.append(FirewallScope(entity.name))
+            return [NetworkScope(entity.name), *(VmScope(vm) for vm in vms), *routes, *policy], vms
         case Subnetwork():
-            return [Scope("network", entity.network), Scope("firewall", entity.network)], []
+            return [NetworkScope(entity.network), FirewallScope(entity.network)], []
         case Host():
             vms = view.vms_on(entity.name)
             routes = [scope for vm in vms for scope in _routes_via(view, vm)]
             policy = [scope for vm in vms for scope in _policy_of(view, view.vms[vm])]
-            return [*(Scope("vm", vm) for vm in vms), *routes, *policy], vms
+            return [*(VmScope(vm) for vm in vms), *routes, *policy], vms
         case _:
             return [], []
 
 
 def _prefix(view: View, network: str, prefix: IPv4Network) -> Iterator[Scope]:
     """Routes of a prefix changed: so do the exceptions to them that a longer prefix makes."""
-    yield Scope("route", network, str(prefix))
+    yield RouteScope(network, prefix)
     for inside in view.longer(network, prefix):
-        yield Scope("route", network, str(inside))
+        yield RouteScope(network, inside)
 
 
 def _routes_via(view: View, vm: str) -> Iterator[Scope]:
@@ -53,6 +55,62 @@ def _routes_via(view: View, vm: str) -> Iterator[Scope]:
 def _policy_of(view: View, vm: VM) -> Iterator[Scope]:
     """A VM changed: so do the rules that name it by a tag, and the load balancers that it stands behind."""
     if view.named_by_rules(vm):
-        yield Scope("firewall", vm.network)
+        yield FirewallScope(vm.network)
     for name in view.balancers_via(vm.name):
-        yield Scope("balancer", name)
+        yield BalancerScope(name)
+
+
+class FlowMarks:
+    """Has groups of flows computed again, in what the switches should hold."""
+
+    def __init__(self, view: View, programs: SwitchPrograms) -> None:
+        self._view = view
+        self._programs = programs
+
+    def scope(self, scope: Scope) -> None:
+        """One group, wherever it was or now belongs."""
+        self._programs.expected.mark(scope)
+
+    def entities(self, entities: Iterable[AnyEntity]) -> list[str]:
+        """What entities of the view are about; the VMs whose offloads rest on them."""
+        vms: list[str] = []
+        for entity in entities:
+            scopes, of_entity = touched_scopes(self._view, entity)
+            for scope in scopes:
+                self._programs.expected.mark(scope)
+            vms += of_entity
+        return vms
+
+    def presence(self, host: str, network: str) -> None:
+        """A host has got its first VM of a network, or lost its last."""
+        expected = self._programs.expected
+        expected.mark(NetworkScope(network), host)
+        expected.mark(FirewallScope(network), host)
+        for name in self._view.balancers_of.get(network, ()):
+            expected.mark(BalancerScope(name), host)
+        for model in expected.models:
+            for scope in model.arrival(self._view, host, network):
+                expected.mark(scope, host)
+
+    def join(self, vm: VM) -> None:
+        """A VM was plugged in, or pulled out: what that is about, on its host."""
+        expected = self._programs.expected
+        expected.mark(VmScope(vm.name), vm.host)
+        for network, prefix in self._view.prefixes_via(vm.name):
+            expected.mark(RouteScope(network, prefix), vm.host)
+        for name in self._view.balancers_via(vm.name):
+            expected.mark(BalancerScope(name), vm.host)
+
+    def gateways(self) -> None:
+        """The set or an address of the Hoverboards changed."""
+        for model in self._programs.expected.models:
+            for scope in model.gateway_change(self._view):
+                self.scope(scope)
+        for name in self._view.balancers:
+            self.scope(BalancerScope(name))
+
+    def liveness(self) -> None:
+        """A Hoverboard died, or came back."""
+        for model in self._programs.expected.models:
+            for scope in model.liveness_change(self._view):
+                self.scope(scope)

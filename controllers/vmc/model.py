@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from controllers.program import Part
-from controllers.vmc.view import Scope, View
+from controllers.vmc.flow_scopes import Scope
+from controllers.vmc.view import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.models import MODELS, ModelFacts
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
+from controllers.vmc.flow_scopes import OffloadScope, Scope
 from controllers.vmc.offload import OffloadPolicy, Pair, Sent
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import View
 from hoverboard.contract.entities import VM
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of, vni_of
@@ -20,7 +21,7 @@ COUNTERS = (
     "usage_reports", "usage_reports_from_hoverboards", "usage_reports_from_strangers",
     "usage_flows_not_sent_by_reporter", "offloads_started", "offloads_adopted", "offloads_ended",
 )  # fmt: skip
-Grant = Callable[[Scope, bool], None]
+Grant = Callable[[OffloadScope, bool], None]
 
 
 class Offloading:
@@ -85,13 +86,13 @@ class Offloading:
     def marked_with(self, vm: str) -> None:
         """Something that offloads of a VM rest on has changed."""
         for pair in self._pairs_of.get(vm, ()):
-            self._mark(Scope("offload", *pair))
+            self._mark(OffloadScope(*pair))
 
     def recheck(self, vm: str) -> None:
         """A VM came, changed or went: its offloads are pointed at where it is now where legal, taken back where not."""
         for pair in list(self._pairs_of.get(vm, ())):
             if self._legal(pair):
-                self._mark(Scope("offload", *pair))
+                self._mark(OffloadScope(*pair))
             else:
                 self._end(pair)
 
@@ -135,7 +136,7 @@ class Offloading:
     def _offload(self, pair: Pair) -> None:
         for vm in pair:
             self._pairs_of.setdefault(vm, set()).add(pair)
-        self._grant(Scope("offload", *pair), True)
+        self._grant(OffloadScope(*pair), True)
 
     def _end(self, pair: Pair) -> None:
         self.policy.drop(pair)
@@ -147,4 +148,4 @@ class Offloading:
             self._pairs_of[vm].discard(pair)
             if not self._pairs_of[vm]:
                 del self._pairs_of[vm]
-        self._grant(Scope("offload", *pair), False)
+        self._grant(OffloadScope(*pair), False)

@@ -13,7 +13,9 @@ from typing import Literal
 
 from controllers.program import Flows, Program
 from controllers.vmc.expected import ExpectedFlows, Table
-from controllers.vmc.view import Scope, View
+from controllers.vmc.flow_scopes import LookupScope, OffloadScope, Scope
+from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.view import View
 from hoverboard.contract.flow import Flow, FlowKey
 
 Stage = Literal["gain", "hosts"]
@@ -112,6 +114,11 @@ class Switchover:
 
     # --- as ExpectedFlows -----------------------------------------------------------------------------
 
+    @property
+    def models(self) -> tuple[ProgrammingModel, ...]:
+        """The models whose flows they are: both."""
+        return (self.old.model, self.new.model)
+
     def add_switch(self, switch: str) -> None:
         """A switch exists from now on."""
         for side in (self.old, self.new):
@@ -132,7 +139,7 @@ class Switchover:
         self.old.mark(scope, switch)
         self.new.mark(scope, switch)
 
-    def grant(self, scope: Scope, given: bool) -> None:
+    def grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
         """As in ExpectedFlows; each model takes what it knows."""
         self.old.grant(scope, given)
         self.new.grant(scope, given)

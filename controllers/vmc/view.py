@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, MutableMapping, Sized
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from hoverboard.contract.entities import (
     VM,
@@ -26,18 +26,6 @@ _K = TypeVar("_K")
 _C = TypeVar("_C", bound=Sized)
 
 
-class Scope(NamedTuple):
-    """What a group of flows belongs to: ("base"), ("network", name), ("vm", name), ("offload", src, dst),
-    ("route", network, prefix), ("lookup", host, "network address"), ("firewall", network), ("balancer", name)."""
-
-    kind: str
-    name: str = ""
-    other: str = ""
-
-
-BASE = Scope("base")
-
-
 class View:
     """Intent by every key the models ask for, and `ports`: VM name -> OpenFlow port, joined VMs only."""
 
@@ -47,6 +35,7 @@ class View:
         self.subnetworks: dict[str, dict[str, Subnetwork]] = {}
         self.vms: dict[str, VM] = {}
         self.hosts: dict[str, Host] = {}
+        self.external: set[str] = set()  # hosts whose switches others program
         self.hoverboards: dict[str, Hoverboard] = {}
         self.down: set[str] = set()  # Hoverboards that nothing can be sent to (vmc.liveness)
         self.ports: dict[str, int] = {}
@@ -84,6 +73,20 @@ class View:
     def vms_on(self, host: str) -> list[str]:
         """VMs that should run on `host`."""
         return [vm for network in self.networks_on(host) for vm in self._vms_on[host, network]]
+
+    def intended(self) -> int:
+        """How many VMs should be plugged in at switches that are ours to program."""
+        return len(self.vms) - sum(len(self.vms_on(host)) for host in self.external)
+
+    def vms_among(self, entities: Iterable[AnyEntity]) -> Iterable[str]:
+        """The VMs among entities, and those on hosts among them; each once."""
+        found: dict[str, None] = {}
+        for entity in entities:
+            if isinstance(entity, VM):
+                found[entity.name] = None
+            elif isinstance(entity, Host):
+                found.update(dict.fromkeys(self.vms_on(entity.name)))
+        return found
 
     def vm_at(self, vni: int, address: IPv4Address | IPv6Address) -> VM | None:
         """The VM with this address in the network of this VNI, or None."""
@@ -160,6 +163,8 @@ class View:
                 self.subnetworks.setdefault(entity.network, {})[entity.name] = entity
             case Host():
                 self.hosts[entity.name] = entity
+                if entity.program == "external":
+                    self.external.add(entity.name)
             case Hoverboard():
                 self.hoverboards[entity.name] = entity
             case VM():
@@ -195,6 +200,7 @@ class View:
                 _prune(self.subnetworks, entity.network)
             case Host():
                 del self.hosts[entity.name]
+                self.external.discard(entity.name)
             case Hoverboard():
                 del self.hoverboards[entity.name]
             case VM():

@@ -33,6 +33,15 @@ class Server(TypedDict):
     state: str
     error: NotRequired[str]
     vms: NotRequired[list[str]]
+    program: NotRequired[str]
+    controller: NotRequired[str]
+
+
+class ExternalProgram(TypedDict, total=False):
+    """Of a host whose switch another controller programs: that it is so, and where that controller is."""
+
+    program: str
+    controller: str
 
 
 class Addresses(TypedDict):

@@ -105,6 +105,7 @@ Mac = Annotated[str, AfterValidator(_mac)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 FirewallAction = Literal["allow", "deny"]
+Program = Literal["ours", "external"]  # who programs a host's switch: the control plane, or others
 Scheduling = Literal["adaptive", "dedicated", "compacting"]  # of the fast path's engines (paper 4.2)
 
 
@@ -197,12 +198,16 @@ class Route(Entity):
 
 
 class Host(Entity):
-    """A VM host: its address in the fabric, its dataplane generation (informative), its region if there are several."""
+    """A VM host: its address in the fabric, its dataplane generation (informative), its region if there are several.
+
+    `program` says who programs its switch. With "external" it gets no flows of ours, and no other is evicted there.
+    """
 
     TYPE = "Host"
     underlay_ip: IPv4Address
     dataplane: Dataplane = "fastpath"
     region: Name | None = None
+    program: Program = "ours"
 
 
 class Hoverboard(Entity):

@@ -33,6 +33,7 @@ class HostConfig:
         capacity: of a Hoverboard: most packets and bits a second that it takes from the fabric (None: any number).
         resume: another host process of this node was there before: go on where its checkpoint says it was.
         more_doors: addresses, as `control_address` and `openflow_address`, of further control planes of this server.
+        external: `openflow_address` is an OpenFlow controller of somebody else, the only one.
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
@@ -55,6 +56,7 @@ class HostConfig:
     capacity: tuple[int | None, int | None] = (None, None)
     resume: bool = False
     more_doors: tuple[tuple[str, str], ...] = ()
+    external: bool = False
 
 
 class NurseryClient(Client):

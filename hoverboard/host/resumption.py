@@ -18,6 +18,8 @@ from hoverboard.host.checkpoint import Keeper, Saved, load
 from hoverboard.host.client import HostConfig
 from hoverboard.vswitch.ovs import Ovs
 
+_OUR_VERSION = ("OpenFlow14",)
+_ANY_VERSION = ("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")  # what people's controllers speak
 _VPORT = "vp"  # and its OpenFlow number
 
 
@@ -52,11 +54,15 @@ class Resumption:
     def configure(self) -> None:
         """Make the bridges of a new switch."""
         config = self._config
+        controllers = [config.openflow_address]
+        if not config.external:
+            controllers += [openflow for _, openflow in config.more_doors]
         self._switch.configure(
             datapath_type=config.datapath_type,
             underlay_ip=config.underlay_ip,
             prefixlen=config.underlay_prefixlen,
-            controllers=[config.openflow_address, *(openflow for _, openflow in config.more_doors)],
+            controllers=controllers,
+            versions=_ANY_VERSION if config.external else _OUR_VERSION,
             uplink_device=self._uplink,
         )
 

@@ -123,6 +123,7 @@ class Ovs:
         prefixlen: int,
         controllers: Sequence[str],
         uplink_device: str | None,
+        versions: Sequence[str] = ("OpenFlow14",),
     ) -> None:
         """Make the integration bridge, its Geneve port, and (with an uplink device) the physical bridge.
 
@@ -136,7 +137,7 @@ class Ovs:
             # (Not much rarer: these wake-ups are also what makes vswitchd try its controller again.)
             + ("" if uplink_device else " other_config:max-revalidator=2000"),
             f"--may-exist add-br {BRIDGE}",
-            f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols=OpenFlow14 "
+            f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols={','.join(versions)} "
             f"other-config:datapath-id={datapath_id(underlay_ip):016x} other-config:disable-in-band=true",
             f"--may-exist add-port {BRIDGE} {TUNNEL_PORT_NAME}",
             f"set interface {TUNNEL_PORT_NAME} type=geneve ofport_request={TUNNEL_PORT} options:remote_ip=flow "

@@ -56,6 +56,9 @@ _SET_TUNNEL_ID = re.compile(r"^\s+set_field:(0x[0-9a-f]+|\d+)->tun_id\s*$")
 # "Final flow" leaves these out, whatever they are.
 _SET_DISCOVERY = re.compile(r"^\s+set_field:(\d+)->(nd_reserved|nd_options_type)\s*$")
 _OUTPUT = re.compile(r"^\s+(?:output:(\d+)|IN_PORT)\s*$")
+# Where only flows that are not ours send packets, but for questions to the controller (Kind.PUNT).
+_ELSEWHERE = re.compile(r"^\s+(?:CONTROLLER|FLOOD|ALL|NORMAL|LOCAL|TABLE|group:|controller\()")
+_NO_ONE_PORT = 0xFFFFFFFF  # OpenFlow's "any"
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,13 @@ class Verdict:
     Attributes:
         kind: what the last flow was for; a DROP_ kind names the reason.
         vni: network of the last flow, 0 if it belongs to none.
-        out_port: OpenFlow port, or None for a drop.
+        out_port: OpenFlow port, or None for a drop; _NO_ONE_PORT where it is not one port.
         tun_dst: peer's underlay address when out_port is the tunnel, else None.
         tun_id: VNI on the wire then.
         headers: the packet's fields after all actions, as vswitchd names them (dl_src, nw_dst, ...).
         changed: the fields among them that the actions changed.
         needs_ports: the decision rests on transport ports or ICMP type: a 5-tuple entry.
-        cacheable: False if it rests on something no flow key holds.
+        cacheable: False if it rests on something no flow key holds, or leads to anything else than one port.
         matched: False if no flow at all matched in the last table, as in a switch without a program.
     """
 
@@ -106,6 +109,7 @@ def parse_trace(text: str) -> Verdict:
     tun_id = 0
     discovery: dict[str, str] = {}
     matched = ours = True
+    outputs = 0
     for line in text.splitlines():
         if line.startswith("Flow: "):
             initial = split_fields(line[6:])
@@ -127,8 +131,13 @@ def parse_trace(text: str) -> Verdict:
             discovery[set_discovery[2]] = set_discovery[1]
         elif output := _OUTPUT.match(line):
             out_port = int(output[1]) if output[1] else int(initial.get("in_port", "0"))
+            outputs += 1
+        elif _ELSEWHERE.match(line) and kind_of(cookie) is not Kind.PUNT:
+            outputs = 2
     if final is None or not megaflow:
         raise ValueError(f"no verdict in the answer of ofproto/trace: {text[:200]!r}")
+    if outputs > 1:
+        out_port = _NO_ONE_PORT
     tunnel = out_port == TUNNEL_PORT
     if tunnel and "tun_dst" not in final:  # a flow that is not ours: the switch itself drops such a packet
         raise ValueError("ofproto/trace sends to no host through the tunnel")
@@ -148,6 +157,6 @@ def parse_trace(text: str) -> Verdict:
             and initial[name] != value
         ),
         needs_ports=bool(needed & _PORTS),
-        cacheable=not needed - _PORTS,
+        cacheable=not needed - _PORTS and outputs < 2,
         matched=matched,
     )  # fmt: skip

@@ -12,10 +12,11 @@ from hashlib import blake2b
 from ipaddress import IPv4Network
 
 from controllers.program import Part, block
+from controllers.vmc.flow_scopes import NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
-from controllers.vmc.view import Scope, View, addresses
+from controllers.vmc.view import View, addresses
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import (
     default_flow,
@@ -71,16 +72,16 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
 
     def gateway_change(self, view: View) -> Iterator[Scope]:
         for network in view.networks:
-            yield Scope("network", network)
+            yield NetworkScope(network)
         for vm in view.vms:
-            yield Scope("vm", vm)
+            yield VmScope(vm)
         for network, prefixes in view.routes.items():
             for prefix in prefixes:
-                yield Scope("route", network, str(prefix))
+                yield RouteScope(network, prefix)
 
     def liveness_change(self, view: View) -> Iterator[Scope]:
         for network in view.networks:
-            yield Scope("network", network)
+            yield NetworkScope(network)
 
 
 def rendezvous(host: str, hoverboards: Iterable[str]) -> str:

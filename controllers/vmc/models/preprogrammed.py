@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 
 from controllers.program import Part, block
+from controllers.vmc.flow_scopes import RouteScope, Scope, VmScope
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models.networks import host_network_flows, plugged_flows
 from controllers.vmc.models.routes import next_hop_flows, winner
-from controllers.vmc.view import Scope, View, addresses
+from controllers.vmc.view import View, addresses
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import route_flow, route_prefix_flow
 
@@ -50,6 +51,6 @@ class PreprogrammedModel(ProgrammingModel, shipped="preprogrammed"):
 
     def arrival(self, view: View, host: str, network: str) -> Iterator[Scope]:
         for vm in view.vms_of_network.get(network, ()):
-            yield Scope("vm", vm)
+            yield VmScope(vm)
         for prefix in view.routes.get(network, ()):
-            yield Scope("route", network, str(prefix))
+            yield RouteScope(network, prefix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from policy_oracle import Talk
@@ -14,6 +14,7 @@ from controllers.program import Program
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings
+from controllers.vmc.switchover import Stage
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow, FlowKey
@@ -58,16 +59,23 @@ def cluster(hosts: int = 2, hoverboards: int = 1) -> list[AnyEntity]:
 class World:
     """Drives a core like the plane does; a program reaches its switch at once, unless `refuse` names it."""
 
-    def __init__(self, model: str = "hoverboard", threshold: float = 20_000, idle: float = 30.0) -> None:
+    def __init__(
+        self,
+        model: str = "hoverboard",
+        threshold: float = 20_000,
+        idle: float = 30.0,
+        gate: Callable[[Stage], bool] | None = None,
+    ) -> None:
         self.fabric = Fabric()
         self.policy = OffloadPolicy(OffloadSettings(threshold, idle_expiry=idle))
-        self.core = ControllerCore(model_named(model), self.policy)
+        self.core = ControllerCore(model_named(model), self.policy, gate=gate)
         self.net = FakeFabric()
         self.now = START
         self.refuse: set[str] = set()
         self.sent: list[tuple[str, Program]] = []
         self.changed: set[str] = set()
         self.out = Journey((), (), ())
+        self.nodes: dict[int, str] = {}  # datapath id -> name of the node whose switch that is
         self._frames: dict[bytes, dict[str, int]] = {}
 
     # --- inputs ---
@@ -83,6 +91,7 @@ class World:
     def connect(self, node: Host | Hoverboard, ports: dict[str, int] | None = None) -> int:
         self.net.switches.setdefault(node.name, FakeSwitch())
         self.net.underlay[int(node.underlay_ip)] = node.name
+        self.nodes[datapath_id(node.underlay_ip)] = node.name
         generation = self.core.switch_connected(datapath_id(node.underlay_ip), ports or {}, self.now)
         self.work()
         return generation
@@ -135,7 +144,7 @@ class World:
             if not work.reads and not work.programs and not work.packets:
                 return
             for dpid, generation, program in work.programs:
-                name = self.core.names[dpid]
+                name = self._node(dpid)
                 if name in self.refuse:
                     self.core.program_refused(dpid, generation, "table full", self.now)
                     continue
@@ -143,9 +152,13 @@ class World:
                 self.net.switches[name].apply(program)
                 self.core.program_done(dpid, generation)
             for dpid, _, port, frame in work.packets:
-                self.out = self.net.send(self.core.names[dpid], port, self._frames[frame])
+                self.out = self.net.send(self._node(dpid), port, self._frames[frame])
             for dpid, generation in work.reads:
-                self.core.switch_flows(dpid, generation, self.net.switches[self.core.names[dpid]].dump(), self.now)
+                self.core.switch_flows(dpid, generation, self.net.switches[self._node(dpid)].dump(), self.now)
+
+    def _node(self, dpid: int) -> str:
+        """The node of a switch, also after that has left the intent."""
+        return self.core.names.get(dpid) or self.nodes[dpid]
 
     def tables(self) -> dict[str, dict[FlowKey, Flow]]:
         return {name: dict(switch.flows) for name, switch in self.net.switches.items()}
@@ -190,9 +203,11 @@ def ethernet(packet: dict[str, int]) -> bytes:
     return bytes(12) + packet["eth_type"].to_bytes(2, "big") + ip
 
 
-def ready(model: str = "hoverboard", hosts: int = 2, hoverboards: int = 1) -> World:
+def ready(
+    model: str = "hoverboard", hosts: int = 2, hoverboards: int = 1, gate: Callable[[Stage], bool] | None = None
+) -> World:
     """A world with all switches connected and agents heard, and no VM."""
-    world = World(model)
+    world = World(model, gate=gate)
     world.full_update(cluster(hosts, hoverboards))
     for number in range(hosts):
         world.connect(host(number + 1))

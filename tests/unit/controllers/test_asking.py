@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 import pytest
 from control_plane_world import START, VNIS, ethernet, host, network, route, vm
 
 from controllers.ofe.fake import ipv4_packet
 from controllers.vmc.asking import COUNTERS, Asking
+from controllers.vmc.flow_scopes import LookupScope, Scope
 from controllers.vmc.lookups import Lookup
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import View
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.flow import Flow, Match
 from hoverboard.contract.packets import Address
@@ -66,7 +67,7 @@ def frame(address: Address) -> bytes:
 
 
 def of(address: Address | str, net: str = "blue", on: str = "h1") -> Scope:
-    return Scope("lookup", on, f"{net} {address}")
+    return LookupScope(on, net, ip_address(address))
 
 
 def test_a_question_is_answered_once_and_its_packets_wait_in_order() -> None:

@@ -42,7 +42,7 @@ class Served:
         self.arguments: list[argparse.Namespace] = []
         self.within: list[tuple[int, bool]] = []
 
-        async def serve(arguments: argparse.Namespace, settings: Settings, name: str) -> None:
+        async def serve(arguments: argparse.Namespace, settings: Settings, name: str) -> int:
             self.arguments.append(arguments)
             self.settings.append(settings)
             self.names.append(name)
@@ -51,6 +51,7 @@ class Served:
             self.within.append((mask, gc.get_threshold() == (100_000, 20, 100)))
             if fault is not None:
                 raise fault
+            return 0
 
         monkeypatch.setattr(process, "_serve", serve)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from control_plane_world import cluster, route, vm
@@ -10,14 +10,24 @@ from written_model import WrittenModel, flow
 
 from controllers.program import Program, block
 from controllers.vmc.expected import ExpectedFlows
-from controllers.vmc.view import Scope, View
+from controllers.vmc.flow_scopes import (
+    BalancerScope,
+    FirewallScope,
+    LookupScope,
+    NetworkScope,
+    OffloadScope,
+    RouteScope,
+    Scope,
+    VmScope,
+)
+from controllers.vmc.view import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer, Network
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
-OF_B1, OF_B2, BLUE = Scope("vm", "b1"), Scope("vm", "b2"), Scope("network", "blue")
-PAIR, ANSWER = Scope("offload", "b1", "b2"), Scope("lookup", "h1", "blue 10.0.0.3")
+OF_B1, OF_B2, BLUE = VmScope("b1"), VmScope("b2"), NetworkScope("blue")
+PAIR, ANSWER = OffloadScope("b1", "b2"), LookupScope("h1", "blue", IPv4Address("10.0.0.3"))
 
 
 class Book:
@@ -149,7 +159,7 @@ def test_a_switch_that_goes_is_forgotten_and_not_touched() -> None:
     [
         (BLUE, ()),
         (OF_B1, ()),
-        (Scope("route", "blue", "192.168.7.0/24"), (route("r", "blue", "192.168.7.0/24", "b1"),)),
+        (RouteScope("blue", IPv4Network("192.168.7.0/24")), (route("r", "blue", "192.168.7.0/24", "b1"),)),
     ],
 )
 def test_what_intent_asks_for_is_there_while_the_entity_is(scope: Scope, more: tuple[AnyEntity, ...]) -> None:
@@ -161,10 +171,10 @@ def test_what_intent_asks_for_is_there_while_the_entity_is(scope: Scope, more: t
     book.expected.mark(scope)
     assert book.expected.settle() == {"hv1": Program((), (flow(1).key,))}
     for unknown in (
-        Scope("network", "red"),
-        Scope("vm", "nobody"),
-        Scope("balancer", "none"),
-        Scope("firewall", "red"),
+        NetworkScope("red"),
+        VmScope("nobody"),
+        BalancerScope("none"),
+        FirewallScope("red"),
     ):
         book.expected.mark(unknown)
         book.expected.mark(unknown, "hv1")
@@ -212,13 +222,13 @@ def test_firewalls_and_load_balancers_are_the_same_under_every_model() -> None:
     rule = FirewallRule(name="f", network="blue", direction="ingress", action="deny")
     shared = LoadBalancer(name="lb", network="blue", ip=IPv4Address("10.0.0.100"), backends=("b1",))
     book = Book(rule, shared)
-    book.expected.mark(Scope("firewall", "blue"))
+    book.expected.mark(FirewallScope("blue"))
     assert set(book.expected.settle()) == {"h1", "h2"}  # the hosts that have a VM of it
-    book.expected.mark(Scope("balancer", "lb"))
+    book.expected.mark(BalancerScope("lb"))
     assert set(book.expected.settle()) == {"h1", "hv1"}  # the backend's, and who relays
     book.view.remove(rule)
     book.view.remove(shared)
-    for scope in (Scope("firewall", "blue"), Scope("balancer", "lb")):
+    for scope in (FirewallScope("blue"), BalancerScope("lb")):
         book.expected.mark(scope)
     gone = book.expected.settle()
     assert set(gone) == {"h1", "h2", "hv1"}
@@ -228,10 +238,10 @@ def test_firewalls_and_load_balancers_are_the_same_under_every_model() -> None:
 
 def test_a_firewall_is_not_asked_about_where_the_network_is_gone() -> None:
     book = Book(FirewallRule(name="f", network="blue", direction="ingress", action="deny"))
-    book.expected.mark(Scope("firewall", "blue"))
+    book.expected.mark(FirewallScope("blue"))
     book.expected.settle()
     book.view.remove(Network(name="blue", vni=7))
-    book.expected.mark(Scope("firewall", "blue"))
+    book.expected.mark(FirewallScope("blue"))
     assert {name: bool(program.adds) for name, program in book.expected.settle().items()} == {"h1": False, "h2": False}
 
 

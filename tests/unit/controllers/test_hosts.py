@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from event_loop import run, turns
 
-from controllers.vmc.hosts import HostsServicer
+from controllers.vmc.hosts import HostsServicer, deliver
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
@@ -126,6 +126,14 @@ def test_what_comes_before_the_hello_is_ignored() -> None:
         await other.say(None)
 
     run(story())
+
+
+def test_usage_of_what_is_no_address_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    heard = Listener()
+    wrong = pb.HostEvent(usage=pb.Usage(seconds=1.0, flows=[pb.FlowUsage(vni=7, src=b"?", dst=b"?", bytes=1)]))
+    deliver(heard, "h1", wrong)
+    assert heard.said == []
+    assert "h1 reports what is no usage" in caplog.text
 
 
 def test_the_newest_stream_of_an_agent_counts() -> None:

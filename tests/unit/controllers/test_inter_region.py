@@ -7,7 +7,8 @@ from ipaddress import IPv4Address
 from control_plane_world import START, cluster, vm
 
 from controllers.fm.fabric import Fabric
-from controllers.vmc.inter_region import InterRegionCore
+from controllers.vmc.core import ControllerCore
+from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
@@ -32,14 +33,14 @@ def entities() -> list[AnyEntity]:
     return [*nodes, B1, B2, B3]
 
 
-def started(model: str) -> InterRegionCore:
-    core = InterRegionCore(model_named(model), OffloadPolicy(), "east")
+def started(model: str) -> ControllerCore:
+    core = ControllerCore(model_named(model), OffloadPolicy(), share=InterRegionShare("east"))
     core.fabric_changed(Fabric().full_update(entities()), complete=True, now=START)
     core.take()
     return core
 
 
-def tables(core: InterRegionCore) -> dict[str, set[Flow]]:
+def tables(core: ControllerCore) -> dict[str, set[Flow]]:
     return {name: set(table.whole().values()) for name, table in core.expected.tables.items()}
 
 

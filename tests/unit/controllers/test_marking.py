@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from control_plane_world import cluster, host, hoverboard, network, route, vm
 
 from controllers.vmc.facts import Agents
+from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.marking import touched_scopes
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer
 
 B1 = vm("b1", "blue", "h1", 2).model_copy(update={"tags": ("web",)})
@@ -17,12 +18,12 @@ B2, G1 = vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)
 WIDE, LONG = route("wide", "blue", "192.168.0.0/16", "b1"), route("long", "blue", "192.168.7.0/24", "b2")
 RULE = FirewallRule(name="f", network="blue", direction="ingress", action="deny", tags=("web",))
 BALANCER = LoadBalancer(name="lb", network="blue", ip=IPv4Address("10.0.0.100"), backends=("b1",))
-OF_WIDE, OF_LONG = Scope("route", "blue", "192.168.0.0/16"), Scope("route", "blue", "192.168.7.0/24")
+OF_WIDE, OF_LONG = RouteScope("blue", IPv4Network("192.168.0.0/16")), RouteScope("blue", IPv4Network("192.168.7.0/24"))
 OF_B1, OF_B2, FIREWALL, SHARED = (
-    Scope("vm", "b1"),
-    Scope("vm", "b2"),
-    Scope("firewall", "blue"),
-    Scope("balancer", "lb"),
+    VmScope("b1"),
+    VmScope("b2"),
+    FirewallScope("blue"),
+    BalancerScope("lb"),
 )
 
 
@@ -31,18 +32,18 @@ OF_B1, OF_B2, FIREWALL, SHARED = (
     [
         (B1, {OF_B1, OF_WIDE, OF_LONG, FIREWALL, SHARED}, set()),
         (B2, {OF_B2, OF_LONG}, set()),
-        (G1, {Scope("vm", "g1")}, set()),
+        (G1, {VmScope("g1")}, set()),
         (RULE, {FIREWALL}, set()),
         (BALANCER, {SHARED}, set()),
         (WIDE, {OF_WIDE, OF_LONG}, set()),  # a longer prefix makes exceptions to it
         (LONG, {OF_LONG}, set()),
         (
             network("blue")[0],
-            {Scope("network", "blue"), OF_B1, OF_B2, OF_WIDE, OF_LONG, SHARED, FIREWALL},
+            {NetworkScope("blue"), OF_B1, OF_B2, OF_WIDE, OF_LONG, SHARED, FIREWALL},
             {"b1", "b2"},
         ),
-        (network("blue")[1], {Scope("network", "blue"), FIREWALL}, set()),
-        (host(1), {OF_B1, Scope("vm", "g1"), OF_WIDE, OF_LONG, FIREWALL, SHARED}, {"b1", "g1"}),
+        (network("blue")[1], {NetworkScope("blue"), FIREWALL}, set()),
+        (host(1), {OF_B1, VmScope("g1"), OF_WIDE, OF_LONG, FIREWALL, SHARED}, {"b1", "g1"}),
         (host(2), {OF_B2, OF_LONG}, {"b2"}),
         (host(9), set(), set()),
         (hoverboard(1), set(), set()),
@@ -59,7 +60,7 @@ def test_an_entity_touches_what_depends_on_it(entity: AnyEntity, scopes: set[Sco
 def test_a_network_without_anything_in_it_touches_itself() -> None:
     view = View()
     view.add(network("blue")[0])
-    assert touched_scopes(view, network("blue")[0]) == ([Scope("network", "blue"), FIREWALL], [])
+    assert touched_scopes(view, network("blue")[0]) == ([NetworkScope("blue"), FIREWALL], [])
 
 
 # --- who is plugged in where --------------------------------------------------------------------------

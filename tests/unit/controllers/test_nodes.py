@@ -14,6 +14,8 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, LoadBalancer
+from hoverboard.contract.flow import Flow
+from hoverboard.contract.pipeline import Kind, cookie
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
@@ -147,11 +149,65 @@ def test_a_node_that_goes_is_of_no_interest_any_more() -> None:
     place(world, B1, B2)
     world.diff(remove=[("Host", "h3"), ("Hoverboard", "hv2")])
     assert set(world.core.expected.tables) == {"h1", "h2", "hv1"}
-    world.core.switch_connected(dpid_of(host(3)), {}, world.now)
     world.core.agent_hello("h3", {}, world.now)
     assert world.core.take().reads == []
     world.diff([host(3), hoverboard(2)])
     check(world)
+
+
+@pytest.mark.parametrize("model", ["hoverboard", "preprogrammed", "active-learning"])
+def test_a_node_that_is_taken_out_of_the_intent_loses_its_program(model: str) -> None:
+    world = ready(model, hosts=3, hoverboards=2)
+    place(world, B1, B2)
+    learned = Flow(30, 1, (), (), cookie(Kind.LEARNED, 7))
+    world.net.switches["h3"].flows[learned.key] = learned
+    world.diff(remove=[("Host", "h3"), ("Hoverboard", "hv2")])
+    assert world.tables()["h3"] == world.tables()["hv2"] == {}
+    assert world.core.counters["switches_emptied"] == 2
+    check(world)
+    assert world.reaches(B1, B2)
+    world.diff([host(3), hoverboard(2)])
+    check(world)
+
+
+def test_a_switch_that_was_away_when_its_node_was_taken_out_is_emptied_when_it_returns() -> None:
+    world = ready(hoverboards=2)
+    place(world, B1)
+    away = dpid_of(hoverboard(2))
+    world.core.switch_disconnected(away, world.core.switches[away].generation, world.now)
+    world.diff(remove=[("Hoverboard", "hv2")])
+    assert world.tables()["hv2"] != {}
+    world.connect(hoverboard(2))
+    assert world.tables()["hv2"] == {}
+
+
+def test_a_switch_that_refuses_to_be_emptied_is_tried_again() -> None:
+    world = ready(hoverboards=2)
+    world.refuse.add("hv2")
+    world.diff(remove=[("Hoverboard", "hv2")])
+    assert world.tables()["hv2"] != {}
+    world.refuse.clear()
+    world.pass_time(1.0)
+    assert world.tables()["hv2"] == {}
+
+
+def test_a_standby_empties_nothing_until_it_is_elected() -> None:
+    world = ready(hoverboards=2)
+    world.core.deactivate()
+    world.diff(remove=[("Hoverboard", "hv2")])
+    assert world.tables()["hv2"] != {}
+    world.core.activate(world.now)
+    world.work()
+    assert world.tables()["hv2"] == {}
+
+
+def test_a_switch_of_another_partition_is_not_emptied() -> None:
+    even, odd = parts()
+    for world in (even, odd):
+        world.connect(hoverboard(1))
+        world.hello("hv1")
+    each([even, odd], lambda world: world.diff(remove=[("Hoverboard", "hv1")]))
+    assert sorted(world.core.counters["switches_emptied"] for world in (even, odd)) == [0, 1]
 
 
 def test_hosts_and_hoverboards_may_come_in_one_request() -> None:

@@ -110,6 +110,13 @@ def test_a_hundred_vms_on_a_host_have_ports_of_their_own() -> None:
     assert told(many) == {"h1": (110 * OF_A_VM, 0, 0), "hv1": (110, 0, 0)}
 
 
+def test_the_switch_of_a_node_that_is_taken_out_loses_all_it_has() -> None:
+    gone = Changes(2, removed=(hoverboard(2),))
+    found = consequences(model_named("preprogrammed"), cluster(hoverboards=2), gone)
+    assert found["hv2"] == {"added": 0, "changed": 0, "removed": len(base_flows())}
+    assert list(found) == sorted(found)
+
+
 def test_a_plane_may_plan_with_a_core_of_its_own() -> None:
     made: list[ControllerCore] = []
 

@@ -137,17 +137,22 @@ def test_no_partition_begins_a_stage_before_all_have_ended_the_last() -> None:
 
 
 def test_a_change_of_the_model_waits_at_its_gate() -> None:
-    world = ready("hoverboard")
-    place(world, vm("a", "blue", "h1", 2), vm("b", "blue", "h2", 3))
     asked: list[str] = []
-    world.core.change.gate = lambda stage: bool(asked.append(stage))
+    opened: list[str] = []
+
+    def gate(stage: str) -> bool:
+        asked.append(stage)
+        return stage in opened
+
+    world = ready("hoverboard", gate=gate)
+    place(world, vm("a", "blue", "h1", 2), vm("b", "blue", "h2", 3))
     world.core.set_model(model_named("gateway"), world.now)
     world.work()
     for _ in range(20):
         world.pass_time(0.3)
     assert set(asked) == {"gain"}
     assert world.core.switching is not None
-    world.core.change.gate = lambda stage: True
+    opened += ["gain", "hosts"]
     for _ in range(20):
         world.pass_time(0.3)
     assert world.core.switching is None

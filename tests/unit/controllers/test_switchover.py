@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import get_args
 
 import pytest
@@ -13,14 +13,23 @@ from controllers.program import Program
 from controllers.vmc.change import ModelChange
 from controllers.vmc.expected import ExpectedFlows
 from controllers.vmc.facts import Switch, Sync
+from controllers.vmc.flow_scopes import (
+    BalancerScope,
+    BaseScope,
+    FirewallScope,
+    NetworkScope,
+    OffloadScope,
+    RouteScope,
+    VmScope,
+)
 from controllers.vmc.switchover import Stage, Switchover, difference
-from controllers.vmc.view import Scope, View
+from controllers.vmc.view import View
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows
 
 B1 = vm("b1", "blue", "h1", 2)
-OF_B1, PAIR = Scope("vm", "b1"), Scope("offload", "b1", "b1")
+OF_B1, PAIR = VmScope("b1"), OffloadScope("b1", "b1")
 SETTLE, DRAIN, HELD = 0.5, 1.0, 0.05  # literal on purpose: seconds
 GONE, STAYS, OTHER, COMES = flow(1), flow(2), flow(3), flow(4)
 
@@ -171,7 +180,7 @@ def test_both_models_hear_of_offloads_and_answers() -> None:
     assert two.change.old.granted == two.change.new.granted == {PAIR}
     two.change.grant(PAIR, False)
     assert two.change.old.granted == two.change.new.granted == set()
-    two.change.mark(Scope("base"), "h1")
+    two.change.mark(BaseScope(), "h1")
     assert two.change.settle() == {"h1": Program((), (flow(8).key,))}
 
 
@@ -179,14 +188,20 @@ def test_both_models_hear_of_offloads_and_answers() -> None:
 
 
 class Watch:
-    """A change that has begun, and switches that a test sets."""
+    """A change that has begun, and switches that a test sets; stages of `held` may not end."""
 
     def __init__(self) -> None:
+        self.held: list[Stage] = []
+        self.asked: list[Stage] = []
         self.two = Two()
         self.switches: dict[str, Switch] = {}
-        self.change = ModelChange(self.two.view, self.switches.get)
+        self.change = ModelChange(self.two.view, self.switches.get, self._gate)
         self.switchover, self.programs = self.change.begin(self.two.old, self.two.models[1], START)
         self.switches.update({name: Switch(number, sync=Sync.SYNCED) for number, name in enumerate(("h1", "hv1"))})
+
+    def _gate(self, stage: Stage) -> bool:
+        self.asked.append(stage)
+        return stage not in self.held
 
 
 def test_a_change_begins_with_both_models_on_hoverboards_and_half_a_second_for_their_caches() -> None:
@@ -201,7 +216,7 @@ def test_a_change_begins_with_both_models_on_hoverboards_and_half_a_second_for_t
 def test_the_new_model_is_asked_about_all_that_intent_has() -> None:
     view, model = View(), WrittenModel()
     prefix = "192.168.7.0/24"
-    scopes = [Scope("network", "blue"), Scope("network", "green"), OF_B1, Scope("route", "blue", prefix)]
+    scopes = [NetworkScope("blue"), NetworkScope("green"), OF_B1, RouteScope("blue", IPv4Network(prefix))]
     model.where = {scope: ("h1", "hv1") for scope in scopes}
     rule = FirewallRule(name="f", network="blue", direction="ingress", action="deny")
     shared = LoadBalancer(name="lb", network="blue", ip=IPv4Address("10.0.0.100"), backends=("b1",))
@@ -213,7 +228,7 @@ def test_the_new_model_is_asked_about_all_that_intent_has() -> None:
     assert set(model.asked) == {("h1", scope) for scope in scopes}
     alone = ExpectedFlows(model, view)
     alone.add_switch("h1")
-    for policy in (Scope("firewall", "blue"), Scope("balancer", "lb")):
+    for policy in (FirewallScope("blue"), BalancerScope("lb")):
         before = len(alone.tables["h1"])
         alone.mark(policy)
         alone.settle()
@@ -274,16 +289,10 @@ def test_those_who_are_waited_for_are_named_in_order() -> None:
 
 def test_the_other_partitions_may_hold_a_step() -> None:
     watch = Watch()
-    asked: list[Stage] = []
-
-    def closed(stage: Stage) -> bool:
-        asked.append(stage)
-        return False
-
-    watch.change.gate = closed
+    watch.held.append("gain")
     assert watch.change.ready(watch.switchover, START + 0.4) is False
-    assert asked == []
+    assert watch.asked == []
     assert watch.change.ready(watch.switchover, START + 0.5) is False
-    assert (asked, watch.change.due) == (["gain"], START + 0.5 + HELD)
-    watch.change.gate = lambda stage: True
+    assert (watch.asked, watch.change.due) == (["gain"], START + 0.5 + HELD)
+    watch.held.clear()
     assert watch.change.ready(watch.switchover, START + 0.5 + HELD)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
-from controllers.vmc.view import Scope, View
+from controllers.vmc.flow_scopes import LookupScope, NetworkScope, OffloadScope, RouteScope, Scope, VmScope
+from controllers.vmc.view import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
 
@@ -43,30 +44,30 @@ class WrittenModel:
         return iter(self.flows.get((switch, scope), ()))
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
-        return self._switches(Scope("network", network))
+        return self._switches(NetworkScope(network))
 
     def network_flows(self, view: View, switch: str, network: Network) -> Iterable[Flow]:
-        return self._flows(switch, Scope("network", network.name))
+        return self._flows(switch, NetworkScope(network.name))
 
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
-        return self._switches(Scope("vm", vm.name))
+        return self._switches(VmScope(vm.name))
 
     def vm_flows(self, view: View, switch: str, vm: VM) -> Iterable[Flow]:
-        return self._flows(switch, Scope("vm", vm.name))
+        return self._flows(switch, VmScope(vm.name))
 
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
-        return self._switches(Scope("route", network, str(prefix)))
+        return self._switches(RouteScope(network, prefix))
 
     def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterable[Flow]:
-        return self._flows(switch, Scope("route", network.name, str(prefix)))
+        return self._flows(switch, RouteScope(network.name, prefix))
 
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Flow]:
-        return self._flows(src.host, Scope("offload", src.name, dst.name))
+        return self._flows(src.host, OffloadScope(src.name, dst.name))
 
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
     ) -> Iterable[Flow]:
-        return self._flows(host, Scope("lookup", host, f"{network.name} {address}"))
+        return self._flows(host, LookupScope(host, network.name, address))
 
     def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
         return ()

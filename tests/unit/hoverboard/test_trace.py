@@ -51,6 +51,29 @@ def test_out_by_the_port_that_it_came_in_by() -> None:
     assert parse_trace(answer(step, "    output:IN_PORT_OR_SO")).out_port is None
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ("    CONTROLLER:65535",),
+        ("    FLOOD",),
+        ("    NORMAL",),
+        ("    group:1", "    output:7"),
+        ("    output:7", "    output:8"),
+    ],
+)  # fmt: skip
+def test_what_leads_to_anything_else_than_one_port_fits_no_entry(outputs: tuple[str, ...]) -> None:
+    """So act flows that are not ours: on a host that others program."""
+    verdict = parse_trace(answer(" 0. priority 0", *outputs))
+    assert (verdict.kind, verdict.cacheable) == (None, False)
+    assert verdict.out_port not in (None, 7, 8)
+    assert parse_trace(answer(" 0. priority 0", "    output:7")).cacheable
+
+
+def test_a_question_of_ours_to_the_controller_is_told_by_its_kind() -> None:
+    verdict = parse_trace(answer("30. ip, priority 1, cookie 0xb000007000000", "    CONTROLLER:65535"))
+    assert (verdict.kind, verdict.out_port) == (Kind.PUNT, None)
+
+
 TUNNEL = FLOW + ",tun_dst=172.16.0.2"
 
 

@@ -11,7 +11,8 @@ from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Flows, Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.inter_region import InterRegionCore
+from controllers.vmc.flow_share import WHOLE as EVERYTHING
+from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id
@@ -66,7 +67,7 @@ def _entities(text: str = TEXT) -> list[AnyEntity]:
 def _core(model: str, scope: PlaneScope) -> ControllerCore:
     policy = OffloadPolicy(OffloadSettings())
     made = model_named(model)
-    core = InterRegionCore(made, policy, scope.region) if scope.kind == "global" else ControllerCore(made, policy)
+    core = ControllerCore(made, policy, share=InterRegionShare(scope.region) if scope.kind == "global" else EVERYTHING)
     entities = scope.share(_entities())
     core.fabric_changed(Fabric().full_update(entities), complete=True, now=1.0)
     for node in entities:
@@ -164,3 +165,14 @@ def test_a_change_is_told_each_plane_that_has_a_part_and_can_be_undone(tmp_path:
     assert {part.plane.scope.region for part in parts_of(every[:2], before, [vm], [])} == {"east"}
     with pytest.raises(InputError, match="load balancer near: VMs in east and west"):
         parts_of(every, before, [before["LoadBalancer", "near"].model_copy(update={"backends": ("a", "c")})], [])
+
+
+def test_only_vms_of_a_known_host_come_and_go_in_a_run_with_regions(tmp_path: Path) -> None:
+    launcher = Launcher(Ledger(RunDirectory.of("parts", tmp_path)))
+    cluster = RegionalClusterManager(schema.parse(TEXT), ControlLayout(), tmp_path, tmp_path, launcher)
+    network, vm = cluster.entities["Network", "blue"], cluster.entities["VM", "a"]
+    for stray in (network, vm.model_copy(update={"host": "h99"})):
+        for change in (cluster.upsert, cluster.remove, cluster.withdraw):
+            with pytest.raises(InputError, match=f"a {stray.TYPE} is in no region"):
+                change(stray)
+    assert [plane.refused for plane in (*cluster.regional.values(), *cluster.globals.values())] == [None] * 4

@@ -1,0 +1,89 @@
+"""Hosts and Hoverboards that come into the intent, change or leave it: whose switches are programmed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from controllers.vmc.facts import Agents
+from controllers.vmc.liveness import Liveness
+from controllers.vmc.marking import FlowMarks
+from controllers.vmc.switch_programs import SwitchPrograms
+from controllers.vmc.view import View
+from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
+
+
+class Nodes:
+    """The nodes that there should be.
+
+    Args:
+        ours: whether a node of the view, whose switch has that datapath id, is this controller's to program.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        programs: SwitchPrograms,
+        marks: FlowMarks,
+        agents: Agents,
+        liveness: Liveness,
+        ours: Callable[[int, str], bool],
+    ) -> None:
+        self._view = view
+        self._programs = programs
+        self._marks = marks
+        self._agents = agents
+        self._liveness = liveness
+        self._ours = ours
+
+    def changed(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity], now: float) -> None:
+        """Of the entities that the view had and has now, take the nodes in."""
+        gone = [node for node in old if isinstance(node, Host | Hoverboard)]
+        come = [node for node in new if isinstance(node, Host | Hoverboard)]
+        held = {datapath_id(node.underlay_ip) for node in gone if node.name in self._programs.expected.tables}
+        for node in gone:
+            self._programs.unname(datapath_id(node.underlay_ip))
+        for node in come:
+            self._programs.name(datapath_id(node.underlay_ip), node.name)
+        owned = {node.name for node in come if self._ours(datapath_id(node.underlay_ip), node.name)}
+        expected = self._programs.expected
+        for node in gone:
+            if node.name in expected.tables and node.name not in owned:
+                expected.remove_switch(node.name)
+            if not self._programs.named(node.name):
+                self._liveness.forget(node.name)
+            dpid = datapath_id(node.underlay_ip)
+            if dpid in held and self._let_go(node.name, dpid):
+                self._programs.take_out(dpid)
+        for node in come:
+            if node.name in owned and node.name not in expected.tables:
+                self._begin(node.name)
+            switch = self._programs.switch_of(node.name)
+            if switch is not None:
+                self._programs.consider_reading(switch)
+            if isinstance(node, Hoverboard):
+                self._watch(node.name, now)
+        if any(isinstance(node, Hoverboard) for node in (*gone, *come)):
+            self._view.down = self._view.down & self._view.hoverboards.keys()
+            self._marks.gateways()
+
+    def _let_go(self, name: str, dpid: int) -> bool:
+        """Whether nobody of ours has the switch of a node that has gone, or is another's to program from now on."""
+        if name in self._view.external:
+            return self._programs.names.get(dpid) == name
+        return not self._programs.named(name) and dpid not in self._programs.names
+
+    def _begin(self, name: str) -> None:
+        """A node's switch is ours from now on; its host may have VMs already."""
+        self._programs.expected.add_switch(name)
+        for network in self._view.networks_on(name):
+            self._marks.presence(name, network)
+
+    def _watch(self, name: str, now: float) -> None:
+        """A Hoverboard that others rely on: what stands of it already?"""
+        self._liveness.watch(name, now)
+        if name in self._agents.online:
+            self._liveness.stands(name, "agent", now)
+        switch = self._programs.switch_of(name)
+        if switch is not None and switch.connected:
+            self._liveness.stands(name, "switch", now)

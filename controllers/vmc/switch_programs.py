@@ -1,0 +1,297 @@
+"""Switches and their flow programs: what each should hold, reads, sends, refusals (paper section 3.1).
+
+A switch gets nothing before it was read, and is not read before this controller knows enough to judge it: a
+young controller never wipes a switch. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from controllers.program import Program
+from controllers.vmc.expected import ExpectedFlows
+from controllers.vmc.facts import Switch, Sync
+from controllers.vmc.missed import Missed
+from controllers.vmc.switchover import Switchover
+from hoverboard.contract.flow import Flow
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that refused a program is tried again
+COUNTERS = (
+    "reconciliations", "reconciled_flows_kept", "reconciled_flows_changed", "programs_refused", "switches_emptied",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Work:
+    """What is to be done with the switches, each named by datapath id and generation.
+
+    Attributes:
+        reads: whose flows to read.
+        programs: what to send, in this order.
+        packets: (datapath id, generation, port, frame) to send through the tables, after that.
+        changed: names of switches whose program changed, connected or not.
+    """
+
+    reads: list[tuple[int, int]] = field(default_factory=list)
+    programs: list[tuple[int, int, Program]] = field(default_factory=list)
+    packets: list[tuple[int, int, int, bytes]] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+
+
+class SwitchPrograms:
+    """The switches of one controller.
+
+    Args:
+        expected: what they should hold.
+        judges: whether enough is known of a node to judge what its switch holds.
+        counters: where to count; has COUNTERS.
+        active: whether programs are sent; a standby only learns (see `activate`).
+
+    Attributes:
+        expected: may be replaced; what switches need for that goes through `spread`.
+        switches: by datapath id.
+        names: datapath id -> node name, of all nodes that there should be.
+        missed: what a standby would have sent lately.
+    """
+
+    def __init__(
+        self,
+        expected: ExpectedFlows | Switchover,
+        judges: Callable[[str], bool],
+        counters: dict[str, int],
+        *,
+        active: bool = True,
+    ) -> None:
+        self.expected = expected
+        self.active = active
+        self.switches: dict[int, Switch] = {}
+        self.names: dict[int, str] = {}
+        self.missed = Missed()
+        self._judges = judges
+        self._counters = counters
+        self._dpids: dict[str, int] = {}  # node name -> datapath id
+        self._taken_out: set[int] = set()
+        self._failed: set[int] = set()
+        self._cause = (0, 0.0)  # number and time of the update that is being worked out
+        self._work = Work()
+
+    # --- nodes ------------------------------------------------------------------------------------
+
+    def name(self, dpid: int, node: str) -> None:
+        """There should be a node, whose switch has this datapath id."""
+        self.names[dpid], self._dpids[node] = node, dpid
+        self._taken_out.discard(dpid)
+
+    def unname(self, dpid: int) -> None:
+        """There should be no such node any more."""
+        del self._dpids[self.names.pop(dpid)]
+        if dpid in self.switches and self.switches[dpid].connected:
+            self.switches[dpid].sync = Sync.WAITING
+
+    def take_out(self, dpid: int) -> None:
+        """The node of this switch has left the intent for good: the switch is emptied, now or when it connects."""
+        self._taken_out.add(dpid)
+        if dpid in self.switches:
+            self.consider_reading(self.switches[dpid])
+
+    def named(self, node: str) -> bool:
+        """Whether there should be a node of this name."""
+        return node in self._dpids
+
+    def switch_of(self, node: str) -> Switch | None:
+        """What is known of a node's switch."""
+        dpid = self._dpids.get(node)
+        return self.switches.get(dpid) if dpid is not None else None
+
+    def to_be_adopted(self, node: str) -> bool:
+        """Whether offloads of a former master may stand at a host that this controller has not read yet."""
+        switch = self.switch_of(node)
+        return switch is not None and switch.inherited
+
+    # --- mastership -------------------------------------------------------------------------------
+
+    def activate(self, now: float) -> None:
+        """Elected: every switch is read, and what differs from the expected is sent.
+
+        Changes go out at once, those first that came while nobody was master. They may find a switch in any state; what
+        they leave wrong there, the answer to the read shows.
+        """
+        self.settle()
+        self.active = True
+        for switch in self.switches.values():
+            switch.inherited = switch.connected
+            self.consider_reading(switch)
+        self._hand_out(dict(self.missed.take(now)))
+
+    def deactivate(self) -> None:
+        """Not the master any more: nothing is sent."""
+        self.active = False
+        self._failed.clear()
+        self._work = Work(changed=self._work.changed)
+        for switch in self.switches.values():
+            switch.generation += 1  # answers to what was asked before mean nothing any more
+            if switch.connected:
+                switch.sync, switch.outstanding = Sync.WAITING, 0
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def connected(self, dpid: int, ports: Mapping[str, int]) -> tuple[Switch, Mapping[str, int]]:
+        """A switch is there, with these ports (name -> number); it, and the ports that it had before."""
+        switch = self.switches.setdefault(dpid, Switch(dpid))
+        switch.generation += 1
+        switch.sync, switch.outstanding, switch.inherited = Sync.WAITING, 0, False
+        former, switch.ports = switch.ports, dict(ports)
+        return switch, former
+
+    def disconnected(self, dpid: int, generation: int) -> bool:
+        """A connection ended; False where it is not the one that there is now."""
+        switch = self.present(dpid, generation)
+        if switch is None:
+            return False
+        switch.sync, switch.outstanding = Sync.AWAY, 0
+        return True
+
+    def present(self, dpid: int, generation: int) -> Switch | None:
+        """The switch, if that connection is the one that it has now."""
+        switch = self.switches.get(dpid)
+        return switch if switch is not None and switch.generation == generation and switch.connected else None
+
+    # --- reads ------------------------------------------------------------------------------------
+
+    def consider_reading(self, switch: Switch) -> None:
+        """Read a switch that waits for it, if it is ours and enough is known."""
+        if not self.active or switch.sync is not Sync.WAITING:
+            return
+        name = self.names.get(switch.dpid)
+        if switch.dpid in self._taken_out or (name in self.expected.tables and self._judges(name)):
+            switch.sync = Sync.READING
+            self._work.reads.append((switch.dpid, switch.generation))
+
+    def consider_all(self) -> None:
+        """More is known now."""
+        for switch in self.switches.values():
+            self.consider_reading(switch)
+
+    def read_again(self) -> None:
+        """Whatever is in step now has to be compared once more."""
+        for switch in self.switches.values():
+            if switch.sync is Sync.SYNCED:
+                switch.sync = Sync.WAITING
+                self.consider_reading(switch)
+
+    def asked(self, dpid: int, generation: int) -> Switch | None:
+        """The switch that an answer to a read is from; None where nobody waits for it any more."""
+        switch = self.present(dpid, generation)
+        if switch is None or switch.sync is not Sync.READING:
+            return None
+        switch.inherited = False  # from here on what is to be sent follows from what was read
+        return switch
+
+    def reconcile(self, switch: Switch, flows: Iterable[Flow]) -> None:
+        """A switch holds these flows, of those that are ours to judge; what differs from the expected is sent."""
+        self.settle()
+        table = self.expected.tables[self.names[switch.dpid]]
+        actual = {flow.key: flow for flow in flows}
+        program = table.program_from(actual)
+        switch.sync = Sync.SYNCED
+        self._counters["reconciliations"] += 1
+        self._counters["reconciled_flows_kept"] += len(table) - len(program.adds) if actual else 0
+        self._counters["reconciled_flows_changed"] += len(program)
+        if program:
+            self._send(switch, program)
+
+    def empty(self, switch: Switch, flows: Iterable[Flow]) -> None:
+        """A switch whose node was taken out of the intent holds these flows of ours: it loses them."""
+        program = Program((), tuple([flow.key for flow in flows]))
+        switch.sync = Sync.SYNCED
+        self._counters["switches_emptied"] += 1
+        if program:
+            self._send(switch, program)
+
+    # --- programs ---------------------------------------------------------------------------------
+
+    def update_begins(self, number: int, now: float) -> None:
+        """What is worked out from here on is for this update (0: for none)."""
+        if not self.active:
+            self.settle()  # for what came before
+        self._cause = (number, now)
+
+    def settle(self) -> None:
+        """Work out what was marked, and send it."""
+        self.spread(self.expected.settle())
+
+    def spread(self, programs: Mapping[str, Program]) -> None:
+        """Send what switches need, by name; a standby keeps it for a while."""
+        self._work.changed.update(programs)
+        if self.active:
+            self._hand_out(programs)
+        else:
+            for name, program in programs.items():
+                self.missed.keep(name, program, *self._cause)
+
+    def _hand_out(self, programs: Mapping[str, Program]) -> None:
+        for name, program in programs.items():
+            switch = self.switch_of(name)
+            if switch is None:
+                continue
+            if switch.sync is Sync.SYNCED or (switch.sync is Sync.READING and switch.inherited):
+                self._send(switch, program)
+
+    def _send(self, switch: Switch, program: Program) -> None:
+        switch.outstanding += 1
+        self._work.programs.append((switch.dpid, switch.generation, program))
+
+    def done(self, dpid: int, generation: int) -> Switch | None:
+        """A program is in the switch's tables; the switch, if nothing is left to be done."""
+        switch = self.present(dpid, generation)
+        if switch is None:
+            return None
+        switch.outstanding -= 1
+        if switch.outstanding or switch.sync is not Sync.SYNCED:
+            return None
+        switch.pause = 0.0
+        return switch
+
+    def refused(self, dpid: int, generation: int, reason: str, now: float) -> None:
+        """A switch refused a program, whole; it is read again after a pause that grows."""
+        switch = self.present(dpid, generation)
+        if switch is None:
+            return  # it went away instead, and is read when it returns
+        self._counters["programs_refused"] += 1
+        switch.outstanding -= 1
+        switch.errors += 1
+        switch.last_error = reason
+        if switch.sync is Sync.SYNCED:
+            switch.pause = min(switch.pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
+            switch.retry_at = now + switch.pause
+            switch.sync = Sync.FAILED
+            self._failed.add(dpid)
+
+    def packet(self, switch: Switch, port: int, frame: bytes) -> None:
+        """Send a packet through a switch's tables."""
+        self._work.packets.append((switch.dpid, switch.generation, port, frame))
+
+    def take(self) -> Work:
+        """Everything that is to be done since the last call."""
+        self.settle()
+        self._cause = (0, self._cause[1])
+        work, self._work = self._work, Work()
+        return work
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Time passed: switches that refused a program are read again."""
+        for dpid in list(self._failed):
+            switch = self.switches[dpid]
+            if switch.sync is not Sync.FAILED:  # it has connected anew, or gone, since
+                self._failed.discard(dpid)
+            elif switch.retry_at <= now:
+                self._failed.discard(dpid)
+                switch.sync = Sync.WAITING
+                self.consider_reading(switch)
+
+    def deadline(self) -> float | None:
+        """When `tick` is due next, or None."""
+        return min((self.switches[dpid].retry_at for dpid in self._failed), default=None)

@@ -1,0 +1,205 @@
+"""What ends a process of the control plane, and what does not."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+from controller_rig import B1, B2, Rig, story
+from event_loop import run, turns
+
+from controllers import __main__ as process
+from controllers.crash import Crash, watched, whole
+from controllers.fm.dispatch import Dispatcher
+from controllers.fm.fabric import Changes
+from controllers.ofe.openflow import serialize_flow_mod
+from controllers.ofe.session import Session
+from controllers.ofe.templates import FlowModEncoder
+from controllers.plane import Settings
+from hoverboard.contract.errors import RunError
+from hoverboard.contract.reports import FlowUsage, UsageReport
+
+
+class Ended:
+    """The loop's handler, and how often it has ended the process."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.crash = Crash(self._end)
+        asyncio.get_running_loop().set_exception_handler(self.crash)
+
+    def _end(self) -> None:
+        self.times += 1
+
+
+async def fails(error: Exception) -> None:
+    raise error
+
+
+def test_the_first_unexpected_exception_ends_the_process_once_and_is_told_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def tell() -> None:
+        ended = Ended()
+        first, second = KeyError("first"), KeyError("second")
+        for error in (first, second):
+            with pytest.raises(KeyError), whole():
+                raise error
+        assert (ended.times, ended.crash.error) == (1, first)
+
+    run(tell())
+    (record,) = [one for one in caplog.records if one.levelno == logging.CRITICAL]
+    assert record.exc_info is not None
+    assert "first" in str(record.exc_info[1])
+
+
+def test_an_answer_for_a_person_ends_nothing() -> None:
+    async def tell() -> None:
+        ended = Ended()
+        with pytest.raises(RunError), whole():
+            raise RunError("under way")
+        assert ended.times == 0
+
+    run(tell())
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RunError("nobody was to see this")])
+def test_a_task_that_ends_by_an_exception_ends_the_process_and_one_that_is_cancelled_does_not(error: Exception) -> None:
+    async def tell() -> None:
+        ended = Ended()
+        task = watched(asyncio.sleep(3600))
+        task.cancel()
+        assert await watched(asyncio.sleep(0, "well")) == "well"
+        await turns()
+        assert ended.times == 0
+        failing = watched(fails(error))
+        await turns()
+        assert failing.exception() is error
+        assert (ended.times, ended.crash.error) == (1, error)
+
+    run(tell())
+
+
+def test_a_fault_of_a_library_that_never_was_in_our_code_ends_nothing() -> None:
+    async def tell() -> None:
+        ended = Ended()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(int, "not a number")
+        loop.call_exception_handler({"message": "a transport has closed"})
+        await turns()
+        assert ended.times == 0
+
+    run(tell())
+
+
+def test_a_callback_of_ours_that_fails_ends_the_process() -> None:
+    async def tell() -> None:
+        ended = Ended()
+        session = Session(None, FlowModEncoder(serialize_flow_mod), lambda _: None)  # type: ignore[arg-type]
+        asyncio.get_running_loop().call_soon(session.connection_made, None)
+        await turns()
+        assert ended.times == 1
+
+    run(tell())
+
+
+# --- the controller ------------------------------------------------------------------------------------
+
+
+def _broken(rig: Rig) -> None:
+    """A policy that fails, as one of a student may."""
+
+    def report(*_: object) -> None:
+        raise ZeroDivisionError("a rate by no seconds")
+
+    rig.policy.report = report  # type: ignore[method-assign,assignment]
+
+
+def _usage(rig: Rig) -> None:
+    rig.controller.usage(UsageReport("h1", 1.0, (FlowUsage(7, B1.ip, B2.ip, 1_000_000, 1),)))
+
+
+@story()
+async def test_a_core_that_has_failed_programs_nothing_any_more(rig: Rig) -> None:
+    ended = Ended()
+    _broken(rig)
+    with pytest.raises(ZeroDivisionError):
+        _usage(rig)
+    assert (ended.times, rig.controller.broken) == (1, True)
+    rig.controller.port_changed(rig.sessions["h1"], "vp-b1", None)  # type: ignore[arg-type]
+    await turns()
+    assert [session.sent for session in rig.sessions.values()] == [[], [], []]
+    with pytest.raises(RunError, match="ends after an unexpected exception"):
+        await rig.diff(B1.model_copy(update={"tags": ("x",)}))
+    assert ended.times == 1
+
+
+@story()
+async def test_an_answer_of_a_switch_that_the_core_fails_at_ends_the_process(rig: Rig) -> None:
+    ended = Ended()
+    rig.core.asking.held.release = None  # type: ignore[method-assign,assignment]
+    rig.controller.port_changed(rig.sessions["h1"], "vp-b1", 101)  # type: ignore[arg-type]
+    await turns()
+    assert (ended.times, rig.controller.broken) == (1, True)
+    assert isinstance(ended.crash.error, TypeError)
+
+
+@story()
+async def test_a_timer_that_the_core_fails_at_ends_the_process(rig: Rig) -> None:
+    ended = Ended()
+
+    def expire(now: float) -> None:
+        raise ZeroDivisionError(now)
+
+    rig.policy.deadline = lambda: rig.controller._loop.time()  # type: ignore[method-assign]
+    rig.policy.expire = expire  # type: ignore[method-assign,assignment]
+    rig.controller.schedule()
+    await turns()
+    assert ended.times == 1
+
+
+def test_a_change_that_a_controller_fails_at_is_told_to_who_asked_and_ends_the_process() -> None:
+    async def apply(changes: Changes, complete: bool) -> list[str]:
+        raise LookupError("no such switch")
+
+    async def tell() -> None:
+        ended = Ended()
+        with pytest.raises(LookupError):
+            await Dispatcher(apply).submit(Changes(1), False)
+        assert ended.times == 1
+
+    run(tell())
+
+
+# --- the process ---------------------------------------------------------------------------------------
+
+
+class Failing:
+    """A role in which something goes wrong a moment after it has started, and that then may not find its end."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        self.hangs, self.stopped = hangs, False
+
+    async def start(self) -> Failing:
+        watched(fails(ZeroDivisionError("half done")))
+        return self
+
+    async def stop(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        self.stopped = True
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_the_process_ends_with_an_exit_code_and_leaves_its_place_in_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, hangs: bool
+) -> None:
+    role = Failing(hangs=hangs)
+    monkeypatch.setattr(process, "_start", lambda *_: role.start())
+    monkeypatch.setattr(process, "_LAST_WORDS", 0.05)
+    assert run(process._serve(argparse.Namespace(), Settings(tmp_path), "control")) == 1
+    assert role.stopped is not hangs
+    assert "ZeroDivisionError: half done" in caplog.text
