@@ -22,9 +22,10 @@ from rich.table import Table
 from benchmarks import command, new_flows, report
 from benchmarks.bars import Bar
 from benchmarks.new_flows import FIRST_PORT, LAST_PORT
-from benchmarks.statistics import distribution, paired_ratio, percentile, turns
+from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from console.runs import need_root
+from experiments.statistics import percentile
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.errors import MeasurementError, SwitchError
 from hoverboard.contract.pipeline import BRIDGE, Kind, cookie
@@ -118,8 +119,8 @@ def set_up(rig: Rig, seconds: float, window: int) -> tuple[float, dict[str, Any]
         "sent": found.sent,
         "forwarded": arrived,
         "lost": found.sent - arrived,
-        "p50_ms": percentile(found.latencies, 50) * 1e3,
-        "p99_ms": percentile(found.latencies, 99) * 1e3,
+        "p50_ms": percentile(found.latencies, 0.5) * 1e3,
+        "p99_ms": percentile(found.latencies, 0.99) * 1e3,
         **{name: after[name] - before[name] for name in before if name != "capacity"},
     }
 
