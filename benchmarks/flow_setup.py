@@ -25,6 +25,7 @@ from benchmarks.new_flows import FIRST_PORT, LAST_PORT
 from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from console.runs import need_root
+from experiments.frame.progress import Progress
 from experiments.statistics import percentile
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.errors import MeasurementError, SwitchError
@@ -65,7 +66,7 @@ class Rig:
 
 
 @contextlib.contextmanager
-def built(progress: command.Progress) -> Iterator[Rig]:
+def built(progress: Progress) -> Iterator[Rig]:
     """A testbed whose first host decides by UDP ports, up inside the block.
 
     Raises:
@@ -153,7 +154,7 @@ def trace(rig: Rig, seconds: float) -> tuple[float, dict[str, Any]]:
     return calls / (now - begun), {"calls": calls}
 
 
-def measure(rounds: int, seconds: float, window: int, progress: command.Progress) -> dict[str, Any]:
+def measure(rounds: int, seconds: float, window: int, progress: Progress) -> dict[str, Any]:
     """Let both take turns.
 
     Raises:
@@ -220,7 +221,7 @@ def main() -> int:
     """`python -m benchmarks.flow_setup`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         figures = measure(given.repeat, given.seconds, given.window, progress)
         parameters = {"rounds": given.repeat, "seconds": given.seconds, "window": given.window}
