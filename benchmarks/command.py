@@ -10,9 +10,8 @@ from pathlib import Path
 
 from console import guard
 from console.progress import StepProgress
+from experiments.frame.progress import Progress
 from hoverboard.contract.errors import HoverboardError
-
-Progress = Callable[[str, float], None]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from benchmarks.statistics import turns
 from console import tables
 from console.runs import need_root
 from experiments import catalog, iperf
+from experiments.frame.progress import Progress
 from experiments.iperf import IperfSpec
 from topologies.testbed import Testbed
 
@@ -32,7 +33,7 @@ def _worker(bed: Testbed, vm: str) -> dict[str, Any]:
         client.close()
 
 
-def measure(seconds: int, rounds: int, progress: command.Progress) -> dict[str, Any]:
+def measure(seconds: int, rounds: int, progress: Progress) -> dict[str, Any]:
     """{stage: {bps: median, samples, ratio: to none, cpu: of a coprocessor thread in a second, drops}}.
 
     Raises:
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     command.above_zero(parser, given, "seconds", "repeat")
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("the benchmark")
         found = measure(given.seconds, given.repeat, progress)
         shown = tables.table(

@@ -19,13 +19,14 @@ from benchmarks.datapath_cases import AWAKE_CASES, CASES, PING_INTERVAL, Case, P
 from benchmarks.statistics import turns
 from console.runs import need_root
 from experiments.awake import awake
+from experiments.frame.progress import Progress
 from hoverboard.contract.entities import Scheduling
 
 _LONGEST_TURN = 120.0  # seconds after which a spinner ends by itself
 
 
 def measure(
-    cases: Sequence[Case], plan: Plan, progress: command.Progress, scheduling: Scheduling = "adaptive"
+    cases: Sequence[Case], plan: Plan, progress: Progress, scheduling: Scheduling = "adaptive"
 ) -> dict[str, Any]:
     """Bring everybody up, let them take turns, take everything down; {"cases": .., "contestants": ..}.
 
@@ -112,7 +113,7 @@ def main() -> int:
     given = options()
     plan = planned(given)
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         figures = measure(chosen(given), plan, progress, given.scheduling)
         parameters = {**asdict(plan), "ping_interval_s": PING_INTERVAL, "scheduling": given.scheduling}

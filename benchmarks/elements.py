@@ -10,31 +10,22 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import command, engine, report
 from benchmarks.statistics import distribution, turns
 from console import tables
 from experiments import engine_loop
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.compiler import compiled_loop
+from experiments.frame.progress import Progress
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, compose
 from hoverboard.fastpath.layout import (
     FIRST_TAP,
-    FROM_VMM,
-    HEADROOM,
     SIDE_SLOTS,
-    TO_VMM,
     UPLINK,
-    VNET_BYTES,
     Memory,
 )
-from hoverboard.fastpath.packet import put32
-from hoverboard.fastpath.syscalls import now_ns
 from hoverboard.host.capture import arm, disarm
 from hoverboard.host.latency import set_sampling
 
@@ -48,37 +39,7 @@ CASES: dict[str, tuple[bool, Callable[[Memories], None]]] = {
 }
 
 
-def driver(engines: ModuleType) -> Any:
-    """As engine_loop.driver; what was captured is taken away outside of the time that counts."""
-    serve = engines.serve
-
-    @compiled_loop
-    def drive(m: Memory, one: NDArray[np.uint8], order: NDArray[np.int64], clock: NDArray[np.int64]) -> int:
-        index = m.side_index[FIRST_TAP, FROM_VMM]
-        meta = m.side_meta[FIRST_TAP, FROM_VMM]
-        data = m.side_data[FIRST_TAP, FROM_VMM]
-        out = m.side_index[UPLINK, TO_VMM]
-        spent = 0
-        at = 0
-        while at + SIDE_SLOTS <= order.shape[0]:
-            for i in range(SIDE_SLOTS):
-                put32(one, engine_loop.DESTINATION, engine_loop.FIRST + order[at + i])
-                ring.push(
-                    index, meta, data, 0, HEADROOM - VNET_BYTES, 0, 0, one, 0, VNET_BYTES + engine_loop.FRAME_BYTES
-                )
-            at += SIDE_SLOTS
-            begin = now_ns(clock)
-            while ring.waiting(index):
-                serve(m, FIRST_TAP)
-            spent += now_ns(clock) - begin
-            out[ring.TAKEN] = out[ring.MADE]
-            m.capture_index[ring.TAKEN] = m.capture_index[ring.MADE]
-        return spent
-
-    return drive
-
-
-def measure(plan: engine.Plan, progress: command.Progress) -> dict[str, Any]:
+def measure(plan: engine.Plan, progress: Progress) -> dict[str, Any]:
     """ns a packet by case, alternating."""
     progress(f"{plan.flows} flows into the table", 0.0)
     datapath, one = engine_loop.prepare(plan.flows), engine_loop.frame()
@@ -86,7 +47,7 @@ def measure(plan: engine.Plan, progress: command.Progress) -> dict[str, Any]:
     clock = np.zeros(2, np.int64)
     order = np.random.default_rng(1).integers(0, plan.flows, plan.packets)
     progress("compiling", 0.1)
-    drives = {False: driver(compose()), True: driver(compose(tuple(DEBUG_ELEMENTS)))}
+    drives = {False: engine_loop.driver(compose()), True: engine_loop.driver(compose(tuple(DEBUG_ELEMENTS)))}
     for drive in drives.values():
         drive(m, one, order[: 32 * SIDE_SLOTS], clock)
     samples: dict[str, list[float]] = {case: [] for case in CASES}
@@ -116,7 +77,7 @@ def main() -> int:
     command.above_zero(parser, given, "flows")
     plan = engine.Plan(flows=given.flows, rounds=9, packets=1 << 18)
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         figures = measure(plan, progress)
         shown = tables.table(
             "egress engine with debug elements: ns a packet",

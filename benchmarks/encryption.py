@@ -26,6 +26,7 @@ from benchmarks import command, report
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
+from experiments.frame.progress import Progress
 from hoverboard.contract.errors import MachineError, MeasurementError
 from hoverboard.coprocessor import esp
 from hoverboard.coprocessor.stage import Packet, StageContext
@@ -151,7 +152,7 @@ CONTESTANTS: tuple[Contestant, ...] = (
 )
 
 
-def measure(plan: Plan, progress: command.Progress) -> list[dict[str, Any]]:
+def measure(plan: Plan, progress: Progress) -> list[dict[str, Any]]:
     """Everybody's turns; one row a size, microseconds of CPU a packet."""
     rows = []
     done, total = 0, len(SIZES) * plan.rounds * len(CONTESTANTS)
@@ -219,7 +220,7 @@ def main() -> int:
     given = options()
     plan = Plan(given.repeat, given.seconds, given.bits)
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         rows = measure(plan, progress)
         version = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=True).stdout.strip()
         parameters = {

@@ -20,6 +20,7 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from experiments.engine_loop import driver, frame, prepare
+from experiments.frame.progress import Progress
 from hoverboard.fastpath.compose import compose
 from hoverboard.fastpath.layout import BATCH_EGRESS, SIDE_SLOTS, UPLINK
 
@@ -38,7 +39,7 @@ class Plan:
     packets: int
 
 
-def measure(plan: Plan, progress: command.Progress) -> dict[str, Any]:
+def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """ns a packet by batch size, in the order of rounds."""
     progress(f"{plan.flows} flows into the table", 0.0)
     datapath, one = prepare(plan.flows), frame()
@@ -98,7 +99,7 @@ def main() -> int:
     command.above_zero(parser, given, "flows")
     plan = Plan(flows=given.flows, rounds=3 if given.quick else 9, packets=1 << 19)
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         figures = measure(plan, progress)
         return report.finish(
             "engine", asdict(plan), figures, bars(figures), [table(figures)], as_json=given.json, out=given.out

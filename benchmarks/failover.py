@@ -28,6 +28,7 @@ from console import tables
 from console.runs import need_root
 from controllers.fm.client import FabricClient
 from controllers.partitions import Owners
+from experiments.frame.progress import Progress
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import MeasurementError
@@ -168,7 +169,7 @@ def main() -> int:
     """`python -m benchmarks.failover`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         stores: list[StoreKind] = [given.store] if given.store else ["embedded", "etcd"]
         if not given.store and shutil.which(etcd.PROGRAM) is None:

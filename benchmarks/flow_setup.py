@@ -22,9 +22,11 @@ from rich.table import Table
 from benchmarks import command, new_flows, report
 from benchmarks.bars import Bar
 from benchmarks.new_flows import FIRST_PORT, LAST_PORT
-from benchmarks.statistics import distribution, paired_ratio, percentile, turns
+from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from console.runs import need_root
+from experiments.frame.progress import Progress
+from experiments.statistics import percentile
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.errors import MeasurementError, SwitchError
 from hoverboard.contract.pipeline import BRIDGE, Kind, cookie
@@ -64,7 +66,7 @@ class Rig:
 
 
 @contextlib.contextmanager
-def built(progress: command.Progress) -> Iterator[Rig]:
+def built(progress: Progress) -> Iterator[Rig]:
     """A testbed whose first host decides by UDP ports, up inside the block.
 
     Raises:
@@ -118,8 +120,8 @@ def set_up(rig: Rig, seconds: float, window: int) -> tuple[float, dict[str, Any]
         "sent": found.sent,
         "forwarded": arrived,
         "lost": found.sent - arrived,
-        "p50_ms": percentile(found.latencies, 50) * 1e3,
-        "p99_ms": percentile(found.latencies, 99) * 1e3,
+        "p50_ms": percentile(found.latencies, 0.5) * 1e3,
+        "p99_ms": percentile(found.latencies, 0.99) * 1e3,
         **{name: after[name] - before[name] for name in before if name != "capacity"},
     }
 
@@ -152,7 +154,7 @@ def trace(rig: Rig, seconds: float) -> tuple[float, dict[str, Any]]:
     return calls / (now - begun), {"calls": calls}
 
 
-def measure(rounds: int, seconds: float, window: int, progress: command.Progress) -> dict[str, Any]:
+def measure(rounds: int, seconds: float, window: int, progress: Progress) -> dict[str, Any]:
     """Let both take turns.
 
     Raises:
@@ -219,7 +221,7 @@ def main() -> int:
     """`python -m benchmarks.flow_setup`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         figures = measure(given.repeat, given.seconds, given.window, progress)
         parameters = {"rounds": given.repeat, "seconds": given.seconds, "window": given.window}

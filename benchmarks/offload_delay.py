@@ -22,6 +22,7 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution
 from console import tables
 from console.runs import need_root
+from experiments.frame.progress import Progress
 from hoverboard.contract.errors import MeasurementError
 from topologies import schema
 from topologies.devices import entered
@@ -33,7 +34,7 @@ _LONGEST = 10.0
 _VMS = 10  # half of them on each host: 25 pairs one way
 
 
-def measure(interval: float, flows: int, dataplane: str, progress: command.Progress, at: float) -> list[float]:
+def measure(interval: float, flows: int, dataplane: str, progress: Progress, at: float) -> list[float]:
     """Milliseconds of each of `flows` flows, one after the other.
 
     Raises:
@@ -133,7 +134,7 @@ def main() -> int:
     """`python -m benchmarks.offload_delay`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         samples = {
             interval: measure(interval, given.flows, given.dataplane, progress, at)

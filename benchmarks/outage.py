@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,7 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution
 from console import tables
 from console.runs import need_root
+from experiments.frame.progress import Progress
 from hoverboard.contract.entities import Dataplane
 from topologies import schema
 from topologies.devices import entered
@@ -93,9 +94,7 @@ class Outage:
     back_s: float
 
 
-def measure(
-    dataplane: Dataplane, cases: list[str], rounds: int, progress: Callable[[str, float], None]
-) -> dict[str, list[Outage]]:
+def measure(dataplane: Dataplane, cases: list[str], rounds: int, progress: Progress) -> dict[str, list[Outage]]:
     """Outages by case.
 
     Raises:
@@ -244,7 +243,7 @@ def main() -> int:
     """`python -m benchmarks.outage`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         dataplanes, cases = given.dataplane or list(DATAPLANES), given.case or list(CASES)
         found = {}

@@ -21,6 +21,7 @@ from benchmarks.bars import Bar
 from console import tables
 from console.runs import need_root
 from controllers.vmc.models import MODELS
+from experiments.frame.progress import Progress
 from experiments.programming.point import Point
 from experiments.programming.run import run_point
 
@@ -54,7 +55,7 @@ def quadratic(sizes: Sequence[float], values: Sequence[float], at: float) -> flo
     return values[smallest] + grown * (at**2 - sizes[smallest] ** 2)
 
 
-def measure(given: argparse.Namespace, progress: command.Progress) -> dict[str, Any]:
+def measure(given: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """All points that were asked for."""
     if given.vms:
         hosts = given.hosts
@@ -77,7 +78,7 @@ def measure(given: argparse.Namespace, progress: command.Progress) -> dict[str, 
     }
 
 
-def _measured(points: Sequence[Point], progress: command.Progress) -> list[dict[str, Any]]:
+def _measured(points: Sequence[Point], progress: Progress) -> list[dict[str, Any]]:
     results = []
     for at, point in enumerate(points):
         progress(f"{point.model}: {point.vms} VMs on {point.hosts} hosts ({point.switches})", at / len(points))
@@ -186,7 +187,7 @@ def main() -> int:
     """`python -m benchmarks.programming`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         if not given.vms:
             need_root("benchmark")
         figures = measure(given, progress)

@@ -26,6 +26,7 @@ from console import tables
 from console.runs import need_root
 from experiments import joining
 from experiments.churning import churning
+from experiments.frame.progress import Progress
 from experiments.joining import Answer
 from hoverboard.contract.errors import MeasurementError
 from topologies.roles import ControlLayout
@@ -123,7 +124,7 @@ class _Bed:
         return alone, together, rounds.done
 
 
-def measure(plan: Plan, progress: command.Progress) -> dict[str, Any]:
+def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """All that the plan says.
 
     Raises:
@@ -313,7 +314,7 @@ def main() -> int:
     """`python -m benchmarks.reachability`"""
     given, plan = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         figures = measure(plan, progress)
         parameters = {**asdict(plan), "ping_interval_s": joining.PING_INTERVAL}

@@ -36,6 +36,7 @@ from controllers.vmc.core import ControllerCore
 from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
+from experiments.frame.progress import Progress
 from experiments.programming.switches import Bridges, timed
 from experiments.programming.world import Cluster
 from hoverboard.contract.encapsulation import datapath_id
@@ -157,7 +158,7 @@ def held(bridges: Bridges) -> str:
     return "".join(sorted(f"{line.strip()}\n" for line in dumped.splitlines() if "actions=" in line))
 
 
-def measure(routes: int, rounds: int, progress: command.Progress) -> dict[str, Any]:
+def measure(routes: int, rounds: int, progress: Progress) -> dict[str, Any]:
     """Both contestants in turns.
 
     Raises:
@@ -246,7 +247,7 @@ def main() -> int:
     """`python -m benchmarks.routes`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         gc.set_threshold(100_000, 20, 100)  # as the control plane's process does
         figures = measure(given.routes, given.rounds, progress)

@@ -22,6 +22,7 @@ from console import tables
 from console.runs import need_root
 from experiments import accounting
 from experiments.accounting import Share
+from experiments.frame.progress import Progress
 from topologies import client
 from topologies.clock import PHASES
 
@@ -33,7 +34,7 @@ _SETTLE_SECONDS = 5.0  # what starting has left to do: reports, revalidation of 
 _IDLE_WINDOWS = 3
 
 
-def measure(topology: str, rounds: int, idle_seconds: float, progress: command.Progress) -> dict[str, Any]:
+def measure(topology: str, rounds: int, idle_seconds: float, progress: Progress) -> dict[str, Any]:
     """Bring the rack up and down `rounds` times, and watch the last one idle.
 
     Raises:
@@ -141,7 +142,7 @@ def main() -> int:
     """`python -m benchmarks.startup`"""
     given = options()
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         figures = measure(given.topology, given.repeat, given.idle, progress)
         parameters = {"topology": given.topology, "starts": given.repeat, "settle_s": _SETTLE_SECONDS}

@@ -6,18 +6,19 @@ ratio is the median of the rounds' ratios, not the ratio of two medians from dif
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
+
+from experiments.statistics import percentile
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Order statistics of a sample, in the sample's own unit."""
+    """Order statistics of a sample, in the sample's own unit (`experiments.statistics.percentile`)."""
 
     count: int
     minimum: float
@@ -31,23 +32,17 @@ class Distribution:
         return asdict(self)
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest sample that at least `percent` % of all samples do not exceed (nearest rank).
-
-    Raises:
-        ValueError: there are no samples, or `percent` is not in (0, 100].
-    """
-    if not values or not 0 < percent <= 100:
-        raise ValueError(f"no percentile {percent} of {len(values)} samples")
-    return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
-
-
 def distribution(values: Sequence[float]) -> Distribution:
     """Order statistics of `values`; ValueError when there are none."""
     if not values:
         raise ValueError("no samples")
     return Distribution(
-        len(values), min(values), statistics.median(values), percentile(values, 90), percentile(values, 99), max(values)
+        len(values),
+        min(values),
+        percentile(values, 0.5),
+        percentile(values, 0.9),
+        percentile(values, 0.99),
+        max(values),
     )
 
 

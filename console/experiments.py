@@ -19,7 +19,8 @@ from hoverboard.contract.errors import InputError
 if TYPE_CHECKING:
     from experiments.frame.experiment import Verdict
     from experiments.frame.folder import Folder
-    from experiments.frame.runner import Plan, Progress
+    from experiments.frame.progress import Progress
+    from experiments.frame.runner import Plan
     from hoverboard.contract.experiment_documents import ListedExperiment
 
 app = typer.Typer(help="The paper's evaluation, and experiments of your own.", no_args_is_help=True)

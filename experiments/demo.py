@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments import iperf, isolation, ping
 from experiments.demo_results import DemoResult, Generation, PingCell, Throughput
+from experiments.frame.progress import Progress
 from experiments.iperf import IperfSpec
 from experiments.path import PathSampler, Timeline
 from experiments.ping_output import PingResult
@@ -33,7 +34,6 @@ _AFTER_REPORT = 0.01  # seconds
 _PINGS_AT_ONCE = 4  # more would measure two cores' scheduler
 
 # A step has begun: its name, and the share of the whole that is done (0 to 1).
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import math
 import os
 import signal
 import socket
@@ -24,7 +23,8 @@ _SILENCE = 5  # seconds without an answer after which the connection counts as b
 
 
 def summary(nanoseconds: Sequence[int], seconds: float) -> dict[str, float]:
-    """Figures of the round trips; percentiles are nearest rank. Times in us.
+    """Figures of the round trips; percentiles are those of `experiments.statistics`, which a script alone has
+    not. Times in us.
 
     Raises:
         ValueError: there are no samples, or they took no time.
@@ -39,8 +39,10 @@ def summary(nanoseconds: Sequence[int], seconds: float) -> dict[str, float]:
         "mean_us": sum(ordered) / count / 1e3,
         "min_us": ordered[0] / 1e3,
     }
-    for name, percent in (("p50_us", 50.0), ("p90_us", 90.0), ("p99_us", 99.0), ("p999_us", 99.9)):
-        found[name] = ordered[math.ceil(count * percent / 100) - 1] / 1e3
+    for name, share in (("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99), ("p999_us", 0.999)):
+        low = int(at := share * (count - 1))
+        high = min(low + 1, count - 1)
+        found[name] = (ordered[low] + (ordered[high] - ordered[low]) * (at - low)) / 1e3
     found["max_us"] = ordered[-1] / 1e3
     return found
 

@@ -20,6 +20,7 @@ from benchmarks.ports.rig import Rig, cores_awake
 from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from console.runs import need_root
+from experiments.frame.progress import Progress
 from hoverboard.contract.errors import HoverboardError, MeasurementError
 
 CALLS = "calls"
@@ -85,7 +86,7 @@ def _turn(rig: Rig, plan: Plan) -> Figures:
     }
 
 
-def measure(section: str, plan: Plan, progress: command.Progress) -> dict[str, Any]:
+def measure(section: str, plan: Plan, progress: Progress) -> dict[str, Any]:
     """One section: who is in it, each one's samples, and who could not be had and why."""
     with contextlib.ExitStack() as stack:
         rigs: dict[str, Rig] = {}
@@ -171,7 +172,7 @@ def main() -> int:
     given = options()
     plan = Plan(given.rounds or (3 if given.quick else 5), given.seconds or (0.2 if given.quick else 0.5))
 
-    def run(progress: command.Progress) -> int:
+    def run(progress: Progress) -> int:
         need_root("benchmark")
         figures: dict[str, Any] = {}
         shown = []

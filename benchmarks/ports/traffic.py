@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, message_vector, nanoseconds
+from experiments.statistics import percentile
 from hoverboard.contract.errors import MeasurementError
 from hoverboard.fastpath.compiler import compiled
 from topologies.devices import entered
@@ -197,5 +198,5 @@ def trips(source: int, target: int, address: str, seconds: float, marked: Callab
             stop[0] = 1
     if not result or result[0] < 10:
         raise MeasurementError("hardly any round trip", where=address, next_step="run the port's forwarder alone")
-    found = samples[result[0] // 10 : result[0]] / 1000
-    return float(np.median(found)), float(np.percentile(found, 90))
+    found = [float(one) / 1e3 for one in samples[result[0] // 10 : result[0]]]
+    return percentile(found, 0.5), percentile(found, 0.9)

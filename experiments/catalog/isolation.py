@@ -10,8 +10,9 @@ from dataclasses import asdict
 from experiments import packet_rate, ping
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
-from experiments.frame.statistics import percentile, ratio
+from experiments.frame.statistics import ratio
 from experiments.packet_rate import PacketRateSpec
+from experiments.statistics import percentile
 from hoverboard.contract.errors import MeasurementError
 from topologies import schema
 from topologies.testbed import Testbed

@@ -69,8 +69,9 @@ class Models(Experiment):
         cost = cpu_window.cost(before, cpu_window.read(), [one.process.pid for one in members], members)
         yield Sample("control plane CPU", cost.by_kind.get(_CONTROL_PLANE, 0.0) * 1e3 / len(chosen), "ms a pair", point)
         yield from self._steady(point, bed, chosen, number(values, "seconds"), bench)
+        relays = {server.name for server in bed.topology.hoverboards}
         for name, switch in bed.control_status()["switches"].items():
-            where = "Hoverboard" if name.startswith("hv") else "host"
+            where = "Hoverboard" if name in relays else "host"
             yield Sample(f"flows on a {where}", float(switch["flows"]), "flows", point)
 
     def _steady(

@@ -13,9 +13,9 @@ from experiments import joining
 from experiments.churning import Rounds, churning
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, whole, words
-from experiments.frame.statistics import percentile
 from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
+from experiments.statistics import percentile
 from hoverboard.contract.errors import HoverboardError
 from topologies import schema
 from topologies.roles import ControlLayout

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from experiments.frame import runner
 from experiments.frame.folder import Folder, Outcome
-from experiments.frame.runner import Plan, Progress
+from experiments.frame.progress import Progress
+from experiments.frame.runner import Plan
 from experiments.frame.worker import Job
 from hoverboard.contract.errors import InputError, MeasurementError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +15,9 @@ from experiments.frame.experiment import Bench, Experiment, Point, Sample
 from experiments.frame.folder import Folder, Outcome, key_of
 from experiments.frame.parameters import Values
 from experiments.frame.pinning import Pinning, machine, plan, told
+from experiments.frame.progress import Progress
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.contract.plugins import file_of
-
-Progress = Callable[[str, float], None]  # what is being done, share done
 
 
 class RunnerBench(Bench, Protocol):

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from experiments.statistics import percentile
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -15,17 +17,6 @@ class Spread:
     low: float
     median: float
     high: float
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """By linear interpolation between the two nearest ranks; `share` from 0 to 1. ValueError without values."""
-    if not values:
-        raise ValueError("no values")
-    ordered = sorted(values)
-    at = share * (len(ordered) - 1)
-    low = int(at)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -106,6 +106,10 @@ class _Run:
             *map(self.cluster.hoverboard, range(self.cluster.hoverboards)),
         ]
 
+    def hoverboards(self) -> frozenset[str]:
+        """Names of the nodes that relay for others."""
+        return frozenset(node.name for node in self.nodes() if isinstance(node, Hoverboard))
+
     def connect_sinks(self) -> None:
         """Every switch is there, with its vports."""
         encoder = FlowModEncoder(openflow.serialize_flow_mod)
@@ -118,8 +122,8 @@ class _Run:
         """Every agent is there."""
         for number in range(self.cluster.hosts):
             self.controller.agent_hello(f"h{number}", self.cluster.bindings(number))
-        for number in range(self.cluster.hoverboards):
-            self.controller.agent_hello(f"hv{number}", {})
+        for name in sorted(self.hoverboards()):
+            self.controller.agent_hello(name, {})
 
     async def full_update(self, raw: bytes) -> dict[str, float]:
         """From the request's bytes to programmed switches; seconds of each phase."""
@@ -183,7 +187,7 @@ async def measure(point: Point, request: Path) -> dict[str, Any]:
         figures = await _programmed(run, request)
         held = {name: sink.flows for name, sink in run.sinks.items()}
         figures |= total(run.sinks.values())
-        figures["flows_by_class"] = _by_class(held)
+        figures["flows_by_class"] = _by_class(held, run.hoverboards())
         if point.more:
             costs = await run.add_vms(point.more)
             figures["one_more"] = {"median": statistics.median(costs), "samples": costs}
@@ -226,19 +230,19 @@ async def _on_bridges(run: _Run, request: Path, directory: Path) -> dict[str, An
         figures["switch_cpu_seconds"] = bridges.cpu_seconds() - switch_cpu
         held = {node.name: await asyncio.to_thread(bridges.flow_count, node.name) for node in nodes}
         figures["flows"] = sum(held.values())
-        figures["flows_by_class"] = _by_class(held)
+        figures["flows_by_class"] = _by_class(held, run.hoverboards())
         return figures
     finally:
         await front_end.stop()
         await asyncio.to_thread(bridges.close)
 
 
-def _by_class(held: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    hosts = [count for name, count in held.items() if not name.startswith("hv")]
-    hoverboards = [count for name, count in held.items() if name.startswith("hv")]
+def _by_class(held: Mapping[str, int], hoverboards: frozenset[str]) -> dict[str, dict[str, int]]:
+    hosts = [count for name, count in held.items() if name not in hoverboards]
+    relays = [count for name, count in held.items() if name in hoverboards]
     return {
         kind: {"switches": len(counts), "flows": sum(counts), "largest": max(counts, default=0)}
-        for kind, counts in (("host", hosts), ("hoverboard", hoverboards))
+        for kind, counts in (("host", hosts), ("hoverboard", relays))
     }
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from hoverboard.contract.errors import HoverboardError
-from topologies import client, waiting
+from tests.waiting import until
+from topologies import client
 from topologies.ledger import Ledger
 from topologies.processes import LinuxProcesses
 from topologies.rundir import RunDirectory, run_names
@@ -148,11 +148,4 @@ def traces(state: Path) -> Callable[[str], Traces]:
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool], float, str], None]:
     """eventually(condition, timeout, what): waits for a condition with a deadline, or fails with `what`."""
-
-    def wait(condition: Callable[[], bool], timeout: float, what: str) -> None:
-        try:
-            waiting.wait_for(condition, timeout, lambda: what)
-        except HoverboardError as error:
-            pytest.fail(str(error))
-
-    return wait
+    return until

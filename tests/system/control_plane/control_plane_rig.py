@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,6 +25,7 @@ from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -33,10 +33,7 @@ SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 def wait_for(condition: Callable[[], object], what: str, timeout: float = 15.0) -> None:
     """Return once `condition` holds; fail with `what` when it does not in time."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.005)
+    until(condition, timeout, what)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

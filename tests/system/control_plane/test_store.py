@@ -22,6 +22,7 @@ from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
 from controllers.store.server import StoreServicer
 from hoverboard.contract import store_pb2_grpc
+from tests.waiting import until_async
 from topologies import etcd
 
 Use = Callable[[Callable[["Place"], Coroutine[Any, Any, None]]], None]
@@ -132,12 +133,6 @@ async def collect(store: Store, prefix: str, into: list[list[Entry]]) -> None:
         into.append(entries)
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def test_revisions_and_conditional_writes(use: Use) -> None:
     async def test(place: Place) -> None:
         one, two = place.connect(), place.connect()
@@ -167,12 +162,12 @@ def test_a_watch_tells_what_is_there_and_then_every_change_in_order(use: Use) ->
         await writer.commit({}, {"w/old": Put("1"), "v/other": Put("1")})
         seen: list[list[Entry]] = []
         watching = asyncio.ensure_future(collect(reader, "w/", seen))
-        await until(lambda: seen)
+        await until_async(lambda: seen)
         assert [(entry.key, entry.data) for entry in seen[0]] == [("w/old", "1")]
         for number in range(20):
             await writer.commit({}, {"w/n": Put(str(number)), "v/other": Put("x")})
         await writer.commit({}, {}, ["w/old"])
-        await until(lambda: sum(map(len, seen)) == 22)
+        await until_async(lambda: sum(map(len, seen)) == 22)
         changes = [entry for entries in seen[1:] for entry in entries]
         assert [entry.data for entry in changes] == [*map(str, range(20)), None]
         assert [entry.revision for entry in changes] == sorted({entry.revision for entry in changes})
@@ -192,10 +187,10 @@ def test_keys_of_a_lease_go_with_it(use: Use) -> None:
         await dying.commit({}, {"l/dead": Put("1", dead)})
         seen: list[list[Entry]] = []
         watching = asyncio.ensure_future(collect(other, "l/", seen))
-        await until(lambda: seen)
+        await until_async(lambda: seen)
         before = asyncio.get_running_loop().time()
         await dying.close()  # nobody keeps its lease alive any more
-        await until(lambda: len(seen) > 1)
+        await until_async(lambda: len(seen) > 1)
         assert 0.5 < asyncio.get_running_loop().time() - before < 4.0
         assert [(entry.key, entry.data) for entry in seen[1]] == [("l/dead", None)]
         assert await other.get("l/kept") is not None
@@ -262,7 +257,7 @@ def test_elections(use: Use) -> None:
     async def test(place: Place) -> None:
         loop = asyncio.get_running_loop()
         voters = [Voter(place, name) for name in "abc"]
-        await until(lambda: master_of(voters))
+        await until_async(lambda: master_of(voters))
         first = master_of(voters)
         assert first is not None
         assert first.candidacy.mine == 1
@@ -270,7 +265,7 @@ def test_elections(use: Use) -> None:
         voters.remove(first)
         before = loop.time()
         await first.die()
-        await until(lambda: master_of(voters))
+        await until_async(lambda: master_of(voters))
         assert loop.time() - before < 4.0
         second = master_of(voters)
         assert second is not None
@@ -279,14 +274,14 @@ def test_elections(use: Use) -> None:
         third = next(voter for voter in voters if voter is not second)
         before = loop.time()
         third.election.suspect(2)
-        await until(lambda: master_of(voters) is third)
+        await until_async(lambda: master_of(voters) is third)
         assert loop.time() - before < 0.5
         assert (third.candidacy.mine, second.candidacy.mine, second.candidacy.term) == (3, 0, 3)
         # Leaving in order: the place is free at once.
         before = loop.time()
         voters.remove(third)
         await third.election.close()
-        await until(lambda: master_of(voters))
+        await until_async(lambda: master_of(voters))
         assert loop.time() - before < 0.5
         assert second.candidacy.mine == 4
         assert sorted(term for voter in (first, second, third) for term in voter.terms) == [1, 2, 3, 4]
@@ -298,13 +293,13 @@ def test_elections(use: Use) -> None:
 def test_an_election_outlives_a_restart_of_the_store_and_terms_only_grow(use: Use) -> None:
     async def test(place: Place) -> None:
         voters = [Voter(place, name) for name in "abc"]
-        await until(lambda: master_of(voters))
+        await until_async(lambda: master_of(voters))
         first = master_of(voters)
         assert first is not None
         term = first.candidacy.mine
         await place.restart()
         newcomer = Voter(place, "d")
-        await until(lambda: newcomer.candidacy.master and master_of([*voters, newcomer]), 20.0)
+        await until_async(lambda: newcomer.candidacy.master and master_of([*voters, newcomer]), 20.0)
         now = master_of([*voters, newcomer])
         assert now is not None
         assert now.candidacy.mine >= term

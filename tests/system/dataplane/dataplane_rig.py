@@ -26,10 +26,10 @@ from hoverboard.contract.encapsulation import GENEVE_PORT, GENEVE_PROTOCOL, unde
 from hoverboard.contract.node_documents import HostStatus
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.contract.pipeline import BRIDGE
+from tests.waiting import until
 from topologies.devices import BRIDGE_NAME, GUEST_DEVICE, entered
 from topologies.testbed import Testbed
 from topologies.topology import VMSpec
-from topologies.waiting import wait_for
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
@@ -55,11 +55,6 @@ def udp(bed: Testbed, vm: str) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     made.bind((str(vm_of(bed, vm).ip), 0))
     return made
-
-
-def until(condition: Any, timeout: float, what: str) -> None:
-    """Wait for a condition; RunError naming `what` after `timeout` seconds."""
-    wait_for(condition, timeout, lambda: what)
 
 
 def node_status(bed: Testbed, node: str) -> dict[str, Any]:

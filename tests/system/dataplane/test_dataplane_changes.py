@@ -25,13 +25,13 @@ from dataplane_rig import (
     ping,
     program,
     udp,
-    until,
     vm_of,
     wires,
 )
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.pipeline import BRIDGE
+from tests.waiting import until
 from topologies import roles
 from topologies.testbed import Testbed
 

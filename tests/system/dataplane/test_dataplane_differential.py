@@ -28,14 +28,13 @@ from dataplane_rig import (
     outer,
     ping,
     socket_in,
-    until,
     vm_of,
     wires,
 )
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC, underlay_mac
-from hoverboard.contract.errors import RunError
 from hoverboard.contract.packets import internet_checksum, mac_bytes
+from tests.waiting import until
 from topologies import schema
 from topologies.devices import BRIDGE_NAME
 from topologies.testbed import Testbed
@@ -224,7 +223,7 @@ def sent_and_seen(bed: Testbed, packets: list[tuple[str, bytes]], also: Seen) ->
                 return all(also[number] <= seen.get(number, set()) for number in wanted)
 
             if not come():
-                with suppress(RunError):  # the comparison says which did not come
+                with suppress(AssertionError):  # the comparison says which did not come
                     until(come, 1.0, "packets that the other generation let through")
     return seen
 

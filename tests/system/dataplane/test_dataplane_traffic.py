@@ -7,20 +7,9 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from dataplane_rig import (
-    Stream,
-    drops,
-    node_status,
-    offloaded,
-    ping,
-    relayed,
-    transfer,
-    udp,
-    until,
-    vm_of,
-    wires,
-)
+from dataplane_rig import Stream, drops, node_status, offloaded, ping, relayed, transfer, udp, vm_of, wires
 
+from tests.waiting import until
 from topologies.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dataplane_rig import Stream, flow_events, node_status, ping, program, transfer, until, vm_of
+from dataplane_rig import Stream, flow_events, node_status, ping, program, transfer, vm_of
 
+from tests.waiting import until
 from topologies import etcd
 from topologies.ledger import Ledger
 from topologies.roles import ControlLayout, StoreKind

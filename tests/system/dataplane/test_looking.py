@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dataplane_rig import node_status, until
+from dataplane_rig import node_status
 
+from tests.waiting import until
 from topologies.testbed import Testbed
 
 # The first look into engines compiles them with the debug elements.

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.bars import Bar
-from benchmarks.statistics import distribution, paired_ratio, percentile, turns
+from benchmarks.statistics import distribution, paired_ratio, turns
 
 samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 
@@ -18,15 +18,9 @@ samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 def test_distribution_of_known_samples() -> None:
     found = distribution([float(number) for number in range(200, 0, -1)])
     assert found.as_dict() == {
-        "count": 200, "minimum": 1.0, "median": 100.5, "p90": 180.0, "p99": 198.0, "maximum": 200.0,
+        "count": 200, "minimum": 1.0, "median": 100.5, "maximum": 200.0,
+        "p90": pytest.approx(180.1), "p99": pytest.approx(198.01),
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("count", "percent", "rank"), [(20, 90, 18), (11, 90, 10), (200, 99, 198), (4, 50, 2), (3, 100, 3)]
-)
-def test_a_percentile_is_the_nearest_rank(count: int, percent: float, rank: int) -> None:
-    assert percentile([float(number) for number in range(count, 0, -1)], percent) == rank
 
 
 @given(samples)
@@ -37,23 +31,9 @@ def test_order_statistics_are_in_order(values: list[float]) -> None:
     assert (found.count, found.minimum, found.maximum) == (len(values), min(values), max(values))
 
 
-@given(samples, st.integers(1, 100))
-def test_a_percentile_is_the_smallest_sample_that_so_many_do_not_exceed(values: list[float], percent: int) -> None:
-    found = percentile(values, percent)
-    assert found in values
-    assert sum(one <= found for one in values) * 100 >= percent * len(values)
-    assert sum(one < found for one in values) * 100 < percent * len(values)
-
-
 def test_no_samples_have_no_distribution() -> None:
     with pytest.raises(ValueError, match="no samples"):
         distribution([])
-
-
-@pytest.mark.parametrize(("values", "percent"), [([], 50), ([1.0], 0), ([1.0], -1), ([1.0], 100.1)])
-def test_no_percentile(values: list[float], percent: float) -> None:
-    with pytest.raises(ValueError, match="no percentile"):
-        percentile(values, percent)
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:

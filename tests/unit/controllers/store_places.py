@@ -91,10 +91,5 @@ async def etcd(directory: Path) -> AsyncIterator[Connect]:
 Place = Callable[[Path], AbstractAsyncContextManager[Connect]]
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.002)
-
-
 def nobody() -> None:
     """For leases whose loss is not looked at."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from store_in_memory import LocalStore, Place
-from virtual_time import run, until
+from virtual_time import run
 
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
 from controllers.store.port import Put, StoreError
+from tests.waiting import until_async
 
 LEASE = 1.0
 
@@ -54,7 +55,7 @@ class Partition:
         return masters[0] if len(masters) == 1 and known == {(masters[0].me.replica, masters[0].me.mine)} else None
 
     async def elected(self, seconds: float = 10.0) -> Voter:
-        await until(self.master, seconds)
+        await until_async(self.master, seconds)
         found = self.master()
         assert found is not None
         return found
@@ -108,7 +109,7 @@ def test_a_master_whose_process_stops_is_followed_at_the_end_of_its_lease_by_exa
         first.store.stopped = True
         await asyncio.sleep(LEASE / 2)
         assert partition.master() is first
-        await until(lambda: partition.terms() == [1, 2], 1.0)
+        await until_async(lambda: partition.terms() == [1, 2], 1.0)
         await asyncio.sleep(20)
         assert partition.terms() == [1, 2]
         first.store.stopped = False  # it runs again, and learns that its lease is over
@@ -128,7 +129,7 @@ def test_a_suspected_master_is_followed_at_once_and_the_end_of_its_lease_changes
         for voter in partition.voters:
             if voter is not first:
                 voter.election.suspect(1)
-        assert await until(lambda: partition.terms() == [1, 2], 1.0) < 0.1
+        assert await until_async(lambda: partition.terms() == [1, 2], 1.0) < 0.1
         await asyncio.sleep(20)
         assert partition.terms() == [1, 2]
 
@@ -175,7 +176,7 @@ def test_a_master_that_a_front_end_deposed_is_a_standby_at_once_and_stands_again
         only = await partition.elected()
         only.election.deposed(1)
         assert only.told[-1] == (0, 1, "a")
-        assert await until(lambda: only.me.mine, 1.0) < 0.1
+        assert await until_async(lambda: only.me.mine, 1.0) < 0.1
         assert only.terms == [1, 2]
         only.election.deposed(1)  # late
         await asyncio.sleep(5)
@@ -214,7 +215,7 @@ def test_a_store_that_is_away_from_the_start_is_warned_of_once(caplog: pytest.Lo
             await asyncio.sleep(5)
         assert len(caplog.records) == 1
         partition.place.away = False
-        assert await until(lambda: early.me.mine, 1.0) < 0.1
+        assert await until_async(lambda: early.me.mine, 1.0) < 0.1
         await early.leave()
 
     with_replicas(test, 0)
@@ -235,12 +236,12 @@ def test_victories_and_lost_leases_are_told_before_the_watch_says_so() -> None:
     async def test(partition: Partition) -> None:
         partition.place.slow = 5.0
         only = partition.voters[0]
-        await until(lambda: only.me.mine)
+        await until_async(lambda: only.me.mine)
         assert only.told == [(1, 1, "a")]
         partition.place.data.revoke(only.store.granted[0][0])
-        await until(lambda: not only.me.mine, 1.0)
+        await until_async(lambda: not only.me.mine, 1.0)
         assert only.told[1:] == [(0, 1, "a")]
-        await until(lambda: only.me.mine, 10.0)  # once it has been told that its key is gone
+        await until_async(lambda: only.me.mine, 10.0)  # once it has been told that its key is gone
         assert only.told[2:] == [(0, 1, ""), (2, 2, "a")]
 
     with_replicas(test, 1)
@@ -255,7 +256,7 @@ def test_a_store_that_is_away_is_asked_again_and_again() -> None:
             partition.place.come_back()
             only = partition.voters[0]
             only.me.master = ""  # not known any more
-            assert await until(lambda only=only: only.me.master == "a", 1.0) < 0.1
+            assert await until_async(lambda only=only: only.me.master == "a", 1.0) < 0.1
 
     with_replicas(test, 1)
 
@@ -266,7 +267,7 @@ def test_a_store_that_lost_all_leases_finds_its_former_master_again_because_stan
         partition.place.go_away()
         await asyncio.sleep(0.2)
         partition.place.come_back(leases=False)
-        assert await until(lambda: len(partition.terms()) > 1, 1.0) < 0.2
+        assert await until_async(lambda: len(partition.terms()) > 1, 1.0) < 0.2
         await asyncio.sleep(5)
         assert partition.terms() == [1, 2]
         assert master.terms == [1, 2]
@@ -278,7 +279,7 @@ def test_the_time_that_is_left_to_a_former_master_ends() -> None:
     async def test(partition: Partition) -> None:
         partition.place.data.commit({}, {"partition/0/term": Put("7")})  # a former life's; the master's lease is over
         late = Voter(partition.place, "late")
-        assert 0.25 < await until(lambda: late.me.mine, 1.0) < 0.4
+        assert 0.25 < await until_async(lambda: late.me.mine, 1.0) < 0.4
         assert late.terms == [8]
         await late.leave()
 
@@ -289,14 +290,14 @@ def test_a_former_master_that_is_suspected_is_left_no_time() -> None:
     async def test(partition: Partition) -> None:
         partition.place.data.commit({}, {"partition/0/term": Put("7")})
         late = Voter(partition.place, "late")
-        await until(lambda: late.me.term == 7)
+        await until_async(lambda: late.me.term == 7)
         await asyncio.sleep(0.05)
         assert late.me.mine == 0
         late.election.suspect(6)  # of an older term: nothing
         await asyncio.sleep(0.05)
         assert late.me.mine == 0
         late.election.suspect(7)
-        assert await until(lambda: late.me.mine, 1.0) < 0.05
+        assert await until_async(lambda: late.me.mine, 1.0) < 0.05
         await late.leave()
 
     with_replicas(test, 0)
@@ -312,7 +313,7 @@ def test_a_watch_that_ends_begins_again_and_is_warned_of(caplog: pytest.LogCaptu
         for voter in partition.voters:
             if voter is not first:
                 voter.election.suspect(1)
-        await until(lambda: partition.terms() == [1, 2], 2.0)
+        await until_async(lambda: partition.terms() == [1, 2], 2.0)
 
     with_replicas(test)
 
@@ -321,12 +322,12 @@ def test_a_watch_that_ends_while_a_replica_defers_begins_again_at_once() -> None
     async def test(partition: Partition) -> None:
         partition.place.data.commit({}, {"partition/0/term": Put("7")})
         late = Voter(partition.place, "late")
-        await until(lambda: late.me.term == 7)
+        await until_async(lambda: late.me.term == 7)
         partition.place.go_away()
         await asyncio.sleep(0.1)
         partition.place.come_back()
         partition.place.data.commit({}, {"partition/0/term": Put("9")})
-        assert await until(lambda: late.me.term == 9, 1.0) < 0.1
+        assert await until_async(lambda: late.me.term == 9, 1.0) < 0.1
         await late.leave()
 
     with_replicas(test, 0)
@@ -342,7 +343,7 @@ def test_a_lease_that_is_over_at_the_write_is_replaced_and_its_late_end_deposes_
         only.election.deposed(1)
         only.store.before_commit = lambda: partition.place.data.revoke(lease)
         only.store.slow = 3.0
-        await until(lambda: only.me.mine == 2, 2.0)
+        await until_async(lambda: only.me.mine == 2, 2.0)
         await asyncio.sleep(20)
         assert only.terms == [1, 2]
         assert len(only.store.granted) == 2
@@ -377,7 +378,7 @@ def test_a_write_whose_answer_is_lost_is_found_by_the_next_watch() -> None:
             return revision
 
         store.commit = unheard  # type: ignore[method-assign]
-        await until(lambda: only.me.mine, 2.0)
+        await until_async(lambda: only.me.mine, 2.0)
         assert only.terms == [2]  # term 1 was written, and who has it nobody can know
 
     with_replicas(test, 1)

@@ -11,13 +11,14 @@ from typing import Any
 
 import grpc
 import pytest
-from store_places import Connection, Place, embedded, etcd, nobody, until
+from store_places import Connection, Place, embedded, etcd, nobody
 
 from controllers.store import remote
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
 from hoverboard.contract import store_pb2 as pb
+from tests.waiting import until_async
 
 _DEADLINE = 10.0  # seconds
 Use = Callable[[Callable[..., Coroutine[Any, Any, None]]], None]
@@ -85,12 +86,12 @@ def test_a_watch_tells_what_is_there_and_then_every_change_in_order(use: Use) ->
         await writer.commit({}, {"w/old": Put("1"), "v/other": Put("1"), "w0": Put("1")})
         seen: list[list[Entry]] = []
         watching = asyncio.ensure_future(collect(reader, "w/", seen))
-        await until(lambda: seen)
+        await until_async(lambda: seen)
         assert seen[0] == [Entry("w/old", "1", 1)]
         await writer.commit({}, {"w0": Put("2")})
         await writer.commit({}, {"w/a": Put("3"), "w/b": Put(""), "v/other": Put("3")})
         await writer.commit({}, {"w/a": Put("4")}, ["w/old"])
-        await until(lambda: len(seen) == 3)
+        await until_async(lambda: len(seen) == 3)
         assert sorted(seen[1], key=lambda entry: entry.key) == [Entry("w/a", "3", 3), Entry("w/b", "", 3)]
         assert seen[2] == [Entry("w/a", "4", 4), Entry("w/old", None, 4)]
         watching.cancel()
@@ -163,7 +164,7 @@ def test_the_real_keeper_keeps_leases_alive(tmp_path: Path) -> None:
             store, lost = RemoteStore(f"unix:{tmp_path}/store.sock"), []
             lease = await store.lease(1.0, lambda: lost.append("lost"))
             await other.revoke(lease)
-            await until(lambda: lost)
+            await until_async(lambda: lost)
             await store.close()
             await other.close()
 

@@ -51,13 +51,3 @@ def run(test: Callable[[], Coroutine[Any, Any, None]], seconds: float = 600.0) -
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(limited())
-
-
-async def until(condition: Callable[[], object], seconds: float = 60.0) -> float:
-    """Wait until a condition holds; how long it took."""
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.001)
-    return loop.time() - begun

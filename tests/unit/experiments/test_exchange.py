@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +15,7 @@ import pytest
 from experiments import exchange
 from experiments.exchange import Carried, Exchange, Result, Running
 from experiments.traffic import Datagram, Flow
+from tests.waiting import until
 from topologies.testbed import Testbed
 
 FLOWS = [Flow("a", "b", 1e6), Flow("b", "a", 2e6), Flow("a", "c", 3e6)]
@@ -49,16 +50,6 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def made(flows: list[Flow]) -> Exchange:
     return Exchange(cast(Testbed, Bed()), flows)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does; with a deadline."""
-    changed = threading.Event()
-    for _ in range(int(DEADLINE / 0.005)):
-        if condition():
-            return
-        changed.wait(0.005)
-    raise AssertionError("it did not come to this")
 
 
 @pytest.fixture(autouse=True)

@@ -256,3 +256,5 @@ def test_the_thread_is_woken_asleep_or_not(bell: EngineBell) -> None:
     bell.arm()
     bell.ring()
     bell.wait(None)
+    bell.disarm()
+    assert not bell._poll.poll(0), "each ring has ended one wait"

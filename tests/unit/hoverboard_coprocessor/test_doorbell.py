@@ -40,6 +40,7 @@ def test_a_time_that_has_passed(bell):
     bell.arm()
     bell.wait(-1.0)
     bell.wait(0.0)
+    assert not bell._poll.poll(0)
 
 
 def test_no_ring_is_missed_by_two_threads(bell):

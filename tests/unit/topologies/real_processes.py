@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
-
-_DEADLINE = 5.0  # seconds
 
 
 class Children:
@@ -30,14 +26,6 @@ class Children:
         child = subprocess.Popen(argv or ("/bin/sleep", "60"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self._all.append(child)
         return child
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds, which other threads or processes bring about."""
-    deadline = time.monotonic() + _DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "it never holds"
-        time.sleep(0.001)
 
 
 def open_files() -> set[str]:

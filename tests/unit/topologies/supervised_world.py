@@ -7,8 +7,9 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from real_processes import Children, until
+from real_processes import Children
 
+from tests.waiting import until
 from topologies.processes import LinuxProcesses, Process, identified
 from topologies.supervision import Supervisor
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import Children, until
+from real_processes import Children
 
 from hoverboard.contract.errors import RunError
+from tests.waiting import until
 from topologies import etcd
 from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
 

@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_processes import Children, open_files, until
+from real_processes import Children, open_files
 
+from tests.waiting import until
 from topologies.ledger import Ledger, cgroups, kill_all, live_processes, sweep
 from topologies.processes import LinuxProcesses, Process, identified
 from topologies.rundir import RunDirectory

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import Children, open_files, until
+from real_processes import Children, open_files
 
+from tests.waiting import until
 from topologies.processes import LinuxProcesses, Process, identified, start_time
 
 START = 1_000_003.0

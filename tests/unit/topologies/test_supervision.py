@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from real_processes import Children, open_files, until
+from real_processes import Children, open_files
 from supervised_world import START, Ledger, Patient, World
 
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.documents import Supervision
 from hoverboard.contract.errors import RunError
+from tests.waiting import until
 from topologies import supervision
 from topologies.processes import identified
 from topologies.supervision import Supervisor, pause

@@ -1,4 +1,4 @@
-"""Percentiles, spreads, ratios and fits against values that are worked out by hand."""
+"""Spreads, ratios and fits against values that are worked out by hand."""
 
 from __future__ import annotations
 
@@ -6,20 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.frame.statistics import Fit, Ratio, Spread, fit, percentile, ratio, spread
+from experiments.frame.statistics import Fit, Ratio, Spread, fit, ratio, spread
 
 
-@pytest.mark.parametrize(("share", "value"), [(0.0, 10), (0.25, 17.5), (0.5, 25), (0.9, 51), (0.99, 59.1), (1.0, 60)])
-def test_a_percentile_lies_between_its_two_nearest_ranks(share: float, value: float) -> None:
-    # Of four sorted values the ranks are 0 to 3: share 0.9 is rank 2.7, and 51 is 30 and seven tenths of 30.
-    assert percentile([60.0, 10.0, 30.0, 20.0], share) == pytest.approx(value)
-
-
-def test_a_percentile_of_one_value_is_that_value() -> None:
-    assert [percentile([7.0], share) for share in (0.0, 0.5, 1.0)] == [7.0, 7.0, 7.0]
-
-
-@pytest.mark.parametrize("of", [lambda: percentile([], 0.5), lambda: spread([]), lambda: ratio([], [1.0])])
+@pytest.mark.parametrize("of", [lambda: spread([]), lambda: ratio([], [1.0])])
 def test_no_values_have_no_percentile(of: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="no values"):
         of()
