@@ -100,7 +100,7 @@ def _bound(methods: Methods, message: dict[str, Any], given: Descriptors) -> tup
     try:
         bound = inspect.signature(call).bind(*first, **params)
     except TypeError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"bad request: {name}: {error}") from error
     return str(name), lambda: call(*bound.args, **bound.kwargs)
 
 
