@@ -39,6 +39,12 @@ def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f} ms"
 
 
+def _state(server: Document) -> str:
+    """A server's state, and that others program it where they do."""
+    state = str(server.get("state", "up"))
+    return f"{state}, {server['program']}" if "program" in server else state
+
+
 def status(document: Document) -> list[Table]:
     """The tables of a run."""
     hosts = [*document["hosts"], *document["hoverboards"]]
@@ -49,7 +55,7 @@ def status(document: Document) -> list[Table]:
             ("server", "dataplane", "datapath", "state", "VMs"),
             (
                 (
-                    server["name"], server["dataplane"], server["datapath_type"], server.get("state", "up"),
+                    server["name"], server["dataplane"], server["datapath_type"], _state(server),
                     _some(server["vms"]) if "vms" in server else "Hoverboard",
                 )
                 for server in hosts
