@@ -45,6 +45,12 @@ def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f} ms"
 
 
+def _state(server: documents.Server) -> str:
+    """A server's state, and that others program it where they do."""
+    state = server.get("state", "up")
+    return f"{state}, {server['program']}" if "program" in server else state
+
+
 def status(document: documents.Status) -> list[Table]:
     """The tables of a run."""
     hosts = [*document["hosts"], *document["hoverboards"]]
@@ -55,7 +61,7 @@ def status(document: documents.Status) -> list[Table]:
             ("server", "dataplane", "datapath", "state", "VMs"),
             (
                 (
-                    server["name"], server["dataplane"], server["datapath_type"], server.get("state", "up"),
+                    server["name"], server["dataplane"], server["datapath_type"], _state(server),
                     _some(server["vms"]) if "vms" in server else "Hoverboard",
                 )
                 for server in hosts

@@ -2,7 +2,7 @@
 
 Runs in the namespace of the host that it programs (docs/external.md):
 
-    hoverboard exec h2 -- python docs/external_controller.py
+    hoverboard exec h2 -- /opt/hoverboard/venv/bin/python docs/external_controller.py
 
 Written for os-ken, the maintained continuation of Ryu: a Ryu application differs in the imports and in `main`.
 """

@@ -346,19 +346,19 @@ def _hello_versions(version: int, raw: bytes) -> tuple[int, ...]:
     if version < VERSION:
         return (version,)
     message = parser.OFPHello.parser(_DESC, version, ofp.OFPT_HELLO, len(raw), 0, bytearray(raw))
-    bitmap = [number for element in message.elements for number in getattr(element, "versions", [])]
-    return tuple(bitmap) or (version,)
+    bitmaps = [one for one in message.elements if isinstance(one, parser.OFPHelloElemVersionBitmap)]
+    return tuple(number for one in bitmaps for number in one.versions) or (version,)
 
 
 def _meaning(message: Any) -> Said:
-    more = bool(getattr(message, "flags", 0) & ofp.OFPMPF_REPLY_MORE)
     match message:
         case parser.OFPErrorMsg():
             return Refusal(_reason(message))
         case parser.OFPSwitchFeatures():
             return Features(message.datapath_id)
         case parser.OFPPortDescStatsReply():
-            return Ports(tuple((_port_name(port), port.port_no) for port in message.body), more)
+            ports = tuple((_port_name(port), port.port_no) for port in message.body)
+            return Ports(ports, bool(message.flags & ofp.OFPMPF_REPLY_MORE))
         case parser.OFPPortStatus():
             gone = message.reason == ofp.OFPPR_DELETE
             return PortStatus(_port_name(message.desc), None if gone else message.desc.port_no)

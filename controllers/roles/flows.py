@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import FunctionType
 from typing import Any
 
 from controllers.program import Block, Flows, Part, Program
@@ -112,14 +113,22 @@ def _match(texts: Sequence[Sequence[Any]]) -> tuple[Match, ...]:
     return tuple(Match(*text) for text in texts)
 
 
+# What may be named on the wire: the pipeline's own public functions.
+_MAKERS: dict[str, Callable[..., Any]] = {
+    name: make
+    for name, make in vars(pipeline).items()
+    if isinstance(make, FunctionType) and make.__module__ == pipeline.__name__ and not name.startswith("_")
+}
+
+
 @cache
 def _known(make: Callable[..., Any]) -> bool:
-    return make.__module__ == pipeline.__name__ and getattr(pipeline, make.__name__, None) is make
+    return _MAKERS.get(make.__name__) is make
 
 
 def _blocks(text: dict[str, Any]) -> Iterator[Block]:
-    make = getattr(pipeline, text["make"], None)
-    if make is None or text["make"].startswith("_") or not callable(make) or not _known(make):
+    make = _MAKERS.get(text["make"])
+    if make is None:
         raise ValueError(f"the pipeline makes no {text['make']!r}")
     for arguments in text["arguments"]:
         yield Block(make, tuple([_argument_of(each) if type(each) is list else each for each in arguments]))

@@ -26,6 +26,7 @@ from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
 from tests.waiting import until
+from topologies.waiting import accepts
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -60,13 +61,13 @@ class Switch:
             "ovsdb-server", str(self.dir / "conf.db"), f"--remote=punix:{self.dir}/db.sock", "--log-file=ovsdb.log",
             f"--unixctl={self.dir}/ovsdb.ctl",
         )  # fmt: skip
-        wait_for((self.dir / "db.sock").exists, f"{name}: ovsdb-server listens")
+        wait_for(lambda: accepts(self.dir / "db.sock"), f"{name}: ovsdb-server listens")
         self.vsctl("--no-wait", "init")
         self._vswitchd = self._spawn(
             "unshare", "-n", "ovs-vswitchd", f"unix:{self.dir}/db.sock", f"--unixctl={self.dir}/vswitchd.ctl",
             "--log-file=vswitchd.log",
         )  # fmt: skip
-        wait_for((self.dir / "vswitchd.ctl").exists, f"{name}: ovs-vswitchd listens")
+        wait_for(lambda: accepts(self.dir / "vswitchd.ctl"), f"{name}: ovs-vswitchd listens")
         # Open vSwitch refuses Unix sockets outside its own run directory; a symbolic link inside is fine.
         (self.dir / "of.sock").symlink_to(controller)
         self.vsctl(
