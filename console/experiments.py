@@ -63,7 +63,9 @@ def list_(
 
 @app.command("run")
 def run(
-    name: Annotated[str, typer.Argument(metavar="NAME|all|FILE.py", help="Which; `all`: every one of the list.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|all|FILE.py[:CLASS]", help="Which; `all`: every one of the list.")
+    ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="Set a parameter; may be repeated.")
     ] = None,
@@ -127,7 +129,9 @@ def _plans(
 
 
 def _where(name: str) -> str:
-    return str(Path(name).resolve()) if name.endswith(".py") or "/" in name else name
+    from hoverboard.contract.plugins import absolute
+
+    return absolute(name, Path.cwd())
 
 
 def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[Verdict]]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console import runs
-from hoverboard.contract.models import MODELS, absolute, choices, is_file
+from hoverboard.contract.models import MODELS, choices
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import ModelShown
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
 
 def named(model: str | None) -> str | None:
     """A model as typed, by a name that holds in any directory; refused at once when there can be none."""
-    if model is None or model in MODELS or is_file(model):
-        return None if model is None else absolute(model)
-    raise typer.BadParameter(f"{model!r} is not one of {choices()}, and not a FILE.py:Class.")
+    if model is None or model in MODELS:
+        return model
+    from hoverboard.contract.plugins import absolute, file_of
+
+    if file_of(model) is None:
+        raise typer.BadParameter(f"{model!r} is not one of {choices()}, and not a FILE.py:Class.")
+    return absolute(model, Path())
 
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]

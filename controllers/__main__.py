@@ -29,7 +29,8 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadSettings
 from controllers.vmc.policies import load_policy
 from hoverboard.contract.errors import HoverboardError, RunError
-from hoverboard.contract.models import DEFAULT_MODEL, MODELS, absolute, choices, is_file
+from hoverboard.contract.models import DEFAULT_MODEL, MODELS, choices
+from hoverboard.contract.plugins import absolute, file_of
 
 
 def _positive(text: str) -> float:
@@ -47,9 +48,9 @@ def _not_negative(text: str) -> float:
 
 
 def _model(text: str) -> str:
-    if text not in MODELS and not is_file(text):
+    if text not in MODELS and file_of(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {choices()}, and not a FILE.py:CLASS")
-    return absolute(text)
+    return absolute(text, Path())
 
 
 def _arguments() -> argparse.Namespace:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import MachineError, RunError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.packets import Address
 from topologies import switches
 from topologies.nodes import Server
-from topologies.reachability import Address, wait_answers
+from topologies.reachability import wait_answers
 from topologies.topology import VMSpec
 from topologies.waiting import wait_for
 

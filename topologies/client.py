@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.models import absolute
+from hoverboard.contract.plugins import absolute
 from hoverboard.host.client import receive_line
 from topologies import ledger
 from topologies.clock import PhaseEvent, Progress
@@ -111,7 +111,7 @@ class RunClient:
 
     def set_model(self, model: str) -> ModelChange:
         """Go over to another programming model: {"model", "from", "seconds"} once that is done."""
-        return cast("ModelChange", self.call("set_model", model=absolute(model)))
+        return cast("ModelChange", self.call("set_model", model=absolute(model, Path())))
 
     def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
         """Have the run be what the topology file with this text says; the plan (`topologies.applying.apply`)."""

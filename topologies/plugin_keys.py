@@ -13,7 +13,7 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
 from controllers.vmc.policies import find_policy
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.models import absolute
+from hoverboard.contract.plugins import absolute
 from hoverboard.coprocessor.registry import Registry
 from topologies.topology import OffloadSpec
 from topologies.yamlfile import Path
@@ -29,10 +29,7 @@ def find_stages(given: list[StageKeys], base: Directory, fault: Report) -> tuple
     registry, rules = Registry(), []
     for index, keys in enumerate(given):
         path: Path = ("stages", index)
-        stage, colon, name = keys.stage.partition(":")
-        if stage.endswith(".py"):
-            stage = str((base / stage).resolve())
-        reference = stage + colon + name
+        reference = absolute(keys.stage, base)
         key = "stage"
         try:
             registry.find(reference)
@@ -62,8 +59,7 @@ def find_offload(given: str | OffloadKeys, base: Directory, fault: Report) -> Of
     keys: OffloadKeys | None = None if isinstance(given, str) else given
     policy = given if isinstance(given, str) else given.policy
     if policy is not None:
-        path, colon, name = policy.partition(":")
-        policy = str((base / path).resolve()) + colon + name
+        policy = absolute(policy, base)
         try:
             find_policy(policy)
         except InputError as error:

@@ -7,8 +7,9 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
+from hoverboard.contract.packets import Address, internet_checksum
 from topologies.devices import GUEST_DEVICE, entered
 
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
@@ -16,20 +17,11 @@ _ECHO6_REQUEST, _ECHO6_REPLY = 128, 129
 _IDENTIFIER = 0x4842
 
 
-Address = IPv4Address | IPv6Address
-
-
-def _checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
-
-
 def echo_request(sequence: int) -> bytes:
     """An ICMP echo request with our identifier."""
     payload = b"hoverboard"
     head = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, _IDENTIFIER, sequence)
-    checksum = _checksum(head + payload)
+    checksum = internet_checksum(head + payload)
     return struct.pack("!BBHHH", _ECHO_REQUEST, 0, checksum, _IDENTIFIER, sequence) + payload
 
 

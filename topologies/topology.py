@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from typing import Any, Literal
 
 from controllers.vmc.models import model_named
@@ -29,7 +30,8 @@ from hoverboard.contract.entities import (
 )
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
-from hoverboard.contract.models import DEFAULT_MODEL, absolute, choices
+from hoverboard.contract.models import DEFAULT_MODEL, choices
+from hoverboard.contract.plugins import absolute
 
 Model = str  # of a programming model: a shipped one's name, or /path/file.py:Class
 
@@ -268,7 +270,7 @@ class Topology:
 
 def check_model(topology: Topology, model: str) -> Model:
     """`model`, if the topology can run it; InputError otherwise."""
-    made = model_named(absolute(model))
+    made = model_named(absolute(model, Path()))
     if made.relays and not topology.hoverboards:
         raise InputError(
             f"model {model} needs a Hoverboard, and the topology has none",

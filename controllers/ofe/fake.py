@@ -23,6 +23,7 @@ from hoverboard.contract.flow import (
     SetField,
     WriteMetadata,
 )
+from hoverboard.contract.packets import mac_number
 from hoverboard.contract.pipeline import (
     ETH_ARP,
     ETH_IPV4,
@@ -208,9 +209,9 @@ def _across(packet: Packet) -> Packet:
 
 def ipv6_packet(src_mac: str, src: int, dst: int) -> Packet:
     """An IPv6 packet as a VM sends it to its gateway's MAC."""
-    return {"eth_src": int(src_mac.replace(":", ""), 16), "eth_type": ETH_IPV6, "ipv6_src": src, "ipv6_dst": dst}
+    return {"eth_src": mac_number(src_mac), "eth_type": ETH_IPV6, "ipv6_src": src, "ipv6_dst": dst}
 
 
 def ipv4_packet(src_mac: str, src: int, dst: int) -> Packet:
     """An IPv4 packet as a VM sends it to its gateway's MAC."""
-    return {"eth_src": int(src_mac.replace(":", ""), 16), "eth_type": ETH_IPV4, "ipv4_src": src, "ipv4_dst": dst}
+    return {"eth_src": mac_number(src_mac), "eth_type": ETH_IPV4, "ipv4_src": src, "ipv4_dst": dst}

@@ -17,6 +17,7 @@ from typing import Any
 from controllers.ofe import openflow
 from controllers.program import Block, Part, Program
 from hoverboard.contract.flow import CONTROLLER, FIELDS, Action, Flow, FlowKey, Output, SetField, WriteMetadata
+from hoverboard.contract.packets import mac_number, mac_text
 
 # (whether the flow is deleted rather than added, the flow) -> a flow-mod with xid 0
 Serializer = Callable[[bool, Flow], bytes]
@@ -122,7 +123,7 @@ def _split(widths: Iterable[int], arguments: Iterable[Any]) -> tuple[list[Any], 
             values.append(argument)
         elif width == _MAC_BITS and kind is str:
             shape.append(kind)
-            values.append(int(argument.replace(":", ""), 16))
+            values.append(mac_number(argument))
         elif kind is IPv4Network or kind is IPv6Network:
             shape.append((kind, argument.prefixlen))
             values.append(int(argument.network_address))
@@ -131,19 +132,18 @@ def _split(widths: Iterable[int], arguments: Iterable[Any]) -> tuple[list[Any], 
     return shape, values
 
 
-def _joined(shape: Sequence[Any], widths: Iterable[int], values: Iterable[int]) -> tuple[Any, ...]:
+def _joined(shape: Sequence[Any], values: Iterable[int]) -> tuple[Any, ...]:
     """Arguments of this shape with these values; the inverse of `_split`."""
     rest = iter(values)
     arguments: list[Any] = []
-    for kind, width in zip(shape, widths, strict=False):
+    for kind in shape:
         match kind:
             case (value,):
                 arguments.append(value)
             case (network, length):
                 arguments.append(network((next(rest), length)))
             case _ if kind is str:
-                raw = next(rest).to_bytes(width // 8, "big")
-                arguments.append(":".join(f"{byte:02x}" for byte in raw))
+                arguments.append(mac_text(next(rest)))
             case _:
                 arguments.append(kind(next(rest)))
     return tuple(arguments)
@@ -290,7 +290,7 @@ class FlowModEncoder:
         """A template of the block's shape; None where its values do not go into the messages bit by bit."""
 
         def serialized(some: Sequence[int], xid: int = 0, bundle: int = 0) -> bytes:
-            return self._one_by_one(Block(part.make, _joined(shape, widths, some)), xid, bundle)[0]
+            return self._one_by_one(Block(part.make, _joined(shape, some)), xid, bundle)[0]
 
         free = _free_bits(shape, widths)
         zeros = [0] * len(free)

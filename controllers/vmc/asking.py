@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Address
 
-from controllers.vmc.lookups import Address, AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.lookups import AskLimit, Held, Lookup, Lookups, destination
 from controllers.vmc.view import Scope, View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Route
 from hoverboard.contract.flow import Flow
+from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import Kind, kind_of, vni_of
 from hoverboard.contract.reports import UsageReport
 

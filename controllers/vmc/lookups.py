@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import NamedTuple
 
-Address = IPv4Address | IPv6Address
+from hoverboard.contract.packets import Address
+from hoverboard.contract.token_bucket import ASK_BURST, ASK_RATE, TokenBucket
+
 IDLE_EXPIRY = 30.0  # seconds without usage after which a host's answer is taken back
 NEGATIVE_EXPIRY = 5.0  # seconds after which a host may ask again for what was not there
-ASK_RATE, ASK_BURST = 50.0, 25.0  # questions a second, and at once, by vport
 _HELD = 64  # packets that wait for the answers to one switch
 
 _ETH_IPV4, _ETH_IPV6 = b"\x08\x00", b"\x86\xdd"
@@ -37,28 +38,19 @@ def destination(frame: bytes) -> Address | None:
     return None
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled: float
-
-
 class AskLimit:
     """Token buckets by vport: (datapath id, port)."""
 
     def __init__(self, rate: float = ASK_RATE, burst: float = ASK_BURST) -> None:
         self._rate, self._burst = rate, burst
-        self._buckets: dict[tuple[int, int], _Bucket] = {}
+        self._buckets: dict[tuple[int, int], TokenBucket] = {}
 
     def take(self, dpid: int, port: int, now: float) -> bool:
         """Whether this vport may ask once more now."""
-        bucket = self._buckets.setdefault((dpid, port), _Bucket(tokens=self._burst, filled=now))
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.filled) * self._rate)
-        bucket.filled = now
-        if bucket.tokens < 1:
-            return False
-        bucket.tokens -= 1
-        return True
+        bucket = self._buckets.get((dpid, port))
+        if bucket is None:
+            bucket = self._buckets[dpid, port] = TokenBucket(self._rate, self._burst, now)
+        return bucket.take(now)
 
     def forget(self, dpid: int) -> None:
         """A switch went away: its vports begin anew."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from experiments.frame.experiment import Point, Sample, Table
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.plugins import file_of
 
 RUN, POINTS, RAW, SAMPLES, TOPOLOGIES = "run.json", "points.jsonl", "raw", "samples.csv", "topologies"
 SOURCE = "experiment.py"
@@ -149,7 +150,10 @@ class Folder:
     def where(self) -> str:
         """The experiment, for discovery.find; the kept copy where a person's own file has gone."""
         named = str(self.document()["where"])
-        return named if not named.endswith(".py") or Path(named).is_file() else str(self.path / SOURCE)
+        found = file_of(named)
+        if found is None or found[0].is_file():
+            return named
+        return f"{self.path / SOURCE}{':' * bool(found[1])}{found[1]}"
 
     def keep_machines(self, machines: Mapping[str, Any]) -> None:
         """Write down, by name, which machines measure besides this one."""

@@ -16,6 +16,7 @@ from experiments.frame.folder import Folder, Outcome, key_of
 from experiments.frame.parameters import Values
 from experiments.frame.pinning import Pinning, machine, plan, told
 from hoverboard.contract.errors import HoverboardError, InputError
+from hoverboard.contract.plugins import file_of
 
 Progress = Callable[[str, float], None]  # what is being done, share done
 
@@ -82,7 +83,8 @@ class Plan:
 
     def source(self) -> str | None:
         """The text of a person's own file; None: it is the catalogue's, which the commit names."""
-        return Path(self.where).read_text(encoding="utf-8") if self.where.endswith(".py") else None
+        found = file_of(self.where)
+        return found[0].read_text(encoding="utf-8") if found is not None else None
 
     def document(self) -> dict[str, Any]:
         """run.json of this plan."""

@@ -21,6 +21,7 @@ from experiments.frame.experiment import Experiment, Point
 from experiments.frame.folder import Outcome
 from experiments.frame.parameters import Values
 from experiments.frame.pinning import machine, plan, told
+from hoverboard.contract.plugins import absolute, file_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,10 @@ def found(where: str, source: str | None) -> Experiment:
     if source is None:
         return discovery.find(where)
     with tempfile.TemporaryDirectory(prefix="hb-experiment-") as directory:
-        path = Path(directory) / Path(where).name
+        copy = absolute(Path(where).name, Path(directory))
+        path, _ = file_of(copy) or (Path(copy), "")
         path.write_text(source, encoding="utf-8")
-        return discovery.find(str(path))
+        return discovery.find(copy)
 
 
 def about() -> dict[str, Any]:

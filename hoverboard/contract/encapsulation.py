@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
+from hoverboard.contract.packets import mac_bytes, mac_text
+
 GENEVE_PORT = 6081
 ROUTES_PORT = 6082  # UDP: hosts ask Hoverboards for routes here (hoverboard.host.learning); ours
 GENEVE_PROTOCOL = 0x6558  # Ethernet payload ("transparent Ethernet bridging")
@@ -46,8 +48,7 @@ def underlay_mac(address: str | IPv4Address) -> str:
     Locally administered, 02:fa then the four bytes of the address, so that a host can write an
     outer Ethernet header without ARP. Hosts answer ARP for it all the same, because OVS asks.
     """
-    raw = IPv4Address(address).packed
-    return "02:fa:" + ":".join(f"{byte:02x}" for byte in raw)
+    return mac_text(b"\x02\xfa" + IPv4Address(address).packed)
 
 
 def datapath_id(address: str | IPv4Address) -> int:
@@ -60,11 +61,10 @@ def guest_mac(vni: int, address: str | IPv4Address) -> str:
 
     Two networks may share the low byte; MACs never leave a virtual network, so that is harmless.
     """
-    raw = IPv4Address(address).packed
-    return f"06:{vni & 0xFF:02x}:" + ":".join(f"{byte:02x}" for byte in raw)
+    return mac_text(bytes((0x06, vni & 0xFF)) + IPv4Address(address).packed)
 
 
 def link_local(mac: str) -> IPv6Address:
     """The link-local address that a NIC with this MAC gives itself (RFC 4291, appendix A: modified EUI-64)."""
-    raw = bytes.fromhex(mac.replace(":", ""))
+    raw = mac_bytes(mac)
     return IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 0x02]) + raw[1:3] + b"\xff\xfe" + raw[3:])

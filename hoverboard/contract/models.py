@@ -6,14 +6,10 @@ its class has the facts as attributes. docs/models.md says what each model does.
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
-# A class in a file: path.py:Class, or path.py where it holds one.
+# A class in a file, path.py:Class, or path.py where it holds one (contract.plugins): for editors.
 FILE_PATTERN = r"^.+\.py(:[A-Za-z_]\w*)?$"
-_FILE = re.compile(FILE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +50,3 @@ def choices(*, relays: bool | None = None, scoped: bool | None = None) -> str:
     return ", ".join(
         name for name, facts in MODELS.items() if relays in (None, facts.relays) and scoped in (None, facts.scoped)
     )
-
-
-def is_file(model: str) -> bool:
-    """Whether `model` names a class in a file."""
-    return _FILE.match(model) is not None
-
-
-def absolute(model: str, base: Path | None = None) -> str:
-    """The model by a name that holds in any directory: a file's path starts from `base`, by default from here."""
-    if not is_file(model):
-        return model
-    path, suffix, name = model.rpartition(".py")
-    return os.path.abspath(os.path.join(base or "", path)) + suffix + name

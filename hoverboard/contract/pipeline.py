@@ -30,6 +30,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from hoverboard.contract import tables
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC, link_local
 from hoverboard.contract.flow import CONTROLLER, IN_PORT, Action, Flow, Goto, Move, Output, SetField, WriteMetadata
+from hoverboard.contract.packets import Address, mac_number
 from hoverboard.contract.tables import (
     BRIDGE,
     ETH_ARP,
@@ -96,12 +97,7 @@ __all__ = [
     "vport_flows",
 ]
 
-Address = IPv4Address | IPv6Address
 _TAGGED = 0x1000  # OFPVID_PRESENT
-
-
-def _mac(text: str) -> int:
-    return int(text.replace(":", ""), 16)
 
 
 def _toward(vni: int, dst: Address) -> Matches:
@@ -111,7 +107,7 @@ def _toward(vni: int, dst: Address) -> Matches:
     return {"metadata": vni, "eth_type": ETH_IPV6, "ipv6_dst": int(dst)}
 
 
-_GATEWAY = _mac(GATEWAY_MAC)
+_GATEWAY = mac_number(GATEWAY_MAC)
 _LINK_LOCAL, _MULTICAST = IPv6Network("fe80::/10"), IPv6Network("ff00::/8")
 _SOLICITATION, _ADVERTISEMENT, _ECHO6_REQUEST, _ECHO6_REPLY = 135, 136, 128, 129  # RFC 4861, RFC 4443
 # Of an advertisement: from a router, solicited, overrides what was known (RFC 4861, 4.4).
@@ -225,7 +221,7 @@ def vport_flows(
     Args:
         guarded: its network has a firewall.
     """
-    source, address = _mac(mac), int(ip)
+    source, address = mac_number(mac), int(ip)
     tagged: Matches = {"in_port": port, "vlan_vid": (_TAGGED, _TAGGED)}
     if ip6 is None:
         own6 = [make_flow(Table.CLASSIFY, tables.PAIR, Kind.DROP_NO_IPV6, vni, {"in_port": port, "eth_type": ETH_IPV6})]
@@ -341,7 +337,7 @@ def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network, guar
 
     An operating system that answers from an address behind it asks ARP with that address, too.
     """
-    source = _mac(mac)
+    source = mac_number(mac)
     return [
         make_flow(
             Table.CLASSIFY, tables.SOURCE, Kind.VPORT, vni,
@@ -371,7 +367,7 @@ def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str
         local,
         make_flow(
             Table.DELIVER, rank, Kind.LOCAL, vni, match,
-            Move("ipv4_dst", "reg5"), SetField("eth_dst", _mac(mac)), SetField("eth_src", _GATEWAY),
+            Move("ipv4_dst", "reg5"), SetField("eth_dst", mac_number(mac)), SetField("eth_src", _GATEWAY),
             _handed_over(port, guarded),
         ),
     ]  # fmt: skip

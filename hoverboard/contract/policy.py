@@ -17,6 +17,7 @@ from hoverboard.contract import tables
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import MAX_RULE_PRIORITY, FirewallAction, PortRange
 from hoverboard.contract.flow import IN_PORT, Action, Flow, Goto, Move, Output, SetField
+from hoverboard.contract.packets import mac_number
 from hoverboard.contract.tables import (
     ETH_IPV4,
     ETH_IPV6,
@@ -174,7 +175,7 @@ def firewall_rule_flows(
     if action == "allow":
         ways.append((_Direction(vni, _opposite(direction)), _answers))
     ends: list[Prefix | None] = [None] if prefixes is None else list(prefixes)
-    vms: list[Matches] = [{}] if targets is None else [{"vm": int(mac.replace(":", ""), 16)} for mac in targets]
+    vms: list[Matches] = [{}] if targets is None else [{"vm": mac_number(mac)} for mac in targets]
     for vm in vms:
         for end in ends:
             for version, other in _families(end, ipv6):
@@ -268,7 +269,7 @@ def backend_flows(
         guarded: the network has a firewall.
     """
     to: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(vip)}
-    gateway = int(GATEWAY_MAC.replace(":", ""), 16)
+    gateway = mac_number(GATEWAY_MAC)
     for backend, rank, match in _each_bucket(protocol, *buckets):
         if backend in here:
             plugged = here[backend]
@@ -278,6 +279,6 @@ def backend_flows(
             port, mac = plugged
             yield make_flow(
                 Table.DELIVER, rank, Kind.LOCAL, vni, {**to, **match},
-                SetField("eth_dst", int(mac.replace(":", ""), 16)), SetField("eth_src", gateway),
+                SetField("eth_dst", mac_number(mac)), SetField("eth_src", gateway),
                 Goto(Table.INGRESS) if guarded else Output(port),
             )  # fmt: skip

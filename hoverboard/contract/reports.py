@@ -7,7 +7,8 @@ report exactly when an offload is needed most.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+
+from hoverboard.contract.packets import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,8 @@ class FlowUsage:
     """
 
     vni: int
-    src: IPv4Address | IPv6Address
-    dst: IPv4Address | IPv6Address
+    src: Address
+    dst: Address
     bytes: int
     packets: int
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from hoverboard.contract.packets import internet_checksum
 from hoverboard.coprocessor.stage import PLAIN_VNET
 
 ETHERNET, ESP_PROTOCOL = 14, 50
@@ -80,16 +81,8 @@ def addresses(frame: bytearray) -> bytes:
     return bytes(frame[ETHERNET + 12 : ETHERNET + 20]) if kind == IPV4 else b""
 
 
-def checksum(header: bytes | bytearray | memoryview) -> int:
-    """Internet checksum of an IPv4 header whose own field is 0."""
-    return _complement(int.from_bytes(header, "big"))
-
-
 def _complement(words: int) -> int:
-    """Of a sum of 16-bit words, or of a number made of them: addition modulo 0xffff is ones' complement addition.
-
-    Only a header of zeros would sum to 0; any other sum that is 0 modulo 0xffff is 0xffff.
-    """
+    """The checksum that a sum of 16-bit words, not all zero, gives (see `internet_checksum`)."""
     return 0xFFFF - (words % 0xFFFF or 0xFFFF)
 
 
@@ -233,7 +226,7 @@ def _merge_congestion(inner: bytearray, outer: bytearray, v4: bool) -> bool:
     if v4:
         header = (inner[ETHERNET] & 0xF) << 2
         inner[ETHERNET + 10 : ETHERNET + 12] = bytes(2)
-        value = checksum(memoryview(inner)[ETHERNET : ETHERNET + header])
+        value = internet_checksum(memoryview(inner)[ETHERNET : ETHERNET + header])
         inner[ETHERNET + 10 : ETHERNET + 12] = value.to_bytes(2, "big")
     return True
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.packets import Address
 from hoverboard.coprocessor.stage import Direction
 
-Address = IPv4Address | IPv6Address
 Prefix = IPv4Network | IPv6Network
 _WORDS = ("any", "internet", "other-host", "other-region")
 

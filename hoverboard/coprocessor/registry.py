@@ -6,20 +6,26 @@ the stage's name and where it was looked for.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.plugins import file_of, load_class
 from hoverboard.coprocessor.stage import Direction, Stage, StageConfig, StageContext, validated
 
 GROUP = "hoverboard.stages"
 _METHODS = ("process", "tick", "deadline")
-_NEXT = "a stage has: name, __init__(context, config), process(batch), tick(now), deadline(); see docs/coprocessors.md"
+_HAS = "name, __init__(context, config), process(batch), tick(now), deadline(); see docs/coprocessors.md"
+_NEXT = f"a stage has: {_HAS}"
+_IN_A_FILE = f"a stage by path is FILE.py or FILE.py:Class, and has: {_HAS}"
+
+
+@runtime_checkable
+class _Processing(Protocol):
+    """What tells a stage of a file from its other classes; whether it is a whole one is looked at afterwards."""
+
+    def process(self, batch: list[Any]) -> list[Any]: ...
 
 
 def _installed() -> Iterable[EntryPoint]:
@@ -48,9 +54,8 @@ class Registry:
             InputError: no such entry point, file or class, or the class is no stage.
         """
         if reference not in self._found:
-            path, colon, name = reference.partition(":")
-            if path.endswith(".py"):
-                found = _from_file(Path(path), name if colon else None)
+            if file_of(reference) is not None:
+                found = load_class(reference, _Processing, noun="stage", next_step=_IN_A_FILE)
             else:
                 found = self._from_entry_point(reference)
             _check_shape(found, reference)
@@ -121,49 +126,6 @@ class Registry:
                 next_step="install what it needs, or correct its entry point",
             ) from error
         return cast(type[Stage], loaded)
-
-
-def _from_file(path: Path, name: str | None) -> type[Stage]:
-    where = str(path)
-    if not path.is_file():
-        raise InputError("there is no such file", where=where, next_step="a stage by path is FILE.py or FILE.py:Class")
-    # A name of its own for each path: two students' stage.py do not meet in sys.modules.
-    module_name = f"hoverboard_stage_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise InputError("cannot be read as Python", where=where, next_step="a stage is a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where dataclasses and pydantic look for a class's annotations
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        raise InputError(
-            f"cannot be loaded: {type(error).__name__}: {error}",
-            where=f"{where}:{line}" if line else where,
-            next_step="run it with python to see the whole error",
-        ) from error
-    own = {
-        key: value
-        for key, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == module_name and hasattr(value, "process")
-    }
-    if name is not None:
-        if not isinstance(getattr(module, name, None), type):
-            raise InputError(
-                f"has no class {name!r}",
-                where=where,
-                next_step=f"its stages: {', '.join(sorted(own)) or 'none'}",
-            )
-        return cast(type[Stage], getattr(module, name))
-    if len(own) != 1:
-        raise InputError(
-            f"holds {len(own)} stages, not one" if own else "holds no class with a process method",
-            where=where,
-            next_step=f"name one: {path}:{next(iter(sorted(own)), 'Class')}",
-        )
-    return cast(type[Stage], next(iter(own.values())))
 
 
 def _check_shape(found: object, reference: str) -> None:

@@ -18,7 +18,7 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Modules of hoverboard.contract whose constants end up in compiled code; entities and errors have none.
+# Modules of hoverboard.contract whose constants end up in compiled code; entities, errors and packets have none.
 CONSTANTS_FROM = ("encapsulation", "flow", "pipeline", "tables")
 
 

@@ -22,6 +22,7 @@ from hoverboard.contract.encapsulation import (
     SEGMENT_OPTION_TYPE,
     underlay_mac,
 )
+from hoverboard.contract.packets import mac_bytes
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.layout import (
     E_HEADER,
@@ -56,17 +57,13 @@ def template(local: IPv4Address, remote: IPv4Address, vni: int) -> tuple[bytes, 
         TEMPLATE_BYTES bytes (the option's data stays in the packet: the rest is unused), and the
         one's-complement sum of the IPv4 header, to which the engine adds length and TOS.
     """
-    ethernet = _mac(underlay_mac(remote)) + _mac(underlay_mac(local)) + b"\x08\x00"
+    ethernet = mac_bytes(underlay_mac(remote)) + mac_bytes(underlay_mac(local)) + b"\x08\x00"
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0x4000, 64, 17, 0, local.packed, remote.packed)
     udp = struct.pack("!HHHH", 0, GENEVE_PORT, 0, 0)
     geneve = struct.pack("!BBHI", 0, 0, GENEVE_PROTOCOL, vni << 8)
     option = struct.pack("!HBB", OPTION_CLASS, SEGMENT_OPTION_TYPE, VNET_BYTES // 4)
     outer = ethernet + ip + udp + geneve + option
     return outer.ljust(TEMPLATE_BYTES, b"\0"), sum(struct.unpack("!10H", ip))
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
 
 
 @compiled

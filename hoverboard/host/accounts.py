@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
+from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.flowtable import FlowTable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ...]:
     """What each VM pair sent into the fabric since the last call."""
-    pairs: dict[tuple[int, IPv4Address | IPv6Address, IPv4Address | IPv6Address], list[int]] = {}
+    pairs: dict[tuple[int, Address, Address], list[int]] = {}
     for table, misses in tables:
         entries = [(cached, *table.counted(key)) for key, cached in misses.cached.items()]
         entries += misses.forgotten

@@ -8,22 +8,11 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
+from hoverboard.contract.packets import internet_checksum, mac_bytes
+
 _ICMPV6, _ADVERTISEMENT = 58, 136
 _IPV6_BYTES, _DISCOVERY_BYTES = 40, 24
 _SOURCE_ADDRESS_OPTION, _ADDRESS_OPTION_BYTES = 1, 8  # RFC 4861, 4.6.1
-
-
-def internet_checksum(data: bytes) -> int:
-    """RFC 1071 checksum of `data`."""
-    padded = data + b"\0" * (len(data) & 1)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
 
 
 def rewrite(frame: bytes, headers: dict[str, str]) -> bytes | None:
@@ -31,14 +20,14 @@ def rewrite(frame: bytes, headers: dict[str, str]) -> bytes | None:
 
     Handles ARP, and unfragmented ICMP over IPv4 and IPv6; lengths and checksums come out right.
     """
-    ethernet = _mac(headers["dl_dst"]) + _mac(headers["dl_src"])
+    ethernet = mac_bytes(headers["dl_dst"]) + mac_bytes(headers["dl_src"])
     if frame[12:14] == b"\x08\x06" and len(frame) >= 42:
         body = struct.pack(
             "!H6s4s6s4s",
             int(headers["arp_op"]),
-            _mac(headers["arp_sha"]),
+            mac_bytes(headers["arp_sha"]),
             IPv4Address(headers["arp_spa"]).packed,
-            _mac(headers["arp_tha"]),
+            mac_bytes(headers["arp_tha"]),
             IPv4Address(headers["arp_tpa"]).packed,
         )
         return ethernet + frame[12:20] + body
@@ -88,7 +77,7 @@ def _advertise(icmp: bytearray, headers: dict[str, str]) -> bool:
         kind, size = icmp[at], icmp[at + 1] * 8
         if kind == _SOURCE_ADDRESS_OPTION and size == _ADDRESS_OPTION_BYTES:
             icmp[at] = int(headers.get("nd_options_type", str(kind)))
-            icmp[at + 2 : at + 8] = _mac(headers["nd_tll"])
+            icmp[at + 2 : at + 8] = mac_bytes(headers["nd_tll"])
         if not size:
             return False
         at += size

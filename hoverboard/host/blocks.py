@@ -12,9 +12,9 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 
-from hoverboard.host.questions import Address
+from hoverboard.contract.packets import Address
 
 Flow = tuple[int, Address]  # OpenFlow port of the VM, the source
 MOST = 1_024  # of one VM; the oldest gives way, so that nobody can fill a host's memory with addresses
@@ -57,7 +57,7 @@ class Blocks:
         while self._asked:
             ofport, source, until = self._asked.popleft()
             sources = self._until.setdefault(ofport, OrderedDict())
-            address: IPv4Address | IPv6Address = ip_address(source)
+            address: Address = ip_address(source)
             sources[address] = until
             sources.move_to_end(address)
             changed.add((ofport, address))

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.packets import Address
 from hoverboard.coprocessor import accounting
-from hoverboard.coprocessor.policy import Address, FlowFacts, Policy, StageSpec
+from hoverboard.coprocessor.policy import FlowFacts, Policy, StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Direction, StageContext
 from hoverboard.coprocessor.worker import Worker

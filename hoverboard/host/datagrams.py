@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from hoverboard.contract.encapsulation import ROUTES_PORT, underlay_mac
-from hoverboard.host.answers import internet_checksum
+from hoverboard.contract.packets import internet_checksum, mac_bytes
 
 Heard = Callable[[IPv4Address, bytes], None]
 
@@ -86,7 +86,7 @@ def datagram(source: IPv4Address, target: IPv4Address, payload: bytes) -> bytes:
     length = 20 + len(udp) + len(payload)
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 17, 0, source.packed, target.packed)
     ip = ip[:10] + struct.pack("!H", internet_checksum(ip)) + ip[12:]
-    ethernet = _mac(target) + _mac(source) + b"\x08\x00"
+    ethernet = mac_bytes(underlay_mac(target)) + mac_bytes(underlay_mac(source)) + b"\x08\x00"
     return ethernet + ip + udp + payload
 
 
@@ -98,7 +98,3 @@ def read_datagram(frame: bytes) -> tuple[IPv4Address, bytes] | None:
     if port != ROUTES_PORT or size < 8 or len(frame) < 34 + size:
         return None
     return IPv4Address(frame[26:30]), frame[42 : 34 + size]
-
-
-def _mac(address: IPv4Address) -> bytes:
-    return bytes.fromhex(underlay_mac(address).replace(":", ""))

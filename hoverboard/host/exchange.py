@@ -16,11 +16,13 @@ from typing import Any
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC, guest_mac
 from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, cookie
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.contract.tables import LEARNED, Table
+from hoverboard.contract.token_bucket import TokenBucket
 from hoverboard.host.datagrams import Datagrams
-from hoverboard.host.learning import Address, Destination, Learner, answer, read
+from hoverboard.host.learning import Destination, Learner, answer, read
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import Verdict, parse_trace
 
@@ -75,7 +77,7 @@ class RouteExchange:
         self._vms: dict[int, tuple[int, str, tuple[Address, ...]]] = {}  # by OpenFlow port
         self._running: subprocess.Popen[str] | None = None
         self._judged: OrderedDict[tuple[Destination, IPv4Address], float] = OrderedDict()
-        self._budget, self._counted = float(ANSWERS_A_TURN), clock()
+        self._budget = TokenBucket(ANSWERS_A_TURN, ANSWERS_A_TURN, clock())
         self.answered = self.refused = 0
         self.learner = Learner(local_ip, datagrams.send, self._install, self._stands)
         datagrams.listen(self._heard)
@@ -141,13 +143,9 @@ class RouteExchange:
             self._answer(sender, wanted)
 
     def _answer(self, sender: IPv4Address, wanted: Destination) -> None:
-        now = self._clock()
-        self._budget = min(float(ANSWERS_A_TURN), self._budget + (now - self._counted) * ANSWERS_A_TURN)
-        self._counted = now
-        if self._budget < 1:
+        if not self._budget.take(self._clock()):
             self.refused += 1  # the host asks again
             return
-        self._budget -= 1
         verdict = self._look_from_tunnel(wanted, sender)
         if verdict is None or not verdict.matched:
             self.refused += 1  # a switch without its tables knows nothing, which is no answer

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.datapath import Datapath, OwnThread
 from hoverboard.fastpath.flowtable import FlowTable, Key
@@ -40,7 +41,7 @@ from hoverboard.host.engines import SharedThread, shared_memory
 from hoverboard.host.looking import UPLINK_NAME, Looking
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
-from hoverboard.host.plane import Address, Carried, Learn
+from hoverboard.host.plane import Carried, Learn
 from hoverboard.host.treatment import no_stages
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs

@@ -12,12 +12,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import NamedTuple
 
+from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-
-Address = IPv4Address | IPv6Address
 
 _MAGIC = b"HBR1"
 _REQUEST, _ANSWER = 1, 2

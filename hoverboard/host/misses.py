@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 from itertools import islice
 
 from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import BRIDGE, Kind
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
@@ -35,7 +36,7 @@ from hoverboard.host import answers
 from hoverboard.host.cached import Cached, touched
 from hoverboard.host.missed import Missed, parsed, take
 from hoverboard.host.punts import Punts
-from hoverboard.host.questions import Address, addresses, question_for
+from hoverboard.host.questions import addresses, question_for
 from hoverboard.host.recipes import Recipes, Underlay, drop_index, why_dropped
 from hoverboard.host.treatment import TreatmentOf, no_stages
 from hoverboard.vswitch.monitor import Change

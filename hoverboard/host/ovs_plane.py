@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, cast
 
 from hoverboard.contract.errors import RunError, SwitchError
+from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.checkpoint import Saved
 from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
 from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.plane import Address, Carried, Learn
+from hoverboard.host.plane import Carried, Learn
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
 from hoverboard.vswitch.meters import Meters
@@ -122,7 +123,7 @@ class OvsPlane:
         except SwitchError:
             return ()
         seen = self._seen
-        pairs: dict[tuple[int, IPv4Address | IPv6Address, IPv4Address | IPv6Address], list[int]] = {}
+        pairs: dict[tuple[int, Address, Address], list[int]] = {}
         self._seen = {}
         for flow in flows:
             if flow.peer is None or flow.vni is None or (flow.from_tunnel and not self._relayed):

@@ -18,17 +18,13 @@ from hoverboard.contract.encapsulation import (
     PROBE_REQUEST_TYPE,
     underlay_mac,
 )
+from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
-from hoverboard.host.answers import internet_checksum
 from hoverboard.host.datagrams import Heard, datagram, read_datagram
 
 _PROBES = 5  # unanswered probes, a second apart, after which a peer is taken for an Open vSwitch
 _OAM = 0x80
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
 
 
 def probe(source: IPv4Address, target: IPv4Address, kind: int) -> bytes:
@@ -38,7 +34,7 @@ def probe(source: IPv4Address, target: IPv4Address, kind: int) -> bytes:
     length = 20 + len(udp) + len(geneve)
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 17, 0, source.packed, target.packed)
     ip = ip[:10] + struct.pack("!H", internet_checksum(ip)) + ip[12:]
-    return _mac(underlay_mac(target)) + _mac(underlay_mac(source)) + b"\x08\x00" + ip + udp + geneve
+    return mac_bytes(underlay_mac(target)) + mac_bytes(underlay_mac(source)) + b"\x08\x00" + ip + udp + geneve
 
 
 def read_probe(frame: bytes) -> tuple[IPv4Address, int] | None:
@@ -58,7 +54,7 @@ def arp_reply(frame: bytes, address: IPv4Address) -> bytes | None:
     """The answer to an ARP request for our `address`, or None if it is not one (RFC 826)."""
     if frame[12:22] != b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" or frame[38:42] != address.packed:
         return None
-    own = _mac(underlay_mac(address))
+    own = mac_bytes(underlay_mac(address))
     return frame[6:12] + own + frame[12:21] + b"\x02" + own + address.packed + frame[22:32]
 
 
@@ -67,7 +63,7 @@ def announcement(address: IPv4Address) -> bytes:
 
     Open vSwitch drops the packets that make it ask; RFC 5227 section 3 calls this an announcement.
     """
-    own = _mac(underlay_mac(address))
+    own = mac_bytes(underlay_mac(address))
     body = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 2, own, address.packed, own, address.packed)
     return b"\xff" * 6 + own + b"\x08\x06" + body
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Protocol
 
+from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.checkpoint import Saved
 from hoverboard.host.datagrams import Datagrams
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from hoverboard.contract import node_documents as nodes
     from hoverboard.contract.documents import Counters
 
-
-Address = IPv4Address | IPv6Address
 Learn = Callable[[int, Address, IPv4Address], None]
 Carried = Callable[[Iterable[tuple[int, Address, IPv4Address]]], None]
 

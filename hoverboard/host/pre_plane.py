@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath import geneve
 from hoverboard.fastpath.datapath import Datapath
@@ -28,7 +29,7 @@ from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
 from hoverboard.host.engines import shared_memory
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.plane import Address, Carried, Learn
+from hoverboard.host.plane import Carried, Learn
 from hoverboard.host.recipes import Recipes
 from hoverboard.host.reuseport import SocketGroup
 from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess

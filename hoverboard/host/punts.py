@@ -11,14 +11,12 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from hoverboard.host.answers import internet_checksum
+from hoverboard.contract.packets import Address, internet_checksum
+from hoverboard.contract.token_bucket import ASK_BURST, ASK_RATE, TokenBucket
 from hoverboard.vswitch.monitor import Change
 
-Address = IPv4Address | IPv6Address
-ASK_RATE, ASK_BURST = 50.0, 25.0  # questions a second, and at once, of a vport
 PATIENCE = 1.0  # seconds that packets wait, and after which the same is asked again
 WAITING, WAITING_EACH = 256, 16  # packets that wait, in all and for one address
 _MOST = 1_000  # bytes of a packet that the switch is shown: headers decide
@@ -63,7 +61,7 @@ class Punts:
     ) -> None:
         self._ask, self._again, self._lost, self._clock = ask, again, lost, clock
         self._questions: dict[tuple[int, Address], _Question] = {}
-        self._buckets: dict[int, tuple[float, float]] = {}  # vport -> tokens, when counted
+        self._buckets: dict[int, TokenBucket] = {}  # by vport
 
     def __len__(self) -> int:
         return sum(len(question.packets) for question in self._questions.values())
@@ -103,11 +101,10 @@ class Punts:
         for key in [key for key, question in self._questions.items() if now - question.asked > PATIENCE]:
             for _ in self._questions.pop(key).packets:
                 self._lost("no-answer")
-        self._buckets = {port: one for port, one in self._buckets.items() if now - one[1] < 60}
+        self._buckets = {port: one for port, one in self._buckets.items() if not one.full(now)}
 
     def _may_ask(self, in_port: int, now: float) -> bool:
-        tokens, counted = self._buckets.get(in_port, (ASK_BURST, now))
-        tokens = min(ASK_BURST, tokens + (now - counted) * ASK_RATE)
-        may = tokens >= 1
-        self._buckets[in_port] = (tokens - may, now)
-        return may
+        bucket = self._buckets.get(in_port)
+        if bucket is None:
+            bucket = self._buckets[in_port] = TokenBucket(ASK_RATE, ASK_BURST, now)
+        return bucket.take(now)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
+from hoverboard.contract.packets import Address, mac_text
 from hoverboard.fastpath.flowtable import Key
 from hoverboard.fastpath.packet import ETH_ARP, ETH_IPV4, ETH_IPV6
 
 _PORT_FIELDS = {6: "tcp", 17: "udp"}
 _MASK32, _MASK64 = 0xFFFFFFFF, (1 << 64) - 1
-
-Address = IPv4Address | IPv6Address
 
 
 def addresses(key: Key) -> tuple[Address, Address] | None:
@@ -29,10 +28,6 @@ def addresses(key: Key) -> tuple[Address, Address] | None:
     return None
 
 
-def _mac_text(word: int) -> str:
-    return word.to_bytes(6, "big").hex(":")
-
-
 def question_for(key: Key, ports: int, inner: bytes, local_ip: IPv4Address) -> str:
     """The packet of 3-tuple `key` and `ports`, with headers `inner`, as ofproto/trace wants to be told of it."""
     kind = key[0] >> 32 & 0xFFFF
@@ -43,12 +38,12 @@ def question_for(key: Key, ports: int, inner: bytes, local_ip: IPv4Address) -> s
             f"tun_src={IPv4Address(key[1] >> 32 & _MASK32)}",
             f"tun_dst={local_ip}",
         ]
-    fields += [f"dl_src={_mac_text(key[2])}", f"dl_dst={_mac_text(key[3])}"]
+    fields += [f"dl_src={mac_text(key[2])}", f"dl_dst={mac_text(key[3])}"]
     found = addresses(key)
     if kind == ETH_ARP and len(inner) >= 42:
         op, sha, spa, tha, tpa = struct.unpack("!H6s4s6s4s", inner[20:42])
         fields += [
-            "arp", f"arp_op={op}", f"arp_sha={sha.hex(':')}", f"arp_tha={tha.hex(':')}",
+            "arp", f"arp_op={op}", f"arp_sha={mac_text(sha)}", f"arp_tha={mac_text(tha)}",
             f"arp_spa={IPv4Address(spa)}", f"arp_tpa={IPv4Address(tpa)}",
         ]  # fmt: skip
     elif found is None:
@@ -85,5 +80,5 @@ def _discovery_fields(kind: int, inner: bytes) -> list[str]:
         return []
     fields = [f"nd_target={IPv6Address(inner[62:78])}"]
     if len(inner) >= 86 and inner[79:80] == b"\x01" and inner[78] == kind - 134:
-        fields.append(f"nd_{'sll' if kind == 135 else 'tll'}={inner[80:86].hex(':')}")
+        fields.append(f"nd_{'sll' if kind == 135 else 'tll'}={mac_text(inner[80:86])}")
     return fields

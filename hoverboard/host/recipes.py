@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from hoverboard.contract.packets import mac_bytes
 from hoverboard.contract.pipeline import TUNNEL_PORT, drop_reason
 from hoverboard.fastpath import geneve
 from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, Key
@@ -55,7 +56,7 @@ class Recipes:
             return Entry(ACT_DROP, drop_index(verdict))
         rewrite = b""
         if verdict.changed:
-            rewrite = _mac(verdict.headers["dl_dst"]) + _mac(verdict.headers["dl_src"])
+            rewrite = mac_bytes(verdict.headers["dl_dst"]) + mac_bytes(verdict.headers["dl_src"])
         treated = self._treatment(verdict, key)
         if isinstance(treated, str):
             return Entry(ACT_DROP, REASONS.index(treated))
@@ -95,7 +96,3 @@ def drop_index(verdict: Verdict) -> int:
     """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
     reason = drop_reason(verdict.kind) if verdict.kind is not None else None
     return REASONS.index(reason) if reason else R_UNNAMED
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))

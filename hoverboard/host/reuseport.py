@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 
 from hoverboard.contract.encapsulation import GENEVE_PORT
-from hoverboard.host.plane import Address
+from hoverboard.contract.packets import Address
 
 _SO_NO_CHECK, _SO_ATTACH_REUSEPORT_CBPF, _SO_MEMINFO = 11, 51, 55  # asm-generic/socket.h
 # linux/bpf_common.h

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from hoverboard.contract.packets import Address
 from hoverboard.coprocessor.stage import Direction
 from hoverboard.fastpath.layout import HALF, HALF_BITS, STAGE_COPROCESSOR, STAGE_NEXT, STAGE_SAMPLE
-from hoverboard.host.questions import Address
 
 MOST_CHAINS = MOST_EVERY = HALF  # what an entry has room for
 

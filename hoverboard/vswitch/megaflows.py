@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
+
+from hoverboard.contract.packets import Address
 
 # A masked address is followed by its mask; of IPv6, a label may stand between addresses and protocol.
 _MATCH = re.compile(
@@ -41,8 +43,8 @@ class Megaflow:
     match: str
     vni: int | None
     from_tunnel: bool
-    src: IPv4Address | IPv6Address
-    dst: IPv4Address | IPv6Address
+    src: Address
+    dst: Address
     proto: int | None
     peer: IPv4Address | None
     port: int | None

@@ -17,6 +17,7 @@ from experiments import iperf
 from experiments.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import guest_mac, underlay_mac
+from hoverboard.contract.packets import internet_checksum, mac_bytes
 from topologies import status
 from topologies.devices import entered
 from topologies.testbed import Testbed
@@ -161,14 +162,14 @@ def test_a_plain_packet_put_into_the_fabric_is_dropped(cluster: Testbed, eventua
     assert ping(cluster, "two", "one")
     one, two = (next(vm for vm in cluster.topology.vms if vm.name == name) for name in ("one", "two"))
     hosts = {server.name: server.underlay_ip for server in cluster.topology.servers}
-    inner = bytes.fromhex(one.mac.replace(":", "")) + bytes.fromhex(guest_mac(7, two.ip).replace(":", "")) + b"\x08\x00"
+    inner = mac_bytes(one.mac) + mac_bytes(guest_mac(7, two.ip)) + b"\x08\x00"
     body = b"plain and forged"
     udp = struct.pack("!HHHH", 9, 9, 8 + len(body), 0) + body
     inner += _ipv4(two.ip.packed, one.ip.packed, 17, udp)
     geneve = struct.pack("!BBHI", 0, 0, 0x6558, 7 << 8)
     outer_udp = struct.pack("!HHHH", 50000, 6081, 8 + len(geneve) + len(inner), 0)
     source, target = hosts["h2"], hosts["h1"]
-    frame = b"".join(bytes.fromhex(underlay_mac(ip).replace(":", "")) for ip in (target, source)) + b"\x08\x00"
+    frame = b"".join(mac_bytes(underlay_mac(ip)) for ip in (target, source)) + b"\x08\x00"
     frame += _ipv4(source.packed, target.packed, 17, outer_udp + geneve + inner)
     before = drops(cluster, "one", "esp-plain")
     with entered(cluster.pid_of(FABRIC)):
@@ -183,9 +184,7 @@ def test_a_plain_packet_put_into_the_fabric_is_dropped(cluster: Testbed, eventua
 
 def _ipv4(source: bytes, target: bytes, protocol: int, payload: bytes) -> bytes:
     header = bytearray(struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0) + source + target)
-    total = sum(struct.unpack("!10H", header))
-    total = (total & 0xFFFF) + (total >> 16)
-    header[10:12] = struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
+    header[10:12] = struct.pack("!H", internet_checksum(header))
     return bytes(header) + payload
 
 

@@ -13,6 +13,7 @@ import pytest
 from experiments import iperf
 from experiments.iperf import IperfSpec
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC
+from hoverboard.contract.packets import mac_bytes
 from topologies.devices import GUEST_DEVICE, entered
 from topologies.testbed import Testbed
 
@@ -74,16 +75,13 @@ def drops(bed: Testbed, host: str, reason: str) -> int:
         client.close()
 
 
-def mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
-
-
 def transmit(bed: Testbed, vm: str, source: str, destination: str, times: int = 5) -> None:
     """Frames with any IPv6 source, straight out of a VM's NIC."""
     own = next(one.mac for one in bed.topology.vms if one.name == vm)
     payload = bytes(8)
     frame = (
-        mac(GATEWAY_MAC) + mac(own) + b"\x86\xdd" + b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes([59, 64])
+        mac_bytes(GATEWAY_MAC) + mac_bytes(own) + b"\x86\xdd"
+        + b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes([59, 64])
         + IPv6Address(source).packed + IPv6Address(destination).packed + payload
     )  # fmt: skip
     with entered(bed.pid_of(vm)):

@@ -22,6 +22,7 @@ from hoverboard.contract import pipeline, policy
 from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac, link_local
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow, Goto, Match, Output, SetField
+from hoverboard.contract.packets import mac_number
 
 UNDERLAY = "172.16.0.1"
 DEADLINE = 15.0
@@ -259,16 +260,12 @@ _IP6 = ["fe80::1", "fe80::2", "::", "fd00:7::9", "fd00:7::3", "fd00:7::4", "fd00
 _ROUTED = ["192.168.7.7", "192.168.7.8", "192.168.8.8"]
 
 
-def _number(mac: str) -> int:
-    return int(mac.replace(":", ""), 16)
-
-
 def packets() -> Iterator[tuple[int, Packet, str]]:
     """(in_port, packet for the fake, flow for ofproto/trace)."""
     for port, mac, src, dst in itertools.product(
         (100, 101, 102), ("one", "other"), [*_IP[1:2], *_IP[4:5], *_ROUTED[1:]], _IP + _ROUTED
     ):
-        base = {"eth_src": _number(_MAC[mac]), "eth_dst": _number(GATEWAY_MAC)}
+        base = {"eth_src": mac_number(_MAC[mac]), "eth_dst": mac_number(GATEWAY_MAC)}
         ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address(src)), "ipv4_dst": int(IPv4Address(dst))}
         text = f"in_port={port},dl_src={_MAC[mac]},dl_dst={GATEWAY_MAC}"
         yield port, {**base, **ip, "ip_proto": 6}, f"{text},tcp,nw_src={src},nw_dst={dst},nw_ttl=64"
@@ -279,10 +276,10 @@ def packets() -> Iterator[tuple[int, Packet, str]]:
         )
         arp = {
             "eth_type": 0x0806, "arp_op": 1, "arp_spa": int(IPv4Address(src)), "arp_tpa": int(IPv4Address(dst)),
-            "arp_sha": _number(_MAC[mac]), "arp_tha": 0,
+            "arp_sha": mac_number(_MAC[mac]), "arp_tha": 0,
         }  # fmt: skip
         yield port, {**base, **arp}, f"{text},arp,arp_op=1,arp_spa={src},arp_tpa={dst},arp_sha={_MAC[mac]}"
-    yield 100, {"eth_src": _number(_MAC["one"]), "eth_type": 0x86DD}, f"in_port=100,dl_src={_MAC['one']},ipv6"
+    yield 100, {"eth_src": mac_number(_MAC["one"]), "eth_type": 0x86DD}, f"in_port=100,dl_src={_MAC['one']},ipv6"
     yield from packets6()
     for vni, dst in itertools.product((7, 8), _IP + _ROUTED):
         ip = {"eth_type": 0x0800, "ipv4_src": int(IPv4Address("10.0.0.3")), "ipv4_dst": int(IPv4Address(dst))}
@@ -300,7 +297,7 @@ def packets6() -> Iterator[tuple[int, Packet, str]]:
     own = str(link_local(_MAC["other"]))
     for port, mac, src, dst in itertools.product((100, 101, 102), ("one", "other"), [own, *_IP6[2:5]], _IP6):
         ip = {
-            "eth_src": _number(_MAC[mac]), "eth_dst": _number(GATEWAY_MAC), "eth_type": 0x86DD,
+            "eth_src": mac_number(_MAC[mac]), "eth_dst": mac_number(GATEWAY_MAC), "eth_type": 0x86DD,
             "ipv6_src": int(IPv6Address(src)), "ipv6_dst": int(IPv6Address(dst)),
         }  # fmt: skip
         text = f"in_port={port},dl_src={_MAC[mac]},dl_dst={GATEWAY_MAC}"
@@ -329,7 +326,7 @@ def guarded_packets() -> Iterator[tuple[int, Packet, str]]:
         src = {100: "10.0.0.2", 101: "10.0.0.9", 1: "10.0.0.3"}[port]
         mac = {100: _MAC["one"], 101: _MAC["other"], 1: guest_mac(7, "10.0.0.3")}[port]
         packet = {
-            "eth_src": _number(mac), "eth_dst": _number(GATEWAY_MAC), "eth_type": 0x0800, "ip_proto": 6,
+            "eth_src": mac_number(mac), "eth_dst": mac_number(GATEWAY_MAC), "eth_type": 0x0800, "ip_proto": 6,
             "ipv4_src": int(IPv4Address(src)), "ipv4_dst": int(IPv4Address(dst)),
             f"{name}_src": source, f"{name}_dst": destination, **({"tunnel_id": 7} if port == 1 else {}),
         }  # fmt: skip

@@ -24,6 +24,7 @@ from typing import Any
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import GENEVE_PORT, GENEVE_PROTOCOL, underlay_mac
 from hoverboard.contract.node_documents import HostStatus
+from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.contract.pipeline import BRIDGE
 from topologies.devices import BRIDGE_NAME, GUEST_DEVICE, entered
 from topologies.testbed import Testbed
@@ -301,22 +302,9 @@ class Stream:
 # -- frames ---------------------------------------------------------------------------------------
 
 
-def checksum(data: bytes) -> int:
-    """RFC 1071."""
-    total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) & 1)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def mac(text: str) -> bytes:
-    """Six bytes."""
-    return bytes.fromhex(text.replace(":", ""))
-
-
 def ethernet(dst: str, src: str, kind: int, body: bytes) -> bytes:
     """An Ethernet frame."""
-    return mac(dst) + mac(src) + struct.pack("!H", kind) + body
+    return mac_bytes(dst) + mac_bytes(src) + struct.pack("!H", kind) + body
 
 
 def ipv4(
@@ -327,7 +315,7 @@ def ipv4(
     length = 20 + len(payload) if total is None else total
     source, target = IPv4Address(src).packed, IPv4Address(dst).packed
     head = struct.pack("!BBHHHBBH4s4s", version << 4 | words, 0, length, 1, 0, 64, protocol, 0, source, target)
-    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+    return head[:10] + struct.pack("!H", internet_checksum(head)) + head[12:] + payload
 
 
 def datagram(port: int, payload: bytes, *, length: int | None = None) -> bytes:
@@ -338,8 +326,17 @@ def datagram(port: int, payload: bytes, *, length: int | None = None) -> bytes:
 def arp(op: int, sha: str, spa: str | IPv4Address, tpa: str | IPv4Address) -> bytes:
     """An ARP message."""
     return struct.pack(
-        "!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, op, mac(sha), IPv4Address(spa).packed, bytes(6), IPv4Address(tpa).packed
-    )
+        "!HHBBH6s4s6s4s",
+        1,
+        0x0800,
+        6,
+        4,
+        op,
+        mac_bytes(sha),
+        IPv4Address(spa).packed,
+        bytes(6),
+        IPv4Address(tpa).packed,
+    )  # fmt: skip
 
 
 def geneve(vni: int, inner: bytes, *, version: int = 0, options: bytes = b"", words: int | None = None) -> bytes:

@@ -21,12 +21,10 @@ import pytest
 from dataplane_rig import (
     ETH_P_ALL,
     PACKET_OUTGOING,
-    checksum,
     datagram,
     ethernet,
     geneve,
     ipv4,
-    mac,
     outer,
     ping,
     socket_in,
@@ -37,6 +35,7 @@ from dataplane_rig import (
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC, underlay_mac
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.packets import internet_checksum, mac_bytes
 from topologies import schema
 from topologies.devices import BRIDGE_NAME
 from topologies.testbed import Testbed
@@ -81,7 +80,7 @@ def transport(dice: random.Random, data: bytes) -> tuple[int, bytes]:
         return 6, struct.pack("!HHIIBBHHH", 5, port, 1, 1, words << 4, 2, 100, 0, 0) + b"\x01" * 12 + data
     if kind == "icmp":
         body = struct.pack("!BBHHH", dice.choice((8, 0, 3, 11)), 0, 0, 1, 1) + data
-        return 1, body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+        return 1, body[:2] + struct.pack("!H", internet_checksum(body)) + body[4:]
     if kind == "short udp":
         return 17, data[:7]  # and the marker in the padding
     return (6, data) if kind == "short tcp" else (47, data)
@@ -102,7 +101,7 @@ def from_blue_1(dice: random.Random, own: str, number: int) -> bytes:
     packet[8] = dice.choice((64, 64, 1, 0, 255))
     packet[6:8] = struct.pack("!H", dice.choice((0, 0x4000, 0x4000, 0, 0x2000, 0x2001, 3, 0x8000)))
     packet[10:12] = b"\0\0"
-    packet[10:12] = struct.pack("!H", checksum(bytes(packet[:20])))
+    packet[10:12] = struct.pack("!H", internet_checksum(bytes(packet[:20])))
     frame = bytearray(ethernet(GATEWAY_MAC, own, 0x0800, bytes(packet) + padding(body, number)))
     if dice.random() < 0.1:
         frame[:6] = bytes.fromhex(dice.choice(("ffffffffffff", "0200000000ff", "06070a000003")))
@@ -178,7 +177,7 @@ class Observers:
     """Who hears what: each VM's NIC, and the fabric where it hears h1."""
 
     def __init__(self, bed: Testbed, stack: ExitStack) -> None:
-        self._h1 = mac(underlay_mac(bed.topology.hosts[0].underlay_ip))
+        self._h1 = mac_bytes(underlay_mac(bed.topology.hosts[0].underlay_ip))
         self._sockets: dict[socket.socket, str] = {}
         for name in (*(vm.name for vm in bed.topology.vms), bed.fabric_name):
             made = socket_in(bed, name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))

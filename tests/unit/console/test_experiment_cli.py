@@ -99,7 +99,7 @@ def test_rows_of_verdicts_and_comparisons() -> None:
     ("line", "words"),
     [
         ("run latencie", "there is no experiment latencie"),
-        ("run nothing.py", "no such file"),
+        ("run nothing.py", "there is no Python file 'nothing.py'"),
         ("run latency --set second=1", "no parameter second"),
         ("run latency --set seconds=long", "no value of seconds"),
         ("run latency --set seconds", "is not NAME=VALUE"),

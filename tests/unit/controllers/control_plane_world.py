@@ -17,7 +17,8 @@ from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow, FlowKey
-from hoverboard.contract.pipeline import ETH_IPV6, Address
+from hoverboard.contract.packets import Address
+from hoverboard.contract.pipeline import ETH_IPV6
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
 VNIS = {"blue": 7, "green": 9}

@@ -16,7 +16,8 @@ from controllers.vmc.models.loadbalancer import buckets
 from hoverboard.contract.entities import VM, FirewallRule, Host, Hoverboard, LoadBalancer, Network, Route, Subnetwork
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Address, Kind, kind_of
+from hoverboard.contract.packets import Address
+from hoverboard.contract.pipeline import Kind, kind_of
 from hoverboard.contract.policy import bucket_of
 
 MODELS = sorted(ALL_MODELS)

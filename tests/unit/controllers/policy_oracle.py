@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controllers.ofe.fake import Packet, ipv4_packet, ipv6_packet
 from controllers.vmc.view import addresses
 from hoverboard.contract.entities import VM, FirewallRule, Network
-from hoverboard.contract.pipeline import Address
+from hoverboard.contract.packets import Address
 
 NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
 TYPES = {"icmp": "icmpv4_type", "icmpv6": "icmpv6_type"}

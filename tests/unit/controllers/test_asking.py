@@ -9,10 +9,11 @@ from control_plane_world import START, VNIS, ethernet, host, network, route, vm
 
 from controllers.ofe.fake import ipv4_packet
 from controllers.vmc.asking import COUNTERS, Asking
-from controllers.vmc.lookups import Address, Lookup
+from controllers.vmc.lookups import Lookup
 from controllers.vmc.view import Scope, View
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.flow import Flow, Match
+from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import Kind, cookie
 from hoverboard.contract.reports import FlowUsage, UsageReport
 

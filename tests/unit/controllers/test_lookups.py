@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 import pytest
 from control_plane_world import START
 
-from controllers.vmc.lookups import Address, AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.lookups import AskLimit, Held, Lookup, Lookups, destination
+from hoverboard.contract.packets import Address
 
 B2, B3 = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
 V6 = IPv6Address("fd00:7::3")

@@ -20,7 +20,8 @@ from controllers.vmc.models.preprogrammed import PreprogrammedModel
 from hoverboard.contract import tables
 from hoverboard.contract.entities import VM, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.pipeline import Address, Kind, Table, kind_of, vni_of
+from hoverboard.contract.packets import Address
+from hoverboard.contract.pipeline import Kind, Table, kind_of, vni_of
 
 MODELS = sorted(ALL_MODELS)
 RELAYING = ["active-learning", "gateway", "hoverboard"]

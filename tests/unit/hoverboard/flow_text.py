@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from hoverboard.contract.flow import CONTROLLER, FIELDS, IN_PORT, Action, Flow, Goto, Move, Output, SetField
+from hoverboard.contract.packets import mac_text
 from hoverboard.contract.pipeline import Table, kind_of, vni_of
 
 _IPV4 = frozenset({"ipv4_src", "ipv4_dst", "arp_spa", "arp_tpa", "tun_ipv4_dst"})
@@ -47,7 +48,7 @@ def _value(field: str, value: int) -> str:
     if field in _IPV6:
         return str(IPv6Address(value))
     if FIELDS[field].bits == 48:
-        return value.to_bytes(6, "big").hex(":")
+        return mac_text(value)
     return f"{value:#x}" if field in _HEXADECIMAL else str(value)
 
 

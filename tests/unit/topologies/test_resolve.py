@@ -219,7 +219,7 @@ def test_an_offload_policy_is_found_beside_the_file(folder: Path) -> None:
         2_000_000, 3.0, 40.0, 5, "hoverboards", f"{folder}/policy.py"
     )
     assert schema.parse("hosts: 1").offload == OffloadSpec()
-    assert faults(more="offload_policy: absent.py:Mine") == ["offload_policy: there is no policy file 'absent.py'"]
+    assert faults(more="offload_policy: absent.py:Mine") == ["offload_policy: there is no Python file 'absent.py'"]
 
 
 def test_a_hoverboards_capacity_is_what_the_file_says() -> None:

@@ -114,6 +114,10 @@ def test_a_person_s_own_file_is_found_again_where_it_was_or_as_the_kept_copy(tmp
     own.unlink()
     assert folder.where() == str(folder.path / "experiment.py")
     assert (folder.path / "experiment.py").read_text() == "x = 1\n"
+    named = Folder.create(tmp_path / "named", DOCUMENT | {"where": f"{own}:Mine"}, resume=False)
+    assert named.where() == f"{named.path / 'experiment.py'}:Mine"
+    own.touch()
+    assert named.where() == f"{own}:Mine"
     assert Folder.create(tmp_path / "other", DOCUMENT, resume=False).where() == "dice"
 
 

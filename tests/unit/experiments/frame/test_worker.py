@@ -84,8 +84,10 @@ def test_an_experiment_is_loaded_once_a_run(benches: list[Bench], monkeypatch: p
 
 def test_a_person_s_file_comes_as_its_text(tmp_path: Path) -> None:
     assert worker.found("/not/here/dice.py", FILE).name == "dice"
+    two = f"{FILE}\nclass Loaded(Dice):\n    name = 'loaded'\n"
+    assert worker.found("/not/here/dice.py:Loaded", two).name == "loaded"
     assert worker.found("latency", None).name == "latency"
-    with pytest.raises(InputError, match="has 0 experiments"):
+    with pytest.raises(InputError, match="has no experiment"):
         worker.found("/not/here/coins.py", "class Nothing: ...")
 
 

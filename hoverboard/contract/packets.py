@@ -1,0 +1,50 @@
+"""Bytes of packets, and what stands in them: addresses, MACs, the Internet checksum.
+
+Pure. Compiled code sums words by itself (`hoverboard/fastpath/segment.py`, `geneve.py`): Numba cannot call this.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+Address = IPv4Address | IPv6Address
+
+
+def internet_checksum(data: bytes | bytearray | memoryview) -> int:
+    """The checksum of RFC 1071 of `data`; an odd last byte counts as if a zero followed.
+
+    Returns:
+        16 bits. Over data that hold their own checksum: 0.
+    """
+    words = int.from_bytes(data, "big") << 8 * (len(data) & 1)
+    if not words:
+        return 0xFFFF
+    # Addition modulo 0xffff is ones' complement addition, and 1 << 16 is 1 there: one division sums all words.
+    # A sum of words that are not all zero is never 0 but 0xffff.
+    return 0xFFFF - (words % 0xFFFF or 0xFFFF)
+
+
+def mac_bytes(text: str) -> bytes:
+    """The 6 bytes of a MAC address such as "02:00:5e:00:00:01".
+
+    Raises:
+        ValueError: it is not hexadecimal, or has not 6 bytes.
+    """
+    raw = bytes.fromhex(text.replace(":", ""))
+    if len(raw) != 6:
+        raise ValueError(f"{text!r} is no MAC address: 6 bytes, as in 02:00:5e:00:00:01")
+    return raw
+
+
+def mac_number(text: str) -> int:
+    """A MAC address as the 48-bit number that OpenFlow matches and sets.
+
+    Raises:
+        ValueError: it is not hexadecimal.
+    """
+    return int(text.replace(":", ""), 16)
+
+
+def mac_text(mac: bytes | int) -> str:
+    """A MAC address, 6 bytes or a 48-bit number, in lower case with colons."""
+    return (mac.to_bytes(6, "big") if isinstance(mac, int) else mac).hex(":")

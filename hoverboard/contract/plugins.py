@@ -1,0 +1,125 @@
+"""Classes that people write in files of their own, named as FILE.py:Class, or FILE.py where it holds one.
+
+The one loader of coprocessor stages, offload policies, experiments and programming models, and the one place where
+such a file is run: what is wrong with it is told with its line. It reads the file, and does nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hoverboard.contract.errors import InputError
+
+
+def file_of(reference: str) -> tuple[Path, str] | None:
+    """(file, name of the class or "") of FILE.py:Class or FILE.py; None if the reference names no Python file."""
+    if reference.endswith(".py"):
+        return Path(reference), ""
+    name, found, wanted = reference.rpartition(".py:")
+    return (Path(f"{name}.py"), wanted) if found and wanted else None
+
+
+def absolute(reference: str, directory: Path) -> str:
+    """The reference with its file's whole path; a relative one is beside `directory`. What names no file stays."""
+    found = file_of(reference)
+    if found is None:
+        return reference
+    path, wanted = found
+    return f"{(directory / path).resolve()}{':' * bool(wanted)}{wanted}"
+
+
+def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, next_step: str) -> type[Any]:
+    """Run the file of a reference, and give the class that it names.
+
+    Without a name, it is the only class of the file that derives from `base`: classes that it imports, and those
+    that lack a method, do not count. The file runs anew at each call.
+
+    Args:
+        reference: FILE.py:Class, or FILE.py.
+        base: what the class has to derive from; a protocol with `runtime_checkable` will do.
+        where: what holds the reference (a key, an option), for the error.
+        noun: what such a class is: "stage", "offload policy".
+        next_step: how one is written and named.
+
+    Raises:
+        InputError: there is no such file or class, the file cannot be run, or the class is none of `base`.
+    """
+    place = f"{where}: {reference}" if where else reference
+    found = file_of(reference)
+    if found is None or not found[0].is_file():
+        path = found[0] if found is not None else Path(reference)
+        raise InputError(f"there is no Python file {path.name!r}", where=place, next_step=next_step)
+    path, wanted = found
+    module = _run(path)
+    fitting: dict[str, type[Any]] = {name: kind for name, kind in vars(module).items() if _fits(kind, base)}
+    if wanted:
+        return _named(module, wanted, fitting, place, noun, next_step)
+    own = sorted(
+        name
+        for name, kind in fitting.items()
+        if kind.__module__ == module.__name__ and name == kind.__name__ and not inspect.isabstract(kind)
+    )
+    if not own:
+        raise InputError(f"the file has no {noun}", where=place, next_step=next_step)
+    if len(own) > 1:
+        raise InputError(
+            f"one {noun} has to be named: the file has {', '.join(own)}",
+            where=place,
+            next_step=f"name it as {path.name}:{own[0]}",
+        )
+    return fitting[own[0]]
+
+
+def _fits(kind: object, base: type[Any]) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base) and kind is not base
+
+
+def _named(
+    module: ModuleType, wanted: str, fitting: dict[str, type[Any]], place: str, noun: str, next_step: str
+) -> type[Any]:
+    if wanted not in fitting:
+        is_there = hasattr(module, wanted)
+        what = f"{wanted!r} is no {noun}" if is_there else f"there is no class {wanted!r} in the file"
+        known = [] if is_there else [name for name, kind in fitting.items() if kind.__module__ == module.__name__]
+        raise InputError(what, where=place, next_step=f"it has {', '.join(sorted(known))}" if known else next_step)
+    kind = fitting[wanted]
+    if inspect.isabstract(kind):
+        lacking = ", ".join(sorted(kind.__abstractmethods__))
+        raise InputError(f"class {wanted!r} lacks {lacking}", where=place, next_step=next_step)
+    return kind
+
+
+def _run(path: Path) -> ModuleType:
+    """The file as a module of its own for each path: two files of one name do not meet in sys.modules."""
+    whole = path.resolve()
+    name = f"plugin_{path.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, whole)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and pydantic look for a class's annotations
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        del sys.modules[name]
+        line = _line(error, str(whole))
+        raise InputError(
+            f"the file raised {type(error).__name__}: {error}",
+            where=f"{path}:{line}" if line else str(path),
+            next_step="correct it; run it with python to see the whole error",
+        ) from error
+    return module
+
+
+def _line(error: BaseException, path: str) -> int | None:
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return error.lineno
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return next((frame.lineno for frame in frames if frame.filename == path), None)

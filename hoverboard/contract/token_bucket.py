@@ -1,0 +1,40 @@
+"""A token bucket: so many at once, so many a second. Pure: who asks brings the time."""
+
+from __future__ import annotations
+
+# Questions about an address that a vport may have answered, a second and at once (paper 3.3, on demand). The host
+# process bounds them where Open vSwitch carries no packets, the controller everywhere; the paper gives no figures.
+ASK_RATE, ASK_BURST = 50.0, 25.0
+
+
+class TokenBucket:
+    """Holds `burst` tokens at most, begins full, and gets `rate` a second.
+
+    Args:
+        rate: tokens a second.
+        burst: the most that it holds, at least 1.
+        now: seconds of any clock that does not run backwards; the same clock at each call.
+    """
+
+    __slots__ = ("_burst", "_filled", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._tokens, self._filled = burst, now
+
+    def take(self, now: float) -> bool:
+        """Take one token; False, and nothing taken, if there is not a whole one."""
+        self._fill(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def full(self, now: float) -> bool:
+        """Whether it is as it was made: who has many of them may forget it."""
+        self._fill(now)
+        return self._tokens == self._burst
+
+    def _fill(self, now: float) -> None:
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
