@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 def named(model: str | None) -> str | None:
     """A model as typed, by a name that holds in any directory; refused at once when there can be none."""
-    if model is None or model in MODELS or file_of(model):
-        return None if model is None else absolute(model)
-    raise typer.BadParameter(f"{model!r} is not one of {choices()}, and not a FILE.py:Class.")
+    if model is None or model in MODELS:
+        return model
+
+    if file_of(model) is None:
+        raise typer.BadParameter(f"{model!r} is not one of {choices()}, and not a FILE.py:Class.")
+    return absolute(model, Path())
 
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]

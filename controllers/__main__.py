@@ -54,7 +54,7 @@ def _not_negative(text: str) -> float:
 def _model(text: str) -> str:
     if text not in MODELS and file_of(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {choices()}, and not a FILE.py:CLASS")
-    return absolute(text)
+    return absolute(text, Path())
 
 
 def _arguments() -> argparse.Namespace:

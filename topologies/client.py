@@ -105,7 +105,7 @@ class RunClient:
 
     def set_model(self, model: str) -> ModelChange:
         """Go over to another programming model: {"model", "from", "seconds"} once that is done."""
-        return cast("ModelChange", self.call("set_model", model=absolute(model)))
+        return cast("ModelChange", self.call("set_model", model=absolute(model, Path())))
 
     def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
         """Have the run be what the topology file with this text says; the plan (`topologies.applying.apply`)."""

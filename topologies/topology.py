@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from typing import Any, Literal
 
 from controllers.vmc.models import model_named
@@ -281,7 +282,7 @@ class Topology:
 
 def check_model(topology: Topology, model: str) -> Model:
     """`model`, if the topology can run it; InputError otherwise."""
-    made = model_named(absolute(model))
+    made = model_named(absolute(model, Path()))
     if made.relays and not topology.hoverboards:
         raise InputError(
             f"model {model} needs a Hoverboard, and the topology has none",

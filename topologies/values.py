@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from hoverboard.contract import models, plugins
+from hoverboard.contract import models
 from hoverboard.contract.entities import MAX_PREFIX6, unusable_ip6
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.plugins import file_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(bit|kbit|mbit|gbit)")
@@ -93,7 +94,7 @@ def _address6(value: Any) -> IPv6Address | Literal[False]:
 
 
 def _model(value: Any) -> str:
-    if isinstance(value, str) and (value in models.MODELS or plugins.file_of(value)):
+    if isinstance(value, str) and (value in models.MODELS or file_of(value) is not None):
         return value
     expected = f"{models.choices()}, or FILE.py:Class"
     raise PydanticCustomError("literal_error", "input should be one of {expected}", {"expected": expected})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A class in a file: path.py:Class, or path.py where it holds one.
+# A class in a file, path.py:Class, or path.py where it holds one (contract.plugins): for editors.
 FILE_PATTERN = r"^.+\.py(:[A-Za-z_]\w*)?$"
 
 

@@ -230,7 +230,7 @@ def test_a_model_from_a_file_beside_the_topology(
     ping = Ping(bed, "blue-1", address(bed, "blue-2"))
     assert bed.set_model("gateway")["from"] == reference
     assert (direct(), reaches(bed, "blue-1", address(bed, "blue-2"))) == ([], 5)
-    with pytest.raises(InputError, match="there is no model file 'absent.py'"):
+    with pytest.raises(InputError, match="there is no Python file 'absent.py'"):
         bed.set_model("absent.py:Tagged")
     monkeypatch.chdir(tmp_path)
     assert bed.set_model("tagged.py:Tagged") | {"seconds": 0} == {"model": reference, "from": "gateway", "seconds": 0}

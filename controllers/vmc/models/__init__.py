@@ -8,10 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.models.files import load_model
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import NAMES, choices
-from hoverboard.contract.plugins import file_of
+from hoverboard.contract.plugins import file_of, load_class
+
+_EXAMPLE = "write a file with `class Mine(GatewayModel)`, and name it as mine.py:Mine (see docs/models.md)"
 
 
 def _shipped(name: str) -> ProgrammingModel:
@@ -28,12 +29,19 @@ def model_named(name: str, *, where: str = "--model") -> ProgrammingModel:
     """The model of this name, or of this file: "/path/file.py:Class".
 
     Raises:
-        InputError: there is none, or the file is wrong.
+        InputError: there is none, the file is wrong, or its class cannot be made.
     """
     if name in MODELS:
         return MODELS[name]
-    if file_of(name):
-        return load_model(name, where)
-    raise InputError(
-        f"unknown programming model {name!r}", where=where, next_step=f"use one of {choices()}, or FILE.py:Class"
-    )
+    if file_of(name) is None:
+        step = f"use one of {choices()}, or FILE.py:Class"
+        raise InputError(f"unknown programming model {name!r}", where=where, next_step=step)
+    kind = load_class(name, ProgrammingModel, where, noun="programming model", next_step=_EXAMPLE)
+    try:
+        model: ProgrammingModel = kind()
+    except Exception as error:  # a user's code may raise anything
+        raise InputError(
+            f"{kind.__name__}() raised {error!r}", where=f"{where}: {name}", next_step="make it without arguments"
+        ) from error
+    model.name = name
+    return model
