@@ -119,7 +119,6 @@ class FabricManagerRole:
         servers = [name for kind, name in self._fabric.entities if kind in ("Host", "Hoverboard")]
         together = combined(servers, [answers[one] for one in masters.values() if one in answers])
         joined, waiting = together.pop("joined"), self._roster.orders.waiting
-        intended = sum(isinstance(one, VM) and not self._external(one.host) for one in self._fabric.entities.values())
         if waiting is not None:
             stage = self._roster.orders.order.stage
             together["switching"] = f"{stage}: partitions {', '.join(map(str, waiting))}"
@@ -128,7 +127,7 @@ class FabricManagerRole:
             **cast("documents.PlaneStatus", together),
             "version": self._fabric.version,
             "synced": self._fabric.synced,
-            "vms": {"intended": intended, "joined": joined},
+            "vms": {"intended": self._intended(), "joined": joined},
             **settings_document(self.settings),
             "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},
             "partitions": self._roster.partitions,
@@ -139,9 +138,14 @@ class FabricManagerRole:
             ],
         }
 
-    def _external(self, host: str) -> bool:
-        found = self._fabric.entities.get(("Host", host))
-        return isinstance(found, Host) and found.program == "external"
+    def _intended(self) -> int:
+        """How many VMs should be plugged in at switches that are ours to program."""
+        entities = self._fabric.entities
+        count = sum(kind == "VM" for kind, _ in entities)
+        external = {one.name for one in entities.values() if isinstance(one, Host) and one.program == "external"}
+        if external:
+            count -= sum(isinstance(one, VM) and one.host in external for one in entities.values())
+        return count
 
     async def set_model(self, name: str) -> dict[str, Any]:
         """Go over to another programming model; status()["switching"] tells when it is done."""

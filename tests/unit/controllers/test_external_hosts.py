@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from control_plane_world import START, World, cluster, host, place, ready, vm
 from controller_rig import EPOCH
@@ -9,7 +11,9 @@ from event_loop import StillClock, run
 
 from controllers.controller import Controller
 from controllers.fm.fabric import Changes, Fabric
+from controllers.plane import Settings
 from controllers.planning import consequences
+from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import MODELS, model_named
@@ -118,3 +122,14 @@ def test_a_global_plane_shows_those_of_its_region() -> None:
     assert core.external() == ["h2"]
     core.switch_connected(datapath_id(homes[0].underlay_ip), {}, START)
     assert core.take().reads == []
+
+
+def test_the_fabric_manager_of_its_own_waits_for_none_of_its_vms_either(tmp_path: Path) -> None:
+    async def story() -> None:
+        manager = FabricManagerRole(Settings(tmp_path), 1, embedded=False)
+        await manager.full_update([*cluster(1), host(2), B1, B2])
+        assert (await manager.status())["vms"]["intended"] == 2
+        await manager.full_update([*cluster(1), external(), B1, B2])
+        assert (await manager.status())["vms"]["intended"] == 1
+
+    run(story())
