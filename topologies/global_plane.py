@@ -18,6 +18,7 @@ from typing import Any
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster import ClusterManager
+from topologies.supervision import Supervisor
 
 _log = logging.getLogger(__name__)
 _AGAIN = 0.5  # seconds until one that was away is told again
@@ -74,13 +75,13 @@ class GlobalPlane(ClusterManager):
         except TimeoutError:
             raise RunError(f"the {self.scope.process} does not answer", where=self.address) from None
 
-    def keep(self) -> None:
-        """From now on, bring it back when it dies, and tell it what there is to tell."""
-        super().keep()
+    def keep(self, supervisor: Supervisor) -> None:
+        """From now on, it is started again when it dies, and told what there is to tell."""
+        super().keep(supervisor)
         threading.Thread(target=self._run, name=f"tell-{self.processes.first.name}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop keeping and telling."""
+        """Stop telling."""
         self._ending.set()
         self._outbox.put(None)
         super().close()

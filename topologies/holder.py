@@ -78,9 +78,9 @@ def main(argv: list[str] | None = None) -> int:
 def _hold(testbed: Testbed, report: _Report) -> None:
     testbed.up(lambda event: report.tell(progress=asdict(event)), prepared=lambda: _own_log(testbed))
     try:
-        report.tell(ready={"run": testbed.run, "phases": testbed.clock.seconds, "seconds": testbed.clock.total()})
+        report.tell(ready={"run": testbed.run, "phases": testbed.phases, "seconds": testbed.seconds_since_begun})
         report.close()
-        testbed.ended.wait()
+        testbed.wait_down()
     except KeyboardInterrupt:
         _log.info("signalled")
     finally:

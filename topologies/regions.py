@@ -20,6 +20,7 @@ from topologies.global_plane import GlobalPlane
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout
 from topologies.scopes import SCOPED_MODELS, PlaneScope, check_undivided, places_of
+from topologies.supervision import Supervisor
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
 
@@ -109,10 +110,10 @@ class RegionalClusterManager(ClusterManager):
 
         wait_for(lambda: not behind(), _PROGRAM_TIMEOUT, lambda: f"not programmed: {', '.join(behind())}")
 
-    def keep(self) -> None:
-        """From now on, bring back what dies."""
+    def keep(self, supervisor: Supervisor) -> None:
+        """From now on, what dies of all planes is started again."""
         for plane in self._planes:
-            plane.keep()
+            plane.keep(supervisor)
 
     def _home(self, entity: AnyEntity) -> ClusterManager:
         host = getattr(entity, "host", None)
@@ -242,6 +243,6 @@ class RegionalClusterManager(ClusterManager):
         return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]
 
     def close(self) -> None:
-        """Stop keeping; the processes are the ledger's to end."""
+        """Close the lines to all planes; the processes are the ledger's to end."""
         for plane in self._planes:
             plane.close()

@@ -1,4 +1,4 @@
-"""Serves a run on its holder.sock: what the command line and other programs can ask of a testbed.
+"""Serves a run on its holder.sock: what the command line and other programs can ask of it.
 
 One JSON object a line each way, a thread for each connection; the socket is root's alone.
 """
@@ -11,46 +11,33 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.host.client import receive_line
-from topologies import schema, status
 from topologies.rpc import error_to_json
-from topologies.status import addresses
-
-if TYPE_CHECKING:
-    from topologies.testbed import Testbed
 
 _log = logging.getLogger(__name__)
 
 
 class HolderServer:
-    """Serves one testbed on its run's holder.sock, a thread for each connection."""
+    """Serves requests on a Unix socket, a thread for each connection.
 
-    def __init__(self, testbed: Testbed) -> None:
-        self.testbed = testbed
-        self.shutdown_asked = threading.Event()
+    Args:
+        path: of the socket.
+        methods: by name; each is called with the request's parameters, and gives what JSON can hold.
+    """
+
+    def __init__(self, path: Path, methods: Mapping[str, Callable[..., Any]]) -> None:
+        self._path = path
+        self._methods = dict(methods)
         self._listener: socket.socket | None = None
-        self.methods: dict[str, Callable[..., Any]] = {
-            "ping": lambda: {"pid": os.getpid(), "state": testbed.state},
-            "status": lambda: status.status(testbed),
-            "node_status": lambda node: status.node_status(testbed, node),
-            "flows": lambda node: status.flows(testbed, node),
-            "offloads": testbed.offloads,
-            "pid_of": testbed.pid_of,
-            "add_vm": self._add_vm,
-            "remove_vm": testbed.remove_vm,
-            "set_model": testbed.set_model,
-            "apply": self._apply,
-            "shutdown": self._shutdown,
-        }
 
     def start(self) -> None:
         """Listen; the run's directory has to be there."""
-        path = str(self.testbed.directory.socket)
+        path = str(self._path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(path)
         os.chmod(path, 0o600)
@@ -86,25 +73,11 @@ class HolderServer:
         try:
             request = json.loads(line)
             method = request.pop("method")
-            if method not in self.methods:
-                raise InputError(f"unknown method {method!r}", where=str(self.testbed.directory.socket))
-            return {"result": self.methods[method](**request)}
+            if method not in self._methods:
+                raise InputError(f"unknown method {method!r}", where=str(self._path))
+            return {"result": self._methods[method](**request)}
         except (HoverboardError, OSError) as error:
             return {"error": error_to_json(error)}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             _log.exception("request failed")
             return {"error": error_to_json(InputError(f"bad request: {error}"))}
-
-    def _add_vm(self, network: str, name: str | None = None, host: str | None = None) -> dict[str, Any]:
-        vm = self.testbed.add_vm(network, name, host)
-        return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
-
-    def _apply(self, text: str, source: str, name: str, base: str, dry_run: bool) -> dict[str, Any]:
-        given: schema.Given = {"text": text, "source": source, "name": name, "base": Path(base)}
-        return self.testbed.apply(given, dry_run=dry_run)
-
-    def _shutdown(self) -> bool:
-        """The holder's main thread does the work; the caller waits for the run's lock."""
-        self.shutdown_asked.set()
-        threading.Thread(target=self.testbed.down, name="shutdown").start()
-        return True

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hoverboard.contract.errors import HoverboardError, SwitchError
 from hoverboard.contract.pipeline import BRIDGE
+from hoverboard.host.client import HostClient
 from topologies.guest_cpu import guest_seconds
-
-if TYPE_CHECKING:
-    from topologies.nodes import Server
-    from topologies.testbed import Testbed
-    from topologies.topology import VMSpec
+from topologies.nodes import Server
+from topologies.run import Run
+from topologies.topology import FABRIC, VMSpec
 
 _ANSWER_TIMEOUT = 2.0
 _OFCTL_TIMEOUT = 10.0
 
 
-def _ask(testbed: Testbed, name: str) -> dict[str, Any]:
-    client = testbed.host_client(name)
+def _client(run: Run, name: str) -> HostClient:
+    """A connection of its own: the server's is for one request at a time."""
+    return HostClient(run.network.server(name).directory / "host.sock")
+
+
+def _ask(run: Run, name: str) -> dict[str, Any]:
+    client = _client(run, name)
     try:
         client.connect(0.2)
         return dict(client.call("status", timeout=_ANSWER_TIMEOUT))
@@ -38,38 +42,43 @@ def addresses(vm: VMSpec) -> dict[str, str]:
     return {"ip": str(vm.ip)} if vm.ip6 is None else {"ip": str(vm.ip), "ip6": str(vm.ip6)}
 
 
-def node_status(testbed: Testbed, name: str) -> dict[str, Any]:
+def vm_document(vm: VMSpec) -> dict[str, Any]:
+    """A VM that was added, for people and programs."""
+    return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
+
+
+def node_status(run: Run, name: str) -> dict[str, Any]:
     """Status of one server's host process, or of a VM's place; `state` is "up" or "unreachable"."""
-    node = testbed.node(name)
-    vm = next((vm for vm in testbed.topology.vms if vm.name == name), None)
+    node = run.network.node(name)
+    vm = next((vm for vm in run.topology.vms if vm.name == name), None)
     if vm is not None:
         return {
             "node": name, "role": "vm", "state": "up", "network": vm.network, "host": vm.host,
             **addresses(vm), "mac": vm.mac, "gateway": str(vm.gateway), "pid": node.pid,
         }  # fmt: skip
-    if name == testbed.fabric_name:
+    if name == FABRIC:
         return {"node": name, "role": "fabric", "state": "up", "pid": node.pid}
-    spec = testbed.server(name).spec
-    answer = _ask(testbed, name)
+    spec = run.network.server(name).spec
+    answer = _ask(run, name)
     if "unreachable" in answer:
         return {
-            "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": testbed.datapath_type,
+            "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": run.datapath_type,
             "state": "unreachable", "error": answer["unreachable"],
         }  # fmt: skip
-    guests = _guests(testbed, [vm.name for vm in testbed.topology.vms if vm.host == name])
+    guests = _guests(run, [vm.name for vm in run.topology.vms if vm.host == name])
     for vm_name, facts in answer.get("vms", {}).items():
         facts["guest_seconds"] = guests.get(vm_name)
     return {"state": "up", **answer}
 
 
-def _guests(testbed: Testbed, names: list[str]) -> dict[str, float]:
-    return guest_seconds({name: testbed.pid_of(name) for name in names})
+def _guests(run: Run, names: list[str]) -> dict[str, float]:
+    return guest_seconds({name: int(run.network.node(name).pid) for name in names})
 
 
-def _cpu(testbed: Testbed, answers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _cpu(run: Run, answers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """By VM: CPU seconds on the fast path, in its VMM, in its coprocessor, in the guest; None where nobody knows."""
-    topology = testbed.topology
-    guests = _guests(testbed, [vm.name for vm in topology.vms]) if answers else {}
+    topology = run.topology
+    guests = _guests(run, [vm.name for vm in topology.vms]) if answers else {}
     rows = []
     for vm in topology.vms:
         facts = answers.get(vm.host, {}).get("vms", {}).get(vm.name, {})
@@ -100,29 +109,29 @@ def add_counters(counters: list[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def status(testbed: Testbed) -> dict[str, Any]:
+def status(run: Run) -> dict[str, Any]:
     """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, supervision, phases, control}."""
-    topology = testbed.topology
-    names = [server.name for server in topology.servers] if testbed.state == "up" else []
+    topology = run.topology
+    names = [server.name for server in topology.servers] if run.state == "up" else []
     with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
-        answers = dict(zip(names, pool.map(lambda name: _ask(testbed, name), names), strict=True))
+        answers = dict(zip(names, pool.map(lambda name: _ask(run, name), names), strict=True))
     vms_of: dict[str, list[str]] = {server.name: [] for server in topology.servers}
     for vm in topology.vms:
         vms_of[vm.host].append(vm.name)
 
     def row(name: str, dataplane: str) -> dict[str, Any]:
         answer = answers.get(name, {})
-        state = testbed.state if name not in answers else "unreachable" if "unreachable" in answer else "up"
-        found = {"name": name, "dataplane": dataplane, "datapath_type": testbed.datapath_type, "state": state}
+        state = run.state if name not in answers else "unreachable" if "unreachable" in answer else "up"
+        found = {"name": name, "dataplane": dataplane, "datapath_type": run.datapath_type, "state": state}
         if "unreachable" in answer:
             found["error"] = answer["unreachable"]
         return found
 
     return {
-        "run": testbed.run,
+        "run": run.name,
         "topology": topology.name,
         "model": topology.model,
-        "state": testbed.state,
+        "state": run.state,
         "hosts": [{**row(s.name, s.dataplane), "vms": vms_of[s.name]} for s in topology.hosts],
         "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
         "networks": [
@@ -136,13 +145,32 @@ def status(testbed: Testbed) -> dict[str, Any]:
             }
             for network in topology.networks
         ],
-        "cpu": _cpu(testbed, answers),
+        "cpu": _cpu(run, answers),
         "counters": add_counters([answer.get("counters", {}) for answer in answers.values()]),
-        "supervision": testbed.parts.supervisor.status() if names else {},
-        "phases": dict(testbed.clock.seconds),
-        "control": testbed.control_status(),
-        **testbed.wan_status(),
+        "supervision": run.supervisor.status() if names else {},
+        "phases": dict(run.phases.seconds),
+        "control": control(run),
+        **_wan(run),
     }
+
+
+def control(run: Run) -> dict[str, Any]:
+    """The control plane: its status, pid and restarts; `state` is "unreachable" when it does not answer."""
+    if run.state != "up":
+        return {"state": run.state}
+    cluster = run.cluster
+    facts: dict[str, Any] = {"pid": cluster.pid, "restarts": cluster.restarts}
+    if cluster.processes.layout.processes:
+        facts["processes"] = cluster.processes.documents()
+    try:
+        return {"state": "up", **facts, **cluster.status()}
+    except HoverboardError as error:
+        return {"state": "unreachable", **facts, "error": str(error)}
+
+
+def _wan(run: Run) -> dict[str, Any]:
+    """{"wan": the link between two regions, and what of it this kernel cannot do}; empty where there is none."""
+    return {} if run.network.wan is None else {"wan": run.network.wan.document()}
 
 
 def openflow(server: Server) -> list[str]:
@@ -160,10 +188,10 @@ def openflow(server: Server) -> list[str]:
     return [line.strip() for line in dump.stdout.splitlines() if "actions=" in line]
 
 
-def flows(testbed: Testbed, name: str) -> dict[str, Any]:
+def flows(run: Run, name: str) -> dict[str, Any]:
     """{"node", "openflow": lines of the switch, "entries": the dataplane's own flow table}."""
-    server = testbed.server(name)
-    client = testbed.host_client(name)
+    server = run.network.server(name)
+    client = _client(run, name)
     try:
         entries = client.flows()
     finally:

@@ -129,13 +129,14 @@ class Supervisor:
 
     def watch(
         self, what: str, server: str | None, process: Callable[[], Process | None], again: Callable[[], None]
-    ) -> None:
+    ) -> Watched:
         """Watch a process that runs; see Watched."""
         watched = Watched(what, server, process, again)
         self._all.append(watched)
         self._look_after(watched)
         if not self._thread.is_alive():
             self._thread.start()
+        return watched
 
     def let_die(self, server: str) -> None:
         """What dies on this server stays dead."""

@@ -16,7 +16,6 @@ from console import tables
 from experiments import iperf
 from experiments.iperf import IperfSpec
 from hoverboard.contract.encapsulation import guest_mac, underlay_mac
-from topologies import status
 from topologies.devices import entered
 from topologies.testbed import Testbed
 from topologies.topology import FABRIC
@@ -240,11 +239,11 @@ def test_a_rate_limit_holds_what_a_vm_sends(cluster: Testbed) -> None:
 
 
 def test_status_shows_cpu_by_vm(cluster: Testbed) -> None:
-    vms = status.node_status(cluster, "h1")["vms"]
+    vms = cluster.node_status("h1")["vms"]
     rows = {row["vm"]: row for row in cluster.status()["cpu"]}
     assert rows["one"]["coprocessor_seconds"] > 0
     assert rows["two"]["guest_seconds"] >= 0
-    tables.show([*tables.node(status.node_status(cluster, "h1")), *tables.status(cluster.status())])
+    tables.show([*tables.node(cluster.node_status("h1")), *tables.status(cluster.status())])
     assert vms["well"]["coprocessor"] is None  # nobody pays for what it does not use
     assert vms["limited"]["rate_bps"] == 50_000_000
     assert vms["one"]["fastpath_seconds"] > 0
