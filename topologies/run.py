@@ -18,7 +18,7 @@ from typing import Literal
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
-from topologies import ledger, regions
+from topologies import ledger, marks, regions
 from topologies.clock import PhaseClock, Progress
 from topologies.hostprocesses import HostProcesses
 from topologies.launcher import Launcher
@@ -78,7 +78,7 @@ class Run:
         self.network = Plant(directory, self.launcher, datapath_type)
         self.cluster = regions.cluster_manager(topology, layout, directory.control, directory.logs, self.launcher)
         self.hosts = HostProcesses(directory, self.launcher, datapath_type, topology)
-        self.supervisor = Supervisor(self.launcher.ledger)
+        self.supervisor = Supervisor(self.launcher.ledger, lost=self._lost)
         self._topology = topology
         self._held = lock
         self._server: HolderServer | None = None
@@ -235,7 +235,8 @@ class Run:
         self.workers.stop()
         self._kill()
         self.supervisor.join()
-        ledger.remove_tree(self.directory)
+        if self._held.is_of(self.directory):
+            ledger.remove_tree(self.directory)
         self.hosts.close()
         self.launcher.reap(_REAP_TIMEOUT)
         self.network.close()
@@ -245,8 +246,17 @@ class Run:
         self.ended.set()
 
     def _kill(self) -> None:
-        if self.directory.ledger.exists():
+        book = self.launcher.ledger
+        if book.is_there():
             ledger.kill_all(self.directory)
+        elif book.mark is not None:
+            # The directory was deleted under us, and may be another run's by now.
+            marks.end(book.mark)
+
+    def _lost(self) -> None:
+        """Nothing can be started again where nothing can be recorded: the run ends."""
+        _log.error("run %s has lost its directory %s: it is taken down", self.name, self.directory.path)
+        threading.Thread(target=self.take_down, name="lost").start()
 
 
 def _daemon(server: Server, name: str) -> Process | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hoverboard.contract.errors import HoverboardError
-from topologies.ledger import Ledger
+from topologies.ledger import Ledger, LostDirectoryError
 from topologies.processes import LinuxProcesses, Process
 
 _log = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ class Supervisor:
 
     Args:
         ledger: told of each restart before it is made.
+        lost: called, once, when the ledger is not there any more: nothing is started again from then on.
         clock: seconds, which only grow.
         poller: waits; an epoll where none is given.
         table: where processes are found; this machine's where none is given.
@@ -109,8 +110,10 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
         poller: Poller | None = None,
         table: LinuxProcesses | None = None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
+        self._lost = lost
         self._clock = clock
         self._table = table or LinuxProcesses()
         self._poller: Poller = poller or select.epoll()
@@ -217,6 +220,15 @@ class Supervisor:
         try:
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
             watched.again()
+        except LostDirectoryError as error:
+            watched.state, watched.last = "left dead", error.what
+            with self._lock:
+                first = not self._stopping.is_set()
+                self._stopping.set()
+            if first:
+                self.stop()
+                self._lost()
+            return
         except (HoverboardError, OSError) as error:
             if self._stopping.is_set():
                 return

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_up_run import TOPOLOGY, World
-from real_processes import open_files
+from real_processes import Children, open_files
 
 from hoverboard.contract.errors import InputError, RunError
-from topologies import changes, placement
+from topologies import changes, marks, placement, run
+from topologies.ledger import LostDirectoryError
+from topologies.processes import identified
 from topologies.rundir import is_held
 
 _DEADLINE = 5.0  # seconds
@@ -131,15 +135,15 @@ def test_vms_are_discarded_also_while_the_fabric_manager_is_away(world: World) -
 
 
 def test_a_run_that_goes_down_is_changed_no_more_and_leaves_nothing(world: World) -> None:
-    run = world.run
-    assert is_held(run.directory)
-    run.take_down()
-    run.take_down()
-    assert (run.state, run.closing.is_set(), run.ended.is_set()) == ("down", True, True)
-    assert not run.directory.path.exists()
+    mine = world.run
+    assert is_held(mine.directory)
+    mine.take_down()
+    mine.take_down()
+    assert (mine.state, mine.closing.is_set(), mine.ended.is_set()) == ("down", True, True)
+    assert not mine.directory.path.exists()
     assert [what for verb, what in world.done if verb == "close"] == ["cluster", "hosts", "network"]
     with pytest.raises(RunError, match="run 'made-up' is down"):
-        changes.add_vm(run, "blue")
+        changes.add_vm(mine, "blue")
 
 
 def test_a_run_that_is_taken_down_while_it_starts_does_not_come_up(world: World) -> None:
@@ -150,15 +154,15 @@ def test_a_run_that_is_taken_down_while_it_starts_does_not_come_up(world: World)
 
 
 def test_who_takes_a_run_down_waits_for_the_change_that_is_under_way(world: World) -> None:
-    run = world.run
-    down = threading.Thread(target=run.take_down)
-    with run.changing():
+    mine = world.run
+    down = threading.Thread(target=mine.take_down)
+    with mine.changing():
         down.start()
-        assert run.closing.wait(_DEADLINE)
-        assert run.state == "stopping"
-        assert not run.ended.is_set()
+        assert mine.closing.wait(_DEADLINE)
+        assert mine.state == "stopping"
+        assert not mine.ended.is_set()
     down.join(_DEADLINE)
-    assert run.state == "down"
+    assert mine.state == "down"
 
 
 def test_many_can_take_it_down_at_once(world: World) -> None:
@@ -169,6 +173,39 @@ def test_many_can_take_it_down_at_once(world: World) -> None:
         thread.join(_DEADLINE)
     assert world.run.state == "down"
     assert world.done.count(("close", "network")) == 1
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_run_that_has_lost_its_directory_ends_what_carries_its_mark_and_spares_another_runs_files(
+    world: World, monkeypatch: pytest.MonkeyPatch, another: bool
+) -> None:
+    ended: list[marks.Mark] = []
+    monkeypatch.setattr(run, "marks", SimpleNamespace(end=ended.append))
+    mark = world.run.launcher.ledger.mark
+    shutil.rmtree(world.directory.path)
+    other = World(world.directory.path.parent) if another else None
+    with pytest.raises(LostDirectoryError):
+        world.run.launcher.start(["/bin/true"], "a shell", "shell")
+    world.run.take_down()
+    assert set(ended) == {mark}
+    assert world.run.state == "down"
+    assert world.directory.ledger.exists() == another
+    assert not world.directory.closing.exists()
+    if other is not None:
+        other.run.take_down()
+
+
+def test_a_run_that_loses_its_directory_goes_down_when_something_of_it_dies(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "marks", SimpleNamespace(end=lambda mark: 0))
+    with Children() as children:
+        child = children.start()
+        world.run.supervisor.watch("nursery", None, lambda: identified(child.pid), lambda: None)
+        shutil.rmtree(world.directory.path)
+        child.kill()
+        assert world.run.ended.wait(_DEADLINE)
+    assert world.run.supervisor.status()["processes"][0]["state"] == "left dead"
 
 
 def test_a_run_that_is_down_holds_no_descriptor_of_its_own() -> None:
