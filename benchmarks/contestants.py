@@ -95,7 +95,7 @@ def generation(dataplane: Dataplane, scheduling: Scheduling = "adaptive") -> Ite
             facts = {
                 "datapath_type": testbed.datapath_type,
                 "scheduling": scheduling,
-                "phases": dict(testbed.clock.seconds),
+                "phases": testbed.phases,
             }
             yield Contestant(dataplane, pairs, prepare, relayed, testbed.run, facts)
 

@@ -73,7 +73,7 @@ def _one(testbed: Testbed, number: signal.Signals, last: int) -> float:
     address = IPv4Address(f"10.0.0.{last}")
     newcomer: VM = network.vm(f"intent-{last}", "h1", address).entity()
     flow = re.compile(rf"nw_dst={re.escape(str(address))}(?![.\d])")
-    client = FabricClient(testbed.parts.cluster.address)
+    client = FabricClient(testbed.intent_address)
     asking = threading.Thread(target=lambda: client.diff(upsert=[newcomer]))
     try:
         begun = time.monotonic()

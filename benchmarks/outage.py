@@ -171,13 +171,13 @@ def _pids(testbed: Testbed, parts: tuple[str, ...]) -> list[int]:
 
 
 def _restarts(testbed: Testbed) -> int:
-    return int(testbed.status()["supervision"]["restarts"]) + int(testbed.control_status()["restarts"])
+    return int(testbed.supervision()["restarts"])
 
 
 def _whole(testbed: Testbed) -> bool:
     control = testbed.control_status()
     return (
-        not testbed.status()["supervision"]["down"]
+        not testbed.supervision()["down"]
         and control["state"] == "up"
         and len(control["switches"]) == len(testbed.topology.servers)
         and all(one["programmed"] and one["agent"] for one in control["switches"].values())

@@ -176,12 +176,19 @@ def split_command(words: list[str]) -> tuple[str | None, list[str]]:
 def down(
     run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All runs, dead ones too.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Only what runs have left whose holder died, or whose directory is gone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take a run down, or what a dead one has left; nothing else is touched."""
     runs.need_root("down")
-    if everything and run is not None:
-        raise InputError("--run and --all exclude each other", where="down", next_step="give one of them")
+    if everything and (orphans or run is not None):
+        other = "--orphans" if orphans else "--run"
+        raise InputError(f"{other} and --all exclude each other", where="down", next_step="give one of them")
+    if orphans:
+        runs.end_orphans(run, as_json)
+        return
     from topologies import client
     from topologies.rundir import run_names
 
@@ -192,6 +199,7 @@ def down(
         _dump({"down": names})
     else:
         print(f"down: {', '.join(names)}" if names else "nothing was up")
+    runs.mention_orphans()
 
 
 @app.command()

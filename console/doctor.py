@@ -77,6 +77,9 @@ class Probes(Protocol):
     def dead_runs(self) -> list[str] | str:
         """Names of runs that died and left something; a text when they could not be listed."""
 
+    def lost_runs(self) -> list[str] | str:
+        """Runs whose directory was deleted, with what runs of them; a text when they could not be listed."""
+
     def memory_mib(self) -> tuple[int, int]:
         """Available and total memory, MiB."""
 
@@ -125,7 +128,8 @@ def run_doctor(probes: Probes) -> list[Line]:
         *_kernel(probes),
         *_tools(probes),
         *_python(probes),
-        _leftovers(probes),
+        _dead_runs(probes),
+        _lost_runs(probes),
     ]
 
 
@@ -242,7 +246,7 @@ def _python(probes: Probes) -> Iterator[Line]:
         )  # fmt: skip
 
 
-def _leftovers(probes: Probes) -> Line:
+def _dead_runs(probes: Probes) -> Line:
     dead = probes.dead_runs()
     if isinstance(dead, str):
         return Line("dead runs", "degraded", dead, "leftovers of runs that died are not known")
@@ -251,9 +255,23 @@ def _leftovers(probes: Probes) -> Line:
             "dead runs",
             "degraded",
             ", ".join(dead),
-            "they hold memory and processes; hoverboard down --run NAME clears one",
+            "they hold memory and processes; hoverboard down --run NAME clears one, down --orphans all",
         )
     return Line("dead runs", "ok", "none")
+
+
+def _lost_runs(probes: Probes) -> Line:
+    lost = probes.lost_runs()
+    if isinstance(lost, str):
+        return Line("lost runs", "degraded", lost, "runs whose directory was deleted are not known")
+    if lost:
+        return Line(
+            "lost runs",
+            "degraded",
+            ", ".join(lost),
+            "no other command finds them; hoverboard down --orphans ends their processes and devices",
+        )
+    return Line("lost runs", "ok", "none")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

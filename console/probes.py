@@ -103,6 +103,16 @@ class MachineProbes:
         except (ImportError, OSError, HoverboardError) as error:
             return f"could not be listed: {error}"
 
+    def lost_runs(self) -> list[str] | str:
+        if not self.root():
+            return "need root to be listed"
+        try:
+            from topologies.orphans import lost_runs
+
+            return [str(lost) for lost in lost_runs()]
+        except (ImportError, OSError, HoverboardError) as error:
+            return f"could not be listed: {error}"
+
     def memory_mib(self) -> tuple[int, int]:
         fields = dict(line.split(":", 1) for line in _PROC_MEMINFO.read_text().splitlines())
         available, total = (int(fields[name].split()[0]) // 1024 for name in ("MemAvailable", "MemTotal"))

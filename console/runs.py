@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 
 from hoverboard.contract.errors import MachineError, RunError
 
@@ -31,4 +33,35 @@ def live(given: str | None) -> str:
     """The run that is meant among those that are up."""
     from topologies.client import live_runs
 
+    mention_orphans()
     return choose(given, live_runs() if given is None else [])
+
+
+def mention_orphans() -> None:
+    """Say on stderr which runs of the state directory nobody holds or finds any more, and how to end them."""
+    from topologies import orphans
+
+    if found := orphans.find(everywhere=False):
+        names = ", ".join(str(one) for one in found)
+        print(f"hoverboard: orphaned: {names}; end with: hoverboard down --orphans", file=sys.stderr)
+
+
+def end_orphans(run: str | None, as_json: bool) -> None:
+    """End what runs have left whose holder died, or whose directory is gone; `run`: only those of that name.
+
+    JSON: {down: [name]}.
+    """
+    from topologies import orphans
+
+    ended = [orphans.end(one) for one in orphans.find() if run in (None, one.run)]
+    for one in ended:
+        if one.holder is not None:
+            print(
+                f"hoverboard: pid {one.holder}, which held {one.run}, does other things as well and goes on",
+                file=sys.stderr,
+            )
+    names = [one.run for one in ended]
+    if as_json:
+        print(json.dumps({"down": names}, indent=2))
+    else:
+        print(f"down: {', '.join(names)}" if names else "there are no orphans")

@@ -46,7 +46,7 @@ def hold(testbed: Testbed) -> int:
         nodes=lambda: _names(testbed),
         addresses=lambda: {vm.name: str(vm.ip) for vm in testbed.topology.vms},
         execute=lambda node, argv: run_in(testbed.pid_of(node), argv),
-        over=testbed.closed.is_set,
+        over=lambda: testbed.going_down,
     )
     with _woken_when_down(testbed, prompt):
         try:
@@ -79,7 +79,7 @@ def _woken_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
             raise RunEnded
 
     def watch() -> None:
-        testbed.closed.wait()
+        testbed.wait_going_down()
         while not over.wait(_AGAIN_SECONDS):
             if main.ident is not None:
                 signal.pthread_kill(main.ident, signal.SIGUSR1)
@@ -92,6 +92,6 @@ def _woken_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
     finally:
         prompt.reading = False
         over.set()
-        if testbed.closed.is_set():
+        if testbed.going_down:
             watcher.join()  # its signal must not meet the handler of before, which would end us
             signal.signal(signal.SIGUSR1, before)

@@ -90,6 +90,7 @@ def up(
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
     runs.need_root("up")
+    runs.mention_orphans()
     options = {"model": model, "dataplane": dataplane, "scheduling": scheduling, "offload_policy": offload_policy}
     control: dict[str, Any] = {
         "control_plane": control_plane, "partitions": partitions, "replicas": replicas, "front_ends": front_ends,

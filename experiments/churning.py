@@ -32,7 +32,7 @@ def churning(testbed: Testbed, vms: Sequence[VM]) -> Iterator[Rounds]:
     join, leave = diff_request(upsert=vms), diff_request(remove=vms)
 
     def churn() -> None:
-        client = FabricClient(testbed.parts.cluster.address)
+        client = FabricClient(testbed.intent_address)
         try:
             while not ended.is_set():
                 for rounds.filling, request in ((True, join), (False, leave)):

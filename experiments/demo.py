@@ -187,7 +187,7 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
         dataplane=dataplane,
         run=name,
         up_seconds=up_seconds,
-        phases=dict(testbed.clock.seconds),
+        phases=testbed.phases,
         servers=servers,
         matrix=matrix,
         isolation=crossed,

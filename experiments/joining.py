@@ -54,12 +54,11 @@ def entities(network: NetworkSpec, hosts: list[str]) -> Iterator[VM]:
 
 def load(testbed: Testbed, vms: Sequence[VM], gone: Sequence[VM] = ()) -> float:
     """Tell the fabric manager of VMs that are intent only, or are gone; seconds until all switches are programmed."""
-    cluster = testbed.parts.cluster
     servers = {server.name for server in testbed.topology.servers}
     begun = time.monotonic()
-    cluster.client.diff(upsert=vms, remove=gone)
+    testbed.intent.diff(upsert=vms, remove=gone)
     wait_for(
-        lambda: cluster.program_state().programmed >= servers, _SETTLED_TIMEOUT, lambda: "switches are not programmed"
+        lambda: testbed.program_state().programmed >= servers, _SETTLED_TIMEOUT, lambda: "switches are not programmed"
     )
     return time.monotonic() - begun
 
@@ -119,52 +118,26 @@ def _source(testbed: Testbed, spec: VMSpec) -> VMSpec:
 @contextlib.contextmanager
 def planted(testbed: Testbed, network: str, count: int) -> Iterator[list[VMSpec]]:
     """Real VMs with namespace and NIC that the fabric manager has not heard of; in the end they are removed."""
-    parts, specs = testbed.parts, []
-    for _ in range(count):
-        spec = placement.plan_vm(testbed.topology, network)
-        testbed.topology = testbed.topology.with_vm(spec)
-        specs.append(spec)
-
-    # Host by host, because a line to a host process is for one at a time.
-    hosts = [[spec for spec in specs if spec.host == host] for host in {spec.host for spec in specs}]
-
-    def plant(of_host: list[VMSpec]) -> None:
-        for spec in of_host:
-            parts.plant.make_node(spec)
-            parts.plug(parts.plant.make_nic(spec))
-
-    def uproot(of_host: list[VMSpec]) -> None:
-        for spec in of_host:
-            parts.plant.drop_vm(spec.name)
-
+    specs = testbed.prebuild_vms(network, count)
     try:
-        parts.workers.each(plant, hosts)
         yield specs
     finally:
-        for spec in specs:
-            testbed.topology = testbed.topology.without_vm(spec)
-        parts.cluster.client.diff(remove=[spec.entity() for spec in specs])
-        parts.workers.each(uproot, hosts)
+        testbed.discard_vms(specs)
 
 
 def one_by_one(testbed: Testbed, specs: Sequence[VMSpec]) -> Iterator[Answer]:
     """Tell the fabric manager of one VM of `planted` after the other, each when the one before has answered."""
     for spec in specs:
-        yield timed(testbed, partial(testbed.parts.cluster.client.diff, upsert=[spec.entity()]), spec)
+        yield timed(testbed, partial(testbed.intent.diff, upsert=[spec.entity()]), spec)
 
 
 def in_a_burst(testbed: Testbed, specs: Sequence[VMSpec]) -> list[Answer]:
     """Tell the fabric manager of all VMs of `planted` in one request."""
     entities = [spec.entity() for spec in specs]
-    return timed_together(testbed, lambda: testbed.parts.cluster.client.diff(upsert=entities), specs, BURST_INTERVAL)
+    return timed_together(testbed, lambda: testbed.intent.diff(upsert=entities), specs, BURST_INTERVAL)
 
 
 def by_diff(testbed: Testbed, network: str) -> Answer:
     """Add a VM whose namespace and NIC exist already, so that only the control plane is timed; it stays."""
-    parts = testbed.parts
-    spec = placement.plan_vm(testbed.topology, network)
-    parts.plant.make_node(spec)
-    parts.plug(parts.plant.make_nic(spec))
-    answer = timed(testbed, lambda: parts.cluster.upsert(spec.entity()), spec)
-    testbed.topology = testbed.topology.with_vm(spec)
-    return answer
+    (spec,) = testbed.prebuild_vms(network, 1)
+    return timed(testbed, lambda: testbed.upsert(spec.entity()), spec)

@@ -1,4 +1,4 @@
-"""A topology file applied to a running testbed: what differs, what would follow, and doing it (paper section 3.1).
+"""A topology file applied to a run that is up: what differs, what would follow, and doing it (paper section 3.1).
 
 Intent goes first, as one request that the fabric manager takes whole or refuses whole; then VMs are removed,
 altered and built. What a run cannot do while it is up is refused before anything happens.
@@ -7,7 +7,7 @@ altered and built. What a run cannot do while it is up is refused before anythin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from topologies.bringup import READY_TIMEOUT, gateway_targets
 from topologies.keys import settled
 from topologies.reachability import wait_answers
+from topologies.run import Run
 from topologies.topology import Topology, VMSpec, check_enforced, to_entities
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Applied, VMChanges
-    from topologies.testbed import Testbed
 
 _JOIN_TIMEOUT = 5.0
 # A VM that runs keeps its namespace and NIC; what those were made with cannot change under it.
@@ -109,8 +109,8 @@ def _check_same(old: VMSpec, new: VMSpec) -> None:
             )
 
 
-def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> Applied:
-    """Have `testbed` be what `wanted` says; the plan, and what came of it.
+def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> Applied:
+    """Have `run` be what `wanted` says; the plan, and what came of it.
 
     Returns:
         {"run", "applied", "version", "seconds", "added", "changed", "removed": [entity], "switches": {name: flows},
@@ -120,97 +120,82 @@ def apply(testbed: Testbed, given: Topology, wanted: Topology, source: str, *, d
         InputError, EntityError: it cannot be done; nothing was changed.
         RunError: the control plane is away (nothing was changed), or a VM did not come up (the rest is done).
     """
-    begun = time.monotonic()
-    present, cluster = testbed.topology, testbed.parts.cluster
-    check_settled(given, present, wanted, source)
-    target = replace(present, networks=wanted.networks, text=wanted.text)
-    check_enforced(target)
-    todo = difference(present, target)
-    plan = cluster.plan(todo.upsert, todo.remove)
-    done: Applied = {"run": testbed.run, "applied": False, **plan, "vms": todo.vms(), "seconds": 0.0}
-    if not dry_run and todo:
-        done["version"] = cluster.change(todo.upsert, todo.remove, plan)
-        _realize(testbed, target, todo)
-        done["applied"] = True
-    done["seconds"] = round(time.monotonic() - begun, 3)
-    return done
+    with run.changing():
+        begun = time.monotonic()
+        check_settled(given, run.topology, wanted, source)
+        target = replace(run.topology, networks=wanted.networks, text=wanted.text)
+        check_enforced(target)
+        todo = difference(run.topology, target)
+        plan = run.cluster.plan(todo.upsert, todo.remove)
+        done: Applied = {"run": run.name, "applied": False, **plan, "vms": todo.vms(), "seconds": 0.0}
+        if not dry_run and todo:
+            done["version"] = run.cluster.change(todo.upsert, todo.remove, plan)
+            _realize(run, target, todo)
+            done["applied"] = True
+        done["seconds"] = round(time.monotonic() - begun, 3)
+        return done
 
 
-def _realize(testbed: Testbed, target: Topology, todo: Difference) -> None:
+def _realize(run: Run, target: Topology, todo: Difference) -> None:
     """The intent is in force: now the VMs."""
-    plant, workers = testbed.parts.plant, testbed.parts.workers
     # A VM that does not come up is not there: the same file, applied again, builds it.
     building = {vm.name for vm in todo.build}
     networks = (network.with_vms(vm for vm in network.vms if vm.name not in building) for network in target.networks)
-    testbed.topology = replace(target, networks=tuple(networks))
-
-    def drop(vms: list[VMSpec]) -> None:
-        for vm in vms:
-            plant.drop_vm(vm.name)
-
-    workers.each(drop, _by_host(todo.drop))
+    without = replace(target, networks=tuple(networks))
+    run.replace_topology(lambda _: without)
+    run.each_host(lambda vm: run.drop_vm(vm.name), todo.drop)
     for before, after in todo.alter:
-        plant.alter_vm(before, after)
-    built = build(testbed, todo.build)
-    testbed.topology = target
-    testbed.directory.topology.write_text(target.text, encoding="utf-8")
-    _wait_reached(testbed, built)
+        run.network.alter_vm(before, after)
+    _build(run, todo.build)
+    run.replace_topology(lambda _: target)
+    run.directory.topology.write_text(target.text, encoding="utf-8")
+    _wait_reached(run, todo.build)
 
 
-def _by_host(vms: Iterable[VMSpec]) -> list[list[VMSpec]]:
-    """A host process takes one request at a time."""
-    found: dict[str, list[VMSpec]] = {}
-    for vm in vms:
-        found.setdefault(vm.host, []).append(vm)
-    return list(found.values())
-
-
-def build(testbed: Testbed, vms: Iterable[VMSpec]) -> list[VMSpec]:
+def _build(run: Run, specs: Sequence[VMSpec]) -> None:
     """VMs that are intended already: their namespaces and NICs, in parallel.
 
     Raises:
         RunError: some could not be built; the others are.
     """
-    parts, specs = testbed.parts, list(vms)
     faults: dict[str, Exception] = {}
 
-    def make(of_host: list[VMSpec]) -> None:
-        for spec in of_host:
-            try:
-                parts.plant.make_node(spec)
-                parts.plug(parts.plant.make_nic(spec))
-            except (HoverboardError, OSError) as error:
-                parts.plant.drop_vm(spec.name)
-                faults[spec.name] = error
+    def make(spec: VMSpec) -> None:
+        try:
+            run.build_vm(spec)
+        except (HoverboardError, OSError) as error:
+            faults[spec.name] = error
 
-    parts.workers.each(make, _by_host(specs))
-    for spec in specs:
-        if spec.name not in faults:
-            testbed.topology = testbed.topology.with_vm(spec)
+    def built(present: Topology) -> Topology:
+        for spec in specs:
+            if spec.name not in faults:
+                present = present.with_vm(spec)
+        return present
+
+    run.each_host(make, specs)
+    run.replace_topology(built)
     if faults:
         name, error = next(iter(sorted(faults.items())))
         more = f", nor {len(faults) - 1} more" if len(faults) > 1 else ""
         raise RunError(
             f"VM {name} could not be built{more}: {error}",
-            where=testbed.run,
+            where=run.name,
             next_step="the rest is applied; apply the same file again to build what is missing",
         ) from error
-    return specs
 
 
-def _wait_reached(testbed: Testbed, built: list[VMSpec]) -> None:
+def _wait_reached(run: Run, built: Sequence[VMSpec]) -> None:
     if not built:
         return
-    topology = testbed.topology
+    topology = run.topology
     names, built = {vm.name for vm in topology.answered(topology.vms)}, topology.answered(built)
     for host in {vm.host for vm in built}:
         # A guest that asks for its gateway too early asks again only a second later.
-        testbed.parts.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)
-    targets = {key: place for vm in built for key, place in gateway_targets(vm, testbed.pid_of(vm.name)).items()}
-    silent = wait_answers(targets, READY_TIMEOUT, interval=0.02)
+        run.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)
+    silent = wait_answers(gateway_targets(run, built), READY_TIMEOUT, interval=0.02)
     if silent:
         raise RunError(
             f"applied, but the gateway does not answer {', '.join(sorted(silent)[:5])}",
-            where=str(testbed.directory.logs),
+            where=str(run.directory.logs),
             next_step="see the logs of the control plane and of the VMs' hosts",
         )

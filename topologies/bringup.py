@@ -1,7 +1,7 @@
 """The phases that bring a run up once its namespaces and links are there, in their order, each in parallel.
 
 Switches, host processes, the control plane; then it waits until every switch is programmed and every VM
-reaches its gateway (paper section 3.1). What goes wrong is raised; undoing it is the testbed's business.
+reaches its gateway (paper section 3.1). What goes wrong is raised; undoing it is the caller's business.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import MachineError, RunError
 from hoverboard.contract.generations import facts
@@ -17,11 +16,9 @@ from hoverboard.contract.packets import Address
 from topologies import switches
 from topologies.nodes import Server
 from topologies.reachability import wait_answers
+from topologies.run import Run
 from topologies.topology import VMSpec
 from topologies.waiting import wait_for
-
-if TYPE_CHECKING:
-    from topologies.testbed import Testbed
 
 _SWITCH_TIMEOUT = 60.0
 _PROGRAM_TIMEOUT = 60.0
@@ -40,59 +37,74 @@ def check_machine() -> None:
         )
 
 
-def start_switches(testbed: Testbed) -> None:
+def build(run: Run) -> None:
+    """Namespaces, links and devices."""
+    run.network.make_nodes(run.topology, run.workers, run.phases)
+    run.network.make_links(run.topology, run.workers, run.phases)
+
+
+def start(run: Run) -> None:
+    """Everything that runs in there; returns when every VM reaches its gateway."""
+    start_switches(run)
+    start_hosts(run)
+    start_control_plane(run)
+    wait_programmed(run)
+    wait_ready(run, run.topology.vms)
+    run.supervise()
+    run.came_up()
+
+
+def start_switches(run: Run) -> None:
     """Open vSwitch of every server, serving."""
-    parts = testbed.parts
-    servers = parts.plant.servers()
-    with testbed.clock.phase("switches", len(servers)) as step:
-        (testbed.directory.path / "nodes").mkdir(mode=0o700)
-        template = testbed.directory.path / "conf.db"
+    servers = run.network.servers()
+    with run.phases.phase("switches", len(servers)) as step:
+        (run.directory.path / "nodes").mkdir(mode=0o700)
+        template = run.directory.path / "conf.db"
         switches.make_template(template)
 
         def bring_up(server: Server) -> None:
-            switches.start(server, template, parts.launcher)
+            switches.start(server, template, run.launcher)
             switches.wait_ready(server, _SWITCH_TIMEOUT)
             step()
 
-        parts.workers.each(bring_up, servers)
+        run.workers.each(bring_up, servers)
 
 
-def start_hosts(testbed: Testbed) -> None:
+def start_hosts(run: Run) -> None:
     """The host process of every server, its uplink and its VMs plugged in."""
-    parts = testbed.parts
-    servers = parts.plant.servers()
-    with testbed.clock.phase("hosts", len(servers) + len(parts.plant.nics)) as step:
-        parts.hosts.wait_nursery()
-        if testbed.topology.stages:
-            parts.hosts.make_secret()
+    servers = run.network.servers()
+    with run.phases.phase("hosts", len(servers) + len(run.network.nics)) as step:
+        run.hosts.wait_nursery()
+        if run.topology.stages:
+            run.hosts.make_secret()
         if any(facts(server.spec.dataplane).carrier == "engines" for server in servers):
-            parts.hosts.start_engines()
+            run.hosts.start_engines()
 
         def bring_up(server: Server) -> None:
-            parts.hosts.start(server, parts.cluster.doors_of(server.spec))
-            parts.plant.uplinks[server.name].plug()
+            run.hosts.start(server, run.cluster.doors_of(server.spec))
+            run.network.uplinks[server.name].plug()
             step()
-            for nic in parts.plant.nics_of(server):
-                parts.plug(nic)
+            for nic in run.network.nics_of(server):
+                run.plug_vm(nic.vm.name)
                 step()
 
-        parts.workers.each(bring_up, servers)
+        run.workers.each(bring_up, servers)
 
 
-def start_control_plane(testbed: Testbed) -> None:
+def start_control_plane(run: Run) -> None:
     """The control plane, told everything there should be."""
-    with testbed.clock.phase("control plane", 1):
-        testbed.parts.cluster.wait_ready()
-        testbed.parts.cluster.full_update()
+    with run.phases.phase("control plane", 1):
+        run.cluster.wait_ready()
+        run.cluster.full_update()
 
 
-def wait_programmed(testbed: Testbed) -> None:
+def wait_programmed(run: Run) -> None:
     """Wait until every switch has its program and every VM's vport is known."""
-    with testbed.clock.phase("program", len(testbed.topology.servers)) as step:
-        waiting = [server.name for server in testbed.topology.servers]
+    with run.phases.phase("program", len(run.topology.servers)) as step:
+        waiting = [server.name for server in run.topology.servers]
 
         def programmed() -> bool:
-            state = testbed.parts.cluster.program_state()
+            state = run.cluster.program_state()
             for name in state.programmed.intersection(waiting):
                 waiting.remove(name)
                 step()
@@ -102,24 +114,26 @@ def wait_programmed(testbed: Testbed) -> None:
             more = ", ..." if len(waiting) > 5 else ""
             return f"not programmed: {', '.join(waiting[:5]) or 'a vport of a VM'}{more}"
 
-        wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(testbed.directory.logs))
+        wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(run.directory.logs))
 
 
-def gateway_targets(vm: VMSpec, pid: int) -> dict[str, tuple[int, Address]]:
-    """For `wait_answers`: the gateways of a VM whose namespace `pid` is in, by what people read."""
-    return {vm.name if gateway.version == 4 else f"{vm.name} (IPv6)": (pid, gateway) for gateway in vm.gateways}
+def gateway_targets(run: Run, vms: Iterable[VMSpec]) -> dict[str, tuple[int, Address]]:
+    """For `wait_answers`: the gateways of VMs that are there, by what people read."""
+    return {
+        vm.name if gateway.version == 4 else f"{vm.name} (IPv6)": (int(run.network.node(vm.name).pid), gateway)
+        for vm in vms
+        for gateway in vm.gateways
+    }
 
 
-def wait_ready(testbed: Testbed, vms: Iterable[VMSpec]) -> None:
+def wait_ready(run: Run, vms: Iterable[VMSpec]) -> None:
     """Wait until VMs reach their gateways."""
-    targets: dict[str, tuple[int, Address]] = {}
-    for vm in testbed.topology.answered(vms):
-        targets |= gateway_targets(vm, testbed.pid_of(vm.name))
-    with testbed.clock.phase("ready", len(targets)) as step:
+    targets = gateway_targets(run, run.topology.answered(vms))
+    with run.phases.phase("ready", len(targets)) as step:
         silent = wait_answers(targets, READY_TIMEOUT, lambda name: step())
     if silent:
         raise RunError(
             f"no answer from the gateway after {READY_TIMEOUT:g} s: {', '.join(sorted(silent)[:5])}",
-            where=str(testbed.directory.logs),
+            where=str(run.directory.logs),
             next_step="see the logs of the control plane and of the VMs' hosts",
         )

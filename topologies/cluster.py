@@ -1,7 +1,7 @@
 """Cluster management (paper section 3.1): tells the fabric manager what there should be.
 
-Keeps the control plane's processes alive, sends the full update whenever it comes up, and diffs in
-between. Knows intent only; what is programmed is the control plane's business.
+Sends the full update whenever the control plane comes up, and diffs in between. Knows intent only; what is
+programmed is the control plane's business.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from topologies.cluster_management import ClusterManagement, Entities, ProgramSt
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
 from topologies.scopes import WHOLE, PlaneScope
+from topologies.supervision import Supervisor
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
 
@@ -98,15 +99,14 @@ class ClusterManager(ClusterManagement):
         with self._lock:
             self.client.full_update(list(self._entities.values()))
 
-    def keep(self) -> None:
-        """From now on, bring back what dies of the control plane."""
-        self.processes.keep(self._returned)
+    def keep(self, supervisor: Supervisor) -> None:
+        """From now on, what dies of the control plane is started again, and told everything there should be."""
+        self.processes.keep(supervisor, self._returned)
 
     def _returned(self, role: RoleProcess) -> None:
         """One of the processes was started again; who holds the intent is told it anew."""
         if role is self.processes.first:
             try:
-                self.processes.wait_ready(role, _START_TIMEOUT)
                 self.client.wait_ready(_START_TIMEOUT)
                 self.full_update()
             except HoverboardError as error:
@@ -197,6 +197,5 @@ class ClusterManager(ClusterManagement):
         return self.client.offloads()
 
     def close(self) -> None:
-        """Stop keeping; the process is the ledger's to end."""
-        self.processes.close()
+        """Close the line to the control plane; the process is the ledger's to end."""
         self.client.close()

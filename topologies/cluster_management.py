@@ -15,6 +15,7 @@ from controllers.fm.client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import RunError
 from topologies.roles import ControlProcesses
+from topologies.supervision import Supervisor
 from topologies.topology import Model, ServerSpec
 from topologies.waiting import wait_for
 
@@ -82,12 +83,12 @@ class ClusterManagement(ABC):
         """Send everything there should be."""
 
     @abstractmethod
-    def keep(self) -> None:
-        """From now on, bring back what dies."""
+    def keep(self, supervisor: Supervisor) -> None:
+        """From now on, what dies is started again, and told everything there should be."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop keeping; the processes are the ledger's to end."""
+        """Close the lines to them; the processes are the ledger's to end."""
 
     # --- changes --------------------------------------------------------------------------------------
 

@@ -28,12 +28,12 @@ from hoverboard.contract.encapsulation import (
     underlay_mac,
 )
 from hoverboard.contract.errors import MachineError
+from topologies.netns import entered as entered  # where all else about namespaces' devices is found
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
-# linux/sched.h, linux/if_tun.h
-_CLONE_NEWNET = 0x40000000
+# linux/if_tun.h
 # Packets that a tap's ring holds. TCP keeps two or more segments of each connection there: with the kernel's own 1000,
 # 200 connections lost thousands of segments a second before they had left their VM.
 TAP_RING = 4096
@@ -48,35 +48,6 @@ GUEST_DEVICE = "eth0"
 UNDERLAY_PREFIX = 16  # of topology.UNDERLAY, in which all servers are neighbours
 # An uplink that is a device carries a guest's frames one by one and no segments.
 PLAIN_MTU = GUEST_MTU + OUTER_BYTES
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def entered(pid: int) -> Iterator[None]:
-    """The calling thread is inside the network namespace of `pid` (setns is per thread)."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _setns(target)
-        finally:
-            os.close(target)
-        try:
-            yield
-        finally:
-            _setns(home)
-    finally:
-        os.close(home)
-
-
-def _setns(fd: int) -> None:
-    if _libc.setns(fd, _CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise MachineError(
-            f"cannot enter a network namespace: {os.strerror(code)}",
-            next_step="run as root, outside of a restricted container",
-        )
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from topologies.cluster import ClusterManager
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout
 from topologies.scopes import PlaneScope
+from topologies.supervision import Supervisor
 from topologies.topology import Topology
 
 _log = logging.getLogger(__name__)
@@ -80,13 +81,13 @@ class GlobalPlane(ClusterManager):
         except TimeoutError:
             raise RunError(f"the {self.scope.process} does not answer", where=self.address) from None
 
-    def keep(self) -> None:
-        """From now on, bring it back when it dies, and tell it what there is to tell."""
-        super().keep()
+    def keep(self, supervisor: Supervisor) -> None:
+        """From now on, it is started again when it dies, and told what there is to tell."""
+        super().keep(supervisor)
         threading.Thread(target=self._run, name=f"tell-{self.processes.first.name}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop keeping and telling."""
+        """Stop telling."""
         self._ending.set()
         self._outbox.put(None)
         super().close()

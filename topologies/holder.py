@@ -83,9 +83,9 @@ def _hold(testbed: Testbed, report: _Report) -> None:
         prepared=lambda: log_to(testbed.directory.logs / "holder.log"),
     )
     try:
-        report.tell(ready={"run": testbed.run, "phases": testbed.clock.seconds, "seconds": testbed.clock.total()})
+        report.tell(ready={"run": testbed.run, "phases": testbed.phases, "seconds": testbed.seconds_since_begun})
         report.close()
-        testbed.ended.wait()
+        testbed.wait_down()
     except KeyboardInterrupt:
         _log.info("signalled")
     finally:

@@ -20,18 +20,23 @@ from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.errors import RunError
+from topologies.marks import VARIABLE, Mark
 from topologies.processes import LinuxProcesses, Process, Processes
 from topologies.rundir import RunDirectory
 
 VERSION = 1
 _TURNS = 5  # to kill everything but the holders of the namespaces
 # Run by /bin/sh as the first thing of every process of a run; the pid stays the same through exec.
-# $1 ledger, $2 closing, $3 the rest of the record as JSON, then the command.
+# $1 ledger, $2 closing, $3 the rest of the record as JSON, $4 the mark as NAME=VALUE, then the command.
 RECORD_AND_EXEC = (
     "read -r a a a a a a a a a a a a a a a a a a a a a start a < /proc/$$/stat || exit 125;"
     """ printf '{"record":"process","pid":%d,"start":%s,%s}\\n' $$ "$start" "$3" >> "$1" || exit 125;"""
-    ' [ ! -e "$2" ] || exit 125; shift 3; exec "$@"'
+    ' [ ! -e "$2" ] || exit 125; export "$4"; shift 4; exec "$@"'
 )
+
+
+class LostDirectoryError(RunError):
+    """A run's directory was deleted, or is another run's by now."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,44 @@ class Ledger:
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
+        self._mark: Mark | None = None  # of the run that was begun here
 
     def create(self, processes: Processes) -> None:
         """Begin the ledger: the run's directory is ours from here on."""
         with open(self.directory.ledger, "x", encoding="utf-8") as file:
+            self._mark = Mark.of(self.directory.path)
             head = {
-                "record": "run", "version": VERSION, "run": self.directory.run,
+                "record": "run", "version": VERSION, "run": self.directory.run, "mark": str(self._mark),
                 "boot": processes.boot_id(), "netns": processes.own_namespace(), "tree": str(self.directory.path),
             }  # fmt: skip
             file.write(json.dumps(head) + "\n")
 
+    @property
+    def mark(self) -> Mark | None:
+        """The run's mark, which its processes and namespaces carry; None before there is a run."""
+        return self._mark if self._mark is not None else self._mark_there()
+
+    def _mark_there(self) -> Mark | None:
+        try:
+            with open(self.directory.ledger, encoding="utf-8") as file:
+                return Mark.parse(str(json.loads(file.readline())["mark"]))
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+            return None
+
+    def is_there(self) -> bool:
+        """Whether the file still is the one that was begun here, and not gone or another run's."""
+        return self._mark is not None and self._mark_there() == self._mark
+
+    def _check_there(self) -> None:
+        if self._mark is not None and not self.is_there():
+            raise LostDirectoryError(
+                f"run {self.directory.run!r} has lost its directory", where=str(self.directory.path),
+                next_step="end what is left of it with: hoverboard down --orphans",
+            )  # fmt: skip
+
     def append(self, **record: Any) -> None:
-        """Append one record in one write."""
+        """Append one record in one write; LostDirectoryError when the file is gone or another run's."""
+        self._check_there()
         fd = os.open(self.directory.ledger, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(fd, json.dumps(record).encode() + b"\n")
@@ -71,11 +102,16 @@ class Ledger:
         self.append(record="process", pid=process.pid, start=process.start, what=what, kind=kind)
 
     def command(self, argv: list[str], what: str, kind: str) -> list[str]:
-        """`argv`, wrapped so that the process records itself before it becomes `argv`."""
+        """`argv`, wrapped so that the process records itself, and is marked, before it becomes `argv`.
+
+        Raises:
+            LostDirectoryError: there is no file to record it in.
+        """
+        self._check_there()
         rest = json.dumps({"what": what, "kind": kind})[1:-1]
         return [
             "/bin/sh", "-c", RECORD_AND_EXEC, "hoverboard",
-            str(self.directory.ledger), str(self.directory.closing), rest, *argv,
+            str(self.directory.ledger), str(self.directory.closing), rest, f"{VARIABLE}={self.mark or ''}", *argv,
         ]  # fmt: skip
 
     def records(self) -> Iterator[dict[str, Any]]:

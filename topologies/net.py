@@ -62,11 +62,10 @@ class HoverboardNet(Mininet):
     def build(self) -> None:
         """Make namespaces, links and devices."""
         self.testbed.build(self.progress)
-        plant = self.testbed.parts.plant
-        self.nameToNode = dict(plant.nodes)
-        self.hosts = [node for node in plant.nodes.values() if isinstance(node, VirtualMachine)]
-        self.switches = [node for node in plant.nodes.values() if not isinstance(node, VirtualMachine)]
-        self.links = [*plant.uplinks.values(), *plant.nics.values()]
+        self.nameToNode = dict(self.testbed.nodes())
+        self.hosts = [node for node in self.nameToNode.values() if isinstance(node, VirtualMachine)]
+        self.switches = [node for node in self.nameToNode.values() if not isinstance(node, VirtualMachine)]
+        self.links = list(self.testbed.links())
         self.built = True
 
     def start(self) -> None:
@@ -97,12 +96,12 @@ class HoverboardNet(Mininet):
         assert isinstance(node, VirtualMachine)
         self.nameToNode[spec.name] = node
         self.hosts.append(node)
-        self.links.append(self.testbed.parts.plant.nics[spec.name])
+        self.links.append(self.testbed.nic(spec.name))
         return node
 
     def delVM(self, name: str) -> None:
         """Remove a VM from the running network."""
-        link = self.testbed.parts.plant.nics.get(name)
+        link = self.testbed.nic(name)
         self.testbed.remove_vm(name)
         self.hosts.remove(self.nameToNode.pop(name))
         self.links.remove(link)

@@ -13,6 +13,7 @@ from typing import Any
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import facts
 from hoverboard.host.client import HostClient
+from topologies import netns
 from topologies.launcher import Launcher
 from topologies.mininet_classes import Node
 from topologies.processes import Process
@@ -39,6 +40,7 @@ class NamespaceNode(Node):
         """Make the namespace; Mininet would start bash here."""
         self.holder = self.launcher.namespace(self.name)
         self.pid = self.holder.pid
+        netns.write_mark(self.pid, str(self.launcher.ledger.mark or ""))
 
     def start_bash(self) -> None:
         """Start Mininet's own shell in the namespace."""

@@ -48,10 +48,10 @@ class Processes(Protocol):
         """Wait until all are gone; those that are not after `timeout` seconds."""
 
 
-def start_time(pid: int) -> int | None:
+def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
     """Start time of a running process; None when there is none or it is a zombie."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = (proc / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name in brackets may itself hold blanks and brackets: read behind the last one.

@@ -23,6 +23,7 @@ from topologies.global_plane import GlobalPlane
 from topologies.launcher import Launcher
 from topologies.roles import ControlLayout
 from topologies.scopes import PlaneScope, check_undivided, places_of
+from topologies.supervision import Supervisor
 from topologies.topology import Model, ServerSpec, Topology, to_entities
 from topologies.waiting import wait_for
 
@@ -119,10 +120,10 @@ class RegionalClusterManager(ClusterManagement):
 
         wait_for(lambda: not behind(), _PROGRAM_TIMEOUT, lambda: f"not programmed: {', '.join(behind())}")
 
-    def keep(self) -> None:
-        """From now on, bring back what dies."""
+    def keep(self, supervisor: Supervisor) -> None:
+        """From now on, what dies of all planes is started again."""
         for plane in self._planes:
-            plane.keep()
+            plane.keep(supervisor)
 
     def _home(self, entity: AnyEntity) -> ClusterManager:
         region = self._places.get(f"Host {entity.host}") if isinstance(entity, VM) else None
@@ -253,6 +254,6 @@ class RegionalClusterManager(ClusterManagement):
         return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]
 
     def close(self) -> None:
-        """Stop keeping; the processes are the ledger's to end."""
+        """Close the lines to all planes; the processes are the ledger's to end."""
         for plane in self._planes:
             plane.close()

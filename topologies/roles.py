@@ -1,17 +1,16 @@
 """The processes that a run's control plane consists of: one, or one for each role (paper section 3.1).
 
-Starts them, says where a server finds its part of them, brings back what dies. Knows nothing of intent;
-who has to be told something after a return hears of it.
+Starts them, and says where a server finds its part of them. Who starts again what dies is the run's supervisor
+(`topologies.supervision`). Knows nothing of intent; who has to be told something after a return hears of it.
 """
 
 from __future__ import annotations
 
-import logging
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,18 +21,17 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import InputError, RunError
 from topologies import etcd
 from topologies.launcher import Launcher, python
+from topologies.processes import Process, identified
+from topologies.supervision import Supervisor, Watched
 from topologies.waiting import wait_sockets
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import ControlProcess
 
-
-_log = logging.getLogger(__name__)
-
 StoreKind = Literal["embedded", "etcd"]
 ETCD_MEMBERS = 3
 _MOST = {"partitions": 32, "replicas": 9, "front-ends": 32}
-_RESTART_PAUSE = 1.0  # seconds, before one that died young is started again
+_START_TIMEOUT = 30.0  # seconds, for one that is started again
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,7 @@ class RoleProcess:
     Attributes:
         command: how to start it, now.
         sockets: what it serves.
+        watched: what the supervisor makes of it; None before it watches.
     """
 
     name: str
@@ -97,8 +96,23 @@ class RoleProcess:
     log: Path
     sockets: list[Path] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
-    started: float = field(init=False)
+    watched: Watched | None = None
+
+    @property
+    def restarts(self) -> int:
+        """How often it came back."""
+        return 0 if self.watched is None else self.watched.restarts
+
+    @property
+    def state(self) -> str:
+        """ "up", "down", or what else the supervisor says of it (`Watched.state`)."""
+        if self.watched is not None and self.watched.state != "up":
+            return self.watched.state
+        return "down" if self.running() is None else "up"
+
+    def running(self) -> Process | None:
+        """How it is called now; None while it is not there."""
+        return None if self.process is None else identified(self.process.pid)
 
 
 class ControlProcesses:
@@ -109,7 +123,11 @@ class ControlProcesses:
         options: arguments of `python -m controllers` beside those about roles; asked at every start.
         name: of the process where there is one.
         clock: seconds, which only grow.
-        closing: set by `close`; what waits before another start waits on it.
+
+    Attributes:
+        layout: how many there are of which role.
+        roles: they themselves.
+        first: the one that holds the intent.
     """
 
     def __init__(
@@ -121,16 +139,14 @@ class ControlProcesses:
         options: Callable[[], list[str]],
         name: str = "control plane",
         clock: Callable[[], float] = time.monotonic,
-        closing: threading.Event | None = None,
     ) -> None:
         self._name = name
-        self._layout = layout
+        self.layout = layout
         self._directory = directory
         self._logs = logs
         self._launcher = launcher
         self._options = options
         self._clock = clock
-        self._closing = closing or threading.Event()
         self._owners = Owners(layout.front_ends)
         self.roles = self._processes() if layout.processes else [self._one_process()]
         # Whoever holds the intent is asked first whether all is well.
@@ -142,7 +158,7 @@ class ControlProcesses:
         return RoleProcess(self._name, lambda: self._python([]), log, sockets)
 
     def _processes(self) -> list[RoleProcess]:
-        layout, found, store = self._layout, [], "embedded"
+        layout, found, store = self.layout, [], "embedded"
         if layout.store == "etcd":
             members = etcd.free_members(ETCD_MEMBERS)
             store = ",".join(member.address for member in members)
@@ -162,7 +178,7 @@ class ControlProcesses:
 
     def _role(self, name: str, store: str, sockets: list[Path], *arguments: str) -> RoleProcess:
         role = name.rstrip("-0123456789")
-        mine = ["--role", role, "--partitions", str(self._layout.partitions), "--store", store, *arguments]
+        mine = ["--role", role, "--partitions", str(self.layout.partitions), "--store", store, *arguments]
         return RoleProcess(name, lambda: self._python(mine), self._logs / f"{name}.log", sockets)
 
     def _member(self, member: etcd.Member, members: list[etcd.Member]) -> RoleProcess:
@@ -170,14 +186,14 @@ class ControlProcesses:
         return RoleProcess(member.name, lambda: etcd.command(member, members, data), self._logs / f"{member.name}.log")
 
     def _python(self, arguments: list[str]) -> list[str]:
-        queues = ["--shared-queue"] if self._layout.shared_queue else []
+        queues = ["--shared-queue"] if self.layout.shared_queue else []
         return python("controllers", "--dir", str(self._directory), *self._options(), *queues, *arguments)
 
     # --- where servers find it ------------------------------------------------------------------------
 
     def door_of(self, underlay: IPv4Address) -> tuple[str, Path]:
         """For the server of this underlay address: gRPC address of its host agent's door, OpenFlow socket."""
-        if not self._layout.processes:
+        if not self.layout.processes:
             return f"unix:{self._directory / 'control.sock'}", self._directory / "of.sock"
         socket = front_end_socket(self._directory, self._owners.of(datapath_id(underlay)))
         return f"unix:{socket}", openflow_socket(socket)
@@ -186,15 +202,13 @@ class ControlProcesses:
 
     def start(self) -> None:
         """Start all of them; `wait_ready` says when they serve."""
-        for folder in (self._directory, *([self._directory / "etcd"] if self._layout.store == "etcd" else [])):
+        for folder in (self._directory, *([self._directory / "etcd"] if self.layout.store == "etcd" else [])):
             folder.mkdir(exist_ok=True, parents=True, mode=0o700)
         for role in self.roles:
             self._start(role)
 
-    def _start(self, role: RoleProcess) -> subprocess.Popen[bytes]:
-        role.started = self._clock()
+    def _start(self, role: RoleProcess) -> None:
         role.process = self._launcher.start(role.command(), role.name, "control", log=role.log)
-        return role.process
 
     def wait_ready(self, role: RoleProcess, timeout: float) -> None:
         """Wait until one of them serves what it is to serve; RunError with its log's place otherwise."""
@@ -214,30 +228,21 @@ class ControlProcesses:
                     next_step="read that log file",
                 )  # fmt: skip
 
-    def keep(self, returned: Callable[[RoleProcess], None]) -> None:
-        """From now on, bring back what dies; `returned`, from a thread, is to raise RunError if it is not well."""
-        for role in self.roles:
-            threading.Thread(target=self._keep, args=(role, returned), name=f"keep-{role.name}", daemon=True).start()
+    def keep(self, supervisor: Supervisor, returned: Callable[[RoleProcess], None]) -> None:
+        """Have them watched from now on.
 
-    def _keep(self, role: RoleProcess, returned: Callable[[RoleProcess], None]) -> None:
-        while True:
-            process = role.process
-            assert process is not None
-            code = process.wait()
-            if self._closing.is_set():
-                return
-            _log.warning("the %s ended with exit code %s; starting it again", role.name, code)
-            self._launcher.forget(process)
-            young = self._clock() - role.started < _RESTART_PAUSE
-            if young and self._closing.wait(_RESTART_PAUSE):
-                return
-            role.restarts += 1
-            process = self._start(role)
-            try:
-                returned(role)
-            except RunError as error:
-                _log.warning("%s", error)
-                process.kill()
+        Args:
+            returned: called with each that was started again and serves; RunError: it is not well, and has to die.
+        """
+        for role in self.roles:
+            role.watched = supervisor.watch(role.name, None, role.running, partial(self._again, role, returned))
+
+    def _again(self, role: RoleProcess, returned: Callable[[RoleProcess], None]) -> None:
+        if role.process is not None:
+            self._launcher.forget(role.process)
+        self._start(role)
+        self.wait_ready(role, _START_TIMEOUT)
+        returned(role)
 
     def documents(self) -> list[ControlProcess]:
         """All of them as `status` shows them."""
@@ -246,11 +251,7 @@ class ControlProcesses:
                 "name": role.name,
                 "pid": role.process.pid if role.process is not None else None,
                 "restarts": role.restarts,
-                "state": "up" if role.process is not None and role.process.poll() is None else "down",
+                "state": role.state,
             }
             for role in self.roles
         ]
-
-    def close(self) -> None:
-        """Bring nothing back any more; the processes are the ledger's to end."""
-        self._closing.set()

@@ -112,6 +112,13 @@ class RunLock:
             os.close(self._fd)
             self._fd = None
 
+    def is_of(self, directory: RunDirectory) -> bool:
+        """Whether this is the lock that lies in the directory now: else the directory was deleted under us."""
+        try:
+            return self._fd is not None and os.path.samestat(os.fstat(self._fd), os.stat(directory.lock))
+        except FileNotFoundError:
+            return False
+
     @classmethod
     def try_take(cls, directory: RunDirectory, *, create: bool) -> RunLock | None:
         """Take the lock if nobody has it. FileNotFoundError when it does not exist and `create` is False.

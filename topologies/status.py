@@ -12,22 +12,30 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import HoverboardError, SwitchError
 from hoverboard.contract.pipeline import BRIDGE
+from hoverboard.host.client import HostClient
 from topologies.guest_cpu import guest_seconds
+from topologies.nodes import Server
+from topologies.run import Run
+from topologies.topology import FABRIC, NetworkSpec, ServerSpec, VMSpec
 
 if TYPE_CHECKING:
     from hoverboard.contract import documents
+    from hoverboard.contract.change_documents import AddedVM
     from hoverboard.contract.node_documents import Flows, HostStatus, Node
-    from topologies.nodes import Server
-    from topologies.testbed import Testbed
-    from topologies.topology import NetworkSpec, ServerSpec, VMSpec
+
 
 _ANSWER_TIMEOUT = 2.0
 _OFCTL_TIMEOUT = 10.0
 
 
-def _ask(testbed: Testbed, name: str) -> HostStatus | str:
+def _client(run: Run, name: str) -> HostClient:
+    """A connection of its own: the server's is for one request at a time."""
+    return HostClient(run.network.server(name).directory / "host.sock")
+
+
+def _ask(run: Run, name: str) -> HostStatus | str:
     """What a host process says, or why it says nothing."""
-    client = testbed.host_client(name)
+    client = _client(run, name)
     try:
         client.connect(0.2)
         return cast("HostStatus", client.call("status", timeout=_ANSWER_TIMEOUT))
@@ -42,25 +50,30 @@ def addresses(vm: VMSpec) -> documents.Addresses:
     return {"ip": str(vm.ip)} if vm.ip6 is None else {"ip": str(vm.ip), "ip6": str(vm.ip6)}
 
 
-def node_status(testbed: Testbed, name: str) -> Node:
+def vm_document(vm: VMSpec) -> AddedVM:
+    """A VM that was added, for people and programs."""
+    return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
+
+
+def node_status(run: Run, name: str) -> Node:
     """Status of one server's host process, or of a VM's place; `state` is "up" or "unreachable"."""
-    node = testbed.node(name)
-    vm = next((vm for vm in testbed.topology.vms if vm.name == name), None)
+    node = run.network.node(name)
+    vm = next((vm for vm in run.topology.vms if vm.name == name), None)
     if vm is not None:
         return {
             "node": name, "role": "vm", "state": "up", "network": vm.network, "host": vm.host,
             **addresses(vm), "mac": vm.mac, "gateway": str(vm.gateway), "pid": node.pid,
         }  # fmt: skip
-    if name == testbed.fabric_name:
+    if name == FABRIC:
         return {"node": name, "role": "fabric", "state": "up", "pid": node.pid}
-    spec = testbed.server(name).spec
-    answer = _ask(testbed, name)
+    spec = run.network.server(name).spec
+    answer = _ask(run, name)
     if isinstance(answer, str):
         return {
-            "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": testbed.datapath_type,
+            "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": run.datapath_type,
             "state": "unreachable", "error": answer,
         }  # fmt: skip
-    guests = _guests(testbed, [vm.name for vm in testbed.topology.vms if vm.host == name])
+    guests = _guests(run, [vm.name for vm in run.topology.vms if vm.host == name])
     for vm_name, facts in answer["vms"].items():
         facts["guest_seconds"] = guests.get(vm_name)
     return {"state": "up", **answer}
@@ -71,14 +84,14 @@ def _program(server: ServerSpec) -> documents.ExternalProgram:
     return {} if server.controller is None else {"program": "external", "controller": server.controller}
 
 
-def _guests(testbed: Testbed, names: list[str]) -> dict[str, float]:
-    return guest_seconds({name: testbed.pid_of(name) for name in names})
+def _guests(run: Run, names: list[str]) -> dict[str, float]:
+    return guest_seconds({name: int(run.network.node(name).pid) for name in names})
 
 
-def _cpu(testbed: Testbed, answers: Mapping[str, HostStatus]) -> list[documents.VMCpu]:
+def _cpu(run: Run, answers: Mapping[str, HostStatus]) -> list[documents.VMCpu]:
     """By VM: CPU seconds on the fast path, in its VMM, in its coprocessor, in the guest; None where nobody knows."""
-    topology = testbed.topology
-    guests = _guests(testbed, [vm.name for vm in topology.vms]) if testbed.state == "up" else {}
+    topology = run.topology
+    guests = _guests(run, [vm.name for vm in topology.vms]) if answers else {}
     rows: list[documents.VMCpu] = []
     for vm in topology.vms:
         host = answers.get(vm.host)
@@ -123,12 +136,12 @@ def add_counters(counters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def status(testbed: Testbed) -> documents.Status:
+def status(run: Run) -> documents.Status:
     """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, supervision, phases, control}."""
-    topology = testbed.topology
-    names = [server.name for server in topology.servers] if testbed.state == "up" else []
+    topology = run.topology
+    names = [server.name for server in topology.servers] if run.state == "up" else []
     with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
-        asked = dict(zip(names, pool.map(lambda name: _ask(testbed, name), names), strict=True))
+        asked = dict(zip(names, pool.map(lambda name: _ask(run, name), names), strict=True))
     answers = {name: answer for name, answer in asked.items() if not isinstance(answer, str)}
     silent = {name: answer for name, answer in asked.items() if isinstance(answer, str)}
     vms_of: dict[str, list[str]] = {server.name: [] for server in topology.servers}
@@ -136,29 +149,48 @@ def status(testbed: Testbed) -> documents.Status:
         vms_of[vm.host].append(vm.name)
 
     def row(name: str, dataplane: str) -> documents.Server:
-        state = "unreachable" if name in silent else "up" if name in answers else testbed.state
+        state = "unreachable" if name in silent else "up" if name in answers else run.state
         found: documents.Server = {
-            "name": name, "dataplane": dataplane, "datapath_type": testbed.datapath_type, "state": state
+            "name": name, "dataplane": dataplane, "datapath_type": run.datapath_type, "state": state
         }  # fmt: skip
         if name in silent:
             found["error"] = silent[name]
         return found
 
     return {
-        "run": testbed.run,
+        "run": run.name,
         "topology": topology.name,
         "model": topology.model,
-        "state": testbed.state,
+        "state": run.state,
         "hosts": [{**row(s.name, s.dataplane), **_program(s), "vms": vms_of[s.name]} for s in topology.hosts],
         "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
         "networks": [_network(network) for network in topology.networks],
-        "cpu": _cpu(testbed, answers),
+        "cpu": _cpu(run, answers),
         "counters": cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values())),
-        "supervision": testbed.parts.supervisor.status() if names else {},
-        "phases": dict(testbed.clock.seconds),
-        "control": testbed.control_status(),
-        **testbed.wan_status(),
+        "supervision": run.supervisor.status() if names else {},
+        "phases": dict(run.phases.seconds),
+        "control": control(run),
+        **_wan(run),
     }
+
+
+def control(run: Run) -> documents.Control:
+    """The control plane: its status, pid and restarts; `state` is "unreachable" when it does not answer."""
+    if run.state != "up":
+        return {"state": run.state}
+    cluster = run.cluster
+    facts: documents.ControlFacts = {"pid": cluster.pid, "restarts": cluster.restarts}
+    if cluster.processes.layout.processes:
+        facts["processes"] = cluster.processes.documents()
+    try:
+        return {"state": "up", **facts, **cluster.status()}
+    except HoverboardError as error:
+        return {"state": "unreachable", **facts, "error": str(error)}
+
+
+def _wan(run: Run) -> documents.WanStatus:
+    """{"wan": the link between two regions, and what of it this kernel cannot do}; empty where there is none."""
+    return {} if run.network.wan is None else {"wan": run.network.wan.document()}
 
 
 def openflow(server: Server) -> list[str]:
@@ -176,10 +208,10 @@ def openflow(server: Server) -> list[str]:
     return [line.strip() for line in dump.stdout.splitlines() if "actions=" in line]
 
 
-def flows(testbed: Testbed, name: str) -> Flows:
+def flows(run: Run, name: str) -> Flows:
     """{"node", "openflow": lines of the switch, "entries": the dataplane's own flow table}."""
-    server = testbed.server(name)
-    client = testbed.host_client(name)
+    server = run.network.server(name)
+    client = _client(run, name)
     try:
         entries = client.flows()
     finally:

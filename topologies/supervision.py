@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hoverboard.contract.errors import HoverboardError
-from topologies.ledger import Ledger
+from topologies.ledger import Ledger, LostDirectoryError
 from topologies.processes import LinuxProcesses, Process
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class Supervisor:
 
     Args:
         ledger: told of each restart before it is made.
+        lost: called, once, when the ledger is not there any more: nothing is started again from then on.
         clock: seconds, which only grow.
         poller: waits; an epoll where none is given.
         table: where processes are found; this machine's where none is given.
@@ -113,8 +114,10 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
         poller: Poller | None = None,
         table: LinuxProcesses | None = None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
+        self._lost = lost
         self._clock = clock
         self._table = table or LinuxProcesses()
         self._poller: Poller = poller or select.epoll()
@@ -133,13 +136,14 @@ class Supervisor:
 
     def watch(
         self, what: str, server: str | None, process: Callable[[], Process | None], again: Callable[[], None]
-    ) -> None:
+    ) -> Watched:
         """Watch a process that runs; see Watched."""
         watched = Watched(what, server, process, again)
         self._all.append(watched)
         self._look_after(watched)
         if not self._thread.is_alive():
             self._thread.start()
+        return watched
 
     def let_die(self, server: str) -> None:
         """What dies on this server stays dead."""
@@ -220,6 +224,15 @@ class Supervisor:
         try:
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
             watched.again()
+        except LostDirectoryError as error:
+            watched.state, watched.last = "left dead", error.what
+            with self._lock:
+                first = not self._stopping.is_set()
+                self._stopping.set()
+            if first:
+                self.stop()
+                self._lost()
+            return
         except (HoverboardError, OSError) as error:
             if self._stopping.is_set():
                 return

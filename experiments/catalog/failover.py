@@ -218,7 +218,7 @@ def _wait_whole(bed: Testbed) -> None:
         rows = [row for row in control.get("controllers", ()) if row["state"] == "up" and row["version"]]
         synced = all(switch["programmed"] for switch in control.get("switches", {}).values())
         masters = sum(bool(row["master"]) for row in rows)
-        return len(rows) == _REPLICAS and masters == 1 and synced and not bed.parts.supervisor.status()["down"]
+        return len(rows) == _REPLICAS and masters == 1 and synced and not bed.supervision()["down"]
 
     wait_for(whole, 30.0, lambda: "not all processes of the run are there", where=str(bed.directory.logs))
 
@@ -254,20 +254,19 @@ def _kill_and_change(bed: Testbed, role: str, last: int) -> dict[str, Any]:
     finally:
         ended.set()
         asking.join()
-    bed.parts.cluster.remove(newcomer)
+    bed.remove(newcomer)
     return {"at": begun, "seconds": took, "killed": doomed}
 
 
 def _by_plugging(bed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
     """Kill processes of h1, and add a VM there once they are back: until its gateway answers it."""
-    supervisor = bed.parts.supervisor
-    before = supervisor.status()["restarts"]
+    before = bed.supervision()["restarts"]
     begun = time.monotonic()
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
 
     def back() -> bool:
-        now = supervisor.status()
+        now = bed.supervision()
         return bool(now["restarts"] >= before + len(doomed) and not now["down"])
 
     wait_for(back, _LONGEST, lambda: "what was killed on h1 does not come back", where=str(bed.directory.logs))
@@ -281,7 +280,7 @@ def _ask(bed: Testbed, newcomer: VM, ended: threading.Event) -> None:
     """Ask for a VM until somebody takes it: who is asked may have been killed."""
     while not ended.is_set():
         try:
-            bed.parts.cluster.upsert(newcomer)
+            bed.upsert(newcomer)
             return
         except HoverboardError:
             ended.wait(0.01)

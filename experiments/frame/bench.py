@@ -71,7 +71,7 @@ class TestbedBench:
         """A running testbed of that topology and those options; stays up for the points that follow."""
         name = json.dumps([str(topology), options], sort_keys=True, default=str)
         if (found := self._up.pop(name, None)) is not None:
-            if not found.closed.is_set():
+            if not found.going_down:
                 self._up[name] = found  # the last used is the last to go
                 self._note(found, options)
                 return found

@@ -77,7 +77,7 @@ def pings(bed: Testbed, source: str, target: str) -> bool:
 
 def everything(bed: Testbed) -> Any:
     """All that an apply may change: intent, flows, VMs, the file kept with the run."""
-    listed = bed.parts.cluster.client.entities()
+    listed = bed.intent.entities()
     entities = listed["version"], sorted(listed["entities"], key=lambda entity: (entity["type"], entity["name"]))
     flows = {server.name: sorted(_plain(line) for line in bed.flows(server.name)["openflow"])
              for server in bed.topology.servers}  # fmt: skip
@@ -207,15 +207,15 @@ def _vms_come_and_go(bed: Testbed, file: Path) -> None:
     assert bed.apply(file)["vms"]["remove"] == ["db"]
     assert "db" not in {vm.name for vm in bed.topology.vms}
     # Two clients: what another one added stands in the way, and is named.
-    bed.parts.cluster.client.diff(
+    bed.intent.diff(
         upsert=[next(vm for vm in bed.topology.vms if vm.name == "client").entity().model_copy(
             update={"name": "theirs", "ip": "10.0.0.77", "mac": "02:00:00:00:00:77"})],
     )  # fmt: skip
     file.write_text(CLUSTER.replace("{name: client,", "{name: mine, ip: 10.0.0.77}\n      - {name: client,"))
     with pytest.raises(EntityError, match="10.0.0.77"):
         bed.apply(file)
-    assert "mine" not in bed.parts.plant.nodes
-    bed.parts.cluster.client.diff(remove=[("VM", "theirs")])
+    assert "mine" not in bed.nodes()
+    bed.intent.diff(remove=[("VM", "theirs")])
 
 
 def test_the_command(state: Path, run_name: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
 
 @pytest.fixture
 def planes(bed: Testbed) -> RegionalClusterManager:
-    found = bed.parts.cluster
+    found = bed._there().cluster
     assert isinstance(found, RegionalClusterManager)
     return found
 
@@ -162,7 +162,7 @@ def test_what_one_plane_refuses_changes_none(bed: Testbed, planes: RegionalClust
     with pytest.raises(EntityError, match="10.0.0.77"):
         bed.apply(file)
     west.diff(remove=[thief])
-    assert "mine" not in bed.parts.plant.nodes
+    assert "mine" not in bed.nodes()
     assert _known(planes) == known
     # Somebody comes between plan and change, once at each kind of plane: those told before have it taken back.
     east, far = (_vm(name, "blue", IPv4Address(f"10.0.0.{last}"), host)

@@ -18,7 +18,6 @@ from experiments.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import guest_mac, underlay_mac
 from hoverboard.contract.packets import internet_checksum, mac_bytes
-from topologies import status
 from topologies.devices import entered
 from topologies.testbed import Testbed
 from topologies.topology import FABRIC
@@ -240,11 +239,11 @@ def test_a_rate_limit_holds_what_a_vm_sends(cluster: Testbed) -> None:
 
 
 def test_status_shows_cpu_by_vm(cluster: Testbed) -> None:
-    vms = status.node_status(cluster, "h1")["vms"]
+    vms = cluster.node_status("h1")["vms"]
     rows = {row["vm"]: row for row in cluster.status()["cpu"]}
     assert rows["one"]["coprocessor_seconds"] > 0
     assert rows["two"]["guest_seconds"] >= 0
-    node, whole = status.node_status(cluster, "h1"), cluster.status()
+    node, whole = cluster.node_status("h1"), cluster.status()
     check("status-node", node)
     check("status", whole)
     tables.show([*tables.node(node), *tables.status(whole)])

@@ -131,7 +131,7 @@ def test_on_demand_asks_once_and_remembers(testbed: Callable[..., Testbed], tmp_
     # Hoverboards carry nothing.
     assert not any("table=50" in line and "nw_dst" in line for line in openflow(bed, "hv1"))
     # The VM that comes is reached, whatever was answered before.
-    bed.parts.cluster.client.diff(
+    bed.intent.diff(
         upsert=[one for one in _entities(bed) if one.name == "blue-2"],
     )
     assert reaches(bed, "blue-3", address(bed, "blue-2")) == 5
@@ -157,7 +157,7 @@ def test_active_learning_leaves_the_gateway(testbed: Callable[..., Testbed], tmp
     assert sum(learning(bed, node)["answered"] for node in ("hv1", "hv2")) >= 1
     # The controller that reads the switch leaves the host's own flows alone.
     counters = control(bed)["counters"]
-    bed.parts.cluster.full_update()
+    bed.full_update()
     assert learned()
     assert control(bed)["counters"]["offloads_started"] == counters["offloads_started"] == 0
     _, lost = ping.end()

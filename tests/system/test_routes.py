@@ -86,7 +86,7 @@ def test_an_address_behind_a_vm_answers(
     file.write_text(CLUSTER)
     bed = testbed(file, model=model, dataplane=dataplane)
     behind = Route(name="behind", network="blue", prefix=IPv4Network("192.168.7.0/24"), next_hop="router")
-    bed.parts.cluster.upsert(behind)
+    bed.upsert(behind)
     bed.node("router").cmd(f"ip addr add {BEHIND}/32 dev lo")
 
     # From there first: the router asks for its gateway with the address behind it.

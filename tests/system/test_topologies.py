@@ -320,7 +320,7 @@ def foreground(tiny: Path, run_name: str) -> Iterator[Callable[[str], subprocess
             "    print(event.phase, event.done, flush=True)\n"
             f"    {code}\n"
             f"bed = Testbed({str(tiny)!r}, run={run_name!r})\n"
-            "bed.up(progress)\nprint('up', flush=True)\nbed.ended.wait()\n"
+            "bed.up(progress)\nprint('up', flush=True)\nbed.wait_down()\n"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

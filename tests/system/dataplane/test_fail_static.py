@@ -17,7 +17,8 @@ from dataplane_rig import Stream, flow_events, node_status, ping, program, trans
 
 from tests.waiting import until
 from topologies import etcd
-from topologies.ledger import Ledger
+from topologies.ledger import Ledger, live_processes
+from topologies.processes import LinuxProcesses
 from topologies.roles import ControlLayout, StoreKind
 from topologies.testbed import Testbed
 from topologies.waiting import wait_for
@@ -51,7 +52,7 @@ def pids_of(bed: Testbed, part: str) -> list[int]:
 def restarts(bed: Testbed, part: str) -> int:
     if part == CONTROL:
         return int(bed.control_status()["restarts"])
-    rows = bed.status()["supervision"]["processes"]
+    rows = bed.supervision()["processes"]
     return sum(row["restarts"] for row in rows if row["what"] == part and row["server"] == "h1")
 
 
@@ -59,7 +60,7 @@ def in_step(bed: Testbed) -> bool:
     """Whether every process is there and every switch has its program, as the control plane sees it."""
     control = bed.control_status()
     return (
-        not bed.status()["supervision"]["down"]
+        not bed.supervision()["down"]
         and control["state"] == "up"
         and len(control["switches"]) == len(bed.topology.servers)
         and all(one["programmed"] and one["agent"] for one in control["switches"].values())
@@ -180,8 +181,8 @@ class TestFastPath:
         assert checkpoint["refused"] is None
 
     def test_one_that_was_away_for_long_finds_its_queues_full(self, fast: Testbed) -> None:
-        nursery = fast.parts.hosts.nursery_pid
-        assert nursery is not None
+        running = live_processes(Ledger(fast.directory), LinuxProcesses())
+        nursery = next(one.process.pid for one in running if one.kind == "nursery")
         with Stream(fast, "blue-1", "blue-2", rate=300) as there, Stream(fast, "blue-2", "blue-1", rate=300) as back:
             there.flows()
             back.flows()

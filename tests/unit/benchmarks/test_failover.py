@@ -67,7 +67,7 @@ class Run:
         bed.control_status = self._status  # type: ignore[method-assign]
         spec = bed.topology.hoverboards[0]
         bed.server = lambda name: SimpleNamespace(name=name, spec=spec)  # type: ignore[attr-defined]
-        bed.parts = SimpleNamespace(cluster=SimpleNamespace(address="unix:/x"))
+        bed.intent_address = "unix:/x"
         self.partition = Owners(2).of(datapath_id(spec.underlay_ip))
         yield bed
 

@@ -99,7 +99,7 @@ class Run:
         }  # fmt: skip
         daemons = {"ovsdb-server": SimpleNamespace(pid=12), "ovs-vswitchd": SimpleNamespace(pid=13)}
         bed.server = lambda name: SimpleNamespace(host_pid=14, daemons=daemons)  # type: ignore[attr-defined]
-        bed.status = lambda: {"supervision": {"restarts": self.restarts, "down": []}}  # type: ignore[assignment,misc]
+        bed.supervision = lambda: {"restarts": self.restarts, "down": []}  # type: ignore[method-assign]
         self.bed = bed
         yield bed
 
@@ -141,7 +141,7 @@ def test_a_run_is_whole_when_all_of_it_is_there(monkeypatch: pytest.MonkeyPatch,
     bed: Any = run.bed
     assert outage._whole(bed)
     if missing == "down":
-        bed.status = lambda: {"supervision": {"restarts": 0, "down": ["h1"]}}
+        bed.supervision = lambda: {"restarts": 0, "down": ["h1"]}
     elif missing == "state":
         bed.control["state"] = "unreachable"
     elif missing == "switches":

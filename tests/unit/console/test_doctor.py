@@ -26,6 +26,7 @@ class Machine:
     compiled: bool = True
     python_version: str = "3.11.2"
     dead: list[str] | str = field(default_factory=list)
+    lost: list[str] | str = field(default_factory=list)
     memory: tuple[int, int] = (20_000, 24_000)
     core_count: int = 4
     disk: int = 50_000
@@ -59,6 +60,9 @@ class Machine:
 
     def dead_runs(self) -> list[str] | str:
         return self.dead
+
+    def lost_runs(self) -> list[str] | str:
+        return self.lost
 
     def memory_mib(self) -> tuple[int, int]:
         return self.memory
@@ -118,6 +122,8 @@ WORSE = [
     (Machine(compiled=False), "compiled fast path", "degraded", "first start"),
     (Machine(dead=["a", "b"]), "dead runs", "degraded", "hoverboard down"),
     (Machine(dead="could not be listed: x"), "dead runs", "degraded", "not known"),
+    (Machine(lost=["a (1 process)"]), "lost runs", "degraded", "hoverboard down --orphans"),
+    (Machine(lost="could not be listed: x"), "lost runs", "degraded", "not known"),
 ]
 
 

@@ -40,7 +40,9 @@ class FakeBed:
         self.control: dict[str, Any] = {}
         self.opened: list[str] = []
         self.closed: list[str] = []
-        self.parts: Any = SimpleNamespace()
+        self.intent: Any = SimpleNamespace()
+        self.intent_address = ""
+        self.phases: dict[str, float] = {}
 
     def node(self, name: str) -> Node:
         return Node(name, self.pid_of(name))
@@ -55,6 +57,9 @@ class FakeBed:
     def offloads(self) -> list[dict[str, str]]:
         self.asked += 1
         return [{"src": src, "dst": dst} for src, dst in self.standing]
+
+    def supervision(self) -> dict[str, Any]:
+        return {"down": [], "restarts": 0}
 
     def control_status(self) -> dict[str, Any]:
         return self.control

@@ -12,7 +12,7 @@ from experiments import churning
 from hoverboard.contract.errors import RunError
 from topologies.testbed import Testbed
 
-BED = cast(Testbed, SimpleNamespace(parts=SimpleNamespace(cluster=SimpleNamespace(address="unix:/made/up"))))
+BED = cast(Testbed, SimpleNamespace(intent_address="unix:/made/up"))
 
 
 class Client:

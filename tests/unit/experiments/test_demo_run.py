@@ -34,7 +34,7 @@ class Bed(FakeBed):
         self.run, self.is_up, self.received = run, False, 0
         self.added: list[tuple[str, str, str]] = []
         self.removed: list[str] = []
-        self.clock = SimpleNamespace(seconds={"nodes": 0.25})
+        self.phases = {"nodes": 0.25}
         Bed.made.append(self)
 
     def _say(self, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from experiments import joining
 from experiments.joining import Answer
 from hoverboard.contract.errors import MeasurementError, RunError
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies import schema
+from topologies import placement, schema
 from topologies.testbed import Testbed
 from topologies.topology import Topology, VMSpec
 
@@ -32,29 +32,25 @@ class Run:
 
     Attributes:
         asked: (VMs to add, VMs to remove) of each request.
-        done: what was made, plugged or dropped, in order.
+        done: VMs that were built or discarded, in order.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, silent: frozenset[str] = frozenset()) -> None:
         self.at = 1_000_003.0
         self.asked: list[tuple[list[str], list[str]]] = []
-        self.done: list[tuple[str, str]] = []
+        self.done: list[tuple[Any, ...]] = []
         self.pings: list[tuple[dict[str, tuple[int, str]], float, float]] = []
         self.looks = 0
         self._silent = silent
         self._reads, self._returned = 0, threading.Semaphore(0)
         bed = FakeBed(TOPOLOGY, {})
-        client = SimpleNamespace(diff=self._diff)
-        cluster = SimpleNamespace(client=client, upsert=lambda vm: self._diff(upsert=[vm]), program_state=self._state)
-        plant = SimpleNamespace(
-            make_node=lambda spec: self.done.append(("node", spec.name)), make_nic=lambda spec: spec.name,
-            drop_vm=lambda name: self.done.append(("drop", name)),
-        )  # fmt: skip
-        workers = SimpleNamespace(each=self._each)
-        bed.parts = SimpleNamespace(
-            cluster=cluster, plant=plant, plug=lambda name: self.done.append(("plug", name)), workers=workers
-        )
+        bed.intent = SimpleNamespace(diff=self._diff)
         self.bed = cast(Testbed, bed)
+        for name, method in (
+            ("upsert", lambda vm: self._diff(upsert=[vm])), ("program_state", self._state),
+            ("prebuild_vms", self._prebuild), ("discard_vms", lambda specs: self.done.append(("discard", *specs))),
+        ):  # fmt: skip
+            setattr(bed, name, method)
         monkeypatch.setattr(joining, "time", SimpleNamespace(monotonic=self._now))
         monkeypatch.setattr(joining, "wait_answers", self._answers)
 
@@ -70,10 +66,13 @@ class Run:
                 self._returned.release()
         return self.at
 
-    def _each(self, call: Callable[[list[VMSpec]], None], hosts: list[list[VMSpec]]) -> None:
-        for of_host in sorted(hosts, key=lambda specs: specs[0].host):
-            assert len({spec.host for spec in of_host}) == 1
-            call(of_host)
+    def _prebuild(self, network: str, count: int) -> list[VMSpec]:
+        topology, specs = self.topology, []
+        for _ in range(count):
+            specs.append(placement.plan_vm(topology, network))
+            topology = topology.with_vm(specs[-1])
+        self.done.append(("build", *specs))
+        return specs
 
     def _diff(self, upsert: Any = (), remove: Any = ()) -> None:
         self.asked.append(([vm.name for vm in upsert], [vm.name for vm in remove]))
@@ -155,17 +154,9 @@ def test_planted_vms_are_there_before_they_are_asked_for_and_gone_after(monkeypa
         assert [(one.name, one.host, str(one.ip)) for one in specs] == [
             ("blue-3", "h1", "10.0.0.4"), ("blue-4", "h2", "10.0.0.5"), ("blue-5", "h1", "10.0.0.6"),
         ]  # fmt: skip
-        assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2", "blue-3", "blue-4", "blue-5"]
-        assert run.done == [
-            ("node", "blue-3"), ("plug", "blue-3"), ("node", "blue-5"), ("plug", "blue-5"), ("node", "blue-4"),
-            ("plug", "blue-4"),
-        ]  # fmt: skip
-        assert run.asked == []
-        run.done.clear()
+        assert (run.done, run.asked) == ([("build", *specs)], [])
         raise ZeroDivisionError
-    assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2"]
-    assert run.asked == [([], ["blue-3", "blue-4", "blue-5"])]
-    assert run.done == [("drop", "blue-3"), ("drop", "blue-5"), ("drop", "blue-4")]
+    assert run.done[1:] == [("discard", *specs)]
 
 
 def test_planted_vms_are_announced_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +175,5 @@ def test_a_vm_of_which_only_the_control_plane_is_timed_stays(monkeypatch: pytest
     run = Run(monkeypatch)
     answer = joining.by_diff(run.bed, "blue")
     assert answer == Answer(375.0, 250.0)
-    assert run.done == [("node", "blue-3"), ("plug", "blue-3")]
+    assert [(verb, spec.name) for verb, spec in run.done] == [("build", "blue-3")]
     assert run.asked == [(["blue-3"], [])]
-    assert [vm.name for vm in run.topology.vms] == ["blue-1", "blue-2", "blue-3"]

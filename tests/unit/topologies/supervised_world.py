@@ -56,12 +56,19 @@ class Clock:
 
 
 class Ledger:
-    """Remembers what it is told."""
+    """Remembers what it is told.
+
+    Attributes:
+        error: why it takes nothing any more.
+    """
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.error: Exception | None = None
 
     def append(self, **record: Any) -> None:
+        if self.error is not None:
+            raise self.error
         self.records.append(record)
 
 

@@ -1,23 +1,23 @@
-"""The life of a control plane's processes: they are started, waited for, and brought back when they die."""
+"""The life of a control plane's processes: they are started, waited for, and started again by the run's supervisor."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from real_processes import Children
+from supervised_world import START, Clock, Ledger
 
 from hoverboard.contract.errors import RunError
 from tests.waiting import until
 from topologies import etcd
 from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
+from topologies.supervision import Supervisor
 
-START = 1_000_003.0
 _DEADLINE = 5.0  # seconds
 
 
@@ -41,42 +41,52 @@ class Launcher:
         self.forgotten.append(child.pid)
 
 
-class Closing(threading.Event):
-    """An event whose waits are over at once.
-
-    Attributes:
-        pauses: how long they were to be.
-        in_a_pause: called in each.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pauses: list[float | None] = []
-        self.in_a_pause: Callable[[], object] = lambda: None
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.pauses.append(timeout)
-        self.in_a_pause()
-        return self.is_set()
+def listen(paths: list[Path]) -> list[socket.socket]:
+    """Serve on these paths."""
+    found = []
+    for path in paths:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+        found.append(listener)
+    return found
 
 
 class World:
-    """A control plane of one front end and two replicas, in made-up time."""
+    """A control plane of one front end and two replicas, and a supervisor, in made-up time.
+
+    Attributes:
+        returned: names of those that came back, in order.
+        trouble: what is done when the next ones have come back.
+    """
 
     def __init__(self, directory: Path, children: Children, layout: ControlLayout | None = None) -> None:
-        self.now = START
+        self.clock = Clock()
         self.directory = directory
         self.launcher = Launcher(children)
-        self.closing = Closing()
+        self.supervisor = Supervisor(Ledger(), self.clock, self.clock)  # type: ignore[arg-type]
         self.model = "gateway"
         self.returned: list[str] = []
         self.trouble: list[Callable[[RoleProcess], object]] = []
+        self.listeners: list[socket.socket] = []
         self.plane = ControlProcesses(
             layout or ControlLayout.of("processes", replicas=2),
             directory / "control", directory / "logs", self.launcher,  # type: ignore[arg-type]
-            lambda: ["--model", self.model], clock=lambda: self.now, closing=self.closing,
+            lambda: ["--model", self.model], clock=self.clock,
         )  # fmt: skip
         self.roles = {role.name: role for role in self.plane.roles}
+
+    def keep(self) -> None:
+        """All serve, and are watched."""
+        self.plane.start()
+        self.listeners = listen([path for role in self.plane.roles for path in role.sockets])
+        self.plane.keep(self.supervisor, self.heard)
+
+    def close(self) -> None:
+        self.supervisor.stop()
+        self.supervisor.join()
+        for listener in self.listeners:
+            listener.close()
 
     def process(self, name: str) -> subprocess.Popen[bytes]:
         process = self.roles[name].process
@@ -91,7 +101,7 @@ class World:
     def kill(self, name: str, restarts: int) -> None:
         """Kill one, and wait until it is back for the so-manieth time."""
         self.process(name).kill()
-        until(lambda: len(self.returned) == restarts)
+        until(lambda: self.roles[name].restarts == restarts and self.roles[name].state == "up")
 
 
 @pytest.fixture
@@ -99,7 +109,7 @@ def world() -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="hb") as directory, Children() as children:
         made = World(Path(directory), children)
         yield made
-        made.plane.close()
+        made.close()
 
 
 def test_each_role_is_started_with_its_command_and_its_log(world: World) -> None:
@@ -144,17 +154,6 @@ def test_what_is_shown_of_each(world: World) -> None:
 # --- until they serve -----------------------------------------------------------------------------------
 
 
-def listen(paths: list[Path]) -> list[socket.socket]:
-    """Serve on these paths."""
-    found = []
-    for path in paths:
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
-        listener.listen()
-        found.append(listener)
-    return found
-
-
 def test_a_control_plane_is_ready_when_all_its_sockets_are_served_and_no_process_has_ended(world: World) -> None:
     world.plane.start()
     with pytest.raises(RunError, match="the fabric-manager does not serve") as failed:
@@ -179,7 +178,7 @@ def test_all_processes_share_one_deadline(world: World, monkeypatch: pytest.Monk
 
     def wait_ready(role: RoleProcess, timeout: float) -> None:
         timeouts.append(timeout)
-        world.now += 4.0
+        world.clock.now += 4.0
 
     monkeypatch.setattr(world.plane, "wait_ready", wait_ready)
     world.plane.wait_all_ready(10.0)
@@ -197,9 +196,7 @@ def test_one_that_ends_before_it_serves_is_not_waited_for(world: World) -> None:
 
 
 def test_one_that_dies_is_started_again_as_it_is_to_be_called_now(world: World) -> None:
-    world.plane.start()
-    world.plane.keep(world.heard)
-    world.now += 1.0
+    world.keep()
     world.model = "on-demand"
     pid, begun = world.process("vm-controller-0-0").pid, len(world.launcher.started)
     world.kill("vm-controller-0-0", 1)
@@ -207,30 +204,43 @@ def test_one_that_dies_is_started_again_as_it_is_to_be_called_now(world: World) 
     assert argv[argv.index("--model") + 1] == "on-demand"
     assert (what, kind, log.name) == ("vm-controller-0-0", "control", "vm-controller-0-0.log")
     assert (world.returned, world.launcher.forgotten) == (["vm-controller-0-0"], [pid])
-    assert world.closing.pauses == []
     assert world.process("vm-controller-0-0").pid != pid
     assert [role.restarts for role in world.plane.roles] == [0, 0, 1, 0]
+    (row,) = world.supervisor.status()["processes"]
+    assert (row["what"], row["server"], row["state"], row["restarts"]) == ("vm-controller-0-0", None, "up", 1)
 
 
-def test_one_that_dies_young_waits_a_second_first(world: World) -> None:
-    world.plane.start()
-    world.plane.keep(world.heard)
-    world.now += 0.9
-    world.kill("front-end-0", 1)
-    assert world.closing.pauses == [1.0]
-    world.now += 0.9  # since it came back
-    world.kill("front-end-0", 2)
-    assert world.closing.pauses == [1.0, 1.0]
-    world.now += 1.1
-    world.kill("front-end-0", 3)
-    assert world.closing.pauses == [1.0, 1.0]
-    assert world.roles["front-end-0"].restarts == 3
+def test_one_that_goes_on_dying_waits_longer_each_time_and_is_given_up_and_shown(world: World) -> None:
+    world.keep()
+    for restarts in range(1, 8):
+        world.kill("vm-controller-0-1", restarts)
+    assert round(world.clock.now - START, 3) == 0.2 + 0.4 + 0.8 + 1.6
+    last = world.process("vm-controller-0-1").pid
+    world.process("vm-controller-0-1").kill()
+    until(lambda: world.roles["vm-controller-0-1"].state == "given up")
+    assert world.plane.documents()[3] == {
+        "name": "vm-controller-0-1", "pid": last, "restarts": 7, "state": "given up",
+    }  # fmt: skip
+    assert world.supervisor.status()["down"] == 1
+    assert [role.state for role in world.plane.roles[:3]] == ["up"] * 3
+
+
+def test_one_is_back_when_it_serves(world: World) -> None:
+    world.keep()
+    dead, begun = world.process("front-end-0"), len(world.launcher.started)
+    for listener in world.listeners:
+        listener.close()
+    dead.kill()
+    until(lambda: len(world.launcher.started) > begun)
+    assert (world.returned, world.roles["front-end-0"].state) == ([], "down")
+    for path in world.roles["front-end-0"].sockets:
+        path.unlink()
+    world.listeners = listen(world.roles["front-end-0"].sockets)
+    until(lambda: world.returned == ["front-end-0"])
 
 
 def test_one_that_came_back_and_is_not_well_is_killed_and_started_once_more(world: World) -> None:
-    world.plane.start()
-    world.plane.keep(world.heard)
-    world.now += 10.0
+    world.keep()
     sick: list[subprocess.Popen[bytes]] = []
 
     def ill(role: RoleProcess) -> None:
@@ -239,46 +249,39 @@ def test_one_that_came_back_and_is_not_well_is_killed_and_started_once_more(worl
         raise RunError("it does not come up")
 
     world.trouble = [ill]
-    world.kill("fabric-manager", 2)
+    world.kill("fabric-manager", 1)
     assert sick[0].wait(_DEADLINE) == -9
-    assert world.closing.pauses == [1.0]
-    assert (world.returned, world.roles["fabric-manager"].restarts) == (["fabric-manager"] * 2, 2)
+    assert world.returned == ["fabric-manager"] * 2
+    assert world.launcher.forgotten[1:] == [sick[0].pid]
 
 
-def keepers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("keep-")]
+def test_an_etcd_member_comes_back_like_everybody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd, "check_installed", lambda: None)
+    with Children() as children:
+        other = World(world.directory / "other", children, ControlLayout.of("processes", store="etcd", replicas=1))
+        other.keep()
+        (command, *_), *_ = other.launcher.started
+        other.kill("etcd-0", 1)
+        assert other.launcher.started[-1][0] == command  # the same ports and data
+        other.close()
 
 
-def test_a_plane_that_is_closed_brings_nothing_back(world: World) -> None:
-    before = keepers()
-    world.plane.start()
-    world.plane.keep(world.heard)
-    threads = [thread for thread in keepers() if thread not in before]
-    assert {thread.name for thread in threads} == {f"keep-{name}" for name in world.roles}
-    assert all(thread.daemon for thread in threads)
+def test_after_the_supervisors_end_nothing_comes_back(world: World) -> None:
+    world.keep()
     begun = len(world.launcher.started)
-    # One is in its pause when the plane is closed, the others run.
-    world.closing.in_a_pause = world.plane.close
-    world.process("front-end-0").kill()
-    until(lambda: world.closing.is_set())
+    world.supervisor.stop()
     for name in world.roles:
         world.process(name).kill()
-    for thread in threads:
-        thread.join(_DEADLINE)
-        assert not thread.is_alive()
+    world.supervisor.join()
     assert (world.returned, world.launcher.started[begun:]) == ([], [])
 
 
-def test_a_plane_has_a_clock_and_an_end_of_its_own_where_none_is_given(world: World) -> None:
+def test_a_plane_has_a_clock_of_its_own_where_none_is_given(world: World) -> None:
     with Children() as children:
         launcher = Launcher(children)
         plane = ControlProcesses(ControlLayout(), world.directory / "c", world.directory, launcher, list)  # type: ignore[arg-type]
         plane.start()
-        returned = threading.Event()
-        plane.roles[0].started -= 10.0
-        plane.keep(lambda role: returned.set())
-        process = plane.roles[0].process
-        assert process is not None
-        process.kill()
-        assert returned.wait(_DEADLINE)
-        plane.close()
+        listeners = listen(plane.roles[0].sockets)
+        plane.wait_all_ready(_DEADLINE)
+        for listener in listeners:
+            listener.close()

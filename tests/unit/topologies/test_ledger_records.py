@@ -11,7 +11,8 @@ import pytest
 from real_processes import Children, open_files
 
 from tests.waiting import until
-from topologies.ledger import Ledger, cgroups, kill_all, live_processes, sweep
+from topologies.ledger import Ledger, LostDirectoryError, cgroups, kill_all, live_processes, sweep
+from topologies.marks import VARIABLE, Mark
 from topologies.processes import LinuxProcesses, Process, identified
 from topologies.rundir import RunDirectory
 
@@ -36,8 +37,8 @@ def run(ledger: Ledger, *argv: str, what: str = "a shell", kind: str = "shell") 
 
 def test_a_ledger_begins_with_the_run_the_boot_and_where_it_was_started(ledger: Ledger) -> None:
     assert ledger.head() == {
-        "record": "run", "version": 1, "run": "r", "boot": TABLE.boot_id(), "netns": TABLE.own_namespace(),
-        "tree": str(ledger.directory.path),
+        "record": "run", "version": 1, "run": "r", "mark": str(ledger.mark), "boot": TABLE.boot_id(),
+        "netns": TABLE.own_namespace(), "tree": str(ledger.directory.path),
     }  # fmt: skip
     assert list(ledger.records()) == [ledger.head()]
 
@@ -79,6 +80,7 @@ def test_lines_that_are_no_records_are_left_out(ledger: Ledger) -> None:
 
 def test_a_ledger_without_a_head_belongs_to_no_boot(ledger: Ledger) -> None:
     ledger.directory.ledger.write_text("")
+    ledger = Ledger(ledger.directory)
     ledger.record_process(Process(os.getpid(), 1), "me", "shell")
     assert ledger.head() == {}
     assert live_processes(ledger, TABLE) == []
@@ -106,10 +108,51 @@ def test_a_run_that_is_being_taken_down_starts_no_process(ledger: Ledger) -> Non
 
 
 def test_a_process_that_cannot_be_recorded_does_not_start(ledger: Ledger) -> None:
+    command = ledger.command(["/bin/echo", "hello"], "a shell", "shell")
     ledger.directory.ledger.unlink()
     ledger.directory.path.rmdir()
-    ended = run(ledger, "/bin/echo", "hello")
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (125, "")
+
+
+# --- the mark -------------------------------------------------------------------------------------------
+
+
+def test_a_process_and_what_it_starts_carry_the_mark_of_the_run(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "of a run that we are in ourselves")
+    said = run(ledger, "/bin/sh", "-c", f"/bin/sh -c 'echo ${VARIABLE}'").stdout.strip()
+    assert Mark.parse(said) == ledger.mark == Ledger(ledger.directory).mark
+    assert ledger.mark is not None
+    assert ledger.mark.holder == identified(os.getpid())
+    assert (ledger.mark.run, ledger.mark.directory) == ("r", ledger.directory.path)
+
+
+@pytest.mark.parametrize("how", ["deleted", "another run's", "spoiled"])
+def test_nothing_is_recorded_or_started_once_the_run_has_lost_its_directory(ledger: Ledger, how: str) -> None:
+    assert ledger.is_there()
+    ledger.directory.ledger.unlink()
+    if how == "another run's":
+        Ledger(ledger.directory).create(TABLE)
+    elif how == "spoiled":
+        ledger.directory.ledger.write_text("nothing\n")
+    before = ledger.directory.ledger.read_text() if how != "deleted" else None
+    assert not ledger.is_there()
+    with pytest.raises(LostDirectoryError, match="run 'r' has lost its directory"):
+        ledger.append(record="restart")
+    with pytest.raises(LostDirectoryError, match="hoverboard down --orphans"):
+        ledger.command(["/bin/echo"], "a shell", "shell")
+    assert (ledger.directory.ledger.read_text() if how != "deleted" else None) == before
+
+
+def test_a_run_of_an_older_version_has_no_mark(ledger: Ledger) -> None:
+    ledger.directory.ledger.write_text('{"record":"run","version":1,"run":"r","boot":"b"}\n')
+    older = Ledger(ledger.directory)
+    assert (older.mark, older.is_there()) == (None, False)
+    older.append(record="restart")
+    assert run(older, "/bin/sh", "-c", f"echo ${VARIABLE}").stdout == "\n"
+    assert Ledger(RunDirectory.of("none", ledger.directory.path)).mark is None
 
 
 def test_real_processes_of_a_run_are_found_and_killed_and_others_are_not(ledger: Ledger) -> None:

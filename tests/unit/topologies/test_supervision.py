@@ -18,6 +18,7 @@ from hoverboard.contract.documents import Supervision
 from hoverboard.contract.errors import RunError
 from tests.waiting import until
 from topologies import supervision
+from topologies.ledger import LostDirectoryError
 from topologies.processes import identified
 from topologies.supervision import Supervisor, pause
 
@@ -239,6 +240,20 @@ def test_a_stop_during_a_pause_ends_it_without_a_restart(world: World) -> None:
     until(lambda: world.clock.now > START)
     world.supervisor.join()
     assert len(patient.tries) == 3
+
+
+def test_a_run_that_has_lost_its_directory_starts_nothing_again_and_is_told_of_once(world: World) -> None:
+    lost: list[str] = []
+    world.supervisor._lost = lambda: lost.append("lost")
+    one, other = world.watch(), world.watch(server="h2")
+    world.ledger.error = LostDirectoryError("run 'r' has lost its directory", where="/run/hoverboard/r")
+    one.die()
+    until(lambda: lost == ["lost"])
+    other.die()
+    world.supervisor.join()
+    assert (one.tries, other.tries, lost) == ([], [], ["lost"])
+    row = world.row()
+    assert (row["state"], row["last"]) == ("left dead", "run 'r' has lost its directory")
 
 
 def test_its_threads_do_not_keep_a_process_from_ending(world: World) -> None:

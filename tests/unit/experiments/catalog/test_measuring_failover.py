@@ -94,9 +94,8 @@ class Run:
         counted = {"hv1": 100, "hv2": 900}
         bed.status = lambda host: {"counters": {"rx_packets": counted[host]}}
         bed.control = {"controllers": self.controllers, "switches": {"h1": {"programmed": True}}}
-        supervisor = SimpleNamespace(status=lambda: {"down": [], "restarts": self.restarts})
-        cluster = SimpleNamespace(upsert=self.upsert, remove=self.removed.append)
-        bed.parts = SimpleNamespace(supervisor=supervisor, cluster=cluster)
+        bed.supervision = lambda: {"down": [], "restarts": self.restarts}
+        bed.upsert, bed.remove = self.upsert, self.removed.append  # type: ignore[attr-defined]
         bed.server = lambda name: SimpleNamespace(name=name)  # type: ignore[attr-defined]
         bed.let_die = self.died.append  # type: ignore[attr-defined]
         bed.add_vm = lambda network, host: self.plugged.append((network, host)) or SimpleNamespace(name="new")  # type: ignore[attr-defined]
@@ -224,7 +223,7 @@ def test_who_is_killed_is_waited_for_until_nothing_is_down(monkeypatch: pytest.M
         bed = run.bench.beds[0]
         seen = []
         for names in down:
-            bed.parts.supervisor.status = lambda names=names: {"down": names, "restarts": run.restarts}
+            bed.supervision = lambda names=names: {"down": names, "restarts": run.restarts}
             seen.append(condition())
         waited.append((timeout, seen))
 
@@ -368,6 +367,6 @@ def test_a_run_whose_switches_or_processes_are_not_there_is_not_measured(
     if what == "switch":
         bed.control["switches"]["h2"] = {"programmed": False}
     else:
-        bed.parts.supervisor.status = lambda: {"down": ["h1"], "restarts": 0}
+        bed.supervision = lambda: {"down": ["h1"], "restarts": 0}
     failover._wait_whole(bed)
     assert whole == [True, False]

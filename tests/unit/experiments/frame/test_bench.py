@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +26,7 @@ class Bed:
         self.asked, self.run, self.options = topology, run, options
         self.topology = topology if isinstance(topology, Topology) else schema.load(topology)
         self.datapath_type, self.directory = "netdev", Path("run") / run
-        self.closed = threading.Event()
+        self.going_down = False
         self.is_up = False
         Bed.made.append(self)
 
@@ -38,7 +37,7 @@ class Bed:
 
     def down(self) -> None:
         self.is_up = False
-        self.closed.set()
+        self.going_down = True
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +73,7 @@ def test_a_testbed_stays_up_for_the_points_that_follow() -> None:
 def test_a_testbed_that_was_closed_is_made_again() -> None:
     one = made()
     first = one.testbed()
-    first.closed.set()
+    first.going_down = True
     assert one.testbed() is not first
     assert [bed.is_up for bed in Bed.made] == [False, True]
 
@@ -105,7 +104,7 @@ def test_a_testbed_that_does_not_come_up_is_taken_down(monkeypatch: pytest.Monke
     one = made()
     with pytest.raises(KeyboardInterrupt):
         one.testbed("two-hosts")
-    assert Bed.made[0].closed.is_set()
+    assert Bed.made[0].going_down
     monkeypatch.setattr(Bed, "fails", False)
     assert one.testbed("two-hosts") is not Bed.made[0]
 

@@ -1,0 +1,93 @@
+"""A run without machinery: its directory, lock and threads are real; network, control plane and hosts are made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from hoverboard.contract.errors import RunError
+from topologies import schema
+from topologies.processes import LinuxProcesses
+from topologies.roles import ControlLayout
+from topologies.run import Run
+from topologies.rundir import RunDirectory, RunLock
+from topologies.topology import VMSpec
+
+TOPOLOGY = schema.from_keys(
+    {"hosts": 2, "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 2}]}, name="made-up"
+)
+
+
+class Nic:
+    """The NIC of a VM; remembers when it is plugged in."""
+
+    def __init__(self, world: World, spec: VMSpec) -> None:
+        self.vm, self.host = SimpleNamespace(name=spec.name), SimpleNamespace(name=spec.host)
+        self._world = world
+
+    def plug(self, client: Any = None) -> None:
+        if self.vm.name in self._world.unpluggable:
+            raise RunError(f"{self.host.name} does not answer")
+        self._world.done.append(("plug", self.vm.name))
+
+
+class World:
+    """A run of two hosts and two VMs that is up.
+
+    Attributes:
+        done: what was made, plugged, dropped, told or ended, in order.
+        unpluggable: VMs whose host does not take them.
+        refuses: what the fabric manager says to each change; None: it takes it.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.unpluggable: set[str] = set()
+        self.refuses: Exception | None = None
+        self.directory = RunDirectory.of("made-up", state)
+        lock = RunLock.try_take(self.directory, create=True)
+        assert lock is not None
+        self.run = run = Run(self.directory, lock, TOPOLOGY, ControlLayout(), "netdev")
+        run.cluster.close()
+        self.nics: dict[str, Nic] = {}
+        made_up: dict[str, Any] = {
+            "network": SimpleNamespace(
+                nics=self.nics, make_node=self._say("node"), make_nic=self._make_nic, drop_vm=self._drop,
+                node=lambda name: SimpleNamespace(pid=len(name)), close=lambda: self.done.append(("close", "network")),
+            ),
+            "cluster": SimpleNamespace(
+                upsert=self._tell("upsert"), remove=self._tell("remove"), withdraw=self._say("withdraw"),
+                client=SimpleNamespace(diff=lambda remove: [self._tell("forget")(one) for one in remove]),
+                program_state=lambda: SimpleNamespace(joined=2), wait_joined=lambda *_: True,
+                close=lambda: self.done.append(("close", "cluster")),
+            ),
+            "hosts": SimpleNamespace(start_vmm=lambda *_: None, close=lambda: self.done.append(("close", "hosts"))),
+        }  # fmt: skip
+        for name, one in made_up.items():
+            setattr(run, name, one)
+        run.launcher.ledger.create(LinuxProcesses())
+        run.came_up()
+
+    def _say(self, verb: str) -> Any:
+        return lambda spec: self.done.append((verb, spec.name))
+
+    def _tell(self, verb: str) -> Any:
+        def tell(entity: Any) -> None:
+            if self.refuses is not None:
+                raise self.refuses
+            self.done.append((verb, entity.name))
+
+        return tell
+
+    def _make_nic(self, spec: VMSpec) -> Nic:
+        self.nics[spec.name] = Nic(self, spec)
+        return self.nics[spec.name]
+
+    def _drop(self, name: str) -> None:
+        if self.nics.pop(name, None) is not None:
+            self.done.append(("drop", name))
+
+    def names(self) -> list[str]:
+        """VMs that there should be."""
+        return [vm.name for vm in self.run.topology.vms]

@@ -1,0 +1,116 @@
+"""Network namespaces: entering one, and the text that marks it, which is the alias of its `lo`.
+
+Every namespace has a `lo` from its first moment, whatever else is made in it, and an alias lives as long as the
+namespace: so it says whose the namespace is, and all devices in it, when nothing else knows any more. By rtnetlink of
+our own, because every command that looks for runs pays for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from hoverboard.contract.errors import MachineError
+
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
+# linux/netlink.h, linux/rtnetlink.h, linux/if_link.h
+_ERROR, _GETLINK, _SETLINK = 2, 18, 19
+_REQUEST, _ACK = 1, 4
+_IFALIAS, _IFALIAS_LONGEST = 20, 255
+_HEADER, _LINK, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HH")
+_LO = 1  # index of `lo` in every namespace
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def entered(place: int | Path) -> Iterator[None]:
+    """The calling thread is inside the network namespace of a pid, or of a file that names one (setns is per thread).
+
+    Raises:
+        OSError: the process or the file is gone.
+        MachineError: we may not enter.
+    """
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        path = f"/proc/{place}/ns/net" if isinstance(place, int) else place
+        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(target)
+        finally:
+            os.close(target)
+        try:
+            yield
+        finally:
+            _setns(home)
+    finally:
+        os.close(home)
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, _CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise MachineError(
+            f"cannot enter a network namespace: {os.strerror(code)}",
+            next_step="run as root, outside of a restricted container",
+        )
+
+
+def read_mark(place: int | Path) -> str:
+    """The mark of a namespace; "" when it has none, is gone, or is none that we may enter."""
+    try:
+        with entered(place):
+            reply = _request(_GETLINK, _REQUEST)
+    except (OSError, MachineError):
+        return ""
+    return _alias(reply)
+
+
+def write_mark(place: int | Path, mark: str) -> None:
+    """Mark a namespace; "" takes the mark away.
+
+    Raises:
+        ValueError: the mark is longer than the kernel takes.
+        OSError, MachineError: it cannot be entered, or the kernel refuses.
+    """
+    text = mark.encode()
+    if len(text) > _IFALIAS_LONGEST:
+        raise ValueError(f"a mark of {len(text)} bytes; the kernel takes {_IFALIAS_LONGEST}")
+    with entered(place):
+        reply = _request(_SETLINK, _REQUEST | _ACK, _attribute(_IFALIAS, text))
+    _, kind, *_ = _HEADER.unpack_from(reply)
+    (code,) = struct.unpack_from("=i", reply, _HEADER.size) if kind == _ERROR else (0,)
+    if code:
+        raise OSError(-code, os.strerror(-code))
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
+
+
+def _request(kind: int, flags: int, attributes: bytes = b"") -> bytes:
+    """Ask the kernel about `lo` of the namespace that the calling thread is in; its answer."""
+    body = _LINK.pack(socket.AF_UNSPEC, 0, _LO, 0, 0) + attributes
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as route:
+        route.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body)
+        return route.recv(1 << 16)
+
+
+def _alias(reply: bytes) -> str:
+    """The alias in an RTM_NEWLINK message; "" when there is none."""
+    length, kind, *_ = _HEADER.unpack_from(reply)
+    at = _HEADER.size + _LINK.size
+    while kind != _ERROR and at + _ATTRIBUTE.size <= length:
+        size, what = _ATTRIBUTE.unpack_from(reply, at)
+        if what == _IFALIAS:
+            return reply[at + _ATTRIBUTE.size : at + size].rstrip(b"\0").decode(errors="replace")
+        if size < _ATTRIBUTE.size:
+            break
+        at += size + -size % 4
+    return ""
