@@ -8,7 +8,6 @@ measures latency and throughput host to host. It measures; figures and the repor
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,9 @@ from topologies import schema
 from topologies.switches import check_generation, datapath_type
 from topologies.testbed import Testbed
 from topologies.topology import Topology
+from topologies.waiting import wait_for
 
-_AFTER_REPORT = 0.01  # seconds
+_LATE_REPORT = 10.0  # seconds that a report may be late
 _PINGS_AT_ONCE = 4  # more would measure two cores' scheduler
 
 # A step has begun: its name, and the share of the whole that is done (0 to 1).
@@ -294,6 +294,18 @@ def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> isolation.Fore
         testbed.remove_vm(owner.name)
 
 
+def _await_report(client: HostClient) -> None:
+    """Return when the host begins another report interval: the time that is left of it has grown."""
+    first = left = client.status()["next_report_seconds"]
+
+    def reported() -> bool:
+        nonlocal left
+        before, left = left, client.status()["next_report_seconds"]
+        return bool(left > before)
+
+    wait_for(reported, first + _LATE_REPORT, lambda: "a usage report of the sending host")
+
+
 def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
     """One TCP stream, watched from before its first packet to after its last.
 
@@ -301,7 +313,7 @@ def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
     longest that a flow can stay on the Hoverboard, and there is something to see.
     """
     client = flow.clients[flow.src.host]
-    threading.Event().wait(client.status()["next_report_seconds"] + _AFTER_REPORT)
+    _await_report(client)
     measured = IperfSpec(seconds=spec.follow_seconds, interval=spec.sample_interval)
     hoverboards = [str(server.underlay_ip) for server in flow.testbed.topology.hoverboards]
     sampler = PathSampler(

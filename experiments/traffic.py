@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from hoverboard.contract.errors import InputError
-
 LEAST_BYTES, MOST_BYTES = 64, 1200  # of a datagram: room for its header, and no fragment anywhere
 
 
@@ -66,19 +64,6 @@ def _inverse(cdf: Sequence[tuple[float, float]], share: float) -> float:
             return before_rate + (rate - before_rate) * (share - before_share) / (at - before_share)
         before_rate, before_share = rate, at
     return cdf[-1][0]
-
-
-def power_law(
-    draw: random.Random, among: Sequence[tuple[str, str]], total_bps: float, exponent: float = 1.2
-) -> list[Flow]:
-    """The pair of rank k sends k to the -exponent, all together `total_bps`; which pair has which rank is drawn."""
-    if not among or total_bps <= 0:
-        raise InputError("there is nothing to share out", where="total_bps", next_step="give pairs and a rate above 0")
-    order = list(among)
-    draw.shuffle(order)
-    weights = [(rank + 1) ** -exponent for rank in range(len(order))]
-    unit = total_bps / sum(weights)
-    return [Flow(src, dst, unit * weight) for (src, dst), weight in zip(order, weights, strict=True)]
 
 
 def burst(among: Sequence[tuple[str, str]], rate_bps: float) -> list[Flow]:

@@ -24,7 +24,7 @@ from hoverboard.rpc.errors import error_from_json
 from topologies import ledger
 from topologies.clock import PhaseEvent, Progress
 from topologies.launcher import python
-from topologies.processes import LinuxProcesses, Process
+from topologies.processes import LinuxProcesses
 from topologies.rundir import RunDirectory, RunLock, existing, is_held, run_names, state_dir
 
 if TYPE_CHECKING:
@@ -286,10 +286,3 @@ def live_runs(state: Path | None = None) -> list[str]:
     """Names of the runs that somebody holds."""
     base = state or state_dir()
     return [name for name in run_names(base) if is_held(RunDirectory.of(name, base))]
-
-
-def holder_process(run: str, state: Path | None = None) -> Process | None:
-    """The process that holds a run; None when it is dead."""
-    book = ledger.Ledger(existing(run, state))
-    records = ledger.live_processes(book, LinuxProcesses())
-    return next((record.process for record in records if record.kind == "holder"), None)

@@ -7,8 +7,8 @@ is a subclass of `OffloadPolicy` with a `decide` of its own (controllers.vmc.pol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 DEFAULT_THRESHOLD_BPS = 20_000.0
@@ -84,7 +84,6 @@ class OffloadSettings:
     idle_expiry: float = DEFAULT_IDLE_EXPIRY
     budget: int = 0
     reports: Literal["hosts", "hoverboards"] = "hosts"
-    more: Mapping[str, str] = field(default_factory=dict)  # of a policy of one's own
 
 
 class OffloadPolicy:

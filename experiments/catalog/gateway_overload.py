@@ -6,7 +6,6 @@ Where it reports itself it sees only what it did not drop, and its reports share
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 
 from experiments import hoverboards, traffic
@@ -15,10 +14,12 @@ from experiments.flood import flooding
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole, words
 from topologies import schema
+from topologies.waiting import wait_for
 
 HOSTS, HOVERBOARDS = "hosts", "hoverboards"
 _PAIR_BPS = 150_000.0
-_FLOODED_SECONDS = 1.0  # before the pairs begin
+_FLOODED_SECONDS = 1.0  # of the flood are sent before the pairs begin
+_FLOOD_LIMIT = 30.0  # seconds for that
 _NOBODY = "10.0.0.250"
 
 
@@ -61,8 +62,11 @@ class GatewayOverload(Experiment):
         here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
         chosen = list(zip(here[1:], there[1:], strict=False))[: whole(values, "pairs")]
         flows = traffic.burst(chosen, _PAIR_BPS)
-        with Exchange(bed, flows) as exchange, flooding(bed, here[:1], [_NOBODY], point["overload"] * capacity):
-            threading.Event().wait(_FLOODED_SECONDS if point["overload"] else 0.0)
+        rate = point["overload"] * capacity
+        with Exchange(bed, flows) as exchange, flooding(bed, here[:1], [_NOBODY], rate) as flood:
+            wait_for(
+                lambda: flood.sent >= _FLOODED_SECONDS * rate, _FLOOD_LIMIT, lambda: f"{flood.sent} packets of a flood"
+            )
             dropped = hoverboards.over_capacity(bed)
             due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:

@@ -9,13 +9,11 @@ from hoverboard.fastpath.elements.receive import describe
 from hoverboard.fastpath.elements.transmit import send
 from hoverboard.fastpath.layout import (
     CMD_BATCH,
-    CMD_PRIORITY,
     CMD_TABLE,
     COMMAND_SLOTS,
     CTL_BATCH,
     CTL_FIVE,
     CTL_FREE,
-    CTL_PRIORITY,
     CTL_TABLE,
     CTL_TOLD,
     FIRST_DONE,
@@ -53,8 +51,6 @@ def obey(m: Memory) -> None:
             m.ctl[CTL_FIVE] = m.commands[at, 2]
         elif operation == CMD_BATCH:
             m.ctl[CTL_BATCH] = m.commands[at, 1]
-        elif operation == CMD_PRIORITY:
-            m.ctl[CTL_PRIORITY] = m.commands[at, 1]
         # CMD_PORT asks for nothing but the answer: past it, the engine uses no descriptor of before.
         ring.release(index)
     ring_bell(m, m.host[HOST_NEWS_FD])
@@ -100,15 +96,3 @@ def injected(m: Memory) -> int:
             side = FROM_COPROCESSOR
             n = take_ring(m, m.side_index[port, side], m.side_meta[port, side], m.side_data[port, side], n, True)
     return n
-
-
-@compiled
-def rings_waiting(m: Memory) -> bool:
-    """Whether any ring holds work for this engine."""
-    if ring.waiting(m.command_index) or ring.waiting(m.inject_index):
-        return True
-    if m.host[HOST_SIDES]:
-        for port in range(FIRST_TAP, m.host[HOST_PORTS]):
-            if ring.waiting(m.side_index[port, FROM_COPROCESSOR]):
-                return True
-    return False

@@ -18,7 +18,6 @@ from hoverboard.fastpath import ring
 from hoverboard.fastpath.layout import (
     CMD_BATCH,
     CMD_PORT,
-    CMD_PRIORITY,
     CMD_TABLE,
     EGRESS,
     FROM_VMM,
@@ -229,10 +228,6 @@ class Datapath:
         for m, size in zip(self.memories, (egress, ingress), strict=True):
             ring.command(m.command_index, m.commands, CMD_BATCH, size, 0)
         self.command(CMD_PORT)
-
-    def set_priority(self, on: bool) -> None:
-        """The VM priority scheduler on or off (paper 6.1)."""
-        self.command(CMD_PRIORITY, int(on))
 
     def set_debug(self, debug: tuple[str, ...]) -> None:
         """Have the engines go on with these elements of compose.DEBUG_ELEMENTS composed in, and no others.

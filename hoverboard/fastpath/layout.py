@@ -133,7 +133,7 @@ SAMPLE_EVERY, SAMPLE_LEFT, SAMPLE_SLOT, SAMPLE_TIME, SAMPLE_ROUTED = range(5)
 LATENCY_BUCKETS = 320  # eight to each power of two of ns; the last begins at 69 minutes
 
 # Commands to an engine.
-CMD_TABLE, CMD_PORT, CMD_BATCH, CMD_PRIORITY = range(4)
+CMD_TABLE, CMD_PORT, CMD_BATCH = range(3)
 
 ENGINE_REASONS = (
     "short-frame",

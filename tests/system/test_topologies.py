@@ -22,9 +22,10 @@ from hoverboard.contract.pipeline import BRIDGE
 from topologies import client
 from topologies.client import RunClient
 from topologies.clock import PHASES, PhaseEvent
-from topologies.ledger import Ledger
+from topologies.ledger import Ledger, live_processes
 from topologies.net import HoverboardNet
-from topologies.rundir import is_held
+from topologies.processes import LinuxProcesses, Process
+from topologies.rundir import RunDirectory, is_held
 from topologies.testbed import Testbed
 from topologies.topo import ClusterTopo, TwoHosts
 
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 TINY = "hosts: 1\nhoverboards: 1\nnetworks:\n  - {name: blue, vni: 7, subnet: 10.0.0.0/24, vms: 1}\n"
+
+
+def holder_process(run: str, state: Path) -> Process | None:
+    """The process that holds a run; None when it is dead."""
+    records = live_processes(Ledger(RunDirectory.of(run, state)), LinuxProcesses())
+    return next((record.process for record in records if record.kind == "holder"), None)
 
 
 def ping(bed: Testbed, source: str, address: str, *options: str) -> bool:
@@ -280,7 +287,7 @@ def test_kill_9_of_the_holder_then_down(
     start(tiny, run_name)
     seen = traces(run_name)
     seen.look()
-    holder = client.holder_process(run_name)
+    holder = holder_process(run_name, state)
     assert holder is not None
     os.kill(holder.pid, signal.SIGKILL)
     eventually(lambda: not is_held(seen.directory), 5.0, "the dead holder still holds the run")
@@ -301,7 +308,7 @@ def test_a_signal_ends_the_holder_cleanly(
     start(tiny, run_name)
     seen = traces(run_name)
     seen.look()
-    holder = client.holder_process(run_name)
+    holder = holder_process(run_name, state)
     assert holder is not None
     os.kill(holder.pid, number)
     eventually(lambda: not seen.directory.path.exists(), 20.0, "the run is still there")

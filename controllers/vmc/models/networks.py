@@ -1,4 +1,4 @@
-"""What both programming models do alike with a network on a VM host: tunnel ingress, and its gateway.
+"""What all programming models do alike with a network on a VM host: tunnel ingress, and its gateway.
 
 Costs the same however many VMs the network has (paper section 3.3); the IPv6 part is there only for
 a network that has an IPv6 range.

@@ -1,4 +1,4 @@
-"""What both programming models do alike with the routes of one prefix (paper section 3.3).
+"""What all programming models do alike with the routes of one prefix (paper section 3.3).
 
 The host of a next hop delivers the prefix and lets the next hop send from it. Which route wins is
 decided by intent, here as everywhere; joins only decide between delivery and a named drop.

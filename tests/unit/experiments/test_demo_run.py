@@ -31,7 +31,7 @@ class Bed(FakeBed):
 
     def __init__(self, topology: Topology, *, run: str) -> None:
         super().__init__(topology, {}, self._say)
-        self.run, self.is_up, self.received = run, False, 0
+        self.run, self.is_up, self.received, self.looks = run, False, 0, 0
         self.added: list[tuple[str, str, str]] = []
         self.removed: list[str] = []
         self.phases = {"nodes": 0.25}
@@ -40,7 +40,12 @@ class Bed(FakeBed):
     def _say(self, name: str) -> dict[str, Any]:
         if name == "hv1":
             self.received += 1_000
-        return {"name": name, "counters": {"rx_bytes": self.received}, "next_report_seconds": 0.75}
+        return {"name": name, "counters": {"rx_bytes": self.received}, "next_report_seconds": self._left(name)}
+
+    def _left(self, name: str) -> float:
+        """Of h1's report interval; the third look is in the next one."""
+        self.looks += name == "h1"
+        return (0.75, 0.70, 0.99, 0.5)[self.looks - 1]
 
     def up(self, progress: Any) -> None:
         progress(SimpleNamespace(phase="nodes", done=1, total=3))
@@ -83,7 +88,6 @@ class Tools:
         self.runs: list[tuple[str, str, str, IperfSpec]] = []
         self.proofs: list[tuple[Any, ...]] = []
         self.samplers: list[tuple[Any, ...]] = []
-        self.waits: list[float] = []
         self._silent = silent  # counts of pings that stay without an answer
         monkeypatch.setattr(demo, "Testbed", Bed)
         monkeypatch.setattr(Bed, "made", [])
@@ -94,7 +98,6 @@ class Tools:
         monkeypatch.setattr(isolation, "foreign_address", lambda *given: (self.proofs.append(given), FOREIGN)[1])
         monkeypatch.setattr(demo, "PathSampler", self._sampler)
         monkeypatch.setattr(demo, "ThreadPoolExecutor", self._pool)
-        monkeypatch.setattr(demo, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=self.waits.append)))
 
     def _ping(self, source: Any, address: str, **settings: Any) -> PingResult:
         self.pings.append((source.name, address, settings))
@@ -174,7 +177,8 @@ def test_latency_and_throughput_are_those_of_the_pair(monkeypatch: pytest.Monkey
         (*ends, IperfSpec(seconds=7, interval=0.25)), (*ends, IperfSpec(seconds=4, streams=1, omit=1)),
         (*ends, IperfSpec(seconds=4, streams=16, omit=1)),
     ]  # fmt: skip
-    assert tools.waits == [pytest.approx(0.76)] * 2  # right after the next report
+    # Three looks at the time that is left: some, less, and more again after the report; the fourth is at the counters.
+    assert [bed.looks for bed in Bed.made] == [4, 4]
     vni, src, dst, relays, _, _, interval = tools.samplers[0]
     assert (vni, src, dst, relays, interval) == (7, "10.0.0.2", "10.0.0.3", ["172.16.255.1"], 0.25)
 

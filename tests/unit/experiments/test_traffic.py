@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import traffic
-from hoverboard.contract.errors import InputError
 
 VMS = [f"vm-{number}" for number in range(30)]
 CDF = ((0.0, 0.84), (2_000.0, 0.90), (20_000.0, 0.98), (1_000_000.0, 1.0))
@@ -19,7 +18,7 @@ CDF = ((0.0, 0.84), (2_000.0, 0.90), (20_000.0, 0.98), (1_000_000.0, 1.0))
 def test_the_same_seed_gives_the_same_traffic(seed: int) -> None:
     def made() -> list[traffic.Datagram]:
         draw = random.Random(seed)
-        flows = traffic.power_law(draw, traffic.pairs(VMS[:5]), 1e6)
+        flows = traffic.from_cdf(draw, traffic.pairs(VMS), CDF)
         return list(traffic.schedule(draw, flows, 0.5))
 
     assert made() == made()
@@ -92,27 +91,6 @@ def test_as_many_pairs_talk_as_the_cdf_says() -> None:
     assert len(flows) / len(among) == pytest.approx(0.16, rel=0.1)
     assert sum(one.rate_bps > 20_000 for one in flows) / len(among) == pytest.approx(0.02, rel=0.2)
     assert max(one.rate_bps for one in flows) <= 1_000_000
-
-
-def test_a_power_law_shares_out_the_total() -> None:
-    flows = traffic.power_law(random.Random(1), traffic.pairs(VMS), 5e6, 1.5)
-    assert sum(one.rate_bps for one in flows) == pytest.approx(5e6)
-    ordered = sorted((one.rate_bps for one in flows), reverse=True)
-    assert ordered[0] / ordered[3] == pytest.approx(8)
-
-
-def test_a_power_law_s_ranks_are_drawn() -> None:
-    among = traffic.pairs(VMS)
-    found = [(one.src, one.dst) for one in traffic.power_law(random.Random(1), among, 5e6)]
-    assert sorted(found) == sorted(among)
-    assert found != among
-    assert len(among) == 30 * 29
-
-
-@pytest.mark.parametrize(("among", "total"), [([], 5e6), ([("a", "b")], 0.0)])
-def test_nothing_to_share_out(among: list[tuple[str, str]], total: float) -> None:
-    with pytest.raises(InputError, match="nothing to share out"):
-        traffic.power_law(random.Random(1), among, total)
 
 
 @given(st.floats(1e3, 1e7), st.integers())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,23 +194,31 @@ class Overload:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
         exchanged(monkeypatch, gateway_overload)
         self.floods: list[tuple[Any, ...]] = []
-        self.waits: list[float] = []
+        self.sent = 0
         self.bed: FakeBed | None = None
         self._times = times
         dropped = iter([50, 53])
         monkeypatch.setattr(hoverboards, "over_capacity", lambda bed: next(dropped))
         monkeypatch.setattr(gateway_overload, "flooding", self._flooding)
-        monkeypatch.setattr(
-            gateway_overload, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=self.waits.append))
-        )
         monkeypatch.setattr(FakeExchange, "passing", staticmethod(self._pass))
         monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.at < 1.0))
 
     @contextlib.contextmanager
-    def _flooding(self, bed: FakeBed, *given: Any) -> Iterator[None]:
+    def _flooding(self, bed: FakeBed, *given: Any) -> Iterator[Any]:
         self.bed = bed
         self.floods.append(given)
-        yield
+        yield self._Sending(self)
+
+    class _Sending:
+        """Has sent 1,500 packets more at each look."""
+
+        def __init__(self, overload: Overload) -> None:
+            self._overload = overload
+
+        @property
+        def sent(self) -> int:
+            self._overload.sent += 1_500
+            return self._overload.sent
 
     def _pass(self, at: float) -> None:
         assert self.bed is not None
@@ -228,7 +235,7 @@ def test_pairs_are_relieved_beside_a_flood(monkeypatch: pytest.MonkeyPatch) -> N
     assert found["lost"] == [(pytest.approx(0.25, abs=0.01), "share of the pairs' datagrams", point)]
     assert found["dropped by the Hoverboard"] == [(3.0, "packets", point)]
     assert overload.floods == [(["blue-1"], ["10.0.0.250"], 4000.0)]
-    assert overload.waits == [1.0]
+    assert overload.sent == 4_500, "a second of the flood first"
     (bed,) = bench.beds
     assert (bed.topology.offload.reports, bed.topology.hoverboards[0].capacity) == ("hoverboards", (100, None))
     assert (len(bed.topology.vms), bed.topology.report_interval) == (8, 0.2)
@@ -246,7 +253,7 @@ def test_without_a_flood_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
     bench = ScriptedBench()
     found = measured(GatewayOverload, point, bench, pairs=3, seconds=1.0)
     assert bench.beds[0].asked == 2  # the second answer had all of them
-    assert overload.waits == [0.0]
+    assert overload.sent == 1_500, "one look"
     assert overload.floods[0][2] == 0.0
     assert found["relieved"][0][0] == 1.0
     assert len(found["time to relief"]) == 3

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.commands import injected, obey, rings_waiting
+from hoverboard.fastpath.commands import injected, obey
 from hoverboard.fastpath.compose import EGRESS_CHAIN, compose, source
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.vmqueue import AGED, HALF_LIFE_NS, RECENT, TURN, choose, deliver, enqueue, recent_work
@@ -327,21 +327,18 @@ class TestCommands:
         try:
             for five in (5, 6):
                 ring.command(m.command_index, m.commands, CMD_TABLE, five & 1, five)
-            assert rings_waiting(m)
+            assert ring.waiting(m.command_index)
             obey(m)
             assert (m.ctl[CTL_TABLE], m.ctl[CTL_FIVE]) == (0, 6)
-            assert not rings_waiting(m)
+            assert not ring.waiting(m.command_index)
         finally:
             m.ctl[CTL_TABLE] = host.ingress.ctl[CTL_TABLE]
             m.ctl[CTL_FIVE] = 0
 
-    def test_batch_and_priority(self, host):
+    def test_batch(self, host):
         host.datapath.set_batch(1, 2)
-        host.datapath.set_priority(False)
         assert [m.ctl[CTL_BATCH] for m in host.datapath.memories] == [1, 2]
-        assert [m.ctl[CTL_PRIORITY] for m in host.datapath.memories] == [0, 0]
         host.datapath.set_batch(BATCH_EGRESS, BATCH_INGRESS)
-        host.datapath.set_priority(True)
 
     def test_a_raw_packet_leaves_as_it_is(self, host):
         assert host.datapath.inject(VM, vnet() + frame(), INJECT_RAW)
@@ -368,10 +365,8 @@ class TestCommands:
             m.side_index[VM, FROM_COPROCESSOR], m.side_meta[VM, FROM_COPROCESSOR], m.side_data[VM, FROM_COPROCESSOR],
             VM, HEADROOM - VNET_BYTES, FIRST_DONE, 0, data, 0, len(data),
         )  # fmt: skip
-        assert not rings_waiting(m)
         m.host[HOST_SIDES] = 1
         try:
-            assert rings_waiting(m)
             host.attend()
         finally:
             m.host[HOST_SIDES] = 0
