@@ -15,15 +15,14 @@ import typer
 
 from console import guard, models, runs
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.generations import Dataplane
 
 ModelOption = Annotated[
     models.Name | None,
     typer.Option("--model", help="Programming model, instead of the file's."),
 ]
-# As in contract.entities, whose import would cost every command its time.
-GenerationName = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 DataplaneOption = Annotated[
-    GenerationName | None,
+    Dataplane | None,
     typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
 ]
 

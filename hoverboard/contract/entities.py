@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from hoverboard.contract.generations import Dataplane as Dataplane
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
@@ -102,8 +104,6 @@ Tags = Annotated[tuple[Name, ...], Field(max_length=MAX_TAGS)]
 Mac = Annotated[str, AfterValidator(_mac)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
-# Generations of the dataplane, oldest first; what each is like is in contract.generations.
-Dataplane = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 FirewallAction = Literal["allow", "deny"]
 Scheduling = Literal["adaptive", "dedicated", "compacting"]  # of the fast path's engines (paper 4.2)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 
-from console.up import GenerationName
 from experiments.demo import demo_spec
 from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import GENERATIONS, NAMES, available, facts
@@ -14,8 +11,8 @@ from topologies import schema
 from topologies.switches import check_generation
 
 
-def test_every_generation_has_its_row_and_the_console_knows_it() -> None:
-    assert tuple(GENERATIONS) == NAMES == get_args(GenerationName)
+def test_every_generation_has_its_row() -> None:
+    assert tuple(GENERATIONS) == NAMES
 
 
 def test_a_relay_relays_itself() -> None:
