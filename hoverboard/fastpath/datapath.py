@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +83,13 @@ class Home(Protocol):
         """Stop."""
 
 
+class AnswerListener(Protocol):
+    """Hears of frames that the control thread sends by itself: no element of the engines sees them."""
+
+    def answered(self, port: int, frame: bytes) -> None:
+        """A frame, without its virtio-net header, leaves by `port`."""
+
+
 class OwnThread:
     """A thread of this process, for this host alone."""
 
@@ -144,19 +151,28 @@ class Datapath:
     Args:
         home: where the engines run; default: a thread of their own.
         memory_fd: memfd to share the memory by, or -1.
+        local_ip: underlay address of the host; None: it has none.
+        answers: told of frames that are sent here.
 
     Attributes:
         news_fd: readable when misses wait or a command has been carried out.
-        on_answer: told of frames that the control thread sends by itself: no element of the engines sees them.
     """
 
-    def __init__(self, home: Home | None = None, memory_fd: int = -1) -> None:
+    def __init__(
+        self,
+        home: Home | None = None,
+        memory_fd: int = -1,
+        *,
+        local_ip: IPv4Address | None = None,
+        answers: AnswerListener | None = None,
+    ) -> None:
         self.memories = allocate(memory_fd)
         self.egress, self.ingress = self.memories
         self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._home = home or OwnThread()
         self._running = False
-        self.on_answer: Callable[[int, bytes], None] | None = None
+        self._answers = answers
+        self.egress.host[HOST_IP] = int(local_ip or 0)
 
     def start(self) -> None:
         """Start the engines; the first call in a process without a warm cache compiles for a while."""
@@ -168,15 +184,6 @@ class Datapath:
         self._home.close()
         self._running = False
         os.close(self.news_fd)
-
-    @property
-    def local_ip(self) -> int:
-        """The host's underlay address."""
-        return int(self.egress.host[HOST_IP])
-
-    @local_ip.setter
-    def local_ip(self, value: int) -> None:
-        self.egress.host[HOST_IP] = value
 
     @property
     def wake_fd(self) -> int:
@@ -323,8 +330,8 @@ class Datapath:
         With INJECT_RAW it leaves by `port`; else it is treated as if it had come in there.
         """
         outwards = kind == INJECT_RAW
-        if outwards and self.on_answer is not None:
-            self.on_answer(port, frame[VNET_BYTES:])
+        if outwards and self._answers is not None:
+            self._answers.answered(port, frame[VNET_BYTES:])
         m = self.memories[INGRESS if (port == UPLINK) != outwards else EGRESS]
         data = np.frombuffer(bytearray(frame), np.uint8)  # writable: the type push() is compiled for
         deadline = time.monotonic() + timeout

@@ -14,7 +14,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from hoverboard.fastpath import ring
@@ -111,10 +111,43 @@ def lost(memories: tuple[Memory, Memory]) -> int:
     return sum(int(m.capture_control[CAP_LOST]) for m in memories)
 
 
+class Answers:
+    """The frames that the control thread sends by itself, while a capture takes them (datapath.AnswerListener)."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Captured] = queue.Queue(_ANSWERS)
+        self._ports: frozenset[int] = frozenset()
+        self._snap = 0
+        self.lost = 0
+
+    def begin(self, ports: Iterable[int], snap: int) -> None:
+        """Keep the first `snap` bytes of what leaves by these ports; what was kept before is dropped."""
+        self._queue = queue.Queue(_ANSWERS)
+        self._ports, self._snap, self.lost = frozenset(ports), snap, 0
+
+    def end(self) -> None:
+        """Keep no more."""
+        self._ports = frozenset()
+
+    def answered(self, port: int, frame: bytes) -> None:
+        """See AnswerListener."""
+        if port in self._ports:
+            one = Captured(time.monotonic_ns(), port, EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
+            try:
+                self._queue.put_nowait(one)
+            except queue.Full:
+                self.lost += 1
+
+    def take(self) -> list[Captured]:
+        """All that was kept since the last call."""
+        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+
+
 class Capture:
     """One capture of one host, from arm() to the summary.
 
     Args:
+        answers: the control thread's own frames, which no engine sees.
         node: the host's name, for descriptions.
         ports: engine port -> name of its interface.
         count: end after so many packets; 0: do not.
@@ -125,10 +158,11 @@ class Capture:
     """
 
     def __init__(
-        self, memories: tuple[Memory, Memory], node: str, ports: Mapping[int, str], *, snap: int, count: int,
-        output: int, leash: socket.socket, on_end: Callable[[], None],
+        self, memories: tuple[Memory, Memory], answers: Answers, node: str, ports: Mapping[int, str], *,
+        snap: int, count: int, output: int, leash: socket.socket, on_end: Callable[[], None],
     ) -> None:  # fmt: skip
         self._memories = memories
+        self._answers = answers
         self._node = node
         self._ports = dict(ports)
         self._snap = min(max(snap, 14), FRAME_MAX)
@@ -136,8 +170,6 @@ class Capture:
         self._file = os.fdopen(output, "wb", buffering=1 << 20)
         self._leash = leash
         self._on_end = on_end
-        self._answers: queue.Queue[Captured] = queue.Queue(_ANSWERS)
-        self._unanswered = 0
         self._per_port = dict.fromkeys(self._ports, 0)
         self.packets = 0
         self.ended = False
@@ -146,16 +178,8 @@ class Capture:
     def start(self) -> None:
         """Arm the engines and begin to write."""
         arm(self._memories, self._ports, self._snap)
+        self._answers.begin(self._ports, self._snap)
         self._thread.start()
-
-    def answered(self, port: int, frame: bytes) -> None:
-        """The control thread sends a frame out of `port` by itself."""
-        if port in self._ports and not self.ended:
-            one = Captured(time.monotonic_ns(), port, EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
-            try:
-                self._answers.put_nowait(one)
-            except queue.Full:
-                self._unanswered += 1
 
     def stop(self) -> None:
         """End it, if it has not ended, and wait until the file is written."""
@@ -170,11 +194,12 @@ class Capture:
             fault = f"cannot write the capture: {error.strerror or error}"
         self.ended = True
         disarm(self._memories)
+        self._answers.end()
         try:
             self._file.close()
         except OSError as error:
             fault = fault or f"cannot write the capture: {error.strerror or error}"
-        summary = {"packets": self.packets, "lost": lost(self._memories) + self._unanswered, "error": fault}
+        summary = {"packets": self.packets, "lost": lost(self._memories) + self._answers.lost, "error": fault}
         with contextlib.suppress(OSError):  # whoever asked has gone
             self._leash.sendall(json.dumps(summary).encode() + b"\n")
         self._leash.close()
@@ -195,7 +220,7 @@ class Capture:
             if over or (self._count and self.packets >= self._count):
                 break
         now = time.time_ns()
-        missing = lost(self._memories) + self._unanswered
+        missing = lost(self._memories) + self._answers.lost
         for port, name in self._ports.items():
             # The rings count what they had no room for, not whose it was: told once, of the first port.
             self._per_port[port] += missing
@@ -207,8 +232,7 @@ class Capture:
 
     def _drain(self, writer: Writer, offset: int) -> None:
         found = [one for m in self._memories for one in take(m)]
-        while not self._answers.empty():
-            found.append(self._answers.get_nowait())
+        found += self._answers.take()
         found.sort(key=lambda one: one.time)  # stable: within an engine the order is that of the ring
         for one in found:
             if self._count and self.packets >= self._count:

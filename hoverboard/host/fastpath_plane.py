@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath.datapath import Datapath, OwnThread
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import FlowTable, Key
 from hoverboard.fastpath.layout import (
-    CTL_BATCH,
     CTL_KILOBYTE_NS,
     CTL_PACKET_NS,
-    CTL_PRIORITY,
     E_TARGET,
     FIRST_TAP,
     PORT_BURST,
@@ -33,17 +31,18 @@ from hoverboard.fastpath.layout import (
 )
 from hoverboard.fastpath.vmm import VmmThread
 from hoverboard.host import accounts
-from hoverboard.host.checkpoint import Keeper, Saved
-from hoverboard.host.client import HostConfig
+from hoverboard.host.capture import Answers
+from hoverboard.host.checkpoint import Keeper, Kept, Saved
 from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
-from hoverboard.host.engines import SharedThread, shared_memory
+from hoverboard.host.listeners import Address, RouteListener
 from hoverboard.host.looking import UPLINK_NAME, Looking
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
-from hoverboard.host.plane import Address, Carried, Learn
+from hoverboard.host.recipes import Recipes
 from hoverboard.host.treatment import no_stages
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.switch_questions import SwitchQuestions
 
 # A bucket holds what the rate gives in 4 ms (the engines' thread may sleep 2 ms past its time), and no less than two
 # segments of 64 KB, for it may go below zero by a batch.
@@ -51,25 +50,16 @@ BURST_SECONDS, BURST_LEAST = 0.004, 2 * 65_536
 IDLE_SECONDS = 30  # a flow-table entry that carried nothing for so long is removed (ours: the paper gives none)
 
 
-def datapath_of(config: HostConfig) -> Datapath:
-    """The engines of a host, where its configuration has them run."""
-    if config.engines is None:
-        datapath = Datapath(OwnThread(config.scheduling))
-    else:
-        memory_fd = shared_memory(config.node)
-        datapath = Datapath(SharedThread(Path(config.engines), memory_fd), memory_fd)
-    for memory, size in zip(datapath.memories, config.batch, strict=True):
-        memory.ctl[CTL_BATCH] = size  # the engines do not run yet
-        memory.ctl[CTL_PRIORITY] = config.vm_priority
-    return datapath
-
-
 class FastpathPlane:
     """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host.
 
     Args:
-        vmm: a VMM thread stands between each VM's NIC and the engines.
+        switch, questions: the node's switch, and how to ask it about packets.
+        directory: the node's, of the same name.
+        datapath: the engines, which tell `answers` of the frames that this process sends by itself.
+        routes: told of default routes that say "learn", and given the route exchange's datagrams.
         keeper: told of what the next process of this host is to know.
+        vmm: a VMM thread stands between each VM's NIC and the engines.
         resuming: ports wait for resume(), and the engines too: no packet is to meet half of what there was.
         shared: the engines run in another process, which has to know the host before it can know its ports.
     """
@@ -77,13 +67,16 @@ class FastpathPlane:
     def __init__(
         self,
         switch: Ovs,
+        questions: SwitchQuestions,
         local_ip: IPv4Address,
         directory: Path,
         datapath: Datapath,
+        answers: Answers,
+        routes: RouteListener,
+        keeper: Keeper,
         coprocessors: CoprocessorConfig | None = None,
         *,
         vmm: bool = False,
-        keeper: Keeper | None = None,
         resuming: bool = False,
         shared: bool = False,
     ) -> None:
@@ -92,22 +85,18 @@ class FastpathPlane:
         self._vmms: dict[str, VmmThread] | None = {} if vmm else None
         self._directory = directory
         self._datapath = datapath
-        self._datapath.local_ip = int(local_ip)
         self._table = FlowTable(self._datapath.memories, self._datapath.switch_table)
-        self._peers = Peers(self._datapath, local_ip)
-        self.datagrams = self._peers
+        self._peers = Peers(self._datapath, local_ip, peers=keeper, routes=routes)
         self._ports: dict[str, int] = {}  # VM -> engine port
         self._by_ofport: dict[int, int] = {}
         self._coprocessors = Coprocessors(datapath, local_ip, coprocessors) if coprocessors is not None else None
+        treatment = self._coprocessors.treatment if self._coprocessors is not None else no_stages
+        recipes = Recipes(local_ip, self._peers, self._by_ofport.get, treatment)
         self._misses = FlowMisses(
-            self._datapath, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport),
-            self._coprocessors.treatment if self._coprocessors is not None else no_stages,
+            self._datapath, self._table, questions, recipes, self._peers, entries=keeper, routes=routes
         )  # fmt: skip
-        self.looking = Looking(datapath, directory.name, self._names)
-        if keeper is not None:
-            keeper.flow, keeper.flow_keys = self._misses.known, self._misses.cached.keys
-            keeper.peers = self._peers.known
-            self._misses.on_change, self._peers.on_change = keeper.flows_changed, keeper.peer_changed
+        self.kept = Kept(self._peers.known, self._misses.known, self._misses.cached.keys)
+        self.looking = Looking(datapath, answers, directory.name, self._names)
         self._waiting: dict[int, int] | None = {} if resuming else None  # port -> our copy of its descriptor
         self._monitor: FlowMonitor | None = None
         self._next_expiry = 0.0
@@ -115,13 +104,9 @@ class FastpathPlane:
             self._datapath.start()
             self._monitor = FlowMonitor(switch.management, directory)
 
-    def follow(self, learn: Learn, carried: Carried) -> None:
-        """Flow misses tell of a default route that says "learn"."""
-        self._misses.on_learn = learn
-
     def tell_relayed(self, relayed: bool) -> None:
         """Whether usage() tells of what is relayed, too."""
-        self._misses.tells_relayed = relayed
+        self._misses.tell_relayed(relayed)
 
     def limit(self, pps: int | None, bps: int | None) -> None:
         """The capacity of a Hoverboard, kept by the ingress engine's element `police`."""

@@ -23,17 +23,19 @@ from hoverboard.fastpath import geneve
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
 from hoverboard.host import accounts
-from hoverboard.host.checkpoint import Saved
-from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
+from hoverboard.host.checkpoint import Kept, Saved
+from hoverboard.host.datagrams import KernelDatagrams
 from hoverboard.host.engines import shared_memory
+from hoverboard.host.listeners import Address, RouteListener
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.plane import Address, Carried, Learn
 from hoverboard.host.recipes import Recipes
 from hoverboard.host.reuseport import SocketGroup
+from hoverboard.host.treatment import no_stages
 from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.switch_questions import SwitchQuestions
 from hoverboard.vswitch.trace import Verdict
 
 IDLE_SECONDS = 30  # as on the fast path
@@ -53,8 +55,8 @@ class _Underlay:
         """ARP and probes are not for a VM's process: the kernel answers the one, nobody the other."""
 
 
-class _Recipes(Recipes):
-    """Entries of one VM's process."""
+class VmRecipes(Recipes):
+    """Entries of one VM's process: another VM of this host is behind a tunnel, too."""
 
     def entry(self, verdict: Verdict, key: Key) -> Entry:
         neighbour = verdict.out_port is not None and verdict.tun_dst is None
@@ -65,12 +67,6 @@ class _Recipes(Recipes):
         return super().entry(verdict, key)
 
 
-class _Misses(FlowMisses):
-    """Flow misses of one VM's process."""
-
-    recipes_of = _Recipes
-
-
 @dataclass
 class _Vm:
     """What the host process keeps for one VM."""
@@ -79,22 +75,41 @@ class _Vm:
     process: VmmProcess
     datapath: Datapath
     table: FlowTable
-    misses: _Misses
+    misses: FlowMisses
     ended: bool = False
 
 
 class PrePlane:
-    """The VMs' processes of one host, their flow tables and sockets."""
+    """The VMs' processes of one host, their flow tables and sockets.
 
-    def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path, uplink: str) -> None:
+    Args:
+        switch, questions: the node's switch, and how to ask it about packets.
+        uplink: the device that leads to the fabric.
+        datagrams: closed with the rest; what comes by them goes to `routes`.
+        routes: told of default routes that say "learn".
+    """
+
+    kept = Kept()  # nothing: the VMs' processes end with the host's
+
+    def __init__(
+        self,
+        switch: Ovs,
+        questions: SwitchQuestions,
+        local_ip: IPv4Address,
+        directory: Path,
+        uplink: str,
+        datagrams: KernelDatagrams,
+        routes: RouteListener,
+    ) -> None:
         self._switch = switch
+        self._questions = questions
         self._local_ip = local_ip
         self._directory = directory
         self._lobby = Lobby(directory / LOBBY)
         self._sockets = SocketGroup(local_ip)
         self._vms: dict[str, _Vm] = {}
-        self.datagrams = KernelDatagrams(underlay_socket(local_ip))
-        self._learn: Learn | None = None
+        self._datagrams = datagrams
+        self._routes = routes
         self._past: dict[str, Any] = {}  # counters of VMs that have gone
         self._strays = 0
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -102,12 +117,6 @@ class PrePlane:
         self._announcements = Announcements()
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
-
-    def follow(self, learn: Learn, carried: Carried) -> None:
-        """Each process's flow misses tell of a default route that says "learn"."""
-        self._learn = learn
-        for vm in self._vms.values():
-            vm.misses.on_learn = learn
 
     def tell_relayed(self, relayed: bool) -> None:
         """Nothing: no Hoverboard runs this generation."""
@@ -119,7 +128,7 @@ class PrePlane:
         """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
         readers: dict[int, Callable[[], None]] = {
             self._sockets.own.fileno(): self._on_stray,
-            **self.datagrams.readers(),
+            **self._datagrams.readers(self._routes.heard),
         }
         for name, vm in self._vms.items():
             readers[vm.datapath.news_fd] = _of(self._on_news, name)
@@ -181,13 +190,11 @@ class PrePlane:
         connection, pid = self._lobby.welcome(vm)
         memory_fd = shared_memory(vm)
         process = VmmProcess(connection, pid, memory_fd, self._sockets.add(vm, vni, addresses))
-        datapath = Datapath(process, memory_fd)
-        datapath.local_ip = int(self._local_ip)
+        datapath = Datapath(process, memory_fd, local_ip=self._local_ip)
         table = FlowTable(datapath.memories, datapath.switch_table)
-        misses = _Misses(
-            datapath, table, self._switch, self._local_ip, _Underlay(), {ofport: PORT}.get
-        )  # fmt: skip
-        misses.on_learn = self._learn
+        underlay = _Underlay()
+        recipes = VmRecipes(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
+        misses = FlowMisses(datapath, table, self._questions, recipes, underlay, routes=self._routes)
         datapath.start()
         try:
             datapath.set_port(PORT, fd, ofport)
@@ -298,7 +305,7 @@ class PrePlane:
         self._lobby.close()
         self._sockets.close()
         self._fabric.close()
-        self.datagrams.close()
+        self._datagrams.close()
 
 
 def _of(callback: Callable[[str], None], name: str) -> Callable[[], None]:

@@ -29,6 +29,7 @@ from hoverboard.fastpath.layout import (
     FIRST_TAP,
     FROM_VMM,
     HEADROOM,
+    HOST_IP,
     KEY_WORDS,
     META_LENGTH,
     META_OFFSET,
@@ -234,7 +235,7 @@ def fuzz(packets: int, seed: int = 1) -> Report:
 
     try:
         counts = np.zeros(len(FUNCTION_COUNTS), np.int64)
-        words = (host.datapath.local_ip, np.zeros(KEY_WORDS, np.int64), np.zeros(PACKET_WORDS, np.int64))
+        words = (int(host.egress.host[HOST_IP]), np.zeros(KEY_WORDS, np.int64), np.zeros(PACKET_WORDS, np.int64))
         functions(state, *inner, *outer, frame, out, egress, *words, 0, counts)
         arguments = (state, *inner, *outer, frame, egress, ingress)
         engines(*arguments, True, 0, np.zeros(len(ENGINE_COUNTS), np.int64))

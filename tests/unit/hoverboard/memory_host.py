@@ -109,9 +109,8 @@ class MemoryHost:
     """
 
     def __init__(self, ofports: dict[int, int] | None = None) -> None:
-        self.datapath = Datapath()
+        self.datapath = Datapath(local_ip=LOCAL)
         self.egress, self.ingress = self.datapath.memories
-        self.datapath.local_ip = int(LOCAL)
         self.ofports = ofports = OFPORTS if ofports is None else ofports
         for port in (UPLINK, *ofports):
             self.egress.ports[port, PORT_KIND] = KIND_RING

@@ -12,7 +12,8 @@ from hoverboard.contract.encapsulation import OPTION_CLASS, PROBE_REPLY_TYPE, PR
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
 from hoverboard.host import peers as peers_module
-from hoverboard.host.datagrams import datagram, read_datagram
+from hoverboard.host.datagrams import EngineDatagrams, datagram, read_datagram
+from hoverboard.host.listeners import Nobody
 from hoverboard.host.peers import Announcements, Peers, announcement, arp_reply, probe, read_probe
 from tests.unit.hoverboard.memory_host import take
 from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, Raw
@@ -21,14 +22,20 @@ LOCAL, REMOTE, OTHER = (IPv4Address(f"172.16.0.{last}") for last in (1, 2, 3))
 NO_VNET = bytes(VNET_BYTES)
 
 
-class Here:
+class Here(Nobody):
     """The peers of one host, and what they have sent."""
 
     def __init__(self) -> None:
         self.datapath = Datapath()
-        self.peers = Peers(self.datapath, LOCAL)
         self.changed: list[IPv4Address] = []
-        self.peers.on_change = self.changed.append
+        self.received: list[tuple[IPv4Address, bytes]] = []
+        self.peers = Peers(self.datapath, LOCAL, peers=self, routes=self)
+
+    def peer_changed(self, address: IPv4Address) -> None:
+        self.changed.append(address)
+
+    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+        self.received.append((sender, payload))
 
     def sent(self) -> list[bytes]:
         """Frames that leave by the uplink, since the last time."""
@@ -174,15 +181,11 @@ def test_announcements_come_each_second_at_first_and_then_now_and_then(here: Her
 
 
 def test_datagrams_of_the_route_exchange_go_and_come_by_the_fast_path(here: Here) -> None:
-    here.hear(datagram(REMOTE, LOCAL, b"no listener"))
-    received: list[tuple[IPv4Address, bytes]] = []
-    here.peers.listen(lambda *what: received.append(what))
     here.hear(datagram(REMOTE, LOCAL, b"hello"))
-    assert received == [(REMOTE, b"hello")]
+    assert here.received == [(REMOTE, b"hello")]
     assert here.sent() == []
-    here.peers.send(REMOTE, b"back")
+    EngineDatagrams(here.datapath, LOCAL).send(REMOTE, b"back")
     assert here.sent() == [datagram(LOCAL, REMOTE, b"back")]
-    assert here.peers.readers() == {}
 
 
 # --- on the wire ------------------------------------------------------------------------------------------

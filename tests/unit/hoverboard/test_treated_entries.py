@@ -32,13 +32,13 @@ from tests.unit.hoverboard.packets import ARP, Ether, array, frame
 
 def words(handler):
     """(stages, chain, one packet in how many is sampled) of the only entry."""
-    ((row),) = handler._table._rows.values()
-    return tuple(int(word) for word in handler._datapath.egress.entries[row, [E_STAGES, E_CHAIN, E_SAMPLE]])
+    ((row),) = handler.table._rows.values()
+    return tuple(int(word) for word in handler.datapath.egress.entries[row, [E_STAGES, E_CHAIN, E_SAMPLE]])
 
 
 def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
     asked = []
-    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(7, True)
+    handler.treatment = lambda *facts: asked.append(facts) or Treatment(7, True)
     missed(handler, frame())
     handler.handle()
     assert asked == [("egress", OFPORT, IPv4Address("10.0.0.3"), 7, REMOTE)]
@@ -46,7 +46,7 @@ def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
 
 
 def test_a_flow_without_stages_goes_nowhere_else(handler):
-    handler._recipes.treatment_of = lambda *_facts: NOTHING
+    handler.treatment = lambda *_facts: NOTHING
     missed(handler, frame())
     handler.handle()
     assert words(handler) == (0, 0, 0)
@@ -54,9 +54,9 @@ def test_a_flow_without_stages_goes_nowhere_else(handler):
 
 def test_what_a_tunnel_brings_is_the_receivers_and_comes_back_staged(handler):
     asked = []
-    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(0, True)
-    handler.answer = replace(ROUTED, out_port=OFPORT, tun_dst=None)
-    m, tunnel = handler._datapath.ingress, int(REMOTE) << 32 | 7
+    handler.treatment = lambda *facts: asked.append(facts) or Treatment(0, True)
+    handler.switch.answer = replace(ROUTED, out_port=OFPORT, tun_dst=None)
+    m, tunnel = handler.datapath.ingress, int(REMOTE) << 32 | 7
     tunnel -= 1 << 64 if tunnel >> 63 else 0
     packet = array(bytes(VNET_BYTES) + frame())
     for done in range(2):
@@ -76,8 +76,8 @@ def test_what_a_tunnel_brings_is_the_receivers_and_comes_back_staged(handler):
 def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
     asked = []
     parts = {"egress": Treatment(3, True, 8), "ingress": Treatment(40_000, False, 16)}
-    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or parts[facts[0]]
-    handler.answer = LOCAL_FLOW
+    handler.treatment = lambda *facts: asked.append(facts) or parts[facts[0]]
+    handler.switch.answer = LOCAL_FLOW
     missed(handler, frame())
     handler.handle()
     assert asked == [
@@ -90,21 +90,21 @@ def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
 
 def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(handler):
     blocked = set()
-    handler._recipes.treatment_of = lambda direction, ofport, remote, _vni, _peer: (
+    handler.treatment = lambda direction, ofport, remote, _vni, _peer: (
         Treatment(drop="dos-blocked") if direction == "ingress" and (ofport, remote) in blocked else NOTHING
     )
-    handler.answer = LOCAL_FLOW
+    handler.switch.answer = LOCAL_FLOW
     missed(handler, frame())
     handler.handle()
     (key,) = handler.cached
-    handler._datapath.egress.stats[handler._table._rows[key]] = 5, 500
+    handler.datapath.egress.stats[handler.table._rows[key]] = 5, 500
     traces = handler.traces
     flow = (OFPORT + 1, IPv4Address("10.0.0.2"))
     assert entry(handler) == (ACT_VPORT, PORT + 1)
     blocked.add(flow)
     handler.treat_anew({flow, (OFPORT, IPv4Address("10.0.0.2"))})
     assert entry(handler) == (ACT_DROP, REASONS.index("dos-blocked"))
-    rows = accounts.flows(handler._table, handler, lambda target: "vm" if target == PORT + 1 else None)
+    rows = accounts.flows(handler.table, handler, lambda target: "vm" if target == PORT + 1 else None)
     assert [(row["kind"], row["via"], row["now"], row["packets"]) for row in rows] == [
         (rows[0]["kind"], "vm", False, 5), ("drop-dos-blocked", None, True, 0),
     ]  # fmt: skip
@@ -117,10 +117,10 @@ def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(h
 
 
 def test_a_blocked_source_has_no_entry_to_begin_with(handler):
-    handler._recipes.treatment_of = lambda direction, *_facts: (
+    handler.treatment = lambda direction, *_facts: (
         Treatment(drop="dos-blocked") if direction == "ingress" else Treatment(3, True)
     )
-    handler.answer = LOCAL_FLOW
+    handler.switch.answer = LOCAL_FLOW
     missed(handler, frame())
     handler.handle()
     assert entry(handler) == (ACT_DROP, REASONS.index("dos-blocked"))
@@ -129,7 +129,7 @@ def test_a_blocked_source_has_no_entry_to_begin_with(handler):
 
 def test_what_a_hoverboard_relays_has_no_stages(handler):
     asked = []
-    handler._recipes.treatment_of = lambda *facts: asked.append(facts) or Treatment(3, True)
+    handler.treatment = lambda *facts: asked.append(facts) or Treatment(3, True)
     missed(handler, from_fabric(frame()), UPLINK)
     handler.handle()
     assert entry(handler)[0] == ACT_TUNNEL
@@ -137,23 +137,23 @@ def test_what_a_hoverboard_relays_has_no_stages(handler):
 
 
 def test_what_is_not_ip_has_no_stages(handler):
-    handler._recipes.treatment_of = lambda *_facts: Treatment(3, True)
-    handler.answer = LOCAL_FLOW
+    handler.treatment = lambda *_facts: Treatment(3, True)
+    handler.switch.answer = LOCAL_FLOW
     missed(handler, bytes(Ether(src="06:07:0a:00:00:02", dst="ff:ff:ff:ff:ff:ff") / ARP()))
     handler.handle()
     assert words(handler) == (0, 0, 0)
 
 
 def test_a_change_of_treatment_keeps_what_the_entry_carried(handler):
-    handler._recipes.treatment_of = lambda *_facts: NOTHING
-    handler.answer = LOCAL_FLOW
+    handler.treatment = lambda *_facts: NOTHING
+    handler.switch.answer = LOCAL_FLOW
     missed(handler, frame())
     handler.handle()
     (key,) = handler.cached
-    handler._datapath.egress.stats[handler._table._rows[key]] = 5, 500
-    handler._recipes.treatment_of = lambda *_facts: Treatment(drop="dos-blocked")
+    handler.datapath.egress.stats[handler.table._rows[key]] = 5, 500
+    handler.treatment = lambda *_facts: Treatment(drop="dos-blocked")
     handler.treat_anew({(OFPORT + 1, IPv4Address("10.0.0.2"))})
-    handler._datapath.egress.stats[handler._table._rows[key]] = 2, 200
-    assert handler._table.counted(key) == (7, 700)
+    handler.datapath.egress.stats[handler.table._rows[key]] = 2, 200
+    assert handler.table.counted(key) == (7, 700)
     (past,) = handler.cached[key].past
     assert (past.packets, past.bytes, past.target, past.dropped) == (5, 500, PORT + 1, None)

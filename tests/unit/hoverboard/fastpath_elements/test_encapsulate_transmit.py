@@ -17,6 +17,7 @@ from hoverboard.fastpath.elements.parser import parse_packets
 from hoverboard.fastpath.elements.transmit import transmit
 from hoverboard.fastpath.flowtable import ACT_VPORT, Entry
 from hoverboard.fastpath.layout import (
+    HOST_IP,
     MISS_CONTROL,
     P_FRAME,
     P_LENGTH,
@@ -301,12 +302,12 @@ class TestDecapsulate:
     def test_undoes_what_the_other_host_did(self, host, packet, header):
         host.egress.peers[PEER] = 1
         (out,) = leaves(host, packet, header)
-        host.datapath.local_ip = int(REMOTE)
+        host.egress.host[HOST_IP] = int(REMOTE)
         try:
             m = host.ingress
             decapsulate_packets(m, host.batch(m, slot := host.place(m, out.frame, UPLINK)))
         finally:
-            host.datapath.local_ip = int(LOCAL)
+            host.egress.host[HOST_IP] = int(LOCAL)
         start = int(m.packets[slot, P_FRAME])
         assert host.frame(m, slot, P_FRAME, P_LENGTH) == packet
         assert m.packets[slot, P_VNET] == (header != NO_VNET)
