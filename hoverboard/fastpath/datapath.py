@@ -27,6 +27,7 @@ from hoverboard.fastpath.layout import (
     HOST_NEWS_FD,
     HOST_PORTS,
     HOST_SIDES,
+    I64,
     INGRESS,
     INJECT_RAW,
     KIND_NONE,
@@ -61,8 +62,15 @@ class Home(Protocol):
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """Run the engines; they write to `news_fd` when the control thread has something to do."""
 
-    def plug(self, port: int, fd: int) -> int:
-        """Serve a descriptor as `port`; returns its number in the process of the engines, which own that copy."""
+    def plug(self, port: int, fd: int, row: I64) -> None:
+        """Serve a descriptor as `port`.
+
+        Its number in the process of the engines, which own that copy, is in row[PORT_FD] before an engine hears of the
+        port: one that cannot read it then is not told again, if the port was full already.
+
+        Args:
+            row: of the port, in ports[].
+        """
 
     def unplug(self, port: int) -> None:
         """Close that copy; the engines no longer use it."""
@@ -108,13 +116,12 @@ class OwnThread:
         self._thread.add_host(memories)
         self._thread.start()
 
-    def plug(self, port: int, fd: int) -> int:
+    def plug(self, port: int, fd: int, row: I64) -> None:
         """See Home."""
         copy = os.dup(fd)
         os.set_blocking(copy, False)
-        self._fds[port] = copy
+        self._fds[port] = row[PORT_FD] = copy
         self._thread.watch(0, port, copy)
-        return copy
 
     def unplug(self, port: int) -> None:
         """See Home."""
@@ -273,7 +280,7 @@ class Datapath:
         row[PORT_OFPORT] = ofport
         row[PORT_KIND] = KIND_TAP
         host[HOST_PORTS] = max(int(host[HOST_PORTS]), port + 1)
-        row[PORT_FD] = self._home.plug(port, fd)
+        self._home.plug(port, fd, row)
         self.wake()
 
     def set_ring(self, port: int, wake_fd: int, ofport: int = 0) -> None:

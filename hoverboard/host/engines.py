@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from hoverboard.contract.entities import Scheduling
-from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, PORT_FD, Memory, allocate, lay_out, mapping_bytes
+from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, I64, PORT_FD, Memory, allocate, lay_out, mapping_bytes
 from hoverboard.fastpath.threads import EngineThread
 from hoverboard.host.client import receive_line
 
@@ -183,9 +183,9 @@ class SharedThread:
         self._ask({"method": "join"}, [self._memory_fd, news_fd])
         os.close(self._memory_fd)
 
-    def plug(self, port: int, fd: int) -> int:
-        """See Home."""
-        return int(self._ask({"method": "plug", "port": port}, [fd]))
+    def plug(self, port: int, fd: int, row: I64) -> None:
+        """See Home; that process writes the number, too, before its thread hears of the port."""
+        row[PORT_FD] = int(self._ask({"method": "plug", "port": port}, [fd]))
 
     def unplug(self, port: int) -> None:
         """See Home."""

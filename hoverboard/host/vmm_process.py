@@ -19,7 +19,17 @@ from typing import Any
 
 from hoverboard.contract.errors import RunError
 from hoverboard.fastpath import pre
-from hoverboard.fastpath.layout import CTL_BATCH, EGRESS, FIRST_TAP, HOST_NEWS_FD, Memory, lay_out, mapping_bytes
+from hoverboard.fastpath.layout import (
+    CTL_BATCH,
+    EGRESS,
+    FIRST_TAP,
+    HOST_NEWS_FD,
+    I64,
+    PORT_FD,
+    Memory,
+    lay_out,
+    mapping_bytes,
+)
 
 PORT = FIRST_TAP  # the only one of its kind
 _JOIN_SECONDS = 10.0
@@ -105,8 +115,8 @@ class VmmProcess:
         """See Home; it starts with plug()."""
         self._news_fd = news_fd
 
-    def plug(self, port: int, fd: int) -> int:
-        """Have the process carry the packets of the VM's tap; returns its number there."""
+    def plug(self, port: int, fd: int, row: I64) -> None:
+        """Have the process carry the packets of the VM's tap: it is given the descriptor, and needs no row."""
         fds = [self._memory_fd, self._news_fd, self.wake_fd, fd, self._udp]
         socket.send_fds(self._connection, [b"go\n"], fds)
         reply = self._connection.recv(4096)
@@ -114,7 +124,7 @@ class VmmProcess:
             raise ConnectionError(f"the VM's process (pid {self.pid}) ended at once")
         os.close(self._memory_fd)
         self._memory_fd = -1
-        return int(json.loads(reply)["fd"])
+        row[PORT_FD] = int(json.loads(reply)["fd"])
 
     def unplug(self, port: int) -> None:
         """See Home: the descriptor goes with the process."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.datapath import Datapath
@@ -39,8 +40,7 @@ class StillEngines:
 
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None: ...
 
-    def plug(self, port: int, fd: int) -> int:
-        return fd
+    def plug(self, port: int, fd: int, row: NDArray[np.int64]) -> None: ...
 
     def unplug(self, port: int) -> None: ...
 
