@@ -83,7 +83,7 @@ from hoverboard.fastpath.commands import injected, obey, tell
 from hoverboard.fastpath.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
-from hoverboard.fastpath.layout import CTL_KIND, CTL_QUEUED, EGRESS, HOST_PORTS, HOST_SIDES
+from hoverboard.fastpath.layout import CTL_KIND, CTL_NOW, CTL_QUEUED, EGRESS, HOST_PORTS, HOST_SIDES
 from hoverboard.fastpath.scheduling import HOT_DUE, HOT_ENGINE, HOT_PORT, T_HOT, T_NOW, gather, heat_rings, settle
 
 
@@ -131,6 +131,7 @@ def run(t, engines):
         if woken:
             for index in range(len(engines)):
                 m = engines[index]
+                m.ctl[CTL_NOW] = t.state[T_NOW]
                 attend(m)
                 if m.host[HOST_SIDES] and m.ctl[CTL_KIND] == EGRESS:
                     heat_rings(t, m, index, m.host[HOST_PORTS])
@@ -142,6 +143,7 @@ def run(t, engines):
                 at += 1
                 continue
             m = engines[t.hot[at, HOT_ENGINE]]
+            m.ctl[CTL_NOW] = t.state[T_NOW]
             got = serve(m, t.hot[at, HOT_PORT])
             at += settle(t, m, at, got)
 '''

@@ -51,9 +51,10 @@ TEMPLATE_BYTES = 64
 
 # ctl[]: an engine's own words. MORE: the port just served may have more; FREE: length of the free list;
 # DUE: ns when a rate-limited port may be served again; TOLD: misses that the control thread was told of;
-# DICE: state of the random numbers that pick samples, never 0.
+# DICE: state of the random numbers that pick samples, never 0; NOW: monotonic ns as the engines' thread last read
+# it, set before each batch (it reads the clock every LOOK_EVERY passes).
 CTL_TABLE, CTL_FIVE, CTL_BATCH, CTL_PRIORITY, CTL_KIND, CTL_ARRIVED, CTL_QUEUED, CTL_MORE, CTL_PASSES = range(9)
-CTL_FREE, CTL_DUE, CTL_TOLD, CTL_DICE = 9, 10, 11, 12
+CTL_FREE, CTL_DUE, CTL_TOLD, CTL_DICE, CTL_NOW = 9, 10, 11, 12, 13
 # The capacity of a Hoverboard, in its ingress engine (elements.police): what a packet and 1,024 bytes cost, ns
 # (0: nothing); the engine's: when what has been taken will be worked off.
 CTL_PACKET_NS, CTL_KILOBYTE_NS, CTL_PACKETS_DUE, CTL_BYTES_DUE = 16, 17, 18, 19
