@@ -23,16 +23,8 @@ from experiments import engine_loop
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.compiler import compiled_loop
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, compose
-from hoverboard.fastpath.layout import (
-    FIRST_TAP,
-    FROM_VMM,
-    HEADROOM,
-    SIDE_SLOTS,
-    TO_VMM,
-    UPLINK,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import packets, ports, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import put32
 from hoverboard.fastpath.syscalls import now_ns
 from hoverboard.host.capture import arm, disarm
@@ -44,7 +36,10 @@ CASES: dict[str, tuple[bool, Callable[[Memories], None]]] = {
     "absent": (False, lambda memories: None),
     "composed in, idle": (True, lambda memories: None),
     "latency, one in 64": (True, lambda memories: set_sampling(memories, 64)),
-    "capture, VM and uplink": (True, lambda memories: arm(memories, {FIRST_TAP: "vm", UPLINK: "uplink"}, 256)),
+    "capture, VM and uplink": (
+        True,
+        lambda memories: arm(memories, {ports.FIRST_TAP: "vm", ports.UPLINK: "uplink"}, 256),
+    ),
 }
 
 
@@ -54,22 +49,31 @@ def driver(engines: ModuleType) -> Any:
 
     @compiled_loop
     def drive(m: Memory, one: NDArray[np.uint8], order: NDArray[np.int64], clock: NDArray[np.int64]) -> int:
-        index = m.side_index[FIRST_TAP, FROM_VMM]
-        meta = m.side_meta[FIRST_TAP, FROM_VMM]
-        data = m.side_data[FIRST_TAP, FROM_VMM]
-        out = m.side_index[UPLINK, TO_VMM]
+        index = m.side_index[ports.FIRST_TAP, rings.FROM_VMM]
+        meta = m.side_meta[ports.FIRST_TAP, rings.FROM_VMM]
+        data = m.side_data[ports.FIRST_TAP, rings.FROM_VMM]
+        out = m.side_index[ports.UPLINK, rings.TO_VMM]
         spent = 0
         at = 0
-        while at + SIDE_SLOTS <= order.shape[0]:
-            for i in range(SIDE_SLOTS):
+        while at + rings.SIDE_SLOTS <= order.shape[0]:
+            for i in range(rings.SIDE_SLOTS):
                 put32(one, engine_loop.DESTINATION, engine_loop.FIRST + order[at + i])
                 ring.push(
-                    index, meta, data, 0, HEADROOM - VNET_BYTES, 0, 0, one, 0, VNET_BYTES + engine_loop.FRAME_BYTES
+                    index,
+                    meta,
+                    data,
+                    0,
+                    packets.HEADROOM - packets.VNET_BYTES,
+                    0,
+                    0,
+                    one,
+                    0,
+                    packets.VNET_BYTES + engine_loop.FRAME_BYTES,
                 )
-            at += SIDE_SLOTS
+            at += rings.SIDE_SLOTS
             begin = now_ns(clock)
             while ring.waiting(index):
-                serve(m, FIRST_TAP)
+                serve(m, ports.FIRST_TAP)
             spent += now_ns(clock) - begin
             out[ring.TAKEN] = out[ring.MADE]
             m.capture_index[ring.TAKEN] = m.capture_index[ring.MADE]
@@ -88,7 +92,7 @@ def measure(plan: engine.Plan, progress: command.Progress) -> dict[str, Any]:
     progress("compiling", 0.1)
     drives = {False: driver(compose()), True: driver(compose(tuple(DEBUG_ELEMENTS)))}
     for drive in drives.values():
-        drive(m, one, order[: 32 * SIDE_SLOTS], clock)
+        drive(m, one, order[: 32 * rings.SIDE_SLOTS], clock)
     samples: dict[str, list[float]] = {case: [] for case in CASES}
     begin = time.perf_counter()
     for number, names in enumerate(turns(tuple(CASES), plan.rounds)):
@@ -96,9 +100,9 @@ def measure(plan: engine.Plan, progress: command.Progress) -> dict[str, Any]:
         for name in names:
             composed, start = CASES[name]
             start(datapath.memories)
-            before = int(m.port_stats[UPLINK, 2])
+            before = int(m.port_stats[ports.UPLINK, 2])
             spent = int(drives[composed](m, one, order, clock))
-            samples[name].append(spent / (int(m.port_stats[UPLINK, 2]) - before))
+            samples[name].append(spent / (int(m.port_stats[ports.UPLINK, 2]) - before))
             disarm(datapath.memories)
             set_sampling(datapath.memories, 0)
     return {

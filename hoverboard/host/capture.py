@@ -18,29 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.layout import (
-    CAP_LOST,
-    CAP_PORTS,
-    CAP_SLOTS,
-    CAP_SNAP,
-    CAP_STRIDE,
-    CAPTURE_BYTES,
-    CAPTURE_SLOTS,
-    CAPTURED_DETAIL,
-    CAPTURED_EVENT,
-    CAPTURED_FROM,
-    CAPTURED_KEPT,
-    CAPTURED_LENGTH,
-    CAPTURED_PORT,
-    CAPTURED_TIME,
-    EVENT_CUT,
-    EVENT_DROP,
-    EVENT_IN,
-    EVENT_OUT,
-    FRAME_MAX,
-    REASONS,
-    Memory,
-)
+from hoverboard.fastpath.memory import debug, packets, reasons
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.host.pcapng import INBOUND, OUTBOUND, Writer
 
 # How long packets may lie in the ring: 8,192 slots in 5 ms are 1.6 million packets a second.
@@ -70,37 +49,37 @@ class Captured:
 def arm(memories: tuple[Memory, Memory], ports: Mapping[int, str], snap: int) -> None:
     """Have both engines capture these ports from now on; while the element is not composed in, nothing happens."""
     stride = -(-snap // 64) * 64
-    slots = min(CAPTURE_SLOTS, 1 << (CAPTURE_BYTES // stride).bit_length() - 1)
+    slots = min(debug.CAPTURE_SLOTS, 1 << (debug.CAPTURE_BYTES // stride).bit_length() - 1)
     for m in memories:
         m.capture_control[:] = 0
         m.capture_index[:] = 0
         m.capture_ports[:] = 0
         m.capture_ports[list(ports)] = 1
-        m.capture_control[CAP_SNAP] = snap
-        m.capture_control[CAP_STRIDE] = stride
-        m.capture_control[CAP_SLOTS] = slots
-        m.capture_control[CAP_PORTS] = len(ports)
+        m.capture_control[debug.CAP_SNAP] = snap
+        m.capture_control[debug.CAP_STRIDE] = stride
+        m.capture_control[debug.CAP_SLOTS] = slots
+        m.capture_control[debug.CAP_PORTS] = len(ports)
 
 
 def disarm(memories: tuple[Memory, Memory]) -> None:
     """Capture no further packets; what is in the rings stays."""
     for m in memories:
-        m.capture_control[CAP_PORTS] = 0
+        m.capture_control[debug.CAP_PORTS] = 0
 
 
 def take(m: Memory) -> list[Captured]:
     """All that waits in an engine's capture ring; its slots are free again."""
     taken = []
-    stride, slots = int(m.capture_control[CAP_STRIDE]), int(m.capture_control[CAP_SLOTS])
+    stride, slots = int(m.capture_control[debug.CAP_STRIDE]), int(m.capture_control[debug.CAP_SLOTS])
     for _ in range(ring.waiting(m.capture_index)):
         at = int(m.capture_index[ring.TAKEN]) & (slots - 1)
         row = m.capture_meta[at].tolist()
-        data = m.capture_data[at * stride : at * stride + row[CAPTURED_KEPT]].tobytes()
+        data = m.capture_data[at * stride : at * stride + row[debug.CAPTURED_KEPT]].tobytes()
         ring.release(m.capture_index)
         taken.append(
             Captured(
-                row[CAPTURED_TIME], row[CAPTURED_PORT], row[CAPTURED_EVENT], row[CAPTURED_FROM],
-                row[CAPTURED_DETAIL], row[CAPTURED_LENGTH], data,
+                row[debug.CAPTURED_TIME], row[debug.CAPTURED_PORT], row[debug.CAPTURED_EVENT], row[debug.CAPTURED_FROM],
+                row[debug.CAPTURED_DETAIL], row[debug.CAPTURED_LENGTH], data,
             )
         )  # fmt: skip
     return taken
@@ -108,7 +87,7 @@ def take(m: Memory) -> list[Captured]:
 
 def lost(memories: tuple[Memory, Memory]) -> int:
     """Packets that found a ring full since arm()."""
-    return sum(int(m.capture_control[CAP_LOST]) for m in memories)
+    return sum(int(m.capture_control[debug.CAP_LOST]) for m in memories)
 
 
 class Answers:
@@ -132,7 +111,7 @@ class Answers:
     def answered(self, port: int, frame: bytes) -> None:
         """See AnswerListener."""
         if port in self._ports:
-            one = Captured(time.monotonic_ns(), port, EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
+            one = Captured(time.monotonic_ns(), port, debug.EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
             try:
                 self._queue.put_nowait(one)
             except queue.Full:
@@ -165,7 +144,7 @@ class Capture:
         self._answers = answers
         self._node = node
         self._ports = dict(ports)
-        self._snap = min(max(snap, 14), FRAME_MAX)
+        self._snap = min(max(snap, 14), packets.FRAME_MAX)
         self._count = count
         self._file = os.fdopen(output, "wb", buffering=1 << 20)
         self._leash = leash
@@ -240,24 +219,24 @@ class Capture:
             name = self._ports[one.port]
             self._per_port[one.port] += 1
             self.packets += 1
-            if one.event == EVENT_DROP:
+            if one.event == debug.EVENT_DROP:
                 # As it came in, again: beside the packets, so that nobody takes it for a second one.
                 number = writer.interface(f"{name} dropped", f"{self._node}: what an entry of the flow table drops")
             else:
                 number = self._interface(writer, one.port, name)
-            direction = INBOUND if one.event in (EVENT_IN, EVENT_DROP) else OUTBOUND
+            direction = INBOUND if one.event in (debug.EVENT_IN, debug.EVENT_DROP) else OUTBOUND
             writer.packet(number, one.time + offset, one.data, one.length, direction, self._comment(one))
         if found:
             self._file.flush()
 
     def _comment(self, one: Captured) -> str:
-        if one.event == EVENT_IN:
+        if one.event == debug.EVENT_IN:
             return ""
-        if one.event == EVENT_DROP:
-            return f"dropped: {REASONS[one.detail]}"
+        if one.event == debug.EVENT_DROP:
+            return f"dropped: {reasons.NAMES[one.detail]}"
         if one.came < 0:
             return "answered by the host"
         comment = f"from {self._ports.get(one.came, f'port {one.came}')}, flow-table entry {one.detail}"
-        if one.event == EVENT_CUT:
+        if one.event == debug.EVENT_CUT:
             comment += "; a segment, which is cut and encapsulated on its way out"
         return comment

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.flowtable import Key
-from hoverboard.fastpath.layout import KEY_WORDS
+from hoverboard.fastpath.memory import entries
 from hoverboard.host import journal
 from hoverboard.host.journal import Ident, Journal
 from hoverboard.vswitch.trace import Verdict
@@ -153,7 +153,7 @@ def load(directory: Path, owner: Mapping[str, Any]) -> Saved:
                 saved.vports[str(name)] = (str(value[0]), int(value[1]))
             elif kind == _PEER:
                 saved.peers[IPv4Address(name)] = bool(value)
-            elif kind == _FLOW and len(name) == KEY_WORDS:
+            elif kind == _FLOW and len(name) == entries.KEY_WORDS:
                 saved.flows[tuple(int(word) for word in name)] = (str(value[0]), decode(value[1]))
             else:
                 raise ValueError(f"a record of kind {kind!r}")

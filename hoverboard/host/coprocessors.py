@@ -22,15 +22,7 @@ from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Direction, StageContext
 from hoverboard.coprocessor.worker import Worker
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import (
-    CMD_PORT,
-    COPROCESSOR_FD,
-    HOST_SIDES,
-    R_BLOCKED,
-    R_UNCACHEABLE,
-    REASONS,
-    SAMPLES_LOST,
-)
+from hoverboard.fastpath.memory import control, host, reasons, rings
 from hoverboard.host.blocks import Blocks
 from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Way
 from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment
@@ -137,7 +129,7 @@ class Coprocessors:
         if guest is None:
             return NOTHING
         if direction == "ingress" and (ofport, remote) in self.blocks:
-            return Treatment(drop=REASONS[R_BLOCKED])
+            return Treatment(drop=reasons.NAMES[reasons.BLOCKED])
         regions = self._config.regions
         facts = FlowFacts(
             guest.vm, guest.network, direction, remote, peer,
@@ -155,7 +147,7 @@ class Coprocessors:
         if way not in guest.numbers:
             if len(guest.ways) > MOST_CHAINS:
                 self._tell(guest, f"there are more than {MOST_CHAINS} combinations of stages and hosts")
-                return Treatment(drop=REASONS[R_UNCACHEABLE])
+                return Treatment(drop=reasons.NAMES[reasons.UNCACHEABLE])
             guest.ways.append(way)  # before anybody is told its number
             guest.numbers[way] = len(guest.ways) - 1
         return Treatment(guest.numbers[way], bool(specs), every)
@@ -202,10 +194,10 @@ class Coprocessors:
         )
         worker = Worker(context, source, sink, bell, registry=self._registry, charge=accounting.choose(name))
         lent = self._datapath.lend(bell.fd)
-        memories[0].host[HOST_SIDES] += 1
+        memories[0].host[host.SIDES] += 1
         worker.start()
         for memory in memories:
-            memory.side_wake[guest.port, COPROCESSOR_FD] = lent
+            memory.side_wake[guest.port, rings.COPROCESSOR_FD] = lent
         return _Running(worker, source, sink, bell, lent)
 
     def detach(self, ofport: int) -> None:
@@ -217,17 +209,17 @@ class Coprocessors:
         running = guest.running
         memories = self._datapath.memories
         for memory in memories:
-            memory.side_wake[guest.port, COPROCESSOR_FD] = -1
-        self._datapath.command(CMD_PORT)  # past it, no engine pushes or rings
+            memory.side_wake[guest.port, rings.COPROCESSOR_FD] = -1
+        self._datapath.command(control.CMD_PORT)  # past it, no engine pushes or rings
         ended = running.worker.stop(_STOP_TIMEOUT)
         # Also of a thread that hangs in a stage: whenever it comes back, it touches nothing.
         running.source.close()
         running.sink.close()
         running.source.drain()
         # An engine carries out a command, then takes what was given back; the second answer is behind the first taking.
-        self._datapath.command(CMD_PORT)
-        self._datapath.command(CMD_PORT)
-        memories[0].host[HOST_SIDES] -= 1
+        self._datapath.command(control.CMD_PORT)
+        self._datapath.command(control.CMD_PORT)
+        memories[0].host[host.SIDES] -= 1
         self._datapath.give_back(running.lent)
         for memory in memories:
             memory.samples[guest.port] = 0
@@ -251,7 +243,9 @@ class Coprocessors:
             if guest.running is not None:
                 said = guest.running.worker.status()
                 said["drops"] = {**said["drops"], **guest.running.sink.drops}
-                said["samples_lost"] = sum(int(m.samples[guest.port, SAMPLES_LOST]) for m in self._datapath.memories)
+                said["samples_lost"] = sum(
+                    int(m.samples[guest.port, rings.SAMPLES_LOST]) for m in self._datapath.memories
+                )
                 said["blocked"] = self.blocks.of(guest.ofport)
                 found[guest.vm] = said
         return found

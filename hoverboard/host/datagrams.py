@@ -16,7 +16,7 @@ from typing import Protocol
 
 from hoverboard.contract.encapsulation import ROUTES_PORT, underlay_mac
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import INJECT_RAW, UPLINK, VNET_BYTES
+from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.host.answers import internet_checksum
 
 Heard = Callable[[IPv4Address, bytes], None]
@@ -42,7 +42,9 @@ class EngineDatagrams:
 
     def send(self, to: IPv4Address, payload: bytes) -> None:
         """Send a datagram."""
-        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + datagram(self._local_ip, to, payload), INJECT_RAW)
+        self._datapath.inject(
+            ports.UPLINK, bytes(packets.VNET_BYTES) + datagram(self._local_ip, to, payload), rings.INJECT_RAW
+        )
 
 
 def underlay_socket(local_ip: IPv4Address) -> socket.socket:

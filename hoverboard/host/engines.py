@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from hoverboard.contract.entities import Scheduling
-from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, I64, PORT_FD, Memory, allocate, lay_out, mapping_bytes
+from hoverboard.fastpath.memory import control, host, ports
+from hoverboard.fastpath.memory.arrays import I64, Memory, allocate, lay_out, mapping_bytes
 from hoverboard.fastpath.threads import EngineThread
 from hoverboard.host.client import receive_line
 
@@ -47,8 +48,8 @@ class _Guest:
             memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
             os.close(memory_fd)
             self._lent.add(news_fd)
-            memories[EGRESS].host[HOST_NEWS_FD] = news_fd
-            self._engine_ports = memories[EGRESS].ports
+            memories[control.EGRESS].host[host.NEWS_FD] = news_fd
+            self._engine_ports = memories[control.EGRESS].ports
             self._number = self._thread.add_host(memories)
             return self._number
         if method == "plug":
@@ -56,7 +57,7 @@ class _Guest:
             os.set_blocking(fd, False)
             self._ports[request["port"]] = fd
             # Before the thread hears of it: it hears of a port that is full only once.
-            self._engine_ports[request["port"], PORT_FD] = fd
+            self._engine_ports[request["port"], ports.FD] = fd
             self._thread.watch(self._number, request["port"], fd)
             return fd
         if method == "unplug":
@@ -185,7 +186,7 @@ class SharedThread:
 
     def plug(self, port: int, fd: int, row: I64) -> None:
         """See Home; that process writes the number, too, before its thread hears of the port."""
-        row[PORT_FD] = int(self._ask({"method": "plug", "port": port}, [fd]))
+        row[ports.FD] = int(self._ask({"method": "plug", "port": port}, [fd]))
 
     def unplug(self, port: int) -> None:
         """See Home."""

@@ -16,19 +16,7 @@ from typing import Any
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import FlowTable, Key
-from hoverboard.fastpath.layout import (
-    CTL_KILOBYTE_NS,
-    CTL_PACKET_NS,
-    E_TARGET,
-    FIRST_TAP,
-    PORT_BURST,
-    PORT_FILLED,
-    PORT_QUEUES,
-    PORT_RATE,
-    PORT_TOKENS,
-    PORTS,
-    UPLINK,
-)
+from hoverboard.fastpath.memory import control, entries, ports
 from hoverboard.fastpath.vmm import VmmThread
 from hoverboard.host import accounts
 from hoverboard.host.capture import Answers
@@ -111,8 +99,8 @@ class FastpathPlane:
     def limit(self, pps: int | None, bps: int | None) -> None:
         """The capacity of a Hoverboard, kept by the ingress engine's element `police`."""
         ctl = self._datapath.ingress.ctl
-        ctl[CTL_PACKET_NS] = max(1, 1_000_000_000 // pps) if pps else 0
-        ctl[CTL_KILOBYTE_NS] = max(1, 8 * 1_024 * 1_000_000_000 // bps) if bps else 0
+        ctl[control.PACKET_NS] = max(1, 1_000_000_000 // pps) if pps else 0
+        ctl[control.KILOBYTE_NS] = max(1, 8 * 1_024 * 1_000_000_000 // bps) if bps else 0
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The engines' eventfd, and the flow monitor while there is one."""
@@ -124,9 +112,9 @@ class FastpathPlane:
         return readers
 
     def _names(self) -> dict[str, tuple[int, ...]]:
-        names = {UPLINK_NAME: (UPLINK,), **{vm: (port,) for vm, port in self._ports.items()}}
-        queues = self._datapath.egress.ports[:, PORT_QUEUES]
-        return {name: tuple(range(ports[0], ports[0] + max(int(queues[ports[0]]), 1))) for name, ports in names.items()}
+        names = {UPLINK_NAME: (ports.UPLINK,), **{vm: (port,) for vm, port in self._ports.items()}}
+        queues = self._datapath.egress.ports[:, ports.QUEUES]
+        return {name: tuple(range(rows[0], rows[0] + max(int(queues[rows[0]]), 1))) for name, rows in names.items()}
 
     def _on_wake(self) -> None:
         self._datapath.clear_news()
@@ -153,9 +141,9 @@ class FastpathPlane:
     def set_uplink(self, fd: int) -> None:
         """The fabric's tap."""
         if self._waiting is not None:
-            self._waiting[UPLINK] = os.dup(fd)
+            self._waiting[ports.UPLINK] = os.dup(fd)
             return
-        self._datapath.set_port(UPLINK, fd)
+        self._datapath.set_port(ports.UPLINK, fd)
         self._peers.announce()
 
     def attach(
@@ -174,9 +162,9 @@ class FastpathPlane:
         if fd is None:
             raise ValueError(f"VM {vm}: the fast path needs the tap's descriptor")
         used = set(self._ports.values())
-        port = next((port for port in range(FIRST_TAP, PORTS) if port not in used), None)
+        port = next((port for port in range(ports.FIRST_TAP, ports.COUNT) if port not in used), None)
         if port is None:
-            raise ValueError(f"VM {vm}: a host has room for {PORTS - FIRST_TAP} VMs")
+            raise ValueError(f"VM {vm}: a host has room for {ports.COUNT - ports.FIRST_TAP} VMs")
         self._ports[vm] = port
         self._by_ofport[ofport] = port
         if self._coprocessors is not None:
@@ -205,8 +193,8 @@ class FastpathPlane:
         try:
             # Before a thread of ours starts: one that hears of a port before it can read there would not hear of it
             # again if it is full, as it is after a while without anybody who reads.
-            if UPLINK in waiting:
-                self._datapath.set_port(UPLINK, waiting[UPLINK])
+            if ports.UPLINK in waiting:
+                self._datapath.set_port(ports.UPLINK, waiting[ports.UPLINK])
             if not self._shared and self._vmms is not None:
                 self._datapath.start()
             for vm, port in self._ports.items():
@@ -227,12 +215,12 @@ class FastpathPlane:
         """From now on, at most `rate` bit/s of what the VM sends; None: no limit."""
         row = self._datapath.egress.ports[self._ports[vm]]
         if not rate:
-            row[PORT_RATE] = 0
+            row[ports.RATE] = 0
             return
         # The rate comes last: an engine that reads in between goes by the old one.
-        row[PORT_BURST] = row[PORT_TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
-        row[PORT_FILLED] = time.monotonic_ns()
-        row[PORT_RATE] = max(1, rate // 8)
+        row[ports.BURST] = row[ports.TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
+        row[ports.FILLED] = time.monotonic_ns()
+        row[ports.RATE] = max(1, rate // 8)
 
     def detach(self, vm: str) -> None:
         """Forget a VM's tap."""
@@ -271,7 +259,7 @@ class FastpathPlane:
             return None
         top = interval.top_rows()
         keys = self._table.keys_of(row for row, _rates in top)
-        targets = self._datapath.egress.entries[:, E_TARGET]
+        targets = self._datapath.egress.entries[:, entries.TARGET]
         return {
             "seconds": round(interval.seconds, 3),
             "ports": interval.port_rates({port: name for name, (port, *_queues) in self._names().items()}),
@@ -294,12 +282,12 @@ class FastpathPlane:
     def vms(self) -> dict[str, dict[str, Any]]:
         """By VM: {fastpath_seconds: engine time of delivery to it, rate_bps: its limit, coprocessor: its status}."""
         coprocessors = self._coprocessors.status() if self._coprocessors is not None else {}
-        ports = self._datapath.egress.ports
+        rows = self._datapath.egress.ports
         return {
             vm: {
                 "fastpath_seconds": sum(int(m.cpu[port, 0]) for m in self._datapath.memories) / 1e9,
                 "vmm_seconds": self._vmms[vm].cpu_seconds() if self._vmms and vm in self._vmms else None,
-                "rate_bps": int(ports[port, PORT_RATE]) * 8 or None,
+                "rate_bps": int(rows[port, ports.RATE]) * 8 or None,
                 "coprocessor": coprocessors.get(vm),
             }
             for vm, port in self._ports.items()

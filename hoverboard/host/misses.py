@@ -17,18 +17,7 @@ from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
-from hoverboard.fastpath.layout import (
-    INJECT_PROCESS,
-    INJECT_RAW,
-    INJECT_STAGED,
-    MISS_CONTROL,
-    MISS_STAGED,
-    PORT_OFPORT,
-    R_UNCACHEABLE,
-    REASONS,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packet import FIVE, with_ports
 from hoverboard.host import answers
 from hoverboard.host.cached import Cached, touched
@@ -103,7 +92,7 @@ class FlowMisses:
             again: list[Missed] = []
             fresh: Fresh = {}
             for missed in waiting:
-                if missed.kind == MISS_CONTROL:
+                if missed.kind == rings.MISS_CONTROL:
                     self._peers.handle(missed.frame)
                 elif self._resolve(missed, fresh):
                     again.append(missed)
@@ -115,8 +104,8 @@ class FlowMisses:
 
     def _again(self, missed: Missed) -> None:
         """A packet goes through the engine once more."""
-        staged = missed.kind - MISS_STAGED
-        kind = INJECT_STAGED + staged if staged >= 0 else INJECT_PROCESS
+        staged = missed.kind - rings.MISS_STAGED
+        kind = rings.INJECT_STAGED + staged if staged >= 0 else rings.INJECT_PROCESS
         if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
             self.drop("miss-queue-full")
 
@@ -127,15 +116,15 @@ class FlowMisses:
     def _resolve(self, missed: Missed, fresh: Fresh) -> bool:
         """Find out about one missed packet; True if it is to go through the engine again."""
         self.misses += 1
-        packet = parsed(missed, self._recipes.local_ip, int(self._datapath.egress.ports[missed.port, PORT_OFPORT]))
+        packet = parsed(missed, self._recipes.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT]))
         if packet is None:
             self.drop("malformed-ipv4")
             return False
-        three, ports, inner = packet
-        five = with_ports(three, ports)
+        three, transport, inner = packet
+        five = with_ports(three, transport)
         if three in self._table or five in self._table or three in fresh or five in fresh:
             return True
-        question = question_for(three, ports, inner, self._recipes.local_ip)
+        question = question_for(three, transport, inner, self._recipes.local_ip)
         try:
             verdict = self._trace(question)
         except (SwitchError, ValueError):
@@ -146,7 +135,7 @@ class FlowMisses:
             return False
         if verdict.kind is Kind.DROP_UNKNOWN_PORT:
             # A VM whose flows are on their way: its next packet is to meet them, not an entry of before.
-            self.drop(REASONS[drop_index(verdict)])
+            self.drop(reasons.NAMES[drop_index(verdict)])
             return False
         if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
             self.punts.punt(verdict.vni, ends[1], three[0] >> 48 & 0xFFFF, inner, missed)
@@ -156,7 +145,9 @@ class FlowMisses:
             return False
         if not verdict.cacheable:
             # A drop that rests on what no key holds (an ARP message's content) still has its own reason.
-            self.drop(REASONS[drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
+            self.drop(
+                reasons.NAMES[drop_index(verdict)] if verdict.out_port is None else reasons.NAMES[reasons.UNCACHEABLE]
+            )
             return False
         chosen = five if verdict.needs_ports else three
         entry = self._recipes.entry(verdict, three)
@@ -194,10 +185,10 @@ class FlowMisses:
         """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
         out = self._recipes.vport_of(verdict.out_port) if verdict.out_port is not None else None
         reply = answers.rewrite(inner, verdict.headers)
-        if out is None or reply is None or port == UPLINK:
-            self.drop(REASONS[R_UNCACHEABLE])
+        if out is None or reply is None or port == ports.UPLINK:
+            self.drop(reasons.NAMES[reasons.UNCACHEABLE])
             return
-        self._datapath.inject(out, bytes(VNET_BYTES) + reply, INJECT_RAW)
+        self._datapath.inject(out, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
 
     def _install(self, fresh: Fresh) -> None:
         if len(self._table) + len(fresh) > self._table.capacity:

@@ -19,7 +19,7 @@ from hoverboard.contract.encapsulation import (
     underlay_mac,
 )
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
+from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.host.answers import internet_checksum
 from hoverboard.host.datagrams import read_datagram
 from hoverboard.host.listeners import NOBODY, PeerListener, RouteListener
@@ -123,7 +123,7 @@ class Peers:
         """Peers that a process which has gone knew; who did not answer it is asked again, a second from now."""
         for address, segments in peers.items():
             number = len(self._index) + 1
-            if number >= MAX_PEERS:
+            if number >= entries.MAX_PEERS:
                 return
             self._index[address] = number
             if segments:
@@ -133,7 +133,7 @@ class Peers:
 
     def announce(self) -> None:
         """Tell the fabric where we are."""
-        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + announcement(self._local_ip), INJECT_RAW)
+        self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + announcement(self._local_ip), rings.INJECT_RAW)
 
     def index(self, address: IPv4Address) -> int:
         """Index of a peer in the engines' `peers` array; a new peer is probed."""
@@ -141,7 +141,7 @@ class Peers:
         if known is not None:
             return known
         number = len(self._index) + 1
-        if number >= MAX_PEERS:
+        if number >= entries.MAX_PEERS:
             return 0
         self._index[address] = number
         self._unanswered[address] = 0
@@ -159,9 +159,9 @@ class Peers:
 
     def handle(self, frame: bytes) -> None:
         """A frame from the fabric for the host itself, with its virtio-net header."""
-        ethernet = frame[VNET_BYTES:]
+        ethernet = frame[packets.VNET_BYTES :]
         if (reply := arp_reply(ethernet, self._local_ip)) is not None:
-            self._datapath.inject(UPLINK, bytes(VNET_BYTES) + reply, INJECT_RAW)
+            self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
         elif (told := read_datagram(ethernet)) is not None:
             self._routes.heard(*told)
         elif (found := read_probe(ethernet)) is not None:
@@ -180,4 +180,6 @@ class Peers:
         self._send(address, PROBE_REQUEST_TYPE)
 
     def _send(self, address: IPv4Address, kind: int) -> None:
-        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + probe(self._local_ip, address, kind), INJECT_RAW)
+        self._datapath.inject(
+            ports.UPLINK, bytes(packets.VNET_BYTES) + probe(self._local_ip, address, kind), rings.INJECT_RAW
+        )

@@ -21,7 +21,8 @@ from hoverboard.contract.errors import RunError
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath import geneve
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
+from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
+from hoverboard.fastpath.memory import entries
 from hoverboard.host import accounts
 from hoverboard.host.checkpoint import Kept, Saved
 from hoverboard.host.datagrams import KernelDatagrams
@@ -63,7 +64,7 @@ class VmRecipes(Recipes):
         if neighbour and self.vport_of(verdict.out_port or 0) is None:
             # Another VM of this host: its process has a socket like anybody's.
             template, checksum = geneve.template(self.local_ip, self.local_ip, verdict.vni)
-            return Entry(ACT_TUNNEL, 0, b"", template, checksum)
+            return Entry(entries.ACT_TUNNEL, 0, b"", template, checksum)
         return super().entry(verdict, key)
 
 

@@ -19,19 +19,11 @@ from typing import Any
 
 from hoverboard.contract.errors import RunError
 from hoverboard.fastpath import pre
-from hoverboard.fastpath.layout import (
-    CTL_BATCH,
-    EGRESS,
-    FIRST_TAP,
-    HOST_NEWS_FD,
-    I64,
-    PORT_FD,
-    Memory,
-    lay_out,
-    mapping_bytes,
-)
+from hoverboard.fastpath.memory import control as control_words
+from hoverboard.fastpath.memory import host, ports
+from hoverboard.fastpath.memory.arrays import I64, Memory, lay_out, mapping_bytes
 
-PORT = FIRST_TAP  # the only one of its kind
+PORT = ports.FIRST_TAP  # the only one of its kind
 _JOIN_SECONDS = 10.0
 _LEAVE_SECONDS = 5.0
 _CPUCLOCK_SCHED = 2  # linux/posix-timers_types.h: a process's CPU clock has the number ~pid << 3 | 2
@@ -51,9 +43,9 @@ def main(path: Path, vm: str) -> None:
     memory_fd, news_fd, wake_fd, tap, udp = fds
     memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
     os.set_blocking(tap, False)
-    memories[EGRESS].host[HOST_NEWS_FD] = news_fd
+    memories[control_words.EGRESS].host[host.NEWS_FD] = news_fd
     for memory in memories:
-        memory.ctl[CTL_BATCH] = 1
+        memory.ctl[control_words.BATCH] = 1
     with select.epoll() as epoll:
         process = pre.new(epoll, wake_fd, tap, udp, control.fileno(), PORT)
         control.sendall(json.dumps({"fd": tap}).encode() + b"\n")
@@ -124,7 +116,7 @@ class VmmProcess:
             raise ConnectionError(f"the VM's process (pid {self.pid}) ended at once")
         os.close(self._memory_fd)
         self._memory_fd = -1
-        row[PORT_FD] = int(json.loads(reply)["fd"])
+        row[ports.FD] = int(json.loads(reply)["fd"])
 
     def unplug(self, port: int) -> None:
         """See Home: the descriptor goes with the process."""

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from hoverboard.contract.entities import Dataplane as Name
 from hoverboard.contract.generations import facts
 from hoverboard.fastpath.datapath import Datapath, OwnThread
-from hoverboard.fastpath.layout import CTL_BATCH, CTL_PRIORITY
+from hoverboard.fastpath.memory import control
 from hoverboard.host.capture import Answers
 from hoverboard.host.checkpoint import Keeper
 from hoverboard.host.client import HostConfig
@@ -112,8 +112,8 @@ def _datapath(config: HostConfig, local_ip: IPv4Address, answers: Answers) -> Da
         home = SharedThread(Path(config.engines), memory_fd)
         datapath = Datapath(home, memory_fd, local_ip=local_ip, answers=answers)
     for memory, size in zip(datapath.memories, config.batch, strict=True):
-        memory.ctl[CTL_BATCH] = size  # the engines do not run yet
-        memory.ctl[CTL_PRIORITY] = config.vm_priority
+        memory.ctl[control.BATCH] = size  # the engines do not run yet
+        memory.ctl[control.PRIORITY] = config.vm_priority
     return datapath
 
 

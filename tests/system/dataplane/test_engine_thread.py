@@ -8,7 +8,8 @@ import time
 
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import CTL_NOW, VNET_BYTES, allocate
+from hoverboard.fastpath.memory import control, packets
+from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.fastpath.threads import EngineThread
 
 PORT, OFPORT = 2, 100
@@ -22,7 +23,7 @@ def test_all_engines_know_the_time_when_they_are_woken() -> None:
     before = time.monotonic_ns()
     thread.run_once()
     after = time.monotonic_ns()
-    assert all(before <= m.ctl[CTL_NOW] <= after for m in memories)
+    assert all(before <= m.ctl[control.NOW] <= after for m in memories)
     thread.close()
 
 
@@ -32,11 +33,11 @@ def test_an_engine_knows_the_time_of_a_batch() -> None:
     datapath.start()
     datapath.set_port(PORT, tap.fileno(), OFPORT)
     datapath.set_batch(32, 128)  # past it, nobody has woken them for something else
-    datapath.egress.ctl[CTL_NOW] = 0
-    guest.send(bytes(VNET_BYTES) + ARP)
+    datapath.egress.ctl[control.NOW] = 0
+    guest.send(bytes(packets.VNET_BYTES) + ARP)
     assert select.select([datapath.news_fd], [], [], DEADLINE)[0]
     assert ring.waiting(datapath.egress.miss_index) == 1
-    assert 0 < datapath.egress.ctl[CTL_NOW] <= time.monotonic_ns()
+    assert 0 < datapath.egress.ctl[control.NOW] <= time.monotonic_ns()
     datapath.stop()
     guest.close()
     tap.close()

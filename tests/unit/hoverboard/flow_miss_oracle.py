@@ -10,14 +10,7 @@ from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import FlowTable, Key
-from hoverboard.fastpath.layout import (
-    HEADROOM,
-    INJECT_RAW,
-    MISS_FLOW,
-    PORT_OFPORT,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.host.listeners import Address, Nobody
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
@@ -67,7 +60,7 @@ class Oracle(FlowMisses):
 
     def __init__(self) -> None:
         self.datapath = Datapath()
-        self.datapath.egress.ports[[PORT, PORT + 1], PORT_OFPORT] = OFPORT, OFPORT + 1
+        self.datapath.egress.ports[[PORT, PORT + 1], ports.OFPORT] = OFPORT, OFPORT + 1
         self.table = FlowTable(self.datapath.memories, self.datapath.switch_table)
         self.peers = Peers(self.datapath, LOCAL)
         self.switch, self.heard = FakeQuestions(ROUTED), Heard()
@@ -79,12 +72,21 @@ class Oracle(FlowMisses):
         )  # fmt: skip
 
 
-def missed(handler: Oracle, data: bytes, port: int = PORT, kind: int = MISS_FLOW, tunnel: int = 0) -> None:
+def missed(handler: Oracle, data: bytes, port: int = PORT, kind: int = rings.MISS_FLOW, tunnel: int = 0) -> None:
     """The engine missed on `data`, which came in by a port."""
-    m = handler.datapath.ingress if port == UPLINK else handler.datapath.egress
-    packet = array(bytes(VNET_BYTES) + data)
+    m = handler.datapath.ingress if port == ports.UPLINK else handler.datapath.egress
+    packet = array(bytes(packets.VNET_BYTES) + data)
     assert ring.push(
-        m.miss_index, m.miss_meta, m.miss_data, port, HEADROOM - VNET_BYTES, kind, tunnel, packet, 0, len(packet)
+        m.miss_index,
+        m.miss_meta,
+        m.miss_data,
+        port,
+        packets.HEADROOM - packets.VNET_BYTES,
+        kind,
+        tunnel,
+        packet,
+        0,
+        len(packet),
     )
     m.pending[port] += 1
 
@@ -150,12 +152,12 @@ def kinds(handler: Oracle) -> list[Kind | None]:
 
 def injected(handler: Oracle, port: int = PORT, *, raw: bool = False) -> list[tuple[int, int, int, bytes]]:
     """(port, kind, tunnel, frame with its virtio-net header) of what waits for an engine; `raw`: to send by `port`."""
-    m = handler.datapath.ingress if (port == UPLINK) != raw else handler.datapath.egress
+    m = handler.datapath.ingress if (port == ports.UPLINK) != raw else handler.datapath.egress
     taken = int(m.inject_index[ring.TAKEN])
     found = take(m.inject_index, m.inject_meta, m.inject_data)
     m.inject_index[ring.TAKEN] = taken
     return [
         (one.port, one.kind, one.tunnel, one.vnet + one.frame)
         for one in found
-        if one.port == port and (one.kind == INJECT_RAW) == raw
+        if one.port == port and (one.kind == rings.INJECT_RAW) == raw
     ]

@@ -10,7 +10,7 @@ import pytest
 from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.flowtable import FlowTable
-from hoverboard.fastpath.layout import REASONS
+from hoverboard.fastpath.memory import reasons
 from hoverboard.host import accounts
 from hoverboard.host.cached import Cached
 from hoverboard.vswitch.monitor import Change
@@ -155,7 +155,7 @@ def test_counters_are_sums_over_ports_and_engines(handler):
     for memory, factor in ((egress, 1), (ingress, 10)):
         memory.port_stats[2] = [factor, 2 * factor, 3 * factor, 4 * factor]
         memory.port_stats[3] = [factor, 0, 0, 0]
-        memory.drops[REASONS.index("vlan")] = factor
+        memory.drops[reasons.NAMES.index("vlan")] = factor
     handler.drops.update({"vlan": 5, "spoofed": 2})
     handler.misses = 9
     assert accounts.counters(handler.datapath.memories, handler) == {

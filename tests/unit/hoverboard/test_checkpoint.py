@@ -13,7 +13,7 @@ import pytest
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.flowtable import Key
-from hoverboard.fastpath.layout import KEY_WORDS
+from hoverboard.fastpath.memory import entries
 from hoverboard.host import checkpoint
 from hoverboard.host.checkpoint import Flow, Keeper, Kept, Saved, decode, encode, load
 from hoverboard.host.journal import FLUSH_SECONDS, Journal
@@ -24,7 +24,7 @@ PEER, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.3")
 ROUTED = Verdict(Kind.ROUTE, 7, 1, PEER, 7, {"dl_dst": "02:00:00:00:00:01"}, frozenset({"dl_dst"}), False, True)
 UNNAMED = Verdict(None, 0, None, None, 0, {}, frozenset(), True, False, False)
 TWO = frozenset({"dl_src", "dl_dst"})
-KEY = tuple(range(1 << 40, (1 << 40) + KEY_WORDS))
+KEY = tuple(range(1 << 40, (1 << 40) + entries.KEY_WORDS))
 
 
 @pytest.mark.parametrize("verdict", [ROUTED, UNNAMED, replace(UNNAMED, out_port=0, cacheable=True, changed=TWO)])

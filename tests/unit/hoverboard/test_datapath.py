@@ -10,18 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import (
-    HOST_IP,
-    HOST_PORTS,
-    INJECT_PROCESS,
-    INJECT_RAW,
-    KIND_TAP,
-    PORT_FD,
-    PORT_KIND,
-    PORT_OFPORT,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import host, packets, ports, rings
 from hoverboard.fastpath.threads import EngineThread
 
 PORT, OFPORT = 2, 100
@@ -43,13 +32,13 @@ def test_an_engine_hears_of_a_port_that_it_can_read(monkeypatch: pytest.MonkeyPa
 
     def watch(_thread: EngineThread, _host: int, port: int, fd: int) -> None:
         row = datapath.egress.ports[port]
-        heard.append((fd, row[[PORT_FD, PORT_KIND, PORT_OFPORT]].tolist()))
-        assert datapath.egress.host[HOST_PORTS] > port
+        heard.append((fd, row[[ports.FD, ports.KIND, ports.OFPORT]].tolist()))
+        assert datapath.egress.host[host.PORTS] > port
 
     monkeypatch.setattr(EngineThread, "watch", watch)
     datapath.set_port(PORT, tap.fileno(), OFPORT)
     ((fd, row),) = heard
-    assert row == [fd, KIND_TAP, OFPORT]
+    assert row == [fd, ports.KIND_TAP, OFPORT]
     assert fd != tap.fileno()
     assert os.path.sameopenfile(fd, tap.fileno())
     datapath.stop()
@@ -68,10 +57,10 @@ class Answers:
 def test_a_listener_hears_of_frames_that_no_element_sees() -> None:
     answers = Answers()
     datapath = Datapath(local_ip=IPv4Address("172.16.0.1"), answers=answers)
-    header = bytes(VNET_BYTES)
-    assert datapath.inject(PORT, header + b"an answer", INJECT_RAW)
-    assert datapath.inject(UPLINK, header + b"a probe", INJECT_RAW)
-    assert datapath.inject(PORT, header + b"treated as if it had come in", INJECT_PROCESS)
-    assert answers.frames == [(PORT, b"an answer"), (UPLINK, b"a probe")]
-    assert datapath.ingress.host[HOST_IP] == 0xAC100001
+    header = bytes(packets.VNET_BYTES)
+    assert datapath.inject(PORT, header + b"an answer", rings.INJECT_RAW)
+    assert datapath.inject(ports.UPLINK, header + b"a probe", rings.INJECT_RAW)
+    assert datapath.inject(PORT, header + b"treated as if it had come in", rings.INJECT_PROCESS)
+    assert answers.frames == [(PORT, b"an answer"), (ports.UPLINK, b"a probe")]
+    assert datapath.ingress.host[host.IP] == 0xAC100001
     datapath.stop()

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from hoverboard.contract.generations import NAMES, Dataplane
-from hoverboard.fastpath.layout import CTL_BATCH, CTL_PRIORITY, EGRESS, HOST_IP, INGRESS
+from hoverboard.fastpath.memory import control, host
 from hoverboard.host import generations
 from hoverboard.host.checkpoint import Keeper
 from hoverboard.host.client import HostConfig
@@ -73,9 +73,9 @@ def engines(tmp_path: Path) -> Iterator[FastpathPlane]:
 
 def test_an_engine_generation_is_made_as_configured(engines: FastpathPlane) -> None:
     memories = engines._datapath.memories
-    assert [int(m.ctl[CTL_BATCH]) for m in memories] == [3, 5]
-    assert [int(m.ctl[CTL_PRIORITY]) for m in memories] == [0, 0]
-    assert memories[EGRESS].host[HOST_IP] == memories[INGRESS].host[HOST_IP] == 0xAC100001
+    assert [int(m.ctl[control.BATCH]) for m in memories] == [3, 5]
+    assert [int(m.ctl[control.PRIORITY]) for m in memories] == [0, 0]
+    assert memories[control.EGRESS].host[host.IP] == memories[control.INGRESS].host[host.IP] == 0xAC100001
     assert (engines.kept.peers(), list(engines.kept.flow_keys())) == ({}, [])
 
 

@@ -14,7 +14,8 @@ import pytest
 from scapy.utils import RawPcapNgReader, rdpcap
 
 from hoverboard.fastpath.elements.capture import capture_received
-from hoverboard.fastpath.layout import EGRESS, UPLINK, allocate
+from hoverboard.fastpath.memory import control, ports
+from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.host.capture import Answers, Capture
 from hoverboard.host.pcapng import INBOUND, OUTBOUND, Writer
 from hoverboard.host.rates import Interval, Rates
@@ -103,7 +104,7 @@ class TestAnswers:
         answers.answered(VM, b"before")
         answers.begin([VM], 4)
         answers.answered(VM, b"abcdef")
-        answers.answered(UPLINK, b"another port's")
+        answers.answered(ports.UPLINK, b"another port's")
         assert [(one.port, one.came, one.length, one.data) for one in answers.take()] == [(VM, -1, 6, b"abcd")]
         answers.answered(VM, b"last")
         answers.end()
@@ -164,7 +165,7 @@ class TestCapture:
         _capture, ours, path = capturing()
         self.receive(host, frame())
         answers.answered(VM, frame(UDP() / Raw(b"answer")))
-        answers.answered(UPLINK, frame())
+        answers.answered(ports.UPLINK, frame())
         ours.shutdown(socket.SHUT_WR)
         assert self.summary(ours)["packets"] == 2
         assert [bytes(packet) for packet in rdpcap(str(path))] == [frame(), frame(UDP() / Raw(b"answer"))]
@@ -189,8 +190,8 @@ class TestRates:
         rates = Rates(memories)
         rates.look(START, 2)
         assert rates.interval is None
-        memories[EGRESS].port_stats[VM] = (20, 2000, 10, 1000)
-        memories[EGRESS].stats[0] = (4, 400)
+        memories[control.EGRESS].port_stats[VM] = (20, 2000, 10, 1000)
+        memories[control.EGRESS].stats[0] = (4, 400)
         memories[1].stats[1] = (2, 4000)
         rates.look(START + 2, 3)
         assert rates.interval is not None
@@ -204,10 +205,10 @@ class TestRates:
     @pytest.mark.parametrize("now", [(1, 125), (1, 20_000), (200, 125)])
     def test_a_row_that_is_another_entrys_now_counts_from_nothing(self, now):
         memories = allocate()
-        memories[EGRESS].stats[0] = (100, 10_000)
+        memories[control.EGRESS].stats[0] = (100, 10_000)
         rates = Rates(memories)
         rates.look(START, 1)
-        memories[EGRESS].stats[0] = now
+        memories[control.EGRESS].stats[0] = now
         rates.look(START + 1, 1)
         assert rates.interval is not None
         assert np.array_equal(rates.interval.entries, [now])

@@ -13,20 +13,7 @@ from hoverboard.contract.encapsulation import PROBE_REQUEST_TYPE
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath import geneve, ring
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT
-from hoverboard.fastpath.layout import (
-    E_ACTION,
-    E_HEADER,
-    E_MACS,
-    E_SUM,
-    E_TARGET,
-    INJECT_PROCESS,
-    INJECT_RAW,
-    MISS_CONTROL,
-    REASONS,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
 from hoverboard.fastpath.packet import FIVE
 from hoverboard.host.peers import probe, read_probe
 from hoverboard.vswitch.monitor import Change
@@ -67,14 +54,14 @@ def test_a_flow_that_is_not_ours_drops_by_a_reason_of_its_own(handler):
     handler.switch.answer = replace(SPOOFED, kind=None)
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("unnamed-flow"))
 
 
 def test_a_drop_of_the_switch_is_an_entry_by_its_reason(handler):
     handler.switch.answer = SPOOFED
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("spoofed"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("spoofed"))
     assert [cached.dropped for cached in handler.cached.values()] == [None], "this host adds nothing to it"
 
 
@@ -98,7 +85,7 @@ def test_the_switch_is_asked_about_the_packet_and_its_answer_becomes_the_entry(h
     headers = "dl_src=06:07:0a:00:00:02,dl_dst=02:00:5e:00:00:01,ip,nw_proto=1,nw_src=10.0.0.2,nw_dst=10.0.0.3"
     question = f"in_port={OFPORT},{headers},nw_ecn=0,nw_ttl=64,icmp_type=8,icmp_code=0"
     assert handler.switch.asked == [question]
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
     ((key, cached),) = handler.cached.items()
     assert key[0] & FIVE, "the decision rests on the ICMP type"
     assert handler.known(key) == (question, cached.verdict)
@@ -106,7 +93,7 @@ def test_the_switch_is_asked_about_the_packet_and_its_answer_becomes_the_entry(h
     assert (cached.verdict.kind, cached.dropped) == (Kind.LOCAL, None)
     (row,) = handler.table._rows.values()
     m = handler.datapath.egress
-    assert [hex(word) for word in m.macs[m.entries[row, E_MACS]]] == ["0x6070a000003", "0x2005e000001"]
+    assert [hex(word) for word in m.macs[m.entries[row, entries.MACS]]] == ["0x6070a000003", "0x2005e000001"]
     assert handler.traces == handler.misses == 1
     assert handler.known((0,) * len(key)) is None
 
@@ -136,21 +123,21 @@ def test_an_entry_into_the_tunnel_leads_to_its_peer_with_the_outer_headers(handl
     handler.switch.answer = replace(ROUTED, tun_id=9)
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_TUNNEL, 2) == (ACT_TUNNEL, handler.peers.index(REMOTE))
+    assert entry(handler) == (entries.ACT_TUNNEL, 2) == (entries.ACT_TUNNEL, handler.peers.index(REMOTE))
     template, checksum = geneve.template(LOCAL, REMOTE, 9)
     m = handler.datapath.egress
     (row,) = handler.table._rows.values()
-    assert m.headers[m.entries[row, E_HEADER], : len(template)].tobytes() == template
-    assert m.entries[row, E_SUM] == checksum
-    assert m.entries[row, E_MACS] == 0, "MACs stay as they are"
-    assert m.entries[row, [E_ACTION, E_TARGET]].tolist() == [ACT_TUNNEL, 2]
+    assert m.headers[m.entries[row, entries.HEADER], : len(template)].tobytes() == template
+    assert m.entries[row, entries.SUM] == checksum
+    assert m.entries[row, entries.MACS] == 0, "MACs stay as they are"
+    assert m.entries[row, [entries.ACTION, entries.TARGET]].tolist() == [entries.ACT_TUNNEL, 2]
 
 
 def test_a_vport_that_is_not_plugged_in_drops_and_the_entry_says_why(handler):
     handler.switch.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("vport-down"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("vport-down"))
     assert [cached.dropped for cached in handler.cached.values()] == ["vport-down"]
 
 
@@ -168,7 +155,7 @@ def test_a_packet_goes_back_once_its_entry_is_there_and_its_owner_knows(handler)
     handler.handle()
     assert order[-2:] == [(2, 2), (2, 2)]
     assert changed == list(handler.cached)
-    whole = [(PORT, INJECT_PROCESS, 0, bytes(VNET_BYTES) + data) for data in (frame(), frame(proto=99))]
+    whole = [(PORT, rings.INJECT_PROCESS, 0, bytes(packets.VNET_BYTES) + data) for data in (frame(), frame(proto=99))]
     assert injected(handler) == whole
     assert handler.misses == 2
 
@@ -225,22 +212,22 @@ def test_what_makes_no_entry_is_dropped_by_name_and_asked_about_again(handler, a
 
 
 def test_frames_of_the_fabric_for_the_host_itself_go_to_the_peers(handler):
-    missed(handler, probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE), UPLINK, MISS_CONTROL)
+    missed(handler, probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE), ports.UPLINK, rings.MISS_CONTROL)
     missed(handler, frame())
     handler.handle()
     assert handler.peers.known() == {REMOTE: True}
     assert (handler.misses, handler.traces) == (1, 1), "the flow behind it is answered all the same"
-    port, kind, _tunnel, answer = injected(handler, UPLINK, raw=True)[-1]
-    assert (port, kind, read_probe(answer[VNET_BYTES:])[0]) == (UPLINK, INJECT_RAW, LOCAL)
+    port, kind, _tunnel, answer = injected(handler, ports.UPLINK, raw=True)[-1]
+    assert (port, kind, read_probe(answer[packets.VNET_BYTES :])[0]) == (ports.UPLINK, rings.INJECT_RAW, LOCAL)
 
 
 def test_what_a_tunnel_brings_is_asked_about_with_its_tunnel(handler):
     handler.switch.answer = LOCAL_FLOW
-    missed(handler, from_fabric(frame()), UPLINK)
+    missed(handler, from_fabric(frame()), ports.UPLINK)
     handler.handle()
     (question,) = handler.switch.asked
     assert question.startswith(f"in_port={TUNNEL_PORT},tun_id=0x7,tun_src={REMOTE},tun_dst={LOCAL},dl_src=")
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
 
 
 ANSWERED = {"dl_src": "02:00:5e:00:00:01", "dl_dst": "06:07:0a:00:00:02", "nw_src": "10.0.0.1", "nw_dst": "10.0.0.2"}
@@ -254,8 +241,8 @@ def test_the_switch_itself_answers_a_ping(handler):
     missed(handler, frame(ICMP(type=8, seq=5) / Raw(b"ping"), dst="02:00:5e:00:00:01"))
     handler.handle()
     ((port, kind, _tunnel, answer),) = injected(handler, raw=True)
-    assert (port, kind, answer[:VNET_BYTES]) == (PORT, INJECT_RAW, bytes(VNET_BYTES))
-    packet = Ether(answer[VNET_BYTES:])
+    assert (port, kind, answer[: packets.VNET_BYTES]) == (PORT, rings.INJECT_RAW, bytes(packets.VNET_BYTES))
+    packet = Ether(answer[packets.VNET_BYTES :])
     assert (packet.src, packet[ICMP].type, packet[ICMP].seq, packet[Raw].load) == (ANSWERED["dl_src"], 0, 5, b"ping")
     assert (handler.drops, handler.cached, injected(handler)) == ({}, {}, [])
 
@@ -279,7 +266,7 @@ def test_an_answer_that_cannot_be_given_is_dropped_by_name(handler, data, port, 
 
 def test_what_the_fabric_brings_is_never_answered_by_the_switch_itself(handler):
     handler.switch.answer = PONG
-    missed(handler, from_fabric(frame(ICMP(type=8))), UPLINK)
+    missed(handler, from_fabric(frame(ICMP(type=8))), ports.UPLINK)
     handler.handle()
     assert handler.drops == {"uncacheable": 1}
     assert not injected(handler, raw=True)
@@ -289,7 +276,7 @@ def test_a_new_mac_alone_is_an_entry(handler):
     handler.switch.answer = replace(LOCAL_FLOW, headers=ANSWERED, changed=frozenset({"dl_src", "dl_dst"}))
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
 
 
 PUNTED = replace(SPOOFED, kind=Kind.PUNT)
@@ -305,7 +292,7 @@ def test_a_packet_that_asks_the_controller_waits_and_goes_on_with_the_answer(han
     handler.revalidate([Change(vni=8, dst=ip_network(TO))])
     assert injected(handler) == []
     handler.revalidate([Change(vni=7, dst=ip_network(TO))])
-    assert injected(handler) == [(PORT, INJECT_PROCESS, 0, bytes(VNET_BYTES) + frame())]
+    assert injected(handler) == [(PORT, rings.INJECT_PROCESS, 0, bytes(packets.VNET_BYTES) + frame())]
 
 
 def test_a_packet_that_the_switch_does_not_take_is_dropped(handler):
@@ -319,7 +306,7 @@ def test_what_has_no_address_to_ask_about_is_dropped(handler):
     handler.switch.answer = PUNTED
     missed(handler, bytes(Ether(src="06:07:0a:00:00:02", dst="ff:ff:ff:ff:ff:ff") / ARP()))
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("unnamed-flow"))
     assert len(handler.punts) == 0
 
 
@@ -347,7 +334,7 @@ def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):
     handler.switch.answer = LEARNS
     missed(handler, frame())
     handler.handle()
-    assert entry(handler)[0] == ACT_TUNNEL
+    assert entry(handler)[0] == entries.ACT_TUNNEL
 
 
 def test_the_loop_may_sleep_once_all_is_answered(handler):

@@ -10,8 +10,7 @@ from scapy.contrib.geneve import GENEVE
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
-from hoverboard.host import peers as peers_module
+from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.host.datagrams import EngineDatagrams, datagram, read_datagram
 from hoverboard.host.listeners import Nobody
 from hoverboard.host.peers import Announcements, Peers, announcement, arp_reply, probe, read_probe
@@ -19,7 +18,7 @@ from tests.unit.hoverboard.memory_host import take
 from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, Raw
 
 LOCAL, REMOTE, OTHER = (IPv4Address(f"172.16.0.{last}") for last in (1, 2, 3))
-NO_VNET = bytes(VNET_BYTES)
+NO_VNET = bytes(packets.VNET_BYTES)
 
 
 class Here(Nobody):
@@ -41,7 +40,7 @@ class Here(Nobody):
         """Frames that leave by the uplink, since the last time."""
         m = self.datapath.egress
         found = take(m.inject_index, m.inject_meta, m.inject_data)
-        assert all((one.port, one.kind, one.vnet) == (UPLINK, INJECT_RAW, NO_VNET) for one in found)
+        assert all((one.port, one.kind, one.vnet) == (ports.UPLINK, rings.INJECT_RAW, NO_VNET) for one in found)
         return [one.frame for one in found]
 
     def probes(self) -> list[tuple[str, int]]:
@@ -105,7 +104,7 @@ def test_a_peer_that_never_answers_is_an_open_vswitch_after_five_probes(here: He
 
 
 def test_there_are_so_many_peers_and_no_more(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers_module, "MAX_PEERS", 3)
+    monkeypatch.setattr(entries, "MAX_PEERS", 3)
     assert [here.peers.index(LOCAL + number) for number in range(1, 5)] == [1, 2, 0, 0]
     here.changed.clear()
     here.hear(probe(LOCAL + 9, LOCAL, ASKED))
@@ -201,7 +200,7 @@ def test_a_probe_is_geneve_as_others_read_it() -> None:
     assert (packet[GENEVE].vni, packet[GENEVE].oam, packet[GENEVE].optionlen) == (0, 1, 1)
     geneve = b"\x01\x80\x65\x58\0\0\0\0" + OPTION_CLASS.to_bytes(2, "big") + bytes([ASKED, 0])
     assert bytes(packet)[40:] == b"\0\0" + geneve, "no UDP checksum, and an option without data"
-    assert MAX_PEERS > 1_000
+    assert entries.MAX_PEERS > 1_000
 
 
 PROBE = probe(REMOTE, LOCAL, ASKED)

@@ -10,8 +10,8 @@ import pytest
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import Kind
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, FlowTable
-from hoverboard.fastpath.layout import REASONS
+from hoverboard.fastpath.flowtable import FlowTable
+from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packet import FIVE
 from hoverboard.host import accounts, misses
 from hoverboard.vswitch.monitor import Change
@@ -68,7 +68,7 @@ def test_a_flow_that_is_not_ours_changes_entries(handler):
     handler.handle()
     handler.switch.answer = replace(SPOOFED, kind=None)
     handler.revalidate([Change(dst=IPv4Network("10.0.0.3"))])
-    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("unnamed-flow"))
 
 
 def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
@@ -98,7 +98,7 @@ def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_i
     handler.switch.answer = lambda _question: next(answers)
     handler.revalidate([Change()])
     handler.revalidate([Change()])
-    assert {action for action, *_ in handler.table.statistics().values()} == {ACT_DROP}
+    assert {action for action, *_ in handler.table.statistics().values()} == {entries.ACT_DROP}
 
 
 def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
@@ -207,7 +207,7 @@ def test_a_restored_entry_knows_why_it_drops(handler):
     later = Oracle()
     later.restore({key: handler.known(key) for key in handler.cached})
     assert [cached.dropped for cached in later.cached.values()] == ["vport-down"]
-    assert entry(later) == (ACT_DROP, REASONS.index("vport-down"))
+    assert entry(later) == (entries.ACT_DROP, reasons.NAMES.index("vport-down"))
     later.datapath.stop()
 
 
@@ -267,13 +267,13 @@ def test_an_entry_turns_with_its_macs_and_port(handler):
     macs = {"dl_src": "02:00:5e:00:00:01", "dl_dst": "06:07:0a:00:00:03"}
     handler.switch.answer = replace(LOCAL_FLOW, headers=macs, changed=frozenset(macs))
     handler.revalidate([Change()])
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
     handler.switch.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
     handler.revalidate([Change()])
     assert [cached.dropped for cached in handler.cached.values()] == ["vport-down"]
     handler.switch.answer = ROUTED
     handler.revalidate([Change()])
-    assert entry(handler) == (ACT_TUNNEL, handler.peers.index(REMOTE))
+    assert entry(handler) == (entries.ACT_TUNNEL, handler.peers.index(REMOTE))
     assert [cached.dropped for cached in handler.cached.values()] == [None]
 
 

@@ -6,24 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT
-from hoverboard.fastpath.layout import (
-    E_CHAIN,
-    E_SAMPLE,
-    E_STAGES,
-    HEADROOM,
-    INJECT_STAGED,
-    META_KIND,
-    META_PORT,
-    META_TUNNEL,
-    MISS_STAGED,
-    REASONS,
-    STAGE_COPROCESSOR,
-    STAGE_NEXT,
-    STAGE_SAMPLE,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
 from hoverboard.host import accounts
 from hoverboard.host.treatment import NOTHING, Treatment
 from tests.unit.hoverboard.flow_miss_oracle import LOCAL_FLOW, OFPORT, PORT, REMOTE, ROUTED, entry, from_fabric, missed
@@ -33,7 +16,9 @@ from tests.unit.hoverboard.packets import ARP, Ether, array, frame
 def words(handler):
     """(stages, chain, one packet in how many is sampled) of the only entry."""
     ((row),) = handler.table._rows.values()
-    return tuple(int(word) for word in handler.datapath.egress.entries[row, [E_STAGES, E_CHAIN, E_SAMPLE]])
+    return tuple(
+        int(word) for word in handler.datapath.egress.entries[row, [entries.STAGES, entries.CHAIN, entries.SAMPLE]]
+    )
 
 
 def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
@@ -42,7 +27,7 @@ def test_an_entry_carries_the_stages_that_were_decided_at_the_miss(handler):
     missed(handler, frame())
     handler.handle()
     assert asked == [("egress", OFPORT, IPv4Address("10.0.0.3"), 7, REMOTE)]
-    assert words(handler) == (STAGE_COPROCESSOR, 7, 0)
+    assert words(handler) == (entries.STAGE_COPROCESSOR, 7, 0)
 
 
 def test_a_flow_without_stages_goes_nowhere_else(handler):
@@ -58,19 +43,27 @@ def test_what_a_tunnel_brings_is_the_receivers_and_comes_back_staged(handler):
     handler.switch.answer = replace(ROUTED, out_port=OFPORT, tun_dst=None)
     m, tunnel = handler.datapath.ingress, int(REMOTE) << 32 | 7
     tunnel -= 1 << 64 if tunnel >> 63 else 0
-    packet = array(bytes(VNET_BYTES) + frame())
+    packet = array(bytes(packets.VNET_BYTES) + frame())
     for done in range(2):
         assert ring.push(
-            m.miss_index, m.miss_meta, m.miss_data, UPLINK, HEADROOM - VNET_BYTES, MISS_STAGED + done, tunnel,
-            packet, 0, len(packet),
-        )  # fmt: skip
+            m.miss_index,
+            m.miss_meta,
+            m.miss_data,
+            ports.UPLINK,
+            packets.HEADROOM - packets.VNET_BYTES,
+            rings.MISS_STAGED + done,
+            tunnel,
+            packet,
+            0,
+            len(packet),
+        )
     handler.handle()
     assert asked == [("ingress", OFPORT, IPv4Address("10.0.0.2"), 7, REMOTE)]
-    assert words(handler) == (STAGE_COPROCESSOR, 0, 0)
+    assert words(handler) == (entries.STAGE_COPROCESSOR, 0, 0)
     back = m.inject_meta[: int(ring.waiting(m.inject_index))]
-    assert back[:, META_KIND].tolist() == [INJECT_STAGED, INJECT_STAGED + 1]
-    assert back[:, META_TUNNEL].tolist() == [tunnel, tunnel]
-    assert back[:, META_PORT].tolist() == [UPLINK, UPLINK]
+    assert back[:, rings.KIND].tolist() == [rings.INJECT_STAGED, rings.INJECT_STAGED + 1]
+    assert back[:, rings.TUNNEL].tolist() == [tunnel, tunnel]
+    assert back[:, rings.PORT].tolist() == [ports.UPLINK, ports.UPLINK]
 
 
 def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
@@ -84,7 +77,7 @@ def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
         ("egress", OFPORT, IPv4Address("10.0.0.3"), 7, None),
         ("ingress", OFPORT + 1, IPv4Address("10.0.0.2"), 7, None),
     ]
-    stages = STAGE_COPROCESSOR | STAGE_SAMPLE | STAGE_SAMPLE << STAGE_NEXT
+    stages = entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE | entries.STAGE_SAMPLE << entries.STAGE_NEXT
     assert words(handler) == (stages, (3 | 40_000 << 16) - (1 << 32), 8 | 16 << 16)
 
 
@@ -100,19 +93,19 @@ def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(h
     handler.datapath.egress.stats[handler.table._rows[key]] = 5, 500
     traces = handler.traces
     flow = (OFPORT + 1, IPv4Address("10.0.0.2"))
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
     blocked.add(flow)
     handler.treat_anew({flow, (OFPORT, IPv4Address("10.0.0.2"))})
-    assert entry(handler) == (ACT_DROP, REASONS.index("dos-blocked"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("dos-blocked"))
     rows = accounts.flows(handler.table, handler, lambda target: "vm" if target == PORT + 1 else None)
     assert [(row["kind"], row["via"], row["now"], row["packets"]) for row in rows] == [
         (rows[0]["kind"], "vm", False, 5), ("drop-dos-blocked", None, True, 0),
     ]  # fmt: skip
     blocked.clear()
     handler.treat_anew({flow})
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
     handler.treat_anew({(OFPORT + 1, IPv4Address("10.9.9.9"))})
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
     assert handler.traces == traces
 
 
@@ -123,16 +116,16 @@ def test_a_blocked_source_has_no_entry_to_begin_with(handler):
     handler.switch.answer = LOCAL_FLOW
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("dos-blocked"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("dos-blocked"))
     assert [cached.dropped for cached in handler.cached.values()] == ["dos-blocked"]
 
 
 def test_what_a_hoverboard_relays_has_no_stages(handler):
     asked = []
     handler.treatment = lambda *facts: asked.append(facts) or Treatment(3, True)
-    missed(handler, from_fabric(frame()), UPLINK)
+    missed(handler, from_fabric(frame()), ports.UPLINK)
     handler.handle()
-    assert entry(handler)[0] == ACT_TUNNEL
+    assert entry(handler)[0] == entries.ACT_TUNNEL
     assert (asked, words(handler)) == ([], (0, 0, 0))
 
 
