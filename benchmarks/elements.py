@@ -20,12 +20,8 @@ from console import tables
 from experiments import engine_loop
 from experiments.frame.progress import Progress
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, compose
-from hoverboard.fastpath.layout import (
-    FIRST_TAP,
-    SIDE_SLOTS,
-    UPLINK,
-    Memory,
-)
+from hoverboard.fastpath.memory import ports, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.host.capture import arm, disarm
 from hoverboard.host.latency import set_sampling
 
@@ -35,7 +31,10 @@ CASES: dict[str, tuple[bool, Callable[[Memories], None]]] = {
     "absent": (False, lambda memories: None),
     "composed in, idle": (True, lambda memories: None),
     "latency, one in 64": (True, lambda memories: set_sampling(memories, 64)),
-    "capture, VM and uplink": (True, lambda memories: arm(memories, {FIRST_TAP: "vm", UPLINK: "uplink"}, 256)),
+    "capture, VM and uplink": (
+        True,
+        lambda memories: arm(memories, {ports.FIRST_TAP: "vm", ports.UPLINK: "uplink"}, 256),
+    ),
 }
 
 
@@ -49,7 +48,7 @@ def measure(plan: engine.Plan, progress: Progress) -> dict[str, Any]:
     progress("compiling", 0.1)
     drives = {False: engine_loop.driver(compose()), True: engine_loop.driver(compose(tuple(DEBUG_ELEMENTS)))}
     for drive in drives.values():
-        drive(m, one, order[: 32 * SIDE_SLOTS], clock)
+        drive(m, one, order[: 32 * rings.SIDE_SLOTS], clock)
     samples: dict[str, list[float]] = {case: [] for case in CASES}
     begin = time.perf_counter()
     for number, names in enumerate(turns(tuple(CASES), plan.rounds)):
@@ -57,9 +56,9 @@ def measure(plan: engine.Plan, progress: Progress) -> dict[str, Any]:
         for name in names:
             composed, start = CASES[name]
             start(datapath.memories)
-            before = int(m.port_stats[UPLINK, 2])
+            before = int(m.port_stats[ports.UPLINK, 2])
             spent = int(drives[composed](m, one, order, clock))
-            samples[name].append(spent / (int(m.port_stats[UPLINK, 2]) - before))
+            samples[name].append(spent / (int(m.port_stats[ports.UPLINK, 2]) - before))
             disarm(datapath.memories)
             set_sampling(datapath.memories, 0)
     return {

@@ -22,12 +22,12 @@ from console import tables
 from experiments.engine_loop import driver, frame, prepare
 from experiments.frame.progress import Progress
 from hoverboard.fastpath.compose import compose
-from hoverboard.fastpath.layout import BATCH_EGRESS, SIDE_SLOTS, UPLINK
+from hoverboard.fastpath.memory import control, ports, rings
 
 NS_BAR = 100.0
 BATCH_BAR = 2.0
 PAPER_NS = 300.0
-BATCHES = (1, 2, 4, 8, 16, BATCH_EGRESS)
+BATCHES = (1, 2, 4, 8, 16, control.BATCH_EGRESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +48,32 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     clock = np.zeros(2, np.int64)
     order = np.random.default_rng(1).integers(0, plan.flows, plan.packets)
     progress("compiling", 0.1)
-    drive(m, one, order[: 32 * SIDE_SLOTS], clock)
+    drive(m, one, order[: 32 * rings.SIDE_SLOTS], clock)
     samples: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     begin = time.perf_counter()
     for number, sizes in enumerate(turns(BATCHES, plan.rounds)):
         progress(f"round {number + 1} of {plan.rounds}", 0.2 + 0.8 * number / plan.rounds)
         for batch in sizes:
             datapath.set_batch(batch, batch)
-            before = int(m.port_stats[UPLINK, 2])
+            before = int(m.port_stats[ports.UPLINK, 2])
             spent = int(drive(m, one, order, clock))
-            forwarded = int(m.port_stats[UPLINK, 2]) - before
+            forwarded = int(m.port_stats[ports.UPLINK, 2]) - before
             samples[batch].append(spent / forwarded)
     return {
         "seconds": time.perf_counter() - begin,
         "drops": int(m.drops.sum()),
         "samples_ns": {str(batch): values for batch, values in samples.items()},
         "summary_ns": {str(batch): distribution(values).as_dict() for batch, values in samples.items()},
-        "batched_better_by": paired_ratio(samples[1], samples[BATCH_EGRESS]),
-        "batched_better_by_least": paired_ratio([min(samples[1])], [min(samples[BATCH_EGRESS])]),
+        "batched_better_by": paired_ratio(samples[1], samples[control.BATCH_EGRESS]),
+        "batched_better_by_least": paired_ratio([min(samples[1])], [min(samples[control.BATCH_EGRESS])]),
     }
 
 
 def bars(figures: dict[str, Any]) -> list[Bar]:
     """The two bars."""
-    full = figures["summary_ns"][str(BATCH_EGRESS)]["median"]
+    full = figures["summary_ns"][str(control.BATCH_EGRESS)]["median"]
     return [
-        Bar(f"a packet, batches of {BATCH_EGRESS} (paper's budget: {PAPER_NS:g} ns)", full, NS_BAR, "<=", "ns"),
+        Bar(f"a packet, batches of {control.BATCH_EGRESS} (paper's budget: {PAPER_NS:g} ns)", full, NS_BAR, "<=", "ns"),
         Bar("batched over one by one (paper: 2.4 x)", figures["batched_better_by"], BATCH_BAR, ">=", "x"),
     ]
 

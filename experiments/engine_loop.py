@@ -16,60 +16,46 @@ from numpy.typing import NDArray
 from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.compiler import compiled_loop
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable
-from hoverboard.fastpath.layout import (
-    FIRST_TAP,
-    FROM_VMM,
-    HEADROOM,
-    HOST_PORTS,
-    KEY_WORDS,
-    KIND_RING,
-    PACKET_WORDS,
-    PORT_KIND,
-    PORT_OFPORT,
-    SIDE_SLOTS,
-    TO_VMM,
-    UPLINK,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.flowtable import Entry, FlowTable
+from hoverboard.fastpath.memory import entries, host, packets, ports, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import parse, put32
 from hoverboard.fastpath.syscalls import now_ns
 
 FRAME_BYTES = 64
 _OFPORT = 5
 _VNI = 7
-DESTINATION = VNET_BYTES + 30  # of the IPv4 address in a frame
+DESTINATION = packets.VNET_BYTES + 30  # of the IPv4 address in a frame
 FIRST = int(IPv4Address("10.16.0.0"))
 _LOCAL = IPv4Address("172.16.0.1")
 
 
 def frame() -> NDArray[np.uint8]:
     """(VNET_BYTES + FRAME_BYTES,) a UDP frame of one VM, virtio-net header first; its destination is set later."""
-    header = bytes(VNET_BYTES) + bytes.fromhex("0200000000010200000000020800")
+    header = bytes(packets.VNET_BYTES) + bytes.fromhex("0200000000010200000000020800")
     ip = bytes.fromhex("4500003200004000401100000a000002") + bytes(4)
     udp = bytes.fromhex("30390035001e0000")
-    return np.frombuffer(bytearray((header + ip + udp).ljust(VNET_BYTES + FRAME_BYTES, b"\0")), np.uint8)
+    return np.frombuffer(bytearray((header + ip + udp).ljust(packets.VNET_BYTES + FRAME_BYTES, b"\0")), np.uint8)
 
 
 def prepare(flows: int) -> Datapath:
     """A host whose ports are rings, with an entry for each of as many destinations."""
     datapath = Datapath()
     m = datapath.egress
-    for port in (UPLINK, FIRST_TAP):
-        m.ports[port, PORT_KIND] = KIND_RING
-    m.ports[FIRST_TAP, PORT_OFPORT] = _OFPORT
-    m.host[HOST_PORTS] = FIRST_TAP + 1
+    for port in (ports.UPLINK, ports.FIRST_TAP):
+        m.ports[port, ports.KIND] = ports.KIND_RING
+    m.ports[ports.FIRST_TAP, ports.OFPORT] = _OFPORT
+    m.host[host.PORTS] = ports.FIRST_TAP + 1
     one = frame()
     table = FlowTable(datapath.memories, datapath.switch_table)
-    key, row = np.zeros(KEY_WORDS, np.int64), np.zeros(PACKET_WORDS, np.int64)
-    entries = []
+    key, row = np.zeros(entries.KEY_WORDS, np.int64), np.zeros(packets.WORDS, np.int64)
+    made = []
     for number in range(flows):
         put32(one, DESTINATION, FIRST + number)
-        parse(one, VNET_BYTES, FRAME_BYTES, _OFPORT, 0, key, row)
+        parse(one, packets.VNET_BYTES, FRAME_BYTES, _OFPORT, 0, key, row)
         outer, checksum = geneve.template(_LOCAL, _LOCAL + 1 + number % 1000, _VNI)
-        entries.append((tuple(int(word) for word in key), Entry(ACT_TUNNEL, 1, b"", outer, checksum)))
-    table.update(add=entries)
+        made.append((tuple(int(word) for word in key), Entry(entries.ACT_TUNNEL, 1, b"", outer, checksum)))
+    table.update(add=made)
     return datapath
 
 
@@ -82,21 +68,32 @@ def driver(engines: ModuleType) -> Any:
 
     @compiled_loop
     def drive(m: Memory, one: NDArray[np.uint8], order: NDArray[np.int64], clock: NDArray[np.int64]) -> int:
-        index = m.side_index[FIRST_TAP, FROM_VMM]
-        meta = m.side_meta[FIRST_TAP, FROM_VMM]
-        data = m.side_data[FIRST_TAP, FROM_VMM]
-        out = m.side_index[UPLINK, TO_VMM]
+        index = m.side_index[ports.FIRST_TAP, rings.FROM_VMM]
+        meta = m.side_meta[ports.FIRST_TAP, rings.FROM_VMM]
+        data = m.side_data[ports.FIRST_TAP, rings.FROM_VMM]
+        out = m.side_index[ports.UPLINK, rings.TO_VMM]
         spent = 0
         at = 0
-        while at + SIDE_SLOTS <= order.shape[0]:
-            for i in range(SIDE_SLOTS):
+        while at + rings.SIDE_SLOTS <= order.shape[0]:
+            for i in range(rings.SIDE_SLOTS):
                 # Made on the spot: frames kept for all flows would take the cache from the tables.
                 put32(one, DESTINATION, FIRST + order[at + i])
-                ring.push(index, meta, data, 0, HEADROOM - VNET_BYTES, 0, 0, one, 0, VNET_BYTES + FRAME_BYTES)
-            at += SIDE_SLOTS
+                ring.push(
+                    index,
+                    meta,
+                    data,
+                    0,
+                    packets.HEADROOM - packets.VNET_BYTES,
+                    0,
+                    0,
+                    one,
+                    0,
+                    packets.VNET_BYTES + FRAME_BYTES,
+                )
+            at += rings.SIDE_SLOTS
             begin = now_ns(clock)
             while ring.waiting(index):
-                serve(m, FIRST_TAP)
+                serve(m, ports.FIRST_TAP)
             spent += now_ns(clock) - begin
             out[ring.TAKEN] = out[ring.MADE]
             m.capture_index[ring.TAKEN] = m.capture_index[ring.MADE]

@@ -113,22 +113,22 @@ def _engine(values: Values, bench: Bench) -> Iterable[Sample]:
 
     from experiments import engine_loop
     from hoverboard.fastpath.compose import compose
-    from hoverboard.fastpath.layout import SIDE_SLOTS, UPLINK
+    from hoverboard.fastpath.memory import ports, rings
 
     dice: random.Random = bench.random()
     bench.say("batching: filling the engine's table")
     datapath, one = engine_loop.prepare(values["flows"]), engine_loop.frame()
     drive, memory, clock = engine_loop.driver(compose()), datapath.egress, np.zeros(2, np.int64)
     order = np.random.default_rng(dice.getrandbits(32)).integers(0, values["flows"], 1 << 18)
-    drive(memory, one, order[: 32 * SIDE_SLOTS], clock)
+    drive(memory, one, order[: 32 * rings.SIDE_SLOTS], clock)
     found: dict[int, list[float]] = {batch: [] for batch in values["batches"]}
     for number in range(values["rounds"]):
         bench.say(f"batching: the engine alone, round {number + 1} of {values['rounds']}")
         for batch in dice.sample(list(found), len(found)):
             datapath.set_batch(batch, batch)
-            before = int(memory.port_stats[UPLINK, 2])
+            before = int(memory.port_stats[ports.UPLINK, 2])
             spent = int(drive(memory, one, order, clock))
-            found[batch].append(spent / (int(memory.port_stats[UPLINK, 2]) - before))
+            found[batch].append(spent / (int(memory.port_stats[ports.UPLINK, 2]) - before))
     bench.raw("engine-ns", {"median": {batch: median(several) for batch, several in found.items()}, "all": found})
     for batch, several in found.items():
         yield from (Sample("engine", ns, "ns/packet", {"batch": batch}) for ns in several)

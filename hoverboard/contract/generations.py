@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-# Oldest first.
+# The name of a generation, oldest first.
 Dataplane = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
 # Who moves the packets of a host: Open vSwitch, the host process's engines, or a process per VM.
 Carrier = Literal["switch", "engines", "processes"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationFacts:
     """What the layers above and the host process need to know of a generation.
 
@@ -48,26 +48,71 @@ class GenerationFacts:
 
 GENERATIONS: dict[Dataplane, GenerationFacts] = {
     "pre": GenerationFacts(
-        "pre-Andromeda", "processes", "tap", "device", True, False, False, False, True, "ovs",
-        "everything in one user-space process per VM, UDP sockets, one queue, no offloads",
+        andromeda="pre-Andromeda",
+        carrier="processes",
+        nic="tap",
+        uplink="device",
+        addressed=True,
+        guest_offloads=False,
+        takes_segments=False,
+        kernel_switch=False,
+        vmm=True,
+        relay="ovs",
+        stands_for="everything in one user-space process per VM, UDP sockets, one queue, no offloads",
     ),
     "ovs": GenerationFacts(
-        "1.0", "switch", "veth", "device", False, False, False, False, False, "ovs",
-        "Open vSwitch carries the packets",
+        andromeda="1.0",
+        carrier="switch",
+        nic="veth",
+        uplink="device",
+        addressed=False,
+        guest_offloads=False,
+        takes_segments=False,
+        kernel_switch=False,
+        vmm=False,
+        relay="ovs",
+        stands_for="Open vSwitch carries the packets",
     ),
     "ovs-offload": GenerationFacts(
-        "1.5", "switch", "veth", "device", False, True, False, True, False, "ovs-offload",
-        "Open vSwitch in the kernel, with checksum and segmentation offloads",
+        andromeda="1.5",
+        carrier="switch",
+        nic="veth",
+        uplink="device",
+        addressed=False,
+        guest_offloads=True,
+        takes_segments=False,
+        kernel_switch=True,
+        vmm=False,
+        relay="ovs-offload",
+        stands_for="Open vSwitch in the kernel, with checksum and segmentation offloads",
     ),
     "fastpath-vmm": GenerationFacts(
-        "2.0", "engines", "tap", "tap", False, True, True, False, True, "fastpath",
-        "the fast path's engines, with a VMM thread between each virtual NIC and them",
+        andromeda="2.0",
+        carrier="engines",
+        nic="tap",
+        uplink="tap",
+        addressed=False,
+        guest_offloads=True,
+        takes_segments=True,
+        kernel_switch=False,
+        vmm=True,
+        relay="fastpath",
+        stands_for="the fast path's engines, with a VMM thread between each virtual NIC and them",
     ),
     "fastpath": GenerationFacts(
-        "2.1", "engines", "tap", "tap", False, True, True, False, False, "fastpath",
-        "the fast path's engines on the virtual NICs' own rings",
+        andromeda="2.1",
+        carrier="engines",
+        nic="tap",
+        uplink="tap",
+        addressed=False,
+        guest_offloads=True,
+        takes_segments=True,
+        kernel_switch=False,
+        vmm=False,
+        relay="fastpath",
+        stands_for="the fast path's engines on the virtual NICs' own rings",
     ),
-}  # fmt: skip
+}
 NAMES: tuple[Dataplane, ...] = get_args(Dataplane)
 
 

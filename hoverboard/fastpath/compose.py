@@ -19,7 +19,7 @@ from types import ModuleType
 from numba import config
 
 from hoverboard.contract.errors import InputError
-from hoverboard.fastpath.layout import EGRESS, INGRESS
+from hoverboard.fastpath.memory import control
 
 # The chains behind their receiving elements, in the order of figures 6 and 7: (element, module).
 EGRESS_CHAIN = (
@@ -83,7 +83,7 @@ from hoverboard.fastpath.commands import injected, obey, tell
 from hoverboard.fastpath.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
-from hoverboard.fastpath.layout import CTL_KIND, CTL_QUEUED, EGRESS, HOST_PORTS, HOST_SIDES
+from hoverboard.fastpath.memory import control, host
 from hoverboard.fastpath.scheduling import HOT_DUE, HOT_ENGINE, HOT_PORT, T_HOT, T_NOW, gather, heat_rings, settle
 
 
@@ -99,7 +99,7 @@ def ingress(m, n):
 
 @compiled
 def serve(m, port):
-    if m.ctl[CTL_KIND] == EGRESS:
+    if m.ctl[control.KIND] == control.EGRESS:
         n = vnic_receive(m, port)
 {received}        if n:
             egress(m, n)
@@ -115,8 +115,8 @@ def attend(m):
     obey(m)
     n = injected(m)
     # What a turn of the back half left in VM queues would otherwise wait for the next frame of the fabric.
-    while n or m.ctl[CTL_QUEUED]:
-        if m.ctl[CTL_KIND] == EGRESS:
+    while n or m.ctl[control.QUEUED]:
+        if m.ctl[control.KIND] == control.EGRESS:
             egress(m, n)
         else:
             ingress(m, n)
@@ -131,9 +131,10 @@ def run(t, engines):
         if woken:
             for index in range(len(engines)):
                 m = engines[index]
+                m.ctl[control.NOW] = t.state[T_NOW]
                 attend(m)
-                if m.host[HOST_SIDES] and m.ctl[CTL_KIND] == EGRESS:
-                    heat_rings(t, m, index, m.host[HOST_PORTS])
+                if m.host[host.SIDES] and m.ctl[control.KIND] == control.EGRESS:
+                    heat_rings(t, m, index, m.host[host.PORTS])
             if woken < 0:
                 return
         at = 0
@@ -142,6 +143,7 @@ def run(t, engines):
                 at += 1
                 continue
             m = engines[t.hot[at, HOT_ENGINE]]
+            m.ctl[control.NOW] = t.state[T_NOW]
             got = serve(m, t.hot[at, HOT_PORT])
             at += settle(t, m, at, got)
 '''
@@ -151,11 +153,11 @@ def chain(kind: int, debug: Iterable[str] = ()) -> list[tuple[str, str]]:
     """The (element, module) of an engine behind its receiving elements, debug elements in their places.
 
     Args:
-        kind: layout.EGRESS or INGRESS.
+        kind: control.EGRESS or INGRESS.
     """
     chosen = [DEBUG_ELEMENTS[name] for name in sorted(set(debug))]
     made: list[tuple[str, str]] = []
-    for name, module in INGRESS_CHAIN if kind == INGRESS else EGRESS_CHAIN:
+    for name, module in INGRESS_CHAIN if kind == control.INGRESS else EGRESS_CHAIN:
         made += [(one.before[kind][name], one.module) for one in chosen if name in one.before[kind]]
         made.append((name, module))
     return made + [(one.last, one.module) for one in chosen if one.last is not None]
@@ -172,7 +174,7 @@ def source(debug: Iterable[str] = ()) -> str:
         if name not in DEBUG_ELEMENTS:
             known = ", ".join(sorted(DEBUG_ELEMENTS))
             raise InputError(f"there is no debug element {name!r}", where="engine", next_step=f"use one of: {known}")
-    chains = [chain(EGRESS, debug), chain(INGRESS, debug)]
+    chains = [chain(control.EGRESS, debug), chain(control.INGRESS, debug)]
     taps = [(DEBUG_ELEMENTS[name].received, DEBUG_ELEMENTS[name].module) for name in debug]
     elements = {element for one in (*chains, taps) for element in one}
     used = sorted(elements, key=lambda element: (element[1], element[0]))

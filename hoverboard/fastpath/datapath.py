@@ -8,42 +8,15 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Protocol
 
 import numpy as np
 
 from hoverboard.contract.entities import Scheduling
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.layout import (
-    CMD_BATCH,
-    CMD_PORT,
-    CMD_TABLE,
-    EGRESS,
-    FROM_VMM,
-    HEADROOM,
-    HOST_IP,
-    HOST_NEWS_FD,
-    HOST_PORTS,
-    HOST_SIDES,
-    INGRESS,
-    INJECT_RAW,
-    KIND_NONE,
-    KIND_RING,
-    KIND_TAP,
-    PORT_BURST,
-    PORT_FD,
-    PORT_KIND,
-    PORT_OFPORT,
-    PORT_RATE,
-    PORT_WORDS,
-    TO_VMM,
-    UPLINK,
-    VMM_FD,
-    VNET_BYTES,
-    Memory,
-    allocate,
-)
+from hoverboard.fastpath.memory import control, host, packets, ports, rings
+from hoverboard.fastpath.memory.arrays import I64, Memory, allocate
 from hoverboard.fastpath.threads import EngineThread
 
 
@@ -60,8 +33,15 @@ class Home(Protocol):
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """Run the engines; they write to `news_fd` when the control thread has something to do."""
 
-    def plug(self, port: int, fd: int) -> int:
-        """Serve a descriptor as `port`; returns its number in the process of the engines, which own that copy."""
+    def plug(self, port: int, fd: int, row: I64) -> None:
+        """Serve a descriptor as `port`.
+
+        Its number in the process of the engines, which own that copy, is in row[ports.FD] before an engine hears of the
+        port: one that cannot read it then is not told again, if the port was full already.
+
+        Args:
+            row: of the port, in ports[].
+        """
 
     def unplug(self, port: int) -> None:
         """Close that copy; the engines no longer use it."""
@@ -82,6 +62,13 @@ class Home(Protocol):
         """Stop."""
 
 
+class AnswerListener(Protocol):
+    """Hears of frames that the control thread sends by itself: no element of the engines sees them."""
+
+    def answered(self, port: int, frame: bytes) -> None:
+        """A frame, without its virtio-net header, leaves by `port`."""
+
+
 class OwnThread:
     """A thread of this process, for this host alone."""
 
@@ -96,17 +83,16 @@ class OwnThread:
 
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
         """See Home."""
-        memories[EGRESS].host[HOST_NEWS_FD] = news_fd
+        memories[control.EGRESS].host[host.NEWS_FD] = news_fd
         self._thread.add_host(memories)
         self._thread.start()
 
-    def plug(self, port: int, fd: int) -> int:
+    def plug(self, port: int, fd: int, row: I64) -> None:
         """See Home."""
         copy = os.dup(fd)
         os.set_blocking(copy, False)
-        self._fds[port] = copy
+        self._fds[port] = row[ports.FD] = copy
         self._thread.watch(0, port, copy)
-        return copy
 
     def unplug(self, port: int) -> None:
         """See Home."""
@@ -143,19 +129,28 @@ class Datapath:
     Args:
         home: where the engines run; default: a thread of their own.
         memory_fd: memfd to share the memory by, or -1.
+        local_ip: underlay address of the host; None: it has none.
+        answers: told of frames that are sent here.
 
     Attributes:
         news_fd: readable when misses wait or a command has been carried out.
-        on_answer: told of frames that the control thread sends by itself: no element of the engines sees them.
     """
 
-    def __init__(self, home: Home | None = None, memory_fd: int = -1) -> None:
+    def __init__(
+        self,
+        home: Home | None = None,
+        memory_fd: int = -1,
+        *,
+        local_ip: IPv4Address | None = None,
+        answers: AnswerListener | None = None,
+    ) -> None:
         self.memories = allocate(memory_fd)
         self.egress, self.ingress = self.memories
         self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._home = home or OwnThread()
         self._running = False
-        self.on_answer: Callable[[int, bytes], None] | None = None
+        self._answers = answers
+        self.egress.host[host.IP] = int(local_ip or 0)
 
     def start(self) -> None:
         """Start the engines; the first call in a process without a warm cache compiles for a while."""
@@ -167,15 +162,6 @@ class Datapath:
         self._home.close()
         self._running = False
         os.close(self.news_fd)
-
-    @property
-    def local_ip(self) -> int:
-        """The host's underlay address."""
-        return int(self.egress.host[HOST_IP])
-
-    @local_ip.setter
-    def local_ip(self, value: int) -> None:
-        self.egress.host[HOST_IP] = value
 
     @property
     def wake_fd(self) -> int:
@@ -221,13 +207,13 @@ class Datapath:
 
     def switch_table(self, table: int, five: int) -> None:
         """Have the engines use hash table `table`, with `five` 5-tuple entries in it."""
-        self.command(CMD_TABLE, table, five)
+        self.command(control.CMD_TABLE, table, five)
 
     def set_batch(self, egress: int, ingress: int) -> None:
         """The most packets of a batch (paper: 32 and 128); 1 is no batching at all."""
         for m, size in zip(self.memories, (egress, ingress), strict=True):
-            ring.command(m.command_index, m.commands, CMD_BATCH, size, 0)
-        self.command(CMD_PORT)
+            ring.command(m.command_index, m.commands, control.CMD_BATCH, size, 0)
+        self.command(control.CMD_PORT)
 
     def set_debug(self, debug: tuple[str, ...]) -> None:
         """Have the engines go on with these elements of compose.DEBUG_ELEMENTS composed in, and no others.
@@ -257,52 +243,52 @@ class Datapath:
 
     def set_port(self, port: int, fd: int, ofport: int = 0) -> None:
         """Plug a duplicate of `fd` (a tap with virtio-net headers) in as `port`."""
-        host, row = self.egress.host, self.egress.ports[port]
-        row[PORT_OFPORT] = ofport
-        row[PORT_KIND] = KIND_TAP
-        host[HOST_PORTS] = max(int(host[HOST_PORTS]), port + 1)
-        row[PORT_FD] = self._home.plug(port, fd)
+        words, row = self.egress.host, self.egress.ports[port]
+        row[ports.OFPORT] = ofport
+        row[ports.KIND] = ports.KIND_TAP
+        words[host.PORTS] = max(int(words[host.PORTS]), port + 1)
+        self._home.plug(port, fd, row)
         self.wake()
 
     def set_ring(self, port: int, wake_fd: int, ofport: int = 0) -> None:
         """Have `port` be rings in memory (FROM_VMM, TO_VMM), whose other end sleeps on eventfd `wake_fd`."""
-        host, row = self.egress.host, self.egress.ports[port]
+        words, row = self.egress.host, self.egress.ports[port]
         number = self._home.lend(wake_fd)
         for m in self.memories:
-            m.side_wake[port, VMM_FD] = number
-        row[PORT_FD], row[PORT_OFPORT] = -1, ofport
-        row[PORT_KIND] = KIND_RING
-        host[HOST_PORTS] = max(int(host[HOST_PORTS]), port + 1)
-        host[HOST_SIDES] += 1
+            m.side_wake[port, rings.VMM_FD] = number
+        row[ports.FD], row[ports.OFPORT] = -1, ofport
+        row[ports.KIND] = ports.KIND_RING
+        words[host.PORTS] = max(int(words[host.PORTS]), port + 1)
+        words[host.SIDES] += 1
         self.wake()
 
     def _clear_ring(self, port: int) -> None:
-        number = int(self.egress.side_wake[port, VMM_FD])
-        self.egress.ports[port, PORT_KIND] = KIND_NONE  # of which PORT_FD is -1
+        number = int(self.egress.side_wake[port, rings.VMM_FD])
+        self.egress.ports[port, ports.KIND] = ports.KIND_NONE  # of which ports.FD is -1
         for m in self.memories:
-            m.side_wake[port, VMM_FD] = -1
-        self.command(CMD_PORT)
+            m.side_wake[port, rings.VMM_FD] = -1
+        self.command(control.CMD_PORT)
         self._home.give_back(number)
-        self.egress.host[HOST_SIDES] -= 1
+        self.egress.host[host.SIDES] -= 1
         row = self.egress.ports[port]
-        row[PORT_OFPORT] = row[PORT_RATE] = row[PORT_BURST] = 0
+        row[ports.OFPORT] = row[ports.RATE] = row[ports.BURST] = 0
         for m in self.memories:
-            for side in (FROM_VMM, TO_VMM):
+            for side in (rings.FROM_VMM, rings.TO_VMM):
                 m.side_index[port, side] = 0
 
     def clear_port(self, port: int) -> None:
         """Unplug a port; its descriptor is closed once no engine can be using it."""
         row = self.egress.ports[port]
-        if row[PORT_KIND] == KIND_RING:
+        if row[ports.KIND] == ports.KIND_RING:
             self._clear_ring(port)
             return
-        if row[PORT_KIND] != KIND_TAP:
+        if row[ports.KIND] != ports.KIND_TAP:
             return
-        row[PORT_FD] = -1
-        self.command(CMD_PORT)
+        row[ports.FD] = -1
+        self.command(control.CMD_PORT)
         self._home.unplug(port)
-        row[:PORT_WORDS] = 0
-        row[PORT_FD], row[PORT_KIND] = -1, KIND_NONE
+        row[: ports.WORDS] = 0
+        row[ports.FD], row[ports.KIND] = -1, ports.KIND_NONE
 
     def lend(self, fd: int) -> int:
         """The number by which the engines write to eventfd `fd`, for side_wake[]."""
@@ -317,14 +303,14 @@ class Datapath:
 
         With INJECT_RAW it leaves by `port`; else it is treated as if it had come in there.
         """
-        outwards = kind == INJECT_RAW
-        if outwards and self.on_answer is not None:
-            self.on_answer(port, frame[VNET_BYTES:])
-        m = self.memories[INGRESS if (port == UPLINK) != outwards else EGRESS]
+        outwards = kind == rings.INJECT_RAW
+        if outwards and self._answers is not None:
+            self._answers.answered(port, frame[packets.VNET_BYTES :])
+        m = self.memories[control.INGRESS if (port == ports.UPLINK) != outwards else control.EGRESS]
         data = np.frombuffer(bytearray(frame), np.uint8)  # writable: the type push() is compiled for
         deadline = time.monotonic() + timeout
         while not ring.push(
-            m.inject_index, m.inject_meta, m.inject_data, port, HEADROOM - VNET_BYTES, kind, tunnel,
+            m.inject_index, m.inject_meta, m.inject_data, port, packets.HEADROOM - packets.VNET_BYTES, kind, tunnel,
             data, 0, len(frame),
         ):  # fmt: skip
             if time.monotonic() > deadline:

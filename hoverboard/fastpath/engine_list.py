@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba.typed import List
 
 from hoverboard.fastpath.compiler import compiled_loop
-from hoverboard.fastpath.layout import Memory
+from hoverboard.fastpath.memory.arrays import Memory
 
 
 @compiled_loop

@@ -14,28 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import (
-    ACT_DROP,
-    ACT_TUNNEL,
-    ACT_VPORT,
-    E_ACTION,
-    E_CHAIN,
-    E_HEADER,
-    E_MACS,
-    E_SAMPLE,
-    E_STAGES,
-    E_SUM,
-    E_TARGET,
-    HASH_SLOTS,
-    KEY_WORDS,
-    MAX_ENTRIES,
-    Memory,
-)
+from hoverboard.fastpath.memory import entries
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import FIVE, Words, mix
 
 Slots = NDArray[np.int32]
 Key = tuple[int, ...]  # KEY_WORDS signed 64-bit words
-_MASK = HASH_SLOTS - 1
+_MASK = entries.HASH_SLOTS - 1
 
 
 @compiled
@@ -191,7 +176,7 @@ class FlowTable:
     @property
     def capacity(self) -> int:
         """Entries that fit; a few rows are kept free, because a replaced entry needs two for a moment."""
-        return MAX_ENTRIES - 512
+        return entries.MAX_ENTRIES - 512
 
     def update(self, add: Iterable[tuple[Key, Entry]] = (), remove: Iterable[Key] = ()) -> None:
         """Remove, then add or replace, as one step for the engines; an added key must find room.
@@ -240,25 +225,25 @@ class FlowTable:
     def _take_row(self) -> int:
         if self._recycled:
             return self._recycled.pop()
-        if self._next_row == MAX_ENTRIES:
+        if self._next_row == entries.MAX_ENTRIES:
             raise IndexError("flow table full")
         self._next_row += 1
         return self._next_row - 1
 
     def _write(self, row: int, key: Key, entry: Entry) -> None:
         m = self._m
-        if len(key) != KEY_WORDS:
-            raise ValueError(f"a key has {KEY_WORDS} words, not {len(key)}")
+        if len(key) != entries.KEY_WORDS:
+            raise ValueError(f"a key has {entries.KEY_WORDS} words, not {len(key)}")
         m.keys[row] = key
         words = m.entries[row]
-        words[E_ACTION] = entry.action
-        words[E_TARGET] = entry.target
-        words[E_SUM] = entry.checksum
-        words[E_STAGES] = entry.stages
-        words[E_CHAIN] = _signed32(entry.chain)
-        words[E_SAMPLE] = _signed32(entry.sample)
-        words[E_HEADER] = self._headers.take(entry.template)
-        words[E_MACS] = self._macs.take(entry.rewrite)
+        words[entries.ACTION] = entry.action
+        words[entries.TARGET] = entry.target
+        words[entries.SUM] = entry.checksum
+        words[entries.STAGES] = entry.stages
+        words[entries.CHAIN] = _signed32(entry.chain)
+        words[entries.SAMPLE] = _signed32(entry.sample)
+        words[entries.HEADER] = self._headers.take(entry.template)
+        words[entries.MACS] = self._macs.take(entry.rewrite)
         self._shared[row] = entry.template, entry.rewrite
         for stats in self._stats:
             stats[row] = 0
@@ -295,15 +280,15 @@ class FlowTable:
 
     def target(self, key: Key) -> int:
         """Where one entry leads: a row of peers[], a port, or a reason for dropping."""
-        return int(self._m.entries[self._rows[key], E_TARGET])
+        return int(self._m.entries[self._rows[key], entries.TARGET])
 
     def statistics(self) -> dict[Key, tuple[int, int, int, int]]:
         """{key: (action, target, packets, bytes)} of every entry."""
         words = self._m.entries
         return {
-            key: (int(words[row, E_ACTION]), int(words[row, E_TARGET]), *self.counted(key))
+            key: (int(words[row, entries.ACTION]), int(words[row, entries.TARGET]), *self.counted(key))
             for key, row in self._rows.items()
         }
 
 
-__all__ = ["ACT_DROP", "ACT_TUNNEL", "ACT_VPORT", "Entry", "FlowTable", "Key", "erase", "find", "insert"]
+__all__ = ["Entry", "FlowTable", "Key", "erase", "find", "insert"]

@@ -24,21 +24,8 @@ from hoverboard.contract.encapsulation import (
 )
 from hoverboard.contract.packets import mac_bytes
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import (
-    E_HEADER,
-    E_SUM,
-    P_FRAME,
-    P_LENGTH,
-    P_VNET,
-    R_CRITICAL,
-    R_NOT_GENEVE,
-    R_NOT_US,
-    R_OUTER,
-    R_SHORT,
-    TEMPLATE_BYTES,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import entries, packets, reasons
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import Bytes, Words, be16, be32, clear, copy, put16
 
 # hdr_len of the outer virtio-net header: with 0 the kernel would want a 64 KB frame in one piece of
@@ -61,9 +48,9 @@ def template(local: IPv4Address, remote: IPv4Address, vni: int) -> tuple[bytes, 
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0x4000, 64, 17, 0, local.packed, remote.packed)
     udp = struct.pack("!HHHH", 0, GENEVE_PORT, 0, 0)
     geneve = struct.pack("!BBHI", 0, 0, GENEVE_PROTOCOL, vni << 8)
-    option = struct.pack("!HBB", OPTION_CLASS, SEGMENT_OPTION_TYPE, VNET_BYTES // 4)
+    option = struct.pack("!HBB", OPTION_CLASS, SEGMENT_OPTION_TYPE, packets.VNET_BYTES // 4)
     outer = ethernet + ip + udp + geneve + option
-    return outer.ljust(TEMPLATE_BYTES, b"\0"), sum(struct.unpack("!10H", ip))
+    return outer.ljust(entries.TEMPLATE_BYTES, b"\0"), sum(struct.unpack("!10H", ip))
 
 
 @compiled
@@ -83,22 +70,22 @@ def encapsulate(
     outer = frame - OUTER_BYTES
     if segment:
         outer -= SEGMENT_OPTION_BYTES
-        copy(data, outer, m.headers, m.entries[row, E_HEADER] * TEMPLATE_BYTES, OUTER_BYTES + 4)
+        copy(data, outer, m.headers, m.entries[row, entries.HEADER] * entries.TEMPLATE_BYTES, OUTER_BYTES + 4)
         data[outer + 42] = SEGMENT_OPTION_BYTES // 4
     else:
-        copy(data, outer, m.headers, m.entries[row, E_HEADER] * TEMPLATE_BYTES, OUTER_BYTES)
+        copy(data, outer, m.headers, m.entries[row, entries.HEADER] * entries.TEMPLATE_BYTES, OUTER_BYTES)
     total = length + (frame - outer) - 14
     put16(data, outer + 16, total)
     data[outer + 15] = tos
-    total_sum = m.entries[row, E_SUM] + total + tos
+    total_sum = m.entries[row, entries.SUM] + total + tos
     total_sum = (total_sum & 0xFFFF) + (total_sum >> 16)
     total_sum = (total_sum & 0xFFFF) + (total_sum >> 16)
     put16(data, outer + 24, ~total_sum & 0xFFFF)
     put16(data, outer + 34, 0xC000 | (entropy & 0x3FFF))
     put16(data, outer + 38, total - 20)
-    clear(data, outer - VNET_BYTES, VNET_BYTES)
+    clear(data, outer - packets.VNET_BYTES, packets.VNET_BYTES)
     if length > LINEAR_BYTES:
-        data[outer - VNET_BYTES + V_HDR_LEN] = LINEAR_BYTES
+        data[outer - packets.VNET_BYTES + V_HDR_LEN] = LINEAR_BYTES
     return outer
 
 
@@ -106,42 +93,42 @@ def encapsulate(
 def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words) -> tuple[int, int]:
     """Check the outer headers of the frame data[at:at+length] and find the inner frame.
 
-    Writes P_FRAME, P_LENGTH and P_VNET of `packet`. Reads nothing past `length`.
+    Writes packets.FRAME, packets.LENGTH and packets.VNET of `packet`. Reads nothing past `length`.
 
     Returns:
         (DECAPSULATED, word 1 of the flow key), (FOR_HOST, 0), or (drop reason, 0).
     """
     if length < 14:
-        return R_SHORT, 0
+        return reasons.SHORT, 0
     kind = be16(data, at + 12)
     if kind == 0x0806:
         return FOR_HOST, 0
     if kind != 0x0800:
-        return R_NOT_GENEVE, 0
+        return reasons.NOT_GENEVE, 0
     ip = at + 14
     header = np.int64(data[ip] & 0xF) << 2 if length >= 34 else 0
     if header < 20 or data[ip] >> 4 != 4 or length < 14 + header:
-        return R_OUTER, 0
+        return reasons.OUTER, 0
     total = be16(data, ip + 2)
     if total < header or total > length - 14:
-        return R_OUTER, 0
+        return reasons.OUTER, 0
     if be32(data, ip + 16) != local_ip:
-        return R_NOT_US, 0
+        return reasons.NOT_US, 0
     # A fragment cannot be decapsulated without reassembly, and our fabric never makes one.
     if data[ip + 9] != 17 or be16(data, ip + 6) & 0x3FFF:
-        return R_NOT_GENEVE, 0
+        return reasons.NOT_GENEVE, 0
     udp = ip + header
     room = total - header
     if room < 16:
-        return R_OUTER, 0
+        return reasons.OUTER, 0
     if be16(data, udp + 2) != GENEVE_PORT:
-        return FOR_HOST if be16(data, udp + 2) == ROUTES_PORT else R_NOT_GENEVE, 0
+        return FOR_HOST if be16(data, udp + 2) == ROUTES_PORT else reasons.NOT_GENEVE, 0
     if be16(data, udp + 4) != room:
-        return R_OUTER, 0
+        return reasons.OUTER, 0
     geneve = udp + 8
     options = np.int64(data[geneve] & 0x3F) << 2
     if data[geneve] >> 6 != 0 or be16(data, geneve + 2) != GENEVE_PROTOCOL or room < 16 + options:
-        return R_OUTER, 0
+        return reasons.OUTER, 0
     if data[geneve + 1] & 0x80:
         return FOR_HOST, 0
     frame = geneve + 8 + options
@@ -150,17 +137,17 @@ def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words)
     while option < frame:
         size = 4 + (np.int64(data[option + 3] & 0x1F) << 2)
         if option + size > frame:
-            return R_OUTER, 0
+            return reasons.OUTER, 0
         if (
             be16(data, option) == OPTION_CLASS and data[option + 2] == SEGMENT_OPTION_TYPE
             and size == SEGMENT_OPTION_BYTES and option + size == frame
         ):  # fmt: skip
             vnet = 1
         elif data[option + 2] & 0x80:
-            return R_CRITICAL, 0  # RFC 8926 3.5: an unknown critical option forbids forwarding
+            return reasons.CRITICAL, 0  # RFC 8926 3.5: an unknown critical option forbids forwarding
         option += size
-    packet[P_FRAME] = frame
-    packet[P_LENGTH] = total - header - 16 - options
-    packet[P_VNET] = vnet
+    packet[packets.FRAME] = frame
+    packet[packets.LENGTH] = total - header - 16 - options
+    packet[packets.VNET] = vnet
     vni = be32(data, geneve + 4) >> 8
     return DECAPSULATED, be32(data, ip + 12) << 32 | vni

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hoverboard.fastpath import syscalls
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import P_PORTS, R_IPV4, R_IPV6, R_SHORT, R_VLAN
+from hoverboard.fastpath.memory import packets, reasons
 
 PARSED = -1  # parse() found a complete IP header, and ports where the protocol has some
 OTHER = -2  # parse() found another Ethernet type: addresses and ports are 0
@@ -91,11 +91,11 @@ def clear(target: Bytes, at: int, count: int) -> None:
 
 @compiled
 def parse_ports(data: Bytes, l4: int, room: int, proto: int, packet: Words) -> bool:
-    """P_PORTS of `packet` from the transport header; False if its protocol has one and it is cut short."""
+    """packets.PORTS of `packet` from the transport header; False if its protocol has one and it is cut short."""
     if (proto == 6 and room >= 20) or (proto == 17 and room >= 8):
-        packet[P_PORTS] = be32(data, l4)
+        packet[packets.PORTS] = be32(data, l4)
     elif (proto == 1 or proto == 58) and room >= 4:
-        packet[P_PORTS] = np.int64(data[l4]) << 16 | np.int64(data[l4 + 1])
+        packet[packets.PORTS] = np.int64(data[l4]) << 16 | np.int64(data[l4 + 1])
     else:
         return proto != 6 and proto != 17 and proto != 1 and proto != 58
     return True
@@ -107,10 +107,10 @@ def parse_ipv4(data: Bytes, at: int, length: int, in_port: int, key: Words, pack
     ip = at + 14
     header = np.int64(data[ip] & 0xF) << 2 if length >= 34 else 0
     if header < 20 or data[ip] >> 4 != 4 or length < 14 + header:
-        return R_IPV4
+        return reasons.IPV4
     total = be16(data, ip + 2)
     if total < header or total > length - 14:
-        return R_IPV4
+        return reasons.IPV4
     proto = np.int64(data[ip + 9])
     fragment = be16(data, ip + 6)
     frag = 0
@@ -123,7 +123,7 @@ def parse_ipv4(data: Bytes, at: int, length: int, in_port: int, key: Words, pack
     )  # fmt: skip
     key[4] = be32(data, ip + 12) << 32 | be32(data, ip + 16)
     if frag != 2 and not parse_ports(data, ip + header, total - header, proto, packet):
-        return R_IPV4
+        return reasons.IPV4
     return PARSED
 
 
@@ -132,16 +132,16 @@ def parse_ipv6(data: Bytes, at: int, length: int, in_port: int, key: Words, pack
     """parse() for IPv6 (RFC 8200): passes over hop-by-hop, routing, destination and fragment headers."""
     ip = at + 14
     if length < 54 or data[ip] >> 4 != 6:
-        return R_IPV6
+        return reasons.IPV6
     room = be16(data, ip + 4)
     if room > length - 54:
-        return R_IPV6
+        return reasons.IPV6
     proto = int(data[ip + 6])
     l4 = ip + 40
     frag = 0
     while frag != 2 and (proto == 0 or proto == 43 or proto == 60 or proto == 44):
         if room < 8:
-            return R_IPV6
+            return reasons.IPV6
         size = 8
         if proto == 44:
             offset = be16(data, l4 + 2)
@@ -150,7 +150,7 @@ def parse_ipv6(data: Bytes, at: int, length: int, in_port: int, key: Words, pack
         else:
             size = int(data[l4 + 1] + 1) << 3
         if size > room:
-            return R_IPV6
+            return reasons.IPV6
         proto = int(data[l4])
         l4 += size
         room -= size
@@ -162,27 +162,27 @@ def parse_ipv6(data: Bytes, at: int, length: int, in_port: int, key: Words, pack
     for word in range(4):
         key[4 + word] = be32(data, ip + 8 + 8 * word) << 32 | be32(data, ip + 12 + 8 * word)
     if frag != 2 and not parse_ports(data, l4, room, proto, packet):
-        return R_IPV6
+        return reasons.IPV6
     return PARSED
 
 
 @compiled
 def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Words, packet: Words) -> int:
-    """Fill the 3-tuple `key` from the Ethernet frame data[at:at+length], and P_PORTS of `packet`.
+    """Fill the 3-tuple `key` from the Ethernet frame data[at:at+length], and packets.PORTS of `packet`.
 
     Args:
         in_port: OpenFlow port it came in by.
         tunnel: word 1 of the key.
         key: (KEY_WORDS,) int64, written.
-        packet: (PACKET_WORDS,) int64; only P_PORTS is written: source port:16 | destination port:16.
+        packet: (packets.WORDS,) int64; only packets.PORTS is written: source port:16 | destination port:16.
 
     Returns:
-        PARSED, OTHER, or the drop reason (an index into layout.REASONS) of a frame not to forward.
+        PARSED, OTHER, or the drop reason (an index into reasons.NAMES) of a frame not to forward.
     """
     if length < 14:
-        return R_SHORT
+        return reasons.SHORT
     kind = be16(data, at + 12)
-    packet[P_PORTS] = 0
+    packet[packets.PORTS] = 0
     key[1] = tunnel
     key[2] = be32(data, at + 6) << 16 | be16(data, at + 10)
     key[3] = be32(data, at) << 16 | be16(data, at + 4)
@@ -195,7 +195,7 @@ def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Wor
     if kind == ETH_IPV6:
         return parse_ipv6(data, at, length, in_port, key, packet)
     if kind == 0x8100 or kind == 0x88A8:
-        return R_VLAN
+        return reasons.VLAN
     key[0] = in_port << PORT_SHIFT | kind << TYPE_SHIFT
     return OTHER
 

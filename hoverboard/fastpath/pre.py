@@ -29,24 +29,8 @@ from hoverboard.fastpath.elements.receive import describe, vnic_receive
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.transmit import send_packet
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
-from hoverboard.fastpath.layout import (
-    CTL_FREE,
-    CTL_QUEUED,
-    FRAME_MAX,
-    HEADROOM,
-    HOST_IP,
-    I64,
-    P_OUT,
-    P_OUT_LENGTH,
-    P_OUT_START,
-    R_SEGMENT,
-    R_UPLINK_DOWN,
-    SLOT_BYTES,
-    U8,
-    UPLINK,
-    Memory,
-    allocate,
-)
+from hoverboard.fastpath.memory import control, host, packets, ports, reasons
+from hoverboard.fastpath.memory.arrays import I64, U8, Memory, allocate
 from hoverboard.fastpath.packet import put16
 
 # Bytes of Ethernet, IPv4 and UDP headers, which the kernel makes and takes off; they are written before a received
@@ -87,20 +71,20 @@ def new(epoll: select.epoll, wake_fd: int, tap: int, udp: int, control: int, por
 @compiled
 def receive_datagram(v: Pre, m: Memory) -> int:
     """One Geneve datagram as the frame it came in, without its IPv4 checksum; 0 if there is none."""
-    if m.ctl[CTL_FREE] == 0:
+    if m.ctl[control.FREE] == 0:
         return 0
-    slot = m.free[m.ctl[CTL_FREE] - 1]
+    slot = m.free[m.ctl[control.FREE] - 1]
     data = m.pool
-    start = slot * SLOT_BYTES + HEADROOM
+    start = slot * packets.SLOT_BYTES + packets.HEADROOM
     v.length[0] = _ADDRESS_BYTES
     n = syscalls.recvfrom(
         np.int32(v.state[S_UDP]), np.uintp(data.ctypes.data) + np.uintp(start + BELOW_BYTES),
-        np.uintp(FRAME_MAX - BELOW_BYTES), np.int32(_MSG_DONTWAIT),
+        np.uintp(packets.FRAME_MAX - BELOW_BYTES), np.int32(_MSG_DONTWAIT),
         np.uintp(v.address.ctypes.data), np.uintp(v.length.ctypes.data),
     )  # fmt: skip
     if n < 0:
         return 0
-    m.ctl[CTL_FREE] -= 1
+    m.ctl[control.FREE] -= 1
     for i in range(12):
         data[start + i] = 0
     put16(data, start + 12, 0x0800)
@@ -110,7 +94,7 @@ def receive_datagram(v: Pre, m: Memory) -> int:
     for i in range(18, 26):
         data[start + i] = 0
     data[start + 23] = 17
-    local = m.host[HOST_IP]
+    local = m.host[host.IP]
     for i in range(4):
         data[start + 26 + i] = v.address[4 + i]
         data[start + 30 + i] = local >> (24 - 8 * i) & 0xFF
@@ -119,9 +103,9 @@ def receive_datagram(v: Pre, m: Memory) -> int:
     put16(data, start + 36, GENEVE_PORT)
     put16(data, start + 38, n + 8)
     put16(data, start + 40, 0)
-    describe(m, slot, UPLINK, n + BELOW_BYTES, 0, 0)
-    m.port_stats[UPLINK, 0] += 1
-    m.port_stats[UPLINK, 1] += n + BELOW_BYTES
+    describe(m, slot, ports.UPLINK, n + BELOW_BYTES, 0, 0)
+    m.port_stats[ports.UPLINK, 0] += 1
+    m.port_stats[ports.UPLINK, 1] += n + BELOW_BYTES
     m.batch[0] = slot
     return 1
 
@@ -130,10 +114,10 @@ def receive_datagram(v: Pre, m: Memory) -> int:
 def send_datagram(v: Pre, m: Memory, slot: int) -> None:
     """What is above UDP of the outer frame in `slot`, to where its IPv4 header says; frees the slot."""
     packet = m.packets[slot]
-    outer = packet[P_OUT_START]
-    length = packet[P_OUT_LENGTH]
+    outer = packet[packets.OUT_START]
+    length = packet[packets.OUT_LENGTH]
     if length == CUT:  # a guest whose NIC does not segment has sent a segment
-        drop(m, slot, R_SEGMENT)
+        drop(m, slot, reasons.SEGMENT)
         return
     address = v.address
     address[0] = _AF_INET
@@ -148,10 +132,10 @@ def send_datagram(v: Pre, m: Memory, slot: int) -> None:
         np.uintp(length - BELOW_BYTES), np.int32(0), np.uintp(address.ctypes.data), np.uint32(_ADDRESS_BYTES),
     )  # fmt: skip
     if sent < 0:
-        drop(m, slot, R_UPLINK_DOWN)
+        drop(m, slot, reasons.UPLINK_DOWN)
         return
-    m.port_stats[UPLINK, 2] += 1
-    m.port_stats[UPLINK, 3] += length
+    m.port_stats[ports.UPLINK, 2] += 1
+    m.port_stats[ports.UPLINK, 3] += length
     free_slot(m, slot)
 
 
@@ -160,7 +144,7 @@ def send_all(v: Pre, m: Memory, n: int) -> None:
     """Send the batch: to the fabric by the socket, to the VM by its tap."""
     for i in range(n):
         slot = m.batch[i]
-        if m.packets[slot, P_OUT] == UPLINK:
+        if m.packets[slot, packets.OUT] == ports.UPLINK:
             send_datagram(v, m, slot)
         else:
             send_packet(m, slot)
@@ -201,7 +185,7 @@ def ingress(v: Pre, m: Memory, take: bool) -> int:
         n = enqueue(m, n)
         send_all(v, m, n)
         tell(m)
-    if m.ctl[CTL_QUEUED]:
+    if m.ctl[control.QUEUED]:
         deliver(m, 0)
     return there
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from hoverboard.fastpath.atomics import load_acquire, store_release
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import COMMAND_SLOTS, SLOT_BYTES
+from hoverboard.fastpath.memory import control, packets
 from hoverboard.fastpath.packet import Bytes, Words, copy
 
 TAKEN, MADE = 0, 8
@@ -25,15 +25,15 @@ def push(
     """Copy data[at:at+n] to byte `offset` of the next slot; False (and nothing done) when full.
 
     Args:
-        port, kind, tunnel: go with the packet (META_PORT, META_KIND, META_TUNNEL).
-        meta: (slots, META_WORDS); its length, a power of two, is the ring's.
+        port, kind, tunnel: go with the packet (rings.PORT, rings.KIND, rings.TUNNEL).
+        meta: (slots, rings.WORDS); its length, a power of two, is the ring's.
         store: (slots * SLOT_BYTES,)
     """
     made = index[MADE]
     if made - load_acquire(index, TAKEN) >= meta.shape[0]:
         return False
     slot = made & (meta.shape[0] - 1)
-    base = slot * SLOT_BYTES + offset
+    base = slot * packets.SLOT_BYTES + offset
     copy(store, base, data, at, n)
     meta[slot, 0] = port
     meta[slot, 1] = offset
@@ -72,9 +72,9 @@ def release(index: Words) -> None:
 def command(index: Words, commands: Words, operation: int, first: int, second: int) -> bool:
     """Send a command to an engine; False when its channel is full. Done once waiting() is 0 again."""
     made = index[MADE]
-    if made - load_acquire(index, TAKEN) >= COMMAND_SLOTS:
+    if made - load_acquire(index, TAKEN) >= control.COMMAND_SLOTS:
         return False
-    slot = made & (COMMAND_SLOTS - 1)
+    slot = made & (control.COMMAND_SLOTS - 1)
     commands[slot, 0] = operation
     commands[slot, 1] = first
     commands[slot, 2] = second

@@ -14,18 +14,8 @@ from numpy.typing import NDArray
 
 from hoverboard.fastpath import ring, syscalls
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import (
-    CTL_DUE,
-    CTL_MORE,
-    CTL_PASSES,
-    CTL_QUEUED,
-    FROM_VMM,
-    I64,
-    KIND_RING,
-    PORT_KIND,
-    PORTS,
-    Memory,
-)
+from hoverboard.fastpath.memory import control, ports, rings
+from hoverboard.fastpath.memory.arrays import I64, Memory
 
 MAX_ENGINES = 256
 EVENTS = 64
@@ -60,7 +50,7 @@ def new_thread(epoll_fd: int, wake_fd: int, spin_ns: int) -> Thread:
     thread = Thread(
         state=np.zeros(16, np.int64),
         hot=np.zeros((MAX_ENGINES * 8, 3), np.int64),
-        is_hot=np.zeros((MAX_ENGINES, PORTS), np.uint8),
+        is_hot=np.zeros((MAX_ENGINES, ports.COUNT), np.uint8),
         events=np.zeros(EVENTS * syscalls.EVENT_WORDS, np.int32),
         clock=np.zeros(2, np.int64),
     )
@@ -93,14 +83,14 @@ def cool(t: Thread, at: int) -> None:
 @compiled
 def settle(t: Thread, m: Memory, at: int, got: int) -> int:
     """After row `at` of hot[] was served `got` packets: 1 if it stays hot, 0 if another row took its place."""
-    m.ctl[CTL_PASSES] += 1
+    m.ctl[control.PASSES] += 1
     if got:
         t.state[T_WORKED] = 1
         if t.state[T_LOOKING]:
             t.state[T_LOOKING] = 0
             t.state[T_CREDIT] = min(t.state[T_CREDIT] + EARNED, MOST_CREDIT)
-    t.hot[at, HOT_DUE] = m.ctl[CTL_DUE]
-    if m.ctl[CTL_MORE] or m.ctl[CTL_QUEUED]:
+    t.hot[at, HOT_DUE] = m.ctl[control.DUE]
+    if m.ctl[control.MORE] or m.ctl[control.QUEUED]:
         return 1
     cool(t, at)
     return 0
@@ -176,10 +166,10 @@ def gather(t: Thread) -> int:
 
 
 @compiled
-def heat_rings(t: Thread, m: Memory, engine: int, ports: int) -> None:
+def heat_rings(t: Thread, m: Memory, engine: int, end: int) -> None:
     """Ports that are rings in memory have no descriptor that could speak for them."""
-    for port in range(1, ports):
-        if m.ports[port, PORT_KIND] == KIND_RING and ring.waiting(m.side_index[port, FROM_VMM]):
+    for port in range(1, end):
+        if m.ports[port, ports.KIND] == ports.KIND_RING and ring.waiting(m.side_index[port, rings.FROM_VMM]):
             heat(t, engine, port)
 
 

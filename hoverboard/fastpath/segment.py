@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import VNET_BYTES
+from hoverboard.fastpath.memory import packets
 from hoverboard.fastpath.packet import ETH_IPV4, ETH_IPV6, Bytes, be16, be32, copy, put16, put32
 
 # struct virtio_net_hdr_v1 (virtio 1.2, section 5.1.6), little-endian.
@@ -50,7 +50,7 @@ def fold(total: int) -> int:
 @compiled
 def complete_checksum(data: Bytes, frame: int, length: int) -> bool:
     """Finish the transport checksum that the virtio-net header before `frame` asks for, in place."""
-    vnet = frame - VNET_BYTES
+    vnet = frame - packets.VNET_BYTES
     start = le16(data, vnet + V_CSUM_START)
     offset = le16(data, vnet + V_CSUM_OFFSET)
     if start < 14 or start + offset + 2 > length:
@@ -72,7 +72,7 @@ def transport(data: Bytes, frame: int) -> tuple[int, int]:
 @compiled
 def headers_length(data: Bytes, frame: int, length: int) -> int:
     """Bytes up to the payload of the segment at `frame`, or -1 if it cannot be cut: it has none, for one."""
-    vnet = frame - VNET_BYTES
+    vnet = frame - packets.VNET_BYTES
     kind = data[vnet + V_GSO_TYPE] & 0x7F
     ethernet = be16(data, frame + 12) if length >= 34 else 0
     if not (ethernet == ETH_IPV4 and kind != GSO_TCPV6) and not (ethernet == ETH_IPV6 and kind != GSO_TCPV4):
@@ -117,7 +117,7 @@ def cut(data: Bytes, frame: int, headers: int, done: int, take: int, last: bool,
     copy(out, at, data, frame, headers)
     copy(out, at + headers, data, frame + headers + done, take)
     length = headers + take
-    number = done // le16(data, frame - VNET_BYTES + V_GSO_SIZE)
+    number = done // le16(data, frame - packets.VNET_BYTES + V_GSO_SIZE)
     addresses = cut_ip(data, frame, start, number, out, at, length)
     l4 = at + start
     size = length - start

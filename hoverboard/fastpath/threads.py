@@ -15,7 +15,8 @@ import threading
 from hoverboard.contract.entities import Scheduling
 from hoverboard.fastpath import engine_list, syscalls
 from hoverboard.fastpath.compose import compose, note_compiled
-from hoverboard.fastpath.layout import EGRESS, HOST_WAKE_FD, INGRESS, UPLINK, Memory, allocate
+from hoverboard.fastpath.memory import control, host, ports
+from hoverboard.fastpath.memory.arrays import Memory, allocate
 from hoverboard.fastpath.scheduling import T_STOP, WAKE, event_data, forget_host, new_thread
 
 # How long a thread looks on before it sleeps, as long as looking pays (ours to choose; docs/ports.md). One
@@ -47,7 +48,7 @@ class EngineThread:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._control(_EPOLL_CTL_ADD, self.wake_fd, WAKE)
         self._memory = new_thread(self._epoll.fileno(), self.wake_fd, SPIN_NS[scheduling])
-        self._engines = engine_list.begin(allocate()[EGRESS])
+        self._engines = engine_list.begin(allocate()[control.EGRESS])
         engine_list.clear(self._engines)
         self._hosts = 0
         self._debug = tuple(sorted(set(debug)))
@@ -66,7 +67,7 @@ class EngineThread:
         self.pause()
         for memory in memories:
             engine_list.add(self._engines, memory)
-        memories[EGRESS].host[HOST_WAKE_FD] = self.wake_fd
+        memories[control.EGRESS].host[host.WAKE_FD] = self.wake_fd
         self._hosts += 1
         if running:
             self.start()
@@ -84,7 +85,7 @@ class EngineThread:
 
     def watch(self, host: int, port: int, fd: int) -> None:
         """Serve `port` of a host whenever `fd` can be read."""
-        engine = 2 * host + (INGRESS if port == UPLINK else EGRESS)
+        engine = 2 * host + (control.INGRESS if port == ports.UPLINK else control.EGRESS)
         self._control(_EPOLL_CTL_ADD, fd, event_data(engine, port))
 
     def unwatch(self, fd: int) -> None:

@@ -20,24 +20,8 @@ from hoverboard.fastpath import syscalls
 from hoverboard.fastpath.atomics import fence, load_acquire, store_release
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import (
-    BATCH_BYTES,
-    FRAME_MAX,
-    FROM_VMM,
-    HEADROOM,
-    I64,
-    META_KIND,
-    META_LENGTH,
-    META_OFFSET,
-    META_PORT,
-    META_TUNNEL,
-    SIDE_SLOTS,
-    SLOT_BYTES,
-    TO_VMM,
-    U8,
-    VMM_ASLEEP,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import control, packets, rings
+from hoverboard.fastpath.memory.arrays import I64, U8
 from hoverboard.fastpath.packet import Bytes, Words
 from hoverboard.fastpath.ring import MADE, TAKEN, release, slot_at, waiting
 from hoverboard.fastpath.threads import PRIORITY
@@ -76,25 +60,27 @@ def from_guest(v: Vmm) -> int:
     """Read the tap into the egress engine's ring, at most a turn; returns how many packets."""
     state = v.state
     made = v.out_index[MADE]
-    room = SIDE_SLOTS - (made - load_acquire(v.out_index, TAKEN))
-    base = np.uintp(v.out_data.ctypes.data) + np.uintp(HEADROOM - VNET_BYTES)
+    room = rings.SIDE_SLOTS - (made - load_acquire(v.out_index, TAKEN))
+    base = np.uintp(v.out_data.ctypes.data) + np.uintp(packets.HEADROOM - packets.VNET_BYTES)
     count = 0
     total = 0
     state[V_FULL] = room == 0
-    while count < room and count < TURN and total < BATCH_BYTES:
-        at = made & (SIDE_SLOTS - 1)
+    while count < room and count < TURN and total < control.BATCH_BYTES:
+        at = made & (rings.SIDE_SLOTS - 1)
         n = syscalls.read(
-            np.int32(state[V_TAP]), base + np.uintp(at * SLOT_BYTES), np.uintp(FRAME_MAX + VNET_BYTES)
-        )  # fmt: skip
-        if n <= VNET_BYTES:
+            np.int32(state[V_TAP]),
+            base + np.uintp(at * packets.SLOT_BYTES),
+            np.uintp(packets.FRAME_MAX + packets.VNET_BYTES),
+        )
+        if n <= packets.VNET_BYTES:
             state[V_READY] = 0
             break
         meta = v.out_meta[at]
-        meta[META_PORT] = state[V_PORT]
-        meta[META_OFFSET] = HEADROOM - VNET_BYTES
-        meta[META_LENGTH] = n
-        meta[META_KIND] = 0
-        meta[META_TUNNEL] = 0
+        meta[rings.PORT] = state[V_PORT]
+        meta[rings.OFFSET] = packets.HEADROOM - packets.VNET_BYTES
+        meta[rings.LENGTH] = n
+        meta[rings.KIND] = 0
+        meta[rings.TUNNEL] = 0
         made += 1
         store_release(v.out_index, MADE, made)
         count += 1
@@ -110,8 +96,8 @@ def to_guest(v: Vmm, index: Words, meta: Words, data: Bytes) -> int:
     there = waiting(index)
     while count < there:
         at = slot_at(index, meta)
-        begin = np.uintp(data.ctypes.data) + np.uintp(at * SLOT_BYTES + meta[at, META_OFFSET])
-        if syscalls.write(np.int32(v.state[V_TAP]), begin, np.uintp(meta[at, META_LENGTH])) < 0:
+        begin = np.uintp(data.ctypes.data) + np.uintp(at * packets.SLOT_BYTES + meta[at, rings.OFFSET])
+        if syscalls.write(np.int32(v.state[V_TAP]), begin, np.uintp(meta[at, rings.LENGTH])) < 0:
             v.state[V_LOST] += 1
         release(index)
         count += 1
@@ -122,8 +108,8 @@ def to_guest(v: Vmm, index: Words, meta: Words, data: Bytes) -> int:
 @compiled
 def nothing_there(v: Vmm) -> bool:
     """Tell both engines that this thread goes to sleep; False if there is work after all."""
-    v.egress_wake[VMM_ASLEEP] = 1
-    v.ingress_wake[VMM_ASLEEP] = 1
+    v.egress_wake[rings.VMM_ASLEEP] = 1
+    v.ingress_wake[rings.VMM_ASLEEP] = 1
     fence()
     return waiting(v.egress_index) == 0 and waiting(v.ingress_index) == 0
 
@@ -160,8 +146,8 @@ def run(v: Vmm) -> None:
         if nothing_there(v):
             state[V_SLEEPS] += 1
             look(v, _FULL_MS if state[V_READY] and state[V_FULL] else -1)
-        v.egress_wake[VMM_ASLEEP] = 0
-        v.ingress_wake[VMM_ASLEEP] = 0
+        v.egress_wake[rings.VMM_ASLEEP] = 0
+        v.ingress_wake[rings.VMM_ASLEEP] = 0
 
 
 class VmmThread:
@@ -187,16 +173,16 @@ class VmmThread:
             state=np.zeros(STATE_WORDS, np.int64),
             words=np.zeros(2, np.int64),
             events=np.zeros(_EVENTS * syscalls.EVENT_WORDS, np.int32),
-            out_index=egress.side_index[port, FROM_VMM],
-            out_meta=egress.side_meta[port, FROM_VMM],
-            out_data=egress.side_data[port, FROM_VMM],
-            egress_index=egress.side_index[port, TO_VMM],
-            egress_meta=egress.side_meta[port, TO_VMM],
-            egress_data=egress.side_data[port, TO_VMM],
+            out_index=egress.side_index[port, rings.FROM_VMM],
+            out_meta=egress.side_meta[port, rings.FROM_VMM],
+            out_data=egress.side_data[port, rings.FROM_VMM],
+            egress_index=egress.side_index[port, rings.TO_VMM],
+            egress_meta=egress.side_meta[port, rings.TO_VMM],
+            egress_data=egress.side_data[port, rings.TO_VMM],
             egress_wake=egress.side_wake[port],
-            ingress_index=ingress.side_index[port, TO_VMM],
-            ingress_meta=ingress.side_meta[port, TO_VMM],
-            ingress_data=ingress.side_data[port, TO_VMM],
+            ingress_index=ingress.side_index[port, rings.TO_VMM],
+            ingress_meta=ingress.side_meta[port, rings.TO_VMM],
+            ingress_data=ingress.side_data[port, rings.TO_VMM],
             ingress_wake=ingress.side_wake[port],
         )
         state = self._vmm.state

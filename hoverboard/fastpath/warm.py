@@ -16,7 +16,7 @@ from hoverboard.fastpath.compose import DEBUG_ELEMENTS
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable
 from hoverboard.fastpath.geneve import decapsulate
-from hoverboard.fastpath.layout import INJECT_RAW, KEY_WORDS, PACKET_WORDS
+from hoverboard.fastpath.memory import entries, packets, rings
 from hoverboard.fastpath.packet import parse
 from hoverboard.fastpath.threads import load
 
@@ -37,11 +37,11 @@ def warm() -> float:
     table.update(add=[(key, Entry(0, 0))])
     table.update(remove=[key])
     frame = np.zeros(64, np.uint8)
-    row = np.zeros(PACKET_WORDS, np.int64)
-    parse(frame, 0, 64, 1, 0, np.zeros(KEY_WORDS, np.int64), row)
+    row = np.zeros(packets.WORDS, np.int64)
+    parse(frame, 0, 64, 1, 0, np.zeros(entries.KEY_WORDS, np.int64), row)
     decapsulate(frame, 0, 64, 0, row)
     m = datapath.egress
-    ring.push(m.inject_index, m.inject_meta, m.inject_data, 1, 0, INJECT_RAW, 0, frame, 0, 64)
+    ring.push(m.inject_index, m.inject_meta, m.inject_data, 1, 0, rings.INJECT_RAW, 0, frame, 0, 64)
     if ring.waiting(m.inject_index):
         ring.slot_at(m.inject_index, m.inject_meta)
         ring.release(m.inject_index)

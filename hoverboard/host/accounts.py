@@ -9,7 +9,8 @@ from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.flowtable import FlowTable
-from hoverboard.fastpath.layout import REASONS, Memory
+from hoverboard.fastpath.memory import reasons
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.host.cached import Cached
 from hoverboard.host.misses import FlowMisses
 from hoverboard.vswitch.trace import Verdict
@@ -85,7 +86,7 @@ def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> Counters:
         int(value) for value in sum(memory.port_stats.sum(axis=0) for memory in memories)
     )
     counts = memories[0].drops + memories[1].drops
-    drops = {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
+    drops = {reason: int(count) for reason, count in zip(reasons.NAMES, counts, strict=True) if count}
     for reason, count in misses.drops.items():
         drops[reason] = drops.get(reason, 0) + count
     return {

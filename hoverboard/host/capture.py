@@ -14,33 +14,12 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.layout import (
-    CAP_LOST,
-    CAP_PORTS,
-    CAP_SLOTS,
-    CAP_SNAP,
-    CAP_STRIDE,
-    CAPTURE_BYTES,
-    CAPTURE_SLOTS,
-    CAPTURED_DETAIL,
-    CAPTURED_EVENT,
-    CAPTURED_FROM,
-    CAPTURED_KEPT,
-    CAPTURED_LENGTH,
-    CAPTURED_PORT,
-    CAPTURED_TIME,
-    EVENT_CUT,
-    EVENT_DROP,
-    EVENT_IN,
-    EVENT_OUT,
-    FRAME_MAX,
-    REASONS,
-    Memory,
-)
+from hoverboard.fastpath.memory import debug, packets, reasons
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.host.pcapng import INBOUND, OUTBOUND, Writer
 
 # How long packets may lie in the ring: 8,192 slots in 5 ms are 1.6 million packets a second.
@@ -70,37 +49,37 @@ class Captured:
 def arm(memories: tuple[Memory, Memory], ports: Mapping[int, str], snap: int) -> None:
     """Have both engines capture these ports from now on; while the element is not composed in, nothing happens."""
     stride = -(-snap // 64) * 64
-    slots = min(CAPTURE_SLOTS, 1 << (CAPTURE_BYTES // stride).bit_length() - 1)
+    slots = min(debug.CAPTURE_SLOTS, 1 << (debug.CAPTURE_BYTES // stride).bit_length() - 1)
     for m in memories:
         m.capture_control[:] = 0
         m.capture_index[:] = 0
         m.capture_ports[:] = 0
         m.capture_ports[list(ports)] = 1
-        m.capture_control[CAP_SNAP] = snap
-        m.capture_control[CAP_STRIDE] = stride
-        m.capture_control[CAP_SLOTS] = slots
-        m.capture_control[CAP_PORTS] = len(ports)
+        m.capture_control[debug.CAP_SNAP] = snap
+        m.capture_control[debug.CAP_STRIDE] = stride
+        m.capture_control[debug.CAP_SLOTS] = slots
+        m.capture_control[debug.CAP_PORTS] = len(ports)
 
 
 def disarm(memories: tuple[Memory, Memory]) -> None:
     """Capture no further packets; what is in the rings stays."""
     for m in memories:
-        m.capture_control[CAP_PORTS] = 0
+        m.capture_control[debug.CAP_PORTS] = 0
 
 
 def take(m: Memory) -> list[Captured]:
     """All that waits in an engine's capture ring; its slots are free again."""
     taken = []
-    stride, slots = int(m.capture_control[CAP_STRIDE]), int(m.capture_control[CAP_SLOTS])
+    stride, slots = int(m.capture_control[debug.CAP_STRIDE]), int(m.capture_control[debug.CAP_SLOTS])
     for _ in range(ring.waiting(m.capture_index)):
         at = int(m.capture_index[ring.TAKEN]) & (slots - 1)
         row = m.capture_meta[at].tolist()
-        data = m.capture_data[at * stride : at * stride + row[CAPTURED_KEPT]].tobytes()
+        data = m.capture_data[at * stride : at * stride + row[debug.CAPTURED_KEPT]].tobytes()
         ring.release(m.capture_index)
         taken.append(
             Captured(
-                row[CAPTURED_TIME], row[CAPTURED_PORT], row[CAPTURED_EVENT], row[CAPTURED_FROM],
-                row[CAPTURED_DETAIL], row[CAPTURED_LENGTH], data,
+                row[debug.CAPTURED_TIME], row[debug.CAPTURED_PORT], row[debug.CAPTURED_EVENT], row[debug.CAPTURED_FROM],
+                row[debug.CAPTURED_DETAIL], row[debug.CAPTURED_LENGTH], data,
             )
         )  # fmt: skip
     return taken
@@ -108,13 +87,46 @@ def take(m: Memory) -> list[Captured]:
 
 def lost(memories: tuple[Memory, Memory]) -> int:
     """Packets that found a ring full since arm()."""
-    return sum(int(m.capture_control[CAP_LOST]) for m in memories)
+    return sum(int(m.capture_control[debug.CAP_LOST]) for m in memories)
+
+
+class Answers:
+    """The frames that the control thread sends by itself, while a capture takes them (datapath.AnswerListener)."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Captured] = queue.Queue(_ANSWERS)
+        self._ports: frozenset[int] = frozenset()
+        self._snap = 0
+        self.lost = 0
+
+    def begin(self, ports: Iterable[int], snap: int) -> None:
+        """Keep the first `snap` bytes of what leaves by these ports; what was kept before is dropped."""
+        self._queue = queue.Queue(_ANSWERS)
+        self._ports, self._snap, self.lost = frozenset(ports), snap, 0
+
+    def end(self) -> None:
+        """Keep no more."""
+        self._ports = frozenset()
+
+    def answered(self, port: int, frame: bytes) -> None:
+        """See AnswerListener."""
+        if port in self._ports:
+            one = Captured(time.monotonic_ns(), port, debug.EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
+            try:
+                self._queue.put_nowait(one)
+            except queue.Full:
+                self.lost += 1
+
+    def take(self) -> list[Captured]:
+        """All that was kept since the last call."""
+        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
 
 
 class Capture:
     """One capture of one host, from arm() to the summary.
 
     Args:
+        answers: the control thread's own frames, which no engine sees.
         node: the host's name, for descriptions.
         ports: engine port -> name of its interface.
         count: end after so many packets; 0: do not.
@@ -125,19 +137,18 @@ class Capture:
     """
 
     def __init__(
-        self, memories: tuple[Memory, Memory], node: str, ports: Mapping[int, str], *, snap: int, count: int,
-        output: int, leash: socket.socket, on_end: Callable[[], None],
+        self, memories: tuple[Memory, Memory], answers: Answers, node: str, ports: Mapping[int, str], *,
+        snap: int, count: int, output: int, leash: socket.socket, on_end: Callable[[], None],
     ) -> None:  # fmt: skip
         self._memories = memories
+        self._answers = answers
         self._node = node
         self._ports = dict(ports)
-        self._snap = min(max(snap, 14), FRAME_MAX)
+        self._snap = min(max(snap, 14), packets.FRAME_MAX)
         self._count = count
         self._file = os.fdopen(output, "wb", buffering=1 << 20)
         self._leash = leash
         self._on_end = on_end
-        self._answers: queue.Queue[Captured] = queue.Queue(_ANSWERS)
-        self._unanswered = 0
         self._per_port = dict.fromkeys(self._ports, 0)
         self.packets = 0
         self.ended = False
@@ -146,16 +157,8 @@ class Capture:
     def start(self) -> None:
         """Arm the engines and begin to write."""
         arm(self._memories, self._ports, self._snap)
+        self._answers.begin(self._ports, self._snap)
         self._thread.start()
-
-    def answered(self, port: int, frame: bytes) -> None:
-        """The control thread sends a frame out of `port` by itself."""
-        if port in self._ports and not self.ended:
-            one = Captured(time.monotonic_ns(), port, EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
-            try:
-                self._answers.put_nowait(one)
-            except queue.Full:
-                self._unanswered += 1
 
     def stop(self) -> None:
         """End it, if it has not ended, and wait until the file is written."""
@@ -170,11 +173,12 @@ class Capture:
             fault = f"cannot write the capture: {error.strerror or error}"
         self.ended = True
         disarm(self._memories)
+        self._answers.end()
         try:
             self._file.close()
         except OSError as error:
             fault = fault or f"cannot write the capture: {error.strerror or error}"
-        summary = {"packets": self.packets, "lost": lost(self._memories) + self._unanswered, "error": fault}
+        summary = {"packets": self.packets, "lost": lost(self._memories) + self._answers.lost, "error": fault}
         with contextlib.suppress(OSError):  # whoever asked has gone
             self._leash.sendall(json.dumps(summary).encode() + b"\n")
         self._leash.close()
@@ -195,7 +199,7 @@ class Capture:
             if over or (self._count and self.packets >= self._count):
                 break
         now = time.time_ns()
-        missing = lost(self._memories) + self._unanswered
+        missing = lost(self._memories) + self._answers.lost
         for port, name in self._ports.items():
             # The rings count what they had no room for, not whose it was: told once, of the first port.
             self._per_port[port] += missing
@@ -207,8 +211,7 @@ class Capture:
 
     def _drain(self, writer: Writer, offset: int) -> None:
         found = [one for m in self._memories for one in take(m)]
-        while not self._answers.empty():
-            found.append(self._answers.get_nowait())
+        found += self._answers.take()
         found.sort(key=lambda one: one.time)  # stable: within an engine the order is that of the ring
         for one in found:
             if self._count and self.packets >= self._count:
@@ -216,24 +219,24 @@ class Capture:
             name = self._ports[one.port]
             self._per_port[one.port] += 1
             self.packets += 1
-            if one.event == EVENT_DROP:
+            if one.event == debug.EVENT_DROP:
                 # As it came in, again: beside the packets, so that nobody takes it for a second one.
                 number = writer.interface(f"{name} dropped", f"{self._node}: what an entry of the flow table drops")
             else:
                 number = self._interface(writer, one.port, name)
-            direction = INBOUND if one.event in (EVENT_IN, EVENT_DROP) else OUTBOUND
+            direction = INBOUND if one.event in (debug.EVENT_IN, debug.EVENT_DROP) else OUTBOUND
             writer.packet(number, one.time + offset, one.data, one.length, direction, self._comment(one))
         if found:
             self._file.flush()
 
     def _comment(self, one: Captured) -> str:
-        if one.event == EVENT_IN:
+        if one.event == debug.EVENT_IN:
             return ""
-        if one.event == EVENT_DROP:
-            return f"dropped: {REASONS[one.detail]}"
+        if one.event == debug.EVENT_DROP:
+            return f"dropped: {reasons.NAMES[one.detail]}"
         if one.came < 0:
             return "answered by the host"
         comment = f"from {self._ports.get(one.came, f'port {one.came}')}, flow-table entry {one.detail}"
-        if one.event == EVENT_CUT:
+        if one.event == debug.EVENT_CUT:
             comment += "; a segment, which is cut and encapsulated on its way out"
         return comment

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.flowtable import Key
-from hoverboard.fastpath.layout import KEY_WORDS
+from hoverboard.fastpath.memory import entries
 from hoverboard.host import journal
 from hoverboard.host.journal import Ident, Journal
 from hoverboard.vswitch.trace import Verdict
@@ -45,43 +45,60 @@ class Saved:
         return max((FIRST_VPORT, *(ofport + 1 for _vport, ofport in self.vports.values())))
 
 
-class Keeper:
-    """What there is to keep, as its owners know it; each tells `changed` what has changed.
+class Kept(NamedTuple):
+    """How the keeper asks a dataplane for what is to be kept of it; by itself, nothing is.
 
     Attributes:
-        vports, peers: see Saved.
+        peers: see Saved.
         flow: a flow-table entry's question and answer; None: there is none.
         flow_keys: of all entries.
     """
 
+    peers: Callable[[], Mapping[IPv4Address, bool]] = dict
+    flow: Callable[[Key], Flow | None] = lambda _key: None
+    flow_keys: Callable[[], Iterable[Key]] = tuple
+
+
+class Keeper:
+    """Keeps a checkpoint; whoever changes something says what has changed (it is an Entry- and a PeerListener)."""
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.vports: Callable[[], Mapping[str, tuple[str, int]]] = dict
-        self.peers: Callable[[], Mapping[IPv4Address, bool]] = dict
-        self.flow: Callable[[Key], Flow | None] = lambda _key: None
-        self.flow_keys: Callable[[], Iterable[Key]] = tuple
+        self._vports: Callable[[], Mapping[str, tuple[str, int]]] = dict
+        self._kept = Kept()
         self.journal: Journal | None = None
 
-    def begin(self, directory: Path, owner: Mapping[str, Any]) -> None:
-        """Write the checkpoint anew, and keep it from now on."""
+    def begin(
+        self,
+        directory: Path,
+        owner: Mapping[str, Any],
+        vports: Callable[[], Mapping[str, tuple[str, int]]],
+        kept: Kept,
+    ) -> None:
+        """Write the checkpoint anew, and keep it from now on.
+
+        Args:
+            vports: see Saved; asked at each write, as is `kept`.
+        """
+        self._vports, self._kept = vports, kept
         self.journal = Journal(directory / FILE, dict(owner), self._value, self._everything)
 
     def _value(self, ident: Ident) -> Any:
         kind, name = ident
         if kind == _FLOW:
-            flow = self.flow(name)
+            flow = self._kept.flow(name)
             return None if flow is None else [flow[0], encode(flow[1])]
         if kind == _PEER:
-            segments = self.peers().get(IPv4Address(name))
+            segments = self._kept.peers().get(IPv4Address(name))
             return None if segments is None else int(segments)
-        vport = self.vports().get(name)
+        vport = self._vports().get(name)
         return None if vport is None else list(vport)
 
     def _everything(self) -> Iterable[Ident]:
         return [
-            *((_VPORT, vm) for vm in self.vports()),
-            *((_PEER, str(address)) for address in self.peers()),
-            *((_FLOW, key) for key in self.flow_keys()),
+            *((_VPORT, vm) for vm in self._vports()),
+            *((_PEER, str(address)) for address in self._kept.peers()),
+            *((_FLOW, key) for key in self._kept.flow_keys()),
         ]
 
     def _note(self, kind: str, names: Iterable[Any]) -> None:
@@ -136,7 +153,7 @@ def load(directory: Path, owner: Mapping[str, Any]) -> Saved:
                 saved.vports[str(name)] = (str(value[0]), int(value[1]))
             elif kind == _PEER:
                 saved.peers[IPv4Address(name)] = bool(value)
-            elif kind == _FLOW and len(name) == KEY_WORDS:
+            elif kind == _FLOW and len(name) == entries.KEY_WORDS:
                 saved.flows[tuple(int(word) for word in name)] = (str(value[0]), decode(value[1]))
             else:
                 raise ValueError(f"a record of kind {kind!r}")

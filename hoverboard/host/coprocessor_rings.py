@@ -18,25 +18,8 @@ import numpy as np
 from hoverboard.coprocessor.doorbell import Doorbell
 from hoverboard.coprocessor.stage import Direction, Packet
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.layout import (
-    ALL_DONE,
-    BATCH_BYTES,
-    CHAIN_SAMPLE,
-    COPROCESSOR_ASLEEP,
-    FIRST_DONE,
-    FRAME_MAX,
-    FROM_COPROCESSOR,
-    HEADROOM,
-    META_KIND,
-    META_LENGTH,
-    META_OFFSET,
-    META_PORT,
-    META_TUNNEL,
-    SLOT_BYTES,
-    TO_COPROCESSOR,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import control, packets, rings
+from hoverboard.fastpath.memory.arrays import Memory
 
 RING_FULL, TOO_LONG = "coprocessor-return-full", "coprocessor-frame-too-long"
 _SPARE = 128  # bytes behind a frame, so that encryption finds room for its trailer
@@ -81,7 +64,7 @@ class RingSource:
         before: Callable[[], None],
         lock: threading.Lock,
     ) -> None:
-        side = TO_COPROCESSOR
+        side = rings.TO_COPROCESSOR
         self._rings = [(m.side_index[port, side], m.side_meta[port, side], m.side_data[port, side]) for m in memories]
         self._bytes = [memoryview(data) for _index, _meta, data in self._rings]
         self._ways = ways
@@ -98,7 +81,7 @@ class RingSource:
             if self.closed:
                 return taken
             self._first ^= 1
-            room = BATCH_BYTES
+            room = control.BATCH_BYTES
             for engine in (self._first, 1 - self._first):
                 room = self._take(engine, limit, room, taken)
         return taken
@@ -111,24 +94,24 @@ class RingSource:
                 break
             at = int(ring.slot_at(index, meta))
             words = meta[at].tolist()
-            kind, length = words[META_KIND], words[META_LENGTH]
-            begin = at * SLOT_BYTES + words[META_OFFSET]
+            kind, length = words[rings.KIND], words[rings.LENGTH]
+            begin = at * packets.SLOT_BYTES + words[rings.OFFSET]
             end = begin + length
             # Whatever stands behind the frame is copied along and cut off: its room stays.
-            frame = bytearray(store[begin + VNET_BYTES : end + _SPARE])
-            del frame[length - VNET_BYTES :]
-            copied = kind <= CHAIN_SAMPLE
-            way = self._ways[CHAIN_SAMPLE - kind if copied else kind]
+            frame = bytearray(store[begin + packets.VNET_BYTES : end + _SPARE])
+            del frame[length - packets.VNET_BYTES :]
+            copied = kind <= rings.CHAIN_SAMPLE
+            way = self._ways[rings.CHAIN_SAMPLE - kind if copied else kind]
             # The stages of a sending VM are the first; those of the one that receives are always the last.
-            done = FIRST_DONE if way.direction == "egress" else ALL_DONE
+            done = packets.FIRST_DONE if way.direction == "egress" else packets.ALL_DONE
             packet = Packet(
                 frame,
-                vnet=bytes(store[begin : begin + VNET_BYTES]),
+                vnet=bytes(store[begin : begin + packets.VNET_BYTES]),
                 direction=way.direction,
                 vni=way.vni,
                 peer=way.peer,
                 chain=way.sampled if copied else way.chain,
-                ticket=None if copied else Ticket(engine, words[META_PORT], words[META_TUNNEL], done),
+                ticket=None if copied else Ticket(engine, words[rings.PORT], words[rings.TUNNEL], done),
             )
             packet.relayed = way.relayed
             packet.sample = way.every if copied else 0
@@ -163,11 +146,11 @@ class RingSink:
     """
 
     def __init__(self, memories: Sequence[Memory], port: int, wake: Callable[[], None], lock: threading.Lock) -> None:
-        side = FROM_COPROCESSOR
+        side = rings.FROM_COPROCESSOR
         self._rings = [(m.side_index[port, side], m.side_meta[port, side], m.side_data[port, side]) for m in memories]
         self._wake = wake
         self._lock = lock
-        self._scratch = np.zeros(FRAME_MAX + VNET_BYTES, np.uint8)
+        self._scratch = np.zeros(packets.FRAME_MAX + packets.VNET_BYTES, np.uint8)
         self._bytes = self._scratch.data
         self._given = False
         self.closed = False
@@ -176,12 +159,12 @@ class RingSink:
     def give(self, packet: Packet) -> None:
         """See worker.Sink; waits a few milliseconds for room, then drops."""
         ticket: Ticket = packet.ticket
-        length = len(packet.frame) + VNET_BYTES
+        length = len(packet.frame) + packets.VNET_BYTES
         if length > len(self._bytes):
             self._drop(TOO_LONG)
             return
-        self._bytes[:VNET_BYTES] = packet.vnet
-        self._bytes[VNET_BYTES:length] = packet.frame
+        self._bytes[: packets.VNET_BYTES] = packet.vnet
+        self._bytes[packets.VNET_BYTES : length] = packet.frame
         for tried in range(_TRIES):
             if tried:
                 self.flush()
@@ -201,7 +184,7 @@ class RingSink:
                     meta,
                     data,
                     ticket.port,
-                    HEADROOM - VNET_BYTES,
+                    packets.HEADROOM - packets.VNET_BYTES,
                     ticket.done,
                     ticket.tunnel,
                     self._scratch,
@@ -230,7 +213,7 @@ class EngineBell(Doorbell):
 
     def __init__(self, memories: Sequence[Memory], port: int) -> None:
         super().__init__()
-        self._asleep = [m.side_wake[port, COPROCESSOR_ASLEEP : COPROCESSOR_ASLEEP + 1] for m in memories]
+        self._asleep = [m.side_wake[port, rings.COPROCESSOR_ASLEEP : rings.COPROCESSOR_ASLEEP + 1] for m in memories]
 
     def arm(self) -> None:
         """See Waiter."""

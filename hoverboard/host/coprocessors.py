@@ -23,15 +23,7 @@ from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Direction, StageContext
 from hoverboard.coprocessor.worker import Worker
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import (
-    CMD_PORT,
-    COPROCESSOR_FD,
-    HOST_SIDES,
-    R_BLOCKED,
-    R_UNCACHEABLE,
-    REASONS,
-    SAMPLES_LOST,
-)
+from hoverboard.fastpath.memory import control, host, reasons, rings
 from hoverboard.host.blocks import Blocks
 from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Way
 from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment
@@ -80,6 +72,21 @@ class CoprocessorConfig:
         )
 
 
+@dataclass(frozen=True)
+class _Running:
+    """The coprocessor of a VM, with what it shares with the engines.
+
+    Attributes:
+        lent: the engines' number of the bell.
+    """
+
+    worker: Worker
+    source: RingSource
+    sink: RingSink
+    bell: EngineBell
+    lent: int
+
+
 @dataclass
 class _Guest:
     """A VM, and its coprocessor once it has one."""
@@ -88,11 +95,7 @@ class _Guest:
     network: str
     port: int
     ofport: int
-    worker: Worker | None = None
-    source: RingSource | None = None
-    sink: RingSink | None = None
-    bell: EngineBell | None = None
-    lent: int = -1
+    running: _Running | None = None
     ways: list[Way] = field(default_factory=list)
     numbers: dict[Way, int] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
@@ -131,7 +134,7 @@ class Coprocessors:
         if guest is None:
             return NOTHING
         if direction == "ingress" and (ofport, remote) in self.blocks:
-            return Treatment(drop=REASONS[R_BLOCKED])
+            return Treatment(drop=reasons.NAMES[reasons.BLOCKED])
         regions = self._config.regions
         facts = FlowFacts(
             guest.vm, guest.network, direction, remote, peer,
@@ -140,14 +143,16 @@ class Coprocessors:
         specs, looking, every = self._sorted(self._config.policy.chain(facts), direction)
         if not specs and not looking:
             return NOTHING
-        worker = guest.worker or self._start(guest)
+        if guest.running is None:
+            guest.running = self._start(guest)
+        worker = guest.running.worker
         chain = self._chain(guest, worker, specs)
         sampled = self._chain(guest, worker, looking)
         way = Way(chain, direction, vni, peer, peer in self._config.relays, sampled, every)
         if way not in guest.numbers:
             if len(guest.ways) > MOST_CHAINS:
                 self._tell(guest, f"there are more than {MOST_CHAINS} combinations of stages and hosts")
-                return Treatment(drop=REASONS[R_UNCACHEABLE])
+                return Treatment(drop=reasons.NAMES[reasons.UNCACHEABLE])
             guest.ways.append(way)  # before anybody is told its number
             guest.numbers[way] = len(guest.ways) - 1
         return Treatment(guest.numbers[way], bool(specs), every)
@@ -173,16 +178,16 @@ class Coprocessors:
             guest.told.add(what)
             _log.error("VM %s: packets that need this stage are dropped: %s", guest.vm, what)
 
-    def _start(self, guest: _Guest) -> Worker:
+    def _start(self, guest: _Guest) -> _Running:
         memories, lock = self._datapath.memories, threading.Lock()
         config = self._config
         name = f"hoverboard-{config.run}-{config.node}-{guest.vm}"
         planned = accounting.planned(name)
         if planned is not None:
             config.announce(planned)
-        guest.bell = EngineBell(memories, guest.port)
-        guest.sink = RingSink(memories, guest.port, self._datapath.wake, lock)
-        guest.source = RingSource(memories, guest.port, guest.ways, guest.sink.flush, lock)
+        bell = EngineBell(memories, guest.port)
+        sink = RingSink(memories, guest.port, self._datapath.wake, lock)
+        source = RingSource(memories, guest.port, guest.ways, sink.flush, lock)
         context = StageContext(
             vm=guest.vm,
             host=config.node,
@@ -192,43 +197,39 @@ class Coprocessors:
             region_of=config.regions.get,
             block=partial(self.blocks.ask, guest.ofport),
         )
-        guest.worker = Worker(
-            context, guest.source, guest.sink, guest.bell, registry=self._registry, charge=accounting.choose(name)
-        )
-        guest.lent = self._datapath.lend(guest.bell.fd)
-        memories[0].host[HOST_SIDES] += 1
-        guest.worker.start()
+        worker = Worker(context, source, sink, bell, registry=self._registry, charge=accounting.choose(name))
+        lent = self._datapath.lend(bell.fd)
+        memories[0].host[host.SIDES] += 1
+        worker.start()
         for memory in memories:
-            memory.side_wake[guest.port, COPROCESSOR_FD] = guest.lent
-        return guest.worker
+            memory.side_wake[guest.port, rings.COPROCESSOR_FD] = lent
+        return _Running(worker, source, sink, bell, lent)
 
     def detach(self, ofport: int) -> None:
         """A VM goes, and its entries have gone: end its thread, and leave its rings empty."""
         guest = self._guests.pop(ofport, None)
         self.blocks.forget(ofport)
-        if guest is None or guest.worker is None:
+        if guest is None or guest.running is None:
             return
-        assert guest.source is not None
-        assert guest.sink is not None
-        assert guest.bell is not None
+        running = guest.running
         memories = self._datapath.memories
         for memory in memories:
-            memory.side_wake[guest.port, COPROCESSOR_FD] = -1
-        self._datapath.command(CMD_PORT)  # past it, no engine pushes or rings
-        ended = guest.worker.stop(_STOP_TIMEOUT)
+            memory.side_wake[guest.port, rings.COPROCESSOR_FD] = -1
+        self._datapath.command(control.CMD_PORT)  # past it, no engine pushes or rings
+        ended = running.worker.stop(_STOP_TIMEOUT)
         # Also of a thread that hangs in a stage: whenever it comes back, it touches nothing.
-        guest.source.close()
-        guest.sink.close()
-        guest.source.drain()
+        running.source.close()
+        running.sink.close()
+        running.source.drain()
         # An engine carries out a command, then takes what was given back; the second answer is behind the first taking.
-        self._datapath.command(CMD_PORT)
-        self._datapath.command(CMD_PORT)
-        memories[0].host[HOST_SIDES] -= 1
-        self._datapath.give_back(guest.lent)
+        self._datapath.command(control.CMD_PORT)
+        self._datapath.command(control.CMD_PORT)
+        memories[0].host[host.SIDES] -= 1
+        self._datapath.give_back(running.lent)
         for memory in memories:
             memory.samples[guest.port] = 0
         if ended:
-            guest.bell.close()
+            running.bell.close()
         else:
             _log.error("VM %s: a stage does not return; its thread is left behind", guest.vm)
 
@@ -244,10 +245,12 @@ class Coprocessors:
         """
         found: dict[str, Coprocessor] = {}
         for guest in self._guests.values():
-            if guest.worker is not None and guest.sink is not None:
-                said = guest.worker.status()
-                said["drops"] = {**said["drops"], **guest.sink.drops}
-                said["samples_lost"] = sum(int(m.samples[guest.port, SAMPLES_LOST]) for m in self._datapath.memories)
+            if guest.running is not None:
+                said = guest.running.worker.status()
+                said["drops"] = {**said["drops"], **guest.running.sink.drops}
+                said["samples_lost"] = sum(
+                    int(m.samples[guest.port, rings.SAMPLES_LOST]) for m in self._datapath.memories
+                )
                 said["blocked"] = self.blocks.of(guest.ofport)
                 found[guest.vm] = cast("Coprocessor", said)
         return found

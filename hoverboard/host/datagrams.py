@@ -10,26 +10,41 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address
 from typing import Protocol
 
 from hoverboard.contract.encapsulation import ROUTES_PORT, underlay_mac
 from hoverboard.contract.packets import internet_checksum, mac_bytes
+from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.memory import packets, ports, rings
 
 Heard = Callable[[IPv4Address, bytes], None]
 
 
 class Datagrams(Protocol):
-    """A way to other hosts."""
-
-    def listen(self, heard: Heard) -> None:
-        """Hand over what comes, with its sender."""
+    """A way to other hosts. What comes from them is handed over by whoever receives it (listeners.RouteListener)."""
 
     def send(self, to: IPv4Address, payload: bytes) -> None:
         """Send, or lose, a datagram."""
 
-    def readers(self) -> dict[int, Callable[[], None]]:
-        """Descriptors to poll, and what to call then."""
+
+class EngineDatagrams:
+    """By frames of the host's own, where the engines have the uplink; peers.Peers receives them.
+
+    Args:
+        local_ip: underlay address of this host.
+    """
+
+    def __init__(self, datapath: Datapath, local_ip: IPv4Address) -> None:
+        self._datapath = datapath
+        self._local_ip = local_ip
+
+    def send(self, to: IPv4Address, payload: bytes) -> None:
+        """Send a datagram."""
+        self._datapath.inject(
+            ports.UPLINK, bytes(packets.VNET_BYTES) + datagram(self._local_ip, to, payload), rings.INJECT_RAW
+        )
 
 
 def underlay_socket(local_ip: IPv4Address) -> socket.socket:
@@ -49,31 +64,25 @@ class KernelDatagrams:
     """
 
     def __init__(self, made: socket.socket) -> None:
-        self._heard: Heard | None = None
         self._socket = made
         self._socket.setblocking(False)
-
-    def listen(self, heard: Heard) -> None:
-        """Hand over what comes."""
-        self._heard = heard
 
     def send(self, to: IPv4Address, payload: bytes) -> None:
         """Send a datagram."""
         with contextlib.suppress(OSError):
             self._socket.sendto(payload, (str(to), ROUTES_PORT))
 
-    def readers(self) -> dict[int, Callable[[], None]]:
-        """The socket."""
-        return {self._socket.fileno(): self._on_readable}
+    def readers(self, heard: Heard) -> dict[int, Callable[[], None]]:
+        """The socket to poll, and what to call when it is readable: each datagram goes to `heard`, with its sender."""
+        return {self._socket.fileno(): partial(self._receive, heard)}
 
-    def _on_readable(self) -> None:
+    def _receive(self, heard: Heard) -> None:
         while True:
             try:
                 payload, (sender, _port) = self._socket.recvfrom(2048)
             except OSError:
                 return  # nothing more, for now
-            if self._heard is not None:
-                self._heard(IPv4Address(sender), payload)
+            heard(IPv4Address(sender), payload)
 
     def close(self) -> None:
         """Close the socket."""

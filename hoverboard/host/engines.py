@@ -19,7 +19,8 @@ import numpy as np
 
 from hoverboard.contract.entities import Scheduling
 from hoverboard.contract.errors import InputError
-from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, PORT_FD, Memory, allocate, lay_out, mapping_bytes
+from hoverboard.fastpath.memory import control, host, ports
+from hoverboard.fastpath.memory.arrays import I64, Memory, allocate, lay_out, mapping_bytes
 from hoverboard.fastpath.threads import EngineThread
 from hoverboard.rpc.answering import TakesDescriptors, WithDescriptors
 from hoverboard.rpc.client import Client
@@ -61,8 +62,8 @@ class _Guest:
         _, news_fd = fds.numbers
         self._lent.add(news_fd)
         fds.numbers.remove(news_fd)
-        memories[EGRESS].host[HOST_NEWS_FD] = news_fd
-        self._engine_ports = memories[EGRESS].ports
+        memories[control.EGRESS].host[host.NEWS_FD] = news_fd
+        self._engine_ports = memories[control.EGRESS].ports
         self._number = self._thread.add_host(memories)
         return WithDescriptors(self._number, (self._thread.wake_fd,))
 
@@ -73,7 +74,7 @@ class _Guest:
         os.set_blocking(fd, False)
         self._ports[port] = fd
         # Before the thread hears of it: it hears of a port that is full only once.
-        self._engine_ports[port, PORT_FD] = fd
+        self._engine_ports[port, ports.FD] = fd
         self._thread.watch(self._number, port, fd)
         return fd
 
@@ -159,9 +160,9 @@ class SharedThread:
         (self._wake_fd,) = given.take()
         os.close(self._memory_fd)
 
-    def plug(self, port: int, fd: int) -> int:
-        """See Home."""
-        return int(self._client.call("plug", fds=(fd,), timeout=_TIMEOUT, port=port))
+    def plug(self, port: int, fd: int, row: I64) -> None:
+        """See Home; that process writes the number, too, before its thread hears of the port."""
+        row[ports.FD] = int(self._client.call("plug", fds=(fd,), timeout=_TIMEOUT, port=port))
 
     def unplug(self, port: int) -> None:
         """See Home."""

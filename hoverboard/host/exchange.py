@@ -23,8 +23,10 @@ from hoverboard.contract.tables import LEARNED, Table
 from hoverboard.contract.token_bucket import TokenBucket
 from hoverboard.host.datagrams import Datagrams
 from hoverboard.host.learning import Destination, Learner, answer, read
+from hoverboard.host.listeners import Way
 from hoverboard.vswitch.ovs import Ovs
-from hoverboard.vswitch.trace import Verdict, parse_trace
+from hoverboard.vswitch.switch_questions import SwitchQuestions
+from hoverboard.vswitch.trace import Verdict
 
 ANSWERS_A_TURN = 200  # requests a second that a Hoverboard answers: each is a look into the tables, 0.5 ms
 _JUDGED = 10_000  # destinations whose way is remembered on hosts where the switch carries the packets
@@ -54,21 +56,25 @@ def no_flow(wanted: Destination) -> str:
 
 
 class RouteExchange:
-    """Asks, answers, and keeps the switch's learned flows.
+    """Asks, answers, and keeps the switch's learned flows; the RouteListener of its host.
 
     Args:
+        switch, questions: the node's switch, and how to ask it about packets.
+        datagrams: to other hosts; `heard` takes what comes from them.
         role: "host" or "hoverboard": who asks, and who answers.
     """
 
     def __init__(
         self,
         switch: Ovs,
+        questions: SwitchQuestions,
         local_ip: IPv4Address,
         datagrams: Datagrams,
         role: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._switch = switch
+        self._questions = questions
         self._local_ip = local_ip
         self._datagrams = datagrams
         self._role = role
@@ -80,7 +86,6 @@ class RouteExchange:
         self._budget = TokenBucket(ANSWERS_A_TURN, ANSWERS_A_TURN, clock())
         self.answered = self.refused = 0
         self.learner = Learner(local_ip, datagrams.send, self._install, self._stands)
-        datagrams.listen(self._heard)
         if role == "host":
             self._begin_anew()
 
@@ -98,7 +103,7 @@ class RouteExchange:
         known = [route for route in self.learner.routes.values() if route.underlay is not None]
         return {"routes": len(known), **self.learner.counters}
 
-    def wanted(self, vni: int, dst: Any, gateway: IPv4Address) -> None:
+    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
         """A packet of the host met a default route that says "learn"."""
         self.learner.wanted(Destination(vni, dst), gateway, self._clock())
 
@@ -106,7 +111,7 @@ class RouteExchange:
         """What the host's VMs sent in a report interval."""
         self.learner.used(flows, self._clock())
 
-    def carried(self, ways: Iterable[tuple[int, Any, IPv4Address]]) -> None:
+    def carried(self, ways: Iterable[Way]) -> None:
         """(VNI, destination, where it was sent) of a report interval, where only the switch sees packets."""
         now, looks = self._clock(), 0
         for vni, dst, via in ways:
@@ -131,7 +136,8 @@ class RouteExchange:
         """Whether `tick` has anything to do soon."""
         return self.learner.busy or self._running is not None or bool(self._changes)
 
-    def _heard(self, sender: IPv4Address, payload: bytes) -> None:
+    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+        """A datagram of another host: a question for a Hoverboard, an answer for a host."""
         message = read(payload)
         if message is None:
             return
@@ -183,7 +189,7 @@ class RouteExchange:
         names = ("ip", "nw_src", "nw_dst") if wanted.address.version == 4 else ("ipv6", "ipv6_src", "ipv6_dst")
         ends = f"{names[0]},nw_proto=6,nw_ttl=64,{names[1]}={source},{names[2]}={wanted.address}"
         try:
-            return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, f"{begin},dl_dst={GATEWAY_MAC},{ends}"))
+            return self._questions.trace(f"{begin},dl_dst={GATEWAY_MAC},{ends}")
         except (SwitchError, ValueError):
             return None
 

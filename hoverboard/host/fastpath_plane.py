@@ -15,36 +15,23 @@ from typing import TYPE_CHECKING, cast
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath.datapath import Datapath, OwnThread
+from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import FlowTable, Key
-from hoverboard.fastpath.layout import (
-    CTL_BATCH,
-    CTL_KILOBYTE_NS,
-    CTL_PACKET_NS,
-    CTL_PRIORITY,
-    E_TARGET,
-    FIRST_TAP,
-    PORT_BURST,
-    PORT_FILLED,
-    PORT_QUEUES,
-    PORT_RATE,
-    PORT_TOKENS,
-    PORTS,
-    UPLINK,
-)
+from hoverboard.fastpath.memory import control, entries, ports
 from hoverboard.fastpath.vmm import VmmThread
 from hoverboard.host import accounts
-from hoverboard.host.checkpoint import Keeper, Saved
-from hoverboard.host.client import HostConfig
+from hoverboard.host.capture import Answers
+from hoverboard.host.checkpoint import Keeper, Kept, Saved
 from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
-from hoverboard.host.engines import SharedThread, shared_memory
+from hoverboard.host.listeners import RouteListener
 from hoverboard.host.looking import UPLINK_NAME, Looking
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Peers
-from hoverboard.host.plane import Carried, Learn
+from hoverboard.host.recipes import Recipes
 from hoverboard.host.treatment import no_stages
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.switch_questions import SwitchQuestions
 
 if TYPE_CHECKING:
     from hoverboard.contract import node_documents as nodes
@@ -57,25 +44,16 @@ BURST_SECONDS, BURST_LEAST = 0.004, 2 * 65_536
 IDLE_SECONDS = 30  # a flow-table entry that carried nothing for so long is removed (ours: the paper gives none)
 
 
-def datapath_of(config: HostConfig) -> Datapath:
-    """The engines of a host, where its configuration has them run."""
-    if config.engines is None:
-        datapath = Datapath(OwnThread(config.scheduling))
-    else:
-        memory_fd = shared_memory(config.node)
-        datapath = Datapath(SharedThread(Path(config.engines), memory_fd), memory_fd)
-    for memory, size in zip(datapath.memories, config.batch, strict=True):
-        memory.ctl[CTL_BATCH] = size  # the engines do not run yet
-        memory.ctl[CTL_PRIORITY] = config.vm_priority
-    return datapath
-
-
 class FastpathPlane:
     """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host.
 
     Args:
-        vmm: a VMM thread stands between each VM's NIC and the engines.
+        switch, questions: the node's switch, and how to ask it about packets.
+        directory: the node's, of the same name.
+        datapath: the engines, which tell `answers` of the frames that this process sends by itself.
+        routes: told of default routes that say "learn", and given the route exchange's datagrams.
         keeper: told of what the next process of this host is to know.
+        vmm: a VMM thread stands between each VM's NIC and the engines.
         resuming: ports wait for resume(), and the engines too: no packet is to meet half of what there was.
         shared: the engines run in another process, which has to know the host before it can know its ports.
     """
@@ -83,13 +61,16 @@ class FastpathPlane:
     def __init__(
         self,
         switch: Ovs,
+        questions: SwitchQuestions,
         local_ip: IPv4Address,
         directory: Path,
         datapath: Datapath,
+        answers: Answers,
+        routes: RouteListener,
+        keeper: Keeper,
         coprocessors: CoprocessorConfig | None = None,
         *,
         vmm: bool = False,
-        keeper: Keeper | None = None,
         resuming: bool = False,
         shared: bool = False,
     ) -> None:
@@ -98,22 +79,18 @@ class FastpathPlane:
         self._vmms: dict[str, VmmThread] | None = {} if vmm else None
         self._directory = directory
         self._datapath = datapath
-        self._datapath.local_ip = int(local_ip)
         self._table = FlowTable(self._datapath.memories, self._datapath.switch_table)
-        self._peers = Peers(self._datapath, local_ip)
-        self.datagrams = self._peers
+        self._peers = Peers(self._datapath, local_ip, peers=keeper, routes=routes)
         self._ports: dict[str, int] = {}  # VM -> engine port
         self._by_ofport: dict[int, int] = {}
         self._coprocessors = Coprocessors(datapath, local_ip, coprocessors) if coprocessors is not None else None
+        treatment = self._coprocessors.treatment if self._coprocessors is not None else no_stages
+        recipes = Recipes(local_ip, self._peers, self._by_ofport.get, treatment)
         self._misses = FlowMisses(
-            self._datapath, self._table, switch, local_ip, self._peers, lambda ofport: self._by_ofport.get(ofport),
-            self._coprocessors.treatment if self._coprocessors is not None else no_stages,
+            self._datapath, self._table, questions, recipes, self._peers, entries=keeper, routes=routes
         )  # fmt: skip
-        self.looking = Looking(datapath, directory.name, self._names)
-        if keeper is not None:
-            keeper.flow, keeper.flow_keys = self._misses.known, self._misses.cached.keys
-            keeper.peers = self._peers.known
-            self._misses.on_change, self._peers.on_change = keeper.flows_changed, keeper.peer_changed
+        self.kept = Kept(self._peers.known, self._misses.known, self._misses.cached.keys)
+        self.looking = Looking(datapath, answers, directory.name, self._names)
         self._waiting: dict[int, int] | None = {} if resuming else None  # port -> our copy of its descriptor
         self._monitor: FlowMonitor | None = None
         self._next_expiry = 0.0
@@ -121,19 +98,15 @@ class FastpathPlane:
             self._datapath.start()
             self._monitor = FlowMonitor(switch.management, directory)
 
-    def follow(self, learn: Learn, carried: Carried) -> None:
-        """Flow misses tell of a default route that says "learn"."""
-        self._misses.on_learn = learn
-
     def tell_relayed(self, relayed: bool) -> None:
         """Whether usage() tells of what is relayed, too."""
-        self._misses.tells_relayed = relayed
+        self._misses.tell_relayed(relayed)
 
     def limit(self, pps: int | None, bps: int | None) -> None:
         """The capacity of a Hoverboard, kept by the ingress engine's element `police`."""
         ctl = self._datapath.ingress.ctl
-        ctl[CTL_PACKET_NS] = max(1, 1_000_000_000 // pps) if pps else 0
-        ctl[CTL_KILOBYTE_NS] = max(1, 8 * 1_024 * 1_000_000_000 // bps) if bps else 0
+        ctl[control.PACKET_NS] = max(1, 1_000_000_000 // pps) if pps else 0
+        ctl[control.KILOBYTE_NS] = max(1, 8 * 1_024 * 1_000_000_000 // bps) if bps else 0
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The engines' eventfd, and the flow monitor while there is one."""
@@ -145,9 +118,9 @@ class FastpathPlane:
         return readers
 
     def _names(self) -> dict[str, tuple[int, ...]]:
-        names = {UPLINK_NAME: (UPLINK,), **{vm: (port,) for vm, port in self._ports.items()}}
-        queues = self._datapath.egress.ports[:, PORT_QUEUES]
-        return {name: tuple(range(ports[0], ports[0] + max(int(queues[ports[0]]), 1))) for name, ports in names.items()}
+        names = {UPLINK_NAME: (ports.UPLINK,), **{vm: (port,) for vm, port in self._ports.items()}}
+        queues = self._datapath.egress.ports[:, ports.QUEUES]
+        return {name: tuple(range(rows[0], rows[0] + max(int(queues[rows[0]]), 1))) for name, rows in names.items()}
 
     def _on_wake(self) -> None:
         self._datapath.clear_news()
@@ -174,9 +147,9 @@ class FastpathPlane:
     def set_uplink(self, fd: int) -> None:
         """The fabric's tap."""
         if self._waiting is not None:
-            self._waiting[UPLINK] = os.dup(fd)
+            self._waiting[ports.UPLINK] = os.dup(fd)
             return
-        self._datapath.set_port(UPLINK, fd)
+        self._datapath.set_port(ports.UPLINK, fd)
         self._peers.announce()
 
     def attach(
@@ -195,9 +168,9 @@ class FastpathPlane:
         if fd is None:
             raise ValueError(f"VM {vm}: the fast path needs the tap's descriptor")
         used = set(self._ports.values())
-        port = next((port for port in range(FIRST_TAP, PORTS) if port not in used), None)
+        port = next((port for port in range(ports.FIRST_TAP, ports.COUNT) if port not in used), None)
         if port is None:
-            raise ValueError(f"VM {vm}: a host has room for {PORTS - FIRST_TAP} VMs")
+            raise ValueError(f"VM {vm}: a host has room for {ports.COUNT - ports.FIRST_TAP} VMs")
         self._ports[vm] = port
         self._by_ofport[ofport] = port
         if self._coprocessors is not None:
@@ -226,8 +199,8 @@ class FastpathPlane:
         try:
             # Before a thread of ours starts: one that hears of a port before it can read there would not hear of it
             # again if it is full, as it is after a while without anybody who reads.
-            if UPLINK in waiting:
-                self._datapath.set_port(UPLINK, waiting[UPLINK])
+            if ports.UPLINK in waiting:
+                self._datapath.set_port(ports.UPLINK, waiting[ports.UPLINK])
             if not self._shared and self._vmms is not None:
                 self._datapath.start()
             for vm, port in self._ports.items():
@@ -248,12 +221,12 @@ class FastpathPlane:
         """From now on, at most `rate` bit/s of what the VM sends; None: no limit."""
         row = self._datapath.egress.ports[self._ports[vm]]
         if not rate:
-            row[PORT_RATE] = 0
+            row[ports.RATE] = 0
             return
         # The rate comes last: an engine that reads in between goes by the old one.
-        row[PORT_BURST] = row[PORT_TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
-        row[PORT_FILLED] = time.monotonic_ns()
-        row[PORT_RATE] = max(1, rate // 8)
+        row[ports.BURST] = row[ports.TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
+        row[ports.FILLED] = time.monotonic_ns()
+        row[ports.RATE] = max(1, rate // 8)
 
     def detach(self, vm: str) -> None:
         """Forget a VM's tap."""
@@ -292,7 +265,7 @@ class FastpathPlane:
             return None
         top = interval.top_rows()
         keys = self._table.keys_of(row for row, _rates in top)
-        targets = self._datapath.egress.entries[:, E_TARGET]
+        targets = self._datapath.egress.entries[:, entries.TARGET]
         return {
             "seconds": round(interval.seconds, 3),
             "ports": cast(
@@ -322,12 +295,12 @@ class FastpathPlane:
     def vms(self) -> dict[str, nodes.NodeVM]:
         """By VM: {fastpath_seconds: engine time of delivery to it, rate_bps: its limit, coprocessor: its status}."""
         coprocessors = self._coprocessors.status() if self._coprocessors is not None else {}
-        ports = self._datapath.egress.ports
+        rows = self._datapath.egress.ports
         return {
             vm: {
                 "fastpath_seconds": sum(int(m.cpu[port, 0]) for m in self._datapath.memories) / 1e9,
                 "vmm_seconds": self._vmms[vm].cpu_seconds() if self._vmms and vm in self._vmms else None,
-                "rate_bps": int(ports[port, PORT_RATE]) * 8 or None,
+                "rate_bps": int(rows[port, ports.RATE]) * 8 or None,
                 "coprocessor": coprocessors.get(vm),
             }
             for vm, port in self._ports.items()

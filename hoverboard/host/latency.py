@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from hoverboard.fastpath.elements.latency import least_of
-from hoverboard.fastpath.layout import EGRESS, I64, INGRESS, SAMPLE_EVERY, Memory
+from hoverboard.fastpath.memory import control, debug
+from hoverboard.fastpath.memory.arrays import I64, Memory
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import EngineLatencies, EngineLatency
@@ -20,9 +21,9 @@ _PERCENTILES = (50, 90, 99, 99.9)
 def set_sampling(memories: tuple[Memory, Memory], every: int) -> None:
     """Follow one packet in `every` from now on (0: none), and count anew."""
     for m in memories:
-        m.sample[SAMPLE_EVERY] = 0
+        m.sample[debug.SAMPLE_EVERY] = 0
         m.latency[:] = 0
-        m.sample[SAMPLE_EVERY] = every
+        m.sample[debug.SAMPLE_EVERY] = every
 
 
 def summary(counts: Sequence[int] | I64) -> EngineLatency:
@@ -43,4 +44,4 @@ def summary(counts: Sequence[int] | I64) -> EngineLatency:
 
 def report(memories: tuple[Memory, Memory]) -> EngineLatencies:
     """{"egress", "ingress"}: summaries of both engines since set_sampling()."""
-    return {"egress": summary(memories[EGRESS].latency), "ingress": summary(memories[INGRESS].latency)}
+    return {"egress": summary(memories[control.EGRESS].latency), "ingress": summary(memories[control.INGRESS].latency)}

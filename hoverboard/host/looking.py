@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, is_compiled
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.host.capture import Capture
+from hoverboard.host.capture import Answers, Capture
 from hoverboard.host.latency import report, set_sampling
 from hoverboard.host.rates import Rates
 
@@ -32,12 +32,16 @@ class Looking:
     """What is being looked at on one host; for the control thread.
 
     Args:
+        answers: told by the datapath of the frames that this process sends by itself.
         node: the host's name.
         ports: the ports by name now, all rows of a multi-queue one.
     """
 
-    def __init__(self, datapath: Datapath, node: str, ports: Callable[[], dict[str, tuple[int, ...]]]) -> None:
+    def __init__(
+        self, datapath: Datapath, answers: Answers, node: str, ports: Callable[[], dict[str, tuple[int, ...]]]
+    ) -> None:
         self._datapath = datapath
+        self._answers = answers
         self._node = node
         self._ports = ports
         self._capture: Capture | None = None
@@ -79,7 +83,7 @@ class Looking:
         chosen = names or list(known)
         ports = {port: name for name in chosen for port in known[name]}
         self._capture = Capture(
-            self._datapath.memories, self._node, ports, snap=snap, count=count, output=os.dup(output),
+            self._datapath.memories, self._answers, self._node, ports, snap=snap, count=count, output=os.dup(output),
             leash=socket.socket(fileno=os.dup(leash)), on_end=lambda: os.eventfd_write(self._ended, 1),
         )  # fmt: skip
         try:
@@ -88,7 +92,6 @@ class Looking:
         except BaseException:
             self._capture = None
             raise
-        self._datapath.on_answer = self._capture.answered
         return chosen
 
     def _on_end(self) -> None:
@@ -96,7 +99,6 @@ class Looking:
         if self._capture is not None and self._capture.ended:
             self._capture.stop()
             self._capture = None
-            self._datapath.on_answer = None
             self._compose()
 
     def sample(self, every: int, leash: int) -> None:

@@ -10,24 +10,8 @@ import numpy as np
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.flowtable import Key
-from hoverboard.fastpath.layout import (
-    HEADROOM,
-    KEY_WORDS,
-    META_KIND,
-    META_LENGTH,
-    META_PORT,
-    META_TUNNEL,
-    MISS_STAGED,
-    P_FRAME,
-    P_LENGTH,
-    P_PORTS,
-    PACKET_WORDS,
-    PORTS,
-    SLOT_BYTES,
-    UPLINK,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import entries, packets, ports, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import OTHER, PARSED, parse
 
 BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
@@ -53,11 +37,11 @@ def take(m: Memory) -> list[Missed]:
     taken = []
     for _ in range(min(BURST, int(ring.waiting(m.miss_index)))):
         meta = m.miss_meta[slot := int(ring.slot_at(m.miss_index, m.miss_meta))]
-        begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
-        frame = m.miss_data[begin : begin + int(meta[META_LENGTH])].tobytes()
-        taken.append(Missed(int(meta[META_PORT]), int(meta[META_KIND]), int(meta[META_TUNNEL]), frame))
+        begin = slot * packets.SLOT_BYTES + packets.HEADROOM - packets.VNET_BYTES
+        frame = m.miss_data[begin : begin + int(meta[rings.LENGTH])].tobytes()
+        taken.append(Missed(int(meta[rings.PORT]), int(meta[rings.KIND]), int(meta[rings.TUNNEL]), frame))
         ring.release(m.miss_index)
-        m.pending[PORTS + taken[-1].port] += 1
+        m.pending[ports.COUNT + taken[-1].port] += 1
     return taken
 
 
@@ -69,17 +53,17 @@ def parsed(missed: Missed, local_ip: IPv4Address, ofport: int) -> tuple[Key, int
         ofport: OpenFlow number of the port it came in by, unless that is the uplink.
     """
     data = np.frombuffer(bytearray(missed.frame), np.uint8)
-    row = np.zeros(PACKET_WORDS, np.int64)
-    key = np.zeros(KEY_WORDS, np.int64)
-    start, length, tunnel, in_port = VNET_BYTES, len(data) - VNET_BYTES, missed.tunnel, TUNNEL_PORT
-    if missed.port != UPLINK:
+    row = np.zeros(packets.WORDS, np.int64)
+    key = np.zeros(entries.KEY_WORDS, np.int64)
+    start, length, tunnel, in_port = packets.VNET_BYTES, len(data) - packets.VNET_BYTES, missed.tunnel, TUNNEL_PORT
+    if missed.port != ports.UPLINK:
         in_port = ofport
-    elif missed.kind < MISS_STAGED:
+    elif missed.kind < rings.MISS_STAGED:
         verdict, tunnel = geneve.decapsulate(data, start, length, int(local_ip), row)
         if verdict != geneve.DECAPSULATED:
             return None
-        start, length = int(row[P_FRAME]), int(row[P_LENGTH])
+        start, length = int(row[packets.FRAME]), int(row[packets.LENGTH])
     if parse(data, start, length, in_port, tunnel, key, row) not in (PARSED, OTHER):
         return None
     inner = missed.frame[start : start + length]
-    return tuple(int(word) for word in key), int(row[P_PORTS]), inner
+    return tuple(int(word) for word in key), int(row[packets.PORTS]), inner

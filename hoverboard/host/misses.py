@@ -10,39 +10,26 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Set
-from ipaddress import IPv4Address
+from collections.abc import Mapping, Set
 from itertools import islice
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import BRIDGE, Kind
+from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
-from hoverboard.fastpath.layout import (
-    INJECT_PROCESS,
-    INJECT_RAW,
-    INJECT_STAGED,
-    MISS_CONTROL,
-    MISS_STAGED,
-    PORT_OFPORT,
-    R_UNCACHEABLE,
-    REASONS,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packet import FIVE, with_ports
 from hoverboard.host import answers
 from hoverboard.host.cached import Cached, touched
+from hoverboard.host.listeners import NOBODY, EntryListener, RouteListener
 from hoverboard.host.missed import Missed, parsed, take
 from hoverboard.host.punts import Punts
 from hoverboard.host.questions import addresses, question_for
 from hoverboard.host.recipes import Recipes, Underlay, drop_index, why_dropped
-from hoverboard.host.treatment import TreatmentOf, no_stages
 from hoverboard.vswitch.monitor import Change
-from hoverboard.vswitch.ovs import Ovs
-from hoverboard.vswitch.packetout import PacketOut
-from hoverboard.vswitch.trace import Verdict, parse_trace
+from hoverboard.vswitch.switch_questions import SwitchQuestions
+from hoverboard.vswitch.trace import Verdict
 
 _RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
 _DOUBTS = 32  # entries asked about in one turn of the loop: some 10 ms, and misses may come in between
@@ -57,47 +44,45 @@ class FlowMisses:
 
     Args:
         datapath, table: the engines and the control thread's side of their flow table.
-        switch: the node's Open vSwitch.
-        vport_of: OpenFlow port -> engine port index, or None.
-        treatment_of: which stages a flow uses.
-
-    Attributes:
-        recipes_of: writes the entries.
-        on_change: told of the keys whose entries came, went or have another answer.
+        switch: what is asked about packets.
+        recipes: writes the entries.
+        peers: takes frames from the fabric that are for the host itself.
+        entries: told of the keys whose entries came, went or have another answer.
+        routes: told of destinations whose default route says "learn".
     """
-
-    recipes_of: type[Recipes] = Recipes
 
     def __init__(
         self,
         datapath: Datapath,
         table: FlowTable,
-        switch: Ovs,
-        local_ip: IPv4Address,
+        switch: SwitchQuestions,
+        recipes: Recipes,
         peers: Underlay,
-        vport_of: Callable[[int], int | None],
-        treatment_of: TreatmentOf = no_stages,
+        *,
+        entries: EntryListener = NOBODY,
+        routes: RouteListener = NOBODY,
     ) -> None:
         self._datapath = datapath
         self._table = table
         self._switch = switch
-        self._local_ip = local_ip
+        self._recipes = recipes
         self._peers = peers
-        self._vport_of = vport_of
-        self._recipes = self.recipes_of(local_ip, peers, vport_of, treatment_of)
+        self._entries = entries
+        self._routes = routes
         self.cached: dict[Key, Cached] = {}
         self.forgotten: list[tuple[Cached, int, int]] = []  # with packets and bytes, until usage() has taken them
         self.drops: dict[str, int] = {}  # decided here, beside the engine's own
-        self.on_learn: Callable[[int, Address, IPv4Address], None] | None = None  # VNI, destination, its gateway
-        self.tells_relayed = False  # usage() tells of what comes from the fabric and goes back, too
-        self._packet_out = PacketOut(switch.management.removeprefix("unix:"))
-        self.punts = Punts(self._packet_out.send, self._again, self.drop)
-        self.on_change: Callable[[Iterable[Key]], None] = lambda _keys: None
+        self.tells_relayed = False  # see tell_relayed
+        self.punts = Punts(switch.look_up, self._again, self.drop)
         self._doubtful: deque[Key] = deque()  # entries to be asked about again, when there is time
         self._unprogrammed = False  # the switch knows nothing, as far as the last entry asked about tells
         self.misses = 0
         self.traces = 0
         self.revalidations = 0
+
+    def tell_relayed(self, relayed: bool) -> None:
+        """Whether usage tells of what comes from the fabric and goes back, too."""
+        self.tells_relayed = relayed
 
     def handle(self) -> None:
         """Answer waiting misses; if more are left than one turn takes, the engines' news fires again."""
@@ -108,7 +93,7 @@ class FlowMisses:
             again: list[Missed] = []
             fresh: Fresh = {}
             for missed in waiting:
-                if missed.kind == MISS_CONTROL:
+                if missed.kind == rings.MISS_CONTROL:
                     self._peers.handle(missed.frame)
                 elif self._resolve(missed, fresh):
                     again.append(missed)
@@ -120,8 +105,8 @@ class FlowMisses:
 
     def _again(self, missed: Missed) -> None:
         """A packet goes through the engine once more."""
-        staged = missed.kind - MISS_STAGED
-        kind = INJECT_STAGED + staged if staged >= 0 else INJECT_PROCESS
+        staged = missed.kind - rings.MISS_STAGED
+        kind = rings.INJECT_STAGED + staged if staged >= 0 else rings.INJECT_PROCESS
         if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
             self.drop("miss-queue-full")
 
@@ -132,15 +117,15 @@ class FlowMisses:
     def _resolve(self, missed: Missed, fresh: Fresh) -> bool:
         """Find out about one missed packet; True if it is to go through the engine again."""
         self.misses += 1
-        packet = parsed(missed, self._local_ip, int(self._datapath.egress.ports[missed.port, PORT_OFPORT]))
+        packet = parsed(missed, self._recipes.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT]))
         if packet is None:
             self.drop("malformed-ipv4")
             return False
-        three, ports, inner = packet
-        five = with_ports(three, ports)
+        three, transport, inner = packet
+        five = with_ports(three, transport)
         if three in self._table or five in self._table or three in fresh or five in fresh:
             return True
-        question = question_for(three, ports, inner, self._local_ip)
+        question = question_for(three, transport, inner, self._recipes.local_ip)
         try:
             verdict = self._trace(question)
         except (SwitchError, ValueError):
@@ -151,7 +136,7 @@ class FlowMisses:
             return False
         if verdict.kind is Kind.DROP_UNKNOWN_PORT:
             # A VM whose flows are on their way: its next packet is to meet them, not an entry of before.
-            self.drop(REASONS[drop_index(verdict)])
+            self.drop(reasons.NAMES[drop_index(verdict)])
             return False
         if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
             self.punts.punt(verdict.vni, ends[1], three[0] >> 48 & 0xFFFF, inner, missed)
@@ -161,7 +146,9 @@ class FlowMisses:
             return False
         if not verdict.cacheable:
             # A drop that rests on what no key holds (an ARP message's content) still has its own reason.
-            self.drop(REASONS[drop_index(verdict)] if verdict.out_port is None else REASONS[R_UNCACHEABLE])
+            self.drop(
+                reasons.NAMES[drop_index(verdict)] if verdict.out_port is None else reasons.NAMES[reasons.UNCACHEABLE]
+            )
             return False
         chosen = five if verdict.needs_ports else three
         entry = self._recipes.entry(verdict, three)
@@ -173,13 +160,13 @@ class FlowMisses:
     def _look_for_a_way(self, cached: Cached) -> None:
         """An entry leads to a gateway that knows better: whoever learns routes asks it."""
         verdict = cached.verdict
-        if verdict.kind is Kind.LEARN and self.on_learn is not None and cached.dst and verdict.tun_dst:
-            self.on_learn(verdict.vni, cached.dst, verdict.tun_dst)
+        if verdict.kind is Kind.LEARN and cached.dst and verdict.tun_dst:
+            self._routes.wanted(verdict.vni, cached.dst, verdict.tun_dst)
 
     def _trace(self, question: str) -> Verdict:
         """The switch's answer; SwitchError when there is none, ValueError for one that makes no sense."""
         self.traces += 1
-        return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, question))
+        return self._switch.trace(question)
 
     def treat_anew(self, flows: Set[tuple[int, Address]]) -> None:
         """Decide again on the treatment of entries that lead to (OpenFlow port, from address); nothing is traced."""
@@ -197,19 +184,19 @@ class FlowMisses:
 
     def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
         """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
-        out = self._vport_of(verdict.out_port) if verdict.out_port is not None else None
+        out = self._recipes.vport_of(verdict.out_port) if verdict.out_port is not None else None
         reply = answers.rewrite(inner, verdict.headers)
-        if out is None or reply is None or port == UPLINK:
-            self.drop(REASONS[R_UNCACHEABLE])
+        if out is None or reply is None or port == ports.UPLINK:
+            self.drop(reasons.NAMES[reasons.UNCACHEABLE])
             return
-        self._datapath.inject(out, bytes(VNET_BYTES) + reply, INJECT_RAW)
+        self._datapath.inject(out, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
 
     def _install(self, fresh: Fresh) -> None:
         if len(self._table) + len(fresh) > self._table.capacity:
             self.make_room(len(fresh))
         self._table.update(add=[(key, entry) for key, (entry, _cached) in fresh.items()])
         self.cached.update((key, cached) for key, (_entry, cached) in fresh.items())
-        self.on_change(fresh)
+        self._entries.flows_changed(fresh)
 
     def make_room(self, wanted: int) -> None:
         """Evict the entries that have carried least since the last housekeeping."""
@@ -227,7 +214,7 @@ class FlowMisses:
             if cached is not None and cached.told(self.tells_relayed):
                 self.forgotten.append((cached, *self._table.counted(key)))
         self._table.update(remove=keys)
-        self.on_change(keys)
+        self._entries.flows_changed(keys)
 
     def forget_port(self, ofport: int) -> None:
         """Remove every entry from or to a vport that is going away."""
@@ -313,7 +300,7 @@ class FlowMisses:
             dropped = why_dropped(verdict, replace[key])
             self.cached[key].turn(verdict, targets[key], *self._table.carried(key), dropped=dropped)
             self._look_for_a_way(self.cached[key])
-        self.on_change(replace)
+        self._entries.flows_changed(replace)
         return answered
 
     def known(self, key: Key) -> tuple[str, Verdict] | None:

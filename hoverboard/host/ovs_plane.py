@@ -11,13 +11,14 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, cast
 
-from hoverboard.contract.errors import RunError, SwitchError
+from hoverboard.contract.errors import RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.checkpoint import Saved
-from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
+from hoverboard.host.checkpoint import Kept, Saved
+from hoverboard.host.datagrams import KernelDatagrams
+from hoverboard.host.listeners import RouteListener
 from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.plane import Carried, Learn
+from hoverboard.host.switch_usage import SwitchUsage
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
 from hoverboard.vswitch.meters import Meters
@@ -29,24 +30,26 @@ if TYPE_CHECKING:
 
 
 class OvsPlane:
-    """Reads what Open vSwitch does on one host, and announces the host on the fabric."""
+    """Reads what Open vSwitch does on one host, and announces the host on the fabric.
 
-    _carried: Carried | None = None
-    _relayed = False
-    _limits: tuple[int | None, int | None] = (None, None)
+    Args:
+        datagrams: closed with the rest; what comes by them goes to `routes`.
+        routes: told of every way that packets went, with each usage().
+    """
 
-    def __init__(self, switch: Ovs, local_ip: IPv4Address) -> None:
+    kept = Kept()  # nothing: the switch keeps its flows itself
+
+    def __init__(self, switch: Ovs, local_ip: IPv4Address, datagrams: KernelDatagrams, routes: RouteListener) -> None:
         self._switch = switch
+        self._usage = SwitchUsage(self._megaflows, routes)
+        self._relayed = False
+        self._limits: tuple[int | None, int | None] = (None, None)
         self._capacity = Meters(switch)
         self._announcement = announcement(local_ip)
         self._announcements = Announcements()
         self._fabric = self._listen()
-        self.datagrams = KernelDatagrams(underlay_socket(local_ip))
-        self._seen: dict[str, tuple[int, int]] = {}  # megaflow's match -> bytes, packets
-
-    def follow(self, learn: Learn, carried: Carried) -> None:
-        """The switch's flow cache tells, with each usage()."""
-        self._carried = carried
+        self._datagrams = datagrams
+        self._routes = routes
 
     def tell_relayed(self, relayed: bool) -> None:
         """Whether usage() tells of what is relayed, too."""
@@ -67,7 +70,7 @@ class OvsPlane:
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The route exchange's socket."""
-        return self.datagrams.readers()
+        return self._datagrams.readers(self._routes.heard)
 
     def set_uplink(self, fd: int) -> None:
         """Refused: the uplink is a port of br-phy."""
@@ -113,52 +116,12 @@ class OvsPlane:
         return parse_megaflows(self._switch.appctl("dpctl/dump-flows"))
 
     def usage(self) -> tuple[FlowUsage, ...]:
-        """What each VM pair sent into the fabric since the last call.
-
-        Counted flow by flow, not pair by pair: the switch forgets an idle megaflow, and a pair's sum that
-        went down for that would be taken for new traffic. A single count that went down is a new flow.
-        """
-        try:
-            flows = self._megaflows()
-        except SwitchError:
-            return ()
-        seen = self._seen
-        pairs: dict[tuple[int, Address, Address], list[int]] = {}
-        self._seen = {}
-        for flow in flows:
-            if flow.peer is None or flow.vni is None or (flow.from_tunnel and not self._relayed):
-                continue
-            before = seen.get(flow.match, (0, 0))
-            if flow.bytes < before[0] or flow.packets < before[1]:
-                before = (0, 0)
-            self._seen[flow.match] = (flow.bytes, flow.packets)
-            if flow.packets > before[1]:
-                pair = pairs.setdefault((flow.vni, flow.src, flow.dst), [0, 0])
-                pair[0] += flow.bytes - before[0]
-                pair[1] += flow.packets - before[1]
-        if self._carried is not None:
-            self._carried(
-                [(flow.vni, flow.dst, flow.peer) for flow in flows if flow.vni and flow.peer and not flow.from_tunnel]
-            )
-        return tuple(FlowUsage(*pair, octets, packets) for pair, (octets, packets) in pairs.items())
+        """What each VM pair sent into the fabric since the last call."""
+        return self._usage.usage(self._relayed)
 
     def flows(self) -> list[nodes.Entry]:
         """The datapath's megaflows."""
-        return [
-            {
-                "vni": flow.vni,
-                "src": str(flow.src),
-                "dst": str(flow.dst),
-                "proto": flow.proto,
-                "kind": None,
-                "via": str(flow.peer) if flow.peer else str(flow.port) if flow.port is not None else None,
-                "from": "tunnel" if flow.from_tunnel else "vm",
-                "now": True,
-                "packets": flow.packets,
-                "bytes": flow.bytes,
-            }
-            for flow in self._megaflows()
-        ]
+        return self._usage.flows()
 
     def counters(self) -> Counters:
         """The integration bridge's port counters, and its drop flows by reason."""
@@ -173,7 +136,7 @@ class OvsPlane:
 
     def table(self) -> dict[str, int]:
         """State of the datapath's flow cache."""
-        return {"entries": len(self._megaflows())}
+        return {"entries": self._usage.entries()}
 
     looking = None  # there is no engine to look into: tcpdump shows the same on the switch's devices
 
@@ -189,4 +152,4 @@ class OvsPlane:
     def close(self) -> None:
         """Close the sockets to the fabric."""
         self._fabric.close()
-        self.datagrams.close()
+        self._datagrams.close()

@@ -7,7 +7,7 @@ and gets MTU-sized packets (contract.encapsulation).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 from hoverboard.contract.encapsulation import (
@@ -20,8 +20,9 @@ from hoverboard.contract.encapsulation import (
 )
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
-from hoverboard.host.datagrams import Heard, datagram, read_datagram
+from hoverboard.fastpath.memory import entries, packets, ports, rings
+from hoverboard.host.datagrams import read_datagram
+from hoverboard.host.listeners import NOBODY, PeerListener, RouteListener
 
 _PROBES = 5  # unanswered probes, a second apart, after which a peer is taken for an Open vSwitch
 _OAM = 0x80
@@ -86,28 +87,28 @@ class Announcements:
 
 
 class Peers:
-    """The other hosts that this one sends to, and whether they take whole segments."""
+    """The other hosts that this one sends to, and whether they take whole segments.
 
-    def __init__(self, datapath: Datapath, local_ip: IPv4Address) -> None:
+    Args:
+        peers: told of peers that are met, or that take segments now.
+        routes: given the datagrams of the route exchange.
+    """
+
+    def __init__(
+        self,
+        datapath: Datapath,
+        local_ip: IPv4Address,
+        *,
+        peers: PeerListener = NOBODY,
+        routes: RouteListener = NOBODY,
+    ) -> None:
         self._datapath = datapath
+        self._listener = peers
+        self._routes = routes
         self._local_ip = local_ip
         self._index: dict[IPv4Address, int] = {}
         self._unanswered: dict[IPv4Address, int] = {}
         self._announcements = Announcements()
-        self._heard: Heard | None = None
-        self.on_change: Callable[[IPv4Address], None] = lambda _address: None
-
-    def listen(self, heard: Heard) -> None:
-        """Hand over datagrams of the route exchange (`datagrams.Datagrams`)."""
-        self._heard = heard
-
-    def send(self, to: IPv4Address, payload: bytes) -> None:
-        """Send a datagram of the route exchange."""
-        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + datagram(self._local_ip, to, payload), INJECT_RAW)
-
-    def readers(self) -> dict[int, Callable[[], None]]:
-        """None: datagrams come with the engines' other news."""
-        return {}
 
     def known(self) -> dict[IPv4Address, bool]:
         """All peers, and whether each takes whole segments as far as we know."""
@@ -118,7 +119,7 @@ class Peers:
         """Peers that a process which has gone knew; who did not answer it is asked again, a second from now."""
         for address, segments in peers.items():
             number = len(self._index) + 1
-            if number >= MAX_PEERS:
+            if number >= entries.MAX_PEERS:
                 return
             self._index[address] = number
             if segments:
@@ -128,7 +129,7 @@ class Peers:
 
     def announce(self) -> None:
         """Tell the fabric where we are."""
-        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + announcement(self._local_ip), INJECT_RAW)
+        self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + announcement(self._local_ip), rings.INJECT_RAW)
 
     def index(self, address: IPv4Address) -> int:
         """Index of a peer in the engines' `peers` array; a new peer is probed."""
@@ -136,12 +137,12 @@ class Peers:
         if known is not None:
             return known
         number = len(self._index) + 1
-        if number >= MAX_PEERS:
+        if number >= entries.MAX_PEERS:
             return 0
         self._index[address] = number
         self._unanswered[address] = 0
         self._ask(address)
-        self.on_change(address)
+        self._listener.peer_changed(address)
         return number
 
     def every_second(self) -> None:
@@ -154,19 +155,18 @@ class Peers:
 
     def handle(self, frame: bytes) -> None:
         """A frame from the fabric for the host itself, with its virtio-net header."""
-        ethernet = frame[VNET_BYTES:]
+        ethernet = frame[packets.VNET_BYTES :]
         if (reply := arp_reply(ethernet, self._local_ip)) is not None:
-            self._datapath.inject(UPLINK, bytes(VNET_BYTES) + reply, INJECT_RAW)
+            self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
         elif (told := read_datagram(ethernet)) is not None:
-            if self._heard is not None:
-                self._heard(*told)
+            self._routes.heard(*told)
         elif (found := read_probe(ethernet)) is not None:
             sender, kind = found
             # Whoever asks can take segments too.
             number = self.index(sender)
             if number and not self._datapath.egress.peers[number]:
                 self._datapath.egress.peers[number] = 1
-                self.on_change(sender)
+                self._listener.peer_changed(sender)
             self._unanswered.pop(sender, None)
             if kind == PROBE_REQUEST_TYPE:
                 self._send(sender, PROBE_REPLY_TYPE)
@@ -176,4 +176,6 @@ class Peers:
         self._send(address, PROBE_REQUEST_TYPE)
 
     def _send(self, address: IPv4Address, kind: int) -> None:
-        self._datapath.inject(UPLINK, bytes(VNET_BYTES) + probe(self._local_ip, address, kind), INJECT_RAW)
+        self._datapath.inject(
+            ports.UPLINK, bytes(packets.VNET_BYTES) + probe(self._local_ip, address, kind), rings.INJECT_RAW
+        )

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.checkpoint import Saved
-from hoverboard.host.datagrams import Datagrams
+from hoverboard.host.checkpoint import Kept, Saved
 from hoverboard.host.looking import Looking
 
 if TYPE_CHECKING:
     from hoverboard.contract import node_documents as nodes
     from hoverboard.contract.documents import Counters
 
-Learn = Callable[[int, Address, IPv4Address], None]
-Carried = Callable[[Iterable[tuple[int, Address, IPv4Address]]], None]
-
 
 class Dataplane(Protocol):
     """One generation of the dataplane on one host. All calls come from the host's control loop."""
 
     @property
-    def datagrams(self) -> Datagrams:
-        """To other hosts, for the route exchange."""
-
-    def follow(self, learn: Learn, carried: Carried) -> None:
-        """Tell whoever learns routes what goes through a gateway: at once (`learn`: VNI, destination, gateway), or
-        with each usage() (`carried`: all of VNI, destination, where it was sent).
-        """
+    def kept(self) -> Kept:
+        """What the next process of this host is to know."""
 
     def tell_relayed(self, relayed: bool) -> None:
         """Whether usage() tells of what comes from the fabric and goes back there, too: a Hoverboard's."""

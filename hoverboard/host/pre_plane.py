@@ -22,19 +22,22 @@ from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath import geneve
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
+from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
+from hoverboard.fastpath.memory import entries
 from hoverboard.host import accounts
-from hoverboard.host.checkpoint import Saved
-from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
+from hoverboard.host.checkpoint import Kept, Saved
+from hoverboard.host.datagrams import KernelDatagrams
 from hoverboard.host.engines import shared_memory
+from hoverboard.host.listeners import RouteListener
 from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.plane import Carried, Learn
 from hoverboard.host.recipes import Recipes
 from hoverboard.host.reuseport import SocketGroup
+from hoverboard.host.treatment import no_stages
 from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.switch_questions import SwitchQuestions
 from hoverboard.vswitch.trace import Verdict
 
 if TYPE_CHECKING:
@@ -59,22 +62,16 @@ class _Underlay:
         """ARP and probes are not for a VM's process: the kernel answers the one, nobody the other."""
 
 
-class _Recipes(Recipes):
-    """Entries of one VM's process."""
+class VmRecipes(Recipes):
+    """Entries of one VM's process: another VM of this host is behind a tunnel, too."""
 
     def entry(self, verdict: Verdict, key: Key) -> Entry:
         neighbour = verdict.out_port is not None and verdict.tun_dst is None
         if neighbour and self.vport_of(verdict.out_port or 0) is None:
             # Another VM of this host: its process has a socket like anybody's.
             template, checksum = geneve.template(self.local_ip, self.local_ip, verdict.vni)
-            return Entry(ACT_TUNNEL, 0, b"", template, checksum)
+            return Entry(entries.ACT_TUNNEL, 0, b"", template, checksum)
         return super().entry(verdict, key)
-
-
-class _Misses(FlowMisses):
-    """Flow misses of one VM's process."""
-
-    recipes_of = _Recipes
 
 
 @dataclass
@@ -85,22 +82,41 @@ class _Vm:
     process: VmmProcess
     datapath: Datapath
     table: FlowTable
-    misses: _Misses
+    misses: FlowMisses
     ended: bool = False
 
 
 class PrePlane:
-    """The VMs' processes of one host, their flow tables and sockets."""
+    """The VMs' processes of one host, their flow tables and sockets.
 
-    def __init__(self, switch: Ovs, local_ip: IPv4Address, directory: Path, uplink: str) -> None:
+    Args:
+        switch, questions: the node's switch, and how to ask it about packets.
+        uplink: the device that leads to the fabric.
+        datagrams: closed with the rest; what comes by them goes to `routes`.
+        routes: told of default routes that say "learn".
+    """
+
+    kept = Kept()  # nothing: the VMs' processes end with the host's
+
+    def __init__(
+        self,
+        switch: Ovs,
+        questions: SwitchQuestions,
+        local_ip: IPv4Address,
+        directory: Path,
+        uplink: str,
+        datagrams: KernelDatagrams,
+        routes: RouteListener,
+    ) -> None:
         self._switch = switch
+        self._questions = questions
         self._local_ip = local_ip
         self._directory = directory
         self._lobby = Lobby(directory / LOBBY)
         self._sockets = SocketGroup(local_ip)
         self._vms: dict[str, _Vm] = {}
-        self.datagrams = KernelDatagrams(underlay_socket(local_ip))
-        self._learn: Learn | None = None
+        self._datagrams = datagrams
+        self._routes = routes
         self._past: dict[str, Any] = {}  # counters of VMs that have gone
         self._strays = 0
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -108,12 +124,6 @@ class PrePlane:
         self._announcements = Announcements()
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
-
-    def follow(self, learn: Learn, carried: Carried) -> None:
-        """Each process's flow misses tell of a default route that says "learn"."""
-        self._learn = learn
-        for vm in self._vms.values():
-            vm.misses.on_learn = learn
 
     def tell_relayed(self, relayed: bool) -> None:
         """Nothing: no Hoverboard runs this generation."""
@@ -125,7 +135,7 @@ class PrePlane:
         """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
         readers: dict[int, Callable[[], None]] = {
             self._sockets.own.fileno(): self._on_stray,
-            **self.datagrams.readers(),
+            **self._datagrams.readers(self._routes.heard),
         }
         for name, vm in self._vms.items():
             readers[vm.datapath.news_fd] = _of(self._on_news, name)
@@ -187,13 +197,11 @@ class PrePlane:
         connection, pid = self._lobby.welcome(vm)
         memory_fd = shared_memory(vm)
         process = VmmProcess(connection, pid, memory_fd, self._sockets.add(vm, vni, addresses))
-        datapath = Datapath(process, memory_fd)
-        datapath.local_ip = int(self._local_ip)
+        datapath = Datapath(process, memory_fd, local_ip=self._local_ip)
         table = FlowTable(datapath.memories, datapath.switch_table)
-        misses = _Misses(
-            datapath, table, self._switch, self._local_ip, _Underlay(), {ofport: PORT}.get
-        )  # fmt: skip
-        misses.on_learn = self._learn
+        underlay = _Underlay()
+        recipes = VmRecipes(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
+        misses = FlowMisses(datapath, table, self._questions, recipes, underlay, routes=self._routes)
         datapath.start()
         try:
             datapath.set_port(PORT, fd, ofport)
@@ -304,7 +312,7 @@ class PrePlane:
         self._lobby.close()
         self._sockets.close()
         self._fabric.close()
-        self.datagrams.close()
+        self._datagrams.close()
 
 
 def _of(callback: Callable[[str], None], name: str) -> Callable[[], None]:

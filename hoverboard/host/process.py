@@ -6,7 +6,6 @@ what it decides is decided in order. The engine has a thread of its own and neve
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
@@ -15,24 +14,18 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import cast
 
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import InputError, SwitchError
-from hoverboard.contract.generations import facts
 from hoverboard.contract.node_documents import Checkpoint, HostStatus
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.checkpoint import Keeper
 from hoverboard.host.client import HostConfig
-from hoverboard.host.coprocessors import CoprocessorConfig
-from hoverboard.host.exchange import RouteExchange
-from hoverboard.host.fastpath_plane import FastpathPlane, datapath_of
+from hoverboard.host.generations import make
 from hoverboard.host.looking import Looking
-from hoverboard.host.ovs_plane import OvsPlane
-from hoverboard.host.plane import Dataplane
-from hoverboard.host.pre_plane import PrePlane
 from hoverboard.host.reporting import Reports
 from hoverboard.host.resumption import Resumption
 from hoverboard.host.session import ControlSessions
@@ -68,25 +61,14 @@ class HostProcess:
         self._nudges = 0
         self._reported = time.monotonic()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        generation = facts(config.dataplane)
         self._keeper = Keeper()
-        self._keeper.vports = lambda: self._vports
         self._resumption = Resumption(config, self._switch, self._keeper)
         self._next_ofport = self._resumption.saved.free_ofport()
         self._complete = not config.resume  # all that the process before this one had is plugged in
         if not config.resume:
             self._resumption.configure()
-        self._plane: Dataplane
-        if generation.carrier == "engines":
-            self._plane = FastpathPlane(
-                self._switch, IPv4Address(config.underlay_ip), directory, datapath_of(config), _coprocessors(config),
-                vmm=generation.vmm, keeper=self._keeper, resuming=config.resume, shared=config.engines is not None,
-            )  # fmt: skip
-        elif generation.carrier == "processes":
-            assert config.uplink_device is not None
-            self._plane = PrePlane(self._switch, IPv4Address(config.underlay_ip), directory, config.uplink_device)
-        else:
-            self._plane = OvsPlane(self._switch, IPv4Address(config.underlay_ip))
+        made = make(config, self._switch, self._keeper)
+        self._plane, self._exchange = made.plane, made.routes
         try:
             self._plane.limit(*config.capacity)
         except SwitchError:
@@ -94,10 +76,6 @@ class HostProcess:
                 raise  # else the switch may be away: it is told when it is back
         self._relayed = False  # a Hoverboard reports, too
         self._reports = Reports(self._plane)
-        self._exchange = RouteExchange(
-            self._switch, IPv4Address(config.underlay_ip), self._plane.datagrams, config.role
-        )  # fmt: skip
-        self._plane.follow(self._exchange.wanted, self._exchange.carried)
         self._session = ControlSessions(
             [config.control_address, *(address for address, _ in config.more_doors)],
             config.node, self._set_interval, datapath_id(config.underlay_ip),
@@ -160,7 +138,7 @@ class HostProcess:
 
     def _begin(self) -> None:
         """Everything is as it is to be: keep it, and tell the control plane."""
-        self._resumption.keep()
+        self._resumption.keep(lambda: self._vports, self._plane.kept)
         self._session.start()
 
     def _resume(self) -> None:
@@ -199,7 +177,7 @@ class HostProcess:
 
     def _sync_readers(self) -> None:
         wanted = self._plane.readers()
-        known = {fd for fd, key in self._selector.get_map().items() if getattr(key.data, "plane", False)}
+        known = {fd for fd, key in self._selector.get_map().items() if isinstance(key.data, _PlaneReader)}
         for fd in known - wanted.keys():
             self._selector.unregister(fd)
         for fd in wanted.keys() - known:
@@ -308,26 +286,8 @@ class HostProcess:
             self._session.report(UsageReport(self._config.node, seconds, flows))
 
 
-def _coprocessors(config: HostConfig) -> CoprocessorConfig | None:
-    given = config.coprocessors
-    if given is None:
-        return None
-
-    def announce(path: Path) -> None:
-        """Into the run's ledger, in one write, before it is made."""
-        fd = os.open(given["ledger"], os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(fd, json.dumps({"record": "cgroup", "path": str(path)}).encode() + b"\n")
-        finally:
-            os.close(fd)
-
-    return CoprocessorConfig.read(given, config.run, config.node, announce)
-
-
 class _PlaneReader:
     """Marks a callback as the dataplane's, so that it is unregistered when the dataplane drops it."""
-
-    plane = True
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback

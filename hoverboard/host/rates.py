@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoverboard.fastpath.layout import I64, Memory
+from hoverboard.fastpath.memory.arrays import I64, Memory
 
 TOP = 10  # flows told of
 

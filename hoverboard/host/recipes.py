@@ -9,8 +9,8 @@ from typing import Protocol
 from hoverboard.contract.packets import mac_bytes
 from hoverboard.contract.pipeline import TUNNEL_PORT, drop_reason
 from hoverboard.fastpath import geneve
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, Entry, Key
-from hoverboard.fastpath.layout import R_UNNAMED, REASONS
+from hoverboard.fastpath.flowtable import Entry, Key
+from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.host.questions import addresses
 from hoverboard.host.treatment import TreatmentOf, Words, words
 from hoverboard.vswitch.trace import Verdict
@@ -53,21 +53,23 @@ class Recipes:
     def entry(self, verdict: Verdict, key: Key) -> Entry:
         """The entry of a 3-tuple or 5-tuple key."""
         if verdict.out_port is None:
-            return Entry(ACT_DROP, drop_index(verdict))
+            return Entry(entries.ACT_DROP, drop_index(verdict))
         rewrite = b""
         if verdict.changed:
             rewrite = mac_bytes(verdict.headers["dl_dst"]) + mac_bytes(verdict.headers["dl_src"])
         treated = self._treatment(verdict, key)
         if isinstance(treated, str):
-            return Entry(ACT_DROP, REASONS.index(treated))
+            return Entry(entries.ACT_DROP, reasons.NAMES.index(treated))
         if verdict.tun_dst is not None:
             template, checksum = geneve.template(self.local_ip, verdict.tun_dst, verdict.tun_id)
             peer = self._peers.index(verdict.tun_dst)
-            return Entry(ACT_TUNNEL, peer, rewrite, template, checksum, *treated)
+            return Entry(entries.ACT_TUNNEL, peer, rewrite, template, checksum, *treated)
         vport = self.vport_of(verdict.out_port)
         if vport is None:
-            return Entry(ACT_DROP, REASONS.index("vport-down"))
-        return Entry(ACT_VPORT, vport, rewrite, stages=treated.stages, chain=treated.chain, sample=treated.sample)
+            return Entry(entries.ACT_DROP, reasons.NAMES.index("vport-down"))
+        return Entry(
+            entries.ACT_VPORT, vport, rewrite, stages=treated.stages, chain=treated.chain, sample=treated.sample
+        )
 
     def _treatment(self, verdict: Verdict, key: Key) -> Words | str:
         """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
@@ -89,10 +91,10 @@ class Recipes:
 
 def why_dropped(verdict: Verdict, entry: Entry) -> str | None:
     """Why an entry drops what the switch would forward."""
-    return REASONS[entry.target] if entry.action == ACT_DROP and verdict.out_port is not None else None
+    return reasons.NAMES[entry.target] if entry.action == entries.ACT_DROP and verdict.out_port is not None else None
 
 
 def drop_index(verdict: Verdict) -> int:
     """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
     reason = drop_reason(verdict.kind) if verdict.kind is not None else None
-    return REASONS.index(reason) if reason else R_UNNAMED
+    return reasons.NAMES.index(reason) if reason else reasons.UNNAMED

@@ -7,14 +7,14 @@ that are missing there are made again and those of VMs that have gone are remove
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.pipeline import TUNNEL_PORT_NAME
-from hoverboard.host.checkpoint import Keeper, Saved, load
+from hoverboard.host.checkpoint import Keeper, Kept, Saved, load
 from hoverboard.host.client import HostConfig
 from hoverboard.vswitch.ovs import Ovs
 
@@ -66,9 +66,9 @@ class Resumption:
             uplink_device=self._uplink,
         )
 
-    def keep(self) -> None:
-        """Keep a checkpoint from now on."""
-        self._keeper.begin(self._directory, self._owner)
+    def keep(self, vports: Callable[[], Mapping[str, tuple[str, int]]], kept: Kept) -> None:
+        """Keep a checkpoint from now on; see Keeper.begin."""
+        self._keeper.begin(self._directory, self._owner, vports, kept)
 
     def vport(self, vm: str, told: str | None) -> tuple[str, int] | None:
         """The vport of a VM that was there before, and its OpenFlow number; None: it is new.

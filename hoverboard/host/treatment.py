@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from hoverboard.contract.packets import Address
 from hoverboard.coprocessor.stage import Direction
-from hoverboard.fastpath.layout import HALF, HALF_BITS, STAGE_COPROCESSOR, STAGE_NEXT, STAGE_SAMPLE
+from hoverboard.fastpath.memory import entries
 
-MOST_CHAINS = MOST_EVERY = HALF  # what an entry has room for
+MOST_CHAINS = MOST_EVERY = entries.HALF  # what an entry has room for
 
 
 class Treatment(NamedTuple):
@@ -24,7 +24,7 @@ class Treatment(NamedTuple):
         chain: what its coprocessor does with packets and samples; at most MOST_CHAINS.
         diverts: all packets go there.
         every: one packet in so many is copied there; 0: none; at most MOST_EVERY.
-        drop: nothing is forwarded, for this reason (of layout.REASONS).
+        drop: nothing is forwarded, for this reason (of reasons.NAMES).
     """
 
     chain: int = 0
@@ -35,7 +35,7 @@ class Treatment(NamedTuple):
     @property
     def stages(self) -> int:
         """STAGE_ bits."""
-        return STAGE_COPROCESSOR * self.diverts | STAGE_SAMPLE * (self.every > 0)
+        return entries.STAGE_COPROCESSOR * self.diverts | entries.STAGE_SAMPLE * (self.every > 0)
 
 
 NOTHING = Treatment()
@@ -52,9 +52,9 @@ class Words(NamedTuple):
 def words(first: Treatment, receiver: Treatment = NOTHING) -> Words:
     """The words of an entry whose packets pass `first`, and then `receiver` on the same host."""
     return Words(
-        first.stages | receiver.stages << STAGE_NEXT,
-        first.chain | receiver.chain << HALF_BITS,
-        first.every | receiver.every << HALF_BITS,
+        first.stages | receiver.stages << entries.STAGE_NEXT,
+        first.chain | receiver.chain << entries.HALF_BITS,
+        first.every | receiver.every << entries.HALF_BITS,
     )
 
 

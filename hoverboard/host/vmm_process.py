@@ -19,7 +19,9 @@ from pathlib import Path
 
 from hoverboard.contract.errors import RunError
 from hoverboard.fastpath import pre
-from hoverboard.fastpath.layout import CTL_BATCH, EGRESS, FIRST_TAP, HOST_NEWS_FD, Memory, lay_out, mapping_bytes
+from hoverboard.fastpath.memory import control as control_words
+from hoverboard.fastpath.memory import host, ports
+from hoverboard.fastpath.memory.arrays import I64, Memory, lay_out, mapping_bytes
 from hoverboard.rpc.answering import TakesDescriptors, answer_one
 from hoverboard.rpc.channel import Channel, Deadline
 from hoverboard.rpc.client import exchange
@@ -27,7 +29,7 @@ from hoverboard.rpc.connection import Connection, Service
 from hoverboard.rpc.descriptors import Descriptors
 from hoverboard.rpc.server import Server
 
-PORT = FIRST_TAP  # the only one of its kind
+PORT = ports.FIRST_TAP  # the only one of its kind
 _JOIN_SECONDS = 10.0
 _LEAVE_SECONDS = 5.0
 _CPUCLOCK_SCHED = 2  # linux/posix-timers_types.h: a process's CPU clock has the number ~pid << 3 | 2
@@ -48,9 +50,9 @@ def main(path: Path, vm: str) -> None:
             memory_fd, news_fd, wake_fd, tap, udp = fds.take()
             memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
             os.set_blocking(tap, False)
-            memories[EGRESS].host[HOST_NEWS_FD] = news_fd
+            memories[control_words.EGRESS].host[host.NEWS_FD] = news_fd
             for memory in memories:
-                memory.ctl[CTL_BATCH] = 1
+                memory.ctl[control_words.BATCH] = 1
             process = pre.new(epoll, wake_fd, tap, udp, control.socket.fileno(), PORT)
             carried.append(lambda: pre.run(process, *memories))
             return tap
@@ -120,15 +122,15 @@ class VmmProcess:
         """See Home; it starts with plug()."""
         self._news_fd = news_fd
 
-    def plug(self, port: int, fd: int) -> int:
-        """Have the process carry the packets of the VM's tap; returns its number there."""
+    def plug(self, port: int, fd: int, row: I64) -> None:
+        """Have the process carry the packets of the VM's tap: it is given the descriptor, and needs no row."""
         fds = [self._memory_fd, self._news_fd, self.wake_fd, fd, self._udp]
         who = f"the process of the VM (pid {self.pid})"
         answer = exchange(self._connection, "carry", {}, fds=fds, deadline=Deadline(_JOIN_SECONDS), peer=who)
         number, _ = answer.get()
         os.close(self._memory_fd)
         self._memory_fd = -1
-        return int(number)
+        row[ports.FD] = int(number)
 
     def unplug(self, port: int) -> None:
         """See Home: the descriptor goes with the process."""

@@ -23,27 +23,9 @@ from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.compose import compose
 from hoverboard.fastpath.flowtable import find
 from hoverboard.fastpath.geneve import DECAPSULATED, decapsulate
-from hoverboard.fastpath.layout import (
-    CTL_BATCH,
-    CTL_QUEUED,
-    FIRST_TAP,
-    FROM_VMM,
-    HEADROOM,
-    KEY_WORDS,
-    META_LENGTH,
-    META_OFFSET,
-    P_FRAME,
-    P_LENGTH,
-    P_PORTS,
-    P_VNET,
-    PACKET_WORDS,
-    PORTS,
-    SIDE_SLOTS,
-    SLOT_BYTES,
-    TO_VMM,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import control, entries, ports, rings
+from hoverboard.fastpath.memory import host as host_words
+from hoverboard.fastpath.memory import packets as packet_words
 from hoverboard.fastpath.packet import FIVE, PARSED, be32, mix, parse
 from hoverboard.fastpath.segment import V_FLAGS, V_GSO_SIZE, complete_checksum, cut, headers_length, le16
 from tests.fuzz.mutation import REMOTE, VNET, VNIS, WIDTH, chance, guarded, header, inner_frames, mutate, outer_frames
@@ -69,7 +51,7 @@ def functions(state, inner, inner_lengths, outer, outer_lengths, frame, out, m, 
         header(state, frame, end - n - VNET)
         if parse(frame, end - n, n, 100, 0, key, packet) < 0:
             counts[0] += 1
-            ports = packet[P_PORTS]
+            ports = packet[packet_words.PORTS]
             counts[1] += find(m.slots, 0, m.keys, key, 0, 0, mix(key, 0, 0)) >= 0
             counts[1] += find(m.slots, 0, m.keys, key, ports, FIVE, mix(key, ports, FIVE)) >= 0
             vnet = end - n - VNET
@@ -90,10 +72,10 @@ def functions(state, inner, inner_lengths, outer, outer_lengths, frame, out, m, 
         verdict, tunnel = decapsulate(frame, end - n, n, local, packet)
         if verdict == DECAPSULATED:
             counts[2] += 1
-            begin, length = packet[P_FRAME], packet[P_LENGTH]
+            begin, length = packet[packet_words.FRAME], packet[packet_words.LENGTH]
             if begin < end - n + 50 or length < 0 or begin + length > end:
                 counts[3] += 1
-            if packet[P_VNET] and begin < end - n + 66:
+            if packet[packet_words.VNET] and begin < end - n + 66:
                 counts[3] += 1
             if parse(frame, begin, length, 1, tunnel, key, packet) == PARSED:
                 counts[1] += find(m.slots, 0, m.keys, key, 0, 0, mix(key, 0, 0)) >= 0
@@ -111,15 +93,15 @@ def total(counters):
 @compiled
 def drain(m, port, expected, counts):
     """Empty the ring out of a port; each frame must be for VM `expected(last byte of its destination)`."""
-    index = m.side_index[port, TO_VMM]
-    meta = m.side_meta[port, TO_VMM]
-    data = m.side_data[port, TO_VMM]
+    index = m.side_index[port, rings.TO_VMM]
+    meta = m.side_meta[port, rings.TO_VMM]
+    data = m.side_data[port, rings.TO_VMM]
     taken = 0
     while ring.waiting(index):
         at = ring.slot_at(index, meta)
-        frame = at * SLOT_BYTES + meta[at, META_OFFSET] + VNET_BYTES
-        length = meta[at, META_LENGTH] - VNET_BYTES
-        if port != UPLINK:
+        frame = at * packet_words.SLOT_BYTES + meta[at, rings.OFFSET] + packet_words.VNET_BYTES
+        length = meta[at, rings.LENGTH] - packet_words.VNET_BYTES
+        if port != ports.UPLINK:
             six = data[frame + 12] == 0x86
             last = np.int64(data[frame + (53 if six else 33)])
             if length < (54 if six else 34) or expected < 0 or vm_of(last, expected) != port:
@@ -135,43 +117,53 @@ def engines(state, inner, inner_lengths, outer, outer_lengths, frame, egress, in
     end = frame.shape[0]
     left = count
     while left > 0:
-        port = UPLINK if chance(state, 2) else FIRST_TAP + chance(state, VMS)
-        m = ingress if port == UPLINK else egress
-        index = m.side_index[port, FROM_VMM]
-        burst = 1 if one else 1 + chance(state, SIDE_SLOTS)
+        port = ports.UPLINK if chance(state, 2) else ports.FIRST_TAP + chance(state, VMS)
+        m = ingress if port == ports.UPLINK else egress
+        index = m.side_index[port, rings.FROM_VMM]
+        burst = 1 if one else 1 + chance(state, rings.SIDE_SLOTS)
         vni = np.int64(_FIRST_VNI if port & 1 else _SECOND_VNI)
         for _ in range(burst):
-            frames, lengths = (outer, outer_lengths) if port == UPLINK else (inner, inner_lengths)
+            frames, lengths = (outer, outer_lengths) if port == ports.UPLINK else (inner, inner_lengths)
             n = mutate(state, frames, lengths, frame)
             for i in range(VNET):
                 frame[end - n - VNET + i] = 0
-            if one and port != UPLINK:
+            if one and port != ports.UPLINK:
                 header(state, frame, end - n - VNET)
-            if port == UPLINK:
+            if port == ports.UPLINK:
                 # What the outer headers say, if anything is delivered at all: then they are whole.
                 vni = np.int64(-1)
                 if n >= 34:
                     geneve = end - n + 14 + ((frame[end - n + 14] & 15) << 2) + 8
                     if geneve + 8 <= end and be32(frame, end - n + 26) == _REMOTE:
                         vni = be32(frame, geneve + 4) >> 8
-            ring.push(index, m.side_meta[port, FROM_VMM], m.side_data[port, FROM_VMM], port, HEADROOM - VNET, 0, 0,
-                      frame, end - n - VNET, n + VNET)  # fmt: skip
+            ring.push(
+                index,
+                m.side_meta[port, rings.FROM_VMM],
+                m.side_data[port, rings.FROM_VMM],
+                port,
+                packet_words.HEADROOM - VNET,
+                0,
+                0,
+                frame,
+                end - n - VNET,
+                n + VNET,
+            )
         delivered = 0
         sent = 0
         drops = total(m.drops)
         missed = m.miss_index[ring.MADE]
         received = m.port_stats[port, 0]
-        while ring.waiting(index) or m.ctl[CTL_QUEUED]:
+        while ring.waiting(index) or m.ctl[control.QUEUED]:
             serve(m, port)
             if one:
-                for vm in range(FIRST_TAP, FIRST_TAP + VMS):
+                for vm in range(ports.FIRST_TAP, ports.FIRST_TAP + VMS):
                     delivered += drain(m, vm, vni, counts)
             else:
-                for vm in range(FIRST_TAP, FIRST_TAP + VMS):
-                    out = m.side_index[vm, TO_VMM]
+                for vm in range(ports.FIRST_TAP, ports.FIRST_TAP + VMS):
+                    out = m.side_index[vm, rings.TO_VMM]
                     delivered += ring.waiting(out)
                     out[ring.TAKEN] = out[ring.MADE]
-            sent += drain(m, UPLINK, vni, counts)
+            sent += drain(m, ports.UPLINK, vni, counts)
         drops = total(m.drops) - drops
         missed = m.miss_index[ring.MADE] - missed
         received = m.port_stats[port, 0] - received
@@ -189,8 +181,8 @@ def engines(state, inner, inner_lengths, outer, outer_lengths, frame, egress, in
         # Sometimes nobody takes the misses for a while: their ring fills.
         if chance(state, 16) == 0:
             m.miss_index[ring.TAKEN] = m.miss_index[ring.MADE]
-            for p in range(PORTS):
-                m.pending[PORTS + p] = m.pending[p]
+            for p in range(ports.COUNT):
+                m.pending[ports.COUNT + p] = m.pending[p]
         left -= burst
 
 
@@ -234,7 +226,11 @@ def fuzz(packets: int, seed: int = 1) -> Report:
 
     try:
         counts = np.zeros(len(FUNCTION_COUNTS), np.int64)
-        words = (host.datapath.local_ip, np.zeros(KEY_WORDS, np.int64), np.zeros(PACKET_WORDS, np.int64))
+        words = (
+            int(host.egress.host[host_words.IP]),
+            np.zeros(entries.KEY_WORDS, np.int64),
+            np.zeros(packet_words.WORDS, np.int64),
+        )
         functions(state, *inner, *outer, frame, out, egress, *words, 0, counts)
         arguments = (state, *inner, *outer, frame, egress, ingress)
         engines(*arguments, True, 0, np.zeros(len(ENGINE_COUNTS), np.int64))
@@ -246,7 +242,7 @@ def fuzz(packets: int, seed: int = 1) -> Report:
         for one in (True, False):
             counts = np.zeros(len(ENGINE_COUNTS), np.int64)
             for m, size in zip(host.datapath.memories, (32, 128), strict=True):
-                m.ctl[CTL_BATCH] = size
+                m.ctl[control.BATCH] = size
             # In batches nothing is cut, so that the sums are of packets.
             egress.peers[TAKES_NONE] = 0 if one else 1
             engines(*arguments, one, packets // 2, counts)

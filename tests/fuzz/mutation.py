@@ -26,12 +26,12 @@ from scapy.packet import Raw
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, SEGMENT_OPTION_TYPE
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import VNET_BYTES
+from hoverboard.fastpath.memory import packets
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
 VNIS = (7, 8)
 WIDTH = 512  # bytes of the longest frame
-VNET = VNET_BYTES
+VNET = packets.VNET_BYTES
 SRC_MAC, DST_MAC = "06:07:0a:00:00:02", "02:00:5e:00:00:01"
 
 
@@ -84,7 +84,7 @@ def option(kind: int, data: bytes, option_class: int = OPTION_CLASS) -> bytes:
 
 def outer_frames(inner: list[bytes]) -> list[bytes]:
     """Frames of the fabric that carry `inner`, and some for others or for the host itself."""
-    segment = option(SEGMENT_OPTION_TYPE, bytes(VNET_BYTES))
+    segment = option(SEGMENT_OPTION_TYPE, bytes(packets.VNET_BYTES))
     strange = option(5, bytes(8), 0xFF00)
     frames = []
     for number, one in enumerate(inner):

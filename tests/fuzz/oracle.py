@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, SEGMENT_OPTION_TYPE
 from hoverboard.contract.pipeline import TUNNEL_PORT
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_VPORT
-from hoverboard.fastpath.layout import FIRST_TAP, REASONS, UPLINK
+from hoverboard.fastpath.memory import entries, ports, reasons
 from tests.fuzz.mutation import LOCAL, WIDTH, guarded, mutate
 
 Key = tuple[Hashable, ...]
@@ -147,7 +146,7 @@ def _options(options: bytes) -> str:
 def expected(model, port: int, ofport: int, frame: bytes):
     """(what, which): ("drop", reason), ("miss", frame), ("vm", (port, frame)) or ("tunnel", frame)."""
     tunnel, inner, in_port = None, frame, ofport
-    if port == UPLINK:
+    if port == ports.UPLINK:
         found = read_outer(frame)
         if isinstance(found, str):
             return ("miss", frame) if found == "control" else ("drop", found)
@@ -158,9 +157,9 @@ def expected(model, port: int, ofport: int, frame: bytes):
     entry = model.get(read.key(in_port, tunnel, False)) or model.get(read.key(in_port, tunnel, True))
     if entry is None:
         return "miss", frame
-    if entry.action == ACT_DROP:
-        return "drop", REASONS[entry.target]
-    return ("vm", (entry.target, inner)) if entry.action == ACT_VPORT else ("tunnel", inner)
+    if entry.action == entries.ACT_DROP:
+        return "drop", reasons.NAMES[entry.target]
+    return ("vm", (entry.target, inner)) if entry.action == entries.ACT_VPORT else ("tunnel", inner)
 
 
 def outcome(world, port: int, frame: bytes):
@@ -168,8 +167,8 @@ def outcome(world, port: int, frame: bytes):
     before = world.drops()
     world.push(port, frame)
     world.serve(port)
-    seen = [("vm", (vm, out.frame)) for vm in range(FIRST_TAP, FIRST_TAP + 4) for out in world.sent(vm)]
-    for out in world.sent(UPLINK):
+    seen = [("vm", (vm, out.frame)) for vm in range(ports.FIRST_TAP, ports.FIRST_TAP + 4) for out in world.sent(vm)]
+    for out in world.sent(ports.UPLINK):
         skip = 50 + 4 * (out.frame[42] & 63)
         seen.append(("tunnel", out.frame[skip:]))
     seen += [("miss", one.frame) for one in world.missed(world.memory(port))]
@@ -187,8 +186,8 @@ def disagreements(world, state, inner, outer, count: int, most: int = 10) -> lis
     frame = guarded(WIDTH + 24)
     found: list[str] = []
     for number in range(count):
-        port = UPLINK if number % 2 else FIRST_TAP + number // 2 % 4
-        length = int(mutate(state, *(outer if port == UPLINK else inner), frame))
+        port = ports.UPLINK if number % 2 else ports.FIRST_TAP + number // 2 % 4
+        length = int(mutate(state, *(outer if port == ports.UPLINK else inner), frame))
         data = frame[len(frame) - length :].tobytes()
         want = expected(world.model, port, world.ofports.get(port, 0), data)
         got = outcome(world, port, data)

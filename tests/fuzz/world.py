@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_VPORT, Entry
-from hoverboard.fastpath.layout import FIRST_TAP, R_UNNAMED
+from hoverboard.fastpath.flowtable import Entry
+from hoverboard.fastpath.memory import entries, ports, reasons
 from tests.fuzz.mutation import REMOTE, VNIS, inner_frames
 from tests.fuzz.oracle import Key, read_inner
 from tests.unit.hoverboard.memory_host import MemoryHost, key_of, to_tunnel, tunnel_word
 
 VMS = 4
-OFPORTS = {FIRST_TAP + number: 100 + number for number in range(VMS)}
+OFPORTS = {ports.FIRST_TAP + number: 100 + number for number in range(VMS)}
 TAKES_SEGMENTS, TAKES_NONE = 1, 2  # peers
 
 
 @compiled
 def vm_of(last: int, vni: int) -> int:
     """Port of the VM that has addresses ending in `last` in network `vni`."""
-    return FIRST_TAP + (last + vni) % VMS
+    return ports.FIRST_TAP + (last + vni) % VMS
 
 
 def vni_of(port: int) -> int:
@@ -29,9 +29,9 @@ def vni_of(port: int) -> int:
 def entry_for(last: int, vni: int, local: bool) -> Entry:
     """What becomes of packets to an address: a VM here, a host that takes segments or one that does not, a drop."""
     if last == 8:
-        return Entry(ACT_DROP, R_UNNAMED)
+        return Entry(entries.ACT_DROP, reasons.UNNAMED)
     if local:
-        return Entry(ACT_VPORT, vm_of(last, vni))
+        return Entry(entries.ACT_VPORT, vm_of(last, vni))
     return to_tunnel(peer=TAKES_SEGMENTS if last & 1 else TAKES_NONE, vni=vni)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop
-from hoverboard.fastpath.layout import ACT_DROP, E_ACTION, E_TARGET, P_INDEX, P_LENGTH, P_STAGED, Memory
+from hoverboard.fastpath.memory import entries, packets
+from hoverboard.fastpath.memory.arrays import Memory
 
 
 @compiled
@@ -14,12 +15,12 @@ def account(m: Memory, n: int) -> int:
     for i in range(n):
         slot = m.batch[i]
         packet = m.packets[slot]
-        index = packet[P_INDEX]
-        if not packet[P_STAGED]:
+        index = packet[packets.INDEX]
+        if not packet[packets.STAGED]:
             m.stats[index, 0] += 1
-            m.stats[index, 1] += packet[P_LENGTH]
-        if m.entries[index, E_ACTION] == ACT_DROP:
-            drop(m, slot, m.entries[index, E_TARGET])
+            m.stats[index, 1] += packet[packets.LENGTH]
+        if m.entries[index, entries.ACTION] == entries.ACT_DROP:
+            drop(m, slot, m.entries[index, entries.TARGET])
             continue
         m.batch[kept] = slot
         kept += 1

@@ -12,27 +12,8 @@ from hoverboard.fastpath import ring, syscalls
 from hoverboard.fastpath.atomics import fence
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop, free_slot
-from hoverboard.fastpath.layout import (
-    COPROCESSOR_ASLEEP,
-    COPROCESSOR_FD,
-    HEADROOM,
-    MISS_STAGED,
-    MISSES_OF_UPLINK,
-    MISSES_PER_PORT,
-    P_FRAME,
-    P_LENGTH,
-    P_PORT,
-    P_START,
-    P_TOTAL,
-    P_TUNNEL,
-    P_VNET,
-    PORTS,
-    R_MISS_FULL,
-    TO_COPROCESSOR,
-    UPLINK,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import packets, ports, reasons, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import Bytes, clear
 
 
@@ -49,16 +30,24 @@ def ring_bell(m: Memory, fd: int) -> None:
 def to_control(m: Memory, slot: int, kind: int) -> None:
     """Give a whole received frame to the control thread, or the inner frame when its stages are done."""
     packet = m.packets[slot]
-    port = packet[P_PORT]
-    staged = kind >= MISS_STAGED
-    start = packet[P_FRAME] if staged else packet[P_START]
-    length = packet[P_LENGTH] if staged else packet[P_TOTAL]
-    allowed = MISSES_OF_UPLINK if port == UPLINK else MISSES_PER_PORT
-    if m.pending[port] - m.pending[PORTS + port] >= allowed or not ring.push(
-        m.miss_index, m.miss_meta, m.miss_data, port, HEADROOM - VNET_BYTES, kind, packet[P_TUNNEL],
-        m.pool, start - VNET_BYTES, length + VNET_BYTES,
-    ):  # fmt: skip
-        drop(m, slot, R_MISS_FULL)
+    port = packet[packets.PORT]
+    staged = kind >= rings.MISS_STAGED
+    start = packet[packets.FRAME] if staged else packet[packets.START]
+    length = packet[packets.LENGTH] if staged else packet[packets.TOTAL]
+    allowed = rings.MISSES_OF_UPLINK if port == ports.UPLINK else rings.MISSES_PER_PORT
+    if m.pending[port] - m.pending[ports.COUNT + port] >= allowed or not ring.push(
+        m.miss_index,
+        m.miss_meta,
+        m.miss_data,
+        port,
+        packets.HEADROOM - packets.VNET_BYTES,
+        kind,
+        packet[packets.TUNNEL],
+        m.pool,
+        start - packets.VNET_BYTES,
+        length + packets.VNET_BYTES,
+    ):
+        drop(m, slot, reasons.MISS_FULL)
         return
     m.pending[port] += 1
     free_slot(m, slot)
@@ -67,26 +56,33 @@ def to_control(m: Memory, slot: int, kind: int) -> None:
 @compiled
 def clear_vnet(data: Bytes, frame: int) -> None:
     """An all-zero virtio-net header before the frame: a complete, checksummed packet."""
-    clear(data, frame - VNET_BYTES, VNET_BYTES)
+    clear(data, frame - packets.VNET_BYTES, packets.VNET_BYTES)
 
 
 @compiled
 def to_coprocessor(m: Memory, slot: int, vm: int, chain: int) -> bool:
     """Copy the inner frame to the ring of the coprocessor of port `vm`; False when it is full."""
     packet = m.packets[slot]
-    frame = packet[P_FRAME]
-    if not packet[P_VNET]:
+    frame = packet[packets.FRAME]
+    if not packet[packets.VNET]:
         clear_vnet(m.pool, frame)
-        packet[P_VNET] = 1
+        packet[packets.VNET] = 1
     wake = m.side_wake[vm]
-    if wake[COPROCESSOR_FD] < 0 or not ring.push(
-        m.side_index[vm, TO_COPROCESSOR], m.side_meta[vm, TO_COPROCESSOR], m.side_data[vm, TO_COPROCESSOR],
-        packet[P_PORT], HEADROOM - VNET_BYTES, chain, packet[P_TUNNEL],
-        m.pool, frame - VNET_BYTES, packet[P_LENGTH] + VNET_BYTES,
-    ):  # fmt: skip
+    if wake[rings.COPROCESSOR_FD] < 0 or not ring.push(
+        m.side_index[vm, rings.TO_COPROCESSOR],
+        m.side_meta[vm, rings.TO_COPROCESSOR],
+        m.side_data[vm, rings.TO_COPROCESSOR],
+        packet[packets.PORT],
+        packets.HEADROOM - packets.VNET_BYTES,
+        chain,
+        packet[packets.TUNNEL],
+        m.pool,
+        frame - packets.VNET_BYTES,
+        packet[packets.LENGTH] + packets.VNET_BYTES,
+    ):
         return False
     fence()
-    if wake[COPROCESSOR_ASLEEP]:
-        wake[COPROCESSOR_ASLEEP] = 0
-        ring_bell(m, wake[COPROCESSOR_FD])
+    if wake[rings.COPROCESSOR_ASLEEP]:
+        wake[rings.COPROCESSOR_ASLEEP] = 0
+        ring_bell(m, wake[rings.COPROCESSOR_FD])
     return True

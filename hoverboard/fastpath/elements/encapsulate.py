@@ -9,28 +9,12 @@ from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.divert import clear_vnet
 from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.geneve import encapsulate
-from hoverboard.fastpath.layout import (
-    ACT_VPORT,
-    E_ACTION,
-    E_TARGET,
-    P_FRAME,
-    P_HASH,
-    P_INDEX,
-    P_LENGTH,
-    P_OUT,
-    P_OUT_LENGTH,
-    P_OUT_START,
-    P_PORTS,
-    P_VNET,
-    R_SEGMENT,
-    UPLINK,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import entries, packets, ports, reasons
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import ETH_IPV4, ETH_IPV6, Words, be16
 from hoverboard.fastpath.segment import V_FLAGS, V_GSO_TYPE
 
-CUT = -1  # P_OUT_LENGTH of a segment that has to be cut in software on its way out
+CUT = -1  # packets.OUT_LENGTH of a segment that has to be cut in software on its way out
 
 
 @compiled
@@ -45,46 +29,46 @@ def ecn_of(m: Memory, frame: int) -> int:
 @compiled
 def entropy_of(packet: Words) -> int:
     """What picks the UDP source port: the flow's hash, with its ports (RFC 8926 3.3)."""
-    ports = packet[P_PORTS]
-    return packet[P_HASH] ^ ports ^ ports >> 16
+    ports = packet[packets.PORTS]
+    return packet[packets.HASH] ^ ports ^ ports >> 16
 
 
 @compiled
 def encapsulate_packets(m: Memory, n: int) -> int:
-    """Set P_OUT, P_OUT_START and P_OUT_LENGTH; for the tunnel, write the outer headers before the frame."""
+    """Set OUT, OUT_START and OUT_LENGTH of packets; for the tunnel, write the outer headers before the frame."""
     kept = 0
     for i in range(n):
         slot = m.batch[i]
         packet = m.packets[slot]
-        frame = packet[P_FRAME]
-        length = packet[P_LENGTH]
-        index = packet[P_INDEX]
-        if not packet[P_VNET]:
+        frame = packet[packets.FRAME]
+        length = packet[packets.LENGTH]
+        index = packet[packets.INDEX]
+        if not packet[packets.VNET]:
             clear_vnet(m.pool, frame)
-            packet[P_VNET] = 1
-        packet[P_OUT_START] = frame
-        packet[P_OUT_LENGTH] = length
-        packet[P_OUT] = m.entries[index, E_TARGET]
-        if m.entries[index, E_ACTION] != ACT_VPORT:
-            packet[P_OUT] = UPLINK
-            vnet = frame - VNET_BYTES
+            packet[packets.VNET] = 1
+        packet[packets.OUT_START] = frame
+        packet[packets.OUT_LENGTH] = length
+        packet[packets.OUT] = m.entries[index, entries.TARGET]
+        if m.entries[index, entries.ACTION] != entries.ACT_VPORT:
+            packet[packets.OUT] = ports.UPLINK
+            vnet = frame - packets.VNET_BYTES
             whole = True
             unfinished = m.pool[vnet + V_FLAGS] & segment.NEEDS_CSUM or m.pool[vnet + V_GSO_TYPE]
-            carried = unfinished and m.peers[m.entries[index, E_TARGET]]
+            carried = unfinished and m.peers[m.entries[index, entries.TARGET]]
             if unfinished and not carried:
                 if m.pool[vnet + V_GSO_TYPE]:
                     whole = False
                 elif not segment.complete_checksum(m.pool, frame, length):
-                    drop(m, slot, R_SEGMENT)
+                    drop(m, slot, reasons.SEGMENT)
                     continue
             if whole:
                 outer = encapsulate(
                     m, m.pool, frame, length, index, carried, entropy_of(packet), ecn_of(m, frame)
                 )  # fmt: skip
-                packet[P_OUT_START] = outer
-                packet[P_OUT_LENGTH] = length + frame - outer
+                packet[packets.OUT_START] = outer
+                packet[packets.OUT_LENGTH] = length + frame - outer
             else:
-                packet[P_OUT_LENGTH] = CUT
+                packet[packets.OUT_LENGTH] = CUT
         m.batch[kept] = slot
         kept += 1
     return kept

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import E_MACS, P_FRAME, P_INDEX, Memory
+from hoverboard.fastpath.memory import entries, packets
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import put16, put32
 
 
@@ -12,9 +13,9 @@ def set_ethernet(m: Memory, n: int) -> int:
     """Write destination and source MAC of entries that set them."""
     for i in range(n):
         packet = m.packets[m.batch[i]]
-        macs = m.entries[packet[P_INDEX], E_MACS]
+        macs = m.entries[packet[packets.INDEX], entries.MACS]
         if macs:
-            frame = packet[P_FRAME]
+            frame = packet[packets.FRAME]
             put16(m.pool, frame, m.macs[macs, 0] >> 32)
             put32(m.pool, frame + 2, m.macs[macs, 0])
             put16(m.pool, frame + 6, m.macs[macs, 1] >> 32)

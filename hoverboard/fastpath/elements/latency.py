@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.vmqueue import MADE, TAKEN
-from hoverboard.fastpath.layout import (
-    LATENCY_BUCKETS,
-    P_OUT,
-    SAMPLE_EVERY,
-    SAMPLE_LEFT,
-    SAMPLE_ROUTED,
-    SAMPLE_SLOT,
-    SAMPLE_TIME,
-    VM_QUEUE_SLOTS,
-    Memory,
-)
+from hoverboard.fastpath.memory import debug, packets
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.syscalls import now_ns
 
 _STEPS = 8  # buckets to each power of two
@@ -31,7 +22,7 @@ def bucket_of(ns: int) -> int:
     while ns >= 2 * _STEPS:
         ns >>= 1
         doublings += 1
-    return min(doublings * _STEPS + ns, LATENCY_BUCKETS - 1)
+    return min(doublings * _STEPS + ns, debug.LATENCY_BUCKETS - 1)
 
 
 def least_of(bucket: int) -> int:
@@ -43,10 +34,10 @@ def least_of(bucket: int) -> int:
 @compiled
 def waits(m: Memory, slot: int) -> bool:
     """Whether the packet in `slot` is in the queue of the VM that it goes to."""
-    port = m.packets[slot, P_OUT]
+    port = m.packets[slot, packets.OUT]
     state = m.queue_state[port]
     at = state[TAKEN]
-    while at < state[MADE] and m.queues[port, at & (VM_QUEUE_SLOTS - 1)] != slot:
+    while at < state[MADE] and m.queues[port, at & (packets.VM_QUEUE_SLOTS - 1)] != slot:
         at += 1
     return at < state[MADE]
 
@@ -55,14 +46,14 @@ def waits(m: Memory, slot: int) -> bool:
 def begin_sample(m: Memory, n: int) -> int:
     """Behind receive: follow a packet of this batch if its turn has come."""
     sample = m.sample
-    if sample[SAMPLE_EVERY]:
-        left = sample[SAMPLE_LEFT]
-        sample[SAMPLE_LEFT] = left - n
-        if left <= n and n > 0 and sample[SAMPLE_SLOT] == 0:
-            sample[SAMPLE_LEFT] = sample[SAMPLE_EVERY]
-            sample[SAMPLE_SLOT] = m.batch[max(left - 1, 0)] + 1
-            sample[SAMPLE_ROUTED] = 0
-            sample[SAMPLE_TIME] = now_ns(m.cpu[0])
+    if sample[debug.SAMPLE_EVERY]:
+        left = sample[debug.SAMPLE_LEFT]
+        sample[debug.SAMPLE_LEFT] = left - n
+        if left <= n and n > 0 and sample[debug.SAMPLE_SLOT] == 0:
+            sample[debug.SAMPLE_LEFT] = sample[debug.SAMPLE_EVERY]
+            sample[debug.SAMPLE_SLOT] = m.batch[max(left - 1, 0)] + 1
+            sample[debug.SAMPLE_ROUTED] = 0
+            sample[debug.SAMPLE_TIME] = now_ns(m.cpu[0])
     return n
 
 
@@ -70,13 +61,13 @@ def begin_sample(m: Memory, n: int) -> int:
 def mark_routed(m: Memory, n: int) -> int:
     """Before transmit: see whether the packet has come this far, here or in a VM's queue."""
     sample = m.sample
-    if sample[SAMPLE_SLOT] and not sample[SAMPLE_ROUTED]:
-        slot = sample[SAMPLE_SLOT] - 1
+    if sample[debug.SAMPLE_SLOT] and not sample[debug.SAMPLE_ROUTED]:
+        slot = sample[debug.SAMPLE_SLOT] - 1
         for i in range(n):
             if m.batch[i] == slot:
-                sample[SAMPLE_ROUTED] = 1
-        if not sample[SAMPLE_ROUTED]:
-            sample[SAMPLE_ROUTED] = waits(m, slot)
+                sample[debug.SAMPLE_ROUTED] = 1
+        if not sample[debug.SAMPLE_ROUTED]:
+            sample[debug.SAMPLE_ROUTED] = waits(m, slot)
     return n
 
 
@@ -84,10 +75,10 @@ def mark_routed(m: Memory, n: int) -> int:
 def end_sample(m: Memory, n: int) -> int:
     """Behind transmit and delivery: count the packet's time once it has gone."""
     sample = m.sample
-    if sample[SAMPLE_SLOT]:
-        if not sample[SAMPLE_ROUTED]:
-            sample[SAMPLE_SLOT] = 0
-        elif not waits(m, sample[SAMPLE_SLOT] - 1):
-            m.latency[bucket_of(now_ns(m.cpu[0]) - sample[SAMPLE_TIME])] += 1
-            sample[SAMPLE_SLOT] = 0
+    if sample[debug.SAMPLE_SLOT]:
+        if not sample[debug.SAMPLE_ROUTED]:
+            sample[debug.SAMPLE_SLOT] = 0
+        elif not waits(m, sample[debug.SAMPLE_SLOT] - 1):
+            m.latency[bucket_of(now_ns(m.cpu[0]) - sample[debug.SAMPLE_TIME])] += 1
+            sample[debug.SAMPLE_SLOT] = 0
     return n

@@ -6,29 +6,17 @@ from hoverboard.fastpath.atomics import prefetch
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.divert import to_control
 from hoverboard.fastpath.flowtable import find
-from hoverboard.fastpath.layout import (
-    CTL_FIVE,
-    CTL_TABLE,
-    FIRST_DONE,
-    HASH_SLOTS,
-    MISS_FLOW,
-    MISS_STAGED,
-    P_HASH,
-    P_INDEX,
-    P_PARSED,
-    P_PORTS,
-    P_STAGED,
-    Memory,
-)
+from hoverboard.fastpath.memory import control, entries, packets, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import FIVE, PARSED, mix
 
 
 @compiled
 def prefetch_entries(m: Memory, n: int) -> None:
     """Ask for all that the entries of the batch will be read and written for: key; entry and statistics."""
-    slots = m.slots[m.ctl[CTL_TABLE]]
+    slots = m.slots[m.ctl[control.TABLE]]
     for i in range(n):
-        entry = slots[m.packets[m.batch[i], P_HASH] & (HASH_SLOTS - 1)]
+        entry = slots[m.packets[m.batch[i], packets.HASH] & (entries.HASH_SLOTS - 1)]
         if entry:
             prefetch(m.keys, entry - 1)
             prefetch(m.entries, entry - 1)
@@ -36,24 +24,24 @@ def prefetch_entries(m: Memory, n: int) -> None:
 
 @compiled
 def look_up(m: Memory, n: int) -> int:
-    """Set P_INDEX; what no entry covers goes to the control thread."""
+    """Set packets.INDEX; what no entry covers goes to the control thread."""
     if n > 1:
         prefetch_entries(m, n)
-    table = m.ctl[CTL_TABLE]
+    table = m.ctl[control.TABLE]
     kept = 0
     for i in range(n):
         slot = m.batch[i]
         packet = m.packets[slot]
         key = m.packet_keys[slot]
-        index = find(m.slots, table, m.keys, key, 0, 0, packet[P_HASH])
-        if index < 0 and m.ctl[CTL_FIVE] and packet[P_PARSED] == PARSED:
-            ports = packet[P_PORTS]
+        index = find(m.slots, table, m.keys, key, 0, 0, packet[packets.HASH])
+        if index < 0 and m.ctl[control.FIVE] and packet[packets.PARSED] == PARSED:
+            ports = packet[packets.PORTS]
             index = find(m.slots, table, m.keys, key, ports, FIVE, mix(key, ports, FIVE))
         if index < 0:
-            done = packet[P_STAGED]
-            to_control(m, slot, MISS_STAGED + done - FIRST_DONE if done else MISS_FLOW)
+            done = packet[packets.STAGED]
+            to_control(m, slot, rings.MISS_STAGED + done - packets.FIRST_DONE if done else rings.MISS_FLOW)
             continue
-        packet[P_INDEX] = index
+        packet[packets.INDEX] = index
         m.batch[kept] = slot
         kept += 1
     return kept

@@ -8,46 +8,33 @@ from __future__ import annotations
 
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop
-from hoverboard.fastpath.layout import (
-    CTL_BYTES_DUE,
-    CTL_KILOBYTE_NS,
-    CTL_PACKET_NS,
-    CTL_PACKETS_DUE,
-    P_PORT,
-    P_STAGED,
-    P_TOTAL,
-    R_CAPACITY,
-    UPLINK,
-    Memory,
-)
-from hoverboard.fastpath.syscalls import now_ns
+from hoverboard.fastpath.memory import control, packets, ports, reasons
+from hoverboard.fastpath.memory.arrays import Memory
 
 AHEAD_NS = 10_000_000  # work that may wait: what a queue of 10 ms would hold
 
 
 @compiled
-def police_at(m: Memory, n: int, now: int) -> int:
-    """Drop what the capacity does not suffice for at `now` (ns); a limit of 0 ns is none."""
-    packet_ns = m.ctl[CTL_PACKET_NS]
-    kilobyte_ns = m.ctl[CTL_KILOBYTE_NS]
+def police(m: Memory, n: int) -> int:
+    """Drop what the capacity does not suffice for; a whole segment is one packet. Free where there is no limit.
+
+    A limit of 0 ns is none. The time is ctl[control.NOW], which lags by a few passes: nothing beside AHEAD_NS.
+    """
+    packet_ns = m.ctl[control.PACKET_NS]
+    kilobyte_ns = m.ctl[control.KILOBYTE_NS]
+    if packet_ns == 0 and kilobyte_ns == 0:
+        return n
+    now = m.ctl[control.NOW]
     kept = 0
     for i in range(n):
         slot = m.batch[i]
         packet = m.packets[slot]
-        if packet[P_PORT] == UPLINK and not packet[P_STAGED]:
-            if max(m.ctl[CTL_PACKETS_DUE], m.ctl[CTL_BYTES_DUE]) - now > AHEAD_NS:
-                drop(m, slot, R_CAPACITY)
+        if packet[packets.PORT] == ports.UPLINK and not packet[packets.STAGED]:
+            if max(m.ctl[control.PACKETS_DUE], m.ctl[control.BYTES_DUE]) - now > AHEAD_NS:
+                drop(m, slot, reasons.CAPACITY)
                 continue
-            m.ctl[CTL_PACKETS_DUE] = max(m.ctl[CTL_PACKETS_DUE], now) + packet_ns
-            m.ctl[CTL_BYTES_DUE] = max(m.ctl[CTL_BYTES_DUE], now) + (packet[P_TOTAL] * kilobyte_ns >> 10)
+            m.ctl[control.PACKETS_DUE] = max(m.ctl[control.PACKETS_DUE], now) + packet_ns
+            m.ctl[control.BYTES_DUE] = max(m.ctl[control.BYTES_DUE], now) + (packet[packets.TOTAL] * kilobyte_ns >> 10)
         m.batch[kept] = slot
         kept += 1
     return kept
-
-
-@compiled
-def police(m: Memory, n: int) -> int:
-    """Drop what the capacity does not suffice for; a whole segment is one packet. Free where there is no limit."""
-    if m.ctl[CTL_PACKET_NS] == 0 and m.ctl[CTL_KILOBYTE_NS] == 0:
-        return n
-    return police_at(m, n, now_ns(m.cpu[0]))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import CTL_FREE, Memory
+from hoverboard.fastpath.memory import control
+from hoverboard.fastpath.memory.arrays import Memory
 
 
 @compiled
 def free_slot(m: Memory, slot: int) -> None:
     """The packet in `slot` is done with."""
-    m.free[m.ctl[CTL_FREE]] = slot
-    m.ctl[CTL_FREE] += 1
+    m.free[m.ctl[control.FREE]] = slot
+    m.ctl[control.FREE] += 1
 
 
 @compiled
 def drop(m: Memory, slot: int, reason: int) -> None:
-    """Count the packet in `slot` as dropped for `reason`, an index into layout.REASONS."""
+    """Count the packet in `slot` as dropped for `reason`, an index into reasons.NAMES."""
     m.drops[reason] += 1
     free_slot(m, slot)
 

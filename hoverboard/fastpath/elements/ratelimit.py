@@ -7,15 +7,8 @@ is dropped. The bucket may go below zero by one batch.
 from __future__ import annotations
 
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import (
-    CTL_DUE,
-    P_LENGTH,
-    PORT_BURST,
-    PORT_FILLED,
-    PORT_RATE,
-    PORT_TOKENS,
-    Memory,
-)
+from hoverboard.fastpath.memory import control, packets, ports
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import Words
 from hoverboard.fastpath.syscalls import now_ns
 
@@ -26,38 +19,38 @@ HOUR_NS = 3_600_000_000_000
 @compiled
 def refill(port: Words, now: int) -> int:
     """Tokens (bytes) in the bucket of a row of ports[] at `now` (ns)."""
-    elapsed = now - port[PORT_FILLED]
+    elapsed = now - port[ports.FILLED]
     if elapsed < LONG_NS:
-        gained = elapsed * port[PORT_RATE] // 1_000_000_000
+        gained = elapsed * port[ports.RATE] // 1_000_000_000
     else:
         # In ms, and no more than an hour: a VM that was idle for a minute must not overflow 64 bits.
-        gained = min(elapsed, HOUR_NS) // 1_000_000 * port[PORT_RATE] // 1_000
+        gained = min(elapsed, HOUR_NS) // 1_000_000 * port[ports.RATE] // 1_000
     if gained > 0 or elapsed < 0:
-        port[PORT_TOKENS] = min(port[PORT_BURST], port[PORT_TOKENS] + max(gained, 0))
-        port[PORT_FILLED] = now
-    return port[PORT_TOKENS]
+        port[ports.TOKENS] = min(port[ports.BURST], port[ports.TOKENS] + max(gained, 0))
+        port[ports.FILLED] = now
+    return port[ports.TOKENS]
 
 
 @compiled
 def allowed(m: Memory, port: int) -> bool:
-    """Whether the VM may send now; if not, ctl[CTL_DUE] is when."""
+    """Whether the VM may send now; if not, ctl[control.DUE] is when."""
     row = m.ports[port]
-    m.ctl[CTL_DUE] = 0
-    if row[PORT_RATE] == 0:
+    m.ctl[control.DUE] = 0
+    if row[ports.RATE] == 0:
         return True
     now = now_ns(m.cpu[0])
     tokens = refill(row, now)
     if tokens > 0:
         return True
-    m.ctl[CTL_DUE] = now + (1 - tokens) * 1_000_000_000 // row[PORT_RATE] + 1
+    m.ctl[control.DUE] = now + (1 - tokens) * 1_000_000_000 // row[ports.RATE] + 1
     return False
 
 
 @compiled
 def charge(m: Memory, port: int, n: int) -> None:
     """Take the batch just received out of the bucket."""
-    if m.ports[port, PORT_RATE]:
+    if m.ports[port, ports.RATE]:
         total = 0
         for i in range(n):
-            total += m.packets[m.batch[i], P_LENGTH]
-        m.ports[port, PORT_TOKENS] -= total
+            total += m.packets[m.batch[i], packets.LENGTH]
+        m.ports[port, ports.TOKENS] -= total

@@ -12,29 +12,8 @@ from hoverboard.fastpath.elements.divert import ring_bell
 from hoverboard.fastpath.elements.encapsulate import CUT, ecn_of, entropy_of
 from hoverboard.fastpath.elements.pool import free_slot
 from hoverboard.fastpath.geneve import encapsulate
-from hoverboard.fastpath.layout import (
-    HEADROOM,
-    KIND_RING,
-    P_FRAME,
-    P_HASH,
-    P_INDEX,
-    P_LENGTH,
-    P_OUT,
-    P_OUT_LENGTH,
-    P_OUT_START,
-    PORT_FD,
-    PORT_KIND,
-    PORT_QUEUES,
-    R_SEGMENT,
-    R_UPLINK_DOWN,
-    R_VPORT_DOWN,
-    TO_VMM,
-    UPLINK,
-    VMM_ASLEEP,
-    VMM_FD,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import packets, ports, reasons, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import Bytes
 from hoverboard.fastpath.segment import V_GSO_SIZE
 
@@ -43,68 +22,68 @@ from hoverboard.fastpath.segment import V_GSO_SIZE
 def send_ring(m: Memory, port: int, data: Bytes, at: int, length: int) -> bool:
     """Into the ring of a port without a descriptor; False when it is full."""
     if not ring.push(
-        m.side_index[port, TO_VMM], m.side_meta[port, TO_VMM], m.side_data[port, TO_VMM],
-        port, HEADROOM - VNET_BYTES, 0, 0, data, at - VNET_BYTES, length + VNET_BYTES,
+        m.side_index[port, rings.TO_VMM], m.side_meta[port, rings.TO_VMM], m.side_data[port, rings.TO_VMM],
+        port, packets.HEADROOM - packets.VNET_BYTES, 0, 0, data, at - packets.VNET_BYTES, length + packets.VNET_BYTES,
     ):  # fmt: skip
         return False
     wake = m.side_wake[port]
-    if wake[VMM_FD] >= 0:
+    if wake[rings.VMM_FD] >= 0:
         fence()
-        if wake[VMM_ASLEEP]:
-            wake[VMM_ASLEEP] = 0
-            ring_bell(m, wake[VMM_FD])
+        if wake[rings.VMM_ASLEEP]:
+            wake[rings.VMM_ASLEEP] = 0
+            ring_bell(m, wake[rings.VMM_FD])
     return True
 
 
 @compiled
 def send(m: Memory, port: int, data: Bytes, at: int, length: int) -> None:
     """The frame data[at:at+length], preceded by its virtio-net header, out of `port`."""
-    if m.ports[port, PORT_KIND] == KIND_RING:
+    if m.ports[port, ports.KIND] == ports.KIND_RING:
         sent = send_ring(m, port, data, at, length)
     else:
-        base = np.uintp(data.ctypes.data) + np.uintp(at - VNET_BYTES)
-        sent = syscalls.write(np.int32(m.ports[port, PORT_FD]), base, np.uintp(length + VNET_BYTES)) >= 0
+        base = np.uintp(data.ctypes.data) + np.uintp(at - packets.VNET_BYTES)
+        sent = syscalls.write(np.int32(m.ports[port, ports.FD]), base, np.uintp(length + packets.VNET_BYTES)) >= 0
     if sent:
         m.port_stats[port, 2] += 1
         m.port_stats[port, 3] += length
     else:
-        m.drops[R_UPLINK_DOWN if port == UPLINK else R_VPORT_DOWN] += 1
+        m.drops[reasons.UPLINK_DOWN if port == ports.UPLINK else reasons.VPORT_DOWN] += 1
 
 
 @compiled
 def send_cut(m: Memory, slot: int) -> None:
     """Cut a segment into MTU-sized packets in software and send each through the tunnel."""
     packet = m.packets[slot]
-    frame = packet[P_FRAME]
-    length = packet[P_LENGTH]
+    frame = packet[packets.FRAME]
+    length = packet[packets.LENGTH]
     headers = segment.headers_length(m.pool, frame, length)
     if headers < 0:
-        m.drops[R_SEGMENT] += 1
+        m.drops[reasons.SEGMENT] += 1
         return
-    size = segment.le16(m.pool, frame - VNET_BYTES + V_GSO_SIZE)
+    size = segment.le16(m.pool, frame - packets.VNET_BYTES + V_GSO_SIZE)
     payload = length - headers
     tos = ecn_of(m, frame)
     done = 0
     while done < payload:
         take = min(size, payload - done)
-        n = segment.cut(m.pool, frame, headers, done, take, done + take == payload, m.scratch, HEADROOM)
-        outer = encapsulate(m, m.scratch, HEADROOM, n, packet[P_INDEX], False, entropy_of(packet), tos)
-        send(m, UPLINK, m.scratch, outer, n + OUTER_BYTES)
+        n = segment.cut(m.pool, frame, headers, done, take, done + take == payload, m.scratch, packets.HEADROOM)
+        outer = encapsulate(m, m.scratch, packets.HEADROOM, n, packet[packets.INDEX], False, entropy_of(packet), tos)
+        send(m, ports.UPLINK, m.scratch, outer, n + OUTER_BYTES)
         done += take
 
 
 @compiled
 def send_packet(m: Memory, slot: int) -> None:
-    """Send the packet in `slot` as its P_OUT fields say, and free the slot."""
+    """Send the packet in `slot` as its packets.OUT fields say, and free the slot."""
     packet = m.packets[slot]
-    if packet[P_OUT_LENGTH] == CUT:
+    if packet[packets.OUT_LENGTH] == CUT:
         send_cut(m, slot)
     else:
-        port = packet[P_OUT]
-        queues = m.ports[port, PORT_QUEUES]
+        port = packet[packets.OUT]
+        queues = m.ports[port, ports.QUEUES]
         if queues > 1:  # a flow keeps to one queue of a multi-queue NIC
-            port += (packet[P_HASH] >> 8 & 0xFFFF) % queues
-        send(m, port, m.pool, packet[P_OUT_START], packet[P_OUT_LENGTH])
+            port += (packet[packets.HASH] >> 8 & 0xFFFF) % queues
+        send(m, port, m.pool, packet[packets.OUT_START], packet[packets.OUT_LENGTH])
     free_slot(m, slot)
 
 

@@ -2,7 +2,7 @@
 
 The front half puts packets into the queue of their VM; the back half serves the VM whose recent back-half
 work took least engine time, so that a VM flooded with packets fills its own queue and delays nobody else.
-With CTL_PRIORITY off the oldest packet goes first, as before the paper's authors learnt about it.
+With control.PRIORITY off the oldest packet goes first, as before the paper's authors learnt about it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,8 @@ from hoverboard.fastpath import ring
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.elements.transmit import send_packet
-from hoverboard.fastpath.layout import (
-    CTL_ARRIVED,
-    CTL_PRIORITY,
-    CTL_QUEUED,
-    FIRST_TAP,
-    HOST_PORTS,
-    KIND_RING,
-    P_ARRIVED,
-    P_OUT,
-    PORT_KIND,
-    R_VM_QUEUE,
-    SIDE_SLOTS,
-    TO_VMM,
-    UPLINK,
-    VM_QUEUE_SLOTS,
-    Memory,
-)
+from hoverboard.fastpath.memory import control, host, packets, ports, reasons, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import Words
 from hoverboard.fastpath.syscalls import now_ns
 
@@ -44,20 +29,20 @@ def enqueue(m: Memory, n: int) -> int:
     kept = 0
     for i in range(n):
         slot = m.batch[i]
-        port = m.packets[slot, P_OUT]
-        if port == UPLINK:
+        port = m.packets[slot, packets.OUT]
+        if port == ports.UPLINK:
             m.batch[kept] = slot
             kept += 1
             continue
         state = m.queue_state[port]
-        if state[MADE] - state[TAKEN] >= VM_QUEUE_SLOTS:
-            drop(m, slot, R_VM_QUEUE)
+        if state[MADE] - state[TAKEN] >= packets.VM_QUEUE_SLOTS:
+            drop(m, slot, reasons.VM_QUEUE)
             continue
-        m.packets[slot, P_ARRIVED] = m.ctl[CTL_ARRIVED]
-        m.ctl[CTL_ARRIVED] += 1
-        m.queues[port, state[MADE] & (VM_QUEUE_SLOTS - 1)] = slot
+        m.packets[slot, packets.ARRIVED] = m.ctl[control.ARRIVED]
+        m.ctl[control.ARRIVED] += 1
+        m.queues[port, state[MADE] & (packets.VM_QUEUE_SLOTS - 1)] = slot
         state[MADE] += 1
-        m.ctl[CTL_QUEUED] += 1
+        m.ctl[control.QUEUED] += 1
     return kept
 
 
@@ -74,8 +59,8 @@ def recent_work(state: Words, now: int) -> int:
 @compiled
 def room_for(m: Memory, port: int) -> int:
     """How many packets `port` takes now: a VMM that is behind has its VM's packets wait in their own queue."""
-    if m.ports[port, PORT_KIND] == KIND_RING:
-        return SIDE_SLOTS - ring.unread(m.side_index[port, TO_VMM])
+    if m.ports[port, ports.KIND] == ports.KIND_RING:
+        return rings.SIDE_SLOTS - ring.unread(m.side_index[port, rings.TO_VMM])
     return TURN
 
 
@@ -84,14 +69,14 @@ def choose(m: Memory, now: int) -> int:
     """The port to serve next, or -1 when all queues are empty or wait for their VMMs."""
     best = -1
     least = 0
-    for port in range(FIRST_TAP, m.host[HOST_PORTS]):
+    for port in range(ports.FIRST_TAP, m.host[host.PORTS]):
         state = m.queue_state[port]
         if state[MADE] == state[TAKEN] or room_for(m, port) == 0:
             continue
-        if m.ctl[CTL_PRIORITY]:
+        if m.ctl[control.PRIORITY]:
             rank = recent_work(state, now)
         else:
-            rank = m.packets[m.queues[port, state[TAKEN] & (VM_QUEUE_SLOTS - 1)], P_ARRIVED]
+            rank = m.packets[m.queues[port, state[TAKEN] & (packets.VM_QUEUE_SLOTS - 1)], packets.ARRIVED]
         if best < 0 or rank < least:
             best = port
             least = rank
@@ -102,22 +87,22 @@ def choose(m: Memory, now: int) -> int:
 def deliver(m: Memory, n: int) -> int:
     """Back half: to the VMs, in the scheduler's order, for a turn; leaves the batch as it is.
 
-    Returns n; ctl[CTL_QUEUED] says how much still waits.
+    Returns n; ctl[control.QUEUED] says how much still waits.
     """
-    if m.ctl[CTL_QUEUED] == 0:
+    if m.ctl[control.QUEUED] == 0:
         return n
     now = now_ns(m.cpu[0])
     end = now + TURN_NS
-    while now < end and m.ctl[CTL_QUEUED] > 0:
+    while now < end and m.ctl[control.QUEUED] > 0:
         port = choose(m, now)
         if port < 0:
             break
         state = m.queue_state[port]
-        turn = min(state[MADE] - state[TAKEN], TURN if m.ctl[CTL_PRIORITY] else 1, room_for(m, port))
+        turn = min(state[MADE] - state[TAKEN], TURN if m.ctl[control.PRIORITY] else 1, room_for(m, port))
         for _ in range(turn):
-            send_packet(m, m.queues[port, state[TAKEN] & (VM_QUEUE_SLOTS - 1)])
+            send_packet(m, m.queues[port, state[TAKEN] & (packets.VM_QUEUE_SLOTS - 1)])
             state[TAKEN] += 1
-        m.ctl[CTL_QUEUED] -= turn
+        m.ctl[control.QUEUED] -= turn
         after = now_ns(m.cpu[0])
         state[RECENT] += after - now
         m.cpu[port, 0] += after - now

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import engine
-from hoverboard.fastpath.layout import BATCH_EGRESS, SIDE_SLOTS, UPLINK
+from hoverboard.fastpath.memory import control, ports, rings
 
 
 class Engine:
@@ -30,26 +30,26 @@ class Engine:
 
     def _drive(self, memory: Any, one: Any, order: Any, clock: Any) -> int:
         self.orders.append(len(order))
-        self.port_stats[UPLINK, 2] += len(order) // 2  # half of them are dropped
+        self.port_stats[ports.UPLINK, 2] += len(order) // 2  # half of them are dropped
         batch = self.batches[-1][0] if self.batches else 1
         return len(order) // 2 * (500 if batch == 1 else 100)
 
 
 def test_batches_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Engine(monkeypatch)
-    packets = 64 * SIDE_SLOTS
+    packets = 64 * rings.SIDE_SLOTS
     found = engine.measure(engine.Plan(flows=7, rounds=2, packets=packets), lambda what, share: None)
-    assert made.orders == [32 * SIDE_SLOTS] + [packets] * 2 * len(engine.BATCHES)
+    assert made.orders == [32 * rings.SIDE_SLOTS] + [packets] * 2 * len(engine.BATCHES)
     assert [batch for batch, _ in made.batches] == [*engine.BATCHES, *engine.BATCHES[1:], engine.BATCHES[0]]
     assert all(egress == ingress for egress, ingress in made.batches)
     assert found["samples_ns"]["1"] == [500.0, 500.0]
-    assert (found["summary_ns"][str(BATCH_EGRESS)]["median"], found["drops"]) == (100.0, 3)
+    assert (found["summary_ns"][str(control.BATCH_EGRESS)]["median"], found["drops"]) == (100.0, 3)
     assert (found["batched_better_by"], found["batched_better_by_least"]) == (5.0, 5.0)
 
 
 @pytest.mark.parametrize(("ns", "better", "passed"), [(100.0, 2.0, [True, True]), (100.1, 1.99, [False, False])])
 def test_bars(ns: float, better: float, passed: list[bool]) -> None:
-    figures = {"summary_ns": {str(BATCH_EGRESS): {"median": ns}}, "batched_better_by": better}
+    figures = {"summary_ns": {str(control.BATCH_EGRESS): {"median": ns}}, "batched_better_by": better}
     assert [(bar.value, bar.passed) for bar in engine.bars(figures)] == list(zip((ns, better), passed, strict=True))
 
 

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from hoverboard.host.misses import FlowMisses
 from tests.unit.hoverboard.fake_commands import FakeCommands
-from tests.unit.hoverboard.flow_miss_oracle import oracle
+from tests.unit.hoverboard.flow_miss_oracle import Oracle
 
 
 @pytest.fixture
-def handler(tmp_path: Path) -> Iterator[FlowMisses]:
+def handler() -> Iterator[Oracle]:
     """Flow misses of one host, with a switch that answers as the test says."""
-    made = oracle(tmp_path)
+    made = Oracle()
     yield made
-    made._datapath.stop()
+    made.datapath.stop()
 
 
 @pytest.fixture

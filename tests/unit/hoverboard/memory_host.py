@@ -14,33 +14,9 @@ from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.compose import compose
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.elements.receive import describe
-from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable, Key
-from hoverboard.fastpath.layout import (
-    CTL_FREE,
-    CTL_QUEUED,
-    FROM_VMM,
-    HEADROOM,
-    HOST_PORTS,
-    KIND_RING,
-    META_KIND,
-    META_LENGTH,
-    META_OFFSET,
-    META_PORT,
-    META_TUNNEL,
-    P_LENGTH,
-    P_PORTS,
-    POOL_SLOTS,
-    PORT_KIND,
-    PORT_OFPORT,
-    PORTS,
-    REASONS,
-    SIDES,
-    SLOT_BYTES,
-    TO_VMM,
-    UPLINK,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
+from hoverboard.fastpath.memory import control, entries, host, packets, ports, reasons, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packet import parse, with_ports
 from tests.unit.hoverboard.packets import array, empty_key, empty_packet
 
@@ -49,7 +25,7 @@ VNI = 0x5A5A5
 VM, OTHER_VM = 2, 3
 OFPORTS = {VM: 100, OTHER_VM: 101}
 PEER = 5  # number of REMOTE among the peers
-NO_VNET = bytes(VNET_BYTES)
+NO_VNET = bytes(packets.VNET_BYTES)
 
 
 @dataclass(frozen=True)
@@ -68,10 +44,10 @@ def take(index, meta, data) -> list[Taken]:
     taken = []
     while ring.waiting(index):
         row = meta[at := int(ring.slot_at(index, meta))]
-        begin = at * SLOT_BYTES + int(row[META_OFFSET])
-        whole = data[begin : begin + int(row[META_LENGTH])].tobytes()
-        words = (int(row[META_PORT]), int(row[META_KIND]), int(row[META_TUNNEL]))
-        taken.append(Taken(*words, whole[:VNET_BYTES], whole[VNET_BYTES:]))
+        begin = at * packets.SLOT_BYTES + int(row[rings.OFFSET])
+        whole = data[begin : begin + int(row[rings.LENGTH])].tobytes()
+        words = (int(row[rings.PORT]), int(row[rings.KIND]), int(row[rings.TUNNEL]))
+        taken.append(Taken(*words, whole[: packets.VNET_BYTES], whole[packets.VNET_BYTES :]))
         ring.release(index)
     return taken
 
@@ -92,13 +68,13 @@ def key_of(inner: bytes, in_port: int, tunnel: int = 0, five: bool = False) -> K
     key, packet = empty_key(), empty_packet()
     assert parse(array(inner), 0, len(inner), in_port, tunnel, key, packet) < 0
     words = tuple(int(word) for word in key)
-    return with_ports(words, int(packet[P_PORTS])) if five else words
+    return with_ports(words, int(packet[packets.PORTS])) if five else words
 
 
 def to_tunnel(remote: IPv4Address = REMOTE, vni: int = VNI, peer: int = PEER, **more) -> Entry:
     """An entry that sends through the tunnel."""
     headers, checksum = geneve.template(LOCAL, remote, vni)
-    return Entry(ACT_TUNNEL, peer, template=headers, checksum=checksum, **more)
+    return Entry(entries.ACT_TUNNEL, peer, template=headers, checksum=checksum, **more)
 
 
 class MemoryHost:
@@ -109,14 +85,13 @@ class MemoryHost:
     """
 
     def __init__(self, ofports: dict[int, int] | None = None) -> None:
-        self.datapath = Datapath()
+        self.datapath = Datapath(local_ip=LOCAL)
         self.egress, self.ingress = self.datapath.memories
-        self.datapath.local_ip = int(LOCAL)
         self.ofports = ofports = OFPORTS if ofports is None else ofports
-        for port in (UPLINK, *ofports):
-            self.egress.ports[port, PORT_KIND] = KIND_RING
-            self.egress.ports[port, PORT_OFPORT] = ofports.get(port, 0)
-        self.egress.host[HOST_PORTS] = max(ofports) + 1
+        for port in (ports.UPLINK, *ofports):
+            self.egress.ports[port, ports.KIND] = ports.KIND_RING
+            self.egress.ports[port, ports.OFPORT] = ofports.get(port, 0)
+        self.egress.host[host.PORTS] = max(ofports) + 1
         self.table = FlowTable(self.datapath.memories, self.datapath.switch_table)
 
     def close(self) -> None:
@@ -134,7 +109,7 @@ class MemoryHost:
     def reset_rings(self) -> None:
         """Empty rings and queues, counters at zero; the table stays."""
         for m in self.datapath.memories:
-            for side in range(SIDES):
+            for side in range(rings.SIDES):
                 m.side_index[:, side] = 0
             m.side_wake[:] = 0
             m.side_wake[:, 0] = m.side_wake[:, 2] = -1
@@ -142,26 +117,26 @@ class MemoryHost:
                 m.drops, m.port_stats, m.pending, m.queue_state, m.miss_index, m.inject_index, m.cpu, m.samples,
             ):  # fmt: skip
                 counters[:] = 0
-            m.ctl[CTL_QUEUED] = 0
+            m.ctl[control.QUEUED] = 0
             self.reset_pool(m)
 
     @staticmethod
     def reset_pool(m: Memory) -> None:
         """Every pool slot is free."""
-        m.ctl[CTL_FREE] = POOL_SLOTS
-        m.free[:] = range(POOL_SLOTS - 1, -1, -1)
+        m.ctl[control.FREE] = packets.POOL_SLOTS
+        m.free[:] = range(packets.POOL_SLOTS - 1, -1, -1)
 
     def memory(self, port: int) -> Memory:
         """The engine that receives from a port."""
-        return self.ingress if port == UPLINK else self.egress
+        return self.ingress if port == ports.UPLINK else self.egress
 
     def push(self, port: int, frame: bytes, header: bytes = NO_VNET) -> bool:
         """A frame waits at a port; False when its ring is full."""
         m = self.memory(port)
         whole = array(header + frame)
         return ring.push(
-            m.side_index[port, FROM_VMM], m.side_meta[port, FROM_VMM], m.side_data[port, FROM_VMM],
-            port, HEADROOM - VNET_BYTES, 0, 0, whole, 0, len(whole),
+            m.side_index[port, rings.FROM_VMM], m.side_meta[port, rings.FROM_VMM], m.side_data[port, rings.FROM_VMM],
+            port, packets.HEADROOM - packets.VNET_BYTES, 0, 0, whole, 0, len(whole),
         )  # fmt: skip
 
     def serve(self, port: int) -> int:
@@ -179,7 +154,9 @@ class MemoryHost:
         return [
             packet
             for m in memories
-            for packet in take(m.side_index[port, TO_VMM], m.side_meta[port, TO_VMM], m.side_data[port, TO_VMM])
+            for packet in take(
+                m.side_index[port, rings.TO_VMM], m.side_meta[port, rings.TO_VMM], m.side_data[port, rings.TO_VMM]
+            )
         ]
 
     def side(self, m: Memory, port: int, side: int) -> list[Taken]:
@@ -190,20 +167,20 @@ class MemoryHost:
         """What the control thread would be given."""
         missed = take(m.miss_index, m.miss_meta, m.miss_data)
         for packet in missed:
-            m.pending[PORTS + packet.port] += 1
+            m.pending[ports.COUNT + packet.port] += 1
         return missed
 
     def drops(self) -> dict[str, int]:
         """Drops by reason, both engines together."""
         counts = self.egress.drops + self.ingress.drops
-        return {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
+        return {reason: int(count) for reason, count in zip(reasons.NAMES, counts, strict=True) if count}
 
     def place(self, m: Memory, frame: bytes, port: int, header: bytes = NO_VNET, tunnel=0, staged=0) -> int:
         """Put a received frame into the pool, at the end of a batch that the caller counts; its slot."""
-        m.ctl[CTL_FREE] -= 1
-        slot = int(m.free[m.ctl[CTL_FREE]])
-        begin = slot * SLOT_BYTES + HEADROOM - VNET_BYTES
-        m.pool[begin : begin + VNET_BYTES + len(frame)] = array(header + frame)
+        m.ctl[control.FREE] -= 1
+        slot = int(m.free[m.ctl[control.FREE]])
+        begin = slot * packets.SLOT_BYTES + packets.HEADROOM - packets.VNET_BYTES
+        m.pool[begin : begin + packets.VNET_BYTES + len(frame)] = array(header + frame)
         describe(m, slot, port, len(frame), tunnel, staged)
         return slot
 
@@ -214,7 +191,7 @@ class MemoryHost:
         return len(slots)
 
     @staticmethod
-    def frame(m: Memory, slot: int, start: int, length: int = P_LENGTH) -> bytes:
+    def frame(m: Memory, slot: int, start: int, length: int = packets.LENGTH) -> bytes:
         """Bytes of a packet in the pool, by the columns that hold their start and length."""
         begin, count = int(m.packets[slot, start]), int(m.packets[slot, length])
         return m.pool[begin : begin + count].tobytes()
@@ -222,7 +199,7 @@ class MemoryHost:
     @staticmethod
     def all_free(m: Memory) -> bool:
         """Whether every pool slot is on the free list, once."""
-        return int(m.ctl[CTL_FREE]) == POOL_SLOTS and sorted(m.free) == list(range(POOL_SLOTS))
+        return int(m.ctl[control.FREE]) == packets.POOL_SLOTS and sorted(m.free) == list(range(packets.POOL_SLOTS))
 
 
 def unwrapped(frame: bytes, segment: bool = False) -> bytes:

@@ -7,7 +7,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
-from hoverboard.fastpath.layout import KEY_WORDS, PACKET_WORDS
+from hoverboard.fastpath.memory import entries, packets
 
 VM_MAC, GATEWAY_MAC = "06:07:0a:00:00:02", "02:00:5e:00:00:01"
 
@@ -25,12 +25,12 @@ def array(data, before=0):
 
 def empty_key():
     """A zero flow key."""
-    return np.zeros(KEY_WORDS, np.int64)
+    return np.zeros(entries.KEY_WORDS, np.int64)
 
 
 def empty_packet():
     """A zero row of packets[]."""
-    return np.zeros(PACKET_WORDS, np.int64)
+    return np.zeros(packets.WORDS, np.int64)
 
 
 __all__ = ["ARP", "ICMP", "IP", "TCP", "UDP", "Dot1Q", "Ether", "Raw", "array", "empty_key", "empty_packet", "frame"]

@@ -10,10 +10,9 @@ import pytest
 from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.flowtable import FlowTable
-from hoverboard.fastpath.layout import REASONS
+from hoverboard.fastpath.memory import reasons
 from hoverboard.host import accounts
 from hoverboard.host.cached import Cached
-from hoverboard.host.misses import FlowMisses
 from hoverboard.vswitch.monitor import Change
 from tests.unit.hoverboard.flow_miss_oracle import (
     LOCAL_FLOW,
@@ -23,47 +22,47 @@ from tests.unit.hoverboard.flow_miss_oracle import (
     REMOTE,
     ROUTED,
     SPOOFED,
+    Oracle,
     carried,
     carry,
     learnt,
-    oracle,
 )
 
 SRC, DST = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
 
 
-def used(*handlers: FlowMisses) -> list[tuple[int, int]]:
+def used(*handlers: Oracle) -> list[tuple[int, int]]:
     """(packets, bytes) by pair."""
-    return [(flow.packets, flow.bytes) for flow in accounts.usage([(one._table, one) for one in handlers])]
+    return [(flow.packets, flow.bytes) for flow in accounts.usage([(one.table, one) for one in handlers])]
 
 
 def test_usage_is_what_was_sent_since_the_last_call(handler):
     first, second = learnt(handler, [100, 101])
     carried(handler, first, 3)
     carried(handler, second, 1)
-    assert accounts.usage([(handler._table, handler)]) == (FlowUsage(7, SRC, DST, 800, 8),)
+    assert accounts.usage([(handler.table, handler)]) == (FlowUsage(7, SRC, DST, 800, 8),)
     assert used(handler) == []
     carried(handler, second, 2)
     assert used(handler) == [(4, 400)]
 
 
-def test_usage_of_several_tables_is_summed_by_pair(handler, tmp_path):
-    other = oracle(tmp_path)
+def test_usage_of_several_tables_is_summed_by_pair(handler):
+    other = Oracle()
     for one, packets in ((handler, 1), (other, 2)):
         carried(one, learnt(one, [100])[0], packets)
     assert used(handler, other) == [(6, 600)]
-    other._datapath.stop()
+    other.datapath.stop()
 
 
 def test_networks_and_directions_are_apart(handler):
-    handler.answer = replace(ROUTED, vni=8)
+    handler.switch.answer = replace(ROUTED, vni=8)
     (eight,) = learnt(handler, [101])
-    handler.answer = ROUTED
+    handler.switch.answer = ROUTED
     (seven,) = learnt(handler, [100])
     handler.cached[eight].src, handler.cached[eight].dst = DST, SRC
     for key in (seven, eight):
         carried(handler, key, 1)
-    assert accounts.usage([(handler._table, handler)]) == (
+    assert accounts.usage([(handler.table, handler)]) == (
         FlowUsage(8, DST, SRC, 200, 2),
         FlowUsage(7, SRC, DST, 200, 2),
     )
@@ -92,8 +91,8 @@ def test_an_entry_that_went_is_reported_once_more(handler):
     ids=["into the fabric", "to a VM here", "dropped", "relayed by a host", "relayed by a Hoverboard", "delivered"],
 )
 def test_only_what_goes_into_the_fabric_is_usage(handler, answer, in_port, relays, reported):
-    handler.tells_relayed = relays
-    handler.answer = answer
+    handler.tell_relayed(relays)
+    handler.switch.answer = answer
     (key,) = learnt(handler, [100])
     handler.cached[key].in_port = in_port
     carried(handler, key, 1)
@@ -110,7 +109,7 @@ def test_what_is_not_between_two_addresses_is_no_usage(handler, end):
 
 def test_only_bytes_or_only_packets_are_news_too(handler):
     (key,) = learnt(handler, [100])
-    handler._datapath.egress.stats[handler._table._rows[key]] = 0, 5
+    handler.datapath.egress.stats[handler.table._rows[key]] = 0, 5
     assert used(handler) == [(0, 5)]
 
 
@@ -138,28 +137,28 @@ def test_an_entry_in_words(changed, row):
 
 
 def test_a_flow_has_a_row_for_each_way_that_it_led(handler):
-    handler.answer = LOCAL_FLOW
+    handler.switch.answer = LOCAL_FLOW
     learnt(handler, [100])
     carry(handler, 4, 400)
-    handler.answer = OFFLOADED
+    handler.switch.answer = OFFLOADED
     handler.revalidate([Change()])
     carry(handler, 1, 100)
     names = {PORT + 1: "blue-2"}
-    rows = accounts.flows(handler._table, handler, names.get)
+    rows = accounts.flows(handler.table, handler, names.get)
     assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
         ("route", "blue-2", False, 4, 400), ("offload", "172.16.0.9", True, 1, 100),
     ]  # fmt: skip
 
 
 def test_counters_are_sums_over_ports_and_engines(handler):
-    egress, ingress = handler._datapath.memories
+    egress, ingress = handler.datapath.memories
     for memory, factor in ((egress, 1), (ingress, 10)):
         memory.port_stats[2] = [factor, 2 * factor, 3 * factor, 4 * factor]
         memory.port_stats[3] = [factor, 0, 0, 0]
-        memory.drops[REASONS.index("vlan")] = factor
+        memory.drops[reasons.NAMES.index("vlan")] = factor
     handler.drops.update({"vlan": 5, "spoofed": 2})
     handler.misses = 9
-    assert accounts.counters(handler._datapath.memories, handler) == {
+    assert accounts.counters(handler.datapath.memories, handler) == {
         "rx_packets": 22, "rx_bytes": 22, "tx_packets": 33, "tx_bytes": 44, "misses": 9,
         "drops": {"vlan": 16, "spoofed": 2},
     }  # fmt: skip
@@ -167,10 +166,10 @@ def test_counters_are_sums_over_ports_and_engines(handler):
 
 def test_the_state_of_a_flow_table(handler):
     learnt(handler, [100, 101])
-    handler._table.evicted, handler._table.aged = 3, 4
+    handler.table.evicted, handler.table.aged = 3, 4
     handler.revalidate([Change()])
-    assert accounts.table(handler._table, handler) == {
-        "entries": 2, "capacity": FlowTable.capacity.fget(handler._table), "evicted": 3, "aged": 4,
+    assert accounts.table(handler.table, handler) == {
+        "entries": 2, "capacity": FlowTable.capacity.fget(handler.table), "evicted": 3, "aged": 4,
         "traces": 4, "revalidations": 2,
     }  # fmt: skip
 

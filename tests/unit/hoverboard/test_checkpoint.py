@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
-from hoverboard.fastpath.layout import KEY_WORDS
+from hoverboard.fastpath.flowtable import Key
+from hoverboard.fastpath.memory import entries
 from hoverboard.host import checkpoint
-from hoverboard.host.checkpoint import Keeper, Saved, decode, encode, load
+from hoverboard.host.checkpoint import Flow, Keeper, Kept, Saved, decode, encode, load
 from hoverboard.host.journal import FLUSH_SECONDS, Journal
 from hoverboard.vswitch.trace import Verdict
 
@@ -22,7 +24,7 @@ PEER, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.3")
 ROUTED = Verdict(Kind.ROUTE, 7, 1, PEER, 7, {"dl_dst": "02:00:00:00:00:01"}, frozenset({"dl_dst"}), False, True)
 UNNAMED = Verdict(None, 0, None, None, 0, {}, frozenset(), True, False, False)
 TWO = frozenset({"dl_src", "dl_dst"})
-KEY = tuple(range(1 << 40, (1 << 40) + KEY_WORDS))
+KEY = tuple(range(1 << 40, (1 << 40) + entries.KEY_WORDS))
 
 
 @pytest.mark.parametrize("verdict", [ROUTED, UNNAMED, replace(UNNAMED, out_port=0, cacheable=True, changed=TWO)])
@@ -39,14 +41,30 @@ class Clock:
         return self.now
 
 
-def keeper_of(tmp_path: Path) -> Keeper:
-    keeper = Keeper(Clock())
-    keeper.vports = lambda: {"blue-1": ("vp100", 100)}
-    keeper.peers = lambda: {PEER: True, OTHER: False}
-    flows = {KEY: ("in_port=100,ip", ROUTED)}
-    keeper.flow, keeper.flow_keys = flows.get, flows.keys
-    keeper.begin(tmp_path, OWNER)
-    return keeper
+class State:
+    """What there is to keep of a host; the test changes it."""
+
+    def __init__(self) -> None:
+        self.vports = {"blue-1": ("vp100", 100)}
+        self.peers = {PEER: True, OTHER: False}
+        self.flows: dict[Key, Flow] = {KEY: ("in_port=100,ip", ROUTED)}
+
+    def begin(self, keeper: Keeper, directory: Path) -> Keeper:
+        kept = Kept(lambda: self.peers, lambda key: self.flows.get(key), lambda: self.flows.keys())
+        keeper.begin(directory, OWNER, lambda: self.vports, kept)
+        return keeper
+
+
+@pytest.fixture
+def state() -> State:
+    return State()
+
+
+@pytest.fixture
+def keeper(state: State, tmp_path: Path) -> Iterator[Keeper]:
+    made = state.begin(Keeper(Clock()), tmp_path)
+    yield made
+    made.close()
 
 
 def settle(keeper: Keeper) -> None:
@@ -54,14 +72,12 @@ def settle(keeper: Keeper) -> None:
         keeper.flush(keeper.due)
 
 
-def test_everything_comes_back(tmp_path: Path) -> None:
-    keeper = keeper_of(tmp_path)
+def test_everything_comes_back(keeper: Keeper, tmp_path: Path) -> None:
     settle(keeper)
     saved = load(tmp_path, OWNER)
     assert saved.vports == {"blue-1": ("vp100", 100)}
     assert saved.peers == {PEER: True, OTHER: False}
     assert saved.flows == {KEY: ("in_port=100,ip", ROUTED)}
-    keeper.close()
 
 
 def test_a_new_vm_takes_no_port_that_another_had() -> None:
@@ -71,18 +87,17 @@ def test_a_new_vm_takes_no_port_that_another_had() -> None:
 
 
 @pytest.mark.parametrize("what", ["vport", "peer", "flow"])
-def test_each_change_is_written_a_moment_later(tmp_path: Path, what: str) -> None:
-    keeper = keeper_of(tmp_path)
+def test_each_change_is_written_a_moment_later(keeper: Keeper, state: State, tmp_path: Path, what: str) -> None:
     settle(keeper)
     assert keeper.status() == {"written": 0, "failure": None}
     if what == "vport":
-        keeper.vports = lambda: {"blue-1": ("vp101", 101)}
+        state.vports = {"blue-1": ("vp101", 101)}
         keeper.vport_changed("blue-1")
     elif what == "peer":
-        keeper.peers = lambda: {OTHER: True}
+        state.peers = {OTHER: True}
         keeper.peer_changed(OTHER)
     else:
-        keeper.flow = lambda _key: ("in_port=100,ip6", UNNAMED)
+        state.flows = {KEY: ("in_port=100,ip6", UNNAMED)}
         keeper.flows_changed([KEY])
     assert keeper.due == Clock.now + FLUSH_SECONDS
     settle(keeper)
@@ -91,20 +106,17 @@ def test_each_change_is_written_a_moment_later(tmp_path: Path, what: str) -> Non
     assert saved.vports == {"blue-1": ("vp101", 101) if what == "vport" else ("vp100", 100)}
     assert saved.peers == {PEER: True, OTHER: what == "peer"}
     assert saved.flows == {KEY: ("in_port=100,ip6", UNNAMED) if what == "flow" else ("in_port=100,ip", ROUTED)}
-    keeper.close()
 
 
-def test_what_has_gone_since_does_not_come_back(tmp_path: Path) -> None:
-    keeper = keeper_of(tmp_path)
+def test_what_has_gone_since_does_not_come_back(keeper: Keeper, state: State, tmp_path: Path) -> None:
     settle(keeper)
-    keeper.vports, keeper.peers, keeper.flow = dict, dict, lambda _key: None
+    state.vports, state.peers, state.flows = {}, {}, {}
     keeper.vport_changed("blue-1")
     keeper.peer_changed(PEER)
     keeper.peer_changed(OTHER)
     keeper.flows_changed([KEY])
     settle(keeper)
     assert load(tmp_path, OWNER) == checkpoint.Saved()
-    keeper.close()
 
 
 def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
@@ -115,7 +127,7 @@ def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
     keeper.close()
     assert keeper.due is None
     assert keeper.status() is None
-    keeper.begin(tmp_path, OWNER)
+    keeper.begin(tmp_path, OWNER, dict, Kept())
     settle(keeper)
     keeper.flows_changed([KEY])
     settle(keeper)
@@ -123,16 +135,14 @@ def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
     keeper.close()
 
 
-def test_a_closed_checkpoint_holds_no_file_open(tmp_path: Path) -> None:
-    keeper = keeper_of(tmp_path)
+def test_a_closed_checkpoint_holds_no_file_open(keeper: Keeper) -> None:
     settle(keeper)
     keeper.close()
     assert keeper.journal is not None
     assert (keeper.journal._fd, keeper.journal._next_fd) == (-1, -1)
 
 
-def test_a_checkpoint_of_another_owner_is_refused(tmp_path: Path) -> None:
-    keeper = keeper_of(tmp_path)
+def test_a_checkpoint_of_another_owner_is_refused(keeper: Keeper, tmp_path: Path) -> None:
     settle(keeper)
     keeper.close()
     with pytest.raises(RunError, match="another"):

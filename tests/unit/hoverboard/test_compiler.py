@@ -10,10 +10,12 @@ import pytest
 from hoverboard.fastpath import compiler
 
 
-@pytest.mark.parametrize("changed", ["fastpath/layout.py", "fastpath/elements/parser.py", "contract/pipeline.py"])
+@pytest.mark.parametrize(
+    "changed", ["fastpath/memory/packets.py", "fastpath/elements/parser.py", "contract/pipeline.py"]
+)
 def test_a_change_of_any_source_gives_a_new_cache(tmp_path, monkeypatch, changed):
     constants = [f"contract/{name}.py" for name in compiler.CONSTANTS_FROM]
-    for name in ("fastpath/layout.py", "fastpath/elements/parser.py", *constants):
+    for name in ("fastpath/memory/packets.py", "fastpath/elements/parser.py", *constants):
         source = tmp_path / name
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("SLOTS = 256\n")

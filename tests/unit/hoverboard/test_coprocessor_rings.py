@@ -12,22 +12,8 @@ import pytest
 
 from hoverboard.coprocessor.stage import Packet
 from hoverboard.fastpath import ring
-from hoverboard.fastpath.layout import (
-    ALL_DONE,
-    BATCH_BYTES,
-    CHAIN_SAMPLE,
-    COPROCESSOR_ASLEEP,
-    FIRST_DONE,
-    FRAME_MAX,
-    FROM_COPROCESSOR,
-    HEADROOM,
-    META_OFFSET,
-    SIDE_SLOTS,
-    TO_COPROCESSOR,
-    VNET_BYTES,
-    Memory,
-    allocate,
-)
+from hoverboard.fastpath.memory import control, packets, rings
+from hoverboard.fastpath.memory.arrays import Memory, allocate
 from hoverboard.host import coprocessor_rings
 from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Ticket, Way
 from tests.unit.hoverboard.memory_host import VM, Taken, take, vnet
@@ -63,18 +49,28 @@ class Rig:
         m = self.memories[engine]
         whole = array(vnet(offset=3) + frame)
         assert ring.push(
-            m.side_index[VM, TO_COPROCESSOR], m.side_meta[VM, TO_COPROCESSOR], m.side_data[VM, TO_COPROCESSOR],
-            port, HEADROOM - VNET_BYTES, kind, tunnel, whole, 0, len(whole),
-        )  # fmt: skip
+            m.side_index[VM, rings.TO_COPROCESSOR],
+            m.side_meta[VM, rings.TO_COPROCESSOR],
+            m.side_data[VM, rings.TO_COPROCESSOR],
+            port,
+            packets.HEADROOM - packets.VNET_BYTES,
+            kind,
+            tunnel,
+            whole,
+            0,
+            len(whole),
+        )
 
     def waiting(self, engine: int = 0) -> int:
-        return int(ring.waiting(self.memories[engine].side_index[VM, TO_COPROCESSOR]))
+        return int(ring.waiting(self.memories[engine].side_index[VM, rings.TO_COPROCESSOR]))
 
     def returned(self, engine: int = 0) -> list[Taken]:
         """What an engine is given back."""
         m = self.memories[engine]
         return take(
-            m.side_index[VM, FROM_COPROCESSOR], m.side_meta[VM, FROM_COPROCESSOR], m.side_data[VM, FROM_COPROCESSOR]
+            m.side_index[VM, rings.FROM_COPROCESSOR],
+            m.side_meta[VM, rings.FROM_COPROCESSOR],
+            m.side_data[VM, rings.FROM_COPROCESSOR],
         )
 
 
@@ -88,7 +84,7 @@ def test_a_diverted_packet_comes_with_all_that_its_entry_says(rig: Rig) -> None:
     (packet,) = rig.source().take(10)
     assert (bytes(packet.frame), packet.vnet) == (b"frame", vnet(offset=3))
     assert (packet.direction, packet.vni, packet.peer, packet.chain) == ("egress", 7, PEER, 5)
-    assert packet.ticket == Ticket(0, 3, 99, FIRST_DONE)
+    assert packet.ticket == Ticket(0, 3, 99, packets.FIRST_DONE)
     assert (packet.relayed, packet.sample) == (False, 0)
     assert (rig.waiting(), rig.looks) == (0, 1)
 
@@ -97,14 +93,14 @@ def test_what_a_receiving_vm_pays_for_is_the_last_of_its_stages(rig: Rig) -> Non
     rig.divert(b"frame", 1, engine=1)
     (packet,) = rig.source().take(10)
     assert (packet.direction, packet.vni, packet.peer, packet.chain, packet.relayed) == ("ingress", 8, None, 9, True)
-    assert packet.ticket == Ticket(1, VM, 0, ALL_DONE)
+    assert packet.ticket == Ticket(1, VM, 0, packets.ALL_DONE)
 
 
 def test_a_sample_is_a_copy_that_goes_nowhere(rig: Rig) -> None:
-    rig.divert(b"frame", CHAIN_SAMPLE - 0)
+    rig.divert(b"frame", rings.CHAIN_SAMPLE - 0)
     (packet,) = rig.source().take(10)
     assert (packet.chain, packet.sample, packet.ticket) == (6, 16, None)
-    rig.divert(b"frame", CHAIN_SAMPLE - 1)
+    rig.divert(b"frame", rings.CHAIN_SAMPLE - 1)
     (packet,) = rig.source().take(10)
     assert (packet.direction, packet.chain, packet.sample, packet.ticket) == ("ingress", 0, 0, None)
 
@@ -136,7 +132,7 @@ def test_a_batch_ends_by_its_bytes(rig: Rig) -> None:
     source = rig.source()
     assert [len(packet.frame) for packet in source.take(32)] == [5, 40_000, 40_000]
     assert [len(packet.frame) for packet in source.take(32)] == [40_000, 40_000]
-    exactly = BATCH_BYTES - VNET_BYTES
+    exactly = control.BATCH_BYTES - packets.VNET_BYTES
     rig.divert(bytes(exactly))
     rig.divert(b"small", engine=1)
     source.take(0)
@@ -157,7 +153,7 @@ def test_a_closed_source_gives_nothing_and_touches_nothing(rig: Rig) -> None:
     assert (rig.waiting(), rig.waiting(1), source.drain()) == (0, 0, 0)
 
 
-def packet_for(engine: int = 0, frame: bytes = b"frame", done: int = FIRST_DONE) -> Packet:
+def packet_for(engine: int = 0, frame: bytes = b"frame", done: int = packets.FIRST_DONE) -> Packet:
     return Packet(
         bytearray(frame), vnet=vnet(offset=4), direction="egress", vni=7, peer=PEER, chain=5,
         ticket=Ticket(engine, 3, 99, done),
@@ -167,11 +163,11 @@ def packet_for(engine: int = 0, frame: bytes = b"frame", done: int = FIRST_DONE)
 def test_a_packet_goes_back_to_the_engine_that_it_came_from(rig: Rig) -> None:
     sink = rig.sink()
     sink.give(packet_for(0))
-    sink.give(packet_for(1, b"other", ALL_DONE))
-    offsets = [int(m.side_meta[VM, FROM_COPROCESSOR, 0, META_OFFSET]) for m in rig.memories]
-    assert offsets == [HEADROOM - VNET_BYTES] * 2, "there is room for outer headers"
-    assert rig.returned(0) == [Taken(3, FIRST_DONE, 99, vnet(offset=4), b"frame")]
-    assert rig.returned(1) == [Taken(3, ALL_DONE, 99, vnet(offset=4), b"other")]
+    sink.give(packet_for(1, b"other", packets.ALL_DONE))
+    offsets = [int(m.side_meta[VM, rings.FROM_COPROCESSOR, 0, rings.OFFSET]) for m in rig.memories]
+    assert offsets == [packets.HEADROOM - packets.VNET_BYTES] * 2, "there is room for outer headers"
+    assert rig.returned(0) == [Taken(3, packets.FIRST_DONE, 99, vnet(offset=4), b"frame")]
+    assert rig.returned(1) == [Taken(3, packets.ALL_DONE, 99, vnet(offset=4), b"other")]
     assert sink.drops == {}
 
 
@@ -189,10 +185,10 @@ def test_the_engines_are_woken_once_for_all_that_was_given(rig: Rig) -> None:
 
 def test_the_longest_frame_fits_and_a_longer_one_is_dropped(rig: Rig) -> None:
     sink = rig.sink()
-    sink.give(packet_for(frame=bytes(FRAME_MAX)))
-    assert [len(one.frame) for one in rig.returned()] == [FRAME_MAX]
+    sink.give(packet_for(frame=bytes(packets.FRAME_MAX)))
+    assert [len(one.frame) for one in rig.returned()] == [packets.FRAME_MAX]
     for _ in range(2):
-        sink.give(packet_for(frame=bytes(FRAME_MAX + 1)))
+        sink.give(packet_for(frame=bytes(packets.FRAME_MAX + 1)))
     assert sink.drops == {"coprocessor-frame-too-long": 2}
     assert rig.returned() == []
 
@@ -201,7 +197,7 @@ def test_a_full_way_back_wakes_the_engines_waits_and_drops(rig: Rig, monkeypatch
     pauses: list[float] = []
     monkeypatch.setattr(select, "select", lambda _r, _w, _x, seconds: pauses.append(seconds))
     sink = rig.sink()
-    for _ in range(SIDE_SLOTS):
+    for _ in range(rings.SIDE_SLOTS):
         sink.give(packet_for())
     sink.give(packet_for(frame=b"late"))
     assert sink.drops == {"coprocessor-return-full": 1}
@@ -209,13 +205,13 @@ def test_a_full_way_back_wakes_the_engines_waits_and_drops(rig: Rig, monkeypatch
     assert pauses == [0.00025] * 19
     sink.flush()
     assert rig.wakes == 20, "what stands there is still to be fetched"
-    assert [one.frame for one in rig.returned()] == [b"frame"] * SIDE_SLOTS
+    assert [one.frame for one in rig.returned()] == [b"frame"] * rings.SIDE_SLOTS
 
 
 def test_room_that_comes_while_it_waits_is_used(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coprocessor_rings, "_PAUSE", 0.0)
     sink = rig.sink()
-    for _ in range(SIDE_SLOTS):
+    for _ in range(rings.SIDE_SLOTS):
         sink.give(packet_for())
     monkeypatch.setattr(sink, "_wake", rig.returned)
     sink.give(packet_for(frame=b"late"))
@@ -240,7 +236,7 @@ def bell(rig: Rig) -> Iterator[EngineBell]:
 
 def test_each_engine_reads_in_its_own_memory_whether_the_thread_sleeps(rig: Rig, bell: EngineBell) -> None:
     def asleep() -> list[int]:
-        return [int(m.side_wake[VM, COPROCESSOR_ASLEEP]) for m in rig.memories] + [int(bell.sleeping[0])]
+        return [int(m.side_wake[VM, rings.COPROCESSOR_ASLEEP]) for m in rig.memories] + [int(bell.sleeping[0])]
 
     assert asleep() == [0, 0, 0]
     bell.arm()

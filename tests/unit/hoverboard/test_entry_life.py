@@ -25,7 +25,7 @@ from tests.unit.hoverboard.packets import frame
     ("in_port", "verdict", "kept"), [(OFPORT, ROUTED, 1), (TUNNEL_PORT, ROUTED, 0), (OFPORT, SPOOFED, 0)]
 )
 def test_only_what_will_be_reported_is_remembered_of_an_entry_that_goes(handler, in_port, verdict, kept):
-    handler.answer = verdict
+    handler.switch.answer = verdict
     missed(handler, frame())
     handler.handle()
     ((key, cached),) = handler.cached.items()
@@ -37,25 +37,25 @@ def test_only_what_will_be_reported_is_remembered_of_an_entry_that_goes(handler,
 def test_an_entry_that_carried_nothing_since_the_last_look_ages(handler):
     busy, idle = learnt(handler, [100, 101])
     handler.expire()  # the first look only remembers
-    assert len(handler._table) == 2
+    assert len(handler.table) == 2
     carried(handler, busy, 1)
     handler.expire()
     assert list(handler.cached) == [busy]
-    assert idle not in handler._table
-    assert handler._table.aged == 1
+    assert idle not in handler.table
+    assert handler.table.aged == 1
     handler.expire()
     assert not handler.cached
-    assert (handler._table.aged, handler._table.evicted) == (2, 0)
+    assert (handler.table.aged, handler.table.evicted) == (2, 0)
 
 
 @pytest.mark.parametrize("packets", [0, 1, 2])
 def test_a_new_entry_is_not_idle_at_the_first_look(handler, packets):
     (key,) = learnt(handler, [100])
-    handler._datapath.egress.stats[handler._table._rows[key]] = packets, 100 * packets
+    handler.datapath.egress.stats[handler.table._rows[key]] = packets, 100 * packets
     handler.expire()
-    assert key in handler._table
+    assert key in handler.table
     handler.expire()
-    assert key not in handler._table
+    assert key not in handler.table
 
 
 def test_a_full_table_evicts_what_carried_least_lately(handler, monkeypatch):
@@ -67,10 +67,10 @@ def test_a_full_table_evicts_what_carried_least_lately(handler, monkeypatch):
     for key in keys:
         carried(handler, key, 1 if key == keys[3] else 5)  # the third was the busiest once, and is not any more
     (new,) = learnt(handler, [120])
-    assert keys[3] not in handler._table
-    assert new in handler._table
-    assert len(handler._table) == 8
-    assert (handler._table.aged, handler._table.evicted) == (0, 1)
+    assert keys[3] not in handler.table
+    assert new in handler.table
+    assert len(handler.table) == 8
+    assert (handler.table.aged, handler.table.evicted) == (0, 1)
     assert handler.forgotten[-1][1:] == (202, 20_200), "what an evicted entry had carried is still reported"
 
 
@@ -79,30 +79,29 @@ def test_a_burst_that_finds_no_room_evicts_as_many_as_it_needs(handler, monkeypa
     keys = learnt(handler, range(100, 108))
     for number, key in enumerate(keys):
         carried(handler, key, 10 + number)
-    changed = []
-    handler.on_change = changed.extend
+    handler.heard.changed.clear()
     for proto in (120, 121, 122):
         missed(handler, frame(proto=proto))
     handler.handle()
     assert list(handler.cached)[:5] == keys[3:]
-    assert (len(handler._table), handler._table.evicted) == (8, 3)
-    assert changed == keys[:3] + list(handler.cached)[5:]
+    assert (len(handler.table), handler.table.evicted) == (8, 3)
+    assert handler.heard.changed == keys[:3] + list(handler.cached)[5:]
 
 
 def test_a_table_that_has_just_room_evicts_nothing(handler, monkeypatch):
     monkeypatch.setattr(FlowTable, "capacity", 8)
     learnt(handler, range(100, 108))
-    assert (len(handler._table), handler._table.evicted) == (8, 0)
+    assert (len(handler.table), handler.table.evicted) == (8, 0)
 
 
 def test_a_large_table_makes_room_for_more_than_it_needs_at_once(handler, monkeypatch):
     monkeypatch.setattr(FlowTable, "capacity", 32)
     learnt(handler, range(100, 133))
-    assert (len(handler._table), handler._table.evicted) == (32 - 4 + 1, 4)
+    assert (len(handler.table), handler.table.evicted) == (32 - 4 + 1, 4)
 
 
 def test_a_hoverboard_remembers_what_it_relayed(handler):
-    handler.tells_relayed = True
+    handler.tell_relayed(True)
     (key,) = learnt(handler, [100])
     handler.cached[key].in_port = TUNNEL_PORT
     carried(handler, key, 3)
@@ -112,14 +111,13 @@ def test_a_hoverboard_remembers_what_it_relayed(handler):
 
 
 def test_forgetting_reports_to_the_owner_and_an_unknown_key_is_no_error(handler):
-    changed = []
     first, second = learnt(handler, [100, 101])
-    handler.on_change = changed.extend
+    handler.heard.changed.clear()
     handler.forget([first])
     handler.forget([first])
-    assert changed == [first, first]
+    assert handler.heard.changed == [first, first]
     assert list(handler.cached) == [second]
-    assert list(handler._table.statistics()) == [second]
+    assert list(handler.table.statistics()) == [second]
     assert len(handler.forgotten) == 1
 
 
@@ -129,21 +127,21 @@ def test_forgetting_reports_to_the_owner_and_an_unknown_key_is_no_error(handler)
 def test_a_port_that_goes_takes_the_entries_from_it_and_to_it(handler, ofport, left):
     keys = []
     for number, answer in enumerate((ROUTED, LOCAL_FLOW, SPOOFED)):
-        handler.answer = answer
+        handler.switch.answer = answer
         keys += learnt(handler, [100 + number])
     handler.forget_port(ofport)
     assert list(handler.cached) == [keys[number] for number in left]
-    assert handler.cached.keys() == handler._table.statistics().keys()
+    assert handler.cached.keys() == handler.table.statistics().keys()
 
 
 def test_a_port_that_goes_takes_what_came_in_by_the_tunnel_for_it(handler):
-    handler.answer = replace(LOCAL_FLOW, out_port=OFPORT)
+    handler.switch.answer = replace(LOCAL_FLOW, out_port=OFPORT)
     (key,) = learnt(handler, [100])
     handler.cached[key].in_port = TUNNEL_PORT
     handler.forget_port(OFPORT + 1)
-    assert key in handler._table
+    assert key in handler.table
     handler.forget_port(OFPORT)
-    assert key not in handler._table
+    assert key not in handler.table
     missed(handler, frame(proto=100), PORT)
     handler.handle()
-    assert key in handler._table, "its packets come back as misses"
+    assert key in handler.table, "its packets come back as misses"

@@ -14,24 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hoverboard.fastpath.commands import obey
 from hoverboard.fastpath.compiler import compiled
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import ACT_DROP, Entry, FlowTable, find
-from hoverboard.fastpath.layout import (
-    CTL_FIVE,
-    CTL_TABLE,
-    E_ACTION,
-    E_CHAIN,
-    E_HEADER,
-    E_MACS,
-    E_STAGES,
-    E_SUM,
-    E_TARGET,
-    HOST_NEWS_FD,
-    KEY_WORDS,
-    MAX_ENTRIES,
-    TEMPLATE_BYTES,
-    Memory,
-    allocate,
-)
+from hoverboard.fastpath.flowtable import Entry, FlowTable, find
+from hoverboard.fastpath.memory import control, entries, host
+from hoverboard.fastpath.memory.arrays import Memory, allocate
 from hoverboard.fastpath.packet import FIVE, mix, with_ports
 
 ETH_IPV6_WORD = 0x86DD << 32
@@ -50,9 +35,9 @@ def look_up(memory, key):
     ports = int(words[2] >> 48 & 0xFFFF) << 16 | int(words[3] >> 48 & 0xFFFF)
     words[2] &= (1 << 48) - 1
     words[3] &= (1 << 48) - 1
-    table = int(memory.ctl[CTL_TABLE])
+    table = int(memory.ctl[control.TABLE])
     row = find(memory.slots, table, memory.keys, words, ports, five, mix(words, ports, five))
-    return None if row < 0 else int(memory.entries[row, E_TARGET])
+    return None if row < 0 else int(memory.entries[row, entries.TARGET])
 
 
 class AgainstDict(RuleBasedStateMachine):
@@ -64,11 +49,11 @@ class AgainstDict(RuleBasedStateMachine):
 
     def switched(self, table, five):
         for memory in self.memories:
-            memory.ctl[CTL_TABLE], memory.ctl[CTL_FIVE] = table, five
+            memory.ctl[control.TABLE], memory.ctl[control.FIVE] = table, five
 
     @rule(add=st.dictionaries(KEYS, st.integers(0, 1000), max_size=8), remove=st.sets(KEYS, max_size=8))
     def update(self, add, remove):
-        self.table.update([(key, Entry(ACT_DROP, value)) for key, value in add.items()], remove)
+        self.table.update([(key, Entry(entries.ACT_DROP, value)) for key, value in add.items()], remove)
         for key in remove:
             self.model.pop(key, None)
         self.model.update(add)
@@ -82,13 +67,13 @@ class AgainstDict(RuleBasedStateMachine):
     def same(self):
         assert len(self.table) == len(self.model)
         five = sum(key[0] & FIVE for key in self.model)
-        assert [memory.ctl[CTL_FIVE] for memory in self.memories] == [five, five]
+        assert [memory.ctl[control.FIVE] for memory in self.memories] == [five, five]
         one, other = self.memories
-        assert one.ctl[CTL_TABLE] == other.ctl[CTL_TABLE]
+        assert one.ctl[control.TABLE] == other.ctl[control.TABLE]
         for _ in range(2):  # both copies of the table, which the engines share, say the same
             for key, value in self.model.items():
                 assert look_up(one, key) == value
-            one.ctl[CTL_TABLE] ^= 1
+            one.ctl[control.TABLE] ^= 1
 
 
 AgainstDict.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
@@ -98,22 +83,25 @@ TestAgainstDict = AgainstDict.TestCase
 SEEN, PACKETS, ABSENT = 0, 1, 2
 TORN, BACK, PAIR, ROUNDS = 0, 1, 2, 3
 BATCH = 16
-HEAD = np.arange(TEMPLATE_BYTES)
+HEAD = np.arange(entries.TEMPLATE_BYTES)
 
 
 @compiled
 def whole(memory: Memory, row: int, number: int) -> int:
     """The generation that entry `row` was made of, or -1 if parts of it are another's, or another key's."""
     entry = memory.entries[row]
-    generation = entry[E_TARGET]
+    generation = entry[entries.TARGET]
     if (
-        entry[E_ACTION] != generation % 3 or entry[E_SUM] != generation * 3 or entry[E_STAGES] != generation * 5
-        or entry[E_CHAIN] != number or memory.macs[entry[E_MACS], 0] != generation * 7
-        or memory.macs[entry[E_MACS], 1] != generation * 11
-    ):  # fmt: skip
+        entry[entries.ACTION] != generation % 3
+        or entry[entries.SUM] != generation * 3
+        or entry[entries.STAGES] != generation * 5
+        or entry[entries.CHAIN] != number
+        or memory.macs[entry[entries.MACS], 0] != generation * 7
+        or memory.macs[entry[entries.MACS], 1] != generation * 11
+    ):
         return -1
-    for i in range(TEMPLATE_BYTES):
-        if memory.headers[entry[E_HEADER], i] != (generation + number + i) & 0xFF:
+    for i in range(entries.TEMPLATE_BYTES):
+        if memory.headers[entry[entries.HEADER], i] != (generation + number + i) & 0xFF:
             return -1
     return generation
 
@@ -124,7 +112,7 @@ def look_up_for_ever(memory: Memory, keys: np.ndarray, pairs: int, seen: np.ndar
     at = 0
     while not stop[0]:
         obey(memory)
-        table = memory.ctl[CTL_TABLE]
+        table = memory.ctl[control.TABLE]
         for i in range(BATCH):
             key = keys[(at + i) % keys.shape[0]]
             rows[i] = find(memory.slots, table, memory.keys, key, 0, 0, mix(key, 0, 0))
@@ -164,7 +152,7 @@ class Readers:
         self.threads = []
 
     def start(self, memories, news_fd):
-        memories[0].host[HOST_NEWS_FD] = news_fd
+        memories[0].host[host.NEWS_FD] = news_fd
         self.stop[0] = 1
         look_up_for_ever(
             memories[0], self.words, self.pairs, self.seen[0], self.wrong[0], self.rows[0], self.stop
@@ -239,20 +227,20 @@ def test_statistics_are_summed_over_engines_and_survive_a_replacement():
     memories = allocate()
     table = FlowTable(memories, lambda *_: None)
     key = (1 << 48, 0, 0, 0, 5, 0, 0, 0)
-    table.update([(key, Entry(ACT_DROP, 1))])
+    table.update([(key, Entry(entries.ACT_DROP, 1))])
     for memory in memories:
         memory.stats[:] = (3, 300)
-    table.update([(key, Entry(ACT_DROP, 2))])
-    assert table.statistics()[key] == (ACT_DROP, 2, 6, 600)
+    table.update([(key, Entry(entries.ACT_DROP, 2))])
+    assert table.statistics()[key] == (entries.ACT_DROP, 2, 6, 600)
     table.update(remove=[key])
-    table.update([(key, Entry(ACT_DROP, 2))])
-    assert table.statistics()[key] == (ACT_DROP, 2, 0, 0)
+    table.update([(key, Entry(entries.ACT_DROP, 2))])
+    assert table.statistics()[key] == (entries.ACT_DROP, 2, 0, 0)
 
 
 def test_a_key_of_another_length_is_refused():
     table = FlowTable(allocate(), lambda *_: None)
-    with pytest.raises(ValueError, match=f"{KEY_WORDS} words"):
-        table.update([((1, 2, 3), Entry(ACT_DROP, 1))])
+    with pytest.raises(ValueError, match=f"{entries.KEY_WORDS} words"):
+        table.update([((1, 2, 3), Entry(entries.ACT_DROP, 1))])
 
 
 def test_the_table_holds_what_it_says_and_takes_no_more_than_its_rows():
@@ -260,14 +248,14 @@ def test_the_table_holds_what_it_says_and_takes_no_more_than_its_rows():
     memories = allocate()
     table = FlowTable(memories, lambda *_: None)
     keys = [(1 << 48, 0, 0, 0, number << 32 | number, 0, 0, 0) for number in range(table.capacity)]
-    table.update([(key, Entry(ACT_DROP, number)) for number, key in enumerate(keys)])
-    assert len(table) == table.capacity < MAX_ENTRIES
+    table.update([(key, Entry(entries.ACT_DROP, number)) for number, key in enumerate(keys)])
+    assert len(table) == table.capacity < entries.MAX_ENTRIES
     for number in range(0, table.capacity, 1021):
         assert look_up(memories[0], keys[number]) == number
     some = keys[::32]
     table.update(remove=some)
     assert look_up(memories[0], keys[0]) is None
     assert look_up(memories[0], keys[1]) == 1
-    table.update([(key, Entry(ACT_DROP, 7)) for key in some])
+    table.update([(key, Entry(entries.ACT_DROP, 7)) for key in some])
     assert look_up(memories[0], keys[0]) == 7
     assert table._next_row <= table.capacity, "rows of removed entries are used again"

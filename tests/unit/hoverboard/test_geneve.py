@@ -10,19 +10,10 @@ import pytest
 from scapy.contrib.geneve import GENEVE
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, OUTER_BYTES, SEGMENT_OPTION_BYTES
-from hoverboard.fastpath.flowtable import ACT_TUNNEL, Entry, FlowTable
+from hoverboard.fastpath.flowtable import Entry, FlowTable
 from hoverboard.fastpath.geneve import DECAPSULATED, FOR_HOST, decapsulate, encapsulate, template
-from hoverboard.fastpath.layout import (
-    P_FRAME,
-    P_LENGTH,
-    P_VNET,
-    R_CRITICAL,
-    R_NOT_GENEVE,
-    R_NOT_US,
-    R_OUTER,
-    R_SHORT,
-    allocate,
-)
+from hoverboard.fastpath.memory import entries, packets, reasons
+from hoverboard.fastpath.memory.arrays import allocate
 from tests.fuzz.oracle import read_outer
 from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, array, empty_packet, frame
 
@@ -35,7 +26,7 @@ def memory():
     memory = memories[0]
     headers, checksum = template(LOCAL, REMOTE, VNI)
     key = (1, 0, 0, 0, 0, 0, 0, 0)
-    FlowTable(memories, lambda *_: None).update(add=[(key, Entry(ACT_TUNNEL, 1, b"", headers, checksum))])
+    FlowTable(memories, lambda *_: None).update(add=[(key, Entry(entries.ACT_TUNNEL, 1, b"", headers, checksum))])
     memory_row = int(memory.slots[memory.slots > 0][0]) - 1
     return memory, memory_row
 
@@ -79,7 +70,7 @@ def test_decapsulation_undoes_encapsulation(memory, segment):
     assert verdict == DECAPSULATED
     assert tunnel & 0xFFFFFFFF == VNI
     assert tunnel >> 32 & 0xFFFFFFFF == int(LOCAL)
-    assert (row[P_FRAME], row[P_LENGTH], row[P_VNET]) == (128, len(inner), segment)
+    assert (row[packets.FRAME], row[packets.LENGTH], row[packets.VNET]) == (128, len(inner), segment)
 
 
 def outer(payload, **ip):
@@ -95,22 +86,22 @@ def geneve(options=b"", *, first=None, flags=0, kind=0x6558, inner=None):
 CRITICAL = OPTION_CLASS.to_bytes(2, "big") + b"\x85\x00"
 HARMLESS = OPTION_CLASS.to_bytes(2, "big") + b"\x05\x00"
 REFUSED = [
-    ("short", b"\0" * 13, R_SHORT),
+    ("short", b"\0" * 13, reasons.SHORT),
     ("arp is for the host", bytes(Ether() / ARP()), FOR_HOST),
-    ("another ethernet type", bytes(Ether(type=0x86DD)) + bytes(60), R_NOT_GENEVE),
-    ("another host's address", outer(UDP(dport=6081) / geneve(), dst="172.16.0.9"), R_NOT_US),
-    ("tcp", outer(bytes(40), proto=6), R_NOT_GENEVE),
-    ("a fragment", outer(UDP(dport=6081) / geneve(), flags="MF"), R_NOT_GENEVE),
-    ("another port", outer(UDP(dport=4789) / geneve()), R_NOT_GENEVE),
-    ("udp length is wrong", outer(UDP(dport=6081, len=20) / geneve()), R_OUTER),
-    ("geneve version 1", outer(UDP(dport=6081) / geneve(first=0x40)), R_OUTER),
-    ("not ethernet inside", outer(UDP(dport=6081) / geneve(kind=0x0800)), R_OUTER),
-    ("options past the end", outer(UDP(dport=6081) / geneve(first=63, inner=b"")), R_OUTER),
-    ("option past the options", outer(UDP(dport=6081) / geneve(HARMLESS[:3] + b"\x04")), R_OUTER),
-    ("unknown critical option", outer(UDP(dport=6081) / geneve(CRITICAL)), R_CRITICAL),
+    ("another ethernet type", bytes(Ether(type=0x86DD)) + bytes(60), reasons.NOT_GENEVE),
+    ("another host's address", outer(UDP(dport=6081) / geneve(), dst="172.16.0.9"), reasons.NOT_US),
+    ("tcp", outer(bytes(40), proto=6), reasons.NOT_GENEVE),
+    ("a fragment", outer(UDP(dport=6081) / geneve(), flags="MF"), reasons.NOT_GENEVE),
+    ("another port", outer(UDP(dport=4789) / geneve()), reasons.NOT_GENEVE),
+    ("udp length is wrong", outer(UDP(dport=6081, len=20) / geneve()), reasons.OUTER),
+    ("geneve version 1", outer(UDP(dport=6081) / geneve(first=0x40)), reasons.OUTER),
+    ("not ethernet inside", outer(UDP(dport=6081) / geneve(kind=0x0800)), reasons.OUTER),
+    ("options past the end", outer(UDP(dport=6081) / geneve(first=63, inner=b"")), reasons.OUTER),
+    ("option past the options", outer(UDP(dport=6081) / geneve(HARMLESS[:3] + b"\x04")), reasons.OUTER),
+    ("unknown critical option", outer(UDP(dport=6081) / geneve(CRITICAL)), reasons.CRITICAL),
     ("unknown harmless option", outer(UDP(dport=6081) / geneve(HARMLESS)), DECAPSULATED),
     ("oam is for the host", outer(UDP(dport=6081) / geneve(flags=0x80)), FOR_HOST),
-    ("cut in the ip header", outer(UDP(dport=6081) / geneve())[:30], R_OUTER),
+    ("cut in the ip header", outer(UDP(dport=6081) / geneve())[:30], reasons.OUTER),
 ]
 
 
@@ -138,14 +129,14 @@ def test_a_damaged_frame_yields_the_inner_frame_that_its_headers_say_or_none():
         outcomes[verdict] += 1
         assert (verdict == DECAPSULATED) == isinstance(found, tuple)
         if isinstance(found, tuple):
-            begin, length = int(row[P_FRAME]), int(row[P_LENGTH])
+            begin, length = int(row[packets.FRAME]), int(row[packets.LENGTH])
             total = int.from_bytes(damaged[16:18], "big")
             assert begin >= OUTER_BYTES
             assert begin + length == 14 + total <= size
             assert (tunnel >> 32 & 0xFFFFFFFF, tunnel & 0xFFFFFFFF) == found[0]
             assert bytes(damaged[begin : begin + length]) == found[1][:length]
     assert outcomes[DECAPSULATED] > 500
-    assert all(outcomes[verdict] > 20 for verdict in (R_OUTER, R_NOT_US, R_NOT_GENEVE, R_SHORT))
+    assert all(outcomes[verdict] > 20 for verdict in (reasons.OUTER, reasons.NOT_US, reasons.NOT_GENEVE, reasons.SHORT))
 
 
 def test_a_large_frame_tells_how_long_its_headers_are(memory):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.contract.pipeline import Kind
-from hoverboard.fastpath.layout import P_PORTS
+from hoverboard.fastpath.memory import packets
 from hoverboard.fastpath.packet import parse
 from hoverboard.host.answers import rewrite
 from hoverboard.host.cached import Cached, concerns, touched
@@ -160,4 +160,4 @@ def test_the_question_put_to_the_switch(data, tunnel, expected):
     packet = empty_packet()
     parse(array(data), 0, len(data), 100, signed, key, packet)
     words = tuple(int(word) for word in key)
-    assert question_for(words, int(packet[P_PORTS]), data, LOCAL) == expected
+    assert question_for(words, int(packet[packets.PORTS]), data, LOCAL) == expected

@@ -14,8 +14,9 @@ import pytest
 from scapy.utils import RawPcapNgReader, rdpcap
 
 from hoverboard.fastpath.elements.capture import capture_received
-from hoverboard.fastpath.layout import EGRESS, UPLINK, allocate
-from hoverboard.host.capture import Capture
+from hoverboard.fastpath.memory import control, ports
+from hoverboard.fastpath.memory.arrays import allocate
+from hoverboard.host.capture import Answers, Capture
 from hoverboard.host.pcapng import INBOUND, OUTBOUND, Writer
 from hoverboard.host.rates import Interval, Rates
 from tests.unit.hoverboard.memory_host import VM, MemoryHost
@@ -91,9 +92,38 @@ def host():
     host.close()
 
 
+@pytest.fixture
+def answers():
+    return Answers()
+
+
+class TestAnswers:
+    """Frames that the control thread sends by itself."""
+
+    def test_are_kept_while_somebody_captures_their_port(self, answers):
+        answers.answered(VM, b"before")
+        answers.begin([VM], 4)
+        answers.answered(VM, b"abcdef")
+        answers.answered(ports.UPLINK, b"another port's")
+        assert [(one.port, one.came, one.length, one.data) for one in answers.take()] == [(VM, -1, 6, b"abcd")]
+        answers.answered(VM, b"last")
+        answers.end()
+        answers.answered(VM, b"behind it")
+        assert [one.data for one in answers.take()] == [b"last"], "what was kept is still there"
+        assert answers.take() == []
+
+    def test_so_many_wait_and_the_rest_is_counted(self, answers):
+        answers.begin([VM], 4)
+        for _ in range(1_024 + 3):
+            answers.answered(VM, b"x")
+        assert answers.lost == 3
+        answers.begin([VM], 4)
+        assert (answers.lost, answers.take()) == (0, [])
+
+
 class TestCapture:
     @pytest.fixture
-    def capturing(self, host, tmp_path):
+    def capturing(self, host, answers, tmp_path):
         """start(count) -> (capture, our end of its leash, path); all are ended at the end."""
         host.reset()
         made = []
@@ -103,7 +133,7 @@ class TestCapture:
             path = tmp_path / "capture.pcapng"
             fd = os.open(path, os.O_WRONLY | os.O_CREAT) if output is None else output
             capture = Capture(
-                host.datapath.memories, "h1", ports or {VM: "blue-1"}, snap=256, count=count,
+                host.datapath.memories, answers, "h1", ports or {VM: "blue-1"}, snap=256, count=count,
                 output=fd, leash=theirs, on_end=lambda: None,
             )  # fmt: skip
             capture.start()
@@ -131,11 +161,11 @@ class TestCapture:
         assert self.summary(ours) == {"packets": 3, "lost": 0, "error": ""}
         assert [packet[UDP].sport for packet in rdpcap(str(path))] == [0, 1, 2]
 
-    def test_ends_when_the_leash_is_let_go_with_all_that_was_captured(self, host, capturing):
-        capture, ours, path = capturing()
+    def test_ends_when_the_leash_is_let_go_with_all_that_was_captured(self, host, answers, capturing):
+        _capture, ours, path = capturing()
         self.receive(host, frame())
-        capture.answered(VM, frame(UDP() / Raw(b"answer")))
-        capture.answered(UPLINK, frame())
+        answers.answered(VM, frame(UDP() / Raw(b"answer")))
+        answers.answered(ports.UPLINK, frame())
         ours.shutdown(socket.SHUT_WR)
         assert self.summary(ours)["packets"] == 2
         assert [bytes(packet) for packet in rdpcap(str(path))] == [frame(), frame(UDP() / Raw(b"answer"))]
@@ -160,8 +190,8 @@ class TestRates:
         rates = Rates(memories)
         rates.look(START, 2)
         assert rates.interval is None
-        memories[EGRESS].port_stats[VM] = (20, 2000, 10, 1000)
-        memories[EGRESS].stats[0] = (4, 400)
+        memories[control.EGRESS].port_stats[VM] = (20, 2000, 10, 1000)
+        memories[control.EGRESS].stats[0] = (4, 400)
         memories[1].stats[1] = (2, 4000)
         rates.look(START + 2, 3)
         assert rates.interval is not None
@@ -175,10 +205,10 @@ class TestRates:
     @pytest.mark.parametrize("now", [(1, 125), (1, 20_000), (200, 125)])
     def test_a_row_that_is_another_entrys_now_counts_from_nothing(self, now):
         memories = allocate()
-        memories[EGRESS].stats[0] = (100, 10_000)
+        memories[control.EGRESS].stats[0] = (100, 10_000)
         rates = Rates(memories)
         rates.look(START, 1)
-        memories[EGRESS].stats[0] = now
+        memories[control.EGRESS].stats[0] = now
         rates.look(START + 1, 1)
         assert rates.interval is not None
         assert np.array_equal(rates.interval.entries, [now])

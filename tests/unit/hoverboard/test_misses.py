@@ -11,26 +11,13 @@ import pytest
 
 from hoverboard.contract.encapsulation import PROBE_REQUEST_TYPE
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind
+from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath import geneve, ring
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT
-from hoverboard.fastpath.layout import (
-    E_ACTION,
-    E_HEADER,
-    E_MACS,
-    E_SUM,
-    E_TARGET,
-    INJECT_PROCESS,
-    INJECT_RAW,
-    MISS_CONTROL,
-    REASONS,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
 from hoverboard.fastpath.packet import FIVE
-from hoverboard.host.misses import FlowMisses
 from hoverboard.host.peers import probe, read_probe
 from hoverboard.vswitch.monitor import Change
+from hoverboard.vswitch.trace import parse_trace
 from tests.unit.hoverboard.flow_miss_oracle import (
     LOCAL,
     LOCAL_FLOW,
@@ -43,7 +30,6 @@ from tests.unit.hoverboard.flow_miss_oracle import (
     from_fabric,
     injected,
     missed,
-    oracle,
 )
 from tests.unit.hoverboard.packets import ARP, ICMP, UDP, Ether, Raw, frame
 from tests.unit.hoverboard.test_vswitch import DELIVER, RELAY
@@ -53,11 +39,11 @@ TO = IPv4Address("10.0.0.3")
 
 def quiet(handler):
     """Whether the loop may sleep."""
-    return not select.select([handler._datapath.news_fd], [], [], 0)[0]
+    return not select.select([handler.datapath.news_fd], [], [], 0)[0]
 
 
 def test_an_uncacheable_drop_has_its_own_reason_and_no_entry(handler):
-    handler.answer = replace(SPOOFED, cacheable=False)
+    handler.switch.answer = replace(SPOOFED, cacheable=False)
     missed(handler, frame())
     handler.handle()
     assert handler.drops == {"spoofed": 1}
@@ -65,17 +51,17 @@ def test_an_uncacheable_drop_has_its_own_reason_and_no_entry(handler):
 
 
 def test_a_flow_that_is_not_ours_drops_by_a_reason_of_its_own(handler):
-    handler.answer = replace(SPOOFED, kind=None)
+    handler.switch.answer = replace(SPOOFED, kind=None)
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("unnamed-flow"))
 
 
 def test_a_drop_of_the_switch_is_an_entry_by_its_reason(handler):
-    handler.answer = SPOOFED
+    handler.switch.answer = SPOOFED
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("spoofed"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("spoofed"))
     assert [cached.dropped for cached in handler.cached.values()] == [None], "this host adds nothing to it"
 
 
@@ -83,116 +69,93 @@ def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
     waiting = 60
     for proto in range(100, 100 + waiting):
         missed(handler, frame(proto=proto))
-    handler._datapath.clear_news()
+    handler.datapath.clear_news()
     handler.handle()
     assert handler.misses == 32 < waiting
-    assert ring.waiting(handler._datapath.egress.miss_index) == waiting - handler.misses
-    os.eventfd_read(handler._datapath.news_fd)  # it was set again: the loop comes back
+    assert ring.waiting(handler.datapath.egress.miss_index) == waiting - handler.misses
+    os.eventfd_read(handler.datapath.news_fd)  # it was set again: the loop comes back
     handler.handle()
     assert handler.misses == waiting
 
 
-class Recorded:
-    """A switch with recorded answers, which remembers the questions."""
-
-    management = "unix:/nowhere/br-int.mgmt"
-
-    def __init__(self, answer):
-        self.answer, self.asked = answer, []
-
-    def appctl(self, *command):
-        self.asked.append(command)
-        return self.answer
-
-
-def recorded(directory, answer):
-    """Flow misses that ask a switch in its own words."""
-    return oracle(directory, FlowMisses, Recorded(answer))
-
-
-def test_the_switch_is_asked_about_the_packet_and_its_answer_becomes_the_entry(tmp_path):
-    handler = recorded(tmp_path, DELIVER)
+def test_the_switch_is_asked_about_the_packet_and_its_answer_becomes_the_entry(handler):
+    handler.switch.answer = parse_trace(DELIVER)
     missed(handler, frame(ICMP(type=8)))
     handler.handle()
     headers = "dl_src=06:07:0a:00:00:02,dl_dst=02:00:5e:00:00:01,ip,nw_proto=1,nw_src=10.0.0.2,nw_dst=10.0.0.3"
     question = f"in_port={OFPORT},{headers},nw_ecn=0,nw_ttl=64,icmp_type=8,icmp_code=0"
-    assert handler._switch.asked == [("ofproto/trace", BRIDGE, question)]
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert handler.switch.asked == [question]
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
     ((key, cached),) = handler.cached.items()
     assert key[0] & FIVE, "the decision rests on the ICMP type"
     assert handler.known(key) == (question, cached.verdict)
     assert (cached.in_port, cached.src, cached.dst, cached.proto) == (OFPORT, IPv4Address("10.0.0.2"), TO, 1)
     assert (cached.verdict.kind, cached.dropped) == (Kind.LOCAL, None)
-    (row,) = handler._table._rows.values()
-    m = handler._datapath.egress
-    assert [hex(word) for word in m.macs[m.entries[row, E_MACS]]] == ["0x6070a000003", "0x2005e000001"]
+    (row,) = handler.table._rows.values()
+    m = handler.datapath.egress
+    assert [hex(word) for word in m.macs[m.entries[row, entries.MACS]]] == ["0x6070a000003", "0x2005e000001"]
     assert handler.traces == handler.misses == 1
     assert handler.known((0,) * len(key)) is None
-    handler._datapath.stop()
 
 
-def test_an_answer_that_makes_no_sense_costs_its_packet_alone(tmp_path):
-    handler = recorded(tmp_path, DELIVER)
+def test_an_answer_that_makes_no_sense_costs_its_packet_alone(handler):
     missed(handler, frame(ICMP(type=8)))
     missed(handler, frame(proto=99))
     answers = iter([DELIVER, "Bad openflow flow syntax"])
-    handler._switch.appctl = lambda *_command: next(answers)
+    handler.switch.answer = lambda _question: parse_trace(next(answers))
     handler.handle()
     assert handler.drops == {"switch-not-programmed": 1}
-    assert handler.cached.keys() == handler._table.statistics().keys()
+    assert handler.cached.keys() == handler.table.statistics().keys()
     assert len(handler.cached) == 1
-    handler._datapath.stop()
 
 
-def test_a_flow_that_sends_through_the_tunnel_to_no_host_makes_no_entry(tmp_path):
+def test_a_flow_that_sends_through_the_tunnel_to_no_host_makes_no_entry(handler):
     nowhere = RELAY.replace("set_field:172.16.0.2->tun_dst", "").replace("tun_dst=172.16.0.2,", "")
-    handler = recorded(tmp_path, nowhere)
+    handler.switch.answer = lambda _question: parse_trace(nowhere)
     missed(handler, frame(proto=99))
     handler.handle()
     assert handler.drops == {"switch-not-programmed": 1}
     assert not handler.cached
-    handler._datapath.stop()
 
 
 def test_an_entry_into_the_tunnel_leads_to_its_peer_with_the_outer_headers(handler):
-    handler._peers.index(IPv4Address("172.16.0.77"))
-    handler.answer = replace(ROUTED, tun_id=9)
+    handler.peers.index(IPv4Address("172.16.0.77"))
+    handler.switch.answer = replace(ROUTED, tun_id=9)
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_TUNNEL, 2) == (ACT_TUNNEL, handler._peers.index(REMOTE))
+    assert entry(handler) == (entries.ACT_TUNNEL, 2) == (entries.ACT_TUNNEL, handler.peers.index(REMOTE))
     template, checksum = geneve.template(LOCAL, REMOTE, 9)
-    m = handler._datapath.egress
-    (row,) = handler._table._rows.values()
-    assert m.headers[m.entries[row, E_HEADER], : len(template)].tobytes() == template
-    assert m.entries[row, E_SUM] == checksum
-    assert m.entries[row, E_MACS] == 0, "MACs stay as they are"
-    assert m.entries[row, [E_ACTION, E_TARGET]].tolist() == [ACT_TUNNEL, 2]
+    m = handler.datapath.egress
+    (row,) = handler.table._rows.values()
+    assert m.headers[m.entries[row, entries.HEADER], : len(template)].tobytes() == template
+    assert m.entries[row, entries.SUM] == checksum
+    assert m.entries[row, entries.MACS] == 0, "MACs stay as they are"
+    assert m.entries[row, [entries.ACTION, entries.TARGET]].tolist() == [entries.ACT_TUNNEL, 2]
 
 
 def test_a_vport_that_is_not_plugged_in_drops_and_the_entry_says_why(handler):
-    handler.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
+    handler.switch.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("vport-down"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("vport-down"))
     assert [cached.dropped for cached in handler.cached.values()] == ["vport-down"]
 
 
 def test_a_packet_goes_back_once_its_entry_is_there_and_its_owner_knows(handler):
-    changed, order = [], []
-    handler.on_change = changed.extend
-    inject = handler._datapath.inject
+    changed, order = handler.heard.changed, []
+    inject = handler.datapath.inject
 
     def watch(*packet):
-        order.append((len(handler._table), len(changed)))
+        order.append((len(handler.table), len(changed)))
         return inject(*packet)
 
-    handler._datapath.inject = watch
+    handler.datapath.inject = watch
     missed(handler, frame())
     missed(handler, frame(proto=99))
     handler.handle()
     assert order[-2:] == [(2, 2), (2, 2)]
     assert changed == list(handler.cached)
-    whole = [(PORT, INJECT_PROCESS, 0, bytes(VNET_BYTES) + data) for data in (frame(), frame(proto=99))]
+    whole = [(PORT, rings.INJECT_PROCESS, 0, bytes(packets.VNET_BYTES) + data) for data in (frame(), frame(proto=99))]
     assert injected(handler) == whole
     assert handler.misses == 2
 
@@ -200,7 +163,7 @@ def test_a_packet_goes_back_once_its_entry_is_there_and_its_owner_knows(handler)
 @pytest.mark.parametrize("needs_ports", [False, True])
 @pytest.mark.parametrize("together", [False, True])
 def test_a_flow_is_asked_about_once_however_many_of_its_packets_missed(handler, needs_ports, together):
-    handler.answer = replace(ROUTED, needs_ports=needs_ports)
+    handler.switch.answer = replace(ROUTED, needs_ports=needs_ports)
     for _ in range(3):
         missed(handler, frame())
         if not together:
@@ -216,7 +179,7 @@ def test_a_flow_is_asked_about_once_however_many_of_its_packets_missed(handler, 
 def test_a_packet_that_finds_no_room_in_front_of_the_engine_is_counted(handler):
     missed(handler, frame())
     handler.handle()
-    handler._datapath.inject = lambda *_packet: False
+    handler.datapath.inject = lambda *_packet: False
     for _ in range(2):
         missed(handler, frame())
     handler.handle()
@@ -240,31 +203,31 @@ def test_a_malformed_packet_is_counted_and_not_asked_about(handler):
     ],
 )
 def test_what_makes_no_entry_is_dropped_by_name_and_asked_about_again(handler, answer, reason):
-    handler.answer = answer
+    handler.switch.answer = answer
     for _ in range(2):
         missed(handler, frame())
         handler.handle()
     assert handler.drops == {reason: 2}
-    assert (handler.traces, len(handler._table), handler.cached, injected(handler)) == (2, 0, {}, [])
+    assert (handler.traces, len(handler.table), handler.cached, injected(handler)) == (2, 0, {}, [])
 
 
 def test_frames_of_the_fabric_for_the_host_itself_go_to_the_peers(handler):
-    missed(handler, probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE), UPLINK, MISS_CONTROL)
+    missed(handler, probe(REMOTE, LOCAL, PROBE_REQUEST_TYPE), ports.UPLINK, rings.MISS_CONTROL)
     missed(handler, frame())
     handler.handle()
-    assert handler._peers.known() == {REMOTE: True}
+    assert handler.peers.known() == {REMOTE: True}
     assert (handler.misses, handler.traces) == (1, 1), "the flow behind it is answered all the same"
-    port, kind, _tunnel, answer = injected(handler, UPLINK, raw=True)[-1]
-    assert (port, kind, read_probe(answer[VNET_BYTES:])[0]) == (UPLINK, INJECT_RAW, LOCAL)
+    port, kind, _tunnel, answer = injected(handler, ports.UPLINK, raw=True)[-1]
+    assert (port, kind, read_probe(answer[packets.VNET_BYTES :])[0]) == (ports.UPLINK, rings.INJECT_RAW, LOCAL)
 
 
 def test_what_a_tunnel_brings_is_asked_about_with_its_tunnel(handler):
-    asked = []
-    handler.answer = lambda question: asked.append(question) or LOCAL_FLOW
-    missed(handler, from_fabric(frame()), UPLINK)
+    handler.switch.answer = LOCAL_FLOW
+    missed(handler, from_fabric(frame()), ports.UPLINK)
     handler.handle()
-    assert asked[0].startswith(f"in_port={TUNNEL_PORT},tun_id=0x7,tun_src={REMOTE},tun_dst={LOCAL},dl_src=")
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    (question,) = handler.switch.asked
+    assert question.startswith(f"in_port={TUNNEL_PORT},tun_id=0x7,tun_src={REMOTE},tun_dst={LOCAL},dl_src=")
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
 
 
 ANSWERED = {"dl_src": "02:00:5e:00:00:01", "dl_dst": "06:07:0a:00:00:02", "nw_src": "10.0.0.1", "nw_dst": "10.0.0.2"}
@@ -274,12 +237,12 @@ PONG = replace(
 
 
 def test_the_switch_itself_answers_a_ping(handler):
-    handler.answer = PONG
+    handler.switch.answer = PONG
     missed(handler, frame(ICMP(type=8, seq=5) / Raw(b"ping"), dst="02:00:5e:00:00:01"))
     handler.handle()
     ((port, kind, _tunnel, answer),) = injected(handler, raw=True)
-    assert (port, kind, answer[:VNET_BYTES]) == (PORT, INJECT_RAW, bytes(VNET_BYTES))
-    packet = Ether(answer[VNET_BYTES:])
+    assert (port, kind, answer[: packets.VNET_BYTES]) == (PORT, rings.INJECT_RAW, bytes(packets.VNET_BYTES))
+    packet = Ether(answer[packets.VNET_BYTES :])
     assert (packet.src, packet[ICMP].type, packet[ICMP].seq, packet[Raw].load) == (ANSWERED["dl_src"], 0, 5, b"ping")
     assert (handler.drops, handler.cached, injected(handler)) == ({}, {}, [])
 
@@ -294,7 +257,7 @@ def test_the_switch_itself_answers_a_ping(handler):
     ids=["to nowhere", "to a vport that is not here", "a kind of packet that cannot be written"],
 )
 def test_an_answer_that_cannot_be_given_is_dropped_by_name(handler, data, port, out_port):
-    handler.answer = replace(PONG, out_port=out_port)
+    handler.switch.answer = replace(PONG, out_port=out_port)
     missed(handler, data, port)
     handler.handle()
     assert handler.drops == {"uncacheable": 1}
@@ -302,42 +265,48 @@ def test_an_answer_that_cannot_be_given_is_dropped_by_name(handler, data, port, 
 
 
 def test_what_the_fabric_brings_is_never_answered_by_the_switch_itself(handler):
-    handler.answer = PONG
-    missed(handler, from_fabric(frame(ICMP(type=8))), UPLINK)
+    handler.switch.answer = PONG
+    missed(handler, from_fabric(frame(ICMP(type=8))), ports.UPLINK)
     handler.handle()
     assert handler.drops == {"uncacheable": 1}
     assert not injected(handler, raw=True)
 
 
 def test_a_new_mac_alone_is_an_entry(handler):
-    handler.answer = replace(LOCAL_FLOW, headers=ANSWERED, changed=frozenset({"dl_src", "dl_dst"}))
+    handler.switch.answer = replace(LOCAL_FLOW, headers=ANSWERED, changed=frozenset({"dl_src", "dl_dst"}))
     missed(handler, frame())
     handler.handle()
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
 
 
 PUNTED = replace(SPOOFED, kind=Kind.PUNT)
 
 
 def test_a_packet_that_asks_the_controller_waits_and_goes_on_with_the_answer(handler):
-    asked = []
-    handler.punts._ask = lambda port, data: asked.append((port, data)) or True
-    handler.answer = PUNTED
+    handler.switch.answer = PUNTED
     missed(handler, frame())
     handler.handle()
-    assert (asked, handler.drops, injected(handler), handler.cached) == ([(OFPORT, frame())], {}, [], {})
-    handler.answer = ROUTED
+    assert handler.switch.looked_up == [(OFPORT, frame())]
+    assert (handler.drops, injected(handler), handler.cached) == ({}, [], {})
+    handler.switch.answer = ROUTED
     handler.revalidate([Change(vni=8, dst=ip_network(TO))])
     assert injected(handler) == []
     handler.revalidate([Change(vni=7, dst=ip_network(TO))])
-    assert injected(handler) == [(PORT, INJECT_PROCESS, 0, bytes(VNET_BYTES) + frame())]
+    assert injected(handler) == [(PORT, rings.INJECT_PROCESS, 0, bytes(packets.VNET_BYTES) + frame())]
+
+
+def test_a_packet_that_the_switch_does_not_take_is_dropped(handler):
+    handler.switch.answer, handler.switch.takes = PUNTED, False
+    missed(handler, frame())
+    handler.handle()
+    assert (handler.drops, handler.cached, len(handler.punts)) == ({"switch-not-programmed": 1}, {}, 0)
 
 
 def test_what_has_no_address_to_ask_about_is_dropped(handler):
-    handler.answer = PUNTED
+    handler.switch.answer = PUNTED
     missed(handler, bytes(Ether(src="06:07:0a:00:00:02", dst="ff:ff:ff:ff:ff:ff") / ARP()))
     handler.handle()
-    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("unnamed-flow"))
     assert len(handler.punts) == 0
 
 
@@ -355,23 +324,21 @@ LEARNS = replace(ROUTED, kind=Kind.LEARN)
     ids=["a default route that says learn", "another route", "no address", "no gateway"],
 )
 def test_a_way_is_looked_for_where_the_route_says_so(handler, answer, data, asked):
-    learned = []
-    handler.on_learn = lambda *what: learned.append(what)
-    handler.answer = answer
+    handler.switch.answer = answer
     missed(handler, data)
     handler.handle()
-    assert learned == asked
+    assert handler.heard.wanted_ways == asked
 
 
 def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):
-    handler.answer = LEARNS
+    handler.switch.answer = LEARNS
     missed(handler, frame())
     handler.handle()
-    assert entry(handler)[0] == ACT_TUNNEL
+    assert entry(handler)[0] == entries.ACT_TUNNEL
 
 
 def test_the_loop_may_sleep_once_all_is_answered(handler):
     missed(handler, frame())
-    handler._datapath.clear_news()
+    handler.datapath.clear_news()
     handler.handle()
     assert quiet(handler)

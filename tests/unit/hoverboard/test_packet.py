@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoverboard.fastpath.layout import P_PORTS, R_IPV4, R_IPV6, R_SHORT, R_VLAN
+from hoverboard.fastpath.memory import packets, reasons
 from hoverboard.fastpath.packet import OTHER, PARSED, parse
 from tests.unit.hoverboard.packets import (
     ARP,
@@ -32,16 +32,16 @@ GOLDEN = [
     ("later fragment has no ports", frame(Raw(b"y" * 16), proto=17, frag=10), PARSED, 17, 0),
     ("first fragment has ports", frame(UDP(sport=3, dport=4), flags="MF"), PARSED, 17, 3 << 16 | 4),
     ("arp", bytes(Ether() / ARP()), OTHER, 0, 0),
-    ("vlan", bytes(Ether() / Dot1Q(vlan=5) / IP() / UDP()), R_VLAN, None, None),
-    ("short ethernet", b"\x00" * 13, R_SHORT, None, None),
-    ("empty", b"", R_SHORT, None, None),
-    ("truncated ip", frame()[:30], R_IPV4, None, None),
-    ("ip version 5", frame()[:14] + b"\x55" + frame()[15:], R_IPV4, None, None),
-    ("header length 16", frame()[:14] + b"\x44" + frame()[15:], R_IPV4, None, None),
-    ("total length past the frame", frame()[:16] + b"\xff\xff" + frame()[18:], R_IPV4, None, None),
-    ("total length below the header", frame()[:16] + b"\x00\x10" + frame()[18:], R_IPV4, None, None),
-    ("udp header cut off", frame(Raw(b"123"), proto=17), R_IPV4, None, None),
-    ("tcp header cut off", frame(Raw(b"1" * 19), proto=6), R_IPV4, None, None),
+    ("vlan", bytes(Ether() / Dot1Q(vlan=5) / IP() / UDP()), reasons.VLAN, None, None),
+    ("short ethernet", b"\x00" * 13, reasons.SHORT, None, None),
+    ("empty", b"", reasons.SHORT, None, None),
+    ("truncated ip", frame()[:30], reasons.IPV4, None, None),
+    ("ip version 5", frame()[:14] + b"\x55" + frame()[15:], reasons.IPV4, None, None),
+    ("header length 16", frame()[:14] + b"\x44" + frame()[15:], reasons.IPV4, None, None),
+    ("total length past the frame", frame()[:16] + b"\xff\xff" + frame()[18:], reasons.IPV4, None, None),
+    ("total length below the header", frame()[:16] + b"\x00\x10" + frame()[18:], reasons.IPV4, None, None),
+    ("udp header cut off", frame(Raw(b"123"), proto=17), reasons.IPV4, None, None),
+    ("tcp header cut off", frame(Raw(b"1" * 19), proto=6), reasons.IPV4, None, None),
 ]
 
 
@@ -52,7 +52,7 @@ def test_golden(data, verdict, proto, ports):
     if verdict in (PARSED, OTHER):
         assert key[0] >> 48 & 0xFFFF == 100
         assert key[0] >> 24 & 0xFF == proto
-        assert packet[P_PORTS] == ports
+        assert packet[packets.PORTS] == ports
 
 
 def test_key_holds_addresses_macs_and_tunnel():
@@ -72,4 +72,4 @@ def test_key_holds_addresses_macs_and_tunnel():
 def test_any_bytes_parse_without_reading_past_the_frame(data, before):
     """The array ends with the frame; NUMBA_BOUNDSCHECK=1 turns a read past it into an error."""
     verdict = parse(array(data, before), before, len(data), 1, 0, empty_key(), empty_packet())
-    assert verdict in (PARSED, OTHER, R_SHORT, R_IPV4, R_IPV6, R_VLAN)
+    assert verdict in (PARSED, OTHER, reasons.SHORT, reasons.IPV4, reasons.IPV6, reasons.VLAN)

@@ -10,31 +10,37 @@ from scapy.contrib.geneve import GENEVE
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import INJECT_RAW, MAX_PEERS, UPLINK, VNET_BYTES
-from hoverboard.host import peers as peers_module
-from hoverboard.host.datagrams import datagram, read_datagram
+from hoverboard.fastpath.memory import entries, packets, ports, rings
+from hoverboard.host.datagrams import EngineDatagrams, datagram, read_datagram
+from hoverboard.host.listeners import Nobody
 from hoverboard.host.peers import Announcements, Peers, announcement, arp_reply, probe, read_probe
 from tests.unit.hoverboard.memory_host import take
 from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, Raw
 
 LOCAL, REMOTE, OTHER = (IPv4Address(f"172.16.0.{last}") for last in (1, 2, 3))
-NO_VNET = bytes(VNET_BYTES)
+NO_VNET = bytes(packets.VNET_BYTES)
 
 
-class Here:
+class Here(Nobody):
     """The peers of one host, and what they have sent."""
 
     def __init__(self) -> None:
         self.datapath = Datapath()
-        self.peers = Peers(self.datapath, LOCAL)
         self.changed: list[IPv4Address] = []
-        self.peers.on_change = self.changed.append
+        self.received: list[tuple[IPv4Address, bytes]] = []
+        self.peers = Peers(self.datapath, LOCAL, peers=self, routes=self)
+
+    def peer_changed(self, address: IPv4Address) -> None:
+        self.changed.append(address)
+
+    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+        self.received.append((sender, payload))
 
     def sent(self) -> list[bytes]:
         """Frames that leave by the uplink, since the last time."""
         m = self.datapath.egress
         found = take(m.inject_index, m.inject_meta, m.inject_data)
-        assert all((one.port, one.kind, one.vnet) == (UPLINK, INJECT_RAW, NO_VNET) for one in found)
+        assert all((one.port, one.kind, one.vnet) == (ports.UPLINK, rings.INJECT_RAW, NO_VNET) for one in found)
         return [one.frame for one in found]
 
     def probes(self) -> list[tuple[str, int]]:
@@ -98,7 +104,7 @@ def test_a_peer_that_never_answers_is_an_open_vswitch_after_five_probes(here: He
 
 
 def test_there_are_so_many_peers_and_no_more(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers_module, "MAX_PEERS", 3)
+    monkeypatch.setattr(entries, "MAX_PEERS", 3)
     assert [here.peers.index(LOCAL + number) for number in range(1, 5)] == [1, 2, 0, 0]
     here.changed.clear()
     here.hear(probe(LOCAL + 9, LOCAL, ASKED))
@@ -174,15 +180,11 @@ def test_announcements_come_each_second_at_first_and_then_now_and_then(here: Her
 
 
 def test_datagrams_of_the_route_exchange_go_and_come_by_the_fast_path(here: Here) -> None:
-    here.hear(datagram(REMOTE, LOCAL, b"no listener"))
-    received: list[tuple[IPv4Address, bytes]] = []
-    here.peers.listen(lambda *what: received.append(what))
     here.hear(datagram(REMOTE, LOCAL, b"hello"))
-    assert received == [(REMOTE, b"hello")]
+    assert here.received == [(REMOTE, b"hello")]
     assert here.sent() == []
-    here.peers.send(REMOTE, b"back")
+    EngineDatagrams(here.datapath, LOCAL).send(REMOTE, b"back")
     assert here.sent() == [datagram(LOCAL, REMOTE, b"back")]
-    assert here.peers.readers() == {}
 
 
 # --- on the wire ------------------------------------------------------------------------------------------
@@ -198,7 +200,7 @@ def test_a_probe_is_geneve_as_others_read_it() -> None:
     assert (packet[GENEVE].vni, packet[GENEVE].oam, packet[GENEVE].optionlen) == (0, 1, 1)
     geneve = b"\x01\x80\x65\x58\0\0\0\0" + OPTION_CLASS.to_bytes(2, "big") + bytes([ASKED, 0])
     assert bytes(packet)[40:] == b"\0\0" + geneve, "no UDP checksum, and an option without data"
-    assert MAX_PEERS > 1_000
+    assert entries.MAX_PEERS > 1_000
 
 
 PROBE = probe(REMOTE, LOCAL, ASKED)

@@ -16,7 +16,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrHopByHop,
 )
 
-from hoverboard.fastpath.layout import P_PORTS
+from hoverboard.fastpath.memory import packets
 from hoverboard.fastpath.packet import parse
 from hoverboard.host.questions import addresses, question_for
 from tests.unit.hoverboard.memory_host import key_of, tunnel_word
@@ -41,7 +41,7 @@ def asked(data, tunnel=0, inner=None):
     key, packet = empty_key(), empty_packet()
     parse(array(data), 0, len(data), 100, tunnel, key, packet)
     words = tuple(int(word) for word in key)
-    return question_for(words, int(packet[P_PORTS]), data if inner is None else inner, LOCAL)
+    return question_for(words, int(packet[packets.PORTS]), data if inner is None else inner, LOCAL)
 
 
 SOLICITATION = six(ICMPv6ND_NS(tgt="fd00::9") / ICMPv6NDOptSrcLLAddr(lladdr=MAC), hops=255)

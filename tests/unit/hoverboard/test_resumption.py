@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import RunError, SwitchError
-from hoverboard.host.checkpoint import Keeper
+from hoverboard.host.checkpoint import Keeper, Kept
 from hoverboard.host.client import HostConfig
 from hoverboard.host.resumption import Resumption
 
@@ -66,9 +66,8 @@ def switch() -> Switch:
 def resumed(tmp_path: Path, switch: Switch) -> Resumption:
     """The successor of a process with two VMs."""
     keeper = Keeper()
-    keeper.vports = lambda: VPORTS
     before = Resumption(config(tmp_path), switch, keeper)  # type: ignore[arg-type]
-    before.keep()
+    before.keep(lambda: VPORTS, Kept())
     while keeper.due is not None:
         keeper.flush(keeper.due)
     keeper.close()

@@ -10,8 +10,8 @@ import pytest
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import Kind
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_TUNNEL, ACT_VPORT, FlowTable
-from hoverboard.fastpath.layout import REASONS
+from hoverboard.fastpath.flowtable import FlowTable
+from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packet import FIVE
 from hoverboard.host import accounts, misses
 from hoverboard.vswitch.monitor import Change
@@ -24,13 +24,13 @@ from tests.unit.hoverboard.flow_miss_oracle import (
     REMOTE,
     ROUTED,
     SPOOFED,
+    Oracle,
     carry,
     doubt,
     entry,
     kinds,
     learn,
     missed,
-    oracle,
 )
 from tests.unit.hoverboard.packets import frame
 
@@ -40,22 +40,21 @@ UNPROGRAMMED = [EMPTY, replace(SPOOFED, kind=Kind.DROP_UNKNOWN_PORT)]
 
 
 def changed_keys(handler):
-    """Keys of which `on_change` is called from now on."""
-    keys = []
-    handler.on_change = keys.extend
-    return keys
+    """Keys of entries that change from now on."""
+    handler.heard.changed.clear()
+    return handler.heard.changed
 
 
 def woken(handler):
     """Whether the loop comes back."""
-    return bool(select.select([handler._datapath.news_fd], [], [], 0)[0])
+    return bool(select.select([handler.datapath.news_fd], [], [], 0)[0])
 
 
 def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
     missed(handler, frame())
     handler.handle()
     before = entry(handler)
-    handler.answer = replace(SPOOFED, kind=None, matched=False)
+    handler.switch.answer = replace(SPOOFED, kind=None, matched=False)
     handler.revalidate([Change()])
     assert entry(handler) == before
     missed(handler, frame(proto=99))
@@ -67,9 +66,9 @@ def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
 def test_a_flow_that_is_not_ours_changes_entries(handler):
     missed(handler, frame())
     handler.handle()
-    handler.answer = replace(SPOOFED, kind=None)
+    handler.switch.answer = replace(SPOOFED, kind=None)
     handler.revalidate([Change(dst=IPv4Network("10.0.0.3"))])
-    assert entry(handler) == (ACT_DROP, REASONS.index("unnamed-flow"))
+    assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("unnamed-flow"))
 
 
 def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
@@ -78,16 +77,16 @@ def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
     handler.handle()
     for answer, packets in ((offloaded, 3), (ROUTED, 5), (offloaded, 7)):
         carry(handler, packets, 100 * packets)
-        handler.answer = answer
+        handler.switch.answer = answer
         handler.revalidate([Change()])
     carry(handler, 20, 2000)
-    rows = accounts.flows(handler._table, handler, {}.get)
+    rows = accounts.flows(handler.table, handler, {}.get)
     assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
         ("route", "172.16.0.2", False, 10, 1000),
         ("offload", "172.16.0.9", False, 5, 500),
         ("offload", "172.16.0.9", True, 20, 2000),
     ]
-    (usage,) = accounts.usage([(handler._table, handler)])
+    (usage,) = accounts.usage([(handler.table, handler)])
     assert (usage.packets, usage.bytes) == (35, 3500)
 
 
@@ -96,23 +95,23 @@ def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_i
     missed(handler, frame(proto=99))
     handler.handle()
     answers = iter([SPOOFED, SwitchError("gone"), SPOOFED, SPOOFED])
-    handler.answer = lambda _question: next(answers)
+    handler.switch.answer = lambda _question: next(answers)
     handler.revalidate([Change()])
     handler.revalidate([Change()])
-    assert {action for action, *_ in handler._table.statistics().values()} == {ACT_DROP}
+    assert {action for action, *_ in handler.table.statistics().values()} == {entries.ACT_DROP}
 
 
 def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
     learn(handler, 50)
-    handler.answer = OFFLOADED
+    handler.switch.answer = OFFLOADED
     handler.doubt()
     assert handler.doubtful == 50
-    handler._datapath.clear_news()
+    handler.datapath.clear_news()
     handler.ask_some()
     assert handler.doubtful == 50 - DOUBTS
     assert woken(handler), "the loop comes back for the rest"
     assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (50 - DOUBTS)
-    handler._datapath.clear_news()
+    handler.datapath.clear_news()
     handler.ask_some()
     assert handler.doubtful == 0
     assert not woken(handler)
@@ -122,7 +121,7 @@ def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
 @pytest.mark.parametrize("answer", [SwitchError("away"), *UNPROGRAMMED], ids=["away", "no flow", "first flows only"])
 def test_a_switch_that_is_away_or_empty_takes_no_entry_away(handler, answer):
     learn(handler, 50)
-    handler.answer = answer
+    handler.switch.answer = answer
     doubt(handler)
     assert kinds(handler) == [Kind.ROUTE] * 50
     assert handler.doubtful == (50 if isinstance(answer, SwitchError) else 0)
@@ -134,9 +133,9 @@ def test_a_switch_that_is_away_or_empty_takes_no_entry_away(handler, answer):
 def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_there_are(handler, monkeypatch, lost):
     monkeypatch.setattr(misses, "_RETRACE_MAX", 10)
     learn(handler, 50)
-    handler.answer = lost
+    handler.switch.answer = lost
     doubt(handler)
-    handler.answer = OFFLOADED
+    handler.switch.answer = OFFLOADED
     asked = handler.traces
     handler.revalidate([Change()])
     assert (handler.traces - asked, handler.doubtful) == (DOUBTS, 50 - DOUBTS)
@@ -150,14 +149,14 @@ def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_
 def test_150_entries_are_asked_about_and_one_more_are_dropped(handler):
     learn(handler, 150)
     keys = changed_keys(handler)
-    handler.answer = OFFLOADED
+    handler.switch.answer = OFFLOADED
     handler.revalidate([Change()])
     assert (kinds(handler), handler.revalidations) == ([Kind.OFFLOAD] * 150, 150)
     missed(handler, frame(proto=99))
     handler.handle()
     asked = handler.traces
     handler.revalidate([Change()])
-    assert (handler.traces, len(handler._table), handler.cached, handler.revalidations) == (asked, 0, {}, 301)
+    assert (handler.traces, len(handler.table), handler.cached, handler.revalidations) == (asked, 0, {}, 301)
     assert len(keys) == 150 + 1 + 151
 
 
@@ -170,60 +169,60 @@ def test_a_new_process_believes_that_its_switch_is_programmed(handler, monkeypat
     assert handler.cached == {}
 
 
-def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler, tmp_path):
+def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler):
     keys = changed_keys(handler)
     learn(handler, 5)
     assert keys == list(handler.cached)
     left = {key: handler.known(key) for key in handler.cached}
-    later = oracle(tmp_path)
-    later.answer = SwitchError("the switch is not asked")
+    later = Oracle()
+    later.switch.answer = SwitchError("the switch is not asked")
     later.restore(left)
-    assert later._table.statistics().keys() == handler._table.statistics().keys()
+    assert later.table.statistics().keys() == handler.table.statistics().keys()
     assert {key: later.known(key) for key in later.cached} == left
     assert later.traces == 0
     assert [cached.in_port for cached in later.cached.values()] == [OFPORT] * 5
-    later._datapath.stop()
+    later.datapath.stop()
 
 
-def test_the_last_entries_are_restored_if_there_are_too_many(handler, tmp_path, monkeypatch):
+def test_the_last_entries_are_restored_if_there_are_too_many(handler, monkeypatch):
     learn(handler, 5)
     left = {key: handler.known(key) for key in handler.cached}
     for name, value, kept in (("_RESTORE_MAX", 3, 3), ("_RESTORE_MAX", 9, 5)):
         monkeypatch.setattr(misses, name, value)
-        later = oracle(tmp_path)
+        later = Oracle()
         later.restore(left)
         assert list(later.cached) == list(left)[-kept:]
-        assert later.cached.keys() == later._table.statistics().keys()
-        later._datapath.stop()
+        assert later.cached.keys() == later.table.statistics().keys()
+        later.datapath.stop()
     monkeypatch.setattr(FlowTable, "capacity", 2)
-    later = oracle(tmp_path)
+    later = Oracle()
     later.restore(left)
     assert list(later.cached) == list(left)[-2:]
-    later._datapath.stop()
+    later.datapath.stop()
 
 
-def test_a_restored_entry_knows_why_it_drops(handler, tmp_path):
-    handler.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
+def test_a_restored_entry_knows_why_it_drops(handler):
+    handler.switch.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
     learn(handler, 1)
-    later = oracle(tmp_path)
+    later = Oracle()
     later.restore({key: handler.known(key) for key in handler.cached})
     assert [cached.dropped for cached in later.cached.values()] == ["vport-down"]
-    assert entry(later) == (ACT_DROP, REASONS.index("vport-down"))
-    later._datapath.stop()
+    assert entry(later) == (entries.ACT_DROP, reasons.NAMES.index("vport-down"))
+    later.datapath.stop()
 
 
 @pytest.mark.parametrize("before", [False, True])
 def test_when_ports_begin_or_cease_to_matter_the_entry_goes(handler, before):
     """An entry for all ports may not take the answer for one of them, nor the other way round."""
-    handler.answer = replace(ROUTED, needs_ports=before)
+    handler.switch.answer = replace(ROUTED, needs_ports=before)
     missed(handler, frame())
     handler.handle()
     keys = changed_keys(handler)
     (key,) = handler.cached
     assert bool(key[0] & FIVE) is before
-    handler.answer = replace(ROUTED, needs_ports=not before, kind=Kind.OFFLOAD)
+    handler.switch.answer = replace(ROUTED, needs_ports=not before, kind=Kind.OFFLOAD)
     handler.revalidate([Change()])
-    assert (handler.cached, len(handler._table), keys) == ({}, 0, [key])
+    assert (handler.cached, len(handler.table), keys) == ({}, 0, [key])
 
 
 @pytest.mark.parametrize(
@@ -238,9 +237,9 @@ def test_when_ports_begin_or_cease_to_matter_the_entry_goes(handler, before):
 )
 def test_an_answer_that_no_entry_can_hold_takes_the_entry_away(handler, answer):
     learn(handler, 2)
-    handler.answer = answer
+    handler.switch.answer = answer
     handler.revalidate([Change()])
-    assert (handler.cached, len(handler._table)) == ({}, 0)
+    assert (handler.cached, len(handler.table)) == ({}, 0)
 
 
 def test_only_an_answer_that_changed_is_reported_to_the_owner(handler):
@@ -248,7 +247,7 @@ def test_only_an_answer_that_changed_is_reported_to_the_owner(handler):
     keys, (first, second, third) = changed_keys(handler), handler.cached
     answers = {first: OFFLOADED, second: ROUTED, third: replace(ROUTED, cacheable=False)}
     questions = {handler.known(key)[0]: answer for key, answer in answers.items()}
-    handler.answer = questions.__getitem__
+    handler.switch.answer = questions.__getitem__
     handler.revalidate([Change()])
     assert keys == [third, first]
     assert (handler.known(first)[1], handler.known(second)[1]) == (OFFLOADED, ROUTED)
@@ -266,27 +265,27 @@ def test_a_change_that_concerns_no_entry_asks_nothing(handler):
 def test_an_entry_turns_with_its_macs_and_port(handler):
     learn(handler, 1)
     macs = {"dl_src": "02:00:5e:00:00:01", "dl_dst": "06:07:0a:00:00:03"}
-    handler.answer = replace(LOCAL_FLOW, headers=macs, changed=frozenset(macs))
+    handler.switch.answer = replace(LOCAL_FLOW, headers=macs, changed=frozenset(macs))
     handler.revalidate([Change()])
-    assert entry(handler) == (ACT_VPORT, PORT + 1)
-    handler.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
+    assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
+    handler.switch.answer = replace(LOCAL_FLOW, out_port=OFPORT + 9)
     handler.revalidate([Change()])
     assert [cached.dropped for cached in handler.cached.values()] == ["vport-down"]
-    handler.answer = ROUTED
+    handler.switch.answer = ROUTED
     handler.revalidate([Change()])
-    assert entry(handler) == (ACT_TUNNEL, handler._peers.index(REMOTE))
+    assert entry(handler) == (entries.ACT_TUNNEL, handler.peers.index(REMOTE))
     assert [cached.dropped for cached in handler.cached.values()] == [None]
 
 
 def test_a_switch_that_is_away_leaves_the_doubtful_ones_in_their_order(handler):
     learn(handler, 40)
-    handler.answer = SwitchError("away")
+    handler.switch.answer = SwitchError("away")
     handler.doubt()
-    handler._datapath.clear_news()
+    handler.datapath.clear_news()
     handler.ask_some()
     assert handler.doubtful == 40
     assert not woken(handler), "a switch that is away is not asked again and again"
-    handler.answer = OFFLOADED
+    handler.switch.answer = OFFLOADED
     handler.ask_some()
     assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (40 - DOUBTS)
 
@@ -306,12 +305,11 @@ LEARNS = replace(ROUTED, kind=Kind.LEARN)
 
 
 def test_a_way_is_looked_for_when_an_answer_becomes_or_stays_one_to_learn(handler):
-    learned = []
+    learned = handler.heard.wanted_ways
     learn(handler, 1)
-    handler.on_learn = lambda *what: learned.append(what)
     handler.revalidate([Change()])
     assert learned == []
-    handler.answer = LEARNS
+    handler.switch.answer = LEARNS
     handler.revalidate([Change()])
     assert learned == [(7, IPv4Address("10.0.0.3"), REMOTE)]
     doubt(handler)  # the entry may be another process's, which had not learned yet

@@ -8,14 +8,14 @@ import numpy as np
 
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.layout import COMMAND_SLOTS, META_WORDS, RING_SLOTS, SLOT_BYTES
+from hoverboard.fastpath.memory import control, packets, rings
 
 
 def make():
     return (
         np.zeros(16, np.int64),
-        np.zeros((RING_SLOTS, META_WORDS), np.int64),
-        np.zeros(RING_SLOTS * SLOT_BYTES, np.uint8),
+        np.zeros((rings.RING_SLOTS, rings.WORDS), np.int64),
+        np.zeros(rings.RING_SLOTS * packets.SLOT_BYTES, np.uint8),
     )
 
 
@@ -43,7 +43,7 @@ def consume(index, meta, store, count):
         if meta[slot, 0] != expected or meta[slot, 2] != 64 or meta[slot, 4] != ~expected:
             wrong += 1
         for i in range(64):
-            if store[slot * SLOT_BYTES + 128 + i] != (expected + i) & 0xFF:
+            if store[slot * packets.SLOT_BYTES + 128 + i] != (expected + i) & 0xFF:
                 wrong += 1
         ring.release(index)
     return wrong
@@ -64,10 +64,10 @@ def test_two_threads():
 def test_full_ring_refuses_and_keeps_what_it_has():
     index, meta, store = make()
     data = np.ones(10, np.uint8)
-    for number in range(RING_SLOTS):
+    for number in range(rings.RING_SLOTS):
         assert ring.push(index, meta, store, number, 0, 0, 0, data, 0, 10)
     assert not ring.push(index, meta, store, 999, 0, 0, 0, data, 0, 10)
-    assert ring.waiting(index) == RING_SLOTS
+    assert ring.waiting(index) == rings.RING_SLOTS
     assert meta[ring.slot_at(index, meta), 0] == 0
 
 
@@ -85,7 +85,7 @@ def obey_all(index, commands, count):
     for expected in range(count):
         while ring.waiting(index) == 0:
             pass
-        slot = index[ring.TAKEN] % COMMAND_SLOTS
+        slot = index[ring.TAKEN] % control.COMMAND_SLOTS
         if commands[slot, 0] != expected or commands[slot, 1] != expected * 3 or commands[slot, 2] != ~expected:
             wrong += 1
         ring.release(index)
@@ -93,7 +93,7 @@ def obey_all(index, commands, count):
 
 
 def test_commands_between_two_threads():
-    index, commands = np.zeros(16, np.int64), np.zeros((COMMAND_SLOTS, 4), np.int64)
+    index, commands = np.zeros(16, np.int64), np.zeros((control.COMMAND_SLOTS, 4), np.int64)
     command_all(index, commands, 1)
     assert obey_all(index, commands, 1) == 0  # compiled
     index[:] = 0
@@ -104,8 +104,8 @@ def test_commands_between_two_threads():
 
 
 def test_a_full_command_channel_refuses():
-    index, commands = np.zeros(16, np.int64), np.zeros((COMMAND_SLOTS, 4), np.int64)
-    for number in range(COMMAND_SLOTS):
+    index, commands = np.zeros(16, np.int64), np.zeros((control.COMMAND_SLOTS, 4), np.int64)
+    for number in range(control.COMMAND_SLOTS):
         assert ring.command(index, commands, number, 0, 0)
     assert not ring.command(index, commands, 999, 0, 0)
-    assert list(commands[:, 0]) == list(range(COMMAND_SLOTS))
+    assert list(commands[:, 0]) == list(range(control.COMMAND_SLOTS))

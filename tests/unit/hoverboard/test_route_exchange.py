@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -13,9 +13,9 @@ from hoverboard.contract.reports import FlowUsage
 from hoverboard.contract.tables import LEARNED as LEARNED_RANK
 from hoverboard.contract.tables import Table
 from hoverboard.host import exchange, learning
-from hoverboard.host.datagrams import Heard
 from hoverboard.host.exchange import RouteExchange, learned_flow, no_flow
 from hoverboard.host.learning import Destination
+from hoverboard.vswitch.switch_questions import OvsQuestions
 from tests.unit.hoverboard.fake_commands import FakeCommands
 from tests.unit.hoverboard.test_vswitch import DROP, RELAY
 
@@ -51,20 +51,13 @@ class Switch:
 
 
 class Post:
-    """Datagrams: what was sent, and who listens."""
+    """Datagrams that were sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[IPv4Address, bytes]] = []
-        self.heard: Heard = lambda _sender, _payload: None
-
-    def listen(self, heard: Heard) -> None:
-        self.heard = heard
 
     def send(self, to: IPv4Address, payload: bytes) -> None:
         self.sent.append((to, payload))
-
-    def readers(self) -> dict[int, Callable[[], None]]:
-        return {}
 
 
 class Node:
@@ -75,7 +68,15 @@ class Node:
         self.switch, self.post, self.commands = Switch(), Post(), commands
         self.switch.flows = flows
         commands.put("ovs-ofctl")
-        self.exchange = RouteExchange(self.switch, HERE, self.post, role, lambda: self.now)  # type: ignore[arg-type]
+        questions = OvsQuestions(self.switch)  # type: ignore[arg-type]
+        self.exchange = RouteExchange(
+            self.switch,
+            questions,
+            HERE,
+            self.post,
+            role,
+            lambda: self.now,  # type: ignore[arg-type]
+        )
 
     def settle(self) -> list[str]:
         """The changes that were handed to the switch, once all are."""
@@ -89,7 +90,7 @@ class Node:
 
     def learned(self) -> Node:
         self.exchange.wanted(D.vni, D.address, GATEWAY)
-        self.post.heard(GATEWAY, learning.answer(D, THERE))
+        self.exchange.heard(GATEWAY, learning.answer(D, THERE))
         return self
 
 
@@ -135,7 +136,7 @@ def test_changes_gather_while_the_switch_is_busy_and_go_together(host: Node) -> 
     for last in (4, 5):
         wanted = Destination(7, IPv4Address(f"10.0.0.{last}"))
         host.exchange.wanted(7, wanted.address, GATEWAY)
-        host.post.heard(GATEWAY, learning.answer(wanted, THERE))
+        host.exchange.heard(GATEWAY, learning.answer(wanted, THERE))
     assert host.exchange.busy
     gate.write_bytes(b"")
     host.commands.put("ovs-ofctl")
@@ -159,8 +160,8 @@ def test_what_the_process_before_had_learned_is_taken_out(commands: FakeCommands
 
 
 def test_a_host_asks_and_does_not_answer(host: Node) -> None:
-    host.post.heard(THERE, learning.request(D))
-    host.post.heard(THERE, b"nonsense")
+    host.exchange.heard(THERE, learning.request(D))
+    host.exchange.heard(THERE, b"nonsense")
     assert (host.post.sent, host.switch.asked) == ([], [])
     host.exchange.wanted(D.vni, D.address, GATEWAY)
     assert host.exchange.busy
@@ -180,9 +181,9 @@ def test_what_a_host_says_of_its_routes(host: Node) -> None:
     host.learned()
     other = Destination(7, IPv4Address("10.0.0.4"))
     host.exchange.wanted(7, other.address, GATEWAY)
-    host.post.heard(GATEWAY, learning.answer(other, THERE))
+    host.exchange.heard(GATEWAY, learning.answer(other, THERE))
     host.exchange.wanted(7, IPv4Address("10.0.0.9"), GATEWAY)
-    host.post.heard(GATEWAY, learning.answer(Destination(7, IPv4Address("10.0.0.9")), None))
+    host.exchange.heard(GATEWAY, learning.answer(Destination(7, IPv4Address("10.0.0.9")), None))
     status = host.exchange.status()
     assert (status["routes"], status["requests"], status["answers"], status["learned"]) == (2, 3, 3, 3)
 
@@ -199,22 +200,22 @@ def test_use_keeps_a_route(host: Node) -> None:
 
 
 def test_a_hoverboard_answers_from_its_relay_flows(hoverboard: Node) -> None:
-    hoverboard.post.heard(THERE, learning.request(D))
+    hoverboard.exchange.heard(THERE, learning.request(D))
     assert hoverboard.post.sent == [(THERE, learning.answer(D, IPv4Address("172.16.0.2")))]
     assert hoverboard.switch.asked == [
         "in_port=1,tun_id=0x7,tun_src=172.16.0.2,tun_dst=172.16.0.1,dl_src=06:07:00:00:00:01,"
         "dl_dst=02:00:5e:00:00:01,ip,nw_proto=6,nw_ttl=64,nw_src=0.0.0.1,nw_dst=10.0.0.3"
     ]
-    hoverboard.post.heard(THERE, learning.request(SIX))
+    hoverboard.exchange.heard(THERE, learning.request(SIX))
     assert hoverboard.switch.asked[1].endswith("ipv6,nw_proto=6,nw_ttl=64,ipv6_src=::1,ipv6_dst=fd00::3")
     assert hoverboard.exchange.status() == {"answered": 2, "refused": 0}
 
 
 def test_what_it_does_not_relay_is_no_destination(hoverboard: Node) -> None:
     hoverboard.switch.answer = DROP
-    hoverboard.post.heard(THERE, learning.request(D))
+    hoverboard.exchange.heard(THERE, learning.request(D))
     hoverboard.switch.answer = LEARN
-    hoverboard.post.heard(THERE, learning.request(D))
+    hoverboard.exchange.heard(THERE, learning.request(D))
     assert hoverboard.post.sent == [(THERE, learning.answer(D, None))] * 2
     assert hoverboard.exchange.status() == {"answered": 2, "refused": 0}
 
@@ -230,28 +231,28 @@ def test_what_it_does_not_relay_is_no_destination(hoverboard: Node) -> None:
 )
 def test_a_switch_that_knows_nothing_gives_no_answer(hoverboard: Node, answer: str | Exception) -> None:
     hoverboard.switch.answer = answer
-    hoverboard.post.heard(THERE, learning.request(D))
+    hoverboard.exchange.heard(THERE, learning.request(D))
     assert hoverboard.post.sent == []
     assert hoverboard.exchange.status() == {"answered": 0, "refused": 1}
 
 
 def test_a_hoverboard_answers_so_many_a_second(hoverboard: Node) -> None:
     for _ in range(203):
-        hoverboard.post.heard(THERE, learning.request(D))
+        hoverboard.exchange.heard(THERE, learning.request(D))
     assert hoverboard.exchange.status() == {"answered": 200, "refused": 3}
     assert len(hoverboard.switch.asked) == 200, "a refusal asks nothing"
     hoverboard.now += 2.5 / 200
     for _ in range(3):
-        hoverboard.post.heard(THERE, learning.request(D))
+        hoverboard.exchange.heard(THERE, learning.request(D))
     assert hoverboard.exchange.status() == {"answered": 202, "refused": 4}
     hoverboard.now += 3600
     for _ in range(201):
-        hoverboard.post.heard(THERE, learning.request(D))
+        hoverboard.exchange.heard(THERE, learning.request(D))
     assert hoverboard.exchange.status() == {"answered": 402, "refused": 5}
 
 
 def test_a_hoverboard_learns_nothing_itself(hoverboard: Node) -> None:
-    hoverboard.post.heard(GATEWAY, learning.answer(D, THERE))
+    hoverboard.exchange.heard(GATEWAY, learning.answer(D, THERE))
     assert not hoverboard.exchange.busy
 
 

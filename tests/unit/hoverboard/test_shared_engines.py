@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hoverboard.contract.errors import InputError
-from hoverboard.fastpath.layout import EGRESS, HOST_NEWS_FD, PORT_FD, PORTS, allocate
+from hoverboard.fastpath.memory import control, host, ports
+from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.host import engines
 from hoverboard.rpc.client import Client
 from tests.unit.hoverboard.rpc.conftest import more_than, open_descriptors
@@ -57,6 +59,13 @@ def shared(path: Path) -> tuple[engines.SharedThread, Any, int]:
     return home, memories, news_fd
 
 
+def plug(home: engines.SharedThread, port: int, fd: int) -> int:
+    """Plug a descriptor in; its number in the process of the engines, as the host's own row has it."""
+    row = np.full(ports.WORDS, -1, np.int64)
+    home.plug(port, fd, row)
+    return int(row[ports.FD])
+
+
 def same(one: int, other: int) -> bool:
     return os.path.sameopenfile(one, other)
 
@@ -67,14 +76,14 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     assert home.wake_fd not in (-1, thread.wake_fd)
     home.wake()
     assert os.eventfd_read(thread.wake_fd) == 1
-    os.eventfd_write(int(memories[EGRESS].host[HOST_NEWS_FD]), 7)
+    os.eventfd_write(int(memories[control.EGRESS].host[host.NEWS_FD]), 7)
     assert os.eventfd_read(news_fd) == 7
 
     reader, writer = os.pipe()
-    number = home.plug(3, writer)
+    number = plug(home, 3, writer)
     assert same(number, writer)
     assert not os.get_blocking(number)
-    assert int(memories[EGRESS].ports[3, PORT_FD]) == number
+    assert int(memories[control.EGRESS].ports[3, ports.FD]) == number
     assert thread.told == [("watch", 0, 3, number)]
     lent = home.lend(news_fd)
     os.eventfd_write(lent, 5)
@@ -88,7 +97,7 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     os.close(reader)
     assert more_than(before) == []
 
-    home.plug(4, news_fd)
+    plug(home, 4, news_fd)
     home.lend(news_fd)
     home.close()
     os.close(news_fd)
@@ -97,7 +106,7 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
 def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None:
     home, _memories, news_fd = shared(path)
     reader, writer = os.pipe()
-    number = home.plug(4, writer)
+    number = plug(home, 4, writer)
     home.lend(writer)
     os.close(writer)
     home.close()
@@ -110,10 +119,10 @@ def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None
 def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread) -> None:
     home, _memories, news_fd = shared(path)
     reader, writer = os.pipe()
-    number = home.plug(3, writer)
-    for wrong in (3, -1, PORTS):
+    number = plug(home, 3, writer)
+    for wrong in (3, -1, ports.COUNT):
         with pytest.raises(InputError, match=f"no port {wrong} is free"):
-            home.plug(wrong, writer)
+            plug(home, wrong, writer)
     with pytest.raises(InputError, match="nothing is plugged into port 4"):
         home.unplug(4)
     with pytest.raises(InputError, match=f"descriptor {number} was not lent"):

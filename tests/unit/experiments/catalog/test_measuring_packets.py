@@ -67,18 +67,18 @@ class Engine:
         self.batches.append((egress, ingress))
 
     def _drive(self, memory: Any, one: Any, order: Any, clock: Any) -> int:
-        from hoverboard.fastpath.layout import UPLINK
+        from hoverboard.fastpath.memory import ports
 
         assert (memory, one) == (self, "frame")
         assert (order.min(), order.max()) == (0, self.flows - 1)
         self.orders.append(len(order))
-        self.port_stats[UPLINK, 2] += len(order)
+        self.port_stats[ports.UPLINK, 2] += len(order)
         batch = self.batches[-1][0] if self.batches else 1
         return int(len(order) * (500 + 500 / batch))
 
 
 def test_the_engine_alone_is_timed_for_each_batch_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hoverboard.fastpath.layout import SIDE_SLOTS
+    from hoverboard.fastpath.memory import rings
 
     engine, bench = Engine(monkeypatch), ScriptedBench()
     found = measured(Batching, {"what": "engine"}, bench, batches=(1, 4, 10), rounds=3, flows=50)
@@ -89,7 +89,7 @@ def test_the_engine_alone_is_timed_for_each_batch_in_turns(monkeypatch: pytest.M
             for _ in "abc"
         ]
     }  # fmt: skip
-    assert engine.orders == [32 * SIDE_SLOTS] + [1 << 18] * 9  # the first warms the tables up
+    assert engine.orders == [32 * rings.SIDE_SLOTS] + [1 << 18] * 9  # the first warms the tables up
     rounds = [engine.batches[at : at + 3] for at in (0, 3, 6)]
     assert [sorted(one) for one in rounds] == [[(1, 1), (4, 4), (10, 10)]] * 3
     assert len({tuple(one) for one in rounds}) > 1

@@ -7,23 +7,8 @@ import pytest
 from hoverboard.fastpath.compose import EGRESS_CHAIN, INGRESS_CHAIN, chain, source
 from hoverboard.fastpath.elements.capture import capture_dropped, capture_received, capture_sent
 from hoverboard.fastpath.elements.encapsulate import CUT
-from hoverboard.fastpath.flowtable import ACT_DROP, Entry
-from hoverboard.fastpath.layout import (
-    CAP_SLOTS,
-    EGRESS,
-    EVENT_CUT,
-    EVENT_DROP,
-    EVENT_IN,
-    EVENT_OUT,
-    INGRESS,
-    P_FRAME,
-    P_INDEX,
-    P_LENGTH,
-    P_OUT,
-    P_OUT_LENGTH,
-    P_OUT_START,
-    UPLINK,
-)
+from hoverboard.fastpath.flowtable import Entry
+from hoverboard.fastpath.memory import control, debug, entries, packets, ports
 from hoverboard.host.capture import arm, disarm, lost, take
 from tests.unit.hoverboard.memory_host import OTHER_VM, VM, key_of, to_tunnel
 from tests.unit.hoverboard.packets import UDP, Raw, frame
@@ -46,8 +31,8 @@ def placed(host, m, *frames, port=VM):
 def routed(m, i, out, index=0):
     """Packet `i` of the batch is to leave by `out` as it is."""
     packet = m.packets[m.batch[i]]
-    packet[P_OUT], packet[P_INDEX] = out, index
-    packet[P_OUT_START], packet[P_OUT_LENGTH] = packet[P_FRAME], packet[P_LENGTH]
+    packet[packets.OUT], packet[packets.INDEX] = out, index
+    packet[packets.OUT_START], packet[packets.OUT_LENGTH] = packet[packets.FRAME], packet[packets.LENGTH]
     return packet
 
 
@@ -59,7 +44,7 @@ class TestReceived:
         assert capture_received(m, n) == n
         taken = take(m)
         assert [(one.port, one.event, one.data, one.length) for one in taken] == [
-            (VM, EVENT_IN, data, len(data)) for data in frames
+            (VM, debug.EVENT_IN, data, len(data)) for data in frames
         ]
         assert all(one.time > 0 for one in taken)
 
@@ -83,7 +68,7 @@ class TestReceived:
     def test_a_full_ring_is_counted_and_delays_nothing(self, host):
         arm(host.datapath.memories, NAMES, 65_536)
         m = host.egress
-        slots = int(m.capture_control[CAP_SLOTS])
+        slots = int(m.capture_control[debug.CAP_SLOTS])
         assert slots == 64
         for begin in range(0, 72, 8):
             n = placed(host, m, *[frame(UDP(sport=begin + i, dport=1)) for i in range(8)])
@@ -98,21 +83,21 @@ class TestReceived:
 class TestSent:
     def test_by_the_port_that_it_goes_out_of(self, armed):
         m = armed.ingress
-        n = placed(armed, m, frame(), frame(), port=UPLINK)
+        n = placed(armed, m, frame(), frame(), port=ports.UPLINK)
         routed(m, 0, VM, 17)
         routed(m, 1, OTHER_VM)
         assert capture_sent(m, n) == 2
         (one,) = take(m)
-        assert (one.event, one.port, one.came, one.detail, one.data) == (EVENT_OUT, VM, UPLINK, 17, frame())
+        assert (one.event, one.port, one.came, one.detail, one.data) == (debug.EVENT_OUT, VM, ports.UPLINK, 17, frame())
 
     def test_a_segment_that_will_be_cut(self, host):
-        arm(host.datapath.memories, {UPLINK: "uplink"}, 256)
+        arm(host.datapath.memories, {ports.UPLINK: "uplink"}, 256)
         m = host.egress
         n = placed(host, m, frame())
-        routed(m, 0, UPLINK)[P_OUT_LENGTH] = CUT
+        routed(m, 0, ports.UPLINK)[packets.OUT_LENGTH] = CUT
         capture_sent(m, n)
         (one,) = take(m)
-        assert (one.event, one.data) == (EVENT_CUT, frame())
+        assert (one.event, one.data) == (debug.EVENT_CUT, frame())
         disarm(host.datapath.memories)
 
 
@@ -120,30 +105,30 @@ class TestDropped:
     def test_only_what_its_entry_drops_with_the_reason(self, armed):
         m = armed.egress
         key = key_of(frame(), 5)
-        armed.table.update([(key, Entry(ACT_DROP, 7)), (key_of(frame(dst="10.0.0.9"), 5), to_tunnel())])
+        armed.table.update([(key, Entry(entries.ACT_DROP, 7)), (key_of(frame(dst="10.0.0.9"), 5), to_tunnel())])
         n = placed(armed, m, frame(), frame(dst="02:00:00:00:00:01"))
         for i in range(n):
-            m.packets[m.batch[i], P_INDEX] = i
+            m.packets[m.batch[i], packets.INDEX] = i
         actions = m.entries[:2, 0].tolist()
-        m.entries[0, 0], m.entries[0, 1], m.entries[1, 0] = ACT_DROP, 7, 2
+        m.entries[0, 0], m.entries[0, 1], m.entries[1, 0] = entries.ACT_DROP, 7, 2
         assert capture_dropped(m, n) == 2
         m.entries[:2, 0] = actions
         (one,) = take(m)
-        assert (one.event, one.detail, one.data) == (EVENT_DROP, 7, frame())
+        assert (one.event, one.detail, one.data) == (debug.EVENT_DROP, 7, frame())
 
 
 class TestComposition:
     def test_off_is_not_there(self):
         assert "capture" not in source()
         assert "latency" not in source()
-        assert chain(EGRESS) == list(EGRESS_CHAIN)
-        assert chain(INGRESS) == list(INGRESS_CHAIN)
+        assert chain(control.EGRESS) == list(EGRESS_CHAIN)
+        assert chain(control.INGRESS) == list(INGRESS_CHAIN)
 
     def test_where_it_stands(self):
-        names = [name for name, _ in chain(EGRESS, ("capture",))]
+        names = [name for name, _ in chain(control.EGRESS, ("capture",))]
         assert names[names.index("capture_dropped") + 1] == "account"
         assert names[names.index("capture_sent") + 1] == "transmit"
-        names = [name for name, _ in chain(INGRESS, ("capture",))]
+        names = [name for name, _ in chain(control.INGRESS, ("capture",))]
         assert names[names.index("capture_sent") + 1] == "enqueue"
         assert source(("capture",)).count("n = capture_received(m, n)") == 2
 

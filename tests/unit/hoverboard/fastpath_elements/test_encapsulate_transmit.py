@@ -15,20 +15,9 @@ from hoverboard.fastpath.elements.ethernet import set_ethernet
 from hoverboard.fastpath.elements.lookup import look_up
 from hoverboard.fastpath.elements.parser import parse_packets
 from hoverboard.fastpath.elements.transmit import transmit
-from hoverboard.fastpath.flowtable import ACT_VPORT, Entry
-from hoverboard.fastpath.layout import (
-    MISS_CONTROL,
-    P_FRAME,
-    P_LENGTH,
-    P_OUT,
-    P_OUT_LENGTH,
-    P_OUT_START,
-    P_TUNNEL,
-    P_VNET,
-    PORT_QUEUES,
-    SIDE_SLOTS,
-    UPLINK,
-)
+from hoverboard.fastpath.flowtable import Entry
+from hoverboard.fastpath.memory import entries, packets, ports, rings
+from hoverboard.fastpath.memory import host as host_words
 from tests.unit.hoverboard.memory_host import (
     LOCAL,
     NO_VNET,
@@ -84,7 +73,7 @@ def leaves(host, packet, header=NO_VNET, entry=None):
     _, n = encapsulated(host, packet, header, entry)
     transmit(host.egress, n)
     assert host.all_free(host.egress)
-    return host.sent(UPLINK)
+    return host.sent(ports.UPLINK)
 
 
 def outer_of(data):
@@ -102,17 +91,17 @@ def outer_of(data):
 
 @pytest.mark.parametrize(("rewrite", "expected"), [(b"", frame()), (MACS, MACS + frame()[12:])])
 def test_ethernet(host, rewrite, expected):
-    slot, n = ready(host, frame(), Entry(ACT_VPORT, OTHER_VM, rewrite))
+    slot, n = ready(host, frame(), Entry(entries.ACT_VPORT, OTHER_VM, rewrite))
     assert set_ethernet(host.egress, n) == 1
-    assert host.frame(host.egress, slot, P_FRAME) == expected
+    assert host.frame(host.egress, slot, packets.FRAME) == expected
 
 
 class TestEncapsulate:
     def test_to_a_vm_of_this_host_as_it_is(self, host):
         header = vnet(1, 1400)
-        slot, n = encapsulated(host, frame(TCP()), header, Entry(ACT_VPORT, OTHER_VM))
+        slot, n = encapsulated(host, frame(TCP()), header, Entry(entries.ACT_VPORT, OTHER_VM))
         assert n == 1
-        assert host.egress.packets[slot, P_OUT] == OTHER_VM
+        assert host.egress.packets[slot, packets.OUT] == OTHER_VM
         transmit(host.egress, n)
         (out,) = host.sent(OTHER_VM)
         assert (out.vnet, out.frame) == (header, frame(TCP()))
@@ -199,9 +188,9 @@ class TestTransmit:
         start = 54 if make is six else 34
         header = vnet(gso, 1_000, start=start, offset=16 if layer is TCP else 6)
         slot, n = encapsulated(host, make(l4 / Raw(payload)), header)
-        assert host.egress.packets[slot, P_OUT_LENGTH] == CUT
+        assert host.egress.packets[slot, packets.OUT_LENGTH] == CUT
         transmit(host.egress, n)
-        pieces = [unwrapped(out.frame) for out in host.sent(UPLINK) if outer_of(out.frame)]
+        pieces = [unwrapped(out.frame) for out in host.sent(ports.UPLINK) if outer_of(out.frame)]
         assert [len(Ether(piece)[layer].payload) for piece in pieces] == [1_000, 1_000, 1_000, 100]
         assert b"".join(bytes(Ether(piece)[layer].payload) for piece in pieces) == payload
         for number, piece in enumerate(pieces):
@@ -211,34 +200,34 @@ class TestTransmit:
                 assert packet[TCP].seq == (2**32 - 1_500 + 1_000 * number) % 2**32
                 assert (number == 3) == packet[TCP].flags.P
                 assert (number == 0) == packet[TCP].flags.C
-        assert host.egress.port_stats[UPLINK, 2] == 4
+        assert host.egress.port_stats[ports.UPLINK, 2] == 4
         assert host.all_free(host.egress)
 
     def test_what_cannot_be_cut_is_dropped(self, host):
         assert not leaves(host, frame(TCP() / Raw(bytes(3_000))), vnet(1, 1_000, start=60))
         assert host.drops() == {"bad-segment": 1}
 
-    @pytest.mark.parametrize(("port", "reason"), [(VM, "vport-down"), (UPLINK, "uplink-down")])
+    @pytest.mark.parametrize(("port", "reason"), [(VM, "vport-down"), (ports.UPLINK, "uplink-down")])
     def test_a_port_that_takes_nothing(self, host, port, reason):
-        entry = to_tunnel() if port == UPLINK else Entry(ACT_VPORT, port)
-        for _ in range(SIDE_SLOTS + 2):
+        entry = to_tunnel() if port == ports.UPLINK else Entry(entries.ACT_VPORT, port)
+        for _ in range(rings.SIDE_SLOTS + 2):
             _, n = encapsulated(host, frame(), entry=entry)
             transmit(host.egress, n)
         assert host.drops() == {reason: 2}
-        assert len(host.sent(port)) == SIDE_SLOTS
+        assert len(host.sent(port)) == rings.SIDE_SLOTS
         assert host.all_free(host.egress)
 
     def test_a_port_that_was_never_plugged_in(self, host):
-        _, n = encapsulated(host, frame(), entry=Entry(ACT_VPORT, 99))
+        _, n = encapsulated(host, frame(), entry=Entry(entries.ACT_VPORT, 99))
         transmit(host.egress, n)
         assert host.drops() == {"vport-down": 1}
 
     def test_a_flow_keeps_to_one_queue(self, host):
-        host.egress.ports[VM, PORT_QUEUES] = 2  # VM and OTHER_VM are two queues of one NIC
+        host.egress.ports[VM, ports.QUEUES] = 2  # VM and OTHER_VM are two queues of one NIC
         for number in range(16):
             packet = frame()[:33] + bytes([number]) + frame()[34:]
             for _ in range(2):
-                _, n = encapsulated(host, packet, entry=Entry(ACT_VPORT, VM))
+                _, n = encapsulated(host, packet, entry=Entry(entries.ACT_VPORT, VM))
                 transmit(host.egress, n)
         queues = [[out.frame for out in host.sent(port)] for port in (VM, OTHER_VM)]
         assert all(queues)
@@ -270,7 +259,7 @@ class TestDecapsulate:
     @pytest.mark.parametrize(("packet", "reason"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
     def test_what_is_refused(self, host, packet, reason):
         m = host.ingress
-        assert decapsulate_packets(m, host.batch(m, host.place(m, packet, UPLINK))) == 0
+        assert decapsulate_packets(m, host.batch(m, host.place(m, packet, ports.UPLINK))) == 0
         assert host.drops() == {reason: 1}
         assert host.all_free(m)
 
@@ -278,22 +267,22 @@ class TestDecapsulate:
     def test_the_inner_frame_is_found(self, host, options):
         m = host.ingress
         packet = geneve(frame(), options=options) + b"padding"
-        assert decapsulate_packets(m, host.batch(m, slot := host.place(m, packet, UPLINK))) == 1
-        assert host.frame(m, slot, P_FRAME) == frame()
-        assert (m.packets[slot, P_VNET], m.packets[slot, P_TUNNEL]) == (0, tunnel_word())
+        assert decapsulate_packets(m, host.batch(m, slot := host.place(m, packet, ports.UPLINK))) == 1
+        assert host.frame(m, slot, packets.FRAME) == frame()
+        assert (m.packets[slot, packets.VNET], m.packets[slot, packets.TUNNEL]) == (0, tunnel_word())
 
     @pytest.mark.parametrize("packet", [bytes(Ether() / ARP()), geneve(frame(), flags=0x80)], ids=["arp", "oam"])
     def test_what_is_for_the_host_itself(self, host, packet):
         m = host.ingress
-        assert decapsulate_packets(m, host.batch(m, host.place(m, packet, UPLINK))) == 0
+        assert decapsulate_packets(m, host.batch(m, host.place(m, packet, ports.UPLINK))) == 0
         (missed,) = host.missed(m)
-        assert (missed.kind, missed.frame) == (MISS_CONTROL, packet)
+        assert (missed.kind, missed.frame) == (rings.MISS_CONTROL, packet)
 
     def test_a_packet_back_from_its_stages_has_no_outer_headers_any_more(self, host):
         m = host.ingress
-        n = host.batch(m, slot := host.place(m, frame(), UPLINK, tunnel=77, staged=1))
+        n = host.batch(m, slot := host.place(m, frame(), ports.UPLINK, tunnel=77, staged=1))
         assert decapsulate_packets(m, n) == 1
-        assert (host.frame(m, slot, P_FRAME), int(m.packets[slot, P_TUNNEL])) == (frame(), 77)
+        assert (host.frame(m, slot, packets.FRAME), int(m.packets[slot, packets.TUNNEL])) == (frame(), 77)
 
     @pytest.mark.parametrize(
         ("packet", "header"), [(frame(TCP() / Raw(bytes(9_000))), vnet(1, 1_400)), (frame(), NO_VNET)]
@@ -301,15 +290,15 @@ class TestDecapsulate:
     def test_undoes_what_the_other_host_did(self, host, packet, header):
         host.egress.peers[PEER] = 1
         (out,) = leaves(host, packet, header)
-        host.datapath.local_ip = int(REMOTE)
+        host.egress.host[host_words.IP] = int(REMOTE)
         try:
             m = host.ingress
-            decapsulate_packets(m, host.batch(m, slot := host.place(m, out.frame, UPLINK)))
+            decapsulate_packets(m, host.batch(m, slot := host.place(m, out.frame, ports.UPLINK)))
         finally:
-            host.datapath.local_ip = int(LOCAL)
-        start = int(m.packets[slot, P_FRAME])
-        assert host.frame(m, slot, P_FRAME, P_LENGTH) == packet
-        assert m.packets[slot, P_VNET] == (header != NO_VNET)
+            host.egress.host[host_words.IP] = int(LOCAL)
+        start = int(m.packets[slot, packets.FRAME])
+        assert host.frame(m, slot, packets.FRAME, packets.LENGTH) == packet
+        assert m.packets[slot, packets.VNET] == (header != NO_VNET)
         if header != NO_VNET:
             assert m.pool[start - 12 : start].tobytes() == header
-        assert m.packets[slot, P_OUT_START] >= 0
+        assert m.packets[slot, packets.OUT_START] >= 0

@@ -8,17 +8,7 @@ from hypothesis import strategies as st
 
 from hoverboard.fastpath.elements.latency import begin_sample, bucket_of, end_sample, least_of, mark_routed
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
-from hoverboard.fastpath.layout import (
-    LATENCY_BUCKETS,
-    P_FRAME,
-    P_LENGTH,
-    P_OUT,
-    P_OUT_LENGTH,
-    P_OUT_START,
-    SAMPLE_EVERY,
-    SAMPLE_SLOT,
-    UPLINK,
-)
+from hoverboard.fastpath.memory import debug, packets, ports
 from hoverboard.host.latency import summary
 from tests.unit.hoverboard.memory_host import VM
 from tests.unit.hoverboard.packets import frame
@@ -29,7 +19,7 @@ def sampling(host):
     for m in host.datapath.memories:
         m.sample[:] = 0
         m.latency[:] = 0
-        m.sample[SAMPLE_EVERY] = 4
+        m.sample[debug.SAMPLE_EVERY] = 4
     yield host
     for m in host.datapath.memories:
         m.sample[:] = 0
@@ -52,31 +42,35 @@ class TestSampler:
         m = sampling.egress
         m.sample[1] = 3
         begin_sample(m, batch(sampling, m, 8))
-        assert m.sample[SAMPLE_SLOT] == m.batch[2] + 1
+        assert m.sample[debug.SAMPLE_SLOT] == m.batch[2] + 1
 
     def test_one_that_is_dropped_is_forgotten(self, sampling):
         m = sampling.egress
         n = begin_sample(m, batch(sampling, m, 1))
-        assert m.sample[SAMPLE_SLOT]
+        assert m.sample[debug.SAMPLE_SLOT]
         end_sample(m, mark_routed(m, n - 1))
         assert m.latency.sum() == 0
-        assert not m.sample[SAMPLE_SLOT]
+        assert not m.sample[debug.SAMPLE_SLOT]
 
     def test_one_that_waits_for_its_vm_counts_once_it_has_gone(self, sampling):
         m = sampling.ingress
-        n = begin_sample(m, batch(sampling, m, 1, UPLINK))
+        n = begin_sample(m, batch(sampling, m, 1, ports.UPLINK))
         packet = m.packets[m.batch[0]]
-        packet[P_OUT], packet[P_OUT_START], packet[P_OUT_LENGTH] = VM, packet[P_FRAME], packet[P_LENGTH]
+        packet[packets.OUT], packet[packets.OUT_START], packet[packets.OUT_LENGTH] = (
+            VM,
+            packet[packets.FRAME],
+            packet[packets.LENGTH],
+        )
         end_sample(m, mark_routed(m, enqueue(m, n)))
         assert m.latency.sum() == 0
-        assert m.sample[SAMPLE_SLOT]
+        assert m.sample[debug.SAMPLE_SLOT]
         end_sample(m, deliver(m, 0))
         assert m.latency.sum() == 1
         assert [one.frame for one in sampling.sent(VM)] == [frame()]
 
     def test_off(self, sampling):
         m = sampling.egress
-        m.sample[SAMPLE_EVERY] = 0
+        m.sample[debug.SAMPLE_EVERY] = 0
         end_sample(m, mark_routed(m, begin_sample(m, batch(sampling, m, 8))))
         assert m.latency.sum() == 0
 
@@ -89,10 +83,10 @@ class TestBuckets:
         assert ns < 16 or ns - least_of(bucket) < ns / 8
 
     def test_what_is_too_long_goes_into_the_last(self):
-        assert bucket_of(1 << 60) == LATENCY_BUCKETS - 1
+        assert bucket_of(1 << 60) == debug.LATENCY_BUCKETS - 1
 
     def test_percentiles(self):
-        counts = [0] * LATENCY_BUCKETS
+        counts = [0] * debug.LATENCY_BUCKETS
         counts[bucket_of(1000)] = 98
         counts[bucket_of(50_000)] = 2
         found = summary(counts)
@@ -101,4 +95,4 @@ class TestBuckets:
         assert found["p99_us"] == pytest.approx(50, rel=0.07)
 
     def test_no_samples(self):
-        assert summary([0] * LATENCY_BUCKETS) == {"samples": 0}
+        assert summary([0] * debug.LATENCY_BUCKETS) == {"samples": 0}

@@ -16,19 +16,8 @@ from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.elements.account import account
 from hoverboard.fastpath.elements.lookup import look_up
 from hoverboard.fastpath.elements.parser import parse_packets
-from hoverboard.fastpath.flowtable import ACT_DROP, ACT_VPORT, Entry
-from hoverboard.fastpath.layout import (
-    CTL_FREE,
-    MISS_FLOW,
-    MISS_STAGED,
-    MISSES_PER_PORT,
-    P_INDEX,
-    P_PARSED,
-    P_PORTS,
-    POOL_SLOTS,
-    REASONS,
-    UPLINK,
-)
+from hoverboard.fastpath.flowtable import Entry
+from hoverboard.fastpath.memory import control, entries, packets, ports, reasons, rings
 from hoverboard.fastpath.packet import OTHER, PARSED
 from tests.unit.hoverboard.memory_host import OFPORTS, VM, key_of, tunnel_word
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, frame
@@ -131,11 +120,11 @@ def test_what_is_understood(host, packet, verdict, proto, ports, frag, ecn):
     n = host.batch(m, slot := host.place(m, packet, VM))
     assert parse_packets(m, n) == 1
     key = [int(word) for word in m.packet_keys[slot]]
-    assert int(m.packets[slot, P_PARSED]) == verdict
+    assert int(m.packets[slot, packets.PARSED]) == verdict
     assert key[0] >> 48 == OFPORTS[VM]
     assert key[0] >> 32 & 0xFFFF == int.from_bytes(packet[12:14], "big")
     assert (key[0] >> 24 & 0xFF, key[0] >> 4 & 3, key[0] >> 2 & 3, key[0] & 3) == (proto, ecn, frag, 0)
-    assert int(m.packets[slot, P_PORTS]) == ports
+    assert int(m.packets[slot, packets.PORTS]) == ports
     assert key[1:4] == [0, int.from_bytes(packet[6:12], "big"), int.from_bytes(packet[:6], "big")]
     addresses = b"".join((word & (1 << 64) - 1).to_bytes(8, "big") for word in key[4:])
     four, sixteen = packet[26:34], packet[22:54]
@@ -157,12 +146,12 @@ def test_what_is_refused_leaves_the_others_in_order(host):
     slots = [host.place(m, data, VM) for data in (frame(), bytes(5), six(udp()), bytes(Ether(type=0x8100)), frame())]
     assert parse_packets(m, host.batch(m, *slots)) == 3
     assert list(m.batch[:3]) == slots[::2]
-    assert m.ctl[CTL_FREE] == POOL_SLOTS - 3
+    assert m.ctl[control.FREE] == packets.POOL_SLOTS - 3
 
 
 def test_from_the_fabric_the_key_has_the_tunnel_and_its_port(host):
     m = host.ingress
-    parse_packets(m, host.batch(m, slot := host.place(m, frame(), UPLINK, tunnel=tunnel_word())))
+    parse_packets(m, host.batch(m, slot := host.place(m, frame(), ports.UPLINK, tunnel=tunnel_word())))
     assert m.packet_keys[slot, 0] >> 48 == TUNNEL_PORT
     assert m.packet_keys[slot, 1] == tunnel_word()
 
@@ -174,14 +163,14 @@ def looked_up(host, packet, port=VM, staged=0, m=None):
     m = m or host.egress
     n = parse_packets(m, host.batch(m, slot := host.place(m, packet, port, staged=staged)))
     n = look_up(m, n)
-    return int(m.entries[m.packets[slot, P_INDEX], 1]) if n else None
+    return int(m.entries[m.packets[slot, packets.INDEX], 1]) if n else None
 
 
 def test_look_up_prefers_the_three_tuple_then_the_five_tuple_then_misses(host):
-    host.table.update([(key_of(THREE, OFPORTS[VM], five=True), Entry(ACT_VPORT, 7))])
+    host.table.update([(key_of(THREE, OFPORTS[VM], five=True), Entry(entries.ACT_VPORT, 7))])
     assert looked_up(host, THREE) == 7
     assert looked_up(host, OTHER_PORTS) is None
-    host.table.update([(key_of(THREE, OFPORTS[VM]), Entry(ACT_VPORT, 8))])
+    host.table.update([(key_of(THREE, OFPORTS[VM]), Entry(entries.ACT_VPORT, 8))])
     assert looked_up(host, THREE) == 8
     assert looked_up(host, OTHER_PORTS) == 8
 
@@ -201,44 +190,44 @@ def test_look_up_prefers_the_three_tuple_then_the_five_tuple_then_misses(host):
     ],
 )
 def test_whatever_differs_misses(host, description, packet, port):
-    host.table.update([(key_of(THREE, OFPORTS[VM]), Entry(ACT_VPORT, 8))])
+    host.table.update([(key_of(THREE, OFPORTS[VM]), Entry(entries.ACT_VPORT, 8))])
     assert looked_up(host, packet, port) is None
     (missed,) = host.missed(host.egress)
-    assert (missed.frame, missed.kind, missed.port) == (packet, MISS_FLOW, port)
+    assert (missed.frame, missed.kind, missed.port) == (packet, rings.MISS_FLOW, port)
 
 
 @pytest.mark.parametrize("word", range(22, 54))
 def test_every_byte_of_an_ipv6_address_counts(host, word):
     packet = six(udp())
-    host.table.update([(key_of(packet, OFPORTS[VM]), Entry(ACT_VPORT, 9))])
+    host.table.update([(key_of(packet, OFPORTS[VM]), Entry(entries.ACT_VPORT, 9))])
     assert looked_up(host, packet) == 9
     assert looked_up(host, bent(packet, word, bytes([packet[word] ^ 1]))) is None
 
 
 def test_a_tunnel_from_another_host_or_network_misses(host):
-    host.table.update([(key_of(THREE, TUNNEL_PORT, tunnel_word()), Entry(ACT_VPORT, 9))])
+    host.table.update([(key_of(THREE, TUNNEL_PORT, tunnel_word()), Entry(entries.ACT_VPORT, 9))])
     for tunnel, found in ((tunnel_word(), 1), (tunnel_word(vni=7), 0), (tunnel_word() ^ 1 << 32, 0)):
         m = host.ingress
-        n = parse_packets(m, host.batch(m, host.place(m, THREE, UPLINK, tunnel=tunnel)))
+        n = parse_packets(m, host.batch(m, host.place(m, THREE, ports.UPLINK, tunnel=tunnel)))
         assert look_up(m, n) == found
 
 
 def test_a_staged_miss_takes_its_inner_frame_and_tunnel_along(host):
     m = host.ingress
-    n = parse_packets(m, host.batch(m, host.place(m, THREE, UPLINK, tunnel=77, staged=1)))
+    n = parse_packets(m, host.batch(m, host.place(m, THREE, ports.UPLINK, tunnel=77, staged=1)))
     assert look_up(m, n) == 0
     (missed,) = host.missed(m)
-    assert (missed.frame, missed.kind, missed.tunnel) == (THREE, MISS_STAGED, 77)
+    assert (missed.frame, missed.kind, missed.tunnel) == (THREE, rings.MISS_STAGED, 77)
 
 
 def test_one_vm_cannot_take_all_miss_slots(host):
     m = host.egress
-    for _ in range(MISSES_PER_PORT + 3):
+    for _ in range(rings.MISSES_PER_PORT + 3):
         looked_up(host, THREE)
     assert host.drops() == {"miss-queue-full": 3}
     assert looked_up(host, THREE, VM + 1) is None
     assert host.drops() == {"miss-queue-full": 3}
-    assert len(host.missed(m)) == MISSES_PER_PORT + 1
+    assert len(host.missed(m)) == rings.MISSES_PER_PORT + 1
     assert host.all_free(m)
 
 
@@ -251,14 +240,14 @@ def account_one(host, entry, staged=0):
 
 
 def test_a_packet_is_counted_with_the_bytes_of_its_inner_frame(host):
-    assert account_one(host, Entry(ACT_VPORT, 3)) == (1, (1, len(THREE)))
+    assert account_one(host, Entry(entries.ACT_VPORT, 3)) == (1, (1, len(THREE)))
 
 
 def test_a_packet_back_from_its_stages_is_not_counted_again(host):
-    assert account_one(host, Entry(ACT_VPORT, 3), staged=1) == (1, (0, 0))
+    assert account_one(host, Entry(entries.ACT_VPORT, 3), staged=1) == (1, (0, 0))
 
 
 def test_a_drop_entry_counts_and_drops_by_its_reason(host):
-    assert account_one(host, Entry(ACT_DROP, REASONS.index("spoofed"))) == (0, (1, len(THREE)))
+    assert account_one(host, Entry(entries.ACT_DROP, reasons.NAMES.index("spoofed"))) == (0, (1, len(THREE)))
     assert host.drops() == {"spoofed": 1}
     assert host.all_free(host.egress)

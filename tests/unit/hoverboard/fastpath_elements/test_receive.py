@@ -6,35 +6,14 @@ import numpy as np
 
 from hoverboard.fastpath.elements.ratelimit import allowed, charge, refill
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
-from hoverboard.fastpath.layout import (
-    BATCH_BYTES,
-    CTL_BATCH,
-    CTL_DUE,
-    CTL_FREE,
-    CTL_MORE,
-    P_LENGTH,
-    P_PORT,
-    P_STAGED,
-    P_START,
-    P_TOTAL,
-    P_TUNNEL,
-    P_VNET,
-    POOL_SLOTS,
-    PORT_BURST,
-    PORT_FILLED,
-    PORT_RATE,
-    PORT_TOKENS,
-    SIDE_SLOTS,
-    UPLINK,
-    VNET_BYTES,
-)
+from hoverboard.fastpath.memory import control, packets, ports, rings
 from tests.unit.hoverboard.memory_host import OTHER_VM, VM, vnet
 from tests.unit.hoverboard.packets import Raw, frame
 
 
 def test_an_empty_port_gives_nothing(host):
     assert receive(host.egress, VM) == 0
-    assert not host.egress.ctl[CTL_MORE]
+    assert not host.egress.ctl[control.MORE]
 
 
 def test_frames_come_into_the_pool_whole_and_in_order(host):
@@ -46,10 +25,12 @@ def test_frames_come_into_the_pool_whole_and_in_order(host):
     for number, data in enumerate(frames):
         slot = int(m.batch[number])
         packet = m.packets[slot]
-        assert host.frame(m, slot, P_START, P_TOTAL) == data
-        begin = int(packet[P_START])
-        assert m.pool[begin - VNET_BYTES : begin].tobytes() == vnet(offset=number)
-        assert [int(packet[word]) for word in (P_LENGTH, P_VNET, P_PORT, P_TUNNEL, P_STAGED)] == [
+        assert host.frame(m, slot, packets.START, packets.TOTAL) == data
+        begin = int(packet[packets.START])
+        assert m.pool[begin - packets.VNET_BYTES : begin].tobytes() == vnet(offset=number)
+        assert [
+            int(packet[word]) for word in (packets.LENGTH, packets.VNET, packets.PORT, packets.TUNNEL, packets.STAGED)
+        ] == [
             len(data),
             1,
             VM,
@@ -57,72 +38,72 @@ def test_frames_come_into_the_pool_whole_and_in_order(host):
             0,
         ]
     assert list(m.port_stats[VM]) == [5, sum(map(len, frames)), 0, 0]
-    assert m.ctl[CTL_FREE] == POOL_SLOTS - 5
+    assert m.ctl[control.FREE] == packets.POOL_SLOTS - 5
 
 
 def test_the_batch_is_no_longer_than_told(host):
     for _ in range(10):
         host.push(VM, frame())
-    host.egress.ctl[CTL_BATCH] = 4
+    host.egress.ctl[control.BATCH] = 4
     try:
         assert [receive(host.egress, VM) for _ in range(4)] == [4, 4, 2, 0]
     finally:
-        host.egress.ctl[CTL_BATCH] = SIDE_SLOTS
+        host.egress.ctl[control.BATCH] = rings.SIDE_SLOTS
 
 
 def test_more_says_whether_to_come_back(host):
     for _ in range(3):
         host.push(VM, frame())
-    host.egress.ctl[CTL_BATCH] = 2
+    host.egress.ctl[control.BATCH] = 2
     try:
         receive(host.egress, VM)
-        assert host.egress.ctl[CTL_MORE]
+        assert host.egress.ctl[control.MORE]
         receive(host.egress, VM)
-        assert not host.egress.ctl[CTL_MORE]
+        assert not host.egress.ctl[control.MORE]
     finally:
-        host.egress.ctl[CTL_BATCH] = SIDE_SLOTS
+        host.egress.ctl[control.BATCH] = rings.SIDE_SLOTS
 
 
 def test_a_batch_of_segments_ends_by_its_bytes(host):
     segment = frame(Raw(bytes(40_000)))
     for _ in range(4):
         host.push(VM, segment)
-    assert receive(host.egress, VM) == 2 == -(-BATCH_BYTES // len(segment))
+    assert receive(host.egress, VM) == 2 == -(-control.BATCH_BYTES // len(segment))
 
 
 def test_a_full_pool_leaves_frames_in_their_ring(host):
     for _ in range(3):
-        host.push(UPLINK, frame())
-    host.ingress.ctl[CTL_FREE] = 1
-    assert receive(host.ingress, UPLINK) == 1
-    assert host.ingress.ctl[CTL_MORE]
-    assert receive(host.ingress, UPLINK) == 0
+        host.push(ports.UPLINK, frame())
+    host.ingress.ctl[control.FREE] = 1
+    assert receive(host.ingress, ports.UPLINK) == 1
+    assert host.ingress.ctl[control.MORE]
+    assert receive(host.ingress, ports.UPLINK) == 0
 
 
 def test_a_full_ring_refuses(host):
-    assert [host.push(VM, frame()) for _ in range(SIDE_SLOTS + 1)] == [True] * SIDE_SLOTS + [False]
+    assert [host.push(VM, frame()) for _ in range(rings.SIDE_SLOTS + 1)] == [True] * rings.SIDE_SLOTS + [False]
 
 
 def limit(host, rate, burst):
     row = host.egress.ports[VM]
-    row[PORT_RATE], row[PORT_BURST], row[PORT_TOKENS], row[PORT_FILLED] = rate, burst, burst, 0
+    row[ports.RATE], row[ports.BURST], row[ports.TOKENS], row[ports.FILLED] = rate, burst, burst, 0
     return row
 
 
 def test_without_a_rate_a_vm_is_always_served(host):
     assert allowed(host.egress, VM)
     charge(host.egress, VM, 0)
-    assert host.egress.ports[VM, PORT_TOKENS] == 0
+    assert host.egress.ports[VM, ports.TOKENS] == 0
 
 
 def test_tokens_come_with_time_and_fill_no_more_than_the_bucket():
     row = np.zeros(8, np.int64)
-    row[PORT_RATE], row[PORT_BURST], row[PORT_FILLED] = 1_000_000, 5_000, 1_000
+    row[ports.RATE], row[ports.BURST], row[ports.FILLED] = 1_000_000, 5_000, 1_000
     assert refill(row, 1_000 + 1_000_000) == 1_000  # 1 ms at 1 MB/s
     assert refill(row, 1_000 + 1_000_500) == 1_000  # half a byte: kept for later
     assert refill(row, 1_000 + 1_001_000) == 1_001
     assert refill(row, 60_000_000_000) == 5_000
-    row[PORT_RATE], row[PORT_TOKENS], row[PORT_FILLED] = 12_500_000_000, -9, 0
+    row[ports.RATE], row[ports.TOKENS], row[ports.FILLED] = 12_500_000_000, -9, 0
     assert refill(row, 400 * 86_400 * 10**9) == 5_000  # idle for a year at 100 Gbit/s: no overflow
     assert refill(row, 0) == 5_000  # a clock that went back gives nothing
 
@@ -131,22 +112,22 @@ def test_a_vm_over_its_rate_waits_and_loses_nothing(host):
     row = limit(host, rate=10, burst=50)  # so slow that no token comes while the test runs
     for _ in range(3):
         host.push(VM, frame())
-    host.egress.ctl[CTL_BATCH] = 2
+    host.egress.ctl[control.BATCH] = 2
     try:
         assert vnic_receive(host.egress, VM) == 2  # a bucket of 50 lets one batch pass, whatever its size
-        assert row[PORT_TOKENS] <= 50 - 2 * len(frame()) + 1
+        assert row[ports.TOKENS] <= 50 - 2 * len(frame()) + 1
         assert vnic_receive(host.egress, VM) == 0
-        assert host.egress.ctl[CTL_MORE]
-        assert host.egress.ctl[CTL_DUE] > 0
-        row[PORT_RATE] = 0
+        assert host.egress.ctl[control.MORE]
+        assert host.egress.ctl[control.DUE] > 0
+        row[ports.RATE] = 0
         assert vnic_receive(host.egress, VM) == 1
-        assert host.egress.ctl[CTL_DUE] == 0
+        assert host.egress.ctl[control.DUE] == 0
     finally:
-        host.egress.ctl[CTL_BATCH] = SIDE_SLOTS
+        host.egress.ctl[control.BATCH] = rings.SIDE_SLOTS
 
 
 def test_another_vm_is_not_held_back(host):
-    limit(host, rate=10, burst=1)[PORT_TOKENS] = -1_000
-    host.egress.ports[VM, PORT_FILLED] = 1 << 62
+    limit(host, rate=10, burst=1)[ports.TOKENS] = -1_000
+    host.egress.ports[VM, ports.FILLED] = 1 << 62
     host.push(OTHER_VM, frame())
     assert vnic_receive(host.egress, OTHER_VM) == 1

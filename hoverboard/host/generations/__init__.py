@@ -1,0 +1,133 @@
+"""Makes the dataplane that a host's configuration asks for; nobody else knows which class that is.
+
+A new generation is a row of contract.generations, a module with its plane, and a line of MAKERS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import MappingProxyType
+
+from hoverboard.contract.entities import Dataplane as Name
+from hoverboard.contract.generations import facts
+from hoverboard.fastpath.datapath import Datapath, OwnThread
+from hoverboard.fastpath.memory import control
+from hoverboard.host.capture import Answers
+from hoverboard.host.checkpoint import Keeper
+from hoverboard.host.client import HostConfig
+from hoverboard.host.coprocessors import CoprocessorConfig
+from hoverboard.host.datagrams import Datagrams, EngineDatagrams, KernelDatagrams, underlay_socket
+from hoverboard.host.engines import SharedThread, shared_memory
+from hoverboard.host.exchange import RouteExchange
+from hoverboard.host.fastpath_plane import FastpathPlane
+from hoverboard.host.ovs_plane import OvsPlane
+from hoverboard.host.plane import Dataplane
+from hoverboard.host.pre_plane import PrePlane
+from hoverboard.vswitch.ovs import Ovs
+from hoverboard.vswitch.switch_questions import OvsQuestions
+
+
+@dataclass(frozen=True)
+class Made:
+    """The dataplane of a host, and the route exchange that hears of its packets."""
+
+    plane: Dataplane
+    routes: RouteExchange
+
+
+class _Parts:
+    """What every generation is made from."""
+
+    def __init__(self, config: HostConfig, switch: Ovs, keeper: Keeper) -> None:
+        self.config = config
+        self.switch = switch
+        self.keeper = keeper
+        self.questions = OvsQuestions(switch)
+        self.local_ip = IPv4Address(config.underlay_ip)
+        self.directory = Path(config.node_dir)
+
+    def routes(self, datagrams: Datagrams) -> RouteExchange:
+        """The route exchange, over the generation's own way to other hosts."""
+        return RouteExchange(self.switch, self.questions, self.local_ip, datagrams, self.config.role)
+
+
+def make(config: HostConfig, switch: Ovs, keeper: Keeper) -> Made:
+    """The dataplane of a host.
+
+    Args:
+        switch: the node's.
+        keeper: told of what the next process of this host is to know.
+    """
+    return MAKERS[config.dataplane](_Parts(config, switch, keeper))
+
+
+def _engines(parts: _Parts) -> Made:
+    config, answers = parts.config, Answers()
+    datapath = _datapath(config, parts.local_ip, answers)
+    routes = parts.routes(EngineDatagrams(datapath, parts.local_ip))
+    plane = FastpathPlane(
+        parts.switch, parts.questions, parts.local_ip, parts.directory, datapath, answers, routes, parts.keeper,
+        _coprocessors(config), vmm=facts(config.dataplane).vmm, resuming=config.resume,
+        shared=config.engines is not None,
+    )  # fmt: skip
+    return Made(plane, routes)
+
+
+def _processes(parts: _Parts) -> Made:
+    uplink, datagrams = parts.config.uplink_device, KernelDatagrams(underlay_socket(parts.local_ip))
+    assert uplink is not None
+    routes = parts.routes(datagrams)
+    plane = PrePlane(parts.switch, parts.questions, parts.local_ip, parts.directory, uplink, datagrams, routes)
+    return Made(plane, routes)
+
+
+def _switch(parts: _Parts) -> Made:
+    datagrams = KernelDatagrams(underlay_socket(parts.local_ip))
+    routes = parts.routes(datagrams)
+    return Made(OvsPlane(parts.switch, parts.local_ip, datagrams, routes), routes)
+
+
+MAKERS: Mapping[Name, Callable[[_Parts], Made]] = MappingProxyType(
+    {
+        "pre": _processes,
+        "ovs": _switch,
+        "ovs-offload": _switch,
+        "fastpath-vmm": _engines,
+        "fastpath": _engines,
+    }
+)
+
+
+def _datapath(config: HostConfig, local_ip: IPv4Address, answers: Answers) -> Datapath:
+    """The engines of a host, where its configuration has them run."""
+    if config.engines is None:
+        datapath = Datapath(OwnThread(config.scheduling), local_ip=local_ip, answers=answers)
+    else:
+        memory_fd = shared_memory(config.node)
+        home = SharedThread(Path(config.engines), memory_fd)
+        datapath = Datapath(home, memory_fd, local_ip=local_ip, answers=answers)
+    for memory, size in zip(datapath.memories, config.batch, strict=True):
+        memory.ctl[control.BATCH] = size  # the engines do not run yet
+        memory.ctl[control.PRIORITY] = config.vm_priority
+    return datapath
+
+
+def _coprocessors(config: HostConfig) -> CoprocessorConfig | None:
+    given = config.coprocessors
+    if given is None:
+        return None
+
+    def announce(path: Path) -> None:
+        """Into the run's ledger, in one write, before it is made."""
+        fd = os.open(given["ledger"], os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(fd, json.dumps({"record": "cgroup", "path": str(path)}).encode() + b"\n")
+        finally:
+            os.close(fd)
+
+    return CoprocessorConfig.read(given, config.run, config.node, announce)

@@ -1,0 +1,64 @@
+"""What the parts of a host tell each other: small protocols, given to a part when it is made.
+
+A part that changes something calls the method of its listener, always from the host's control thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from hoverboard.contract.packets import Address
+from hoverboard.fastpath.flowtable import Key
+
+Way = tuple[int, Address, IPv4Address]  # VNI, destination, the host that it was sent to
+
+
+class EntryListener(Protocol):
+    """Hears of flow-table entries."""
+
+    def flows_changed(self, keys: Iterable[Key]) -> None:
+        """Entries came, went, or have another answer."""
+
+
+class PeerListener(Protocol):
+    """Hears of other hosts."""
+
+    def peer_changed(self, address: IPv4Address) -> None:
+        """A peer was met, or takes whole segments from now on."""
+
+
+class RouteListener(Protocol):
+    """Hears what a host that learns routes has to know."""
+
+    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
+        """A packet to `dst` met a default route that says "learn"; it goes by way of `gateway`."""
+
+    def carried(self, ways: Iterable[Way]) -> None:
+        """All ways of a report interval, from a dataplane that cannot call `wanted`."""
+
+    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+        """A datagram of another host's route exchange."""
+
+
+class Nobody:
+    """All listeners in one; does nothing."""
+
+    def flows_changed(self, keys: Iterable[Key]) -> None:
+        """See EntryListener."""
+
+    def peer_changed(self, address: IPv4Address) -> None:
+        """See PeerListener."""
+
+    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
+        """See RouteListener."""
+
+    def carried(self, ways: Iterable[Way]) -> None:
+        """See RouteListener."""
+
+    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+        """See RouteListener."""
+
+
+NOBODY = Nobody()
