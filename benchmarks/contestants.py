@@ -18,9 +18,9 @@ from experiments.iperf import IperfSpec
 from experiments.processes import Place
 from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.generations import NAMES
-from topologies.testbed import Testbed
-from topologies.topology import VMSpec
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
+from topologies.spec.topology import VMSpec
 
 Where = Literal["two hosts", "same host"]
 

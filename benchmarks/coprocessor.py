@@ -18,7 +18,7 @@ from console.runs import need_root
 from experiments import catalog, iperf
 from experiments.frame.progress import Progress
 from experiments.iperf import IperfSpec
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 STAGES = ("none", "acl", "shaping", "encryption")
 _TOPOLOGY = Path(catalog.__file__).with_name("coprocessor.yaml")

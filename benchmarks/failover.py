@@ -32,10 +32,12 @@ from experiments.frame.progress import Progress
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import MeasurementError
-from topologies import etcd, schema, status
-from topologies.roles import ControlLayout, StoreKind
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.cluster import etcd_members
+from topologies.cluster.control_processes import ControlLayout, StoreKind
+from topologies.processes.deadlines import wait_for
+from topologies.run import status
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 BARS: dict[str, float] = {"embedded": 500.0, "etcd": 2_000.0}  # store -> ms
 WAYS = {"killed": signal.SIGKILL, "hangs": signal.SIGSTOP}
@@ -172,7 +174,7 @@ def main() -> int:
     def run(progress: Progress) -> int:
         need_root("benchmark")
         stores: list[StoreKind] = [given.store] if given.store else ["embedded", "etcd"]
-        if not given.store and shutil.which(etcd.PROGRAM) is None:
+        if not given.store and shutil.which(etcd_members.PROGRAM) is None:
             print("etcd is not installed (bootstrap.sh --ha): the embedded store only", file=sys.stderr)
             stores.remove("etcd")
         rounds = {"killed": given.rounds, "hangs": given.hangs}

@@ -33,8 +33,8 @@ from hoverboard.contract.pipeline import BRIDGE, Kind, cookie
 from hoverboard.contract.pipeline import Table as PipelineTable
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import parse_trace
-from topologies.testbed import Testbed
-from topologies.topology import VMSpec
+from topologies.run.testbed import Testbed
+from topologies.spec.topology import VMSpec
 
 SETUP_BAR = 0.8
 _PORT_THAT_IS_MATCHED = 9  # discard: nobody sends there

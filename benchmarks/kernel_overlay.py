@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 
 from experiments.namespaces import Namespace
 from hoverboard.contract.encapsulation import GUEST_MTU
-from topologies.devices import disable_ipv6, netlink
+from topologies.emulation.devices import disable_ipv6, netlink
 
 _VNI, _VXLAN_PORT = 7, 4789
 _UNDERLAY_MTU = GUEST_MTU + 50  # outer Ethernet, IPv4, UDP and VXLAN headers

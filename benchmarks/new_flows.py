@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from hoverboard.contract.errors import MeasurementError
-from topologies.devices import entered
+from topologies.emulation.devices import entered
 
 FIRST_PORT, LAST_PORT = 1024, 65535
 _SILENCE = 0.5  # seconds after which what is on its way counts as lost

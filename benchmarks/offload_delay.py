@@ -24,9 +24,9 @@ from console import tables
 from console.runs import need_root
 from experiments.frame.progress import Progress
 from hoverboard.contract.errors import MeasurementError
-from topologies import schema
-from topologies.devices import entered
-from topologies.testbed import Testbed
+from topologies.emulation.devices import entered
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 BARS = {1.0: 1_500.0, 0.1: 250.0}  # report interval, s -> ms
 PACKET, EVERY = 1_000, 0.005  # bytes, and seconds between two: 1.6 Mbit/s, far above the threshold

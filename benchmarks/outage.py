@@ -30,10 +30,10 @@ from console import tables
 from console.runs import need_root
 from experiments.frame.progress import Progress
 from hoverboard.contract.entities import Dataplane
-from topologies import schema
-from topologies.devices import entered
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.emulation.devices import entered
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 DATABASE, SWITCH, HOST, CONTROL = "ovsdb-server", "ovs-vswitchd", "host process", "control plane"
 CASES: dict[str, tuple[str, ...]] = {

@@ -29,8 +29,8 @@ from experiments.churning import churning
 from experiments.frame.progress import Progress
 from experiments.joining import Answer
 from hoverboard.contract.errors import MeasurementError
-from topologies.roles import ControlLayout
-from topologies.testbed import Testbed
+from topologies.cluster.control_processes import ControlLayout
+from topologies.run.testbed import Testbed
 
 TOPOLOGY = Path(__file__).with_name("wide.yaml")
 MEDIAN_BAR, P99_BAR = 60.0, 200.0  # ms, at the middle size

@@ -23,8 +23,8 @@ from console.runs import need_root
 from experiments import accounting
 from experiments.accounting import Share
 from experiments.frame.progress import Progress
-from topologies import client
-from topologies.clock import PHASES
+from topologies.client import run_client
+from topologies.processes.phases import PHASES
 
 UP_BAR = 15.0  # seconds
 MEMORY_BAR = 4.0  # GiB
@@ -48,7 +48,7 @@ def measure(topology: str, rounds: int, idle_seconds: float, progress: Progress)
         progress(f"starting {topology}, {number} of {rounds}", (number - 1) / (rounds + 1))
         begun = time.monotonic()
         try:
-            ready = client.start_detached(topology, run=run)
+            ready = run_client.start_detached(topology, run=run)
             seconds.append(time.monotonic() - begun)
             phases.append(ready["phases"])
             if number == rounds:
@@ -57,7 +57,7 @@ def measure(topology: str, rounds: int, idle_seconds: float, progress: Progress)
             progress(f"ending {topology}, {number} of {rounds}", number / (rounds + 1))
             begun = time.monotonic()
         finally:
-            client.down(run, missing_ok=True)
+            run_client.down(run, missing_ok=True)
         figures["down_seconds"] = round(time.monotonic() - begun, 3)
     return {
         "topology": topology,

@@ -27,8 +27,8 @@ def apply(
 ) -> None:
     """Have a running testbed be what FILE says: VMs, networks, firewalls, load balancers, routes, rates."""
     runs.need_root("apply")
-    from topologies import schema
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
+    from topologies.spec import schema
 
     given = schema.read(file)
     with RunClient(runs.live(run), timeout=_TIMEOUT) as client:

@@ -115,7 +115,7 @@ def status(
 ) -> None:
     """What is up: servers, networks, VMs, counters; or one node with its drops by reason."""
     runs.need_root("status")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         whole = client.status() if node is None else None
@@ -144,7 +144,7 @@ def execute(
     """Run a command in a node, with this terminal; its exit code is ours."""
     runs.need_root("exec")
     given, argv = split_command(command)
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(given or run)) as client:
         pid = client.pid_of(node)
@@ -189,12 +189,12 @@ def down(
     if orphans:
         runs.end_orphans(run, as_json)
         return
-    from topologies import client
-    from topologies.rundir import run_names
+    from topologies.client import run_client
+    from topologies.processes.run_directory import run_names
 
     names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
     for name in names:
-        client.down(name, missing_ok=everything)
+        run_client.down(name, missing_ok=everything)
     if as_json:
         _dump({"down": names})
     else:
@@ -210,7 +210,7 @@ def flows(
 ) -> None:
     """A switch's OpenFlow flows, and its dataplane's flow table with what each entry carried."""
     runs.need_root("flows")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         document = client.flows(node)
@@ -229,7 +229,7 @@ def flows(
 def offloads(run: Run = None, as_json: Json = False) -> None:
     """VM pairs that have left the Hoverboard and go host to host."""
     runs.need_root("offloads")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         document = client.offloads()
@@ -259,7 +259,7 @@ def vm_add(
 ) -> None:
     """Add a VM; returns when its gateway answers."""
     runs.need_root("vm add")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         added = client.add_vm(network, name, host)
@@ -275,7 +275,7 @@ def vm_remove(
 ) -> None:
     """Remove a VM."""
     runs.need_root("vm remove")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         client.remove_vm(name)
@@ -289,7 +289,7 @@ def vm_remove(
 def vm_list(run: Run = None, as_json: Json = False) -> None:
     """All VMs of a run."""
     runs.need_root("vm list")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         networks = client.status()["networks"]

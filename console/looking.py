@@ -18,8 +18,8 @@ from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import facts
 
 if TYPE_CHECKING:
-    from topologies.client import RunClient
-    from topologies.looking import Place
+    from topologies.client.inspect import Place
+    from topologies.client.run_client import RunClient
 
 Node = Annotated[str, typer.Argument(metavar="NODE", help="A host, Hoverboard or VM.")]
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
@@ -47,20 +47,20 @@ def capture(
     runs.need_root("capture")
     if as_json and file is None:
         raise InputError("--json needs -w", where="capture", next_step="add -w FILE, or leave --json out")
-    from topologies import looking
-    from topologies.client import RunClient
+    from topologies.client import inspect
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
-        place = looking.find(client, node, port)
+        place = inspect.find(client, node, port)
         if facts(place.dataplane).carrier != "engines":
             raise typer.Exit(_tcpdump(client, place, seconds, count, file, snap))
     from hoverboard.host.client import HostClient
 
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
-        looking.make_ready(host, _tell)
+        inspect.make_ready(host, _tell)
         with _output(file) as output:
-            running = looking.Capturing(host, place, output, snap=snap, count=count)
+            running = inspect.Capturing(host, place, output, snap=snap, count=count)
             if file is not None:
                 _tell(f"capturing {', '.join(running.ports)} of {place.node}; Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):
@@ -105,10 +105,10 @@ def _output(file: Path | None) -> Iterator[int]:
 
 def _tcpdump(client: RunClient, place: Place, seconds: float | None, count: int, file: Path | None, snap: int) -> int:
     """What capture is on Open vSwitch: tcpdump on the device, in its namespaces; its exit code."""
-    from topologies import looking
+    from topologies.client import inspect
 
     target = None if file is None else str(file.absolute())
-    argv = looking.tcpdump(client, place, file=target, snap=snap, count=count)
+    argv = inspect.tcpdump(client, place, file=target, snap=snap, count=count)
     _tell(f"{place.node} has dataplane {place.dataplane}: no engine to look into; running {' '.join(argv[3:])}")
     with guard.ended_by_signals():
         try:
@@ -133,16 +133,16 @@ def latency(
     """How long packets are inside a node's engines, from receive to transmit; one is followed at a time."""
     runs.need_root("latency")
     from hoverboard.host.client import HostClient
-    from topologies import looking
-    from topologies.client import RunClient
+    from topologies.client import inspect
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
-        place = looking.find(client, node, None)
-    looking.need_engine(place)
+        place = inspect.find(client, node, None)
+    inspect.need_engine(place)
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
-        looking.make_ready(host, _tell)
-        found = looking.latency(host, seconds, every)
+        inspect.make_ready(host, _tell)
+        found = inspect.latency(host, seconds, every)
     if as_json:
         print(json.dumps({"node": place.node, **found}, indent=2))
         return

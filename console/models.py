@@ -46,7 +46,7 @@ def model_set(
 ) -> None:
     """Change the programming model of a running testbed; established flows lose no packet."""
     runs.need_root("model set")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         done = client.set_model(model)
@@ -60,7 +60,7 @@ def model_set(
 def model_show(run: Run = None, as_json: Json = False) -> None:
     """The programming model of a run, and what each server holds because of it."""
     runs.need_root("model show")
-    from topologies.client import RunClient
+    from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         control = client.status()["control"]

@@ -97,7 +97,7 @@ class MachineProbes:
         if not self.root():
             return "need root to be listed"
         try:
-            from topologies.client import dead_runs
+            from topologies.client.run_client import dead_runs
 
             return [dead.run for dead in dead_runs()]
         except (ImportError, OSError, HoverboardError) as error:
@@ -107,7 +107,7 @@ class MachineProbes:
         if not self.root():
             return "need root to be listed"
         try:
-            from topologies.orphans import lost_runs
+            from topologies.client.orphans import lost_runs
 
             return [str(lost) for lost in lost_runs()]
         except (ImportError, OSError, HoverboardError) as error:

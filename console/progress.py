@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from topologies.clock import PhaseEvent
+    from topologies.processes.phases import PhaseEvent
 
 
 def _bars(*columns: Any) -> Any:

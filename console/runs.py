@@ -31,7 +31,7 @@ def choose(given: str | None, runs: list[str]) -> str:
 
 def live(given: str | None) -> str:
     """The run that is meant among those that are up."""
-    from topologies.client import live_runs
+    from topologies.client.run_client import live_runs
 
     mention_orphans()
     return choose(given, live_runs() if given is None else [])
@@ -39,7 +39,7 @@ def live(given: str | None) -> str:
 
 def mention_orphans() -> None:
     """Say on stderr which runs of the state directory nobody holds or finds any more, and how to end them."""
-    from topologies import orphans
+    from topologies.client import orphans
 
     if found := orphans.find(everywhere=False):
         names = ", ".join(str(one) for one in found)
@@ -51,7 +51,7 @@ def end_orphans(run: str | None, as_json: bool) -> None:
 
     JSON: {down: [name]}.
     """
-    from topologies import orphans
+    from topologies.client import orphans
 
     ended = [orphans.end(one) for one in orphans.find() if run in (None, one.run)]
     for one in ended:

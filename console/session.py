@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from console.prompt import Prompt, run_in
 
 if TYPE_CHECKING:
-    from topologies.testbed import Testbed
+    from topologies.run.testbed import Testbed
 
 
 _AGAIN_SECONDS = 0.1

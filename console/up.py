@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 if TYPE_CHECKING:
-    from topologies.topology import Topology
+    from topologies.spec.topology import Topology
 
 ModelOption = Annotated[
     str | None,
@@ -96,15 +96,15 @@ def up(
         "control_plane": control_plane, "partitions": partitions, "replicas": replicas, "front_ends": front_ends,
         "store": store,
     }  # fmt: skip
-    from topologies.roles import ControlLayout
+    from topologies.cluster.control_processes import ControlLayout
 
     # Faults of options and file are told here, before anything is started.
     layout = ControlLayout.of(**control)
     if not detach:
         raise typer.Exit(foreground(file, run, control=layout, **options))
     from console.progress import PhaseProgress
-    from topologies import schema
-    from topologies.client import start_detached
+    from topologies.client.run_client import start_detached
+    from topologies.spec import schema
 
     topology = schema.load(file)
     name = run or topology.name
@@ -122,7 +122,7 @@ def up(
 
 
 def _check(file: str, as_json: bool) -> None:
-    from topologies import schema
+    from topologies.spec import schema
 
     topology = schema.load(file)
     found: Checked = {
@@ -145,7 +145,7 @@ def _check(file: str, as_json: bool) -> None:
 
 def _note(topology: Topology, dataplane: Dataplane | None = None) -> None:
     """Say once, beside what is printed, what works less than people may think."""
-    from topologies.external import notes
+    from topologies.spec.external import notes
 
     for note in notes(topology if dataplane is None else topology.with_dataplane(dataplane)):
         print(f"note: {note}", file=sys.stderr)
@@ -160,7 +160,7 @@ def foreground(file: str, run: str | None, **options: Any) -> int:
     """Hold the run in this process until its prompt ends; `options` are a Testbed's."""
     from console.progress import PhaseProgress
     from console.session import hold
-    from topologies.testbed import Testbed
+    from topologies.run.testbed import Testbed
 
     testbed = Testbed(file, run=run, **options)
     with guard.ended_by_signals():

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from topologies import ledger
-from topologies.processes import LinuxProcesses, Process
-from topologies.rundir import existing
+from topologies.processes import ledger
+from topologies.processes.process_table import LinuxProcesses, Process
+from topologies.processes.run_directory import existing
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 

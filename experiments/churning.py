@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from controllers.fm.client import FabricClient, diff_request
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import HoverboardError
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 
 class Rounds:

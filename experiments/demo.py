@@ -24,11 +24,11 @@ from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError, MeasurementError
 from hoverboard.contract.generations import NAMES, available
 from hoverboard.host.client import HostClient
-from topologies import schema
-from topologies.switches import check_generation, datapath_type
-from topologies.testbed import Testbed
-from topologies.topology import Topology
-from topologies.waiting import wait_for
+from topologies.emulation.ovs_daemons import check_generation, datapath_type
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
+from topologies.spec.topology import Topology
 
 _LATE_REPORT = 10.0  # seconds that a report may be late
 _PINGS_AT_ONCE = 4  # more would measure two cores' scheduler

@@ -13,7 +13,7 @@ from experiments.iperf_output import IperfResult
 from experiments.isolation import Isolation
 from experiments.path import Timeline
 from experiments.ping_output import PingResult
-from topologies.topology import Topology
+from topologies.spec.topology import Topology
 
 if TYPE_CHECKING:
     from hoverboard.contract import experiment_documents as documents

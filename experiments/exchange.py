@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.traffic import Datagram, Flow
-from topologies.devices import entered
-from topologies.testbed import Testbed
+from topologies.emulation.devices import entered
+from topologies.run.testbed import Testbed
 
 _HEADER = struct.Struct("!Id")  # flow, when it was sent
 _DRAIN_SECONDS = 0.5  # for what is still on its way at the end

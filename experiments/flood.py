@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from topologies.devices import entered
-from topologies.testbed import Testbed
+from topologies.emulation.devices import entered
+from topologies.run.testbed import Testbed
 
 _PORT = 9  # discard
 _BYTES = 100

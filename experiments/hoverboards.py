@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from hoverboard.vswitch.meters import OVER_CAPACITY
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters

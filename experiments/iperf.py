@@ -19,7 +19,7 @@ from experiments import congestion, iperf_output, processes, sockets
 from experiments.iperf_output import IperfResult
 from experiments.processes import Place
 from hoverboard.contract.errors import InputError, MeasurementError, RunError
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
 
 FIRST_PORT = 5201
 MOST_STREAMS = 128  # of one iperf3

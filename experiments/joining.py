@@ -18,11 +18,11 @@ from ipaddress import IPv4Address
 
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import MeasurementError
-from topologies import placement
-from topologies.reachability import wait_answers
-from topologies.testbed import Testbed
-from topologies.topology import NetworkSpec, VMSpec
-from topologies.waiting import wait_for
+from topologies.emulation.ping import wait_answers
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
+from topologies.spec import placement
+from topologies.spec.topology import NetworkSpec, VMSpec
 
 PING_INTERVAL = 0.005  # seconds; finer than what is measured
 BURST_INTERVAL = 0.02  # of pings of each of many VMs: more would be a load of its own

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from hoverboard.contract.encapsulation import GUEST_MTU
 from hoverboard.contract.errors import MachineError
-from topologies.devices import disable_ipv6, netlink
+from topologies.emulation.devices import disable_ipv6, netlink
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
-from topologies.topology import NetworkSpec, Topology, VMSpec
+from topologies.spec.topology import NetworkSpec, Topology, VMSpec
 
 _CELL = 230  # width of one server with its margin
 _BOX = 200

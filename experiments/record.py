@@ -83,7 +83,7 @@ def versions() -> dict[str, str]:
 
 def commit() -> Code:
     """The checkout this code runs from: commit, whether files differ from it, and if so a name for the difference."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[1]
     # Root often reads a checkout of another user; git refuses that unless it is named as safe.
     git = ["git", "-c", f"safe.directory={root}"]
     name = _output([*git, "rev-parse", "HEAD"], root)

@@ -19,8 +19,8 @@ from experiments.frame.statistics import Spread, spread
 from experiments.namespaces import bare_pair
 from experiments.processes import Place
 from hoverboard.contract.generations import GENERATIONS, NAMES, available
-from topologies.switches import datapath_type
-from topologies.testbed import Testbed
+from topologies.emulation.ovs_daemons import datapath_type
+from topologies.run.testbed import Testbed
 
 PAIR = Path(catalog.__file__).with_name("pair.yaml")
 _ALL = "all"

@@ -5,7 +5,7 @@
     print(net.get("blue-1").cmd("ping -c1 10.0.0.3"))
     net.stop()
 
-There is one code path: everything is done by `topologies.testbed`, ledger and clean-up included.
+There is one code path: everything is done by `topologies.run.testbed`, ledger and clean-up included.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
-from topologies.clock import Progress
-from topologies.mininet_classes import Mininet
-from topologies.nodes import VirtualMachine
-from topologies.testbed import Testbed
-from topologies.topo import ClusterTopo
-from topologies.topology import Model, Topology
+from topologies.emulation.mininet_classes import Mininet
+from topologies.emulation.nodes import VirtualMachine
+from topologies.emulation.topo import ClusterTopo
+from topologies.processes.phases import Progress
+from topologies.run.testbed import Testbed
+from topologies.spec.topology import Model, Topology
 
 
 class HoverboardNet(Mininet):

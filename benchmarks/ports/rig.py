@@ -21,7 +21,7 @@ from benchmarks.ports.libc import Bytes, Words
 from experiments.namespaces import Namespace
 from hoverboard.contract.encapsulation import GUEST_GSO_MAX, GUEST_MTU
 from hoverboard.contract.errors import MachineError
-from topologies.devices import disable_ipv6, entered, netlink
+from topologies.emulation.devices import disable_ipv6, entered, netlink
 
 PRIORITY = -10  # of the engine's thread
 DEFAULT_SPIN = 10_000

@@ -20,7 +20,7 @@ from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from benchmarks.ports.rig import Builder, index_of
 from hoverboard.contract.encapsulation import FABRIC_MTU
 from hoverboard.fastpath.compiler import compiled
-from topologies.devices import entered, netlink
+from topologies.emulation.devices import entered, netlink
 
 _MANY = 64
 _LARGE, _SMALL = 64_000, 64

@@ -19,7 +19,7 @@ from benchmarks.ports.libc import Bytes, Words, message_vector, nanoseconds
 from experiments.statistics import percentile
 from hoverboard.contract.errors import MeasurementError
 from hoverboard.fastpath.compiler import compiled
-from topologies.devices import entered
+from topologies.emulation.devices import entered
 
 _CHUNK = 1 << 17
 _UDP_PAYLOAD = 22  # 14 Ethernet + 20 IPv4 + 8 UDP + 22 = 64 bytes

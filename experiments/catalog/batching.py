@@ -13,8 +13,8 @@ from experiments import packet_rate
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
 from experiments.packet_rate import PacketRateSpec
-from topologies import schema
-from topologies.topology import MOST_EGRESS, MOST_INGRESS, Topology
+from topologies.spec import schema
+from topologies.spec.topology import MOST_EGRESS, MOST_INGRESS, Topology
 
 _PAPER = 2.4
 _CLAIM = "batching raises the peak packet rate 2.4 times"

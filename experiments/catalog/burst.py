@@ -10,8 +10,8 @@ from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
 from experiments.frame.statistics import spread
-from topologies import schema
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 _TICK = 0.1  # seconds between two looks at the Hoverboard's counters
 _RELIEVED = 0.1  # of the highest load: the Hoverboard is relieved

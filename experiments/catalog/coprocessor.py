@@ -11,7 +11,7 @@ from experiments import iperf
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
 from experiments.iperf import IperfSpec
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 STAGES = ("none", "acl", "shaping", "encryption")
 TOPOLOGY = Path(__file__).with_suffix(".yaml")

@@ -26,11 +26,13 @@ from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample
 from experiments.frame.parameters import Parameter, Values, number, words
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import HoverboardError, MeasurementError
-from topologies import ledger, schema, status
-from topologies.processes import LinuxProcesses
-from topologies.roles import ControlLayout
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.cluster.control_processes import ControlLayout
+from topologies.processes import ledger
+from topologies.processes.deadlines import wait_for
+from topologies.processes.process_table import LinuxProcesses
+from topologies.run import status
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 ALL_CONTROL, MEMBER = "control-plane", "etcd-member"
 CONTROL = ("fabric-manager", "vm-controller", "front-end", ALL_CONTROL, MEMBER)

@@ -13,8 +13,8 @@ from experiments.exchange import Exchange
 from experiments.flood import flooding
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole, words
-from topologies import schema
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
+from topologies.spec import schema
 
 HOSTS, HOVERBOARDS = "hosts", "hoverboards"
 _PAIR_BPS = 150_000.0

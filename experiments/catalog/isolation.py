@@ -14,9 +14,9 @@ from experiments.frame.statistics import ratio
 from experiments.packet_rate import PacketRateSpec
 from experiments.statistics import percentile
 from hoverboard.contract.errors import MeasurementError
-from topologies import schema
-from topologies.testbed import Testbed
-from topologies.topology import Topology
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
+from topologies.spec.topology import Topology
 
 _NOISE = ("none", "egress", "ingress")
 _SCHEDULERS = ("priority", "arrival")

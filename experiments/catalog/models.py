@@ -10,8 +10,8 @@ from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, whole, words
 from hoverboard.contract.models import NAMES
-from topologies import schema
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 _RATE_BPS = 200_000.0  # of each flow: ten times the offload threshold
 _SETTLED_SHARE, _WATCHED_SHARE = 0.5, 0.75  # of the traffic's time: offloads stand; then round trips are measured

@@ -14,7 +14,7 @@ from experiments import hoverboards, populations, traffic
 from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
-from topologies import schema
+from topologies.spec import schema
 
 LIVE, REPLAY = "live", "replay"
 _HEADERS = 42  # Ethernet, IPv4 and UDP, which the policy counts and a datagram's size does not

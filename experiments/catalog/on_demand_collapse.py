@@ -15,8 +15,8 @@ from experiments import joining, ping
 from experiments.flood import flooding
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
-from topologies import schema
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 ON_DEMAND, HOVERBOARD = "on-demand", "hoverboard"
 _PER_VM = 40  # first packets a second: below the 50 that a vport may ask, so that only their sum is too much

@@ -8,7 +8,7 @@ from experiments import paper, traffic
 from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, whole
-from topologies import schema
+from topologies.spec import schema
 
 _CURVE = ("11b", "CDF of VM-pair peak throughput")
 OFFERED, MEASURED = "offered", "measured"

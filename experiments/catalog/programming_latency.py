@@ -17,8 +17,8 @@ from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
 from experiments.statistics import percentile
 from hoverboard.contract.errors import HoverboardError
-from topologies import schema
-from topologies.roles import ControlLayout
+from topologies.cluster.control_processes import ControlLayout
+from topologies.spec import schema
 
 OLD, NEW = "preprogrammed", "hoverboard"
 QUIET, CHURNING = "quiet", "churning"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.frame.pinning import Pinning, apply, restored
-from topologies.ledger import Ledger, live_processes
-from topologies.processes import LinuxProcesses
-from topologies.testbed import Testbed
+from topologies.processes.ledger import Ledger, live_processes
+from topologies.processes.process_table import LinuxProcesses
+from topologies.run.testbed import Testbed
 
 _DATAPLANE = ("host", "nursery", "switch")  # kinds of processes in a run's ledger
 _MOST_UP = 6  # testbeds at a time; two hosts with an idle fast path take about 0.2 GiB

@@ -15,7 +15,7 @@ from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import Spread, spread
 
 if TYPE_CHECKING:
-    from topologies.testbed import Testbed
+    from topologies.run.testbed import Testbed
 
 Point = dict[str, Any]  # what one measurement is set to; JSON values only
 Result = Literal["reproduced", "partly", "not", "not measured"]

@@ -103,7 +103,7 @@ class Plan:
 def missing() -> list[str]:
     """What this machine cannot measure with, in words."""
     from hoverboard.contract.generations import NAMES, available
-    from topologies.switches import datapath_type
+    from topologies.emulation.ovs_daemons import datapath_type
 
     kind = datapath_type()
     lacking = [

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hoverboard.contract.errors import MeasurementError
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _TIMEOUT = 60.0

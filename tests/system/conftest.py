@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import until
-from topologies import client
-from topologies.ledger import Ledger
-from topologies.processes import LinuxProcesses
-from topologies.rundir import RunDirectory, run_names
-from topologies.testbed import Testbed
+from topologies.client import run_client
+from topologies.processes.ledger import Ledger
+from topologies.processes.process_table import LinuxProcesses
+from topologies.processes.run_directory import RunDirectory, run_names
+from topologies.run.testbed import Testbed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,7 +40,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HOVERBOARD_STATE_DIR", str(base))
     yield base
     for run in run_names(base):
-        client.down(run, state=base, missing_ok=True)
+        run_client.down(run, state=base, missing_ok=True)
     shutil.rmtree(base)
 
 

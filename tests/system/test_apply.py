@@ -16,9 +16,9 @@ import pytest
 
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.errors import EntityError, InputError
-from topologies.devices import entered
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.emulation.devices import entered
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(150)
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.document_schemas import check
-from topologies import client
-from topologies.rundir import run_names
-from topologies.waiting import wait_for
+from topologies.client import run_client
+from topologies.processes.deadlines import wait_for
+from topologies.processes.run_directory import run_names
 
 _UP_SECONDS = 150.0
 _SECONDS = 60.0
@@ -191,7 +191,7 @@ def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
             process.send_signal(signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
         _, said = process.communicate(timeout=_SECONDS)
         assert "Traceback" not in said
-        assert client.live_runs() == []
+        assert run_client.live_runs() == []
         assert run_names() == []
     finally:
         process.kill()

@@ -17,9 +17,9 @@ from controllers.fm.client import FabricClient
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, InputError, RunError
-from topologies.regions import RegionalClusterManager
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.cluster.regional import RegionalClusterManager
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
 
 HUGE = 10_000
 

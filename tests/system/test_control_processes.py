@@ -24,10 +24,11 @@ from hoverboard.contract.control_pb2_grpc import FrontEndsStub
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.documents import Control
 from hoverboard.contract.encapsulation import datapath_id
-from topologies import etcd, status
-from topologies.roles import ControlLayout, StoreKind
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.cluster import etcd_members
+from topologies.cluster.control_processes import ControlLayout, StoreKind
+from topologies.processes.deadlines import wait_for
+from topologies.run import status
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -119,7 +120,7 @@ class Stream:
 def test_a_standby_goes_on_where_its_master_died(
     store: StoreKind, testbed: Callable[..., Testbed], tmp_path: Path
 ) -> None:
-    if store == "etcd" and shutil.which(etcd.PROGRAM) is None:
+    if store == "etcd" and shutil.which(etcd_members.PROGRAM) is None:
         pytest.skip("etcd is not installed: bootstrap.sh --ha brings it")
     file = tmp_path / "cluster.yaml"
     file.write_text(CLUSTER)

@@ -18,9 +18,9 @@ from experiments.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import guest_mac, underlay_mac
 from hoverboard.contract.packets import internet_checksum, mac_bytes
-from topologies.devices import entered
-from topologies.testbed import Testbed
-from topologies.topology import FABRIC
+from topologies.emulation.devices import entered
+from topologies.run.testbed import Testbed
+from topologies.spec.topology import FABRIC
 
 pytestmark = pytest.mark.timeout(200)
 

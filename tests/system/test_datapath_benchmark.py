@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import datapath, datapath_bars
 from benchmarks.datapath_cases import AWAKE_CASES, CASES, Plan
-from topologies.rundir import run_names
+from topologies.processes.run_directory import run_names
 
 PLAN = Plan(rounds=1, latency_rounds=1, seconds=1, omit=0, pings=10, round_trip_seconds=0.2)
 

@@ -13,8 +13,8 @@ import pytest
 
 from experiments import demo, demo_report
 from hoverboard.contract.document_schemas import check
-from topologies.rundir import run_names
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
+from topologies.processes.run_directory import run_names
 
 SHORT = {"seconds": 1, "omit": 1, "follow_seconds": 4, "slow_pings": 5, "pings": 40}
 

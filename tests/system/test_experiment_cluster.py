@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from topologies.rundir import run_names
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
+from topologies.processes.run_directory import run_names
 
 pytest.importorskip("distributed")
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.document_schemas import check
-from topologies.rundir import run_names
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
+from topologies.processes.run_directory import run_names
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "console.cli", "experiment"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONNECT = """

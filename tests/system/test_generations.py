@@ -17,13 +17,13 @@ from experiments.iperf import IperfSpec
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import available, facts
 from hoverboard.host.client import HostClient
-from topologies import schema
-from topologies.ledger import Ledger, live_processes
-from topologies.processes import LinuxProcesses
-from topologies.switches import datapath_type
-from topologies.testbed import Testbed
-from topologies.topology import VMSpec
-from topologies.waiting import wait_for
+from topologies.emulation.ovs_daemons import datapath_type
+from topologies.processes.deadlines import wait_for
+from topologies.processes.ledger import Ledger, live_processes
+from topologies.processes.process_table import LinuxProcesses
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
+from topologies.spec.topology import VMSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from topologies.devices import entered
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.emulation.devices import entered
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -13,7 +13,7 @@ from experiments import iperf, ping, processes
 from experiments.iperf import IperfSpec
 from experiments.processes import Node
 from hoverboard.contract.errors import MeasurementError
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
 
 
 @pytest.fixture

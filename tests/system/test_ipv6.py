@@ -14,8 +14,8 @@ from experiments import iperf
 from experiments.iperf import IperfSpec
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC
 from hoverboard.contract.packets import mac_bytes
-from topologies.devices import GUEST_DEVICE, entered
-from topologies.testbed import Testbed
+from topologies.emulation.devices import GUEST_DEVICE, entered
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(200)
 

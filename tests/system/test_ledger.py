@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import RunError
-from topologies import client, devices, ledger
-from topologies.launcher import Launcher
-from topologies.ledger import Ledger
-from topologies.processes import LinuxProcesses, Process, start_time
-from topologies.rundir import RunDirectory, RunLock, is_held
+from topologies.client import run_client
+from topologies.emulation import devices
+from topologies.processes import ledger
+from topologies.processes.launcher import Launcher
+from topologies.processes.ledger import Ledger
+from topologies.processes.process_table import LinuxProcesses, Process, start_time
+from topologies.processes.run_directory import RunDirectory, RunLock, is_held
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_two_downs_at_once_are_one_down(directory: RunDirectory) -> None:
 
     def down() -> None:
         try:
-            client.down(directory.run, state=directory.path.parent)
+            run_client.down(directory.run, state=directory.path.parent)
         except RunError as error:
             failures.append(error)
 
@@ -175,15 +177,15 @@ def test_dead_runs_are_listed_and_down_of_an_unknown_run_is_refused(directory: R
     launcher = Launcher(Ledger(directory))
     launcher.namespace("blue-1")
     assert not is_held(directory)
-    (dead,) = client.dead_runs(directory.path.parent)
+    (dead,) = run_client.dead_runs(directory.path.parent)
     assert dead.run == directory.run
     assert dead.processes == ("namespace of blue-1",)
-    client.down(directory.run, state=directory.path.parent)
+    run_client.down(directory.run, state=directory.path.parent)
     launcher.reap(5.0)
-    assert client.dead_runs(directory.path.parent) == []
+    assert run_client.dead_runs(directory.path.parent) == []
     with pytest.raises(RunError, match="there is no run"):
-        client.down(directory.run, state=directory.path.parent)
-    client.down(directory.run, state=directory.path.parent, missing_ok=True)
+        run_client.down(directory.run, state=directory.path.parent)
+    run_client.down(directory.run, state=directory.path.parent, missing_ok=True)
 
 
 def test_a_directory_that_no_ledger_had_begun_in_is_cleaned_as_well(state: Path, run_name: str) -> None:
@@ -191,5 +193,5 @@ def test_a_directory_that_no_ledger_had_begun_in_is_cleaned_as_well(state: Path,
     lock = RunLock.try_take(run, create=True)
     assert lock is not None
     lock.release()
-    client.down(run_name, state=state, missing_ok=True)
+    run_client.down(run_name, state=state, missing_ok=True)
     assert not run.path.exists()

@@ -18,7 +18,7 @@ from experiments.packet_rate import PacketRateSpec
 from experiments.processes import Node
 from experiments.round_trip import RoundTripSpec
 from hoverboard.contract.errors import MeasurementError
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import InputError
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(150)
 

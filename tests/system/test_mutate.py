@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from topologies.waiting import wait_for
+from topologies.processes.deadlines import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
 

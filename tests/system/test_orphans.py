@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from topologies import client, marks, netns, orphans
-from topologies.launcher import Launcher
-from topologies.ledger import Ledger, live_processes
-from topologies.marks import Mark
-from topologies.processes import LinuxProcesses, Process
-from topologies.rundir import RunDirectory, RunLock, run_names
-from topologies.waiting import wait_for
+from topologies.client import orphans, run_client
+from topologies.processes import marks, netns
+from topologies.processes.deadlines import wait_for
+from topologies.processes.launcher import Launcher
+from topologies.processes.ledger import Ledger, live_processes
+from topologies.processes.marks import Mark
+from topologies.processes.process_table import LinuxProcesses, Process
+from topologies.processes.run_directory import RunDirectory, RunLock, run_names
 
 _SECONDS = 120.0
 COMMAND = [sys.executable, "-m", "console.cli"]
@@ -49,7 +50,7 @@ def processes(run: str) -> set[Process]:
 
 
 def holder_of(run: str) -> Process:
-    found = client.holder_process(run)
+    found = run_client.holder_process(run)
     assert found is not None
     return found
 
@@ -94,7 +95,7 @@ def test_a_run_without_its_directory_is_found_and_ended_and_one_of_the_same_name
 ) -> None:
     up(lost)
     directory, holder, first = RunDirectory.of(lost, state), holder_of(lost), processes(lost)
-    with client.RunClient(lost) as line:
+    with run_client.RunClient(lost) as line:
         vm = line.pid_of("blue-1")
     inside = subprocess.Popen(["mnexec", "-a", str(vm), "sleep", "infinity"])
     try:
@@ -113,7 +114,7 @@ def test_a_run_without_its_directory_is_found_and_ended_and_one_of_the_same_name
         assert lost not in doctor()["lost runs"]
         # The other one has not noticed.
         assert processes_alive(second) == second
-        with client.RunClient(lost) as line:
+        with run_client.RunClient(lost) as line:
             status = line.status()
         assert (status["state"], status["supervision"]["restarts"], status["supervision"]["down"]) == ("up", 0, 0)
         assert hoverboard("exec", "blue-1", "--run", lost, "--", "ping", "-c1", "-W2", "10.0.0.1").returncode == 0

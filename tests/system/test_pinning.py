@@ -11,8 +11,8 @@ import pytest
 from experiments import processes
 from experiments.frame.bench import TestbedBench
 from experiments.frame.pinning import Pinning
-from topologies.ledger import Ledger, live_processes
-from topologies.processes import LinuxProcesses
+from topologies.processes.ledger import Ledger, live_processes
+from topologies.processes.process_table import LinuxProcesses
 
 _AFFINITY = "import os; print(sorted(os.sched_getaffinity(0)))"
 

@@ -10,10 +10,10 @@ import pytest
 from experiments import iperf
 from experiments.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
-from topologies import schema
-from topologies.devices import entered
-from topologies.testbed import Testbed
-from topologies.topology import FABRIC, WanSpec
+from topologies.emulation.devices import entered
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
+from topologies.spec.topology import FABRIC, WanSpec
 
 RATE = 20_000_000
 

@@ -12,8 +12,8 @@ import pytest
 
 from hoverboard.contract.entities import Route
 from hoverboard.contract.errors import EntityError
-from topologies.devices import entered
-from topologies.testbed import Testbed
+from topologies.emulation.devices import entered
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)
 

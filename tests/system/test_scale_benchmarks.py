@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import reachability, routes
 from benchmarks.reachability import Plan
-from topologies.rundir import run_names
+from topologies.processes.run_directory import run_names
 
 PLAN = Plan(sizes=(10, 20, 40), rounds=1, alone=2, burst=3, churn=100, beside=2, shared=0, add=1)
 

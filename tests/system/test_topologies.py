@@ -19,15 +19,15 @@ import pytest
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.pipeline import BRIDGE
-from topologies import client
-from topologies.client import RunClient
-from topologies.clock import PHASES, PhaseEvent
-from topologies.ledger import Ledger, live_processes
+from topologies.client import run_client
+from topologies.client.run_client import RunClient
+from topologies.emulation.topo import ClusterTopo, TwoHosts
 from topologies.net import HoverboardNet
-from topologies.processes import LinuxProcesses, Process
-from topologies.rundir import RunDirectory, is_held
-from topologies.testbed import Testbed
-from topologies.topo import ClusterTopo, TwoHosts
+from topologies.processes.ledger import Ledger, live_processes
+from topologies.processes.phases import PHASES, PhaseEvent
+from topologies.processes.process_table import LinuxProcesses, Process
+from topologies.processes.run_directory import RunDirectory, is_held
+from topologies.run.testbed import Testbed
 
 if TYPE_CHECKING:
     from tests.system.conftest import Traces
@@ -188,7 +188,7 @@ def test_two_hosts_up_and_down_leaves_nothing(
     bed.down()
     assert seen.left() == []
     bed.down()  # again: nothing to do
-    assert client.dead_runs(state) == []
+    assert run_client.dead_runs(state) == []
 
 
 def test_both_generations_in_one_cluster(testbed: Callable[..., Testbed]) -> None:
@@ -257,17 +257,17 @@ def test_a_mininet_topo_of_ones_own(state: Path, run_name: str) -> None:
 
 
 def start(file: Path, run: str) -> dict[str, object]:
-    return client.start_detached(file, run=run)
+    return run_client.start_detached(file, run=run)
 
 
 def test_detached_up_status_down(state: Path, tiny: Path, run_name: str, traces: Callable[[str], Traces]) -> None:
     events: list[PhaseEvent] = []
-    ready = client.start_detached(tiny, run=run_name, progress=events.append)
+    ready = run_client.start_detached(tiny, run=run_name, progress=events.append)
     assert ready["run"] == run_name
     assert {event.phase for event in events} == set(PHASES)
     seen = traces(run_name)
     seen.look()
-    assert client.live_runs() == [run_name]
+    assert run_client.live_runs() == [run_name]
     with RunClient(run_name) as run:
         assert run.status()["state"] == "up"
         pid = run.pid_of("blue-1")
@@ -275,7 +275,7 @@ def test_detached_up_status_down(state: Path, tiny: Path, run_name: str, traces:
         ["mnexec", "-a", str(pid), "ping", "-c1", "-W2", "10.0.0.1"], capture_output=True, timeout=10, check=False
     )
     assert answer.returncode == 0
-    client.down(run_name)
+    run_client.down(run_name)
     assert seen.left() == []
     with pytest.raises(RunError, match="there is no run"):
         RunClient(run_name)
@@ -291,12 +291,12 @@ def test_kill_9_of_the_holder_then_down(
     assert holder is not None
     os.kill(holder.pid, signal.SIGKILL)
     eventually(lambda: not is_held(seen.directory), 5.0, "the dead holder still holds the run")
-    assert [dead.run for dead in client.dead_runs()] == [run_name]
+    assert [dead.run for dead in run_client.dead_runs()] == [run_name]
     with pytest.raises(RunError, match="has died"):
         RunClient(run_name)
     with pytest.raises(RunError, match="died and left things behind"):
         start(tiny, run_name)
-    client.down(run_name)
+    run_client.down(run_name)
     assert seen.left() == []
 
 
@@ -322,7 +322,7 @@ def foreground(tiny: Path, run_name: str) -> Iterator[Callable[[str], subprocess
 
     def begin(code: str) -> subprocess.Popen[str]:
         program = (
-            "import os, signal, sys\nfrom topologies.testbed import Testbed\n"
+            "import os, signal, sys\nfrom topologies.run.testbed import Testbed\n"
             "def progress(event):\n"
             "    print(event.phase, event.done, flush=True)\n"
             f"    {code}\n"
@@ -365,16 +365,16 @@ def test_a_crash_half_way_is_cleaned_by_down(
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     seen.look()
-    client.down(run_name)
+    run_client.down(run_name)
     assert seen.left() == []
 
 
 def test_a_part_that_does_not_come_up_is_named_and_everything_undone(
     state: Path, tiny: Path, run_name: str, traces: Callable[[str], Traces], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from topologies import switches
+    from topologies.emulation import ovs_daemons
 
-    monkeypatch.setattr(switches, "SWITCH_PROGRAM", "false")
+    monkeypatch.setattr(ovs_daemons, "SWITCH_PROGRAM", "false")
     seen = traces(run_name)
     with pytest.raises(RunError, match="ovs-vswitchd of .* ended while it was starting"):
         Testbed(tiny, run=run_name).up()
@@ -419,7 +419,7 @@ def test_a_down_while_it_starts(
     for line in process.stdout:
         if line.startswith("switches"):
             break
-    client.down(run_name)
+    run_client.down(run_name)
     _, errors = process.communicate(timeout=30)
     assert "was taken down while it was starting" in errors
     assert seen.left() == []
@@ -429,7 +429,7 @@ def test_a_faulty_file_starts_nothing(state: Path, tmp_path: Path, run_name: str
     file = tmp_path / "faulty.yaml"
     file.write_text("hosts: 1\nhoverbords: 1\nnetworks: []\n")
     with pytest.raises(InputError, match=r"faulty.yaml:2: hoverbords: unknown key"):
-        client.start_detached(file, run=run_name)
+        run_client.start_detached(file, run=run_name)
     assert list(state.iterdir()) == []
 
 

@@ -53,8 +53,8 @@ from controllers.vmc.models import model_named
 from experiments.catalog.models import Models
 from experiments.catalog.programming_time import ProgrammingTime
 from hoverboard.contract.errors import InputError
-from topologies import schema
-from topologies.topology import check_model
+from topologies.spec import schema
+from topologies.spec.topology import check_model
 NAME = "star-of-a-day"
 assert model_named(NAME).facts().relays
 assert NAME in schema.json_schema()

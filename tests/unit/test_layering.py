@@ -117,7 +117,7 @@ PARTS = {f"hoverboard.{name}": ("", True) for name in ("contract", "fastpath", "
 @pytest.mark.parametrize(
     ("module", "source", "reason"),
     [
-        ("hoverboard.host.x", "import topologies.testbed", "stands below"),
+        ("hoverboard.host.x", "import topologies.run.testbed", "stands below"),
         ("hoverboard.contract.x", "from controllers import program", "stands below"),
         ("topologies.x", "from experiments.iperf import run", "stands below"),
         ("experiments.x", "import console", "stands below"),
@@ -131,7 +131,7 @@ PARTS = {f"hoverboard.{name}": ("", True) for name in ("contract", "fastpath", "
         ("hoverboard.contract.x", "from hoverboard.host import client", "only host/"),
         ("hoverboard.rpc.x", "from hoverboard.host import process", "only host/"),
         ("hoverboard.rpc.x", "from hoverboard.vswitch.ovs import Ovs", "only host/"),
-        ("hoverboard.rpc.x", "import topologies.client", "stands below"),
+        ("hoverboard.rpc.x", "import topologies.client.run_client", "stands below"),
         ("hoverboard.fastpath.x", "from hoverboard.rpc.client import Client", "only host/"),
         ("hoverboard.contract.x", "from hoverboard.rpc import errors", "only host/"),
         ("controllers.x", "from hoverboard.rpc.client import Client", "only hoverboard.contract"),
@@ -152,7 +152,11 @@ def test_the_check_catches(module: str, source: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "package"),
     [
-        ("console.x", "import topologies.client\nfrom experiments import demo\nimport hoverboard.host.client", False),
+        (
+            "console.x",
+            "import topologies.client.run_client\nfrom experiments import demo\nimport hoverboard.host.client",
+            False,
+        ),
         ("topologies.x", "from hoverboard.host.client import NurseryClient\nfrom controllers.fm import client", False),
         ("controllers.x", "from hoverboard.contract import entities\nimport hoverboard.contract.pipeline", False),
         ("hoverboard.host.x", "from hoverboard.fastpath import engine\nfrom hoverboard.vswitch import ovs", False),

@@ -26,7 +26,7 @@ from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
 from tests.waiting import until
-from topologies.waiting import accepts
+from topologies.processes.deadlines import accepts
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"

@@ -13,9 +13,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from control_plane_rig import Rig, Switch, rig, wait_for
-from test_control_plane import BASE, UNDERLAY, VMS, vm
-from test_control_plane_switch import Listener, session_of, with_session
 
 from controllers.fm.wire import MAX_MESSAGE
 from controllers.ofe.session import Session
@@ -23,6 +20,9 @@ from controllers.program import Program
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import pipeline
 from hoverboard.contract.errors import EntityError, RunError, SwitchError
+from tests.system.control_plane.control_plane_rig import Rig, Switch, rig, wait_for
+from tests.system.control_plane.test_control_plane import BASE, UNDERLAY, VMS, vm
+from tests.system.control_plane.test_control_plane_switch import Listener, session_of, with_session
 
 _WRONG = grpc.StatusCode.INVALID_ARGUMENT
 

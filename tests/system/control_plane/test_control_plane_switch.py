@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
-from control_plane_rig import Switch
 
 from controllers.ofe.fake import FakeSwitch, Packet
 from controllers.ofe.frontend import SwitchSession
@@ -23,6 +22,7 @@ from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_ma
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.flow import Flow, Goto, Match, Output, SetField
 from hoverboard.contract.packets import mac_number
+from tests.system.control_plane.control_plane_rig import Switch
 
 UNDERLAY = "172.16.0.1"
 DEADLINE = 15.0

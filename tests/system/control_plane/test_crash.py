@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from control_plane_rig import Rig, rig
 
 from hoverboard.contract.encapsulation import guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
+from tests.system.control_plane.control_plane_rig import Rig, rig
 
 FAILING = """
 from controllers.vmc.offload import OffloadPolicy

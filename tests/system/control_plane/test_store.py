@@ -13,7 +13,6 @@ from typing import Any
 
 import grpc
 import pytest
-from control_plane_rig import end
 
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
@@ -22,8 +21,9 @@ from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
 from controllers.store.server import StoreServicer
 from hoverboard.contract import store_pb2_grpc
+from tests.system.control_plane.control_plane_rig import end
 from tests.waiting import until_async
-from topologies import etcd
+from topologies.cluster import etcd_members
 
 Use = Callable[[Callable[["Place"], Coroutine[Any, Any, None]]], None]
 
@@ -74,12 +74,12 @@ async def embedded(directory: Path) -> AsyncIterator[Place]:
 
 @asynccontextmanager
 async def members(directory: Path) -> AsyncIterator[Place]:
-    (member,) = etcd.free_members(1)
+    (member,) = etcd_members.free_members(1)
     log = (directory / "etcd.log").open("ab")
     running: list[subprocess.Popen[bytes]] = []
 
     async def start() -> None:
-        running.append(subprocess.Popen(etcd.command(member, [member], directory), stdout=log, stderr=log))
+        running.append(subprocess.Popen(etcd_members.command(member, [member], directory), stdout=log, stderr=log))
         store = EtcdStore([member.address])
         async with asyncio.timeout(20):
             while True:
@@ -108,7 +108,7 @@ async def members(directory: Path) -> AsyncIterator[Place]:
 @pytest.fixture(params=["embedded", "etcd"])
 def use(request: pytest.FixtureRequest) -> Iterator[Use]:
     """use(test): runs the test's coroutine with a store."""
-    if request.param == "etcd" and shutil.which(etcd.PROGRAM) is None:
+    if request.param == "etcd" and shutil.which(etcd_members.PROGRAM) is None:
         pytest.skip("there is no etcd here: apt-get install etcd-server (bootstrap.sh test does)")
     directory = Path(tempfile.mkdtemp(prefix="hb", dir="/tmp"))
     kind = embedded if request.param == "embedded" else members

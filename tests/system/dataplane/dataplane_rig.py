@@ -27,9 +27,9 @@ from hoverboard.contract.node_documents import HostStatus
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.contract.pipeline import BRIDGE
 from tests.waiting import until
-from topologies.devices import BRIDGE_NAME, GUEST_DEVICE, entered
-from topologies.testbed import Testbed
-from topologies.topology import VMSpec
+from topologies.emulation.devices import BRIDGE_NAME, GUEST_DEVICE, entered
+from topologies.run.testbed import Testbed
+from topologies.spec.topology import VMSpec
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4

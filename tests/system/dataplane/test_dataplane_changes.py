@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dataplane_rig import (
+
+from hoverboard.contract.encapsulation import GATEWAY_MAC
+from hoverboard.contract.pipeline import BRIDGE
+from tests.system.dataplane.dataplane_rig import (
     Stream,
     drops,
     ethernet,
@@ -28,12 +31,9 @@ from dataplane_rig import (
     vm_of,
     wires,
 )
-
-from hoverboard.contract.encapsulation import GATEWAY_MAC
-from hoverboard.contract.pipeline import BRIDGE
 from tests.waiting import until
-from topologies import roles
-from topologies.testbed import Testbed
+from topologies.cluster import control_processes
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -44,9 +44,9 @@ FIRST_PROTOCOL = 140  # from here on IP protocol numbers are unassigned: each is
 @pytest.fixture(scope="module")
 def demo(module_testbed: Callable[..., Testbed]) -> Iterator[Testbed]:
     """blue-N and red-N on hN, all on the fast path; offloads expire soon."""
-    python = roles.python
+    python = control_processes.python
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(roles, "python", lambda *words: python(*words, "--idle-expiry", str(IDLE_EXPIRY)))
+        patch.setattr(control_processes, "python", lambda *words: python(*words, "--idle-expiry", str(IDLE_EXPIRY)))
         yield module_testbed("demo", dataplane="fastpath")
 
 

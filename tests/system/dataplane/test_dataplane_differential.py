@@ -18,7 +18,10 @@ from contextlib import ExitStack, suppress
 from ipaddress import IPv6Address
 
 import pytest
-from dataplane_rig import (
+
+from hoverboard.contract.encapsulation import GATEWAY_MAC, underlay_mac
+from hoverboard.contract.packets import internet_checksum, mac_bytes
+from tests.system.dataplane.dataplane_rig import (
     ETH_P_ALL,
     PACKET_OUTGOING,
     datagram,
@@ -31,13 +34,10 @@ from dataplane_rig import (
     vm_of,
     wires,
 )
-
-from hoverboard.contract.encapsulation import GATEWAY_MAC, underlay_mac
-from hoverboard.contract.packets import internet_checksum, mac_bytes
 from tests.waiting import until
-from topologies import schema
-from topologies.devices import BRIDGE_NAME
-from topologies.testbed import Testbed
+from topologies.emulation.devices import BRIDGE_NAME
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 
 import pytest
-from dataplane_rig import Wire, arp, datagram, drops, ethernet, geneve, ipv4, outer, vm_of, wires
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC
+from tests.system.dataplane.dataplane_rig import Wire, arp, datagram, drops, ethernet, geneve, ipv4, outer, vm_of, wires
 from tests.waiting import until
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -7,10 +7,21 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from dataplane_rig import Stream, drops, node_status, offloaded, ping, relayed, transfer, udp, vm_of, wires
 
+from tests.system.dataplane.dataplane_rig import (
+    Stream,
+    drops,
+    node_status,
+    offloaded,
+    ping,
+    relayed,
+    transfer,
+    udp,
+    vm_of,
+    wires,
+)
 from tests.waiting import until
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dataplane_rig import Stream, flow_events, node_status, ping, program, transfer, vm_of
 
+from tests.system.dataplane.dataplane_rig import Stream, flow_events, node_status, ping, program, transfer, vm_of
 from tests.waiting import until
-from topologies import etcd
-from topologies.ledger import Ledger, live_processes
-from topologies.processes import LinuxProcesses
-from topologies.roles import ControlLayout, StoreKind
-from topologies.testbed import Testbed
-from topologies.waiting import wait_for
+from topologies.cluster import etcd_members
+from topologies.cluster.control_processes import ControlLayout, StoreKind
+from topologies.processes.deadlines import wait_for
+from topologies.processes.ledger import Ledger, live_processes
+from topologies.processes.process_table import LinuxProcesses
+from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -156,7 +156,7 @@ def plain(cluster: Callable[..., Testbed]) -> Testbed:
 @pytest.fixture(scope="module")
 def roles(cluster: Callable[..., Testbed]) -> Testbed:
     """With a process for each role of the control plane, each member of its store, and the engines of all hosts."""
-    store: StoreKind = "etcd" if shutil.which(etcd.PROGRAM) else "embedded"
+    store: StoreKind = "etcd" if shutil.which(etcd_members.PROGRAM) else "embedded"
     layout = ControlLayout(True, partitions=2, replicas=2, front_ends=2, store=store)
     return cluster("fastpath", control=layout, scheduling="compacting")
 

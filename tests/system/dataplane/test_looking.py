@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dataplane_rig import node_status
 
+from tests.system.dataplane.dataplane_rig import node_status
 from tests.waiting import until
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 # The first look into engines compiles them with the debug elements.
 pytestmark = pytest.mark.timeout(240)
@@ -150,7 +150,7 @@ class TestErrors:
 
 def test_batches_of_one_and_arrival_order_carry_packets(testbed: Callable[..., Testbed]) -> None:
     topology = {"hosts": 2, "batch": {"egress": 1, "ingress": 1}, "vm_priority": False}
-    from topologies import schema
+    from topologies.spec import schema
 
     bed = testbed(
         schema.from_keys({**topology, "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 2}]})

@@ -21,7 +21,7 @@ from experiments.processes import Node
 from experiments.round_trip import RoundTripResult, RoundTripSpec
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.demonstration import tcp
-from topologies.processes import Process
+from topologies.processes.process_table import Process
 
 PLAN = Plan(rounds=2, latency_rounds=3, seconds=4, omit=1, pings=100, round_trip_seconds=0.5)
 FAR, NEAR = Pair(Node("a", 1), Node("b", 2), "10.0.0.3"), Pair(Node("a", 1), Node("c", 3), "10.0.0.4")

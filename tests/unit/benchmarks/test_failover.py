@@ -17,7 +17,7 @@ from controllers.partitions import Owners
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import MeasurementError, RunError
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies.roles import ControlLayout
+from topologies.cluster.control_processes import ControlLayout
 
 
 def test_bars_hold_the_longest_against_each_stores_limit() -> None:

@@ -17,7 +17,7 @@ from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.errors import MeasurementError, SwitchError
 from hoverboard.vswitch.ovs import Ovs
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 
 class Host:

@@ -13,7 +13,7 @@ from benchmarks import offload_delay
 from benchmarks.offload_delay import bars, figures_of, options, shown
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies.topology import Topology
+from topologies.spec.topology import Topology
 
 
 def test_bars_hold_the_medians_against_both_limits() -> None:

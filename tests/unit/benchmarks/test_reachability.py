@@ -18,7 +18,7 @@ from experiments import joining
 from experiments.joining import Answer
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies import placement, schema
+from topologies.spec import placement, schema
 
 
 def figures(quiet: float = 20.0, beside: float = 30.0, shared: float = 900.0) -> dict[str, Any]:

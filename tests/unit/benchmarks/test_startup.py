@@ -11,8 +11,8 @@ from benchmarks import startup
 from experiments import accounting
 from experiments.accounting import Share
 from hoverboard.contract.errors import RunError
-from topologies import client
-from topologies.clock import PHASES
+from topologies.client import run_client
+from topologies.processes.phases import PHASES
 
 GIB = 2**30
 
@@ -56,8 +56,8 @@ class Rack:
         self.at, self.up, self.down, self.waits = 1_000_003.0, [], [], []
         self._fails = fails
         self._cpu = iter([0.0, 0.1, 1.0, 1.2])
-        monkeypatch.setattr(client, "start_detached", self._start)
-        monkeypatch.setattr(client, "down", self._down)
+        monkeypatch.setattr(run_client, "start_detached", self._start)
+        monkeypatch.setattr(run_client, "down", self._down)
         monkeypatch.setattr(startup, "time", SimpleNamespace(monotonic=lambda: self.at))
         monkeypatch.setattr(startup, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=self._wait)))
         monkeypatch.setattr(accounting, "members", lambda run: [run])

@@ -223,7 +223,7 @@ def test_a_foreground_run_goes_down_although_its_terminal_is_gone(monkeypatch: p
         def down(self) -> None:
             type(self).downs += 1
 
-    monkeypatch.setattr("topologies.testbed.Testbed", Run)
+    monkeypatch.setattr("topologies.run.testbed.Testbed", Run)
     monkeypatch.setattr(sys, "stderr", ClosedTerminal())
     with pytest.raises(OSError, match="Input/output"):
         up.foreground("demo", None)

@@ -21,7 +21,7 @@ from experiments.frame.folder import Folder, Outcome
 from experiments.frame.parameters import Parameter
 from experiments.frame.runner import Plan
 from tests.unit.experiments.undrawn import kept
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,12 +246,12 @@ def test_versions_are_not_mixed_on_a_page(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_on_this_machine_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("topologies.switches.datapath_type", lambda: "netdev")
+    monkeypatch.setattr("topologies.emulation.ovs_daemons.datapath_type", lambda: "netdev")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(runner, "machine", list)
     assert runner.missing() == [
         "dataplane ovs-offload: the kernel has no module openvswitch",
         "pinning: 0 CPUs on 0 cores are too few to give any to one side alone",
     ]
-    monkeypatch.setattr("topologies.switches.datapath_type", lambda: "system")
+    monkeypatch.setattr("topologies.emulation.ovs_daemons.datapath_type", lambda: "system")
     assert [word.partition(":")[0] for word in runner.missing()] == ["pinning"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console import tables, up
-from topologies import schema
+from topologies.spec import schema
 
 HOSTS = [{"name": "h1"}, {"name": "h2", "program": "external", "controller": "tcp:127.0.0.1:6653"}]
 

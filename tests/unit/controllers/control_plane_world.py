@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
-from policy_oracle import Talk
-
 from controllers.fm.fabric import Fabric
 from controllers.fm.index import EntityKey
 from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
@@ -21,6 +19,7 @@ from hoverboard.contract.flow import Flow, FlowKey
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import ETH_IPV6
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.policy_oracle import Talk
 
 VNIS = {"blue": 7, "green": 9}
 START = 1_000_003.0  # where the clocks of these tests begin: a time that is left out or subtracted wrongly shows

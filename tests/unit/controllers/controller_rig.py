@@ -6,9 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from control_plane_world import cluster, ethernet, host, hoverboard, vm
-from event_loop import StillClock, run, turns
-
 from controllers.controller import Controller
 from controllers.fm.fabric import Fabric
 from controllers.ofe.fake import FakeSwitch, ipv4_packet
@@ -21,6 +18,8 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, cookie
+from tests.unit.controllers.control_plane_world import cluster, ethernet, host, hoverboard, vm
+from tests.unit.controllers.event_loop import StillClock, run, turns
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
 NODES = (host(1), host(2), hoverboard(1))

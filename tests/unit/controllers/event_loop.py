@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from control_plane_world import START
+from tests.unit.controllers.control_plane_world import START
 
 _T = TypeVar("_T")
 _SECONDS = 5.0  # of real time

@@ -7,9 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
-from control_plane_world import VNIS, World, cluster, host, hoverboard, route, vm
 from hypothesis import strategies as st
-from policy_oracle import TALKS, TALKS6, Talk, passes
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models.loadbalancer import buckets
@@ -19,6 +17,8 @@ from hoverboard.contract.flow import Flow
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import Kind, kind_of
 from hoverboard.contract.policy import bucket_of
+from tests.unit.controllers.control_plane_world import VNIS, World, cluster, host, hoverboard, route, vm
+from tests.unit.controllers.policy_oracle import TALKS, TALKS6, Talk, passes
 
 MODELS = sorted(ALL_MODELS)
 HOSTS = [host(1), host(2), host(3)]

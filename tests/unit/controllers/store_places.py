@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import grpc
-from fake_etcd import FakeEtcd
 
 from controllers.store.etcd import EtcdStore
 from controllers.store.keeper import Keep
@@ -18,6 +17,7 @@ from controllers.store.port import Store
 from controllers.store.remote import RemoteStore
 from controllers.store.server import StoreServicer
 from hoverboard.contract.store_pb2_grpc import add_StoreServicer_to_server
+from tests.unit.controllers.fake_etcd import FakeEtcd
 
 
 class Leases:

@@ -7,13 +7,13 @@ from collections.abc import Awaitable
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from event_loop import run, turns
 
 from controllers.fm.admission import SMALL, Admission
 from controllers.fm.fabric import Fabric
 from hoverboard.contract.encapsulation import guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, RunError
+from tests.unit.controllers.event_loop import run, turns
 
 MANY = 4 * SMALL
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
-from control_plane_world import START, World, cluster, ethernet, host, hoverboard, place, ready, route, vm
 
 from controllers.ofe.fake import ipv4_packet
 from controllers.program import Program
@@ -16,6 +15,18 @@ from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import LoadBalancer
 from hoverboard.contract.pipeline import Kind, cookie, kind_of
+from tests.unit.controllers.control_plane_world import (
+    START,
+    World,
+    cluster,
+    ethernet,
+    host,
+    hoverboard,
+    place,
+    ready,
+    route,
+    vm,
+)
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
 H1, H2, HV1 = (datapath_id(node.underlay_ip) for node in (host(1), host(2), hoverboard(1)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 import pytest
-from control_plane_world import START, VNIS, ethernet, host, network, route, vm
 
 from controllers.ofe.fake import ipv4_packet
 from controllers.vmc.asking import COUNTERS, Asking
@@ -17,6 +16,7 @@ from hoverboard.contract.flow import Flow, Match
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import Kind, cookie
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.control_plane_world import START, VNIS, ethernet, host, network, route, vm
 
 B1, B2, G1 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)
 NOWHERE = IPv4Address("10.0.0.99")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from event_loop import run, turns
 
 from controllers import __main__ as process
 from controllers.plane import Settings
@@ -21,6 +20,7 @@ from controllers.store.etcd import EtcdStore
 from controllers.store.remote import RemoteStore
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings
 from hoverboard.contract.errors import InputError, RunError
+from tests.unit.controllers.event_loop import run, turns
 
 
 @pytest.fixture(autouse=True)

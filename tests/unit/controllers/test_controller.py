@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from control_plane_world import START, cluster, host, vm
-from controller_rig import Rig, Session, asks, story
-from event_loop import StillClock, later, run, turns
-
 from controllers.controller import Controller
 from controllers.fm.fabric import Fabric
 from controllers.ofe.frontend import Deposed
@@ -17,6 +13,9 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import SwitchError
+from tests.unit.controllers.control_plane_world import START, cluster, host, vm
+from tests.unit.controllers.controller_rig import Rig, Session, asks, story
+from tests.unit.controllers.event_loop import StillClock, later, run, turns
 
 # --- work goes out ------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ import weakref
 from typing import Any
 
 import pytest
-from control_plane_world import START, host, vm
-from controller_rig import B1, B2, Rig, asks, story
-from event_loop import later, turns
 
 from hoverboard.contract.errors import InputError, RunError, SwitchError
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.control_plane_world import START, host, vm
+from tests.unit.controllers.controller_rig import B1, B2, Rig, asks, story
+from tests.unit.controllers.event_loop import later, turns
 
 # --- usage and time -----------------------------------------------------------------------------------
 

@@ -8,8 +8,6 @@ import logging
 from pathlib import Path
 
 import pytest
-from controller_rig import B1, B2, Rig, story
-from event_loop import run, turns
 
 from controllers import __main__ as process
 from controllers.crash import Crash, watched, whole
@@ -21,6 +19,8 @@ from controllers.ofe.templates import FlowModEncoder
 from controllers.plane import Settings
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.controller_rig import B1, B2, Rig, story
+from tests.unit.controllers.event_loop import run, turns
 
 
 class Ended:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from control_plane_world import cluster, host, vm
-from event_loop import run, turns
 
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes
 from controllers.fm.slices import SLICE
 from hoverboard.contract.entities import VM, AnyEntity
+from tests.unit.controllers.control_plane_world import cluster, host, vm
+from tests.unit.controllers.event_loop import run, turns
 
 BLUE, GREEN = vm("b", "blue", "h1", 2), vm("g", "green", "h1", 2)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from store_in_memory import LocalStore, Place
-from virtual_time import run
 
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
 from controllers.store.port import Put, StoreError
+from tests.unit.controllers.store_in_memory import LocalStore, Place
+from tests.unit.controllers.virtual_time import run
 from tests.waiting import until_async
 
 LEASE = 1.0

@@ -5,8 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from control_plane_world import cluster, route, vm
-from written_model import WrittenModel, flow
 
 from controllers.program import Program, block
 from controllers.vmc.expected import ExpectedFlows
@@ -24,6 +22,8 @@ from controllers.vmc.view import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer, Network
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows
+from tests.unit.controllers.control_plane_world import cluster, route, vm
+from tests.unit.controllers.written_model import WrittenModel, flow
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
 OF_B1, OF_B2, BLUE = VmScope("b1"), VmScope("b2"), NetworkScope("blue")

@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from control_plane_world import START, World, cluster, host, place, ready, vm
-from controller_rig import EPOCH
-from event_loop import StillClock, run
 
 from controllers.controller import Controller
 from controllers.fm.fabric import Changes, Fabric
@@ -21,6 +18,9 @@ from controllers.vmc.offload import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host
 from hoverboard.contract.flow import Flow
+from tests.unit.controllers.control_plane_world import START, World, cluster, host, place, ready, vm
+from tests.unit.controllers.controller_rig import EPOCH
+from tests.unit.controllers.event_loop import StillClock, run
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h2", 4)
 THEIRS = Flow(0, 1, (), (), 0xBEEF)

@@ -6,13 +6,13 @@ from collections.abc import Generator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
-from control_plane_world import cluster, host, hoverboard, network, route, vm
 
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.index import FabricIndex, entity_where, key_of
 from controllers.fm.refusals import in_use
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network, Subnetwork
 from hoverboard.contract.errors import EntityError
+from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 
 
 def rule(name: str, net: str) -> FirewallRule:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from control_plane_world import cluster, route, vm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from hoverboard.contract.entities import (
     Subnetwork,
 )
 from hoverboard.contract.errors import EntityError, RunError
+from tests.unit.controllers.control_plane_world import cluster, route, vm
 
 B1 = vm("b1", "blue", "h1", 2)
 

@@ -9,12 +9,12 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
-from control_plane_world import World, place, ready, vm
-from policy_oracle import Talk
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, FirewallRule, Network, Subnetwork
 from hoverboard.contract.pipeline import Table
+from tests.unit.controllers.control_plane_world import World, place, ready, vm
+from tests.unit.controllers.policy_oracle import Talk
 
 MODELS = sorted(ALL_MODELS)
 SSH, HTTP, DNS = Talk("tcp", 40000, 22), Talk("tcp", 40000, 80), Talk("udp", 40000, 53)

@@ -12,8 +12,6 @@ from typing import Any
 
 import grpc
 import pytest
-from control_plane_world import cluster, host, vm
-from event_loop import run
 
 from controllers.fm.client import FabricClient, UpdateResult, diff_request
 from controllers.fm.codec import encode_entity
@@ -24,6 +22,8 @@ from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError, RunError
+from tests.unit.controllers.control_plane_world import cluster, host, vm
+from tests.unit.controllers.event_loop import run
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
 CHANGES = Changes(7, added=(B1, B2), changed=((B1, B2),), removed=(B1, B2, B1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from control_plane_world import START, cluster, host, hoverboard, vm
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.control_plane_world import START, cluster, host, hoverboard, vm
 
 NODES = (host(1), host(2), hoverboard(1))
 NAMES = {datapath_id(node.underlay_ip): node.name for node in NODES}

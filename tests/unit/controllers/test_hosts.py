@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from event_loop import run, turns
 
 from controllers.vmc.hosts import HostsServicer, deliver
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.event_loop import run, turns
 
 
 class Listener:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from control_plane_world import START, cluster, vm
-
 from controllers.fm.fabric import Fabric
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
@@ -17,6 +15,7 @@ from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from hoverboard.contract.shares import GLOBAL
+from tests.unit.controllers.control_plane_world import START, cluster, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
 EAST = {"h1", "h2", "hv1"}

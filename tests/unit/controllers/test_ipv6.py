@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 import pytest
-from control_plane_world import VNIS, World, cluster, host, place, ready, vm
 
 from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import Fabric
@@ -18,6 +17,7 @@ from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, link_local
 from hoverboard.contract.entities import VM, AnyEntity, Subnetwork
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.pipeline import ETH_IPV6, Kind, kind_of
+from tests.unit.controllers.control_plane_world import VNIS, World, cluster, host, place, ready, vm
 
 MODELS = sorted(ALL_MODELS)
 

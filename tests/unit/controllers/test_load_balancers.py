@@ -5,16 +5,16 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
-from control_plane_world import World, host, hoverboard, place, ready, vm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_oracle import Talk
 
 from controllers.ofe.fake import Journey
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models.loadbalancer import buckets
 from hoverboard.contract.entities import VM, FirewallRule, LoadBalancer, Network
 from hoverboard.contract.policy import BUCKETS, bucket_of
+from tests.unit.controllers.control_plane_world import World, host, hoverboard, place, ready, vm
+from tests.unit.controllers.policy_oracle import Talk
 
 MODELS = sorted(ALL_MODELS)
 RELAYING = sorted(name for name, model in ALL_MODELS.items() if model.relays)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from control_plane_world import cluster, host, hoverboard, network, route, vm
 
 from controllers.vmc.facts import Agents
 from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.marking import touched_scopes
 from controllers.vmc.view import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer
+from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 
 B1 = vm("b1", "blue", "h1", 2).model_copy(update={"tags": ("web",)})
 B2, G1 = vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)

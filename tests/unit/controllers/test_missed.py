@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from control_plane_world import START
-
 from controllers.program import Program
 from controllers.vmc.missed import Missed
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows
+from tests.unit.controllers.control_plane_world import START
 
 FLOWS = tuple(base_flows())
 FIRST = FLOWS[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from control_plane_world import World, hoverboard, place, ready, vm
 
 from controllers.program import Program
 from controllers.vmc.liveness import GRACE, PROBATION
@@ -16,6 +15,7 @@ from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, cookie, kind_of
+from tests.unit.controllers.control_plane_world import World, hoverboard, place, ready, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
 PAIRS = [(B1, B2), (B2, B1), (B1, B3)]

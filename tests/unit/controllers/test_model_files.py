@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from control_plane_world import place, ready, vm
 
 from controllers.vmc.models import model_named
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import ModelFacts
 from hoverboard.contract.pipeline import Kind, kind_of
+from tests.unit.controllers.control_plane_world import place, ready, vm
 
 DOCUMENT = Path(__file__).parents[3] / "docs/models.md"
 EXAMPLE = next(

@@ -6,8 +6,6 @@ from collections import Counter
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
-from control_plane_world import World, cluster, host, hoverboard, place, ready, route, vm
-from policy_oracle import Talk
 
 from controllers.vmc.liveness import GRACE
 from controllers.vmc.models import MODELS as ALL_MODELS
@@ -22,6 +20,8 @@ from hoverboard.contract.entities import VM, Host, Hoverboard, Network, Subnetwo
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import Kind, Table, kind_of, vni_of
+from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, route, vm
+from tests.unit.controllers.policy_oracle import Talk
 
 MODELS = sorted(ALL_MODELS)
 RELAYING = ["active-learning", "gateway", "hoverboard"]

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_history import HOSTS, MODELS, POLICY_STEPS, PREFIXES, STEPS, begin, check, settle, step
+
+from tests.unit.controllers.model_history import (
+    HOSTS,
+    MODELS,
+    POLICY_STEPS,
+    PREFIXES,
+    STEPS,
+    begin,
+    check,
+    settle,
+    step,
+)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from control_plane_world import hoverboard, place, ready, route, vm
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models.routes import winner
 from controllers.vmc.view import View
 from hoverboard.contract.entities import Network
 from hoverboard.contract.pipeline import vport_flows
+from tests.unit.controllers.control_plane_world import hoverboard, place, ready, route, vm
 
 MODELS = sorted(ALL_MODELS)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import pytest
-from control_plane_world import START, World, cluster, host, hoverboard, network, place, ready, route, vm
 
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.facts import Sync
@@ -17,6 +16,18 @@ from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hove
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, cookie
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.control_plane_world import (
+    START,
+    World,
+    cluster,
+    host,
+    hoverboard,
+    network,
+    place,
+    ready,
+    route,
+    vm,
+)
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
 RULE = FirewallRule(name="f", network="blue", direction="ingress", action="deny", priority=5, ports=(), protocol="icmp")

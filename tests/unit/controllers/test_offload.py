@@ -5,13 +5,13 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from control_plane_world import VNIS, World, host, hoverboard, network, place, ready, route, vm
 
 from controllers.vmc.offload import OffloadSettings, Pair
 from hoverboard.contract.entities import VM
 from hoverboard.contract.flow import Flow, Match
 from hoverboard.contract.pipeline import Kind, cookie, kind_of
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.control_plane_world import VNIS, World, host, hoverboard, network, place, ready, route, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
 

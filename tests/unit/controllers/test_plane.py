@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 import grpc
 import pytest
-from control_plane_world import cluster, host, hoverboard, vm
-from event_loop import StillClock, later, run, turns
 
 from controllers.fm.client import FabricClient
 from controllers.plane import ControlPlane, Settings, settings_document
@@ -26,6 +24,8 @@ from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import EntityError, InputError, RunError
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from hoverboard.contract.shares import GLOBAL, REGIONAL, WHOLE, Share
+from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, vm
+from tests.unit.controllers.event_loop import StillClock, later, run, turns
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
 GOOD = """

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address
 
 import pytest
-from control_plane_world import cluster, host, hoverboard, network, place, ready, route, vm
 
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.index import EntityKey
@@ -18,6 +17,7 @@ from hoverboard.contract.change_documents import Plan
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host
 from hoverboard.contract.pipeline import base_flows, vport_flows
+from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, place, ready, route, vm
 
 B1, B2, G1 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)
 RULE = FirewallRule(name="f", network="blue", direction="ingress", action="deny", protocol="icmp")

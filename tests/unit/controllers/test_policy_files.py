@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from control_plane_world import START
 
 from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
 from controllers.vmc.policies import load_policy
 from hoverboard.contract.errors import InputError
+from tests.unit.controllers.control_plane_world import START
 
 GOOD = """
 from controllers.vmc.offload import Decision, OffloadPolicy

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import event_loop
-
 from controllers.program import Program
 from controllers.roles.switches import _ON_THEIR_WAY, RemoteSwitch
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract.pipeline import base_flows
+from tests.unit.controllers import event_loop
 
 
 class Link:

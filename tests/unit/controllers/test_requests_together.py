@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import event_loop
-from control_plane_world import World, cluster, host, hoverboard, vm
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +12,8 @@ from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.slices import SLICE
 from hoverboard.contract.entities import VM, Network
+from tests.unit.controllers import event_loop
+from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, vm
 
 
 class Slow:

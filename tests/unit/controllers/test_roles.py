@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import event_loop
 import pytest
-from control_plane_world import World, cluster, host, hoverboard, place, ready, vm
 
 from controllers.fm.codec import encode_entity
 from controllers.fm.fabric import Changes, Fabric
@@ -30,6 +28,8 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.flow import Flow
+from tests.unit.controllers import event_loop
+from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, vm
 
 # --- programs as text -----------------------------------------------------------------------------------
 

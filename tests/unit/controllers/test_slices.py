@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
-from control_plane_world import cluster, host, hoverboard, network, route, vm
 
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.slices import SLICE, claims, cut, network_of
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network
+from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 
 B1, B2, G1 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)
 BLUE, BLUE_SUB = network("blue")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from control_plane_world import START, World, cluster, host, hoverboard, place, vm
-
 from controllers.fm.fabric import Fabric
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from tests.unit.controllers.control_plane_world import START, World, cluster, host, hoverboard, place, vm
 
 
 def test_a_standby_learns_and_does_not_send() -> None:

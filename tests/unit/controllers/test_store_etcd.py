@@ -9,12 +9,12 @@ from typing import Any
 
 import grpc
 import pytest
-from fake_etcd import FakeEtcd
-from store_places import connection, nobody
 
 from controllers.store import etcd
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, Put, StoreError
+from tests.unit.controllers.fake_etcd import FakeEtcd
+from tests.unit.controllers.store_places import connection, nobody
 
 _DEADLINE = 10.0  # seconds
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import grpc
 import pytest
-from virtual_time import VirtualTimeLoop, run
 
 from controllers.store import server
 from controllers.store.memory import MemoryStore, Watcher
 from controllers.store.server import StoreServicer
 from hoverboard.contract import store_pb2 as pb
+from tests.unit.controllers.virtual_time import VirtualTimeLoop, run
 
 
 class Aborted(Exception):

@@ -11,13 +11,13 @@ from typing import Any
 
 import grpc
 import pytest
-from store_places import Connection, Place, embedded, etcd, nobody
 
 from controllers.store import remote
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
 from hoverboard.contract import store_pb2 as pb
+from tests.unit.controllers.store_places import Connection, Place, embedded, etcd, nobody
 from tests.waiting import until_async
 
 _DEADLINE = 10.0  # seconds

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from control_plane_world import START, cluster, vm
-from written_model import WrittenModel, flow
 
 from controllers.program import Program
 from controllers.vmc import switch_programs
@@ -14,6 +12,8 @@ from controllers.vmc.flow_scopes import VmScope
 from controllers.vmc.switch_programs import SwitchPrograms
 from controllers.vmc.view import View
 from hoverboard.contract.pipeline import base_flows
+from tests.unit.controllers.control_plane_world import START, cluster, vm
+from tests.unit.controllers.written_model import WrittenModel, flow
 
 B1, DPID = VmScope("b1"), 17
 

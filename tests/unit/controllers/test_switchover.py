@@ -6,8 +6,6 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import get_args
 
 import pytest
-from control_plane_world import START, cluster, hoverboard, route, vm
-from written_model import WrittenModel, flow
 
 from controllers.program import Program
 from controllers.vmc.change import ModelChange
@@ -27,6 +25,8 @@ from controllers.vmc.view import View
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows
+from tests.unit.controllers.control_plane_world import START, cluster, hoverboard, route, vm
+from tests.unit.controllers.written_model import WrittenModel, flow
 
 B1 = vm("b1", "blue", "h1", 2)
 OF_B1, PAIR = VmScope("b1"), OffloadScope("b1", "b1")

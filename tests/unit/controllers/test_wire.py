@@ -6,13 +6,13 @@ import json
 
 import grpc
 import pytest
-from control_plane_world import cluster, vm
 
 from controllers.fm.codec import MAX_ENTITY, decode_entity, encode_entity, entity_document
 from controllers.fm.wire import MAX_MESSAGE, error_from_status, status_of
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import ENTITY_TYPES, Network
 from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError, SwitchError
+from tests.unit.controllers.control_plane_world import cluster, vm
 
 B1 = vm("b1", "blue", "h1", 2)
 NETWORK = '{"name": "n", "vni": 7%s}'

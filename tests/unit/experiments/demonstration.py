@@ -11,7 +11,7 @@ from experiments.iperf_output import Interval, IperfResult
 from experiments.isolation import ForeignAddress, Isolation, SameAddress
 from experiments.path import PathPoint, Timeline
 from experiments.ping_output import PingResult
-from topologies import schema
+from topologies.spec import schema
 
 SAME = SameAddress("blue", "10.0.0.3", "blue-1", "blue-2", "red-2", 10, 9, 0)
 FOREIGN = ForeignAddress("blue", "blue-1", "10.0.0.5", "red-only", "red", 10, 0, 0, 3)

@@ -15,8 +15,8 @@ from experiments.frame.experiment import Experiment, Point, Sample
 from experiments.processes import Node
 from experiments.traffic import Datagram, Flow
 from tests.unit.experiments.catalog.made_up import given
-from topologies import schema
-from topologies.topology import Topology
+from topologies.spec import schema
+from topologies.spec.topology import Topology
 
 Status = Callable[[str], dict[str, Any]]
 

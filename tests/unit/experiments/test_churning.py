@@ -10,7 +10,7 @@ import pytest
 
 from experiments import churning
 from hoverboard.contract.errors import RunError
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 BED = cast(Testbed, SimpleNamespace(intent_address="unix:/made/up"))
 

@@ -11,7 +11,7 @@ import pytest
 from experiments import accounting, cpu_window
 from experiments.accounting import Member, Share
 from experiments.cpu_window import ProcessTime, Reading
-from topologies.processes import Process
+from topologies.processes.process_table import Process
 
 TICK = os.sysconf("SC_CLK_TCK")
 STAT = "cpu  100 20 300 4000 50 6 70 80 9 1\ncpu0 1 1 1 1 1 1 1 1 1 1\n"

@@ -7,7 +7,7 @@ import pytest
 from experiments import demo
 from experiments.demo import DemoSpec, _Steps, demo_spec
 from hoverboard.contract.errors import InputError, MachineError
-from topologies import schema
+from topologies.spec import schema
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from experiments.ping_output import PingResult
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.demonstration import FOREIGN, SAME, pings, tcp
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies.topology import Topology
+from topologies.spec.topology import Topology
 
 SPEC = DemoSpec(generations=("fastpath", "ovs"), streams=(1, 16), seconds=4, omit=1, follow_seconds=7)
 

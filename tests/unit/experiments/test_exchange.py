@@ -16,7 +16,7 @@ from experiments import exchange
 from experiments.exchange import Carried, Exchange, Result, Running
 from experiments.traffic import Datagram, Flow
 from tests.waiting import until
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 FLOWS = [Flow("a", "b", 1e6), Flow("b", "a", 2e6), Flow("a", "c", 3e6)]
 _HEADER = 12

@@ -13,7 +13,7 @@ import pytest
 
 from experiments import flood
 from experiments.flood import flooding
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
 
 BED = cast(Testbed, SimpleNamespace(pid_of=lambda name: {"a": 1, "b": 2}[name]))
 

@@ -14,9 +14,9 @@ from experiments import joining
 from experiments.joining import Answer
 from hoverboard.contract.errors import MeasurementError, RunError
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies import placement, schema
-from topologies.testbed import Testbed
-from topologies.topology import Topology, VMSpec
+from topologies.run.testbed import Testbed
+from topologies.spec import placement, schema
+from topologies.spec.topology import Topology, VMSpec
 
 TOPOLOGY = schema.from_keys(
     {

@@ -8,8 +8,8 @@ import pytest
 
 from experiments import hoverboards, paper
 from tests.unit.experiments.fake_bed import FakeBed
-from topologies import schema
-from topologies.testbed import Testbed
+from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 
 def test_a_curve_has_names_or_numbers() -> None:

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from experiments import picture
-from topologies import schema
-from topologies.topology import Topology
+from topologies.spec import schema
+from topologies.spec.topology import Topology
 
 NS = "{http://www.w3.org/2000/svg}"
 

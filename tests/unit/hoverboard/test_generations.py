@@ -21,7 +21,7 @@ from hoverboard.vswitch.ovs import Ovs
 ROOT = Path(__file__).parents[3]
 LAYERS = ("console", "experiments", "topologies", "controllers", "hoverboard")
 # Beside the generation's own plane. What else depends on it is derived: choices of the command line, the schema of
-# topology files (topologies/schema.json, which `python -m topologies.schema` writes).
+# topology files (topologies/spec/schema.json, which `python -m topologies.spec.schema` writes).
 TOUCHED = {"hoverboard/contract/generations.py", "hoverboard/host/generations/__init__.py"}
 # The two names that are no words for anything else. A generation without a colour of its own in a figure is green.
 NAMED, COLOURS = {"ovs-offload", "fastpath-vmm"}, "experiments/figures.py"

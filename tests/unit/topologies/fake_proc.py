@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from topologies.marks import VARIABLE, Machine, Mark
-from topologies.processes import Process
+from topologies.processes.marks import VARIABLE, Machine, Mark
+from topologies.processes.process_table import Process
 
 USER, MACHINE = 1000, 1  # whose processes count; inode of the machine's own namespace
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from hoverboard.contract.errors import RunError
-from topologies import schema
-from topologies.processes import LinuxProcesses
-from topologies.roles import ControlLayout
-from topologies.run import Run
-from topologies.rundir import RunDirectory, RunLock
-from topologies.topology import VMSpec
+from topologies.cluster.control_processes import ControlLayout
+from topologies.processes.process_table import LinuxProcesses
+from topologies.processes.run_directory import RunDirectory, RunLock
+from topologies.run.run import Run
+from topologies.spec import schema
+from topologies.spec.topology import VMSpec
 
 TOPOLOGY = schema.from_keys(
     {"hosts": 2, "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 2}]}, name="made-up"

@@ -7,11 +7,10 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from real_processes import Children
-
+from tests.unit.topologies.real_processes import Children
 from tests.waiting import until
-from topologies.processes import LinuxProcesses, Process, identified
-from topologies.supervision import Supervisor
+from topologies.processes.process_table import LinuxProcesses, Process, identified
+from topologies.processes.supervisor import Supervisor
 
 START = 1_000_003.0
 _DEADLINE = 5.0  # seconds

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from topologies.cluster import ClusterManager
-from topologies.cluster_management import ClusterManagement, ProgramState
-from topologies.regions import RegionalClusterManager
+from topologies.cluster.cluster_management import ClusterManagement, ProgramState
+from topologies.cluster.manager import ClusterManager
+from topologies.cluster.regional import RegionalClusterManager
 
 
 class Joining(ClusterManagement):

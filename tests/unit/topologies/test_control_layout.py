@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import InputError, MachineError
-from topologies import etcd, roles
-from topologies.roles import ControlLayout, ControlProcesses
+from topologies.cluster import control_processes, etcd_members
+from topologies.cluster.control_processes import ControlLayout, ControlProcesses
 
 
 def processes(layout: ControlLayout, *name: str) -> ControlProcesses:
@@ -86,10 +86,10 @@ def test_there_are_as_many_of_each_as_can_be_named(option: str, most: int) -> No
 
 
 def test_etcd_has_members_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd, "check_installed", lambda: None)
+    monkeypatch.setattr(etcd_members, "check_installed", lambda: None)
     made = processes(ControlLayout.of("processes", store="etcd"))
     members = [role for role in made.roles if role.name.startswith("etcd-")]
-    assert len(members) == roles.ETCD_MEMBERS
+    assert len(members) == control_processes.ETCD_MEMBERS
     manager = made.first.command()
     stores = manager[manager.index("--store") + 1].split(",")
     assert [f"http://{store}" in role.command() for store, role in zip(stores, members, strict=True)] == [True] * 3
@@ -116,6 +116,6 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], where: str, what: str)
 
 
 def test_etcd_that_is_not_installed_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd, "PROGRAM", "no-such-etcd")
+    monkeypatch.setattr(etcd_members, "PROGRAM", "no-such-etcd")
     with pytest.raises(MachineError, match="etcd is not installed"):
         ControlLayout.of("processes", store="etcd")

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import Children
-from supervised_world import START, Clock, Ledger
 
 from hoverboard.contract.errors import RunError
+from tests.unit.topologies.real_processes import Children
+from tests.unit.topologies.supervised_world import START, Clock, Ledger
 from tests.waiting import until
-from topologies import etcd
-from topologies.roles import ControlLayout, ControlProcesses, RoleProcess
-from topologies.supervision import Supervisor
+from topologies.cluster import etcd_members
+from topologies.cluster.control_processes import ControlLayout, ControlProcesses, RoleProcess
+from topologies.processes.supervisor import Supervisor
 
 _DEADLINE = 5.0  # seconds
 
@@ -127,7 +127,7 @@ def test_each_role_is_started_with_its_command_and_its_log(world: World) -> None
 
 
 def test_etcd_has_a_folder_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd, "check_installed", lambda: None)
+    monkeypatch.setattr(etcd_members, "check_installed", lambda: None)
     with Children() as children:
         other = World(world.directory / "other", children, ControlLayout.of("processes", store="etcd", replicas=1))
         other.plane.start()
@@ -256,7 +256,7 @@ def test_one_that_came_back_and_is_not_well_is_killed_and_started_once_more(worl
 
 
 def test_an_etcd_member_comes_back_like_everybody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd, "check_installed", lambda: None)
+    monkeypatch.setattr(etcd_members, "check_installed", lambda: None)
     with Children() as children:
         other = World(world.directory / "other", children, ControlLayout.of("processes", store="etcd", replicas=1))
         other.keep()

@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from hoverboard.contract.entities import Dataplane, Host
-from topologies import hostprocesses, schema
-from topologies.external import notes
-from topologies.nodes import Server
-from topologies.topology import ServerSpec, Topology, to_entities
+from topologies.emulation.nodes import Server
+from topologies.run import host_processes
+from topologies.spec import schema
+from topologies.spec.external import notes
+from topologies.spec.topology import ServerSpec, Topology, to_entities
 
 ROOT = Path(__file__).parents[3]
 
@@ -53,7 +54,7 @@ def test_its_switch_connects_to_the_address_or_to_a_link_to_the_socket_and_other
     def address(controller: str | None, link: str) -> str:
         spec = ServerSpec("h2", "host", topology().hosts[1].underlay_ip, "ovs", controller=controller)
         server = cast(Server, type("Spec", (), {"spec": spec})())
-        return hostprocesses._openflow(server, tmp_path / link, tmp_path / "of.sock")
+        return host_processes._openflow(server, tmp_path / link, tmp_path / "of.sock")
 
     assert address("tcp:127.0.0.1:6653", "a") == "tcp:127.0.0.1:6653"
     assert address("unix:/run/mine.sock", "b") == f"unix:{tmp_path}/b"

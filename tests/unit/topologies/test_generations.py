@@ -9,8 +9,8 @@ import pytest
 from experiments.demo import demo_spec
 from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import GENERATIONS, NAMES, Dataplane, available, facts
-from topologies import schema
-from topologies.switches import check_generation
+from topologies.emulation.ovs_daemons import check_generation
+from topologies.spec import schema
 
 
 def test_every_generation_has_its_row() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 PROGRAM = """
 import logging, sys
 from pathlib import Path
-from topologies import holder
+from topologies.run import holder
 holder.log_to(Path(sys.argv[1]))
 mininet = logging.getLogger("mininet")
 mininet.error("*** Error: h1 has execed and cannot accept commands")
 mininet.warning("(h1 exited - ignoring cmd)\\n")
 mininet.info("h1 ")
-logging.getLogger("topologies.supervision").info("%s is back", "h1")
+logging.getLogger("topologies.processes.supervisor").info("%s is back", "h1")
 print("from somebody's print", end="")
 logging.getLogger("a.b").warning("one\\ntwo\\n")
 print(" goes on")

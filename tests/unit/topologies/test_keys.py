@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 import pytest
 
 from hoverboard.contract.errors import InputError
-from topologies import schema
-from topologies.applying import check_settled
-from topologies.keys import CapacityKeys, TopologyKeys, VMKeys, keys_at, settled
-from topologies.policy_keys import RuleKeys
-from topologies.topology import Topology
+from topologies.run.apply import check_settled
+from topologies.spec import schema
+from topologies.spec.keys import CapacityKeys, TopologyKeys, VMKeys, keys_at, settled
+from topologies.spec.policy_keys import RuleKeys
+from topologies.spec.topology import Topology
 
 MAY_CHANGE = {"name", "networks"}
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import open_files
 
 from hoverboard.contract.errors import RunError
-from topologies.launcher import Launcher, python
-from topologies.ledger import Ledger, kill_all
-from topologies.processes import LinuxProcesses
-from topologies.rundir import RunDirectory
+from tests.unit.topologies.real_processes import open_files
+from topologies.processes.launcher import Launcher, python
+from topologies.processes.ledger import Ledger, kill_all
+from topologies.processes.process_table import LinuxProcesses
+from topologies.processes.run_directory import RunDirectory
 
 _DEADLINE = 5.0  # seconds
 # Stands for Mininet's: says how it was called, then becomes the command.

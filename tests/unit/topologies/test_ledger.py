@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import RunError
-from topologies.ledger import Ledger, kill_all, live_processes, remove_tree, sweep
-from topologies.processes import Process
-from topologies.rundir import RunDirectory
+from topologies.processes.ledger import Ledger, kill_all, live_processes, remove_tree, sweep
+from topologies.processes.process_table import Process
+from topologies.processes.run_directory import RunDirectory
 
 MACHINE = 1  # inode of the machine's own namespace
 

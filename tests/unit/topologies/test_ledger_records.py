@@ -8,13 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_processes import Children, open_files
 
+from tests.unit.topologies.real_processes import Children, open_files
 from tests.waiting import until
-from topologies.ledger import Ledger, LostDirectoryError, cgroups, kill_all, live_processes, sweep
-from topologies.marks import VARIABLE, Mark
-from topologies.processes import LinuxProcesses, Process, identified
-from topologies.rundir import RunDirectory
+from topologies.processes.ledger import Ledger, LostDirectoryError, cgroups, kill_all, live_processes, sweep
+from topologies.processes.marks import VARIABLE, Mark
+from topologies.processes.process_table import LinuxProcesses, Process, identified
+from topologies.processes.run_directory import RunDirectory
 
 TABLE = LinuxProcesses()
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_proc import FakeProc
 from hypothesis import example, given
 from hypothesis import strategies as st
-from real_processes import Children
 
 from hoverboard.contract.errors import RunError
+from tests.unit.topologies.fake_proc import FakeProc
+from tests.unit.topologies.real_processes import Children
 from tests.waiting import until
-from topologies import marks
-from topologies.marks import Machine, Mark, Marked
-from topologies.processes import Process
+from topologies.processes import marks
+from topologies.processes.marks import Machine, Mark, Marked
+from topologies.processes.process_table import Process
 
 RED = Mark("aa", Process(50, 150), Path("/run/hoverboard/red"))
 BLUE = Mark("bb", Process(60, 160), Path("/run/hoverboard/blue"))

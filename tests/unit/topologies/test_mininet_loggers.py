@@ -22,7 +22,10 @@ assert type(logging.getLogger("mininet")).__name__ == "MininetLogger"
 """
 
 
-@pytest.mark.parametrize("module", ["topologies.nodes", "topologies.links", "topologies.topo", "topologies.net"])
+@pytest.mark.parametrize(
+    "module",
+    ["topologies.emulation.nodes", "topologies.emulation.links", "topologies.emulation.topo", "topologies.net"],
+)
 def test_loggers_made_after_mininet_are_of_the_class_that_they_were(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SEES.format(module=module)], capture_output=True, text=True, timeout=60, check=False
@@ -48,4 +51,4 @@ def test_one_module_alone_loads_mininet() -> None:
             )
         )
     }
-    assert loading == {"topologies/mininet_classes.py"}
+    assert loading == {"topologies/emulation/mininet_classes.py"}

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_proc import FakeProc
 
-from topologies import client, marks, orphans
-from topologies.ledger import Ledger
-from topologies.marks import Mark
-from topologies.orphans import Ended, Orphan
-from topologies.processes import LinuxProcesses
-from topologies.rundir import RunDirectory, RunLock
+from tests.unit.topologies.fake_proc import FakeProc
+from topologies.client import orphans, run_client
+from topologies.client.orphans import Ended, Orphan
+from topologies.processes import marks
+from topologies.processes.ledger import Ledger
+from topologies.processes.marks import Mark
+from topologies.processes.process_table import LinuxProcesses
+from topologies.processes.run_directory import RunDirectory, RunLock
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_runs_that_died_are_found_by_their_directory(
 
 def test_a_run_that_died_is_ended_by_its_directory(state: Path) -> None:
     begun(state, "dead")
-    (dead,) = client.dead_runs(state)
+    (dead,) = run_client.dead_runs(state)
     assert orphans.end(Orphan("dead", Path(dead.path), False, 0)) == Ended("dead")
     assert not (state / "dead").exists()
     assert orphans.end(Orphan("dead", Path(dead.path), False, 0)) == Ended("dead")  # another hand was faster

@@ -22,15 +22,15 @@ from hoverboard.contract.flow import Flow, FlowKey
 from hoverboard.contract.pipeline import Kind, kind_of
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from hoverboard.contract.shares import GLOBAL, REGIONAL, global_flow
-from topologies import schema
-from topologies.launcher import Launcher
-from topologies.ledger import Ledger
-from topologies.regions import RegionalClusterManager
-from topologies.roles import ControlLayout
-from topologies.rundir import RunDirectory
-from topologies.scopes import WHOLE, PlaneScope, check_undivided
-from topologies.together import parts_of
-from topologies.topology import to_entities
+from topologies.cluster.control_processes import ControlLayout
+from topologies.cluster.plane_change import parts_of
+from topologies.cluster.regional import RegionalClusterManager
+from topologies.processes.launcher import Launcher
+from topologies.processes.ledger import Ledger
+from topologies.processes.run_directory import RunDirectory
+from topologies.spec import schema
+from topologies.spec.region_scopes import WHOLE, PlaneScope, check_undivided
+from topologies.spec.topology import to_entities
 
 TEXT = """
 hosts:

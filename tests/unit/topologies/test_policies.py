@@ -8,8 +8,8 @@ import pytest
 
 from controllers.fm.fabric import Fabric
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Network, Route
-from topologies import placement, schema
-from topologies.topology import Topology, to_entities
+from topologies.spec import placement, schema
+from topologies.spec.topology import Topology, to_entities
 
 FILE = """
 hosts: 2

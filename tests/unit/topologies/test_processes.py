@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import Children, open_files
 
+from tests.unit.topologies.real_processes import Children, open_files
 from tests.waiting import until
-from topologies.processes import LinuxProcesses, Process, identified, start_time
+from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
 
 START = 1_000_003.0
 TABLE = LinuxProcesses()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import InputError
-from topologies import schema
-from topologies.faults import TopologyFileError
-from topologies.topology import OffloadSpec, Topology
+from topologies.spec import schema
+from topologies.spec.faults import TopologyFileError
+from topologies.spec.topology import OffloadSpec, Topology
 
 BLUE = "  - name: blue\n    vni: 7\n"
 

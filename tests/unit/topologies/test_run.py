@@ -11,14 +11,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from made_up_run import TOPOLOGY, World
-from real_processes import Children, open_files
 
 from hoverboard.contract.errors import InputError, RunError
-from topologies import changes, marks, placement, run
-from topologies.ledger import LostDirectoryError
-from topologies.processes import identified
-from topologies.rundir import is_held
+from tests.unit.topologies.made_up_run import TOPOLOGY, World
+from tests.unit.topologies.real_processes import Children, open_files
+from topologies.processes import marks
+from topologies.processes.ledger import LostDirectoryError
+from topologies.processes.process_table import identified
+from topologies.processes.run_directory import is_held
+from topologies.run import run, vm_changes
+from topologies.spec import placement
 
 _DEADLINE = 5.0  # seconds
 
@@ -35,7 +37,7 @@ def world() -> Iterator[World]:
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of those whose gateway does not answer."""
     silent: list[str] = []
-    monkeypatch.setattr(changes, "wait_answers", lambda targets, *_, **__: [one for one in targets if one in silent])
+    monkeypatch.setattr(vm_changes, "wait_answers", lambda targets, *_, **__: [one for one in targets if one in silent])
     return silent
 
 
@@ -75,14 +77,14 @@ def test_topologies_that_two_threads_make_of_each_other_are_both_there(world: Wo
 
 
 def test_a_vm_that_comes_is_intended_built_and_noted(world: World) -> None:
-    spec = changes.add_vm(world.run, "blue")
+    spec = vm_changes.add_vm(world.run, "blue")
     assert (spec.name, world.names()) == ("blue-3", ["blue-1", "blue-2", "blue-3"])
     assert sorted(world.done) == [("node", "blue-3"), ("plug", "blue-3"), ("upsert", "blue-3")]
-    changes.remove_vm(world.run, "blue-3")
+    vm_changes.remove_vm(world.run, "blue-3")
     assert world.done[3:] == [("remove", "blue-3"), ("drop", "blue-3")]
     assert world.names() == ["blue-1", "blue-2"]
     with pytest.raises(InputError, match="no VM 'blue-9'"):
-        changes.remove_vm(world.run, "blue-9")
+        vm_changes.remove_vm(world.run, "blue-9")
 
 
 @pytest.mark.parametrize("what", ["host", "manager", "gateway"])
@@ -94,13 +96,13 @@ def test_a_vm_that_does_not_come_leaves_nothing(world: World, answers: list[str]
     else:
         answers.append("blue-3")
     with pytest.raises(RunError, match=r"h1 does not answer|no answer|the gateway does not answer blue-3"):
-        changes.add_vm(world.run, "blue")
+        vm_changes.add_vm(world.run, "blue")
     assert (world.names(), list(world.nics)) == (["blue-1", "blue-2"], [])
     assert ("withdraw", "blue-3") in world.done
 
 
 def test_vms_that_nobody_was_told_of_are_built_and_discarded(world: World) -> None:
-    specs = changes.prebuild_vms(world.run, "blue", 3)
+    specs = vm_changes.prebuild_vms(world.run, "blue", 3)
     assert [(one.name, one.host, str(one.ip)) for one in specs] == [
         ("blue-3", "h1", "10.0.0.4"), ("blue-4", "h2", "10.0.0.5"), ("blue-5", "h1", "10.0.0.6"),
     ]  # fmt: skip
@@ -111,7 +113,7 @@ def test_vms_that_nobody_was_told_of_are_built_and_discarded(world: World) -> No
         ("node", "blue-3"), ("plug", "blue-3"), ("node", "blue-5"), ("plug", "blue-5"),
     ]  # fmt: skip
     world.done.clear()
-    changes.discard_vms(world.run, specs)
+    vm_changes.discard_vms(world.run, specs)
     assert world.done[:3] == [("forget", one.name) for one in specs]
     assert sorted(world.done[3:]) == [("drop", one.name) for one in specs]
     assert world.names() == ["blue-1", "blue-2"]
@@ -120,15 +122,15 @@ def test_vms_that_nobody_was_told_of_are_built_and_discarded(world: World) -> No
 def test_a_prebuilt_vm_that_fails_takes_the_others_along(world: World) -> None:
     world.unpluggable = {"blue-4"}
     with pytest.raises(RunError, match="h2 does not answer"):
-        changes.prebuild_vms(world.run, "blue", 3)
+        vm_changes.prebuild_vms(world.run, "blue", 3)
     assert (world.names(), list(world.nics)) == (["blue-1", "blue-2"], [])
 
 
 def test_vms_are_discarded_also_while_the_fabric_manager_is_away(world: World) -> None:
-    specs = changes.prebuild_vms(world.run, "blue", 1)
+    specs = vm_changes.prebuild_vms(world.run, "blue", 1)
     world.refuses = RunError("no answer")
     with pytest.raises(RunError, match="no answer"):
-        changes.discard_vms(world.run, specs)
+        vm_changes.discard_vms(world.run, specs)
     assert (world.names(), list(world.nics)) == (["blue-1", "blue-2"], [])
 
 
@@ -144,7 +146,7 @@ def test_a_run_that_goes_down_is_changed_no_more_and_leaves_nothing(world: World
     assert not mine.directory.path.exists()
     assert [what for verb, what in world.done if verb == "close"] == ["cluster", "hosts", "network"]
     with pytest.raises(RunError, match="run 'made-up' is down"):
-        changes.add_vm(mine, "blue")
+        vm_changes.add_vm(mine, "blue")
 
 
 def test_a_run_that_is_taken_down_while_it_starts_does_not_come_up(world: World) -> None:

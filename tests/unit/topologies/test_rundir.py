@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from real_processes import open_files
 
 from hoverboard.contract.errors import InputError, RunError
-from topologies.rundir import RunDirectory, RunLock, existing, is_held, run_names, state_dir
+from tests.unit.topologies.real_processes import open_files
+from topologies.processes.run_directory import RunDirectory, RunLock, existing, is_held, run_names, state_dir
 
 
 @pytest.fixture

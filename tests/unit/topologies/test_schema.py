@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from hoverboard.contract.entities import VM, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import InputError
-from topologies import schema
-from topologies.faults import Fault, TopologyFileError
-from topologies.topo import ClusterTopo, Demo, Rack, TwoHosts
-from topologies.topology import to_entities
+from topologies.emulation.topo import ClusterTopo, Demo, Rack, TwoHosts
+from topologies.spec import schema
+from topologies.spec.faults import Fault, TopologyFileError
+from topologies.spec.topology import to_entities
 
 ERRORS = Path(__file__).parent / "errors"
 
@@ -91,7 +91,7 @@ def test_defaults_and_given_values() -> None:
 def test_json_schema_for_editors_is_current() -> None:
     shipped = Path(schema.__file__).with_name("schema.json").read_text()
     assert json.loads(shipped) == json.loads(schema.json_schema()), (
-        "write it anew: python -c 'from topologies.schema import json_schema; print(json_schema(), end=\"\")'"
+        "write it anew: python -c 'from topologies.spec.schema import json_schema; print(json_schema(), end=\"\")'"
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import InputError, RunError
-from topologies.client import RunClient
-from topologies.rundir import RunDirectory, RunLock
-from topologies.server import HolderServer
+from topologies.client.run_client import RunClient
+from topologies.processes.run_directory import RunDirectory, RunLock
+from topologies.run.holder_server import HolderServer
 
 DEADLINE = 30.0
 

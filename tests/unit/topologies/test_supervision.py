@@ -10,17 +10,17 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from real_processes import Children, open_files
-from supervised_world import START, Ledger, Patient, World
 
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.documents import Supervision
 from hoverboard.contract.errors import RunError
+from tests.unit.topologies.real_processes import Children, open_files
+from tests.unit.topologies.supervised_world import START, Ledger, Patient, World
 from tests.waiting import until
-from topologies import supervision
-from topologies.ledger import LostDirectoryError
-from topologies.processes import identified
-from topologies.supervision import Supervisor, pause
+from topologies.processes import supervisor
+from topologies.processes.ledger import LostDirectoryError
+from topologies.processes.process_table import identified
+from topologies.processes.supervisor import Supervisor, pause
 
 _DEADLINE = 5.0  # seconds
 
@@ -43,7 +43,7 @@ def test_the_pauses_are_these() -> None:
 
 
 def test_no_pause_is_longer_than_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "MOST_DEATHS", 12)
+    monkeypatch.setattr(supervisor, "MOST_DEATHS", 12)
     assert [pause(deaths) for deaths in range(7, 12)] == [1.6, 3.2, 5.0, 5.0, 5.0]
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import open_files
 
 from hoverboard.contract.errors import RunError
-from topologies import waiting
-from topologies.waiting import accepts, wait_for, wait_sockets
+from tests.unit.topologies.real_processes import open_files
+from topologies.processes import deadlines
+from topologies.processes.deadlines import accepts, wait_for, wait_sockets
 
 START = 1_000_003.0
 
@@ -40,8 +40,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(waiting, "time", made)
-    monkeypatch.setattr(waiting, "select", made)
+    monkeypatch.setattr(deadlines, "time", made)
+    monkeypatch.setattr(deadlines, "select", made)
     return made
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from topologies.workers import Workers
+from topologies.processes.thread_pool import Workers
 
 _DEADLINE = 5.0  # seconds
 

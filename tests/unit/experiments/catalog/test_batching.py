@@ -7,7 +7,7 @@ import pytest
 from experiments.catalog.batching import Batching, topology
 from experiments.frame.experiment import Sample
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
-from topologies.topology import MOST_EGRESS
+from topologies.spec.topology import MOST_EGRESS
 
 
 def engine(**ns: float) -> list[Sample]:

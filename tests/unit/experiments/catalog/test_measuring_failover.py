@@ -17,8 +17,8 @@ from experiments.catalog.failover import DIRECT, OVER, Failover
 from experiments.traffic import Datagram
 from hoverboard.contract.errors import MeasurementError, RunError
 from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, FakeRunning, ScriptedBench, exchanged, measured
-from topologies.processes import LinuxProcesses
-from topologies.roles import ControlLayout
+from topologies.cluster.control_processes import ControlLayout
+from topologies.processes.process_table import LinuxProcesses
 
 PROCESSES = [
     ("host process of h1", 1), ("host process of hv1", 2), ("ovs-vswitchd of h1", 3), ("ovs-vswitchd of hv1", 4),

@@ -18,7 +18,7 @@ from experiments.cpu_window import ProcessTime, Reading
 from experiments.ping_output import PingResult
 from experiments.traffic import Datagram
 from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, errors, exchanged, measured
-from topologies.processes import Process
+from topologies.processes.process_table import Process
 
 
 def pinged(*milliseconds: float, sent: int = 8) -> PingResult:

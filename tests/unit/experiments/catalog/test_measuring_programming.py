@@ -17,7 +17,7 @@ from experiments.joining import Answer
 from experiments.programming.point import Point
 from hoverboard.contract.errors import RunError
 from tests.unit.experiments.fake_bed import ScriptedBench, errors, measured
-from topologies.roles import ControlLayout
+from topologies.cluster.control_processes import ControlLayout
 
 
 def test_programming_time_is_one_point_s_figures(monkeypatch: pytest.MonkeyPatch) -> None:

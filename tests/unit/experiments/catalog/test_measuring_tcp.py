@@ -25,7 +25,7 @@ from experiments.processes import Node
 from experiments.round_trip import RoundTripResult, RoundTripSpec
 from experiments.versions import Ends, Pair
 from tests.unit.experiments.fake_bed import FakeBed, ScriptedBench, errors, measured
-from topologies.processes import Process
+from topologies.processes.process_table import Process
 
 ENDS = Ends(Node("a", 1), Node("b", 2), "10.0.0.3")
 

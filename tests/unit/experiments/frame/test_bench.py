@@ -12,8 +12,8 @@ from experiments.frame import bench
 from experiments.frame.bench import TestbedBench, seed_of
 from experiments.frame.folder import key_of
 from experiments.frame.pinning import Pinning
-from topologies import schema
-from topologies.topology import Topology
+from topologies.spec import schema
+from topologies.spec.topology import Topology
 
 
 class Bed:

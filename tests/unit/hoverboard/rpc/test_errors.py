@@ -18,7 +18,7 @@ def crossed(error: Exception) -> HoverboardError:
 
 
 class Listed(InputError):
-    """As topologies.faults.TopologyFileError: a class that the other end does not have, with text of its own."""
+    """As topologies.spec.faults.TopologyFileError: a class that the other end does not have, with text of its own."""
 
     exit_code = 9
 

@@ -1,0 +1,165 @@
+"""Looking inside a node of a run from the command line: which host process to ask, and what to run where there is none.
+
+A VM of a fast-path host is looked at in its host's engines; on Open vSwitch tcpdump looks at the devices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.errors import InputError, RunError
+from hoverboard.contract.generations import facts
+from hoverboard.host.client import HostClient
+from hoverboard.rpc.channel import Channel, Deadline
+from topologies.client.run_client import RunClient
+from topologies.processes.launcher import python
+
+if TYPE_CHECKING:
+    from hoverboard.contract.node_documents import CaptureSummary, EngineLatencies
+
+
+UPLINK = "uplink"
+_SUMMARY_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to look.
+
+    Attributes:
+        node: a VM host or Hoverboard.
+        ports: its VMs, or UPLINK; empty: all.
+        dataplane: of the node.
+        socket: of its host process.
+    """
+
+    node: str
+    ports: tuple[str, ...]
+    dataplane: Dataplane
+    socket: Path
+
+
+def find(client: RunClient, name: str, port: str | None) -> Place:
+    """The place that NODE [VM|uplink] means; a VM alone means itself, on its host.
+
+    Raises:
+        InputError: there is no such node, or it has no such port.
+    """
+    document = client.node_status(name)
+    if document["role"] == "vm":
+        if port is not None:
+            raise InputError(
+                f"{name} is a VM, and has no port {port!r}", where="capture",
+                next_step=f"leave {port} out, or name its host: {document['host']}",
+            )  # fmt: skip
+        name, port = str(document["host"]), name
+        document = client.node_status(name)
+    if document["role"] == "vm" or document["role"] == "fabric":
+        raise InputError(f"{name} has no data plane", where=name, next_step="name a VM, a VM host or a Hoverboard")
+    if document["state"] != "up":
+        raise RunError(f"{name} is {document['state']}", where=name, next_step="see `hoverboard status`")
+    known = [UPLINK, *(vport["vm"] for vport in document["vports"])]
+    if port is not None and port not in known:
+        raise InputError(f"{name} has no port {port!r}", where=name, next_step=f"use one of: {', '.join(known)}")
+    socket_path = client.directory.node(name) / "host.sock"
+    return Place(name, () if port is None else (port,), cast(Dataplane, document["dataplane"]), socket_path)
+
+
+def need_engine(place: Place) -> None:
+    """InputError unless the node has engines to look into."""
+    if facts(place.dataplane).carrier != "engines":
+        raise InputError(
+            f"{place.node} has dataplane {place.dataplane}, whose forwarding is Open vSwitch's own",
+            where=place.node, next_step="look at a server with `dataplane: fastpath`",
+        )  # fmt: skip
+
+
+def tcpdump(client: RunClient, place: Place, *, file: str | None, snap: int, count: int) -> list[str]:
+    """The tcpdump that shows a port of a node on Open vSwitch, in the namespaces where its device is."""
+    port = place.ports[0] if place.ports else UPLINK
+    # The uplink is a device of that name in the node's namespace (topologies.emulation.nodes.Server.uplink_device).
+    pid, device = (client.pid_of(place.node), UPLINK) if port == UPLINK else (client.pid_of(port), "eth0")
+    argv = ["mnexec", "-a", str(pid), "tcpdump", "-n", "-i", device, "-s", str(snap)]
+    argv += ["-Z", "root", "-U", "-w", file] if file is not None else ["-l"]
+    return argv + (["-c", str(count)] if count else [])
+
+
+def make_ready(host: HostClient, tell: Callable[[str], None]) -> None:
+    """Have the engines with debug elements compiled, in a process of its own so that the host goes on meanwhile.
+
+    Raises:
+        RunError: they do not compile.
+    """
+    if host.looking_ready():
+        return
+    tell("compiling the engine with debug elements in it: once, about half a minute")
+    done = subprocess.run(python("hoverboard.fastpath.warm", "--debug"), capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it left no word"]
+        raise RunError(f"the engine does not compile: {last[0]}", next_step="run `sudo ./bootstrap.sh demo` again")
+
+
+class Capturing:
+    """A capture that runs on a host; ends with the block, or when this process does.
+
+    Args:
+        output: descriptor of the file.
+        count, snap: see HostClient.capture.
+    """
+
+    def __init__(self, host: HostClient, place: Place, output: int, *, snap: int, count: int) -> None:
+        self._leash, theirs = socket.socketpair()
+        try:
+            self.ports = host.capture(place.ports, output, theirs, snap=snap, count=count)
+        except BaseException:
+            self._leash.close()
+            raise
+        finally:
+            theirs.close()
+
+    def wait(self, seconds: float | None) -> None:
+        """Until it has ended by itself, or `seconds` have passed."""
+        select.select([self._leash], [], [], seconds)
+
+    def finish(self) -> CaptureSummary:
+        """End it; {"packets", "lost"} once the file is written.
+
+        Raises:
+            RunError: the file could not be written, or the host has gone.
+        """
+        with self._leash:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                self._leash.shutdown(socket.SHUT_WR)
+            try:
+                line = Channel(self._leash).receive_line(Deadline(_SUMMARY_TIMEOUT))
+            except OSError as error:
+                raise RunError(f"the capture does not end: {error}", next_step="see host.log of the node") from error
+        if not line:
+            raise RunError("the host went away before the capture ended", next_step="see host.log of the node")
+        summary = dict(json.loads(line))
+        if fault := summary.pop("error"):
+            raise RunError(fault, where="capture", next_step="see whether there is room for the file")
+        return cast("CaptureSummary", summary)
+
+
+def latency(host: HostClient, seconds: float, every: int) -> EngineLatencies:
+    """Follow one packet in `every` for so long; {"egress", "ingress"}. Ctrl-C ends it early, and well."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            host.sample_latency(every, theirs)
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(KeyboardInterrupt):
+            while (left := deadline - time.monotonic()) > 0:
+                select.select([], [], [], left)
+        return host.latency()

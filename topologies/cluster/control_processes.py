@@ -1,0 +1,259 @@
+"""The processes that a run's control plane consists of: one, or one for each role (paper section 3.1).
+
+Starts them, and says where a server finds its part of them. Who starts again what dies is the run's supervisor
+(`topologies.processes.supervisor`). Knows nothing of intent; who has to be told something after a return hears of it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from controllers.partitions import Owners
+from controllers.roles import front_end_socket, openflow_socket
+from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.errors import InputError, RunError
+from topologies.cluster import etcd_members
+from topologies.processes.deadlines import wait_sockets
+from topologies.processes.launcher import Launcher, python
+from topologies.processes.process_table import Process, identified
+from topologies.processes.supervisor import Supervisor, Watched
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import ControlProcess
+
+StoreKind = Literal["embedded", "etcd"]
+ETCD_MEMBERS = 3
+_MOST = {"partitions": 32, "replicas": 9, "front-ends": 32}
+_START_TIMEOUT = 30.0  # seconds, for one that is started again
+
+
+@dataclass(frozen=True, slots=True)
+class ControlLayout:
+    """How many processes of which role there are; `processes` False: all roles in one process, and no store.
+
+    With `shared_queue` the changes of all networks wait in one queue instead of one each, for comparison.
+
+    Raises:
+        InputError: a number is out of range, or given for a control plane in one process.
+        MachineError: etcd is wanted and not installed.
+    """
+
+    processes: bool = False
+    partitions: int = 1
+    replicas: int = 3  # the paper's: a master and two standbys
+    front_ends: int = 1
+    store: StoreKind = "embedded"
+    shared_queue: bool = False
+
+    def __post_init__(self) -> None:
+        for option, most in _MOST.items():
+            number = getattr(self, option.replace("-", "_"))
+            if not 1 <= number <= most:
+                raise InputError(f"{number} {option}", where=f"--{option}", next_step=f"give a number from 1 to {most}")
+        if self.store not in ("embedded", "etcd"):
+            raise InputError(f"unknown store {self.store!r}", where="--store", next_step="use embedded or etcd")
+        if self.store == "etcd":
+            etcd_members.check_installed()
+
+    @classmethod
+    def of(cls, control_plane: str | None = None, **given: Any) -> ControlLayout:
+        """The layout that options ask for; None stands for one that was not given."""
+        if control_plane not in (None, "one-process", "processes"):
+            raise InputError(
+                f"unknown way to run the control plane: {control_plane!r}", where="--control-plane",
+                next_step="use one-process or processes",
+            )  # fmt: skip
+        options = {name: value for name, value in given.items() if value is not None}
+        if control_plane != "processes" and options:
+            name = next(iter(options)).replace("_", "-")
+            raise InputError(
+                "a control plane in one process has neither partitions nor replicas, front ends or a store",
+                where=f"--{name}",
+                next_step="add --control-plane processes",
+            )
+        return cls(control_plane == "processes", **options)
+
+
+@dataclass(slots=True)
+class RoleProcess:
+    """One of them.
+
+    Attributes:
+        command: how to start it, now.
+        sockets: what it serves.
+        watched: what the supervisor makes of it; None before it watches.
+    """
+
+    name: str
+    command: Callable[[], list[str]]
+    log: Path
+    sockets: list[Path] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+    watched: Watched | None = None
+
+    @property
+    def restarts(self) -> int:
+        """How often it came back."""
+        return 0 if self.watched is None else self.watched.restarts
+
+    @property
+    def state(self) -> str:
+        """ "up", "down", or what else the supervisor says of it (`Watched.state`)."""
+        if self.watched is not None and self.watched.state != "up":
+            return self.watched.state
+        return "down" if self.running() is None else "up"
+
+    def running(self) -> Process | None:
+        """How it is called now; None while it is not there."""
+        return None if self.process is None else identified(self.process.pid)
+
+
+class ControlProcesses:
+    """The processes of one run's control plane.
+
+    Args:
+        directory: of their sockets and of what they store.
+        options: arguments of `python -m controllers` beside those about roles; asked at every start.
+        name: of the process where there is one.
+        clock: seconds, which only grow.
+
+    Attributes:
+        layout: how many there are of which role.
+        roles: they themselves.
+        first: the one that holds the intent.
+    """
+
+    def __init__(
+        self,
+        layout: ControlLayout,
+        directory: Path,
+        logs: Path,
+        launcher: Launcher,
+        options: Callable[[], list[str]],
+        name: str = "control plane",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self.layout = layout
+        self._directory = directory
+        self._logs = logs
+        self._launcher = launcher
+        self._options = options
+        self._clock = clock
+        self._owners = Owners(layout.front_ends)
+        self.roles = self._processes() if layout.processes else [self._one_process()]
+        # Whoever holds the intent is asked first whether all is well.
+        self.first = next(role for role in self.roles if directory / "control.sock" in role.sockets)
+
+    def _one_process(self) -> RoleProcess:
+        sockets = [self._directory / "control.sock", self._directory / "of.sock"]
+        log = self._logs / f"{self._name.removesuffix(' plane').replace(' ', '-')}.log"
+        return RoleProcess(self._name, lambda: self._python([]), log, sockets)
+
+    def _processes(self) -> list[RoleProcess]:
+        layout, found, store = self.layout, [], "embedded"
+        if layout.store == "etcd":
+            members = etcd_members.free_members(ETCD_MEMBERS)
+            store = ",".join(member.address for member in members)
+            found = [self._member(member, members) for member in members]
+        found.append(self._role("fabric-manager", store, [self._directory / "control.sock"]))
+        for number in range(layout.front_ends):
+            socket = front_end_socket(self._directory, number)
+            found.append(
+                self._role(f"front-end-{number}", store, [socket, openflow_socket(socket)], "--number", str(number))
+            )
+        for partition in range(layout.partitions):
+            for replica in range(layout.replicas):
+                name = f"vm-controller-{partition}-{replica}"
+                place = ["--partition", str(partition), "--replica", str(replica)]
+                found.append(self._role(name, store, [], *place, "--front-ends", str(layout.front_ends)))
+        return found
+
+    def _role(self, name: str, store: str, sockets: list[Path], *arguments: str) -> RoleProcess:
+        role = name.rstrip("-0123456789")
+        mine = ["--role", role, "--partitions", str(self.layout.partitions), "--store", store, *arguments]
+        return RoleProcess(name, lambda: self._python(mine), self._logs / f"{name}.log", sockets)
+
+    def _member(self, member: etcd_members.Member, members: list[etcd_members.Member]) -> RoleProcess:
+        data = self._directory / "etcd"
+        return RoleProcess(
+            member.name, lambda: etcd_members.command(member, members, data), self._logs / f"{member.name}.log"
+        )
+
+    def _python(self, arguments: list[str]) -> list[str]:
+        queues = ["--shared-queue"] if self.layout.shared_queue else []
+        return python("controllers", "--dir", str(self._directory), *self._options(), *queues, *arguments)
+
+    # --- where servers find it ------------------------------------------------------------------------
+
+    def door_of(self, underlay: IPv4Address) -> tuple[str, Path]:
+        """For the server of this underlay address: gRPC address of its host agent's door, OpenFlow socket."""
+        if not self.layout.processes:
+            return f"unix:{self._directory / 'control.sock'}", self._directory / "of.sock"
+        socket = front_end_socket(self._directory, self._owners.of(datapath_id(underlay)))
+        return f"unix:{socket}", openflow_socket(socket)
+
+    # --- their life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start all of them; `wait_ready` says when they serve."""
+        for folder in (self._directory, *([self._directory / "etcd"] if self.layout.store == "etcd" else [])):
+            folder.mkdir(exist_ok=True, parents=True, mode=0o700)
+        for role in self.roles:
+            self._start(role)
+
+    def _start(self, role: RoleProcess) -> None:
+        role.process = self._launcher.start(role.command(), role.name, "control", log=role.log)
+
+    def wait_ready(self, role: RoleProcess, timeout: float) -> None:
+        """Wait until one of them serves what it is to serve; RunError with its log's place otherwise."""
+        process = role.process
+        assert process is not None
+        wait_sockets(f"the {role.name}", role.sockets, lambda: process.poll() is None, timeout, role.log)
+
+    def wait_all_ready(self, timeout: float) -> None:
+        """Wait until all of them serve."""
+        deadline = self._clock() + timeout
+        for role in self.roles:
+            self.wait_ready(role, max(deadline - self._clock(), 0.0))
+            assert role.process is not None
+            if role.process.poll() is not None:
+                raise RunError(
+                    f"the {role.name} ended while it was starting", where=str(role.log),
+                    next_step="read that log file",
+                )  # fmt: skip
+
+    def keep(self, supervisor: Supervisor, returned: Callable[[RoleProcess], None]) -> None:
+        """Have them watched from now on.
+
+        Args:
+            returned: called with each that was started again and serves; RunError: it is not well, and has to die.
+        """
+        for role in self.roles:
+            role.watched = supervisor.watch(role.name, None, role.running, partial(self._again, role, returned))
+
+    def _again(self, role: RoleProcess, returned: Callable[[RoleProcess], None]) -> None:
+        if role.process is not None:
+            self._launcher.forget(role.process)
+        self._start(role)
+        self.wait_ready(role, _START_TIMEOUT)
+        returned(role)
+
+    def documents(self) -> list[ControlProcess]:
+        """All of them as `status` shows them."""
+        return [
+            {
+                "name": role.name,
+                "pid": role.process.pid if role.process is not None else None,
+                "restarts": role.restarts,
+                "state": role.state,
+            }
+            for role in self.roles
+        ]

@@ -1,0 +1,259 @@
+"""Cluster management of two regions: each has a regional and a global control plane (RACP, GACP; paper section 3.5).
+
+What a region's own VMs need is told its regional plane, and waited for. A background thread per global plane sends
+it each VM change: a global plane that hangs, is away, or refuses something does not delay its region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from controllers.vmc.models import model_named
+from hoverboard.contract.entities import VM, AnyEntity
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.contract.models import choices
+from topologies.cluster import plane_change
+from topologies.cluster.cluster_management import ClusterManagement, Entities, ProgramState
+from topologies.cluster.control_processes import ControlLayout
+from topologies.cluster.global_plane import GlobalPlane
+from topologies.cluster.manager import ClusterManager
+from topologies.processes.deadlines import wait_for
+from topologies.processes.launcher import Launcher
+from topologies.processes.supervisor import Supervisor
+from topologies.spec.region_scopes import PlaneScope, check_undivided, places_of
+from topologies.spec.topology import Model, ServerSpec, Topology, to_entities
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+    from hoverboard.contract.change_documents import Plan, PlannedPlane
+
+
+_ANSWER_TIMEOUT = 2.0  # of a plane that is only looked at
+_PROGRAM_TIMEOUT = 60.0
+
+
+def cluster_manager(
+    topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
+) -> ClusterManagement:
+    """The cluster management that a topology needs: of one control plane, or of those of its regions."""
+    if topology.wan is None:
+        return ClusterManager(topology, layout, directory, logs, launcher)
+    return RegionalClusterManager(topology, layout, directory, logs, launcher)
+
+
+class RegionalClusterManager(ClusterManagement):
+    """The control planes of all regions, behind the interface of one.
+
+    Attributes:
+        regional, globals: the planes by region.
+
+    Raises:
+        InputError: the topology asks for what two planes cannot do together.
+    """
+
+    def __init__(
+        self, topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
+    ) -> None:
+        if layout.processes:
+            raise InputError(
+                "the control planes of regions are one process each", where="--control-plane",
+                next_step="leave it out, or use a topology without `wan`",
+            )  # fmt: skip
+        if not model_named(topology.model).facts().scoped:
+            raise InputError(
+                f"model {topology.model} does not go with `wan`", where="--model",
+                next_step=f"use one of: {choices(scoped=True)}",
+            )  # fmt: skip
+        entities = to_entities(topology)
+        check_undivided(entities)
+        self._places = places_of(entities)
+        self.regional: dict[str, ClusterManager] = {}
+        self.globals: dict[str, GlobalPlane] = {}
+        for number, region in enumerate(topology.regions):
+            within, across = PlaneScope("regional", region), PlaneScope("global", region)
+            self.regional[region] = ClusterManager(topology, layout, directory / f"r{number}", logs, launcher, within)
+            self.globals[region] = GlobalPlane(topology, layout, directory / f"g{number}", logs, launcher, across)
+        first = self.regional[topology.regions[0]]
+        self.processes, self.address, self.client = first.processes, first.address, first.client
+        self._topology = topology
+
+    @property
+    def _planes(self) -> list[ClusterManager]:
+        return [*self.regional.values(), *self.globals.values()]
+
+    def doors_of(self, server: ServerSpec) -> list[tuple[str, Path]]:
+        """Where a server finds its region's control planes: the regional one first."""
+        region = server.region or ""
+        return [*self.regional[region].doors_of(server), *self.globals[region].doors_of(server)]
+
+    @property
+    def restarts(self) -> int:
+        """How often a control plane has been started again."""
+        return sum(plane.restarts for plane in self._planes)
+
+    def start(self) -> None:
+        """Start all planes."""
+        for plane in self._planes:
+            plane.start()
+
+    def wait_ready(self, timeout: float = 30.0) -> None:
+        """Wait until all planes serve."""
+        for plane in self._planes:
+            plane.wait_ready(timeout)
+
+    def full_update(self) -> None:
+        """Send everything there should be, each plane its part; global planes have programmed theirs then."""
+        for plane in self._planes:
+            plane.full_update()
+
+        def behind() -> list[str]:
+            return [
+                server.name
+                for region, plane in self.globals.items()
+                for server in self._topology.servers
+                if server.region == region and server.name not in plane.program_state().programmed
+            ]
+
+        wait_for(lambda: not behind(), _PROGRAM_TIMEOUT, lambda: f"not programmed: {', '.join(behind())}")
+
+    def keep(self, supervisor: Supervisor) -> None:
+        """From now on, what dies of all planes is started again."""
+        for plane in self._planes:
+            plane.keep(supervisor)
+
+    def _home(self, entity: AnyEntity) -> ClusterManager:
+        region = self._places.get(f"Host {entity.host}") if isinstance(entity, VM) else None
+        if region is None:
+            raise InputError(
+                f"a {entity.TYPE} is in no region", where=entity.name,
+                next_step="in a run with regions only VMs come and go; bring the changed topology up anew",
+            )  # fmt: skip
+        return self.regional[region]
+
+    def upsert(self, entity: AnyEntity) -> None:
+        """Add or change a VM: its region's plane has it when this returns, the global planes soon after."""
+        self._home(entity).upsert(entity)
+        self._tell(entity, gone=False)
+
+    def remove(self, entity: AnyEntity) -> None:
+        """Remove a VM, likewise."""
+        self._home(entity).remove(entity)
+        self._tell(entity, gone=True)
+
+    def withdraw(self, entity: AnyEntity) -> None:
+        """Take back a VM, whatever the control planes say."""
+        self._home(entity).withdraw(entity)
+        self._tell(entity, gone=True)
+
+    def _tell(self, entity: AnyEntity, *, gone: bool) -> None:
+        for plane in self.globals.values():
+            plane.tell(entity, gone=gone)
+
+    @property
+    def entities(self) -> Entities:
+        """Everything there should be, of all regions."""
+        whole: Entities = {}
+        for plane in self.regional.values():
+            whole |= plane.entities
+        return whole
+
+    def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
+        """What `change` would do, worked out by all planes concerned; see `topologies.cluster.plane_change`."""
+        before = self.entities
+        return plane_change.plan(plane_change.parts_of(self._planes, before, upsert, remove), before, upsert, remove)
+
+    def change(
+        self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
+    ) -> int:
+        """Many at once, all planes or none; see `topologies.cluster.plane_change`."""
+        planned = self.plan(upsert, remove) if plan is None else cast("Plan", plan)
+        return plane_change.write(plane_change.parts_of(self._planes, self.entities, upsert, remove), planned)
+
+    def set_model(self, model: Model, timeout: float) -> str:
+        """Go over to another programming model, one kind of planes after the other; returns the one before.
+
+        Hosts that know all others lose their way to a Hoverboard, so that the global planes have to be first there;
+        on the way back, Hoverboards have to know their region's VMs before hosts send them what is for elsewhere.
+
+        Raises:
+            InputError: the model does not go with regions.
+            RunError: a plane is away; nothing was changed, or what was can stay: the same again goes on from there.
+        """
+        facts = model_named(model).facts()
+        if not facts.scoped:
+            raise InputError(
+                f"model {model} does not go with `wan`", where="model set",
+                next_step=f"use one of: {choices(scoped=True)}",
+            )  # fmt: skip
+        for scope, _, answer in self._asked(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
+            if isinstance(answer, HoverboardError):
+                what = f"the {scope.process} does not answer: {answer}"
+                raise RunError(what, where="model set", next_step="see `hoverboard status`; try again when it is back")
+        before = self._topology.model
+        kinds: list[list[ClusterManager]] = [list(self.regional.values()), list(self.globals.values())]
+        for planes in kinds if facts.relays else reversed(kinds):
+            with ThreadPoolExecutor(len(planes), thread_name_prefix="models") as pool:
+                list(pool.map(lambda plane: plane.set_model(model, timeout), planes))
+        self._topology = replace(self._topology, model=model)
+        return before
+
+    def program_state(self) -> ProgramState:
+        """What the regional planes have brought to the switches so far; nobody waits for a global one."""
+        states = [plane.program_state() for plane in self.regional.values()]
+        return ProgramState(
+            frozenset().union(*(state.programmed for state in states)),
+            sum(state.intended for state in states),
+            sum(state.joined for state in states),
+        )
+
+    def _asked(self, ask: Callable[[ClusterManager], Any]) -> list[tuple[PlaneScope, ClusterManager, Any]]:
+        """What all planes answer, at once; a HoverboardError for one that does not."""
+
+        def one(plane: ClusterManager) -> Any:
+            try:
+                return ask(plane)
+            except HoverboardError as error:
+                return error
+
+        with ThreadPoolExecutor(len(self._planes), thread_name_prefix="planes") as pool:
+            answers = list(pool.map(one, self._planes))
+        return [(plane.scope, plane, answer) for plane, answer in zip(self._planes, answers, strict=True)]
+
+    def status(self) -> documents.PlaneStatus:
+        """The regional planes' status put together, and in "planes" what each says; one that hangs is unreachable."""
+        whole: documents.PlaneStatus = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
+        vms: documents.VMCount = {"intended": 0, "joined": 0}
+        planes = []
+        for scope, plane, answer in self._asked(lambda one: one.client.status(_ANSWER_TIMEOUT)):
+            row: documents.Plane = {
+                "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
+                "restarts": plane.restarts, "refused": plane.refused,
+            }  # fmt: skip
+            planes.append(row)
+            if isinstance(answer, HoverboardError):
+                row |= {"state": "unreachable", "error": str(answer)}
+                continue
+            flows = sum(switch["flows"] for switch in answer["switches"].values())
+            row |= {"version": answer["version"], "vms": answer["vms"]["intended"], "flows": flows}
+            row |= {"offloads": answer["offloads"], "counters": answer["counters"]}
+            whole["offloads"] += answer["offloads"]
+            whole["switching"] = whole["switching"] or answer["switching"]
+            if scope.kind == "regional":
+                joined = vms["joined"] + answer["vms"]["joined"]
+                vms = {"intended": vms["intended"] + answer["vms"]["intended"], "joined": joined}
+                whole["switches"] |= answer["switches"]
+        return {**whole, "vms": vms, "planes": planes}
+
+    def offloads(self) -> list[documents.Offload]:
+        """VM pairs that go host to host now, as far as the planes answer."""
+        answers = self._asked(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
+        return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]
+
+    def close(self) -> None:
+        """Close the lines to all planes; the processes are the ledger's to end."""
+        for plane in self._planes:
+            plane.close()

@@ -1,0 +1,1 @@
+"""The emulated network: Mininet nodes and links, devices, and the switches in them."""

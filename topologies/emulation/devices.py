@@ -1,0 +1,343 @@
+"""Network devices of a run, made inside the namespace they belong to, so that none is ever seen outside.
+
+Taps (a virtual NIC's ring or a fast-path uplink), veth pairs and the fabric's bridge, by ioctl and
+rtnetlink: a subprocess for each device would take longer than everything else together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoverboard.contract.encapsulation import (
+    FABRIC_MTU,
+    GATEWAY_LINK_LOCAL,
+    GUEST_GSO_MAX,
+    GUEST_MTU,
+    OUTER_BYTES,
+    link_local,
+    underlay_mac,
+)
+from hoverboard.contract.errors import MachineError
+from topologies.processes.netns import entered as entered  # where all else about namespaces' devices is found
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
+
+# linux/if_tun.h
+# Packets that a tap's ring holds. TCP keeps two or more segments of each connection there: with the kernel's own 1000,
+# 200 connections lost thousands of segments a second before they had left their VM.
+TAP_RING = 4096
+_TUNSETIFF, _TUNSETPERSIST, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454CB, 0x400454D0, 0x400454D8
+_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+_CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
+VNET_HEADER_BYTES = 12  # struct virtio_net_hdr_mrg_rxbuf
+GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6)  # USO: Linux 6.2
+
+BRIDGE_NAME = "fabric"
+GUEST_DEVICE = "eth0"
+UNDERLAY_PREFIX = 16  # of topology.UNDERLAY, in which all servers are neighbours
+# An uplink that is a device carries a guest's frames one by one and no segments.
+PLAIN_MTU = GUEST_MTU + OUTER_BYTES
+
+
+@contextlib.contextmanager
+def netlink(pid: int) -> Iterator[IPRoute]:
+    """rtnetlink of the network namespace of `pid`."""
+    from pyroute2 import IPRoute  # costs 0.3 s: not at import, which every command pays
+
+    with entered(pid), IPRoute() as route:
+        yield route
+
+
+def _index(route: IPRoute, name: str) -> int:
+    found = route.link_lookup(ifname=name)
+    if not found:
+        raise MachineError(f"device {name} is gone")
+    return int(found[0])
+
+
+def open_tap(name: str, offloads: tuple[int, ...]) -> int:
+    """A new tap in the namespace the calling thread is in; its non-blocking descriptor.
+
+    Frames on it stand behind a virtio-net header of VNET_HEADER_BYTES.
+
+    Args:
+        offloads: TUN_F_* sets to try, best first: what the reader of the descriptor can take.
+    """
+    try:
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise MachineError(
+            f"cannot open /dev/net/tun: {error.strerror}", next_step="load the module: modprobe tun"
+        ) from error
+    try:
+        request = struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
+        fcntl.ioctl(fd, _TUNSETIFF, request)
+        fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_BYTES))
+        # The device lives as long as its namespace: a guest keeps its NIC when a host process dies, and
+        # the kernel removes the devices of a run in one go instead of one by one (25 ms each).
+        fcntl.ioctl(fd, _TUNSETPERSIST, 1)
+        for flags in offloads:
+            try:
+                fcntl.ioctl(fd, _TUNSETOFFLOAD, flags)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+            else:
+                break
+    except OSError as error:
+        os.close(fd)
+        raise MachineError(f"cannot make the tap {name}: {error.strerror}", where=name) from error
+    return fd
+
+
+# What a guest with given addresses must not do by itself. Its link-local one comes from its MAC, for the switch
+# lets no other send; made here and not by the kernel, which would wait until it has seen the carrier.
+_GUEST_IPV6 = {
+    "accept_ra": "0",
+    "router_solicitations": "0",
+    "autoconf": "0",
+    "use_tempaddr": "0",
+    "addr_gen_mode": "1",
+}
+_NO_DAD = 0x02  # IFA_F_NODAD: nobody else can have it, or would answer
+
+
+def disable_ipv6() -> None:
+    """No IPv6 in the namespace the calling thread is in: the underlay, and VMs that have no such address."""
+    for scope in ("all", "default"):
+        path = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
+        if path.exists():
+            path.write_text("1")
+
+
+def _enable_guest_ipv6() -> None:
+    """IPv6 in the VM's namespace that the calling thread is in, without autoconfiguration of its NIC."""
+    for key, value in _GUEST_IPV6.items():
+        Path(f"/proc/sys/net/ipv6/conf/{GUEST_DEVICE}/{key}").write_text(value)
+
+
+def loopback_up(pid: int) -> None:
+    """`lo` of the namespace is up, IPv6 off."""
+    with netlink(pid) as route:
+        disable_ipv6()
+        route.link("set", index=1, state="up")
+
+
+def _deepen(route: IPRoute, tap: str) -> None:
+    """A tap drops what its ring has no room for, where a real NIC would have the sender wait."""
+    route.link("set", index=_index(route, tap), txqlen=TAP_RING)
+
+
+def make_guest_tap(
+    vm_pid: int,
+    mac: str,
+    ip: IPv4Address,
+    gateway: IPv4Address,
+    ip6: IPv6Address | None = None,
+    *,
+    offloads: bool = True,
+) -> int:
+    """A VM's NIC that is a tap: the netdev is the guest's end, the descriptor is its ring.
+
+    Args:
+        offloads: checksums and segmentation are for whoever reads the descriptor.
+    """
+    with netlink(vm_pid) as route:
+        if ip6 is None:
+            disable_ipv6()
+        fd = open_tap(GUEST_DEVICE, GUEST_OFFLOADS if offloads else (0,))
+        try:
+            _deepen(route, GUEST_DEVICE)
+            _configure_guest(route, mac, ip, gateway, ip6)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+def make_guest_veth(
+    vm_pid: int,
+    host_pid: int,
+    port: str,
+    mac: str,
+    ip: IPv4Address,
+    gateway: IPv4Address,
+    ip6: IPv6Address | None = None,
+) -> None:
+    """A VM's NIC where Open vSwitch carries the packets: a veth pair; its end `port` is in the host's namespace."""
+    with netlink(vm_pid) as route:
+        if ip6 is None:
+            disable_ipv6()
+        _veth(route, GUEST_DEVICE, host_pid, port, PLAIN_MTU)
+        _configure_guest(route, mac, ip, gateway, ip6)
+
+
+def _veth(route: IPRoute, name: str, peer_pid: int, peer: str, peer_mtu: int) -> None:
+    namespace = os.open(f"/proc/{peer_pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        route.link("add", ifname=name, kind="veth", peer={"ifname": peer, "net_ns_fd": namespace, "mtu": peer_mtu})
+    finally:
+        os.close(namespace)
+
+
+def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None) -> None:
+    index = _index(route, GUEST_DEVICE)
+    if ip6 is not None:
+        _enable_guest_ipv6()
+    # On a current kernel gso_max_size up to 64 KiB sets gso_ipv4_max_size as well.
+    route.link("set", index=1, state="up")
+    route.link("set", index=index, address=mac, mtu=GUEST_MTU, gso_max_size=GUEST_GSO_MAX, state="up")
+    # As on GCP: a /32, and the gateway is the only neighbour.
+    route.addr("add", index=index, address=str(ip), prefixlen=32)
+    route.route("add", dst=f"{gateway}/32", oif=index, scope=253)  # RT_SCOPE_LINK
+    route.route("add", dst="0.0.0.0/0", gateway=str(gateway), oif=index)
+    if ip6 is not None:
+        for address, length in ((link_local(mac), 64), (ip6, 128)):
+            route.addr(
+                "add", index=index, family=socket.AF_INET6, address=str(address), prefixlen=length, flags=_NO_DAD
+            )
+        route.route("add", family=socket.AF_INET6, dst="::/0", gateway=str(GATEWAY_LINK_LOCAL), oif=index)
+
+
+def share_addresses(vm_pid: int, *, add: Iterable[IPv4Address] = (), remove: Iterable[IPv4Address] = ()) -> None:
+    """Addresses that a guest answers with and does not announce: a load balancer's, on `lo`.
+
+    What is there already, or gone, is no fault: the guest is somebody else's to change.
+    """
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with netlink(vm_pid) as route:
+        for verb, addresses, harmless in (("add", add, errno.EEXIST), ("del", remove, errno.EADDRNOTAVAIL)):
+            for address in sorted(addresses):
+                try:
+                    route.addr(verb, index=1, address=str(address), prefixlen=32)
+                except NetlinkError as error:
+                    if error.code != harmless:
+                        raise MachineError(f"cannot {verb} {address}: {error}", where="lo of a VM") from error
+
+
+def make_fabric(fabric_pid: int, bridges: Sequence[str] = (BRIDGE_NAME,)) -> None:
+    """The fabric: a Linux bridge in its own namespace; one for each region where regions are apart."""
+    with netlink(fabric_pid) as route:
+        disable_ipv6()
+        route.link("set", index=1, state="up")
+        for bridge in bridges:
+            route.link("add", ifname=bridge, kind="bridge", br_mcast_snooping=0)
+            route.link("set", index=_index(route, bridge), mtu=FABRIC_MTU, state="up")
+        filtering = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        if filtering.exists():
+            filtering.write_text("0")
+
+
+def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
+    """One link between two bridges of the fabric, each given with the name of the link's port on it."""
+    (_, one), (_, other) = ends
+    with netlink(fabric_pid) as route:
+        route.link("add", ifname=one, kind="veth", peer={"ifname": other})
+        for bridge, port in ends:
+            master = _index(route, bridge)
+            route.link("set", index=_index(route, port), mtu=FABRIC_MTU, master=master, state="up")
+
+
+def make_uplink_tap(
+    fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, ways: Sequence[str] = ()
+) -> int:
+    """Uplink of a fast-path server: a tap plugged into the fabric; its descriptor is the server's NIC.
+
+    Args:
+        ways: ports of other bridges that lead to this one.
+    """
+    with netlink(fabric_pid) as route:
+        # No offloads: what leaves the fabric for this descriptor is cut and checksummed by the kernel.
+        fd = open_tap(port, (0,))
+        try:
+            _deepen(route, port)
+            _plug(route, port, FABRIC_MTU, address, bridge, ways)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+def make_uplink_veth(
+    fabric_pid: int,
+    port: str,
+    server_pid: int,
+    device: str,
+    address: IPv4Address,
+    own: IPv4Address | None = None,
+    bridge: str = BRIDGE_NAME,
+    ways: Sequence[str] = (),
+) -> None:
+    """Uplink that is a veth pair between the fabric and `device` in the server's namespace.
+
+    Args:
+        own: the underlay address that `device` itself has; None: a bridge that it joins does.
+        ways: ports of other bridges that lead to this one.
+    """
+    with netlink(fabric_pid) as route:
+        _veth(route, port, server_pid, device, PLAIN_MTU)
+        _plug(route, port, PLAIN_MTU, address, bridge, ways)
+    with netlink(server_pid) as route:
+        index = _index(route, device)
+        if own is None:
+            # The bridge's address is not the device's: only the bridge may answer for it, with its own MAC.
+            Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("1")
+        else:
+            route.link("set", index=index, address=underlay_mac(own))
+            route.addr("add", index=index, address=str(own), prefixlen=UNDERLAY_PREFIX)
+        route.link("set", index=index, state="up")
+
+
+def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str, ways: Sequence[str]) -> None:
+    index = _index(route, port)
+    route.link("set", index=index, mtu=mtu, master=_index(route, bridge), state="up")
+    # The addressing plan says where each MAC is: nothing is flooded and nothing ages.
+    for toward in (index, *(_index(route, way) for way in ways)):
+        route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
+
+
+def set_up(pid: int, name: str) -> None:
+    """Device `name` in the namespace of `pid` is up."""
+    with netlink(pid) as route:
+        route.link("set", index=_index(route, name), state="up")
+
+
+def delete(pid: int, name: str) -> None:
+    """Remove device `name` from the namespace of `pid`; harmless when it is gone."""
+    with netlink(pid) as route:
+        found: list[Any] = route.link_lookup(ifname=name)
+        if found:
+            route.link("del", index=found[0])
+
+
+# linux/ethtool.h, linux/sockios.h
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_SETTERS = {"rx": 0x15, "tx": 0x17, "sg": 0x19, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
+
+
+def disable_offloads(pid: int, name: str, features: tuple[str, ...] = ("tx", "sg", "tso", "gso")) -> None:
+    """Turn off offloads of a device, as `ethtool -K` does.
+
+    A user-space switch takes frames as they are: left on, ping works and TCP hangs.
+    """
+    with entered(pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for feature in features:
+            value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_SETTERS[feature], 0))
+            request = struct.pack("16sP16x", name.encode(), ctypes.addressof(value))
+            try:
+                fcntl.ioctl(sock, _SIOCETHTOOL, request)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise MachineError(f"cannot turn off {feature} of {name}: {error.strerror}") from error

@@ -1,0 +1,169 @@
+"""Mininet link classes: a VM's virtual NIC and a server's uplink to the fabric.
+
+A virtual NIC has the shape of virtio (paper section 4): the guest sees a netdev, the dataplane owns
+the ring, a descriptor that is handed over by RPC. Where Open vSwitch carries the packets it is a veth pair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from hoverboard.contract.encapsulation import underlay_mac
+from hoverboard.contract.generations import facts
+from hoverboard.host.client import HostClient
+from topologies.emulation import devices
+from topologies.emulation.mininet_classes import Intf, Link
+from topologies.emulation.nodes import Fabric, Server, VirtualMachine, VMHost
+
+_port_numbers = itertools.count(1)
+
+
+class Device(Intf):
+    """An interface that its link has configured; Mininet's own configuration would start shells."""
+
+    def config(self, **_params: Any) -> dict[str, Any]:
+        return {}
+
+
+class Ring(Device):
+    """The dataplane's end of a tap: no netdev, a descriptor in the host process."""
+
+    def delete(self) -> None:
+        self.node.delIntf(self)
+
+    def status(self) -> str:
+        return "OK"
+
+
+class _PlainLink(Link):
+    """A link that makes its own devices."""
+
+    def _register(self, intf1: Intf, intf2: Intf) -> None:
+        self.intf1, self.intf2 = intf1, intf2
+
+
+def _ignore_move(*_args: Any) -> None:
+    """Devices are made where they belong; nothing moves."""
+
+
+class VirtualNIC(_PlainLink):
+    """The NIC of `node1`, a VM, plugged into `node2`, its host.
+
+    Making it makes the devices; `plug` hands it to the host process, which has to run by then.
+    """
+
+    def __init__(self, node1: VirtualMachine, node2: VMHost, datapath_type: str = "netdev", **_params: Any) -> None:
+        self.vm, self.host = node1, node2
+        self.vport: str | None = None
+        self.fd: int | None = None
+        self.port = f"nic{next(_port_numbers)}"
+        spec = node1.spec
+        generation = facts(node2.spec.dataplane)
+        if generation.nic == "tap":
+            self.fd = devices.make_guest_tap(
+                node1.pid, spec.mac, spec.ip, spec.gateway, spec.ip6, offloads=generation.guest_offloads
+            )
+            end: type[Device] = Ring
+        else:
+            devices.make_guest_veth(node1.pid, node2.pid, self.port, spec.mac, spec.ip, spec.gateway, spec.ip6)
+            devices.set_up(node2.pid, self.port)
+            # A user-space switch takes frames as they are.
+            if datapath_type == "netdev" or not generation.guest_offloads:
+                devices.disable_offloads(node1.pid, devices.GUEST_DEVICE)
+            end = Device
+        if spec.shared:
+            devices.share_addresses(node1.pid, add=spec.shared)
+        guest = Device(devices.GUEST_DEVICE, node=node1, link=self, mac=spec.mac, moveIntfFn=_ignore_move)
+        guest.ip, guest.prefixLen = str(spec.ip), 32
+        self._register(guest, end(self.port, node=node2, link=self, moveIntfFn=_ignore_move))
+
+    def plug(self, client: HostClient | None = None) -> str:
+        """Hand the NIC to the host process; the vport's name. We keep a copy of the ring: for the next host process.
+
+        Args:
+            client: a line to the host process of the caller's own.
+        """
+        spec = self.vm.spec
+        device = None if self.fd is not None else self.port
+        ip6 = None if spec.ip6 is None else str(spec.ip6)
+        self.vport = (client or self.host.client).attach(
+            spec.name, spec.mac, str(spec.ip), fd=self.fd, device=device, network=spec.network, rate=spec.rate,
+            vni=spec.vni, ip6=ip6, vport=self.vport,
+        )  # fmt: skip
+        return self.vport
+
+    def unplug(self) -> None:
+        """Take the NIC back from the host process, which closes its descriptor."""
+        if self.vport is not None:
+            self.host.client.detach(self.vm.name)
+            self.vport = None
+
+    def close(self) -> None:
+        """Close our copy of the descriptor."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def delete(self) -> None:
+        """Unplug and remove the devices; they go even if the host process is away, which is raised then."""
+        try:
+            self.unplug()
+        finally:
+            self.close()
+            devices.delete(self.vm.pid, devices.GUEST_DEVICE)
+            for intf in (self.intf1, self.intf2):
+                intf.node.delIntf(intf)
+
+
+class Uplink(_PlainLink):
+    """The link of `node1`, a server, to `node2`, the fabric.
+
+    Args:
+        bridge: the fabric's bridge that it joins.
+        ways: ports of other bridges that lead to this one.
+    """
+
+    def __init__(
+        self,
+        node1: Server,
+        node2: Fabric,
+        bridge: str = devices.BRIDGE_NAME,
+        ways: Sequence[str] = (),
+        **_params: Any,
+    ) -> None:
+        self.server, self.fabric = node1, node2
+        self.fd: int | None = None
+        # A device name has at most 15 characters; longer node names get a number.
+        number = next(_port_numbers)
+        self.port = f"to-{node1.name}" if len(node1.name) <= 12 else f"to-{number}"
+        address = node1.spec.underlay_ip
+        if node1.uplink_device is None:
+            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, ways)
+            end: Intf = Ring(f"{self.port}-ring", node=node1, link=self, moveIntfFn=_ignore_move)
+        else:
+            own = address if facts(node1.spec.dataplane).addressed else None
+            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge, ways)
+            end = Device(node1.uplink_device, node=node1, link=self, moveIntfFn=_ignore_move)
+        end.mac, end.ip = underlay_mac(address), str(address)
+        self._register(end, Device(self.port, node=node2, link=self, moveIntfFn=_ignore_move))
+
+    def plug(self, client: HostClient | None = None) -> None:
+        """Hand the uplink's descriptor to the host process, and keep a copy; a device needs nothing."""
+        if self.fd is not None:
+            (client or self.server.client).set_uplink(self.fd)
+
+    def close(self) -> None:
+        """Close our copy of the descriptor."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def delete(self) -> None:
+        """Remove the devices."""
+        self.close()
+        devices.delete(self.fabric.pid, self.port)
+        for intf in (self.intf1, self.intf2):
+            intf.node.delIntf(intf)

@@ -1,0 +1,273 @@
+"""Watches the processes of a run and starts again those that die unasked (paper 3.5: every layer comes back).
+
+At once the first few times, then after a growing pause, and not for ever: what goes on dying is left dead, and shown.
+Touches nothing but the process that died; how it is started again is the business of whoever has it watched.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import select
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from hoverboard.contract.errors import HoverboardError
+from topologies.processes.ledger import Ledger, LostDirectoryError
+from topologies.processes.process_table import LinuxProcesses, Process
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+
+
+_log = logging.getLogger(__name__)
+AT_ONCE = 3  # deaths within CALM seconds; from the next one on there is a pause
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds; doubled each time
+MOST_DEATHS = 8  # within CALM seconds; then it is left dead
+CALM = 60.0
+_JOIN_TIMEOUT = 30.0
+
+
+def pause(deaths: int) -> float | None:
+    """Seconds to wait before another start after so many deaths within CALM; None: no other start."""
+    if deaths >= MOST_DEATHS:
+        return None
+    return 0.0 if deaths <= AT_ONCE else min(FIRST_PAUSE * 2 ** (deaths - AT_ONCE - 1), LONGEST_PAUSE)
+
+
+@dataclass
+class Watched:
+    """One process of a run, in all its lives.
+
+    Attributes:
+        what: "host process", "ovs-vswitchd", ..
+        server: whose; None: the run's.
+        process: how it is called now; None while it is not there.
+        again: starts it again, and waits until it serves.
+        state: "up", "down" (it will be started again), "given up", "left dead".
+        restarts: how often it came back.
+        last: what happened last, for people.
+    """
+
+    what: str
+    server: str | None
+    process: Callable[[], Process | None]
+    again: Callable[[], None]
+    state: str = "up"
+    restarts: int = 0
+    last: str | None = None
+    deaths: list[float] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.what if self.server is None else f"{self.what} of {self.server}"
+
+    def row(self) -> documents.Supervised:
+        """For `status`."""
+        return {
+            "what": self.what,
+            "server": self.server,
+            "state": self.state,
+            "restarts": self.restarts,
+            "last": self.last,
+        }
+
+
+class Poller(Protocol):
+    """What the supervisor needs of `select.epoll`."""
+
+    def register(self, fd: int, events: int) -> None:
+        """Wait for this descriptor, too."""
+
+    def unregister(self, fd: int) -> None:
+        """Wait for it no more."""
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Wait until one is readable, or for so many seconds."""
+
+    def close(self) -> None:
+        """Give its own descriptor back."""
+
+
+class Supervisor:
+    """Watches from one thread; each restart has a thread of its own, so that many can die at once.
+
+    Args:
+        ledger: told of each restart before it is made.
+        lost: called, once, when the ledger is not there any more: nothing is started again from then on.
+        clock: seconds, which only grow.
+        poller: waits; an epoll where none is given.
+        table: where processes are found; this machine's where none is given.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Callable[[], float] = time.monotonic,
+        poller: Poller | None = None,
+        table: LinuxProcesses | None = None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ledger = ledger
+        self._lost = lost
+        self._clock = clock
+        self._table = table or LinuxProcesses()
+        self._poller: Poller = poller or select.epoll()
+        self._watched: dict[int, Watched] = {}  # by pidfd
+        self._all: list[Watched] = []
+        self._due: list[tuple[float, int, Watched]] = []
+        self._order = itertools.count()
+        self._dead: set[str] = set()  # servers that are to stay dead
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._news = os.eventfd(0)
+        self._poller.register(self._news, select.EPOLLIN)
+        self._restarts: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that run
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._closed = False
+
+    def watch(
+        self, what: str, server: str | None, process: Callable[[], Process | None], again: Callable[[], None]
+    ) -> Watched:
+        """Watch a process that runs; see Watched."""
+        watched = Watched(what, server, process, again)
+        self._all.append(watched)
+        self._look_after(watched)
+        if not self._thread.is_alive():
+            self._thread.start()
+        return watched
+
+    def let_die(self, server: str) -> None:
+        """What dies on this server stays dead."""
+        with self._lock:
+            self._dead.add(server)
+
+    def status(self) -> documents.Supervision:
+        """{"watched", "restarts", "down": processes that are not there, "processes": one row for each that died}."""
+        rows = [watched.row() for watched in list(self._all) if watched.last is not None]
+        return {
+            "watched": len(self._all),
+            "restarts": sum(row["restarts"] for row in rows),
+            "down": sum(row["state"] != "up" for row in rows),
+            "processes": rows,
+        }
+
+    def _look_after(self, watched: Watched) -> None:
+        process = watched.process()
+        fd = None if process is None else self._table.open(process)
+        if fd is None:
+            self._died(watched)
+            return
+        with self._lock:
+            self._watched[fd] = watched
+        self._poller.register(fd, select.EPOLLIN)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with self._lock:
+                timeout = None if not self._due else max(0.0, self._due[0][0] - self._clock())
+            for fd, _events in self._poller.poll(timeout):
+                if fd == self._news:
+                    os.eventfd_read(self._news)
+                    continue
+                self._poller.unregister(fd)
+                # Before it is closed: another process may be watched by a descriptor of this number at once.
+                with self._lock:
+                    watched = self._watched.pop(fd)
+                os.close(fd)
+                if not self._stopping.is_set():
+                    self._died(watched)
+            self._start_due()
+
+    def _died(self, watched: Watched, last: str = "") -> None:
+        now = self._clock()
+        watched.deaths = [death for death in watched.deaths if death > now - CALM] + [now]
+        wait = pause(len(watched.deaths))
+        watched.last = last or f"died at {time.strftime('%H:%M:%S')}"
+        with self._lock:
+            if watched.server in self._dead:
+                watched.state = "left dead"
+                return
+            if wait is None:
+                watched.state = "given up"
+                _log.error("%s died %d times in %g s: it is left dead", watched.name, len(watched.deaths), CALM)
+                return
+            watched.state = "down"
+            _log.warning("%s died; it is started again%s", watched.name, f" in {wait:g} s" if wait else "")
+            heapq.heappush(self._due, (now + wait, next(self._order), watched))
+        os.eventfd_write(self._news, 1)
+
+    def _start_due(self) -> None:
+        now = self._clock()
+        while True:
+            with self._lock:
+                if not self._due or self._due[0][0] > now or self._stopping.is_set():
+                    return
+                watched = heapq.heappop(self._due)[2]
+                if watched.server in self._dead:
+                    watched.state = "left dead"
+                    continue
+                thread = threading.Thread(target=self._restart, args=(watched,), name=f"restart {watched.name}")
+                self._restarts.add(thread)
+            thread.start()
+
+    def _restart(self, watched: Watched) -> None:
+        begin = self._clock()
+        try:
+            self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
+            watched.again()
+        except LostDirectoryError as error:
+            watched.state, watched.last = "left dead", error.what
+            with self._lock:
+                first = not self._stopping.is_set()
+                self._stopping.set()
+            if first:
+                self.stop()
+                self._lost()
+            return
+        except (HoverboardError, OSError) as error:
+            if self._stopping.is_set():
+                return
+            _log.warning("%s did not come back: %s", watched.name, error)
+            self._failed(watched, error)
+            return
+        watched.restarts += 1
+        watched.state = "up"
+        watched.last = f"came back at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
+        _log.info("%s is back after %.3f s", watched.name, self._clock() - begin)
+        self._look_after(watched)
+
+    def _failed(self, watched: Watched, error: Exception) -> None:
+        """Half of it may live: that has to end before another start."""
+        process = watched.process()
+        if process is not None:
+            self._table.send(process, signal.SIGKILL)
+            self._table.wait_gone([process], CALM)
+        self._died(watched, f"did not come back: {(str(error) or type(error).__name__).splitlines()[0]}")
+
+    def stop(self) -> None:
+        """Start nothing any more; harmless when repeated."""
+        self._stopping.set()
+        if not self._closed:
+            os.eventfd_write(self._news, 1)
+
+    def join(self) -> None:
+        """After stop(), and once all processes are dead: wait for restarts that were under way."""
+        for thread in [*self._restarts, self._thread]:
+            if thread.ident is not None:
+                thread.join(_JOIN_TIMEOUT)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for fd in [*self._watched, self._news]:
+            os.close(fd)
+        self._poller.close()

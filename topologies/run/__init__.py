@@ -1,0 +1,1 @@
+"""A run: brought up, changed, watched, served and taken down."""

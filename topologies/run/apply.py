@@ -1,0 +1,201 @@
+"""A topology file applied to a run that is up: what differs, what would follow, and doing it (paper section 3.1).
+
+Intent goes first, as one request that the fabric manager takes whole or refuses whole; then VMs are removed,
+altered and built. What a run cannot do while it is up is refused before anything happens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from topologies.emulation.ping import wait_answers
+from topologies.run.run import Run
+from topologies.run.up import READY_TIMEOUT, gateway_targets
+from topologies.spec.keys import settled
+from topologies.spec.topology import Topology, VMSpec, check_enforced, to_entities
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Applied, VMChanges
+
+_JOIN_TIMEOUT = 5.0
+# A VM that runs keeps its namespace and NIC; what those were made with cannot change under it.
+_BUILT_WITH = ("network", "host", "ip", "ip6", "mac", "gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """From what runs to what a file says.
+
+    Attributes:
+        upsert, remove: entities, for the fabric manager.
+        build, drop: VMs that come and go.
+        alter: VMs whose rate or shared addresses change: (before, after).
+    """
+
+    upsert: tuple[AnyEntity, ...]
+    remove: tuple[AnyEntity, ...]
+    build: tuple[VMSpec, ...]
+    drop: tuple[VMSpec, ...]
+    alter: tuple[tuple[VMSpec, VMSpec], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.upsert or self.remove or self.build or self.drop or self.alter)
+
+    def vms(self) -> VMChanges:
+        """What is done to VMs, for people and programs."""
+        return {
+            "build": [{"name": vm.name, "network": vm.network, "host": vm.host, "ip": str(vm.ip)} for vm in self.build],
+            "remove": [vm.name for vm in self.drop],
+            "alter": [
+                {
+                    "name": after.name, "rate_bps": after.rate,
+                    "shared_addresses": [str(address) for address in after.shared],
+                }
+                for _, after in self.alter
+            ],
+        }  # fmt: skip
+
+
+def check_settled(given: Topology, present: Topology, wanted: Topology, source: str) -> None:
+    """InputError when a file asks for something that a run cannot change while it is up.
+
+    Args:
+        given: what the run was started from, before options of the command line changed it.
+        present: what runs.
+    """
+    for key, name, marker in settled():
+        value = getattr(wanted, name)
+        if value != getattr(given, name) and value != getattr(present, name):
+            raise InputError(
+                f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=marker.step
+            )
+
+
+def difference(present: Topology, wanted: Topology) -> Difference:
+    """What has to change.
+
+    Raises:
+        InputError: a VM that runs would have to be another one.
+    """
+    before = {(entity.TYPE, entity.name): entity for entity in to_entities(present)}
+    after = {(entity.TYPE, entity.name): entity for entity in to_entities(wanted)}
+    old, new = {vm.name: vm for vm in present.vms}, {vm.name: vm for vm in wanted.vms}
+    alter = []
+    for name in old.keys() & new.keys():
+        _check_same(old[name], new[name])
+        if (old[name].rate, old[name].shared) != (new[name].rate, new[name].shared):
+            alter.append((old[name], new[name]))
+    return Difference(
+        tuple(entity for key, entity in after.items() if before.get(key) != entity),
+        tuple(entity for key, entity in before.items() if key not in after),
+        tuple(vm for vm in new.values() if vm.name not in old),
+        tuple(vm for vm in old.values() if vm.name not in new),
+        tuple(sorted(alter, key=lambda pair: pair[0].name)),
+    )
+
+
+def _check_same(old: VMSpec, new: VMSpec) -> None:
+    for field in _BUILT_WITH:
+        if getattr(old, field) != getattr(new, field):
+            raise InputError(
+                f"VM {old.name} runs with {field} {getattr(old, field)}, and the file says {getattr(new, field)}",
+                where=f"VM/{old.name}.{field}",
+                next_step="give the other VM another name; or apply the file without it, then with it",
+            )
+
+
+def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> Applied:
+    """Have `run` be what `wanted` says; the plan, and what came of it.
+
+    Returns:
+        {"run", "applied", "version", "seconds", "added", "changed", "removed": [entity], "switches": {name: flows},
+        "vms": {"build", "remove", "alter"}}; with regions also "planes" (`topologies.cluster.plane_change.plan`).
+
+    Raises:
+        InputError, EntityError: it cannot be done; nothing was changed.
+        RunError: the control plane is away (nothing was changed), or a VM did not come up (the rest is done).
+    """
+    with run.changing():
+        begun = time.monotonic()
+        check_settled(given, run.topology, wanted, source)
+        target = replace(run.topology, networks=wanted.networks, text=wanted.text)
+        check_enforced(target)
+        todo = difference(run.topology, target)
+        plan = run.cluster.plan(todo.upsert, todo.remove)
+        done: Applied = {"run": run.name, "applied": False, **plan, "vms": todo.vms(), "seconds": 0.0}
+        if not dry_run and todo:
+            done["version"] = run.cluster.change(todo.upsert, todo.remove, plan)
+            _realize(run, target, todo)
+            done["applied"] = True
+        done["seconds"] = round(time.monotonic() - begun, 3)
+        return done
+
+
+def _realize(run: Run, target: Topology, todo: Difference) -> None:
+    """The intent is in force: now the VMs."""
+    # A VM that does not come up is not there: the same file, applied again, builds it.
+    building = {vm.name for vm in todo.build}
+    networks = (network.with_vms(vm for vm in network.vms if vm.name not in building) for network in target.networks)
+    without = replace(target, networks=tuple(networks))
+    run.replace_topology(lambda _: without)
+    run.each_host(lambda vm: run.drop_vm(vm.name), todo.drop)
+    for before, after in todo.alter:
+        run.network.alter_vm(before, after)
+    _build(run, todo.build)
+    run.replace_topology(lambda _: target)
+    run.directory.topology.write_text(target.text, encoding="utf-8")
+    _wait_reached(run, todo.build)
+
+
+def _build(run: Run, specs: Sequence[VMSpec]) -> None:
+    """VMs that are intended already: their namespaces and NICs, in parallel.
+
+    Raises:
+        RunError: some could not be built; the others are.
+    """
+    faults: dict[str, Exception] = {}
+
+    def make(spec: VMSpec) -> None:
+        try:
+            run.build_vm(spec)
+        except (HoverboardError, OSError) as error:
+            faults[spec.name] = error
+
+    def built(present: Topology) -> Topology:
+        for spec in specs:
+            if spec.name not in faults:
+                present = present.with_vm(spec)
+        return present
+
+    run.each_host(make, specs)
+    run.replace_topology(built)
+    if faults:
+        name, error = next(iter(sorted(faults.items())))
+        more = f", nor {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise RunError(
+            f"VM {name} could not be built{more}: {error}",
+            where=run.name,
+            next_step="the rest is applied; apply the same file again to build what is missing",
+        ) from error
+
+
+def _wait_reached(run: Run, built: Sequence[VMSpec]) -> None:
+    if not built:
+        return
+    topology = run.topology
+    names, built = {vm.name for vm in topology.answered(topology.vms)}, topology.answered(built)
+    for host in {vm.host for vm in built}:
+        # A guest that asks for its gateway too early asks again only a second later.
+        run.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)
+    silent = wait_answers(gateway_targets(run, built), READY_TIMEOUT, interval=0.02)
+    if silent:
+        raise RunError(
+            f"applied, but the gateway does not answer {', '.join(sorted(silent)[:5])}",
+            where=str(run.directory.logs),
+            next_step="see the logs of the control plane and of the VMs' hosts",
+        )

@@ -1,0 +1,147 @@
+"""The holder of a run in the background: keeps a `Testbed` and ends it when told or signalled.
+
+In the foreground the holder is whoever made the testbed. Started by `topologies.client.run_client.start_detached`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hoverboard.contract.errors import HoverboardError
+from hoverboard.rpc.errors import error_to_json
+from topologies.cluster.control_processes import ControlLayout
+from topologies.run.testbed import Testbed
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Hold one run in the background until it is told to end it.
+
+    With --report FD, one JSON object a line: {"progress": {..}}, then {"ready": {..}} or {"error": {..}}.
+    """
+    parser = argparse.ArgumentParser(prog="topologies.run.holder")
+    parser.add_argument("run")
+    parser.add_argument("file")
+    parser.add_argument("--model")
+    parser.add_argument("--dataplane")
+    parser.add_argument("--scheduling")
+    parser.add_argument("--offload-policy")
+    parser.add_argument("--control-plane")
+    for option in ("--partitions", "--replicas", "--front-ends"):
+        parser.add_argument(option, type=int)
+    parser.add_argument("--store")
+    parser.add_argument("--report", type=int, help="descriptor to report progress on")
+    args = parser.parse_args(argv)
+    report = _Report(args.report)
+    # No parent that has to collect us, and no terminal.
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        testbed = Testbed(
+            args.file,
+            run=args.run,
+            model=args.model,
+            dataplane=args.dataplane,
+            scheduling=args.scheduling,
+            offload_policy=args.offload_policy,
+            control=ControlLayout.of(
+                args.control_plane, partitions=args.partitions, replicas=args.replicas, front_ends=args.front_ends,
+                store=args.store,
+            ),
+        )  # fmt: skip
+        os.chdir("/")  # so that we keep no directory of anybody's busy
+        _hold(testbed, report)
+    except HoverboardError as error:
+        report.tell(error=error_to_json(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        report.tell(error={"kind": "RunError", "what": "interrupted", "where": args.run, "next_step": ""})
+        return 130
+    except Exception as error:
+        report.tell(error={"kind": "RunError", "what": repr(error), "where": args.run, "next_step": "see holder.log"})
+        raise
+    return 0
+
+
+def _hold(testbed: Testbed, report: _Report) -> None:
+    testbed.up(
+        lambda event: report.tell(progress=asdict(event)),
+        prepared=lambda: log_to(testbed.directory.logs / "holder.log"),
+    )
+    try:
+        report.tell(ready={"run": testbed.run, "phases": testbed.phases, "seconds": testbed.seconds_since_begun})
+        report.close()
+        testbed.wait_down()
+    except KeyboardInterrupt:
+        _log.info("signalled")
+    finally:
+        testbed.down()
+
+
+def log_to(path: Path) -> None:
+    """From here on, what we print goes into the run's own log file."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whole lines, in the order in which they end
+            stream.reconfigure(line_buffering=True, write_through=False)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # Mininet's own handler would print its messages again, without a time and without a newline.
+    logging.getLogger("mininet").handlers.clear()
+
+
+class _Lines(logging.Formatter):
+    """Messages of Mininet's bring their newline along; the handler adds one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).rstrip("\n")
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+class _Report:
+    """The pipe to whoever started us; nobody has to read it."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def tell(self, **message: Any) -> None:
+        with self._lock:
+            if self._fd is None:
+                return
+            try:
+                os.write(self._fd, json.dumps(message).encode() + b"\n")
+            except OSError:
+                self._fd = None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""Starts host processes: forked from one warmed nursery, recorded while they wait, then let go."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from hoverboard.contract.errors import RunError
+from hoverboard.contract.generations import facts
+from hoverboard.host.client import HostClient, HostConfig, NurseryClient
+from topologies.emulation.nodes import Server
+from topologies.processes.deadlines import wait_for, wait_sockets
+from topologies.processes.launcher import Launcher, python
+from topologies.processes.process_table import Process, start_time
+from topologies.processes.run_directory import RunDirectory
+from topologies.spec.topology import UNDERLAY, Topology
+
+_NURSERY_TIMEOUT = 240.0  # a first start, with nothing in the cache, compiles the fast path
+_CONNECT_TIMEOUT = 5.0
+_HOST_TIMEOUT = 60.0
+_SECRET_BYTES = 32
+
+
+def _linked(link: Path, socket: Path) -> str:
+    """The OpenFlow address of a socket: ovs-vswitchd connects to none outside of its run directory, but to a link."""
+    link.symlink_to(socket)
+    return f"unix:{link}"
+
+
+def _openflow(server: Server, link: Path, socket: Path) -> str:
+    """Where a server's switch finds who programs it: us at `socket`, or whom the topology names."""
+    kind, _, place = (server.spec.controller or f"unix:{socket}").partition(":")
+    if kind == "unix":
+        return _linked(link, Path(place))
+    return f"{kind}:{place}"
+
+
+class HostProcesses:
+    """The nursery of a run and the host processes from it.
+
+    Attributes:
+        engines: the process of all hosts' engines, with scheduling "compacting".
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        launcher: Launcher,
+        datapath_type: Literal["netdev", "system"],
+        topology: Topology,
+    ) -> None:
+        self._directory = directory
+        self._launcher = launcher
+        self._datapath_type: Literal["netdev", "system"] = datapath_type
+        self._scheduling = topology.scheduling
+        self._topology = topology
+        self._log = directory.logs / "nursery.log"
+        self._client = NurseryClient(directory.nursery)
+        self._lock = threading.Lock()  # the client takes one request at a time
+        self._nursery: subprocess.Popen[bytes] | None = None
+        self._configs: dict[str, HostConfig] = {}
+        self.engines: Process | None = None
+
+    def start_nursery(self) -> None:
+        """Start the warmed parent; `wait_nursery` says when it is warm."""
+        self._nursery = self._launcher.start(
+            python("hoverboard.host.nursery", "--socket", str(self._directory.nursery)),
+            "nursery", "nursery", log=self._log,
+        )  # fmt: skip
+
+    @property
+    def nursery_pid(self) -> int | None:
+        """Pid of the nursery; None before there is one."""
+        return None if self._nursery is None else self._nursery.pid
+
+    def wait_nursery(self) -> None:
+        """Wait until the nursery forks host processes."""
+        # It serves one connection for life, so trying to connect is the only way to look.
+        wait_for(self._connected, _NURSERY_TIMEOUT, lambda: "the nursery does not serve", where=str(self._log))
+
+    def _connected(self) -> bool:
+        if not self._directory.nursery.exists():
+            self._check_nursery()
+            return False
+        self._client.connect(_CONNECT_TIMEOUT)
+        return True
+
+    def _check_nursery(self) -> None:
+        if self._nursery is None or self._nursery.poll() is not None:
+            raise RunError("the nursery of host processes ended", where=str(self._log), next_step="read that log file")
+        # The sweep makes `closing` before it reads the ledger: it sees what we recorded, or we see this.
+        if self._directory.closing.exists():
+            raise RunError(f"run {self._directory.run!r} is being taken down")
+
+    def start(self, server: Server, doors: Sequence[tuple[str, Path]]) -> None:
+        """Start the host process of a server, and wait until it has configured its switch.
+
+        Args:
+            doors: gRPC address and OpenFlow socket of each control plane that is to program it.
+        """
+        spec = server.spec
+        (control_address, openflow), *more = [
+            (address, _openflow(server, server.directory / f"controller{number or ''}.sock", socket))
+            for number, (address, socket) in enumerate(doors)
+        ]
+        generation = facts(spec.dataplane)
+        engines = generation.carrier == "engines"
+        config = HostConfig(
+            run=self._directory.run,
+            node=spec.name,
+            role=spec.role,
+            dataplane=spec.dataplane,
+            # A switch that carries nothing is asked only; in the kernel it would take the tunnels' UDP port.
+            datapath_type=self._datapath_type if generation.carrier == "switch" else "netdev",
+            underlay_ip=str(spec.underlay_ip),
+            underlay_prefixlen=UNDERLAY.prefixlen,
+            node_dir=str(server.directory),
+            control_address=control_address,
+            openflow_address=openflow,
+            more_doors=tuple(more),
+            external=spec.controller is not None,
+            uplink_device=server.uplink_device,
+            scheduling=self._scheduling,
+            batch=spec.batch,
+            capacity=spec.capacity,
+            vm_priority=self._topology.vm_priority,
+            engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
+            coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,
+        )
+        self._configs[spec.name] = config
+        self._spawn(server, config)
+        server.client.wait_ready(_HOST_TIMEOUT)
+
+    def _spawn(self, server: Server, config: HostConfig) -> None:
+        what = f"host process of {server.name}"
+        started = self._fork(what, "host", lambda: self._client.spawn(config, server.pid))
+        server.host_process = started
+        self._wait(what, server.directory / "host.sock", started)
+
+    def resume(self, server: Server, plug: Callable[[HostClient], None]) -> None:
+        """Start a host process after another one that died: it goes on by that one's checkpoint.
+
+        Args:
+            plug: hands it everything that the dead one had.
+        """
+        self._await_nursery()
+        self._spawn(server, replace(self._configs[server.name], resume=True))
+        client = HostClient(server.directory / "host.sock")
+        try:
+            client.wait_ready(_HOST_TIMEOUT)
+            plug(client)
+            client.resume()
+        finally:
+            client.close()
+        dead, server.client = server.client, HostClient(server.directory / "host.sock")
+        dead.close()
+
+    def restart_nursery(self) -> None:
+        """Another warmed parent after one that died; host processes that it had forked live on."""
+        with self._lock:
+            self._client.close()
+            self._directory.nursery.unlink(missing_ok=True)
+            self.start_nursery()
+            self.wait_nursery()
+
+    def _await_nursery(self) -> None:
+        """Wait until the nursery forks: it may be starting again."""
+        wait_for(
+            lambda: self._nursery is not None and self._nursery.poll() is None, _NURSERY_TIMEOUT,
+            lambda: "the nursery of host processes is away", where=str(self._log),
+        )  # fmt: skip
+
+    def make_secret(self) -> None:
+        """The run's secret, new and random, where only root reads it."""
+        fd = os.open(self._directory.secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+
+    def _coprocessors(self) -> dict[str, Any]:
+        topology, directory = self._topology, self._directory
+        return {
+            "rules": list(topology.stages),
+            "regions": topology.stage_regions(),
+            "relays": [str(server.underlay_ip) for server in topology.hoverboards],
+            "secret": str(directory.secret),
+            "ledger": str(directory.ledger),
+        }
+
+    def start_vmm(self, server: Server, vm: str) -> None:
+        """The process of a VM, on generations where it carries the VM's packets; before the VM is plugged in."""
+        if facts(server.spec.dataplane).carrier == "processes":
+            spawn = partial(self._client.spawn_vmm, server.directory, vm, server.pid)
+            self._fork(f"process of VM {vm} on {server.name}", "vmm", spawn)
+
+    def start_engines(self) -> None:
+        """With scheduling "compacting": the process that runs all hosts' engines; before the host processes."""
+        if self._scheduling != "compacting":
+            return
+        path, log = self._directory.engines, self._directory.logs / "engines.log"
+        what = "engines of all hosts"
+        self.engines = self._fork(what, "engines", lambda: self._client.spawn_engines(path, log))
+        self._wait(what, path, self.engines)
+
+    def _fork(self, what: str, kind: str, spawn: Callable[[], int]) -> Process:
+        """Have the nursery fork; the child goes on once it is in the ledger."""
+        with self._lock:
+            self._check_nursery()
+            pid = spawn()
+            started = start_time(pid)
+            if started is None:
+                raise RunError(f"the {what} died at once", where=str(self._log))
+            process = Process(pid, started)
+            self._launcher.ledger.record_process(process, what, kind)
+            self._check_nursery()
+            self._client.release(pid)
+        return process
+
+    def _wait(self, what: str, socket: Path, process: Process) -> None:
+        def alive() -> bool:
+            return start_time(process.pid) == process.start
+
+        wait_sockets(f"the {what}", [socket], alive, _HOST_TIMEOUT, self._log)
+
+    def close(self) -> None:
+        """Close the connection: children that were not released yet exit."""
+        self._client.close()

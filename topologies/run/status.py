@@ -1,0 +1,219 @@
+"""What a run looks like now: `hoverboard status --json`, and the flows of a node.
+
+Asks all servers at once; a host process that does not answer is reported as unreachable, never waited for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+from hoverboard.contract.errors import HoverboardError, SwitchError
+from hoverboard.contract.pipeline import BRIDGE
+from hoverboard.host.client import HostClient
+from topologies.emulation.guest_cpu import guest_seconds
+from topologies.emulation.nodes import Server
+from topologies.run.run import Run
+from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, VMSpec
+
+if TYPE_CHECKING:
+    from hoverboard.contract import documents
+    from hoverboard.contract.change_documents import AddedVM
+    from hoverboard.contract.node_documents import Flows, HostStatus, Node
+
+
+_ANSWER_TIMEOUT = 2.0
+_OFCTL_TIMEOUT = 10.0
+
+
+def _client(run: Run, name: str) -> HostClient:
+    """A connection of its own: the server's is for one request at a time."""
+    return HostClient(run.network.server(name).directory / "host.sock")
+
+
+def _ask(run: Run, name: str) -> HostStatus | str:
+    """What a host process says, or why it says nothing."""
+    client = _client(run, name)
+    try:
+        client.connect(0.2)
+        return cast("HostStatus", client.call("status", timeout=_ANSWER_TIMEOUT))
+    except (HoverboardError, OSError) as error:
+        return str(error)
+    finally:
+        client.close()
+
+
+def addresses(vm: VMSpec) -> documents.Addresses:
+    """The addresses of a VM as documents show them; `ip6` only where there is one."""
+    return {"ip": str(vm.ip)} if vm.ip6 is None else {"ip": str(vm.ip), "ip6": str(vm.ip6)}
+
+
+def vm_document(vm: VMSpec) -> AddedVM:
+    """A VM that was added, for people and programs."""
+    return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
+
+
+def node_status(run: Run, name: str) -> Node:
+    """Status of one server's host process, or of a VM's place; `state` is "up" or "unreachable"."""
+    node = run.network.node(name)
+    vm = next((vm for vm in run.topology.vms if vm.name == name), None)
+    if vm is not None:
+        return {
+            "node": name, "role": "vm", "state": "up", "network": vm.network, "host": vm.host,
+            **addresses(vm), "mac": vm.mac, "gateway": str(vm.gateway), "pid": node.pid,
+        }  # fmt: skip
+    if name == FABRIC:
+        return {"node": name, "role": "fabric", "state": "up", "pid": node.pid}
+    spec = run.network.server(name).spec
+    answer = _ask(run, name)
+    if isinstance(answer, str):
+        return {
+            "node": name, "role": spec.role, "dataplane": spec.dataplane, "datapath_type": run.datapath_type,
+            "state": "unreachable", "error": answer,
+        }  # fmt: skip
+    guests = _guests(run, [vm.name for vm in run.topology.vms if vm.host == name])
+    for vm_name, facts in answer["vms"].items():
+        facts["guest_seconds"] = guests.get(vm_name)
+    return {"state": "up", **answer}
+
+
+def _program(server: ServerSpec) -> documents.ExternalProgram:
+    """Who programs a host, where that is not the control plane."""
+    return {} if server.controller is None else {"program": "external", "controller": server.controller}
+
+
+def _guests(run: Run, names: list[str]) -> dict[str, float]:
+    return guest_seconds({name: int(run.network.node(name).pid) for name in names})
+
+
+def _cpu(run: Run, answers: Mapping[str, HostStatus]) -> list[documents.VMCpu]:
+    """By VM: CPU seconds on the fast path, in its VMM, in its coprocessor, in the guest; None where nobody knows."""
+    topology = run.topology
+    guests = _guests(run, [vm.name for vm in topology.vms]) if answers else {}
+    rows: list[documents.VMCpu] = []
+    for vm in topology.vms:
+        host = answers.get(vm.host)
+        facts = host["vms"].get(vm.name) if host is not None else None
+        coprocessor = facts["coprocessor"] if facts is not None else None
+        rows.append(
+            {
+                "vm": vm.name,
+                "host": vm.host,
+                "fastpath_seconds": facts["fastpath_seconds"] if facts is not None else None,
+                "vmm_seconds": facts["vmm_seconds"] if facts is not None else None,
+                "coprocessor_seconds": coprocessor["cpu_seconds"] if coprocessor else None,
+                "account": coprocessor["account"] if coprocessor else None,
+                "guest_seconds": guests.get(vm.name),
+            }
+        )
+    return rows
+
+
+def _network(network: NetworkSpec) -> documents.Network:
+    found: documents.Network = {
+        "name": network.name,
+        "vni": network.vni,
+        "subnet": str(network.subnets[0].prefix),
+        "subnets": [str(subnet.prefix) for subnet in network.subnets],
+        "vms": [{"name": vm.name, **addresses(vm), "host": vm.host} for vm in network.vms],
+    }
+    if (prefix6 := network.subnets[0].prefix6) is not None:
+        found["subnet6"] = str(prefix6)
+    return found
+
+
+def add_counters(counters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum of the counters of several servers; nested ones, such as drops by reason, likewise."""
+    total: dict[str, Any] = {}
+    for one in counters:
+        for key, value in one.items():
+            if isinstance(value, dict):
+                total[key] = add_counters([total.get(key, {}), value])
+            elif isinstance(value, (int, float)):
+                total[key] = total.get(key, 0) + value
+    return total
+
+
+def status(run: Run) -> documents.Status:
+    """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, supervision, phases, control}."""
+    topology = run.topology
+    names = [server.name for server in topology.servers] if run.state == "up" else []
+    with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
+        asked = dict(zip(names, pool.map(lambda name: _ask(run, name), names), strict=True))
+    answers = {name: answer for name, answer in asked.items() if not isinstance(answer, str)}
+    silent = {name: answer for name, answer in asked.items() if isinstance(answer, str)}
+    vms_of: dict[str, list[str]] = {server.name: [] for server in topology.servers}
+    for vm in topology.vms:
+        vms_of[vm.host].append(vm.name)
+
+    def row(name: str, dataplane: str) -> documents.Server:
+        state = "unreachable" if name in silent else "up" if name in answers else run.state
+        found: documents.Server = {
+            "name": name, "dataplane": dataplane, "datapath_type": run.datapath_type, "state": state
+        }  # fmt: skip
+        if name in silent:
+            found["error"] = silent[name]
+        return found
+
+    return {
+        "run": run.name,
+        "topology": topology.name,
+        "model": topology.model,
+        "state": run.state,
+        "hosts": [{**row(s.name, s.dataplane), **_program(s), "vms": vms_of[s.name]} for s in topology.hosts],
+        "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
+        "networks": [_network(network) for network in topology.networks],
+        "cpu": _cpu(run, answers),
+        "counters": cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values())),
+        "supervision": run.supervisor.status() if names else {},
+        "phases": dict(run.phases.seconds),
+        "control": control(run),
+        **_wan(run),
+    }
+
+
+def control(run: Run) -> documents.Control:
+    """The control plane: its status, pid and restarts; `state` is "unreachable" when it does not answer."""
+    if run.state != "up":
+        return {"state": run.state}
+    cluster = run.cluster
+    facts: documents.ControlFacts = {"pid": cluster.pid, "restarts": cluster.restarts}
+    if cluster.processes.layout.processes:
+        facts["processes"] = cluster.processes.documents()
+    try:
+        return {"state": "up", **facts, **cluster.status()}
+    except HoverboardError as error:
+        return {"state": "unreachable", **facts, "error": str(error)}
+
+
+def _wan(run: Run) -> documents.WanStatus:
+    """{"wan": the link between two regions, and what of it this kernel cannot do}; empty where there is none."""
+    return {} if run.network.wan is None else {"wan": run.network.wan.document()}
+
+
+def openflow(server: Server) -> list[str]:
+    """The OpenFlow flows of a server's switch, as ovs-ofctl prints them, without its preamble."""
+    target = f"unix:{server.directory / f'{BRIDGE}.mgmt'}"
+    try:
+        dump = subprocess.run(
+            ["ovs-ofctl", "-O", "OpenFlow14", "--no-names", "dump-flows", target],
+            capture_output=True, text=True, timeout=_OFCTL_TIMEOUT, check=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise SwitchError(f"no answer in {_OFCTL_TIMEOUT:g} s", where=server.name) from error
+    except subprocess.CalledProcessError as error:
+        raise SwitchError(error.stderr.strip(), where=server.name, next_step="see ovs-vswitchd.log there") from error
+    return [line.strip() for line in dump.stdout.splitlines() if "actions=" in line]
+
+
+def flows(run: Run, name: str) -> Flows:
+    """{"node", "openflow": lines of the switch, "entries": the dataplane's own flow table}."""
+    server = run.network.server(name)
+    client = _client(run, name)
+    try:
+        entries = client.flows()
+    finally:
+        client.close()
+    return {"node": name, "openflow": openflow(server), "entries": entries}

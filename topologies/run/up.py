@@ -1,0 +1,139 @@
+"""The phases that bring a run up once its namespaces and links are there, in their order, each in parallel.
+
+Switches, host processes, the control plane; then it waits until every switch is programmed and every VM
+reaches its gateway (paper section 3.1). What goes wrong is raised; undoing it is the caller's business.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+
+from hoverboard.contract.errors import MachineError, RunError
+from hoverboard.contract.generations import facts
+from hoverboard.contract.packets import Address
+from topologies.emulation import ovs_daemons
+from topologies.emulation.nodes import Server
+from topologies.emulation.ping import wait_answers
+from topologies.processes.deadlines import wait_for
+from topologies.run.run import Run
+from topologies.spec.topology import VMSpec
+
+_SWITCH_TIMEOUT = 60.0
+_PROGRAM_TIMEOUT = 60.0
+READY_TIMEOUT = 30.0
+_TOOLS = ("mnexec", "ovsdb-server", "ovs-vswitchd", "ovsdb-tool", "ovs-ofctl")
+
+
+def check_machine() -> None:
+    """MachineError when a testbed cannot be had here."""
+    if os.geteuid() != 0:
+        raise MachineError("the testbed makes network namespaces, which needs root", next_step="use sudo")
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if missing:
+        raise MachineError(
+            f"not installed: {', '.join(missing)}", next_step="apt-get install mininet openvswitch-switch"
+        )
+
+
+def build(run: Run) -> None:
+    """Namespaces, links and devices."""
+    run.network.make_nodes(run.topology, run.workers, run.phases)
+    run.network.make_links(run.topology, run.workers, run.phases)
+
+
+def start(run: Run) -> None:
+    """Everything that runs in there; returns when every VM reaches its gateway."""
+    start_switches(run)
+    start_hosts(run)
+    start_control_plane(run)
+    wait_programmed(run)
+    wait_ready(run, run.topology.vms)
+    run.supervise()
+    run.came_up()
+
+
+def start_switches(run: Run) -> None:
+    """Open vSwitch of every server, serving."""
+    servers = run.network.servers()
+    with run.phases.phase("switches", len(servers)) as step:
+        (run.directory.path / "nodes").mkdir(mode=0o700)
+        template = run.directory.path / "conf.db"
+        ovs_daemons.make_template(template)
+
+        def bring_up(server: Server) -> None:
+            ovs_daemons.start(server, template, run.launcher)
+            ovs_daemons.wait_ready(server, _SWITCH_TIMEOUT)
+            step()
+
+        run.workers.each(bring_up, servers)
+
+
+def start_hosts(run: Run) -> None:
+    """The host process of every server, its uplink and its VMs plugged in."""
+    servers = run.network.servers()
+    with run.phases.phase("hosts", len(servers) + len(run.network.nics)) as step:
+        run.hosts.wait_nursery()
+        if run.topology.stages:
+            run.hosts.make_secret()
+        if any(facts(server.spec.dataplane).carrier == "engines" for server in servers):
+            run.hosts.start_engines()
+
+        def bring_up(server: Server) -> None:
+            run.hosts.start(server, run.cluster.doors_of(server.spec))
+            run.network.uplinks[server.name].plug()
+            step()
+            for nic in run.network.nics_of(server):
+                run.plug_vm(nic.vm.name)
+                step()
+
+        run.workers.each(bring_up, servers)
+
+
+def start_control_plane(run: Run) -> None:
+    """The control plane, told everything there should be."""
+    with run.phases.phase("control plane", 1):
+        run.cluster.wait_ready()
+        run.cluster.full_update()
+
+
+def wait_programmed(run: Run) -> None:
+    """Wait until every switch has its program and every VM's vport is known."""
+    with run.phases.phase("program", len(run.topology.servers)) as step:
+        waiting = [server.name for server in run.topology.servers]
+
+        def programmed() -> bool:
+            state = run.cluster.program_state()
+            for name in state.programmed.intersection(waiting):
+                waiting.remove(name)
+                step()
+            return not waiting and state.joined >= state.intended
+
+        def missing() -> str:
+            more = ", ..." if len(waiting) > 5 else ""
+            return f"not programmed: {', '.join(waiting[:5]) or 'a vport of a VM'}{more}"
+
+        wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(run.directory.logs))
+
+
+def gateway_targets(run: Run, vms: Iterable[VMSpec]) -> dict[str, tuple[int, Address]]:
+    """For `wait_answers`: the gateways of VMs that are there, by what people read."""
+    return {
+        vm.name if gateway.version == 4 else f"{vm.name} (IPv6)": (int(run.network.node(vm.name).pid), gateway)
+        for vm in vms
+        for gateway in vm.gateways
+    }
+
+
+def wait_ready(run: Run, vms: Iterable[VMSpec]) -> None:
+    """Wait until VMs reach their gateways."""
+    targets = gateway_targets(run, run.topology.answered(vms))
+    with run.phases.phase("ready", len(targets)) as step:
+        silent = wait_answers(targets, READY_TIMEOUT, lambda name: step())
+    if silent:
+        raise RunError(
+            f"no answer from the gateway after {READY_TIMEOUT:g} s: {', '.join(sorted(silent)[:5])}",
+            where=str(run.directory.logs),
+            next_step="see the logs of the control plane and of the VMs' hosts",
+        )

@@ -1,0 +1,1 @@
+"""The topology file, and the `Topology` made of it. Pure."""

@@ -1,0 +1,145 @@
+"""The topology file: `load`, `parse`, and its JSON Schema for editors; its keys are in `keys`.
+
+A file is read whole before anything is started, and every fault is reported at once with its line.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypedDict
+
+import yaml
+from pydantic import ValidationError
+
+from hoverboard.contract.errors import InputError
+from topologies.spec import yaml_reader
+from topologies.spec.faults import Fault, TopologyFileError
+from topologies.spec.key_faults import cut, fault_of, path_of
+from topologies.spec.keys import TopologyKeys
+from topologies.spec.resolve import resolve
+from topologies.spec.topology import Topology
+from topologies.spec.yaml_reader import Positions
+
+_MAX_FAULTS = 1000
+SHIPPED = ("two-hosts", "dual-stack", "demo", "rack", "mixed", "two-regions")
+
+
+def json_schema() -> str:
+    """JSON Schema of the file, as shipped in schema.json."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TopologyKeys.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def shipped(name: str) -> str | None:
+    """Text of a topology that comes with the package, or None."""
+    if name not in SHIPPED:
+        return None
+    return resources.files("topologies").joinpath("shipped", f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load(path: str | Path) -> Topology:
+    """The topology of a file, or of the shipped one with that name.
+
+    Raises:
+        TopologyFileError: the file has faults, all of which it names.
+        InputError: there is no such file.
+    """
+    return parse(**read(path))
+
+
+class Given(TypedDict):
+    """What `parse` takes of a file."""
+
+    text: str
+    source: str
+    name: str
+    base: Path
+
+
+def read(path: str | Path) -> Given:
+    """A file's text, or that of the shipped one with that name; InputError when there is no such file."""
+    file = Path(path)
+    text = shipped(str(path)) if not file.exists() else None
+    if text is not None:
+        return {"text": text, "source": f"{path}.yaml", "name": str(path), "base": Path()}
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            "there is no such topology file", where=str(path),
+            next_step=f"give the path of a YAML file, or the name of a shipped one: {', '.join(SHIPPED)}",
+        ) from error  # fmt: skip
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(
+            f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file"
+        ) from error
+    return {"text": text, "source": str(path), "name": file.stem, "base": file.parent}
+
+
+def parse(
+    text: str,
+    *,
+    source: str = "<text>",
+    name: str = "topology",
+    base: Path | None = None,
+    present: Topology | None = None,
+) -> Topology:
+    """The topology that YAML `text` describes; `name` is used when it gives none.
+
+    Args:
+        base: what relative paths of stages start from; default: the current directory.
+        present: what runs already, and keeps what the file leaves open.
+    """
+    data, positions, faults = yaml_reader.read(text)
+    if not isinstance(data, dict):
+        if not faults:
+            what = "the file is empty" if data is None else "a topology is a mapping of keys"
+            faults = [Fault(1, "", what, "start with `hosts: 2`, or copy a shipped file")]
+        raise TopologyFileError(source, faults)
+    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path(), present=present)
+
+
+def from_keys(keys: dict[str, Any], *, source: str = "<keys>", name: str = "topology") -> Topology:
+    """The topology that `keys`, the content of a file as plain data, describe."""
+    text = yaml.safe_dump(keys, sort_keys=False)
+    return parse(text, source=source, name=name)
+
+
+def _checked(
+    data: dict[str, Any],
+    positions: Positions,
+    faults: list[Fault],
+    *,
+    source: str,
+    name: str,
+    text: str,
+    base: Path,
+    present: Topology | None,
+) -> Topology:
+    unsure: set[str] = set()
+    keys = None
+    # A wrong part is cut out, so that what the rest gets wrong is reported in the same go.
+    for _ in range(_MAX_FAULTS):
+        try:
+            keys = TopologyKeys.model_validate(data)
+            break
+        except ValidationError as error:
+            items = error.errors(include_url=False)
+            paths = [path_of(item["loc"]) for item in items]
+            faults += [fault_of(positions, path, item) for path, item in zip(paths, items, strict=True)]
+            unsure.add(str(paths[0][0]))
+            if not cut(data, positions, paths[0]):
+                break
+    if keys is not None:
+        topology, more = resolve(
+            keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in unsure, present=present
+        )
+        # What was cut out is missing by our own doing.
+        faulty = {fault.key for fault in faults}
+        faults += [fault for fault in more if fault.key not in faulty]
+        if not faults:
+            return topology
+    raise TopologyFileError(source, faults)

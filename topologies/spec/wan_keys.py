@@ -1,0 +1,70 @@
+"""What a topology file says of regions: who is in which, and what regions with control planes of their own may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.errors import InputError
+from hoverboard.contract.models import ModelFacts, choices
+from topologies.spec.region_scopes import check_undivided
+from topologies.spec.topology import ServerSpec, WanSpec
+from topologies.spec.yaml_reader import Path
+
+if TYPE_CHECKING:
+    from topologies.spec.keys import TopologyKeys
+
+Report = Callable[[Path, str, str], None]
+
+
+def resolve_wan(
+    keys: TopologyKeys,
+    model: ModelFacts | None,
+    hosts: tuple[ServerSpec, ...],
+    hoverboards: tuple[ServerSpec, ...],
+    fault: Report,
+) -> WanSpec | None:
+    """The link between the fabrics of two regions, each with its Hoverboards.
+
+    Args:
+        model: None where it could not be found.
+        fault: told where, what, and what to do about it.
+    """
+    listed = keys.hoverboards if isinstance(keys.hoverboards, list) else []
+    regions = list(dict.fromkeys(host.region for host in hosts))
+    for index, given in enumerate(listed):
+        where = ("hoverboards", index, "region")
+        if given.region is None:
+            continue
+        if keys.wan is None and len(regions) > 1:
+            fault(where, "without `wan` a Hoverboard serves all regions", "remove it, or add `wan: {}`")
+        elif given.region not in regions:
+            known = ", ".join(str(region) for region in regions)
+            fault(where, f"there is no host in region {given.region!r}", f"use one of: {known}")
+    if keys.wan is None:
+        return None
+    if len(regions) != 2:
+        what = f"joins two regions, and the hosts are in {len(regions)}"
+        fault(("wan",), what, "give `region:` to every host, two different ones in all")
+        return None
+    if model is not None and not model.scoped:
+        fault(("model",), f"{keys.model!r} does not go with `wan`", f"use one of: {choices(scoped=True)}")
+    for index, one in enumerate(hoverboards):
+        if one.region is None:
+            place: Path = ("hoverboards", index) if listed else ("hoverboards",)
+            fault(place, f"{one.name!r} is in no region", "list the Hoverboards, each with a `region:`")
+            return None
+    if model is not None and model.relays:
+        for region in regions:
+            if not any(one.region == region for one in hoverboards):
+                fault(("hoverboards",), f"region {region!r} has none", "give each region one")
+    return WanSpec(keys.wan.rate, keys.wan.delay)
+
+
+def check_whole(entities: Iterable[AnyEntity], fault: Report) -> None:
+    """That what rests on several VMs has them in one region."""
+    try:
+        check_undivided(entities)
+    except InputError as error:
+        fault(("wan",), error.what, error.next_step or "")
