@@ -22,8 +22,8 @@ from experiments.frame.progress import Progress
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, compose
 from hoverboard.fastpath.memory import ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.host.capture import arm, disarm
-from hoverboard.host.latency import set_sampling
+from hoverboard.host.telemetry.capture import arm, disarm
+from hoverboard.host.telemetry.latency import set_sampling
 
 Memories = tuple[Memory, Memory]
 # name -> (composed in, how it is set to work)

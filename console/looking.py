@@ -54,7 +54,7 @@ def capture(
         place = inspect.find(client, node, port)
         if facts(place.dataplane).carrier != "engines":
             raise typer.Exit(_tcpdump(client, place, seconds, count, file, snap))
-    from hoverboard.host.client import HostClient
+    from hoverboard.host.control.host_client import HostClient
 
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
@@ -132,7 +132,7 @@ def latency(
 ) -> None:
     """How long packets are inside a node's engines, from receive to transmit; one is followed at a time."""
     runs.need_root("latency")
-    from hoverboard.host.client import HostClient
+    from hoverboard.host.control.host_client import HostClient
     from topologies.client import inspect
     from topologies.client.run_client import RunClient
 

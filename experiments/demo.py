@@ -23,7 +23,7 @@ from experiments.ping_output import PingResult
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError, MeasurementError
 from hoverboard.contract.generations import NAMES, available
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.ovs_daemons import check_generation, datapath_type
 from topologies.processes.deadlines import wait_for
 from topologies.run.testbed import Testbed

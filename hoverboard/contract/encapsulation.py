@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 from hoverboard.contract.packets import mac_bytes, mac_text
 
 GENEVE_PORT = 6081
-ROUTES_PORT = 6082  # UDP: hosts ask Hoverboards for routes here (hoverboard.host.learning); ours
+ROUTES_PORT = 6082  # UDP: hosts ask Hoverboards for routes here (hoverboard.host.underlay.learned_routes); ours
 GENEVE_PROTOCOL = 0x6558  # Ethernet payload ("transparent Ethernet bridging")
 
 # Outer Ethernet 14 + IPv4 20 + UDP 8 + Geneve 8; the segment option adds 4 + 12.

@@ -19,9 +19,10 @@ from typing import Any, NoReturn
 
 from hoverboard.contract.errors import InputError
 from hoverboard.fastpath.warm import warm
-from hoverboard.host import engines, process, vmm_process
-from hoverboard.host.client import HostConfig
-from hoverboard.host.pre_plane import LOBBY
+from hoverboard.host import process
+from hoverboard.host.control.host_client import HostConfig
+from hoverboard.host.generations import pre_vm_process, shared_engines
+from hoverboard.host.generations.pre import LOBBY
 from hoverboard.rpc.answering import Methods
 from hoverboard.rpc.connection import Service
 from hoverboard.rpc.server import Server
@@ -91,7 +92,7 @@ class Nursery:
     def _spawn_engines(self, path: str, log: str) -> int:
         def run() -> None:
             _write_to(log)
-            engines.serve(Path(path), "compacting")
+            shared_engines.serve(Path(path), "compacting")
 
         return self._fork("engines' process", run)
 
@@ -99,7 +100,7 @@ class Nursery:
         def run() -> None:
             _write_to(f"{node_dir}/host.log")
             enter_network_namespace(netns_pid)
-            vmm_process.main(Path(node_dir) / LOBBY, vm)
+            pre_vm_process.main(Path(node_dir) / LOBBY, vm)
 
         return self._fork(f"process of VM {vm}", run)
 

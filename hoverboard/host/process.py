@@ -22,13 +22,13 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import InputError, SwitchError
 from hoverboard.contract.node_documents import Checkpoint, HostStatus
 from hoverboard.contract.reports import UsageReport
-from hoverboard.host.checkpoint import Keeper
-from hoverboard.host.client import HostConfig
+from hoverboard.host.checkpointing.checkpoint import Keeper
+from hoverboard.host.checkpointing.resumption import Resumption
+from hoverboard.host.control.agent_session import ControlSessions
+from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.generations import make
-from hoverboard.host.looking import Looking
-from hoverboard.host.reporting import Reports
-from hoverboard.host.resumption import Resumption
-from hoverboard.host.session import ControlSessions
+from hoverboard.host.telemetry.hoverboard_reports import Reports
+from hoverboard.host.telemetry.inspection import Looking
 from hoverboard.rpc.answering import Methods, TakesDescriptors
 from hoverboard.rpc.descriptors import Descriptors
 from hoverboard.rpc.server import Server

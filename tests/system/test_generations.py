@@ -16,7 +16,7 @@ from experiments import iperf
 from experiments.iperf import IperfSpec
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import available, facts
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.ovs_daemons import datapath_type
 from topologies.processes.deadlines import wait_for
 from topologies.processes.ledger import Ledger, live_processes

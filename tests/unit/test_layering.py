@@ -47,7 +47,8 @@ def imported(source: str, module: str, *, package: bool) -> Iterator[tuple[int, 
 
 
 def part(module: str) -> str:
-    """The piece of hoverboard/ that a module belongs to: `hoverboard.host.client` -> `host`; "" for the package."""
+    """The piece of hoverboard/ that a module belongs to: `hoverboard.host.control.host_client` -> `host`; "" for the
+    package."""
     return (module.split(".") + [""])[1]
 
 
@@ -121,14 +122,14 @@ PARTS = {f"hoverboard.{name}": ("", True) for name in ("contract", "fastpath", "
         ("hoverboard.contract.x", "from controllers import program", "stands below"),
         ("topologies.x", "from experiments.iperf import run", "stands below"),
         ("experiments.x", "import console", "stands below"),
-        ("controllers.x", "from hoverboard.host import client", "only hoverboard.contract"),
+        ("controllers.x", "from hoverboard.host.control import host_client as client", "only hoverboard.contract"),
         ("controllers.x", "from hoverboard import host", "only hoverboard.contract"),
         ("controllers.x", "import hoverboard", "only hoverboard.contract"),
         ("hoverboard.fastpath.x", "from hoverboard.vswitch.ovs import Switch", "only host/"),
         ("hoverboard.fastpath.x", "from hoverboard import vswitch", "only host/"),
         ("hoverboard.fastpath.x", "from ..vswitch import ovs", "only host/"),
-        ("hoverboard.vswitch.x", "import hoverboard.host.client as c", "only host/"),
-        ("hoverboard.contract.x", "from hoverboard.host import client", "only host/"),
+        ("hoverboard.vswitch.x", "import hoverboard.host.control.host_client as c", "only host/"),
+        ("hoverboard.contract.x", "from hoverboard.host.control import host_client as client", "only host/"),
         ("hoverboard.rpc.x", "from hoverboard.host import process", "only host/"),
         ("hoverboard.rpc.x", "from hoverboard.vswitch.ovs import Ovs", "only host/"),
         ("hoverboard.rpc.x", "import topologies.client.run_client", "stands below"),
@@ -154,10 +155,14 @@ def test_the_check_catches(module: str, source: str, reason: str) -> None:
     [
         (
             "console.x",
-            "import topologies.client.run_client\nfrom experiments import demo\nimport hoverboard.host.client",
+            "import topologies.client.run_client\nfrom experiments import demo\nimport hoverboard.host.control.host_client",
             False,
         ),
-        ("topologies.x", "from hoverboard.host.client import NurseryClient\nfrom controllers.fm import client", False),
+        (
+            "topologies.x",
+            "from hoverboard.host.control.host_client import NurseryClient\nfrom controllers.fm import client",
+            False,
+        ),
         ("controllers.x", "from hoverboard.contract import entities\nimport hoverboard.contract.pipeline", False),
         ("hoverboard.host.x", "from hoverboard.fastpath import engine\nfrom hoverboard.vswitch import ovs", False),
         ("hoverboard.fastpath.x", "from hoverboard.contract import flow\nfrom . import ring\nimport numpy", False),

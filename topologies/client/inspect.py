@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.generations import facts
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from hoverboard.rpc.channel import Channel, Deadline
 from topologies.client.run_client import RunClient
 from topologies.processes.launcher import python

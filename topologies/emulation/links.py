@@ -13,7 +13,7 @@ from typing import Any
 
 from hoverboard.contract.encapsulation import underlay_mac
 from hoverboard.contract.generations import facts
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from topologies.emulation import devices
 from topologies.emulation.mininet_classes import Intf, Link
 from topologies.emulation.nodes import Fabric, Server, VirtualMachine, VMHost

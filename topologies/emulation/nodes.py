@@ -12,7 +12,7 @@ from typing import Any
 
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import facts
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.mininet_classes import Node
 from topologies.processes import netns
 from topologies.processes.launcher import Launcher

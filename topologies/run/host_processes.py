@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
-from hoverboard.host.client import HostClient, HostConfig, NurseryClient
+from hoverboard.host.control.host_client import HostClient, HostConfig, NurseryClient
 from topologies.emulation.nodes import Server
 from topologies.processes.deadlines import wait_for, wait_sockets
 from topologies.processes.launcher import Launcher, python

@@ -17,7 +17,7 @@ from typing import Literal
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from topologies.cluster import regional
 from topologies.cluster.control_processes import ControlLayout
 from topologies.emulation.emulated_network import Plant

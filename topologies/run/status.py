@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import HoverboardError, SwitchError
 from hoverboard.contract.pipeline import BRIDGE
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.guest_cpu import guest_seconds
 from topologies.emulation.nodes import Server
 from topologies.run.run import Run

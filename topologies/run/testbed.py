@@ -19,7 +19,7 @@ from controllers.fm.client import FabricClient
 from controllers.vmc.policies import find_policy
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.manager import ProgramState
 from topologies.emulation import ovs_daemons

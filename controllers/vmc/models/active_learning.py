@@ -2,7 +2,7 @@
 
 The control plane programs what the gateway model does, and no more: the default route says that the
 host may learn. Requests, answers, the cache and its revalidation are the host process's
-(hoverboard.host.learning); its flows, of Kind.LEARNED, are its own and nobody else's to touch.
+(hoverboard.host.underlay.learned_routes); its flows, of Kind.LEARNED, are its own and nobody else's to touch.
 """
 
 from __future__ import annotations

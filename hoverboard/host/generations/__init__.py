@@ -17,17 +17,17 @@ from hoverboard.contract.entities import Dataplane as Name
 from hoverboard.contract.generations import facts
 from hoverboard.fastpath.datapath import Datapath, OwnThread
 from hoverboard.fastpath.memory import control
-from hoverboard.host.capture import Answers
-from hoverboard.host.checkpoint import Keeper
-from hoverboard.host.client import HostConfig
-from hoverboard.host.coprocessors import CoprocessorConfig
-from hoverboard.host.datagrams import Datagrams, EngineDatagrams, KernelDatagrams, underlay_socket
-from hoverboard.host.engines import SharedThread, shared_memory
-from hoverboard.host.exchange import RouteExchange
-from hoverboard.host.fastpath_plane import FastpathPlane
-from hoverboard.host.ovs_plane import OvsPlane
-from hoverboard.host.plane import Dataplane
-from hoverboard.host.pre_plane import PrePlane
+from hoverboard.host.checkpointing.checkpoint import Keeper
+from hoverboard.host.control.host_client import HostConfig
+from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig
+from hoverboard.host.generations.fastpath import FastpathPlane
+from hoverboard.host.generations.ovs import OvsPlane
+from hoverboard.host.generations.port import Dataplane
+from hoverboard.host.generations.pre import PrePlane
+from hoverboard.host.generations.shared_engines import SharedThread, shared_memory
+from hoverboard.host.telemetry.capture import Answers
+from hoverboard.host.underlay.datagrams import Datagrams, EngineDatagrams, KernelDatagrams, underlay_socket
+from hoverboard.host.underlay.route_exchange import RouteExchange
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.switch_questions import OvsQuestions
 

@@ -12,11 +12,11 @@ from hoverboard.fastpath import ring
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import FlowTable, Key
 from hoverboard.fastpath.memory import packets, ports, rings
+from hoverboard.host.coprocessing.flow_stages import TreatmentOf, no_stages
 from hoverboard.host.listeners import Nobody
-from hoverboard.host.misses import FlowMisses
-from hoverboard.host.peers import Peers
-from hoverboard.host.recipes import Recipes
-from hoverboard.host.treatment import TreatmentOf, no_stages
+from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.slowpath.flow_misses import FlowMisses
+from hoverboard.host.underlay.peers import Peers
 from hoverboard.vswitch.trace import Verdict
 from tests.unit.hoverboard.fake_questions import FakeQuestions
 from tests.unit.hoverboard.memory_host import take

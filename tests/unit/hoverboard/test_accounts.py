@@ -11,8 +11,8 @@ from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.memory import reasons
-from hoverboard.host import accounts
-from hoverboard.host.cached import Cached
+from hoverboard.host.slowpath.known_entries import Cached
+from hoverboard.host.telemetry import usage
 from hoverboard.vswitch.monitor import Change
 from tests.unit.hoverboard.flow_miss_oracle import (
     LOCAL_FLOW,
@@ -33,14 +33,14 @@ SRC, DST = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
 
 def used(*handlers: Oracle) -> list[tuple[int, int]]:
     """(packets, bytes) by pair."""
-    return [(flow.packets, flow.bytes) for flow in accounts.usage([(one.table, one) for one in handlers])]
+    return [(flow.packets, flow.bytes) for flow in usage.usage([(one.table, one) for one in handlers])]
 
 
 def test_usage_is_what_was_sent_since_the_last_call(handler):
     first, second = learnt(handler, [100, 101])
     carried(handler, first, 3)
     carried(handler, second, 1)
-    assert accounts.usage([(handler.table, handler)]) == (FlowUsage(7, SRC, DST, 800, 8),)
+    assert usage.usage([(handler.table, handler)]) == (FlowUsage(7, SRC, DST, 800, 8),)
     assert used(handler) == []
     carried(handler, second, 2)
     assert used(handler) == [(4, 400)]
@@ -62,7 +62,7 @@ def test_networks_and_directions_are_apart(handler):
     handler.cached[eight].src, handler.cached[eight].dst = DST, SRC
     for key in (seven, eight):
         carried(handler, key, 1)
-    assert accounts.usage([(handler.table, handler)]) == (
+    assert usage.usage([(handler.table, handler)]) == (
         FlowUsage(8, DST, SRC, 200, 2),
         FlowUsage(7, SRC, DST, 200, 2),
     )
@@ -133,7 +133,7 @@ ROW = {"vni": 7, "src": "10.0.0.2", "dst": "10.0.0.3", "proto": 17, "kind": "rou
     ],
 )
 def test_an_entry_in_words(changed, row):
-    assert accounts.describe(replace(ENTRY, **changed), "blue-2") == {**ROW, **row}
+    assert usage.describe(replace(ENTRY, **changed), "blue-2") == {**ROW, **row}
 
 
 def test_a_flow_has_a_row_for_each_way_that_it_led(handler):
@@ -144,7 +144,7 @@ def test_a_flow_has_a_row_for_each_way_that_it_led(handler):
     handler.revalidate([Change()])
     carry(handler, 1, 100)
     names = {PORT + 1: "blue-2"}
-    rows = accounts.flows(handler.table, handler, names.get)
+    rows = usage.flows(handler.table, handler, names.get)
     assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
         ("route", "blue-2", False, 4, 400), ("offload", "172.16.0.9", True, 1, 100),
     ]  # fmt: skip
@@ -158,7 +158,7 @@ def test_counters_are_sums_over_ports_and_engines(handler):
         memory.drops[reasons.NAMES.index("vlan")] = factor
     handler.drops.update({"vlan": 5, "spoofed": 2})
     handler.misses = 9
-    assert accounts.counters(handler.datapath.memories, handler) == {
+    assert usage.counters(handler.datapath.memories, handler) == {
         "rx_packets": 22, "rx_bytes": 22, "tx_packets": 33, "tx_bytes": 44, "misses": 9,
         "drops": {"vlan": 16, "spoofed": 2},
     }  # fmt: skip
@@ -168,7 +168,7 @@ def test_the_state_of_a_flow_table(handler):
     learnt(handler, [100, 101])
     handler.table.evicted, handler.table.aged = 3, 4
     handler.revalidate([Change()])
-    assert accounts.table(handler.table, handler) == {
+    assert usage.table(handler.table, handler) == {
         "entries": 2, "capacity": FlowTable.capacity.fget(handler.table), "evicted": 3, "aged": 4,
         "traces": 4, "revalidations": 2,
     }  # fmt: skip
@@ -176,6 +176,6 @@ def test_the_state_of_a_flow_table(handler):
 
 def test_numbers_are_merged_in_depth():
     one, two = {"a": 1, "deep": {"x": 1}}, {"a": 2, "b": 3, "deep": {"x": 4, "y": 5}, "new": {"z": 6}}
-    assert accounts.merge(one, two) is one
+    assert usage.merge(one, two) is one
     assert two == {"a": 2, "b": 3, "deep": {"x": 4, "y": 5}, "new": {"z": 6}}, "the other is as it was"
     assert one == {"a": 3, "b": 3, "deep": {"x": 5, "y": 5}, "new": {"z": 6}}

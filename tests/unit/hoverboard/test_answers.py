@@ -6,7 +6,7 @@ import pytest
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, IPv6
 
 from hoverboard.contract.packets import internet_checksum, mac_bytes
-from hoverboard.host.answers import rewrite
+from hoverboard.host.slowpath.switch_replies import rewrite
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, UDP, Ether, Raw
 
 VM, GATEWAY = "06:07:0a:00:00:02", "02:00:5e:00:00:01"

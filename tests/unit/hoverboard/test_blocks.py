@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from hoverboard.host import blocks
-from hoverboard.host.blocks import Blocks
+from hoverboard.host.coprocessing import blocked_sources
+from hoverboard.host.coprocessing.blocked_sources import Blocks
 
 START = 1_000_003.0
 BAD = IPv4Address("198.51.100.7")
@@ -74,7 +74,7 @@ def test_ipv6_and_a_vm_that_goes(here: Blocks) -> None:
 
 
 def test_the_oldest_gives_way(here: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "MOST", 2)
+    monkeypatch.setattr(blocked_sources, "MOST", 2)
     sources = [IPv4Address(number) for number in range(1, 4)]
     for source in (*sources[:2], sources[0], sources[2]):
         here.ask(100, source.packed, 60.0)
@@ -88,7 +88,7 @@ def test_the_oldest_gives_way(here: Blocks, monkeypatch: pytest.MonkeyPatch) -> 
 def test_requests_that_wait_are_bounded(here: Blocks) -> None:
     for number in range(5_000):
         here.ask(number, BAD.packed, 60.0)
-    assert len(here.turn(START)) == 4_096 == 4 * blocks.MOST
+    assert len(here.turn(START)) == 4_096 == 4 * blocked_sources.MOST
     assert (4_999, BAD) in here
 
 

@@ -14,9 +14,9 @@ from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.flowtable import Key
 from hoverboard.fastpath.memory import entries
-from hoverboard.host import checkpoint
-from hoverboard.host.checkpoint import Flow, Keeper, Kept, Saved, decode, encode, load
-from hoverboard.host.journal import FLUSH_SECONDS, Journal
+from hoverboard.host.checkpointing import checkpoint
+from hoverboard.host.checkpointing.checkpoint import Flow, Keeper, Kept, Saved, decode, encode, load
+from hoverboard.host.checkpointing.journal import FLUSH_SECONDS, Journal
 from hoverboard.vswitch.trace import Verdict
 
 OWNER = {"node": "h1", "underlay_ip": "172.16.0.1", "dataplane": "fastpath"}

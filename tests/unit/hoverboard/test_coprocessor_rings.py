@@ -14,8 +14,8 @@ from hoverboard.coprocessor.stage import Packet
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.memory import control, packets, rings
 from hoverboard.fastpath.memory.arrays import Memory, allocate
-from hoverboard.host import coprocessor_rings
-from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Ticket, Way
+from hoverboard.host.coprocessing import rings as coprocessor_rings
+from hoverboard.host.coprocessing.rings import EngineBell, RingSink, RingSource, Ticket, Way
 from tests.unit.hoverboard.memory_host import VM, Taken, take, vnet
 from tests.unit.hoverboard.packets import array
 

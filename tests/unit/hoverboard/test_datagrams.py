@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.contract.encapsulation import ROUTES_PORT
-from hoverboard.host.datagrams import KernelDatagrams, underlay_socket
+from hoverboard.host.underlay.datagrams import KernelDatagrams, underlay_socket
 
 ONE, TWO, NO_HOST = (IPv4Address(f"127.77.3.{last}") for last in (1, 2, 3))
 

@@ -12,10 +12,10 @@ import pytest
 from hoverboard.contract.generations import NAMES, Dataplane
 from hoverboard.fastpath.memory import control, host
 from hoverboard.host import generations
-from hoverboard.host.checkpoint import Keeper
-from hoverboard.host.client import HostConfig
-from hoverboard.host.fastpath_plane import FastpathPlane
+from hoverboard.host.checkpointing.checkpoint import Keeper
+from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.generations import MAKERS, make
+from hoverboard.host.generations.fastpath import FastpathPlane
 from hoverboard.vswitch.ovs import Ovs
 
 ROOT = Path(__file__).parents[3]

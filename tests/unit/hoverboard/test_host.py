@@ -12,11 +12,11 @@ from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TY
 from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.memory import packets
 from hoverboard.fastpath.packet import parse
-from hoverboard.host.answers import rewrite
-from hoverboard.host.cached import Cached, concerns, touched
-from hoverboard.host.datagrams import read_datagram
-from hoverboard.host.peers import announcement, arp_reply, probe, read_probe
-from hoverboard.host.questions import question_for
+from hoverboard.host.slowpath.known_entries import Cached, concerns, touched
+from hoverboard.host.slowpath.switch_replies import rewrite
+from hoverboard.host.slowpath.trace_request import question_for
+from hoverboard.host.underlay.datagrams import read_datagram
+from hoverboard.host.underlay.peers import announcement, arp_reply, probe, read_probe
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import Verdict
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, UDP, Ether, Raw, array, empty_key, empty_packet, frame

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import HoverboardError, InputError, SwitchError
-from hoverboard.host.client import HostClient
+from hoverboard.host.control.host_client import HostClient
 from hoverboard.rpc.answering import TakesDescriptors
 from hoverboard.rpc.descriptors import Descriptors
 from hoverboard.rpc.server import Server

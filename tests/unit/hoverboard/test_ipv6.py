@@ -22,7 +22,7 @@ from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC, l
 from hoverboard.contract.entities import VM, Subnetwork
 from hoverboard.contract.flow import Match, SetField
 from hoverboard.contract.pipeline import Kind, Table, kind_of
-from hoverboard.host.answers import rewrite
+from hoverboard.host.slowpath.switch_replies import rewrite
 from hoverboard.vswitch.megaflows import parse_megaflows
 from hoverboard.vswitch.monitor import Change, parse_event
 from hoverboard.vswitch.trace import parse_trace

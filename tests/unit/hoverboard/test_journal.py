@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import RunError
-from hoverboard.host import journal
-from hoverboard.host.journal import Journal, read
+from hoverboard.host.checkpointing import journal
+from hoverboard.host.checkpointing.journal import Journal, read
 
 HEAD = {"node": "h1"}
 START = 1_000_003.0

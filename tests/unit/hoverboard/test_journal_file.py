@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import RunError
-from hoverboard.host import journal
-from hoverboard.host.journal import FLUSH_SECONDS, read
+from hoverboard.host.checkpointing import journal
+from hoverboard.host.checkpointing.journal import FLUSH_SECONDS, read
 from tests.unit.hoverboard.test_journal import HEAD, START, Kept
 
 

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host import learning
-from hoverboard.host.learning import Destination, Learner
+from hoverboard.host.underlay import learned_routes
+from hoverboard.host.underlay.learned_routes import Destination, Learner
 
 START = 1_000_003.0
 RETRY, REVALIDATE, UNCONFIRMED, IDLE, NEGATIVE = 0.2, 5.0, 15.0, 30.0, 5.0  # seconds
@@ -57,33 +57,33 @@ class Host:
 
 def test_messages_say_the_same_on_the_other_side() -> None:
     for wanted in (D, Destination(0xFFFFFF, IPv6Address("fd00::3")), Destination(1, IPv6Address("::"))):
-        assert learning.read(learning.request(wanted)) == (True, wanted, None)
-        assert learning.read(learning.answer(wanted, THERE)) == (False, wanted, THERE)
-        assert learning.read(learning.answer(wanted, None)) == (False, wanted, None)
-    whole = learning.request(D)
+        assert learned_routes.read(learned_routes.request(wanted)) == (True, wanted, None)
+        assert learned_routes.read(learned_routes.answer(wanted, THERE)) == (False, wanted, THERE)
+        assert learned_routes.read(learned_routes.answer(wanted, None)) == (False, wanted, None)
+    whole = learned_routes.request(D)
     assert whole == b"HBR1\x01\x04\0\0\0\0\0\x07\x0a\0\0\x03" + bytes(16)
-    assert learning.answer(D, THERE) == b"HBR1\x02\x04" + whole[6:28] + THERE.packed
+    assert learned_routes.answer(D, THERE) == b"HBR1\x02\x04" + whole[6:28] + THERE.packed
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        b"", learning.request(D)[:-1], learning.request(D) + b"\0", b"X" + learning.request(D)[1:],
-        b"HBR1\x00" + learning.request(D)[5:], b"HBR1\x03" + learning.request(D)[5:],
-        b"HBR1\x01\x05" + learning.request(D)[6:],
-        learning.request(Destination(0, D.address)), learning.request(Destination(1 << 24, D.address)),
+        b"", learned_routes.request(D)[:-1], learned_routes.request(D) + b"\0", b"X" + learned_routes.request(D)[1:],
+        b"HBR1\x00" + learned_routes.request(D)[5:], b"HBR1\x03" + learned_routes.request(D)[5:],
+        b"HBR1\x01\x05" + learned_routes.request(D)[6:],
+        learned_routes.request(Destination(0, D.address)), learned_routes.request(Destination(1 << 24, D.address)),
     ],
     ids=["empty", "short", "long", "magic", "kind 0", "kind 3", "version", "no network", "network out of range"],
 )  # fmt: skip
 def test_what_is_no_message_is_not_read(bad: bytes) -> None:
-    assert learning.read(bad) is None
+    assert learned_routes.read(bad) is None
 
 
 def test_one_request_one_answer_one_flow() -> None:
     host = Host()
     for _ in range(5):
         host.wanted(0.0)
-    assert host.sent == [(GATEWAY, learning.request(D))]
+    assert host.sent == [(GATEWAY, learned_routes.request(D))]
     assert host.learner.busy
     host.answer(ELSEWHERE, 0.1, sender=ELSEWHERE)  # not who was asked
     assert host.flows == {}
@@ -100,7 +100,7 @@ def test_lost_requests_are_sent_again_and_given_up() -> None:
     host.tick(0.19)
     assert len(host.sent) == 1
     host.tick(0.21)
-    assert host.sent == [(GATEWAY, learning.request(D))] * 2
+    assert host.sent == [(GATEWAY, learned_routes.request(D))] * 2
     host.tick(0.4)
     assert len(host.sent) == 2, "a try each 0.2 s, from the last one"
     for tenth in range(5, 40):
@@ -271,7 +271,7 @@ def test_a_flow_that_is_not_there_any_more_is_not_taken_out() -> None:
 
 
 def test_the_cache_is_bounded_and_what_it_holds_is_asked_about_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "MOST", 2)
+    monkeypatch.setattr(learned_routes, "MOST", 2)
     host = Host().learned()
     other, third = (Destination(7, IPv4Address(f"10.0.0.{last}")) for last in (4, 5))
     host.wanted(1.0, other)
@@ -285,7 +285,7 @@ def test_the_cache_is_bounded_and_what_it_holds_is_asked_about_all_the_same(monk
 def test_a_question_to_another_gateway_is_answered_by_that_one() -> None:
     host = Host().learned()
     host.wanted(1.0, gateway=ELSEWHERE)
-    assert host.sent[-1] == (ELSEWHERE, learning.request(D))
+    assert host.sent[-1] == (ELSEWHERE, learned_routes.request(D))
     host.answer(THERE, 1.0, sender=ELSEWHERE)
     host.tick(1.0 + REVALIDATE)
-    assert host.sent[-1] == (ELSEWHERE, learning.request(D))
+    assert host.sent[-1] == (ELSEWHERE, learned_routes.request(D))

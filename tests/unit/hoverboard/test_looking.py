@@ -16,9 +16,9 @@ from scapy.utils import RawPcapNgReader, rdpcap
 from hoverboard.fastpath.elements.capture import capture_received
 from hoverboard.fastpath.memory import control, ports
 from hoverboard.fastpath.memory.arrays import allocate
-from hoverboard.host.capture import Answers, Capture
-from hoverboard.host.pcapng import INBOUND, OUTBOUND, Writer
-from hoverboard.host.rates import Interval, Rates
+from hoverboard.host.telemetry.capture import Answers, Capture
+from hoverboard.host.telemetry.pcapng import INBOUND, OUTBOUND, Writer
+from hoverboard.host.telemetry.rates import Interval, Rates
 from tests.unit.hoverboard.memory_host import VM, MemoryHost
 from tests.unit.hoverboard.packets import UDP, Ether, Raw, frame
 

@@ -15,7 +15,7 @@ from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
 from hoverboard.fastpath.packet import FIVE
-from hoverboard.host.peers import probe, read_probe
+from hoverboard.host.underlay.peers import probe, read_probe
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import parse_trace
 from tests.unit.hoverboard.flow_miss_oracle import (

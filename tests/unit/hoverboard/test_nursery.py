@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.host.client import NurseryClient
+from hoverboard.host.control.host_client import NurseryClient
 from tests.unit.hoverboard.rpc.conftest import DEADLINE, Peer
 
 # As hoverboard.host.nursery.main, without the compiled fast path.

@@ -8,7 +8,7 @@ import pytest
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.host.listeners import Nobody
-from hoverboard.host.switch_usage import SwitchUsage
+from hoverboard.host.telemetry.switch_usage import SwitchUsage
 from hoverboard.vswitch.megaflows import Megaflow
 
 

@@ -11,9 +11,9 @@ from scapy.contrib.geneve import GENEVE
 from hoverboard.contract.encapsulation import OPTION_CLASS, PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.memory import entries, packets, ports, rings
-from hoverboard.host.datagrams import EngineDatagrams, datagram, read_datagram
 from hoverboard.host.listeners import Nobody
-from hoverboard.host.peers import Announcements, Peers, announcement, arp_reply, probe, read_probe
+from hoverboard.host.underlay.datagrams import EngineDatagrams, datagram, read_datagram
+from hoverboard.host.underlay.peers import Announcements, Peers, announcement, arp_reply, probe, read_probe
 from tests.unit.hoverboard.memory_host import take
 from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, Raw
 

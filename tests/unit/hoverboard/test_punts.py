@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 import pytest
 
 from hoverboard.contract.packets import internet_checksum
-from hoverboard.host import punts
+from hoverboard.host.slowpath import punts
 from hoverboard.vswitch.monitor import Change
 
 START = 1_000_003.0

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.reporting import Reports
+from hoverboard.host.telemetry.hoverboard_reports import Reports
 
 FLOW = FlowUsage(7, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 1, 1)
 

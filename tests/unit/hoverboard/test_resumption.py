@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import RunError, SwitchError
-from hoverboard.host.checkpoint import Keeper, Kept
-from hoverboard.host.client import HostConfig
-from hoverboard.host.resumption import Resumption
+from hoverboard.host.checkpointing.checkpoint import Keeper, Kept
+from hoverboard.host.checkpointing.resumption import Resumption
+from hoverboard.host.control.host_client import HostConfig
 
 VPORTS = {"blue-1": ("vp100", 100), "blue-2": ("vp101", 101)}
 

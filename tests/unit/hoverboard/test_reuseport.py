@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-from hoverboard.host.reuseport import Instruction, selector
+from hoverboard.host.generations.pre_sockets import Instruction, selector
 
 FOUR, SIX = IPv4Address("10.0.0.2"), IPv6Address("fd00:7::2")
 

@@ -13,7 +13,8 @@ from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packet import FIVE
-from hoverboard.host import accounts, misses
+from hoverboard.host.slowpath import flow_misses
+from hoverboard.host.telemetry import usage as accounts
 from hoverboard.vswitch.monitor import Change
 from tests.unit.hoverboard.flow_miss_oracle import (
     EMPTY,
@@ -131,7 +132,7 @@ def test_a_switch_that_is_away_or_empty_takes_no_entry_away(handler, answer):
 
 @pytest.mark.parametrize("lost", UNPROGRAMMED, ids=["no flow", "first flows only"])
 def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_there_are(handler, monkeypatch, lost):
-    monkeypatch.setattr(misses, "_RETRACE_MAX", 10)
+    monkeypatch.setattr(flow_misses, "_RETRACE_MAX", 10)
     learn(handler, 50)
     handler.switch.answer = lost
     doubt(handler)
@@ -161,7 +162,7 @@ def test_150_entries_are_asked_about_and_one_more_are_dropped(handler):
 
 
 def test_a_new_process_believes_that_its_switch_is_programmed(handler, monkeypatch):
-    monkeypatch.setattr(misses, "_RETRACE_MAX", 3)
+    monkeypatch.setattr(flow_misses, "_RETRACE_MAX", 3)
     learn(handler, 4)
     handler.ask_some()
     assert handler.doubtful == 0
@@ -188,7 +189,7 @@ def test_the_last_entries_are_restored_if_there_are_too_many(handler, monkeypatc
     learn(handler, 5)
     left = {key: handler.known(key) for key in handler.cached}
     for name, value, kept in (("_RESTORE_MAX", 3, 3), ("_RESTORE_MAX", 9, 5)):
-        monkeypatch.setattr(misses, name, value)
+        monkeypatch.setattr(flow_misses, name, value)
         later = Oracle()
         later.restore(left)
         assert list(later.cached) == list(left)[-kept:]

@@ -13,7 +13,7 @@ import pytest
 from hoverboard.contract.errors import InputError
 from hoverboard.fastpath.memory import control, host, ports
 from hoverboard.fastpath.memory.arrays import allocate
-from hoverboard.host import engines
+from hoverboard.host.generations import shared_engines
 from hoverboard.rpc.client import Client
 from tests.unit.hoverboard.rpc.conftest import more_than, open_descriptors
 
@@ -43,23 +43,23 @@ def thread() -> Iterator[Thread]:
 
 @pytest.fixture
 def path(tmp_path: Path, thread: Thread) -> Iterator[Path]:
-    server = engines.server(tmp_path / "engines.sock", thread)  # type: ignore[arg-type]
+    server = shared_engines.server(tmp_path / "engines.sock", thread)  # type: ignore[arg-type]
     server.start("engines of a test")
     yield tmp_path / "engines.sock"
     server.close()
 
 
-def shared(path: Path) -> tuple[engines.SharedThread, Any, int]:
+def shared(path: Path) -> tuple[shared_engines.SharedThread, Any, int]:
     """A host that has joined: its home, its memory and the eventfd for its news."""
-    memory_fd = engines.shared_memory("h1")
-    home = engines.SharedThread(path, memory_fd)
+    memory_fd = shared_engines.shared_memory("h1")
+    home = shared_engines.SharedThread(path, memory_fd)
     memories = allocate(memory_fd)
     news_fd = os.eventfd(0, os.EFD_NONBLOCK)
     home.start(memories, news_fd)
     return home, memories, news_fd
 
 
-def plug(home: engines.SharedThread, port: int, fd: int) -> int:
+def plug(home: shared_engines.SharedThread, port: int, fd: int) -> int:
     """Plug a descriptor in; its number in the process of the engines, as the host's own row has it."""
     row = np.full(ports.WORDS, -1, np.int64)
     home.plug(port, fd, row)

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 
 from hoverboard.fastpath import ring
 from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
-from hoverboard.host import accounts
-from hoverboard.host.treatment import NOTHING, Treatment
+from hoverboard.host.coprocessing.flow_stages import NOTHING, Treatment
+from hoverboard.host.telemetry import usage
 from tests.unit.hoverboard.flow_miss_oracle import LOCAL_FLOW, OFPORT, PORT, REMOTE, ROUTED, entry, from_fabric, missed
 from tests.unit.hoverboard.packets import ARP, Ether, array, frame
 
@@ -97,7 +97,7 @@ def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(h
     blocked.add(flow)
     handler.treat_anew({flow, (OFPORT, IPv4Address("10.0.0.2"))})
     assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("dos-blocked"))
-    rows = accounts.flows(handler.table, handler, lambda target: "vm" if target == PORT + 1 else None)
+    rows = usage.flows(handler.table, handler, lambda target: "vm" if target == PORT + 1 else None)
     assert [(row["kind"], row["via"], row["now"], row["packets"]) for row in rows] == [
         (rows[0]["kind"], "vm", False, 5), ("drop-dos-blocked", None, True, 0),
     ]  # fmt: skip

@@ -7,7 +7,15 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.fastpath.memory import entries
-from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment, Words, no_stages, words
+from hoverboard.host.coprocessing.flow_stages import (
+    MOST_CHAINS,
+    MOST_EVERY,
+    NOTHING,
+    Treatment,
+    Words,
+    no_stages,
+    words,
+)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.fastpath.memory import ports
-from hoverboard.host import vmm_process
-from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
+from hoverboard.host.generations import pre_vm_process
+from hoverboard.host.generations.pre_vm_process import PORT, Lobby, VmmProcess
 from hoverboard.rpc.answering import TakesDescriptors, answer_one
 from hoverboard.rpc.channel import Channel
 from hoverboard.rpc.descriptors import Descriptors
@@ -136,6 +136,6 @@ def test_hostile_ones_hold_up_nobody(lobby: Lobby, tmp_path: Path) -> None:
 
 
 def test_a_process_that_does_not_come(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vmm_process, "_JOIN_SECONDS", 0.02)
+    monkeypatch.setattr(pre_vm_process, "_JOIN_SECONDS", 0.02)
     with pytest.raises(RunError, match=r"no process of VM blue-1 after 0.02 s"):
         lobby.welcome("blue-1")

@@ -9,7 +9,7 @@ from hoverboard.fastpath.elements.capture import capture_dropped, capture_receiv
 from hoverboard.fastpath.elements.encapsulate import CUT
 from hoverboard.fastpath.flowtable import Entry
 from hoverboard.fastpath.memory import control, debug, entries, packets, ports
-from hoverboard.host.capture import arm, disarm, lost, take
+from hoverboard.host.telemetry.capture import arm, disarm, lost, take
 from tests.unit.hoverboard.memory_host import OTHER_VM, VM, key_of, to_tunnel
 from tests.unit.hoverboard.packets import UDP, Raw, frame
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hoverboard.fastpath.elements.latency import begin_sample, bucket_of, end_sample, least_of, mark_routed
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
 from hoverboard.fastpath.memory import debug, packets, ports
-from hoverboard.host.latency import summary
+from hoverboard.host.telemetry.latency import summary
 from tests.unit.hoverboard.memory_host import VM
 from tests.unit.hoverboard.packets import frame
 

@@ -318,7 +318,9 @@ def test_two_ends_of_a_channel() -> None:
     theirs.close()
 
 
-@pytest.mark.parametrize("module", ["hoverboard.rpc.client", "hoverboard.host.client", "topologies.client.run_client"])
+@pytest.mark.parametrize(
+    "module", ["hoverboard.rpc.client", "hoverboard.host.control.host_client", "topologies.client.run_client"]
+)
 def test_a_command_that_asks_imports_nothing_heavy(module: str) -> None:
     program = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

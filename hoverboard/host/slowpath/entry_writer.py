@@ -11,8 +11,8 @@ from hoverboard.contract.pipeline import TUNNEL_PORT, drop_reason
 from hoverboard.fastpath import geneve
 from hoverboard.fastpath.flowtable import Entry, Key
 from hoverboard.fastpath.memory import entries, reasons
-from hoverboard.host.questions import addresses
-from hoverboard.host.treatment import TreatmentOf, Words, words
+from hoverboard.host.coprocessing.flow_stages import TreatmentOf, Words, words
+from hoverboard.host.slowpath.trace_request import addresses
 from hoverboard.vswitch.trace import Verdict
 
 _MASK32 = 0xFFFFFFFF

@@ -17,8 +17,8 @@ from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.flowtable import Key
 from hoverboard.fastpath.memory import entries
-from hoverboard.host import journal
-from hoverboard.host.journal import Ident, Journal
+from hoverboard.host.checkpointing import journal
+from hoverboard.host.checkpointing.journal import Ident, Journal
 from hoverboard.vswitch.trace import Verdict
 
 FILE = "checkpoint"

@@ -21,8 +21,8 @@ from hoverboard.contract.encapsulation import (
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.memory import entries, packets, ports, rings
-from hoverboard.host.datagrams import read_datagram
 from hoverboard.host.listeners import NOBODY, PeerListener, RouteListener
+from hoverboard.host.underlay.datagrams import read_datagram
 
 _PROBES = 5  # unanswered probes, a second apart, after which a peer is taken for an Open vSwitch
 _OAM = 0x80

@@ -24,9 +24,9 @@ from hoverboard.coprocessor.stage import Direction, StageContext
 from hoverboard.coprocessor.worker import Worker
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.memory import control, host, reasons, rings
-from hoverboard.host.blocks import Blocks
-from hoverboard.host.coprocessor_rings import EngineBell, RingSink, RingSource, Way
-from hoverboard.host.treatment import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment
+from hoverboard.host.coprocessing.blocked_sources import Blocks
+from hoverboard.host.coprocessing.flow_stages import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment
+from hoverboard.host.coprocessing.rings import EngineBell, RingSink, RingSource, Way
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import Coprocessor

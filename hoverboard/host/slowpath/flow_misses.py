@@ -20,13 +20,13 @@ from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packet import FIVE, with_ports
-from hoverboard.host import answers
-from hoverboard.host.cached import Cached, touched
 from hoverboard.host.listeners import NOBODY, EntryListener, RouteListener
-from hoverboard.host.missed import Missed, parsed, take
-from hoverboard.host.punts import Punts
-from hoverboard.host.questions import addresses, question_for
-from hoverboard.host.recipes import Recipes, Underlay, drop_index, why_dropped
+from hoverboard.host.slowpath import switch_replies
+from hoverboard.host.slowpath.entry_writer import Recipes, Underlay, drop_index, why_dropped
+from hoverboard.host.slowpath.known_entries import Cached, touched
+from hoverboard.host.slowpath.missed_packet import Missed, parsed, take
+from hoverboard.host.slowpath.punts import Punts
+from hoverboard.host.slowpath.trace_request import addresses, question_for
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.switch_questions import SwitchQuestions
 from hoverboard.vswitch.trace import Verdict
@@ -185,7 +185,7 @@ class FlowMisses:
     def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
         """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
         out = self._recipes.vport_of(verdict.out_port) if verdict.out_port is not None else None
-        reply = answers.rewrite(inner, verdict.headers)
+        reply = switch_replies.rewrite(inner, verdict.headers)
         if out is None or reply is None or port == ports.UPLINK:
             self.drop(reasons.NAMES[reasons.UNCACHEABLE])
             return

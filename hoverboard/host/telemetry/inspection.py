@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.fastpath.compose import DEBUG_ELEMENTS, is_compiled
 from hoverboard.fastpath.datapath import Datapath
-from hoverboard.host.capture import Answers, Capture
-from hoverboard.host.latency import report, set_sampling
-from hoverboard.host.rates import Rates
+from hoverboard.host.telemetry.capture import Answers, Capture
+from hoverboard.host.telemetry.latency import report, set_sampling
+from hoverboard.host.telemetry.rates import Rates
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import EngineLatencies
@@ -117,7 +117,7 @@ class Looking:
             self._compose()
 
     def latency(self) -> EngineLatencies:
-        """{"egress", "ingress"}: see hoverboard.host.latency.summary."""
+        """{"egress", "ingress"}: see hoverboard.host.telemetry.latency.summary."""
         return report(self._datapath.memories)
 
     def _compose(self) -> None:

@@ -21,9 +21,9 @@ from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, cookie
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.contract.tables import LEARNED, Table
 from hoverboard.contract.token_bucket import TokenBucket
-from hoverboard.host.datagrams import Datagrams
-from hoverboard.host.learning import Destination, Learner, answer, read
 from hoverboard.host.listeners import Way
+from hoverboard.host.underlay.datagrams import Datagrams
+from hoverboard.host.underlay.learned_routes import Destination, Learner, answer, read
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.switch_questions import SwitchQuestions
 from hoverboard.vswitch.trace import Verdict

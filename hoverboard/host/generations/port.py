@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.checkpoint import Kept, Saved
-from hoverboard.host.looking import Looking
+from hoverboard.host.checkpointing.checkpoint import Kept, Saved
+from hoverboard.host.telemetry.inspection import Looking
 
 if TYPE_CHECKING:
     from hoverboard.contract import node_documents as nodes

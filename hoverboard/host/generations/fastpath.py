@@ -19,16 +19,16 @@ from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import FlowTable, Key
 from hoverboard.fastpath.memory import control, entries, ports
 from hoverboard.fastpath.vmm import VmmThread
-from hoverboard.host import accounts
-from hoverboard.host.capture import Answers
-from hoverboard.host.checkpoint import Keeper, Kept, Saved
-from hoverboard.host.coprocessors import CoprocessorConfig, Coprocessors
+from hoverboard.host.checkpointing.checkpoint import Keeper, Kept, Saved
+from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig, Coprocessors
+from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.listeners import RouteListener
-from hoverboard.host.looking import UPLINK_NAME, Looking
-from hoverboard.host.misses import FlowMisses
-from hoverboard.host.peers import Peers
-from hoverboard.host.recipes import Recipes
-from hoverboard.host.treatment import no_stages
+from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.slowpath.flow_misses import FlowMisses
+from hoverboard.host.telemetry import usage
+from hoverboard.host.telemetry.capture import Answers
+from hoverboard.host.telemetry.inspection import UPLINK_NAME, Looking
+from hoverboard.host.underlay.peers import Peers
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.switch_questions import SwitchQuestions
@@ -246,17 +246,17 @@ class FastpathPlane:
 
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call."""
-        return accounts.usage([(self._table, self._misses)])
+        return usage.usage([(self._table, self._misses)])
 
     def flows(self) -> list[nodes.Entry]:
         """The flow table, entry by entry."""
-        return accounts.flows(self._table, self._misses, self._vm_of)
+        return usage.flows(self._table, self._misses, self._vm_of)
 
     def _vm_of(self, target: int) -> str | None:
         return next((vm for vm, port in self._ports.items() if port == target), None)
 
     def _describe(self, key: Key, target: int) -> nodes.Flow:
-        return accounts.describe(self._misses.cached[key], self._vm_of(target))
+        return usage.describe(self._misses.cached[key], self._vm_of(target))
 
     def rates(self) -> nodes.Rates | None:
         """{"seconds", "ports": {name: rates}, "flows": the busiest}, of the last second; None before there is one."""
@@ -281,16 +281,16 @@ class FastpathPlane:
 
     def counters(self) -> Counters:
         """Sums over all ports, and drops by reason."""
-        counters = accounts.counters(self._datapath.memories, self._misses)
+        counters = usage.counters(self._datapath.memories, self._misses)
         if self._coprocessors is not None:
-            accounts.merge(counters["drops"], self._coprocessors.drops())
+            usage.merge(counters["drops"], self._coprocessors.drops())
         if lost := sum(vmm.lost for vmm in (self._vmms or {}).values()):
-            accounts.merge(counters["drops"], {"vport-down": lost})
+            usage.merge(counters["drops"], {"vport-down": lost})
         return counters
 
     def table(self) -> dict[str, int]:
         """State of the flow table."""
-        return accounts.table(self._table, self._misses)
+        return usage.table(self._table, self._misses)
 
     def vms(self) -> dict[str, nodes.NodeVM]:
         """By VM: {fastpath_seconds: engine time of delivery to it, rate_bps: its limit, coprocessor: its status}."""

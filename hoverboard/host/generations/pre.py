@@ -24,17 +24,17 @@ from hoverboard.fastpath import geneve
 from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
 from hoverboard.fastpath.memory import entries
-from hoverboard.host import accounts
-from hoverboard.host.checkpoint import Kept, Saved
-from hoverboard.host.datagrams import KernelDatagrams
-from hoverboard.host.engines import shared_memory
+from hoverboard.host.checkpointing.checkpoint import Kept, Saved
+from hoverboard.host.coprocessing.flow_stages import no_stages
+from hoverboard.host.generations.pre_sockets import SocketGroup
+from hoverboard.host.generations.pre_vm_process import PORT, Lobby, VmmProcess
+from hoverboard.host.generations.shared_engines import shared_memory
 from hoverboard.host.listeners import RouteListener
-from hoverboard.host.misses import FlowMisses
-from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.recipes import Recipes
-from hoverboard.host.reuseport import SocketGroup
-from hoverboard.host.treatment import no_stages
-from hoverboard.host.vmm_process import PORT, Lobby, VmmProcess
+from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.slowpath.flow_misses import FlowMisses
+from hoverboard.host.telemetry import usage
+from hoverboard.host.underlay.datagrams import KernelDatagrams
+from hoverboard.host.underlay.peers import Announcements, announcement
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.switch_questions import SwitchQuestions
@@ -229,7 +229,7 @@ class PrePlane:
 
     def detach(self, vm: str) -> None:
         """End the VM's process; entries of others that lead to the VM go too."""
-        accounts.merge(self._past, self._counters(vm))
+        usage.merge(self._past, self._counters(vm))
         gone = self._vms.pop(vm)
         gone.datapath.stop()
         self._sockets.remove(vm)
@@ -241,25 +241,25 @@ class PrePlane:
 
     def usage(self) -> tuple[FlowUsage, ...]:
         """What each VM pair sent into the fabric since the last call."""
-        return accounts.usage((vm.table, vm.misses) for vm in self._vms.values())
+        return usage.usage((vm.table, vm.misses) for vm in self._vms.values())
 
     def flows(self) -> list[nodes.Entry]:
         """The flow tables of all processes, entry by entry."""
         return [
-            flow for name, vm in self._vms.items() for flow in accounts.flows(vm.table, vm.misses, {PORT: name}.get)
+            flow for name, vm in self._vms.items() for flow in usage.flows(vm.table, vm.misses, {PORT: name}.get)
         ]  # fmt: skip
 
     def counters(self) -> Counters:
         """Sums over all processes, and drops by reason."""
         zero = {name: 0 for name in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "misses")}
-        total = accounts.merge({**zero, "drops": {NOBODYS: self._strays} if self._strays else {}}, self._past)
+        total = usage.merge({**zero, "drops": {NOBODYS: self._strays} if self._strays else {}}, self._past)
         for name in self._vms:
-            accounts.merge(total, self._counters(name))
+            usage.merge(total, self._counters(name))
         return cast("Counters", total)
 
     def _counters(self, name: str) -> Counters:
         vm = self._vms[name]
-        counters = accounts.counters(vm.datapath.memories, vm.misses)
+        counters = usage.counters(vm.datapath.memories, vm.misses)
         if full := self._sockets.overflows(name):
             counters["drops"][SOCKET_FULL] = full
         return counters
@@ -268,7 +268,7 @@ class PrePlane:
         """State of all flow tables together."""
         total: dict[str, int] = {"entries": 0}
         for vm in self._vms.values():
-            accounts.merge(total, accounts.table(vm.table, vm.misses))
+            usage.merge(total, usage.table(vm.table, vm.misses))
         return total
 
     def vms(self) -> dict[str, nodes.NodeVM]:

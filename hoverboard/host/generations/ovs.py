@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, cast
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.checkpoint import Kept, Saved
-from hoverboard.host.datagrams import KernelDatagrams
+from hoverboard.host.checkpointing.checkpoint import Kept, Saved
 from hoverboard.host.listeners import RouteListener
-from hoverboard.host.peers import Announcements, announcement
-from hoverboard.host.switch_usage import SwitchUsage
+from hoverboard.host.telemetry.switch_usage import SwitchUsage
+from hoverboard.host.underlay.datagrams import KernelDatagrams
+from hoverboard.host.underlay.peers import Announcements, announcement
 from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
 from hoverboard.vswitch.meters import Meters

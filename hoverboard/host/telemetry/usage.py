@@ -11,8 +11,8 @@ from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.host.cached import Cached
-from hoverboard.host.misses import FlowMisses
+from hoverboard.host.slowpath.flow_misses import FlowMisses
+from hoverboard.host.slowpath.known_entries import Cached
 from hoverboard.vswitch.trace import Verdict
 
 if TYPE_CHECKING:

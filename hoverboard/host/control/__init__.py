@@ -1,0 +1,1 @@
+"""The host process as the control plane and the layers above reach it."""

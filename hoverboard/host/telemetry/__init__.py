@@ -1,0 +1,1 @@
+"""What a host reports about its traffic: usage, rates, captures and latencies."""
