@@ -235,13 +235,13 @@ EOF
 
 warm_fast_path() {
     local cache=$VENV/numba-cache stamp
-    # What the compiled code depends on: the source (hoverboard/fastpath/compiler.py keeps a cache for each state of it)
+    # What the compiled code depends on: the source (hoverboard/fastpath/compiled/compiler.py keeps a cache for each state of it)
     # and where it is, the packages, the processor.
-    stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/{,elements/}*.py "$CHECKOUT"/hoverboard/contract/*.py "$PREFIX/installed"
+    stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/{,*/}*.py "$CHECKOUT"/hoverboard/contract/*.py "$PREFIX/installed"
         grep -m 1 'model name' /proc/cpuinfo || uname -m; } | digest)"
     if [ -d "$cache" ] && grep -qxF "$stamp" "$PREFIX/compiled" 2>/dev/null; then return; fi
     say "compiling the fast path (a minute or two)"
-    quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$VENV/bin/python" -m hoverboard.fastpath.warm
+    quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$VENV/bin/python" -m hoverboard.fastpath.engine.warm
     echo "$stamp" >>"$PREFIX/compiled"
     # Caches of source that is gone; one of an older state that is still used is made again when it is missed.
     if [ -d "$cache" ] && [ -n "$(find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +7 -print -exec rm -rf {} +)" ]; then

@@ -19,7 +19,7 @@ from benchmarks.statistics import distribution, turns
 from console import tables
 from experiments import engine_loop
 from experiments.frame.progress import Progress
-from hoverboard.fastpath.compose import DEBUG_ELEMENTS, compose
+from hoverboard.fastpath.engine.compose import DEBUG_ELEMENTS, compose
 from hoverboard.fastpath.memory import ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.host.telemetry.capture import arm, disarm

@@ -21,7 +21,7 @@ from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from experiments.engine_loop import driver, frame, prepare
 from experiments.frame.progress import Progress
-from hoverboard.fastpath.compose import compose
+from hoverboard.fastpath.engine.compose import compose
 from hoverboard.fastpath.memory import control, ports, rings
 
 NS_BAR = 100.0

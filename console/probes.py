@@ -82,7 +82,7 @@ class MachineProbes:
             import numba
 
             # Importing it tells Numba which cache belongs to today's source.
-            from hoverboard.fastpath import compiler
+            from hoverboard.fastpath.compiled import compiler
 
             del compiler
             cache = Path(numba.config.CACHE_DIR)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoverboard.fastpath import geneve, ring
-from hoverboard.fastpath.compiler import compiled_loop
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import Entry, FlowTable
+from hoverboard.fastpath.compiled.compiler import compiled_loop
+from hoverboard.fastpath.compiled.syscalls import now_ns
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries, host, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import parse, put32
-from hoverboard.fastpath.syscalls import now_ns
+from hoverboard.fastpath.packets import geneve, ring
+from hoverboard.fastpath.packets.flow_table import Entry, FlowTable
+from hoverboard.fastpath.packets.parse import parse, put32
 
 FRAME_BYTES = 64
 _OFPORT = 5

@@ -1,6 +1,6 @@
 """System calls for compiled prototypes, and a clock. Addresses are passed as integers.
 
-Declared as external symbols, as in hoverboard.fastpath.syscalls, so that compiled code can be cached.
+Declared as external symbols, as in hoverboard.fastpath.compiled.syscalls, so that compiled code can be cached.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from hoverboard.contract.errors import MachineError
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 
 Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]

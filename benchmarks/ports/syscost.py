@@ -19,7 +19,7 @@ from benchmarks.ports import libc, tap
 from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from benchmarks.ports.rig import Builder, index_of
 from hoverboard.contract.encapsulation import FABRIC_MTU
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from topologies.emulation.devices import entered, netlink
 
 _MANY = 64

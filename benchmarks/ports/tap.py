@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from hoverboard.contract.errors import MachineError
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 
 VNET = 12
 SHIM = 14 + VNET

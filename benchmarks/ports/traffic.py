@@ -18,7 +18,7 @@ from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, message_vector, nanoseconds
 from experiments.statistics import percentile
 from hoverboard.contract.errors import MeasurementError
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from topologies.emulation.devices import entered
 
 _CHUNK = 1 << 17

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words
 from benchmarks.ports.tap import FRAMES, LOST, PASSES, POLLS, SLOT
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 
 _SETUP, _ENTER, _REGISTER = 425, 426, 427
 _FLAGS = 1 << 12 | 1 << 13 | 1 << 3  # SINGLE_ISSUER, DEFER_TASKRUN, CQSIZE

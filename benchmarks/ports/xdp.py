@@ -20,7 +20,7 @@ from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from benchmarks.ports.tap import FRAMES, PASSES, POLLS
 from hoverboard.contract.errors import MachineError
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 
 _BPF, _SOCKET, _BIND, _SETSOCKOPT, _GETSOCKOPT = 321, 41, 49, 54, 55  # x86-64
 _AF_XDP, _SOL_XDP = 44, 283

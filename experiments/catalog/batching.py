@@ -112,7 +112,7 @@ def _engine(values: Values, bench: Bench) -> Iterable[Sample]:
     import numpy as np
 
     from experiments import engine_loop
-    from hoverboard.fastpath.compose import compose
+    from hoverboard.fastpath.engine.compose import compose
     from hoverboard.fastpath.memory import ports, rings
 
     dice: random.Random = bench.random()

@@ -1,6 +1,7 @@
 """Bytes of packets, and what stands in them: addresses, MACs, the Internet checksum.
 
-Pure. Compiled code sums words by itself (`hoverboard/fastpath/segment.py`, `geneve.py`): Numba cannot call this.
+Pure. Compiled code sums words by itself (`hoverboard/fastpath/packets/segment.py`, `geneve.py`): Numba cannot call
+this.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from hoverboard.contract.packets import Address
-from hoverboard.fastpath.flowtable import Key
+from hoverboard.fastpath.packets.flow_table import Key
 
 Way = tuple[int, Address, IPv4Address]  # VNI, destination, the host that it was sent to
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hoverboard.contract.errors import InputError
-from hoverboard.fastpath.warm import warm
+from hoverboard.fastpath.engine.warm import warm
 from hoverboard.host import process
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.generations import pre_vm_process, shared_engines

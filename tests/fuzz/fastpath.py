@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.commands import obey
-from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.compose import compose
-from hoverboard.fastpath.flowtable import find
-from hoverboard.fastpath.geneve import DECAPSULATED, decapsulate
+from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.engine.commands import obey
+from hoverboard.fastpath.engine.compose import compose
 from hoverboard.fastpath.memory import control, entries, ports, rings
 from hoverboard.fastpath.memory import host as host_words
 from hoverboard.fastpath.memory import packets as packet_words
-from hoverboard.fastpath.packet import FIVE, PARSED, be32, mix, parse
-from hoverboard.fastpath.segment import V_FLAGS, V_GSO_SIZE, complete_checksum, cut, headers_length, le16
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.flow_table import find
+from hoverboard.fastpath.packets.geneve import DECAPSULATED, decapsulate
+from hoverboard.fastpath.packets.parse import FIVE, PARSED, be32, mix, parse
+from hoverboard.fastpath.packets.segment import V_FLAGS, V_GSO_SIZE, complete_checksum, cut, headers_length, le16
 from tests.fuzz.mutation import REMOTE, VNET, VNIS, WIDTH, chance, guarded, header, inner_frames, mutate, outer_frames
 from tests.fuzz.mutation import stacked as stack
 from tests.fuzz.oracle import disagreements

@@ -25,7 +25,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, SEGMENT_OPTION_TYPE
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import packets
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
-from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.flowtable import Entry
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries, ports, reasons
+from hoverboard.fastpath.packets.flow_table import Entry
 from tests.fuzz.mutation import REMOTE, VNIS, inner_frames
 from tests.fuzz.oracle import Key, read_inner
 from tests.unit.hoverboard.memory_host import MemoryHost, key_of, to_tunnel, tunnel_word

@@ -103,7 +103,9 @@ def make_ready(host: HostClient, tell: Callable[[str], None]) -> None:
     if host.looking_ready():
         return
     tell("compiling the engine with debug elements in it: once, about half a minute")
-    done = subprocess.run(python("hoverboard.fastpath.warm", "--debug"), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        python("hoverboard.fastpath.engine.warm", "--debug"), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["it left no word"]
         raise RunError(f"the engine does not compile: {last[0]}", next_step="run `sudo ./bootstrap.sh demo` again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.memory import entries, packets
 from hoverboard.fastpath.memory.arrays import Memory

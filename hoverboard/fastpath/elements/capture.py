@@ -6,14 +6,14 @@ nobody: when the ring is full a packet is counted and goes its way uncopied.
 
 from __future__ import annotations
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.atomics import load_acquire, store_release
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.atomics import load_acquire, store_release
+from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.syscalls import now_ns
 from hoverboard.fastpath.elements.encapsulate import CUT
 from hoverboard.fastpath.memory import debug, entries, packets
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import copy
-from hoverboard.fastpath.syscalls import now_ns
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.parse import copy
 
 
 @compiled

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.divert import to_control
 from hoverboard.fastpath.elements.pool import drop
-from hoverboard.fastpath.geneve import FOR_HOST, decapsulate
 from hoverboard.fastpath.memory import host, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
+from hoverboard.fastpath.packets.geneve import FOR_HOST, decapsulate
 
 
 @compiled

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoverboard.fastpath import ring, syscalls
-from hoverboard.fastpath.atomics import fence
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.compiled.atomics import fence
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop, free_slot
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import Bytes, clear
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.parse import Bytes, clear
 
 
 @compiled

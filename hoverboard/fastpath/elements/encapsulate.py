@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoverboard.fastpath import segment
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.divert import clear_vnet
 from hoverboard.fastpath.elements.pool import drop
-from hoverboard.fastpath.geneve import encapsulate
 from hoverboard.fastpath.memory import entries, packets, ports, reasons
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import ETH_IPV4, ETH_IPV6, Words, be16
-from hoverboard.fastpath.segment import V_FLAGS, V_GSO_TYPE
+from hoverboard.fastpath.packets import segment
+from hoverboard.fastpath.packets.geneve import encapsulate
+from hoverboard.fastpath.packets.parse import ETH_IPV4, ETH_IPV6, Words, be16
+from hoverboard.fastpath.packets.segment import V_FLAGS, V_GSO_TYPE
 
 CUT = -1  # packets.OUT_LENGTH of a segment that has to be cut in software on its way out
 

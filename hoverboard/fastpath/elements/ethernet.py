@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries, packets
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import put16, put32
+from hoverboard.fastpath.packets.parse import put16, put32
 
 
 @compiled

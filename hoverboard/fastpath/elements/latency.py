@@ -6,11 +6,11 @@ a time; it is forgotten when it is dropped or leaves for the control thread or a
 
 from __future__ import annotations
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.syscalls import now_ns
 from hoverboard.fastpath.elements.vmqueue import MADE, TAKEN
 from hoverboard.fastpath.memory import debug, packets
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.syscalls import now_ns
 
 _STEPS = 8  # buckets to each power of two
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hoverboard.fastpath.atomics import prefetch
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.atomics import prefetch
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.divert import to_control
-from hoverboard.fastpath.flowtable import find
 from hoverboard.fastpath.memory import control, entries, packets, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import FIVE, PARSED, mix
+from hoverboard.fastpath.packets.flow_table import find
+from hoverboard.fastpath.packets.parse import FIVE, PARSED, mix
 
 
 @compiled

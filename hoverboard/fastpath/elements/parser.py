@@ -7,12 +7,12 @@ its way, the next packets are parsed.
 from __future__ import annotations
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
-from hoverboard.fastpath.atomics import prefetch
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.atomics import prefetch
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.memory import control, entries, packets, ports
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import mix, parse
+from hoverboard.fastpath.packets.parse import mix, parse
 
 
 @compiled

@@ -6,7 +6,7 @@ taken is done; one that comes while that lies too far ahead is dropped. Ours: th
 
 from __future__ import annotations
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.memory import control, packets, ports, reasons
 from hoverboard.fastpath.memory.arrays import Memory

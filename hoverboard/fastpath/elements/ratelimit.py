@@ -6,11 +6,11 @@ is dropped. The bucket may go below zero by one batch.
 
 from __future__ import annotations
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.syscalls import now_ns
 from hoverboard.fastpath.memory import control, packets, ports
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import Words
-from hoverboard.fastpath.syscalls import now_ns
+from hoverboard.fastpath.packets.parse import Words
 
 LONG_NS = 100_000_000
 HOUR_NS = 3_600_000_000_000

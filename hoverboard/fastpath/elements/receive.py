@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoverboard.fastpath import ring, syscalls
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.ratelimit import allowed, charge
 from hoverboard.fastpath.memory import control, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import copy
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.parse import copy
 
 
 @compiled

@@ -6,12 +6,12 @@ receiver's; a packet that has come back from a coprocessor passes those that are
 
 from __future__ import annotations
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.divert import to_coprocessor
 from hoverboard.fastpath.elements.pool import free_slot
 from hoverboard.fastpath.memory import control, entries, packets, ports, reasons, rings
 from hoverboard.fastpath.memory.arrays import Memory
+from hoverboard.fastpath.packets import ring
 
 
 @compiled

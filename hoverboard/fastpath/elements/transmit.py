@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from hoverboard.contract.encapsulation import OUTER_BYTES
-from hoverboard.fastpath import ring, segment, syscalls
-from hoverboard.fastpath.atomics import fence
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.compiled.atomics import fence
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.divert import ring_bell
 from hoverboard.fastpath.elements.encapsulate import CUT, ecn_of, entropy_of
 from hoverboard.fastpath.elements.pool import free_slot
-from hoverboard.fastpath.geneve import encapsulate
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import Bytes
-from hoverboard.fastpath.segment import V_GSO_SIZE
+from hoverboard.fastpath.packets import ring, segment
+from hoverboard.fastpath.packets.geneve import encapsulate
+from hoverboard.fastpath.packets.parse import Bytes
+from hoverboard.fastpath.packets.segment import V_GSO_SIZE
 
 
 @compiled

@@ -7,14 +7,14 @@ With control.PRIORITY off the oldest packet goes first, as before the paper's au
 
 from __future__ import annotations
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.syscalls import now_ns
 from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.elements.transmit import send_packet
 from hoverboard.fastpath.memory import control, host, packets, ports, reasons, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import Words
-from hoverboard.fastpath.syscalls import now_ns
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.parse import Words
 
 TAKEN, MADE, RECENT, AGED = 0, 1, 2, 3  # queue_state[]
 TURN = 16  # packets of one VM before the scheduler looks again

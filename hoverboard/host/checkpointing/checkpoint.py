@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
-from hoverboard.fastpath.flowtable import Key
 from hoverboard.fastpath.memory import entries
+from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import journal
 from hoverboard.host.checkpointing.journal import Ident, Journal
 from hoverboard.vswitch.trace import Verdict

@@ -149,7 +149,8 @@ class HostClient(Client):
         return list(self.call("flows"))
 
     def looking_ready(self) -> bool:
-        """Whether capture() and sample_latency() begin at once; else `hoverboard.fastpath.warm --debug` comes first."""
+        """Whether capture() and sample_latency() begin at once; else `hoverboard.fastpath.engine.warm --debug` comes
+        first."""
         return bool(self.call("looking_ready"))
 
     def capture(

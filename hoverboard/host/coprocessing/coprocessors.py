@@ -22,7 +22,7 @@ from hoverboard.coprocessor.policy import FlowFacts, Policy, StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Direction, StageContext
 from hoverboard.coprocessor.worker import Worker
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import control, host, reasons, rings
 from hoverboard.host.coprocessing.blocked_sources import Blocks
 from hoverboard.host.coprocessing.flow_stages import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment

@@ -17,9 +17,9 @@ import numpy as np
 
 from hoverboard.coprocessor.doorbell import Doorbell
 from hoverboard.coprocessor.stage import Direction, Packet
-from hoverboard.fastpath import ring
 from hoverboard.fastpath.memory import control, packets, rings
 from hoverboard.fastpath.memory.arrays import Memory
+from hoverboard.fastpath.packets import ring
 
 RING_FULL, TOO_LONG = "coprocessor-return-full", "coprocessor-frame-too-long"
 _SPARE = 128  # bytes behind a frame, so that encryption finds room for its trailer

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from hoverboard.contract.entities import Dataplane as Name
 from hoverboard.contract.generations import facts
-from hoverboard.fastpath.datapath import Datapath, OwnThread
+from hoverboard.fastpath.engine.datapath import Datapath, OwnThread
 from hoverboard.fastpath.memory import control
 from hoverboard.host.checkpointing.checkpoint import Keeper
 from hoverboard.host.control.host_client import HostConfig

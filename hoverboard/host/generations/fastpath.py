@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, cast
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import FlowTable, Key
+from hoverboard.fastpath.engine.datapath import Datapath
+from hoverboard.fastpath.engine.vmm import VmmThread
 from hoverboard.fastpath.memory import control, entries, ports
-from hoverboard.fastpath.vmm import VmmThread
+from hoverboard.fastpath.packets.flow_table import FlowTable, Key
 from hoverboard.host.checkpointing.checkpoint import Keeper, Kept, Saved
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.coprocessing.flow_stages import no_stages

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, cast
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath import geneve
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries
+from hoverboard.fastpath.packets import geneve
+from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
 from hoverboard.host.checkpointing.checkpoint import Kept, Saved
 from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.generations.pre_sockets import SocketGroup

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hoverboard.contract.errors import RunError
-from hoverboard.fastpath import pre
+from hoverboard.fastpath.engine import pre
 from hoverboard.fastpath.memory import control as control_words
 from hoverboard.fastpath.memory import host, ports
 from hoverboard.fastpath.memory.arrays import I64, Memory, lay_out, mapping_bytes

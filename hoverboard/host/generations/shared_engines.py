@@ -19,9 +19,9 @@ import numpy as np
 
 from hoverboard.contract.entities import Scheduling
 from hoverboard.contract.errors import InputError
+from hoverboard.fastpath.engine.threads import EngineThread
 from hoverboard.fastpath.memory import control, host, ports
 from hoverboard.fastpath.memory.arrays import I64, Memory, allocate, lay_out, mapping_bytes
-from hoverboard.fastpath.threads import EngineThread
 from hoverboard.rpc.answering import TakesDescriptors, WithDescriptors
 from hoverboard.rpc.client import Client
 from hoverboard.rpc.connection import Service

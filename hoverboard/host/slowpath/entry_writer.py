@@ -8,9 +8,9 @@ from typing import Protocol
 
 from hoverboard.contract.packets import mac_bytes
 from hoverboard.contract.pipeline import TUNNEL_PORT, drop_reason
-from hoverboard.fastpath import geneve
-from hoverboard.fastpath.flowtable import Entry, Key
 from hoverboard.fastpath.memory import entries, reasons
+from hoverboard.fastpath.packets import geneve
+from hoverboard.fastpath.packets.flow_table import Entry, Key
 from hoverboard.host.coprocessing.flow_stages import TreatmentOf, Words, words
 from hoverboard.host.slowpath.trace_request import addresses
 from hoverboard.vswitch.trace import Verdict

@@ -16,10 +16,10 @@ from itertools import islice
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import Kind
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
-from hoverboard.fastpath.packet import FIVE, with_ports
+from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
+from hoverboard.fastpath.packets.parse import FIVE, with_ports
 from hoverboard.host.listeners import NOBODY, EntryListener, RouteListener
 from hoverboard.host.slowpath import switch_replies
 from hoverboard.host.slowpath.entry_writer import Recipes, Underlay, drop_index, why_dropped

@@ -8,11 +8,11 @@ from ipaddress import IPv4Address
 import numpy as np
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
-from hoverboard.fastpath import geneve, ring
-from hoverboard.fastpath.flowtable import Key
 from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import OTHER, PARSED, parse
+from hoverboard.fastpath.packets import geneve, ring
+from hoverboard.fastpath.packets.flow_table import Key
+from hoverboard.fastpath.packets.parse import OTHER, PARSED, parse
 
 BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
 

@@ -10,8 +10,8 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 from hoverboard.contract.packets import Address, mac_text
-from hoverboard.fastpath.flowtable import Key
-from hoverboard.fastpath.packet import ETH_ARP, ETH_IPV4, ETH_IPV6
+from hoverboard.fastpath.packets.flow_table import Key
+from hoverboard.fastpath.packets.parse import ETH_ARP, ETH_IPV4, ETH_IPV6
 
 _PORT_FIELDS = {6: "tcp", 17: "udp"}
 _MASK32, _MASK64 = 0xFFFFFFFF, (1 << 64) - 1

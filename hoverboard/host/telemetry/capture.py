@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from hoverboard.fastpath import ring
 from hoverboard.fastpath.memory import debug, packets, reasons
 from hoverboard.fastpath.memory.arrays import Memory
+from hoverboard.fastpath.packets import ring
 from hoverboard.host.telemetry.pcapng import INBOUND, OUTBOUND, Writer
 
 # How long packets may lie in the ring: 8,192 slots in 5 ms are 1.6 million packets a second.

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.fastpath.compose import DEBUG_ELEMENTS, is_compiled
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.compose import DEBUG_ELEMENTS, is_compiled
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.host.telemetry.capture import Answers, Capture
 from hoverboard.host.telemetry.latency import report, set_sampling
 from hoverboard.host.telemetry.rates import Rates

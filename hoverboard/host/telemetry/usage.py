@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.memory.arrays import Memory
+from hoverboard.fastpath.packets.flow_table import FlowTable
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.slowpath.known_entries import Cached
 from hoverboard.vswitch.trace import Verdict

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from hoverboard.contract.encapsulation import ROUTES_PORT, underlay_mac
 from hoverboard.contract.packets import internet_checksum, mac_bytes
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, rings
 
 Heard = Callable[[IPv4Address, bytes], None]

@@ -19,7 +19,7 @@ from hoverboard.contract.encapsulation import (
     underlay_mac,
 )
 from hoverboard.contract.packets import internet_checksum, mac_bytes
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.host.listeners import NOBODY, PeerListener, RouteListener
 from hoverboard.host.underlay.datagrams import read_datagram

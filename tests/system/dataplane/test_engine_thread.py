@@ -6,11 +6,11 @@ import select
 import socket
 import time
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.datapath import Datapath
+from hoverboard.fastpath.engine.threads import EngineThread
 from hoverboard.fastpath.memory import control, packets
 from hoverboard.fastpath.memory.arrays import allocate
-from hoverboard.fastpath.threads import EngineThread
+from hoverboard.fastpath.packets import ring
 
 PORT, OFPORT = 2, 100
 ARP = bytes(12) + b"\x08\x06" + bytes(46)  # for which there is no entry

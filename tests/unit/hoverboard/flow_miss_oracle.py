@@ -8,10 +8,10 @@ from ipaddress import IPv4Address
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.pipeline import Kind
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import FlowTable, Key
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, rings
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.flow_table import FlowTable, Key
 from hoverboard.host.coprocessing.flow_stages import TreatmentOf, no_stages
 from hoverboard.host.listeners import Nobody
 from hoverboard.host.slowpath.entry_writer import Recipes

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from hoverboard.contract.encapsulation import OUTER_BYTES, SEGMENT_OPTION_BYTES
-from hoverboard.fastpath import geneve, ring
-from hoverboard.fastpath.compose import compose
-from hoverboard.fastpath.datapath import Datapath
 from hoverboard.fastpath.elements.receive import describe
-from hoverboard.fastpath.flowtable import Entry, FlowTable, Key
+from hoverboard.fastpath.engine.compose import compose
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import control, entries, host, packets, ports, reasons, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import parse, with_ports
+from hoverboard.fastpath.packets import geneve, ring
+from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
+from hoverboard.fastpath.packets.parse import parse, with_ports
 from tests.unit.hoverboard.packets import array, empty_key, empty_packet
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")

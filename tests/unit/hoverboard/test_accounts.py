@@ -9,8 +9,8 @@ import pytest
 
 from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.memory import reasons
+from hoverboard.fastpath.packets.flow_table import FlowTable
 from hoverboard.host.slowpath.known_entries import Cached
 from hoverboard.host.telemetry import usage
 from hoverboard.vswitch.monitor import Change

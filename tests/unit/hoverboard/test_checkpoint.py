@@ -12,8 +12,8 @@ import pytest
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.pipeline import FIRST_VPORT, Kind
-from hoverboard.fastpath.flowtable import Key
 from hoverboard.fastpath.memory import entries
+from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import checkpoint
 from hoverboard.host.checkpointing.checkpoint import Flow, Keeper, Kept, Saved, decode, encode, load
 from hoverboard.host.checkpointing.journal import FLUSH_SECONDS, Journal

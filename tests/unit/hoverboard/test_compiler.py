@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hoverboard.fastpath import compiler
+from hoverboard.fastpath.compiled import compiler
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_a_change_of_any_source_gives_a_new_cache(tmp_path, monkeypatch, changed
         source = tmp_path / name
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("SLOTS = 256\n")
-    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "fastpath" / "compiler.py"))
+    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "fastpath" / "compiled" / "compiler.py"))
     before = compiler._cache_directory()
     assert compiler._cache_directory() == before
     (tmp_path / changed).write_text("SLOTS = 512\n")
@@ -27,7 +27,7 @@ def test_a_change_of_any_source_gives_a_new_cache(tmp_path, monkeypatch, changed
 
 
 def test_no_constant_comes_from_a_module_that_the_cache_does_not_watch():
-    sources = Path(compiler.__file__).parent.rglob("*.py")
+    sources = Path(compiler.__file__).parents[1].rglob("*.py")
     imported = {name for path in sources for name in re.findall(r"hoverboard\.contract\.(\w+)", path.read_text())}
     without = {"entities", "errors", "packets"}  # types, exceptions, and what only Python calls
     assert imported - without <= set(compiler.CONSTANTS_FROM)

@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.coprocessor.stage import Packet
-from hoverboard.fastpath import ring
 from hoverboard.fastpath.memory import control, packets, rings
 from hoverboard.fastpath.memory.arrays import Memory, allocate
+from hoverboard.fastpath.packets import ring
 from hoverboard.host.coprocessing import rings as coprocessor_rings
 from hoverboard.host.coprocessing.rings import EngineBell, RingSink, RingSource, Ticket, Way
 from tests.unit.hoverboard.memory_host import VM, Taken, take, vnet

@@ -9,9 +9,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.datapath import Datapath
+from hoverboard.fastpath.engine.threads import EngineThread
 from hoverboard.fastpath.memory import host, packets, ports, rings
-from hoverboard.fastpath.threads import EngineThread
 
 PORT, OFPORT = 2, 100
 

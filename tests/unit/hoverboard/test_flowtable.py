@@ -11,13 +11,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hoverboard.fastpath.commands import obey
-from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import Entry, FlowTable, find
+from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.engine.commands import obey
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import control, entries, host
 from hoverboard.fastpath.memory.arrays import Memory, allocate
-from hoverboard.fastpath.packet import FIVE, mix, with_ports
+from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, find
+from hoverboard.fastpath.packets.parse import FIVE, mix, with_ports
 
 ETH_IPV6_WORD = 0x86DD << 32
 # A small pool, so that keys meet, and low entropy in all but one word, so that probes collide.

@@ -10,10 +10,10 @@ import pytest
 from scapy.contrib.geneve import GENEVE
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, OUTER_BYTES, SEGMENT_OPTION_BYTES
-from hoverboard.fastpath.flowtable import Entry, FlowTable
-from hoverboard.fastpath.geneve import DECAPSULATED, FOR_HOST, decapsulate, encapsulate, template
 from hoverboard.fastpath.memory import entries, packets, reasons
 from hoverboard.fastpath.memory.arrays import allocate
+from hoverboard.fastpath.packets.flow_table import Entry, FlowTable
+from hoverboard.fastpath.packets.geneve import DECAPSULATED, FOR_HOST, decapsulate, encapsulate, template
 from tests.fuzz.oracle import read_outer
 from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, array, empty_packet, frame
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.memory import packets
-from hoverboard.fastpath.packet import parse
+from hoverboard.fastpath.packets.parse import parse
 from hoverboard.host.slowpath.known_entries import Cached, concerns, touched
 from hoverboard.host.slowpath.switch_replies import rewrite
 from hoverboard.host.slowpath.trace_request import question_for

@@ -7,9 +7,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.contract.pipeline import TUNNEL_PORT
-from hoverboard.fastpath import ring
 from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.fastpath.memory.arrays import allocate
+from hoverboard.fastpath.packets import ring
 from hoverboard.host.slowpath.missed_packet import BURST, Missed, parsed, take
 from tests.unit.hoverboard.flow_miss_oracle import LOCAL, OFPORT, PORT, REMOTE, from_fabric
 from tests.unit.hoverboard.memory_host import key_of, tunnel_word

@@ -12,9 +12,9 @@ import pytest
 from hoverboard.contract.encapsulation import PROBE_REQUEST_TYPE
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
-from hoverboard.fastpath import geneve, ring
 from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
-from hoverboard.fastpath.packet import FIVE
+from hoverboard.fastpath.packets import geneve, ring
+from hoverboard.fastpath.packets.parse import FIVE
 from hoverboard.host.underlay.peers import probe, read_probe
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import parse_trace

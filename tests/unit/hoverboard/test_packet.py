@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoverboard.fastpath.memory import packets, reasons
-from hoverboard.fastpath.packet import OTHER, PARSED, parse
+from hoverboard.fastpath.packets.parse import OTHER, PARSED, parse
 from tests.unit.hoverboard.packets import (
     ARP,
     ICMP,

@@ -9,7 +9,7 @@ import pytest
 from scapy.contrib.geneve import GENEVE
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.host.listeners import Nobody
 from hoverboard.host.underlay.datagrams import EngineDatagrams, datagram, read_datagram

@@ -10,9 +10,9 @@ import pytest
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.pipeline import Kind
-from hoverboard.fastpath.flowtable import FlowTable
 from hoverboard.fastpath.memory import entries, reasons
-from hoverboard.fastpath.packet import FIVE
+from hoverboard.fastpath.packets.flow_table import FlowTable
+from hoverboard.fastpath.packets.parse import FIVE
 from hoverboard.host.slowpath import flow_misses
 from hoverboard.host.telemetry import usage as accounts
 from hoverboard.vswitch.monitor import Change

@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import control, packets, rings
+from hoverboard.fastpath.packets import ring
 
 
 def make():

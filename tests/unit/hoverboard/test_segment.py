@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hoverboard.fastpath.segment import complete_checksum, cut, headers_length
+from hoverboard.fastpath.packets.segment import complete_checksum, cut, headers_length
 from tests.unit.hoverboard.packets import IP, TCP, UDP, Ether, Raw, array, frame
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from hoverboard.fastpath import ring
 from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
+from hoverboard.fastpath.packets import ring
 from hoverboard.host.coprocessing.flow_stages import NOTHING, Treatment
 from hoverboard.host.telemetry import usage
 from tests.unit.hoverboard.flow_miss_oracle import LOCAL_FLOW, OFPORT, PORT, REMOTE, ROUTED, entry, from_fabric, missed

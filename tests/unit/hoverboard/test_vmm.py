@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.engine.datapath import Datapath
+from hoverboard.fastpath.engine.vmm import VmmThread
 from hoverboard.fastpath.memory import host, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.vmm import VmmThread
+from hoverboard.fastpath.packets import ring
 
 PORT = 2
 DEADLINE = 60  # seconds: the thread may have to be compiled first

@@ -17,7 +17,7 @@ from experiments.catalog.isolation import Isolation
 from experiments.packet_rate import PacketRateResult, PacketRateSpec
 from experiments.ping_output import PingResult
 from hoverboard.contract.errors import MeasurementError
-from hoverboard.fastpath import compose
+from hoverboard.fastpath.engine import compose
 from tests.unit.experiments.fake_bed import FakeBed, ScriptedBench, measured
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hoverboard.fastpath.compose import EGRESS_CHAIN, INGRESS_CHAIN, chain, source
 from hoverboard.fastpath.elements.capture import capture_dropped, capture_received, capture_sent
 from hoverboard.fastpath.elements.encapsulate import CUT
-from hoverboard.fastpath.flowtable import Entry
+from hoverboard.fastpath.engine.compose import EGRESS_CHAIN, INGRESS_CHAIN, chain, source
 from hoverboard.fastpath.memory import control, debug, entries, packets, ports
+from hoverboard.fastpath.packets.flow_table import Entry
 from hoverboard.host.telemetry.capture import arm, disarm, lost, take
 from tests.unit.hoverboard.memory_host import OTHER_VM, VM, key_of, to_tunnel
 from tests.unit.hoverboard.packets import UDP, Raw, frame

@@ -15,9 +15,9 @@ from hoverboard.fastpath.elements.ethernet import set_ethernet
 from hoverboard.fastpath.elements.lookup import look_up
 from hoverboard.fastpath.elements.parser import parse_packets
 from hoverboard.fastpath.elements.transmit import transmit
-from hoverboard.fastpath.flowtable import Entry
 from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.fastpath.memory import host as host_words
+from hoverboard.fastpath.packets.flow_table import Entry
 from tests.unit.hoverboard.memory_host import (
     LOCAL,
     NO_VNET,

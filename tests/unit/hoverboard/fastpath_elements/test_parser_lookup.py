@@ -16,9 +16,9 @@ from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.elements.account import account
 from hoverboard.fastpath.elements.lookup import look_up
 from hoverboard.fastpath.elements.parser import parse_packets
-from hoverboard.fastpath.flowtable import Entry
 from hoverboard.fastpath.memory import control, entries, packets, ports, reasons, rings
-from hoverboard.fastpath.packet import OTHER, PARSED
+from hoverboard.fastpath.packets.flow_table import Entry
+from hoverboard.fastpath.packets.parse import OTHER, PARSED
 from tests.unit.hoverboard.memory_host import OFPORTS, VM, key_of, tunnel_word
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, frame
 

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.commands import injected, obey
-from hoverboard.fastpath.compose import EGRESS_CHAIN, compose, source
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.vmqueue import AGED, HALF_LIFE_NS, RECENT, TURN, choose, deliver, enqueue, recent_work
-from hoverboard.fastpath.flowtable import Entry
+from hoverboard.fastpath.engine.commands import injected, obey
+from hoverboard.fastpath.engine.compose import EGRESS_CHAIN, compose, source
 from hoverboard.fastpath.memory import control, entries, packets, ports, rings
 from hoverboard.fastpath.memory import host as host_words
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.flow_table import Entry
 from tests.unit.hoverboard.memory_host import (
     NO_VNET,
     OFPORTS,

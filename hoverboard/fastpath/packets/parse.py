@@ -19,8 +19,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hoverboard.fastpath import syscalls
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import packets, reasons
 
 PARSED = -1  # parse() found a complete IP header, and ports where the protocol has some

@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 
 # ssize_t read(int fd, void *buffer, size_t count); addresses are passed as integers.
 read = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))

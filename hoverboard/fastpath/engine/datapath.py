@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from hoverboard.contract.entities import Scheduling
-from hoverboard.fastpath import ring
+from hoverboard.fastpath.engine.threads import EngineThread
 from hoverboard.fastpath.memory import control, host, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import I64, Memory, allocate
-from hoverboard.fastpath.threads import EngineThread
+from hoverboard.fastpath.packets import ring
 
 
 class Home(Protocol):
@@ -199,7 +199,7 @@ class Datapath:
             self.clear_news(keep=True)
 
     def _do(self, operation: int, first: int, second: int) -> None:
-        from hoverboard.fastpath.commands import obey
+        from hoverboard.fastpath.engine.commands import obey
 
         for m in self.memories:
             ring.command(m.command_index, m.commands, operation, first, second)

@@ -13,11 +13,12 @@ import select
 import threading
 
 from hoverboard.contract.entities import Scheduling
-from hoverboard.fastpath import engine_list, syscalls
-from hoverboard.fastpath.compose import compose, note_compiled
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.engine import engine_list
+from hoverboard.fastpath.engine.compose import compose, note_compiled
+from hoverboard.fastpath.engine.scheduling import T_STOP, WAKE, event_data, forget_host, new_thread
 from hoverboard.fastpath.memory import control, host, ports
 from hoverboard.fastpath.memory.arrays import Memory, allocate
-from hoverboard.fastpath.scheduling import T_STOP, WAKE, event_data, forget_host, new_thread
 
 # How long a thread looks on before it sleeps, as long as looking pays (ours to choose; docs/ports.md). One
 # thread for all hosts may look longer: there is no second one to take the CPU from.

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import FIVE, Words, mix
+from hoverboard.fastpath.packets.parse import FIVE, Words, mix
 
 Slots = NDArray[np.int32]
 Key = tuple[int, ...]  # KEY_WORDS signed 64-bit words

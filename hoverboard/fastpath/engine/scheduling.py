@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hoverboard.fastpath import ring, syscalls
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import control, ports, rings
 from hoverboard.fastpath.memory.arrays import I64, Memory
+from hoverboard.fastpath.packets import ring
 
 MAX_ENGINES = 256
 EVENTS = 64

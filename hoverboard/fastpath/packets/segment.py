@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import packets
-from hoverboard.fastpath.packet import ETH_IPV4, ETH_IPV6, Bytes, be16, be32, copy, put16, put32
+from hoverboard.fastpath.packets.parse import ETH_IPV4, ETH_IPV6, Bytes, be16, be32, copy, put16, put32
 
 # struct virtio_net_hdr_v1 (virtio 1.2, section 5.1.6), little-endian.
 V_FLAGS, V_GSO_TYPE, V_GSO_SIZE, V_CSUM_START, V_CSUM_OFFSET = 0, 1, 4, 6, 8

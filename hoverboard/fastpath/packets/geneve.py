@@ -23,10 +23,10 @@ from hoverboard.contract.encapsulation import (
     underlay_mac,
 )
 from hoverboard.contract.packets import mac_bytes
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries, packets, reasons
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import Bytes, Words, be16, be32, clear, copy, put16
+from hoverboard.fastpath.packets.parse import Bytes, Words, be16, be32, clear, copy, put16
 
 # hdr_len of the outer virtio-net header: with 0 the kernel would want a 64 KB frame in one piece of
 # contiguous memory; with this the headers are in one piece and the payload is in pages.

@@ -23,7 +23,7 @@ CONSTANTS_FROM = ("encapsulation", "flow", "pipeline", "tables")
 
 
 def _cache_directory() -> str:
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     contract = package.parent / "contract"
     digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
     for source in sorted([*package.rglob("*.py"), *(contract / f"{name}.py" for name in CONSTANTS_FROM)]):

@@ -1,6 +1,6 @@
 """Load (or compile, the first time) everything that the fast path calls from Python.
 
-`python -m hoverboard.fastpath.warm` fills Numba's cache on disk, which bootstrap does once; with `--debug` it
+`python -m hoverboard.fastpath.engine.warm` fills Numba's cache on disk, which bootstrap does once; with `--debug` it
 does so for the engines with all debug elements.
 """
 
@@ -11,14 +11,15 @@ import time
 
 import numpy as np
 
-from hoverboard.fastpath import pre, ring, vmm
-from hoverboard.fastpath.compose import DEBUG_ELEMENTS
-from hoverboard.fastpath.datapath import Datapath
-from hoverboard.fastpath.flowtable import Entry, FlowTable
-from hoverboard.fastpath.geneve import decapsulate
+from hoverboard.fastpath.engine import pre, vmm
+from hoverboard.fastpath.engine.compose import DEBUG_ELEMENTS
+from hoverboard.fastpath.engine.datapath import Datapath
+from hoverboard.fastpath.engine.threads import load
 from hoverboard.fastpath.memory import entries, packets, rings
-from hoverboard.fastpath.packet import parse
-from hoverboard.fastpath.threads import load
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.flow_table import Entry, FlowTable
+from hoverboard.fastpath.packets.geneve import decapsulate
+from hoverboard.fastpath.packets.parse import parse
 
 
 def warm_debug() -> float:

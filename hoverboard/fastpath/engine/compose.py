@@ -1,7 +1,7 @@
 """Composes elements into engines at build time (paper 4.2): writes the chains as a module, and loads it.
 
 What is written is plain Python that calls one compiled element after the other; elements that are not
-asked for are not in it and cost nothing. `python -m hoverboard.fastpath.compose [ELEMENT...]` prints it.
+asked for are not in it and cost nothing. `python -m hoverboard.fastpath.engine.compose [ELEMENT...]` prints it.
 """
 
 from __future__ import annotations
@@ -77,14 +77,15 @@ DEBUG_ELEMENTS = {
 }
 
 _TEMPLATE = '''\
-"""Engines composed by hoverboard.fastpath.compose, which see."""
+"""Engines composed by hoverboard.fastpath.engine.compose, which see."""
 
-from hoverboard.fastpath.commands import injected, obey, tell
-from hoverboard.fastpath.compiler import compiled, compiled_loop
+from hoverboard.fastpath.engine.commands import injected, obey, tell
+from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
 from hoverboard.fastpath.memory import control, host
-from hoverboard.fastpath.scheduling import HOT_DUE, HOT_ENGINE, HOT_PORT, T_HOT, T_NOW, gather, heat_rings, settle
+from hoverboard.fastpath.engine.scheduling import HOT_DUE, HOT_ENGINE, HOT_PORT, T_HOT, T_NOW
+from hoverboard.fastpath.engine.scheduling import gather, heat_rings, settle
 
 
 @compiled

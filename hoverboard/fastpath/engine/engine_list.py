@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba.typed import List
 
-from hoverboard.fastpath.compiler import compiled_loop
+from hoverboard.fastpath.compiled.compiler import compiled_loop
 from hoverboard.fastpath.memory.arrays import Memory
 
 

@@ -16,15 +16,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hoverboard.fastpath import syscalls
-from hoverboard.fastpath.atomics import fence, load_acquire, store_release
-from hoverboard.fastpath.compiler import compiled
-from hoverboard.fastpath.datapath import Datapath
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.compiled.atomics import fence, load_acquire, store_release
+from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.engine.datapath import Datapath
+from hoverboard.fastpath.engine.threads import PRIORITY
 from hoverboard.fastpath.memory import control, packets, rings
 from hoverboard.fastpath.memory.arrays import I64, U8
-from hoverboard.fastpath.packet import Bytes, Words
-from hoverboard.fastpath.ring import MADE, TAKEN, release, slot_at, waiting
-from hoverboard.fastpath.threads import PRIORITY
+from hoverboard.fastpath.packets.parse import Bytes, Words
+from hoverboard.fastpath.packets.ring import MADE, TAKEN, release, slot_at, waiting
 
 # state[]: READY: the tap may have more; ROOM: whether the last read ended for want of room in the ring;
 # TAKEN, GIVEN: packets from and to the guest; LOST: those that the tap did not take.

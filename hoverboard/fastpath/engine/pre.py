@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoverboard.contract.encapsulation import GENEVE_PORT
-from hoverboard.fastpath import syscalls
-from hoverboard.fastpath.commands import injected, obey, tell
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled import syscalls
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.account import account
 from hoverboard.fastpath.elements.decapsulate import decapsulate_packets
 from hoverboard.fastpath.elements.encapsulate import CUT, encapsulate_packets
@@ -29,9 +28,10 @@ from hoverboard.fastpath.elements.receive import describe, vnic_receive
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.transmit import send_packet
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
+from hoverboard.fastpath.engine.commands import injected, obey, tell
 from hoverboard.fastpath.memory import control, host, packets, ports, reasons
 from hoverboard.fastpath.memory.arrays import I64, U8, Memory, allocate
-from hoverboard.fastpath.packet import put16
+from hoverboard.fastpath.packets.parse import put16
 
 # Bytes of Ethernet, IPv4 and UDP headers, which the kernel makes and takes off; they are written before a received
 # datagram again, so that it is the frame that decapsulation and flow misses know.

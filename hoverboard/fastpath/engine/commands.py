@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hoverboard.fastpath import ring
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.divert import ring_bell
 from hoverboard.fastpath.elements.receive import describe
 from hoverboard.fastpath.elements.transmit import send
 from hoverboard.fastpath.memory import control, host, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packet import Bytes, Words, copy
+from hoverboard.fastpath.packets import ring
+from hoverboard.fastpath.packets.parse import Bytes, Words, copy
 
 
 @compiled

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoverboard.fastpath.atomics import load_acquire, store_release
-from hoverboard.fastpath.compiler import compiled
+from hoverboard.fastpath.compiled.atomics import load_acquire, store_release
+from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import control, packets
-from hoverboard.fastpath.packet import Bytes, Words, copy
+from hoverboard.fastpath.packets.parse import Bytes, Words, copy
 
 TAKEN, MADE = 0, 8
 

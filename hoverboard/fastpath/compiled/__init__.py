@@ -1,0 +1,1 @@
+"""How the fast path is compiled, and what compiled code may call."""
