@@ -26,7 +26,7 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution
 from console import tables
 from console.runs import need_root
-from controllers.fm.client import FabricClient
+from controllers.fm.fabric_client import FabricClient
 from controllers.partitions import Owners
 from experiments.frame.progress import Progress
 from hoverboard.contract.encapsulation import datapath_id

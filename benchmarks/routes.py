@@ -26,16 +26,16 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from console.runs import need_root
-from controllers.collector import spared
-from controllers.controller import Controller
 from controllers.fm.fabric import Changes, Fabric
+from controllers.gc_pause import spared
 from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.messages import PacketIn
-from controllers.ofe.server import FrontEnd
+from controllers.ofe.switch_server import FrontEnd
+from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.view.facts import Sync
 from experiments.frame.progress import Progress
 from experiments.programming.switches import Bridges, timed
 from experiments.programming.world import Cluster

@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Protocol
 
 from controllers.crash import Crash
-from controllers.plane import ControlPlane, Settings
 from controllers.roles import front_end_socket
 from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.roles.front_end import FrontEndRole
 from controllers.roles.vm_controller import Place, VmControllerRole
+from controllers.single_process import ControlPlane, Settings
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Store
 from controllers.store.remote import RemoteStore
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadSettings
-from controllers.vmc.policies import load_policy
+from controllers.vmc.offload.policy import OffloadSettings
+from controllers.vmc.offload.policy_file import load_policy
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.models import DEFAULT_MODEL, MODELS, choices
 from hoverboard.contract.plugins import absolute, file_of

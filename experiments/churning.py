@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 
-from controllers.fm.client import FabricClient, diff_request
+from controllers.fm.fabric_client import FabricClient, diff_request
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import HoverboardError
 from topologies.run.testbed import Testbed

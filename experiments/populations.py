@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings, Pair, Sent
 from experiments import paper
 
 THRESHOLD_BPS = 20_000.0

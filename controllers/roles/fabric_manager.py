@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
+from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.index import EntityKey
-from controllers.fm.server import FabricManagerServicer
 from controllers.fm.wire import MAX_MESSAGE
-from controllers.plane import Settings, settings_document
-from controllers.planning import concerned, consequences, plan_document
-from controllers.roles.overview import combined
-from controllers.roles.roster import Member, Roster, RosterDoor
-from controllers.store.server import StoreServicer
+from controllers.roles.merged_status import combined
+from controllers.roles.replicas import Member, Roster, RosterDoor
+from controllers.single_process import Settings, settings_document
+from controllers.store.store_server import StoreServicer
 from controllers.vmc.models import model_named
 from hoverboard.contract import fabric_pb2_grpc, store_pb2_grpc
 from hoverboard.contract.control_pb2_grpc import add_FabricServicer_to_server

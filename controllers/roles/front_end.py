@@ -22,10 +22,10 @@ from controllers.crash import watched, whole
 from controllers.fm.wire import MAX_MESSAGE
 from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.messages import PacketIn
-from controllers.ofe.server import FrontEnd
+from controllers.ofe.switch_server import FrontEnd
 from controllers.roles import openflow_socket
-from controllers.roles.flows import decode_program, encode_flows
-from controllers.roles.peers import Outbox
+from controllers.roles.flow_codec import decode_program, encode_flows
+from controllers.roles.stream import Outbox
 from controllers.store.port import Store, StoreError
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract import fabric_pb2, fabric_pb2_grpc

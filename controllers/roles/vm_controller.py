@@ -12,17 +12,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controllers.controller import Controller
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
 from controllers.fm.fabric import Changes
 from controllers.partitions import Owners
-from controllers.roles.intent import FabricLink
-from controllers.roles.switches import FrontEndLink
+from controllers.roles.intent_stream import FabricLink
+from controllers.roles.remote_switches import FrontEndLink
 from controllers.store.port import Store
+from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract import control_pb2 as pb
 
 _log = logging.getLogger(__name__)

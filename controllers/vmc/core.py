@@ -13,23 +13,24 @@ from dataclasses import replace
 
 from controllers.fm.fabric import Changes
 from controllers.program import Flows
-from controllers.vmc import asking, offloading, switch_programs
-from controllers.vmc.change import ModelChange
-from controllers.vmc.expected import ExpectedFlows
-from controllers.vmc.facts import Agents, Switch, Sync
-from controllers.vmc.flow_scopes import LookupScope, OffloadScope
-from controllers.vmc.flow_share import WHOLE, FlowShare
+from controllers.vmc import switch_programs
+from controllers.vmc.affected_scopes import FlowMarks
+from controllers.vmc.flows.expected import ExpectedFlows
+from controllers.vmc.flows.flow_share import WHOLE, FlowShare
 from controllers.vmc.joins import Joins
-from controllers.vmc.liveness import Liveness
-from controllers.vmc.lookups import Lookup
-from controllers.vmc.marking import FlowMarks
-from controllers.vmc.missed import Missed
+from controllers.vmc.lookups import on_demand
+from controllers.vmc.lookups.lookups import Lookup
 from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.model_change.switchover import Stage, Switchover
+from controllers.vmc.model_change.transition import ModelChange
 from controllers.vmc.nodes import Nodes
-from controllers.vmc.offload import OffloadPolicy
-from controllers.vmc.switch_programs import SwitchPrograms, Work
-from controllers.vmc.switchover import Stage, Switchover
-from controllers.vmc.view import View
+from controllers.vmc.offload import offloads
+from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.unconfirmed import Missed
+from controllers.vmc.view.facts import Agents, Switch, Sync
+from controllers.vmc.view.flow_scopes import LookupScope, OffloadScope
+from controllers.vmc.view.intent import View
+from controllers.vmc.view.liveness import Liveness
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Network
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.flow import Flow
@@ -67,19 +68,19 @@ class ControllerCore:
         self.policy = policy
         self.agents = Agents()
         self.liveness = Liveness()
-        counters = (*offloading.COUNTERS, *asking.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
+        counters = (*offloads.COUNTERS, *on_demand.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
         self.counters = dict.fromkeys(counters, 0)
         self._owns = owns
         self._share = share
         self._complete = False  # a full update was seen
         expected = ExpectedFlows(model, self.view, share)
-        self._programs = programs = SwitchPrograms(expected, self._judges, self.counters, active=active)
+        self._programs = programs = switch_programs.SwitchPrograms(expected, self._judges, self.counters, active=active)
         self._marks = FlowMarks(self.view, programs)
         self._joins = Joins(self.view, self.agents, programs)
         self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, self._ours)
         self._change = ModelChange(self.view, lambda node: programs.switch_of(node) if programs.active else None, gate)
-        self.offloading = offloading.Offloading(self.view, policy, self._grant, self._marks.scope, self.counters)
-        self.asking = asking.Asking(self.view, self._grant, self._marks.scope, self._answer, self.counters)
+        self.offloading = offloads.Offloading(self.view, policy, self._grant, self._marks.scope, self.counters)
+        self.asking = on_demand.Asking(self.view, self._grant, self._marks.scope, self._answer, self.counters)
 
     @property
     def active(self) -> bool:
@@ -255,7 +256,7 @@ class ControllerCore:
         for port, frame in self.asking.held.release(switch.dpid):
             self._programs.packet(switch, port, frame)
 
-    def take(self) -> Work:
+    def take(self) -> switch_programs.Work:
         """Everything that the inputs since the last call call for."""
         return self._programs.take()
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from controllers.program import Block, Part
-from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, OffloadScope, RouteScope, Scope, VmScope
-from controllers.vmc.models.firewall import firewall_flows
-from controllers.vmc.scope_flows import ScopeFlows
-from controllers.vmc.view import View
+from controllers.vmc.flow_groups.firewall import firewall_flows
+from controllers.vmc.flows.scope_flows import ScopeFlows
+from controllers.vmc.view.flow_scopes import BalancerScope, FirewallScope, OffloadScope, RouteScope, Scope, VmScope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM
 from hoverboard.contract.reports import UsageReport
 from hoverboard.contract.shares import global_flow, globally

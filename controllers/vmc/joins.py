@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from controllers.vmc.facts import Agents
 from controllers.vmc.switch_programs import SwitchPrograms
-from controllers.vmc.view import View
+from controllers.vmc.view.facts import Agents
+from controllers.vmc.view.intent import View
 
 
 class Joins:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from controllers.program import Part
-from controllers.vmc.flow_scopes import Scope
-from controllers.vmc.view import View
+from controllers.vmc.view.flow_scopes import Scope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.models import MODELS, ModelFacts
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from controllers.vmc.facts import Agents
-from controllers.vmc.liveness import Liveness
-from controllers.vmc.marking import FlowMarks
+from controllers.vmc.affected_scopes import FlowMarks
 from controllers.vmc.switch_programs import SwitchPrograms
-from controllers.vmc.view import View
+from controllers.vmc.view.facts import Agents
+from controllers.vmc.view.intent import View
+from controllers.vmc.view.liveness import Liveness
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 

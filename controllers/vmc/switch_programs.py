@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controllers.program import Program
-from controllers.vmc.expected import ExpectedFlows
-from controllers.vmc.facts import Switch, Sync
-from controllers.vmc.missed import Missed
-from controllers.vmc.switchover import Switchover
+from controllers.vmc.flows.expected import ExpectedFlows
+from controllers.vmc.model_change.switchover import Switchover
+from controllers.vmc.unconfirmed import Missed
+from controllers.vmc.view.facts import Switch, Sync
 from hoverboard.contract.flow import Flow
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that refused a program is tried again

@@ -21,18 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controllers.collector import spared
-from controllers.controller import Controller
 from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import Fabric
+from controllers.gc_pause import spared
 from controllers.ofe import openflow
 from controllers.ofe.frontend import SwitchSession
-from controllers.ofe.server import FrontEnd
+from controllers.ofe.switch_server import FrontEnd
 from controllers.ofe.templates import FlowModEncoder
+from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.view.facts import Sync
 from experiments.programming.sink import Sink, total
 from experiments.programming.switches import Bridges
 from experiments.programming.world import Cluster

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from controllers.fm.client import FabricClient
+from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, InputError, RunError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controllers.fm.client import FabricClient
+from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import RunError
 from topologies.cluster.control_processes import ControlProcesses

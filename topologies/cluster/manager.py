@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controllers.fm.client import FabricClient
+from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster.cluster_management import ClusterManagement, Entities, ProgramState

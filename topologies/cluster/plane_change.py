@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controllers.dry_run import plan_document
 from controllers.fm.fabric import Changes
-from controllers.planning import plan_document
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster.cluster_management import Entities

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controllers.fm.client import FabricClient
-from controllers.vmc.policies import find_policy
+from controllers.fm.fabric_client import FabricClient
+from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
 from hoverboard.host.control.host_client import HostClient

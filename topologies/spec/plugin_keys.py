@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
-from controllers.vmc.policies import find_policy
+from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import absolute
 from hoverboard.coprocessor.registry import Registry

@@ -73,7 +73,7 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class OffloadSpec:
-    """What the offload policy is told beside the threshold (controllers.vmc.offload.OffloadSettings)."""
+    """What the offload policy is told beside the threshold (controllers.vmc.offload.policy.OffloadSettings)."""
 
     keep: int = 0  # bit/s
     min_lifetime: float = 2.0  # seconds

@@ -12,11 +12,11 @@ from hashlib import blake2b
 from ipaddress import IPv4Network
 
 from controllers.program import Part, block
-from controllers.vmc.flow_scopes import NetworkScope, RouteScope, Scope, VmScope
+from controllers.vmc.flow_groups.network import host_network_flows, plugged_flows
+from controllers.vmc.flow_groups.route import delivered_around, next_hop_flows, winner
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.models.networks import host_network_flows, plugged_flows
-from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
-from controllers.vmc.view import View, addresses
+from controllers.vmc.view.flow_scopes import NetworkScope, RouteScope, Scope, VmScope
+from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import (
     default_flow,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from controllers.program import Part, block
 from controllers.vmc.models.gateway import GatewayModel, rendezvous
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM
 from hoverboard.contract.pipeline import offload_flow
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from controllers.program import Part, block
+from controllers.vmc.flow_groups.network import host_network_flows, plugged_flows
+from controllers.vmc.flow_groups.route import delivered_around, next_hop_flows, winner
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.models.networks import host_network_flows, plugged_flows
-from controllers.vmc.models.routes import delivered_around, next_hop_flows, winner
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import grpc
 
-from controllers.fm.client import FabricClient
+from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.encapsulation import datapath_id

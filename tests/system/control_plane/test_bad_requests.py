@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from controllers.fm.wire import MAX_MESSAGE
-from controllers.ofe.session import Session
+from controllers.ofe.switch_session import Session
 from controllers.program import Program
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import pipeline

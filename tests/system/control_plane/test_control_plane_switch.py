@@ -15,7 +15,7 @@ import pytest
 
 from controllers.ofe.fake import FakeSwitch, Packet
 from controllers.ofe.frontend import SwitchSession
-from controllers.ofe.server import FrontEnd
+from controllers.ofe.switch_server import FrontEnd
 from controllers.program import Program
 from hoverboard.contract import pipeline, policy
 from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac, link_local

@@ -12,7 +12,7 @@ from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Networ
 from tests.system.control_plane.control_plane_rig import Rig, rig
 
 FAILING = """
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 
 class Failing(OffloadPolicy):
     def decide(self, host, candidates, now):

@@ -19,7 +19,7 @@ from controllers.election.election import Election
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
-from controllers.store.server import StoreServicer
+from controllers.store.store_server import StoreServicer
 from hoverboard.contract import store_pb2_grpc
 from tests.system.control_plane.control_plane_rig import end
 from tests.waiting import until_async

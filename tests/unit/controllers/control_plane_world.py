@@ -10,9 +10,9 @@ from controllers.fm.index import EntityKey
 from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
+from controllers.vmc.model_change.switchover import Stage
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings
-from controllers.vmc.switchover import Stage
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
 from hoverboard.contract.flow import Flow, FlowKey

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from controllers.controller import Controller
 from controllers.fm.fabric import Fabric
 from controllers.ofe.fake import FakeSwitch, ipv4_packet
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
+from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard
 from hoverboard.contract.flow import Flow

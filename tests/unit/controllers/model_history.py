@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from controllers.vmc.flow_groups.load_balancer import buckets
 from controllers.vmc.models import MODELS as ALL_MODELS
-from controllers.vmc.models.loadbalancer import buckets
 from hoverboard.contract.entities import VM, FirewallRule, Host, Hoverboard, LoadBalancer, Network, Route, Subnetwork
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.flow import Flow

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controllers.ofe.fake import Packet, ipv4_packet, ipv6_packet
-from controllers.vmc.view import addresses
+from controllers.vmc.view.intent import addresses
 from hoverboard.contract.entities import VM, FirewallRule, Network
 from hoverboard.contract.packets import Address
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import grpc
 
 from controllers.store.etcd import EtcdStore
-from controllers.store.keeper import Keep
+from controllers.store.lease_keepalive import Keep
 from controllers.store.port import Store
 from controllers.store.remote import RemoteStore
-from controllers.store.server import StoreServicer
+from controllers.store.store_server import StoreServicer
 from hoverboard.contract.store_pb2_grpc import add_StoreServicer_to_server
 from tests.unit.controllers.fake_etcd import FakeEtcd
 

@@ -9,9 +9,9 @@ import pytest
 from controllers.ofe.fake import ipv4_packet
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import LoadBalancer
 from hoverboard.contract.pipeline import Kind, cookie, kind_of

@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 import pytest
 
 from controllers.ofe.fake import ipv4_packet
-from controllers.vmc.asking import COUNTERS, Asking
-from controllers.vmc.flow_scopes import LookupScope, Scope
-from controllers.vmc.lookups import Lookup
-from controllers.vmc.view import View
+from controllers.vmc.lookups.lookups import Lookup
+from controllers.vmc.lookups.on_demand import COUNTERS, Asking
+from controllers.vmc.view.flow_scopes import LookupScope, Scope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.flow import Flow, Match
 from hoverboard.contract.packets import Address

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controllers.collector import spared
+from controllers.gc_pause import spared
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from controllers import __main__ as process
-from controllers.plane import Settings
+from controllers.single_process import Settings
 from controllers.store.etcd import EtcdStore
 from controllers.store.remote import RemoteStore
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from hoverboard.contract.errors import InputError, RunError
 from tests.unit.controllers.event_loop import run, turns
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from controllers.controller import Controller
 from controllers.fm.fabric import Fabric
 from controllers.ofe.frontend import Deposed
+from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import SwitchError
 from tests.unit.controllers.control_plane_world import START, cluster, host, vm

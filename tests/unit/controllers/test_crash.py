@@ -14,9 +14,9 @@ from controllers.crash import Crash, watched, whole
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes
 from controllers.ofe.openflow import serialize_flow_mod
-from controllers.ofe.session import Session
+from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder
-from controllers.plane import Settings
+from controllers.single_process import Settings
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from tests.unit.controllers.controller_rig import B1, B2, Rig, story

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from controllers.program import Program, block
-from controllers.vmc.expected import ExpectedFlows
-from controllers.vmc.flow_scopes import (
+from controllers.vmc.flows.expected import ExpectedFlows
+from controllers.vmc.view.flow_scopes import (
     BalancerScope,
     FirewallScope,
     LookupScope,
@@ -18,7 +18,7 @@ from controllers.vmc.flow_scopes import (
     Scope,
     VmScope,
 )
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer, Network
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from controllers.controller import Controller
+from controllers.dry_run import consequences
 from controllers.fm.fabric import Changes, Fabric
-from controllers.plane import Settings
-from controllers.planning import consequences
 from controllers.roles.fabric_manager import FabricManagerRole
+from controllers.single_process import Settings
+from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import MODELS, model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host
 from hoverboard.contract.flow import Flow

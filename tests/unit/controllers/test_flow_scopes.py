@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import get_args
 
-from controllers.vmc.flow_scopes import (
+from controllers.vmc.view.flow_scopes import (
     BASE,
     BalancerScope,
     FirewallScope,

@@ -13,11 +13,11 @@ from typing import Any
 import grpc
 import pytest
 
-from controllers.fm.client import FabricClient, UpdateResult, diff_request
 from controllers.fm.codec import encode_entity
 from controllers.fm.fabric import Changes
+from controllers.fm.fabric_client import FabricClient, UpdateResult, diff_request
+from controllers.fm.fabric_server import FabricManagerServicer, decode_entities
 from controllers.fm.index import EntityKey
-from controllers.fm.server import FabricManagerServicer, decode_entities
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity

@@ -9,7 +9,7 @@ from controllers.fm.fabric import Changes, Fabric
 from controllers.ofe.fake import FakeSwitch
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.flow import Flow

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from controllers.vmc.hosts import HostsServicer, deliver
+from controllers.vmc.agents import HostsServicer, deliver
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from tests.unit.controllers.event_loop import run, turns

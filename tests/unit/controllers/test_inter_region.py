@@ -8,7 +8,7 @@ from controllers.fm.fabric import Fabric
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.flow import Flow

@@ -10,7 +10,7 @@ import pytest
 from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import Fabric
 from controllers.ofe.fake import ipv6_packet
-from controllers.vmc.hosts import _report
+from controllers.vmc.agents import _report
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, link_local

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from controllers.store.keeper import Keeper
+from controllers.store.lease_keepalive import Keeper
 
 _DEADLINE = 10.0  # seconds
 

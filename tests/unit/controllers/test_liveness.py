@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controllers.vmc.liveness import Liveness
+from controllers.vmc.view.liveness import Liveness
 from tests.unit.controllers.control_plane_world import START
 
 # Literal on purpose: a tenth of a second to reconnect, one second up before traffic returns, five to be seen at all.

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.ofe.fake import Journey
+from controllers.vmc.flow_groups.load_balancer import buckets
 from controllers.vmc.models import MODELS as ALL_MODELS
-from controllers.vmc.models.loadbalancer import buckets
 from hoverboard.contract.entities import VM, FirewallRule, LoadBalancer, Network
 from hoverboard.contract.policy import BUCKETS, bucket_of
 from tests.unit.controllers.control_plane_world import World, host, hoverboard, place, ready, vm

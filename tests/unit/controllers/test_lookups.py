@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
-from controllers.vmc.lookups import AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.lookups.lookups import AskLimit, Held, Lookup, Lookups, destination
 from hoverboard.contract.packets import Address
 from tests.unit.controllers.control_plane_world import START
 

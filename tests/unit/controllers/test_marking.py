@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from controllers.vmc.facts import Agents
-from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
-from controllers.vmc.marking import touched_scopes
-from controllers.vmc.view import View
+from controllers.vmc.affected_scopes import touched_scopes
+from controllers.vmc.view.facts import Agents
+from controllers.vmc.view.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer
 from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 

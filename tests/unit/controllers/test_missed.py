@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controllers.program import Program
-from controllers.vmc.missed import Missed
+from controllers.vmc.unconfirmed import Missed
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows
 from tests.unit.controllers.control_plane_world import START

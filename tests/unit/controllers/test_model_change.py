@@ -7,9 +7,9 @@ import itertools
 import pytest
 
 from controllers.program import Program
-from controllers.vmc.liveness import GRACE, PROBATION
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.models.gateway import rendezvous
+from controllers.vmc.view.liveness import GRACE, PROBATION
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import InputError, RunError

@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from controllers.vmc.liveness import GRACE
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models import model_named
 from controllers.vmc.models.active_learning import ActiveLearningModel
@@ -15,6 +14,7 @@ from controllers.vmc.models.gateway import GatewayModel, rendezvous
 from controllers.vmc.models.hoverboard import HoverboardModel
 from controllers.vmc.models.on_demand import OnDemandModel
 from controllers.vmc.models.preprogrammed import PreprogrammedModel
+from controllers.vmc.view.liveness import GRACE
 from hoverboard.contract import tables
 from hoverboard.contract.entities import VM, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import InputError

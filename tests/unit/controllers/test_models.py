@@ -6,9 +6,9 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from controllers.vmc.flow_groups.route import winner
 from controllers.vmc.models import MODELS as ALL_MODELS
-from controllers.vmc.models.routes import winner
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import Network
 from hoverboard.contract.pipeline import vport_flows
 from tests.unit.controllers.control_plane_world import hoverboard, place, ready, route, vm

@@ -8,9 +8,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
+from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, LoadBalancer
 from hoverboard.contract.flow import Flow

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from controllers.vmc.offload import OffloadSettings, Pair
+from controllers.vmc.offload.policy import OffloadSettings, Pair
 from hoverboard.contract.entities import VM
 from hoverboard.contract.flow import Flow, Match
 from hoverboard.contract.pipeline import Kind, cookie, kind_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controllers.ofe.fake import ipv4_packet
-from controllers.vmc.lookups import IDLE_EXPIRY, NEGATIVE_EXPIRY
+from controllers.vmc.lookups.lookups import IDLE_EXPIRY, NEGATIVE_EXPIRY
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host
 from hoverboard.contract.pipeline import Kind, cookie, kind_of

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import grpc
 import pytest
 
-from controllers.fm.client import FabricClient
-from controllers.plane import ControlPlane, Settings, settings_document
-from controllers.vmc.offload import OffloadSettings
+from controllers.fm.fabric_client import FabricClient
+from controllers.single_process import ControlPlane, Settings, settings_document
+from controllers.vmc.offload.policy import OffloadSettings
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.change_documents import Plan
@@ -29,7 +29,7 @@ from tests.unit.controllers.event_loop import StillClock, later, run, turns
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
 GOOD = """
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 
 class Mine(OffloadPolicy):
     pass
@@ -326,7 +326,7 @@ def test_a_plane_reads_and_deletes_its_share_of_flows(
         def __init__(self, path: Path, events: object, share: Share) -> None:
             made.append((path, share))
 
-    monkeypatch.setattr("controllers.plane.FrontEnd", FrontEnd)
+    monkeypatch.setattr("controllers.single_process.FrontEnd", FrontEnd)
 
     async def story() -> None:
         ControlPlane(at(tmp_path, scope=scope, region=None if scope == "whole" else "east"))

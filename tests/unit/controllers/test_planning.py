@@ -7,12 +7,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.fabric import Changes, Fabric
 from controllers.fm.index import EntityKey
-from controllers.planning import concerned, consequences, plan_document
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.change_documents import Plan
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host

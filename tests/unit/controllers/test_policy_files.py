@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings, Pair, Sent
-from controllers.vmc.policies import load_policy
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings, Pair, Sent
+from controllers.vmc.offload.policy_file import load_policy
 from hoverboard.contract.errors import InputError
 from tests.unit.controllers.control_plane_world import START
 
 GOOD = """
-from controllers.vmc.offload import Decision, OffloadPolicy
+from controllers.vmc.offload.policy import Decision, OffloadPolicy
 
 class Everything(OffloadPolicy):
     def decide(self, host, candidates, now):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controllers.program import Program
-from controllers.vmc.facts import Sync
+from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.flow import Flow
 from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, vm

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controllers.program import Program
-from controllers.roles.switches import _ON_THEIR_WAY, RemoteSwitch
+from controllers.roles.remote_switches import _ON_THEIR_WAY, RemoteSwitch
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract.pipeline import base_flows
 from tests.unit.controllers import event_loop

@@ -13,15 +13,15 @@ from controllers.fm.codec import encode_entity
 from controllers.fm.fabric import Changes, Fabric
 from controllers.ofe.messages import PacketIn
 from controllers.program import Flows, Program
-from controllers.roles.flows import decode_flows, decode_program, encode_adds, encode_deletes, encode_flows
+from controllers.roles.flow_codec import decode_flows, decode_program, encode_adds, encode_deletes, encode_flows
 from controllers.roles.front_end import FrontEndRole, _Controller
-from controllers.roles.intent import Intent
-from controllers.roles.orders import ModelOrders
-from controllers.roles.overview import combined
-from controllers.roles.peers import Outbox
-from controllers.roles.roster import Member, Roster
-from controllers.vmc.liveness import PATIENCE, Liveness
+from controllers.roles.intent_stream import Intent
+from controllers.roles.merged_status import combined
+from controllers.roles.model_order import ModelOrders
+from controllers.roles.replicas import Member, Roster
+from controllers.roles.stream import Outbox
 from controllers.vmc.models import MODELS, model_named
+from controllers.vmc.view.liveness import PATIENCE, Liveness
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract import fabric_pb2
 from hoverboard.contract.encapsulation import datapath_id

@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
-from controllers.store import server
+from controllers.store import store_server
 from controllers.store.memory import MemoryStore, Watcher
-from controllers.store.server import StoreServicer
+from controllers.store.store_server import StoreServicer
 from hoverboard.contract import store_pb2 as pb
 from tests.unit.controllers.virtual_time import VirtualTimeLoop, run
 
@@ -106,7 +106,7 @@ def test_changes_are_kept_for_nobody_whose_stream_has_ended(monkeypatch: pytest.
             watching.remove(token)
             super().unwatch(token)
 
-    monkeypatch.setattr(server, "MemoryStore", Watched)
+    monkeypatch.setattr(store_server, "MemoryStore", Watched)
 
     async def test(store: StoreServicer) -> None:
         stream = store.Watch(pb.StoreQuery(key="a"), Context())
@@ -258,6 +258,6 @@ def test_a_file_of_somebody_else_is_left_out_and_warned_of(
         await put(store, term="1")
         assert json.loads(path.read_text()) == {"term": "1"}
 
-    with caplog.at_level(logging.WARNING, logger="controllers.store.server"):
+    with caplog.at_level(logging.WARNING, logger="controllers.store.store_server"):
         serve(test, path)
     assert "not what this store wrote" in caplog.text

@@ -6,11 +6,11 @@ import pytest
 
 from controllers.program import Program
 from controllers.vmc import switch_programs
-from controllers.vmc.expected import ExpectedFlows
-from controllers.vmc.facts import Sync
-from controllers.vmc.flow_scopes import VmScope
+from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.switch_programs import SwitchPrograms
-from controllers.vmc.view import View
+from controllers.vmc.view.facts import Sync
+from controllers.vmc.view.flow_scopes import VmScope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.pipeline import base_flows
 from tests.unit.controllers.control_plane_world import START, cluster, vm
 from tests.unit.controllers.written_model import WrittenModel, flow

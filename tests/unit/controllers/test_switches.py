@@ -8,9 +8,9 @@ import pytest
 
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.facts import Switch, Sync
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.view.facts import Switch, Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import LoadBalancer
 from hoverboard.contract.flow import Flow

@@ -8,10 +8,11 @@ from typing import get_args
 import pytest
 
 from controllers.program import Program
-from controllers.vmc.change import ModelChange
-from controllers.vmc.expected import ExpectedFlows
-from controllers.vmc.facts import Switch, Sync
-from controllers.vmc.flow_scopes import (
+from controllers.vmc.flows.expected import ExpectedFlows
+from controllers.vmc.model_change.switchover import Stage, Switchover, difference
+from controllers.vmc.model_change.transition import ModelChange
+from controllers.vmc.view.facts import Switch, Sync
+from controllers.vmc.view.flow_scopes import (
     BalancerScope,
     BaseScope,
     FirewallScope,
@@ -20,8 +21,7 @@ from controllers.vmc.flow_scopes import (
     RouteScope,
     VmScope,
 )
-from controllers.vmc.switchover import Stage, Switchover, difference
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import base_flows

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from controllers.vmc.view import View, addresses
+from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network, Subnetwork
 from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import ClassVar
 
-from controllers.vmc.flow_scopes import LookupScope, NetworkScope, OffloadScope, RouteScope, Scope, VmScope
-from controllers.vmc.view import View
+from controllers.vmc.view.flow_scopes import LookupScope, NetworkScope, OffloadScope, RouteScope, Scope, VmScope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
 

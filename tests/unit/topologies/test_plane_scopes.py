@@ -11,10 +11,10 @@ from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Flows, Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.flow_share import WHOLE as EVERYTHING
+from controllers.vmc.flows.flow_share import WHOLE as EVERYTHING
 from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import InputError

@@ -186,7 +186,7 @@ def folder(tmp_path: Path) -> Path:
         "    def process(self, batch): pass\n"
     )
     (tmp_path / "policy.py").write_text(
-        "from controllers.vmc.offload import OffloadPolicy\nclass Greedy(OffloadPolicy):\n    pass\n"
+        "from controllers.vmc.offload.policy import OffloadPolicy\nclass Greedy(OffloadPolicy):\n    pass\n"
     )
     return tmp_path
 

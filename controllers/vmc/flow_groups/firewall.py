@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from controllers.vmc.view import View, addresses
+from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, FirewallRule, Network
 from hoverboard.contract.flow import Flow, FlowKey
 from hoverboard.contract.policy import Prefix, firewall_policy_flows, firewall_rule_flows

@@ -16,7 +16,7 @@ from pathlib import Path
 from controllers.crash import watched
 from controllers.ofe.frontend import SwitchEvents
 from controllers.ofe.openflow import serialize_flow_mod
-from controllers.ofe.session import Session
+from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder
 from hoverboard.contract.shares import WHOLE, Share
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 
 from controllers.program import Part, block
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.pipeline import local_prefix_flows, source_prefix_flows
 

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import grpc
 
-from controllers.controller import Controller
+from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.index import EntityKey
-from controllers.fm.server import FabricManagerServicer
 from controllers.fm.wire import MAX_MESSAGE
-from controllers.ofe.server import FrontEnd
-from controllers.planning import concerned, consequences, plan_document
+from controllers.ofe.switch_server import FrontEnd
+from controllers.vmc.agents import HostsServicer
+from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.hosts import HostsServicer
 from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings
-from controllers.vmc.policies import load_policy
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
+from controllers.vmc.offload.policy_file import load_policy
 from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import EntityError, InputError

@@ -13,11 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 from controllers.program import Flows, Part, Program
-from controllers.vmc.flow_scopes import BASE, LookupScope, OffloadScope, Scope
-from controllers.vmc.flow_share import WHOLE, FlowShare
+from controllers.vmc.flows.flow_share import WHOLE, FlowShare
+from controllers.vmc.flows.scope_flows import ScopeFlows
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.scope_flows import ScopeFlows
-from controllers.vmc.view import View
+from controllers.vmc.view.flow_scopes import BASE, LookupScope, OffloadScope, Scope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.flow import Flow, FlowKey
 
 Group = tuple[Part, ...]

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 from controllers.program import Flows, Program
-from controllers.vmc.expected import ExpectedFlows, Table
-from controllers.vmc.flow_scopes import LookupScope, OffloadScope, Scope
+from controllers.vmc.flows.expected import ExpectedFlows, Table
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.view import View
+from controllers.vmc.view.flow_scopes import LookupScope, OffloadScope, Scope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.flow import Flow, FlowKey
 
 Stage = Literal["gain", "hosts"]

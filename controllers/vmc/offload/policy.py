@@ -2,7 +2,7 @@
 
 Pure: pairs, bytes and times in, decisions out. The threshold of 20 kb/s is the paper's evaluation value;
 the paper gives no rule for keeping an offload or taking it back, so all else here is ours. Another policy
-is a subclass of `OffloadPolicy` with a `decide` of its own (controllers.vmc.policies loads it from a file).
+is a subclass of `OffloadPolicy` with a `decide` of its own (controllers.vmc.offload.policy_file loads it from a file).
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 
-from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.switch_programs import SwitchPrograms
-from controllers.vmc.view import View
+from controllers.vmc.view.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, LoadBalancer, Network, Route, Subnetwork
 
 

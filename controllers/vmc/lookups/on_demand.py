@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Address
 
-from controllers.vmc.flow_scopes import LookupScope, Scope
-from controllers.vmc.lookups import AskLimit, Held, Lookup, Lookups, destination
-from controllers.vmc.view import View, addresses
+from controllers.vmc.lookups.lookups import AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.view.flow_scopes import LookupScope, Scope
+from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Route
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.packets import Address

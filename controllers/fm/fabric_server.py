@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from controllers.collector import spared
 from controllers.fm.codec import decode_entity
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import status_of
+from controllers.gc_pause import spared
 from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError

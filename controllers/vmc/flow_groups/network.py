@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controllers.program import Part, block
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import gateway_flows, link_flows, network_flows, vport_flows

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controllers.program import Part, block
-from controllers.vmc.flow_scopes import (
+from controllers.vmc.flow_groups.firewall import firewall_flows
+from controllers.vmc.flow_groups.load_balancer import balancer_flows, balancer_switches
+from controllers.vmc.model import ProgrammingModel
+from controllers.vmc.view.flow_scopes import (
     BalancerScope,
     BaseScope,
     FirewallScope,
@@ -19,10 +22,7 @@ from controllers.vmc.flow_scopes import (
     Scope,
     VmScope,
 )
-from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.models.firewall import firewall_flows
-from controllers.vmc.models.loadbalancer import balancer_flows, balancer_switches
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.pipeline import base_flows
 
 _BASE_PARTS = (block(base_flows),)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from controllers.program import Part
-from controllers.vmc.flow_scopes import Scope
-from controllers.vmc.scope_flows import ScopeFlows
-from controllers.vmc.view import View
+from controllers.vmc.flows.scope_flows import ScopeFlows
+from controllers.vmc.view.flow_scopes import Scope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.reports import UsageReport
 
 

@@ -20,9 +20,9 @@ from controllers.ofe.frontend import Deposed, SwitchSession
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
-from controllers.vmc.facts import Sync
 from controllers.vmc.models import model_named
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.view.facts import Sync
 from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.reports import UsageReport

@@ -17,10 +17,10 @@ from controllers.crash import watched
 from controllers.ofe.frontend import Deposed, SwitchEvents, SwitchSession
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
-from controllers.roles.flows import decode_flows, encode_adds, encode_deletes
-from controllers.roles.peers import Outbox, Questions
+from controllers.roles.flow_codec import decode_flows, encode_adds, encode_deletes
+from controllers.roles.stream import Outbox, Questions
 from controllers.store.channels import aio_channel
-from controllers.vmc.hosts import AgentEvents, deliver
+from controllers.vmc.agents import AgentEvents, deliver
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract.control_pb2_grpc import FrontEndsStub
 from hoverboard.contract.errors import SwitchError

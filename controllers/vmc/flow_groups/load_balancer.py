@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 
 from controllers.program import Part, block
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.view import View
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import LoadBalancer
 from hoverboard.contract.pipeline import source_prefix_flows
 from hoverboard.contract.policy import ADDRESS_ONLY_BUCKETS, BUCKETS, backend_flows, balanced_flows

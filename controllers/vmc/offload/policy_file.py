@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controllers.vmc.offload import OffloadPolicy, OffloadSettings
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import load_class
 

@@ -14,7 +14,7 @@ from controllers.fm.fabric import Changes
 from controllers.fm.slices import network_of
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.offload import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
 from hoverboard.contract.pipeline import FIRST_VPORT

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
-from controllers.vmc.flow_scopes import OffloadScope, Scope
-from controllers.vmc.offload import OffloadPolicy, Pair, Sent
-from controllers.vmc.view import View
+from controllers.vmc.offload.policy import OffloadPolicy, Pair, Sent
+from controllers.vmc.view.flow_scopes import OffloadScope, Scope
+from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM
 from hoverboard.contract.flow import Flow
 from hoverboard.contract.pipeline import Kind, kind_of, vni_of

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from controllers.program import Program
-from controllers.vmc.expected import ExpectedFlows
-from controllers.vmc.facts import Switch, Sync
-from controllers.vmc.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
+from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.switchover import Stage, Switchover
-from controllers.vmc.view import View
+from controllers.vmc.model_change.switchover import Stage, Switchover
+from controllers.vmc.view.facts import Switch, Sync
+from controllers.vmc.view.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
+from controllers.vmc.view.intent import View
 
 # Seconds, ours: a switch's own flow cache follows its tables within half a second (Open vSwitch's revalidators).
 SETTLE, DRAIN = 0.5, 1.0

@@ -18,8 +18,8 @@ from controllers.crash import whole
 from controllers.fm.codec import encode_entity
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
-from controllers.roles.orders import ModelOrders
-from controllers.roles.peers import Outbox, Questions
+from controllers.roles.model_order import ModelOrders
+from controllers.roles.stream import Outbox, Questions
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract import fabric_pb2
 from hoverboard.contract.entities import AnyEntity
@@ -28,7 +28,7 @@ from hoverboard.contract.errors import RunError
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 2000  # entities in one message
-# How long an update waits for the masters' word, and they for their switches' (see `controllers.controller`).
+# How long an update waits for the masters' word, and they for their switches' (see `controllers.vmc.controller`).
 _CONFIRM_TIMEOUT = 0.25
 _ANSWER_TIMEOUT = 1.0
 

@@ -16,7 +16,7 @@ from controllers.crash import watched
 from controllers.fm.codec import decode_entity
 from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
-from controllers.roles.peers import Outbox
+from controllers.roles.stream import Outbox
 from controllers.store.channels import aio_channel
 from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract.control_pb2_grpc import FabricStub

@@ -1,0 +1,1 @@
+"""The flows of one object of the intent: firewall, load balancer, network or route."""

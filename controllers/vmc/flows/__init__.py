@@ -1,0 +1,1 @@
+"""Which flows each switch should hold, and which of them a change affects."""

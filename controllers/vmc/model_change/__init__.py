@@ -1,0 +1,1 @@
+"""A change of the programming model on running switches, step by step."""

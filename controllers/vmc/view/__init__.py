@@ -1,0 +1,1 @@
+"""What a VM controller knows: intent, physical facts, and which nodes live."""
