@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, Literal
 
 from benchmarks import command, kernel_overlay
-from experiments import iperf
-from experiments.iperf import IperfSpec
-from experiments.processes import Place
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
+from experiments.tools.tool_processes import Place
 from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.generations import NAMES
 from topologies.processes.deadlines import wait_for

@@ -15,9 +15,10 @@ from benchmarks import command, report
 from benchmarks.statistics import turns
 from console import tables
 from console.runs import need_root
-from experiments import catalog, iperf
+from experiments import catalog
 from experiments.frame.progress import Progress
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from topologies.run.testbed import Testbed
 
 STAGES = ("none", "acl", "shaping", "encryption")

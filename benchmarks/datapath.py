@@ -18,8 +18,8 @@ from benchmarks.contestants import Contestant
 from benchmarks.datapath_cases import AWAKE_CASES, CASES, PING_INTERVAL, Case, Plan, Sample
 from benchmarks.statistics import turns
 from console.runs import need_root
-from experiments.awake import awake
 from experiments.frame.progress import Progress
+from experiments.tools.no_cpu_idle import awake
 from hoverboard.contract.entities import Scheduling
 
 _LONGEST_TURN = 120.0  # seconds after which a spinner ends by itself

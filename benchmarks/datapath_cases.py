@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from benchmarks.contestants import Contestant, Where
-from experiments import accounting, cpu_window, iperf, packet_rate, ping, round_trip
-from experiments.iperf import IperfSpec
-from experiments.packet_rate import PacketRateSpec
-from experiments.round_trip import RoundTripSpec
+from experiments.observe import cpu_window, run_cost
+from experiments.tools import iperf, packet_rate, ping, round_trip
+from experiments.tools.iperf import IperfSpec
+from experiments.tools.packet_rate import PacketRateSpec
+from experiments.tools.round_trip import RoundTripSpec
 from hoverboard.contract.errors import MeasurementError
 
 PING_INTERVAL = 0.005
@@ -133,7 +134,7 @@ def packets(one: Contestant, case: Case, plan: Plan) -> Sample:
 def cpu_per_gigabyte(one: Contestant, case: Case, plan: Plan) -> Sample:
     """CPU seconds of hosts, guests and the kernel for each 10^9 bytes of one TCP stream."""
     pair = one.pairs[case.where]
-    members = accounting.members(one.run) if one.run is not None else []
+    members = run_cost.members(one.run) if one.run is not None else []
     before = cpu_window.read()
     result = iperf.measure(pair.source, pair.target, pair.address, IperfSpec(seconds=plan.seconds))
     after = cpu_window.read()

@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks import command, engine, report
 from benchmarks.statistics import distribution, turns
 from console import tables
-from experiments import engine_loop
 from experiments.frame.progress import Progress
+from experiments.tools import engine_loop
 from hoverboard.fastpath.engine.compose import DEBUG_ELEMENTS, compose
 from hoverboard.fastpath.memory import ports, rings
 from hoverboard.fastpath.memory.arrays import Memory

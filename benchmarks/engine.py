@@ -19,8 +19,8 @@ from benchmarks import command, report
 from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
-from experiments.engine_loop import driver, frame, prepare
 from experiments.frame.progress import Progress
+from experiments.tools.engine_loop import driver, frame, prepare
 from hoverboard.fastpath.engine.compose import compose
 from hoverboard.fastpath.memory import control, ports, rings
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pyroute2 import IPRoute
 
-from experiments.namespaces import Namespace
+from experiments.tools.bare_namespaces import Namespace
 from hoverboard.contract.encapsulation import GUEST_MTU
 from topologies.emulation.devices import disable_ipv6, netlink
 

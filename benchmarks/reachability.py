@@ -24,10 +24,10 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution, turns
 from console import tables
 from console.runs import need_root
-from experiments import joining
-from experiments.churning import churning
 from experiments.frame.progress import Progress
-from experiments.joining import Answer
+from experiments.workload import vm_join
+from experiments.workload.vm_churn import churning
+from experiments.workload.vm_join import Answer
 from hoverboard.contract.errors import MeasurementError
 from topologies.cluster.control_processes import ControlLayout
 from topologies.run.testbed import Testbed
@@ -82,7 +82,7 @@ class _Bed:
         self.testbed = testbed
         self.network, self.other = testbed.topology.networks
         self.hosts = [server.name for server in testbed.topology.hosts]
-        self._intent = joining.entities(self.network, self.hosts)
+        self._intent = vm_join.entities(self.network, self.hosts)
         self._real = len(self.network.vms)
         self._held: list[Any] = []
 
@@ -91,20 +91,20 @@ class _Bed:
         more = size - self._real - len(self._held)
         if more < 0:
             gone, self._held = self._held[more:], self._held[:more]
-            return joining.load(self.testbed, (), gone)
+            return vm_join.load(self.testbed, (), gone)
         new = list(itertools.islice(self._intent, more))
         self._held += new
-        return joining.load(self.testbed, new)
+        return vm_join.load(self.testbed, new)
 
     def alone(self, count: int) -> list[Answer]:
         """Newcomers, one by one."""
-        with joining.planted(self.testbed, self.network.name, count) as specs:
-            return list(joining.one_by_one(self.testbed, specs))
+        with vm_join.planted(self.testbed, self.network.name, count) as specs:
+            return list(vm_join.one_by_one(self.testbed, specs))
 
     def burst(self, count: int) -> list[Answer]:
         """Newcomers in one request."""
-        with joining.planted(self.testbed, self.network.name, count) as specs:
-            return joining.in_a_burst(self.testbed, specs)
+        with vm_join.planted(self.testbed, self.network.name, count) as specs:
+            return vm_join.in_a_burst(self.testbed, specs)
 
     def beside(self, churn: int, count: int, burst: int) -> tuple[list[Answer], list[Answer], int]:
         """Newcomers one by one and in a burst while the other network churns; how often that was filled or emptied.
@@ -112,13 +112,13 @@ class _Bed:
         Raises:
             MeasurementError: the churn ended early.
         """
-        vms = list(itertools.islice(joining.entities(self.other, self.hosts), churn))
+        vms = list(itertools.islice(vm_join.entities(self.other, self.hosts), churn))
         with (
-            joining.planted(self.testbed, self.network.name, count + burst) as specs,
+            vm_join.planted(self.testbed, self.network.name, count + burst) as specs,
             churning(self.testbed, vms) as rounds,
         ):
-            alone = list(joining.one_by_one(self.testbed, specs[:count]))
-            together = joining.in_a_burst(self.testbed, specs[count:]) if burst else []
+            alone = list(vm_join.one_by_one(self.testbed, specs[:count]))
+            together = vm_join.in_a_burst(self.testbed, specs[count:]) if burst else []
         if rounds.error:
             raise MeasurementError(rounds.error, where=self.other.name, next_step="see the control plane's log")
         return alone, together, rounds.done
@@ -147,7 +147,7 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
                     answers[key(BURST, size)] = bed.burst(plan.burst)
         bed.resize(plan.base)
         progress(f"adding {plan.add} VMs, namespace and NIC too", 0.5)
-        requested = [joining.timed(testbed, lambda: testbed.add_vm(bed.network.name)) for _ in range(plan.add)]
+        requested = [vm_join.timed(testbed, lambda: testbed.add_vm(bed.network.name)) for _ in range(plan.add)]
         progress(f"beside {plan.churn} VMs that join and leave another network", 0.6)
         alone, burst, churned = bed.beside(plan.churn, plan.beside, plan.burst)
         answers |= {key(BESIDE, plan.base): alone, key(BURST_BESIDE, plan.base): burst}
@@ -317,7 +317,7 @@ def main() -> int:
     def run(progress: Progress) -> int:
         need_root("benchmark")
         figures = measure(plan, progress)
-        parameters = {**asdict(plan), "ping_interval_s": joining.PING_INTERVAL}
+        parameters = {**asdict(plan), "ping_interval_s": vm_join.PING_INTERVAL}
         return report.finish(
             "reachability", parameters, figures, [] if given.quick else bars(figures, plan), shown(figures),
             as_json=given.json, out=given.out,

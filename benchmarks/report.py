@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.bars import Bar
 from console import tables
-from experiments import record
+from experiments.observe import provenance
 
 
 def bars_table(bars: Iterable[Bar]) -> Table:
@@ -54,7 +54,7 @@ def finish(
     path = out or Path("results") / f"benchmark-{name}-{now:%Y%m%d-%H%M%S}.json"
     document = {
         "benchmark": name,
-        **record.record(parameters),
+        **provenance.record(parameters),
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "figures": figures,
         "bars": [bar.as_dict() for bar in bars],

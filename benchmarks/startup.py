@@ -20,9 +20,9 @@ from benchmarks.bars import Bar
 from benchmarks.statistics import distribution
 from console import tables
 from console.runs import need_root
-from experiments import accounting
-from experiments.accounting import Share
 from experiments.frame.progress import Progress
+from experiments.observe import run_cost
+from experiments.observe.run_cost import Share
 from topologies.client import run_client
 from topologies.processes.phases import PHASES
 
@@ -71,14 +71,14 @@ def _idle(run: str, seconds: float) -> dict[str, Any]:
     """Memory, and CPU over some windows of `seconds` each; by kind of process, in the median window."""
     passing = threading.Event()  # never set: time itself is what is waited for
     passing.wait(_SETTLE_SECONDS)
-    found = accounting.members(run)
-    before, begun = accounting.shares(found), time.monotonic()
+    found = run_cost.members(run)
+    before, begun = run_cost.shares(found), time.monotonic()
     windows: list[dict[str, float]] = []
     for _ in range(_IDLE_WINDOWS):
         passing.wait(seconds)
         # Reading takes a while itself; every reading takes it in the same order.
-        after, now = accounting.shares(found), time.monotonic()
-        windows.append(accounting.cpu_percent(before, after, now - begun))
+        after, now = run_cost.shares(found), time.monotonic()
+        windows.append(run_cost.cpu_percent(before, after, now - begun))
         before, begun = after, now
     totals = [sum(window.values()) for window in windows]
     middle = windows[totals.index(statistics.median_low(totals))]

@@ -83,8 +83,8 @@ def demo(
     """Show it all: two tenants, a flow that starts on a Hoverboard and is offloaded, two dataplanes, a report."""
     runs.need_root("demo")
     from console.progress import StepProgress
-    from experiments import demo as experiment
-    from experiments import demo_report
+    from experiments.demo import demo as experiment
+    from experiments.demo import demo_report
 
     folder = out if out is not None else demo_report.default_folder()
     with guard.ended_by_signals(), StepProgress() as progress:

@@ -10,9 +10,9 @@ from console.tables import table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from experiments.frame.comparison import Compared
     from experiments.frame.experiment import Verdict
     from experiments.frame.parameters import Parameter
+    from experiments.sweeps.comparison import Compared
     from hoverboard.contract.experiment_documents import ListedExperiment
 
 

@@ -18,9 +18,9 @@ from hoverboard.contract.errors import InputError
 
 if TYPE_CHECKING:
     from experiments.frame.experiment import Verdict
-    from experiments.frame.folder import Folder
     from experiments.frame.progress import Progress
-    from experiments.frame.runner import Plan
+    from experiments.sweeps.folder import Folder
+    from experiments.sweeps.runner import Plan
     from hoverboard.contract.experiment_documents import ListedExperiment
 
 app = typer.Typer(help="The paper's evaluation, and experiments of your own.", no_args_is_help=True)
@@ -34,7 +34,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Which experiments there are; of one, what may be set."""
-    from experiments.frame import discovery
+    from experiments.sweeps import discovery
 
     found = [discovery.find(name)] if name is not None else list(discovery.catalogue().values())
     documents: list[ListedExperiment] = [
@@ -101,7 +101,7 @@ def run(
     measured = _run if scheduler is None else partial(_share, scheduler)
     done = measured(list(zip(plans, paths, strict=True)), resume, folder)
     if name == _ALL:
-        from experiments.frame import report
+        from experiments.sweeps import report
 
         (folder / report.SUMMARY).write_text(report.overview([one for one, _ in done]), encoding="utf-8")
     _tell(done, as_json)
@@ -110,7 +110,8 @@ def run(
 def _plans(
     name: str, settings: Sequence[str], sweep: Path | None, repeat: int | None, seed: int, quick: bool, pin: bool
 ) -> list[Plan]:
-    from experiments.frame import discovery, parameters, runner
+    from experiments.frame import parameters
+    from experiments.sweeps import discovery, runner
 
     loops: dict[str, list[Any]] = {}
     if sweep is not None:
@@ -138,8 +139,8 @@ def _where(name: str) -> str:
 def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[Verdict]]]:
     """One after the other, on testbeds that they share: each point is measured alone."""
     from console.progress import StepProgress
-    from experiments.frame import runner
-    from experiments.frame.bench import TestbedBench
+    from experiments.sweeps import runner
+    from experiments.sweeps.bench import TestbedBench
 
     first, _ = several[0]
     with guard.ended_by_signals(), StepProgress() as progress:
@@ -166,8 +167,8 @@ def _share(
 ) -> list[tuple[Folder, list[Verdict]]]:
     """One after the other, each on all machines of a cluster."""
     from console.progress import StepProgress
-    from experiments.frame import cluster
-    from experiments.frame.dask_cluster import DaskCluster
+    from experiments.sweeps import cluster
+    from experiments.sweeps.dask_cluster import DaskCluster
 
     with (
         guard.ended_by_signals(),
@@ -185,7 +186,7 @@ def _each(
     several: Sequence[tuple[Plan, Path]], out: Path, progress: Progress, run: Callable[[Plan, Path, Progress], Folder]
 ) -> list[tuple[Folder, list[Verdict]]]:
     """Run one after the other, and write the report of each as it ends."""
-    from experiments.frame import report
+    from experiments.sweeps import report
 
     done: list[tuple[Folder, list[Verdict]]] = []
     try:
@@ -204,7 +205,7 @@ def worker(
 ) -> None:
     """Measure for others: join a Dask cluster as a worker, until interrupted."""
     runs.need_root("experiment worker")
-    from experiments.frame import dask_cluster
+    from experiments.sweeps import dask_cluster
 
     dask_cluster.serve(scheduler, lambda what: print(what, flush=True))
 
@@ -219,8 +220,8 @@ def report_(
     as_json: Json = False,
 ) -> None:
     """Build reports again from raw data; nothing is measured."""
-    from experiments.frame import discovery, report, reproduction
-    from experiments.frame.folder import RUN, Folder
+    from experiments.sweeps import discovery, report, reproduction
+    from experiments.sweeps.folder import RUN, Folder
 
     found = []
     for path in folders:
@@ -244,8 +245,8 @@ def compare(
     """Two runs side by side: medians of what both measured, B over A."""
     from dataclasses import asdict
 
-    from experiments.frame import comparison
-    from experiments.frame.folder import Folder
+    from experiments.sweeps import comparison
+    from experiments.sweeps.folder import Folder
 
     a, b = Folder(first), Folder(second)
     names = a.document()["experiment"], b.document()["experiment"]
@@ -265,7 +266,7 @@ def compare(
 def _tell(done: Sequence[tuple[Folder, Sequence[Verdict]]], as_json: bool) -> None:
     from dataclasses import asdict
 
-    from experiments.frame.report import REPORT
+    from experiments.sweeps.report import REPORT
 
     failed = {str(folder.path): len(folder.table().failed()) for folder, _ in done}
     if as_json:

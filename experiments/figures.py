@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.path import Timeline
+from experiments.observe.flow_path import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

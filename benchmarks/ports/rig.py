@@ -18,7 +18,7 @@ from pyroute2 import IPRoute
 
 from benchmarks.ports import tap
 from benchmarks.ports.libc import Bytes, Words
-from experiments.namespaces import Namespace
+from experiments.tools.bare_namespaces import Namespace
 from hoverboard.contract.encapsulation import GUEST_GSO_MAX, GUEST_MTU
 from hoverboard.contract.errors import MachineError
 from topologies.emulation.devices import disable_ipv6, entered, netlink

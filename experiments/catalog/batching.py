@@ -9,10 +9,10 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from experiments import packet_rate
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
-from experiments.packet_rate import PacketRateSpec
+from experiments.tools import packet_rate
+from experiments.tools.packet_rate import PacketRateSpec
 from topologies.spec import schema
 from topologies.spec.topology import MOST_EGRESS, MOST_INGRESS, Topology
 
@@ -111,7 +111,7 @@ def _engine(values: Values, bench: Bench) -> Iterable[Sample]:
     """ns a packet by batch, the sizes taking turns in an order of their own each round."""
     import numpy as np
 
-    from experiments import engine_loop
+    from experiments.tools import engine_loop
     from hoverboard.fastpath.engine.compose import compose
     from hoverboard.fastpath.memory import ports, rings
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from experiments import traffic
-from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
 from experiments.frame.statistics import spread
+from experiments.workload import traffic
+from experiments.workload.udp_exchange import Exchange
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
 

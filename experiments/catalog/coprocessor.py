@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments import iperf
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from topologies.run.testbed import Testbed
 
 STAGES = ("none", "acl", "shaping", "encryption")

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from experiments import accounting, cpu_window, iperf, versions
+from experiments.frame import generation_comparison
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
-from experiments.iperf import IperfSpec
+from experiments.observe import cpu_window, run_cost
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.generations import NAMES
 
 _SIDES = ("host", "guest", "total")
@@ -26,17 +28,17 @@ class Cpu(Experiment):
     measures = "CPU of sender and receiver per byte of one TCP stream, host and guest apart, every generation"
     minutes = 1.0
     parameters = (
-        versions.GENERATIONS_PARAMETER,
+        generation_comparison.GENERATIONS_PARAMETER,
         Parameter("streams", 1, "", "TCP streams at a time", least=1, most=iperf.MOST_STREAMS),
         Parameter("seconds", 3, "s", "of each measurement", quick=1, least=1, most=60),
     )
 
     def points(self, values: Values) -> list[Point]:
-        return [{"generation": name} for name in versions.chosen(values)]
+        return [{"generation": name} for name in generation_comparison.chosen(values)]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        ends = versions.pair(bench, point["generation"])
-        members = accounting.members(ends.testbed.run)
+        ends = generation_comparison.pair(bench, point["generation"])
+        members = run_cost.members(ends.testbed.run)
         before = cpu_window.read()
         spec = IperfSpec(seconds=values["seconds"], streams=values["streams"])
         result = iperf.measure(ends.source, ends.target, ends.address, spec)
@@ -62,18 +64,19 @@ class Cpu(Experiment):
             kept = {name: one for name, one in found.items() if one is not None}
             series.append(Series(side, list(kept), [one.median for one in kept.values()], list(kept.values())))
         return [
-            versions.beside(table, "CPU time", "relative", "CPU per byte by generation", "10", "total", side="total"),
+            generation_comparison.beside(
+                table, "CPU time", "relative", "CPU per byte by generation", "10", "total", side="total"),
             Chart("sides", "CPU per byte, hosts and guests", "generation", "CPU seconds per 10^9 bytes", series,
                   kind="bars", log_y=True, note=_NOTE),
         ]  # fmt: skip
 
     def verdicts(self, table: Table, values: Values) -> list[Verdict]:
-        found = versions.measured(table, "CPU time", side="total")
+        found = generation_comparison.measured(table, "CPU time", side="total")
         return [
-            versions.order(
+            generation_comparison.order(
                 found, "10", "total", "each version takes less CPU per byte (paper: cycles/byte; here: s/GB)"
             ),
-            versions.gain(found, 16, 16, "CPU per byte fell to a sixteenth", more=False),
+            generation_comparison.gain(found, 16, 16, "CPU per byte fell to a sixteenth", more=False),
         ]
 
 

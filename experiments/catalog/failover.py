@@ -20,10 +20,10 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from experiments import traffic
-from experiments.exchange import Carried, Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, words
+from experiments.workload import traffic
+from experiments.workload.udp_exchange import Carried, Exchange
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import HoverboardError, MeasurementError
 from topologies.cluster.control_processes import ControlLayout

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments import hoverboards, traffic
-from experiments.exchange import Exchange
-from experiments.flood import flooding
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole, words
+from experiments.observe import hoverboard_counters
+from experiments.workload import traffic
+from experiments.workload.flood import flooding
+from experiments.workload.udp_exchange import Exchange
 from topologies.processes.deadlines import wait_for
 from topologies.spec import schema
 
@@ -67,7 +68,7 @@ class GatewayOverload(Experiment):
             wait_for(
                 lambda: flood.sent >= _FLOODED_SECONDS * rate, _FLOOD_LIMIT, lambda: f"{flood.sent} packets of a flood"
             )
-            dropped = hoverboards.over_capacity(bed)
+            dropped = hoverboard_counters.over_capacity(bed)
             due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 relieved: dict[tuple[str, str], float] = {}
@@ -82,7 +83,9 @@ class GatewayOverload(Experiment):
                 yield Sample("time to relief", relieved[pair], "s", point)
         yield Sample("relieved", len(relieved) / len(chosen), "share of pairs", point)
         yield Sample("lost", 1 - result.arrived, "share of the pairs' datagrams", point)
-        yield Sample("dropped by the Hoverboard", float(hoverboards.over_capacity(bed) - dropped), "packets", point)
+        yield Sample(
+            "dropped by the Hoverboard", float(hoverboard_counters.over_capacity(bed) - dropped), "packets", point
+        )
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """Relieved pairs, their loss and their time to relief by overload."""

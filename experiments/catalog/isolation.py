@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 
-from experiments import packet_rate, ping
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import ratio
-from experiments.packet_rate import PacketRateSpec
 from experiments.statistics import percentile
+from experiments.tools import packet_rate, ping
+from experiments.tools.packet_rate import PacketRateSpec
 from hoverboard.contract.errors import MeasurementError
 from topologies.run.testbed import Testbed
 from topologies.spec import schema

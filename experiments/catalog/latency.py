@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from experiments import round_trip, versions
-from experiments.awake import awake
+from experiments.frame import generation_comparison
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
-from experiments.round_trip import RoundTripSpec
+from experiments.tools import round_trip
+from experiments.tools.no_cpu_idle import awake
+from experiments.tools.round_trip import RoundTripSpec
 
 _PERCENTILES = {"p50": "p50_us", "p90": "p90_us", "p99": "p99_us", "p99.9": "p999_us"}
 _LONGEST = 120.0  # seconds after which a spinner ends by itself
@@ -35,19 +36,19 @@ class Latency(Experiment):
     minutes = 1.5
     repeat = 5
     parameters = (
-        versions.GENERATIONS_PARAMETER,
+        generation_comparison.GENERATIONS_PARAMETER,
         Parameter("cpus", ("halting", "awake"), "", "as they are, or kept from halting by spinners of the lowest class",
                   quick=("awake",), choices=("halting", "awake")),
         Parameter("seconds", 1.0, "s", "of each measurement", quick=0.5, least=0.1, most=60),
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        names = (*versions.chosen(values), versions.BARE)
+        names = (*generation_comparison.chosen(values), generation_comparison.BARE)
         return [{"generation": name, "cpus": cpus} for cpus in values["cpus"] for name in names]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         spinning = awake(_LONGEST) if point["cpus"] == "awake" else contextlib.nullcontext()
-        with versions.ends_of(bench, point["generation"]) as ends, spinning:
+        with generation_comparison.ends_of(bench, point["generation"]) as ends, spinning:
             found = round_trip.measure(ends.source, ends.target, ends.address, RoundTripSpec(seconds=values["seconds"]))
         bench.raw("round-trips", asdict(found))
         yield Sample("mean", found.mean_us, "us", point)
@@ -57,14 +58,18 @@ class Latency(Experiment):
     def charts(self, table: Table, values: Values) -> list[Chart]:
         made = []
         for cpus in table.seen("cpus", "mean"):
-            names = [*versions.measured(table, "mean", cpus=cpus)]
-            names += [versions.BARE] if table.values("mean", generation=versions.BARE, cpus=cpus) else []
+            names = [*generation_comparison.measured(table, "mean", cpus=cpus)]
+            names += (
+                [generation_comparison.BARE]
+                if table.values("mean", generation=generation_comparison.BARE, cpus=cpus)
+                else []
+            )
             series = []
             for metric in _PERCENTILES:
                 found = {name: one for name in names if (one := table.spread(metric, generation=name, cpus=cpus))}
                 series.append(Series(metric, list(found), [one.median for one in found.values()], list(found.values())))
             made += [
-                versions.beside(
+                generation_comparison.beside(
                     table, "mean", f"generations-{cpus}", f"Mean round trip by generation, CPUs {cpus}", "9", "TCP RTT",
                     cpus=cpus,
                 ),
@@ -76,14 +81,14 @@ class Latency(Experiment):
     def verdicts(self, table: Table, values: Values) -> list[Verdict]:
         made = []
         for cpus in values["cpus"]:
-            found = versions.measured(table, "mean", cpus=cpus)
-            bare = table.median("mean", generation=versions.BARE, cpus=cpus)
+            found = generation_comparison.measured(table, "mean", cpus=cpus)
+            bare = table.median("mean", generation=generation_comparison.BARE, cpus=cpus)
             since = {name: value for name, value in found.items() if name != "pre"}
             made += [
-                versions.order(
+                generation_comparison.order(
                     found, "9", "TCP RTT", f"the versions' order in mean round trip, us (CPUs {cpus})", why=_WHY_ORDER
                 ),
-                versions.gain(
+                generation_comparison.gain(
                     found,
                     7,
                     7,
@@ -92,7 +97,7 @@ class Latency(Experiment):
                     why=_WHY,
                     bare=bare,
                 ),
-                versions.gain(
+                generation_comparison.gain(
                     since,
                     5,
                     6.9,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
-from experiments import accounting, cpu_window, hoverboards, ping, traffic
-from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, whole, words
+from experiments.observe import cpu_window, hoverboard_counters, run_cost
+from experiments.tools import ping
+from experiments.workload import traffic
+from experiments.workload.udp_exchange import Exchange
 from hoverboard.contract.models import NAMES
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
@@ -65,7 +67,7 @@ class Models(Experiment):
                 continue
             yield Sample("first round trip", found.samples[0], "ms", point)
             yield Sample("later round trip", median(found.samples[3:]), "ms", point)
-        members = accounting.members(bed.run)
+        members = run_cost.members(bed.run)
         cost = cpu_window.cost(before, cpu_window.read(), [one.process.pid for one in members], members)
         yield Sample("control plane CPU", cost.by_kind.get(_CONTROL_PLANE, 0.0) * 1e3 / len(chosen), "ms a pair", point)
         yield from self._steady(point, bed, chosen, number(values, "seconds"), bench)
@@ -82,9 +84,9 @@ class Models(Experiment):
             due = traffic.schedule(bench.random("traffic", across=("model",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent = hoverboards.received(bed), sum(one.offered for one in running.carried)
+                before, sent = hoverboard_counters.received(bed), sum(one.offered for one in running.carried)
                 running.wait(seconds * _WATCHED_SHARE)
-                passed = hoverboards.received(bed) - before
+                passed = hoverboard_counters.received(bed) - before
                 sent = sum(one.offered for one in running.carried) - sent
                 yield from self._settled(point, bed, chosen, bench)
                 result = running.result()

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from experiments import hoverboards, populations, traffic
-from experiments.exchange import Exchange
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
+from experiments.observe import hoverboard_counters
+from experiments.workload import traffic, traffic_population
+from experiments.workload.udp_exchange import Exchange
 from topologies.spec import schema
 
 LIVE, REPLAY = "live", "replay"
@@ -53,7 +54,7 @@ class Offload(Experiment):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         """One threshold."""
         if point["part"] == REPLAY:
-            found = populations.replay(
+            found = traffic_population.replay(
                 bench.random("population", across=("threshold_kbps",)), point["threshold_kbps"] * 1e3
             )
             yield Sample("offloaded", found.offloaded, "pairs", point)
@@ -63,7 +64,7 @@ class Offload(Experiment):
 
     def _live(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         total, seconds = number(values, "rate") * 1e6, whole(values, "seconds")
-        rates = [share * total for share in populations.some(whole(values, "pairs"))]
+        rates = [share * total for share in traffic_population.some(whole(values, "pairs"))]
         bed = bench.fresh(_topology(threshold_between(rates, point["wanted"])))
         by_name = {vm.name: vm.host for vm in bed.topology.vms}
         apart = [pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]] != by_name[pair[1]]]
@@ -75,19 +76,21 @@ class Offload(Experiment):
             with exchange.running(due, seconds) as running:
                 bench.say(f"offload: {point['wanted']} pairs, waiting until reports have come")
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent_before = hoverboards.received(bed), sum(one.offered for one in running.carried)
+                before, sent_before = hoverboard_counters.received(bed), sum(one.offered for one in running.carried)
                 result = running.result()
         sent = sum(one.offered for one in result.flows) - sent_before
         standing = {(row["src"], row["dst"]) for row in bed.offloads()}
         bench.raw("flows", result.record(flows))
         yield Sample("offloaded", len(standing & set(chosen)), "pairs", point)
-        yield Sample("on Hoverboards", (hoverboards.received(bed) - before) / max(1, sent), "share of datagrams", point)
+        yield Sample(
+            "on Hoverboards", (hoverboard_counters.received(bed) - before) / max(1, sent), "share of datagrams", point
+        )
         yield Sample("arrived", result.arrived, "share of datagrams", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
         """At the paper's size; and all three laid over each other."""
         curves = {REPLAY: curve(table, REPLAY), LIVE: curve(table, LIVE)}
-        theirs = populations.papers_curve()
+        theirs = traffic_population.papers_curve()
         whole_size = Chart(
             "offload-replay", "Traffic on Hoverboards, the paper's size", "offloaded flows, thousands",
             "% of all bytes",
@@ -114,7 +117,7 @@ class Offload(Experiment):
     def verdicts(self, table: Table, values: Values) -> list[Verdict]:
         """What under a thousandth of the pairs leaves; the live curve's shape."""
         found = []
-        most = populations.POSSIBLE_PAIRS / 1000
+        most = traffic_population.POSSIBLE_PAIRS / 1000
         few = [(x, y) for x, y in curve(table, REPLAY) if x < most]
         if few:
             count, share = few[-1]
@@ -128,8 +131,8 @@ class Offload(Experiment):
                 )
             )  # fmt: skip
         live = curve(table, LIVE)
-        if (unit := reaches(live, _LEAVES)) and (theirs := reaches(populations.papers_curve(), _LEAVES)):
-            apart = max(abs(y - at(populations.papers_curve(), x / unit * theirs)) for x, y in live)
+        if (unit := reaches(live, _LEAVES)) and (theirs := reaches(traffic_population.papers_curve(), _LEAVES)):
+            apart = max(abs(y - at(traffic_population.papers_curve(), x / unit * theirs)) for x, y in live)
             found.append(
                 Verdict(
                     "live, the curve has the same shape", "figure 11c", f"at most {apart:.0%} of the traffic apart",

@@ -11,10 +11,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from experiments import joining, ping
-from experiments.flood import flooding
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
+from experiments.tools import ping
+from experiments.workload import vm_join
+from experiments.workload.flood import flooding
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
@@ -60,8 +61,8 @@ class OnDemandCollapse(Experiment):
         bed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS))
         network, vms = bed.topology.networks[0], list(bed.topology.vms)
         hosts = [server.name for server in bed.topology.hosts]
-        intent = list(itertools.islice(joining.entities(network, hosts), whole(values, "destinations")))
-        joining.load(bed, intent)
+        intent = list(itertools.islice(vm_join.entities(network, hosts), whole(values, "destinations")))
+        vm_join.load(bed, intent)
         here, there = ([vm for vm in vms if vm.host == name] for name in hosts)
         senders, targets = here[:_VICTIMS], there[:_VICTIMS]
         victims = {vm.name for vm in (*senders, *targets)}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments import paper, traffic
-from experiments.exchange import Exchange
+from experiments import paper
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, number, whole
+from experiments.workload import traffic
+from experiments.workload.udp_exchange import Exchange
 from topologies.spec import schema
 
 _CURVE = ("11b", "CDF of VM-pair peak throughput")

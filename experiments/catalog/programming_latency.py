@@ -9,13 +9,13 @@ import contextlib
 import itertools
 from collections.abc import Iterable
 
-from experiments import joining
-from experiments.churning import Rounds, churning
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values, whole, words
 from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
 from experiments.statistics import percentile
+from experiments.workload import vm_join
+from experiments.workload.vm_churn import Rounds, churning
 from hoverboard.contract.errors import HoverboardError
 from topologies.cluster.control_processes import ControlLayout
 from topologies.spec import schema
@@ -67,13 +67,13 @@ class ProgrammingLatency(Experiment):
         blue, red = bed.topology.networks
         if base := whole(values, "base"):
             bench.say(f"programming-latency: loading {base} VMs")
-            joining.load(bed, list(itertools.islice(joining.entities(blue, hosts), base)))
-        churn = list(itertools.islice(joining.entities(red, hosts), whole(values, "churn")))
+            vm_join.load(bed, list(itertools.islice(vm_join.entities(blue, hosts), base)))
+        churn = list(itertools.islice(vm_join.entities(red, hosts), whole(values, "churn")))
         with churning(bed, churn) if point["neighbour"] == CHURNING else contextlib.nullcontext(Rounds()) as rounds:
             for number in range(whole(values, "add")):
                 bench.say(f"programming-latency: {point['model']}, {point['neighbour']}, VM {number + 1}")
                 try:
-                    yield Sample(METRIC, joining.by_diff(bed, blue.name).answered, "ms", point)
+                    yield Sample(METRIC, vm_join.by_diff(bed, blue.name).answered, "ms", point)
                 except HoverboardError as error:
                     yield Sample(METRIC, None, "ms", point, str(error))
         if point["neighbour"] == CHURNING:

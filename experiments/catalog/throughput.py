@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments import iperf, versions
+from experiments.frame import generation_comparison
 from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 
 
 class Throughput(Experiment):
@@ -20,7 +21,7 @@ class Throughput(Experiment):
     )
     minutes = 4.5
     parameters = (
-        versions.GENERATIONS_PARAMETER,
+        generation_comparison.GENERATIONS_PARAMETER,
         Parameter("streams", (1, 4, 16, 64, 200), "", "TCP streams at a time", quick=(1, 16), least=1, most=1000),
         Parameter("seconds", 2, "s", "of each measurement", quick=1, least=1, most=60),
         Parameter("omit", 1, "s", "left out at its start", quick=0, least=0, most=10),
@@ -30,12 +31,12 @@ class Throughput(Experiment):
         return [
             {"generation": name, "streams": number}
             for number in values["streams"]
-            for name in (*versions.chosen(values), versions.BARE)
+            for name in (*generation_comparison.chosen(values), generation_comparison.BARE)
         ]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         spec = IperfSpec(seconds=values["seconds"], omit=values["omit"])
-        with versions.ends_of(bench, point["generation"]) as ends:
+        with generation_comparison.ends_of(bench, point["generation"]) as ends:
             taken = iperf.together(ends.source, ends.target, ends.address, spec, point["streams"])
         bench.raw("iperf3", [one.record() for one in taken])
         if errors := [one.error for one in taken if one.result is None]:
@@ -48,11 +49,13 @@ class Throughput(Experiment):
             yield Sample("retransmits", sum(again), "segments", point)
 
     def charts(self, table: Table, values: Values) -> list[Chart]:
-        names = versions.measured(table, "throughput")
-        lines = [table.line("throughput", "streams", name, generation=name) for name in (*names, versions.BARE)]
+        names = generation_comparison.measured(table, "throughput")
+        lines = [
+            table.line("throughput", "streams", name, generation=name) for name in (*names, generation_comparison.BARE)
+        ]
         most = max(values["streams"])
         return [
-            versions.beside(
+            generation_comparison.beside(
                 table, "throughput", "generations", f"Throughput by generation, {most} streams", "8", "throughput",
                 streams=most,
             ),
@@ -63,17 +66,17 @@ class Throughput(Experiment):
 
     def verdicts(self, table: Table, values: Values) -> list[Verdict]:
         most = max(values["streams"])
-        found = versions.measured(table, "throughput", streams=most)
+        found = generation_comparison.measured(table, "throughput", streams=most)
         return [
-            versions.order(
+            generation_comparison.order(
                 found, "8", "throughput", f"each version carries more than the last, {most} streams, Gbit/s"
             ),
-            versions.gain(
+            generation_comparison.gain(
                 found,
                 16,
                 19,
                 "throughput grew 19 times in five years",
                 more=True,
-                bare=table.median("throughput", generation=versions.BARE, streams=most),
+                bare=table.median("throughput", generation=generation_comparison.BARE, streams=most),
             ),
         ]

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from experiments import iperf
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
 from topologies.emulation.devices import entered
 from topologies.run.testbed import Testbed

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from console import tables
-from experiments import iperf
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import guest_mac, underlay_mac
 from hoverboard.contract.packets import internet_checksum, mac_bytes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import demo, demo_report
+from experiments.demo import demo, demo_report
 from hoverboard.contract.document_schemas import check
 from topologies.processes.deadlines import wait_for
 from topologies.processes.run_directory import run_names

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from experiments import iperf
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import available, facts
 from hoverboard.host.control.host_client import HostClient

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from experiments import iperf, ping, processes
-from experiments.iperf import IperfSpec
-from experiments.processes import Node
+from experiments.tools import iperf, ping, tool_processes
+from experiments.tools.iperf import IperfSpec
+from experiments.tools.tool_processes import Node
 from hoverboard.contract.errors import MeasurementError
 from topologies.processes.deadlines import wait_for
 
@@ -19,12 +19,12 @@ from topologies.processes.deadlines import wait_for
 @pytest.fixture
 def place() -> Iterator[Node]:
     """A namespace with a loopback; iperf3's both ends fit into it."""
-    before = processes.namespace_of(os.getpid())
+    before = tool_processes.namespace_of(os.getpid())
     holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && echo ready && exec sleep 300"],
                               stdout=subprocess.PIPE)  # fmt: skip
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"ready\n"
-    assert processes.namespace_of(holder.pid) != before
+    assert tool_processes.namespace_of(holder.pid) != before
     yield Node("lo", holder.pid)
     holder.kill()
     holder.wait()
@@ -41,7 +41,7 @@ def _namespace(pid: str) -> str:
 def members(place: Node) -> list[str]:
     """Command lines in the namespace, its holder apart."""
     listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    wanted = processes.namespace_of(place.pid)
+    wanted = tool_processes.namespace_of(place.pid)
     found = []
     for line in listed.splitlines():
         pid, _, command = line.strip().partition(" ")

@@ -10,8 +10,8 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from experiments import iperf
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC
 from hoverboard.contract.packets import mac_bytes
 from topologies.emulation.devices import GUEST_DEVICE, entered

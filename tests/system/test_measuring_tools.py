@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import flow_setup
-from experiments import cpu_window, packet_rate, processes, round_trip
-from experiments.awake import awake
-from experiments.packet_rate import PacketRateSpec
-from experiments.processes import Node
-from experiments.round_trip import RoundTripSpec
+from experiments.observe import cpu_window
+from experiments.tools import packet_rate, round_trip, tool_processes
+from experiments.tools.no_cpu_idle import awake
+from experiments.tools.packet_rate import PacketRateSpec
+from experiments.tools.round_trip import RoundTripSpec
+from experiments.tools.tool_processes import Node
 from hoverboard.contract.errors import MeasurementError
 from topologies.processes.deadlines import wait_for
 
@@ -36,10 +37,10 @@ def place() -> Iterator[Node]:
 
 def members(place: Node) -> list[int]:
     """Processes in the namespace, its holder apart."""
-    wanted, found = processes.namespace_of(place.pid), []
+    wanted, found = tool_processes.namespace_of(place.pid), []
     for entry in os.listdir("/proc"):
         with contextlib.suppress(PermissionError):  # not ours to look at
-            if entry.isdigit() and int(entry) != place.pid and processes.namespace_of(int(entry)) == wanted:
+            if entry.isdigit() and int(entry) != place.pid and tool_processes.namespace_of(int(entry)) == wanted:
                 found.append(int(entry))
     return found
 

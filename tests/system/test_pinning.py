@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import processes
-from experiments.frame.bench import TestbedBench
-from experiments.frame.pinning import Pinning
+from experiments.sweeps.bench import TestbedBench
+from experiments.sweeps.pinning import Pinning
+from experiments.tools import tool_processes
 from topologies.processes.ledger import Ledger, live_processes
 from topologies.processes.process_table import LinuxProcesses
 
@@ -32,7 +32,7 @@ def test_data_planes_and_all_else_are_kept_apart(state: Path) -> None:
         kinds = {one.kind: one.process.pid for one in live_processes(Ledger(bed.directory), LinuxProcesses())}
         assert _of(kinds["host"]) == _of(kinds["switch"]) == {first}
         assert _of(kinds["control"]) == {last}
-        tool = processes.run(bed.node("blue-1"), [sys.executable, "-c", _AFFINITY], timeout=20)
+        tool = tool_processes.run(bed.node("blue-1"), [sys.executable, "-c", _AFFINITY], timeout=20)
         assert tool.stdout.strip() == str(sorted(last))
     finally:
         bench.close()

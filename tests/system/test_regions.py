@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments import iperf
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
 from topologies.emulation.devices import entered
 from topologies.run.testbed import Testbed

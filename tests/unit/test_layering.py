@@ -120,7 +120,7 @@ PARTS = {f"hoverboard.{name}": ("", True) for name in ("contract", "fastpath", "
     [
         ("hoverboard.host.x", "import topologies.run.testbed", "stands below"),
         ("hoverboard.contract.x", "from controllers import program", "stands below"),
-        ("topologies.x", "from experiments.iperf import run", "stands below"),
+        ("topologies.x", "from experiments.tools.iperf import run", "stands below"),
         ("experiments.x", "import console", "stands below"),
         ("controllers.x", "from hoverboard.host.control import host_client as client", "only hoverboard.contract"),
         ("controllers.x", "from hoverboard import host", "only hoverboard.contract"),

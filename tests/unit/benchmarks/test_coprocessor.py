@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks import coprocessor
-from experiments import iperf
-from experiments.iperf import IperfSpec
+from experiments.tools import iperf
+from experiments.tools.iperf import IperfSpec
 from tests.unit.experiments.fake_bed import FakeBed
 
 

@@ -11,14 +11,15 @@ import pytest
 from benchmarks import contestants, datapath, datapath_cases
 from benchmarks.contestants import Contestant, Pair
 from benchmarks.datapath_cases import AWAKE_CASES, CASES, Case, Plan, Sample
-from experiments import accounting, cpu_window, iperf, packet_rate, ping, round_trip
-from experiments.accounting import Member
-from experiments.cpu_window import ProcessTime, Reading
-from experiments.iperf import IperfSpec
-from experiments.packet_rate import PacketRateResult, PacketRateSpec
-from experiments.ping_output import PingResult
-from experiments.processes import Node
-from experiments.round_trip import RoundTripResult, RoundTripSpec
+from experiments.observe import cpu_window, run_cost
+from experiments.observe.cpu_window import ProcessTime, Reading
+from experiments.observe.run_cost import Member
+from experiments.tools import iperf, packet_rate, ping, round_trip
+from experiments.tools.iperf import IperfSpec
+from experiments.tools.packet_rate import PacketRateResult, PacketRateSpec
+from experiments.tools.ping_output import PingResult
+from experiments.tools.round_trip import RoundTripResult, RoundTripSpec
+from experiments.tools.tool_processes import Node
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.demonstration import tcp
 from topologies.processes.process_table import Process
@@ -129,7 +130,7 @@ def test_cpu_per_gigabyte_is_all_that_the_machine_did_less_what_strangers_did(
     ]
     monkeypatch.setattr(datapath_cases.os, "getpid", lambda: 77)
     monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
-    monkeypatch.setattr(accounting, "members", lambda name: [Member(Process(5, 0), f"host process of {name}")])
+    monkeypatch.setattr(run_cost, "members", lambda name: [Member(Process(5, 0), f"host process of {name}")])
     asked = Asked(tcp(1, 8e9))
     monkeypatch.setattr(iperf, "measure", asked)
     one = case("CPU per GB, two hosts, 1 stream")

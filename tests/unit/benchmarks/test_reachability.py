@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks import reachability
 from benchmarks.reachability import ALONE, BESIDE, SHARED, Plan, bars, key, options, shown, summary
-from experiments import joining
-from experiments.joining import Answer
+from experiments.workload import vm_join
+from experiments.workload.vm_join import Answer
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.fake_bed import FakeBed
 from topologies.spec import placement, schema
@@ -89,7 +89,7 @@ def test_intent_meets_no_real_vm() -> None:
     topology = schema.load(reachability.TOPOLOGY)
     hosts = [server.name for server in topology.hosts]
     for network in topology.networks:
-        intent = list(islice(joining.entities(network, hosts), 200))
+        intent = list(islice(vm_join.entities(network, hosts), 200))
         assert len({vm.name for vm in intent}) == len({vm.ip for vm in intent}) == 200
         assert max(Counter(vm.host for vm in intent).values()) <= 200 // len(hosts) + 1
         real = {vm.ip for vm in network.vms}
@@ -102,7 +102,7 @@ def test_intent_meets_no_real_vm() -> None:
 
 def test_the_range_has_room_for_the_most() -> None:
     network = schema.load(reachability.TOPOLOGY).networks[0]
-    first = next(joining.entities(network, ["h1"])).ip
+    first = next(vm_join.entities(network, ["h1"])).ip
     assert network.subnet_of(first + reachability.MOST) is not None  # addresses follow each other
 
 
@@ -117,11 +117,11 @@ class Wide:
         self.held = 10
         self.error = ""
         monkeypatch.setattr(reachability, "Testbed", self._testbed)
-        monkeypatch.setattr(joining, "load", self._load)
-        monkeypatch.setattr(joining, "planted", self._planted)
-        monkeypatch.setattr(joining, "one_by_one", lambda bed, specs: (Answer(5.0, 1.0) for _ in specs))
-        monkeypatch.setattr(joining, "in_a_burst", lambda bed, specs: [Answer(50.0, 1.0) for _ in specs])
-        monkeypatch.setattr(joining, "timed", lambda bed, request: (request(), Answer(70.0, 71.0))[1])
+        monkeypatch.setattr(vm_join, "load", self._load)
+        monkeypatch.setattr(vm_join, "planted", self._planted)
+        monkeypatch.setattr(vm_join, "one_by_one", lambda bed, specs: (Answer(5.0, 1.0) for _ in specs))
+        monkeypatch.setattr(vm_join, "in_a_burst", lambda bed, specs: [Answer(50.0, 1.0) for _ in specs])
+        monkeypatch.setattr(vm_join, "timed", lambda bed, request: (request(), Answer(70.0, 71.0))[1])
         monkeypatch.setattr(reachability, "churning", self._churning)
 
     @contextlib.contextmanager

@@ -26,7 +26,7 @@ from benchmarks import (
 from benchmarks.bars import Bar
 from benchmarks.ports import __main__ as ports
 from console import tables
-from experiments import record
+from experiments.observe import provenance
 from hoverboard.contract.errors import MachineError, RunError
 
 WELL, BADLY = Bar("speed", 2.345, 2.0, ">=", "x"), Bar("delay", 5.0, 4.5, "<", "ms")
@@ -36,7 +36,7 @@ WELL, BADLY = Bar("speed", 2.345, 2.0, ">=", "x"), Bar("delay", 5.0, 4.5, "<", "
 def known_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machine = {"cpu": "made up", "cores": 2, "kernel": "6.18"}
     monkeypatch.setattr(
-        record, "record", lambda given: {"parameters": given, "machine": machine, "command": "hoverboard"}
+        provenance, "record", lambda given: {"parameters": given, "machine": machine, "command": "hoverboard"}
     )
     monkeypatch.setattr(sys, "argv", ["-m", "--only", "two words"])
     monkeypatch.chdir(tmp_path)

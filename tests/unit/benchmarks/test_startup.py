@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks import startup
-from experiments import accounting
-from experiments.accounting import Share
+from experiments.observe import run_cost
+from experiments.observe.run_cost import Share
 from hoverboard.contract.errors import RunError
 from topologies.client import run_client
 from topologies.processes.phases import PHASES
@@ -60,8 +60,8 @@ class Rack:
         monkeypatch.setattr(run_client, "down", self._down)
         monkeypatch.setattr(startup, "time", SimpleNamespace(monotonic=lambda: self.at))
         monkeypatch.setattr(startup, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=self._wait)))
-        monkeypatch.setattr(accounting, "members", lambda run: [run])
-        monkeypatch.setattr(accounting, "shares", self._shares)
+        monkeypatch.setattr(run_cost, "members", lambda run: [run])
+        monkeypatch.setattr(run_cost, "shares", self._shares)
 
     def _start(self, topology: str, run: str) -> dict[str, Any]:
         self.up.append(run)

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from console import experiment_tables
 from console.cli import app
-from experiments import record
-from experiments.frame import discovery, runner
-from experiments.frame.comparison import compare
 from experiments.frame.experiment import Sample, Table, Verdict
-from experiments.frame.folder import Folder, Outcome
 from experiments.frame.parameters import Parameter
-from experiments.frame.runner import Plan
+from experiments.observe import provenance
+from experiments.sweeps import discovery, runner
+from experiments.sweeps.comparison import compare
+from experiments.sweeps.folder import Folder, Outcome
+from experiments.sweeps.runner import Plan
 from tests.unit.experiments.undrawn import kept
 from topologies.run.testbed import Testbed
 
@@ -36,7 +36,7 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(Testbed, "up", up)
-    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from console.cli import app
-from experiments import record
-from experiments.frame import bench, discovery, runner
-from experiments.frame.folder import Folder
+from experiments.observe import provenance
+from experiments.sweeps import bench, discovery, runner
+from experiments.sweeps.folder import Folder
 from tests.unit.experiments.frame import dice
 from tests.unit.experiments.undrawn import kept
 
@@ -22,7 +22,7 @@ cli = CliRunner()
 @pytest.fixture(autouse=True)
 def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
     monkeypatch.setattr(runner, "machine", list)  # too few CPUs to pin anything
     kept(monkeypatch)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from experiments.demo import DemoSpec
-from experiments.demo_results import DemoResult, Generation, PingCell, Throughput
-from experiments.iperf_output import Interval, IperfResult
-from experiments.isolation import ForeignAddress, Isolation, SameAddress
-from experiments.path import PathPoint, Timeline
-from experiments.ping_output import PingResult
+from experiments.demo.demo import DemoSpec
+from experiments.demo.demo_results import DemoResult, Generation, PingCell, Throughput
+from experiments.observe.flow_path import PathPoint, Timeline
+from experiments.observe.tenant_isolation import ForeignAddress, Isolation, SameAddress
+from experiments.tools.iperf_output import Interval, IperfResult
+from experiments.tools.ping_output import PingResult
 from topologies.spec import schema
 
 SAME = SameAddress("blue", "10.0.0.3", "blue-1", "blue-2", "red-2", 10, 9, 0)

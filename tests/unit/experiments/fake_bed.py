@@ -9,11 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from experiments.exchange import Carried, Result
-from experiments.frame.bench import seed_of
 from experiments.frame.experiment import Experiment, Point, Sample
-from experiments.processes import Node
-from experiments.traffic import Datagram, Flow
+from experiments.sweeps.bench import seed_of
+from experiments.tools.tool_processes import Node
+from experiments.workload.traffic import Datagram, Flow
+from experiments.workload.udp_exchange import Carried, Result
 from tests.unit.experiments.catalog.made_up import given
 from topologies.spec import schema
 from topologies.spec.topology import Topology

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.processes import Node
+from experiments.tools.tool_processes import Node
 
 HERE = Node("here", os.getpid())
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from experiments import awake
+from experiments.tools import no_cpu_idle
 from hoverboard.contract.errors import MachineError
 
 
 def test_a_spinner_for_each_cpu_of_the_lowest_class_and_gone_after_the_block() -> None:
     cpus = sorted(os.sched_getaffinity(0))
-    with awake.awake(60.0) as pids:
+    with no_cpu_idle.awake(60.0) as pids:
         assert [os.sched_getaffinity(pid) for pid in pids] == [{cpu} for cpu in cpus]
         assert {os.sched_getscheduler(pid) for pid in pids} == {os.SCHED_IDLE}
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
@@ -23,16 +23,24 @@ def test_a_spinner_for_each_cpu_of_the_lowest_class_and_gone_after_the_block() -
 
 def test_a_spinner_ends_by_itself_when_its_time_is_up_or_its_starter_gone() -> None:
     for seconds, parent in (("0", str(os.getpid())), ("60", "1")):
-        argv = [awake.sys.executable, "-I", "-c", awake._SPINNER, str(min(os.sched_getaffinity(0))), seconds, parent]
+        argv = [
+            no_cpu_idle.sys.executable,
+            "-I",
+            "-c",
+            no_cpu_idle._SPINNER,
+            str(min(os.sched_getaffinity(0))),
+            seconds,
+            parent,
+        ]
         done = subprocess.run(argv, capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stdout) == (0, b"ready\n")
 
 
 @pytest.mark.parametrize("spinner", ["", "import time; time.sleep(60)"])
 def test_a_spinner_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch, spinner: str) -> None:
-    monkeypatch.setattr(awake, "_SPINNER", spinner)
-    monkeypatch.setattr(awake, "_READY_TIMEOUT", 0.05 if spinner else 30.0)
-    with pytest.raises(MachineError, match="a spinner did not start"), awake.awake(1.0):
+    monkeypatch.setattr(no_cpu_idle, "_SPINNER", spinner)
+    monkeypatch.setattr(no_cpu_idle, "_READY_TIMEOUT", 0.05 if spinner else 30.0)
+    with pytest.raises(MachineError, match="a spinner did not start"), no_cpu_idle.awake(1.0):
         pass
 
 
@@ -44,9 +52,9 @@ def test_spinners_get_their_cpu_their_time_and_their_parent(monkeypatch: pytest.
         argvs.append(argv)
         return real([*argv[:3], "print('ready', flush=True); input()"], **settings | {"stdin": subprocess.PIPE})
 
-    monkeypatch.setattr(awake.subprocess, "Popen", popen)
-    monkeypatch.setattr(awake.os, "sched_getaffinity", lambda pid: {3, 1})
-    with awake.awake(2.5):
+    monkeypatch.setattr(no_cpu_idle.subprocess, "Popen", popen)
+    monkeypatch.setattr(no_cpu_idle.os, "sched_getaffinity", lambda pid: {3, 1})
+    with no_cpu_idle.awake(2.5):
         pass
     assert [argv[4:] for argv in argvs] == [["1", "2.5", str(os.getpid())], ["3", "2.5", str(os.getpid())]]
     assert {argv[1] for argv in argvs} == {"-I"}

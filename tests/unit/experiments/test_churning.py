@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from experiments import churning
+from experiments.workload import vm_churn
 from hoverboard.contract.errors import RunError
 from topologies.run.testbed import Testbed
 
@@ -44,12 +44,12 @@ def client(monkeypatch: pytest.MonkeyPatch) -> None:
         return f"{verb} {'+'.join(what[verb])}"
 
     monkeypatch.setattr(Client, "made", [])
-    monkeypatch.setattr(churning, "FabricClient", Client)
-    monkeypatch.setattr(churning, "diff_request", request)
+    monkeypatch.setattr(vm_churn, "FabricClient", Client)
+    monkeypatch.setattr(vm_churn, "diff_request", request)
 
 
 def test_all_join_in_one_request_and_leave_in_the_next_until_none_is_there() -> None:
-    with churning.churning(BED, cast(Any, ["a", "b"])) as rounds:
+    with vm_churn.churning(BED, cast(Any, ["a", "b"])) as rounds:
         (client,) = Client.made
         assert client.often.wait(20)
     assert client.address == "unix:/made/up"
@@ -63,7 +63,7 @@ def test_all_join_in_one_request_and_leave_in_the_next_until_none_is_there() -> 
 @pytest.mark.parametrize("most", [0, 3])
 def test_what_ends_it_early_is_kept(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(Client, "most", most)
-    with churning.churning(BED, cast(Any, ["a"])) as rounds:
+    with vm_churn.churning(BED, cast(Any, ["a"])) as rounds:
         (client,) = Client.made
         assert client.closed.wait(20)
     assert (rounds.done, rounds.error) == (most, "the control plane is gone")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from experiments import accounting, cpu_window
-from experiments.accounting import Member, Share
-from experiments.cpu_window import ProcessTime, Reading
+from experiments.observe import cpu_window, run_cost
+from experiments.observe.cpu_window import ProcessTime, Reading
+from experiments.observe.run_cost import Member, Share
 from topologies.processes.process_table import Process
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -24,12 +24,12 @@ def stat(pid: int, ticks: tuple[int, int], parent: int = 7, flags: int = 0x40000
 
 def test_pss_of_a_rollup() -> None:
     rollup = "00400000-7ffe000 ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:  4096 kB\nPss_Anon:  1 kB\n"
-    assert accounting.parse_pss(rollup) == 4 * 2**20
-    assert accounting.parse_pss("") == 0
+    assert run_cost.parse_pss(rollup) == 4 * 2**20
+    assert run_cost.parse_pss("") == 0
 
 
 def test_ticks_are_user_and_system_time() -> None:
-    assert accounting.parse_ticks(stat(42, (17, 25))) == 42
+    assert run_cost.parse_ticks(stat(42, (17, 25))) == 42
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def place(path: str) -> Path:
         return tmp_path / path.removeprefix("/proc").lstrip("/")
 
-    for module in (accounting, cpu_window):
+    for module in (run_cost, cpu_window):
         monkeypatch.setattr(module, "Path", place)
     monkeypatch.setattr(cpu_window.os, "listdir", lambda path: [one.name for one in os.scandir(place(path))])
     return tmp_path
@@ -59,7 +59,7 @@ def test_shares_are_summed_up_by_what_a_process_is(proc: Path) -> None:
         Member(Process(1, 0), "host process"), Member(Process(2, 0), "host process"), Member(Process(3, 0), "holder"),
         Member(Process(99, 0), "host process"),
     ]  # fmt: skip
-    assert accounting.shares(members) == {
+    assert run_cost.shares(members) == {
         "host process": Share(2, 30 * 1024, 4.0), "holder": Share(1, 5 * 1024, 0.0),
     }  # fmt: skip
 
@@ -70,10 +70,10 @@ def test_members_of_a_run_are_what_lives_of_its_ledger(monkeypatch: pytest.Monke
         for pid, what in ((1, "ovs-vswitchd of h1"), (2, "fabric-manager"))
     ]
     asked: list[Any] = []
-    monkeypatch.setattr(accounting, "existing", lambda run: f"directory of {run}")
-    monkeypatch.setattr(accounting.ledger, "Ledger", lambda directory: directory)
-    monkeypatch.setattr(accounting.ledger, "live_processes", lambda book, processes: (asked.append(book), records)[1])
-    assert accounting.members("name") == [
+    monkeypatch.setattr(run_cost, "existing", lambda run: f"directory of {run}")
+    monkeypatch.setattr(run_cost.ledger, "Ledger", lambda directory: directory)
+    monkeypatch.setattr(run_cost.ledger, "live_processes", lambda book, processes: (asked.append(book), records)[1])
+    assert run_cost.members("name") == [
         Member(Process(1, 1), "ovs-vswitchd"), Member(Process(2, 1), "fabric-manager"),
     ]  # fmt: skip
     assert asked == ["directory of name"]
@@ -82,7 +82,7 @@ def test_members_of_a_run_are_what_lives_of_its_ledger(monkeypatch: pytest.Monke
 def test_cpu_counts_what_lived_through_the_whole_time() -> None:
     before = {"host process": Share(2, 100, 1.0), "gone": Share(1, 1, 7.0)}
     after = {"host process": Share(2, 120, 1.5), "holder": Share(1, 10, 9.0)}
-    assert accounting.cpu_percent(before, after, 10.0) == {"host process": 5.0}
+    assert run_cost.cpu_percent(before, after, 10.0) == {"host process": 5.0}
 
 
 def test_busy_is_neither_idle_nor_stolen() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import demo
-from experiments.demo import DemoSpec, _Steps, demo_spec
+from experiments.demo import demo
+from experiments.demo.demo import DemoSpec, _Steps, demo_spec
 from hoverboard.contract.errors import InputError, MachineError
 from topologies.spec import schema
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import demo_report, record
-from experiments.path import PathPoint, Timeline
+from experiments.demo import demo_report
+from experiments.observe import provenance
+from experiments.observe.flow_path import PathPoint, Timeline
 from tests.unit.experiments.demonstration import broken, result
 from tests.unit.experiments.undrawn import kept
 
@@ -20,8 +21,8 @@ NEVER_OFFLOADED = Timeline("10.0.0.2", "10.0.0.3", (PathPoint(0.0, 0, 0),), fail
 @pytest.fixture(autouse=True)
 def known_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tool is asked for its version."""
-    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
-    monkeypatch.setattr(record, "commit", lambda: {"commit": "c" * 40, "changed": False, "version": "1"})
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "c" * 40, "changed": False, "version": "1"})
 
 
 def cells(page: str, start: str) -> list[str]:

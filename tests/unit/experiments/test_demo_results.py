@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from console import demo_tables
-from experiments.demo_results import PingCell, Throughput, offload_delay
-from experiments.isolation import Isolation
-from experiments.path import PathPoint, Timeline
-from experiments.record import record
+from experiments.demo.demo_results import PingCell, Throughput, offload_delay
+from experiments.observe.flow_path import PathPoint, Timeline
+from experiments.observe.provenance import record
+from experiments.observe.tenant_isolation import Isolation
 from hoverboard.contract.document_schemas import check
 from tests.unit.experiments.demonstration import SAME, broken, generation, result, tcp
 

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from experiments import demo, iperf, isolation, ping
-from experiments.demo import DemoSpec
-from experiments.demo_results import DemoResult, PingCell, Throughput
-from experiments.iperf import IperfSpec
-from experiments.path import Timeline
-from experiments.ping_output import PingResult
+from experiments.demo import demo
+from experiments.demo.demo import DemoSpec
+from experiments.demo.demo_results import DemoResult, PingCell, Throughput
+from experiments.observe import tenant_isolation
+from experiments.observe.flow_path import Timeline
+from experiments.tools import iperf, ping
+from experiments.tools.iperf import IperfSpec
+from experiments.tools.ping_output import PingResult
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.demonstration import FOREIGN, SAME, pings, tcp
 from tests.unit.experiments.fake_bed import FakeBed
@@ -94,8 +96,8 @@ class Tools:
         monkeypatch.setattr(ping, "measure", self._ping)
         monkeypatch.setattr(iperf, "measure", self._measure)
         monkeypatch.setattr(iperf, "started", self._started)
-        monkeypatch.setattr(isolation, "same_address", lambda *given: (self.proofs.append(given), [SAME])[1])
-        monkeypatch.setattr(isolation, "foreign_address", lambda *given: (self.proofs.append(given), FOREIGN)[1])
+        monkeypatch.setattr(tenant_isolation, "same_address", lambda *given: (self.proofs.append(given), [SAME])[1])
+        monkeypatch.setattr(tenant_isolation, "foreign_address", lambda *given: (self.proofs.append(given), FOREIGN)[1])
         monkeypatch.setattr(demo, "PathSampler", self._sampler)
         monkeypatch.setattr(demo, "ThreadPoolExecutor", self._pool)
 
@@ -219,7 +221,7 @@ def test_the_vm_of_the_second_proof_is_removed_whatever_happens(monkeypatch: pyt
     def fail(*given: Any) -> Any:
         raise MeasurementError("no counter")
 
-    monkeypatch.setattr(isolation, "foreign_address", fail)
+    monkeypatch.setattr(tenant_isolation, "foreign_address", fail)
     with pytest.raises(MeasurementError, match="no counter"):
         run(tools)
     assert Bed.made[0].removed == ["red-only"]

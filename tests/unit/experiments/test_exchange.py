@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from experiments import exchange
-from experiments.exchange import Carried, Exchange, Result, Running
-from experiments.traffic import Datagram, Flow
+from experiments.workload import udp_exchange
+from experiments.workload.traffic import Datagram, Flow
+from experiments.workload.udp_exchange import Carried, Exchange, Result, Running
 from tests.waiting import until
 from topologies.run.testbed import Testbed
 
@@ -44,7 +44,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(pid)
         yield
 
-    monkeypatch.setattr(exchange, "entered", enter)
+    monkeypatch.setattr(udp_exchange, "entered", enter)
     return found
 
 
@@ -54,7 +54,7 @@ def made(flows: list[Flow]) -> Exchange:
 
 @pytest.fixture(autouse=True)
 def short_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(udp_exchange, "_DRAIN_SECONDS", 0.1)
 
 
 def test_what_is_sent_arrives_at_the_flow_s_own_vm(entered: list[int]) -> None:
@@ -87,7 +87,7 @@ def test_a_namespace_that_is_gone_leaves_no_socket_open(monkeypatch: pytest.Monk
             raise FileNotFoundError(pid)
         yield
 
-    monkeypatch.setattr(exchange, "entered", enter)
+    monkeypatch.setattr(udp_exchange, "entered", enter)
     one = made(FLOWS)
     with pytest.raises(FileNotFoundError), one:
         pass
@@ -154,7 +154,7 @@ class Quiet(Running):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(exchange, "time", made)
+    monkeypatch.setattr(udp_exchange, "time", made)
     return made
 
 
@@ -172,10 +172,10 @@ def test_datagrams_are_sent_when_they_are_due_with_their_flow_and_time(clock: Cl
     assert running.waits == [0.5, 1.5, 1.0]
     assert [len(payload) for payload in one.sent] == [64, 64]
     assert [len(payload) for payload in other.sent] == [100]
-    assert [exchange._HEADER.unpack(payload[:_HEADER]) for payload in one.sent] == [
+    assert [udp_exchange._HEADER.unpack(payload[:_HEADER]) for payload in one.sent] == [
         (0, 1_000_003.5), (0, 1_000_005.0),
     ]  # fmt: skip
-    assert exchange._HEADER.unpack(other.sent[0][:_HEADER]) == (1, 1_000_003.5)
+    assert udp_exchange._HEADER.unpack(other.sent[0][:_HEADER]) == (1, 1_000_003.5)
     assert (running._late, running._refused) == (0.0, 0)
 
 
@@ -198,7 +198,7 @@ def test_nothing_is_sent_after_the_end(clock: Clock, due: float) -> None:
 def test_arrivals_are_counted_by_second_with_their_latency(clock: Clock) -> None:
     running = Quiet(clock, [Socket(), Socket()], [], 3.0)
     packets = [
-        exchange._HEADER.pack(1, 1_000_003.25) + bytes(88), exchange._HEADER.pack(1, 1_000_003.5) + bytes(52),
+        udp_exchange._HEADER.pack(1, 1_000_003.25) + bytes(88), udp_exchange._HEADER.pack(1, 1_000_003.5) + bytes(52),
     ]  # fmt: skip
 
     def recv(most: int) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from experiments import figures
-from experiments.path import PathPoint, Timeline
+from experiments.observe.flow_path import PathPoint, Timeline
 
 GB = 125_000_000  # bytes of a gigabit
 

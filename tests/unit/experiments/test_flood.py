@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from experiments import flood
-from experiments.flood import flooding
+from experiments.workload import flood
+from experiments.workload.flood import flooding
 from topologies.run.testbed import Testbed
 
 BED = cast(Testbed, SimpleNamespace(pid_of=lambda name: {"a": 1, "b": 2}[name]))

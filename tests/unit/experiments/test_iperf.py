@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import congestion, sockets
-from experiments.iperf import IperfSample, IperfSpec
+from experiments.tools import listening_ports, tcp_congestion_control
+from experiments.tools.iperf import IperfSample, IperfSpec
 from hoverboard.contract.errors import InputError
 
 
@@ -20,7 +20,7 @@ def test_command_line() -> None:
 
 
 def test_every_measurement_names_its_congestion_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(congestion, "control", lambda: "cubic")
+    monkeypatch.setattr(tcp_congestion_control, "control", lambda: "cubic")
     assert " -C cubic" in " ".join(IperfSpec().client_arguments("10.0.0.3", 5203))
     assert " -C reno" in " ".join(IperfSpec(congestion="reno").client_arguments("10.0.0.3", 5203))
     assert "-C" not in IperfSpec(congestion="").client_arguments("10.0.0.3", 5203)
@@ -30,12 +30,12 @@ def test_every_measurement_names_its_congestion_control(monkeypatch: pytest.Monk
 def test_a_kernel_without_cubic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "available").write_text("reno bbr\n")
     (tmp_path / "default").write_text("bbr\n")
-    monkeypatch.setattr(congestion, "_DEFAULT", tmp_path / "default")
+    monkeypatch.setattr(tcp_congestion_control, "_DEFAULT", tmp_path / "default")
     for available, wanted in (("available", "bbr"), ("nothing", "")):
-        monkeypatch.setattr(congestion, "_AVAILABLE", tmp_path / available)
-        congestion.control.cache_clear()
-        assert congestion.control() == wanted
-    congestion.control.cache_clear()
+        monkeypatch.setattr(tcp_congestion_control, "_AVAILABLE", tmp_path / available)
+        tcp_congestion_control.control.cache_clear()
+        assert tcp_congestion_control.control() == wanted
+    tcp_congestion_control.control.cache_clear()
 
 
 def test_a_failed_sample_is_recorded() -> None:
@@ -49,11 +49,11 @@ def test_listening_sockets() -> None:
         "   0: 00000000:1451 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0\n"
         "   1: 0100007F:1451 0100007F:8F2A 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n"
     )
-    assert sockets.parse_listening(table) == {5201: 4711}
+    assert listening_ports.parse_listening(table) == {5201: 4711}
 
 
 def test_first_free_port() -> None:
-    assert sockets.first_free({5201, 5202, 5204}, 5201) == 5203
+    assert listening_ports.first_free({5201, 5202, 5204}, 5201) == 5203
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": 0.5}, {"omit": 0.5}, {"udp": True}, {"streams": 129}])

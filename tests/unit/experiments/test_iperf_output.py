@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from experiments import iperf_output
-from experiments.iperf_output import Interval
+from experiments.tools import iperf_output
+from experiments.tools.iperf_output import Interval
 from hoverboard.contract.errors import MeasurementError
 
 DATA = Path(__file__).parent / "data"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from experiments import iperf, processes, sockets
-from experiments.iperf import IperfSpec
-from experiments.processes import Node
+from experiments.tools import iperf, listening_ports, tool_processes
+from experiments.tools.iperf import IperfSpec
+from experiments.tools.tool_processes import Node
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.no_namespace import HERE, installed
 
@@ -95,11 +95,11 @@ def test_a_document_of_an_error_is_raised_with_its_place(monkeypatch: pytest.Mon
 def test_a_client_that_hangs_is_ended_after_its_time_and_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[tuple[float, str]] = []
 
-    def finish(process: Any, timeout: float, what: str) -> processes.Outcome:
+    def finish(process: Any, timeout: float, what: str) -> tool_processes.Outcome:
         limits.append((timeout, what))
-        return processes.Outcome(0, (DATA / "tcp-1.json").read_text(), "")
+        return tool_processes.Outcome(0, (DATA / "tcp-1.json").read_text(), "")
 
-    monkeypatch.setattr(processes, "finish", finish)
+    monkeypatch.setattr(tool_processes, "finish", finish)
     iperf.measure(HERE, HERE, LOCAL, IperfSpec(seconds=3, omit=1, grace=7))
     assert limits == [(11, "iperf3 on here")]
 
@@ -129,9 +129,11 @@ class Ports:
         self._busy = busy
         monkeypatch.setattr(iperf, "_port", self._port)
         monkeypatch.setattr(iperf, "_listens", lambda place, server, port: len(self.asked) > self._busy)
-        monkeypatch.setattr(processes, "running", self._running)
+        monkeypatch.setattr(tool_processes, "running", self._running)
         monkeypatch.setattr(
-            processes, "finish", lambda *_: processes.Outcome(1, "", "error - unable to bind: Address already in use")
+            tool_processes,
+            "finish",
+            lambda *_: tool_processes.Outcome(1, "", "error - unable to bind: Address already in use"),
         )
 
     @contextlib.contextmanager
@@ -156,8 +158,8 @@ def test_a_port_that_was_taken_meanwhile_is_tried_again_twice(monkeypatch: pytes
 
 
 def test_measurements_in_one_namespace_get_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "listening", lambda pid: {5201: 1, 5203: 2})
-    monkeypatch.setattr(processes, "namespace_of", lambda pid: pid // 10)
+    monkeypatch.setattr(listening_ports, "listening", lambda pid: {5201: 1, 5203: 2})
+    monkeypatch.setattr(tool_processes, "namespace_of", lambda pid: pid // 10)
     one, same, other = Node("a", 10), Node("b", 11), Node("c", 20)
     with iperf._port(one) as first, iperf._port(same) as second, iperf._port(other) as third:
         assert (first, second, third) == (5202, 5204, 5202)
@@ -171,7 +173,7 @@ def test_a_server_listens_once_its_own_socket_does_in_its_own_namespace(monkeypa
         server = type("Server", (), {"pid": os.getpid(), "poll": lambda self: None})()
         assert iperf._listens(HERE, server, port)
         monkeypatch.setattr(iperf, "_LISTEN_TIMEOUT", 0.01)
-        monkeypatch.setattr(sockets, "owned", lambda pid: set())  # another process has that port
+        monkeypatch.setattr(listening_ports, "owned", lambda pid: set())  # another process has that port
         with pytest.raises(MeasurementError):
             iperf._listens(HERE, server, port)
 
@@ -180,7 +182,7 @@ def test_a_server_that_ended_does_not_listen() -> None:
     server = type("Server", (), {"pid": 2**22 + 1, "poll": lambda self: 1})()
     assert not iperf._listens(HERE, server, 5201)
     # Gone between mnexec and the namespace: no answer of the tables counts.
-    assert processes.namespace_of(server.pid) is None
+    assert tool_processes.namespace_of(server.pid) is None
 
 
 @pytest.mark.parametrize(("address", "family"), [("10.0.0.3", "-4"), ("fd00::3", "-6")])

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from experiments import isolation, ping
-from experiments.isolation import ForeignAddress, IpCounters, Isolation, SameAddress, parse_snmp
-from experiments.processes import Node
+from experiments.observe import tenant_isolation
+from experiments.observe.tenant_isolation import ForeignAddress, IpCounters, Isolation, SameAddress, parse_snmp
+from experiments.tools import ping
+from experiments.tools.tool_processes import Node
 from hoverboard.contract.errors import MeasurementError
 
 SAME = SameAddress("blue", "10.0.0.3", "blue-1", "blue-2", "red-2", 10, 10, 0)
@@ -26,8 +27,8 @@ def test_counters() -> None:
 def test_counters_of_a_vm_are_those_of_its_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "4711" / "net").mkdir(parents=True)
     (tmp_path / "4711" / "net" / "snmp").write_text(SNMP)
-    monkeypatch.setattr(isolation, "Path", lambda text: tmp_path / text.removeprefix("/proc/"))
-    assert isolation.counters(Node("vm", 4711)) == IpCounters(17, 5)
+    monkeypatch.setattr(tenant_isolation, "Path", lambda text: tmp_path / text.removeprefix("/proc/"))
+    assert tenant_isolation.counters(Node("vm", 4711)) == IpCounters(17, 5)
 
 
 def test_missing_counter_is_an_error() -> None:
@@ -80,7 +81,9 @@ class Kernels:
         self.counted: dict[int, IpCounters] = {}
         self.pings: list[tuple[str, str, dict[str, Any]]] = []
         self._arrives = arrives  # address -> (pid, packets, echo requests) each
-        monkeypatch.setattr(isolation, "counters", lambda place: self.counted.get(place.pid, IpCounters(100, 50)))
+        monkeypatch.setattr(
+            tenant_isolation, "counters", lambda place: self.counted.get(place.pid, IpCounters(100, 50))
+        )
         monkeypatch.setattr(ping, "measure", self._ping)
 
     def _ping(self, source: Node, address: str, **settings: Any) -> Any:
@@ -101,7 +104,7 @@ def test_the_first_proof_watches_the_target_and_the_vm_of_the_other_tenant_with_
         ("10.0.0.3", "blue-2", Node("blue-2", 2), "red-2", Node("red-2", 3)),
         ("10.0.0.4", "blue-3", Node("blue-3", 4), "red-3", Node("red-3", 5)),
     ]
-    rows = isolation.same_address("blue", ("blue-1", Node("blue-1", 1)), targets)
+    rows = tenant_isolation.same_address("blue", ("blue-1", Node("blue-1", 1)), targets)
     assert rows == [
         SameAddress("blue", "10.0.0.3", "blue-1", "blue-2", "red-2", 10, 9, 4),
         SameAddress("blue", "10.0.0.4", "blue-1", "blue-3", "red-3", 10, 10, 0),
@@ -111,7 +114,7 @@ def test_the_first_proof_watches_the_target_and_the_vm_of_the_other_tenant_with_
 
 def test_the_second_proof_pings_from_outside_and_from_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels = Kernels(monkeypatch, {"blue-1 10.0.0.5": [(9, 7, 3)], "inside 10.0.0.5": [(9, 3, 3)]})
-    found = isolation.foreign_address(
+    found = tenant_isolation.foreign_address(
         "blue", ("blue-1", Node("blue-1", 1)), ("red-only", "red", Node("red-only", 9)), Node("inside", 2), "10.0.0.5",
         count=6,
     )  # fmt: skip

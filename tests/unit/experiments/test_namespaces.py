@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from experiments import namespaces
-from experiments.namespaces import Namespace, bare_pair
+from experiments.tools import bare_namespaces
+from experiments.tools.bare_namespaces import Namespace, bare_pair
 from hoverboard.contract.encapsulation import GUEST_MTU
 from hoverboard.contract.errors import MachineError
 
@@ -23,7 +23,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(thread, flags) of each namespace that was asked for; all are given."""
     found: list[tuple[int, int]] = []
     unshare = lambda flags: found.append((threading.get_native_id(), flags)) or 0  # noqa: E731
-    monkeypatch.setattr(namespaces, "_libc", SimpleNamespace(unshare=unshare))
+    monkeypatch.setattr(bare_namespaces, "_libc", SimpleNamespace(unshare=unshare))
     return found
 
 
@@ -36,8 +36,8 @@ def test_a_namespace_is_that_of_a_thread_that_lives_until_it_is_closed(asked: li
 
 
 def test_without_the_privilege_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "_libc", SimpleNamespace(unshare=lambda flags: -1))
-    monkeypatch.setattr(namespaces.ctypes, "get_errno", lambda: errno.EPERM)
+    monkeypatch.setattr(bare_namespaces, "_libc", SimpleNamespace(unshare=lambda flags: -1))
+    monkeypatch.setattr(bare_namespaces.ctypes, "get_errno", lambda: errno.EPERM)
     with pytest.raises(MachineError, match="no network namespace: Operation not permitted"):
         Namespace("here")
     # Its thread ends by itself.
@@ -53,11 +53,11 @@ class Netlink:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[tuple[Any, ...]] = []
         self.opened: list[str] = []
-        monkeypatch.setattr(namespaces, "netlink", self._netlink)
-        monkeypatch.setattr(namespaces, "disable_ipv6", lambda: self.done.append(("no IPv6",)))
+        monkeypatch.setattr(bare_namespaces, "netlink", self._netlink)
+        monkeypatch.setattr(bare_namespaces, "disable_ipv6", lambda: self.done.append(("no IPv6",)))
         close = lambda fd: self.done.append(("close", fd))  # noqa: E731
         flags = {"O_RDONLY": os.O_RDONLY, "O_CLOEXEC": os.O_CLOEXEC}
-        monkeypatch.setattr(namespaces, "os", SimpleNamespace(open=self._open, close=close, **flags))
+        monkeypatch.setattr(bare_namespaces, "os", SimpleNamespace(open=self._open, close=close, **flags))
 
     def _open(self, path: str, flags: int) -> int:
         self.opened.append(path)
@@ -109,7 +109,7 @@ def test_both_namespaces_end_when_the_pair_cannot_be_made(monkeypatch: pytest.Mo
 
         yield SimpleNamespace(link=link)
 
-    monkeypatch.setattr(namespaces, "netlink", refused)
+    monkeypatch.setattr(bare_namespaces, "netlink", refused)
     with pytest.raises(OSError, match="no veth"), bare_pair():
         pass
     assert netlink.done == [("close", 77)]

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from experiments import packet_rate, packet_rate_tool, tool_pair
-from experiments.packet_rate import PacketRateResult, PacketRateSpec
+from experiments.tools import packet_rate, packet_rate_tool, tool_pair
+from experiments.tools.packet_rate import PacketRateResult, PacketRateSpec
 from hoverboard.contract.errors import InputError, MeasurementError
 from tests.unit.experiments.no_namespace import HERE, installed
 

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from experiments import hoverboards, paper
+from experiments import paper
+from experiments.observe import hoverboard_counters
 from tests.unit.experiments.fake_bed import FakeBed
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
@@ -37,6 +38,6 @@ def test_counters_are_those_of_all_hoverboards_and_of_no_host() -> None:
         "hv1": {"rx_packets": 5, "drops": {"over-capacity": 7, "else": 99}}, "hv2": {"rx_packets": "6", "drops": {}},
     }  # fmt: skip
     bed.status = lambda name: {"counters": said[name]}
-    assert hoverboards.received(cast(Testbed, bed)) == 11
-    assert hoverboards.over_capacity(cast(Testbed, bed)) == 7
+    assert hoverboard_counters.received(cast(Testbed, bed)) == 11
+    assert hoverboard_counters.over_capacity(cast(Testbed, bed)) == 7
     assert bed.opened == bed.closed == ["hv1", "hv2"] * 2

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import path
-from experiments.path import PathCounter, PathPoint, PathRate, PathSampler, Timeline
+from experiments.observe import flow_path
+from experiments.observe.flow_path import PathCounter, PathPoint, PathRate, PathSampler, Timeline
 from hoverboard.contract.errors import MeasurementError
 
 HV = "172.16.255.1"
@@ -126,8 +126,8 @@ class Machine:
         self.at, self.waits, self.joined = 1_000_003.0, [], []
         self.looks, self.slow = looks, slow
         clock = SimpleNamespace(monotonic=lambda: self.at, time=lambda: self.at + 500.0)
-        monkeypatch.setattr(path, "time", clock)
-        monkeypatch.setattr(path, "threading", SimpleNamespace(Event=lambda: self, Thread=self._thread))
+        monkeypatch.setattr(flow_path, "time", clock)
+        monkeypatch.setattr(flow_path, "threading", SimpleNamespace(Event=lambda: self, Thread=self._thread))
 
     def _thread(self, target: Any, name: str, daemon: bool) -> Any:
         assert daemon

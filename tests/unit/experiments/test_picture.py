@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments import picture
+from experiments.demo import picture
 from topologies.spec import schema
 from topologies.spec.topology import Topology
 

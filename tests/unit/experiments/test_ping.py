@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import ping, ping_output, processes
+from experiments.tools import ping, ping_output, tool_processes
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.no_namespace import HERE
 
@@ -47,11 +47,11 @@ def test_ping_that_did_not_start_is_an_error() -> None:
 def test_a_ping_has_its_time_and_ten_seconds_more(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[object, list[str], float]] = []
 
-    def run(place: object, argv: list[str], *, timeout: float) -> processes.Outcome:
+    def run(place: object, argv: list[str], *, timeout: float) -> tool_processes.Outcome:
         asked.append((place, argv, timeout))
-        return processes.Outcome(0, (DATA / "ping-ok.txt").read_text(), "")
+        return tool_processes.Outcome(0, (DATA / "ping-ok.txt").read_text(), "")
 
-    monkeypatch.setattr(processes, "run", run)
+    monkeypatch.setattr(tool_processes, "run", run)
     assert ping.measure(HERE, "10.0.0.3", count=20, interval=0.25, wait=2.0, size=16).received == 5
     assert asked == [(HERE, ping.arguments("10.0.0.3", 20, 0.25, 2.0, 16), 17.0)]
     ping.measure(HERE, "10.0.0.3")
@@ -59,10 +59,12 @@ def test_a_ping_has_its_time_and_ten_seconds_more(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_ping_says_on_stderr_only_is_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "run", lambda *_, **__: processes.Outcome(2, "", "ping: unknown host\n" + "x" * 300))
+    monkeypatch.setattr(
+        tool_processes, "run", lambda *_, **__: tool_processes.Outcome(2, "", "ping: unknown host\n" + "x" * 300)
+    )
     with pytest.raises(MeasurementError, match=f"ping says: ping: unknown host {'x' * 181}\n"):
         ping.measure(HERE, "10.0.0.3")
-    monkeypatch.setattr(processes, "run", lambda *_, **__: processes.Outcome(2, "", ""))
+    monkeypatch.setattr(tool_processes, "run", lambda *_, **__: tool_processes.Outcome(2, "", ""))
     with pytest.raises(MeasurementError, match="ping says: nothing"):
         ping.measure(HERE, "10.0.0.3")
 

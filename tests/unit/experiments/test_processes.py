@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from experiments import processes
+from experiments.tools import tool_processes
 from hoverboard.contract.errors import MachineError, MeasurementError
 from tests.unit.experiments.no_namespace import HERE, installed
 
@@ -29,17 +29,20 @@ def gone(process: subprocess.Popen[str]) -> bool:
 
 
 def test_a_tool_runs_to_its_end() -> None:
-    found = processes.run(HERE, ["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=20)
+    found = tool_processes.run(HERE, ["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=20)
     assert (found.code, found.stdout, found.stderr) == (3, "out\n", "err\n")
 
 
 def test_a_tool_enters_the_namespace_of_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin" / "mnexec").write_text('#!/bin/sh\necho "$@"\n')
-    assert processes.run(processes.Node("vm", 4711), ["ping", "-c", "1"], timeout=20).stdout == "-a 4711 ping -c 1\n"
+    assert (
+        tool_processes.run(tool_processes.Node("vm", 4711), ["ping", "-c", "1"], timeout=20).stdout
+        == "-a 4711 ping -c 1\n"
+    )
 
 
 def test_a_tool_has_no_input_and_no_terminal() -> None:
-    found = processes.run(HERE, ["sh", "-c", "cat; ps -o sid= -p $$ | tr -d ' '; echo $$"], timeout=20)
+    found = tool_processes.run(HERE, ["sh", "-c", "cat; ps -o sid= -p $$ | tr -d ' '; echo $$"], timeout=20)
     session, pid = found.stdout.split()
     assert session == pid  # Ctrl-C is for the experiment alone
 
@@ -48,8 +51,8 @@ def test_a_tool_has_no_input_and_no_terminal() -> None:
 def test_what_still_runs_ends_with_its_block(
     script: str, patience: float, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_TERM_SECONDS", patience)
-    with contextlib.suppress(ZeroDivisionError), processes.running(HERE, ["sh", "-c", script]) as process:
+    monkeypatch.setattr(tool_processes, "_TERM_SECONDS", patience)
+    with contextlib.suppress(ZeroDivisionError), tool_processes.running(HERE, ["sh", "-c", script]) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         assert process.poll() is None
@@ -62,8 +65,8 @@ def test_what_still_runs_ends_with_its_block(
 
 
 def test_output_that_is_not_read_does_not_stop_a_quiet_tool() -> None:
-    with processes.running(HERE, ["sh", "-c", "head -c 200000 /dev/zero; echo done >&2"], quiet=True) as process:
-        found = processes.finish(process, 20, "it")
+    with tool_processes.running(HERE, ["sh", "-c", "head -c 200000 /dev/zero; echo done >&2"], quiet=True) as process:
+        found = tool_processes.finish(process, 20, "it")
     assert (found.stdout, found.stderr, found.code) == ("", "done\n", 0)
 
 
@@ -98,21 +101,21 @@ class Hung:
 )
 def test_a_tool_that_hangs_is_ended_and_keeps_its_words(process: Any, words: str) -> None:
     with pytest.raises(MeasurementError) as caught:
-        processes.finish(process, 0.3, "it")
+        tool_processes.finish(process, 0.3, "it")
     assert words in str(caught.value)
 
 
 def test_without_mnexec_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="mnexec is not installed"):
-        processes.run(HERE, ["true"], timeout=1)
+        tool_processes.run(HERE, ["true"], timeout=1)
 
 
 def test_a_hung_tool_is_named_with_its_place() -> None:
     with pytest.raises(MeasurementError, match="sleep on here was still running"):
-        processes.run(HERE, ["sleep", "60"], timeout=0.05)
+        tool_processes.run(HERE, ["sleep", "60"], timeout=0.05)
 
 
 def test_the_namespace_of_a_process() -> None:
-    assert processes.namespace_of(os.getpid()) == os.stat("/proc/self/ns/net").st_ino
-    assert processes.namespace_of(2**22 + 1) is None
+    assert tool_processes.namespace_of(os.getpid()) == os.stat("/proc/self/ns/net").st_ino
+    assert tool_processes.namespace_of(2**22 + 1) is None

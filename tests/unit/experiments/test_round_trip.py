@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import congestion, round_trip, round_trip_tool, tool_pair
-from experiments.round_trip import RoundTripResult, RoundTripSpec
 from experiments.statistics import percentile
+from experiments.tools import round_trip, round_trip_tool, tcp_congestion_control, tool_pair
+from experiments.tools.round_trip import RoundTripResult, RoundTripSpec
 from hoverboard.contract.errors import InputError
 from tests.unit.experiments.no_namespace import HERE, installed
 
@@ -204,7 +204,7 @@ def test_each_end_is_asked_for_its_cpu_size_and_limit(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(tool_pair, "serving", serving)
     monkeypatch.setattr(tool_pair, "run", run)
-    monkeypatch.setattr(congestion, "control", lambda: "cubic")
+    monkeypatch.setattr(tcp_congestion_control, "control", lambda: "cubic")
     found = round_trip.measure(HERE, HERE, LOCAL, RoundTripSpec(seconds=0.5, omit=0.25, size=3, cpus=(0, 1)))
     assert found.transactions == 1
     common = ["--address", LOCAL, "--size", "3", "--limit", "12", "--congestion", "cubic"]
@@ -213,6 +213,6 @@ def test_each_end_is_asked_for_its_cpu_size_and_limit(monkeypatch: pytest.Monkey
         ["measure", "--port", "4711", "--seconds", "0.5", "--omit", "0.25", "--cpu", "0", *common, "10.75"],
     ]
     commands.clear()
-    monkeypatch.setattr(congestion, "control", lambda: "")
+    monkeypatch.setattr(tcp_congestion_control, "control", lambda: "")
     round_trip.measure(HERE, HERE, LOCAL, RoundTripSpec())
     assert not {"--cpu", "--congestion"} & {word for argv in commands for word in argv}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import tool_pair
+from experiments.tools import tool_pair
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.no_namespace import HERE, installed
 
@@ -20,7 +20,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_command_lines_leave_out_what_is_not_given() -> None:
     argv = tool_pair.command("round_trip_tool", "serve", address="10.0.0.2", cpu=None, limit=3)
     assert argv[1] == "-I"
-    assert argv[2].endswith("experiments/round_trip_tool.py")
+    assert argv[2].endswith("experiments/tools/round_trip_tool.py")
     assert Path(argv[2]).is_file()
     assert argv[3:] == ["serve", "--address", "10.0.0.2", "--limit", "3"]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import traffic
+from experiments.workload import traffic
 
 VMS = [f"vm-{number}" for number in range(30)]
 CDF = ((0.0, 0.84), (2_000.0, 0.90), (20_000.0, 0.98), (1_000_000.0, 1.0))

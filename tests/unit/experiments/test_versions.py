@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from experiments import paper, versions
+from experiments import paper
+from experiments.frame import generation_comparison
 from experiments.frame.experiment import Bench, Table
 from experiments.paper import Curve
-from experiments.processes import Node
+from experiments.tools.tool_processes import Node
 from tests.unit.experiments.catalog.made_up import lines, of
 
 MADE_UP = Curve(("pre", "1.0", "1.5", "2.0", "2.1"), (100.0, 105.0, 110.2, 50.0, 48.0), "version", "us")
@@ -28,14 +29,14 @@ def figure(monkeypatch: pytest.MonkeyPatch) -> None:
     [("pre", "pre"), ("ovs", "1.0"), ("ovs-offload", "1.5"), ("fastpath-vmm", "2.0"), ("fastpath", "2.1")],
 )
 def test_each_generation_stands_for_a_version(name: str, version: str) -> None:
-    assert versions.version(name) == version
+    assert generation_comparison.version(name) == version
 
 
 def test_the_generations_to_measure_are_those_that_are_named_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert versions.chosen({"generations": ("fastpath", "pre")}) == ["pre", "fastpath"]
+    assert generation_comparison.chosen({"generations": ("fastpath", "pre")}) == ["pre", "fastpath"]
     for datapath, found in (("netdev", 4), ("system", 5)):
-        monkeypatch.setattr(versions, "datapath_type", lambda datapath=datapath: datapath)
-        assert len(versions.chosen({"generations": ("all", "pre")})) == found
+        monkeypatch.setattr(generation_comparison, "datapath_type", lambda datapath=datapath: datapath)
+        assert len(generation_comparison.chosen({"generations": ("all", "pre")})) == found
 
 
 def test_a_generation_s_value_is_the_median_of_the_samples_with_these_labels() -> None:
@@ -43,7 +44,10 @@ def test_a_generation_s_value_is_the_median_of_the_samples_with_these_labels() -
         [*of("mean", 1.0, 2.0, 9.0, generation="fastpath", cpus="awake"), *of("mean", 5.0, generation="fastpath"),
          *of("p50", 7.0, generation="pre", cpus="awake"), *of("mean", 3.0, generation="ovs", cpus="awake")]
     )  # fmt: skip
-    assert list(versions.measured(table, "mean", cpus="awake").items()) == [("ovs", 3.0), ("fastpath", 2.0)]
+    assert list(generation_comparison.measured(table, "mean", cpus="awake").items()) == [
+        ("ovs", 3.0),
+        ("fastpath", 2.0),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_a_generation_s_value_is_the_median_of_the_samples_with_these_labels() -
 )
 @pytest.mark.usefixtures("figure")
 def test_the_order_of_generations(found: dict[str, float], result: str, words: str) -> None:
-    verdict = versions.order(found, "9", "TCP RTT", "claim", why="because")
+    verdict = generation_comparison.order(found, "9", "TCP RTT", "claim", why="because")
     assert (verdict.claim, verdict.result) == ("claim", result)
     assert words in verdict.why
     assert verdict.paper == "pre: 100 1.0: 105 1.5: 110.2 2.0: 50 2.1: 48"
@@ -76,7 +80,7 @@ def test_the_order_of_generations(found: dict[str, float], result: str, words: s
 
 
 def test_the_order_names_the_machine_as_its_reason_unless_it_is_given_one() -> None:
-    verdict = versions.order({"pre": 1.0, "fastpath": 0.5}, "8", "throughput", "more")
+    verdict = generation_comparison.order({"pre": 1.0, "fastpath": 0.5}, "8", "throughput", "more")
     assert verdict.result == "not"
     assert verdict.why.endswith("shares two cores with its guests, in software only.")
     assert verdict.paper == "pre: 1.7 1.0: 5.6 1.5: 7.5 2.0: 24.4 2.1: 24.7"
@@ -97,7 +101,7 @@ def test_the_order_names_the_machine_as_its_reason_unless_it_is_given_one() -> N
 )
 def test_what_the_newest_gains_over_the_oldest(newest: float, more: bool, result: str, ratio: float, ours: str) -> None:
     found = {"pre": 2.0, "ovs": 99.0, "fastpath": newest}
-    verdict = versions.gain(found, 8, 10, "claim", more=more, why="because", since="1.0")
+    verdict = generation_comparison.gain(found, 8, 10, "claim", more=more, why="because", since="1.0")
     assert (verdict.claim, verdict.result, verdict.ours) == ("claim", result, ours)
     assert verdict.ratio == pytest.approx(ratio, abs=0.001)
     assert verdict.paper == "10 x (2.2 over 1.0)"
@@ -106,7 +110,7 @@ def test_what_the_newest_gains_over_the_oldest(newest: float, more: bool, result
 
 @pytest.mark.parametrize("found", [{}, {"pre": 1.0}, {"pre": 0.0, "ovs": 1.0}, {"pre": 1.0, "ovs": 0.0}])
 def test_a_gain_needs_two_values_above_zero(found: dict[str, float]) -> None:
-    verdict = versions.gain(found, 8, 10, "claim", more=True)
+    verdict = generation_comparison.gain(found, 8, 10, "claim", more=True)
     assert (verdict.result, verdict.ours) == ("not measured", "too few generations")
     assert verdict.paper == "10 x (2.2 over pre)"
     assert verdict.why == "a ratio needs two."
@@ -122,7 +126,7 @@ def test_a_gain_needs_two_values_above_zero(found: dict[str, float]) -> None:
     ],
 )
 def test_what_a_bare_pair_gives_stands_beside_the_bar(bare: float, more: bool, words: str) -> None:
-    verdict = versions.gain({"pre": 2.0, "ovs": 1.0}, 8, 10, "claim", more=more, why="because", bare=bare)
+    verdict = generation_comparison.gain({"pre": 2.0, "ovs": 1.0}, 8, 10, "claim", more=more, why="because", bare=bare)
     assert verdict.why == f"the bar is 8 x; two VMs joined by {words}"
 
 
@@ -131,7 +135,7 @@ def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> 
         [*of("throughput", 0.5, 0.4, 0.6, generation="ovs", streams=16), *of("throughput", 99.0, generation="ovs"),
          *of("throughput", 2.0, 1.0, 4.0, generation="fastpath", streams=16)]
     )  # fmt: skip
-    chart = versions.beside(table, "throughput", "name", "Title", "8", "throughput", streams=16)
+    chart = generation_comparison.beside(table, "throughput", "name", "Title", "8", "throughput", streams=16)
     assert lines(chart) == {
         "here": [("ovs\n(1.0)", 1.0), ("fastpath\n(2.1)", 4.0)],
         "figure 8": [("ovs\n(1.0)", 1.0), ("fastpath\n(2.1)", 24.7 / 5.6)],
@@ -144,13 +148,13 @@ def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> 
 
 
 def test_nothing_is_drawn_of_no_generation() -> None:
-    chart = versions.beside(Table([]), "throughput", "name", "Title", "8", "throughput")
+    chart = generation_comparison.beside(Table([]), "throughput", "name", "Title", "8", "throughput")
     assert (chart.name, chart.title, chart.x, chart.y, chart.series) == ("name", "Title", "", "", [])
 
 
 def test_multiples_of_nothing_are_the_values_themselves() -> None:
     table = Table([*of("loss", 0.0, generation="pre"), *of("loss", 3.0, generation="ovs")])
-    assert lines(versions.beside(table, "loss", "n", "t", "8", "throughput"))["here"] == [
+    assert lines(generation_comparison.beside(table, "loss", "n", "t", "8", "throughput"))["here"] == [
         ("pre\n(pre)", 0.0), ("ovs\n(1.0)", 3.0),
     ]  # fmt: skip
 
@@ -177,12 +181,12 @@ class _Bench:
 
 def test_the_ends_of_a_generation_are_the_pair_of_its_testbed() -> None:
     bench = _Bench()
-    with versions.ends_of(cast(Bench, bench), "ovs") as ends:
+    with generation_comparison.ends_of(cast(Bench, bench), "ovs") as ends:
         assert (ends.source.name, ends.target.name, ends.address) == ("a", "b", "10.0.0.3")
-        assert isinstance(ends, versions.Pair)
+        assert isinstance(ends, generation_comparison.Pair)
         assert isinstance(ends.testbed, _Bed)
-    assert bench.asked == [(versions.PAIR, {"dataplane": "ovs"})]
-    assert versions.PAIR.is_file()
+    assert bench.asked == [(generation_comparison.PAIR, {"dataplane": "ovs"})]
+    assert generation_comparison.PAIR.is_file()
 
 
 def test_the_ends_of_a_bare_pair_need_no_testbed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,8 +194,8 @@ def test_the_ends_of_a_bare_pair_need_no_testbed(monkeypatch: pytest.MonkeyPatch
     def bare_pair() -> Iterator[tuple[Node, Node, str]]:
         yield Node("here", 1), Node("there", 2), "10.0.0.3"
 
-    monkeypatch.setattr(versions, "bare_pair", bare_pair)
+    monkeypatch.setattr(generation_comparison, "bare_pair", bare_pair)
     bench = _Bench()
-    with versions.ends_of(cast(Bench, bench), versions.BARE) as ends:
+    with generation_comparison.ends_of(cast(Bench, bench), generation_comparison.BARE) as ends:
         assert (ends.source.name, ends.target.name, ends.address) == ("here", "there", "10.0.0.3")
     assert bench.asked == []

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from experiments.demo import demo_spec
+from experiments.demo.demo import demo_spec
 from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import GENERATIONS, NAMES, Dataplane, available, facts
 from topologies.emulation.ovs_daemons import check_generation

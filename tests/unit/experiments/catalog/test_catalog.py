@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from experiments import catalog
-from experiments.frame import discovery
-from experiments.frame.drawing import label
 from experiments.frame.experiment import Experiment, Sample, Table
 from experiments.frame.parameters import Values, values
+from experiments.sweeps import discovery
+from experiments.sweeps.drawing import label
 
 CATALOGUE = discovery.catalogue()
 

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from experiments import traffic
 from experiments.catalog import failover
 from experiments.catalog.failover import DIRECT, OVER, Failover
-from experiments.exchange import Carried
 from experiments.frame.experiment import Sample, Verdict
+from experiments.workload import traffic
+from experiments.workload.udp_exchange import Carried
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
 PROCESSES = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import versions
 from experiments.catalog.latency import Latency
+from experiments.frame import generation_comparison
 from experiments.frame.experiment import Sample
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, results, verdicts
 
@@ -38,7 +38,7 @@ def test_verdicts(samples: list[Sample], order: str, gain: str, since: str) -> N
 
 
 def test_the_words_of_the_verdicts() -> None:
-    bare = of("mean", 12, generation=versions.BARE, cpus="halting")
+    bare = of("mean", 12, generation=generation_comparison.BARE, cpus="halting")
     found = verdicts(Latency, [*at("halting", pre=60, ovs=50, fastpath=10), *bare], cpus=("halting",))
     assert [one.claim for one in found] == [
         "the versions' order in mean round trip, us (CPUs halting)",
@@ -64,8 +64,8 @@ def test_the_order_has_a_reason_of_its_own() -> None:
 def test_charts_are_of_each_setting_of_the_cpus() -> None:
     samples = [
         *at("halting", pre=60, fastpath=20), *at("halting", "p99", pre=90, fastpath=30),
-        *at("awake", ovs=8), *of("mean", 4, generation=versions.BARE, cpus="awake"),
-        *of("p50", 3, generation=versions.BARE, cpus="awake"), *at("awake", "p50", ovs=6),
+        *at("awake", ovs=8), *of("mean", 4, generation=generation_comparison.BARE, cpus="awake"),
+        *of("p50", 3, generation=generation_comparison.BARE, cpus="awake"), *at("awake", "p50", ovs=6),
     ]  # fmt: skip
     drawn = charts(Latency, samples)
     assert list(drawn) == ["generations-halting", "percentiles-halting", "generations-awake", "percentiles-awake"]
@@ -74,7 +74,7 @@ def test_charts_are_of_each_setting_of_the_cpus() -> None:
     assert beside["figure 9"] == [("pre\n(pre)", 1.0), ("fastpath\n(2.1)", 33.7 / 265.9)]
     halting, awake = drawn["percentiles-halting"], drawn["percentiles-awake"]
     assert lines(halting) == {"p50": [], "p90": [], "p99": [("pre", 90), ("fastpath", 30)], "p99.9": []}
-    assert lines(awake)["p50"] == [("ovs", 6), (versions.BARE, 3)]
+    assert lines(awake)["p50"] == [("ovs", 6), (generation_comparison.BARE, 3)]
     assert [one.n for one in awake.series[0].spreads] == [3, 1]
     assert (awake.y, awake.kind, awake.log_y) == ("us", "bars", True)
     assert awake.title.endswith("CPUs awake")

@@ -14,7 +14,7 @@ import pytest
 
 from experiments.catalog import failover
 from experiments.catalog.failover import DIRECT, OVER, Failover
-from experiments.traffic import Datagram
+from experiments.workload.traffic import Datagram
 from hoverboard.contract.errors import MeasurementError, RunError
 from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, FakeRunning, ScriptedBench, exchanged, measured
 from topologies.cluster.control_processes import ControlLayout

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from experiments import accounting, cpu_window, hoverboards, joining, ping, traffic
-from experiments.accounting import Member
 from experiments.catalog import models, on_demand_collapse
 from experiments.catalog.models import Models
 from experiments.catalog.on_demand_collapse import OnDemandCollapse
-from experiments.cpu_window import ProcessTime, Reading
-from experiments.ping_output import PingResult
-from experiments.traffic import Datagram
+from experiments.observe import cpu_window, hoverboard_counters, run_cost
+from experiments.observe.cpu_window import ProcessTime, Reading
+from experiments.observe.run_cost import Member
+from experiments.tools import ping
+from experiments.tools.ping_output import PingResult
+from experiments.workload import traffic, vm_join
+from experiments.workload.traffic import Datagram
 from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, errors, exchanged, measured
 from topologies.processes.process_table import Process
 
@@ -38,9 +40,9 @@ class Cluster:
             for seconds in (1.0, 1.5)
         )
         members = [Member(Process(5, 0), "control plane"), Member(Process(6, 0), "host process")]
-        monkeypatch.setattr(hoverboards, "received", lambda bed: next(counted))
+        monkeypatch.setattr(hoverboard_counters, "received", lambda bed: next(counted))
         monkeypatch.setattr(cpu_window, "read", lambda: next(readings))
-        monkeypatch.setattr(accounting, "members", lambda run: members if run == "made-up" else [])
+        monkeypatch.setattr(run_cost, "members", lambda run: members if run == "made-up" else [])
         monkeypatch.setattr(ping, "measure", self._ping)
         monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.flow == 0))
 
@@ -103,7 +105,7 @@ def test_a_control_plane_that_did_nothing_spent_nothing_and_four_pairs_are_pinge
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster = Cluster(monkeypatch, *[pinged(1.0, 1.0, 1.0, 1.0)] * 5)
-    monkeypatch.setattr(accounting, "members", lambda run: [])
+    monkeypatch.setattr(run_cost, "members", lambda run: [])
     found = measured(Models, POINT, ScriptedBench(cluster.prepare), vms=12, pairs=5, seconds=2.0)
     assert found["control plane CPU"] == [(0.0, "ms a pair", POINT)]
     assert len(found["steady round trip"]) == 4
@@ -130,9 +132,9 @@ class Crowd:
         if len(answers) < 12:
             monkeypatch.setattr(on_demand_collapse, "_VICTIMS", len(answers))
         monkeypatch.setattr(ping, "measure", self._ping)
-        monkeypatch.setattr(joining, "load", lambda bed, vms: self.loaded.append(vms))
+        monkeypatch.setattr(vm_join, "load", lambda bed, vms: self.loaded.append(vms))
         monkeypatch.setattr(
-            joining, "entities", lambda network, hosts: (SimpleNamespace(ip=f"{hosts[0]}-{n}") for n in range(10**6))
+            vm_join, "entities", lambda network, hosts: (SimpleNamespace(ip=f"{hosts[0]}-{n}") for n in range(10**6))
         )
 
     def prepare(self, bed: FakeBed) -> None:

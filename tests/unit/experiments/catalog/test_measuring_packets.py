@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import engine_loop, packet_rate, ping
 from experiments.catalog import isolation
 from experiments.catalog.batching import Batching
 from experiments.catalog.isolation import Isolation
-from experiments.packet_rate import PacketRateResult, PacketRateSpec
-from experiments.ping_output import PingResult
+from experiments.tools import engine_loop, packet_rate, ping
+from experiments.tools.packet_rate import PacketRateResult, PacketRateSpec
+from experiments.tools.ping_output import PingResult
 from hoverboard.contract.errors import MeasurementError
 from hoverboard.fastpath.engine import compose
 from tests.unit.experiments.fake_bed import FakeBed, ScriptedBench, measured

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from experiments import joining
 from experiments.catalog import programming_latency, programming_time
 from experiments.catalog.programming_latency import CHURNING, FAIR, QUIET, SHARED, ProgrammingLatency
 from experiments.catalog.programming_time import ProgrammingTime
-from experiments.churning import Rounds
-from experiments.joining import Answer
 from experiments.programming.point import Point
+from experiments.workload import vm_join
+from experiments.workload.vm_churn import Rounds
+from experiments.workload.vm_join import Answer
 from hoverboard.contract.errors import RunError
 from tests.unit.experiments.fake_bed import ScriptedBench, errors, measured
 from topologies.cluster.control_processes import ControlLayout
@@ -56,9 +56,9 @@ class Joins:
         self.churned: list[Any] = []
         self.joined: list[str] = []
         self._answers, self._error = list(answers), error
-        monkeypatch.setattr(joining, "entities", self._entities)
-        monkeypatch.setattr(joining, "load", lambda bed, vms: self.loaded.append(vms))
-        monkeypatch.setattr(joining, "by_diff", self._by_diff)
+        monkeypatch.setattr(vm_join, "entities", self._entities)
+        monkeypatch.setattr(vm_join, "load", lambda bed, vms: self.loaded.append(vms))
+        monkeypatch.setattr(vm_join, "by_diff", self._by_diff)
         monkeypatch.setattr(programming_latency, "churning", self._churning)
 
     def _entities(self, network: Any, hosts: list[str]) -> Iterator[str]:

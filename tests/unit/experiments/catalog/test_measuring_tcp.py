@@ -10,20 +10,22 @@ from typing import Any
 
 import pytest
 
-from experiments import accounting, cpu_window, iperf, round_trip, versions
-from experiments.accounting import Member
 from experiments.catalog import coprocessor, cpu, latency
 from experiments.catalog.coprocessor import Coprocessor
 from experiments.catalog.cpu import Cpu
 from experiments.catalog.latency import Latency
 from experiments.catalog.throughput import Throughput
-from experiments.cpu_window import ProcessTime, Reading
+from experiments.frame import generation_comparison
 from experiments.frame.experiment import Sample
-from experiments.iperf import IperfSample, IperfSpec
-from experiments.iperf_output import IperfResult
-from experiments.processes import Node
-from experiments.round_trip import RoundTripResult, RoundTripSpec
-from experiments.versions import Ends, Pair
+from experiments.frame.generation_comparison import Ends, Pair
+from experiments.observe import cpu_window, run_cost
+from experiments.observe.cpu_window import ProcessTime, Reading
+from experiments.observe.run_cost import Member
+from experiments.tools import iperf, round_trip
+from experiments.tools.iperf import IperfSample, IperfSpec
+from experiments.tools.iperf_output import IperfResult
+from experiments.tools.round_trip import RoundTripResult, RoundTripSpec
+from experiments.tools.tool_processes import Node
 from tests.unit.experiments.fake_bed import FakeBed, ScriptedBench, errors, measured
 from topologies.processes.process_table import Process
 
@@ -45,7 +47,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield ENDS
         asked.append("closed")
 
-    monkeypatch.setattr(versions, "ends_of", ends_of)
+    monkeypatch.setattr(generation_comparison, "ends_of", ends_of)
     return asked
 
 
@@ -131,10 +133,10 @@ class Window:
             Reading(total, 0.0, 0.0, me | stranger | our)
             for total, stranger, our in zip((100.0, 100.0 + busy), strangers, ours, strict=True)
         ]
-        monkeypatch.setattr(versions, "pair", self._pair)
+        monkeypatch.setattr(generation_comparison, "pair", self._pair)
         monkeypatch.setattr(cpu.os, "getpid", lambda: 77)
         monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
-        monkeypatch.setattr(accounting, "members", lambda run: [Member(Process(5, 0), f"host process of {run}")])
+        monkeypatch.setattr(run_cost, "members", lambda run: [Member(Process(5, 0), f"host process of {run}")])
         monkeypatch.setattr(iperf, "measure", lambda *given: (self.asked.append(given), tcp(bps))[1])
         monkeypatch.setattr(cpu, "clock_hz", lambda: 2e9)
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from experiments import hoverboards, populations, traffic
 from experiments.catalog import burst, gateway_overload, offload, pair_rates
 from experiments.catalog.burst import Burst
 from experiments.catalog.gateway_overload import GatewayOverload
 from experiments.catalog.offload import LIVE, REPLAY, Offload
 from experiments.catalog.pair_rates import PairRates
-from experiments.populations import Replayed
-from experiments.traffic import Datagram, Flow
+from experiments.observe import hoverboard_counters
+from experiments.workload import traffic, traffic_population
+from experiments.workload.traffic import Datagram, Flow
+from experiments.workload.traffic_population import Replayed
 from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, exchanged, measured
 
 
@@ -133,7 +134,7 @@ def test_a_burst_is_of_pairs_between_the_hosts_the_same_for_all_that_is_compared
 
 def test_a_replay_is_that_of_its_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    monkeypatch.setattr(populations, "replay", lambda draw, bps: (asked.append(bps), Replayed(7, 0.25))[1])
+    monkeypatch.setattr(traffic_population, "replay", lambda draw, bps: (asked.append(bps), Replayed(7, 0.25))[1])
     point = {"part": REPLAY, "threshold_kbps": 12.5}
     assert measured(Offload, point, ScriptedBench()) == {
         "offloaded": [(7, "pairs", point)], "on Hoverboards": [(0.25, "share of bytes", point)],
@@ -144,8 +145,8 @@ def test_a_replay_is_that_of_its_threshold(monkeypatch: pytest.MonkeyPatch) -> N
 def test_live_traffic_is_what_hoverboards_still_carry_once_reports_have_come(monkeypatch: pytest.MonkeyPatch) -> None:
     exchanged(monkeypatch, offload)
     counted = iter([1_000, 1_060])
-    monkeypatch.setattr(hoverboards, "received", lambda bed: next(counted))
-    monkeypatch.setattr(populations, "some", lambda count: [0.5, 0.25, 0.125, 0.125][:count])
+    monkeypatch.setattr(hoverboard_counters, "received", lambda bed: next(counted))
+    monkeypatch.setattr(traffic_population, "some", lambda count: [0.5, 0.25, 0.125, 0.125][:count])
     monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.flow == 3))
 
     def pass_(at: float) -> None:
@@ -179,7 +180,7 @@ def test_live_traffic_is_what_hoverboards_still_carry_once_reports_have_come(mon
 def test_one_datagram_or_none_is_something_to_divide_by(monkeypatch: pytest.MonkeyPatch, at: float) -> None:
     exchanged(monkeypatch, offload)
     counted = iter([1_000, 1_060])
-    monkeypatch.setattr(hoverboards, "received", lambda bed: next(counted))
+    monkeypatch.setattr(hoverboard_counters, "received", lambda bed: next(counted))
     monkeypatch.setattr(traffic, "schedule", lambda *given: [Datagram(at, 0, 600)])
     found = measured(Offload, {"part": LIVE, "wanted": 2}, ScriptedBench(), pairs=4, seconds=4)
     assert values(found, "on Hoverboards") == [60.0]
@@ -198,7 +199,7 @@ class Overload:
         self.bed: FakeBed | None = None
         self._times = times
         dropped = iter([50, 53])
-        monkeypatch.setattr(hoverboards, "over_capacity", lambda bed: next(dropped))
+        monkeypatch.setattr(hoverboard_counters, "over_capacity", lambda bed: next(dropped))
         monkeypatch.setattr(gateway_overload, "flooding", self._flooding)
         monkeypatch.setattr(FakeExchange, "passing", staticmethod(self._pass))
         monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.at < 1.0))

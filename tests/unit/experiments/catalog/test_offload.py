@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import populations
 from experiments.catalog.offload import LIVE, REPLAY, Offload, at, curve, reaches, threshold_between
 from experiments.frame.experiment import Sample, Table
+from experiments.workload import traffic_population
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
-PAPERS = populations.papers_curve()
+PAPERS = traffic_population.papers_curve()
 
 
 def test_a_threshold_lets_exactly_the_wanted_pass() -> None:
@@ -94,7 +94,7 @@ def test_the_shape_of_the_live_curve(apart: float, result: str, ours: str) -> No
 def test_exactly_at_its_bounds_a_shape_is_not_the_better_one(
     monkeypatch: pytest.MonkeyPatch, apart: float, result: str
 ) -> None:
-    monkeypatch.setattr(populations, "papers_curve", lambda: [(0.0, 1.0), (10.0, 0.05), (20.0, 0.0)])
+    monkeypatch.setattr(traffic_population, "papers_curve", lambda: [(0.0, 1.0), (10.0, 0.05), (20.0, 0.0)])
     (verdict,) = verdicts(Offload, live((0, 1.0), (10, 0.05), (20, apart)))
     assert verdict.result == result
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import versions
 from experiments.catalog.throughput import Throughput
+from experiments.frame import generation_comparison
 from experiments.frame.experiment import Sample
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, results, verdicts
 
@@ -19,7 +19,7 @@ def at(streams: int, **by_generation: float) -> list[Sample]:
     ]
 
 
-BARE = of("throughput", 8.0, generation=versions.BARE, streams=200)
+BARE = of("throughput", 8.0, generation=generation_comparison.BARE, streams=200)
 
 
 @pytest.mark.parametrize(

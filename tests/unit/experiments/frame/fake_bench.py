@@ -6,7 +6,7 @@ import random
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from experiments.frame.bench import seed_of
+from experiments.sweeps.bench import seed_of
 
 
 class FakeBench:

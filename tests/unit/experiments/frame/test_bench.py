@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from experiments.frame import bench
-from experiments.frame.bench import TestbedBench, seed_of
-from experiments.frame.folder import key_of
-from experiments.frame.pinning import Pinning
+from experiments.sweeps import bench
+from experiments.sweeps.bench import TestbedBench, seed_of
+from experiments.sweeps.folder import key_of
+from experiments.sweeps.pinning import Pinning
 from topologies.spec import schema
 from topologies.spec.topology import Topology
 

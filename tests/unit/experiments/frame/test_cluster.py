@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from experiments import record
-from experiments.frame import cluster, discovery, runner
-from experiments.frame.cluster import WorkerLost
 from experiments.frame.experiment import Sample
-from experiments.frame.folder import Folder, Outcome
-from experiments.frame.runner import Plan
-from experiments.frame.worker import Job
+from experiments.observe import provenance
+from experiments.sweeps import cluster, discovery, runner
+from experiments.sweeps.cluster import WorkerLost
+from experiments.sweeps.folder import Folder, Outcome
+from experiments.sweeps.runner import Plan
+from experiments.sweeps.worker import Job
 from hoverboard.contract.errors import InputError, MeasurementError
 
 FILE = """
@@ -43,7 +43,7 @@ class FakeCluster:
     """Machines that measure at once; `lose` names those that go, after so many points."""
 
     def __init__(self, *names: str, lose: Mapping[str, int] | None = None) -> None:
-        self.code = record.commit()
+        self.code = provenance.commit()
         self.names, self.left = names, dict(lose or {})
         self.measured: list[tuple[str, str]] = []
         self.finished: list[str] = []
@@ -69,8 +69,8 @@ class FakeCluster:
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
-    monkeypatch.setattr(record, "commit", lambda: {"commit": "c" * 40, "changed": False, "version": "1"})
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "c" * 40, "changed": False, "version": "1"})
     monkeypatch.setattr(runner, "missing", list)
     path = tmp_path / "coins.py"
     path.write_text(FILE)

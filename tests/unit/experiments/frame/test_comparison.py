@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.frame.comparison import compare
 from experiments.frame.experiment import Sample, Table
+from experiments.sweeps.comparison import compare
 
 
 def table(*rows: tuple[str, str, dict[str, int], list[float]]) -> Table:

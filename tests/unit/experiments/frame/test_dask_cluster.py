@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from experiments.frame import dask_cluster, worker
-from experiments.frame.cluster import WorkerLost
-from experiments.frame.dask_cluster import DaskCluster
+from experiments.sweeps import dask_cluster, worker
+from experiments.sweeps.cluster import WorkerLost
+from experiments.sweeps.dask_cluster import DaskCluster
 from hoverboard.contract.errors import InputError
 
 

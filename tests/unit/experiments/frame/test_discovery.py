@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.frame import discovery, parameters
+from experiments.frame import parameters
 from experiments.frame.experiment import Point
-from experiments.frame.folder import key_of
+from experiments.sweeps import discovery
+from experiments.sweeps.folder import key_of
 from hoverboard.contract.errors import InputError
 from tests.unit.experiments.frame.dice import FILE, written
 

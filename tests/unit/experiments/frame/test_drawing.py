@@ -10,9 +10,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from experiments import figures
-from experiments.frame.drawing import draw, label
 from experiments.frame.experiment import Chart, Series
 from experiments.frame.statistics import Spread
+from experiments.sweeps.drawing import draw, label
 
 SPREADS = (Spread(3, 1.0, 2.0, 4.0), Spread(5, 2.5, 3.0, 3.5))
 HERE = Series("here", [1, 10], [2.0, 3.0], SPREADS)

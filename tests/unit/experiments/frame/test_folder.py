@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.frame.experiment import Sample
-from experiments.frame.folder import Folder, Outcome, key_of
+from experiments.sweeps.folder import Folder, Outcome, key_of
 from hoverboard.contract.errors import InputError
 
 DOCUMENT: dict[str, Any] = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.frame import pinning
-from experiments.frame.pinning import Cpu, Pinning, apply, machine, plan, restored, told
+from experiments.sweeps import pinning
+from experiments.sweeps.pinning import Cpu, Pinning, apply, machine, plan, restored, told
 
 
 def made(packages: int, cores: int, threads: int) -> list[Cpu]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from experiments import figures, record
-from experiments.frame import discovery, report, runner
+from experiments import figures
 from experiments.frame.experiment import Chart, Sample, Series, Table, Verdict
-from experiments.frame.folder import Folder
-from experiments.frame.report import Row
-from experiments.frame.runner import Plan
 from experiments.frame.statistics import Spread
+from experiments.observe import provenance
+from experiments.sweeps import discovery, report, runner
+from experiments.sweeps.folder import Folder
+from experiments.sweeps.report import Row
+from experiments.sweeps.runner import Plan
 from tests.unit.experiments.frame.dice import written
 from tests.unit.experiments.frame.fake_bench import FakeBench, quiet
 from tests.unit.experiments.undrawn import kept
@@ -27,9 +28,9 @@ MACHINE = {"cores": 2, "cpu": "made up", "kernel": "6.18"}
 
 @pytest.fixture(autouse=True)
 def known_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
-    monkeypatch.setattr(record, "commit", lambda: {"commit": "abcdef" * 7, "changed": False})
-    monkeypatch.setattr(record, "machine", lambda: MACHINE)
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "abcdef" * 7, "changed": False})
+    monkeypatch.setattr(provenance, "machine", lambda: MACHINE)
     monkeypatch.setattr(runner, "machine", list)
 
 

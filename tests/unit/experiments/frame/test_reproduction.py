@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from experiments.frame import discovery, reproduction
 from experiments.frame.experiment import Sample, Verdict
-from experiments.frame.folder import Folder, Outcome
-from experiments.frame.runner import Plan
+from experiments.sweeps import discovery, reproduction
+from experiments.sweeps.folder import Folder, Outcome
+from experiments.sweeps.runner import Plan
 from hoverboard.contract.errors import InputError
 from tests.unit.experiments.frame.dice import FILE
 

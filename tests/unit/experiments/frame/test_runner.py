@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from experiments import record
-from experiments.frame import discovery, runner
 from experiments.frame.experiment import Sample
-from experiments.frame.folder import key_of
-from experiments.frame.pinning import Cpu
-from experiments.frame.runner import Plan
+from experiments.observe import provenance
+from experiments.sweeps import discovery, runner
+from experiments.sweeps.folder import key_of
+from experiments.sweeps.pinning import Cpu
+from experiments.sweeps.runner import Plan
 from hoverboard.contract.errors import InputError
 from tests.unit.experiments.frame.dice import FILE, written
 from tests.unit.experiments.frame.fake_bench import FakeBench, quiet
@@ -21,8 +21,8 @@ from tests.unit.experiments.frame.fake_bench import FakeBench, quiet
 @pytest.fixture(autouse=True)
 def known_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tool is asked for its version, and git is not asked either."""
-    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
-    monkeypatch.setattr(record, "commit", lambda: {"commit": "c" * 40, "changed": False})
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "c" * 40, "changed": False})
     monkeypatch.setattr(runner, "machine", list)
 
 
@@ -52,7 +52,7 @@ def test_the_document_of_a_run_says_how_it_was_made(dice: str) -> None:
     document = plan(dice, offset=2, sweep={"sides": [4], "broken": [0, 4]}, seed=5).document()
     made = document.pop("record")
     assert document == {
-        "experiment": "dice", "where": dice, "file": record.digest(FILE),
+        "experiment": "dice", "where": dice, "file": provenance.digest(FILE),
         "parameters": {"sides": (4,), "offset": 2, "broken": 0}, "sweep": {"sides": [4], "broken": [0, 4]},
         "repeat": 3, "quick": False, "seed": 5,
     }  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from experiments import record
-from experiments.frame import runner, worker
-from experiments.frame.worker import Job
+from experiments.observe import provenance
+from experiments.sweeps import runner, worker
+from experiments.sweeps.worker import Job
 from hoverboard.contract.errors import InputError
 from tests.unit.experiments.frame.dice import FILE
 from tests.unit.experiments.frame.fake_bench import FakeBench
@@ -95,9 +95,9 @@ def test_a_person_s_file_comes_as_its_text(tmp_path: Path) -> None:
 def test_a_machine_says_what_it_is(monkeypatch: pytest.MonkeyPatch, user: int, root: bool) -> None:
     monkeypatch.setattr(worker.os, "geteuid", lambda: user)
     monkeypatch.setattr(worker.platform, "node", lambda: "m1")
-    monkeypatch.setattr(record, "commit", lambda: {"commit": "c"})
-    monkeypatch.setattr(record, "machine", lambda: {"cores": 2})
-    monkeypatch.setattr(record, "versions", lambda: {"python": "3"})
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "c"})
+    monkeypatch.setattr(provenance, "machine", lambda: {"cores": 2})
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
     monkeypatch.setattr(runner, "missing", lambda: ["a module"])
     about = worker.about()
     assert about.pop("boot") == Path("/proc/sys/kernel/random/boot_id").read_text().strip()

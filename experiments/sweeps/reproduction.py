@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.frame import discovery, report
 from experiments.frame.experiment import Verdict
-from experiments.frame.folder import Folder
+from experiments.sweeps import discovery, report
+from experiments.sweeps.folder import Folder
 from hoverboard.contract.errors import InputError
 
 RESULTS = ("reproduced", "partly", "not", "not measured")

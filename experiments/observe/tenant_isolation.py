@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from experiments import ping
-from experiments.processes import Place
+from experiments.tools import ping
+from experiments.tools.tool_processes import Place
 from hoverboard.contract.errors import MeasurementError
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments import ping_output, processes
-from experiments.ping_output import PingResult
-from experiments.processes import Place
+from experiments.tools import ping_output, tool_processes
+from experiments.tools.ping_output import PingResult
+from experiments.tools.tool_processes import Place
 
 _GRACE_SECONDS = 10.0
 SMALL = 16  # the least payload with which ping still takes times
@@ -33,5 +33,5 @@ def measure(
     """
     limit = count * interval + wait + _GRACE_SECONDS
     # ping exits 1 when nothing came back; whether that is a fault is the experiment's to say.
-    outcome = processes.run(source, arguments(address, count, interval, wait, size), timeout=limit)
+    outcome = tool_processes.run(source, arguments(address, count, interval, wait, size), timeout=limit)
     return ping_output.parse(outcome.stdout or outcome.stderr)

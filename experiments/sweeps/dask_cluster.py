@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from experiments.frame import worker
-from experiments.frame.cluster import WorkerLost
-from experiments.frame.folder import Outcome
+from experiments.sweeps import worker
+from experiments.sweeps.cluster import WorkerLost
+from experiments.sweeps.folder import Outcome
 from hoverboard.contract.errors import InputError
 
 if TYPE_CHECKING:

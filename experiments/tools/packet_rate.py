@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from experiments import tool_pair
-from experiments.processes import Place
+from experiments.tools import tool_pair
+from experiments.tools.tool_processes import Place
 from hoverboard.contract.errors import InputError, MeasurementError
 
 PAYLOAD_OF_64 = 64 - 14 - 20 - 8 - 4

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import congestion, tool_pair
-from experiments.processes import Place
+from experiments.tools import tcp_congestion_control, tool_pair
+from experiments.tools.tool_processes import Place
 from hoverboard.contract.errors import InputError
 
 _TOOL = "round_trip_tool"
@@ -86,7 +86,7 @@ def measure(client: Place, server: Place, address: str, spec: RoundTripSpec) -> 
         "address": address,
         "size": spec.size,
         "limit": math.ceil(spec.limit) + 1,
-        "congestion": congestion.control() or None,
+        "congestion": tcp_congestion_control.control() or None,
     }
     with tool_pair.serving(server, tool_pair.command(_TOOL, "serve", cpu=there, **common)) as serving:
         argv = tool_pair.command(

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from experiments.frame import runner
-from experiments.frame.folder import Folder, Outcome
 from experiments.frame.progress import Progress
-from experiments.frame.runner import Plan
-from experiments.frame.worker import Job
+from experiments.sweeps import runner
+from experiments.sweeps.folder import Folder, Outcome
+from experiments.sweeps.runner import Plan
+from experiments.sweeps.worker import Job
 from hoverboard.contract.errors import InputError, MeasurementError
 
 

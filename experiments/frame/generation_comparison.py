@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments import catalog, paper
+from experiments import paper
 from experiments.frame.experiment import Bench, Chart, Series, Table, Verdict
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import Spread, spread
-from experiments.namespaces import bare_pair
-from experiments.processes import Place
+from experiments.tools.bare_namespaces import bare_pair
+from experiments.tools.tool_processes import Place
 from hoverboard.contract.generations import GENERATIONS, NAMES, available
 from topologies.emulation.ovs_daemons import datapath_type
 from topologies.run.testbed import Testbed
 
-PAIR = Path(catalog.__file__).with_name("pair.yaml")
+PAIR = Path(__file__).with_name("pair.yaml")
 _ALL = "all"
 _ALIKE = 1.05  # closer than this, two versions of the paper's have no order
 _EMULATED = "all of it shares two cores with its guests, in software only"

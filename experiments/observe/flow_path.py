@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.iperf_output import IperfResult
+from experiments.tools.iperf_output import IperfResult
 from hoverboard.contract.errors import HoverboardError
 
 _STOP_TIMEOUT = 10.0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.pinning import Pinning, apply, restored
+from experiments.sweeps.pinning import Pinning, apply, restored
 from topologies.processes.ledger import Ledger, live_processes
 from topologies.processes.process_table import LinuxProcesses
 from topologies.run.testbed import Testbed

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from experiments.iperf_output import IperfResult
-from experiments.isolation import Isolation
-from experiments.path import Timeline
-from experiments.ping_output import PingResult
+from experiments.observe.flow_path import Timeline
+from experiments.observe.tenant_isolation import Isolation
+from experiments.tools.iperf_output import IperfResult
+from experiments.tools.ping_output import PingResult
 from topologies.spec.topology import Topology
 
 if TYPE_CHECKING:

@@ -12,8 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import figures, picture, record
-from experiments.demo_results import DemoResult, offload_delay
+from experiments import figures
+from experiments.demo import picture
+from experiments.demo.demo_results import DemoResult, offload_delay
+from experiments.observe import provenance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +33,7 @@ def default_folder() -> Path:
 def write(result: DemoResult, folder: Path) -> Demo:
     """Write everything into `folder`, made if need be; return the document of summary.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    summary = result.summary(record.record(result.parameters))
+    summary = result.summary(provenance.record(result.parameters))
     _write_raw(result, folder / "raw")
     with (folder / "demo.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)

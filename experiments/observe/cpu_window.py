@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import accounting
-from experiments.accounting import Member
+from experiments.observe import run_cost
+from experiments.observe.run_cost import Member
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD
@@ -73,7 +73,7 @@ def parse_cpu(text: str) -> tuple[float, float, float]:
 def parse_process(stat: str) -> ProcessTime:
     """Of /proc/PID/stat."""
     fields = stat.rpartition(")")[2].split()
-    return ProcessTime(accounting.parse_ticks(stat) / _TICK, int(fields[1]), bool(int(fields[6]) & _KERNEL_THREAD))
+    return ProcessTime(run_cost.parse_ticks(stat) / _TICK, int(fields[1]), bool(int(fields[6]) & _KERNEL_THREAD))
 
 
 def read() -> Reading:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.traffic import Datagram, Flow
+from experiments.workload.traffic import Datagram, Flow
 from topologies.emulation.devices import entered
 from topologies.run.testbed import Testbed
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
-from experiments import congestion, iperf_output, processes, sockets
-from experiments.iperf_output import IperfResult
-from experiments.processes import Place
+from experiments.tools import iperf_output, listening_ports, tcp_congestion_control, tool_processes
+from experiments.tools.iperf_output import IperfResult
+from experiments.tools.tool_processes import Place
 from hoverboard.contract.errors import InputError, MeasurementError, RunError
 from topologies.processes.deadlines import wait_for
 
@@ -84,7 +84,7 @@ class IperfSpec:
             arguments.append("-R")
         if self.udp:
             arguments.append("-u")
-        elif name := congestion.control() if self.congestion is None else self.congestion:
+        elif name := tcp_congestion_control.control() if self.congestion is None else self.congestion:
             arguments += ["-C", name]
         if self.rate_bps is not None:
             arguments += ["-b", f"{self.rate_bps:.0f}"]
@@ -125,7 +125,7 @@ class Running:
     def wait(self) -> IperfResult:
         """Wait for the end; MeasurementError if it fails or hangs."""
         limit = self.spec.omit + self.spec.seconds + self.spec.grace
-        outcome = processes.finish(self._process, limit, f"iperf3 on {self._place.name}")
+        outcome = tool_processes.finish(self._process, limit, f"iperf3 on {self._place.name}")
         if not outcome.stdout.strip():
             words = " ".join(outcome.stderr.split())[-200:] or "nothing"
             raise MeasurementError(
@@ -149,9 +149,9 @@ def _server(place: Place, family: str) -> Iterator[int]:
     """A one-shot server that listens; yields its port."""
     for attempt in range(1, _ATTEMPTS + 1):
         argv = ["iperf3", family, "-s", "-1", "-p"]
-        with _port(place) as port, processes.running(place, [*argv, str(port)], quiet=True) as server:
+        with _port(place) as port, tool_processes.running(place, [*argv, str(port)], quiet=True) as server:
             if not _listens(place, server, port):
-                outcome = processes.finish(server, 1.0, f"iperf3 server on {place.name}")
+                outcome = tool_processes.finish(server, 1.0, f"iperf3 server on {place.name}")
                 if attempt < _ATTEMPTS and "in use" in outcome.stdout + outcome.stderr:
                     continue
                 words = " ".join((outcome.stderr or outcome.stdout).split())[-200:]
@@ -166,14 +166,14 @@ def _server(place: Place, family: str) -> Iterator[int]:
 
 def _listens(place: Place, server: subprocess.Popen[str], port: int) -> bool:
     """Wait until the server listens; False when it ended instead."""
-    wanted = processes.namespace_of(place.pid)
+    wanted = tool_processes.namespace_of(place.pid)
 
     def ready() -> bool:
         # Before mnexec has entered the namespace, the tables are those of another one.
-        if server.poll() is not None or processes.namespace_of(server.pid) != wanted:
+        if server.poll() is not None or tool_processes.namespace_of(server.pid) != wanted:
             return server.poll() is not None
-        inode = sockets.listening(server.pid).get(port)
-        return inode is not None and inode in sockets.owned(server.pid)
+        inode = listening_ports.listening(server.pid).get(port)
+        return inode is not None and inode in listening_ports.owned(server.pid)
 
     try:
         wait_for(ready, _LISTEN_TIMEOUT, lambda: f"iperf3 does not listen on port {port}", where=place.name)
@@ -184,10 +184,10 @@ def _listens(place: Place, server: subprocess.Popen[str], port: int) -> bool:
 
 @contextlib.contextmanager
 def _port(place: Place) -> Iterator[int]:
-    namespace = processes.namespace_of(place.pid)
+    namespace = tool_processes.namespace_of(place.pid)
     with _reserving:
-        taken = set(sockets.listening(place.pid)) | {port for where, port in _reserved if where == namespace}
-        port = sockets.first_free(taken, FIRST_PORT)
+        taken = set(listening_ports.listening(place.pid)) | {port for where, port in _reserved if where == namespace}
+        port = listening_ports.first_free(taken, FIRST_PORT)
         _reserved.add((namespace, port))
     try:
         yield port
@@ -204,7 +204,7 @@ def started(client: Place, server: Place, address: str, spec: IperfSpec) -> Iter
     """
     with (
         _server(server, _family(address)) as port,
-        processes.running(client, spec.client_arguments(address, port)) as process,
+        tool_processes.running(client, spec.client_arguments(address, port)) as process,
     ):
         yield Running(spec, process, client)
 

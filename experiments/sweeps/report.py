@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments import figures
-from experiments.frame import discovery, drawing
 from experiments.frame.experiment import Chart, Experiment, Sample, Table, Verdict
-from experiments.frame.folder import Folder
 from experiments.frame.parameters import Values, values
 from experiments.frame.statistics import spread
+from experiments.sweeps import discovery, drawing
+from experiments.sweeps.folder import Folder
 
 REPORT, SUMMARY, VERDICTS = "report.html", "summary.md", "verdicts.json"
 

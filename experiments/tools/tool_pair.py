@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments import processes
-from experiments.processes import Place
+from experiments.tools import tool_processes
+from experiments.tools.tool_processes import Place
 from hoverboard.contract.errors import MeasurementError
 
 _READY_TIMEOUT = 10.0
@@ -54,7 +54,7 @@ def serving(place: Place, argv: list[str]) -> Iterator[Server]:
     Raises:
         MeasurementError: it ends, or does not say its port, instead.
     """
-    with processes.running(place, argv) as process:
+    with tool_processes.running(place, argv) as process:
         yield Server(process, place, _port(process, place))
 
 
@@ -65,7 +65,7 @@ def _port(process: subprocess.Popen[str], place: Place) -> int:
     if "port" in document:
         return int(document["port"])
     process.kill()
-    said = document.get("error") or words(processes.finish(process, 1.0, "the tool").stderr)
+    said = document.get("error") or words(tool_processes.finish(process, 1.0, "the tool").stderr)
     raise MeasurementError(
         f"the measuring server did not start: {said}",
         where=place.name,
@@ -88,12 +88,12 @@ def _first_line(fd: int) -> bytes:
 
 def run(place: Place, argv: list[str], timeout: float) -> dict[str, Any]:
     """Run a measuring tool to its end; what it found. MeasurementError if it fails or hangs."""
-    with processes.running(place, argv) as process:
+    with tool_processes.running(place, argv) as process:
         return _document(process, place, timeout)
 
 
 def _document(process: subprocess.Popen[str], place: Place, timeout: float) -> dict[str, Any]:
-    outcome = processes.finish(process, timeout, f"the measuring tool on {place.name}")
+    outcome = tool_processes.finish(process, timeout, f"the measuring tool on {place.name}")
     return parse(outcome.stdout, outcome.stderr, outcome.code, place.name)
 
 

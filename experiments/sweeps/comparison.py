@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.frame.experiment import Table
-from experiments.frame.report import Row, rows
+from experiments.sweeps.report import Row, rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import congestion
+from experiments.tools import tcp_congestion_control
 
 if TYPE_CHECKING:
     from hoverboard.contract.experiment_documents import Code, Record
@@ -65,7 +65,7 @@ def machine() -> dict[str, str | int | float | None]:
         "memory_gib": round(int(memory) / 2**20, 1) if memory else None,
         "kernel": platform.release(),
         "system": _field("/etc/os-release", r"^PRETTY_NAME=(.+)$"),
-        "tcp_measured_with": congestion.control(),
+        "tcp_measured_with": tcp_congestion_control.control(),
         "tcp_congestion_control": _field("/proc/sys/net/ipv4/tcp_congestion_control", r"(\S+)"),
     }
 
@@ -83,7 +83,7 @@ def versions() -> dict[str, str]:
 
 def commit() -> Code:
     """The checkout this code runs from: commit, whether files differ from it, and if so a name for the difference."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     # Root often reads a checkout of another user; git refuses that unless it is named as safe.
     git = ["git", "-c", f"safe.directory={root}"]
     name = _output([*git, "rev-parse", "HEAD"], root)

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments import iperf, isolation, ping
-from experiments.demo_results import DemoResult, Generation, PingCell, Throughput
+from experiments.demo.demo_results import DemoResult, Generation, PingCell, Throughput
 from experiments.frame.progress import Progress
-from experiments.iperf import IperfSpec
-from experiments.path import PathSampler, Timeline
-from experiments.ping_output import PingResult
+from experiments.observe import tenant_isolation
+from experiments.observe.flow_path import PathSampler, Timeline
+from experiments.tools import iperf, ping
+from experiments.tools.iperf import IperfSpec
+from experiments.tools.ping_output import PingResult
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError, MeasurementError
 from hoverboard.contract.generations import NAMES, available
@@ -260,7 +261,7 @@ def _matrix(testbed: Testbed) -> tuple[PingCell, ...]:
         )
 
 
-def _isolation(testbed: Testbed) -> isolation.Isolation:
+def _isolation(testbed: Testbed) -> tenant_isolation.Isolation:
     """Both proofs, in both directions, for the first two networks."""
     one, two = testbed.topology.networks[:2]
     same = []
@@ -272,18 +273,18 @@ def _isolation(testbed: Testbed) -> isolation.Isolation:
             for vm in mine.vms[1:]
             if vm.ip in owners
         ]
-        same += isolation.same_address(mine.name, (source.name, testbed.node(source.name)), targets)
+        same += tenant_isolation.same_address(mine.name, (source.name, testbed.node(source.name)), targets)
     foreign = [_foreign(testbed, mine.name, other.name) for mine, other in ((one, two), (two, one))]
-    return isolation.Isolation(tuple(same), tuple(foreign))
+    return tenant_isolation.Isolation(tuple(same), tuple(foreign))
 
 
-def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> isolation.ForeignAddress:
+def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> tenant_isolation.ForeignAddress:
     """Add a VM to `owner_tenant` at an address nobody else has, ping it from `tenant`, remove it again."""
     networks = {network.name: network for network in testbed.topology.networks}
     source, inside = networks[tenant].vms[0], networks[owner_tenant].vms[0]
     owner = testbed.add_vm(owner_tenant, f"{owner_tenant}-only", networks[owner_tenant].vms[-1].host)
     try:
-        return isolation.foreign_address(
+        return tenant_isolation.foreign_address(
             tenant,
             (source.name, testbed.node(source.name)),
             (owner.name, owner_tenant, testbed.node(owner.name)),

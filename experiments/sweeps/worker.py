@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import record
-from experiments.frame import discovery, runner
-from experiments.frame.bench import TestbedBench
 from experiments.frame.experiment import Experiment, Point
-from experiments.frame.folder import Outcome
 from experiments.frame.parameters import Values
-from experiments.frame.pinning import machine, plan, told
+from experiments.observe import provenance
+from experiments.sweeps import discovery, runner
+from experiments.sweeps.bench import TestbedBench
+from experiments.sweeps.folder import Outcome
+from experiments.sweeps.pinning import machine, plan, told
 from hoverboard.contract.plugins import absolute, file_of
 
 
@@ -84,9 +84,9 @@ def about() -> dict[str, Any]:
         "name": platform.node(),
         "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         "root": os.geteuid() == 0,
-        "code": record.commit(),
-        "machine": record.machine(),
-        "versions": record.versions(),
+        "code": provenance.commit(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
         "missing": runner.missing(),
         "pinning": told(plan(machine())),
     }

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from experiments import record
 from experiments.frame import parameters
 from experiments.frame.experiment import Bench, Experiment, Point, Sample
-from experiments.frame.folder import Folder, Outcome, key_of
 from experiments.frame.parameters import Values
-from experiments.frame.pinning import Pinning, machine, plan, told
 from experiments.frame.progress import Progress
+from experiments.observe import provenance
+from experiments.sweeps.folder import Folder, Outcome, key_of
+from experiments.sweeps.pinning import Pinning, machine, plan, told
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.contract.plugins import file_of
 
@@ -90,13 +90,13 @@ class Plan:
         return {
             "experiment": self.experiment.name,
             "where": self.where,
-            "file": record.digest(source) if (source := self.source()) is not None else None,
+            "file": provenance.digest(source) if (source := self.source()) is not None else None,
             "parameters": self.variations()[0][1],
             "sweep": {name: list(several) for name, several in self.sweep.items()},
             "repeat": self.repetitions,
             "quick": self.quick,
             "seed": self.seed,
-            "record": record.record(dict(self.given)) | {"missing": missing(), "pinning": told(self.pinning())},
+            "record": provenance.record(dict(self.given)) | {"missing": missing(), "pinning": told(self.pinning())},
         }
 
 

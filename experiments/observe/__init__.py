@@ -1,0 +1,1 @@
+"""What is observed while something runs: CPU, counters, paths, isolation, provenance."""

@@ -1,0 +1,1 @@
+"""Experiments are found, run point by point, kept in folders, and reported."""

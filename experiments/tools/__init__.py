@@ -1,0 +1,1 @@
+"""Measuring tools, and what they need of the machine."""

@@ -1,0 +1,1 @@
+"""Workloads: traffic, and VMs that come and go."""
