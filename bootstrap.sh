@@ -237,7 +237,7 @@ warm_fast_path() {
     local cache=$VENV/numba-cache stamp
     # What the compiled code depends on: the source (hoverboard/fastpath/compiled/compiler.py keeps a cache for each state of it)
     # and where it is, the packages, the processor.
-    stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/{,*/}*.py "$CHECKOUT"/hoverboard/contract/*.py "$PREFIX/installed"
+    stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/{,*/}*.py "$CHECKOUT"/hoverboard/contract/{,openflow/}*.py "$PREFIX/installed"
         grep -m 1 'model name' /proc/cpuinfo || uname -m; } | digest)"
     if [ -d "$cache" ] && grep -qxF "$stamp" "$PREFIX/compiled" 2>/dev/null; then return; fi
     say "compiling the fast path (a minute or two)"

@@ -29,8 +29,8 @@ from experiments.frame.progress import Progress
 from experiments.statistics import percentile
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.errors import MeasurementError, SwitchError
-from hoverboard.contract.pipeline import BRIDGE, Kind, cookie
-from hoverboard.contract.pipeline import Table as PipelineTable
+from hoverboard.contract.openflow.pipeline import BRIDGE, Kind, cookie
+from hoverboard.contract.openflow.pipeline import Table as PipelineTable
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.trace import parse_trace
 from topologies.run.testbed import Testbed

@@ -17,7 +17,7 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard
-from hoverboard.contract.pipeline import FIRST_VPORT
+from hoverboard.contract.openflow.pipeline import FIRST_VPORT
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Change, FlowCounts, FromTo, Plan

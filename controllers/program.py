@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NamedTuple, overload
 
-from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.openflow.flow import Flow, FlowKey
 
 _SIZES_REMEMBERED = 10_000
 _sizes: dict[Any, int] = {}

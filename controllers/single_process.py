@@ -32,10 +32,10 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from controllers.vmc.offload.policy_file import load_policy
-from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import EntityError, InputError
-from hoverboard.contract.shares import GLOBAL, REGIONAL, WHOLE
+from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, WHOLE
+from hoverboard.contract.wire import fabric_pb2_grpc
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Plan

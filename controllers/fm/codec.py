@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import ENTITY_TYPES, AnyEntity
 from hoverboard.contract.errors import EntityError
+from hoverboard.contract.wire import fabric_pb2 as pb
 
 MAX_ENTITY = 256 * 1024  # bytes of an entity's JSON
 

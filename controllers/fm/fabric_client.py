@@ -15,10 +15,10 @@ import grpc
 
 from controllers.fm.codec import encode_entity
 from controllers.fm.wire import MAX_MESSAGE, error_from_status
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.fabric_pb2_grpc import FabricManagerStub
+from hoverboard.contract.wire import fabric_pb2 as pb
+from hoverboard.contract.wire.fabric_pb2_grpc import FabricManagerStub
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Plan

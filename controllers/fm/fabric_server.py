@@ -16,9 +16,9 @@ from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import status_of
 from controllers.gc_pause import spared
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError
+from hoverboard.contract.wire import fabric_pb2 as pb
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Plan

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controllers.program import Program
-from hoverboard.contract.flow import (
+from hoverboard.contract.openflow.flow import (
     CONTROLLER,
     FIELDS,
     IN_PORT,
@@ -23,8 +23,7 @@ from hoverboard.contract.flow import (
     SetField,
     WriteMetadata,
 )
-from hoverboard.contract.packets import mac_number
-from hoverboard.contract.pipeline import (
+from hoverboard.contract.openflow.pipeline import (
     ETH_ARP,
     ETH_IPV4,
     ETH_IPV6,
@@ -36,6 +35,7 @@ from hoverboard.contract.pipeline import (
     drop_reason,
     kind_of,
 )
+from hoverboard.contract.packets import mac_number
 
 Packet = dict[str, int]
 

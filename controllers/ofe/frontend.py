@@ -12,7 +12,7 @@ from typing import Protocol
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 
 
 class Deposed(SwitchError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 
 
 @dataclass(frozen=True, slots=True)

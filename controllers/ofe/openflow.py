@@ -33,7 +33,7 @@ from controllers.ofe.messages import (
     Refusal,
     Said,
 )
-from hoverboard.contract.flow import (
+from hoverboard.contract.openflow.flow import (
     CONTROLLER,
     FIELDS,
     Action,
@@ -45,7 +45,7 @@ from hoverboard.contract.flow import (
     SetField,
     WriteMetadata,
 )
-from hoverboard.contract.shares import WHOLE, Share
+from hoverboard.contract.openflow.shares import WHOLE, Share
 
 
 class _OpenVSwitchField(oxm_fields._OxmClass):

@@ -18,7 +18,7 @@ from controllers.ofe.frontend import SwitchEvents
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder
-from hoverboard.contract.shares import WHOLE, Share
+from hoverboard.contract.openflow.shares import WHOLE, Share
 
 _log = logging.getLogger(__name__)
 

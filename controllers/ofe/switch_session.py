@@ -15,8 +15,8 @@ from controllers.ofe.frontend import SwitchEvents
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Program
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.shares import WHOLE, Share
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.shares import WHOLE, Share
 
 _log = logging.getLogger(__name__)
 

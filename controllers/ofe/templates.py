@@ -16,7 +16,7 @@ from typing import Any
 
 from controllers.ofe import openflow
 from controllers.program import Block, Part, Program
-from hoverboard.contract.flow import CONTROLLER, FIELDS, Action, Flow, FlowKey, Output, SetField, WriteMetadata
+from hoverboard.contract.openflow.flow import CONTROLLER, FIELDS, Action, Flow, FlowKey, Output, SetField, WriteMetadata
 from hoverboard.contract.packets import mac_number, mac_text
 
 # (whether the flow is deleted rather than added, the flow) -> a flow-mod with xid 0

@@ -26,9 +26,9 @@ from controllers.roles.replicas import Member, Roster, RosterDoor
 from controllers.single_process import Settings, settings_document
 from controllers.store.store_server import StoreServicer
 from controllers.vmc.models import model_named
-from hoverboard.contract import fabric_pb2_grpc, store_pb2_grpc
-from hoverboard.contract.control_pb2_grpc import add_FabricServicer_to_server
 from hoverboard.contract.entities import VM, AnyEntity, Host
+from hoverboard.contract.wire import fabric_pb2_grpc, store_pb2_grpc
+from hoverboard.contract.wire.control_pb2_grpc import add_FabricServicer_to_server
 
 if TYPE_CHECKING:
     from hoverboard.contract import documents

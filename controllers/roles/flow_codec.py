@@ -14,9 +14,9 @@ from types import FunctionType
 from typing import Any
 
 from controllers.program import Block, Flows, Part, Program
-from hoverboard.contract import pipeline
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.flow import Action, Flow, FlowKey, Goto, Match, Move, Output, SetField, WriteMetadata
+from hoverboard.contract.openflow import pipeline
+from hoverboard.contract.openflow.flow import Action, Flow, FlowKey, Goto, Match, Move, Output, SetField, WriteMetadata
 
 
 def encode_adds(program: Program) -> str:

@@ -27,10 +27,10 @@ from controllers.roles import openflow_socket
 from controllers.roles.flow_codec import decode_program, encode_flows
 from controllers.roles.stream import Outbox
 from controllers.store.port import Store, StoreError
-from hoverboard.contract import control_pb2 as pb
-from hoverboard.contract import fabric_pb2, fabric_pb2_grpc
-from hoverboard.contract.control_pb2_grpc import add_FrontEndsServicer_to_server
 from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.wire import control_pb2 as pb
+from hoverboard.contract.wire import fabric_pb2, fabric_pb2_grpc
+from hoverboard.contract.wire.control_pb2_grpc import add_FrontEndsServicer_to_server
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
 from controllers.roles.stream import Outbox
 from controllers.store.channels import aio_channel
-from hoverboard.contract import control_pb2 as pb
-from hoverboard.contract.control_pb2_grpc import FabricStub
 from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.wire import control_pb2 as pb
+from hoverboard.contract.wire.control_pb2_grpc import FabricStub
 
 _log = logging.getLogger(__name__)
 

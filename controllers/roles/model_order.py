@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from controllers.vmc.models import model_named
-from hoverboard.contract import control_pb2 as pb
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.wire import control_pb2 as pb
 
 _NEXT = {"gain": "hosts", "hosts": "done"}
 

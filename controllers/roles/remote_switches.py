@@ -21,10 +21,10 @@ from controllers.roles.flow_codec import decode_flows, encode_adds, encode_delet
 from controllers.roles.stream import Outbox, Questions
 from controllers.store.channels import aio_channel
 from controllers.vmc.agents import AgentEvents, deliver
-from hoverboard.contract import control_pb2 as pb
-from hoverboard.contract.control_pb2_grpc import FrontEndsStub
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.wire import control_pb2 as pb
+from hoverboard.contract.wire.control_pb2_grpc import FrontEndsStub
 
 _log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
 from controllers.roles.model_order import ModelOrders
 from controllers.roles.stream import Outbox, Questions
-from hoverboard.contract import control_pb2 as pb
-from hoverboard.contract import fabric_pb2
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.wire import control_pb2 as pb
+from hoverboard.contract.wire import fabric_pb2
 
 _log = logging.getLogger(__name__)
 

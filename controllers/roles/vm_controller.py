@@ -23,7 +23,7 @@ from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.offload.policy import OffloadPolicy
-from hoverboard.contract import control_pb2 as pb
+from hoverboard.contract.wire import control_pb2 as pb
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import grpc
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
 from controllers.store.lease_keepalive import Keeper, KeeperOf
 from controllers.store.port import Entry, LeaseLost, Put
-from hoverboard.contract import etcd_pb2 as pb
-from hoverboard.contract.etcd_pb2_grpc import KVStub, LeaseStub, WatchStub
+from hoverboard.contract.wire import etcd_pb2 as pb
+from hoverboard.contract.wire.etcd_pb2_grpc import KVStub, LeaseStub, WatchStub
 
 _NO_LEASE = "lease not found"
 

@@ -10,8 +10,8 @@ import grpc
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
 from controllers.store.lease_keepalive import Keeper, KeeperOf
 from controllers.store.port import Entry, LeaseLost, Put
-from hoverboard.contract import store_pb2 as pb
-from hoverboard.contract.store_pb2_grpc import StoreStub
+from hoverboard.contract.wire import store_pb2 as pb
+from hoverboard.contract.wire.store_pb2_grpc import StoreStub
 
 
 class RemoteStore:

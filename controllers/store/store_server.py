@@ -18,7 +18,7 @@ import grpc
 from controllers.crash import watched
 from controllers.store.memory import MemoryStore
 from controllers.store.port import Entry, LeaseLost, Put
-from hoverboard.contract import store_pb2 as pb
+from hoverboard.contract.wire import store_pb2 as pb
 
 _log = logging.getLogger(__name__)
 

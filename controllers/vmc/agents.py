@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from ipaddress import ip_address
 from typing import Any, Protocol
 
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from hoverboard.contract.wire import fabric_pb2 as pb
 
 _log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.view.facts import Sync
 from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.reports import UsageReport
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from controllers.vmc.view.intent import View
 from controllers.vmc.view.liveness import Liveness
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Network
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, kind_of
 from hoverboard.contract.reports import UsageReport
 
 _COUNTERS = ("hoverboards_lost", "model_switches")

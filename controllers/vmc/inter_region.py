@@ -16,8 +16,8 @@ from controllers.vmc.flows.scope_flows import ScopeFlows
 from controllers.vmc.view.flow_scopes import BalancerScope, FirewallScope, OffloadScope, RouteScope, Scope, VmScope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM
+from hoverboard.contract.openflow.shares import global_flow, globally
 from hoverboard.contract.reports import UsageReport
-from hoverboard.contract.shares import global_flow, globally
 
 
 class InterRegionShare:

@@ -14,7 +14,7 @@ from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.model_change.switchover import Switchover
 from controllers.vmc.unconfirmed import Missed
 from controllers.vmc.view.facts import Switch, Sync
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that refused a program is tried again
 COUNTERS = (

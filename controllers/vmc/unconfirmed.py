@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controllers.program import Program
-from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.openflow.flow import Flow, FlowKey
 
 # Seconds: longer than it takes to notice a dead or hanging master. Flow changes: what is more is left to the read.
 WINDOW, MOST = 3.0, 2_000

@@ -36,9 +36,9 @@ from controllers.vmc.view.facts import Sync
 from experiments.programming.sink import Sink, total
 from experiments.programming.switches import Bridges
 from experiments.programming.world import Cluster
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard
+from hoverboard.contract.wire import fabric_pb2 as pb
 
 _CONNECT_TIMEOUT = 120.0
 _PAGE = 4096

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from controllers.ofe import openflow
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Program
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 
 _CONTROL = sum(
     len(message)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from controllers.fm.codec import encode_entity
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.encapsulation import guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
-from hoverboard.contract.pipeline import FIRST_VPORT
+from hoverboard.contract.openflow.pipeline import FIRST_VPORT
+from hoverboard.contract.wire import fabric_pb2 as pb
 
 VNI = 7
 _FIRST_HOST = IPv4Address("172.16.0.1")

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import drop_reason, kind_of
+from hoverboard.contract.openflow.pipeline import drop_reason, kind_of
 
 _FLOW = re.compile(r"cookie=(0x[0-9a-f]+),.*?n_packets=(\d+)")
 _RX = re.compile(r"rx pkts=(\d+), bytes=(\d+)")

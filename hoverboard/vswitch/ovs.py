@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 
 from hoverboard.contract.encapsulation import FABRIC_MTU, GENEVE_PORT, datapath_id, underlay_mac
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
 
 PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink, where OVS looks for tunnel routes
 

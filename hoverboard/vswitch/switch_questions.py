@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from hoverboard.contract.pipeline import BRIDGE
+from hoverboard.contract.openflow.pipeline import BRIDGE
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.packetout import PacketOut
 from hoverboard.vswitch.trace import Verdict, parse_trace

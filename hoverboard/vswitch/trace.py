@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
+from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
 
 # Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them; and all of a tunnel's.
 _IN_KEY = frozenset(

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from hoverboard.contract.encapsulation import OPTION_CLASS, SEGMENT_OPTION_TYPE
-from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.memory import entries, ports, reasons
 from tests.fuzz.mutation import LOCAL, WIDTH, guarded, mutate
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries, ports, reasons
 from hoverboard.fastpath.packets.flow_table import Entry

@@ -19,11 +19,11 @@ import pytest
 
 from controllers.partitions import Owners
 from controllers.roles import front_end_socket
-from hoverboard.contract import control_pb2 as pb
-from hoverboard.contract.control_pb2_grpc import FrontEndsStub
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.documents import Control
 from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.wire import control_pb2 as pb
+from hoverboard.contract.wire.control_pb2_grpc import FrontEndsStub
 from topologies.cluster import etcd_members
 from topologies.cluster.control_processes import ControlLayout, StoreKind
 from topologies.processes.deadlines import wait_for

@@ -18,7 +18,7 @@ import pytest
 
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.contract.pipeline import BRIDGE
+from hoverboard.contract.openflow.pipeline import BRIDGE
 from topologies.client import run_client
 from topologies.client.run_client import RunClient
 from topologies.emulation.topo import ClusterTopo, TwoHosts

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import HoverboardError, SwitchError
-from hoverboard.contract.pipeline import BRIDGE
+from hoverboard.contract.openflow.pipeline import BRIDGE
 from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.guest_cpu import guest_seconds
 from topologies.emulation.nodes import Server

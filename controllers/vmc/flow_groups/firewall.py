@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, FirewallRule, Network
-from hoverboard.contract.flow import Flow, FlowKey
-from hoverboard.contract.policy import Prefix, firewall_policy_flows, firewall_rule_flows
+from hoverboard.contract.openflow.flow import Flow, FlowKey
+from hoverboard.contract.openflow.policy import Prefix, firewall_policy_flows, firewall_rule_flows
 
 
 def firewall_flows(

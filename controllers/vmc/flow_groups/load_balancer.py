@@ -16,8 +16,8 @@ from controllers.program import Part, block
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import LoadBalancer
-from hoverboard.contract.pipeline import source_prefix_flows
-from hoverboard.contract.policy import ADDRESS_ONLY_BUCKETS, BUCKETS, backend_flows, balanced_flows
+from hoverboard.contract.openflow.pipeline import source_prefix_flows
+from hoverboard.contract.openflow.policy import ADDRESS_ONLY_BUCKETS, BUCKETS, backend_flows, balanced_flows
 
 Buckets = tuple[tuple[str, ...], tuple[str, ...]]
 

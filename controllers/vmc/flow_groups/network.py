@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from controllers.program import Part, block
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import gateway_flows, link_flows, network_flows, vport_flows
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import gateway_flows, link_flows, network_flows, vport_flows
 
 
 def host_network_flows(view: View, network: Network) -> Iterator[Part]:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 from controllers.program import Part, block
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.pipeline import local_prefix_flows, source_prefix_flows
+from hoverboard.contract.openflow.pipeline import local_prefix_flows, source_prefix_flows
 
 
 def winner(view: View, network: Network, prefix: IPv4Network) -> VM:

@@ -18,7 +18,7 @@ from controllers.vmc.flows.scope_flows import ScopeFlows
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view.flow_scopes import BASE, LookupScope, OffloadScope, Scope
 from controllers.vmc.view.intent import View
-from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.openflow.flow import Flow, FlowKey
 
 Group = tuple[Part, ...]
 

@@ -23,7 +23,7 @@ from controllers.vmc.view.flow_scopes import (
     VmScope,
 )
 from controllers.vmc.view.intent import View
-from hoverboard.contract.pipeline import base_flows
+from hoverboard.contract.openflow.pipeline import base_flows
 
 _BASE_PARTS = (block(base_flows),)
 

@@ -13,9 +13,9 @@ from controllers.vmc.lookups.lookups import AskLimit, Held, Lookup, Lookups, des
 from controllers.vmc.view.flow_scopes import LookupScope, Scope
 from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Route
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, kind_of, vni_of
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import Kind, kind_of, vni_of
 from hoverboard.contract.reports import UsageReport
 
 _RECENT = 3.0  # seconds for which a flow that was used counts as established

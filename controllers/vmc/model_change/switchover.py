@@ -16,7 +16,7 @@ from controllers.vmc.flows.expected import ExpectedFlows, Table
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view.flow_scopes import LookupScope, OffloadScope, Scope
 from controllers.vmc.view.intent import View
-from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.openflow.flow import Flow, FlowKey
 
 Stage = Literal["gain", "hosts"]
 Made = dict[FlowKey, Flow]

@@ -18,7 +18,7 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view.flow_scopes import NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.pipeline import (
+from hoverboard.contract.openflow.pipeline import (
     default_flow,
     network_flows,
     relay_flow,

@@ -12,7 +12,7 @@ from controllers.program import Part, block
 from controllers.vmc.models.gateway import GatewayModel, rendezvous
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM
-from hoverboard.contract.pipeline import offload_flow
+from hoverboard.contract.openflow.pipeline import offload_flow
 
 __all__ = ["HoverboardModel", "rendezvous"]
 

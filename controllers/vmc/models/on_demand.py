@@ -16,7 +16,7 @@ from controllers.vmc.flow_groups.route import delivered_around, next_hop_flows, 
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow
+from hoverboard.contract.openflow.pipeline import punt_flow, route_flow, route_prefix_flow, unknown_flow
 
 
 class OnDemandModel(ProgrammingModel, shipped="on-demand"):

@@ -16,7 +16,7 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view.flow_scopes import RouteScope, Scope, VmScope
 from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.pipeline import route_flow, route_prefix_flow
+from hoverboard.contract.openflow.pipeline import route_flow, route_prefix_flow
 
 
 class PreprogrammedModel(ProgrammingModel, shipped="preprogrammed"):

@@ -13,8 +13,8 @@ from controllers.vmc.offload.policy import OffloadPolicy, Pair, Sent
 from controllers.vmc.view.flow_scopes import OffloadScope, Scope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, kind_of, vni_of
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, kind_of, vni_of
 from hoverboard.contract.reports import UsageReport
 
 COUNTERS = (

@@ -19,7 +19,7 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Modules of hoverboard.contract whose constants end up in compiled code; entities, errors and packets have none.
-CONSTANTS_FROM = ("encapsulation", "flow", "pipeline", "tables")
+CONSTANTS_FROM = ("encapsulation", "openflow/flow", "openflow/pipeline", "openflow/tables")
 
 
 def _cache_directory() -> str:

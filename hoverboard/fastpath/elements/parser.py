@@ -6,7 +6,7 @@ its way, the next packets are parsed.
 
 from __future__ import annotations
 
-from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.compiled.atomics import prefetch
 from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.elements.pool import drop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoverboard.contract.pipeline import Kind, drop_reason
+from hoverboard.contract.openflow.pipeline import Kind, drop_reason
 
 OF_ENGINES = (
     "short-frame",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.pipeline import FIRST_VPORT, Kind
+from hoverboard.contract.openflow.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import journal

@@ -13,7 +13,7 @@ from typing import Any
 
 from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
 from hoverboard.contract.generations import facts
-from hoverboard.contract.pipeline import TUNNEL_PORT_NAME
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT_NAME
 from hoverboard.host.checkpointing.checkpoint import Keeper, Kept, Saved, load
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.vswitch.ovs import Ovs

@@ -14,8 +14,8 @@ from typing import Any
 
 import grpc
 
-from hoverboard.contract import fabric_pb2, fabric_pb2_grpc
 from hoverboard.contract.reports import UsageReport
+from hoverboard.contract.wire import fabric_pb2, fabric_pb2_grpc
 
 _MOST_WAITING = 16  # events: a report that comes behind so many is lost, for who hangs does not read
 _FIRST_RETRY, _LAST_RETRY = 0.02, 0.5  # seconds; a control plane that restarts is met within half a second

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT, drop_reason
 from hoverboard.contract.packets import mac_bytes
-from hoverboard.contract.pipeline import TUNNEL_PORT, drop_reason
 from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packets import geneve
 from hoverboard.fastpath.packets.flow_table import Entry, Key

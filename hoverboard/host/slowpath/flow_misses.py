@@ -14,8 +14,8 @@ from collections.abc import Mapping, Set
 from itertools import islice
 
 from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key

@@ -11,8 +11,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import Verdict
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import numpy as np
 
-from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets import geneve, ring

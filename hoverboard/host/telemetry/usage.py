@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import TUNNEL_PORT
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.memory.arrays import Memory

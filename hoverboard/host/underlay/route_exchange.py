@@ -16,10 +16,10 @@ from typing import Any
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC, guest_mac
 from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, Kind, cookie
+from hoverboard.contract.openflow.tables import LEARNED, Table
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, Kind, cookie
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.contract.tables import LEARNED, Table
 from hoverboard.contract.token_bucket import TokenBucket
 from hoverboard.host.listeners import Way
 from hoverboard.host.underlay.datagrams import Datagrams

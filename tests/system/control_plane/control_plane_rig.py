@@ -21,10 +21,10 @@ from pathlib import Path
 import grpc
 
 from controllers.fm.fabric_client import FabricClient
-from hoverboard.contract import fabric_pb2 as pb
-from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+from hoverboard.contract.wire import fabric_pb2 as pb
+from hoverboard.contract.wire import fabric_pb2_grpc
 from tests.waiting import until
 from topologies.processes.deadlines import accepts
 

@@ -17,9 +17,9 @@ import pytest
 from controllers.fm.wire import MAX_MESSAGE
 from controllers.ofe.switch_session import Session
 from controllers.program import Program
-from hoverboard.contract import fabric_pb2 as pb
-from hoverboard.contract import pipeline
 from hoverboard.contract.errors import EntityError, RunError, SwitchError
+from hoverboard.contract.openflow import pipeline
+from hoverboard.contract.wire import fabric_pb2 as pb
 from tests.system.control_plane.control_plane_rig import Rig, Switch, rig, wait_for
 from tests.system.control_plane.test_control_plane import BASE, UNDERLAY, VMS, vm
 from tests.system.control_plane.test_control_plane_switch import Listener, session_of, with_session

@@ -18,7 +18,7 @@ import pytest
 from hoverboard.contract.encapsulation import guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, RunError
-from hoverboard.contract.pipeline import vport_flows
+from hoverboard.contract.openflow.pipeline import vport_flows
 from tests.system.control_plane.control_plane_rig import ROOT, Rig, end, rig, wait_for
 
 UNDERLAY = {"h1": "172.16.0.1", "h2": "172.16.0.2", "hv1": "172.16.255.1"}

@@ -17,10 +17,10 @@ from controllers.ofe.fake import FakeSwitch, Packet
 from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.program import Program
-from hoverboard.contract import pipeline, policy
 from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac, link_local
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.flow import Flow, Goto, Match, Output, SetField
+from hoverboard.contract.openflow import pipeline, policy
+from hoverboard.contract.openflow.flow import Flow, Goto, Match, Output, SetField
 from hoverboard.contract.packets import mac_number
 from tests.system.control_plane.control_plane_rig import Switch
 

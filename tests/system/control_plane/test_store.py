@@ -20,7 +20,7 @@ from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
 from controllers.store.store_server import StoreServicer
-from hoverboard.contract import store_pb2_grpc
+from hoverboard.contract.wire import store_pb2_grpc
 from tests.system.control_plane.control_plane_rig import end
 from tests.waiting import until_async
 from topologies.cluster import etcd_members

@@ -24,8 +24,8 @@ from typing import Any
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.encapsulation import GENEVE_PORT, GENEVE_PROTOCOL, underlay_mac
 from hoverboard.contract.node_documents import HostStatus
+from hoverboard.contract.openflow.pipeline import BRIDGE
 from hoverboard.contract.packets import internet_checksum, mac_bytes
-from hoverboard.contract.pipeline import BRIDGE
 from tests.waiting import until
 from topologies.emulation.devices import BRIDGE_NAME, GUEST_DEVICE, entered
 from topologies.run.testbed import Testbed

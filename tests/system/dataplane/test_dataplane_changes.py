@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC
-from hoverboard.contract.pipeline import BRIDGE
+from hoverboard.contract.openflow.pipeline import BRIDGE
 from tests.system.dataplane.dataplane_rig import (
     Stream,
     drops,

@@ -15,9 +15,9 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id, guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network, Route, Subnetwork
-from hoverboard.contract.flow import Flow, FlowKey
+from hoverboard.contract.openflow.flow import Flow, FlowKey
+from hoverboard.contract.openflow.pipeline import ETH_IPV6
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import ETH_IPV6
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from tests.unit.controllers.policy_oracle import Talk
 

@@ -16,8 +16,8 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, cookie
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, cookie
 from tests.unit.controllers.control_plane_world import cluster, ethernet, host, hoverboard, vm
 from tests.unit.controllers.event_loop import StillClock, run, turns
 

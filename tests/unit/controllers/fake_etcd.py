@@ -10,8 +10,8 @@ import grpc
 
 from controllers.store.memory import MemoryStore
 from controllers.store.port import Entry, LeaseLost, Put
-from hoverboard.contract import etcd_pb2 as pb
-from hoverboard.contract.etcd_pb2_grpc import (
+from hoverboard.contract.wire import etcd_pb2 as pb
+from hoverboard.contract.wire.etcd_pb2_grpc import (
     add_KVServicer_to_server,
     add_LeaseServicer_to_server,
     add_WatchServicer_to_server,

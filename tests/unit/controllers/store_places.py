@@ -16,7 +16,7 @@ from controllers.store.lease_keepalive import Keep
 from controllers.store.port import Store
 from controllers.store.remote import RemoteStore
 from controllers.store.store_server import StoreServicer
-from hoverboard.contract.store_pb2_grpc import add_StoreServicer_to_server
+from hoverboard.contract.wire.store_pb2_grpc import add_StoreServicer_to_server
 from tests.unit.controllers.fake_etcd import FakeEtcd
 
 

@@ -14,7 +14,7 @@ from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import LoadBalancer
-from hoverboard.contract.pipeline import Kind, cookie, kind_of
+from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
 from tests.unit.controllers.control_plane_world import (
     START,
     World,

@@ -12,9 +12,9 @@ from controllers.vmc.lookups.on_demand import COUNTERS, Asking
 from controllers.vmc.view.flow_scopes import LookupScope, Scope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity
-from hoverboard.contract.flow import Flow, Match
+from hoverboard.contract.openflow.flow import Flow, Match
+from hoverboard.contract.openflow.pipeline import Kind, cookie
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import Kind, cookie
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from tests.unit.controllers.control_plane_world import START, VNIS, ethernet, host, network, route, vm
 

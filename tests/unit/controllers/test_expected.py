@@ -20,8 +20,8 @@ from controllers.vmc.view.flow_scopes import (
 )
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer, Network
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import base_flows
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import base_flows
 from tests.unit.controllers.control_plane_world import cluster, route, vm
 from tests.unit.controllers.written_model import WrittenModel, flow
 

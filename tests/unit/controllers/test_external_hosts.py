@@ -17,7 +17,7 @@ from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 from tests.unit.controllers.control_plane_world import START, World, cluster, host, place, ready, vm
 from tests.unit.controllers.controller_rig import EPOCH
 from tests.unit.controllers.event_loop import StillClock, run

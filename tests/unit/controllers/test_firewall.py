@@ -12,7 +12,7 @@ import pytest
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, FirewallRule, Network, Subnetwork
-from hoverboard.contract.pipeline import Table
+from hoverboard.contract.openflow.pipeline import Table
 from tests.unit.controllers.control_plane_world import World, place, ready, vm
 from tests.unit.controllers.policy_oracle import Talk
 

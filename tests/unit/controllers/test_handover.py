@@ -12,7 +12,7 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from tests.unit.controllers.control_plane_world import START, cluster, host, hoverboard, vm
 

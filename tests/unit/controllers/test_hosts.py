@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from controllers.vmc.agents import HostsServicer, deliver
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.reports import FlowUsage, UsageReport
+from hoverboard.contract.wire import fabric_pb2 as pb
 from tests.unit.controllers.event_loop import run, turns
 
 

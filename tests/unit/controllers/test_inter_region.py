@@ -11,10 +11,10 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, kind_of
+from hoverboard.contract.openflow.shares import GLOBAL
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from hoverboard.contract.shares import GLOBAL
 from tests.unit.controllers.control_plane_world import START, cluster, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)

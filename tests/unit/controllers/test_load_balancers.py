@@ -12,7 +12,7 @@ from controllers.ofe.fake import Journey
 from controllers.vmc.flow_groups.load_balancer import buckets
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, FirewallRule, LoadBalancer, Network
-from hoverboard.contract.policy import BUCKETS, bucket_of
+from hoverboard.contract.openflow.policy import BUCKETS, bucket_of
 from tests.unit.controllers.control_plane_world import World, host, hoverboard, place, ready, vm
 from tests.unit.controllers.policy_oracle import Talk
 

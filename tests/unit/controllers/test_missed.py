@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from controllers.program import Program
 from controllers.vmc.unconfirmed import Missed
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import base_flows
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import base_flows
 from tests.unit.controllers.control_plane_world import START
 
 FLOWS = tuple(base_flows())

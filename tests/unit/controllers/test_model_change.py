@@ -13,8 +13,8 @@ from controllers.vmc.view.liveness import GRACE, PROBATION
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, cookie, kind_of
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
 from tests.unit.controllers.control_plane_world import World, hoverboard, place, ready, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)

@@ -10,7 +10,7 @@ import pytest
 from controllers.vmc.models import model_named
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import ModelFacts
-from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.openflow.pipeline import Kind, kind_of
 from tests.unit.controllers.control_plane_world import place, ready, vm
 
 DOCUMENT = Path(__file__).parents[3] / "docs/models.md"

@@ -15,11 +15,11 @@ from controllers.vmc.models.hoverboard import HoverboardModel
 from controllers.vmc.models.on_demand import OnDemandModel
 from controllers.vmc.models.preprogrammed import PreprogrammedModel
 from controllers.vmc.view.liveness import GRACE
-from hoverboard.contract import tables
 from hoverboard.contract.entities import VM, Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.openflow import tables
+from hoverboard.contract.openflow.pipeline import Kind, Table, kind_of, vni_of
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import Kind, Table, kind_of, vni_of
 from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, route, vm
 from tests.unit.controllers.policy_oracle import Talk
 

@@ -10,7 +10,7 @@ from controllers.vmc.flow_groups.route import winner
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import Network
-from hoverboard.contract.pipeline import vport_flows
+from hoverboard.contract.openflow.pipeline import vport_flows
 from tests.unit.controllers.control_plane_world import hoverboard, place, ready, route, vm
 
 MODELS = sorted(ALL_MODELS)

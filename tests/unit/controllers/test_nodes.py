@@ -13,8 +13,8 @@ from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, LoadBalancer
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, cookie
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, cookie
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from tests.unit.controllers.control_plane_world import (
     START,

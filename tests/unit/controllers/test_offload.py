@@ -8,8 +8,8 @@ import pytest
 
 from controllers.vmc.offload.policy import OffloadSettings, Pair
 from hoverboard.contract.entities import VM
-from hoverboard.contract.flow import Flow, Match
-from hoverboard.contract.pipeline import Kind, cookie, kind_of
+from hoverboard.contract.openflow.flow import Flow, Match
+from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from tests.unit.controllers.control_plane_world import VNIS, World, host, hoverboard, network, place, ready, route, vm
 

@@ -8,7 +8,7 @@ from controllers.ofe.fake import ipv4_packet
 from controllers.vmc.lookups.lookups import IDLE_EXPIRY, NEGATIVE_EXPIRY
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host
-from hoverboard.contract.pipeline import Kind, cookie, kind_of
+from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
 from hoverboard.contract.token_bucket import ASK_BURST
 from tests.unit.controllers.control_plane_world import World, ethernet, place, ready, route, vm
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from controllers.ofe import openflow
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Block, Flows, Program, block
-from hoverboard.contract import pipeline
-from hoverboard.contract.flow import Flow, Match, Output
+from hoverboard.contract.openflow import pipeline
+from hoverboard.contract.openflow.flow import Flow, Match, Output
 
 ENCODER = FlowModEncoder(openflow.serialize_flow_mod)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controllers.ofe import openflow
 from controllers.ofe.messages import Hello
 from controllers.ofe.templates import FlowModEncoder
-from hoverboard.contract.flow import FIELDS, Action, Flow, Goto, Match, Move, Output, SetField, WriteMetadata
+from hoverboard.contract.openflow.flow import FIELDS, Action, Flow, Goto, Match, Move, Output, SetField, WriteMetadata
 
 _PREREQUISITES = {
     "ipv4_src": {"eth_type": 0x0800}, "ipv4_dst": {"eth_type": 0x0800}, "ip_proto": {"eth_type": 0x0800},

@@ -19,7 +19,7 @@ import tests.unit.controllers.model_history as histories
 from controllers.ofe.fake import FakeSwitch
 from controllers.program import Program
 from hoverboard.contract.entities import AnyEntity, LoadBalancer, Network
-from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.openflow.pipeline import Kind, kind_of
 from tests.unit.controllers.control_plane_world import VNIS, World, cluster, place, route, vm
 
 SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,15 +15,15 @@ import pytest
 from controllers.fm.fabric_client import FabricClient
 from controllers.single_process import ControlPlane, Settings, settings_document
 from controllers.vmc.offload.policy import OffloadSettings
-from hoverboard.contract import fabric_pb2 as pb
-from hoverboard.contract import fabric_pb2_grpc
 from hoverboard.contract.change_documents import Plan
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.documents import PlaneStatus
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import EntityError, InputError, RunError
+from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, WHOLE, Share
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from hoverboard.contract.shares import GLOBAL, REGIONAL, WHOLE, Share
+from hoverboard.contract.wire import fabric_pb2 as pb
+from hoverboard.contract.wire import fabric_pb2_grpc
 from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, vm
 from tests.unit.controllers.event_loop import StillClock, later, run, turns
 

@@ -16,7 +16,7 @@ from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.change_documents import Plan
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host
-from hoverboard.contract.pipeline import base_flows, vport_flows
+from hoverboard.contract.openflow.pipeline import base_flows, vport_flows
 from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, place, ready, route, vm
 
 B1, B2, G1 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)

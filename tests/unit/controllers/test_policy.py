@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Network
-from hoverboard.contract.pipeline import Table
-from hoverboard.contract.policy import port_masks
+from hoverboard.contract.openflow.pipeline import Table
+from hoverboard.contract.openflow.policy import port_masks
 from tests.unit.controllers.control_plane_world import World, place, ready, vm
 
 MODELS = sorted(ALL_MODELS)

@@ -8,7 +8,7 @@ import pytest
 
 from controllers import program
 from controllers.program import Block, Flows, Program, block
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 
 
 def flow(number: int) -> Flow:

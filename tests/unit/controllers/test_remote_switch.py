@@ -8,8 +8,8 @@ from typing import Any
 
 from controllers.program import Program
 from controllers.roles.remote_switches import _ON_THEIR_WAY, RemoteSwitch
-from hoverboard.contract import control_pb2 as pb
-from hoverboard.contract.pipeline import base_flows
+from hoverboard.contract.openflow.pipeline import base_flows
+from hoverboard.contract.wire import control_pb2 as pb
 from tests.unit.controllers import event_loop
 
 

@@ -22,12 +22,12 @@ from controllers.roles.replicas import Member, Roster
 from controllers.roles.stream import Outbox
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.view.liveness import PATIENCE, Liveness
-from hoverboard.contract import control_pb2 as pb
-from hoverboard.contract import fabric_pb2
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.wire import control_pb2 as pb
+from hoverboard.contract.wire import fabric_pb2
 from tests.unit.controllers import event_loop
 from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, vm
 

@@ -15,7 +15,7 @@ import pytest
 from controllers.store import store_server
 from controllers.store.memory import MemoryStore, Watcher
 from controllers.store.store_server import StoreServicer
-from hoverboard.contract import store_pb2 as pb
+from hoverboard.contract.wire import store_pb2 as pb
 from tests.unit.controllers.virtual_time import VirtualTimeLoop, run
 
 

@@ -16,7 +16,7 @@ from controllers.store import remote
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
-from hoverboard.contract import store_pb2 as pb
+from hoverboard.contract.wire import store_pb2 as pb
 from tests.unit.controllers.store_places import Connection, Place, embedded, etcd, nobody
 from tests.waiting import until_async
 

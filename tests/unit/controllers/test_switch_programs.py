@@ -11,7 +11,7 @@ from controllers.vmc.switch_programs import SwitchPrograms
 from controllers.vmc.view.facts import Sync
 from controllers.vmc.view.flow_scopes import VmScope
 from controllers.vmc.view.intent import View
-from hoverboard.contract.pipeline import base_flows
+from hoverboard.contract.openflow.pipeline import base_flows
 from tests.unit.controllers.control_plane_world import START, cluster, vm
 from tests.unit.controllers.written_model import WrittenModel, flow
 

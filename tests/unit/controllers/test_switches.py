@@ -13,8 +13,8 @@ from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.view.facts import Switch, Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import LoadBalancer
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, cookie
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, cookie
 from tests.unit.controllers.control_plane_world import START, World, cluster, host, hoverboard, place, ready, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)

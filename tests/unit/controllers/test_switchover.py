@@ -23,8 +23,8 @@ from controllers.vmc.view.flow_scopes import (
 )
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import base_flows
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import base_flows
 from tests.unit.controllers.control_plane_world import START, cluster, hoverboard, route, vm
 from tests.unit.controllers.written_model import WrittenModel, flow
 

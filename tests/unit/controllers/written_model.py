@@ -9,7 +9,7 @@ from typing import ClassVar
 from controllers.vmc.view.flow_scopes import LookupScope, NetworkScope, OffloadScope, RouteScope, Scope, VmScope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import VM, Network
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow.flow import Flow
 
 
 def flow(number: int, cookie: int = 1) -> Flow:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.contract.packets import Address
-from hoverboard.contract.pipeline import Kind
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.fastpath.packets import ring

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from hoverboard.contract.flow import CONTROLLER, FIELDS, IN_PORT, Action, Flow, Goto, Move, Output, SetField
+from hoverboard.contract.openflow.flow import CONTROLLER, FIELDS, IN_PORT, Action, Flow, Goto, Move, Output, SetField
+from hoverboard.contract.openflow.pipeline import Table, kind_of, vni_of
 from hoverboard.contract.packets import mac_text
-from hoverboard.contract.pipeline import Table, kind_of, vni_of
 
 _IPV4 = frozenset({"ipv4_src", "ipv4_dst", "arp_spa", "arp_tpa", "tun_ipv4_dst"})
 _IPV6 = frozenset({"ipv6_src", "ipv6_dst", "ipv6_nd_target"})

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT, Kind
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.packets.flow_table import FlowTable

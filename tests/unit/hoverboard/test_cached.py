@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.host.slowpath.known_entries import Cached, Past, concerns, touched
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import Verdict

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.pipeline import FIRST_VPORT, Kind
+from hoverboard.contract.openflow.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import checkpoint

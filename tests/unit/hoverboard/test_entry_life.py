@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.packets.flow_table import FlowTable
 from tests.unit.hoverboard.flow_miss_oracle import (
     LOCAL_FLOW,

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.fastpath.memory import packets
 from hoverboard.fastpath.packets.parse import parse
 from hoverboard.host.slowpath.known_entries import Cached, concerns, touched

@@ -17,11 +17,11 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from hoverboard.contract import pipeline
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC, link_local
 from hoverboard.contract.entities import VM, Subnetwork
-from hoverboard.contract.flow import Match, SetField
-from hoverboard.contract.pipeline import Kind, Table, kind_of
+from hoverboard.contract.openflow import pipeline
+from hoverboard.contract.openflow.flow import Match, SetField
+from hoverboard.contract.openflow.pipeline import Kind, Table, kind_of
 from hoverboard.host.slowpath.switch_replies import rewrite
 from hoverboard.vswitch.megaflows import parse_megaflows
 from hoverboard.vswitch.monitor import Change, parse_event

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.fastpath.packets import ring

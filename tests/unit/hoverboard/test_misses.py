@@ -11,7 +11,7 @@ import pytest
 
 from hoverboard.contract.encapsulation import PROBE_REQUEST_TYPE
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import TUNNEL_PORT, Kind
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
 from hoverboard.fastpath.packets import geneve, ring
 from hoverboard.fastpath.packets.parse import FIVE

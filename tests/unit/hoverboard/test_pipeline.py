@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
-from hoverboard.contract import pipeline, tables
-from hoverboard.contract.flow import FIELDS, Goto, Match, Move, SetField
-from hoverboard.contract.pipeline import PIPELINE, Kind, PipelineError, Table, TableSpec
+from hoverboard.contract.openflow import pipeline, tables
+from hoverboard.contract.openflow.flow import FIELDS, Goto, Match, Move, SetField
+from hoverboard.contract.openflow.pipeline import PIPELINE, Kind, PipelineError, Table, TableSpec
 
 BLUE = IPv4Address("10.0.0.2")
 HOST = IPv4Address("172.16.0.1")

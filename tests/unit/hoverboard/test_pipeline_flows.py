@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
-from hoverboard.contract import pipeline
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow import pipeline
+from hoverboard.contract.openflow.flow import Flow
 from tests.unit.hoverboard.flow_text import golden, lines
 
 VM, PEER = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")

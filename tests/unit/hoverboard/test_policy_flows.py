@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hoverboard.contract.flow import Flow, SetField
-from hoverboard.contract.policy import (
+from hoverboard.contract.openflow.flow import Flow, SetField
+from hoverboard.contract.openflow.policy import (
     ADDRESS_ONLY_BUCKETS,
     BUCKETS,
     Prefix,

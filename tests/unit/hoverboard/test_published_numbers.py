@@ -9,8 +9,9 @@ import re
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from hoverboard.contract import encapsulation, flow, policy, tables
-from hoverboard.contract.tables import PIPELINE, Kind, Table
+from hoverboard.contract import encapsulation
+from hoverboard.contract.openflow import flow, policy, tables
+from hoverboard.contract.openflow.tables import PIPELINE, Kind, Table
 
 ROOT = Path(__file__).parents[3]
 TABLES = {

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packets.flow_table import FlowTable
 from hoverboard.fastpath.packets.parse import FIVE

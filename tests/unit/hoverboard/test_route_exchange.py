@@ -9,9 +9,9 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from hoverboard.contract.errors import SwitchError
+from hoverboard.contract.openflow.tables import LEARNED as LEARNED_RANK
+from hoverboard.contract.openflow.tables import Table
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.contract.tables import LEARNED as LEARNED_RANK
-from hoverboard.contract.tables import Table
 from hoverboard.host.underlay import learned_routes, route_exchange
 from hoverboard.host.underlay.learned_routes import Destination
 from hoverboard.host.underlay.route_exchange import RouteExchange, learned_flow, no_flow

@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from hoverboard.contract import pipeline
-from hoverboard.contract.flow import Flow
-from hoverboard.contract.pipeline import Kind, Table
-from hoverboard.contract.shares import GLOBAL, REGIONAL, WHOLE, global_flow, globally
+from hoverboard.contract.openflow import pipeline
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, Table
+from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, WHOLE, global_flow, globally
 
 VM, PEER, HOST = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), IPv4Address("172.16.0.1")
 ROUTE = pipeline.route_flow(7, PEER, HOST)

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.pipeline import BRIDGE, Kind
+from hoverboard.contract.openflow.pipeline import BRIDGE, Kind
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.packetout import packet_out
 from hoverboard.vswitch.switch_questions import OvsQuestions, SwitchQuestions

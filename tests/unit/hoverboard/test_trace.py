@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.vswitch.trace import parse_trace, split_fields
 
 FLOW = "in_port=102,tcp,dl_src=06:07:0a:00:00:02,nw_ttl=64,tp_dst=80"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hoverboard.contract.pipeline import Kind
+from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.vswitch.counters import parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import parse_megaflows
 from hoverboard.vswitch.monitor import Change, parse_event

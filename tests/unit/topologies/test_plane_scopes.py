@@ -18,10 +18,10 @@ from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.flow import Flow, FlowKey
-from hoverboard.contract.pipeline import Kind, kind_of
+from hoverboard.contract.openflow.flow import Flow, FlowKey
+from hoverboard.contract.openflow.pipeline import Kind, kind_of
+from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, global_flow
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from hoverboard.contract.shares import GLOBAL, REGIONAL, global_flow
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.plane_change import parts_of
 from topologies.cluster.regional import RegionalClusterManager

@@ -17,9 +17,9 @@ from experiments.programming import point as module
 from experiments.programming import run
 from experiments.programming.point import Point
 from experiments.programming.world import Cluster
-from hoverboard.contract import fabric_pb2 as pb
 from hoverboard.contract.entities import Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import MeasurementError
+from hoverboard.contract.wire import fabric_pb2 as pb
 
 POINT = Point("hoverboard", 5, 2, more=3)
 

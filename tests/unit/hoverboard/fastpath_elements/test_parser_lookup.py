@@ -12,7 +12,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrRouting,
 )
 
-from hoverboard.contract.pipeline import TUNNEL_PORT
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.elements.account import account
 from hoverboard.fastpath.elements.lookup import look_up
 from hoverboard.fastpath.elements.parser import parse_packets

@@ -1,4 +1,4 @@
-from hoverboard.contract import fabric_pb2 as _fabric_pb2
+from hoverboard.contract.wire import fabric_pb2 as _fabric_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

@@ -27,11 +27,20 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from hoverboard.contract import tables
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, GATEWAY_MAC, link_local
-from hoverboard.contract.flow import CONTROLLER, IN_PORT, Action, Flow, Goto, Move, Output, SetField, WriteMetadata
-from hoverboard.contract.packets import Address, mac_number
-from hoverboard.contract.tables import (
+from hoverboard.contract.openflow import tables
+from hoverboard.contract.openflow.flow import (
+    CONTROLLER,
+    IN_PORT,
+    Action,
+    Flow,
+    Goto,
+    Move,
+    Output,
+    SetField,
+    WriteMetadata,
+)
+from hoverboard.contract.openflow.tables import (
     BRIDGE,
     ETH_ARP,
     ETH_IPV4,
@@ -56,6 +65,7 @@ from hoverboard.contract.tables import (
     make_flow,
     vni_of,
 )
+from hoverboard.contract.packets import Address, mac_number
 
 __all__ = [
     "Address",

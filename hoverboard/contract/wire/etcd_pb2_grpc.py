@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from hoverboard.contract import etcd_pb2 as hoverboard_dot_contract_dot_etcd__pb2
+from hoverboard.contract.wire import etcd_pb2 as hoverboard_dot_contract_dot_wire_dot_etcd__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in hoverboard/contract/etcd_pb2_grpc.py depends on'
+        + ' but the generated code in hoverboard/contract/wire/etcd_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,13 +36,13 @@ class KVStub:
         """
         self.Range = channel.unary_unary(
                 '/etcdserverpb.KV/Range',
-                request_serializer=hoverboard_dot_contract_dot_etcd__pb2.RangeRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_etcd__pb2.RangeResponse.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.RangeRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.RangeResponse.FromString,
                 _registered_method=True)
         self.Txn = channel.unary_unary(
                 '/etcdserverpb.KV/Txn',
-                request_serializer=hoverboard_dot_contract_dot_etcd__pb2.TxnRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_etcd__pb2.TxnResponse.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.TxnRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.TxnResponse.FromString,
                 _registered_method=True)
 
 
@@ -66,13 +66,13 @@ def add_KVServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Range': grpc.unary_unary_rpc_method_handler(
                     servicer.Range,
-                    request_deserializer=hoverboard_dot_contract_dot_etcd__pb2.RangeRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_etcd__pb2.RangeResponse.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.RangeRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.RangeResponse.SerializeToString,
             ),
             'Txn': grpc.unary_unary_rpc_method_handler(
                     servicer.Txn,
-                    request_deserializer=hoverboard_dot_contract_dot_etcd__pb2.TxnRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_etcd__pb2.TxnResponse.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.TxnRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.TxnResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -100,8 +100,8 @@ class KV:
             request,
             target,
             '/etcdserverpb.KV/Range',
-            hoverboard_dot_contract_dot_etcd__pb2.RangeRequest.SerializeToString,
-            hoverboard_dot_contract_dot_etcd__pb2.RangeResponse.FromString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.RangeRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.RangeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -127,8 +127,8 @@ class KV:
             request,
             target,
             '/etcdserverpb.KV/Txn',
-            hoverboard_dot_contract_dot_etcd__pb2.TxnRequest.SerializeToString,
-            hoverboard_dot_contract_dot_etcd__pb2.TxnResponse.FromString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.TxnRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.TxnResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -151,8 +151,8 @@ class WatchStub:
         """
         self.Watch = channel.stream_stream(
                 '/etcdserverpb.Watch/Watch',
-                request_serializer=hoverboard_dot_contract_dot_etcd__pb2.WatchRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_etcd__pb2.WatchResponse.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.WatchRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.WatchResponse.FromString,
                 _registered_method=True)
 
 
@@ -170,8 +170,8 @@ def add_WatchServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Watch': grpc.stream_stream_rpc_method_handler(
                     servicer.Watch,
-                    request_deserializer=hoverboard_dot_contract_dot_etcd__pb2.WatchRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_etcd__pb2.WatchResponse.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.WatchRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.WatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -199,8 +199,8 @@ class Watch:
             request_iterator,
             target,
             '/etcdserverpb.Watch/Watch',
-            hoverboard_dot_contract_dot_etcd__pb2.WatchRequest.SerializeToString,
-            hoverboard_dot_contract_dot_etcd__pb2.WatchResponse.FromString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.WatchRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.WatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -223,18 +223,18 @@ class LeaseStub:
         """
         self.LeaseGrant = channel.unary_unary(
                 '/etcdserverpb.Lease/LeaseGrant',
-                request_serializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseGrantRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseGrantResponse.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseGrantRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseGrantResponse.FromString,
                 _registered_method=True)
         self.LeaseRevoke = channel.unary_unary(
                 '/etcdserverpb.Lease/LeaseRevoke',
-                request_serializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseRevokeRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseRevokeResponse.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseRevokeRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseRevokeResponse.FromString,
                 _registered_method=True)
         self.LeaseKeepAlive = channel.stream_stream(
                 '/etcdserverpb.Lease/LeaseKeepAlive',
-                request_serializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseKeepAliveRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseKeepAliveResponse.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseKeepAliveRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseKeepAliveResponse.FromString,
                 _registered_method=True)
 
 
@@ -264,18 +264,18 @@ def add_LeaseServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'LeaseGrant': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaseGrant,
-                    request_deserializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseGrantRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseGrantResponse.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseGrantRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseGrantResponse.SerializeToString,
             ),
             'LeaseRevoke': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaseRevoke,
-                    request_deserializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseRevokeRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseRevokeResponse.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseRevokeRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseRevokeResponse.SerializeToString,
             ),
             'LeaseKeepAlive': grpc.stream_stream_rpc_method_handler(
                     servicer.LeaseKeepAlive,
-                    request_deserializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseKeepAliveRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_etcd__pb2.LeaseKeepAliveResponse.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseKeepAliveRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseKeepAliveResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -303,8 +303,8 @@ class Lease:
             request,
             target,
             '/etcdserverpb.Lease/LeaseGrant',
-            hoverboard_dot_contract_dot_etcd__pb2.LeaseGrantRequest.SerializeToString,
-            hoverboard_dot_contract_dot_etcd__pb2.LeaseGrantResponse.FromString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseGrantRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseGrantResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -330,8 +330,8 @@ class Lease:
             request,
             target,
             '/etcdserverpb.Lease/LeaseRevoke',
-            hoverboard_dot_contract_dot_etcd__pb2.LeaseRevokeRequest.SerializeToString,
-            hoverboard_dot_contract_dot_etcd__pb2.LeaseRevokeResponse.FromString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseRevokeRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseRevokeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -357,8 +357,8 @@ class Lease:
             request_iterator,
             target,
             '/etcdserverpb.Lease/LeaseKeepAlive',
-            hoverboard_dot_contract_dot_etcd__pb2.LeaseKeepAliveRequest.SerializeToString,
-            hoverboard_dot_contract_dot_etcd__pb2.LeaseKeepAliveResponse.FromString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseKeepAliveRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_etcd__pb2.LeaseKeepAliveResponse.FromString,
             options,
             channel_credentials,
             insecure,

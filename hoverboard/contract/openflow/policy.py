@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from hoverboard.contract import tables
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import MAX_RULE_PRIORITY, FirewallAction, PortRange
-from hoverboard.contract.flow import IN_PORT, Action, Flow, Goto, Move, Output, SetField
-from hoverboard.contract.packets import mac_number
-from hoverboard.contract.tables import (
+from hoverboard.contract.openflow import tables
+from hoverboard.contract.openflow.flow import IN_PORT, Action, Flow, Goto, Move, Output, SetField
+from hoverboard.contract.openflow.tables import (
     ETH_IPV4,
     ETH_IPV6,
     PROTO_ICMP,
@@ -31,6 +30,7 @@ from hoverboard.contract.tables import (
     Table,
     make_flow,
 )
+from hoverboard.contract.packets import mac_number
 
 CLIENT_PORTS = (0x8000, 0x8000)  # value and mask: 32768 to 65535
 SERVICE_PORTS = (0, 0x8000)

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from hoverboard.contract import store_pb2 as hoverboard_dot_contract_dot_store__pb2
+from hoverboard.contract.wire import store_pb2 as hoverboard_dot_contract_dot_wire_dot_store__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in hoverboard/contract/store_pb2_grpc.py depends on'
+        + ' but the generated code in hoverboard/contract/wire/store_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,33 +36,33 @@ class StoreStub:
         """
         self.Get = channel.unary_unary(
                 '/hoverboard.v1.Store/Get',
-                request_serializer=hoverboard_dot_contract_dot_store__pb2.StoreQuery.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreEntries.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreQuery.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreEntries.FromString,
                 _registered_method=True)
         self.Commit = channel.unary_unary(
                 '/hoverboard.v1.Store/Commit',
-                request_serializer=hoverboard_dot_contract_dot_store__pb2.StoreCommit.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreCommitted.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreCommit.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreCommitted.FromString,
                 _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/hoverboard.v1.Store/Watch',
-                request_serializer=hoverboard_dot_contract_dot_store__pb2.StoreQuery.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreEntries.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreQuery.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreEntries.FromString,
                 _registered_method=True)
         self.Grant = channel.unary_unary(
                 '/hoverboard.v1.Store/Grant',
-                request_serializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.FromString,
                 _registered_method=True)
         self.Keep = channel.unary_unary(
                 '/hoverboard.v1.Store/Keep',
-                request_serializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.FromString,
                 _registered_method=True)
         self.Revoke = channel.unary_unary(
                 '/hoverboard.v1.Store/Revoke',
-                request_serializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreNothing.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreNothing.FromString,
                 _registered_method=True)
 
 
@@ -111,33 +111,33 @@ def add_StoreServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
-                    request_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreQuery.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_store__pb2.StoreEntries.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreQuery.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreEntries.SerializeToString,
             ),
             'Commit': grpc.unary_unary_rpc_method_handler(
                     servicer.Commit,
-                    request_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreCommit.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_store__pb2.StoreCommitted.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreCommit.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreCommitted.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
-                    request_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreQuery.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_store__pb2.StoreEntries.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreQuery.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreEntries.SerializeToString,
             ),
             'Grant': grpc.unary_unary_rpc_method_handler(
                     servicer.Grant,
-                    request_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
             ),
             'Keep': grpc.unary_unary_rpc_method_handler(
                     servicer.Keep,
-                    request_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
             ),
             'Revoke': grpc.unary_unary_rpc_method_handler(
                     servicer.Revoke,
-                    request_deserializer=hoverboard_dot_contract_dot_store__pb2.StoreLease.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_store__pb2.StoreNothing.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreNothing.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -165,8 +165,8 @@ class Store:
             request,
             target,
             '/hoverboard.v1.Store/Get',
-            hoverboard_dot_contract_dot_store__pb2.StoreQuery.SerializeToString,
-            hoverboard_dot_contract_dot_store__pb2.StoreEntries.FromString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreQuery.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreEntries.FromString,
             options,
             channel_credentials,
             insecure,
@@ -192,8 +192,8 @@ class Store:
             request,
             target,
             '/hoverboard.v1.Store/Commit',
-            hoverboard_dot_contract_dot_store__pb2.StoreCommit.SerializeToString,
-            hoverboard_dot_contract_dot_store__pb2.StoreCommitted.FromString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreCommit.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreCommitted.FromString,
             options,
             channel_credentials,
             insecure,
@@ -219,8 +219,8 @@ class Store:
             request,
             target,
             '/hoverboard.v1.Store/Watch',
-            hoverboard_dot_contract_dot_store__pb2.StoreQuery.SerializeToString,
-            hoverboard_dot_contract_dot_store__pb2.StoreEntries.FromString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreQuery.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreEntries.FromString,
             options,
             channel_credentials,
             insecure,
@@ -246,8 +246,8 @@ class Store:
             request,
             target,
             '/hoverboard.v1.Store/Grant',
-            hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
-            hoverboard_dot_contract_dot_store__pb2.StoreLease.FromString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.FromString,
             options,
             channel_credentials,
             insecure,
@@ -273,8 +273,8 @@ class Store:
             request,
             target,
             '/hoverboard.v1.Store/Keep',
-            hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
-            hoverboard_dot_contract_dot_store__pb2.StoreLease.FromString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.FromString,
             options,
             channel_credentials,
             insecure,
@@ -300,8 +300,8 @@ class Store:
             request,
             target,
             '/hoverboard.v1.Store/Revoke',
-            hoverboard_dot_contract_dot_store__pb2.StoreLease.SerializeToString,
-            hoverboard_dot_contract_dot_store__pb2.StoreNothing.FromString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreLease.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_store__pb2.StoreNothing.FromString,
             options,
             channel_credentials,
             insecure,

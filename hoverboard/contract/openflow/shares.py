@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from typing import NamedTuple
 
-from hoverboard.contract import tables
-from hoverboard.contract.flow import Flow
+from hoverboard.contract.openflow import tables
+from hoverboard.contract.openflow.flow import Flow
 
 _BELOW = frozenset(
     (int(table), rank)

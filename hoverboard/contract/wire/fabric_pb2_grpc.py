@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from hoverboard.contract import fabric_pb2 as hoverboard_dot_contract_dot_fabric__pb2
+from hoverboard.contract.wire import fabric_pb2 as hoverboard_dot_contract_dot_wire_dot_fabric__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in hoverboard/contract/fabric_pb2_grpc.py depends on'
+        + ' but the generated code in hoverboard/contract/wire/fabric_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,38 +36,38 @@ class FabricManagerStub:
         """
         self.FullUpdate = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/FullUpdate',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.FullUpdateRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.FullUpdateRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.UpdateReply.FromString,
                 _registered_method=True)
         self.Diff = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/Diff',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.DiffRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.UpdateReply.FromString,
                 _registered_method=True)
         self.Plan = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/Plan',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.DiffRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
                 _registered_method=True)
         self.List = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/List',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.EntityRef.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.EntityRef.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
                 _registered_method=True)
         self.Status = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/Status',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.Empty.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Empty.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
                 _registered_method=True)
         self.Offloads = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/Offloads',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.Empty.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Empty.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
                 _registered_method=True)
         self.SetModel = channel.unary_unary(
                 '/hoverboard.v1.FabricManager/SetModel',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.SetModelRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.SetModelRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
                 _registered_method=True)
 
 
@@ -127,38 +127,38 @@ def add_FabricManagerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'FullUpdate': grpc.unary_unary_rpc_method_handler(
                     servicer.FullUpdate,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.FullUpdateRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.FullUpdateRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.UpdateReply.SerializeToString,
             ),
             'Diff': grpc.unary_unary_rpc_method_handler(
                     servicer.Diff,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.DiffRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.UpdateReply.SerializeToString,
             ),
             'Plan': grpc.unary_unary_rpc_method_handler(
                     servicer.Plan,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.DiffRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.SerializeToString,
             ),
             'List': grpc.unary_unary_rpc_method_handler(
                     servicer.List,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.EntityRef.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.EntityRef.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Empty.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Empty.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.SerializeToString,
             ),
             'Offloads': grpc.unary_unary_rpc_method_handler(
                     servicer.Offloads,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.Empty.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Empty.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.SerializeToString,
             ),
             'SetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.SetModel,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.SetModelRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.Json.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.SetModelRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -186,8 +186,8 @@ class FabricManager:
             request,
             target,
             '/hoverboard.v1.FabricManager/FullUpdate',
-            hoverboard_dot_contract_dot_fabric__pb2.FullUpdateRequest.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.FullUpdateRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.UpdateReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -213,8 +213,8 @@ class FabricManager:
             request,
             target,
             '/hoverboard.v1.FabricManager/Diff',
-            hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.UpdateReply.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.DiffRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.UpdateReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -240,8 +240,8 @@ class FabricManager:
             request,
             target,
             '/hoverboard.v1.FabricManager/Plan',
-            hoverboard_dot_contract_dot_fabric__pb2.DiffRequest.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.DiffRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,
             insecure,
@@ -267,8 +267,8 @@ class FabricManager:
             request,
             target,
             '/hoverboard.v1.FabricManager/List',
-            hoverboard_dot_contract_dot_fabric__pb2.EntityRef.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.EntityRef.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,
             insecure,
@@ -294,8 +294,8 @@ class FabricManager:
             request,
             target,
             '/hoverboard.v1.FabricManager/Status',
-            hoverboard_dot_contract_dot_fabric__pb2.Empty.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Empty.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,
             insecure,
@@ -321,8 +321,8 @@ class FabricManager:
             request,
             target,
             '/hoverboard.v1.FabricManager/Offloads',
-            hoverboard_dot_contract_dot_fabric__pb2.Empty.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Empty.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,
             insecure,
@@ -348,8 +348,8 @@ class FabricManager:
             request,
             target,
             '/hoverboard.v1.FabricManager/SetModel',
-            hoverboard_dot_contract_dot_fabric__pb2.SetModelRequest.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.Json.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.SetModelRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,
             insecure,
@@ -372,8 +372,8 @@ class HostsStub:
         """
         self.Session = channel.stream_stream(
                 '/hoverboard.v1.Hosts/Session',
-                request_serializer=hoverboard_dot_contract_dot_fabric__pb2.HostEvent.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_fabric__pb2.HostCommand.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.HostEvent.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.HostCommand.FromString,
                 _registered_method=True)
 
 
@@ -392,8 +392,8 @@ def add_HostsServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
-                    request_deserializer=hoverboard_dot_contract_dot_fabric__pb2.HostEvent.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_fabric__pb2.HostCommand.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.HostEvent.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.HostCommand.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -421,8 +421,8 @@ class Hosts:
             request_iterator,
             target,
             '/hoverboard.v1.Hosts/Session',
-            hoverboard_dot_contract_dot_fabric__pb2.HostEvent.SerializeToString,
-            hoverboard_dot_contract_dot_fabric__pb2.HostCommand.FromString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.HostEvent.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.HostCommand.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from hoverboard.contract import control_pb2 as hoverboard_dot_contract_dot_control__pb2
+from hoverboard.contract.wire import control_pb2 as hoverboard_dot_contract_dot_wire_dot_control__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in hoverboard/contract/control_pb2_grpc.py depends on'
+        + ' but the generated code in hoverboard/contract/wire/control_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,8 +36,8 @@ class FabricStub:
         """
         self.Session = channel.stream_stream(
                 '/hoverboard.v1.Fabric/Session',
-                request_serializer=hoverboard_dot_contract_dot_control__pb2.ControllerReport.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_control__pb2.FabricUpdate.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.ControllerReport.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.FabricUpdate.FromString,
                 _registered_method=True)
 
 
@@ -56,8 +56,8 @@ def add_FabricServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
-                    request_deserializer=hoverboard_dot_contract_dot_control__pb2.ControllerReport.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_control__pb2.FabricUpdate.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.ControllerReport.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.FabricUpdate.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -85,8 +85,8 @@ class Fabric:
             request_iterator,
             target,
             '/hoverboard.v1.Fabric/Session',
-            hoverboard_dot_contract_dot_control__pb2.ControllerReport.SerializeToString,
-            hoverboard_dot_contract_dot_control__pb2.FabricUpdate.FromString,
+            hoverboard_dot_contract_dot_wire_dot_control__pb2.ControllerReport.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_control__pb2.FabricUpdate.FromString,
             options,
             channel_credentials,
             insecure,
@@ -109,8 +109,8 @@ class FrontEndsStub:
         """
         self.Session = channel.stream_stream(
                 '/hoverboard.v1.FrontEnds/Session',
-                request_serializer=hoverboard_dot_contract_dot_control__pb2.FrontEndRequest.SerializeToString,
-                response_deserializer=hoverboard_dot_contract_dot_control__pb2.FrontEndEvent.FromString,
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.FrontEndRequest.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.FrontEndEvent.FromString,
                 _registered_method=True)
 
 
@@ -129,8 +129,8 @@ def add_FrontEndsServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
-                    request_deserializer=hoverboard_dot_contract_dot_control__pb2.FrontEndRequest.FromString,
-                    response_serializer=hoverboard_dot_contract_dot_control__pb2.FrontEndEvent.SerializeToString,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.FrontEndRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_control__pb2.FrontEndEvent.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -158,8 +158,8 @@ class FrontEnds:
             request_iterator,
             target,
             '/hoverboard.v1.FrontEnds/Session',
-            hoverboard_dot_contract_dot_control__pb2.FrontEndRequest.SerializeToString,
-            hoverboard_dot_contract_dot_control__pb2.FrontEndEvent.FromString,
+            hoverboard_dot_contract_dot_wire_dot_control__pb2.FrontEndRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_control__pb2.FrontEndEvent.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network
 
-from hoverboard.contract.flow import FIELDS, Action, Flow, Goto, Match, Move, SetField
+from hoverboard.contract.openflow.flow import FIELDS, Action, Flow, Goto, Match, Move, SetField
 
 ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6 = 1, 6, 17, 58

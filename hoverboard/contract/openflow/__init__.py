@@ -1,0 +1,1 @@
+"""The OpenFlow program of a host: flows, tables, pipeline and policy."""
