@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import command, report
-from benchmarks.statistics import turns
+from benchmarks.harness import command, report
+from benchmarks.harness.statistics import turns
 from console import tables
 from console.runs import need_root
 from experiments import catalog

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import command, engine, report
-from benchmarks.statistics import distribution, turns
+from benchmarks import engine
+from benchmarks.harness import command, report
+from benchmarks.harness.statistics import distribution, turns
 from console import tables
 from experiments.frame.progress import Progress
 from experiments.tools import engine_loop

@@ -22,9 +22,9 @@ from cryptography.hazmat.backends.openssl import backend
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rich.table import Table
 
-from benchmarks import command, report
-from benchmarks.bars import Bar
-from benchmarks.statistics import distribution, paired_ratio, turns
+from benchmarks.harness import command, report
+from benchmarks.harness.bars import Bar
+from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from console import tables
 from experiments.frame.progress import Progress
 from hoverboard.contract.errors import MachineError, MeasurementError

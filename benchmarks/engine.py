@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks import command, report
-from benchmarks.bars import Bar
-from benchmarks.statistics import distribution, paired_ratio, turns
+from benchmarks.harness import command, report
+from benchmarks.harness.bars import Bar
+from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from console import tables
 from experiments.frame.progress import Progress
 from experiments.tools.engine_loop import driver, frame, prepare

@@ -19,10 +19,11 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import command, new_flows, report
-from benchmarks.bars import Bar
+from benchmarks import new_flows
+from benchmarks.harness import command, report
+from benchmarks.harness.bars import Bar
+from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from benchmarks.new_flows import FIRST_PORT, LAST_PORT
-from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from console.runs import need_root
 from experiments.frame.progress import Progress

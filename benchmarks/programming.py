@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks import command, report
-from benchmarks.bars import Bar
+from benchmarks.harness import command, report
+from benchmarks.harness.bars import Bar
 from console import tables
 from console.runs import need_root
 from controllers.vmc.models import MODELS

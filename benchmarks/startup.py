@@ -15,9 +15,9 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import command, report
-from benchmarks.bars import Bar
-from benchmarks.statistics import distribution
+from benchmarks.harness import command, report
+from benchmarks.harness.bars import Bar
+from benchmarks.harness.statistics import distribution
 from console import tables
 from console.runs import need_root
 from experiments.frame.progress import Progress

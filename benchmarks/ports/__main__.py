@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import command, report
+from benchmarks.harness import command, report
+from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from benchmarks.ports import kinds, syscost, tap, traffic
 from benchmarks.ports.rig import Rig, cores_awake
-from benchmarks.statistics import distribution, paired_ratio, turns
 from console import tables
 from console.runs import need_root
 from experiments.frame.progress import Progress

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchmarks import datapath, datapath_bars
-from benchmarks.datapath_cases import AWAKE_CASES, CASES, Plan
+from benchmarks.datapath import __main__ as datapath
+from benchmarks.datapath import bars
+from benchmarks.datapath.cases import AWAKE_CASES, CASES, Plan
 from topologies.processes.run_directory import run_names
 
 PLAN = Plan(rounds=1, latency_rounds=1, seconds=1, omit=0, pings=10, round_trip_seconds=0.2)
@@ -24,7 +25,7 @@ def test_a_turn_of_everybody(state: Path) -> None:
         assert all(value > 0 for values in found["samples"].values() for value in values)
     cpu = figures["cases"][0]["details"]["fastpath"][0]
     assert cpu["by_kind"]["host process"] > 0
-    assert len(datapath_bars.bars(figures["cases"])) == 3
-    assert datapath_bars.table(figures["cases"]).row_count == 4
+    assert len(bars.bars(figures["cases"])) == 3
+    assert bars.table(figures["cases"]).row_count == 4
     assert run_names(state) == []
     assert set(os.listdir("/sys/class/net")) == links

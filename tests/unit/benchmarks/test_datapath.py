@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import datapath, datapath_bars
-from benchmarks.contestants import everybody
-from benchmarks.datapath_cases import AWAKE, AWAKE_CASES, CASES, Case, Sample
+from benchmarks.datapath import __main__ as datapath
+from benchmarks.datapath import bars as datapath_bars
+from benchmarks.datapath.cases import AWAKE, AWAKE_CASES, CASES, Case, Sample
+from benchmarks.datapath.contestants import everybody
 
 EVERY_CASE = (*CASES, *AWAKE_CASES)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import contestants, datapath, datapath_cases
-from benchmarks.contestants import Contestant, Pair
-from benchmarks.datapath_cases import AWAKE_CASES, CASES, Case, Plan, Sample
+from benchmarks.datapath import __main__ as datapath
+from benchmarks.datapath import cases, contestants
+from benchmarks.datapath.cases import AWAKE_CASES, CASES, Case, Plan, Sample
+from benchmarks.datapath.contestants import Contestant, Pair
 from experiments.observe import cpu_window, run_cost
 from experiments.observe.cpu_window import ProcessTime, Reading
 from experiments.observe.run_cost import Member
@@ -128,7 +129,7 @@ def test_cpu_per_gigabyte_is_all_that_the_machine_did_less_what_strangers_did(
         Reading(busy, 0.0, 0.0, {pid: ProcessTime(seconds, 1, False) for pid, seconds in spent.items()})
         for busy, spent in ((100.0, {77: 0.0, 99: 1.0, 5: 1.0}), (109.0, {77: 0.0, 99: 3.0, 5: 2.5}))
     ]
-    monkeypatch.setattr(datapath_cases.os, "getpid", lambda: 77)
+    monkeypatch.setattr(cases.os, "getpid", lambda: 77)
     monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
     monkeypatch.setattr(run_cost, "members", lambda name: [Member(Process(5, 0), f"host process of {name}")])
     asked = Asked(tcp(1, 8e9))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import markdown
+from benchmarks.harness import markdown
 
 
 def summary(median: float) -> dict[str, float]:

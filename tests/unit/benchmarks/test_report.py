@@ -11,19 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import (
-    command,
-    coprocessor,
-    datapath,
-    encryption,
-    flow_setup,
-    outage,
-    programming,
-    report,
-    routes,
-    startup,
-)
-from benchmarks.bars import Bar
+from benchmarks import coprocessor, encryption, flow_setup, outage, programming, routes, startup
+from benchmarks.datapath import __main__ as datapath
+from benchmarks.harness import command, report
+from benchmarks.harness.bars import Bar
 from benchmarks.ports import __main__ as ports
 from console import tables
 from experiments.observe import provenance

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.bars import Bar
-from benchmarks.statistics import distribution, paired_ratio, turns
+from benchmarks.harness.bars import Bar
+from benchmarks.harness.statistics import distribution, paired_ratio, turns
 
 samples = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, get_args
 
-from benchmarks import command, contestants, datapath_bars, report
-from benchmarks.contestants import Contestant
-from benchmarks.datapath_cases import AWAKE_CASES, CASES, PING_INTERVAL, Case, Plan, Sample
-from benchmarks.statistics import turns
+from benchmarks.datapath import bars, contestants
+from benchmarks.datapath.cases import AWAKE_CASES, CASES, PING_INTERVAL, Case, Plan, Sample
+from benchmarks.datapath.contestants import Contestant
+from benchmarks.harness import command, report
+from benchmarks.harness.statistics import turns
 from console.runs import need_root
 from experiments.frame.progress import Progress
 from experiments.tools.no_cpu_idle import awake
@@ -52,7 +53,7 @@ def measure(
                     samples[name].append(sample)
                     relayed[name] += strays
                     done += 1
-            found.append(datapath_bars.summary(case, samples))
+            found.append(bars.summary(case, samples))
         facts = {name: {**one.facts, "relayed_packets": relayed[name]} for name, one in everybody.items()}
         progress("taking everything down", 1.0)
     return {"cases": found, "contestants": facts}
@@ -119,7 +120,7 @@ def main() -> int:
         parameters = {**asdict(plan), "ping_interval_s": PING_INTERVAL, "scheduling": given.scheduling}
         cases = figures["cases"]
         return report.finish(
-            "datapath", parameters, figures, datapath_bars.bars(cases), [datapath_bars.table(cases)],
+            "datapath", parameters, figures, bars.bars(cases), [bars.table(cases)],
             as_json=given.json, out=given.out,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.bars import Bar
+from benchmarks.harness.bars import Bar
 from console import tables
 from experiments.observe import provenance
 

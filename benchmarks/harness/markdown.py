@@ -1,4 +1,4 @@
-"""`python -m benchmarks.markdown FILE...`: results files as Markdown, as they stand in `docs/`.
+"""`python -m benchmarks.harness.markdown FILE...`: results files as Markdown, as they stand in `docs/`.
 
 What a page shows is what a results file holds, so that nobody copies figures by hand. Pure but for
 reading the files and printing.
@@ -23,7 +23,7 @@ def page(document: Document) -> str:
     """One results file: command, machine, cases (where the benchmark has any), bars.
 
     Args:
-        document: as `benchmarks.report` writes it.
+        document: as `benchmarks.harness.report` writes it.
     """
     machine, code = document["machine"], document["code"]
     changed = ", changed since" if code["changed"] else ""
@@ -91,7 +91,9 @@ def _read(path: Path) -> Document:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the files' pages; exit code 2 for a file that is none."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.markdown", description="Results files as Markdown.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.harness.markdown", description="Results files as Markdown."
+    )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results/benchmark-*.json")
     try:
         pages = [page(_read(path)) for path in parser.parse_args(argv).files]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from benchmarks.contestants import Contestant, Where
+from benchmarks.datapath.contestants import Contestant, Where
 from experiments.observe import cpu_window, run_cost
 from experiments.tools import iperf, packet_rate, ping, round_trip
 from experiments.tools.iperf import IperfSpec

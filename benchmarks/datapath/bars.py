@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from benchmarks.bars import Bar
-from benchmarks.datapath_cases import AWAKE, Case, Sample
-from benchmarks.statistics import distribution, paired_ratio
+from benchmarks.datapath.cases import AWAKE, Case, Sample
+from benchmarks.harness.bars import Bar
+from benchmarks.harness.statistics import distribution, paired_ratio
 from console import tables
 
 

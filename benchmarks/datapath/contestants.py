@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from benchmarks import command, kernel_overlay
+from benchmarks.datapath import kernel_overlay
+from benchmarks.harness import command
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
 from experiments.tools.tool_processes import Place

@@ -1,0 +1,1 @@
+"""Packets VM to VM: generation `fastpath` beside generation `ovs` and the kernel's own overlay."""
