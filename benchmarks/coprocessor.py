@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.harness import command, report
 from benchmarks.harness.statistics import turns
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from experiments import catalog
 from experiments.frame.progress import Progress
 from experiments.tools import iperf

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks import engine
 from benchmarks.harness import command, report
 from benchmarks.harness.statistics import distribution, turns
-from console import tables
+from console.show import tables
 from experiments.frame.progress import Progress
 from experiments.tools import engine_loop
 from hoverboard.fastpath.engine.compose import DEBUG_ELEMENTS, compose

@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
-from console import tables
+from console.show import tables
 from experiments.frame.progress import Progress
 from hoverboard.contract.errors import MachineError, MeasurementError
 from hoverboard.coprocessor import esp

@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
-from console import tables
+from console.show import tables
 from experiments.frame.progress import Progress
 from experiments.tools.engine_loop import driver, frame, prepare
 from hoverboard.fastpath.engine.compose import compose

@@ -24,8 +24,8 @@ from rich.table import Table
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from controllers.fm.fabric_client import FabricClient
 from controllers.partitions import Owners
 from experiments.frame.progress import Progress

@@ -24,8 +24,8 @@ from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from benchmarks.new_flows import FIRST_PORT, LAST_PORT
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from experiments.frame.progress import Progress
 from experiments.statistics import percentile
 from hoverboard.contract.encapsulation import GATEWAY_MAC

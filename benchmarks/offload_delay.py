@@ -20,8 +20,8 @@ from rich.table import Table
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from experiments.frame.progress import Progress
 from hoverboard.contract.errors import MeasurementError
 from topologies.emulation.devices import entered

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from controllers.vmc.models import MODELS
 from experiments.frame.progress import Progress
 from experiments.programming.point import Point

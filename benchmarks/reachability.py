@@ -22,8 +22,8 @@ from rich.table import Table
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, turns
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from experiments.frame.progress import Progress
 from experiments.workload import vm_join
 from experiments.workload.vm_churn import churning

@@ -24,8 +24,8 @@ from rich.table import Table
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from controllers.fm.fabric import Changes, Fabric
 from controllers.gc_pause import spared
 from controllers.ofe.frontend import SwitchSession

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import applying, experiments, guard, looking, models, runs, up
+from console import guard, runs
+from console.verbs import apply, experiment, looking, model, up
 from hoverboard.contract.errors import InputError, MachineError
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ app = typer.Typer(
 )
 vm_app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
 app.add_typer(vm_app, name="vm")
-app.add_typer(models.app, name="model")
-app.add_typer(experiments.app, name="experiment")
+app.add_typer(model.app, name="model")
+app.add_typer(experiment.app, name="experiment")
 app.command()(looking.capture)
 app.command()(looking.latency)
-app.command()(applying.apply)
+app.command()(apply.apply)
 
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -82,7 +83,7 @@ def demo(
 ) -> None:
     """Show it all: two tenants, a flow that starts on a Hoverboard and is offloaded, two dataplanes, a report."""
     runs.need_root("demo")
-    from console.progress import StepProgress
+    from console.show.progress import StepProgress
     from experiments.demo import demo as experiment
     from experiments.demo import demo_report
 
@@ -94,7 +95,7 @@ def demo(
     if as_json:
         _dump(summary)
     else:
-        from console import demo_tables, tables
+        from console.show import demo_tables, tables
 
         tables.show(demo_tables.demo(summary))
         if summary["ok"]:
@@ -123,7 +124,7 @@ def status(
     if as_json:
         _dump(whole or part)
         return
-    from console import tables
+    from console.show import tables
 
     if whole is not None:
         tables.show(tables.status(whole))
@@ -217,7 +218,7 @@ def flows(
     if as_json:
         _dump(document)
         return
-    from console import tables
+    from console.show import tables
 
     tables.show([tables.entries(document)])
     print(f"OpenFlow: {len(document['openflow'])} flows")
@@ -236,7 +237,7 @@ def offloads(run: Run = None, as_json: Json = False) -> None:
     if as_json:
         _dump(document)
         return
-    from console import tables
+    from console.show import tables
 
     tables.show([tables.offloads(document)])
 
@@ -244,7 +245,7 @@ def offloads(run: Run = None, as_json: Json = False) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """What this machine has, lacks, and what follows from it."""
-    from console.doctor import print_doctor
+    from console.doctor.doctor import print_doctor
 
     raise typer.Exit(print_doctor(as_json))
 
@@ -297,7 +298,7 @@ def vm_list(run: Run = None, as_json: Json = False) -> None:
     if as_json:
         _dump(found)
         return
-    from console import tables
+    from console.show import tables
 
     tables.show([tables.vms(found)])
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from benchmarks.datapath.cases import AWAKE, Case, Sample
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio
-from console import tables
+from console.show import tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from console import guard
-from console.progress import StepProgress
+from console.show.progress import StepProgress
 from experiments.frame.progress import Progress
 from hoverboard.contract.errors import HoverboardError
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.harness.bars import Bar
-from console import tables
+from console.show import tables
 from experiments.observe import provenance
 
 

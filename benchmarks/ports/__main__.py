@@ -18,8 +18,8 @@ from benchmarks.harness import command, report
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from benchmarks.ports import kinds, syscost, tap, traffic
 from benchmarks.ports.rig import Rig, cores_awake
-from console import tables
 from console.runs import need_root
+from console.show import tables
 from experiments.frame.progress import Progress
 from hoverboard.contract.errors import HoverboardError, MeasurementError
 

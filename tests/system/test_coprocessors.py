@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from console import tables
+from console.show import tables
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from console.doctor import run_doctor
-from console.kernel_features import FEATURES
-from console.probes import MachineProbes
+from console.doctor.doctor import run_doctor
+from console.doctor.kernel_features import FEATURES
+from console.doctor.probes import MachineProbes
 
 
 def devices() -> set[str]:

@@ -16,7 +16,7 @@ from benchmarks.datapath import __main__ as datapath
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.ports import __main__ as ports
-from console import tables
+from console.show import tables
 from experiments.observe import provenance
 from hoverboard.contract.errors import MachineError, RunError
 

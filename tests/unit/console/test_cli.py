@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console import guard, models, runs, tables, up
+from console import guard, runs
 from console.cli import app, split_command
+from console.show import tables
+from console.verbs import model, up
 from hoverboard.contract.errors import InputError, MachineError, RunError
 
 runner = CliRunner()
@@ -65,10 +67,10 @@ def test_a_model_that_cannot_be_is_refused_by_its_name(command: list[str]) -> No
 
 def test_a_models_file_has_a_name_that_holds_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert models.named("gateway") == "gateway"
-    assert models.named(None) is None
-    assert models.named("star.py:Star") == f"{tmp_path}/star.py:Star"
-    assert models.named("/a/b.py") == "/a/b.py"
+    assert model.named("gateway") == "gateway"
+    assert model.named(None) is None
+    assert model.named("star.py:Star") == f"{tmp_path}/star.py:Star"
+    assert model.named("/a/b.py") == "/a/b.py"
 
 
 @pytest.mark.usefixtures("nothing_up")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from console import doctor, probes
-from console.doctor import Line, ModuleState, Probes, healthy, run_doctor
-from console.kernel_features import FEATURES
+from console.doctor import doctor, probes
+from console.doctor.doctor import Line, ModuleState, Probes, healthy, run_doctor
+from console.doctor.kernel_features import FEATURES
 from hoverboard.contract.errors import MachineError
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from console import experiment_tables
 from console.cli import app
+from console.show import experiment_tables
 from experiments.frame.experiment import Sample, Table, Verdict
 from experiments.frame.parameters import Parameter
 from experiments.observe import provenance

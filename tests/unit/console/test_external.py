@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from console import tables, up
+from console.show import tables
+from console.verbs import up
 from topologies.spec import schema
 
 HOSTS = [{"name": "h1"}, {"name": "h2", "program": "external", "controller": "tcp:127.0.0.1:6653"}]

@@ -10,8 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from console import doctor
 from console.cli import app
+from console.doctor import doctor
 from hoverboard.contract.document_schemas import DOCUMENTS, check
 
 runner = CliRunner()

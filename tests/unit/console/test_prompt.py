@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.prompt import Prompt
+from console.prompt.prompt import Prompt
 
 
 class Session:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console import demo_tables
+from console.show import demo_tables
 from experiments.demo.demo_results import PingCell, Throughput, offload_delay
 from experiments.observe.flow_path import PathPoint, Timeline
 from experiments.observe.provenance import record

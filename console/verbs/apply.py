@@ -44,7 +44,7 @@ def apply(
 
 def show(plan: Applied, *, dry_run: bool) -> None:
     """The plan, and what came of it."""
-    from console import tables
+    from console.show import tables
 
     lines = list(_lines(plan))
     for line in lines:

@@ -55,7 +55,7 @@ def list_(
     if as_json:
         print(json.dumps(documents, indent=2))
         return
-    from console import experiment_tables, tables
+    from console.show import experiment_tables, tables
 
     tables.show([experiment_tables.experiments(documents)])
     if name is not None:
@@ -138,7 +138,7 @@ def _where(name: str) -> str:
 
 def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[Verdict]]]:
     """One after the other, on testbeds that they share: each point is measured alone."""
-    from console.progress import StepProgress
+    from console.show.progress import StepProgress
     from experiments.sweeps import runner
     from experiments.sweeps.bench import TestbedBench
 
@@ -166,7 +166,7 @@ def _share(
     scheduler: str, several: Sequence[tuple[Plan, Path]], resume: bool, out: Path
 ) -> list[tuple[Folder, list[Verdict]]]:
     """One after the other, each on all machines of a cluster."""
-    from console.progress import StepProgress
+    from console.show.progress import StepProgress
     from experiments.sweeps import cluster
     from experiments.sweeps.dask_cluster import DaskCluster
 
@@ -258,7 +258,7 @@ def compare(
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=2))
         return
-    from console import experiment_tables, tables
+    from console.show import experiment_tables, tables
 
     tables.show([experiment_tables.compared(found)])
 
@@ -280,7 +280,7 @@ def _tell(done: Sequence[tuple[Folder, Sequence[Verdict]]], as_json: bool) -> No
         ]
         print(json.dumps(document, indent=2))
     else:
-        from console import experiment_tables, tables
+        from console.show import experiment_tables, tables
 
         for folder, verdicts in done:
             if verdicts:

@@ -1,7 +1,7 @@
 """The real machine behind the doctor's port: tries, counts and asks; never installs, loads, starts or stops anything.
 
-Kernel features are tried by a child in a throw-away network namespace (console/kernel_features.py) instead of being
-guessed from version numbers. Stands for no part of the paper.
+Kernel features are tried by a child in a throw-away network namespace (console/doctor/kernel_features.py) instead of
+being guessed from version numbers. Stands for no part of the paper.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from console import kernel_features
-from console.doctor import ModuleState
+from console.doctor import kernel_features
+from console.doctor.doctor import ModuleState
 from hoverboard.contract.errors import HoverboardError
 
 # How each tool is asked; mnexec has no version of its own.
@@ -27,7 +27,7 @@ _PROC_MEMINFO = Path("/proc/meminfo")
 
 
 class MachineProbes:
-    """Asks this machine; satisfies console.doctor.Probes."""
+    """Asks this machine; satisfies console.doctor.doctor.Probes."""
 
     def root(self) -> bool:
         return os.geteuid() == 0

@@ -1,7 +1,7 @@
 """What this machine has and lacks for Hoverboard, and what follows from it: `hoverboard doctor`.
 
 `run_doctor` only judges; everything it knows of the machine comes through the port `Probes` (the real adapter is
-console/probes.py), and it changes nothing. Stands for no part of the paper: it is the testbed's own check-up.
+console/doctor/probes.py), and it changes nothing. Stands for no part of the paper: it is the testbed's own check-up.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def print_doctor(as_json: bool) -> int:
 
     JSON: {healthy, lines: [{name, state, detail, consequence, required}]}.
     """
-    from console.probes import MachineProbes
+    from console.doctor.probes import MachineProbes
 
     lines = run_doctor(MachineProbes())
     good = healthy(lines)

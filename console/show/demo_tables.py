@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from console.tables import milliseconds, rate, table
+from console.show.tables import milliseconds, rate, table
 
 if TYPE_CHECKING:
     from rich.table import Table

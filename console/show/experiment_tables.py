@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from console.tables import table
+from console.show.tables import table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from console.prompt import Prompt, run_in
+from console.prompt.prompt import Prompt, run_in
 
 if TYPE_CHECKING:
     from topologies.run.testbed import Testbed

@@ -146,6 +146,6 @@ def latency(
     if as_json:
         print(json.dumps({"node": place.node, **found}, indent=2))
         return
-    from console import tables
+    from console.show import tables
 
     tables.show([tables.latency({"node": place.node, **found})])

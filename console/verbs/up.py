@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from console import guard, models, runs
+from console import guard, runs
+from console.verbs import model
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
@@ -30,7 +31,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        callback=models.named,
+        callback=model.named,
         help=f"Programming model, instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
     ),
 ]
@@ -102,7 +103,7 @@ def up(
     layout = ControlLayout.of(**control)
     if not detach:
         raise typer.Exit(foreground(file, run, control=layout, **options))
-    from console.progress import PhaseProgress
+    from console.show.progress import PhaseProgress
     from topologies.client.run_client import start_detached
     from topologies.spec import schema
 
@@ -158,8 +159,8 @@ def _absolute(policy: str | None) -> str | None:
 
 def foreground(file: str, run: str | None, **options: Any) -> int:
     """Hold the run in this process until its prompt ends; `options` are a Testbed's."""
-    from console.progress import PhaseProgress
-    from console.session import hold
+    from console.prompt.run_session import hold
+    from console.show.progress import PhaseProgress
     from topologies.run.testbed import Testbed
 
     testbed = Testbed(file, run=run, **options)

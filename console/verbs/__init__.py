@@ -1,0 +1,1 @@
+"""The verbs of the `hoverboard` command, one a file."""
