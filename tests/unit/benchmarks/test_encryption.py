@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import encryption
 from hoverboard.contract.errors import MachineError, MeasurementError
-from tests.unit.experiments.no_namespace import program
+from tests.unit.experiments.tools.no_namespace import program
 
 
 def test_openssls_figure():

@@ -19,8 +19,8 @@ from controllers.ofe.templates import FlowModEncoder
 from controllers.single_process import Settings
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.controller_rig import B1, B2, Rig, story
 from tests.unit.controllers.event_loop import run, turns
+from tests.unit.controllers.vmc.controller_rig import B1, B2, Rig, story
 
 
 class Ended:

@@ -94,7 +94,7 @@ def parameters() -> str:
 
 
 def test_parameters_have_the_defaults_and_ranges_that_are_written_down() -> None:
-    assert parameters() == (Path(__file__).parents[1] / "data" / "parameters.txt").read_text()
+    assert parameters() == (Path(__file__).parent / "data" / "parameters.txt").read_text()
 
 
 METRICS = {
@@ -136,7 +136,7 @@ def drawn() -> str:
 
 
 def test_charts_have_the_titles_axes_and_legends_that_are_written_down() -> None:
-    assert drawn() == (Path(__file__).parents[1] / "data" / "charts.txt").read_text()
+    assert drawn() == (Path(__file__).parent / "data" / "charts.txt").read_text()
 
 
 def test_the_catalogue_is_in_the_papers_order() -> None:

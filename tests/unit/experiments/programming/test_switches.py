@@ -18,7 +18,7 @@ from experiments.programming.point import Point
 from experiments.programming.switches import Bridges
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import MeasurementError
-from tests.unit.experiments.no_namespace import program
+from tests.unit.experiments.tools.no_namespace import program
 
 NOTE = '#!/bin/sh\nprintf "%s\\n" "${0##*/} $*" >> "$NOTED"\n'
 # A daemon makes the file that it is waited for by, and stays; `unshare -n` is left out.

@@ -1,0 +1,90 @@
+"""`experiment run --scheduler` for real: a Dask scheduler and a worker of ours on loopback, the testbed with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from topologies.processes.deadlines import wait_for
+from topologies.processes.run_directory import run_names
+
+pytest.importorskip("distributed")
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "console.cli", "experiment"]
+
+
+def _started(stack: ExitStack, log: Path, *command: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        command, stdout=stack.enter_context(log.open("wb")), stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
+    )
+
+    def ended() -> None:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    stack.callback(ended)
+    return process
+
+
+@pytest.fixture
+def cluster(state: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The scheduler's address, and the worker's process."""
+    with ExitStack() as stack:
+        there = tmp_path / "scheduler.json"
+        words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+        _started(
+            stack, tmp_path / "scheduler.log", sys.executable, "-m", "distributed.cli.dask_scheduler", *words,
+            "--scheduler-file", str(there),
+        )  # fmt: skip
+        wait_for(
+            lambda: there.is_file() and there.read_text().strip().endswith("}"), 60,
+            lambda: (tmp_path / "scheduler.log").read_text(),
+        )  # fmt: skip
+        address = json.loads(there.read_text())["address"]
+        log = tmp_path / "worker.log"
+        worker = _started(stack, log, *COMMAND, "worker", address)
+        wait_for(lambda: b"measures for" in log.read_bytes(), 60, lambda: log.read_text())
+        yield address, worker
+
+
+@pytest.mark.timeout(240)
+def test_points_are_measured_on_the_worker_and_come_here(
+    cluster: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    address, worker = cluster
+    out = tmp_path / "out"
+    line = ["run", "latency", "--quick", "--set", "generations=ovs", "--repeat", "2", "--out", str(out), "--json"]
+    done = subprocess.run(
+        [*COMMAND, *line, "--scheduler", address], capture_output=True, text=True, timeout=200, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)[0]["failed"] == 0
+    points = [json.loads(text) for text in (out / "points.jsonl").read_text().splitlines()]
+    assert {one["machine"] for one in points} == {os.uname().nodename}
+    assert {one["repetition"] for one in points} == {0, 1}
+    assert all(one["samples"] for one in points)
+    assert "ovs" in next((out / "topologies").iterdir()).read_text()
+    assert len(list((out / "raw").iterdir())) == len(points)
+    assert worker.poll() is None
+    assert run_names() == []  # the worker took its testbed down when the run was over
+
+
+@pytest.mark.timeout(60)
+def test_a_scheduler_that_is_not_there(state: Path, tmp_path: Path) -> None:
+    line = [*COMMAND, "run", "latency", "--quick", "--out", str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:1"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=50, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "no Dask scheduler" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

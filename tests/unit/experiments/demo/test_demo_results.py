@@ -1,0 +1,179 @@
+"""A demonstration's summary, checks and table from results that are made up."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from console.show import demo_tables
+from experiments.demo.demo_results import PingCell, Throughput, offload_delay
+from experiments.observe.flow_path import PathPoint, Timeline
+from experiments.observe.provenance import record
+from experiments.observe.tenant_isolation import Isolation
+from hoverboard.contract.document_schemas import check
+from tests.unit.experiments.demo.demonstration import SAME, broken, generation, result, tcp
+
+
+def timeline(*points: tuple[float, int, int], offloaded_at: float | None = None) -> Timeline:
+    return Timeline("10.0.0.2", "10.0.0.3", tuple(PathPoint(*one) for one in points), offloaded_at)
+
+
+LEAK = replace(SAME, bystander_packets=1)
+
+
+def cell(src: str, dst: str, received: int) -> PingCell:
+    return PingCell("blue", src, dst, 3, received, 0.1 if received else None)
+
+
+def test_ratios_say_how_many_times_better_the_fast_path_is() -> None:
+    assert result().ratios() == {
+        "throughput": {"1": 10.0, "16": 10.0},
+        "latency_direct": pytest.approx(10.0),
+        "latency_hoverboard": pytest.approx(10.0),
+    }
+    whole = result()
+    for one in (whole.generations[:1], whole.generations[1:], ()):
+        assert replace(whole, generations=one).ratios() == {}
+
+
+def test_a_ratio_needs_both_values() -> None:
+    fast, slow = result().generations
+    silent = replace(slow.latency_direct, avg_ms=None)
+    nothing = replace(slow, throughput=(Throughput(1, tcp(1, 0.0), 0),), latency_direct=silent)
+    assert replace(result(), generations=(fast, nothing)).ratios() == {
+        "throughput": {}, "latency_direct": None, "latency_hoverboard": pytest.approx(10.0),
+    }  # fmt: skip
+    instant = replace(fast, latency_direct=replace(fast.latency_direct, avg_ms=0.0))
+    assert replace(result(), generations=(instant, slow)).ratios()["latency_direct"] is None
+
+
+def test_all_checks_of_a_good_run() -> None:
+    assert [(one.name, one.ok, one.detail) for one in result().checks()[:3]] == [
+        ("fastpath: every pair within a tenant pings", True, "2 pairs, 5 of 6 answers"),
+        ("fastpath: no packet crosses tenants", True, "1 shared and 1 unshared addresses tried"),
+        (
+            "fastpath: the flow starts on the Hoverboard and is offloaded", True,
+            "offloaded about 0.9 s after its first packet",
+        ),
+    ]  # fmt: skip
+    assert [one.name.partition(":")[0] for one in result().checks()] == ["fastpath"] * 3 + ["ovs"] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"matrix": (cell("a", "b", 0), cell("b", "a", 1), cell("c", "a", 0))}, "no answer: a -> b, c -> a"),
+        ({"matrix": ()}, "0 pairs, 0 of 0 answers"),
+        ({"isolation": Isolation((), ())}, "0 shared and 0 unshared addresses tried"),
+        ({"isolation": Isolation((LEAK,), ())}, "1 shared and 0 unshared addresses tried"),
+        (
+            {"timeline": timeline((0, 0, 0), (1, 99, 0), offloaded_at=1.0)},
+            "99 bytes over the Hoverboard, 0 direct, listed as offloaded",
+        ),
+        (
+            {"timeline": timeline((0, 0, 0), (1, 0, 7), offloaded_at=1.0)},
+            "0 bytes over the Hoverboard, 7 direct, listed as offloaded",
+        ),
+        (
+            {"timeline": timeline((0, 0, 0), (1, 99, 7))},
+            "99 bytes over the Hoverboard, 7 direct, never listed as offloaded",
+        ),
+    ],
+)  # fmt: skip
+def test_each_check_can_fail(change: dict[str, Any], detail: str) -> None:
+    summary = broken(**change).summary({})
+    assert not summary["ok"]
+    assert [one["detail"] for one in summary["checks"] if not one["ok"]] == [detail]
+
+
+def test_a_demonstration_of_nothing_has_not_passed() -> None:
+    assert not replace(result(), generations=()).summary({})["ok"]
+
+
+def test_the_summary_is_as_its_schema_says() -> None:
+    summary = result().summary(record({"streams": 1}))
+    for one in summary["generations"]:
+        one["servers"] = {}  # those of hosts that were made up
+    check("demo", summary)
+
+
+def test_the_summary_has_what_was_measured() -> None:
+    summary = result().summary({"taken": "today"})
+    assert (summary["experiment"], summary["ok"], summary["seconds"]) == ("demo", True, 61.3)
+    assert summary["record"] == {"taken": "today"}
+    assert summary["ratios"] == result().ratios()
+    fast = summary["generations"][0]
+    assert (fast["dataplane"], fast["run"], fast["up_seconds"]) == ("fastpath", "demo-fastpath", 2.57)
+    assert (fast["phases"], fast["datapath_types"]) == ({"nodes": 0.4, "hosts": 1.2}, ["netdev"])
+    assert fast["ping_matrix"][1] == {
+        "network": "blue", "src": "blue-2", "dst": "blue-1", "sent": 3, "received": 2, "min_ms": 0.3, "ok": True,
+    }  # fmt: skip
+    assert fast["isolation"]["ok"]
+    assert fast["latency_ms"]["hoverboard"] == {
+        "sent": 3, "received": 2, "min": 0.4, "median": pytest.approx(0.6), "avg": pytest.approx(0.6), "max": 0.8,
+        "mdev": 0.01, "stayed_on_hoverboard": True,
+    }  # fmt: skip
+    assert fast["latency_ms"]["direct"]["median"] == 0.2
+    assert fast["throughput"][1] == {
+        "streams": 16, "bps": 2e10, "seconds": 2.0, "retransmits": 7, "cpu_client_percent": 91.2,
+        "cpu_server_percent": 84.6, "relayed_bytes": 30_000_000, "relayed_share": pytest.approx(0.008),
+    }  # fmt: skip
+    path = fast["path"]
+    assert (path["first_packet_at"], path["offloaded_at"], path["direct_at"]) == (0.25, 1.2, 1.25)
+    assert (path["src"], path["hoverboard_bytes"], path["direct_bytes"]) == ("10.0.0.2", 8_000_000, 80_000_000)
+    assert path["points"][5] == {"at": 1.25, "hoverboard_bytes": 8_000_000, "direct_bytes": 20_000_000}
+    json.dumps(summary)
+
+
+@pytest.mark.parametrize(
+    ("relayed", "bps", "share"),
+    [(0, 8e6, 0.0), (150_000, 8e6, 0.1), (1_500_000, 8e6, 1.0), (9_000_000, 8e6, 1.0), (0, 0.0, 1.0)],
+)
+def test_the_share_that_was_relayed_is_of_all_that_was_sent(relayed: int, bps: float, share: float) -> None:
+    assert Throughput(1, tcp(1, bps), relayed).relayed_share == pytest.approx(share)  # of 1.5 MB
+
+
+@pytest.mark.parametrize(("offloaded_at", "delay"), [(1.2, 0.7), (0.4, 0.0)])
+def test_the_delay_of_an_offload_counts_from_the_first_packet(offloaded_at: float, delay: float) -> None:
+    line = timeline((0, 0, 0), (0.5, 1, 0), (1, 2, 0), offloaded_at=offloaded_at)
+    assert offload_delay(line) == pytest.approx(delay)
+
+
+def test_without_an_offload_or_a_packet_there_is_no_delay() -> None:
+    assert math.isnan(offload_delay(timeline((0, 0, 0), (1, 1, 0))))
+    assert math.isnan(offload_delay(timeline((0, 0, 0), offloaded_at=1.0)))
+
+
+def test_the_table_has_a_row_for_each_value() -> None:
+    found = [row[1:] for row in replace(result(), generations=(generation("ovs", 1),)).csv_rows()]
+    assert found[:5] == [
+        ("start-up", "", "s", 2.5678),
+        ("throughput", "1 streams", "bit/s", 1e9), ("retransmits", "1 streams", "segments", 7),
+        ("throughput", "16 streams", "bit/s", 2e9), ("retransmits", "16 streams", "segments", 7),
+    ]  # fmt: skip
+    assert found[5:10] == [
+        *(("round trip", "hoverboard", "ms", one) for one in (4.0, 8.0)),
+        *(("round trip", "direct", "ms", one) for one in (1.0, 2.0, 6.0)),
+    ]
+    assert found[10:12] == [
+        ("path rate", "hoverboard 0.00-0.25 s", "bit/s", 64e6), ("path rate", "direct 0.00-0.25 s", "bit/s", 0.0),
+    ]  # fmt: skip
+    assert found[-1] == ("path rate", "direct 1.75-2.00 s", "bit/s", 640e6)
+    assert len(found) == 10 + 2 * 8
+    assert {row[0] for row in result().csv_rows()} == {"fastpath", "ovs"}
+
+
+def test_what_was_not_counted_has_no_row() -> None:
+    one = generation("ovs", 1)
+    untold = replace(one, throughput=(Throughput(1, replace(tcp(1, 1e9), retransmits=None), 0),))
+    rows = list(replace(result(), generations=(untold,)).csv_rows())
+    assert "retransmits" not in {row[1] for row in rows}
+
+
+def test_the_shown_path_has_a_row_a_second() -> None:
+    points = result().summary({})["generations"][0]["path"]["points"]
+    assert [point["at"] for point in demo_tables.whole_seconds(points)] == [1, 2]

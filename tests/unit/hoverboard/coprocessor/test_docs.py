@@ -1,0 +1,49 @@
+"""What docs/coprocessors.md says is true: its rules load, its stage works, its reasons are all there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hoverboard.contract.errors import InputError
+from hoverboard.coprocessor.policy import Policy
+from hoverboard.coprocessor.registry import Registry
+from tests.unit.hoverboard.coprocessor.fakes import context, packet
+
+ROOT = Path(__file__).parents[4]
+TEXT = (ROOT / "docs/coprocessors.md").read_text(encoding="utf-8")
+
+
+def block(language):
+    return re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)[1]
+
+
+def test_the_rules():
+    policy = Policy.read(yaml.safe_load(block("yaml"))["stages"])
+    assert [spec.stage for spec in policy.stages] == ["internet-acl", "wan-shaping", "wan-encryption"]
+    registry = Registry()
+    for spec in policy.stages:
+        registry.check(spec.stage, spec.settings)
+        with pytest.raises(InputError):
+            registry.check(spec.stage, {**spec.settings, "no_such_key": 1})
+
+
+def test_the_stage(tmp_path):
+    path = tmp_path / "no_jumbo.py"
+    path.write_text(block("python"))
+    stage = Registry().make(str(path), context(), {"largest": 100})
+    small, large = packet(bytes(100)), packet(bytes(101))
+    assert stage.process([small, large]) == [small]
+    assert large.reason == "jumbo"
+    assert stage.tick(0) == []
+    assert stage.deadline() is None
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "hoverboard/coprocessor").rglob("*.py")), ids=lambda path: path.stem)
+def test_every_reason_and_every_key_is_told(module):
+    source = module.read_text(encoding="utf-8")
+    reasons = re.findall(r'"((?:esp|acl|shaping|dos|abuse|stage|no-such|coprocessor)-[a-z-]+)"', source)
+    assert {reason for reason in reasons if f"`{reason}`" not in TEXT} == set()
