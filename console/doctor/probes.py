@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from console.doctor import kernel_features
-from console.doctor.doctor import ModuleState
+from console.doctor.port import ModuleState
 from hoverboard.contract.errors import HoverboardError
 
 # How each tool is asked; mnexec has no version of its own.
@@ -27,7 +27,7 @@ _PROC_MEMINFO = Path("/proc/meminfo")
 
 
 class MachineProbes:
-    """Asks this machine; satisfies console.doctor.doctor.Probes."""
+    """Asks this machine; satisfies console.doctor.port.Probes."""
 
     def root(self) -> bool:
         return os.geteuid() == 0

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from console.prompt.prompt import Prompt, run_in
@@ -22,20 +22,22 @@ class RunEnded(BaseException):
     """The run was taken down while its prompt was waiting for a line."""
 
 
-def hold(testbed: Testbed) -> int:
+def hold(testbed: Testbed, command: Callable[..., object]) -> int:
     """Prompt until the end of input, `exit`, Ctrl-C, or until somebody else takes the run down.
+
+    Args:
+        command: the `hoverboard` command, whose verbs can be typed.
 
     Returns:
         0 for a person; for a script the exit code of the last line that failed, if any.
     """
-    from console.cli import app
 
     def verb(words: list[str]) -> int:
         if words[0] != "doctor":
             # Behind the verb's own words, before anything that belongs to a command.
             words = [*words, "--run", testbed.run]
         try:
-            app(words, prog_name="")
+            command(words, prog_name="")
         except SystemExit as ended:
             return ended.code if isinstance(ended.code, int) else 0
         return 0

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -69,6 +70,7 @@ StoreOption = Annotated[
 
 
 def up(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="[FILE]", help="A topology file, or a shipped one's name.")] = "demo",
     run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name; default: the topology's.")] = None,
     model: ModelOption = None,
@@ -102,7 +104,7 @@ def up(
     # Faults of options and file are told here, before anything is started.
     layout = ControlLayout.of(**control)
     if not detach:
-        raise typer.Exit(foreground(file, run, control=layout, **options))
+        raise typer.Exit(foreground(file, run, context.find_root().command, control=layout, **options))
     from console.show.progress import PhaseProgress
     from topologies.client.run_client import start_detached
     from topologies.spec import schema
@@ -157,7 +159,7 @@ def _absolute(policy: str | None) -> str | None:
     return None if policy is None else os.path.abspath(policy)
 
 
-def foreground(file: str, run: str | None, **options: Any) -> int:
+def foreground(file: str, run: str | None, command: Callable[..., object], **options: Any) -> int:
     """Hold the run in this process until its prompt ends; `options` are a Testbed's."""
     from console.prompt.run_session import hold
     from console.show.progress import PhaseProgress
@@ -169,7 +171,7 @@ def foreground(file: str, run: str | None, **options: Any) -> int:
             with PhaseProgress() as progress:
                 testbed.up(progress)
             _note(testbed.topology)
-            return hold(testbed)
+            return hold(testbed, command)
         finally:
             try:
                 # A terminal that was closed takes no words; what was started has to go all the same.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,9 +30,6 @@ from hoverboard.contract.entities import (
 from hoverboard.contract.errors import EntityError
 from topologies.spec.faults import Fault
 from topologies.spec.yaml_reader import Path, Positions
-
-if TYPE_CHECKING:
-    from topologies.spec.keys import NetworkKeys
 
 Policy = Route | FirewallRule | LoadBalancer
 
@@ -86,7 +83,16 @@ class RouteKeys(_Keys):
     priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = 1000
 
 
-def policy(network: NetworkKeys, path: Path) -> Iterator[tuple[Path, type[Entity], dict[str, Any]]]:
+class NetworkPolicy(Protocol):
+    """What the keys of a network say about its policy."""
+
+    name: str
+    firewall: FirewallKeys
+    load_balancers: list[BalancerKeys]
+    routes: list[RouteKeys]
+
+
+def policy(network: NetworkPolicy, path: Path) -> Iterator[tuple[Path, type[Entity], dict[str, Any]]]:
     """(place, type, parameters) of what a network's keys say."""
     for index, route in enumerate(network.routes):
         name = route.name or f"{network.name}.{str(route.prefix).replace('/', '_')}"
@@ -105,7 +111,7 @@ class PolicyReader:
         self._positions = positions
         self._places: dict[tuple[str, str], Path] = {}
 
-    def read(self, network: NetworkKeys, path: Path) -> tuple[Policy, ...]:
+    def read(self, network: NetworkPolicy, path: Path) -> tuple[Policy, ...]:
         """The entities of one network; what each alone gets wrong is a fault."""
         found: list[Policy] = []
         for place, kind, parameters in policy(network, path):

@@ -228,5 +228,5 @@ def test_a_foreground_run_goes_down_although_its_terminal_is_gone(monkeypatch: p
     monkeypatch.setattr("topologies.run.testbed.Testbed", Run)
     monkeypatch.setattr(sys, "stderr", ClosedTerminal())
     with pytest.raises(OSError, match="Input/output"):
-        up.foreground("demo", None)
+        up.foreground("demo", None, lambda words, **_: None)
     assert Run.downs == 1

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from console.doctor import doctor, probes
-from console.doctor.doctor import Line, ModuleState, Probes, healthy, run_doctor
+from console.doctor.doctor import Line, healthy, run_doctor
 from console.doctor.kernel_features import FEATURES
+from console.doctor.port import ModuleState, Probes
 from hoverboard.contract.errors import MachineError
 
 
