@@ -26,7 +26,7 @@ from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from console.runs import need_root
 from console.show import tables
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.gc_pause import spared
 from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.messages import PacketIn
@@ -83,7 +83,7 @@ async def through_front_end(cluster: Cluster, directory: Path) -> tuple[float, s
     """
     hoverboard = cluster.hoverboard(0)
     dpid = datapath_id(hoverboard.underlay_ip)
-    fabric, policy = Fabric(), OffloadPolicy()
+    fabric, policy = IntentStore(), OffloadPolicy()
     core = ControllerCore(model_named("hoverboard"), policy, lambda one: one == dpid)
     controller = Controller(core, policy)
     events = _Events(controller)

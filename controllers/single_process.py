@@ -19,7 +19,7 @@ import grpc
 from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import MAX_MESSAGE
@@ -88,7 +88,7 @@ class ControlPlane:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._fabric = Fabric()
+        self._fabric = IntentStore()
         self._admission = Admission(self._fabric)
         self._policy = load_policy(settings.offload_policy, settings.offload)
         model = model_named(settings.model)

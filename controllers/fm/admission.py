@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import EntityKey, key_of
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network
 
@@ -33,7 +33,7 @@ class _Claim:
     keys: set[EntityKey]
 
     @classmethod
-    def of(cls, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], fabric: Fabric) -> _Claim | None:
+    def of(cls, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], fabric: IntentStore) -> _Claim | None:
         """None where it has to do with more than some networks' own entities."""
         keys = {*map(key_of, upsert), *remove}
         there = fabric.entities
@@ -60,7 +60,7 @@ class Admission:
         fabric: the store; nobody else may change it.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: IntentStore) -> None:
         self._fabric = fabric
         self._turn = asyncio.Lock()
         self._under_way: _Claim | None = None  # of the large request whose steps go on
@@ -74,10 +74,10 @@ class Admission:
     async def diff(
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> Changes:
-        """As `Fabric.diff`; when it returns, the caller goes on before any other request does.
+        """As `IntentStore.diff`; when it returns, the caller goes on before any other request does.
 
         Raises:
-            As `Fabric.diff`.
+            As `IntentStore.diff`.
         """
         small = len(upsert) + len(remove) <= SMALL
         if small and expected is None and self._under_way is not None:

@@ -45,7 +45,7 @@ class Changes:
         return bool(self.added or self.changed or self.removed)
 
 
-class Fabric:
+class IntentStore:
     """The entities of one cluster.
 
     Attributes:

@@ -17,7 +17,7 @@ import grpc
 from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import MAX_MESSAGE
@@ -46,7 +46,7 @@ class FabricManagerRole:
     def __init__(self, settings: Settings, partitions: int, *, embedded: bool) -> None:
         self.settings = settings
         self._embedded = embedded
-        self._fabric = Fabric()
+        self._fabric = IntentStore()
         self._admission = Admission(self._fabric)
         self._roster = Roster(partitions, settings.model)
         self._dispatcher = Dispatcher(lambda changes, _: self._roster.spread(changes), fair=settings.fair_queues)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from controllers.fm.codec import decode_entity, encode_entity
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.gc_pause import spared
 from controllers.ofe import openflow
 from controllers.ofe.frontend import SwitchSession
@@ -93,7 +93,7 @@ class _Run:
 
     def __init__(self, point: Point) -> None:
         self.cluster = point.cluster
-        self.fabric = Fabric()
+        self.fabric = IntentStore()
         self.core = ControllerCore(model_named(point.model), policy := OffloadPolicy())
         self.controller = Controller(self.core, policy)
         self.sinks: dict[str, Sink] = {}

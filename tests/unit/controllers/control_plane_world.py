@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.fm.index import EntityKey
 from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
 from controllers.program import Program
@@ -65,7 +65,7 @@ class World:
         idle: float = 30.0,
         gate: Callable[[Stage], bool] | None = None,
     ) -> None:
-        self.fabric = Fabric()
+        self.fabric = IntentStore()
         self.policy = OffloadPolicy(OffloadSettings(threshold, idle_expiry=idle))
         self.core = ControllerCore(model_named(model), self.policy, gate=gate)
         self.net = FakeFabric()

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from controllers.dry_run import concerned, consequences, plan_document
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import EntityKey
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
@@ -45,7 +45,7 @@ def told(
     there: Sequence[AnyEntity] = (B1, B2), plugged: Collection[str] | None = None,
 ) -> dict[str, tuple[int, int, int]]:  # fmt: skip
     """(added, changed, removed) of the switches that a diff would change."""
-    fabric = Fabric()
+    fabric = IntentStore()
     fabric.full_update([*cluster(), *there])
     before = list(fabric.entities.values())
     found = consequences(model_named(model), before, fabric.diff(upsert, remove), plugged)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 import pytest
 
 from controllers.fm.codec import decode_entity, encode_entity
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.ofe.fake import ipv6_packet
 from controllers.vmc.agents import _report
 from controllers.vmc.models import MODELS as ALL_MODELS
@@ -214,7 +214,7 @@ REFUSED: list[tuple[list[AnyEntity], str, str]] = [
 
 @pytest.mark.parametrize(("upsert", "where", "what"), REFUSED, ids=[case[2][:25] for case in REFUSED])
 def test_what_the_fabric_manager_refuses(upsert: list[AnyEntity], where: str, what: str) -> None:
-    fabric = Fabric()
+    fabric = IntentStore()
     fabric.full_update([*cluster(), B1.model_copy(update={"ip6": None})])
     fabric.diff([subnetwork("blue"), B1], [])
     with pytest.raises(EntityError) as refused:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from controllers.fm.admission import SMALL, Admission
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from hoverboard.contract.encapsulation import guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, RunError
@@ -34,8 +34,8 @@ def vm(vni: int, number: int, name: str = "", host: str = "h1", external: tuple[
     )  # fmt: skip
 
 
-def store() -> tuple[Fabric, Admission]:
-    fabric = Fabric()
+def store() -> tuple[IntentStore, Admission]:
+    fabric = IntentStore()
     fabric.full_update(
         [Host(name="h1", underlay_ip=IPv4Address("172.16.0.1")), *network("blue", 7), *network("red", 8)]
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.codec import decode_entity, encode_entity
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from hoverboard.contract.entities import (
     VM,
     AnyEntity,
@@ -27,8 +27,8 @@ from tests.unit.controllers.control_plane_world import cluster, route, vm
 B1 = vm("b1", "blue", "h1", 2)
 
 
-def started(*more: AnyEntity) -> Fabric:
-    fabric = Fabric()
+def started(*more: AnyEntity) -> IntentStore:
+    fabric = IntentStore()
     fabric.full_update([*cluster(), B1, *more])
     return fabric
 
@@ -39,7 +39,7 @@ def changed(entity: VM, **fields: object) -> VM:
 
 def test_diff_before_full_update_is_refused() -> None:
     with pytest.raises(RunError, match="a diff came before the first full update"):
-        Fabric().diff([B1], [])
+        IntentStore().diff([B1], [])
 
 
 def test_version_grows_only_with_changes() -> None:
@@ -283,7 +283,7 @@ def test_the_same_prefix_again_by_priority_or_in_another_network() -> None:
 
 
 def test_full_update_refused_leaves_a_fresh_store_unsynced() -> None:
-    fabric = Fabric()
+    fabric = IntentStore()
     with pytest.raises(EntityError):
         fabric.full_update([B1])
     assert not fabric.synced
@@ -318,7 +318,7 @@ _SOME += [route(f"r{i}", "blue", "192.168.0.0/16", f"b{i}", i // 2) for i in ran
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sets(st.sampled_from(range(len(_SOME)))), max_size=6))
 def test_a_sequence_of_diffs_equals_one_full_update(steps: list[set[int]]) -> None:
-    fabric = Fabric()
+    fabric = IntentStore()
     fabric.full_update([])
     for step in steps:
         upsert = [_SOME[index] for index in step]
@@ -329,16 +329,16 @@ def test_a_sequence_of_diffs_equals_one_full_update(steps: list[set[int]]) -> No
         except EntityError:
             assert fabric.entities == before
             with pytest.raises(EntityError):
-                Fabric().full_update(upsert)
+                IntentStore().full_update(upsert)
         else:
-            whole = Fabric()
+            whole = IntentStore()
             whole.full_update(upsert)
             assert whole.entities == fabric.entities
 
 
 @pytest.mark.parametrize("entity", [one.model_copy(update={"rate_bps": 1000}) for one in (B1, cluster()[0])])
 def test_a_rate_that_nothing_would_enforce_is_refused(entity: AnyEntity) -> None:
-    fabric = Fabric()
+    fabric = IntentStore()
     fabric.full_update([*cluster(), B1])
     with pytest.raises(EntityError, match="would not be enforced") as refused:
         fabric.diff([entity], [])

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import FabricIndex, entity_where, key_of
 from controllers.fm.refusals import in_use
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network, Subnetwork
@@ -92,8 +92,8 @@ def test_what_names_an_entity() -> None:
 # --- a large change in steps ----------------------------------------------------------------------------
 
 
-def started(*more: AnyEntity) -> Fabric:
-    fabric = Fabric()
+def started(*more: AnyEntity) -> IntentStore:
+    fabric = IntentStore()
     wide = network("blue", "10.0.0.0/16")
     fabric.full_update([*wide, *network("green"), host(1), host(2), *more])
     return fabric
@@ -143,7 +143,7 @@ def test_changes_are_something_where_anything_came_changed_or_went() -> None:
 
 
 def test_the_version_grows_with_each_change_and_the_first_full_update() -> None:
-    fabric = Fabric()
+    fabric = IntentStore()
     assert (fabric.full_update([]).version, fabric.synced) == (1, True)
     assert fabric.full_update([]).version == 1
     assert fabric.full_update([host(1)]).version == 2

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.slices import SLICE
 from hoverboard.contract.entities import VM, Network
 from tests.unit.controllers import event_loop
@@ -30,8 +30,8 @@ class Slow:
         return sorted(switches)
 
 
-async def started(slow: Slow, *, fair: bool = True) -> tuple[Fabric, Dispatcher]:
-    fabric, dispatcher = Fabric(), Dispatcher(slow.apply, fair=fair)
+async def started(slow: Slow, *, fair: bool = True) -> tuple[IntentStore, Dispatcher]:
+    fabric, dispatcher = IntentStore(), Dispatcher(slow.apply, fair=fair)
     await dispatcher.submit(fabric.full_update(cluster()), True)
     return fabric, dispatcher
 
@@ -58,7 +58,7 @@ _CROWD, _GONE = ("crowd", "blue", True), ("crowd", "blue", False)
 def test_whatever_is_asked_together_ends_as_if_asked_one_by_one(
     edits: Sequence[tuple[object, ...]], fair: bool, together: int
 ) -> None:
-    async def run() -> tuple[World, Fabric]:
+    async def run() -> tuple[World, IntentStore]:
         slow = Slow()
         fabric, dispatcher = await started(slow, fair=fair)
         for number in (1, 2):
@@ -84,7 +84,7 @@ def test_whatever_is_asked_together_ends_as_if_asked_one_by_one(
     assert world.core.view.vms == again.core.view.vms
 
 
-def accepted(fabric: Fabric, edit: tuple[object, ...]) -> Changes:
+def accepted(fabric: IntentStore, edit: tuple[object, ...]) -> Changes:
     """The change that an edit makes, names being the same in all networks."""
     match edit:
         case ("vm", str(net), int(last), str(on)):

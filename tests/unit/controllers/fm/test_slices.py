@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.slices import SLICE, claims, cut, network_of
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network
 from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
@@ -18,8 +18,8 @@ BALANCER = LoadBalancer(name="lb", network="blue", ip=IPv4Address("10.0.0.77"), 
 ROUTE = route("r", "blue", "192.168.7.0/24", "b1")
 
 
-def full(*more: AnyEntity) -> Fabric:
-    fabric = Fabric()
+def full(*more: AnyEntity) -> IntentStore:
+    fabric = IntentStore()
     fabric.full_update([*cluster(), *more])
     return fabric
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controllers.fm.codec import encode_entity
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.ofe.messages import PacketIn
 from controllers.program import Flows, Program
 from controllers.roles.flow_codec import decode_flows, decode_program, encode_adds, encode_deletes, encode_flows
@@ -275,7 +275,7 @@ def test_a_switch_that_connects_anew_is_another_session() -> None:
 
 def test_who_joins_late_is_told_what_the_others_were() -> None:
     async def run() -> None:
-        fabric, roster = Fabric(), Roster(1, "hoverboard")
+        fabric, roster = IntentStore(), Roster(1, "hoverboard")
         early, late = Member(0, 0, 1), Member(0, 1, 2)
         roster.join(early)
         first = asyncio.ensure_future(roster.spread(fabric.full_update(cluster(2))))

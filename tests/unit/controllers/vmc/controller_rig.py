@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.ofe.fake import FakeSwitch, ipv4_packet
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
@@ -66,7 +66,7 @@ class Rig:
     """A controller whose nodes are connected, or are not yet."""
 
     def __init__(self, model: str = "hoverboard", *, active: bool = True) -> None:
-        self.fabric, self.policy, self.deposed = Fabric(), OffloadPolicy(), 0
+        self.fabric, self.policy, self.deposed = IntentStore(), OffloadPolicy(), 0
         self.core = ControllerCore(model_named(model), self.policy, active=active)
         self.controller = Controller(self.core, self.policy, self._count, lambda: EPOCH)
         self.sessions = {node.name: Session(node) for node in NODES}

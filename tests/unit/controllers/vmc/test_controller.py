@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.ofe.frontend import Deposed
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
@@ -125,7 +125,7 @@ def test_a_controller_without_an_election_is_not_deposed() -> None:
         core = ControllerCore(model_named("hoverboard"), OffloadPolicy())
         controller, session = Controller(core, OffloadPolicy()), Session(host(1))
         session.fault = Deposed("term 5 has begun")
-        core.fabric_changed(Fabric().full_update(cluster()), complete=True, now=START)
+        core.fabric_changed(IntentStore().full_update(cluster()), complete=True, now=START)
         controller.switch_connected(session, {})
         controller.agent_hello("h1", {})
         await turns()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controllers.dry_run import consequences
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.single_process import Settings
 from controllers.vmc.controller import Controller
@@ -101,7 +101,7 @@ def test_status_shows_whose_it_is_and_that_nothing_is_due() -> None:
     async def story() -> None:
         policy = OffloadPolicy()
         controller = Controller(ControllerCore(model_named("gateway"), policy), policy, None, lambda: EPOCH)
-        await controller.changed(Fabric().full_update([*cluster(1), external()]), complete=True)
+        await controller.changed(IntentStore().full_update([*cluster(1), external()]), complete=True)
         rows = controller.switches()
         assert list(rows) == ["h1", "h2", "hv1"]
         assert rows["h2"] == {
@@ -118,7 +118,7 @@ def test_status_shows_whose_it_is_and_that_nothing_is_due() -> None:
 def test_a_global_plane_shows_those_of_its_region() -> None:
     core = ControllerCore(model_named("gateway"), OffloadPolicy(), share=InterRegionShare("east"))
     homes = [external(2).model_copy(update={"region": "east"}), external(3).model_copy(update={"region": "west"})]
-    core.fabric_changed(Fabric().full_update([*cluster(0, 0), *homes]), complete=True, now=START)
+    core.fabric_changed(IntentStore().full_update([*cluster(0, 0), *homes]), complete=True, now=START)
     assert core.external() == ["h2"]
     core.switch_connected(datapath_id(homes[0].underlay_ip), {}, START)
     assert core.take().reads == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controllers.fm.fabric import Changes, Fabric
+from controllers.fm.fabric import Changes, IntentStore
 from controllers.ofe.fake import FakeSwitch
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
@@ -26,7 +26,7 @@ class Partition:
     """Two replicas that hear the same, and switches that answer reads in the order of what they were sent."""
 
     def __init__(self) -> None:
-        self.fabric = Fabric()
+        self.fabric = IntentStore()
         self.switches = {name: FakeSwitch() for name in NAMES.values()}
         self.number, self.now = 0, START
         self.reads: list[tuple[int, int, list[Flow]]] = []

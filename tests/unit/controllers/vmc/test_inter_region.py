@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import model_named
@@ -34,7 +34,7 @@ def entities() -> list[AnyEntity]:
 
 def started(model: str) -> ControllerCore:
     core = ControllerCore(model_named(model), OffloadPolicy(), share=InterRegionShare("east"))
-    core.fabric_changed(Fabric().full_update(entities()), complete=True, now=START)
+    core.fabric_changed(IntentStore().full_update(entities()), complete=True, now=START)
     core.take()
     return core
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from hoverboard.contract.encapsulation import datapath_id
@@ -179,7 +179,7 @@ def test_what_a_young_standby_is_told_at_first_is_nothing_that_its_master_missed
         world.hello(node.name)
     young = ControllerCore(model_named("hoverboard"), world.policy, active=False)
     entities = [*cluster(), vm("a", "blue", "h1", 2)]
-    young.fabric_changed(Fabric().full_update(entities), complete=True, now=START, number=7)
+    young.fabric_changed(IntentStore().full_update(entities), complete=True, now=START, number=7)
     young.take()
     for node in (host(1), host(2), hoverboard(1)):
         young.switch_connected(datapath_id(node.underlay_ip), {}, START + 0.1)

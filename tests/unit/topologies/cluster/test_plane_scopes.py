@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Flows, Program
@@ -69,7 +69,7 @@ def _core(model: str, scope: PlaneScope) -> ControllerCore:
     made = model_named(model)
     core = ControllerCore(made, policy, share=InterRegionShare(scope.region) if scope.kind == "global" else EVERYTHING)
     entities = scope.share(_entities())
-    core.fabric_changed(Fabric().full_update(entities), complete=True, now=1.0)
+    core.fabric_changed(IntentStore().full_update(entities), complete=True, now=1.0)
     for node in entities:
         if isinstance(node, Host | Hoverboard):
             core.switch_connected(datapath_id(node.underlay_ip), {"vp100": 100}, 1.0)

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from controllers.fm.fabric import Fabric
+from controllers.fm.fabric import IntentStore
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Network, Route
 from topologies.spec import placement, schema
 from topologies.spec.topology import Topology, to_entities
@@ -36,7 +36,7 @@ def addresses(topology: Topology) -> dict[str, str]:
 def test_policies_become_entities_that_the_fabric_manager_takes() -> None:
     topology = schema.parse(FILE)
     entities = to_entities(topology)
-    Fabric().full_update(entities)
+    IntentStore().full_update(entities)
     assert [one for one in entities if isinstance(one, Network)][0].ingress == "deny"
     assert [one for one in entities if isinstance(one, Route | FirewallRule | LoadBalancer)] == [
         Route(name="blue.192.168.0.0_16", network="blue", prefix=IPv4Network("192.168.0.0/16"), next_hop="client"),
