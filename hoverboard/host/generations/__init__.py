@@ -22,7 +22,7 @@ from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig
 from hoverboard.host.generations.fastpath import FastpathPlane
 from hoverboard.host.generations.ovs import OvsPlane
-from hoverboard.host.generations.port import Dataplane
+from hoverboard.host.generations.port import HostDataplane
 from hoverboard.host.generations.pre import PrePlane
 from hoverboard.host.generations.shared_engines import SharedThread, shared_memory
 from hoverboard.host.telemetry.capture import Answers
@@ -36,7 +36,7 @@ from hoverboard.vswitch.switch_questions import OvsQuestions
 class Made:
     """The dataplane of a host, and the route exchange that hears of its packets."""
 
-    plane: Dataplane
+    plane: HostDataplane
     routes: RouteExchange
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters
 
 
-class Dataplane(Protocol):
+class HostDataplane(Protocol):
     """One generation of the dataplane on one host. All calls come from the host's control loop."""
 
     @property
