@@ -10,7 +10,7 @@ from console.show.tables import table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from experiments.frame.experiment import Verdict
+    from experiments.frame.experiment import ClaimVerdict
     from experiments.frame.parameters import Parameter
     from experiments.sweeps.comparison import Compared
     from hoverboard.contract.experiment_documents import ListedExperiment
@@ -34,7 +34,7 @@ def parameters(several: Iterable[Parameter]) -> Table:
     )
 
 
-def verdicts(name: str, several: Sequence[Verdict]) -> Table:
+def verdicts(name: str, several: Sequence[ClaimVerdict]) -> Table:
     """What became of the paper's claims."""
     return table(
         name,

@@ -17,7 +17,7 @@ from console import guard, runs
 from hoverboard.contract.errors import InputError
 
 if TYPE_CHECKING:
-    from experiments.frame.experiment import Verdict
+    from experiments.frame.experiment import ClaimVerdict
     from experiments.frame.progress import Progress
     from experiments.sweeps.folder import Folder
     from experiments.sweeps.runner import Plan
@@ -136,7 +136,7 @@ def _where(name: str) -> str:
     return absolute(name, Path.cwd())
 
 
-def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[Verdict]]]:
+def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """One after the other, on testbeds that they share: each point is measured alone."""
     from console.show.progress import StepProgress
     from experiments.sweeps import runner
@@ -164,7 +164,7 @@ def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[
 
 def _share(
     scheduler: str, several: Sequence[tuple[Plan, Path]], resume: bool, out: Path
-) -> list[tuple[Folder, list[Verdict]]]:
+) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """One after the other, each on all machines of a cluster."""
     from console.show.progress import StepProgress
     from experiments.sweeps import cluster
@@ -184,11 +184,11 @@ def _share(
 
 def _each(
     several: Sequence[tuple[Plan, Path]], out: Path, progress: Progress, run: Callable[[Plan, Path, Progress], Folder]
-) -> list[tuple[Folder, list[Verdict]]]:
+) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """Run one after the other, and write the report of each as it ends."""
     from experiments.sweeps import report
 
-    done: list[tuple[Folder, list[Verdict]]] = []
+    done: list[tuple[Folder, list[ClaimVerdict]]] = []
     try:
         for plan, path in several:
             folder = run(plan, path, lambda what, part: progress(what, (len(done) + part) / len(several)))
@@ -263,7 +263,7 @@ def compare(
     tables.show([experiment_tables.compared(found)])
 
 
-def _tell(done: Sequence[tuple[Folder, Sequence[Verdict]]], as_json: bool) -> None:
+def _tell(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json: bool) -> None:
     from dataclasses import asdict
 
     from experiments.sweeps.report import REPORT

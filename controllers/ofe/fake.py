@@ -60,7 +60,7 @@ _REGISTERS = ("reg5", "xxreg1")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FakeVerdict:
     """What a switch did with a packet.
 
     Attributes:
@@ -93,7 +93,7 @@ class FakeSwitch:
         """All flows."""
         return list(self.flows.values())
 
-    def process(self, packet: Mapping[str, int], in_port: int) -> Verdict:
+    def process(self, packet: Mapping[str, int], in_port: int) -> FakeVerdict:
         """Follow one packet through the tables."""
         now: Packet = {"metadata": 0, **dict.fromkeys(_REGISTERS, 0), **packet, "in_port": in_port}
         outputs: list[tuple[int, Packet]] = []
@@ -102,10 +102,10 @@ class FakeSwitch:
         while table is not None:
             flow = self._lookup(table, now)
             if flow is None:
-                return Verdict(tuple(outputs), tuple(path), "" if outputs else "table-miss")
+                return FakeVerdict(tuple(outputs), tuple(path), "" if outputs else "table-miss")
             path.append(flow)
             table = self._execute(flow, now, outputs)
-        return Verdict(tuple(outputs), tuple(path), "" if outputs else _reason(path[-1]))
+        return FakeVerdict(tuple(outputs), tuple(path), "" if outputs else _reason(path[-1]))
 
     def _lookup(self, table: int, packet: Packet) -> Flow | None:
         matching = [

@@ -9,7 +9,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import packet_rate
 from experiments.tools.packet_rate import PacketRateSpec
@@ -72,7 +72,7 @@ class Batching(Experiment):
             if line.y
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         ns = {batch: table.median("engine", batch=batch) for batch in values["batches"]}
         rates = {batch: table.median("packet rate", batch=batch) for batch in values["live"]}
         alone = {batch: 1e3 / one for batch, one in ns.items() if one}
@@ -84,12 +84,12 @@ class Batching(Experiment):
         ]  # fmt: skip
 
 
-def _verdict(claim: str, rates: dict[Any, float], unit: str, why: str) -> Verdict:
+def _verdict(claim: str, rates: dict[Any, float], unit: str, why: str) -> ClaimVerdict:
     if 1 not in rates or len(rates) < 2:
-        return Verdict(claim, f"{_PAPER} x", "", "not measured", "needs batch 1 and another.")
+        return ClaimVerdict(claim, f"{_PAPER} x", "", "not measured", "needs batch 1 and another.")
     best = max(rates, key=lambda batch: rates[batch])
     ratio = rates[best] / rates[1]
-    return Verdict(
+    return ClaimVerdict(
         claim, f"{_PAPER} x", f"{ratio:.2f} x ({rates[1]:.3g} -> {rates[best]:.3g} {unit} at {best})",
         "reproduced" if ratio >= 2 else "partly" if ratio >= 1.2 else "not", why, ratio / _PAPER,
     )  # fmt: skip

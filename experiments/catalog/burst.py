@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
 from experiments.frame.statistics import spread
 from experiments.workload import traffic
@@ -113,7 +113,7 @@ class Burst(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """Whether every burst is relieved, and what it waits for; at the lowest threshold."""
         least = min(numbers(values, "threshold"))
         intervals = sorted(table.seen("interval", "highest load"))
@@ -126,7 +126,7 @@ class Burst(Experiment):
         told += f"; {never} times not at all" if never else ""
         within = not never and all(time is not None and time < 2 * one + 0.6 for one, time in times.items())
         return [
-            Verdict(
+            ClaimVerdict(
                 "a burst loads the Hoverboards until the next usage reports, then leaves them",
                 "sudden bursts remain a risk",
                 told, "reproduced" if within else "partly" if found else "not",

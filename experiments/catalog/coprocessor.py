@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
@@ -60,18 +60,18 @@ class Coprocessor(Experiment):
             ], kind="bars"),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         made = []
         for light in ("acl", "shaping"):
             claim = f"software encryption carries 0.39 of what {light} does"
             theirs = "4.6 / 11.8 Gbit/s = 0.39"
             slow, fast = table.median("throughput", stage="encryption"), table.median("throughput", stage=light)
             if slow is None or not fast:
-                made.append(Verdict(claim, theirs, "", "not measured", "one of the two stages was not."))
+                made.append(ClaimVerdict(claim, theirs, "", "not measured", "one of the two stages was not."))
                 continue
             share = slow / fast
             made.append(
-                Verdict(
+                ClaimVerdict(
                     claim, theirs, f"{slow:.2f} / {fast:.2f} Gbit/s = {share:.2f}",
                     "reproduced" if 0.2 <= share <= 0.6 else "partly" if share < 0.9 else "not",
                     "a stage is plain Python here, so its cost per packet weighs against AES more than C++ would; "

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from experiments.frame import generation_comparison
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values
 from experiments.observe import cpu_window, run_cost
 from experiments.tools import iperf
@@ -70,7 +70,7 @@ class Cpu(Experiment):
                   kind="bars", log_y=True, note=_NOTE),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         found = generation_comparison.measured(table, "CPU time", side="total")
         return [
             generation_comparison.order(

@@ -20,7 +20,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, number, words
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Carried, Exchange
@@ -122,14 +122,14 @@ class Failover(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """Fail static without a control plane; a standby takes over; data planes come back."""
         found = []
         lost = [value for role in CONTROL for value in table.values("lost", role=role)]
         alone = max(table.values("lost", role=NOBODY), default=0.0)
         if lost:
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "with its control plane gone, the network forwards as before", "no loss (fail static)",
                     f"at most {max(lost):.0f} datagrams a flow lost, {alone:.0f} with nobody killed",
                     "reproduced" if max(lost) <= max(1.0, alone) else "partly" if max(lost) < 20 else "not",
@@ -138,7 +138,7 @@ class Failover(Experiment):
             )  # fmt: skip
         if (took := table.spread("next change", role="vm-controller")) is not None:
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "a standby takes over from a dead VM controller", "not stated",
                     f"next change after {took.median:.0f} ms (median of {took.n})",
                     "reproduced" if took.median < 2_000 else "partly",
@@ -149,7 +149,7 @@ class Failover(Experiment):
             path = DIRECT if role == "host-process" else OVER
             if (silent := table.spread("silence", role=role, path=path)) is not None:
                 found.append(
-                    Verdict(
+                    ClaimVerdict(
                         f"{what} costs a pause, and traffic comes back", "not stated",
                         f"{silent.median:.0f} ms of silence (median of {silent.n})",
                         "reproduced" if silent.median < number(values, "after") * 500 else "partly",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole, words
 from experiments.observe import hoverboard_counters
 from experiments.workload import traffic
@@ -108,7 +108,7 @@ class GatewayOverload(Experiment):
             drawn.append(Chart("time-to-relief", title, x, y, [line for _, line in times if line.x], note=note))
         return drawn
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """At the largest flood."""
         floods = [one for one in table.seen("overload") if one]
         if not floods:
@@ -121,7 +121,7 @@ class GatewayOverload(Experiment):
             return []
         times = {name: table.median("time to relief", reports=name, overload=most) for name in (HOSTS, HOVERBOARDS)}
         return [
-            Verdict(
+            ClaimVerdict(
                 "an overloaded Hoverboard is relieved by hosts' reports, and not by its own",
                 "why usage comes from sending hosts",
                 f"{ours:.0%} of the pairs against {theirs:.0%}; "

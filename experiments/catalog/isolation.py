@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import ratio
 from experiments.statistics import percentile
@@ -86,11 +86,11 @@ class Isolation(Experiment):
             made.append(Chart(metric, title, "its neighbour's flood", unit, series, kind="bars"))
         return made
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         return [_shielded(table), _polled_in_turn(table)]
 
 
-def _shielded(table: Table) -> Verdict:
+def _shielded(table: Table) -> ClaimVerdict:
     """With the scheduler against without: the ratio of the medians, whose interval has to leave 1 out."""
     claim, theirs = (
         "the VM priority scheduler shields a victim from a flood to its neighbour (6.1.1)",
@@ -98,7 +98,7 @@ def _shielded(table: Table) -> Verdict:
     )
     with_it, without = (table.values("p99", noise="ingress", scheduler=one) for one in _SCHEDULERS)
     if min(len(with_it), len(without)) < _LEAST_SAMPLES:
-        return Verdict(
+        return ClaimVerdict(
             claim, theirs, "", "not measured",
             f"p99 scatters: needs the flood with both schedulers, {_LEAST_SAMPLES} repetitions or more.",
         )  # fmt: skip
@@ -108,17 +108,17 @@ def _shielded(table: Table) -> Verdict:
     ours += f"lost {lost[0]:.1f} % against {lost[1]:.1f} %"
     if times.low > 1:
         why = "the interval leaves out 1, which is no difference."
-        return Verdict(claim, theirs, ours, "reproduced" if times.value >= _CLEARLY else "partly", why)
+        return ClaimVerdict(claim, theirs, ours, "reproduced" if times.value >= _CLEARLY else "partly", why)
     full = table.median("dropped by full VM queues", noise="ingress", scheduler="priority")
     why = "the interval holds no improvement that could be told from chance; "
     if full == 0:
         why += "the noisy VM's queue never filled: what waits, waits in the NIC before the engine has sorted it."
     else:
         why += "the flood's own ends run on the same two cores, whose time no scheduler of ours gives out."
-    return Verdict(claim, theirs, ours, "not", why)
+    return ClaimVerdict(claim, theirs, ours, "not", why)
 
 
-def _polled_in_turn(table: Table) -> Verdict:
+def _polled_in_turn(table: Table) -> ClaimVerdict:
     claim, theirs = (
         "VMs are polled in turn: a flood going out leaves its neighbour its share (6.1.1)",
         "no number given",
@@ -127,9 +127,9 @@ def _polled_in_turn(table: Table) -> Verdict:
     lost = table.median("loss", noise="egress", scheduler="priority")
     quiet = table.median("p99", noise="none", scheduler="priority")
     if with_it is None or lost is None or quiet is None:
-        return Verdict(claim, theirs, "", "not measured", "needs the flood and the quiet neighbour.")
+        return ClaimVerdict(claim, theirs, "", "not measured", "needs the flood and the quiet neighbour.")
     good, half = lost <= 1 and with_it <= 3 * quiet, lost <= 5
-    return Verdict(
+    return ClaimVerdict(
         claim, theirs, f"p99 {with_it:.0f} us, {lost:.1f} % lost; quiet {quiet:.0f} us",
         "reproduced" if good else "partly" if half else "not",
         "the guest that floods is itself on the cores that the engine needs.",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from experiments.frame import generation_comparison
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import round_trip
 from experiments.tools.no_cpu_idle import awake
@@ -78,7 +78,7 @@ class Latency(Experiment):
             ]  # fmt: skip
         return made
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         made = []
         for cpus in values["cpus"]:
             found = generation_comparison.measured(table, "mean", cpus=cpus)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, number, whole, words
 from experiments.observe import cpu_window, hoverboard_counters, run_cost
 from experiments.tools import ping
@@ -132,14 +132,14 @@ class Models(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """What section 3.3 says of each model."""
         first = {name: table.median("first round trip", model=name) for name in NAMES}
         over = {name: table.median("over Hoverboards", model=name) for name in NAMES}
         found = []
         if (asked := first["on-demand"]) is not None and (went := first["hoverboard"]) is not None:
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "on demand, a first packet waits for the controller; over a Hoverboard it does not",
                     "high first-packet latency", f"{asked:.1f} ms against {went:.1f} ms",
                     "reproduced" if asked > 2 * went else "partly" if asked > went else "not",
@@ -148,7 +148,7 @@ class Models(Experiment):
             )  # fmt: skip
         if (all_of := over["gateway"]) is not None and (left := over["hoverboard"]) is not None:
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "a gateway carries everything, a Hoverboard only what is not offloaded", "all against < 1 %",
                     f"{all_of:.0%} against {left:.0%}",
                     "reproduced" if all_of > 0.9 and left < 0.05 else "partly" if left < all_of / 2 else "not",
@@ -158,7 +158,7 @@ class Models(Experiment):
         on_host = {name: table.median("flows on a host", model=name) for name in ("preprogrammed", "hoverboard")}
         if (mesh := on_host["preprogrammed"]) is not None and (few := on_host["hoverboard"]) is not None:
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "preprogrammed hosts hold the whole network, Hoverboard hosts do not", "O(n h) against O(n)",
                     f"{mesh:.0f} flows a host against {few:.0f} (offloads included)",
                     "reproduced" if mesh > few else "not",

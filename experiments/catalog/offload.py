@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
 from experiments.observe import hoverboard_counters
 from experiments.workload import traffic, traffic_population
@@ -114,7 +114,7 @@ class Offload(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """What under a thousandth of the pairs leaves; the live curve's shape."""
         found = []
         most = traffic_population.POSSIBLE_PAIRS / 1000
@@ -122,7 +122,7 @@ class Offload(Experiment):
         if few:
             count, share = few[-1]
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "offloading under 0.1 % of the pairs leaves under 1 % of the traffic", "some 50k flows, < 1 %",
                     f"{count:.0f} flows leave {share:.2%}",
                     "reproduced" if share < 0.01 else "partly" if share < 0.05 else "not",
@@ -134,7 +134,7 @@ class Offload(Experiment):
         if (unit := reaches(live, _LEAVES)) and (theirs := reaches(traffic_population.papers_curve(), _LEAVES)):
             apart = max(abs(y - at(traffic_population.papers_curve(), x / unit * theirs)) for x, y in live)
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "live, the curve has the same shape", "figure 11c", f"at most {apart:.0%} of the traffic apart",
                     "reproduced" if apart < 0.1 else "partly" if apart < 0.25 else "not",
                     "Some fifty pairs stand for 57,000, so that the curve has steps.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
 from experiments.tools import ping
 from experiments.workload import vm_join
@@ -93,7 +93,7 @@ class OnDemandCollapse(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """How either model stands the largest load."""
         loads = [load for load in table.seen("flooders") if load]
         if not loads:
@@ -112,7 +112,7 @@ class OnDemandCollapse(Experiment):
         fails = answered[ON_DEMAND] < answered[HOVERBOARD] - 0.2
         stands = answered[HOVERBOARD] > 0.9
         return [
-            Verdict(
+            ClaimVerdict(
                 "under many first packets on demand collapses, the Hoverboard model does not", "an outage",
                 f"{ON_DEMAND}: {told[ON_DEMAND]}; {HOVERBOARD}: {told[HOVERBOARD]}, at {most * _PER_VM} a second",
                 "reproduced" if stands and fails else "partly" if fails or slower > 2 else "not",

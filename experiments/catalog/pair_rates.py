@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from experiments import paper
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, number, whole
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Exchange
@@ -79,7 +79,7 @@ class PairRates(Experiment):
             )
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """Silent pairs, pairs below the threshold, and whether the testbed carries the distribution unharmed."""
         offered, measured = table.values(OFFERED), table.values(MEASURED)
         arrived = table.median("arrived")
@@ -89,15 +89,15 @@ class PairRates(Experiment):
         silent = _share(measured, 0.0)
         below = _share(measured, THRESHOLD_BPS * number(values, "scale"))
         return [
-            Verdict(
+            ClaimVerdict(
                 "most VM pairs never talk", "84 %", f"{silent:.1%} of {len(measured)}",
                 "reproduced" if abs(silent - 0.84) < 0.04 else "partly", why, silent / 0.84,
             ),
-            Verdict(
+            ClaimVerdict(
                 "98 % of pairs stay below the threshold of 20 kb/s", "98 %", f"{below:.1%}",
                 "reproduced" if abs(below - 0.98) < 0.015 else "partly", why, below / 0.98,
             ),
-            Verdict(
+            ClaimVerdict(
                 "what is offered arrives", "not stated", f"{arrived:.1%} of the datagrams",
                 "reproduced" if arrived > 0.99 else "partly" if arrived > 0.9 else "not",
                 "Two cores send, carry and receive everything here.",

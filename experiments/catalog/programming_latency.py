@@ -9,7 +9,7 @@ import contextlib
 import itertools
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, whole, words
 from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
@@ -97,7 +97,7 @@ class ProgrammingLatency(Experiment):
             )
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """Old against new model; whether a neighbour is felt."""
         found = []
         old, new = (table.values(WORK, model=name) for name in (OLD, NEW))
@@ -106,7 +106,7 @@ class ProgrammingLatency(Experiment):
                 ours = percentile(old, share), percentile(new, share)
                 theirs, ratio = paper[OLD] / paper[NEW], ours[0] / ours[1]
                 found.append(
-                    Verdict(
+                    ClaimVerdict(
                         f"the Hoverboard model's {what} is shorter",
                         f"{paper[OLD]:g} -> {paper[NEW]:g} ms ({theirs:.1f}x)",
                         f"{ours[0]:.1f} -> {ours[1]:.1f} ms of the controller's ({ratio:.1f}x)",
@@ -122,7 +122,7 @@ class ProgrammingLatency(Experiment):
             times = loud / quiet
             shared = f"; with one queue {one_queue / quiet:.1f}x" if one_queue else ""
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "a churning neighbour does not slow a network down", "a queue for each network",
                     f"median {times:.1f}x{shared}",
                     "reproduced" if times < 2 else "partly" if times < 5 else "not",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments import paper
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
 from experiments.frame.statistics import fit
 from experiments.programming.point import Point as Programmed
@@ -108,7 +108,7 @@ class ProgrammingTime(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """Line, square and knee; how far apart the models are."""
         found = []
         hosts = whole(values, "hosts")
@@ -118,7 +118,7 @@ class ProgrammingTime(Experiment):
             spent = _measured(table, "processor time", SIZE, OURS)
             own = f" ({fit(*_axes(spent)).r2:.4f} of its processor time)" if len(spent) > 2 else ""
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "the Hoverboard model's programming time grows in a line", "1.9 s at 40k VMs",
                     f"R2 {r2:.4f}{own}; {line[-1][1]:.1f} s at {line[-1][0]:g} VMs",
                     _result(r2 >= _LEAST_R2, r2 >= 0.95),
@@ -132,7 +132,7 @@ class ProgrammingTime(Experiment):
                 first, then = exponent(*_axes(before[-3:])), exponent(*_axes(after))
                 r2 = fit(*_axes(after)).r2 if len(after) > 2 else 1.0
                 found.append(
-                    Verdict(
+                    ClaimVerdict(
                         f"preprogrammed, {metric}: the square of n until n = h, then a line",
                         "knee at 10k VMs = 10k hosts",
                         f"n to the {first:.2f} up to {hosts}, then to the {then:.2f} (R2 of a line {r2:.4f})",
@@ -145,7 +145,7 @@ class ProgrammingTime(Experiment):
             ratio = theirs[-1][1] / ours[-1][1]
             expected = 1.22 * hosts / 37.5
             found.append(
-                Verdict(
+                ClaimVerdict(
                     "the mesh needs hosts times the flows", f"325x at 10k hosts; {expected:.2g}x is that at {hosts}",
                     f"{ratio:.0f}x", _result(ratio >= expected, ratio > 2),
                     "The ratio grows with the hosts: flows a VM are few here, as our VMs have no policy of their own.",

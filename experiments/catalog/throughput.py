@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from experiments.frame import generation_comparison
-from experiments.frame.experiment import Bench, Chart, Experiment, Point, Sample, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Table
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
@@ -64,7 +64,7 @@ class Throughput(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         most = max(values["streams"])
         found = generation_comparison.measured(table, "throughput", streams=most)
         return [

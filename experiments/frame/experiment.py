@@ -39,7 +39,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClaimVerdict:
     """What became of one claim of the paper's; `ratio` is ours over the paper's where that makes sense."""
 
     claim: str
@@ -144,7 +144,7 @@ class Experiment(ABC):
         """Figures from all samples."""
         return []
 
-    def verdicts(self, table: Table, values: Values) -> list[Verdict]:
+    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
         """What holds of the paper's claims."""
         return []
 

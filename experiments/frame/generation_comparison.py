@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from experiments import paper
-from experiments.frame.experiment import Bench, Chart, Series, Table, Verdict
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Series, Table
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import Spread, spread
 from experiments.tools.bare_namespaces import bare_pair
@@ -85,13 +85,13 @@ def measured(table: Table, metric: str, **labels: object) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, why: str = _EMULATED) -> Verdict:
+def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, why: str = _EMULATED) -> ClaimVerdict:
     """Whether all generations stand in the paper's order; `why` is told where some do not."""
     curve = paper.curve(figure, series)
     names = list(found)
     theirs = " ".join(f"{version(name)}: {curve.at(version(name)):g}" for name in NAMES if version(name) in curve.x)
     if len(names) < 2:
-        return Verdict(claim, theirs, "too few generations", "not measured", "an order needs two.")
+        return ClaimVerdict(claim, theirs, "too few generations", "not measured", "an order needs two.")
     wrong = []
     pairs = [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]]
     for one, other in pairs:
@@ -100,15 +100,15 @@ def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, w
             wrong.append(f"{one} and {other}")
     ours = " ".join(f"{name}: {value:.3g}" for name, value in found.items())
     if not wrong:
-        return Verdict(claim, theirs, ours, "reproduced", "every pair of generations stands as the paper's does.")
+        return ClaimVerdict(claim, theirs, ours, "reproduced", "every pair of generations stands as the paper's does.")
     result: Literal["partly", "not"] = "partly" if 3 * len(wrong) <= len(pairs) else "not"
-    return Verdict(claim, theirs, ours, result, f"{', '.join(wrong)} are the other way round; {why}.")
+    return ClaimVerdict(claim, theirs, ours, result, f"{', '.join(wrong)} are the other way round; {why}.")
 
 
 def gain(
     found: Mapping[str, float], least: float, stated: float, claim: str, *, more: bool, why: str = _EMULATED,
     since: str = "pre", bare: float | None = None,
-) -> Verdict:  # fmt: skip
+) -> ClaimVerdict:  # fmt: skip
     """Newest over oldest; reproduced from `least` on, partly from half of it.
 
     Args:
@@ -117,7 +117,7 @@ def gain(
     theirs = f"{stated:g} x (2.2 over {since})"
     names = list(found)
     if len(names) < 2 or not min(found.values()):
-        return Verdict(claim, theirs, "too few generations", "not measured", "a ratio needs two.")
+        return ClaimVerdict(claim, theirs, "too few generations", "not measured", "a ratio needs two.")
     old, new = names[0], names[-1]
     ratio = found[new] / found[old] if more else found[old] / found[new]
     result: Literal["reproduced", "partly", "not"] = (
@@ -128,7 +128,7 @@ def gain(
         most = bare / found[old] if more else found[old] / bare
         limit = f"two VMs joined by a bare veth pair are {most:.1f} x {old}"
         why = f"{limit}, so that nothing reaches the bar here; {why}" if most < least else f"{limit}; {why}"
-    return Verdict(claim, theirs, ours, result, f"the bar is {least:g} x; {why}.", ratio / stated)
+    return ClaimVerdict(claim, theirs, ours, result, f"the bar is {least:g} x; {why}.", ratio / stated)
 
 
 def beside(table: Table, metric: str, name: str, title: str, figure: str, series: str, **labels: object) -> Chart:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import figures
-from experiments.frame.experiment import Chart, Experiment, Sample, Table, Verdict
+from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, Table
 from experiments.frame.parameters import Values, values
 from experiments.frame.statistics import spread
 from experiments.sweeps import discovery, drawing
@@ -52,7 +52,7 @@ def parameters_of(experiment: Experiment, document: dict[str, Any]) -> Values:
     return values(experiment.parameters, given, quick=bool(document["quick"]))
 
 
-def write(folder: Folder) -> list[Verdict]:
+def write(folder: Folder) -> list[ClaimVerdict]:
     """Write the report of a run; its verdicts.
 
     Raises:
@@ -90,7 +90,11 @@ def note(chart: Chart) -> str:
 
 
 def _page(
-    experiment: Experiment, document: dict[str, Any], table: Table, verdicts: list[Verdict], drawn: list[dict[str, str]]
+    experiment: Experiment,
+    document: dict[str, Any],
+    table: Table,
+    verdicts: list[ClaimVerdict],
+    drawn: list[dict[str, str]],
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -110,7 +114,7 @@ def _page(
     )
 
 
-def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
+def verdict_lines(verdicts: Iterable[ClaimVerdict]) -> list[str]:
     """The verdict table in Markdown."""
     lines = ["| the paper's claim | paper | here | here / paper | verdict | why |", "|---|---|---|---|---|---|"]
     for one in verdicts:
@@ -121,7 +125,7 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def _summary(
-    experiment: Experiment, document: dict[str, Any], table: Table, verdicts: list[Verdict], charts: list[Chart]
+    experiment: Experiment, document: dict[str, Any], table: Table, verdicts: list[ClaimVerdict], charts: list[Chart]
 ) -> str:
     record = document["record"]
     code = (record["code"]["commit"] or "unknown")[:10] + (" with local changes" if record["code"]["changed"] else "")
@@ -151,7 +155,7 @@ def overview(folders: Iterable[Folder]) -> str:
     lines = ["# The paper's evaluation beside ours", ""]
     for folder in folders:
         experiment = discovery.find(folder.where())
-        verdicts = [Verdict(**one) for one in json.loads((folder.path / VERDICTS).read_text())]
+        verdicts = [ClaimVerdict(**one) for one in json.loads((folder.path / VERDICTS).read_text())]
         lines += [f"## {experiment.title}", "", f"`{experiment.name}`, {experiment.source}.", ""]
         lines += [*(verdict_lines(verdicts) if verdicts else ["No claim of the paper's."]), ""]
         for figure in sorted((folder.path / "figures").glob("*.png")):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.experiment import Verdict
+from experiments.frame.experiment import ClaimVerdict
 from experiments.sweeps import discovery, report
 from experiments.sweeps.folder import Folder
 from hoverboard.contract.errors import InputError
@@ -33,7 +33,7 @@ class Run:
 
     folder: Folder
     document: Mapping[str, Any]
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[ClaimVerdict]
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ def write(folders: Sequence[Folder], to: Path, catalogue: Sequence[str]) -> Coun
 
 def _run(folder: Folder) -> Run:
     verdicts = json.loads((folder.path / report.VERDICTS).read_text())
-    return Run(folder, folder.document(), [Verdict(**one) for one in verdicts])
+    return Run(folder, folder.document(), [ClaimVerdict(**one) for one in verdicts])
 
 
 def _place(name: str, catalogue: Sequence[str]) -> tuple[int, str]:

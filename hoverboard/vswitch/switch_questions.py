@@ -10,13 +10,13 @@ from typing import Protocol
 from hoverboard.contract.openflow.pipeline import BRIDGE
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.packetout import PacketOut
-from hoverboard.vswitch.trace import Verdict, parse_trace
+from hoverboard.vswitch.trace import TraceResult, parse_trace
 
 
 class SwitchQuestions(Protocol):
     """A switch that answers for single packets. The adapters are OvsQuestions and, in tests, FakeQuestions."""
 
-    def trace(self, packet: str) -> Verdict:
+    def trace(self, packet: str) -> TraceResult:
         """What the tables do with a packet, which stays where it is.
 
         Args:
@@ -38,7 +38,7 @@ class OvsQuestions:
         self._switch = switch
         self._packet_out = PacketOut(switch.management.removeprefix("unix:"))
 
-    def trace(self, packet: str) -> Verdict:
+    def trace(self, packet: str) -> TraceResult:
         """See SwitchQuestions."""
         return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, packet))
 

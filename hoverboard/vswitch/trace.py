@@ -62,7 +62,7 @@ _NO_ONE_PORT = 0xFFFFFFFF  # OpenFlow's "any"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TraceResult:
     """What the OpenFlow tables say about one packet.
 
     Attributes:
@@ -99,7 +99,7 @@ def split_fields(text: str) -> dict[str, str]:
     return fields
 
 
-def parse_trace(text: str) -> Verdict:
+def parse_trace(text: str) -> TraceResult:
     """The verdict in the output of `ofproto/trace`; ValueError if it has none."""
     initial: dict[str, str] = {}
     final: dict[str, str] | None = None
@@ -145,7 +145,7 @@ def parse_trace(text: str) -> Verdict:
     if initial.get("icmp_type") not in _DISCOVERY_TYPES and needed & _DISCOVERY:
         # The tables looked for fields that no packet of another ICMPv6 type has: the type stands for them.
         needed = needed - _DISCOVERY | {"icmp_type"}
-    return Verdict(
+    return TraceResult(
         kind=kind_of(cookie),
         vni=vni_of(cookie),
         out_port=out_port,

@@ -19,11 +19,11 @@ from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import journal
 from hoverboard.host.checkpointing.journal import Ident, Journal
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 FILE = "checkpoint"
 _VPORT, _PEER, _FLOW = "vport", "peer", "flow"
-Flow = tuple[str, Verdict]  # the question, and the answer
+Flow = tuple[str, TraceResult]  # the question, and the answer
 
 
 @dataclass
@@ -162,7 +162,7 @@ def load(directory: Path, owner: Mapping[str, Any]) -> Saved:
     return saved
 
 
-def encode(verdict: Verdict) -> list[Any]:
+def encode(verdict: TraceResult) -> list[Any]:
     """A verdict as JSON."""
     return [
         verdict.kind.name if verdict.kind is not None else None,
@@ -178,10 +178,10 @@ def encode(verdict: Verdict) -> list[Any]:
     ]
 
 
-def decode(value: list[Any]) -> Verdict:
+def decode(value: list[Any]) -> TraceResult:
     """The verdict that `encode` was given."""
     kind, vni, out_port, tun_dst, tun_id, headers, changed, needs_ports, cacheable, matched = value
-    return Verdict(
+    return TraceResult(
         kind=Kind[kind] if kind is not None else None,
         vni=int(vni),
         out_port=int(out_port) if out_port is not None else None,

@@ -38,7 +38,7 @@ from hoverboard.host.underlay.peers import Announcements, announcement
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.switch_questions import SwitchQuestions
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 if TYPE_CHECKING:
     from hoverboard.contract import node_documents as nodes
@@ -65,7 +65,7 @@ class _Underlay:
 class VmRecipes(Recipes):
     """Entries of one VM's process: another VM of this host is behind a tunnel, too."""
 
-    def entry(self, verdict: Verdict, key: Key) -> Entry:
+    def entry(self, verdict: TraceResult, key: Key) -> Entry:
         neighbour = verdict.out_port is not None and verdict.tun_dst is None
         if neighbour and self.vport_of(verdict.out_port or 0) is None:
             # Another VM of this host: its process has a socket like anybody's.

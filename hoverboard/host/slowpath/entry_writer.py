@@ -13,7 +13,7 @@ from hoverboard.fastpath.packets import geneve
 from hoverboard.fastpath.packets.flow_table import Entry, Key
 from hoverboard.host.coprocessing.flow_stages import TreatmentOf, Words, words
 from hoverboard.host.slowpath.trace_request import addresses
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 _MASK32 = 0xFFFFFFFF
 
@@ -50,7 +50,7 @@ class Recipes:
         self.vport_of = vport_of
         self.treatment_of = treatment_of
 
-    def entry(self, verdict: Verdict, key: Key) -> Entry:
+    def entry(self, verdict: TraceResult, key: Key) -> Entry:
         """The entry of a 3-tuple or 5-tuple key."""
         if verdict.out_port is None:
             return Entry(entries.ACT_DROP, drop_index(verdict))
@@ -71,7 +71,7 @@ class Recipes:
             entries.ACT_VPORT, vport, rewrite, stages=treated.stages, chain=treated.chain, sample=treated.sample
         )
 
-    def _treatment(self, verdict: Verdict, key: Key) -> Words | str:
+    def _treatment(self, verdict: TraceResult, key: Key) -> Words | str:
         """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
         ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
         if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
@@ -89,12 +89,12 @@ class Recipes:
         return reason or words(*parts)
 
 
-def why_dropped(verdict: Verdict, entry: Entry) -> str | None:
+def why_dropped(verdict: TraceResult, entry: Entry) -> str | None:
     """Why an entry drops what the switch would forward."""
     return reasons.NAMES[entry.target] if entry.action == entries.ACT_DROP and verdict.out_port is not None else None
 
 
-def drop_index(verdict: Verdict) -> int:
+def drop_index(verdict: TraceResult) -> int:
     """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
     reason = drop_reason(verdict.kind) if verdict.kind is not None else None
     return reasons.NAMES.index(reason) if reason else reasons.UNNAMED

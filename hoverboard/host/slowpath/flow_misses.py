@@ -29,7 +29,7 @@ from hoverboard.host.slowpath.punts import Punts
 from hoverboard.host.slowpath.trace_request import addresses, question_for
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.switch_questions import SwitchQuestions
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 _RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
 _DOUBTS = 32  # entries asked about in one turn of the loop: some 10 ms, and misses may come in between
@@ -163,7 +163,7 @@ class FlowMisses:
         if verdict.kind is Kind.LEARN and cached.dst and verdict.tun_dst:
             self._routes.wanted(verdict.vni, cached.dst, verdict.tun_dst)
 
-    def _trace(self, question: str) -> Verdict:
+    def _trace(self, question: str) -> TraceResult:
         """The switch's answer; SwitchError when there is none, ValueError for one that makes no sense."""
         self.traces += 1
         return self._switch.trace(question)
@@ -182,7 +182,7 @@ class FlowMisses:
             dropped = why_dropped(cached.verdict, replace[key])
             cached.turn(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
 
-    def _answer(self, port: int, inner: bytes, verdict: Verdict) -> None:
+    def _answer(self, port: int, inner: bytes, verdict: TraceResult) -> None:
         """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
         out = self._recipes.vport_of(verdict.out_port) if verdict.out_port is not None else None
         reply = switch_replies.rewrite(inner, verdict.headers)
@@ -269,7 +269,7 @@ class FlowMisses:
         self.revalidations += len(concerned)
         answered = True
         replace: dict[Key, Entry] = {}
-        answers_now: dict[Key, Verdict] = {}
+        answers_now: dict[Key, TraceResult] = {}
         remove: list[Key] = []
         for key in concerned:
             cached = self.cached[key]
@@ -303,12 +303,12 @@ class FlowMisses:
         self._entries.flows_changed(replace)
         return answered
 
-    def known(self, key: Key) -> tuple[str, Verdict] | None:
+    def known(self, key: Key) -> tuple[str, TraceResult] | None:
         """Question and answer of an entry; None: there is none."""
         cached = self.cached.get(key)
         return None if cached is None else (cached.question, cached.verdict)
 
-    def restore(self, flows: Mapping[Key, tuple[str, Verdict]]) -> None:
+    def restore(self, flows: Mapping[Key, tuple[str, TraceResult]]) -> None:
         """Entries of a process that has gone, by the questions and answers they came from; the last ones, if too many.
 
         Ports and peers have to be known. Whether the answers still hold is asked later: see `doubt`.
@@ -330,7 +330,7 @@ class FlowMisses:
             cached.seen = statistics[key][2]
 
 
-def _cached(key: Key, question: str, verdict: Verdict, dropped: str | None) -> Cached:
+def _cached(key: Key, question: str, verdict: TraceResult, dropped: str | None) -> Cached:
     src, dst = addresses(key) or (None, None)
     return Cached(
         question=question,

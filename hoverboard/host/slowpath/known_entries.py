@@ -14,7 +14,7 @@ from typing import TypeVar
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.contract.packets import Address
 from hoverboard.vswitch.monitor import Change
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,7 +23,7 @@ K = TypeVar("K", bound=Hashable)
 class Past:
     """What an entry carried while its answer was another one; `target` as in the engine's entry."""
 
-    verdict: Verdict
+    verdict: TraceResult
     target: int
     packets: int
     bytes: int
@@ -45,7 +45,7 @@ class Cached:
     """
 
     question: str
-    verdict: Verdict
+    verdict: TraceResult
     in_port: int
     src: Address | None
     dst: Address | None
@@ -55,7 +55,7 @@ class Cached:
     past: list[Past] = field(default_factory=list)
     dropped: str | None = None
 
-    def turn(self, verdict: Verdict, target: int, packets: int, octets: int, *, dropped: str | None = None) -> None:
+    def turn(self, verdict: TraceResult, target: int, packets: int, octets: int, *, dropped: str | None = None) -> None:
         """The answer changes; until now the entry led to `target` and counted so much in all."""
         packets -= sum(past.packets for past in self.past)
         octets -= sum(past.bytes for past in self.past)

@@ -13,7 +13,7 @@ from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets.flow_table import FlowTable
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.slowpath.known_entries import Cached
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters
@@ -49,7 +49,7 @@ def describe(cached: Cached, vm: str | None) -> Flow:
     return _row(cached, cached.verdict, cached.dropped, vm)
 
 
-def _row(cached: Cached, verdict: Verdict, dropped: str | None, vm: str | None) -> Flow:
+def _row(cached: Cached, verdict: TraceResult, dropped: str | None, vm: str | None) -> Flow:
     kind = f"drop-{dropped}" if dropped else verdict.kind.name.lower().replace("_", "-") if verdict.kind else None
     via = str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None
     return {

@@ -26,7 +26,7 @@ from hoverboard.host.underlay.datagrams import Datagrams
 from hoverboard.host.underlay.learned_routes import Destination, Learner, answer, read
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.switch_questions import SwitchQuestions
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 ANSWERS_A_TURN = 200  # requests a second that a Hoverboard answers: each is a look into the tables, 0.5 ms
 _JUDGED = 10_000  # destinations whose way is remembered on hosts where the switch carries the packets
@@ -171,7 +171,7 @@ class RouteExchange:
         """A VM has gone."""
         self._vms.pop(ofport, None)
 
-    def _look_from_here(self, wanted: Destination) -> Verdict | None:
+    def _look_from_here(self, wanted: Destination) -> TraceResult | None:
         """What this switch does with a packet that a VM here sends to a destination; None if no VM could."""
         for ofport, (vni, mac, addresses) in self._vms.items():
             for source in addresses:
@@ -179,13 +179,13 @@ class RouteExchange:
                     return self._look(f"in_port={ofport},dl_src={mac}", source, wanted)
         return None
 
-    def _look_from_tunnel(self, wanted: Destination, sender: IPv4Address) -> Verdict | None:
+    def _look_from_tunnel(self, wanted: Destination, sender: IPv4Address) -> TraceResult | None:
         """What this switch does with a packet to a destination that a tunnel brings."""
         tunnel = f"tun_id={wanted.vni:#x},tun_src={sender},tun_dst={self._local_ip}"
         source = ip_address("0.0.0.1" if wanted.address.version == 4 else "::1")
         return self._look(f"in_port={TUNNEL_PORT},{tunnel},dl_src={guest_mac(wanted.vni, '0.0.0.1')}", source, wanted)
 
-    def _look(self, begin: str, source: Address, wanted: Destination) -> Verdict | None:
+    def _look(self, begin: str, source: Address, wanted: Destination) -> TraceResult | None:
         names = ("ip", "nw_src", "nw_dst") if wanted.address.version == 4 else ("ipv6", "ipv6_src", "ipv6_dst")
         ends = f"{names[0]},nw_proto=6,nw_ttl=64,{names[1]}={source},{names[2]}={wanted.address}"
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
-Answer = Verdict | Exception
+Answer = TraceResult | Exception
 
 
 class FakeQuestions:
@@ -25,7 +25,7 @@ class FakeQuestions:
         self.asked: list[str] = []
         self.looked_up: list[tuple[int, bytes]] = []
 
-    def trace(self, packet: str) -> Verdict:
+    def trace(self, packet: str) -> TraceResult:
         """See SwitchQuestions."""
         self.asked.append(packet)
         answer = self.answer(packet) if callable(self.answer) else self.answer

@@ -17,15 +17,15 @@ from hoverboard.host.listeners import Nobody
 from hoverboard.host.slowpath.entry_writer import Recipes
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.underlay.peers import Peers
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 from tests.unit.hoverboard.fake_questions import FakeQuestions
 from tests.unit.hoverboard.memory_host import take
 from tests.unit.hoverboard.packets import IP, UDP, Ether, Raw, array, frame
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
 PORT, OFPORT = 2, 100
-ROUTED = Verdict(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
-SPOOFED = Verdict(Kind.DROP_SPOOFED, 7, None, None, 0, {}, frozenset(), False, True)
+ROUTED = TraceResult(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
+SPOOFED = TraceResult(Kind.DROP_SPOOFED, 7, None, None, 0, {}, frozenset(), False, True)
 OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD, tun_dst=IPv4Address("172.16.0.9"))
 EMPTY = replace(SPOOFED, kind=None, matched=False)
 LOCAL_FLOW = replace(ROUTED, out_port=OFPORT + 1, tun_dst=None, tun_id=0, vni=7)

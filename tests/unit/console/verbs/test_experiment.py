@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from console.show import experiment_tables
-from experiments.frame.experiment import Sample, Table, Verdict
+from experiments.frame.experiment import ClaimVerdict, Sample, Table
 from experiments.frame.parameters import Parameter
 from experiments.observe import provenance
 from experiments.sweeps import discovery, runner
@@ -83,7 +83,7 @@ def test_rows_of_experiments_and_parameters() -> None:
 
 
 def test_rows_of_verdicts_and_comparisons() -> None:
-    several = [Verdict("c", "p", "o", "partly", "w", 0.123), Verdict("c", "p", "o", "not", "w")]
+    several = [ClaimVerdict("c", "p", "o", "partly", "w", 0.123), ClaimVerdict("c", "p", "o", "not", "w")]
     table = experiment_tables.verdicts("dice", several)
     assert table.title == "dice"
     assert rows(table) == [["c", "p", "o", "0.12", "partly", "w"], ["c", "p", "o", "", "not", "w"]]

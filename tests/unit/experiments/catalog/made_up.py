@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.frame.experiment import Chart, Experiment, Sample, Table, Verdict
+from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, Table
 from experiments.frame.parameters import Values, values
 
 
@@ -19,7 +19,7 @@ def of(metric: str, *several: float, **labels: Any) -> list[Sample]:
     return [Sample(metric, value, "", labels) for value in several]
 
 
-def verdicts(kind: type[Experiment], samples: Iterable[Sample], **changed: Any) -> list[Verdict]:
+def verdicts(kind: type[Experiment], samples: Iterable[Sample], **changed: Any) -> list[ClaimVerdict]:
     """What the experiment says of these samples."""
     return kind().verdicts(Table(samples), given(kind, **changed))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.catalog.burst import Burst, relieved_at
-from experiments.frame.experiment import Sample, Verdict
+from experiments.frame.experiment import ClaimVerdict, Sample
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
 
@@ -28,7 +28,7 @@ def test_relieved_for_good(loads: list[float], at: float | None) -> None:
     assert relieved_at([(float(second), load) for second, load in enumerate(loads)]) == at
 
 
-def burst(times: dict[float, list[float]], never: dict[float, int] | None = None) -> Verdict:
+def burst(times: dict[float, list[float]], never: dict[float, int] | None = None) -> ClaimVerdict:
     samples: list[Sample] = []
     for interval in (1.0, 0.1):
         low, high = {"interval": interval, "threshold": 20.0}, {"interval": interval, "threshold": 1000.0}

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.catalog import failover
 from experiments.catalog.failover import DIRECT, OVER, Failover
-from experiments.frame.experiment import Sample, Verdict
+from experiments.frame.experiment import ClaimVerdict, Sample
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Carried
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
@@ -100,7 +100,7 @@ def test_a_standby_takes_over(ms: float, result: str, ours: str) -> None:
     ],
 )
 def test_a_data_plane_comes_back(role: str, path: str, other: str, claim: str, why: str) -> None:
-    def said(ms: float) -> Verdict:
+    def said(ms: float) -> ClaimVerdict:
         samples = [*of("silence", ms / 2, ms, 9 * ms, role=role, path=path), *of("silence", 7.0, role=role, path=other)]
         (verdict,) = verdicts(Failover, samples, after=6.0)
         return verdict

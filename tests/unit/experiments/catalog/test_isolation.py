@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from experiments.catalog.isolation import Isolation, topology
-from experiments.frame.experiment import Sample, Verdict
+from experiments.frame.experiment import ClaimVerdict, Sample
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
 
-def shielded(priority: list[float], arrival: list[float], full: float = 0.0) -> Verdict:
+def shielded(priority: list[float], arrival: list[float], full: float = 0.0) -> ClaimVerdict:
     flooded = {"noise": "ingress", "scheduler": "priority"}
     samples = [
         *of("p99", *priority, noise="ingress", scheduler="priority"),
@@ -90,7 +90,7 @@ def test_a_flood_that_goes_out(p99: float, lost: float, result: str, ours: str) 
     assert verdict.claim.startswith("VMs are polled in turn")
 
 
-def turns(p99: list[float], loss: list[float], quiet: list[float]) -> Verdict:
+def turns(p99: list[float], loss: list[float], quiet: list[float]) -> ClaimVerdict:
     flooded = {"noise": "egress", "scheduler": "priority"}
     other = [*of("p99", 1.0, noise="egress", scheduler="arrival"), *of("p99", 1.0, noise="none", scheduler="arrival")]
     samples = [*of("p99", *p99, **flooded), *of("loss", *loss, **flooded), *other]

@@ -10,7 +10,7 @@ import pytest
 from experiments import paper
 from experiments.catalog import programming_time
 from experiments.catalog.programming_time import MESH, OURS, SHAPE, SIZE, ProgrammingTime, exponent
-from experiments.frame.experiment import Sample, Verdict
+from experiments.frame.experiment import ClaimVerdict, Sample
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
 HOSTS = 500  # the default
@@ -44,7 +44,7 @@ def knee(first: float, then: float, bent: float = 0.0) -> dict[int, float]:
     return {vms: 1e4 * flows for vms, flows in line.items()}
 
 
-def one(found: list[Verdict], word: str) -> Verdict:
+def one(found: list[ClaimVerdict], word: str) -> ClaimVerdict:
     (verdict,) = (each for each in found if word in each.claim)
     return verdict
 

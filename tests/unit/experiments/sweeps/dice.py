@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 FILE = """
-from experiments.frame.experiment import Chart, Experiment, Sample, Verdict
+from experiments.frame.experiment import Chart, Experiment, Sample, ClaimVerdict
 from experiments.frame.parameters import Parameter
 from hoverboard.contract.errors import MeasurementError
 
@@ -36,7 +36,7 @@ class Dice(Experiment):
         return [Chart("eyes", "Eyes", "sides", "eyes", [table.line("eyes", "sides", "dice")])]
 
     def verdicts(self, table, values):
-        return [Verdict("eyes < sides | always", "yes", "yes", "reproduced", "because", ratio=1.0)]
+        return [ClaimVerdict("eyes < sides | always", "yes", "yes", "reproduced", "because", ratio=1.0)]
 """
 
 

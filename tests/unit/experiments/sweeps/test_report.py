@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from experiments import figures
-from experiments.frame.experiment import Chart, Sample, Series, Table, Verdict
+from experiments.frame.experiment import Chart, ClaimVerdict, Sample, Series, Table
 from experiments.frame.statistics import Spread
 from experiments.observe import provenance
 from experiments.sweeps import discovery, report, runner
@@ -81,7 +81,7 @@ def test_a_caption_says_what_the_marks_mean(note: str, series: Sequence[Series],
 
 def test_verdicts_as_markdown() -> None:
     lines = report.verdict_lines(
-        [Verdict("a | b", "p", "o", "partly", "w", 0.1234), Verdict("c", "p", "o", "not", "w")]
+        [ClaimVerdict("a | b", "p", "o", "partly", "w", 0.1234), ClaimVerdict("c", "p", "o", "not", "w")]
     )
     assert lines == [
         "| the paper's claim | paper | here | here / paper | verdict | why |",

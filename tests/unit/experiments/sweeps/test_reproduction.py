@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.frame.experiment import Sample, Verdict
+from experiments.frame.experiment import ClaimVerdict, Sample
 from experiments.sweeps import discovery, reproduction
 from experiments.sweeps.folder import Folder, Outcome
 from experiments.sweeps.runner import Plan
@@ -34,7 +34,7 @@ def made(tmp_path: Path, name: str, *results: str, seconds: float = 90.0, drawn:
     folder = Folder.create(tmp_path / "runs" / name, document, resume=False)
     folder.add(Outcome("a", {"sides": 6}, 0, seconds, [Sample("eyes", 4.0, "eyes", {"sides": 6})]))
     folder.add(Outcome("b", {"sides": 20}, 0, seconds, [], "it fell"))
-    several = [Verdict(f"claim {number}", "p", "o", one, "w") for number, one in enumerate(results)]  # type: ignore[arg-type]
+    several = [ClaimVerdict(f"claim {number}", "p", "o", one, "w") for number, one in enumerate(results)]  # type: ignore[arg-type]
     (folder.path / "verdicts.json").write_text(json.dumps([asdict(one) for one in several]))
     if drawn:
         (folder.path / "figures").mkdir()

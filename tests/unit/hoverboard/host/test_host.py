@@ -18,7 +18,7 @@ from hoverboard.host.slowpath.trace_request import question_for
 from hoverboard.host.underlay.datagrams import read_datagram
 from hoverboard.host.underlay.peers import announcement, arp_reply, probe, read_probe
 from hoverboard.vswitch.monitor import Change
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, UDP, Ether, Raw, array, empty_key, empty_packet, frame
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
@@ -87,7 +87,7 @@ def test_arp_for_our_address_only():
 
 
 def verdict(vni=7):
-    return Verdict(Kind.ROUTE, vni, 1, REMOTE, vni, {}, frozenset(), False, True)
+    return TraceResult(Kind.ROUTE, vni, 1, REMOTE, vni, {}, frozenset(), False, True)
 
 
 @pytest.mark.parametrize(

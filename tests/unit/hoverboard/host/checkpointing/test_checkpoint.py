@@ -17,18 +17,18 @@ from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import checkpoint
 from hoverboard.host.checkpointing.checkpoint import Flow, Keeper, Kept, Saved, decode, encode, load
 from hoverboard.host.checkpointing.journal import FLUSH_SECONDS, Journal
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 OWNER = {"node": "h1", "underlay_ip": "172.16.0.1", "dataplane": "fastpath"}
 PEER, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.3")
-ROUTED = Verdict(Kind.ROUTE, 7, 1, PEER, 7, {"dl_dst": "02:00:00:00:00:01"}, frozenset({"dl_dst"}), False, True)
-UNNAMED = Verdict(None, 0, None, None, 0, {}, frozenset(), True, False, False)
+ROUTED = TraceResult(Kind.ROUTE, 7, 1, PEER, 7, {"dl_dst": "02:00:00:00:00:01"}, frozenset({"dl_dst"}), False, True)
+UNNAMED = TraceResult(None, 0, None, None, 0, {}, frozenset(), True, False, False)
 TWO = frozenset({"dl_src", "dl_dst"})
 KEY = tuple(range(1 << 40, (1 << 40) + entries.KEY_WORDS))
 
 
 @pytest.mark.parametrize("verdict", [ROUTED, UNNAMED, replace(UNNAMED, out_port=0, cacheable=True, changed=TWO)])
-def test_a_verdict_comes_back_as_it_was(verdict: Verdict) -> None:
+def test_a_verdict_comes_back_as_it_was(verdict: TraceResult) -> None:
     assert decode(encode(verdict)) == verdict
 
 

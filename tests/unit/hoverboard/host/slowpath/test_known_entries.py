@@ -10,19 +10,19 @@ import pytest
 from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.host.slowpath.known_entries import Cached, Past, concerns, touched
 from hoverboard.vswitch.monitor import Change
-from hoverboard.vswitch.trace import Verdict
+from hoverboard.vswitch.trace import TraceResult
 
 REMOTE, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.9")
 SRC, DST = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
-ROUTED = Verdict(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
+ROUTED = TraceResult(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
 OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD)
 
 
-def entry(verdict: Verdict = ROUTED, dst: IPv4Address | IPv6Address | None = DST, in_port: int = 100) -> Cached:
+def entry(verdict: TraceResult = ROUTED, dst: IPv4Address | IPv6Address | None = DST, in_port: int = 100) -> Cached:
     return Cached("", verdict, in_port, SRC, dst, 6)
 
 
-def of_network(vni: int) -> Verdict:
+def of_network(vni: int) -> TraceResult:
     return replace(ROUTED, vni=vni)
 
 
@@ -45,7 +45,7 @@ def test_each_way_counts_what_went_there_alone() -> None:
     ],
     ids=["kind", "host", "target", "dropped"],
 )
-def test_ways_that_differ_in_one_thing_stay_apart(verdict: Verdict, target: int, dropped: str | None) -> None:
+def test_ways_that_differ_in_one_thing_stay_apart(verdict: TraceResult, target: int, dropped: str | None) -> None:
     cached = entry()
     cached.turn(verdict, 1, 10, 1_000, dropped=dropped)
     cached.turn(ROUTED, target, 11, 1_001)
