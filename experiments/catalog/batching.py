@@ -9,7 +9,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import packet_rate
 from experiments.tools.packet_rate import PacketRateSpec
@@ -57,7 +57,7 @@ class Batching(Experiment):
         best = max(one.delivered_pps for one in found)
         yield Sample("packet rate", best / 1e3, "1000 packets/s", {"batch": point["batch"]})
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         engine = table.line("engine", "batch", "egress engine alone", lambda ns: 1e3 / ns)
         live = table.line("packet rate", "batch", "VM to VM, 64 bytes")
         return [
@@ -72,7 +72,7 @@ class Batching(Experiment):
             if line.y
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         ns = {batch: table.median("engine", batch=batch) for batch in values["batches"]}
         rates = {batch: table.median("packet rate", batch=batch) for batch in values["live"]}
         alone = {batch: 1e3 / one for batch, one in ns.items() if one}

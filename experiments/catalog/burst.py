@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
 from experiments.frame.statistics import spread
 from experiments.workload import traffic
@@ -84,7 +84,7 @@ class Burst(Experiment):
         yield Sample("offloaded", float(_offloaded(bed)), "pairs", point)
         yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Load over time; time to relief by interval."""
         least = min(numbers(values, "threshold"))
         over_time = []
@@ -113,7 +113,7 @@ class Burst(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """Whether every burst is relieved, and what it waits for; at the lowest threshold."""
         least = min(numbers(values, "threshold"))
         intervals = sorted(table.seen("interval", "highest load"))

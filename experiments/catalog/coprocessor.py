@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
@@ -50,7 +50,7 @@ class Coprocessor(Experiment):
                 "sender's coprocessor", 100 * spent / (values["seconds"] + values["omit"]), "% of a CPU", point
             )
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         here = table.line("throughput", "stage", "here")
         theirs = [stage for stage in here.x if stage in _PAPER]
         return [
@@ -60,7 +60,7 @@ class Coprocessor(Experiment):
             ], kind="bars"),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         made = []
         for light in ("acl", "shaping"):
             claim = f"software encryption carries 0.39 of what {light} does"

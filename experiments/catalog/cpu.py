@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from experiments.frame import generation_comparison
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
 from experiments.observe import cpu_window, run_cost
 from experiments.tools import iperf
@@ -57,7 +57,7 @@ class Cpu(Experiment):
             if clock is not None:
                 yield Sample("cycles", clock * seconds[side] / size, "cycles/byte", labels)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         series = []
         for side in _SIDES:
             found = {name: table.spread("CPU time", generation=name, side=side) for name in NAMES}
@@ -70,7 +70,7 @@ class Cpu(Experiment):
                   kind="bars", log_y=True, note=_NOTE),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         found = generation_comparison.measured(table, "CPU time", side="total")
         return [
             generation_comparison.order(

@@ -20,7 +20,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, words
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Carried, Exchange
@@ -107,7 +107,7 @@ class Failover(Experiment):
             silence = max(longest_silence(one, signalled - 0.1, _SETTLED + after) for one in mine)
             yield Sample("silence", silence * 1e3, "ms", labels)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Silence and changes by role."""
         roles = table.seen("role")
         return [
@@ -122,7 +122,7 @@ class Failover(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """Fail static without a control plane; a standby takes over; data planes come back."""
         found = []
         lost = [value for role in CONTROL for value in table.values("lost", role=role)]
@@ -301,6 +301,6 @@ def _relayed(bed: Testbed, hoverboard: str) -> int:
         return int(client.status()["counters"]["rx_packets"])
 
 
-def _bars(table: Table, metric: str, label: str, roles: Sequence[str], **labels: str) -> Series:
+def _bars(table: SampleTable, metric: str, label: str, roles: Sequence[str], **labels: str) -> Series:
     several = [(role, found) for role in roles if (found := table.spread(metric, role=role, **labels)) is not None]
     return Series(label, [role for role, _ in several], [one.median for _, one in several], [one for _, one in several])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole, words
 from experiments.observe import hoverboard_counters
 from experiments.workload import traffic
@@ -87,7 +87,7 @@ class GatewayOverload(Experiment):
             "dropped by the Hoverboard", float(hoverboard_counters.over_capacity(bed) - dropped), "packets", point
         )
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Relieved pairs, their loss and their time to relief by overload."""
         names, x = table.seen("reports"), "flood, times the Hoverboard's capacity"
         drawn = [
@@ -108,7 +108,7 @@ class GatewayOverload(Experiment):
             drawn.append(Chart("time-to-relief", title, x, y, [line for _, line in times if line.x], note=note))
         return drawn
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """At the largest flood."""
         floods = [one for one in table.seen("overload") if one]
         if not floods:
@@ -137,7 +137,7 @@ def _seconds(time_to_relief: float | None) -> str:
     return "never" if time_to_relief is None else f"{time_to_relief:.2f} s"
 
 
-def _line(table: Table, metric: str, name: str) -> Series:
+def _line(table: SampleTable, metric: str, name: str) -> Series:
     return table.line(metric, "overload", f"reports from {name}", reports=name)
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import ratio
 from experiments.statistics import percentile
@@ -71,7 +71,7 @@ class Isolation(Experiment):
             yield Sample("p50", 1e3 * percentile(found.samples, 0.5), "us", point)
             yield Sample("p99", 1e3 * percentile(found.samples, 0.99), "us", point)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         made = []
         for metric, unit in (("p99", "us"), ("loss", "%")):
             series = []
@@ -86,11 +86,11 @@ class Isolation(Experiment):
             made.append(Chart(metric, title, "its neighbour's flood", unit, series, kind="bars"))
         return made
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         return [_shielded(table), _polled_in_turn(table)]
 
 
-def _shielded(table: Table) -> ClaimVerdict:
+def _shielded(table: SampleTable) -> ClaimVerdict:
     """With the scheduler against without: the ratio of the medians, whose interval has to leave 1 out."""
     claim, theirs = (
         "the VM priority scheduler shields a victim from a flood to its neighbour (6.1.1)",
@@ -118,7 +118,7 @@ def _shielded(table: Table) -> ClaimVerdict:
     return ClaimVerdict(claim, theirs, ours, "not", why)
 
 
-def _polled_in_turn(table: Table) -> ClaimVerdict:
+def _polled_in_turn(table: SampleTable) -> ClaimVerdict:
     claim, theirs = (
         "VMs are polled in turn: a flood going out leaves its neighbour its share (6.1.1)",
         "no number given",

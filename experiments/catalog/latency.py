@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from experiments.frame import generation_comparison
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import round_trip
 from experiments.tools.no_cpu_idle import awake
@@ -55,7 +55,7 @@ class Latency(Experiment):
         for name, field in _PERCENTILES.items():
             yield Sample(name, getattr(found, field), "us", point)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         made = []
         for cpus in table.seen("cpus", "mean"):
             names = [*generation_comparison.measured(table, "mean", cpus=cpus)]
@@ -78,7 +78,7 @@ class Latency(Experiment):
             ]  # fmt: skip
         return made
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         made = []
         for cpus in values["cpus"]:
             found = generation_comparison.measured(table, "mean", cpus=cpus)

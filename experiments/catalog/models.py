@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, whole, words
 from experiments.observe import cpu_window, hoverboard_counters, run_cost
 from experiments.tools import ping
@@ -105,7 +105,7 @@ class Models(Experiment):
             else:
                 yield Sample("steady round trip", None, "ms", point, f"{src} to {dst}: nothing came back")
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Round trips, state, and who carries what."""
         models = table.seen("model")
         return [
@@ -132,7 +132,7 @@ class Models(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """What section 3.3 says of each model."""
         first = {name: table.median("first round trip", model=name) for name in NAMES}
         over = {name: table.median("over Hoverboards", model=name) for name in NAMES}
@@ -181,6 +181,6 @@ def _strangers(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, 
     return found
 
 
-def _bars(table: Table, metric: str, label: str, models: list[str]) -> Series:
+def _bars(table: SampleTable, metric: str, label: str, models: list[str]) -> Series:
     several = [(name, spread) for name in models if (spread := table.spread(metric, model=name)) is not None]
     return Series(label, [name for name, _ in several], [one.median for _, one in several], [one for _, one in several])

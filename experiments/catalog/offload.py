@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
 from experiments.observe import hoverboard_counters
 from experiments.workload import traffic, traffic_population
@@ -87,7 +87,7 @@ class Offload(Experiment):
         )
         yield Sample("arrived", result.arrived, "share of datagrams", point)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """At the paper's size; and all three laid over each other."""
         curves = {REPLAY: curve(table, REPLAY), LIVE: curve(table, LIVE)}
         theirs = traffic_population.papers_curve()
@@ -114,7 +114,7 @@ class Offload(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """What under a thousandth of the pairs leaves; the live curve's shape."""
         found = []
         most = traffic_population.POSSIBLE_PAIRS / 1000
@@ -155,7 +155,7 @@ def threshold_between(rates: list[float], wanted: int) -> int:
     return max(1, round(math.sqrt(above * below)))
 
 
-def curve(table: Table, part: str) -> list[tuple[float, float]]:
+def curve(table: SampleTable, part: str) -> list[tuple[float, float]]:
     """(offloaded, share on Hoverboards) of a part's points, fewest offloaded first."""
     key = "threshold_kbps" if part == REPLAY else "wanted"
     found = []

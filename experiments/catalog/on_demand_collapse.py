@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
 from experiments.tools import ping
 from experiments.workload import vm_join
@@ -78,7 +78,7 @@ class OnDemandCollapse(Experiment):
         for name, count in _asked(bed).items():
             yield Sample(name, float(count - before[name]), "packets to the controller", point)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Latency and answers against the load."""
         models = table.seen("model")
         load, x = "first packets a second", "first packets a second of all flooding VMs"
@@ -93,7 +93,7 @@ class OnDemandCollapse(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """How either model stands the largest load."""
         loads = [load for load in table.seen("flooders") if load]
         if not loads:
@@ -128,7 +128,7 @@ def _topology(model: str, dataplane: str, vms: int) -> object:
     return schema.from_keys(keys, name="on-demand-collapse")
 
 
-def _shares(table: Table, load: str, model: str) -> Series:
+def _shares(table: SampleTable, load: str, model: str) -> Series:
     found = [(one, table.values("answered", model=model, **{load: one})) for one in table.seen(load, "answered")]
     some = [(one, several) for one, several in found if several]
     n = max((len(several) for _, several in some), default=0)

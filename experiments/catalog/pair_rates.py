@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from experiments import paper
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, whole
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Exchange
@@ -63,7 +63,7 @@ class PairRates(Experiment):
             yield Sample("arrived", result.arrived, "share of datagrams")
         yield Sample("latest", result.late * 1e3, "ms behind the schedule")
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Both CDFs and the paper's at the same scale."""
         scale = number(values, "scale")
         series = [_cdf(name, table.values(name)) for name in (OFFERED, MEASURED)]
@@ -79,7 +79,7 @@ class PairRates(Experiment):
             )
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """Silent pairs, pairs below the threshold, and whether the testbed carries the distribution unharmed."""
         offered, measured = table.values(OFFERED), table.values(MEASURED)
         arrived = table.median("arrived")

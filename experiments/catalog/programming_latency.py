@@ -9,7 +9,7 @@ import contextlib
 import itertools
 from collections.abc import Iterable
 
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, whole, words
 from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
@@ -81,7 +81,7 @@ class ProgrammingLatency(Experiment):
             if rounds.error:
                 yield Sample("churn", None, "", point, rounds.error)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """CDFs of all cases."""
         series = []
         for point in self.points(values):
@@ -97,7 +97,7 @@ class ProgrammingLatency(Experiment):
             )
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """Old against new model; whether a neighbour is felt."""
         found = []
         old, new = (table.values(WORK, model=name) for name in (OLD, NEW))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments import paper
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
 from experiments.frame.statistics import fit
 from experiments.programming.point import Point as Programmed
@@ -80,7 +80,7 @@ class ProgrammingTime(Experiment):
         yield Sample("peak memory", found["peak_mib"], "MiB", point)
         yield Sample("to switches", found["bytes"], "bytes", point)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Time and flows in the scaled cluster beside the paper's curves scaled to it; time at the paper's size."""
         hosts = whole(values, "hosts")
         models = table.seen("model")
@@ -108,7 +108,7 @@ class ProgrammingTime(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """Line, square and knee; how far apart the models are."""
         found = []
         hosts = whole(values, "hosts")
@@ -160,7 +160,7 @@ def _theirs(model: str, scale: float) -> Series:
     return Series(model, [x * 1000 * scale for x in curve.numbers()], curve.y, paper=True)
 
 
-def _measured(table: Table, metric: str, cluster: str, model: str) -> list[tuple[float, float]]:
+def _measured(table: SampleTable, metric: str, cluster: str, model: str) -> list[tuple[float, float]]:
     line = table.line(metric, "vms", model, cluster=cluster, model=model)
     return sorted((float(x), y) for x, y in zip(line.x, line.y, strict=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from experiments.frame import generation_comparison
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable
 from experiments.frame.parameters import Parameter, Values
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
@@ -48,7 +48,7 @@ class Throughput(Experiment):
         if len(again) == len(results):  # all senders' kernels tell
             yield Sample("retransmits", sum(again), "segments", point)
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         names = generation_comparison.measured(table, "throughput")
         lines = [
             table.line("throughput", "streams", name, generation=name) for name in (*names, generation_comparison.BARE)
@@ -64,7 +64,7 @@ class Throughput(Experiment):
             ),
         ]  # fmt: skip
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         most = max(values["streams"])
         found = generation_comparison.measured(table, "throughput", streams=most)
         return [

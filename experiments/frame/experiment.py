@@ -140,16 +140,16 @@ class Experiment(ABC):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         """Measure one point; a HoverboardError becomes a failed point, and the others go on."""
 
-    def charts(self, table: Table, values: Values) -> list[Chart]:
+    def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         """Figures from all samples."""
         return []
 
-    def verdicts(self, table: Table, values: Values) -> list[ClaimVerdict]:
+    def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         """What holds of the paper's claims."""
         return []
 
 
-class Table:
+class SampleTable:
     """All samples of a run, to be asked."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from experiments import paper
-from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Series, Table
+from experiments.frame.experiment import Bench, Chart, ClaimVerdict, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import Spread, spread
 from experiments.tools.bare_namespaces import bare_pair
@@ -79,7 +79,7 @@ def ends_of(bench: Bench, name: str) -> Iterator[Ends]:
         yield Ends(here, there, address)
 
 
-def measured(table: Table, metric: str, **labels: object) -> dict[str, float]:
+def measured(table: SampleTable, metric: str, **labels: object) -> dict[str, float]:
     """Medians by generation, oldest first; those without a sample are left out."""
     found = {name: table.median(metric, generation=name, **labels) for name in NAMES}
     return {name: value for name, value in found.items() if value is not None}
@@ -131,7 +131,7 @@ def gain(
     return ClaimVerdict(claim, theirs, ours, result, f"the bar is {least:g} x; {why}.", ratio / stated)
 
 
-def beside(table: Table, metric: str, name: str, title: str, figure: str, series: str, **labels: object) -> Chart:
+def beside(table: SampleTable, metric: str, name: str, title: str, figure: str, series: str, **labels: object) -> Chart:
     """Every generation beside the paper's version, both as multiples of their own oldest: what can be compared."""
     curve = paper.curve(figure, series)
     names = list(measured(table, metric, **labels))

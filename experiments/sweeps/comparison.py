@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.frame.experiment import Table
+from experiments.frame.experiment import SampleTable
 from experiments.sweeps.report import Row, rows
 
 
@@ -23,7 +23,7 @@ class Compared:
     apart: bool
 
 
-def compare(a: Table, b: Table) -> list[Compared]:
+def compare(a: SampleTable, b: SampleTable) -> list[Compared]:
     """What both have, in a's order."""
     others = {_key(row): row for row in rows(b)}
     found = []

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.experiment import Point, Sample, Table
+from experiments.frame.experiment import Point, Sample, SampleTable
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import file_of
 
@@ -180,9 +180,9 @@ class Folder:
         """Keys of points that need not be measured again: those without an error."""
         return {one.key for one in self.outcomes() if not one.error}
 
-    def table(self) -> Table:
+    def table(self) -> SampleTable:
         """All samples; a point that ended early counts as one failed sample."""
-        return Table([sample for one in self.outcomes() for sample in one.all_samples()])
+        return SampleTable([sample for one in self.outcomes() for sample in one.all_samples()])
 
     def write_csv(self) -> None:
         """samples.csv: a row a sample, a column a label; and the machine, when there were several."""

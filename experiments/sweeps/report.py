@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import figures
-from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, Table
+from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, SampleTable
 from experiments.frame.parameters import Values, values
 from experiments.frame.statistics import spread
 from experiments.sweeps import discovery, drawing
@@ -31,7 +31,7 @@ class Row:
     high: float
 
 
-def rows(table: Table) -> list[Row]:
+def rows(table: SampleTable) -> list[Row]:
     """Samples by metric and labels, in order of appearance."""
     groups: dict[str, list[Sample]] = {}
     for one in table.samples:
@@ -92,7 +92,7 @@ def note(chart: Chart) -> str:
 def _page(
     experiment: Experiment,
     document: dict[str, Any],
-    table: Table,
+    table: SampleTable,
     verdicts: list[ClaimVerdict],
     drawn: list[dict[str, str]],
 ) -> str:
@@ -125,7 +125,11 @@ def verdict_lines(verdicts: Iterable[ClaimVerdict]) -> list[str]:
 
 
 def _summary(
-    experiment: Experiment, document: dict[str, Any], table: Table, verdicts: list[ClaimVerdict], charts: list[Chart]
+    experiment: Experiment,
+    document: dict[str, Any],
+    table: SampleTable,
+    verdicts: list[ClaimVerdict],
+    charts: list[Chart],
 ) -> str:
     record = document["record"]
     code = (record["code"]["commit"] or "unknown")[:10] + (" with local changes" if record["code"]["changed"] else "")

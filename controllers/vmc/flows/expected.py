@@ -23,7 +23,7 @@ from hoverboard.contract.openflow.flow import Flow, FlowKey
 Group = tuple[Part, ...]
 
 
-class Table(ABC):
+class SwitchFlows(ABC):
     """The flows that one switch should hold."""
 
     @property
@@ -47,7 +47,7 @@ class Table(ABC):
         return len(self.flows)
 
 
-class _Groups(Table):
+class _Groups(SwitchFlows):
     """The groups of one switch; their flows are made when they are asked for."""
 
     def __init__(self, groups: Mapping[Scope, Group]) -> None:
@@ -77,7 +77,7 @@ class ExpectedFlows:
         self._holders: dict[Scope, set[str]] = {}  # by scope: where it has a group
         self._marked: dict[tuple[str, Scope], None] = {}
         self._marked_everywhere: dict[Scope, None] = {}
-        self.tables: dict[str, Table] = {}
+        self.tables: dict[str, SwitchFlows] = {}
 
     @property
     def models(self) -> tuple[ProgrammingModel, ...]:

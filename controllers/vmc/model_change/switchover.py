@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from controllers.program import Flows, Program
-from controllers.vmc.flows.expected import ExpectedFlows, Table
+from controllers.vmc.flows.expected import ExpectedFlows, SwitchFlows
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.view.flow_scopes import LookupScope, OffloadScope, Scope
 from controllers.vmc.view.intent import View
@@ -28,7 +28,7 @@ def difference(old: Mapping[FlowKey, Flow], new: Mapping[FlowKey, Flow]) -> Prog
     return Program(adds, tuple([key for key in old if key not in new]))
 
 
-class _Union(Table):
+class _Union(SwitchFlows):
     """The flows of a Hoverboard under two models; where they differ in one key, the new one's."""
 
     def __init__(self, old: Made, new: Made) -> None:
@@ -89,7 +89,7 @@ class Switchover:
         }
         self.tables = self._tables()
 
-    def _tables(self) -> dict[str, Table]:
+    def _tables(self) -> dict[str, SwitchFlows]:
         return {**(self.old if self.stage == "gain" else self.new).tables, **self._unions}
 
     def begin(self) -> dict[str, Program]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from console.show import experiment_tables
-from experiments.frame.experiment import ClaimVerdict, Sample, Table
+from experiments.frame.experiment import ClaimVerdict, Sample, SampleTable
 from experiments.frame.parameters import Parameter
 from experiments.observe import provenance
 from experiments.sweeps import discovery, runner
@@ -87,8 +87,8 @@ def test_rows_of_verdicts_and_comparisons() -> None:
     table = experiment_tables.verdicts("dice", several)
     assert table.title == "dice"
     assert rows(table) == [["c", "p", "o", "0.12", "partly", "w"], ["c", "p", "o", "", "not", "w"]]
-    a = Table([Sample("m", value, "us", {"x": 1, "y": "z"}) for value in (1.0, 3.0)] + [Sample("n", 0.0, "s")])
-    b = Table([Sample("m", 12345.6, "us", {"x": 1, "y": "z"}), Sample("n", 0.0, "s")])
+    a = SampleTable([Sample("m", value, "us", {"x": 1, "y": "z"}) for value in (1.0, 3.0)] + [Sample("n", 0.0, "s")])
+    b = SampleTable([Sample("m", 12345.6, "us", {"x": 1, "y": "z"}), Sample("n", 0.0, "s")])
     assert rows(experiment_tables.compared(compare(a, b))) == [
         ["m", "x=1, y=z", "2 (n=2)", "1.235e+04 (n=1)", "us", "6172.80", "yes"],
         ["n", "-", "0 (n=1)", "0 (n=1)", "s", "-", "no"],

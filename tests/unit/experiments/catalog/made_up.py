@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, Table
+from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, SampleTable
 from experiments.frame.parameters import Values, values
 
 
@@ -21,7 +21,7 @@ def of(metric: str, *several: float, **labels: Any) -> list[Sample]:
 
 def verdicts(kind: type[Experiment], samples: Iterable[Sample], **changed: Any) -> list[ClaimVerdict]:
     """What the experiment says of these samples."""
-    return kind().verdicts(Table(samples), given(kind, **changed))
+    return kind().verdicts(SampleTable(samples), given(kind, **changed))
 
 
 def results(kind: type[Experiment], samples: Iterable[Sample], **changed: Any) -> list[str]:
@@ -31,7 +31,7 @@ def results(kind: type[Experiment], samples: Iterable[Sample], **changed: Any) -
 
 def charts(kind: type[Experiment], samples: Iterable[Sample], **changed: Any) -> dict[str, Chart]:
     """Its charts by name."""
-    return {one.name: one for one in kind().charts(Table(samples), given(kind, **changed))}
+    return {one.name: one for one in kind().charts(SampleTable(samples), given(kind, **changed))}
 
 
 def lines(chart: Chart) -> dict[str, list[tuple[Any, float]]]:

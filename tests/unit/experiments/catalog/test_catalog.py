@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments import catalog
-from experiments.frame.experiment import Experiment, Sample, Table
+from experiments.frame.experiment import Experiment, Sample, SampleTable
 from experiments.frame.parameters import Values, values
 from experiments.sweeps import discovery
 from experiments.sweeps.drawing import label
@@ -43,9 +43,9 @@ FAILING = {
 }
 
 
-def failed(experiment: Experiment, given: Values) -> Table:
+def failed(experiment: Experiment, given: Values) -> SampleTable:
     """Every point failed, and every metric that may fail alone."""
-    return Table(
+    return SampleTable(
         Sample(metric, None, "", {"path": "host to host"} | point, "no answer")
         for point in experiment.points(given)
         for metric in ("point", *FAILING.get(experiment.name, ()))
@@ -55,7 +55,7 @@ def failed(experiment: Experiment, given: Values) -> Table:
 @pytest.mark.parametrize("experiment", CATALOGUE.values(), ids=CATALOGUE)
 def test_of_samples_that_all_failed_nothing_is_drawn_and_no_claim_is_judged(experiment: Experiment) -> None:
     given = values(experiment.parameters, {}, quick=False)
-    for table in (Table([]), failed(experiment, given)):
+    for table in (SampleTable([]), failed(experiment, given)):
         found = [one.result for one in experiment.verdicts(table, given)]
         assert found == ["not measured"] * NOT_MEASURED.get(experiment.name, 0)
         drawn = [one for chart in experiment.charts(table, given) for one in chart.series if not one.paper]
@@ -127,7 +127,7 @@ def drawn() -> str:
             for number, point in enumerate(experiment.points(given))
             for metric in METRICS[experiment.name]
         ]
-        for one in experiment.charts(Table(samples), given):
+        for one in experiment.charts(SampleTable(samples), given):
             scales = ["log x"] * one.log_x + ["log y"] * one.log_y
             lines.append(f"{experiment.name}/{one.name}: {one.title} ({', '.join([one.kind, *scales])})")
             lines += [f"    {one.y} over {one.x}", f"    of {', '.join(map(label, one.series))}"]

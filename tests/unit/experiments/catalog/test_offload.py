@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.catalog.offload import LIVE, REPLAY, Offload, at, curve, reaches, threshold_between
-from experiments.frame.experiment import Sample, Table
+from experiments.frame.experiment import Sample, SampleTable
 from experiments.workload import traffic_population
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
@@ -106,8 +106,8 @@ def test_a_live_curve_that_never_comes_down_has_no_shape() -> None:
 def test_a_curve_is_in_order_of_what_was_offloaded_and_never_above_all_of_the_traffic() -> None:
     halves = [*of("offloaded", 5, part=LIVE, wanted=7), *of("on Hoverboards", 0.5, part=LIVE, wanted=8)]
     samples = [*live((9, 0.2), (3, 1.1)), *halves, *replayed((7, 0.5))]
-    assert curve(Table(samples), LIVE) == [(3, 1.0), (9, 0.2)]
-    assert curve(Table(samples), REPLAY) == [(7, 0.5)]
+    assert curve(SampleTable(samples), LIVE) == [(3, 1.0), (9, 0.2)]
+    assert curve(SampleTable(samples), REPLAY) == [(7, 0.5)]
 
 
 def test_charts_are_at_the_paper_s_size_and_in_units_of_the_flows_that_leave_five_percent() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import paper
 from experiments.frame import generation_comparison
-from experiments.frame.experiment import Bench, Table
+from experiments.frame.experiment import Bench, SampleTable
 from experiments.paper import Curve
 from experiments.tools.tool_processes import Node
 from tests.unit.experiments.catalog.made_up import lines, of
@@ -40,7 +40,7 @@ def test_the_generations_to_measure_are_those_that_are_named_oldest_first(monkey
 
 
 def test_a_generation_s_value_is_the_median_of_the_samples_with_these_labels() -> None:
-    table = Table(
+    table = SampleTable(
         [*of("mean", 1.0, 2.0, 9.0, generation="fastpath", cpus="awake"), *of("mean", 5.0, generation="fastpath"),
          *of("p50", 7.0, generation="pre", cpus="awake"), *of("mean", 3.0, generation="ovs", cpus="awake")]
     )  # fmt: skip
@@ -131,7 +131,7 @@ def test_what_a_bare_pair_gives_stands_beside_the_bar(bare: float, more: bool, w
 
 
 def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> None:
-    table = Table(
+    table = SampleTable(
         [*of("throughput", 0.5, 0.4, 0.6, generation="ovs", streams=16), *of("throughput", 99.0, generation="ovs"),
          *of("throughput", 2.0, 1.0, 4.0, generation="fastpath", streams=16)]
     )  # fmt: skip
@@ -148,12 +148,12 @@ def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> 
 
 
 def test_nothing_is_drawn_of_no_generation() -> None:
-    chart = generation_comparison.beside(Table([]), "throughput", "name", "Title", "8", "throughput")
+    chart = generation_comparison.beside(SampleTable([]), "throughput", "name", "Title", "8", "throughput")
     assert (chart.name, chart.title, chart.x, chart.y, chart.series) == ("name", "Title", "", "", [])
 
 
 def test_multiples_of_nothing_are_the_values_themselves() -> None:
-    table = Table([*of("loss", 0.0, generation="pre"), *of("loss", 3.0, generation="ovs")])
+    table = SampleTable([*of("loss", 0.0, generation="pre"), *of("loss", 3.0, generation="ovs")])
     assert lines(generation_comparison.beside(table, "loss", "n", "t", "8", "throughput"))["here"] == [
         ("pre\n(pre)", 0.0), ("ovs\n(1.0)", 3.0),
     ]  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from experiments.frame.experiment import Experiment, Sample, Table
+from experiments.frame.experiment import Experiment, Sample, SampleTable
 from experiments.frame.statistics import Spread
 
-TABLE = Table(
+TABLE = SampleTable(
     [
         Sample("rate", 3.0, "x", {"streams": 16, "name": "b"}),
         Sample("rate", 1.0, "x", {"streams": 1, "name": "a"}),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from experiments.frame.experiment import Sample, Table
+from experiments.frame.experiment import Sample, SampleTable
 from experiments.sweeps.comparison import compare
 
 
-def table(*rows: tuple[str, str, dict[str, int], list[float]]) -> Table:
-    return Table(Sample(metric, value, unit, labels) for metric, unit, labels, values in rows for value in values)
+def table(*rows: tuple[str, str, dict[str, int], list[float]]) -> SampleTable:
+    return SampleTable(Sample(metric, value, unit, labels) for metric, unit, labels, values in rows for value in values)
 
 
 def test_what_both_measured_is_compared_by_medians() -> None:

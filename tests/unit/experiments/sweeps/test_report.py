@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from experiments import figures
-from experiments.frame.experiment import Chart, ClaimVerdict, Sample, Series, Table
+from experiments.frame.experiment import Chart, ClaimVerdict, Sample, SampleTable, Series
 from experiments.frame.statistics import Spread
 from experiments.observe import provenance
 from experiments.sweeps import discovery, report, runner
@@ -46,7 +46,7 @@ def test_rows_are_samples_that_differ_in_nothing_but_their_value() -> None:
         Sample("rate", 5.0, "x", {"b": 2, "a": 1}),
         Sample("rate", None, "x", {"a": 1, "b": 2}, "failed"), Sample("rate", 7.0, "x", {"a": 2}),
     ]  # fmt: skip
-    assert report.rows(Table(samples)) == [
+    assert report.rows(SampleTable(samples)) == [
         Row("rate", "x", {"a": 1, "b": 2}, 2, 2.0, 3.0, 4.0), Row("time", "s", {}, 1, 9.0, 9.0, 9.0),
         Row("rate", "x", {"a": 2}, 1, 7.0, 7.0, 7.0),
     ]  # fmt: skip
