@@ -48,7 +48,7 @@ _CALM = 1.2  # seconds between rounds, and after a return: longer than a report 
 
 
 @dataclass
-class Flow:
+class WatchedFlow:
     """Numbered datagrams one way.
 
     Attributes:
@@ -134,13 +134,13 @@ def _one(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
 
 
 @contextmanager
-def _flows(testbed: Testbed) -> Iterator[tuple[Flow, Flow]]:
+def _flows(testbed: Testbed) -> Iterator[tuple[WatchedFlow, WatchedFlow]]:
     """Traffic between both VMs, as long as the block lasts."""
     one, two = testbed.topology.vms
     ended = threading.Event()
     with ExitStack() as stack:
         made = [[stack.enter_context(_socket(testbed, vm.name, str(vm.ip))) for _ in "sr"] for vm in (one, two)]
-        flows = Flow(made[0][0], made[1][1]), Flow(made[1][0], made[0][1])
+        flows = WatchedFlow(made[0][0], made[1][1]), WatchedFlow(made[1][0], made[0][1])
         works = [work for flow in flows for work in (flow.receive, flow.send)]
         threads = [threading.Thread(target=work, args=(ended,), daemon=True) for work in works]
         for thread in threads:

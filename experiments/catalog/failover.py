@@ -171,7 +171,7 @@ def topology() -> Any:
 
 
 def schedule(
-    draw: random.Random, flows: Sequence[traffic.Flow], kinds: Sequence[str], seconds: float
+    draw: random.Random, flows: Sequence[traffic.TrafficFlow], kinds: Sequence[str], seconds: float
 ) -> list[traffic.Datagram]:
     """Datagrams of all flows in order of time, each of its kind's size."""
     parts = [
@@ -204,11 +204,11 @@ def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, i
     return [pid for name, pid in what if name in names[role]]
 
 
-def _flows(bed: Testbed) -> tuple[list[str], list[traffic.Flow]]:
+def _flows(bed: Testbed) -> tuple[list[str], list[traffic.TrafficFlow]]:
     """Kinds of flows and the flows: two of each from h1 to h2."""
     here, there = ([vm.name for vm in bed.topology.vms if vm.host == host] for host in ("h1", "h2"))
     kinds = [OVER, OVER, DIRECT, DIRECT]
-    flows = [traffic.Flow(src, dst, _RATES[kind]) for src, dst, kind in zip(here, there, kinds, strict=True)]
+    flows = [traffic.TrafficFlow(src, dst, _RATES[kind]) for src, dst, kind in zip(here, there, kinds, strict=True)]
     return kinds, flows
 
 

@@ -70,7 +70,7 @@ class Offload(Experiment):
         apart = [pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]] != by_name[pair[1]]]
         draw = bench.random()
         chosen = draw.sample(apart, len(rates))
-        flows = [traffic.Flow(src, dst, rate) for (src, dst), rate in zip(chosen, rates, strict=True)]
+        flows = [traffic.TrafficFlow(src, dst, rate) for (src, dst), rate in zip(chosen, rates, strict=True)]
         with Exchange(bed, flows) as exchange:
             due = traffic.schedule(draw, flows, seconds, _LIVE_BYTES)
             with exchange.running(due, seconds) as running:

@@ -16,7 +16,7 @@ LEAST_BYTES, MOST_BYTES = 64, 1200  # of a datagram: room for its header, and no
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class TrafficFlow:
     """UDP from one VM to another; `rate_bps` counts the datagrams' bytes alone."""
 
     src: str
@@ -40,7 +40,7 @@ def pairs(vms: Sequence[str]) -> list[tuple[str, str]]:
 
 def from_cdf(
     draw: random.Random, among: Sequence[tuple[str, str]], cdf: Sequence[tuple[float, float]], scale: float = 1.0
-) -> list[Flow]:
+) -> list[TrafficFlow]:
     """A rate for each pair by inverting a CDF; pairs that draw no rate above 0 are left out.
 
     Args:
@@ -51,7 +51,7 @@ def from_cdf(
     for src, dst in among:
         rate = _inverse(cdf, draw.random())
         if rate > 0:
-            found.append(Flow(src, dst, rate * scale))
+            found.append(TrafficFlow(src, dst, rate * scale))
     return found
 
 
@@ -66,9 +66,9 @@ def _inverse(cdf: Sequence[tuple[float, float]], share: float) -> float:
     return cdf[-1][0]
 
 
-def burst(among: Sequence[tuple[str, str]], rate_bps: float) -> list[Flow]:
+def burst(among: Sequence[tuple[str, str]], rate_bps: float) -> list[TrafficFlow]:
     """Every pair at the same rate, all at once."""
-    return [Flow(src, dst, rate_bps) for src, dst in among]
+    return [TrafficFlow(src, dst, rate_bps) for src, dst in among]
 
 
 def datagram_bytes(rate_bps: float, most: int = MOST_BYTES) -> int:
@@ -76,7 +76,9 @@ def datagram_bytes(rate_bps: float, most: int = MOST_BYTES) -> int:
     return max(LEAST_BYTES, min(most, int(rate_bps / 8 / 10)))
 
 
-def schedule(draw: random.Random, flows: Sequence[Flow], seconds: float, most: int = MOST_BYTES) -> Iterator[Datagram]:
+def schedule(
+    draw: random.Random, flows: Sequence[TrafficFlow], seconds: float, most: int = MOST_BYTES
+) -> Iterator[Datagram]:
     """Datagrams in order of time: each flow evenly spaced, from a first one drawn within its first gap."""
     heap: list[tuple[float, int, float, int]] = []
     for number, flow in enumerate(flows):

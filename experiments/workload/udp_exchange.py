@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.workload.traffic import Datagram, Flow
+from experiments.workload.traffic import Datagram, TrafficFlow
 from topologies.emulation.devices import entered
 from topologies.run.testbed import Testbed
 
@@ -63,7 +63,7 @@ class Result:
         offered = sum(one.offered for one in self.flows)
         return sum(one.arrived for one in self.flows) / offered if offered else 0.0
 
-    def record(self, flows: Sequence[Flow]) -> list[dict[str, Any]]:
+    def record(self, flows: Sequence[TrafficFlow]) -> list[dict[str, Any]]:
         """For the raw data: a row a flow."""
         return [
             {
@@ -82,7 +82,7 @@ class Exchange:
         OSError: a namespace is gone, or there are too many sockets.
     """
 
-    def __init__(self, testbed: Testbed, flows: Sequence[Flow]) -> None:
+    def __init__(self, testbed: Testbed, flows: Sequence[TrafficFlow]) -> None:
         self._flows = list(flows)
         self._addresses = {vm.name: str(vm.ip) for vm in testbed.topology.vms}
         self._pids = {name: testbed.pid_of(name) for flow in flows for name in (flow.src, flow.dst)}
@@ -135,7 +135,7 @@ class Running:
     """An exchange on its way."""
 
     def __init__(
-        self, flows: Sequence[Flow], senders: Sequence[socket.socket], receivers: Mapping[str, socket.socket],
+        self, flows: Sequence[TrafficFlow], senders: Sequence[socket.socket], receivers: Mapping[str, socket.socket],
         datagrams: Iterable[Datagram], seconds: float,
     ) -> None:  # fmt: skip
         self.carried = [Carried() for _ in flows]

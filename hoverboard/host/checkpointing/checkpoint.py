@@ -23,7 +23,7 @@ from hoverboard.vswitch.trace import TraceResult
 
 FILE = "checkpoint"
 _VPORT, _PEER, _FLOW = "vport", "peer", "flow"
-Flow = tuple[str, TraceResult]  # the question, and the answer
+TracedFlow = tuple[str, TraceResult]  # the question, and the answer
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Saved:
 
     vports: dict[str, tuple[str, int]] = field(default_factory=dict)
     peers: dict[IPv4Address, bool] = field(default_factory=dict)
-    flows: dict[Key, Flow] = field(default_factory=dict)
+    flows: dict[Key, TracedFlow] = field(default_factory=dict)
 
     def free_ofport(self) -> int:
         """An OpenFlow port that no VM had: a new VM may come before the old ones are plugged in again."""
@@ -55,7 +55,7 @@ class Kept(NamedTuple):
     """
 
     peers: Callable[[], Mapping[IPv4Address, bool]] = dict
-    flow: Callable[[Key], Flow | None] = lambda _key: None
+    flow: Callable[[Key], TracedFlow | None] = lambda _key: None
     flow_keys: Callable[[], Iterable[Key]] = tuple
 
 

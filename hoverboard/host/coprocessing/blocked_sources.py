@@ -16,7 +16,7 @@ from ipaddress import ip_address
 
 from hoverboard.contract.packets import Address
 
-Flow = tuple[int, Address]  # OpenFlow port of the VM, the source
+BlockedSource = tuple[int, Address]  # OpenFlow port of the VM, the source
 MOST = 1_024  # of one VM; the oldest gives way, so that nobody can fill a host's memory with addresses
 
 
@@ -45,15 +45,15 @@ class Blocks:
             if not self._closed:
                 os.eventfd_write(self.news_fd, 1)
 
-    def __contains__(self, flow: Flow) -> bool:
+    def __contains__(self, flow: BlockedSource) -> bool:
         sources = self._until.get(flow[0])
         return sources is not None and flow[1] in sources
 
-    def turn(self, now: float) -> set[Flow]:
+    def turn(self, now: float) -> set[BlockedSource]:
         """Take up what was asked for, forget whose time is over; the flows that this changes."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.news_fd)
-        changed: set[Flow] = set()
+        changed: set[BlockedSource] = set()
         while self._asked:
             ofport, source, until = self._asked.popleft()
             sources = self._until.setdefault(ofport, OrderedDict())

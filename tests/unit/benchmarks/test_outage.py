@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from benchmarks import outage
-from benchmarks.outage import CASES, CONTROL, Flow, Outage, bars, figures_of, options, shown
+from benchmarks.outage import CASES, CONTROL, Outage, WatchedFlow, bars, figures_of, options, shown
 from tests.unit.experiments.fake_bed import FakeBed
 
 
 def test_a_gap_is_between_arrivals_and_a_loss_is_what_never_came() -> None:
     with socket.socket() as unused:
-        flow = Flow(unused, unused, sent=10)
+        flow = WatchedFlow(unused, unused, sent=10)
         flow.arrived = [(0, 1.0), (1, 1.1), (4, 1.5), (5, 1.6), (5, 1.6), (6, 1.7), (7, 1.8), (8, 1.9)]
         gap, lost = flow.outage(1)
         assert gap == pytest.approx(400.0)
@@ -58,7 +58,7 @@ def test_datagrams_are_numbered_and_what_is_under_way_at_the_end_still_counts() 
     with contextlib.ExitStack() as stack:
         ends = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in "sr"]
         ends[1].bind(("127.0.0.1", 0))
-        flow, ended = Flow(*ends), threading.Event()
+        flow, ended = WatchedFlow(*ends), threading.Event()
         receiving = threading.Thread(target=flow.receive, args=(ended,))
         sending = threading.Thread(target=flow.send, args=(ended,))
         receiving.start()

@@ -12,7 +12,7 @@ from typing import Any
 from experiments.frame.experiment import Experiment, Point, Sample
 from experiments.sweeps.bench import seed_of
 from experiments.tools.tool_processes import Node
-from experiments.workload.traffic import Datagram, Flow
+from experiments.workload.traffic import Datagram, TrafficFlow
 from experiments.workload.udp_exchange import Carried, Result
 from tests.unit.experiments.catalog.made_up import given
 from topologies.spec import schema
@@ -126,7 +126,7 @@ class FakeExchange:
     lost: Callable[[Datagram], bool] = staticmethod(lambda one: False)
     passing: Callable[[float], None] = staticmethod(lambda at: None)
 
-    def __init__(self, bed: FakeBed, flows: Sequence[Flow]) -> None:
+    def __init__(self, bed: FakeBed, flows: Sequence[TrafficFlow]) -> None:
         self.bed, self.flows = bed, list(flows)
         self.open = False
         FakeExchange.made.append(self)

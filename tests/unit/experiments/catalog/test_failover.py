@@ -43,7 +43,7 @@ def test_the_longest_silence_counts_both_ends_of_the_window() -> None:
 
 
 def test_the_schedule_is_in_order_and_the_same_for_the_same_seed() -> None:
-    flows = [traffic.Flow("a", "b", 160_000.0), traffic.Flow("c", "d", 1_600_000.0)]
+    flows = [traffic.TrafficFlow("a", "b", 160_000.0), traffic.TrafficFlow("c", "d", 1_600_000.0)]
     found = [failover.schedule(random.Random(1), flows, [OVER, DIRECT], 1.0) for _ in range(2)]
     assert found[0] == found[1]
     assert [one.at for one in found[0]] == sorted(one.at for one in found[0])

@@ -15,7 +15,7 @@ from experiments.catalog.offload import LIVE, REPLAY, Offload
 from experiments.catalog.pair_rates import PairRates
 from experiments.observe import hoverboard_counters
 from experiments.workload import traffic, traffic_population
-from experiments.workload.traffic import Datagram, Flow
+from experiments.workload.traffic import Datagram, TrafficFlow
 from experiments.workload.traffic_population import Replayed
 from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, exchanged, measured
 
@@ -30,7 +30,7 @@ def values(found: dict[str, list[tuple[float | None, str, dict[str, Any]]]], met
 def test_peak_rates_are_those_of_the_busiest_second(monkeypatch: pytest.MonkeyPatch) -> None:
     exchanged(monkeypatch, pair_rates)
     # One pair sends 10 kbit/s: 125 bytes ten times a second; every fifth is lost. Another pair sends nothing.
-    flows = [Flow("blue-2", "blue-1", 10_000.0), Flow("blue-3", "blue-1", 9.0)]
+    flows = [TrafficFlow("blue-2", "blue-1", 10_000.0), TrafficFlow("blue-3", "blue-1", 9.0)]
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(traffic, "from_cdf", lambda *given: (asked.append(given), flows)[1])
     due = [Datagram(number / 10, 0, 125) for number in range(20)]
@@ -115,7 +115,7 @@ def test_a_burst_is_of_pairs_between_the_hosts_the_same_for_all_that_is_compared
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     relay = Relay(monkeypatch, relief=9.0)
-    flows: list[list[Flow]] = []
+    flows: list[list[TrafficFlow]] = []
     for interval in (0.1, 2.0):
         bench = ScriptedBench(relay.prepare)
         measured(Burst, POINT | {"interval": interval}, bench, pairs=999, rate=100.0, seconds=1.0)

@@ -50,15 +50,18 @@ def test_a_rate_is_the_inverse_of_the_cdf_between_its_points(share: float, rate:
     found = traffic.from_cdf(Dice(share), [("a", "b")], CDF)
     assert [one.rate_bps for one in found] == ([pytest.approx(rate)] if rate else [])
     scaled = traffic.from_cdf(Dice(share), [("a", "b")], CDF, 0.1)
-    assert scaled == ([traffic.Flow("a", "b", pytest.approx(rate / 10))] if rate else [])
+    assert scaled == ([traffic.TrafficFlow("a", "b", pytest.approx(rate / 10))] if rate else [])
 
 
 def test_beyond_the_end_of_a_cdf_the_rate_is_its_last() -> None:
-    assert traffic.from_cdf(Dice(0.999), [("a", "b")], CDF[:3]) == [traffic.Flow("a", "b", 20_000.0)]
+    assert traffic.from_cdf(Dice(0.999), [("a", "b")], CDF[:3]) == [traffic.TrafficFlow("a", "b", 20_000.0)]
 
 
 def test_a_burst_is_every_pair_at_the_same_rate() -> None:
-    assert traffic.burst([("a", "b"), ("b", "c")], 5.0) == [traffic.Flow("a", "b", 5.0), traffic.Flow("b", "c", 5.0)]
+    assert traffic.burst([("a", "b"), ("b", "c")], 5.0) == [
+        traffic.TrafficFlow("a", "b", 5.0),
+        traffic.TrafficFlow("b", "c", 5.0),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_a_datagram_is_so_large_that_ten_go_in_a_second(rate: float, most: int, 
 
 def test_datagrams_of_a_flow_are_evenly_spaced_from_a_first_one_within_its_gap() -> None:
     # 1000 bytes at 80 kbit/s: one in 0.1 s; 64 at 5120 bit/s: the same.
-    flows = [traffic.Flow("a", "b", 80_000.0), traffic.Flow("b", "a", 5_120.0)]
+    flows = [traffic.TrafficFlow("a", "b", 80_000.0), traffic.TrafficFlow("b", "a", 5_120.0)]
     found = list(traffic.schedule(Dice(0.5, 0.25), flows, 0.25))
     assert [(one.at, one.flow, one.size) for one in found] == [
         (pytest.approx(0.025), 1, 64), (pytest.approx(0.05), 0, 1000), (pytest.approx(0.125), 1, 64),
@@ -96,7 +99,7 @@ def test_as_many_pairs_talk_as_the_cdf_says() -> None:
 @given(st.floats(1e3, 1e7), st.integers())
 def test_a_flow_keeps_its_rate(rate: float, seed: int) -> None:
     seconds = 3.0
-    sent = list(traffic.schedule(random.Random(seed), [traffic.Flow("a", "b", rate)], seconds))
+    sent = list(traffic.schedule(random.Random(seed), [traffic.TrafficFlow("a", "b", rate)], seconds))
     size = traffic.datagram_bytes(rate)
     assert sum(one.size for one in sent) * 8 == pytest.approx(rate * seconds, abs=size * 8)
     assert [one.at for one in sent] == sorted(one.at for one in sent)

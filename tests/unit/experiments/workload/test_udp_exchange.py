@@ -13,12 +13,12 @@ from typing import Any, cast
 import pytest
 
 from experiments.workload import udp_exchange
-from experiments.workload.traffic import Datagram, Flow
+from experiments.workload.traffic import Datagram, TrafficFlow
 from experiments.workload.udp_exchange import Carried, Exchange, Result, Running
 from tests.waiting import until
 from topologies.run.testbed import Testbed
 
-FLOWS = [Flow("a", "b", 1e6), Flow("b", "a", 2e6), Flow("a", "c", 3e6)]
+FLOWS = [TrafficFlow("a", "b", 1e6), TrafficFlow("b", "a", 2e6), TrafficFlow("a", "c", 3e6)]
 _HEADER = 12
 DEADLINE = 20.0
 
@@ -48,7 +48,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def made(flows: list[Flow]) -> Exchange:
+def made(flows: list[TrafficFlow]) -> Exchange:
     return Exchange(cast(Testbed, Bed()), flows)
 
 

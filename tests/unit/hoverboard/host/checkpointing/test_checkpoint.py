@@ -15,7 +15,7 @@ from hoverboard.contract.openflow.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import checkpoint
-from hoverboard.host.checkpointing.checkpoint import Flow, Keeper, Kept, Saved, decode, encode, load
+from hoverboard.host.checkpointing.checkpoint import Keeper, Kept, Saved, TracedFlow, decode, encode, load
 from hoverboard.host.checkpointing.journal import FLUSH_SECONDS, Journal
 from hoverboard.vswitch.trace import TraceResult
 
@@ -47,7 +47,7 @@ class State:
     def __init__(self) -> None:
         self.vports = {"blue-1": ("vp100", 100)}
         self.peers = {PEER: True, OTHER: False}
-        self.flows: dict[Key, Flow] = {KEY: ("in_port=100,ip", ROUTED)}
+        self.flows: dict[Key, TracedFlow] = {KEY: ("in_port=100,ip", ROUTED)}
 
     def begin(self, keeper: Keeper, directory: Path) -> Keeper:
         kept = Kept(lambda: self.peers, lambda key: self.flows.get(key), lambda: self.flows.keys())
