@@ -22,7 +22,7 @@ from controllers.crash import Crash
 from controllers.roles import front_end_socket
 from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.roles.front_end import FrontEndRole
-from controllers.roles.vm_controller import Place, VmControllerRole
+from controllers.roles.vm_controller import ReplicaId, VmControllerRole
 from controllers.single_process import ControlPlane, Settings
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Store
@@ -140,7 +140,7 @@ async def _start(arguments: argparse.Namespace, settings: Settings) -> _Runs:
             return VmControllerRole(
                 model_named(settings.model),
                 load_policy(settings.offload_policy, settings.offload),
-                Place(arguments.partition, arguments.partitions, arguments.replica),
+                ReplicaId(arguments.partition, arguments.partitions, arguments.replica),
                 _store(arguments),
                 f"unix:{settings.directory / 'control.sock'}",
                 [f"unix:{front_end_socket(settings.directory, number)}" for number in range(arguments.front_ends)],

@@ -16,7 +16,7 @@ from benchmarks.datapath import kernel_overlay
 from benchmarks.harness import command
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.generations import NAMES
 from topologies.processes.deadlines import wait_for
@@ -34,8 +34,8 @@ _WARM_UP_BPS = 20e6
 class Pair:
     """Two VMs; traffic goes from `source` to `target` at `address`."""
 
-    source: Place
-    target: Place
+    source: ToolPlace
+    target: ToolPlace
     address: str
 
 

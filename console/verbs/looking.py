@@ -18,7 +18,7 @@ from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import facts
 
 if TYPE_CHECKING:
-    from topologies.client.inspect import Place
+    from topologies.client.inspect import InspectedNode
     from topologies.client.run_client import RunClient
 
 Node = Annotated[str, typer.Argument(metavar="NODE", help="A host, Hoverboard or VM.")]
@@ -103,7 +103,9 @@ def _output(file: Path | None) -> Iterator[int]:
         shown.wait()
 
 
-def _tcpdump(client: RunClient, place: Place, seconds: float | None, count: int, file: Path | None, snap: int) -> int:
+def _tcpdump(
+    client: RunClient, place: InspectedNode, seconds: float | None, count: int, file: Path | None, snap: int
+) -> int:
     """What capture is on Open vSwitch: tcpdump on the device, in its namespaces; its exit code."""
     from topologies.client import inspect
 

@@ -22,7 +22,7 @@ from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import MAX_MESSAGE
 from controllers.roles.merged_status import combined
-from controllers.roles.replicas import Member, Roster, RosterDoor
+from controllers.roles.replicas import Replica, Roster, RosterDoor
 from controllers.single_process import Settings, settings_document
 from controllers.store.store_server import StoreServicer
 from controllers.vmc.models import model_named
@@ -158,7 +158,7 @@ class FabricManagerRole:
         return [offload for master in self._roster.masters().values() for offload in answers.get(master, ())]
 
 
-def _row(one: Member, master: bool, answer: dict[str, Any] | None) -> documents.Controller:
+def _row(one: Replica, master: bool, answer: dict[str, Any] | None) -> documents.Controller:
     """A VM controller in the status document."""
     return {
         "partition": one.partition, "replica": one.replica, "pid": one.pid, "master": master, "term": one.term,

@@ -34,7 +34,7 @@ _ANSWER_TIMEOUT = 1.0
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class Replica:
     """One VM controller's stream."""
 
     partition: int
@@ -67,7 +67,7 @@ class Roster:
 
     def __init__(self, partitions: int, model: str) -> None:
         self.partitions = partitions
-        self.members: set[Member] = set()
+        self.members: set[Replica] = set()
         self.orders = ModelOrders(model, partitions, self._order)
         self._begun = False  # a first update was sent
         self._intent: dict[EntityKey, AnyEntity] = {}  # as it was sent so far
@@ -80,9 +80,9 @@ class Roster:
         """The fabric manager goes: that streams end says nothing of controllers."""
         self._closing = True
 
-    def masters(self) -> dict[int, Member]:
+    def masters(self) -> dict[int, Replica]:
         """By partition: of those that take themselves for the master, the one of the highest term."""
-        found: dict[int, Member] = {}
+        found: dict[int, Replica] = {}
         for one in self.members:
             if one.master and (one.partition not in found or found[one.partition].term < one.term):
                 found[one.partition] = one
@@ -119,7 +119,7 @@ class Roster:
             del self._waiting[number]
         return sorted(confirmation.switches)
 
-    def _tell_all(self, member: Member) -> None:
+    def _tell_all(self, member: Replica) -> None:
         for part in _parts(self._number, self._version, list(self._intent.values()), [], full=True):
             member.outbox.put(part)
         member.told = True
@@ -132,14 +132,14 @@ class Roster:
 
     # --- members --------------------------------------------------------------------------------------
 
-    def join(self, member: Member) -> None:
+    def join(self, member: Replica) -> None:
         """A controller is there; it is told everything, as soon as there is anything to tell."""
         self.members.add(member)
         member.outbox.put(pb.FabricUpdate(model=self.orders.order))
         if self._begun:
             self._tell_all(member)
 
-    def leave(self, member: Member) -> None:
+    def leave(self, member: Replica) -> None:
         """Its stream broke: if it was the master, the standbys need not wait for the end of its lease."""
         self.members.discard(member)
         member.questions.fail(
@@ -150,7 +150,7 @@ class Roster:
                 if other.partition == member.partition:
                     other.outbox.put(pb.FabricUpdate(suspect=pb.Suspect(term=member.term)))
 
-    def heard(self, member: Member, report: pb.ControllerReport) -> None:
+    def heard(self, member: Replica, report: pb.ControllerReport) -> None:
         """What a controller says."""
         match report.WhichOneof("report"):
             case "standing":
@@ -164,7 +164,7 @@ class Roster:
                 if self.masters().get(member.partition) is member:
                     self.orders.reached(member.partition, report.reached)
 
-    def _applied(self, member: Member, applied: pb.Applied) -> None:
+    def _applied(self, member: Replica, applied: pb.Applied) -> None:
         if self.masters().get(member.partition) is not member:
             return
         for other in self.members:
@@ -177,9 +177,9 @@ class Roster:
             if len(confirmation.partitions) == self.partitions:
                 confirmation.done.set()
 
-    async def ask(self, what: str) -> dict[Member, Any]:
+    async def ask(self, what: str) -> dict[Replica, Any]:
         """Ask all controllers; answers of those that do in time."""
-        waiting: dict[asyncio.Future[Any], Member] = {}
+        waiting: dict[asyncio.Future[Any], Replica] = {}
         for member in self.members:
             number, answer = member.questions.ask()
             member.outbox.put(pb.FabricUpdate(ask=pb.Ask(id=number, what=what)))
@@ -218,7 +218,7 @@ class RosterDoor:
 
     async def Session(self, reports: AsyncIterator[pb.ControllerReport], context: Any) -> None:
         """One controller's stream; its hello comes first."""
-        member: Member | None = None
+        member: Replica | None = None
         writing: asyncio.Task[None] | None = None
         try:
             async for report in reports:
@@ -227,7 +227,7 @@ class RosterDoor:
                         self._roster.heard(member, report)
                 elif report.WhichOneof("report") == "hello":
                     hello = report.hello
-                    member = Member(hello.partition, hello.replica, hello.pid)
+                    member = Replica(hello.partition, hello.replica, hello.pid)
                     writing = asyncio.ensure_future(self._write(member, context))
                     self._roster.join(member)
         finally:
@@ -236,7 +236,7 @@ class RosterDoor:
             if writing is not None:
                 writing.cancel()
 
-    async def _write(self, member: Member, context: Any) -> None:
+    async def _write(self, member: Replica, context: Any) -> None:
         await member.outbox.write_to(context)
         _log.warning("VM controller %d/%d reads nothing; stream ended", member.partition, member.replica)
         context.cancel()

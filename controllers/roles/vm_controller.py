@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReplicaId:
     """Which part of the hosts a controller owns, of how many parts, and which of its owners it is."""
 
     partition: int
@@ -49,7 +49,7 @@ class VmControllerRole:
         self,
         model: ProgrammingModel,
         policy: OffloadPolicy,
-        place: Place,
+        place: ReplicaId,
         store: Store,
         fabric_manager: str,
         front_ends: Sequence[str],

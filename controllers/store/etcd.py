@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
-from controllers.store.lease_keepalive import Keeper, KeeperOf
+from controllers.store.lease_keepalive import KeeperOf, LeaseKeepalive
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract.wire import etcd_pb2 as pb
 from hoverboard.contract.wire.etcd_pb2_grpc import KVStub, LeaseStub, WatchStub
@@ -31,7 +31,7 @@ class EtcdStore:
         keeper: makes what keeps its leases alive.
     """
 
-    def __init__(self, members: Sequence[str], root: str = "/hoverboard/", keeper: KeeperOf = Keeper) -> None:
+    def __init__(self, members: Sequence[str], root: str = "/hoverboard/", keeper: KeeperOf = LeaseKeepalive) -> None:
         self._address = f"ipv4:{','.join(members)}"
         self._root = root
         self._channel = aio_channel(self._address)

@@ -14,7 +14,7 @@ Keep = Callable[[int], bool | None]  # keep a lease alive; False: it is over, No
 _TURNS = 4  # an attempt each quarter of a lease's time
 
 
-class Keeper:
+class LeaseKeepalive:
     """Calls `keep` for every lease, again and again.
 
     Args:
@@ -61,4 +61,4 @@ class Keeper:
             pause = min((seconds for seconds, _ in leases.values()), default=1.0) / _TURNS
 
 
-KeeperOf = Callable[[Keep], Keeper]
+KeeperOf = Callable[[Keep], LeaseKeepalive]

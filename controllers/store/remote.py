@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
-from controllers.store.lease_keepalive import Keeper, KeeperOf
+from controllers.store.lease_keepalive import KeeperOf, LeaseKeepalive
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract.wire import store_pb2 as pb
 from hoverboard.contract.wire.store_pb2_grpc import StoreStub
@@ -21,7 +21,7 @@ class RemoteStore:
         keeper: makes what keeps its leases alive.
     """
 
-    def __init__(self, address: str, keeper: KeeperOf = Keeper) -> None:
+    def __init__(self, address: str, keeper: KeeperOf = LeaseKeepalive) -> None:
         self._address = address
         self._channel = aio_channel(address)
         self._stub: Any = StoreStub(self._channel)  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ from controllers.vmc.model_change.transition import ModelChange
 from controllers.vmc.nodes import Nodes
 from controllers.vmc.offload import offloads
 from controllers.vmc.offload.policy import OffloadPolicy
-from controllers.vmc.unconfirmed import Missed
+from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from controllers.vmc.view.facts import Agents, Switch, Sync
 from controllers.vmc.view.flow_scopes import LookupScope, OffloadScope
 from controllers.vmc.view.intent import View
@@ -103,7 +103,7 @@ class ControllerCore:
         return self._programs.names
 
     @property
-    def missed(self) -> Missed:
+    def missed(self) -> UnconfirmedPrograms:
         """What a standby would have sent lately."""
         return self._programs.missed
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from controllers.program import Program
 from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.model_change.switchover import Switchover
-from controllers.vmc.unconfirmed import Missed
+from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from controllers.vmc.view.facts import Switch, Sync
 from hoverboard.contract.openflow.flow import Flow
 
@@ -67,7 +67,7 @@ class SwitchPrograms:
         self.active = active
         self.switches: dict[int, Switch] = {}
         self.names: dict[int, str] = {}
-        self.missed = Missed()
+        self.missed = UnconfirmedPrograms()
         self._judges = judges
         self._counters = counters
         self._dpids: dict[str, int] = {}  # node name -> datapath id

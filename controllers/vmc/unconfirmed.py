@@ -24,7 +24,7 @@ class _Kept(NamedTuple):
     program: Program
 
 
-class Missed:
+class UnconfirmedPrograms:
     """Programs of the last WINDOW seconds, and no more than MOST changes."""
 
     def __init__(self) -> None:

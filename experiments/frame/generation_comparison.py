@@ -17,7 +17,7 @@ from experiments.frame.experiment import Bench, Chart, ClaimVerdict, SampleTable
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import Spread, spread
 from experiments.tools.bare_namespaces import bare_pair
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.generations import GENERATIONS, NAMES, available
 from topologies.emulation.ovs_daemons import datapath_type
 from topologies.run.testbed import Testbed
@@ -39,8 +39,8 @@ BARE = "bare veth"  # no generation: two VMs joined by a veth pair, with no swit
 class Ends:
     """Two VMs that measure."""
 
-    source: Place
-    target: Place
+    source: ToolPlace
+    target: ToolPlace
     address: str
 
 

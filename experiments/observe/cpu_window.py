@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.observe import run_cost
-from experiments.observe.run_cost import Member
+from experiments.observe.run_cost import RunProcess
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD
@@ -96,7 +96,7 @@ def descendants(processes: Mapping[int, ProcessTime], root: int) -> set[int]:
     return found
 
 
-def cost(before: Reading, after: Reading, ours: Collection[int], kinds: Iterable[Member]) -> Cost:
+def cost(before: Reading, after: Reading, ours: Collection[int], kinds: Iterable[RunProcess]) -> Cost:
     """What happened between two readings.
 
     Args:

@@ -22,7 +22,7 @@ _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class RunProcess:
     """A process of a run and what it is, e.g. "ovs-vswitchd" or "host process"."""
 
     process: Process
@@ -38,10 +38,10 @@ class Share:
     cpu_seconds: float
 
 
-def members(run: str) -> list[Member]:
+def members(run: str) -> list[RunProcess]:
     """Everything that lives of a run; RunError when there is no such run."""
     records = ledger.live_processes(ledger.Ledger(existing(run)), LinuxProcesses())
-    return [Member(record.process, record.what.partition(" of ")[0]) for record in records]
+    return [RunProcess(record.process, record.what.partition(" of ")[0]) for record in records]
 
 
 def parse_pss(smaps_rollup: str) -> int:
@@ -57,7 +57,7 @@ def parse_ticks(stat: str) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def shares(found: Iterable[Member]) -> dict[str, Share]:
+def shares(found: Iterable[RunProcess]) -> dict[str, Share]:
     """What each kind of process costs now; a process that has ended costs nothing."""
     rows: dict[str, list[tuple[int, float]]] = defaultdict(list)
     tick = os.sysconf("SC_CLK_TCK")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from experiments.tools import ping
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def parse_snmp(text: str) -> IpCounters:
         raise MeasurementError(f"/proc/net/snmp has no counter {error}", next_step="which kernel is this?") from None
 
 
-def counters(place: Place) -> IpCounters:
+def counters(place: ToolPlace) -> IpCounters:
     """Counters of a VM's namespace."""
     return parse_snmp(Path(f"/proc/{place.pid}/net/snmp").read_text())
 
@@ -108,8 +108,8 @@ class Isolation:
 
 def same_address(
     tenant: str,
-    source: tuple[str, Place],
-    targets: Sequence[tuple[str, str, Place, str, Place]],
+    source: tuple[str, ToolPlace],
+    targets: Sequence[tuple[str, str, ToolPlace, str, ToolPlace]],
     *,
     count: int = 10,
 ) -> list[SameAddress]:
@@ -135,9 +135,9 @@ def same_address(
 
 def foreign_address(
     tenant: str,
-    source: tuple[str, Place],
-    owner: tuple[str, str, Place],
-    inside: Place,
+    source: tuple[str, ToolPlace],
+    owner: tuple[str, str, ToolPlace],
+    inside: ToolPlace,
     address: str,
     *,
     count: int = 10,

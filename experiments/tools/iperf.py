@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.tools import iperf_output, listening_ports, tcp_congestion_control, tool_processes
 from experiments.tools.iperf_output import IperfResult
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.errors import InputError, MeasurementError, RunError
 from topologies.processes.deadlines import wait_for
 
@@ -114,7 +114,7 @@ class IperfSample:
 class Running:
     """A client that is on its way; `wait()` gives its result."""
 
-    def __init__(self, spec: IperfSpec, process: subprocess.Popen[str], place: Place) -> None:
+    def __init__(self, spec: IperfSpec, process: subprocess.Popen[str], place: ToolPlace) -> None:
         self.spec, self.pid = spec, process.pid
         self._process, self._place = process, place
 
@@ -145,7 +145,7 @@ def _family(address: str) -> str:
 
 
 @contextlib.contextmanager
-def _server(place: Place, family: str) -> Iterator[int]:
+def _server(place: ToolPlace, family: str) -> Iterator[int]:
     """A one-shot server that listens; yields its port."""
     for attempt in range(1, _ATTEMPTS + 1):
         argv = ["iperf3", family, "-s", "-1", "-p"]
@@ -164,7 +164,7 @@ def _server(place: Place, family: str) -> Iterator[int]:
             return
 
 
-def _listens(place: Place, server: subprocess.Popen[str], port: int) -> bool:
+def _listens(place: ToolPlace, server: subprocess.Popen[str], port: int) -> bool:
     """Wait until the server listens; False when it ended instead."""
     wanted = tool_processes.namespace_of(place.pid)
 
@@ -183,7 +183,7 @@ def _listens(place: Place, server: subprocess.Popen[str], port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _port(place: Place) -> Iterator[int]:
+def _port(place: ToolPlace) -> Iterator[int]:
     namespace = tool_processes.namespace_of(place.pid)
     with _reserving:
         taken = set(listening_ports.listening(place.pid)) | {port for where, port in _reserved if where == namespace}
@@ -197,7 +197,7 @@ def _port(place: Place) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def started(client: Place, server: Place, address: str, spec: IperfSpec) -> Iterator[Running]:
+def started(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec) -> Iterator[Running]:
     """Run a client on `client` against a server on `server` at `address` beside the block.
 
     Both are gone when the block ends, however it ends.
@@ -209,13 +209,13 @@ def started(client: Place, server: Place, address: str, spec: IperfSpec) -> Iter
         yield Running(spec, process, client)
 
 
-def measure(client: Place, server: Place, address: str, spec: IperfSpec) -> IperfResult:
+def measure(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec) -> IperfResult:
     """One measurement; MeasurementError, with iperf3's words, when it fails or hangs."""
     with started(client, server, address, spec) as run:
         return run.wait()
 
 
-def sample(client: Place, server: Place, address: str, spec: IperfSpec) -> IperfSample:
+def sample(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec) -> IperfSample:
     """One measurement of a sweep: a failed one is recorded, not raised."""
     try:
         result = measure(client, server, address, spec)
@@ -224,7 +224,7 @@ def sample(client: Place, server: Place, address: str, spec: IperfSpec) -> Iperf
     return IperfSample(spec, client.name, server.name, result, None)
 
 
-def together(client: Place, server: Place, address: str, spec: IperfSpec, streams: int) -> list[IperfSample]:
+def together(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec, streams: int) -> list[IperfSample]:
     """One measurement of any number of streams: as many iperf3 beside each other as it takes, a sample each.
 
     Their windows differ by what it takes to start one, some hundredths of a second.

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from experiments.tools import tool_pair
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.errors import InputError, MeasurementError
 
 PAYLOAD_OF_64 = 64 - 14 - 20 - 8 - 4
@@ -73,7 +73,7 @@ class PacketRateResult:
     dropped_at_socket: int
 
 
-def measure(client: Place, server: Place, address: str, spec: PacketRateSpec) -> PacketRateResult:
+def measure(client: ToolPlace, server: ToolPlace, address: str, spec: PacketRateSpec) -> PacketRateResult:
     """One measurement from `client` to `server` at `address`; lost packets are a result, not an error.
 
     Raises:

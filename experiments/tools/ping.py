@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.tools import ping_output, tool_processes
 from experiments.tools.ping_output import PingResult
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 
 _GRACE_SECONDS = 10.0
 SMALL = 16  # the least payload with which ping still takes times
@@ -16,7 +16,7 @@ def arguments(address: str, count: int, interval: float, wait: float, size: int)
 
 
 def measure(
-    source: Place,
+    source: ToolPlace,
     address: str,
     *,
     count: int = 5,

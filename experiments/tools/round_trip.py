@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.tools import tcp_congestion_control, tool_pair
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.errors import InputError
 
 _TOOL = "round_trip_tool"
@@ -75,7 +75,7 @@ class RoundTripResult:
         return cls(transactions=int(document["transactions"]), **numbers)
 
 
-def measure(client: Place, server: Place, address: str, spec: RoundTripSpec) -> RoundTripResult:
+def measure(client: ToolPlace, server: ToolPlace, address: str, spec: RoundTripSpec) -> RoundTripResult:
     """One measurement from `client` to `server` at `address`.
 
     Raises:

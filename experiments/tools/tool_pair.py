@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.tools import tool_processes
-from experiments.tools.tool_processes import Place
+from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.errors import MeasurementError
 
 _READY_TIMEOUT = 10.0
@@ -38,7 +38,7 @@ def command(tool: str, role: str, **options: object) -> list[str]:
 class Server:
     """A serving tool that is ready, at `port`."""
 
-    def __init__(self, process: subprocess.Popen[str], place: Place, port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], place: ToolPlace, port: int) -> None:
         self.port = port
         self._process, self._place = process, place
 
@@ -48,7 +48,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(place: Place, argv: list[str]) -> Iterator[Server]:
+def serving(place: ToolPlace, argv: list[str]) -> Iterator[Server]:
     """Run a serving tool beside the block, which begins once its socket is bound.
 
     Raises:
@@ -58,7 +58,7 @@ def serving(place: Place, argv: list[str]) -> Iterator[Server]:
         yield Server(process, place, _port(process, place))
 
 
-def _port(process: subprocess.Popen[str], place: Place) -> int:
+def _port(process: subprocess.Popen[str], place: ToolPlace) -> int:
     assert process.stdout is not None
     line = _first_line(process.stdout.fileno())
     document = json.loads(line) if line.endswith(b"\n") else {}
@@ -86,13 +86,13 @@ def _first_line(fd: int) -> bytes:
     return bytes(line)
 
 
-def run(place: Place, argv: list[str], timeout: float) -> dict[str, Any]:
+def run(place: ToolPlace, argv: list[str], timeout: float) -> dict[str, Any]:
     """Run a measuring tool to its end; what it found. MeasurementError if it fails or hangs."""
     with tool_processes.running(place, argv) as process:
         return _document(process, place, timeout)
 
 
-def _document(process: subprocess.Popen[str], place: Place, timeout: float) -> dict[str, Any]:
+def _document(process: subprocess.Popen[str], place: ToolPlace, timeout: float) -> dict[str, Any]:
     outcome = tool_processes.finish(process, timeout, f"the measuring tool on {place.name}")
     return parse(outcome.stdout, outcome.stderr, outcome.code, place.name)
 

@@ -18,7 +18,7 @@ from hoverboard.contract.errors import MachineError, MeasurementError
 _TERM_SECONDS = 2.0
 
 
-class Place(Protocol):
+class ToolPlace(Protocol):
     """Where a tool runs: a Mininet node, or anything with a name and a pid in its namespace."""
 
     name: str
@@ -43,7 +43,7 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def running(place: Place, argv: list[str], *, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
+def running(place: ToolPlace, argv: list[str], *, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
     """Run `argv` in the network namespace of `place`; it is gone when the block ends.
 
     mnexec enters the namespace and then becomes the tool, so the pid is the tool's own. `quiet`
@@ -104,7 +104,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def run(place: Place, argv: list[str], *, timeout: float) -> Outcome:
+def run(place: ToolPlace, argv: list[str], *, timeout: float) -> Outcome:
     """Run `argv` in the namespace of `place` to its end, at most `timeout` seconds."""
     with running(place, argv) as process:
         return finish(process, timeout, f"{argv[0]} on {place.name}")

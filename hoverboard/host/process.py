@@ -22,7 +22,7 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import InputError, SwitchError
 from hoverboard.contract.node_documents import Checkpoint, HostStatus
 from hoverboard.contract.reports import UsageReport
-from hoverboard.host.checkpointing.checkpoint import Keeper
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.checkpointing.resumption import Resumption
 from hoverboard.host.control.agent_session import ControlSessions
 from hoverboard.host.control.host_client import HostConfig
@@ -61,7 +61,7 @@ class HostProcess:
         self._nudges = 0
         self._reported = time.monotonic()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._keeper = Keeper()
+        self._keeper = CheckpointWriter()
         self._resumption = Resumption(config, self._switch, self._keeper)
         self._next_ofport = self._resumption.saved.free_ofport()
         self._complete = not config.resume  # all that the process before this one had is plugged in

@@ -33,7 +33,7 @@ _SUMMARY_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
-class Place:
+class InspectedNode:
     """Where to look.
 
     Attributes:
@@ -49,7 +49,7 @@ class Place:
     socket: Path
 
 
-def find(client: RunClient, name: str, port: str | None) -> Place:
+def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
     """The place that NODE [VM|uplink] means; a VM alone means itself, on its host.
 
     Raises:
@@ -72,10 +72,10 @@ def find(client: RunClient, name: str, port: str | None) -> Place:
     if port is not None and port not in known:
         raise InputError(f"{name} has no port {port!r}", where=name, next_step=f"use one of: {', '.join(known)}")
     socket_path = client.directory.node(name) / "host.sock"
-    return Place(name, () if port is None else (port,), cast(Dataplane, document["dataplane"]), socket_path)
+    return InspectedNode(name, () if port is None else (port,), cast(Dataplane, document["dataplane"]), socket_path)
 
 
-def need_engine(place: Place) -> None:
+def need_engine(place: InspectedNode) -> None:
     """InputError unless the node has engines to look into."""
     if facts(place.dataplane).carrier != "engines":
         raise InputError(
@@ -84,7 +84,7 @@ def need_engine(place: Place) -> None:
         )  # fmt: skip
 
 
-def tcpdump(client: RunClient, place: Place, *, file: str | None, snap: int, count: int) -> list[str]:
+def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: int, count: int) -> list[str]:
     """The tcpdump that shows a port of a node on Open vSwitch, in the namespaces where its device is."""
     port = place.ports[0] if place.ports else UPLINK
     # The uplink is a device of that name in the node's namespace (topologies.emulation.nodes.Server.uplink_device).
@@ -119,7 +119,7 @@ class Capturing:
         count, snap: see HostClient.capture.
     """
 
-    def __init__(self, host: HostClient, place: Place, output: int, *, snap: int, count: int) -> None:
+    def __init__(self, host: HostClient, place: InspectedNode, output: int, *, snap: int, count: int) -> None:
         self._leash, theirs = socket.socketpair()
         try:
             self.ports = host.capture(place.ports, output, theirs, snap=snap, count=count)

@@ -181,7 +181,7 @@ class ControlProcesses:
         mine = ["--role", role, "--partitions", str(self.layout.partitions), "--store", store, *arguments]
         return RoleProcess(name, lambda: self._python(mine), self._logs / f"{name}.log", sockets)
 
-    def _member(self, member: etcd_members.Member, members: list[etcd_members.Member]) -> RoleProcess:
+    def _member(self, member: etcd_members.EtcdMember, members: list[etcd_members.EtcdMember]) -> RoleProcess:
         data = self._directory / "etcd"
         return RoleProcess(
             member.name, lambda: etcd_members.command(member, members, data), self._logs / f"{member.name}.log"

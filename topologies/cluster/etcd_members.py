@@ -20,7 +20,7 @@ _HEARTBEAT_MS, _ELECTION_MS = 50, 500
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class EtcdMember:
     """One member; its ports are on 127.0.0.1."""
 
     name: str
@@ -48,7 +48,7 @@ def check_installed() -> None:
         )
 
 
-def free_members(count: int) -> list[Member]:
+def free_members(count: int) -> list[EtcdMember]:
     """Members on ports that are free now."""
     with ExitStack() as stack:
 
@@ -57,10 +57,10 @@ def free_members(count: int) -> list[Member]:
             taken.bind(("127.0.0.1", 0))
             return int(taken.getsockname()[1])
 
-        return [Member(f"etcd-{number}", port(), port()) for number in range(count)]
+        return [EtcdMember(f"etcd-{number}", port(), port()) for number in range(count)]
 
 
-def command(member: Member, members: list[Member], data: Path) -> list[str]:
+def command(member: EtcdMember, members: list[EtcdMember], data: Path) -> list[str]:
     """How to run a member; the same again when it has died."""
     client, peer = f"http://{member.address}", f"http://127.0.0.1:{member.peer_port}"
     return [

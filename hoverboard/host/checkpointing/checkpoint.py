@@ -59,7 +59,7 @@ class Kept(NamedTuple):
     flow_keys: Callable[[], Iterable[Key]] = tuple
 
 
-class Keeper:
+class CheckpointWriter:
     """Keeps a checkpoint; whoever changes something says what has changed (it is an Entry- and a PeerListener)."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT_NAME
-from hoverboard.host.checkpointing.checkpoint import Keeper, Kept, Saved, load
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved, load
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.vswitch.ovs import Ovs
 
@@ -32,7 +32,7 @@ class Resumption:
         settled: the switch agrees with what is plugged in.
     """
 
-    def __init__(self, config: HostConfig, switch: Ovs, keeper: Keeper) -> None:
+    def __init__(self, config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> None:
         self._config = config
         self._switch = switch
         self._keeper = keeper

@@ -88,7 +88,7 @@ class _Running:
 
 
 @dataclass
-class _Guest:
+class _ServedVm:
     """A VM, and its coprocessor once it has one."""
 
     vm: str
@@ -114,12 +114,12 @@ class Coprocessors:
         self._registry = Registry()
         for spec in config.policy.stages:
             self._registry.check(spec.stage, spec.settings)
-        self._guests: dict[int, _Guest] = {}  # by OpenFlow port
+        self._guests: dict[int, _ServedVm] = {}  # by OpenFlow port
         self.blocks = Blocks()
 
     def attach(self, vm: str, network: str, port: int, ofport: int) -> None:
         """A VM is there; it costs nothing until a flow of it has a stage."""
-        self._guests[ofport] = _Guest(vm, network, port, ofport)
+        self._guests[ofport] = _ServedVm(vm, network, port, ofport)
 
     def treatment(
         self, direction: Direction, ofport: int, remote: Address, vni: int, peer: IPv4Address | None
@@ -166,19 +166,19 @@ class Coprocessors:
         every = min((asked[spec] or MOST_EVERY for spec in looking), default=0)
         return tuple(spec for spec in chain if asked[spec] is None), looking, min(every, MOST_EVERY)
 
-    def _chain(self, guest: _Guest, worker: Worker, specs: tuple[StageSpec, ...]) -> int:
+    def _chain(self, guest: _ServedVm, worker: Worker, specs: tuple[StageSpec, ...]) -> int:
         try:
             return worker.chains.add(specs)
         except InputError as error:
             self._tell(guest, str(error))
             return _NO_CHAIN
 
-    def _tell(self, guest: _Guest, what: str) -> None:
+    def _tell(self, guest: _ServedVm, what: str) -> None:
         if what not in guest.told:
             guest.told.add(what)
             _log.error("VM %s: packets that need this stage are dropped: %s", guest.vm, what)
 
-    def _start(self, guest: _Guest) -> _Running:
+    def _start(self, guest: _ServedVm) -> _Running:
         memories, lock = self._datapath.memories, threading.Lock()
         config = self._config
         name = f"hoverboard-{config.run}-{config.node}-{guest.vm}"

@@ -17,7 +17,7 @@ from hoverboard.contract.entities import Dataplane as Name
 from hoverboard.contract.generations import facts
 from hoverboard.fastpath.engine.datapath import Datapath, OwnThread
 from hoverboard.fastpath.memory import control
-from hoverboard.host.checkpointing.checkpoint import Keeper
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig
 from hoverboard.host.generations.fastpath import FastpathPlane
@@ -43,7 +43,7 @@ class Made:
 class _Parts:
     """What every generation is made from."""
 
-    def __init__(self, config: HostConfig, switch: Ovs, keeper: Keeper) -> None:
+    def __init__(self, config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> None:
         self.config = config
         self.switch = switch
         self.keeper = keeper
@@ -56,7 +56,7 @@ class _Parts:
         return RouteExchange(self.switch, self.questions, self.local_ip, datagrams, self.config.role)
 
 
-def make(config: HostConfig, switch: Ovs, keeper: Keeper) -> Made:
+def make(config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> Made:
     """The dataplane of a host.
 
     Args:

@@ -19,7 +19,7 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.engine.vmm import VmmThread
 from hoverboard.fastpath.memory import control, entries, ports
 from hoverboard.fastpath.packets.flow_table import FlowTable, Key
-from hoverboard.host.checkpointing.checkpoint import Keeper, Kept, Saved
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.listeners import RouteListener
@@ -67,7 +67,7 @@ class FastpathPlane:
         datapath: Datapath,
         answers: Answers,
         routes: RouteListener,
-        keeper: Keeper,
+        keeper: CheckpointWriter,
         coprocessors: CoprocessorConfig | None = None,
         *,
         vmm: bool = False,

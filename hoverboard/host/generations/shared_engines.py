@@ -33,7 +33,7 @@ _TIMEOUT = 300.0  # seconds; for another host, the engines may be compiled with 
 _MOST_HOSTS = 4096
 
 
-class _Guest:
+class _SharedHost:
     """A host whose engines run here: what its connection may ask."""
 
     def __init__(self, thread: EngineThread) -> None:
@@ -114,7 +114,7 @@ class _Guest:
 
 def server(path: Path, thread: EngineThread) -> Server:
     """Serves hosts whose engines run in `thread`: what SharedThread asks."""
-    return Server(path, lambda _: _Guest(thread).service, log="engines.log", connections=_MOST_HOSTS)
+    return Server(path, lambda _: _SharedHost(thread).service, log="engines.log", connections=_MOST_HOSTS)
 
 
 def serve(path: Path, scheduling: Scheduling) -> None:

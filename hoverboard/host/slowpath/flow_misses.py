@@ -24,7 +24,7 @@ from hoverboard.host.listeners import NOBODY, EntryListener, RouteListener
 from hoverboard.host.slowpath import switch_replies
 from hoverboard.host.slowpath.entry_writer import Recipes, Underlay, drop_index, why_dropped
 from hoverboard.host.slowpath.known_entries import Cached, touched
-from hoverboard.host.slowpath.missed_packet import Missed, parsed, take
+from hoverboard.host.slowpath.missed_packet import MissedPacket, parsed, take
 from hoverboard.host.slowpath.punts import Punts
 from hoverboard.host.slowpath.trace_request import addresses, question_for
 from hoverboard.vswitch.monitor import Change
@@ -90,7 +90,7 @@ class FlowMisses:
             waiting = [missed for m in self._datapath.memories for missed in take(m)]
             if not waiting:
                 return
-            again: list[Missed] = []
+            again: list[MissedPacket] = []
             fresh: Fresh = {}
             for missed in waiting:
                 if missed.kind == rings.MISS_CONTROL:
@@ -103,7 +103,7 @@ class FlowMisses:
         if self._datapath.misses_waiting():
             os.eventfd_write(self._datapath.news_fd, 1)
 
-    def _again(self, missed: Missed) -> None:
+    def _again(self, missed: MissedPacket) -> None:
         """A packet goes through the engine once more."""
         staged = missed.kind - rings.MISS_STAGED
         kind = rings.INJECT_STAGED + staged if staged >= 0 else rings.INJECT_PROCESS
@@ -114,7 +114,7 @@ class FlowMisses:
         """Count a packet that ends here."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
-    def _resolve(self, missed: Missed, fresh: Fresh) -> bool:
+    def _resolve(self, missed: MissedPacket, fresh: Fresh) -> bool:
         """Find out about one missed packet; True if it is to go through the engine again."""
         self.misses += 1
         packet = parsed(missed, self._recipes.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT]))

@@ -18,7 +18,7 @@ BURST = 8  # misses answered before their entries are installed together: bounds
 
 
 @dataclass(frozen=True)
-class Missed:
+class MissedPacket:
     """A packet that came from an engine, with its virtio-net header.
 
     Attributes:
@@ -32,20 +32,20 @@ class Missed:
     frame: bytes
 
 
-def take(m: Memory) -> list[Missed]:
+def take(m: Memory) -> list[MissedPacket]:
     """Up to BURST packets from the miss ring of an engine."""
     taken = []
     for _ in range(min(BURST, int(ring.waiting(m.miss_index)))):
         meta = m.miss_meta[slot := int(ring.slot_at(m.miss_index, m.miss_meta))]
         begin = slot * packets.SLOT_BYTES + packets.HEADROOM - packets.VNET_BYTES
         frame = m.miss_data[begin : begin + int(meta[rings.LENGTH])].tobytes()
-        taken.append(Missed(int(meta[rings.PORT]), int(meta[rings.KIND]), int(meta[rings.TUNNEL]), frame))
+        taken.append(MissedPacket(int(meta[rings.PORT]), int(meta[rings.KIND]), int(meta[rings.TUNNEL]), frame))
         ring.release(m.miss_index)
         m.pending[ports.COUNT + taken[-1].port] += 1
     return taken
 
 
-def parsed(missed: Missed, local_ip: IPv4Address, ofport: int) -> tuple[Key, int, bytes] | None:
+def parsed(missed: MissedPacket, local_ip: IPv4Address, ofport: int) -> tuple[Key, int, bytes] | None:
     """(3-tuple key, ports, inner frame) of a missed packet; None when it is malformed.
 
     Args:

@@ -14,7 +14,7 @@ from benchmarks.datapath.cases import AWAKE_CASES, CASES, Case, Plan, Sample
 from benchmarks.datapath.contestants import Contestant, Pair
 from experiments.observe import cpu_window, run_cost
 from experiments.observe.cpu_window import ProcessTime, Reading
-from experiments.observe.run_cost import Member
+from experiments.observe.run_cost import RunProcess
 from experiments.tools import iperf, packet_rate, ping, round_trip
 from experiments.tools.iperf import IperfSpec
 from experiments.tools.packet_rate import PacketRateResult, PacketRateSpec
@@ -131,7 +131,7 @@ def test_cpu_per_gigabyte_is_all_that_the_machine_did_less_what_strangers_did(
     ]
     monkeypatch.setattr(cases.os, "getpid", lambda: 77)
     monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
-    monkeypatch.setattr(run_cost, "members", lambda name: [Member(Process(5, 0), f"host process of {name}")])
+    monkeypatch.setattr(run_cost, "members", lambda name: [RunProcess(Process(5, 0), f"host process of {name}")])
     asked = Asked(tcp(1, 8e9))
     monkeypatch.setattr(iperf, "measure", asked)
     one = case("CPU per GB, two hosts, 1 stream")

@@ -18,7 +18,7 @@ from controllers.roles.front_end import FrontEndRole, _Controller
 from controllers.roles.intent_stream import Intent
 from controllers.roles.merged_status import combined
 from controllers.roles.model_order import ModelOrders
-from controllers.roles.replicas import Member, Roster
+from controllers.roles.replicas import Replica, Roster
 from controllers.roles.stream import Outbox
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.view.liveness import PATIENCE, Liveness
@@ -276,7 +276,7 @@ def test_a_switch_that_connects_anew_is_another_session() -> None:
 def test_who_joins_late_is_told_what_the_others_were() -> None:
     async def run() -> None:
         fabric, roster = IntentStore(), Roster(1, "hoverboard")
-        early, late = Member(0, 0, 1), Member(0, 1, 2)
+        early, late = Replica(0, 0, 1), Replica(0, 1, 2)
         roster.join(early)
         first = asyncio.ensure_future(roster.spread(fabric.full_update(cluster(2))))
         await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from controllers.store.lease_keepalive import Keeper
+from controllers.store.lease_keepalive import LeaseKeepalive
 
 _DEADLINE = 10.0  # seconds
 
@@ -73,10 +73,10 @@ class Store:
         return lost
 
 
-def run(test: Callable[[Store, Keeper, Turns], Coroutine[Any, Any, None]]) -> None:
+def run(test: Callable[[Store, LeaseKeepalive, Turns], Coroutine[Any, Any, None]]) -> None:
     async def inside() -> None:
         store, turns = Store(), Turns()
-        keeper = Keeper(store.keep, turns)
+        keeper = LeaseKeepalive(store.keep, turns)
         try:
             async with asyncio.timeout(_DEADLINE):
                 await test(store, keeper, turns)
@@ -91,7 +91,7 @@ def leases_threads() -> list[threading.Thread]:
 
 
 def test_each_lease_is_kept_alive_at_each_turn_four_times_in_the_shortest_ones_time() -> None:
-    async def test(store: Store, keeper: Keeper, turns: Turns) -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         keeper.add(1, 2.0, store.losing("one"))
         await turns.waits()
         keeper.add(2, 3.0, store.losing("two"))
@@ -108,7 +108,7 @@ def test_each_lease_is_kept_alive_at_each_turn_four_times_in_the_shortest_ones_t
 
 
 def test_one_thread_keeps_all_leases_and_ends_with_its_owner() -> None:
-    async def test(store: Store, keeper: Keeper, turns: Turns) -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         before = leases_threads()
         keeper.add(1, 2.0, store.losing("one"))
         keeper.add(2, 2.0, store.losing("two"))
@@ -124,7 +124,7 @@ def test_one_thread_keeps_all_leases_and_ends_with_its_owner() -> None:
 
 
 def test_a_lease_that_ended_is_told_once_and_asked_about_no_more() -> None:
-    async def test(store: Store, keeper: Keeper, turns: Turns) -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         keeper.add(1, 2.0, store.losing("one"))
         keeper.add(2, 8.0, store.losing("two"))
         await turns.waits()
@@ -139,7 +139,7 @@ def test_a_lease_that_ended_is_told_once_and_asked_about_no_more() -> None:
 
 
 def test_no_answer_says_nothing_of_a_lease() -> None:
-    async def test(store: Store, keeper: Keeper, turns: Turns) -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         keeper.add(1, 2.0, store.losing("one"))
         await turns.waits()
         store.answers[1] = None
@@ -151,7 +151,7 @@ def test_no_answer_says_nothing_of_a_lease() -> None:
 
 
 def test_a_lease_that_was_given_back_is_asked_about_no_more() -> None:
-    async def test(store: Store, keeper: Keeper, turns: Turns) -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         keeper.add(1, 2.0, store.losing("one"))
         await turns.waits()
         keeper.remove(1)
@@ -164,7 +164,7 @@ def test_a_lease_that_was_given_back_is_asked_about_no_more() -> None:
 
 
 def test_a_lease_that_is_given_back_while_the_store_is_asked_is_not_lost() -> None:
-    async def test(store: Store, keeper: Keeper, turns: Turns) -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         keeper.add(1, 2.0, store.losing("one"))
         keeper.add(2, 2.0, store.losing("two"))
         await turns.waits()
@@ -178,7 +178,7 @@ def test_a_lease_that_is_given_back_while_the_store_is_asked_is_not_lost() -> No
 
 
 def test_nothing_is_lost_after_the_owner_has_closed() -> None:
-    async def test(store: Store, keeper: Keeper, turns: Turns) -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         keeper.add(1, 2.0, store.losing("one"))
         await turns.waits()
         (thread,) = [thread for thread in leases_threads() if thread.is_alive()][-1:]

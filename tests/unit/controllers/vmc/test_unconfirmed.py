@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controllers.program import Program
-from controllers.vmc.unconfirmed import Missed
+from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import base_flows
 from tests.unit.controllers.control_plane_world import START
@@ -15,8 +15,8 @@ OTHER = Flow(FIRST.table, FIRST.priority, FIRST.match, (), FIRST.cookie ^ 2)  # 
 WINDOW, MOST = 3.0, 2_000  # literal on purpose: seconds, flow changes
 
 
-def missed(*kept: tuple[str, Program, int, float]) -> Missed:
-    found = Missed()
+def missed(*kept: tuple[str, Program, int, float]) -> UnconfirmedPrograms:
+    found = UnconfirmedPrograms()
     for name, program, number, seconds in kept:
         found.keep(name, program, number, START + seconds)
     return found

@@ -14,7 +14,7 @@ from experiments.catalog.models import Models
 from experiments.catalog.on_demand_collapse import OnDemandCollapse
 from experiments.observe import cpu_window, hoverboard_counters, run_cost
 from experiments.observe.cpu_window import ProcessTime, Reading
-from experiments.observe.run_cost import Member
+from experiments.observe.run_cost import RunProcess
 from experiments.tools import ping
 from experiments.tools.ping_output import PingResult
 from experiments.workload import traffic, vm_join
@@ -39,7 +39,7 @@ class Cluster:
             Reading(seconds, 0.0, 0.0, {5: ProcessTime(seconds, 1, False), 6: ProcessTime(2 * seconds, 1, False)})
             for seconds in (1.0, 1.5)
         )
-        members = [Member(Process(5, 0), "control plane"), Member(Process(6, 0), "host process")]
+        members = [RunProcess(Process(5, 0), "control plane"), RunProcess(Process(6, 0), "host process")]
         monkeypatch.setattr(hoverboard_counters, "received", lambda bed: next(counted))
         monkeypatch.setattr(cpu_window, "read", lambda: next(readings))
         monkeypatch.setattr(run_cost, "members", lambda run: members if run == "made-up" else [])

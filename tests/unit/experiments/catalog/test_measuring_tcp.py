@@ -20,7 +20,7 @@ from experiments.frame.experiment import Sample
 from experiments.frame.generation_comparison import Ends, Pair
 from experiments.observe import cpu_window, run_cost
 from experiments.observe.cpu_window import ProcessTime, Reading
-from experiments.observe.run_cost import Member
+from experiments.observe.run_cost import RunProcess
 from experiments.tools import iperf, round_trip
 from experiments.tools.iperf import IperfSample, IperfSpec
 from experiments.tools.iperf_output import IperfResult
@@ -136,7 +136,7 @@ class Window:
         monkeypatch.setattr(generation_comparison, "pair", self._pair)
         monkeypatch.setattr(cpu.os, "getpid", lambda: 77)
         monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
-        monkeypatch.setattr(run_cost, "members", lambda run: [Member(Process(5, 0), f"host process of {run}")])
+        monkeypatch.setattr(run_cost, "members", lambda run: [RunProcess(Process(5, 0), f"host process of {run}")])
         monkeypatch.setattr(iperf, "measure", lambda *given: (self.asked.append(given), tcp(bps))[1])
         monkeypatch.setattr(cpu, "clock_hz", lambda: 2e9)
 

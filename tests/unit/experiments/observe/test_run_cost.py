@@ -10,7 +10,7 @@ import pytest
 
 from experiments.observe import cpu_window, run_cost
 from experiments.observe.cpu_window import ProcessTime, Reading
-from experiments.observe.run_cost import Member, Share
+from experiments.observe.run_cost import RunProcess, Share
 from topologies.processes.process_table import Process
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -56,8 +56,9 @@ def test_shares_are_summed_up_by_what_a_process_is(proc: Path) -> None:
     process(proc, 2, (TICK, 2 * TICK), pss=20)
     process(proc, 3, (0, 0), pss=5)
     members = [
-        Member(Process(1, 0), "host process"), Member(Process(2, 0), "host process"), Member(Process(3, 0), "holder"),
-        Member(Process(99, 0), "host process"),
+        RunProcess(Process(1, 0), "host process"), RunProcess(Process(2, 0), "host process"),
+        RunProcess(Process(3, 0), "holder"),
+        RunProcess(Process(99, 0), "host process"),
     ]  # fmt: skip
     assert run_cost.shares(members) == {
         "host process": Share(2, 30 * 1024, 4.0), "holder": Share(1, 5 * 1024, 0.0),
@@ -74,7 +75,7 @@ def test_members_of_a_run_are_what_lives_of_its_ledger(monkeypatch: pytest.Monke
     monkeypatch.setattr(run_cost.ledger, "Ledger", lambda directory: directory)
     monkeypatch.setattr(run_cost.ledger, "live_processes", lambda book, processes: (asked.append(book), records)[1])
     assert run_cost.members("name") == [
-        Member(Process(1, 1), "ovs-vswitchd"), Member(Process(2, 1), "fabric-manager"),
+        RunProcess(Process(1, 1), "ovs-vswitchd"), RunProcess(Process(2, 1), "fabric-manager"),
     ]  # fmt: skip
     assert asked == ["directory of name"]
 
@@ -124,8 +125,10 @@ def test_what_strangers_did_is_no_cost() -> None:
         4: ProcessTime(1.0, 3, False),  # began in the window
         6: ProcessTime(5.0, 0, False),
     })  # fmt: skip
-    members = [Member(Process(pid, 0), what) for pid, what in ((3, "host process"), (2, "host process"), (6, "holder"))]
-    found = cpu_window.cost(before, after, {3, 4, 6}, [*members, Member(Process(99, 0), "gone")])
+    members = [
+        RunProcess(Process(pid, 0), what) for pid, what in ((3, "host process"), (2, "host process"), (6, "holder"))
+    ]
+    found = cpu_window.cost(before, after, {3, 4, 6}, [*members, RunProcess(Process(99, 0), "gone")])
     assert (found.cpu_seconds, found.others, found.softirq, found.steal) == (7.0, 3.0, 2.0, 1.5)
     assert found.by_kind == {"host process": 3.0}
 

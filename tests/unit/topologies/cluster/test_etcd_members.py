@@ -10,7 +10,7 @@ import pytest
 from hoverboard.contract.errors import MachineError
 from tests.unit.topologies.real_processes import open_files
 from topologies.cluster import etcd_members
-from topologies.cluster.etcd_members import Member
+from topologies.cluster.etcd_members import EtcdMember
 
 
 def test_members_have_ports_of_their_own_that_are_free() -> None:
@@ -26,7 +26,7 @@ def test_members_have_ports_of_their_own_that_are_free() -> None:
 
 
 def test_a_member_is_called_with_its_own_addresses_and_those_of_all_peers() -> None:
-    members = [Member("etcd-0", 1001, 1002), Member("etcd-1", 1003, 1004)]
+    members = [EtcdMember("etcd-0", 1001, 1002), EtcdMember("etcd-1", 1003, 1004)]
     assert (members[0].address, members[0].peer) == ("127.0.0.1:1001", "etcd-0=http://127.0.0.1:1002")
     assert etcd_members.command(members[1], members, Path("/data")) == [
         "etcd", "--name", "etcd-1", "--data-dir", "/data/etcd-1",

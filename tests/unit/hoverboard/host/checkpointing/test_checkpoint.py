@@ -15,7 +15,7 @@ from hoverboard.contract.openflow.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import checkpoint
-from hoverboard.host.checkpointing.checkpoint import Keeper, Kept, Saved, TracedFlow, decode, encode, load
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved, TracedFlow, decode, encode, load
 from hoverboard.host.checkpointing.journal import FLUSH_SECONDS, Journal
 from hoverboard.vswitch.trace import TraceResult
 
@@ -49,7 +49,7 @@ class State:
         self.peers = {PEER: True, OTHER: False}
         self.flows: dict[Key, TracedFlow] = {KEY: ("in_port=100,ip", ROUTED)}
 
-    def begin(self, keeper: Keeper, directory: Path) -> Keeper:
+    def begin(self, keeper: CheckpointWriter, directory: Path) -> CheckpointWriter:
         kept = Kept(lambda: self.peers, lambda key: self.flows.get(key), lambda: self.flows.keys())
         keeper.begin(directory, OWNER, lambda: self.vports, kept)
         return keeper
@@ -61,18 +61,18 @@ def state() -> State:
 
 
 @pytest.fixture
-def keeper(state: State, tmp_path: Path) -> Iterator[Keeper]:
-    made = state.begin(Keeper(Clock()), tmp_path)
+def keeper(state: State, tmp_path: Path) -> Iterator[CheckpointWriter]:
+    made = state.begin(CheckpointWriter(Clock()), tmp_path)
     yield made
     made.close()
 
 
-def settle(keeper: Keeper) -> None:
+def settle(keeper: CheckpointWriter) -> None:
     while keeper.due is not None:
         keeper.flush(keeper.due)
 
 
-def test_everything_comes_back(keeper: Keeper, tmp_path: Path) -> None:
+def test_everything_comes_back(keeper: CheckpointWriter, tmp_path: Path) -> None:
     settle(keeper)
     saved = load(tmp_path, OWNER)
     assert saved.vports == {"blue-1": ("vp100", 100)}
@@ -87,7 +87,9 @@ def test_a_new_vm_takes_no_port_that_another_had() -> None:
 
 
 @pytest.mark.parametrize("what", ["vport", "peer", "flow"])
-def test_each_change_is_written_a_moment_later(keeper: Keeper, state: State, tmp_path: Path, what: str) -> None:
+def test_each_change_is_written_a_moment_later(
+    keeper: CheckpointWriter, state: State, tmp_path: Path, what: str
+) -> None:
     settle(keeper)
     assert keeper.status() == {"written": 0, "failure": None}
     if what == "vport":
@@ -108,7 +110,7 @@ def test_each_change_is_written_a_moment_later(keeper: Keeper, state: State, tmp
     assert saved.flows == {KEY: ("in_port=100,ip6", UNNAMED) if what == "flow" else ("in_port=100,ip", ROUTED)}
 
 
-def test_what_has_gone_since_does_not_come_back(keeper: Keeper, state: State, tmp_path: Path) -> None:
+def test_what_has_gone_since_does_not_come_back(keeper: CheckpointWriter, state: State, tmp_path: Path) -> None:
     settle(keeper)
     state.vports, state.peers, state.flows = {}, {}, {}
     keeper.vport_changed("blue-1")
@@ -120,7 +122,7 @@ def test_what_has_gone_since_does_not_come_back(keeper: Keeper, state: State, tm
 
 
 def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
-    keeper = Keeper()
+    keeper = CheckpointWriter()
     keeper.vport_changed("blue-1")
     keeper.flows_changed([KEY])
     keeper.flush(Clock.now)
@@ -135,14 +137,14 @@ def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
     keeper.close()
 
 
-def test_a_closed_checkpoint_holds_no_file_open(keeper: Keeper) -> None:
+def test_a_closed_checkpoint_holds_no_file_open(keeper: CheckpointWriter) -> None:
     settle(keeper)
     keeper.close()
     assert keeper.journal is not None
     assert (keeper.journal._fd, keeper.journal._next_fd) == (-1, -1)
 
 
-def test_a_checkpoint_of_another_owner_is_refused(keeper: Keeper, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_owner_is_refused(keeper: CheckpointWriter, tmp_path: Path) -> None:
     settle(keeper)
     keeper.close()
     with pytest.raises(RunError, match="another"):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import RunError, SwitchError
-from hoverboard.host.checkpointing.checkpoint import Keeper, Kept
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept
 from hoverboard.host.checkpointing.resumption import Resumption
 from hoverboard.host.control.host_client import HostConfig
 
@@ -54,7 +54,7 @@ def config(directory: Path, **more: Any) -> HostConfig:
 
 
 def resumption(directory: Path, switch: Switch, **more: Any) -> Resumption:
-    return Resumption(config(directory, **more), switch, Keeper())  # type: ignore[arg-type]
+    return Resumption(config(directory, **more), switch, CheckpointWriter())  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def switch() -> Switch:
 @pytest.fixture
 def resumed(tmp_path: Path, switch: Switch) -> Resumption:
     """The successor of a process with two VMs."""
-    keeper = Keeper()
+    keeper = CheckpointWriter()
     before = Resumption(config(tmp_path), switch, keeper)  # type: ignore[arg-type]
     before.keep(lambda: VPORTS, Kept())
     while keeper.due is not None:

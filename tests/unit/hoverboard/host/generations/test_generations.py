@@ -12,7 +12,7 @@ import pytest
 from hoverboard.contract.generations import NAMES, Dataplane
 from hoverboard.fastpath.memory import control, host
 from hoverboard.host import generations
-from hoverboard.host.checkpointing.checkpoint import Keeper
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.generations import MAKERS, make
 from hoverboard.host.generations.fastpath import FastpathPlane
@@ -64,7 +64,7 @@ def config(directory: Path, **more: Any) -> HostConfig:
 def engines(tmp_path: Path) -> Iterator[FastpathPlane]:
     """A host of an engine generation that resumes, so that nothing runs yet."""
     given = config(tmp_path, resume=True, batch=(3, 5), vm_priority=False)
-    made = make(given, Ovs(tmp_path), Keeper())
+    made = make(given, Ovs(tmp_path), CheckpointWriter())
     assert isinstance(made.plane, FastpathPlane)
     assert made.routes.status()["routes"] == 0
     yield made.plane
@@ -84,5 +84,5 @@ def test_who_makes_a_generation_is_asked_by_its_name(tmp_path: Path, monkeypatch
     makers = {name: lambda parts, name=name: made.append((name, parts.config.node)) for name in NAMES}
     monkeypatch.setattr(generations, "MAKERS", makers)
     for name in NAMES:
-        make(config(tmp_path, dataplane=name), Ovs(tmp_path), Keeper())
+        make(config(tmp_path, dataplane=name), Ovs(tmp_path), CheckpointWriter())
     assert made == [(name, "h1") for name in NAMES]

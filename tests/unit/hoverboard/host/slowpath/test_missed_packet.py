@@ -10,7 +10,7 @@ from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.fastpath.packets import ring
-from hoverboard.host.slowpath.missed_packet import BURST, Missed, parsed, take
+from hoverboard.host.slowpath.missed_packet import BURST, MissedPacket, parsed, take
 from tests.unit.hoverboard.flow_miss_oracle import LOCAL, OFPORT, PORT, REMOTE, from_fabric
 from tests.unit.hoverboard.memory_host import key_of, tunnel_word
 from tests.unit.hoverboard.packets import array, frame
@@ -44,8 +44,8 @@ def test_packets_are_taken_in_order_with_all_that_goes_with_them(engine):
     push(engine, b"first", 3, rings.MISS_STAGED + 1, 99)
     push(engine, b"second, longer", ports.UPLINK)
     assert take(engine) == [
-        Missed(3, rings.MISS_STAGED + 1, 99, b"first"),
-        Missed(ports.UPLINK, rings.MISS_FLOW, 0, b"second, longer"),
+        MissedPacket(3, rings.MISS_STAGED + 1, 99, b"first"),
+        MissedPacket(ports.UPLINK, rings.MISS_FLOW, 0, b"second, longer"),
     ]
     assert take(engine) == []
     assert engine.pending[[ports.COUNT + 3, ports.COUNT + ports.UPLINK, ports.COUNT + PORT]].tolist() == [1, 1, 0], (
@@ -61,24 +61,26 @@ def test_a_burst_is_so_many(engine):
 
 
 def test_a_vms_packet_is_its_port_and_its_headers():
-    key, ports, inner = parsed(Missed(PORT, rings.MISS_FLOW, 0, NO_VNET + INNER), LOCAL, OFPORT)
+    key, ports, inner = parsed(MissedPacket(PORT, rings.MISS_FLOW, 0, NO_VNET + INNER), LOCAL, OFPORT)
     assert (key, ports, inner) == (key_of(INNER, OFPORT), 1000 << 16 | 2000, INNER)
 
 
 def test_a_packet_of_the_fabric_is_its_tunnel_and_its_inner_headers():
-    key, _ports, inner = parsed(Missed(ports.UPLINK, rings.MISS_FLOW, 0, NO_VNET + from_fabric(INNER, 9)), LOCAL, 0)
+    key, _ports, inner = parsed(
+        MissedPacket(ports.UPLINK, rings.MISS_FLOW, 0, NO_VNET + from_fabric(INNER, 9)), LOCAL, 0
+    )
     assert (key, inner) == (key_of(INNER, TUNNEL_PORT, tunnel_word(REMOTE, 9)), INNER)
 
 
 def test_a_packet_that_comes_from_a_coprocessor_is_the_inner_one_already():
     word = tunnel_word(REMOTE, 9)
-    key, _ports, inner = parsed(Missed(ports.UPLINK, rings.MISS_STAGED, word, NO_VNET + INNER), LOCAL, 0)
+    key, _ports, inner = parsed(MissedPacket(ports.UPLINK, rings.MISS_STAGED, word, NO_VNET + INNER), LOCAL, 0)
     assert (key, inner) == (key_of(INNER, TUNNEL_PORT, word), INNER)
 
 
 def test_what_is_not_ip_has_a_key_too():
     arp = b"\xff" * 6 + INNER[6:12] + b"\x08\x06" + bytes(28)
-    key, ports, inner = parsed(Missed(PORT, rings.MISS_FLOW, 0, NO_VNET + arp), LOCAL, OFPORT)
+    key, ports, inner = parsed(MissedPacket(PORT, rings.MISS_FLOW, 0, NO_VNET + arp), LOCAL, OFPORT)
     assert (key[0] >> 48, ports, inner) == (OFPORT, 0, arp)
 
 
@@ -93,11 +95,13 @@ def test_what_is_not_ip_has_a_key_too():
     ids=["cut", "cut in the fabric", "cut before it came into the fabric", "not encapsulated"],
 )
 def test_what_is_malformed_has_no_parts(port, data):
-    assert parsed(Missed(port, rings.MISS_FLOW, 0, NO_VNET + data), LOCAL, OFPORT) is None
+    assert parsed(MissedPacket(port, rings.MISS_FLOW, 0, NO_VNET + data), LOCAL, OFPORT) is None
 
 
 def test_a_packet_for_another_host_has_no_parts():
     assert (
-        parsed(Missed(ports.UPLINK, rings.MISS_FLOW, 0, NO_VNET + from_fabric(INNER)), IPv4Address("172.16.0.9"), 0)
+        parsed(
+            MissedPacket(ports.UPLINK, rings.MISS_FLOW, 0, NO_VNET + from_fabric(INNER)), IPv4Address("172.16.0.9"), 0
+        )
         is None
     )
