@@ -22,7 +22,7 @@ from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.index import EntityKey
 from controllers.fm.wire import MAX_MESSAGE
 from controllers.roles.merged_status import combined
-from controllers.roles.replicas import Replica, Roster, RosterDoor
+from controllers.roles.replicas import Replica, ReplicasServicer, Roster
 from controllers.single_process import Settings, settings_document
 from controllers.store.store_server import StoreServicer
 from controllers.vmc.models import model_named
@@ -61,7 +61,7 @@ class FabricManagerRole:
         unlimited = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = server = grpc.aio.server(options=unlimited)
         fabric_pb2_grpc.add_FabricManagerServicer_to_server(FabricManagerServicer(self), server)  # type: ignore[no-untyped-call]
-        add_FabricServicer_to_server(RosterDoor(self._roster), server)  # type: ignore[no-untyped-call]
+        add_FabricServicer_to_server(ReplicasServicer(self._roster), server)  # type: ignore[no-untyped-call]
         if self._embedded:
             self._store = StoreServicer(self.settings.directory / "store.json")
             store_pb2_grpc.add_StoreServicer_to_server(self._store, server)  # type: ignore[no-untyped-call]

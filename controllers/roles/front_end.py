@@ -103,8 +103,8 @@ class FrontEndRole:
             self._path.unlink()
         unlimited = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = server = grpc.aio.server(options=unlimited)
-        add_FrontEndsServicer_to_server(_Door(self), server)  # type: ignore[no-untyped-call]
-        fabric_pb2_grpc.add_HostsServicer_to_server(_AgentsDoor(self, self._command), server)  # type: ignore[no-untyped-call]
+        add_FrontEndsServicer_to_server(_FrontEndsServicer(self), server)  # type: ignore[no-untyped-call]
+        fabric_pb2_grpc.add_HostsServicer_to_server(_AgentsServicer(self, self._command), server)  # type: ignore[no-untyped-call]
         server.add_insecure_port(f"unix:{self._path}")
         await server.start()
         os.chmod(self._path, 0o600)
@@ -301,7 +301,7 @@ class FrontEndRole:
         return switch.session
 
 
-class _Door:
+class _FrontEndsServicer:
     """The FrontEnds service of control.proto."""
 
     def __init__(self, role: FrontEndRole) -> None:
@@ -333,7 +333,7 @@ class _Door:
         context.cancel()
 
 
-class _AgentsDoor:
+class _AgentsServicer:
     """The Hosts service of fabric.proto; hands on what agents say as they say it."""
 
     def __init__(self, role: FrontEndRole, command: fabric_pb2.HostCommand) -> None:

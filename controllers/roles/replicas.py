@@ -210,7 +210,7 @@ def _parts(
         )
 
 
-class RosterDoor:
+class ReplicasServicer:
     """The Fabric service of control.proto."""
 
     def __init__(self, roster: Roster) -> None:

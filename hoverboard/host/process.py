@@ -77,7 +77,7 @@ class HostProcess:
         self._relayed = False  # a Hoverboard reports, too
         self._reports = Reports(self._plane)
         self._session = ControlSessions(
-            [config.control_address, *(address for address, _ in config.more_doors)],
+            [config.control_address, *(address for address, _ in config.more_endpoints)],
             config.node, self._set_interval, datapath_id(config.underlay_ip),
         )  # fmt: skip
         # The planes copy the descriptors that they keep.

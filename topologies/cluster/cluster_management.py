@@ -65,7 +65,7 @@ class ClusterManagement(ABC):
         """Everything that was told there should be; not waiting for a request that is under way."""
 
     @abstractmethod
-    def doors_of(self, server: ServerSpec) -> list[tuple[str, Path]]:
+    def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
         """Where a server's host agent and switch find the control plane, or each of the control planes."""
 
     # --- life -----------------------------------------------------------------------------------------

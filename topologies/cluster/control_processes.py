@@ -193,7 +193,7 @@ class ControlProcesses:
 
     # --- where servers find it ------------------------------------------------------------------------
 
-    def door_of(self, underlay: IPv4Address) -> tuple[str, Path]:
+    def endpoint(self, underlay: IPv4Address) -> tuple[str, Path]:
         """For the server of this underlay address: gRPC address of its host agent's door, OpenFlow socket."""
         if not self.layout.processes:
             return f"unix:{self._directory / 'control.sock'}", self._directory / "of.sock"

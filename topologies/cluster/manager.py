@@ -75,9 +75,9 @@ class ClusterManager(ClusterManagement):
             *self.scope.options,
         ]  # fmt: skip
 
-    def doors_of(self, server: ServerSpec) -> list[tuple[str, Path]]:
+    def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
         """Where a server's host agent and switch find the control plane, or each of the control planes."""
-        return [self.processes.door_of(server.underlay_ip)]
+        return [self.processes.endpoint(server.underlay_ip)]
 
     @property
     def entities(self) -> Entities:

@@ -85,10 +85,10 @@ class RegionalClusterManager(ClusterManagement):
     def _planes(self) -> list[ClusterManager]:
         return [*self.regional.values(), *self.globals.values()]
 
-    def doors_of(self, server: ServerSpec) -> list[tuple[str, Path]]:
+    def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
         """Where a server finds its region's control planes: the regional one first."""
         region = server.region or ""
-        return [*self.regional[region].doors_of(server), *self.globals[region].doors_of(server)]
+        return [*self.regional[region].endpoints(server), *self.globals[region].endpoints(server)]
 
     @property
     def restarts(self) -> int:

@@ -99,16 +99,16 @@ class HostProcesses:
         if self._directory.closing.exists():
             raise RunError(f"run {self._directory.run!r} is being taken down")
 
-    def start(self, server: Server, doors: Sequence[tuple[str, Path]]) -> None:
+    def start(self, server: Server, endpoints: Sequence[tuple[str, Path]]) -> None:
         """Start the host process of a server, and wait until it has configured its switch.
 
         Args:
-            doors: gRPC address and OpenFlow socket of each control plane that is to program it.
+            endpoints: gRPC address and OpenFlow socket of each control plane that is to program it.
         """
         spec = server.spec
         (control_address, openflow), *more = [
             (address, _openflow(server, server.directory / f"controller{number or ''}.sock", socket))
-            for number, (address, socket) in enumerate(doors)
+            for number, (address, socket) in enumerate(endpoints)
         ]
         generation = facts(spec.dataplane)
         engines = generation.carrier == "engines"
@@ -124,7 +124,7 @@ class HostProcesses:
             node_dir=str(server.directory),
             control_address=control_address,
             openflow_address=openflow,
-            more_doors=tuple(more),
+            more_endpoints=tuple(more),
             external=spec.controller is not None,
             uplink_device=server.uplink_device,
             scheduling=self._scheduling,

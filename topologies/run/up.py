@@ -81,7 +81,7 @@ def start_hosts(run: Run) -> None:
             run.hosts.start_engines()
 
         def bring_up(server: Server) -> None:
-            run.hosts.start(server, run.cluster.doors_of(server.spec))
+            run.hosts.start(server, run.cluster.endpoints(server.spec))
             run.network.uplinks[server.name].plug()
             step()
             for nic in run.network.nics_of(server):

@@ -56,7 +56,7 @@ class Resumption:
         config = self._config
         controllers = [config.openflow_address]
         if not config.external:
-            controllers += [openflow for _, openflow in config.more_doors]
+            controllers += [openflow for _, openflow in config.more_endpoints]
         self._switch.configure(
             datapath_type=config.datapath_type,
             underlay_ip=config.underlay_ip,

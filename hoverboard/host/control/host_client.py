@@ -55,7 +55,7 @@ class HostConfig:
     vm_priority: bool = True
     capacity: tuple[int | None, int | None] = (None, None)
     resume: bool = False
-    more_doors: tuple[tuple[str, str], ...] = ()
+    more_endpoints: tuple[tuple[str, str], ...] = ()
     external: bool = False
 
 

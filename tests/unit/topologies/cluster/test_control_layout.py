@@ -30,7 +30,7 @@ def test_one_process_is_the_default() -> None:
     assert arguments(role.command()) == {"--dir": "/run/x", "--model": "gateway"}
     assert (role.name, role.log) == ("control plane", Path("/run/x/logs/control.log"))
     assert role.sockets == [Path("/run/x/control.sock"), Path("/run/x/of.sock")]
-    assert processes(layout).door_of(IPv4Address("172.16.0.1")) == (
+    assert processes(layout).endpoint(IPv4Address("172.16.0.1")) == (
         "unix:/run/x/control.sock", Path("/run/x/of.sock"),
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_a_process_for_each_role() -> None:
     assert manager.sockets == [Path("/run/x/control.sock")]
     assert first.sockets == [Path("/run/x/ofe-0.sock"), Path("/run/x/ofe-0.of")]
     assert last.sockets == []
-    doors = {made.door_of(IPv4Address(f"172.16.0.{number}")) for number in range(1, 40)}
+    doors = {made.endpoint(IPv4Address(f"172.16.0.{number}")) for number in range(1, 40)}
     assert doors == {(f"unix:/run/x/ofe-{number}.sock", Path(f"/run/x/ofe-{number}.of")) for number in range(3)}
 
 

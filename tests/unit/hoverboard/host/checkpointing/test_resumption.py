@@ -136,7 +136,7 @@ MORE_DOORS = (("unix:c2", "tcp:127.0.0.1:6654"), ("unix:c3", "tcp:127.0.0.1:6655
 
 @pytest.mark.parametrize(("dataplane", "uplink"), [("fastpath", None), ("ovs", "up0")])
 def test_a_new_switch_gets_its_bridges(tmp_path: Path, switch: Switch, dataplane: str, uplink: str | None) -> None:
-    resumption(tmp_path, switch, dataplane=dataplane, uplink_device="up0", more_doors=MORE_DOORS).configure()
+    resumption(tmp_path, switch, dataplane=dataplane, uplink_device="up0", more_endpoints=MORE_DOORS).configure()
     controllers = ["tcp:127.0.0.1:6653", "tcp:127.0.0.1:6654", "tcp:127.0.0.1:6655"]
     assert switch.asked == [
         (
@@ -148,7 +148,7 @@ def test_a_new_switch_gets_its_bridges(tmp_path: Path, switch: Switch, dataplane
 
 
 def test_a_switch_that_others_program_connects_to_them_alone_by_any_version(tmp_path: Path, switch: Switch) -> None:
-    resumption(tmp_path, switch, more_doors=MORE_DOORS, external=True).configure()
+    resumption(tmp_path, switch, more_endpoints=MORE_DOORS, external=True).configure()
     ((_, settings),) = switch.asked
     assert settings["controllers"] == ["tcp:127.0.0.1:6653"]
     assert {"OpenFlow10", "OpenFlow13", "OpenFlow14"} < set(settings["versions"])
