@@ -20,7 +20,7 @@ from hoverboard.fastpath.memory.arrays import I64, Memory, allocate
 from hoverboard.fastpath.packets import ring
 
 
-class Home(Protocol):
+class EngineHome(Protocol):
     """Where a host's engines run.
 
     Attributes:
@@ -46,10 +46,10 @@ class Home(Protocol):
     def unplug(self, port: int) -> None:
         """Close that copy; the engines no longer use it."""
 
-    def lend(self, fd: int) -> int:
+    def share_fd(self, fd: int) -> int:
         """An eventfd that the engines are to write to; returns its number in their process."""
 
-    def give_back(self, number: int) -> None:
+    def unshare_fd(self, number: int) -> None:
         """The engines no longer use that one."""
 
     def wake(self) -> None:
@@ -69,7 +69,7 @@ class AnswerListener(Protocol):
         """A frame, without its virtio-net header, leaves by `port`."""
 
 
-class OwnThread:
+class OwnEngineThread:
     """A thread of this process, for this host alone."""
 
     def __init__(self, scheduling: Scheduling = "adaptive", debug: tuple[str, ...] = ()) -> None:
@@ -100,11 +100,11 @@ class OwnThread:
         self._thread.unwatch(fd)
         os.close(fd)
 
-    def lend(self, fd: int) -> int:
+    def share_fd(self, fd: int) -> int:
         """See Home; the process is the same, and so is the number."""
         return fd
 
-    def give_back(self, number: int) -> None:
+    def unshare_fd(self, number: int) -> None:
         """See Home."""
 
     def wake(self) -> None:
@@ -138,7 +138,7 @@ class Datapath:
 
     def __init__(
         self,
-        home: Home | None = None,
+        home: EngineHome | None = None,
         memory_fd: int = -1,
         *,
         local_ip: IPv4Address | None = None,
@@ -147,7 +147,7 @@ class Datapath:
         self.memories = allocate(memory_fd)
         self.egress, self.ingress = self.memories
         self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._home = home or OwnThread()
+        self._home = home or OwnEngineThread()
         self._running = False
         self._answers = answers
         self.egress.host[host.IP] = int(local_ip or 0)
@@ -253,7 +253,7 @@ class Datapath:
     def set_ring(self, port: int, wake_fd: int, ofport: int = 0) -> None:
         """Have `port` be rings in memory (FROM_VMM, TO_VMM), whose other end sleeps on eventfd `wake_fd`."""
         words, row = self.egress.host, self.egress.ports[port]
-        number = self._home.lend(wake_fd)
+        number = self._home.share_fd(wake_fd)
         for m in self.memories:
             m.side_wake[port, rings.VMM_FD] = number
         row[ports.FD], row[ports.OFPORT] = -1, ofport
@@ -268,7 +268,7 @@ class Datapath:
         for m in self.memories:
             m.side_wake[port, rings.VMM_FD] = -1
         self.command(control.CMD_PORT)
-        self._home.give_back(number)
+        self._home.unshare_fd(number)
         self.egress.host[host.SIDES] -= 1
         row = self.egress.ports[port]
         row[ports.OFPORT] = row[ports.RATE] = row[ports.BURST] = 0
@@ -290,13 +290,13 @@ class Datapath:
         row[: ports.WORDS] = 0
         row[ports.FD], row[ports.KIND] = -1, ports.KIND_NONE
 
-    def lend(self, fd: int) -> int:
+    def share_fd(self, fd: int) -> int:
         """The number by which the engines write to eventfd `fd`, for side_wake[]."""
-        return self._home.lend(fd)
+        return self._home.share_fd(fd)
 
-    def give_back(self, number: int) -> None:
+    def unshare_fd(self, number: int) -> None:
         """The engines no longer use a lent eventfd; first make sure of that by a command."""
-        self._home.give_back(number)
+        self._home.unshare_fd(number)
 
     def inject(self, port: int, frame: bytes, kind: int, tunnel: int = 0, timeout: float = 1.0) -> bool:
         """Give an engine a frame with its virtio-net header; False if its ring stays full.

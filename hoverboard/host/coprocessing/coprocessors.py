@@ -198,7 +198,7 @@ class Coprocessors:
             block=partial(self.blocks.ask, guest.ofport),
         )
         worker = Worker(context, source, sink, bell, registry=self._registry, charge=accounting.choose(name))
-        lent = self._datapath.lend(bell.fd)
+        lent = self._datapath.share_fd(bell.fd)
         memories[0].host[host.SIDES] += 1
         worker.start()
         for memory in memories:
@@ -225,7 +225,7 @@ class Coprocessors:
         self._datapath.command(control.CMD_PORT)
         self._datapath.command(control.CMD_PORT)
         memories[0].host[host.SIDES] -= 1
-        self._datapath.give_back(running.lent)
+        self._datapath.unshare_fd(running.lent)
         for memory in memories:
             memory.samples[guest.port] = 0
         if ended:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from hoverboard.contract.entities import Dataplane as Name
 from hoverboard.contract.generations import facts
-from hoverboard.fastpath.engine.datapath import Datapath, OwnThread
+from hoverboard.fastpath.engine.datapath import Datapath, OwnEngineThread
 from hoverboard.fastpath.memory import control
 from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.control.host_client import HostConfig
@@ -24,7 +24,7 @@ from hoverboard.host.generations.fastpath import FastpathPlane
 from hoverboard.host.generations.ovs import OvsPlane
 from hoverboard.host.generations.port import HostDataplane
 from hoverboard.host.generations.pre import PrePlane
-from hoverboard.host.generations.shared_engines import SharedThread, shared_memory
+from hoverboard.host.generations.shared_engines import SharedEngineProcess, shared_memory
 from hoverboard.host.telemetry.capture import Answers
 from hoverboard.host.underlay.datagrams import Datagrams, EngineDatagrams, KernelDatagrams, underlay_socket
 from hoverboard.host.underlay.route_exchange import RouteExchange
@@ -106,10 +106,10 @@ MAKERS: Mapping[Name, Callable[[_Parts], Made]] = MappingProxyType(
 def _datapath(config: HostConfig, local_ip: IPv4Address, answers: Answers) -> Datapath:
     """The engines of a host, where its configuration has them run."""
     if config.engines is None:
-        datapath = Datapath(OwnThread(config.scheduling), local_ip=local_ip, answers=answers)
+        datapath = Datapath(OwnEngineThread(config.scheduling), local_ip=local_ip, answers=answers)
     else:
         memory_fd = shared_memory(config.node)
-        home = SharedThread(Path(config.engines), memory_fd)
+        home = SharedEngineProcess(Path(config.engines), memory_fd)
         datapath = Datapath(home, memory_fd, local_ip=local_ip, answers=answers)
     for memory, size in zip(datapath.memories, config.batch, strict=True):
         memory.ctl[control.BATCH] = size  # the engines do not run yet

@@ -135,11 +135,11 @@ class VmmProcess:
     def unplug(self, port: int) -> None:
         """See Home: the descriptor goes with the process."""
 
-    def lend(self, fd: int) -> int:
+    def share_fd(self, fd: int) -> int:
         """See Home; nobody stands beside this engine."""
         raise ValueError("a VM's process has no rings beside its port")
 
-    def give_back(self, number: int) -> None:
+    def unshare_fd(self, number: int) -> None:
         """See Home; nothing is lent."""
 
     def wake(self) -> None:

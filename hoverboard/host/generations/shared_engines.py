@@ -47,8 +47,8 @@ class _SharedHost:
                 "join": TakesDescriptors(self._join, 2, 2),
                 "plug": TakesDescriptors(self._plug),
                 "unplug": self._unplug,
-                "lend": TakesDescriptors(self._lend),
-                "give_back": self._give_back,
+                "share_fd": TakesDescriptors(self._lend),
+                "unshare_fd": self._give_back,
                 "debug": self._debug,
             },
             self._leave,
@@ -140,7 +140,7 @@ def _learn_to_part(scheduling: Scheduling) -> None:
     spare.close()
 
 
-class SharedThread:
+class SharedEngineProcess:
     """The home of a host's engines in that process: what Datapath asks of it."""
 
     def __init__(self, path: Path, memory_fd: int) -> None:
@@ -168,13 +168,13 @@ class SharedThread:
         """See Home."""
         self._client.call("unplug", timeout=_TIMEOUT, port=port)
 
-    def lend(self, fd: int) -> int:
+    def share_fd(self, fd: int) -> int:
         """See Home."""
-        return int(self._client.call("lend", fds=(fd,), timeout=_TIMEOUT))
+        return int(self._client.call("share_fd", fds=(fd,), timeout=_TIMEOUT))
 
-    def give_back(self, number: int) -> None:
+    def unshare_fd(self, number: int) -> None:
         """See Home."""
-        self._client.call("give_back", timeout=_TIMEOUT, fd=number)
+        self._client.call("unshare_fd", timeout=_TIMEOUT, fd=number)
 
     def wake(self) -> None:
         """See Home."""

@@ -49,17 +49,17 @@ def path(tmp_path: Path, thread: Thread) -> Iterator[Path]:
     server.close()
 
 
-def shared(path: Path) -> tuple[shared_engines.SharedThread, Any, int]:
+def shared(path: Path) -> tuple[shared_engines.SharedEngineProcess, Any, int]:
     """A host that has joined: its home, its memory and the eventfd for its news."""
     memory_fd = shared_engines.shared_memory("h1")
-    home = shared_engines.SharedThread(path, memory_fd)
+    home = shared_engines.SharedEngineProcess(path, memory_fd)
     memories = allocate(memory_fd)
     news_fd = os.eventfd(0, os.EFD_NONBLOCK)
     home.start(memories, news_fd)
     return home, memories, news_fd
 
 
-def plug(home: shared_engines.SharedThread, port: int, fd: int) -> int:
+def plug(home: shared_engines.SharedEngineProcess, port: int, fd: int) -> int:
     """Plug a descriptor in; its number in the process of the engines, as the host's own row has it."""
     row = np.full(ports.WORDS, -1, np.int64)
     home.plug(port, fd, row)
@@ -85,11 +85,11 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     assert not os.get_blocking(number)
     assert int(memories[control.EGRESS].ports[3, ports.FD]) == number
     assert thread.told == [("watch", 0, 3, number)]
-    lent = home.lend(news_fd)
+    lent = home.share_fd(news_fd)
     os.eventfd_write(lent, 5)
     assert os.eventfd_read(news_fd) == 5
     home.set_debug(("capture",))
-    home.give_back(lent)
+    home.unshare_fd(lent)
     home.unplug(3)
     assert thread.told[1:] == [("set_debug", 0, ("capture",)), ("unwatch", number)]
     os.close(writer)
@@ -98,7 +98,7 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     assert more_than(before) == []
 
     plug(home, 4, news_fd)
-    home.lend(news_fd)
+    home.share_fd(news_fd)
     home.close()
     os.close(news_fd)
 
@@ -107,7 +107,7 @@ def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None
     home, _memories, news_fd = shared(path)
     reader, writer = os.pipe()
     number = plug(home, 4, writer)
-    home.lend(writer)
+    home.share_fd(writer)
     os.close(writer)
     home.close()
     assert os.read(reader, 1) == b""  # waits for the end of both
@@ -126,7 +126,7 @@ def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread
     with pytest.raises(InputError, match="nothing is plugged into port 4"):
         home.unplug(4)
     with pytest.raises(InputError, match=f"descriptor {number} was not lent"):
-        home.give_back(number)
+        home.unshare_fd(number)
     os.close(writer)
     os.write(number, b"x")
     assert os.read(reader, 1) == b"x"
