@@ -242,7 +242,7 @@ def _kill_and_change(bed: Testbed, role: str, last: int) -> dict[str, Any]:
     where = bed.server(relays[1] if role == "hoverboard" else relays[0])  # a Hoverboard knows everybody
     newcomer: VM = network.vm(f"late-{last}", "h1", IPv4Address(f"10.0.0.{last}")).entity()
     if role == "hoverboard":
-        bed.let_die(relays[0])
+        bed.suppress_restarts(relays[0])
     ended = threading.Event()
     asking = threading.Thread(target=_ask, args=(bed, newcomer, ended), name="ask")
     flow = re.compile(rf"nw_dst={re.escape(str(newcomer.ip))}(?![.\d])")

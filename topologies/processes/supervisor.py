@@ -50,7 +50,7 @@ class Watched:
         what: "host process", "ovs-vswitchd", ..
         server: whose; None: the run's.
         process: how it is called now; None while it is not there.
-        again: starts it again, and waits until it serves.
+        restart: starts it again, and waits until it serves.
         state: "up", "down" (it will be started again), "given up", "left dead".
         restarts: how often it came back.
         last: what happened last, for people.
@@ -59,10 +59,10 @@ class Watched:
     what: str
     server: str | None
     process: Callable[[], Process | None]
-    again: Callable[[], None]
+    restart: Callable[[], None]
     state: str = "up"
     restarts: int = 0
-    last: str | None = None
+    last_event: str | None = None
     deaths: list[float] = field(default_factory=list)
 
     @property
@@ -77,7 +77,7 @@ class Watched:
             "server": self.server,
             "state": self.state,
             "restarts": self.restarts,
-            "last": self.last,
+            "last": self.last_event,
         }
 
 
@@ -135,24 +135,24 @@ class Supervisor:
         self._closed = False
 
     def watch(
-        self, what: str, server: str | None, process: Callable[[], Process | None], again: Callable[[], None]
+        self, what: str, server: str | None, process: Callable[[], Process | None], restart: Callable[[], None]
     ) -> Watched:
         """Watch a process that runs; see Watched."""
-        watched = Watched(what, server, process, again)
+        watched = Watched(what, server, process, restart)
         self._all.append(watched)
         self._look_after(watched)
         if not self._thread.is_alive():
             self._thread.start()
         return watched
 
-    def let_die(self, server: str) -> None:
+    def suppress_restarts(self, server: str) -> None:
         """What dies on this server stays dead."""
         with self._lock:
             self._dead.add(server)
 
     def status(self) -> documents.Supervision:
         """{"watched", "restarts", "down": processes that are not there, "processes": one row for each that died}."""
-        rows = [watched.row() for watched in list(self._all) if watched.last is not None]
+        rows = [watched.row() for watched in list(self._all) if watched.last_event is not None]
         return {
             "watched": len(self._all),
             "restarts": sum(row["restarts"] for row in rows),
@@ -191,7 +191,7 @@ class Supervisor:
         now = self._clock()
         watched.deaths = [death for death in watched.deaths if death > now - CALM] + [now]
         wait = pause(len(watched.deaths))
-        watched.last = last or f"died at {time.strftime('%H:%M:%S')}"
+        watched.last_event = last or f"died at {time.strftime('%H:%M:%S')}"
         with self._lock:
             if watched.server in self._dead:
                 watched.state = "left dead"
@@ -223,9 +223,9 @@ class Supervisor:
         begin = self._clock()
         try:
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
-            watched.again()
+            watched.restart()
         except LostDirectoryError as error:
-            watched.state, watched.last = "left dead", error.what
+            watched.state, watched.last_event = "left dead", error.what
             with self._lock:
                 first = not self._stopping.is_set()
                 self._stopping.set()
@@ -241,7 +241,7 @@ class Supervisor:
             return
         watched.restarts += 1
         watched.state = "up"
-        watched.last = f"came back at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
+        watched.last_event = f"came back at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
         _log.info("%s is back after %.3f s", watched.name, self._clock() - begin)
         self._look_after(watched)
 

@@ -172,10 +172,10 @@ class Run:
             self.supervisor.watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines)
         for server in self.network.servers():
             for name in (DATABASE, SWITCH):
-                again = partial(self._restart_daemon, server, name)
-                self.supervisor.watch(name, server.name, partial(_daemon, server, name), again)
-            again = partial(self._restart_host, server)
-            self.supervisor.watch(HOST_PROCESS, server.name, partial(_host_process, server), again)
+                restart = partial(self._restart_daemon, server, name)
+                self.supervisor.watch(name, server.name, partial(_daemon, server, name), restart)
+            restart = partial(self._restart_host, server)
+            self.supervisor.watch(HOST_PROCESS, server.name, partial(_host_process, server), restart)
 
     def _restart_daemon(self, server: Server, name: str) -> None:
         self.launcher.forget(server.daemons[name])

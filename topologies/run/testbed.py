@@ -331,9 +331,9 @@ class Testbed:
         """Tell the control plane everything there should be once more."""
         self._there().cluster.full_update()
 
-    def let_die(self, name: str) -> None:
+    def suppress_restarts(self, name: str) -> None:
         """What dies on a server from now on stays dead, as when the machine fails; InputError when there is none."""
-        self._there().supervisor.let_die(self.server(name).name)
+        self._there().supervisor.suppress_restarts(self.server(name).name)
 
     def apply(self, file: str | Path | schema.Given, *, dry_run: bool = False) -> Applied:
         """Have the run be what a topology file says, or only tell what that would change; see `topologies.run.apply`.

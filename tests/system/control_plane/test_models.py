@@ -187,7 +187,7 @@ def test_a_dead_hoverboard_is_replaced_within_a_second(
     )
     server = bed.server(used)
     assert server.host_pid is not None
-    bed.let_die(used)
+    bed.suppress_restarts(used)
     os.kill(server.host_pid, signal.SIGKILL)
     os.kill(server.daemons["ovs-vswitchd"].pid, signal.SIGKILL)
     wait_for(lambda: used in control(bed)["hoverboards_down"], 5, lambda: "the Hoverboard is left out")

@@ -169,7 +169,7 @@ def test_pre_dies_with_its_host_process_and_leaves_nothing(
     with contextlib.closing(bed.host_client("h1")) as client:
         pid = client.status()["pid"]
     assert len(processes_of(bed, "vmm")) == 4
-    bed.let_die("h1")
+    bed.suppress_restarts("h1")
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: len(processes_of(bed, "vmm")) == 2, 10, lambda: "processes of h1's VMs outlive it")
     bed.down()

@@ -167,7 +167,7 @@ class TestDemo:
     def test_a_dead_host_process_is_shown_and_not_waited_for(self, demo: Testbed, eventually: Eventually) -> None:
         pid = demo.server("h3").host_pid
         assert pid is not None
-        demo.let_die("h3")
+        demo.suppress_restarts("h3")
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: demo.status()["hosts"][2]["state"] == "unreachable", 10.0, "h3 is still reachable")
         status = demo.status()

@@ -97,7 +97,7 @@ class Run:
         bed.supervision = lambda: {"down": [], "restarts": self.restarts}
         bed.upsert, bed.remove = self.upsert, self.removed.append  # type: ignore[attr-defined]
         bed.server = lambda name: SimpleNamespace(name=name)  # type: ignore[attr-defined]
-        bed.let_die = self.died.append  # type: ignore[attr-defined]
+        bed.suppress_restarts = self.died.append  # type: ignore[attr-defined]
         bed.add_vm = lambda network, host: self.plugged.append((network, host)) or SimpleNamespace(name="new")  # type: ignore[attr-defined]
         bed.remove_vm = self.plugged.append  # type: ignore[attr-defined]
         here, there = ([vm.name for vm in bed.topology.vms if vm.host == host] for host in ("h1", "h2"))

@@ -145,7 +145,7 @@ def test_what_is_gone_already_when_it_is_to_be_watched_is_started_again(world: W
 
 def test_what_dies_on_a_server_that_failed_stays_dead_and_all_else_comes_back(world: World) -> None:
     doomed, other, common = world.watch(server="h1"), world.watch(server="h2"), world.watch("nursery", None)
-    world.supervisor.let_die("h1")
+    world.supervisor.suppress_restarts("h1")
     for patient in (doomed, other, common):
         patient.die()
     until(lambda: world.supervisor.status()["restarts"] == 2)
@@ -159,7 +159,7 @@ def test_a_server_that_fails_during_a_pause_stays_dead(world: World) -> None:
     patient = world.watch()
     for restarts in (1, 2, 3):
         world.kill(patient, restarts)
-    world.clock.in_a_pause = lambda: world.supervisor.let_die("h1")
+    world.clock.in_a_pause = lambda: world.supervisor.suppress_restarts("h1")
     patient.die()
     until(lambda: world.row()["state"] == "left dead")
     world.supervisor.stop()
