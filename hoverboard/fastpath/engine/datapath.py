@@ -30,8 +30,8 @@ class EngineHome(Protocol):
     @property
     def wake_fd(self) -> int: ...
 
-    def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
-        """Run the engines; they write to `news_fd` when the control thread has something to do."""
+    def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
+        """Run the engines; they write to `control_eventfd` when the control thread has something to do."""
 
     def plug(self, port: int, fd: int, row: I64) -> None:
         """Serve a descriptor as `port`.
@@ -81,9 +81,9 @@ class OwnEngineThread:
         """See Home."""
         return self._thread.wake_fd
 
-    def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
+    def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
         """See Home."""
-        memories[control.EGRESS].host[host.NEWS_FD] = news_fd
+        memories[control.EGRESS].host[host.NEWS_FD] = control_eventfd
         self._thread.add_host(memories)
         self._thread.start()
 
@@ -133,7 +133,7 @@ class Datapath:
         answers: told of frames that are sent here.
 
     Attributes:
-        news_fd: readable when misses wait or a command has been carried out.
+        control_eventfd: readable when misses wait or a command has been carried out.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Datapath:
     ) -> None:
         self.memories = allocate(memory_fd)
         self.egress, self.ingress = self.memories
-        self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.control_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._home = home or OwnEngineThread()
         self._running = False
         self._answers = answers
@@ -155,13 +155,13 @@ class Datapath:
     def start(self) -> None:
         """Start the engines; the first call in a process without a warm cache compiles for a while."""
         self._running = True
-        self._home.start(self.memories, self.news_fd)
+        self._home.start(self.memories, self.control_eventfd)
 
     def stop(self) -> None:
         """Stop the engines and close their descriptors."""
         self._home.close()
         self._running = False
-        os.close(self.news_fd)
+        os.close(self.control_eventfd)
 
     @property
     def wake_fd(self) -> int:
@@ -195,7 +195,7 @@ class Datapath:
         while int(m.command_index[ring.MADE]) != int(m.command_index[ring.TAKEN]):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the engine did not answer within {timeout:g} s")
-            select.select([self.news_fd], [], [], 0.001)
+            select.select([self.control_eventfd], [], [], 0.001)
             self.clear_news(keep=True)
 
     def _do(self, operation: int, first: int, second: int) -> None:
@@ -232,11 +232,11 @@ class Datapath:
     def clear_news(self, keep: bool = False) -> None:
         """Reset news_fd; with `keep`, have it fire again if misses wait."""
         try:
-            os.eventfd_read(self.news_fd)
+            os.eventfd_read(self.control_eventfd)
         except BlockingIOError:
             return
         if keep and self.misses_waiting():
-            os.eventfd_write(self.news_fd, 1)
+            os.eventfd_write(self.control_eventfd, 1)
             os.sched_yield()
 
     # -- ports ------------------------------------------------------------------------------------

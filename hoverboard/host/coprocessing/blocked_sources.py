@@ -32,7 +32,7 @@ class Blocks:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.control_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._closed = False
         self._asked: deque[tuple[int, bytes, float]] = deque(maxlen=4 * MOST)
@@ -43,7 +43,7 @@ class Blocks:
         self._asked.append((ofport, source, self._clock() + seconds))
         with self._lock:  # a thread that was left behind must not write to whatever has the number next
             if not self._closed:
-                os.eventfd_write(self.news_fd, 1)
+                os.eventfd_write(self.control_eventfd, 1)
 
     def __contains__(self, flow: BlockedSource) -> bool:
         sources = self._until.get(flow[0])
@@ -52,7 +52,7 @@ class Blocks:
     def turn(self, now: float) -> set[BlockedSource]:
         """Take up what was asked for, forget whose time is over; the flows that this changes."""
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.news_fd)
+            os.eventfd_read(self.control_eventfd)
         changed: set[BlockedSource] = set()
         while self._asked:
             ofport, source, until = self._asked.popleft()
@@ -82,4 +82,4 @@ class Blocks:
         """Nobody listens any more."""
         with self._lock:
             self._closed = True
-            os.close(self.news_fd)
+            os.close(self.control_eventfd)

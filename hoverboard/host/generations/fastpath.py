@@ -110,11 +110,14 @@ class FastpathPlane:
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The engines' eventfd, and the flow monitor while there is one."""
-        readers: dict[int, Callable[[], None]] = {self._datapath.news_fd: self._on_wake, **self.looking.readers()}
+        readers: dict[int, Callable[[], None]] = {
+            self._datapath.control_eventfd: self._on_wake,
+            **self.looking.readers(),
+        }
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
         if self._coprocessors is not None:
-            readers[self._coprocessors.blocks.news_fd] = self._on_blocks
+            readers[self._coprocessors.blocks.control_eventfd] = self._on_blocks
         return readers
 
     def _names(self) -> dict[str, tuple[int, ...]]:

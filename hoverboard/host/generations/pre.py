@@ -138,7 +138,7 @@ class PrePlane:
             **self._datagrams.readers(self._routes.heard),
         }
         for name, vm in self._vms.items():
-            readers[vm.datapath.news_fd] = _of(self._on_news, name)
+            readers[vm.datapath.control_eventfd] = _of(self._on_news, name)
             if not vm.ended:
                 readers[vm.process.fileno()] = _of(self._on_end, name)
         if self._monitor is not None:

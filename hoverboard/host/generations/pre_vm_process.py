@@ -47,10 +47,10 @@ def main(path: Path, vm: str) -> None:
         carried: list[Callable[[], None]] = []
 
         def carry(fds: Descriptors) -> int:
-            memory_fd, news_fd, wake_fd, tap, udp = fds.take()
+            memory_fd, control_eventfd, wake_fd, tap, udp = fds.take()
             memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
             os.set_blocking(tap, False)
-            memories[control_words.EGRESS].host[host.NEWS_FD] = news_fd
+            memories[control_words.EGRESS].host[host.NEWS_FD] = control_eventfd
             for memory in memories:
                 memory.ctl[control_words.BATCH] = 1
             process = pre.new(epoll, wake_fd, tap, udp, control.socket.fileno(), PORT)
@@ -112,19 +112,19 @@ class VmmProcess:
         self._connection = connection
         self._memory_fd = memory_fd
         self._udp = udp
-        self._news_fd = -1
+        self._control_eventfd = -1
 
     def fileno(self) -> int:
         """Readable when the process has ended."""
         return self._connection.socket.fileno()
 
-    def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
+    def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
         """See Home; it starts with plug()."""
-        self._news_fd = news_fd
+        self._control_eventfd = control_eventfd
 
     def plug(self, port: int, fd: int, row: I64) -> None:
         """Have the process carry the packets of the VM's tap: it is given the descriptor, and needs no row."""
-        fds = [self._memory_fd, self._news_fd, self.wake_fd, fd, self._udp]
+        fds = [self._memory_fd, self._control_eventfd, self.wake_fd, fd, self._udp]
         who = f"the process of the VM (pid {self.pid})"
         answer = exchange(self._connection, "carry", {}, fds=fds, deadline=Deadline(_JOIN_SECONDS), peer=who)
         number, _ = answer.get()

@@ -59,10 +59,10 @@ class _SharedHost:
         if self._number >= 0:
             raise InputError("this host has joined already")
         memories = lay_out(mmap.mmap(fds.numbers[0], mapping_bytes(), mmap.MAP_SHARED))
-        _, news_fd = fds.numbers
-        self._lent.add(news_fd)
-        fds.numbers.remove(news_fd)
-        memories[control.EGRESS].host[host.NEWS_FD] = news_fd
+        _, control_eventfd = fds.numbers
+        self._lent.add(control_eventfd)
+        fds.numbers.remove(control_eventfd)
+        memories[control.EGRESS].host[host.NEWS_FD] = control_eventfd
         self._engine_ports = memories[control.EGRESS].ports
         self._number = self._thread.add_host(memories)
         return WithDescriptors(self._number, (self._thread.wake_fd,))
@@ -154,9 +154,9 @@ class SharedEngineProcess:
         """See Home; known once start() has returned."""
         return self._wake_fd
 
-    def start(self, memories: tuple[Memory, Memory], news_fd: int) -> None:
+    def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
         """See Home; `memories` are over the memfd that this was made with."""
-        _, given = self._client.call_for_descriptors("join", fds=(self._memory_fd, news_fd), timeout=_TIMEOUT)
+        _, given = self._client.call_for_descriptors("join", fds=(self._memory_fd, control_eventfd), timeout=_TIMEOUT)
         (self._wake_fd,) = given.take()
         os.close(self._memory_fd)
 

@@ -101,7 +101,7 @@ class FlowMisses:
             for missed in again:
                 self._again(missed)
         if self._datapath.misses_waiting():
-            os.eventfd_write(self._datapath.news_fd, 1)
+            os.eventfd_write(self._datapath.control_eventfd, 1)
 
     def _again(self, missed: MissedPacket) -> None:
         """A packet goes through the engine once more."""
@@ -262,7 +262,7 @@ class FlowMisses:
             self._doubtful.extendleft(reversed(some))
             return  # the switch is away again: whoever sees it come back doubts anew
         if self._doubtful:
-            os.eventfd_write(self._datapath.news_fd, 1)
+            os.eventfd_write(self._datapath.control_eventfd, 1)
 
     def _ask_again(self, concerned: list[Key]) -> bool:
         """Make entries agree with the OpenFlow tables; False when the switch does not answer."""

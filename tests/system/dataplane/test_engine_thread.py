@@ -35,7 +35,7 @@ def test_an_engine_knows_the_time_of_a_batch() -> None:
     datapath.set_batch(32, 128)  # past it, nobody has woken them for something else
     datapath.egress.ctl[control.NOW] = 0
     guest.send(bytes(packets.VNET_BYTES) + ARP)
-    assert select.select([datapath.news_fd], [], [], DEADLINE)[0]
+    assert select.select([datapath.control_eventfd], [], [], DEADLINE)[0]
     assert ring.waiting(datapath.egress.miss_index) == 1
     assert 0 < datapath.egress.ctl[control.NOW] <= time.monotonic_ns()
     datapath.stop()

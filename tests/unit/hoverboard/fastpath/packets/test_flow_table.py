@@ -151,8 +151,8 @@ class Readers:
         self.stop = np.zeros(1, np.int64)
         self.threads = []
 
-    def start(self, memories, news_fd):
-        memories[0].host[host.NEWS_FD] = news_fd
+    def start(self, memories, control_eventfd):
+        memories[0].host[host.NEWS_FD] = control_eventfd
         self.stop[0] = 1
         look_up_for_ever(
             memories[0], self.words, self.pairs, self.seen[0], self.wrong[0], self.rows[0], self.stop

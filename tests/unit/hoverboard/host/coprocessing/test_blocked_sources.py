@@ -24,7 +24,7 @@ def here() -> Iterator[Blocks]:
 
 
 def readable(here: Blocks) -> bool:
-    return bool(select.select([here.news_fd], [], [], 0)[0])
+    return bool(select.select([here.control_eventfd], [], [], 0)[0])
 
 
 def test_a_source_is_blocked_for_one_vm_until_its_time_is_over(here: Blocks) -> None:
@@ -94,7 +94,7 @@ def test_requests_that_wait_are_bounded(here: Blocks) -> None:
 
 def test_a_thread_that_was_left_behind_writes_nowhere() -> None:
     made = Blocks(lambda: START)
-    fd = made.news_fd
+    fd = made.control_eventfd
     made.close()
     reader, writer = os.pipe()
     other = os.eventfd(0, os.EFD_NONBLOCK)

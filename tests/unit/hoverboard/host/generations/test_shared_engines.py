@@ -54,9 +54,9 @@ def shared(path: Path) -> tuple[shared_engines.SharedEngineProcess, Any, int]:
     memory_fd = shared_engines.shared_memory("h1")
     home = shared_engines.SharedEngineProcess(path, memory_fd)
     memories = allocate(memory_fd)
-    news_fd = os.eventfd(0, os.EFD_NONBLOCK)
-    home.start(memories, news_fd)
-    return home, memories, news_fd
+    control_eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+    home.start(memories, control_eventfd)
+    return home, memories, control_eventfd
 
 
 def plug(home: shared_engines.SharedEngineProcess, port: int, fd: int) -> int:
@@ -71,13 +71,13 @@ def same(one: int, other: int) -> bool:
 
 
 def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
-    home, memories, news_fd = shared(path)
+    home, memories, control_eventfd = shared(path)
     before = open_descriptors()
     assert home.wake_fd not in (-1, thread.wake_fd)
     home.wake()
     assert os.eventfd_read(thread.wake_fd) == 1
     os.eventfd_write(int(memories[control.EGRESS].host[host.NEWS_FD]), 7)
-    assert os.eventfd_read(news_fd) == 7
+    assert os.eventfd_read(control_eventfd) == 7
 
     reader, writer = os.pipe()
     number = plug(home, 3, writer)
@@ -85,9 +85,9 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     assert not os.get_blocking(number)
     assert int(memories[control.EGRESS].ports[3, ports.FD]) == number
     assert thread.told == [("watch", 0, 3, number)]
-    lent = home.share_fd(news_fd)
+    lent = home.share_fd(control_eventfd)
     os.eventfd_write(lent, 5)
-    assert os.eventfd_read(news_fd) == 5
+    assert os.eventfd_read(control_eventfd) == 5
     home.set_debug(("capture",))
     home.unshare_fd(lent)
     home.unplug(3)
@@ -97,14 +97,14 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     os.close(reader)
     assert more_than(before) == []
 
-    plug(home, 4, news_fd)
-    home.share_fd(news_fd)
+    plug(home, 4, control_eventfd)
+    home.share_fd(control_eventfd)
     home.close()
-    os.close(news_fd)
+    os.close(control_eventfd)
 
 
 def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None:
-    home, _memories, news_fd = shared(path)
+    home, _memories, control_eventfd = shared(path)
     reader, writer = os.pipe()
     number = plug(home, 4, writer)
     home.share_fd(writer)
@@ -113,11 +113,11 @@ def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None
     assert os.read(reader, 1) == b""  # waits for the end of both
     assert thread.told[1:] == [("set_debug", 0, ()), ("remove_host", 0), ("unwatch", number)]
     os.close(reader)
-    os.close(news_fd)
+    os.close(control_eventfd)
 
 
 def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread) -> None:
-    home, _memories, news_fd = shared(path)
+    home, _memories, control_eventfd = shared(path)
     reader, writer = os.pipe()
     number = plug(home, 3, writer)
     for wrong in (3, -1, ports.COUNT):
@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread
     assert os.read(reader, 1) == b""  # refused copies were closed
     home.close()
     os.close(reader)
-    os.close(news_fd)
+    os.close(control_eventfd)
 
 
 def test_who_has_not_joined_is_refused(path: Path, thread: Thread, tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_who_has_not_joined_is_refused(path: Path, thread: Thread, tmp_path: Pat
 
 
 def test_a_host_joins_once(path: Path) -> None:
-    home, _memories, news_fd = shared(path)
+    home, _memories, control_eventfd = shared(path)
     with pytest.raises(InputError, match="has joined already"):
-        home._client.call("join", fds=(news_fd, news_fd))
+        home._client.call("join", fds=(control_eventfd, control_eventfd))
     home.close()
-    os.close(news_fd)
+    os.close(control_eventfd)

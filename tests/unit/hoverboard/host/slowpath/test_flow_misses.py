@@ -39,7 +39,7 @@ TO = IPv4Address("10.0.0.3")
 
 def quiet(handler):
     """Whether the loop may sleep."""
-    return not select.select([handler.datapath.news_fd], [], [], 0)[0]
+    return not select.select([handler.datapath.control_eventfd], [], [], 0)[0]
 
 
 def test_an_uncacheable_drop_has_its_own_reason_and_no_entry(handler):
@@ -73,7 +73,7 @@ def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
     handler.handle()
     assert handler.misses == 32 < waiting
     assert ring.waiting(handler.datapath.egress.miss_index) == waiting - handler.misses
-    os.eventfd_read(handler.datapath.news_fd)  # it was set again: the loop comes back
+    os.eventfd_read(handler.datapath.control_eventfd)  # it was set again: the loop comes back
     handler.handle()
     assert handler.misses == waiting
 

@@ -48,7 +48,7 @@ def changed_keys(handler):
 
 def woken(handler):
     """Whether the loop comes back."""
-    return bool(select.select([handler.datapath.news_fd], [], [], 0)[0])
+    return bool(select.select([handler.datapath.control_eventfd], [], [], 0)[0])
 
 
 def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
