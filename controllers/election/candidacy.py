@@ -47,7 +47,7 @@ class Candidacy:
         """A new watch has begun: what it tells first is all there is."""
         self.master, self._term_revision, self._master_revision = "", 0, 0
 
-    def heard(self, entries: Iterable[Entry]) -> None:
+    def received(self, entries: Iterable[Entry]) -> None:
         """The watch told of changes."""
         for entry in entries:
             if entry.key == self.prefix + "term":

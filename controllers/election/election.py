@@ -74,7 +74,7 @@ class Election:
         was_master = bool(candidacy.mine)
         async with aclosing(self._store.watch(candidacy.prefix)) as watch:
             candidacy.watching()
-            candidacy.heard(await anext(watch))
+            candidacy.received(await anext(watch))
             self._store_away = False
             self._tell()
             listening = asyncio.ensure_future(self._listen(watch))
@@ -108,7 +108,7 @@ class Election:
 
     async def _listen(self, watch: AsyncGenerator[list[Entry], None]) -> None:
         async for entries in watch:
-            self.candidacy.heard(entries)
+            self.candidacy.received(entries)
             self._tell()
             self._wake.set()
         raise StoreError("the watch has ended", where="store")

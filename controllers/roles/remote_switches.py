@@ -67,10 +67,10 @@ class RemoteSwitch:
 
     def packet_out(self, in_port: int, frame: bytes) -> None:
         out = pb.PacketOutRequest(switch=self.ref, term=self._link.term(), in_port=in_port, frame=frame)
-        self._link.say(pb.FrontEndRequest(packet_out=out))
+        self._link.send(pb.FrontEndRequest(packet_out=out))
 
     def close(self) -> None:
-        self._link.say(pb.FrontEndRequest(close=self.ref))
+        self._link.send(pb.FrontEndRequest(close=self.ref))
 
 
 class FrontEndLink:
@@ -112,7 +112,7 @@ class FrontEndLink:
         await asyncio.gather(self._task, return_exceptions=True)
         await self._channel.close(None)
 
-    def say(self, message: pb.FrontEndRequest) -> None:
+    def send(self, message: pb.FrontEndRequest) -> None:
         """Say something, if anybody hears it."""
         if self.connected:
             self._outbox.put(message)
@@ -120,7 +120,7 @@ class FrontEndLink:
     def tell_term(self) -> None:
         """Tell the highest term known."""
         known, _ = self._term()
-        self.say(pb.FrontEndRequest(term=pb.Term(partition=self._candidate.partition, term=known)))
+        self.send(pb.FrontEndRequest(term=pb.Term(partition=self._candidate.partition, term=known)))
 
     def term(self) -> pb.Term:
         """The term that this controller is master of; 0: none."""

@@ -150,7 +150,7 @@ class Roster:
                 if other.partition == member.partition:
                     other.outbox.put(pb.FabricUpdate(suspect=pb.Suspect(term=member.term)))
 
-    def heard(self, member: Replica, report: pb.ControllerReport) -> None:
+    def received(self, member: Replica, report: pb.ControllerReport) -> None:
         """What a controller says."""
         match report.WhichOneof("report"):
             case "standing":
@@ -224,7 +224,7 @@ class ReplicasServicer:
             async for report in reports:
                 if member is not None:
                     with whole():
-                        self._roster.heard(member, report)
+                        self._roster.received(member, report)
                 elif report.WhichOneof("report") == "hello":
                     hello = report.hello
                     member = Replica(hello.partition, hello.replica, hello.pid)

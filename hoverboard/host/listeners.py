@@ -38,7 +38,7 @@ class RouteListener(Protocol):
     def carried(self, ways: Iterable[Way]) -> None:
         """All ways of a report interval, from a dataplane that cannot call `wanted`."""
 
-    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+    def received(self, sender: IPv4Address, payload: bytes) -> None:
         """A datagram of another host's route exchange."""
 
 
@@ -57,7 +57,7 @@ class Nobody:
     def carried(self, ways: Iterable[Way]) -> None:
         """See RouteListener."""
 
-    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+    def received(self, sender: IPv4Address, payload: bytes) -> None:
         """See RouteListener."""
 
 

@@ -94,7 +94,7 @@ def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: 
     return argv + (["-c", str(count)] if count else [])
 
 
-def make_ready(host: HostClient, tell: Callable[[str], None]) -> None:
+def make_ready(host: HostClient, notify: Callable[[str], None]) -> None:
     """Have the engines with debug elements compiled, in a process of its own so that the host goes on meanwhile.
 
     Raises:
@@ -102,7 +102,7 @@ def make_ready(host: HostClient, tell: Callable[[str], None]) -> None:
     """
     if host.looking_ready():
         return
-    tell("compiling the engine with debug elements in it: once, about half a minute")
+    notify("compiling the engine with debug elements in it: once, about half a minute")
     done = subprocess.run(
         python("hoverboard.fastpath.engine.warm", "--debug"), capture_output=True, text=True, check=False
     )

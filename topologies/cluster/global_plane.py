@@ -33,7 +33,7 @@ class _Told:
     """Something to be told; `heard` is done when the plane has taken it, or refused it."""
 
     what: str
-    tell: Callable[[], object]
+    notify: Callable[[], object]
     heard: Future[None] = field(default_factory=Future)
 
 
@@ -53,12 +53,12 @@ class GlobalPlane(ClusterManager):
         self._outbox: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
         self._ending = threading.Event()
 
-    def tell(self, entity: AnyEntity, *, gone: bool = False) -> None:
+    def notify(self, entity: AnyEntity, *, gone: bool = False) -> None:
         """Have it told of an entity, soon."""
-        tell = partial(self.remove if gone else self.upsert, entity)
-        self._outbox.put(_Told(f"{entity.TYPE} {entity.name}", tell))
+        notify = partial(self.remove if gone else self.upsert, entity)
+        self._outbox.put(_Told(f"{entity.TYPE} {entity.name}", notify))
 
-    def tell_change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Future[None]:
+    def notify_change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Future[None]:
         """Have it told of many, soon, in one request; the future fails with what it says if it refuses."""
         told = _Told(f"a change of {len(upsert) + len(remove)}", partial(self.change, upsert, remove))
         self._outbox.put(told)
@@ -66,7 +66,7 @@ class GlobalPlane(ClusterManager):
 
     def take_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
         """Have it told the opposite, after what it has not heard yet."""
-        self.tell_change(upsert, remove)
+        self.notify_change(upsert, remove)
 
     def catch_up(self, timeout: float) -> None:
         """Wait until it was told everything so far.
@@ -96,7 +96,7 @@ class GlobalPlane(ClusterManager):
         while (told := self._outbox.get()) is not None:
             while not self._ending.is_set():
                 try:
-                    told.tell()
+                    told.notify()
                 except RunError as error:
                     _log.warning("the %s is told again: %s", self.processes.first.name, error)
                     self._ending.wait(_AGAIN)

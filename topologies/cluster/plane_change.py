@@ -164,7 +164,7 @@ def _write_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], Planned
     telling: list[tuple[Part, Future[None]]] = []
     for part in parts:
         assert isinstance(part.plane, GlobalPlane)
-        telling.append((part, part.plane.tell_change(part.upsert, part.remove)))
+        telling.append((part, part.plane.notify_change(part.upsert, part.remove)))
     planned = [heard for part, heard in telling if rows[part.plane.scope.region, "global"]["version"] is not None]
     wait(planned, _GLOBAL_TIMEOUT)
     refusals = []

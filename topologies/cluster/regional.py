@@ -151,7 +151,7 @@ class RegionalClusterManager(ClusterManagement):
 
     def _tell(self, entity: AnyEntity, *, gone: bool) -> None:
         for plane in self.globals.values():
-            plane.tell(entity, gone=gone)
+            plane.notify(entity, gone=gone)
 
     @property
     def entities(self) -> Entities:

@@ -66,24 +66,24 @@ def main(argv: list[str] | None = None) -> int:
         os.chdir("/")  # so that we keep no directory of anybody's busy
         _hold(testbed, report)
     except HoverboardError as error:
-        report.tell(error=error_to_json(error))
+        report.notify(error=error_to_json(error))
         return error.exit_code
     except KeyboardInterrupt:
-        report.tell(error={"kind": "RunError", "what": "interrupted", "where": args.run, "next_step": ""})
+        report.notify(error={"kind": "RunError", "what": "interrupted", "where": args.run, "next_step": ""})
         return 130
     except Exception as error:
-        report.tell(error={"kind": "RunError", "what": repr(error), "where": args.run, "next_step": "see holder.log"})
+        report.notify(error={"kind": "RunError", "what": repr(error), "where": args.run, "next_step": "see holder.log"})
         raise
     return 0
 
 
 def _hold(testbed: Testbed, report: _Report) -> None:
     testbed.up(
-        lambda event: report.tell(progress=asdict(event)),
+        lambda event: report.notify(progress=asdict(event)),
         prepared=lambda: log_to(testbed.directory.logs / "holder.log"),
     )
     try:
-        report.tell(ready={"run": testbed.run, "phases": testbed.phases, "seconds": testbed.seconds_since_begun})
+        report.notify(ready={"run": testbed.run, "phases": testbed.phases, "seconds": testbed.seconds_since_begun})
         report.close()
         testbed.wait_down()
     except KeyboardInterrupt:
@@ -127,7 +127,7 @@ class _Report:
         self._fd = fd
         self._lock = threading.Lock()
 
-    def tell(self, **message: Any) -> None:
+    def notify(self, **message: Any) -> None:
         with self._lock:
             if self._fd is None:
                 return

@@ -32,7 +32,7 @@ def obey(m: Memory) -> None:
 
 
 @compiled
-def tell(m: Memory) -> None:
+def notify(m: Memory) -> None:
     """Wake the control thread if packets have been put in the miss ring since it last was."""
     made = m.miss_index[ring.MADE]
     if made != m.ctl[control.TOLD]:

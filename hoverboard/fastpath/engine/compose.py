@@ -79,7 +79,7 @@ DEBUG_ELEMENTS = {
 _TEMPLATE = '''\
 """Engines composed by hoverboard.fastpath.engine.compose, which see."""
 
-from hoverboard.fastpath.engine.commands import injected, obey, tell
+from hoverboard.fastpath.engine.commands import injected, obey, notify
 from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
@@ -107,7 +107,7 @@ def serve(m, port):
     else:
         n = receive(m, port)
 {received}        ingress(m, n)
-    tell(m)
+    notify(m)
     return n
 
 
@@ -122,7 +122,7 @@ def attend(m):
         else:
             ingress(m, n)
         n = injected(m)
-    tell(m)
+    notify(m)
 
 
 @compiled_loop

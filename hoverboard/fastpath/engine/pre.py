@@ -28,7 +28,7 @@ from hoverboard.fastpath.elements.receive import describe, vnic_receive
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.transmit import send_packet
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
-from hoverboard.fastpath.engine.commands import injected, obey, tell
+from hoverboard.fastpath.engine.commands import injected, notify, obey
 from hoverboard.fastpath.memory import control, host, packets, ports, reasons
 from hoverboard.fastpath.memory.arrays import I64, U8, Memory, allocate
 from hoverboard.fastpath.packets.parse import put16
@@ -164,7 +164,7 @@ def egress(v: Pre, m: Memory, take: bool) -> int:
         n = set_ethernet(m, n)
         n = encapsulate_packets(m, n)
         send_all(v, m, n)
-        tell(m)
+        notify(m)
     return there
 
 
@@ -184,7 +184,7 @@ def ingress(v: Pre, m: Memory, take: bool) -> int:
         n = encapsulate_packets(m, n)
         n = enqueue(m, n)
         send_all(v, m, n)
-        tell(m)
+        notify(m)
     if m.ctl[control.QUEUED]:
         deliver(m, 0)
     return there

@@ -70,7 +70,7 @@ class OvsPlane:
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The route exchange's socket."""
-        return self._datagrams.readers(self._routes.heard)
+        return self._datagrams.readers(self._routes.received)
 
     def set_uplink(self, fd: int) -> None:
         """Refused: the uplink is a port of br-phy."""

@@ -135,7 +135,7 @@ class PrePlane:
         """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
         readers: dict[int, Callable[[], None]] = {
             self._sockets.own.fileno(): self._on_stray,
-            **self._datagrams.readers(self._routes.heard),
+            **self._datagrams.readers(self._routes.received),
         }
         for name, vm in self._vms.items():
             readers[vm.datapath.control_eventfd] = _of(self._on_news, name)

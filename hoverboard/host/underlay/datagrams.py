@@ -72,17 +72,18 @@ class KernelDatagrams:
         with contextlib.suppress(OSError):
             self._socket.sendto(payload, (str(to), ROUTES_PORT))
 
-    def readers(self, heard: Heard) -> dict[int, Callable[[], None]]:
-        """The socket to poll, and what to call when it is readable: each datagram goes to `heard`, with its sender."""
-        return {self._socket.fileno(): partial(self._receive, heard)}
+    def readers(self, received: Heard) -> dict[int, Callable[[], None]]:
+        """The socket to poll, and what to call when it is readable: each datagram goes to `received`, with its
+        sender."""
+        return {self._socket.fileno(): partial(self._receive, received)}
 
-    def _receive(self, heard: Heard) -> None:
+    def _receive(self, received: Heard) -> None:
         while True:
             try:
                 payload, (sender, _port) = self._socket.recvfrom(2048)
             except OSError:
                 return  # nothing more, for now
-            heard(IPv4Address(sender), payload)
+            received(IPv4Address(sender), payload)
 
     def close(self) -> None:
         """Close the socket."""

@@ -123,7 +123,7 @@ class Learner:
         elif known is not None or len(self.routes) < MOST:
             self._ask(wanted, gateway, now, fresh=True)
 
-    def heard(self, gateway: IPv4Address, wanted: Destination, underlay: IPv4Address | None, now: float) -> None:
+    def received(self, gateway: IPv4Address, wanted: Destination, underlay: IPv4Address | None, now: float) -> None:
         """An answer; one that was not asked for, or of somebody else, is not believed."""
         question = self._questions.get(wanted)
         if question is None or question.gateway != gateway:

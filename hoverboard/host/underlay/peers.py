@@ -159,7 +159,7 @@ class Peers:
         if (reply := arp_reply(ethernet, self._local_ip)) is not None:
             self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
         elif (told := read_datagram(ethernet)) is not None:
-            self._routes.heard(*told)
+            self._routes.received(*told)
         elif (found := read_probe(ethernet)) is not None:
             sender, kind = found
             # Whoever asks can take segments too.

@@ -60,7 +60,7 @@ class RouteExchange:
 
     Args:
         switch, questions: the node's switch, and how to ask it about packets.
-        datagrams: to other hosts; `heard` takes what comes from them.
+        datagrams: to other hosts; `received` takes what comes from them.
         role: "host" or "hoverboard": who asks, and who answers.
     """
 
@@ -136,14 +136,14 @@ class RouteExchange:
         """Whether `tick` has anything to do soon."""
         return self.learner.busy or self._running is not None or bool(self._changes)
 
-    def heard(self, sender: IPv4Address, payload: bytes) -> None:
+    def received(self, sender: IPv4Address, payload: bytes) -> None:
         """A datagram of another host: a question for a Hoverboard, an answer for a host."""
         message = read(payload)
         if message is None:
             return
         asked, wanted, underlay = message
         if not asked:
-            self.learner.heard(sender, wanted, underlay, self._clock())
+            self.learner.received(sender, wanted, underlay, self._clock())
             self._write()
         elif self._role == "hoverboard":
             self._answer(sender, wanted)

@@ -64,12 +64,12 @@ class Oracle(FlowMisses):
         self.datapath.egress.ports[[PORT, PORT + 1], ports.OFPORT] = OFPORT, OFPORT + 1
         self.table = FlowTable(self.datapath.memories, self.datapath.switch_table)
         self.peers = Peers(self.datapath, LOCAL)
-        self.switch, self.heard = FakeQuestions(ROUTED), Heard()
+        self.switch, self.received = FakeQuestions(ROUTED), Heard()
         self.treatment: TreatmentOf = no_stages
         vports = {OFPORT: PORT, OFPORT + 1: PORT + 1}
         recipes = Recipes(LOCAL, self.peers, vports.get, lambda *facts: self.treatment(*facts))
         super().__init__(
-            self.datapath, self.table, self.switch, recipes, self.peers, entries=self.heard, routes=self.heard
+            self.datapath, self.table, self.switch, recipes, self.peers, entries=self.received, routes=self.received
         )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class Replica:
             self.lease = self.store.grant(LEASE, now)
         missed, self._missed[:] = list(self._missed), []
         for entries in missed:
-            self.me.heard(entries)
+            self.me.received(entries)
         if self.me.wants():
             campaign = self.me.campaign(self.lease)
             revision = self.store.commit(campaign.expect, campaign.put)
@@ -186,7 +186,7 @@ def test_each_term_has_one_master_and_terms_only_grow(steps: list[tuple[str, int
 def candidacy(replica: str = "0/1") -> Candidacy:
     """A replica of partition 0 that knows of no key yet."""
     me = Candidacy(0, replica)
-    me.heard([])
+    me.received([])
     return me
 
 
@@ -211,13 +211,13 @@ def test_a_first_campaign_expects_that_there_is_neither_term_nor_master() -> Non
 
 def test_a_campaign_expects_the_revisions_that_were_heard() -> None:
     me = candidacy()
-    me.heard(told(4, "0/0", 41))
-    me.heard([Entry("partition/0/master", None, 43)])
+    me.received(told(4, "0/0", 41))
+    me.received([Entry("partition/0/master", None, 43)])
     assert (me.master, me.term) == ("", 4)
     campaign = me.campaign(77)
     assert campaign.term == 5
     assert campaign.expect == {"partition/0/term": 41, "partition/0/master": 0}
-    me.heard([Entry("partition/0/term", None, 44)])
+    me.received([Entry("partition/0/term", None, 44)])
     assert me.campaign(77).expect == {"partition/0/term": 0, "partition/0/master": 0}
     assert me.term == 4
 
@@ -234,7 +234,7 @@ def test_after_a_victory_the_next_campaign_expects_the_victorys_revision() -> No
 
 def test_a_new_watch_forgets_the_master_and_revisions_but_not_the_term() -> None:
     me = candidacy()
-    me.heard(told(4, "0/0", 41))
+    me.received(told(4, "0/0", 41))
     me.watching()
     assert (me.master, me.term) == ("", 4)
     assert me.campaign(77).expect == {"partition/0/term": 0, "partition/0/master": 0}
@@ -242,19 +242,19 @@ def test_a_new_watch_forgets_the_master_and_revisions_but_not_the_term() -> None
 
 def test_keys_of_another_kind_mean_nothing() -> None:
     me = candidacy()
-    me.heard([Entry("partition/0/note", "9", 41)])
+    me.received([Entry("partition/0/note", "9", 41)])
     assert (me.master, me.term) == ("", 0)
 
 
 def test_a_replica_stands_where_there_is_no_master_or_it_is_named_itself() -> None:
     me = candidacy()
-    me.heard(told(4, "0/0", 41))
+    me.received(told(4, "0/0", 41))
     assert not me.wants()
     me.suspect(4)
     assert me.wants()
-    me.heard(told(5, "0/2", 42))
+    me.received(told(5, "0/2", 42))
     assert not me.wants()
-    me.heard(told(6, "0/1", 43))  # the write was made, though its answer was lost
+    me.received(told(6, "0/1", 43))  # the write was made, though its answer was lost
     assert me.wants()
 
 
@@ -262,7 +262,7 @@ def test_nothing_is_suspicious_before_there_was_a_term() -> None:
     me = candidacy()
     me.suspect(0)
     assert not me.suspicious
-    me.heard(told(4, "0/0", 41))
+    me.received(told(4, "0/0", 41))
     me.suspect(3)
     assert not me.suspicious
     me.suspect(4)
@@ -272,10 +272,10 @@ def test_nothing_is_suspicious_before_there_was_a_term() -> None:
 
 def test_a_term_never_falls() -> None:
     me = candidacy()
-    me.heard(told(5, "0/0", 41))
+    me.received(told(5, "0/0", 41))
     me.deposed(3)
     assert me.term == 5
-    me.heard(told(4, "0/0", 42))
+    me.received(told(4, "0/0", 42))
     assert me.term == 5
     assert me.campaign(77).term == 6
     me.deposed(8)
@@ -284,7 +284,7 @@ def test_a_term_never_falls() -> None:
 
 def test_a_late_refusal_of_an_older_term_does_not_depose() -> None:
     me = candidacy()
-    me.heard(told(4, "0/0", 41))
+    me.received(told(4, "0/0", 41))
     me.suspect(4)
     me.won(me.campaign(77), 42)
     me.deposed(4)
@@ -296,17 +296,17 @@ def test_a_late_refusal_of_an_older_term_does_not_depose() -> None:
 def test_a_master_that_hears_of_a_higher_term_is_a_standby() -> None:
     me = candidacy()
     me.won(me.campaign(77), 12)
-    me.heard(told(1, "0/1", 12))
+    me.received(told(1, "0/1", 12))
     assert me.mine == 1
-    me.heard(told(2, "0/0", 13))
+    me.received(told(2, "0/0", 13))
     assert (me.mine, me.master) == (0, "0/0")
 
 
 def test_a_victory_that_is_known_too_late_counts_for_nothing() -> None:
     me = candidacy()
     campaign = me.campaign(77)
-    me.heard(told(1, "0/1", 12))
-    me.heard(told(2, "0/0", 13))
+    me.received(told(1, "0/1", 12))
+    me.received(told(2, "0/0", 13))
     me.won(campaign, 12)
     assert (me.mine, me.term, me.master) == (0, 2, "0/0")
     assert me.campaign(77).expect == {"partition/0/term": 13, "partition/0/master": 13}
@@ -315,6 +315,6 @@ def test_a_victory_that_is_known_too_late_counts_for_nothing() -> None:
 def test_a_victory_counts_whose_own_change_was_heard_first() -> None:
     me = candidacy()
     campaign = me.campaign(77)
-    me.heard(told(1, "0/1", 12))
+    me.received(told(1, "0/1", 12))
     me.won(campaign, 12)
     assert me.mine == 1

@@ -23,7 +23,7 @@ class Link:
     def term(self) -> pb.Term:
         return pb.Term(partition=1, term=4)
 
-    def say(self, message: pb.FrontEndRequest) -> None:
+    def send(self, message: pb.FrontEndRequest) -> None:
         self.said.append(message)
 
     async def request(self, make: Callable[[int, pb.Term], pb.FrontEndRequest]) -> list[Any]:

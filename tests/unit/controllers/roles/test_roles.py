@@ -280,7 +280,7 @@ def test_who_joins_late_is_told_what_the_others_were() -> None:
         roster.join(early)
         first = asyncio.ensure_future(roster.spread(fabric.full_update(cluster(2))))
         await asyncio.sleep(0)
-        roster.heard(early, pb.ControllerReport(standing=pb.Standing(master=True, term=1)))
+        roster.received(early, pb.ControllerReport(standing=pb.Standing(master=True, term=1)))
         waits_in_a_queue = fabric.diff([vm("a", "blue", "h1", 2)], [])
         roster.join(late)
         told = {one: [event.part for event in said(one.outbox) if event.HasField("part")] for one in (early, late)}
@@ -289,7 +289,7 @@ def test_who_joins_late_is_told_what_the_others_were() -> None:
         for one in (late, early):  # only the master's word counts
             assert not first.done()
             applied = pb.Applied(number=told[one][0].number, version=1, switches=["h1"])
-            roster.heard(one, pb.ControllerReport(applied=applied))
+            roster.received(one, pb.ControllerReport(applied=applied))
             await asyncio.sleep(0)
         assert await first == ["h1"]
         assert [event.applied for event in said(late.outbox)] == [told[early][0].number]  # a standby may forget it

@@ -79,13 +79,13 @@ def test_a_burst_that_finds_no_room_evicts_as_many_as_it_needs(handler, monkeypa
     keys = learnt(handler, range(100, 108))
     for number, key in enumerate(keys):
         carried(handler, key, 10 + number)
-    handler.heard.changed.clear()
+    handler.received.changed.clear()
     for proto in (120, 121, 122):
         missed(handler, frame(proto=proto))
     handler.handle()
     assert list(handler.cached)[:5] == keys[3:]
     assert (len(handler.table), handler.table.evicted) == (8, 3)
-    assert handler.heard.changed == keys[:3] + list(handler.cached)[5:]
+    assert handler.received.changed == keys[:3] + list(handler.cached)[5:]
 
 
 def test_a_table_that_has_just_room_evicts_nothing(handler, monkeypatch):
@@ -112,10 +112,10 @@ def test_a_hoverboard_remembers_what_it_relayed(handler):
 
 def test_forgetting_reports_to_the_owner_and_an_unknown_key_is_no_error(handler):
     first, second = learnt(handler, [100, 101])
-    handler.heard.changed.clear()
+    handler.received.changed.clear()
     handler.forget([first])
     handler.forget([first])
-    assert handler.heard.changed == [first, first]
+    assert handler.received.changed == [first, first]
     assert list(handler.cached) == [second]
     assert list(handler.table.statistics()) == [second]
     assert len(handler.forgotten) == 1

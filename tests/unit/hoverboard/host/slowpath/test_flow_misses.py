@@ -142,7 +142,7 @@ def test_a_vport_that_is_not_plugged_in_drops_and_the_entry_says_why(handler):
 
 
 def test_a_packet_goes_back_once_its_entry_is_there_and_its_owner_knows(handler):
-    changed, order = handler.heard.changed, []
+    changed, order = handler.received.changed, []
     inject = handler.datapath.inject
 
     def watch(*packet):
@@ -327,7 +327,7 @@ def test_a_way_is_looked_for_where_the_route_says_so(handler, answer, data, aske
     handler.switch.answer = answer
     missed(handler, data)
     handler.handle()
-    assert handler.heard.wanted_ways == asked
+    assert handler.received.wanted_ways == asked
 
 
 def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):

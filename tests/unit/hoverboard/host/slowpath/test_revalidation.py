@@ -42,8 +42,8 @@ UNPROGRAMMED = [EMPTY, replace(SPOOFED, kind=Kind.DROP_UNKNOWN_PORT)]
 
 def changed_keys(handler):
     """Keys of entries that change from now on."""
-    handler.heard.changed.clear()
-    return handler.heard.changed
+    handler.received.changed.clear()
+    return handler.received.changed
 
 
 def woken(handler):
@@ -306,7 +306,7 @@ LEARNS = replace(ROUTED, kind=Kind.LEARN)
 
 
 def test_a_way_is_looked_for_when_an_answer_becomes_or_stays_one_to_learn(handler):
-    learned = handler.heard.wanted_ways
+    learned = handler.received.wanted_ways
     learn(handler, 1)
     handler.revalidate([Change()])
     assert learned == []

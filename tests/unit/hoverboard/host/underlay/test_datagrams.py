@@ -22,14 +22,14 @@ class Host:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.bind((str(address), ROUTES_PORT))
         self.datagrams = KernelDatagrams(made)
-        self.received: list[tuple[IPv4Address, bytes]] = []
+        self.arrived: list[tuple[IPv4Address, bytes]] = []
 
-    def heard(self, sender: IPv4Address, payload: bytes) -> None:
-        self.received.append((sender, payload))
+    def received(self, sender: IPv4Address, payload: bytes) -> None:
+        self.arrived.append((sender, payload))
 
     def readable(self) -> None:
         """Wait for something, and take all there is."""
-        ((fd, callback),) = self.datagrams.readers(self.heard).items()
+        ((fd, callback),) = self.datagrams.readers(self.received).items()
         assert select.select([fd], [], [], 10)[0]
         callback()
 
@@ -52,7 +52,7 @@ def test_what_is_sent_is_received_with_its_sender(one: Host, two: Host) -> None:
     for payload in (b"first", b"second", b"x" * 2048):
         one.datagrams.send(TWO, payload)
     two.readable()
-    assert two.received == [(ONE, b"first"), (ONE, b"second"), (ONE, b"x" * 2048)]
+    assert two.arrived == [(ONE, b"first"), (ONE, b"second"), (ONE, b"x" * 2048)]
 
 
 def test_a_socket_may_be_bound_before_its_address_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +77,9 @@ def test_a_socket_may_be_bound_before_its_address_is_there(monkeypatch: pytest.M
 
 
 def test_a_socket_with_nothing_more_is_left_alone(two: Host) -> None:
-    ((_fd, callback),) = two.datagrams.readers(two.heard).items()
+    ((_fd, callback),) = two.datagrams.readers(two.received).items()
     callback()
-    assert two.received == []
+    assert two.arrived == []
 
 
 def test_a_host_that_is_not_there_costs_nothing(one: Host, two: Host) -> None:
@@ -87,12 +87,12 @@ def test_a_host_that_is_not_there_costs_nothing(one: Host, two: Host) -> None:
         one.datagrams.send(NO_HOST, b"hello")
     two.datagrams.send(ONE, b"still here")
     one.readable()
-    assert one.received == [(TWO, b"still here")]
+    assert one.arrived == [(TWO, b"still here")]
 
 
 def test_a_closed_socket_sends_nothing_and_raises_nothing(one: Host) -> None:
     fd = one.datagrams._socket.fileno()
-    assert list(one.datagrams.readers(one.heard)) == [fd]
+    assert list(one.datagrams.readers(one.received)) == [fd]
     one.datagrams.close()
     one.datagrams.send(TWO, b"late")
-    assert list(one.datagrams.readers(one.heard)) == [-1]
+    assert list(one.datagrams.readers(one.received)) == [-1]

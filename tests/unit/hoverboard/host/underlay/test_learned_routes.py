@@ -41,7 +41,7 @@ class Host:
         self.learner.wanted(wanted, gateway, START + now)
 
     def answer(self, underlay: IPv4Address | None, now: float, sender: IPv4Address = GATEWAY) -> None:
-        self.learner.heard(sender, D, underlay, START + now)
+        self.learner.received(sender, D, underlay, START + now)
 
     def learned(self, now: float = 0.0, underlay: IPv4Address | None = THERE) -> Host:
         self.wanted(now)
@@ -275,7 +275,7 @@ def test_the_cache_is_bounded_and_what_it_holds_is_asked_about_all_the_same(monk
     host = Host().learned()
     other, third = (Destination(7, IPv4Address(f"10.0.0.{last}")) for last in (4, 5))
     host.wanted(1.0, other)
-    host.learner.heard(GATEWAY, other, THERE, START + 1)
+    host.learner.received(GATEWAY, other, THERE, START + 1)
     host.wanted(1.0, third)
     assert len(host.sent) == 2, "it stays with the gateway"
     host.wanted(1.0)

@@ -27,14 +27,14 @@ class Here(Nobody):
     def __init__(self) -> None:
         self.datapath = Datapath()
         self.changed: list[IPv4Address] = []
-        self.received: list[tuple[IPv4Address, bytes]] = []
+        self.arrived: list[tuple[IPv4Address, bytes]] = []
         self.peers = Peers(self.datapath, LOCAL, peers=self, routes=self)
 
     def peer_changed(self, address: IPv4Address) -> None:
         self.changed.append(address)
 
-    def heard(self, sender: IPv4Address, payload: bytes) -> None:
-        self.received.append((sender, payload))
+    def received(self, sender: IPv4Address, payload: bytes) -> None:
+        self.arrived.append((sender, payload))
 
     def sent(self) -> list[bytes]:
         """Frames that leave by the uplink, since the last time."""
@@ -181,7 +181,7 @@ def test_announcements_come_each_second_at_first_and_then_now_and_then(here: Her
 
 def test_datagrams_of_the_route_exchange_go_and_come_by_the_fast_path(here: Here) -> None:
     here.hear(datagram(REMOTE, LOCAL, b"hello"))
-    assert here.received == [(REMOTE, b"hello")]
+    assert here.arrived == [(REMOTE, b"hello")]
     assert here.sent() == []
     EngineDatagrams(here.datapath, LOCAL).send(REMOTE, b"back")
     assert here.sent() == [datagram(LOCAL, REMOTE, b"back")]

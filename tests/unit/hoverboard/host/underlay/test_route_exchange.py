@@ -90,7 +90,7 @@ class Node:
 
     def learned(self) -> Node:
         self.exchange.wanted(D.vni, D.address, GATEWAY)
-        self.exchange.heard(GATEWAY, learned_routes.answer(D, THERE))
+        self.exchange.received(GATEWAY, learned_routes.answer(D, THERE))
         return self
 
 
@@ -136,7 +136,7 @@ def test_changes_gather_while_the_switch_is_busy_and_go_together(host: Node) -> 
     for last in (4, 5):
         wanted = Destination(7, IPv4Address(f"10.0.0.{last}"))
         host.exchange.wanted(7, wanted.address, GATEWAY)
-        host.exchange.heard(GATEWAY, learned_routes.answer(wanted, THERE))
+        host.exchange.received(GATEWAY, learned_routes.answer(wanted, THERE))
     assert host.exchange.busy
     gate.write_bytes(b"")
     host.commands.put("ovs-ofctl")
@@ -160,8 +160,8 @@ def test_what_the_process_before_had_learned_is_taken_out(commands: FakeCommands
 
 
 def test_a_host_asks_and_does_not_answer(host: Node) -> None:
-    host.exchange.heard(THERE, learned_routes.request(D))
-    host.exchange.heard(THERE, b"nonsense")
+    host.exchange.received(THERE, learned_routes.request(D))
+    host.exchange.received(THERE, b"nonsense")
     assert (host.post.sent, host.switch.asked) == ([], [])
     host.exchange.wanted(D.vni, D.address, GATEWAY)
     assert host.exchange.busy
@@ -181,9 +181,9 @@ def test_what_a_host_says_of_its_routes(host: Node) -> None:
     host.learned()
     other = Destination(7, IPv4Address("10.0.0.4"))
     host.exchange.wanted(7, other.address, GATEWAY)
-    host.exchange.heard(GATEWAY, learned_routes.answer(other, THERE))
+    host.exchange.received(GATEWAY, learned_routes.answer(other, THERE))
     host.exchange.wanted(7, IPv4Address("10.0.0.9"), GATEWAY)
-    host.exchange.heard(GATEWAY, learned_routes.answer(Destination(7, IPv4Address("10.0.0.9")), None))
+    host.exchange.received(GATEWAY, learned_routes.answer(Destination(7, IPv4Address("10.0.0.9")), None))
     status = host.exchange.status()
     assert (status["routes"], status["requests"], status["answers"], status["learned"]) == (2, 3, 3, 3)
 
@@ -200,22 +200,22 @@ def test_use_keeps_a_route(host: Node) -> None:
 
 
 def test_a_hoverboard_answers_from_its_relay_flows(hoverboard: Node) -> None:
-    hoverboard.exchange.heard(THERE, learned_routes.request(D))
+    hoverboard.exchange.received(THERE, learned_routes.request(D))
     assert hoverboard.post.sent == [(THERE, learned_routes.answer(D, IPv4Address("172.16.0.2")))]
     assert hoverboard.switch.asked == [
         "in_port=1,tun_id=0x7,tun_src=172.16.0.2,tun_dst=172.16.0.1,dl_src=06:07:00:00:00:01,"
         "dl_dst=02:00:5e:00:00:01,ip,nw_proto=6,nw_ttl=64,nw_src=0.0.0.1,nw_dst=10.0.0.3"
     ]
-    hoverboard.exchange.heard(THERE, learned_routes.request(SIX))
+    hoverboard.exchange.received(THERE, learned_routes.request(SIX))
     assert hoverboard.switch.asked[1].endswith("ipv6,nw_proto=6,nw_ttl=64,ipv6_src=::1,ipv6_dst=fd00::3")
     assert hoverboard.exchange.status() == {"answered": 2, "refused": 0}
 
 
 def test_what_it_does_not_relay_is_no_destination(hoverboard: Node) -> None:
     hoverboard.switch.answer = DROP
-    hoverboard.exchange.heard(THERE, learned_routes.request(D))
+    hoverboard.exchange.received(THERE, learned_routes.request(D))
     hoverboard.switch.answer = LEARN
-    hoverboard.exchange.heard(THERE, learned_routes.request(D))
+    hoverboard.exchange.received(THERE, learned_routes.request(D))
     assert hoverboard.post.sent == [(THERE, learned_routes.answer(D, None))] * 2
     assert hoverboard.exchange.status() == {"answered": 2, "refused": 0}
 
@@ -231,28 +231,28 @@ def test_what_it_does_not_relay_is_no_destination(hoverboard: Node) -> None:
 )
 def test_a_switch_that_knows_nothing_gives_no_answer(hoverboard: Node, answer: str | Exception) -> None:
     hoverboard.switch.answer = answer
-    hoverboard.exchange.heard(THERE, learned_routes.request(D))
+    hoverboard.exchange.received(THERE, learned_routes.request(D))
     assert hoverboard.post.sent == []
     assert hoverboard.exchange.status() == {"answered": 0, "refused": 1}
 
 
 def test_a_hoverboard_answers_so_many_a_second(hoverboard: Node) -> None:
     for _ in range(203):
-        hoverboard.exchange.heard(THERE, learned_routes.request(D))
+        hoverboard.exchange.received(THERE, learned_routes.request(D))
     assert hoverboard.exchange.status() == {"answered": 200, "refused": 3}
     assert len(hoverboard.switch.asked) == 200, "a refusal asks nothing"
     hoverboard.now += 2.5 / 200
     for _ in range(3):
-        hoverboard.exchange.heard(THERE, learned_routes.request(D))
+        hoverboard.exchange.received(THERE, learned_routes.request(D))
     assert hoverboard.exchange.status() == {"answered": 202, "refused": 4}
     hoverboard.now += 3600
     for _ in range(201):
-        hoverboard.exchange.heard(THERE, learned_routes.request(D))
+        hoverboard.exchange.received(THERE, learned_routes.request(D))
     assert hoverboard.exchange.status() == {"answered": 402, "refused": 5}
 
 
 def test_a_hoverboard_learns_nothing_itself(hoverboard: Node) -> None:
-    hoverboard.exchange.heard(GATEWAY, learned_routes.answer(D, THERE))
+    hoverboard.exchange.received(GATEWAY, learned_routes.answer(D, THERE))
     assert not hoverboard.exchange.busy
 
 
