@@ -98,13 +98,13 @@ class _Bed:
 
     def alone(self, count: int) -> list[Answer]:
         """Newcomers, one by one."""
-        with vm_join.planted(self.testbed, self.network.name, count) as specs:
-            return list(vm_join.one_by_one(self.testbed, specs))
+        with vm_join.prebuilt_vms(self.testbed, self.network.name, count) as specs:
+            return list(vm_join.join_in_turn(self.testbed, specs))
 
     def burst(self, count: int) -> list[Answer]:
         """Newcomers in one request."""
-        with vm_join.planted(self.testbed, self.network.name, count) as specs:
-            return vm_join.in_a_burst(self.testbed, specs)
+        with vm_join.prebuilt_vms(self.testbed, self.network.name, count) as specs:
+            return vm_join.join_together(self.testbed, specs)
 
     def beside(self, churn: int, count: int, burst: int) -> tuple[list[Answer], list[Answer], int]:
         """Newcomers one by one and in a burst while the other network churns; how often that was filled or emptied.
@@ -114,11 +114,11 @@ class _Bed:
         """
         vms = list(itertools.islice(vm_join.entities(self.other, self.hosts), churn))
         with (
-            vm_join.planted(self.testbed, self.network.name, count + burst) as specs,
+            vm_join.prebuilt_vms(self.testbed, self.network.name, count + burst) as specs,
             churning(self.testbed, vms) as rounds,
         ):
-            alone = list(vm_join.one_by_one(self.testbed, specs[:count]))
-            together = vm_join.in_a_burst(self.testbed, specs[count:]) if burst else []
+            alone = list(vm_join.join_in_turn(self.testbed, specs[:count]))
+            together = vm_join.join_together(self.testbed, specs[count:]) if burst else []
         if rounds.error:
             raise MeasurementError(rounds.error, where=self.other.name, next_step="see the control plane's log")
         return alone, together, rounds.done

@@ -1,7 +1,7 @@
 """VMs join a running network: how long until each answers a VM on another host.
 
 Most VMs of a large network are intent only: the fabric manager knows them, and no namespace exists. Those that are
-timed are real; where only the control plane is to be timed, namespace and NIC are there before (`planted`).
+timed are real; where only the control plane is to be timed, namespace and NIC are there before (`prebuilt_vms`).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _source(testbed: Testbed, spec: VMSpec) -> VMSpec:
 
 
 @contextlib.contextmanager
-def planted(testbed: Testbed, network: str, count: int) -> Iterator[list[VMSpec]]:
+def prebuilt_vms(testbed: Testbed, network: str, count: int) -> Iterator[list[VMSpec]]:
     """Real VMs with namespace and NIC that the fabric manager has not heard of; in the end they are removed."""
     specs = testbed.prebuild_vms(network, count)
     try:
@@ -125,14 +125,14 @@ def planted(testbed: Testbed, network: str, count: int) -> Iterator[list[VMSpec]
         testbed.discard_vms(specs)
 
 
-def one_by_one(testbed: Testbed, specs: Sequence[VMSpec]) -> Iterator[Answer]:
-    """Tell the fabric manager of one VM of `planted` after the other, each when the one before has answered."""
+def join_in_turn(testbed: Testbed, specs: Sequence[VMSpec]) -> Iterator[Answer]:
+    """Tell the fabric manager of one VM of `prebuilt_vms` after the other, each when the one before has answered."""
     for spec in specs:
         yield timed(testbed, partial(testbed.intent.diff, upsert=[spec.entity()]), spec)
 
 
-def in_a_burst(testbed: Testbed, specs: Sequence[VMSpec]) -> list[Answer]:
-    """Tell the fabric manager of all VMs of `planted` in one request."""
+def join_together(testbed: Testbed, specs: Sequence[VMSpec]) -> list[Answer]:
+    """Tell the fabric manager of all VMs of `prebuilt_vms` in one request."""
     entities = [spec.entity() for spec in specs]
     return timed_together(testbed, lambda: testbed.intent.diff(upsert=entities), specs, BURST_INTERVAL)
 

@@ -118,9 +118,9 @@ class Wide:
         self.error = ""
         monkeypatch.setattr(reachability, "Testbed", self._testbed)
         monkeypatch.setattr(vm_join, "load", self._load)
-        monkeypatch.setattr(vm_join, "planted", self._planted)
-        monkeypatch.setattr(vm_join, "one_by_one", lambda bed, specs: (Answer(5.0, 1.0) for _ in specs))
-        monkeypatch.setattr(vm_join, "in_a_burst", lambda bed, specs: [Answer(50.0, 1.0) for _ in specs])
+        monkeypatch.setattr(vm_join, "prebuilt_vms", self._planted)
+        monkeypatch.setattr(vm_join, "join_in_turn", lambda bed, specs: (Answer(5.0, 1.0) for _ in specs))
+        monkeypatch.setattr(vm_join, "join_together", lambda bed, specs: [Answer(50.0, 1.0) for _ in specs])
         monkeypatch.setattr(vm_join, "timed", lambda bed, request: (request(), Answer(70.0, 71.0))[1])
         monkeypatch.setattr(reachability, "churning", self._churning)
 

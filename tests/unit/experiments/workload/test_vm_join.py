@@ -150,7 +150,7 @@ def test_a_vm_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_planted_vms_are_there_before_they_are_asked_for_and_gone_after(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
-    with pytest.raises(ZeroDivisionError), vm_join.planted(run.bed, "blue", 3) as specs:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), vm_join.prebuilt_vms(run.bed, "blue", 3) as specs:  # noqa: PT012
         assert [(one.name, one.host, str(one.ip)) for one in specs] == [
             ("blue-3", "h1", "10.0.0.4"), ("blue-4", "h2", "10.0.0.5"), ("blue-5", "h1", "10.0.0.6"),
         ]  # fmt: skip
@@ -161,10 +161,10 @@ def test_planted_vms_are_there_before_they_are_asked_for_and_gone_after(monkeypa
 
 def test_planted_vms_are_announced_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
-    with vm_join.planted(run.bed, "blue", 2) as specs:
-        alone = list(vm_join.one_by_one(run.bed, specs))
+    with vm_join.prebuilt_vms(run.bed, "blue", 2) as specs:
+        alone = list(vm_join.join_in_turn(run.bed, specs))
         assert run.asked == [(["blue-3"], []), (["blue-4"], [])]
-        together = vm_join.in_a_burst(run.bed, specs)
+        together = vm_join.join_together(run.bed, specs)
         assert run.asked[2:] == [(["blue-3", "blue-4"], [])]
     assert alone == [Answer(375.0, 250.0)] * 2
     assert together == [Answer(375.0, 250.0), Answer(500.0, 250.0)]
