@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.holders import holder_process
 from topologies import client, marks, netns, orphans
 from topologies.launcher import Launcher
 from topologies.ledger import Ledger, live_processes
@@ -49,7 +50,7 @@ def processes(run: str) -> set[Process]:
 
 
 def holder_of(run: str) -> Process:
-    found = client.holder_process(run)
+    found = holder_process(run)
     assert found is not None
     return found
 

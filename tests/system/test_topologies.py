@@ -19,13 +19,13 @@ import pytest
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.pipeline import BRIDGE
+from tests.holders import holder_process
 from topologies import client
 from topologies.client import RunClient
 from topologies.clock import PHASES, PhaseEvent
-from topologies.ledger import Ledger, live_processes
+from topologies.ledger import Ledger
 from topologies.net import HoverboardNet
-from topologies.processes import LinuxProcesses, Process
-from topologies.rundir import RunDirectory, is_held
+from topologies.rundir import is_held
 from topologies.testbed import Testbed
 from topologies.topo import ClusterTopo, TwoHosts
 
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 TINY = "hosts: 1\nhoverboards: 1\nnetworks:\n  - {name: blue, vni: 7, subnet: 10.0.0.0/24, vms: 1}\n"
-
-
-def holder_process(run: str, state: Path) -> Process | None:
-    """The process that holds a run; None when it is dead."""
-    records = live_processes(Ledger(RunDirectory.of(run, state)), LinuxProcesses())
-    return next((record.process for record in records if record.kind == "holder"), None)
 
 
 def ping(bed: Testbed, source: str, address: str, *options: str) -> bool:
