@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.holders import holder_process
 from topologies.client import orphans, run_client
 from topologies.processes import marks, netns
 from topologies.processes.deadlines import wait_for
@@ -50,7 +51,7 @@ def processes(run: str) -> set[Process]:
 
 
 def holder_of(run: str) -> Process:
-    found = run_client.holder_process(run)
+    found = holder_process(run)
     assert found is not None
     return found
 

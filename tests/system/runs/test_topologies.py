@@ -19,14 +19,14 @@ import pytest
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.openflow.pipeline import BRIDGE
+from tests.holders import holder_process
 from topologies.client import run_client
 from topologies.client.run_client import RunClient
 from topologies.emulation.topo import ClusterTopo, TwoHosts
 from topologies.net import HoverboardNet
-from topologies.processes.ledger import Ledger, live_processes
+from topologies.processes.ledger import Ledger
 from topologies.processes.phases import PHASES, PhaseEvent
-from topologies.processes.process_table import LinuxProcesses, Process
-from topologies.processes.run_directory import RunDirectory, is_held
+from topologies.processes.run_directory import is_held
 from topologies.run.testbed import Testbed
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 TINY = "hosts: 1\nhoverboards: 1\nnetworks:\n  - {name: blue, vni: 7, subnet: 10.0.0.0/24, vms: 1}\n"
-
-
-def holder_process(run: str, state: Path) -> Process | None:
-    """The process that holds a run; None when it is dead."""
-    records = live_processes(Ledger(RunDirectory.of(run, state)), LinuxProcesses())
-    return next((record.process for record in records if record.kind == "holder"), None)
 
 
 def ping(bed: Testbed, source: str, address: str, *options: str) -> bool:
