@@ -17,22 +17,7 @@ from os_ken.ofproto import ofproto_parser, ofproto_protocol, oxm_fields
 from os_ken.ofproto import ofproto_v1_4 as ofp
 from os_ken.ofproto import ofproto_v1_4_parser as parser
 
-from controllers.ofe.messages import (
-    Barrier,
-    BundleReply,
-    EchoReply,
-    EchoRequest,
-    Features,
-    Flows,
-    ForeignFlow,
-    Hello,
-    Other,
-    PacketIn,
-    Ports,
-    PortStatus,
-    Refusal,
-    Said,
-)
+from controllers.ofe import messages
 from hoverboard.contract.openflow.flow import (
     CONTROLLER,
     FIELDS,
@@ -213,10 +198,10 @@ def _decode_actions(raw: bytes) -> tuple[Action, ...]:
     return actions
 
 
-def decode_flows(body: bytes) -> tuple[list[Flow], list[ForeignFlow]]:
+def decode_flows(body: bytes) -> tuple[list[Flow], list[messages.ForeignFlow]]:
     """The flows in the body of a flow-stats reply: ours, and those that ours cannot express."""
     flows: list[Flow] = []
-    foreign: list[ForeignFlow] = []
+    foreign: list[messages.ForeignFlow] = []
     at = 0
     while at < len(body):
         length, table, _, _, priority, _, _, _, _, cookie, _, _ = _STATS.unpack_from(body, at)
@@ -309,7 +294,7 @@ def bundle_add(xid: int, bundle: int, flow_mod: bytes) -> bytes:
 # --- what switches say ------------------------------------------------------------------------------
 
 
-def parse(raw: bytes) -> tuple[int, Said]:
+def parse(raw: bytes) -> tuple[int, messages.Said]:
     """(xid, meaning) of one complete message.
 
     Raises:
@@ -317,25 +302,25 @@ def parse(raw: bytes) -> tuple[int, Said]:
     """
     version, kind, length, xid = HEADER.unpack_from(raw)
     if kind == ofp.OFPT_HELLO:
-        return xid, Hello(_hello_versions(version, raw))
+        return xid, messages.Hello(_hello_versions(version, raw))
     if version != VERSION:
         raise ValueError(f"OpenFlow version {version} where {VERSION} was agreed on")
     if kind == ofp.OFPT_ECHO_REQUEST:
-        return xid, EchoRequest(raw[HEADER.size :])
+        return xid, messages.EchoRequest(raw[HEADER.size :])
     if kind == ofp.OFPT_ECHO_REPLY:
-        return xid, EchoReply()
+        return xid, messages.EchoReply()
     if kind == ofp.OFPT_BARRIER_REPLY:
-        return xid, Barrier()
+        return xid, messages.Barrier()
     if kind == ofp.OFPT_BUNDLE_CONTROL:
-        return xid, BundleReply()
+        return xid, messages.BundleReply()
     if kind == ofp.OFPT_MULTIPART_REPLY and _MULTIPART.unpack_from(raw)[4] == ofp.OFPMP_FLOW:
         more = bool(_MULTIPART.unpack_from(raw)[5] & ofp.OFPMPF_REPLY_MORE)
         flows, foreign = decode_flows(raw[_MULTIPART.size :])
-        return xid, Flows(tuple(flows), tuple(foreign), more)
+        return xid, messages.Flows(tuple(flows), tuple(foreign), more)
     if kind == ofp.OFPT_PACKET_IN:
         return xid, _packet_in(raw)
     if kind not in (ofp.OFPT_ERROR, ofp.OFPT_FEATURES_REPLY, ofp.OFPT_PORT_STATUS, ofp.OFPT_MULTIPART_REPLY):
-        return xid, Other(kind)
+        return xid, messages.Other(kind)
     message = ofproto_parser.msg(_DESC, version, kind, length, xid, raw)
     if message is None:
         raise ValueError(f"a message of type {kind} that os-ken cannot parse")
@@ -350,26 +335,26 @@ def _hello_versions(version: int, raw: bytes) -> tuple[int, ...]:
     return tuple(number for one in bitmaps for number in one.versions) or (version,)
 
 
-def _meaning(message: Any) -> Said:
+def _meaning(message: Any) -> messages.Said:
     match message:
         case parser.OFPErrorMsg():
-            return Refusal(_reason(message))
+            return messages.Refusal(_reason(message))
         case parser.OFPSwitchFeatures():
-            return Features(message.datapath_id)
+            return messages.Features(message.datapath_id)
         case parser.OFPPortDescStatsReply():
             ports = tuple((_port_name(port), port.port_no) for port in message.body)
-            return Ports(ports, bool(message.flags & ofp.OFPMPF_REPLY_MORE))
+            return messages.Ports(ports, bool(message.flags & ofp.OFPMPF_REPLY_MORE))
         case parser.OFPPortStatus():
             gone = message.reason == ofp.OFPPR_DELETE
-            return PortStatus(_port_name(message.desc), None if gone else message.desc.port_no)
+            return messages.PortStatus(_port_name(message.desc), None if gone else message.desc.port_no)
         case _:
-            return Other(message.msg_type)
+            return messages.Other(message.msg_type)
 
 
 _PACKET_IN = struct.Struct("!IHBBQ")  # buffer id, length, reason, table, cookie; the match follows
 
 
-def _packet_in(raw: bytes) -> PacketIn:
+def _packet_in(raw: bytes) -> messages.PacketIn:
     *_, cookie = _PACKET_IN.unpack_from(raw, HEADER.size)
     match_at = HEADER.size + _PACKET_IN.size
     match_length = int.from_bytes(raw[match_at + 2 : match_at + 4], "big")
@@ -383,15 +368,15 @@ def _packet_in(raw: bytes) -> PacketIn:
             fields[name] = int.from_bytes(raw[at + 4 : at + 4 + size], "big")
         at = end
     data_at = match_at + (match_length + 7) // 8 * 8 + 2
-    return PacketIn(fields.get("in_port", 0), cookie, raw[data_at:])
+    return messages.PacketIn(fields.get("in_port", 0), cookie, raw[data_at:])
 
 
-def _foreign(stats: Any, fault: str) -> ForeignFlow:
+def _foreign(stats: Any, fault: str) -> messages.ForeignFlow:
     delete = parser.OFPFlowMod(
         _DESC, table_id=stats.table_id, command=_DELETE, priority=stats.priority,
         out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY, match=stats.match,
     )  # fmt: skip
-    return ForeignFlow(f"table {stats.table_id}, priority {stats.priority}: {fault}", _serialize(delete, 0))
+    return messages.ForeignFlow(f"table {stats.table_id}, priority {stats.priority}: {fault}", _serialize(delete, 0))
 
 
 def _port_name(port: Any) -> str:

@@ -1,9 +1,8 @@
 """The VM controller's core: intent, physical facts and usage in, flow programs out (paper 3.1, 3.3).
 
 Pure: no sockets, clocks or threads; times come in as arguments, in seconds of any one clock. Every
-input only marks what it touches; `take` computes the marked part and hands out the work. What belongs
-to switches is in `switch_programs`, to offloads in `offloading`, to questions of hosts in `asking`, to dead
-Hoverboards in `liveness`, to another model in `change`.
+input only marks what it touches; `take` computes the marked part and hands out the work. Rooms beside it: `offload`,
+`lookups` (questions of hosts), `model_change`, `flows`, `view`; what belongs to one switch is in `switch_programs`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ except ZeroDivisionError:
 LINES = [
     r"TIME mininet ERROR \*\*\* Error: h1 has execed and cannot accept commands",
     r"TIME mininet WARNING \(h1 exited - ignoring cmd\)",
-    r"TIME topologies\.supervision INFO h1 is back",
+    r"TIME topologies\.processes\.supervisor INFO h1 is back",
     r"TIME a\.b WARNING one",
     r"two",
     r"from somebody's print goes on",
