@@ -193,14 +193,16 @@ def down(
     from topologies.client import run_client
     from topologies.processes.run_directory import run_names
 
-    names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
-    for name in names:
-        run_client.down(name, missing_ok=everything)
+    try:
+        names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
+        for name in names:
+            run_client.down(name, missing_ok=everything)
+    finally:
+        runs.mention_orphans()
     if as_json:
         _dump({"down": names})
     else:
         print(f"down: {', '.join(names)}" if names else "nothing was up")
-    runs.mention_orphans()
 
 
 @app.command()

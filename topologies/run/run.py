@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Literal
 
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster import regional
@@ -186,7 +186,7 @@ class Run:
             try:
                 client.connect(0.0)
                 client.switch_back()
-            except RunError as error:
+            except HoverboardError as error:
                 _log.info("%s looks at its switch by itself: %s", server.name, error)
             finally:
                 client.close()

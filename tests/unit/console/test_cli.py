@@ -16,6 +16,8 @@ from console.cli import app, split_command
 from console.show import tables
 from console.verbs import model, up
 from hoverboard.contract.errors import InputError, MachineError, RunError
+from topologies.client import orphans
+from topologies.client.orphans import Ended, Orphan
 
 runner = CliRunner()
 
@@ -151,6 +153,51 @@ def test_down_all_of_nothing() -> None:
     shown = runner.invoke(app, ["down", "--all", "--json"])
     assert shown.exit_code == 0
     assert json.loads(shown.stdout) == {"down": []}
+
+
+@pytest.fixture
+def orphaned(monkeypatch: pytest.MonkeyPatch, nothing_up: None) -> list[Orphan]:
+    """Two runs that are orphaned; those that are ended go. The second's holder goes on."""
+    found = [Orphan("dead", Path("/run/dead"), False, 3), Orphan("lost", Path("/run/lost"), True, 1)]
+
+    def end(one: Orphan) -> Ended:
+        found.remove(one)
+        return Ended(one.run, 77 if one.lost else None)
+
+    monkeypatch.setattr(orphans, "find", lambda **_: list(found))
+    monkeypatch.setattr(orphans, "end", end)
+    return found
+
+
+@pytest.mark.usefixtures("orphaned")
+@pytest.mark.parametrize("line", ["status", "vm list", "exec h1 -- true", "down", "down --run none", "up nosuch"])
+def test_whoever_looks_at_runs_is_told_of_orphans_and_how_to_end_them(line: str) -> None:
+    shown = runner.invoke(app, line.split())
+    assert shown.stderr.startswith(
+        "hoverboard: orphaned: dead (its holder died, 3 processes), lost (has lost its directory, 1 process); "
+        "end with: hoverboard down --orphans\n"
+    )
+    assert shown.exit_code != 0
+
+
+def test_orphans_are_ended_and_a_holder_that_goes_on_is_named(orphaned: list[Orphan]) -> None:
+    shown = runner.invoke(app, ["down", "--orphans"])
+    assert (shown.exit_code, shown.stdout, orphaned) == (0, "down: dead, lost\n", [])
+    assert shown.stderr == "hoverboard: pid 77, which held lost, does other things as well and goes on\n"
+    assert runner.invoke(app, ["down", "--orphans"]).stdout == "there are no orphans\n"
+    assert json.loads(runner.invoke(app, ["down", "--orphans", "--json"]).stdout) == {"down": []}
+
+
+def test_orphans_of_one_name_are_ended_alone(orphaned: list[Orphan]) -> None:
+    shown = runner.invoke(app, ["down", "--orphans", "--run", "dead", "--json"])
+    assert (json.loads(shown.stdout), [one.run for one in orphaned]) == ({"down": ["dead"]}, ["lost"])
+
+
+@pytest.mark.parametrize("other", ["--run=x", "--orphans"])
+def test_down_all_stands_alone(other: str, nothing_up: None) -> None:
+    shown = runner.invoke(app, ["down", "--all", other])
+    assert shown.exit_code == InputError.exit_code
+    assert f"{other.partition('=')[0]} and --all exclude each other" in shown.stderr
 
 
 @pytest.mark.parametrize("line", ["status", "up", "demo", "exec h1 -- true", "down", "vm add blue"])
