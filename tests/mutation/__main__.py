@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import random
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from tests.mutation import equivalent
 from tests.mutation.apart import Apart
 from tests.mutation.choosing import Choice, imports_of
+from tests.mutation.copy import Copy
 from tests.mutation.covering import file_of
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.patching import Loaded
@@ -22,6 +24,7 @@ from tests.mutation.session import FAILED, PASSED, Session, collect
 
 LAYERS = ("hoverboard", "controllers", "topologies", "experiments", "console", "benchmarks")
 GENERATED = re.compile(r"_pb2(_grpc)?\.py$")
+OUTCOMES = ("killed", "hung", "survived", "not run", "listed as equivalent", "listed in vain")
 # A fresh process with compiled code: Numba may take minutes.
 COMPILE_SECONDS = 400
 
@@ -53,7 +56,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _options(arguments: Sequence[str], checkout: Path) -> Options:
-    parser = argparse.ArgumentParser(prog="tests/mutate", description=sys.modules["tests.mutation"].__doc__)
+    parser = argparse.ArgumentParser(
+        prog="tests/mutate", description=sys.modules["tests.mutation"].__doc__, allow_abbrev=False
+    )
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="a file or a folder of the layers")
     parser.add_argument(
         "--root", metavar="CHECKOUT", help="the checkout that is tested (default: the one of this script)"
@@ -64,18 +69,26 @@ def _options(arguments: Sequence[str], checkout: Path) -> Options:
     )
     parser.add_argument("--lines", metavar="A-B", help="only these lines")
     parser.add_argument(
-        "--sample", type=int, default=0, metavar="N", help="at most N mutants a module, drawn by --seed (default: all)"
+        "--sample",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="at most N mutants a module, drawn by --seed (default: all)",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the sample (default: 1)")
     parser.add_argument("--seconds", type=float, default=20, metavar="S", help="of tests for each mutant (default: 20)")
     found = parser.parse_args(arguments)
     lines: dict[str, set[int] | None]
+    if found.changed and found.modules:
+        parser.error("name modules, or --changed, and not both")
     if found.changed:
         lines = dict(_changed((checkout / ".mutation" / "changes").read_text()))
     elif found.modules:
         only = None
         if found.lines:
             first, _, last = found.lines.partition("-")
+            if not first.isdigit() or not (last or first).isdigit() or int(first) > int(last or first):
+                parser.error(f"--lines {found.lines}: say A-B, or A")
             only = set(range(int(first), int(last or first) + 1))
         lines = {file: only for name in found.modules for file in _files(name, checkout, parser.error)}
     else:
@@ -83,11 +96,25 @@ def _options(arguments: Sequence[str], checkout: Path) -> Options:
     return Options(lines, found.sample, found.seed, found.seconds)
 
 
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def _files(name: str, checkout: Path, refuse: Callable[[str], object]) -> list[str]:
     path = (checkout / name).resolve()
     if not path.exists() or not path.is_relative_to(checkout.resolve()):
         refuse(f"{name}: no such file or folder in this checkout")
     paths = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    for each in paths:
+        if each.suffix != ".py":
+            refuse(f"{name}: not a Python file")
+        try:
+            ast.parse(each.read_bytes())
+        except SyntaxError as error:
+            refuse(f"{each.relative_to(checkout.resolve())}:{error.lineno}: {error.msg}")
     return [str(each.relative_to(checkout.resolve())) for each in paths if not GENERATED.search(each.name)]
 
 
@@ -117,6 +144,7 @@ class Plan:
         self._imports = imports_of({file_of(test) for test in self._covering.runs}, checkout)
         self._tests = [test for test in session.tests if test in self._covering.runs]
         self._loaded = Loaded()
+        self._copy = Copy(checkout)
         self._equivalent = equivalent.read(checkout / "tests" / "mutation" / "equivalent.toml")
 
     def run(self) -> int:
@@ -128,16 +156,9 @@ class Plan:
     def _module(self, file: str, lines: set[int] | None) -> int:
         source = (self._checkout / file).read_text(encoding="utf-8")
         texts = source.splitlines()
-        known = equivalent.of_file(self._equivalent, file)
-        every = [mutant for mutant in mutants(source) if lines is None or mutant.line in lines]
-        chosen = [
-            mutant for mutant in every if not any(entry.stands_for(mutant, texts[mutant.line - 1]) for entry in known)
-        ]
-        listed = len(every) - len(chosen)
-        if lines is None:
-            for entry in known:
-                if not any(entry.stands_for(mutant, texts[mutant.line - 1]) for mutant in every):
-                    print(f"{file}: listed as equivalent, but no such mutant: {entry.line}: {entry.change}", flush=True)
+        excuses = equivalent.Excuses(equivalent.of_file(self._equivalent, file))
+        chosen = [mutant for mutant in mutants(source) if lines is None or mutant.line in lines]
+        whole = lines is None and not 0 < self._options.sample < len(chosen)
         if self._options.sample and len(chosen) > self._options.sample:
             chosen = sorted(
                 random.Random(f"{self._options.seed} {file}").sample(chosen, self._options.sample),
@@ -150,16 +171,21 @@ class Plan:
             if index % 50 == 0 and index:
                 _progress(f"{file}: {index} of {len(chosen)}, {time.monotonic() - began:.0f} s")
             outcome, detail = self._mutant(file, source, mutant, choice)
+            if harmed := self._copy.restore():
+                _progress(f"{file}:{mutant.line}: {mutant.change}: harmed {len(harmed)} files, which are restored")
+            if outcome == "survived" and excuses.take(mutant, texts[mutant.line - 1]):
+                outcome = "listed as equivalent"
             counts[outcome] += 1
-            if outcome != "killed":
+            if outcome in ("survived", "not run"):
                 print(f"{file}:{mutant.line}: {mutant.kind}: {mutant.change}   [{outcome}{detail}]", flush=True)
-        summary = ", ".join(f"{counts[name]} {name}" for name in ("killed", "survived", "not run") if counts[name])
+        if whole:
+            for entry in excuses.left:
+                print(f"{file}: listed as equivalent, but a test notices it: {entry.line}: {entry.change}", flush=True)
+                counts["listed in vain"] += 1
+        summary = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
         took = time.monotonic() - began
-        print(
-            f"{file}: {len(chosen)} mutants: {summary or 'none'}; {listed} listed as equivalent; {took:.0f} s",
-            flush=True,
-        )
-        return counts["survived"] + counts["not run"]
+        print(f"{file}: {len(chosen)} mutants: {summary or 'none'}; {took:.0f} s", flush=True)
+        return counts["survived"] + counts["not run"] + counts["listed in vain"]
 
     def _mutant(self, file: str, source: str, mutant: Mutant, choice: Choice) -> tuple[str, str]:
         first = choice.first(mutant)
@@ -169,30 +195,37 @@ class Plan:
             tests, seconds = choice.within(tests, self._options.seconds)
             if not tests or (ran and total + seconds > self._options.seconds):
                 continue
-            if self._fails(file, source, mutant, tests, seconds):
-                return "killed", ""
+            if (outcome := self._fails(file, source, mutant, tests, seconds)) is not None:
+                return outcome, ""
             ran, total = ran + len(tests), total + seconds
         if mutant.function and not mutant.compiled:
             # A test file may have called the function while it was loaded: the mutant comes too late for that.
             tests, seconds = choice.within(choice.own(), self._options.seconds)
-            if tests and self._fails_apart(file, source, mutant, tests, seconds):
-                return "killed", ""
+            if tests and (outcome := self._fails_apart(file, source, mutant, tests, seconds)) is not None:
+                return outcome, ""
         if not first:
             return "not run", ""
         left = len(first) - ran
         return "survived", f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
 
-    def _fails(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> bool:
+    def _fails(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str | None:
+        """How the tests tell a mutant: "killed" or "hung"; None: they pass."""
         path = self._checkout / file
         if mutant.function and not mutant.compiled:
-            code = self._session.run(tests, 5 + 3 * seconds, lambda: self._loaded.patch(path, mutant, source))
-            if code in (None, PASSED, FAILED):
-                return code != PASSED
+            # A busy machine is slow, too: only who is late twice, and the second time by minutes, hangs.
+            for limit in (5 + 3 * seconds, 60 + 10 * seconds):
+                code = self._session.run(tests, limit, lambda: self._loaded.patch(path, mutant, source))
+                if code in (PASSED, FAILED):
+                    return None if code == PASSED else "killed"
+                if code is not None:
+                    return self._fails_apart(file, source, mutant, tests, seconds)
+            return "hung"
         return self._fails_apart(file, source, mutant, tests, seconds)
 
-    def _fails_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> bool:
+    def _fails_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str | None:
         path = self._checkout / file
-        return self._apart.run(path, mutant.apply(source), tests, COMPILE_SECONDS + 3 * seconds) != PASSED
+        code = self._apart.run(path, mutant.apply(source), tests, COMPILE_SECONDS + 10 * seconds)
+        return None if code == PASSED else "hung" if code is None else "killed"
 
 
 def _progress(text: str) -> None:

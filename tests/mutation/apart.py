@@ -44,6 +44,9 @@ class Apart:
     """A process that waits for lists of tests, and runs each list in a child of its own."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         to_child, self._requests = os.pipe()
         self._answers, from_child = os.pipe()
         forking.flush()
@@ -70,7 +73,14 @@ class Apart:
             while view:
                 view = view[os.write(self._requests, view) :]
             (code,) = struct.unpack("=i", _read(self._answers, 4))
+        except (EOFError, BrokenPipeError):
+            # The mutant has ended every process that it could: another one is begun.
+            os.close(self._requests)
+            os.close(self._answers)
+            self._begin()
+            code = forking.CRASHED
         finally:
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(before)
             os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
         return None if code == -1000 else code

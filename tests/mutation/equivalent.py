@@ -33,6 +33,24 @@ class Equivalent:
         return mutant.change == self.change and text.strip() == self.line
 
 
+class Excuses:
+    """Entries of one module, each good for one survivor.
+
+    Attributes:
+        left: those that no survivor has needed so far.
+    """
+
+    def __init__(self, entries: Iterable[Equivalent]) -> None:
+        self.left = list(entries)
+
+    def take(self, mutant: Mutant, text: str) -> bool:
+        """Whether an entry that is left stands for this survivor, whose line has this text; it is used up then."""
+        entry = next((entry for entry in self.left if entry.stands_for(mutant, text)), None)
+        if entry is not None:
+            self.left.remove(entry)
+        return entry is not None
+
+
 def read(path: Path = LIST) -> list[Equivalent]:
     """The list, by file."""
     data = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -21,7 +21,7 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(below for child in children for below in descendants(child))]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_ends_all_of_it(number: signal.Signals) -> None:
     begun = subprocess.Popen(
         [str(CHECKOUT / "tests" / "mutate"), "controllers/partitions.py"],
@@ -32,7 +32,7 @@ def test_a_signal_ends_all_of_it(number: signal.Signals) -> None:
         wait_for(lambda: len(descendants(begun.pid)) >= 3, 30.0, lambda: "tests/mutate has not begun", where="here")
         below = descendants(begun.pid)
         begun.send_signal(number)
-        assert begun.wait(10) == 130
+        assert begun.wait(10) == (-number if number is signal.SIGKILL else 128 + number)
         wait_for(
             lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 10.0,
             lambda: "some of it still runs", where="here",
@@ -40,3 +40,27 @@ def test_a_signal_ends_all_of_it(number: signal.Signals) -> None:
     finally:
         begun.kill()
         begun.wait()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lines", "x-y", "controllers/partitions.py"], "--lines x-y: say A-B, or A"),
+        (["--lines", "9-3", "controllers/partitions.py"], "--lines 9-3: say A-B, or A"),
+        (["--sample", "-1", "controllers/partitions.py"], "--sample"),
+        (["README.md"], "README.md: not a Python file"),
+        (["nosuch.py"], "nosuch.py: no such file or folder in this checkout"),
+        (["--changed", "controllers", "--base", "HEAD~1"], "name modules, or --changed, and not both"),
+        (["--change"], "unrecognized arguments: --change"),
+        ([], "name modules, or --changed"),
+        (["--root"], "--root needs a value"),
+        (["--root", "/"], "/ is not a git checkout that you may read"),
+        (["--root=/nosuch"], "--root: no such folder"),
+        (["--changed", "--base=nosuch"], "--base: there is no commit nosuch"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_collected(words: list[str], said: str) -> None:
+    done = subprocess.run(
+        [str(CHECKOUT / "tests" / "mutate"), *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr

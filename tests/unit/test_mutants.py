@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.mutation import equivalent
+from tests.mutation.copy import Copy
 from tests.mutation.mutants import mutants
 
 CHECKOUT = Path(__file__).parents[2]
@@ -93,3 +98,60 @@ def test_each_equivalent_mutant_names_a_line_that_is_there_and_a_reason() -> Non
     }
     assert [f"{entry.file}: {entry.line}" for entry in entries if entry.line not in lines[entry.file]] == []
     assert [entry.change for entry in entries if len(entry.reason.split()) < 4] == []
+
+
+def test_an_entry_excuses_one_survivor() -> None:
+    source = "def f(a):\n    if a:\n        return False\n    go()\n    return False\n"
+    twice = [each for each in mutants(source) if each.change == "return False -> return None"]
+    assert len(twice) == 2
+    entry = equivalent.Equivalent("f.py", "return False", twice[0].change, "for the one of the two")
+    excuses = equivalent.Excuses([entry])
+    assert [excuses.take(each, "        return False") for each in twice] == [True, False]
+    assert excuses.left == []
+    other = equivalent.Excuses([entry])
+    assert not other.take(twice[0], "    return True")
+    assert other.left == [entry]
+
+
+def test_what_a_mutant_harms_is_restored(tmp_path: Path) -> None:
+    for name in ("a.py", "room/b.py", "room/c.py", ".mutation/kept"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    copy = Copy(tmp_path)
+    assert copy.restore() == []
+    shutil.rmtree(tmp_path / "room")
+    (tmp_path / "a.py").write_text("another")
+    (tmp_path / ".mutation/kept").unlink()
+    before = (tmp_path / "a.py").stat().st_mtime_ns
+    assert sorted(path.name for path in copy.restore()) == ["a.py", "b.py", "c.py"]
+    assert [(tmp_path / name).read_text() for name in ("a.py", "room/b.py", "room/c.py")] == [
+        "a.py", "room/b.py", "room/c.py",
+    ]  # fmt: skip
+    assert (tmp_path / "a.py").stat().st_mtime_ns < before
+    assert copy.restore() == []
+
+
+def test_a_mutant_that_ends_every_process_costs_no_other_its_answer(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text("x = 1\n")
+    (tmp_path / "test_x.py").write_text(
+        "import os, signal\nimport module\n\n"
+        "def test_x():\n"
+        "    if module.x == 2:\n"
+        "        os.kill(os.getppid(), signal.SIGKILL)\n"
+        "    assert module.x == 1\n"
+    )
+    script = f"""
+import os
+os.chdir({str(tmp_path)!r})
+from pathlib import Path
+from tests.mutation import apart
+apart.PACKAGES = ()
+one = apart.Apart()
+print([one.run(Path("module.py"), text, ["test_x.py"], 60) for text in ("x = 1", "x = 2", "x = 3", "x = 1")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": f"{CHECKOUT}:{tmp_path}"},
+    )  # fmt: skip
+    assert (done.stdout, file.read_text()) == ("[0, 70, 1, 0]\n", "x = 1\n"), done.stderr
