@@ -51,11 +51,22 @@ def test_a_path_is_drawn_in_gbits_with_the_direct_part_on_top_of_the_hoverboard_
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("seconds", "Gbit/s sent", "a to b")
 
 
+def test_a_path_is_as_wide_as_the_report_and_has_no_frame_at_the_top_and_right() -> None:
+    drawn = figures.path(timeline(), title="")
+    assert list(drawn.get_size_inches()) == [7.2, 3.3]
+    (axes,) = drawn.axes
+    assert [axes.spines[side].get_visible() for side in ("top", "right", "left", "bottom")] == [
+        False, False, True, True,
+    ]  # fmt: skip
+
+
 def test_the_moment_of_the_offload_is_marked_where_there_is_one() -> None:
     (axes,) = figures.path(timeline(), title="").axes
     (mark,) = axes.lines
     assert list(mark.get_xdata()) == [1.25, 1.25]
     assert [one.get_text() for one in axes.texts] == ["offloaded, 1.25 s"]
+    (text,) = axes.texts
+    assert (text.xy, text.xyann) == ((1.25, 1.0), (6, -2))  # beside the line, right below the top
     (never,) = figures.path(timeline(None), title="").axes
     assert (list(never.lines), list(never.texts)) == ([], [])
 
@@ -106,6 +117,7 @@ def test_latency_is_a_box_of_microseconds_for_each_label_from_the_top() -> None:
     assert axes.yaxis_inverted()
     assert [one.get_text() for one in axes.get_yticklabels()] == ["fastpath, direct (n=101)", "else (n=1)"]
     assert axes.get_xscale() == "log"
+    assert axes.xaxis.get_major_formatter()(2000.0) == "2000"  # and not 2 x 10 to the third
     assert axes.get_xlabel().startswith("microseconds, ping round trip")
 
 
