@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from benchmarks import datapath, datapath_bars
 from benchmarks.datapath_cases import AWAKE_CASES, CASES, Plan
 from topologies.rundir import run_names
@@ -12,6 +14,7 @@ from topologies.rundir import run_names
 PLAN = Plan(rounds=1, latency_rounds=1, seconds=1, omit=0, pings=10, round_trip_seconds=0.2)
 
 
+@pytest.mark.long
 def test_a_turn_of_everybody(state: Path) -> None:
     cases = [
         next(case for case in CASES if case.unit == "s/GB"),

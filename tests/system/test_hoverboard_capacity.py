@@ -87,7 +87,7 @@ def test_what_is_too_much_is_dropped_by_name(
     assert before < 20
 
 
-@pytest.mark.parametrize("reports", ["hosts", "hoverboards"])
+@pytest.mark.parametrize("reports", ["hosts", pytest.param("hoverboards", marks=pytest.mark.long)])
 def test_an_overloaded_hoverboard_fails_to_report(
     testbed: Callable[..., Testbed], tmp_path: Path, reports: str
 ) -> None:

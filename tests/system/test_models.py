@@ -91,7 +91,7 @@ def learning(bed: Testbed, node: str) -> dict[str, int]:
         with_client.close()
 
 
-@pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+@pytest.mark.parametrize("dataplane", ["fastpath", pytest.param("ovs", marks=pytest.mark.long)])
 def test_from_model_to_model_without_a_lost_packet(
     testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str
 ) -> None:
@@ -207,7 +207,7 @@ networks:
 """
 
 
-@pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+@pytest.mark.parametrize("dataplane", ["fastpath", pytest.param("ovs", marks=pytest.mark.long)])
 def test_a_model_from_a_file_beside_the_topology(
     testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
