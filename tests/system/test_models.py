@@ -40,8 +40,9 @@ class Ping:
 
     def __init__(self, bed: Testbed, source: str, target: str, *more: str) -> None:
         self._process = bed.node(source).popen(
-            ["ping", "-n", "-i", str(INTERVAL), "-W", "2", *more, target], stdout=subprocess.PIPE
+            ["ping", "-n", "-i", str(INTERVAL), "-W", "2", *more, target], stdout=subprocess.PIPE, bufsize=0
         )
+        self._process.stdout.readline()  # by then a signal has it print its counts, and does not just end it
 
     def end(self) -> tuple[int, int]:
         """(sent, lost); what is under way may still come back."""
