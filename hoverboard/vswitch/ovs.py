@@ -10,18 +10,13 @@ import re
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-
-with warnings.catch_warnings():
-    # `ovs` looks for eventlet, which warns at whoever imports it that it is old; we use neither.
-    warnings.simplefilter("ignore")
-    from ovs.unixctl.client import UnixctlClient
 
 from hoverboard.contract.encapsulation import FABRIC_MTU, GENEVE_PORT, datapath_id, underlay_mac
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+from hoverboard.vswitch.unixctl import UnixctlClient
 
 PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink, where OVS looks for tunnel routes
 

@@ -21,7 +21,13 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(below for child in children for below in descendants(child))]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGINT, signal.SIGHUP, signal.SIGKILL)),
+    ],
+)
 def test_a_signal_ends_all_of_it(number: signal.Signals) -> None:
     begun = subprocess.Popen(
         [str(CHECKOUT / "tests" / "mutate"), "controllers/partitions.py"],

@@ -153,7 +153,7 @@ ROOMS = (
         "hoverboard.coprocessor.stages", f"hoverboard.coprocessor {CONTRACT}", knows="cryptography pydantic", many=True
     ),
     Room("hoverboard.coprocessor", CONTRACT, knows="cryptography@esp numpy@doorbell pydantic"),
-    Room("hoverboard.vswitch", CONTRACT, knows="ovs@ovs"),
+    Room("hoverboard.vswitch", CONTRACT, knows="ovs@unixctl"),
     Room("hoverboard.rpc", CONTRACT),
     Room("hoverboard.contract.openflow", CONTRACT, pure="all"),
     Room("hoverboard.contract", "", pure="all but models plugins", knows="pydantic"),

@@ -256,8 +256,9 @@ class Supervisor:
     def stop(self) -> None:
         """Start nothing any more; harmless when repeated."""
         self._stopping.set()
-        if not self._closed:
-            os.eventfd_write(self._news, 1)
+        with self._lock:  # join() in another thread closes it
+            if not self._closed:
+                os.eventfd_write(self._news, 1)
 
     def join(self) -> None:
         """After stop(), and once all processes are dead: wait for restarts that were under way."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from benchmarks.datapath import __main__ as datapath
 from benchmarks.datapath import bars
 from benchmarks.datapath.cases import AWAKE_CASES, CASES, Plan
@@ -13,6 +15,7 @@ from topologies.processes.run_directory import run_names
 PLAN = Plan(rounds=1, latency_rounds=1, seconds=1, omit=0, pings=10, round_trip_seconds=0.2)
 
 
+@pytest.mark.long
 def test_a_turn_of_everybody(state: Path) -> None:
     cases = [
         next(case for case in CASES if case.unit == "s/GB"),

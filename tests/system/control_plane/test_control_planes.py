@@ -178,6 +178,7 @@ def test_what_one_plane_refuses_changes_none(bed: Testbed, planes: RegionalClust
     assert bed.directory.topology.read_text() == text
 
 
+@pytest.mark.long
 def test_from_model_to_model_in_both_regions(bed: Testbed, planes: RegionalClusterManager) -> None:
     counts = _counts(bed)
     with pytest.raises(InputError, match="on-demand does not go with `wan`"):

@@ -116,7 +116,7 @@ class Stream:
         return int(counts.group(1)) - int(counts.group(2)) - 1
 
 
-@pytest.mark.parametrize("store", ["embedded", "etcd"])
+@pytest.mark.parametrize("store", ["embedded", pytest.param("etcd", marks=pytest.mark.long)])
 def test_a_standby_goes_on_where_its_master_died(
     store: StoreKind, testbed: Callable[..., Testbed], tmp_path: Path
 ) -> None:

@@ -61,9 +61,10 @@ CLUSTER = {
 @pytest.fixture(
     scope="module",
     params=[
-        (dataplane, scheduling)
-        for dataplane in ("fastpath", "fastpath-vmm")
-        for scheduling in ("adaptive", "compacting")
+        ("fastpath", "adaptive"),
+        ("fastpath-vmm", "compacting"),
+        pytest.param(("fastpath", "compacting"), marks=pytest.mark.long),
+        pytest.param(("fastpath-vmm", "adaptive"), marks=pytest.mark.long),
     ],
     ids=" ".join,
 )

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.timeout(200)
 
 BLUE = 7
 MARKER = 16  # bytes at the end of each packet that tell it from all others
-BURST = 8  # sent together; then it is awaited that they are through
+BURST = 16  # sent together; then it is awaited that they are through
 OWN, LOCAL_NEIGHBOUR, REMOTE_NEIGHBOUR, NOBODY = "10.0.0.2", "10.0.0.4", "10.0.0.3", "10.0.0.99"
 OWN6, LOCAL_NEIGHBOUR6, REMOTE_NEIGHBOUR6, NOBODY6 = "fd00:7::2", "fd00:7::4", "fd00:7::3", "fd00:7::99"
 TOPOLOGY = {
@@ -207,8 +207,11 @@ class Observers:
 
 
 def sent_and_seen(bed: Testbed, packets: list[tuple[str, bytes]], also: Seen) -> Seen:
-    """Send (who, frame) in bursts; what was seen, by number. What `also` has seen is waited for."""
+    """Send (who, frame) in bursts; what was seen, by number. What `also` saw and may come is waited for."""
     seen: Seen = {}
+    awaited = {
+        number: comparable(*packets[number], places) for number, places in also.items() if not meant(*packets[number])
+    }
     with ExitStack() as stack, wires(bed, bed.fabric_name, "blue-1") as ways:
         observers = Observers(bed, stack)
         for begin in range(0, len(packets), BURST):
@@ -216,11 +219,13 @@ def sent_and_seen(bed: Testbed, packets: list[tuple[str, bytes]], also: Seen) ->
                 ways[who if who == "blue-1" else bed.fabric_name].send(frame)
             while observers.listen(seen, QUIET):
                 pass
-            wanted = [number for number in range(begin, min(begin + BURST, len(packets))) if number in also]
+            wanted = [number for number in range(begin, min(begin + BURST, len(packets))) if number in awaited]
 
             def come(wanted: list[int] = wanted) -> bool:
                 observers.listen(seen, 0.02)
-                return all(also[number] <= seen.get(number, set()) for number in wanted)
+                return all(
+                    awaited[number] <= comparable(*packets[number], seen.get(number, set())) for number in wanted
+                )
 
             if not come():
                 with suppress(AssertionError):  # the comparison says which did not come

@@ -180,6 +180,7 @@ class TestFastPath:
         assert checkpoint["resumed"]
         assert checkpoint["refused"] is None
 
+    @pytest.mark.long
     def test_one_that_was_away_for_long_finds_its_queues_full(self, fast: Testbed) -> None:
         running = live_processes(Ledger(fast.directory), LinuxProcesses())
         nursery = next(one.process.pid for one in running if one.kind == "nursery")
@@ -226,6 +227,7 @@ class TestOvs:
             assert kill(plain, HOST) == NOTHING
             assert events()[count:] == []
 
+    @pytest.mark.long
     def test_a_dead_switch_comes_back_with_its_flows(self, plain: Testbed) -> None:
         kill(plain, *SWITCH)
         kill(plain, HOST, CONTROL, *SWITCH)

@@ -138,6 +138,7 @@ def test_a_vm_comes_and_goes(cluster: Testbed) -> None:
     assert answered(cluster, one, two.ip) == 5
 
 
+@pytest.mark.long
 def test_all_of_them_in_one_cluster(testbed: Callable[..., Testbed]) -> None:
     keys = {
         "name": "all",

@@ -73,8 +73,15 @@ def bring_up(testbed: Callable[..., Testbed], tmp_path: Path, capacity: str, rep
     return testbed(file, **options)
 
 
-@pytest.mark.parametrize("capacity", ["{pps: 200}", "{bps: 400kbit}"])
-@pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+@pytest.mark.parametrize(
+    ("dataplane", "capacity"),
+    [
+        ("fastpath", "{pps: 200}"),
+        ("ovs", "{bps: 400kbit}"),
+        pytest.param("fastpath", "{bps: 400kbit}", marks=pytest.mark.long),
+        pytest.param("ovs", "{pps: 200}", marks=pytest.mark.long),
+    ],
+)
 def test_what_is_too_much_is_dropped_by_name(
     testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str, capacity: str
 ) -> None:
@@ -87,7 +94,7 @@ def test_what_is_too_much_is_dropped_by_name(
     assert before < 20
 
 
-@pytest.mark.parametrize("reports", ["hosts", "hoverboards"])
+@pytest.mark.parametrize("reports", ["hosts", pytest.param("hoverboards", marks=pytest.mark.long)])
 def test_an_overloaded_hoverboard_fails_to_report(
     testbed: Callable[..., Testbed], tmp_path: Path, reports: str
 ) -> None:

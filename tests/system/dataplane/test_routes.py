@@ -77,7 +77,12 @@ def echoed(bed: Testbed, client: str, server: str, address: str, size: int = 300
 
 
 @pytest.mark.parametrize(
-    ("model", "dataplane"), [("hoverboard", "fastpath"), ("hoverboard", "ovs"), ("preprogrammed", "fastpath")]
+    ("model", "dataplane"),
+    [
+        ("hoverboard", "fastpath"),
+        pytest.param("hoverboard", "ovs", marks=pytest.mark.long),
+        pytest.param("preprogrammed", "fastpath", marks=pytest.mark.long),
+    ],
 )
 def test_an_address_behind_a_vm_answers(
     testbed: Callable[..., Testbed], tmp_path: Path, model: str, dataplane: str

@@ -80,6 +80,7 @@ def test_points_are_measured_on_the_worker_and_come_here(
     assert run_names() == []  # the worker took its testbed down when the run was over
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 def test_a_scheduler_that_is_not_there(state: Path, tmp_path: Path) -> None:
     line = [*COMMAND, "run", "latency", "--quick", "--out", str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:1"]

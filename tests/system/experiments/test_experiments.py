@@ -28,6 +28,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_run_is_interrupted_and_resumed_reported_and_compared(state: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"

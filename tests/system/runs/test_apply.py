@@ -89,7 +89,7 @@ def _plain(line: str) -> str:
     return line[line.index("table=") :].partition("n_packets")[0] + line[line.index("actions=") :]
 
 
-@pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+@pytest.mark.parametrize("dataplane", ["fastpath", pytest.param("ovs", marks=pytest.mark.long)])
 def test_a_changed_file_is_what_packets_meet(testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str) -> None:
     file = tmp_path / "applied.yaml"
     file.write_text(CLUSTER)

@@ -169,7 +169,7 @@ def test_script_at_the_prompt(state: Path, run_name: str) -> None:
     assert run_names() == []
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "down"])
+@pytest.mark.parametrize("how", ["ctrl-c", "down", pytest.param("sigterm", marks=pytest.mark.long)])
 def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -202,6 +202,7 @@ def test_preprogrammed_without_a_hoverboard(testbed: Callable[..., Testbed], tmp
     assert ping(bed, "blue-1", "10.0.0.3")
 
 
+@pytest.mark.long
 def test_two_runs_of_the_same_file_side_by_side(
     testbed: Callable[..., Testbed], traces: Callable[[str], Traces]
 ) -> None:
@@ -294,7 +295,7 @@ def test_kill_9_of_the_holder_then_down(
     assert seen.left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_ends_the_holder_cleanly(
     number: signal.Signals, state: Path, tiny: Path, run_name: str, traces: Callable[[str], Traces],
     eventually: Eventually,
@@ -307,6 +308,14 @@ def test_a_signal_ends_the_holder_cleanly(
     os.kill(holder.pid, number)
     eventually(lambda: not seen.directory.path.exists(), 20.0, "the run is still there")
     assert seen.left() == []
+
+
+# Where little exists yet, and where processes of all kinds do; the others are long.
+AT_PHASES = [
+    "nodes",
+    "hosts",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("links", "switches", "program")),
+]
 
 
 @pytest.fixture
@@ -335,7 +344,7 @@ def foreground(tiny: Path, run_name: str) -> Iterator[Callable[[str], subprocess
         process.communicate()
 
 
-@pytest.mark.parametrize("phase", ["nodes", "links", "switches", "hosts", "program"])
+@pytest.mark.parametrize("phase", AT_PHASES)
 def test_ctrl_c_half_way_undoes_everything(
     phase: str, state: Path, foreground: Callable[[str], subprocess.Popen[str]], traces: Callable[[str], Traces],
     run_name: str,
@@ -349,7 +358,7 @@ def test_ctrl_c_half_way_undoes_everything(
     assert seen.left() == []
 
 
-@pytest.mark.parametrize("phase", ["nodes", "links", "switches", "hosts", "program"])
+@pytest.mark.parametrize("phase", AT_PHASES)
 def test_a_crash_half_way_is_cleaned_by_down(
     phase: str, state: Path, foreground: Callable[[str], subprocess.Popen[str]], traces: Callable[[str], Traces],
     run_name: str,
@@ -452,6 +461,7 @@ def test_each_server_has_a_private_switch(testbed: Callable[..., Testbed], tiny:
             assert f"{part} of {server}" in whats
 
 
+@pytest.mark.long
 def test_the_rack_is_pingable_and_fits(testbed: Callable[..., Testbed], traces: Callable[[str], Traces]) -> None:
     rack = testbed("rack")
     seen = traces(rack.run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -381,3 +383,16 @@ def test_what_the_meters_drop_is_over_capacity(switch: Ovs, commands: FakeComman
     assert [call[2] for call in commands.calls("ovs-ofctl")] == ["meter-stats"]
     commands.put("ovs-ofctl", METERED.format(0, 0))
     assert meters.drops() == {}
+
+
+def test_a_thread_that_is_the_first_to_import_it_ends() -> None:
+    # Eventlet, which `ovs` would bring, loads `threading` anew: nobody could join this thread for as long as it waits.
+    program = (
+        "import importlib, sys, threading\n"
+        "one = threading.Thread(target=importlib.import_module, args=['hoverboard.vswitch.ovs'], daemon=True)\n"
+        "one.start()\n"
+        "one.join(20)\n"
+        "print(one.is_alive(), 'eventlet' in sys.modules, 'ovs.unixctl.client' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout.split() == ["False", "False", "True"]

@@ -47,6 +47,25 @@ def test_no_pause_is_longer_than_the_longest(monkeypatch: pytest.MonkeyPatch) ->
     assert [pause(deaths) for deaths in range(7, 12)] == [1.6, 3.2, 5.0, 5.0, 5.0]
 
 
+def test_who_stops_it_while_another_joins_it_writes_to_nothing_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.supervisor.stop()
+    write, joiners = os.eventfd_write, []
+
+    def late(fd: int, value: int) -> None:
+        joiners.append(threading.Thread(target=world.supervisor.join))
+        joiners[0].start()
+        joiners[0].join(0.1)  # it waits for us
+        write(fd, value)
+
+    monkeypatch.setattr(supervisor.os, "eventfd_write", late)
+    world.supervisor.stop()
+    monkeypatch.undo()
+    joiners[0].join(_DEADLINE)
+    assert not joiners[0].is_alive()
+
+
 # --- a supervisor ---------------------------------------------------------------------------------------
 
 
