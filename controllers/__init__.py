@@ -4,7 +4,32 @@
     vmc/      intent + physical facts + usage -> flow programs; the core is pure
       models/ the programming models, one class each
     ofe/      OpenFlow sessions; `openflow` alone knows os-ken
-    plane     all roles in one process; `python -m controllers` runs it
+    single_process  all roles in one process; `python -m controllers` runs it
 
 Imports from the data plane its contract only (`hoverboard.contract`).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hoverboard.contract.public_names import public_names
+
+PUBLIC = {
+    "FabricClient": "controllers.fm.fabric_client",
+    "OffloadPolicy": "controllers.vmc.offload.policy",
+    "Decision": "controllers.vmc.offload.policy",
+    "ProgrammingModel": "controllers.vmc.model",
+}
+# Modules of version 0.1 that its documents name; they go with the next version.
+OLD_PATHS = {
+    "controllers.fm.client": "controllers.fm.fabric_client",
+}
+
+if TYPE_CHECKING:
+    from controllers.fm.fabric_client import FabricClient as FabricClient
+    from controllers.vmc.model import ProgrammingModel as ProgrammingModel
+    from controllers.vmc.offload.policy import Decision as Decision
+    from controllers.vmc.offload.policy import OffloadPolicy as OffloadPolicy
+else:
+    __getattr__, __dir__ = public_names(__name__, PUBLIC, OLD_PATHS)

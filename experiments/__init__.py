@@ -3,3 +3,37 @@
 The measuring tools (iperf3, ping) are driven by one module each; experiments combine them. This
 layer stands on `topologies` and knows nothing of the command line.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hoverboard.contract.public_names import public_names
+
+PUBLIC = {
+    "Experiment": "experiments.frame.experiment",
+    "Parameter": "experiments.frame.parameters",
+    "Sample": "experiments.frame.experiment",
+    "Chart": "experiments.frame.experiment",
+    "iperf": "experiments.tools",
+    "ping": "experiments.tools",
+}
+# Modules of version 0.1 that its documents name; they go with the next version.
+OLD_PATHS = {
+    "experiments.iperf": "experiments.tools.iperf",
+    "experiments.ping": "experiments.tools.ping",
+    "experiments.round_trip": "experiments.tools.round_trip",
+    "experiments.packet_rate": "experiments.tools.packet_rate",
+    "experiments.cpu_window": "experiments.observe.cpu_window",
+    "experiments.path": "experiments.observe.flow_path",
+}
+
+if TYPE_CHECKING:
+    from experiments.frame.experiment import Chart as Chart
+    from experiments.frame.experiment import Experiment as Experiment
+    from experiments.frame.experiment import Sample as Sample
+    from experiments.frame.parameters import Parameter as Parameter
+    from experiments.tools import iperf as iperf
+    from experiments.tools import ping as ping
+else:
+    __getattr__, __dir__ = public_names(__name__, PUBLIC, OLD_PATHS)

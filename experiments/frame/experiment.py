@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from experiments.frame.parameters import Parameter, Values
 from experiments.frame.statistics import Spread, spread
+from hoverboard.contract.public_names import old_names
 
 if TYPE_CHECKING:
     from topologies.run.testbed import Testbed
+else:
+    # Names of version 0.1; they go with the next version.
+    OLD_NAMES = {
+        "Table": "from experiments.frame.experiment import SampleTable",
+        "Verdict": "from experiments.frame.experiment import ClaimVerdict",
+    }
+    __getattr__ = old_names(__name__, OLD_NAMES)
 
 Point = dict[str, Any]  # what one measurement is set to; JSON values only
 Result = Literal["reproduced", "partly", "not", "not measured"]

@@ -3,6 +3,11 @@
 `ROOMS` has them from the top down. A room imports itself and, of what it may import, only what stands below it in the
 table: so nothing is imported upwards. Imports count wherever they stand: within functions, under `TYPE_CHECKING`,
 relative ones, and those of a package's `__init__`. Nothing is imported here.
+
+`FACES` are the packages with public names (docs/api.md). Their `__init__` names modules as strings, and a name is
+looked up when it is used: that is not an import, nor is what tells type checkers the same. So nobody within a layer may
+import from its face. `OLD_PATHS` are files at paths of version 0.1 that lead to the new ones: they import nothing of
+ours.
 """
 
 from __future__ import annotations
@@ -30,6 +35,9 @@ ALL = " ".join(LAYERS)
 CONTRACT = "hoverboard.contract"
 FAST = "hoverboard.fastpath hoverboard.contract"
 HOST = "hoverboard"
+FACES = ("topologies", "experiments", "controllers", "hoverboard.coprocessor")
+FACE_IMPORTS = {"__future__.annotations", "typing.TYPE_CHECKING", "hoverboard.contract.public_names.public_names"}
+OLD_PATHS = ("hoverboard.fastpath.compose", "hoverboard.fastpath.warm")
 PURE_FILES = Path(__file__).with_name("pure_files.txt")
 LONGEST = 400
 # Longer than that, and by how much at most; it goes when the module is cut.
@@ -156,7 +164,7 @@ ROOMS = (
     Room("hoverboard.vswitch", CONTRACT, knows="ovs@unixctl"),
     Room("hoverboard.rpc", CONTRACT),
     Room("hoverboard.contract.openflow", CONTRACT, pure="all"),
-    Room("hoverboard.contract", "", pure="all but models plugins", knows="pydantic"),
+    Room("hoverboard.contract", "", pure="all but models plugins public_names", knows="pydantic"),
     Room("hoverboard.contract.wire", "", knows="grpc", many=True),
 )
 
@@ -188,7 +196,7 @@ def source_tree(root: Path = ROOT) -> Tree:
 
 def imported(module: str, source: Source) -> Iterator[tuple[int, str]]:
     """Line and full name of everything that a module imports, wherever in it the import stands."""
-    for node in ast.walk(ast.parse(source.text)):
+    for node in ast.walk(_without_faces_types(module, ast.parse(source.text))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -204,6 +212,17 @@ def imported(module: str, source: Source) -> Iterator[tuple[int, str]]:
             name = node.args[0]
             if called in {"import_module", "__import__"} and isinstance(name, ast.Constant):
                 yield node.lineno, str(name.value)
+
+
+def _without_faces_types(module: str, parsed: ast.Module) -> ast.Module:
+    """Leave out what the `__init__` of a face tells type checkers."""
+    if module in FACES:
+        parsed.body = [node for node in parsed.body if not _is_for_types(node)]
+    return parsed
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def meant(name: str, tree: Tree) -> str:
@@ -343,6 +362,41 @@ def ill_sized(tree: Tree) -> list[str]:
     return found
 
 
+def two_faced(tree: Tree) -> list[str]:
+    """Faces that import something when they are imported, or tell type checkers other names than their table has."""
+    found = []
+    for face in FACES:
+        source = tree[face]
+        found += [f"{face}:{line} imports {name}" for line, name in imported(face, source) if name not in FACE_IMPORTS]
+        body = ast.parse(source.text).body
+        told = {
+            alias.name: one.module
+            for node in body
+            if isinstance(node, ast.If) and _is_for_types(node)
+            for one in node.body
+            if isinstance(one, ast.ImportFrom)
+            for alias in one.names
+        }
+        tables = [ast.literal_eval(node.value) for node in body if isinstance(node, ast.Assign) and _is_public(node)]
+        table = tables[0] if tables else None
+        if told != table:
+            found.append(f"{face} tells type checkers {told}, and its table has {table}")
+    return found
+
+
+def _is_public(node: ast.Assign) -> bool:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)] == ["PUBLIC"]
+
+
+def grown_old_paths(tree: Tree) -> list[str]:
+    """Files at old paths that import something of ours, or that somebody imports."""
+    return [
+        f"{module}:{line} imports {target}"
+        for module, line, target in arrows(tree)
+        if module in OLD_PATHS or target in OLD_PATHS
+    ]
+
+
 # --- the tree as it is -----------------------------------------------------------------------------------------------
 
 
@@ -388,6 +442,15 @@ def test_rooms_are_neither_crowded_nor_of_one_module(tree: Tree) -> None:
     assert ill_sized(tree) == []
 
 
+def test_faces_import_nothing_and_have_one_table(tree: Tree) -> None:
+    assert two_faced(tree) == []
+
+
+def test_files_at_old_paths_lead_on_and_nobody_uses_them(tree: Tree) -> None:
+    assert [name for name in OLD_PATHS if name not in tree] == []
+    assert grown_old_paths(tree) == []
+
+
 def test_no_module_is_longer_than_can_be_read_at_once(tree: Tree) -> None:
     long = {module: len(source.text.splitlines()) for module, source in tree.items() if "_pb2" not in module}
     assert {module: lines for module, lines in long.items() if lines > LONGEST} == LONGER
@@ -431,6 +494,42 @@ def test_a_forbidden_import_is_found(bare: Tree, module: str, source: str, reaso
     (found,) = forbidden(bare | {module: Source(source)})
     assert found.startswith(f"{module}:")
     assert reason in found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("topologies.spec.x", "from topologies import Testbed"),
+        ("experiments.tools.x", "if TYPE_CHECKING:\n    from experiments import Sample"),
+        ("controllers.vmc.x", "from controllers import OffloadPolicy"),
+        ("hoverboard.contract.x", "import hoverboard.coprocessor"),
+    ],
+)
+def test_a_face_is_not_imported_from_below(tree: Tree, module: str, source: str) -> None:
+    (found,) = forbidden(tree | {module: Source(source)})
+    assert "stands above" in found
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("from topologies.net import HoverboardNet\nPUBLIC = {}", "imports topologies.net"),
+        ("def late():\n    import numpy\nPUBLIC = {}", "imports numpy"),
+        ('PUBLIC = {"load": "topologies.spec.schema"}', "tells type checkers {}"),
+        ("PUBLIC = {}\nif TYPE_CHECKING:\n    from topologies.net import HoverboardNet", "its table has {}"),
+    ],
+)
+def test_a_face_that_imports_or_differs_from_its_table_is_found(tree: Tree, source: str, reason: str) -> None:
+    found = two_faced(tree | {"topologies": Source(source, package=True)})
+    assert any(reason in one for one in found)
+
+
+def test_an_old_path_that_imports_or_is_imported_is_found(tree: Tree) -> None:
+    old = OLD_PATHS[0]
+    imports = {old: Source("from hoverboard.fastpath.engine import compose")}
+    assert grown_old_paths(tree | imports) == [f"{old}:1 imports hoverboard.fastpath.engine.compose"]
+    imported_by = {"hoverboard.host.x": Source("from hoverboard.fastpath import compose")}
+    assert grown_old_paths(tree | imported_by) == [f"hoverboard.host.x:1 imports {old}"]
 
 
 @pytest.mark.parametrize(
