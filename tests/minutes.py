@@ -81,7 +81,7 @@ def told(directory: Path, set_up: Path | None) -> list[str]:
     first, second = [], []
     for path in sorted(directory.glob("*.xml")):
         (second if path.name.startswith(SECOND) else first).extend(cases(path.read_text(encoding="utf-8")))
-    lines = ["== minutes by the clock"]
+    lines = ["== minutes and seconds by the clock"]
     if set_up is not None and set_up.is_file():
         when = time.strftime("%d %b %H:%M", time.localtime(set_up.stat().st_mtime))
         lines.append(_line(f"set-up (bootstrap.sh, {when}; not part of this run)", float(set_up.read_text())))
@@ -90,7 +90,7 @@ def told(directory: Path, set_up: Path | None) -> list[str]:
         name, _, seconds = line.rpartition("\t")
         lines.append(_line(name, float(seconds)))
     if first:
-        lines.append("== minutes of tests by room (where two run at a time, they take half as long by the clock)")
+        lines.append("== the same of tests, by room (where two run at a time, they take half as long by the clock)")
         lines += [_line(room, seconds) for room, seconds in by_room([*first, *second]).items()]
     if second:
         passed = let_pass(first, second)
@@ -100,7 +100,8 @@ def told(directory: Path, set_up: Path | None) -> list[str]:
 
 
 def _line(name: str, seconds: float) -> str:
-    return f"  {seconds / 60:5.1f}  {name}"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"  {minutes:3}:{rest:02}  {name}"
 
 
 def main(arguments: list[str]) -> int:

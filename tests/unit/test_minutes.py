@@ -73,20 +73,20 @@ def test_the_whole_report(tmp_path: Path) -> None:
     set_up.write_text("90\n")
     os.utime(set_up, (1_700_000_000, 1_700_000_000))
     lines = minutes.told(tmp_path, set_up)
-    assert re.fullmatch(r"    1\.5  set-up \(bootstrap\.sh, 1[45] Nov \d\d:\d\d; not part of this run\)", lines[1])
+    assert re.fullmatch(r"    1:30  set-up \(bootstrap\.sh, 1[45] Nov \d\d:\d\d; not part of this run\)", lines[1])
     assert lines[2:] == [
-        "    0.2  mypy",
-        "   10.0  system ring",
-        "== minutes of tests by room (where two run at a time, they take half as long by the clock)",
-        "    1.0  system",
-        "    1.2  system/dataplane",
+        "    0:12  mypy",
+        "   10:00  system ring",
+        "== the same of tests, by room (where two run at a time, they take half as long by the clock)",
+        "    1:00  system",
+        "    1:12  system/dataplane",
         "== the second chance has let pass: 1",
         f"  {UP}",
     ]
 
 
 def test_without_a_second_chance_and_without_anything(tmp_path: Path) -> None:
-    assert minutes.told(tmp_path, tmp_path / "absent") == ["== minutes by the clock"]
+    assert minutes.told(tmp_path, tmp_path / "absent") == ["== minutes and seconds by the clock"]
     (tmp_path / "second-system.xml").write_text(SECOND)
     assert minutes.told(tmp_path, None)[-1] == "== the second chance has let pass: nothing"
 
@@ -102,4 +102,4 @@ def test_failed_tests_for_a_script(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == ""
     (tmp_path / "parts").write_text("mypy\t60\n")
     assert minutes.main([str(tmp_path)]) == 0
-    assert "    1.0  mypy\n" in capsys.readouterr().out
+    assert "    1:00  mypy\n" in capsys.readouterr().out

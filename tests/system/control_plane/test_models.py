@@ -171,7 +171,7 @@ def gap(text: str) -> float:
     return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
 
 
-@pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+@pytest.mark.parametrize("dataplane", ["fastpath", pytest.param("ovs", marks=pytest.mark.long)])
 def test_a_dead_hoverboard_is_replaced_within_a_second(
     testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str
 ) -> None:

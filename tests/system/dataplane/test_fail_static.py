@@ -215,6 +215,7 @@ class TestRoles:
             assert kill(roles, CONTROL) == NOTHING
             assert (here()[counts[0] :], there()[counts[1] :]) == ([], []), "flows were changed without need"
 
+    @pytest.mark.long
     def test_everything_of_a_host_and_of_the_control_plane_at_once(self, roles: Testbed) -> None:
         kill(roles, HOST, CONTROL, *SWITCH)
 

@@ -94,7 +94,7 @@ def more_than(before: list[str]) -> list[str]:
 
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
-    """Fails the test when something that was not open at its beginning stays open: a thread may still close its own."""
+    """Fails the test when something stays open that was not at its beginning; a thread may still be closing its own."""
     before = open_descriptors()
     yield
     with contextlib.suppress(AssertionError):
