@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
+from typing import Protocol
 
 from controllers.fm.fabric import IntentStore
 from controllers.fm.index import EntityKey
-from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
 from controllers.program import Program
+from controllers.testing.fake_switch import FakeFabric, FakeSwitch, Journey, Packet, ipv4_packet
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model_change.switchover import Stage
 from controllers.vmc.models import model_named
@@ -19,7 +20,6 @@ from hoverboard.contract.openflow.flow import Flow, FlowKey
 from hoverboard.contract.openflow.pipeline import ETH_IPV6
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.policy_oracle import Talk
 
 VNIS = {"blue": 7, "green": 9}
 START = 1_000_003.0  # where the clocks of these tests begin: a time that is left out or subtracted wrongly shows
@@ -53,6 +53,13 @@ def cluster(hosts: int = 2, hoverboards: int = 1) -> list[AnyEntity]:
     nodes: list[AnyEntity] = [host(number + 1) for number in range(hosts)]
     nodes += [hoverboard(number + 1) for number in range(hoverboards)]
     return [*network("blue"), *network("green"), *nodes]
+
+
+class Talk(Protocol):
+    """A packet's protocol and ports."""
+
+    def packet(self, sender: VM, src: Address, dst: Address) -> Packet:
+        """As a VM sends it."""
 
 
 class World:
