@@ -5,6 +5,7 @@
       models/ the programming models, one class each
     ofe/      OpenFlow sessions; `openflow` alone knows os-ken
     single_process  all roles in one process; `python -m controllers` runs it
+    testing/  switches in memory and a cluster without processes, for tests and labs
 
 Imports from the data plane its contract only (`hoverboard.contract`).
 """

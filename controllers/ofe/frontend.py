@@ -1,7 +1,7 @@
 """The narrow port between VM controllers and OpenFlow front ends: sessions, events, answers.
 
 Controllers see switches only through this; the adapters are `ofe.openflow` (real switches) and
-`ofe.fake` (tables in memory).
+`controllers.testing` (tables in memory).
 """
 
 from __future__ import annotations

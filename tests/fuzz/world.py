@@ -6,9 +6,9 @@ from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
 from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries, ports, reasons
 from hoverboard.fastpath.packets.flow_table import Entry
+from hoverboard.testing.memory_host import MemoryHost, key_of, to_tunnel, tunnel_word
 from tests.fuzz.mutation import REMOTE, VNIS, inner_frames
 from tests.fuzz.oracle import Key, read_inner
-from tests.unit.hoverboard.memory_host import MemoryHost, key_of, to_tunnel, tunnel_word
 
 VMS = 4
 OFPORTS = {ports.FIRST_TAP + number: 100 + number for number in range(VMS)}

@@ -18,7 +18,14 @@ ROOT = Path(__file__).parents[2]
 ROWS = re.findall(
     r"^\| `(\w+)` \| `(.+?)` \| (.+) \|$", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.MULTILINE
 )
-TABLES = ("topologies", "experiments", "controllers", "hoverboard.coprocessor")
+TABLES = (
+    "topologies",
+    "experiments",
+    "controllers",
+    "hoverboard.coprocessor",
+    "controllers.testing",
+    "hoverboard.testing",
+)
 SLOW = "numpy numba grpc os_ken mininet matplotlib pydantic"
 
 

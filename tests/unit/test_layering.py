@@ -35,7 +35,14 @@ ALL = " ".join(LAYERS)
 CONTRACT = "hoverboard.contract"
 FAST = "hoverboard.fastpath hoverboard.contract"
 HOST = "hoverboard"
-FACES = ("topologies", "experiments", "controllers", "hoverboard.coprocessor")
+FACES = (
+    "topologies",
+    "experiments",
+    "controllers",
+    "controllers.testing",
+    "hoverboard.coprocessor",
+    "hoverboard.testing",
+)
 FACE_IMPORTS = {"__future__.annotations", "typing.TYPE_CHECKING", "hoverboard.contract.public_names.public_names"}
 OLD_PATHS = ("hoverboard.fastpath.compose", "hoverboard.fastpath.warm")
 PURE_FILES = Path(__file__).with_name("pure_files.txt")
@@ -113,6 +120,7 @@ ROOMS = (
     Room("topologies.spec", "topologies controllers hoverboard", pure="all", knows="pydantic yaml"),
     # --- controllers: the control plane; of hoverboard/ it takes the contract alone
     Room("controllers", f"controllers {CONTRACT}"),
+    Room("controllers.testing", f"controllers {CONTRACT}", pure="all"),
     Room("controllers.roles", f"controllers {CONTRACT}", pure="flow_codec merged_status model_order", knows="grpc"),
     Room("controllers.single_process", f"controllers {CONTRACT}", knows="grpc"),
     Room("controllers.dry_run", f"controllers {CONTRACT}", pure="all"),
@@ -133,15 +141,14 @@ ROOMS = (
         pure="codec fabric index queues refusals slices",
         knows="grpc pydantic@codec",
     ),
-    Room(
-        "controllers.ofe", f"controllers {CONTRACT}", pure="fake frontend messages templates", knows="os_ken@openflow"
-    ),
+    Room("controllers.ofe", f"controllers {CONTRACT}", pure="frontend messages templates", knows="os_ken@openflow"),
     Room("controllers.partitions", CONTRACT, pure="all"),
     Room("controllers.program", CONTRACT, pure="all"),
     Room("controllers.gc_pause", ""),
     Room("controllers.crash", CONTRACT),
     # --- hoverboard: hosts; only host/ knows the other parts
     Room("hoverboard", CONTRACT),
+    Room("hoverboard.testing", HOST, knows="numpy"),
     Room("hoverboard.host", HOST),
     Room("hoverboard.host.generations", HOST, knows="numpy"),
     Room("hoverboard.host.telemetry", HOST, knows="numpy"),

@@ -16,7 +16,7 @@ import pytest
 from experiments.frame.experiment import OLD_NAMES, SampleTable
 from experiments.sweeps import discovery
 from hoverboard.coprocessor.registry import Registry
-from tests.unit.hoverboard.coprocessor.fakes import context, packet
+from hoverboard.testing import context, packet
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "tests/old_api/users.py"

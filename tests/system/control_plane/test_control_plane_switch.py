@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from controllers.ofe.fake import FakeSwitch, Packet
 from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.program import Program
+from controllers.testing.fake_switch import FakeSwitch, Packet
 from hoverboard.contract.encapsulation import GATEWAY_MAC, datapath_id, guest_mac, link_local
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.openflow import pipeline, policy

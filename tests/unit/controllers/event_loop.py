@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from tests.unit.controllers.control_plane_world import START
+from controllers.testing.world import START
 
 _T = TypeVar("_T")
 _SECONDS = 5.0  # of real time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controllers.ofe.fake import Packet, ipv4_packet, ipv6_packet
+from controllers.testing.fake_switch import Packet, ipv4_packet, ipv6_packet
 from controllers.vmc.view.intent import addresses
 from hoverboard.contract.entities import VM, FirewallRule, Network
 from hoverboard.contract.packets import Address

@@ -10,6 +10,7 @@ import pytest
 from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import EntityKey
+from controllers.testing.world import cluster, host, hoverboard, network, place, ready, route, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
@@ -17,7 +18,6 @@ from hoverboard.contract.change_documents import Plan
 from hoverboard.contract.document_schemas import check
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host
 from hoverboard.contract.openflow.pipeline import base_flows, vport_flows
-from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, place, ready, route, vm
 
 B1, B2, G1 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)
 RULE = FirewallRule(name="f", network="blue", direction="ingress", action="deny", protocol="icmp")

@@ -9,7 +9,8 @@ import pytest
 
 from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import IntentStore
-from controllers.ofe.fake import ipv6_packet
+from controllers.testing.fake_switch import ipv6_packet
+from controllers.testing.world import VNIS, World, cluster, host, place, ready, vm
 from controllers.vmc.agents import _report
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, link_local
@@ -17,7 +18,6 @@ from hoverboard.contract.entities import VM, AnyEntity, Subnetwork
 from hoverboard.contract.errors import EntityError
 from hoverboard.contract.openflow.pipeline import ETH_IPV6, Kind, kind_of
 from hoverboard.contract.wire import fabric_pb2 as pb
-from tests.unit.controllers.control_plane_world import VNIS, World, cluster, host, place, ready, vm
 
 MODELS = sorted(ALL_MODELS)
 

@@ -14,6 +14,7 @@ import pytest
 
 from controllers.fm.fabric_client import FabricClient
 from controllers.single_process import ControlPlane, Settings, settings_document
+from controllers.testing.world import cluster, host, hoverboard, vm
 from controllers.vmc.offload.policy import OffloadSettings
 from hoverboard.contract.change_documents import Plan
 from hoverboard.contract.document_schemas import check
@@ -24,7 +25,6 @@ from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, WHOLE, Share
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from hoverboard.contract.wire import fabric_pb2 as pb
 from hoverboard.contract.wire import fabric_pb2_grpc
-from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, vm
 from tests.unit.controllers.event_loop import StillClock, later, run, turns
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)

@@ -17,9 +17,9 @@ from hoverboard.host.listeners import Nobody
 from hoverboard.host.slowpath.entry_writer import Recipes
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.underlay.peers import Peers
+from hoverboard.testing.memory_host import take
 from hoverboard.vswitch.trace import TraceResult
 from tests.unit.hoverboard.fake_questions import FakeQuestions
-from tests.unit.hoverboard.memory_host import take
 from tests.unit.hoverboard.packets import IP, UDP, Ether, Raw, array, frame
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")

@@ -13,8 +13,8 @@ import pytest
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes
 from controllers.fm.slices import SLICE
+from controllers.testing.world import cluster, host, vm
 from hoverboard.contract.entities import VM, AnyEntity
-from tests.unit.controllers.control_plane_world import cluster, host, vm
 from tests.unit.controllers.event_loop import run, turns
 
 BLUE, GREEN = vm("b", "blue", "h1", 2), vm("g", "green", "h1", 2)

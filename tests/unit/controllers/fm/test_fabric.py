@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from controllers.fm.codec import decode_entity, encode_entity
 from controllers.fm.fabric import IntentStore
+from controllers.testing.world import cluster, route, vm
 from hoverboard.contract.entities import (
     VM,
     AnyEntity,
@@ -22,7 +23,6 @@ from hoverboard.contract.entities import (
 )
 from hoverboard.contract.errors import EntityError, RunError
 from hoverboard.contract.wire import fabric_pb2 as pb
-from tests.unit.controllers.control_plane_world import cluster, route, vm
 
 B1 = vm("b1", "blue", "h1", 2)
 

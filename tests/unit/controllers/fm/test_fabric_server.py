@@ -18,11 +18,11 @@ from controllers.fm.fabric import Changes
 from controllers.fm.fabric_client import FabricClient, UpdateResult, diff_request
 from controllers.fm.fabric_server import FabricManagerServicer, decode_entities
 from controllers.fm.index import EntityKey
+from controllers.testing.world import cluster, host, vm
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError, RunError
 from hoverboard.contract.wire import fabric_pb2 as pb
 from hoverboard.contract.wire import fabric_pb2_grpc
-from tests.unit.controllers.control_plane_world import cluster, host, vm
 from tests.unit.controllers.event_loop import run
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)

@@ -10,9 +10,9 @@ import pytest
 from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import FabricIndex, entity_where, key_of
 from controllers.fm.refusals import in_use
+from controllers.testing.world import cluster, host, hoverboard, network, route, vm
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network, Subnetwork
 from hoverboard.contract.errors import EntityError
-from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 
 
 def rule(name: str, net: str) -> FirewallRule:

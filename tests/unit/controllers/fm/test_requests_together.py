@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.slices import SLICE
+from controllers.testing.world import World, cluster, host, hoverboard, vm
 from hoverboard.contract.entities import VM, Network
 from tests.unit.controllers import event_loop
-from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, vm
 
 
 class Slow:

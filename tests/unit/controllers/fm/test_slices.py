@@ -8,8 +8,8 @@ import pytest
 
 from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.slices import SLICE, claims, cut, network_of
+from controllers.testing.world import cluster, host, hoverboard, network, route, vm
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network
-from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 
 B1, B2, G1 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)
 BLUE, BLUE_SUB = network("blue")

@@ -9,10 +9,10 @@ import pytest
 
 from controllers.fm.codec import MAX_ENTITY, decode_entity, encode_entity, entity_document
 from controllers.fm.wire import MAX_MESSAGE, error_from_status, status_of
+from controllers.testing.world import cluster, vm
 from hoverboard.contract.entities import ENTITY_TYPES, Network
 from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError, SwitchError
 from hoverboard.contract.wire import fabric_pb2 as pb
-from tests.unit.controllers.control_plane_world import cluster, vm
 
 B1 = vm("b1", "blue", "h1", 2)
 NETWORK = '{"name": "n", "vni": 7%s}'

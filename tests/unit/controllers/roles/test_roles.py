@@ -20,6 +20,7 @@ from controllers.roles.merged_status import combined
 from controllers.roles.model_order import ModelOrders
 from controllers.roles.replicas import Replica, Roster
 from controllers.roles.stream import Outbox
+from controllers.testing.world import World, cluster, host, hoverboard, place, ready, vm
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.view.liveness import PATIENCE, Liveness
 from hoverboard.contract.encapsulation import datapath_id
@@ -29,7 +30,6 @@ from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.wire import control_pb2 as pb
 from hoverboard.contract.wire import fabric_pb2
 from tests.unit.controllers import event_loop
-from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, vm
 
 # --- programs as text -----------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from controllers.fm.fabric import IntentStore
-from controllers.ofe.fake import FakeSwitch, ipv4_packet
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
+from controllers.testing.fake_switch import FakeSwitch, ipv4_packet
+from controllers.testing.world import cluster, ethernet, host, hoverboard, vm
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
@@ -18,7 +19,6 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import Kind, cookie
-from tests.unit.controllers.control_plane_world import cluster, ethernet, host, hoverboard, vm
 from tests.unit.controllers.event_loop import StillClock, run, turns
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)

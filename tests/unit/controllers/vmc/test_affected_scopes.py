@@ -6,12 +6,12 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from controllers.testing.world import cluster, host, hoverboard, network, route, vm
 from controllers.vmc.affected_scopes import touched_scopes
 from controllers.vmc.view.facts import Agents
 from controllers.vmc.view.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer
-from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 
 B1 = vm("b1", "blue", "h1", 2).model_copy(update={"tags": ("web",)})
 B2, G1 = vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)

@@ -6,6 +6,7 @@ import asyncio
 
 from controllers.fm.fabric import IntentStore
 from controllers.ofe.frontend import Deposed
+from controllers.testing.world import START, cluster, host, vm
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
@@ -13,7 +14,6 @@ from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import SwitchError
-from tests.unit.controllers.control_plane_world import START, cluster, host, vm
 from tests.unit.controllers.event_loop import StillClock, later, run, turns
 from tests.unit.controllers.vmc.controller_rig import Rig, Session, asks, story
 

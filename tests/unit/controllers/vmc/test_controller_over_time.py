@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from controllers.testing.world import START, host, vm
 from hoverboard.contract.errors import InputError, RunError, SwitchError
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.control_plane_world import START, host, vm
 from tests.unit.controllers.event_loop import later, turns
 from tests.unit.controllers.vmc.controller_rig import B1, B2, Rig, asks, story
 

@@ -10,6 +10,7 @@ from controllers.dry_run import consequences
 from controllers.fm.fabric import Changes, IntentStore
 from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.single_process import Settings
+from controllers.testing.world import START, World, cluster, host, place, ready, vm
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
@@ -18,7 +19,6 @@ from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import AnyEntity, Host
 from hoverboard.contract.openflow.flow import Flow
-from tests.unit.controllers.control_plane_world import START, World, cluster, host, place, ready, vm
 from tests.unit.controllers.event_loop import StillClock, run
 from tests.unit.controllers.vmc.controller_rig import EPOCH
 

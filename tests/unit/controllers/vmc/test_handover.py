@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.fabric import Changes, IntentStore
-from controllers.ofe.fake import FakeSwitch
+from controllers.testing.fake_switch import FakeSwitch
+from controllers.testing.world import START, cluster, host, hoverboard, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
@@ -14,7 +15,6 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.control_plane_world import START, cluster, host, hoverboard, vm
 
 NODES = (host(1), host(2), hoverboard(1))
 NAMES = {datapath_id(node.underlay_ip): node.name for node in NODES}

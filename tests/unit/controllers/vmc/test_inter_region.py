@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from controllers.fm.fabric import IntentStore
+from controllers.testing.world import START, cluster, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.models import model_named
@@ -15,7 +16,6 @@ from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import Kind, kind_of
 from hoverboard.contract.openflow.shares import GLOBAL
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.control_plane_world import START, cluster, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
 EAST = {"h1", "h2", "hv1"}

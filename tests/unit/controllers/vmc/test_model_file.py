@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from controllers.testing.world import place, ready, vm
 from controllers.vmc.models import model_named
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import ModelFacts
 from hoverboard.contract.openflow.pipeline import Kind, kind_of
-from tests.unit.controllers.control_plane_world import place, ready, vm
 
 DOCUMENT = Path(__file__).parents[4] / "docs/models.md"
 EXAMPLE = next(

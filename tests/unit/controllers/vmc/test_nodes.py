@@ -7,16 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from controllers.vmc.core import ControllerCore
-from controllers.vmc.models import model_named
-from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
-from controllers.vmc.view.facts import Sync
-from hoverboard.contract.encapsulation import datapath_id
-from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, LoadBalancer
-from hoverboard.contract.openflow.flow import Flow
-from hoverboard.contract.openflow.pipeline import Kind, cookie
-from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.control_plane_world import (
+from controllers.testing.world import (
     START,
     World,
     cluster,
@@ -28,6 +19,15 @@ from tests.unit.controllers.control_plane_world import (
     route,
     vm,
 )
+from controllers.vmc.core import ControllerCore
+from controllers.vmc.models import model_named
+from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
+from controllers.vmc.view.facts import Sync
+from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Hoverboard, LoadBalancer
+from hoverboard.contract.openflow.flow import Flow
+from hoverboard.contract.openflow.pipeline import Kind, cookie
+from hoverboard.contract.reports import FlowUsage, UsageReport
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
 RULE = FirewallRule(name="f", network="blue", direction="ingress", action="deny", priority=5, ports=(), protocol="icmp")

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tests.unit.controllers.vmc.models.model_history as histories
-from controllers.ofe.fake import FakeSwitch
 from controllers.program import Program
+from controllers.testing.fake_switch import FakeSwitch
+from controllers.testing.world import VNIS, World, cluster, place, route, vm
 from hoverboard.contract.entities import AnyEntity, LoadBalancer, Network
 from hoverboard.contract.openflow.pipeline import Kind, kind_of
-from tests.unit.controllers.control_plane_world import VNIS, World, cluster, place, route, vm
 
 SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

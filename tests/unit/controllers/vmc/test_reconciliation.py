@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from controllers.program import Program
+from controllers.testing.world import World, cluster, host, hoverboard, place, ready, vm
 from controllers.vmc.view.facts import Sync
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.openflow.flow import Flow
-from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, vm
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
 H1 = host(1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from controllers.fm.fabric import IntentStore
+from controllers.testing.world import START, World, cluster, host, hoverboard, place, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.control_plane_world import START, World, cluster, host, hoverboard, place, vm
 
 
 def test_a_standby_learns_and_does_not_send() -> None:

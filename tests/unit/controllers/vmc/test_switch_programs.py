@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controllers.program import Program
+from controllers.testing.world import START, cluster, vm
 from controllers.vmc import switch_programs
 from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.switch_programs import SwitchPrograms
@@ -12,7 +13,6 @@ from controllers.vmc.view.facts import Sync
 from controllers.vmc.view.flow_scopes import VmScope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.openflow.pipeline import base_flows
-from tests.unit.controllers.control_plane_world import START, cluster, vm
 from tests.unit.controllers.vmc.written_model import WrittenModel, flow
 
 B1, DPID = VmScope("b1"), 17

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from controllers.program import Program
+from controllers.testing.world import START, World, cluster, host, hoverboard, place, ready, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
@@ -15,7 +16,6 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import LoadBalancer
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import Kind, cookie
-from tests.unit.controllers.control_plane_world import START, World, cluster, host, hoverboard, place, ready, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
 H1, H2, HV1 = (datapath_id(node.underlay_ip) for node in (host(1), host(2), hoverboard(1)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from controllers.program import Program
+from controllers.testing.world import START
 from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import base_flows
-from tests.unit.controllers.control_plane_world import START
 
 FLOWS = tuple(base_flows())
 FIRST = FLOWS[0]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address
 from typing import Any
 
-from hoverboard.coprocessor.stage import PLAIN_VNET, Direction, Packet, StageContext
+from hoverboard.coprocessor.stage import Packet
+from hoverboard.testing.stages import BEGIN, HERE, THERE, Clock, context, packet
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -22,34 +22,6 @@ __all__ = [
     "Source", "context", "ethernet", "packet",
 ]  # fmt: skip
 
-HERE, THERE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
-START = 1_700_000_000 * 10**9  # nanoseconds since 1970, when the clock was 0
-BEGIN = 1_000_003.0  # seconds of the clock
-
-
-class Clock:
-    """Time that passes when it is told to; monotonic and wall clock together."""
-
-    def __init__(self) -> None:
-        self.now = BEGIN
-        self.wall_offset = 0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wall(self) -> int:
-        return START + self.wall_offset + int(self.now * 1e9)
-
-
-def context(clock: Clock | None = None, *, local: IPv4Address = HERE, number: int = 1, **more: Any) -> StageContext:
-    """Of VM web-1 on h1."""
-    clock = clock or Clock()
-    given: dict[str, Any] = {
-        "vm": "web-1", "host": "h1", "local": local, "number": number, "secret": b"a secret of sixteen or more bytes",
-        "clock": clock, "wall_clock": clock.wall, **more,
-    }  # fmt: skip
-    return StageContext(**given)
-
 
 def ethernet(*layers: Any) -> bytes:
     """A frame from layers, checksums and lengths filled in."""
@@ -57,19 +29,6 @@ def ethernet(*layers: Any) -> bytes:
     for layer in layers:
         frame = frame / layer
     return bytes(frame)
-
-
-def packet(
-    frame: bytes,
-    direction: Direction = "egress",
-    *,
-    peer: IPv4Address | None = THERE,
-    chain: int = 0,
-    ticket: Any = None,
-    vnet: bytes = PLAIN_VNET,
-    vni: int = 7,
-) -> Packet:
-    return Packet(bytearray(frame), vnet=vnet, direction=direction, vni=vni, peer=peer, chain=chain, ticket=ticket)
 
 
 class Source:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from controllers.testing.world import World, place, ready, vm
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, FirewallRule, Network, Subnetwork
 from hoverboard.contract.openflow.pipeline import Table
-from tests.unit.controllers.control_plane_world import World, place, ready, vm
 from tests.unit.controllers.policy_oracle import Talk
 
 MODELS = sorted(ALL_MODELS)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers.ofe.fake import Journey
+from controllers.testing.fake_switch import Journey
+from controllers.testing.world import World, host, hoverboard, place, ready, vm
 from controllers.vmc.flow_groups.load_balancer import buckets
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, FirewallRule, LoadBalancer, Network
 from hoverboard.contract.openflow.policy import BUCKETS, bucket_of
-from tests.unit.controllers.control_plane_world import World, host, hoverboard, place, ready, vm
 from tests.unit.controllers.policy_oracle import Talk
 
 MODELS = sorted(ALL_MODELS)

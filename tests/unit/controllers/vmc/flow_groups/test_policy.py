@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controllers.testing.world import World, place, ready, vm
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Network
 from hoverboard.contract.openflow.pipeline import Table
 from hoverboard.contract.openflow.policy import port_masks
-from tests.unit.controllers.control_plane_world import World, place, ready, vm
 
 MODELS = sorted(ALL_MODELS)
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from controllers.program import Program, block
+from controllers.testing.world import cluster, route, vm
 from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.view.flow_scopes import (
     BalancerScope,
@@ -22,7 +23,6 @@ from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity, FirewallRule, LoadBalancer, Network
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import base_flows
-from tests.unit.controllers.control_plane_world import cluster, route, vm
 from tests.unit.controllers.vmc.written_model import WrittenModel, flow
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)

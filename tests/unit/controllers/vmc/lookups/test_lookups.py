@@ -6,9 +6,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
+from controllers.testing.world import START
 from controllers.vmc.lookups.lookups import AskLimit, Held, Lookup, Lookups, destination
 from hoverboard.contract.packets import Address
-from tests.unit.controllers.control_plane_world import START
 
 B2, B3 = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
 V6 = IPv6Address("fd00:7::3")

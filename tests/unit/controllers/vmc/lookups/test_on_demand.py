@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 import pytest
 
-from controllers.ofe.fake import ipv4_packet
+from controllers.testing.fake_switch import ipv4_packet
+from controllers.testing.world import START, VNIS, ethernet, host, network, route, vm
 from controllers.vmc.lookups.lookups import Lookup
 from controllers.vmc.lookups.on_demand import COUNTERS, Asking
 from controllers.vmc.view.flow_scopes import LookupScope, Scope
@@ -16,7 +17,6 @@ from hoverboard.contract.openflow.flow import Flow, Match
 from hoverboard.contract.openflow.pipeline import Kind, cookie
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.control_plane_world import START, VNIS, ethernet, host, network, route, vm
 
 B1, B2, G1 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("g1", "green", "h1", 2)
 NOWHERE = IPv4Address("10.0.0.99")

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from controllers.program import Program
+from controllers.testing.world import World, hoverboard, place, ready, vm
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.models.gateway import rendezvous
 from controllers.vmc.view.liveness import GRACE, PROBATION
@@ -15,7 +16,6 @@ from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
-from tests.unit.controllers.control_plane_world import World, hoverboard, place, ready, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
 PAIRS = [(B1, B2), (B2, B1), (B1, B3)]

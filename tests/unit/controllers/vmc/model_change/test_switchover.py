@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from controllers.program import Program
+from controllers.testing.world import START, cluster, hoverboard, route, vm
 from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.model_change.switchover import Stage, Switchover, difference
 from controllers.vmc.model_change.transition import ModelChange
@@ -25,7 +26,6 @@ from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
 from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import base_flows
-from tests.unit.controllers.control_plane_world import START, cluster, hoverboard, route, vm
 from tests.unit.controllers.vmc.written_model import WrittenModel, flow
 
 B1 = vm("b1", "blue", "h1", 2)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from controllers.testing.world import VNIS, World, cluster, host, hoverboard, route, vm
 from controllers.vmc.flow_groups.load_balancer import buckets
 from controllers.vmc.models import MODELS as ALL_MODELS
 from hoverboard.contract.entities import VM, FirewallRule, Host, Hoverboard, LoadBalancer, Network, Route, Subnetwork
@@ -17,7 +18,6 @@ from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.openflow.pipeline import Kind, kind_of
 from hoverboard.contract.openflow.policy import bucket_of
 from hoverboard.contract.packets import Address
-from tests.unit.controllers.control_plane_world import VNIS, World, cluster, host, hoverboard, route, vm
 from tests.unit.controllers.policy_oracle import TALKS, TALKS6, Talk, passes
 
 MODELS = sorted(ALL_MODELS)

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
+from controllers.testing.world import World, cluster, host, hoverboard, place, ready, route, vm
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.models import model_named
 from controllers.vmc.models.active_learning import ActiveLearningModel
@@ -20,7 +21,6 @@ from hoverboard.contract.errors import InputError
 from hoverboard.contract.openflow import tables
 from hoverboard.contract.openflow.pipeline import Kind, Table, kind_of, vni_of
 from hoverboard.contract.packets import Address
-from tests.unit.controllers.control_plane_world import World, cluster, host, hoverboard, place, ready, route, vm
 from tests.unit.controllers.policy_oracle import Talk
 
 MODELS = sorted(ALL_MODELS)

@@ -6,12 +6,12 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from controllers.testing.world import hoverboard, place, ready, route, vm
 from controllers.vmc.flow_groups.route import winner
 from controllers.vmc.models import MODELS as ALL_MODELS
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import Network
 from hoverboard.contract.openflow.pipeline import vport_flows
-from tests.unit.controllers.control_plane_world import hoverboard, place, ready, route, vm
 
 MODELS = sorted(ALL_MODELS)
 

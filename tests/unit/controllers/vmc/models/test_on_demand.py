@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from controllers.ofe.fake import ipv4_packet
+from controllers.testing.fake_switch import ipv4_packet
+from controllers.testing.world import World, ethernet, place, ready, route, vm
 from controllers.vmc.lookups.lookups import IDLE_EXPIRY, NEGATIVE_EXPIRY
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host
 from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
 from hoverboard.contract.token_bucket import ASK_BURST
-from tests.unit.controllers.control_plane_world import World, ethernet, place, ready, route, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
 NOBODY = "10.0.0.99"

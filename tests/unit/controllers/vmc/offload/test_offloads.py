@@ -6,12 +6,12 @@ from ipaddress import ip_address
 
 import pytest
 
+from controllers.testing.world import VNIS, World, host, hoverboard, network, place, ready, route, vm
 from controllers.vmc.offload.policy import OffloadSettings, Pair
 from hoverboard.contract.entities import VM
 from hoverboard.contract.openflow.flow import Flow, Match
 from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.control_plane_world import VNIS, World, host, hoverboard, network, place, ready, route, vm
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h1", 4)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controllers.testing.world import START
 from controllers.vmc.offload.policy import Decision, Offload, OffloadPolicy, OffloadSettings, Pair, Sent
-from tests.unit.controllers.control_plane_world import START
 
 AB, CD, EF, GH = Pair("a", "b"), Pair("c", "d"), Pair("e", "f"), Pair("g", "h")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from controllers.testing.world import START
 from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings, Pair, Sent
 from controllers.vmc.offload.policy_file import load_policy
 from hoverboard.contract.errors import InputError
-from tests.unit.controllers.control_plane_world import START
 
 GOOD = """
 from controllers.vmc.offload.policy import Decision, OffloadPolicy

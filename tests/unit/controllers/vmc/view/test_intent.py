@@ -6,9 +6,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
+from controllers.testing.world import cluster, host, hoverboard, network, route, vm
 from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network, Subnetwork
-from tests.unit.controllers.control_plane_world import cluster, host, hoverboard, network, route, vm
 
 
 def tagged(one: VM, *tags: str) -> VM:

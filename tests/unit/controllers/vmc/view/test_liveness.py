@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from controllers.testing.world import START
 from controllers.vmc.view.liveness import Liveness
-from tests.unit.controllers.control_plane_world import START
 
 # Literal on purpose: a tenth of a second to reconnect, one second up before traffic returns, five to be seen at all.
 GRACE, PROBATION, PATIENCE = 0.1, 1.0, 5.0

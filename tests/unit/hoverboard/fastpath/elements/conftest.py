@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.hoverboard.memory_host import MemoryHost
+from hoverboard.testing.memory_host import MemoryHost
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hoverboard.fastpath.engine.compose import EGRESS_CHAIN, INGRESS_CHAIN, chai
 from hoverboard.fastpath.memory import control, debug, entries, packets, ports
 from hoverboard.fastpath.packets.flow_table import Entry
 from hoverboard.host.telemetry.capture import arm, disarm, lost, take
-from tests.unit.hoverboard.memory_host import OTHER_VM, VM, key_of, to_tunnel
+from hoverboard.testing.memory_host import OTHER_VM, VM, key_of, to_tunnel
 from tests.unit.hoverboard.packets import UDP, Raw, frame
 
 NAMES = {VM: "blue-1"}

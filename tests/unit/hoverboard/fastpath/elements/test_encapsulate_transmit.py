@@ -18,7 +18,7 @@ from hoverboard.fastpath.elements.transmit import transmit
 from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.fastpath.memory import host as host_words
 from hoverboard.fastpath.packets.flow_table import Entry
-from tests.unit.hoverboard.memory_host import (
+from hoverboard.testing.memory_host import (
     LOCAL,
     NO_VNET,
     OFPORTS,

@@ -10,7 +10,7 @@ from hoverboard.fastpath.elements.latency import begin_sample, bucket_of, end_sa
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
 from hoverboard.fastpath.memory import debug, packets, ports
 from hoverboard.host.telemetry.latency import summary
-from tests.unit.hoverboard.memory_host import VM
+from hoverboard.testing.memory_host import VM
 from tests.unit.hoverboard.packets import frame
 
 

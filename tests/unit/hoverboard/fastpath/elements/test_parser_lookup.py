@@ -19,7 +19,7 @@ from hoverboard.fastpath.elements.parser import parse_packets
 from hoverboard.fastpath.memory import control, entries, packets, ports, reasons, rings
 from hoverboard.fastpath.packets.flow_table import Entry
 from hoverboard.fastpath.packets.parse import OTHER, PARSED
-from tests.unit.hoverboard.memory_host import OFPORTS, VM, key_of, tunnel_word
+from hoverboard.testing.memory_host import OFPORTS, VM, key_of, tunnel_word
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, Raw, frame
 
 OPTIONS = [("MSS", 1400), ("SAckOK", b""), ("Timestamp", (1, 2)), ("NOP", None), ("WScale", 7)]

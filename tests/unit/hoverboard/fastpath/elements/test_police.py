@@ -6,7 +6,7 @@ import pytest
 
 from hoverboard.fastpath.elements.police import AHEAD_NS, police
 from hoverboard.fastpath.memory import control, packets, ports, reasons
-from tests.unit.hoverboard.memory_host import VM
+from hoverboard.testing.memory_host import VM
 
 START = 1_000_003 * 10**9 + 7  # ns
 MS = 10**6

@@ -7,7 +7,7 @@ import numpy as np
 from hoverboard.fastpath.elements.ratelimit import allowed, charge, refill
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 from hoverboard.fastpath.memory import control, packets, ports, rings
-from tests.unit.hoverboard.memory_host import OTHER_VM, VM, vnet
+from hoverboard.testing.memory_host import OTHER_VM, VM, vnet
 from tests.unit.hoverboard.packets import Raw, frame
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 from hoverboard.fastpath.memory import control, packets, ports, rings
-from tests.unit.hoverboard.memory_host import OTHER_VM, VM, MemoryHost, vnet
+from hoverboard.testing.memory_host import OTHER_VM, VM, MemoryHost, vnet
 from tests.unit.hoverboard.packets import Raw, frame
 
 BIG = 40_000

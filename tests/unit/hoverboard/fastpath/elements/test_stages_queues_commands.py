@@ -14,7 +14,7 @@ from hoverboard.fastpath.memory import control, entries, packets, ports, rings
 from hoverboard.fastpath.memory import host as host_words
 from hoverboard.fastpath.packets import ring
 from hoverboard.fastpath.packets.flow_table import Entry
-from tests.unit.hoverboard.memory_host import (
+from hoverboard.testing.memory_host import (
     NO_VNET,
     OFPORTS,
     OTHER_VM,

@@ -16,7 +16,7 @@ from hoverboard.fastpath.memory.arrays import Memory, allocate
 from hoverboard.fastpath.packets import ring
 from hoverboard.host.coprocessing import rings as coprocessor_rings
 from hoverboard.host.coprocessing.rings import EngineBell, RingSink, RingSource, Ticket, Way
-from tests.unit.hoverboard.memory_host import VM, Taken, take, vnet
+from hoverboard.testing.memory_host import VM, Taken, take, vnet
 from tests.unit.hoverboard.packets import array
 
 PEER = IPv4Address("172.16.0.2")

@@ -11,8 +11,8 @@ from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.fastpath.packets import ring
 from hoverboard.host.slowpath.missed_packet import BURST, MissedPacket, parsed, take
+from hoverboard.testing.memory_host import key_of, tunnel_word
 from tests.unit.hoverboard.flow_miss_oracle import LOCAL, OFPORT, PORT, REMOTE, from_fabric
-from tests.unit.hoverboard.memory_host import key_of, tunnel_word
 from tests.unit.hoverboard.packets import array, frame
 
 NO_VNET = bytes(packets.VNET_BYTES)

@@ -19,7 +19,7 @@ from scapy.layers.inet6 import (
 from hoverboard.fastpath.memory import packets
 from hoverboard.fastpath.packets.parse import parse
 from hoverboard.host.slowpath.trace_request import addresses, question_for
-from tests.unit.hoverboard.memory_host import key_of, tunnel_word
+from hoverboard.testing.memory_host import key_of, tunnel_word
 from tests.unit.hoverboard.packets import ARP, ICMP, IP, TCP, UDP, Ether, Raw, array, empty_key, empty_packet, frame
 
 LOCAL = IPv4Address("172.16.0.1")

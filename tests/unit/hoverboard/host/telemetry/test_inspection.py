@@ -19,7 +19,7 @@ from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.host.telemetry.capture import Answers, Capture
 from hoverboard.host.telemetry.pcapng import INBOUND, OUTBOUND, Writer
 from hoverboard.host.telemetry.rates import Interval, Rates
-from tests.unit.hoverboard.memory_host import VM, MemoryHost
+from hoverboard.testing.memory_host import VM, MemoryHost
 from tests.unit.hoverboard.packets import UDP, Ether, Raw, frame
 
 START = 1_000_003.0

@@ -14,7 +14,7 @@ from hoverboard.fastpath.memory import entries, packets, ports, rings
 from hoverboard.host.listeners import Nobody
 from hoverboard.host.underlay.datagrams import EngineDatagrams, datagram, read_datagram
 from hoverboard.host.underlay.peers import Announcements, Peers, announcement, arp_reply, probe, read_probe
-from tests.unit.hoverboard.memory_host import take
+from hoverboard.testing.memory_host import take
 from tests.unit.hoverboard.packets import ARP, IP, UDP, Ether, Raw
 
 LOCAL, REMOTE, OTHER = (IPv4Address(f"172.16.0.{last}") for last in (1, 2, 3))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
+from typing import Protocol
 
 from controllers.fm.fabric import IntentStore
 from controllers.fm.index import EntityKey
-from controllers.ofe.fake import FakeFabric, FakeSwitch, Journey, ipv4_packet
 from controllers.program import Program
+from controllers.testing.fake_switch import FakeFabric, FakeSwitch, Journey, Packet, ipv4_packet
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model_change.switchover import Stage
 from controllers.vmc.models import model_named
@@ -19,21 +20,23 @@ from hoverboard.contract.openflow.flow import Flow, FlowKey
 from hoverboard.contract.openflow.pipeline import ETH_IPV6
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.policy_oracle import Talk
 
 VNIS = {"blue": 7, "green": 9}
 START = 1_000_003.0  # where the clocks of these tests begin: a time that is left out or subtracted wrongly shows
 
 
 def host(number: int) -> Host:
+    """VM host number n: h1 has 172.16.0.1."""
     return Host(name=f"h{number}", underlay_ip=IPv4Address(f"172.16.0.{number}"))
 
 
 def hoverboard(number: int) -> Hoverboard:
+    """Hoverboard number n: hv1 has 172.16.255.1."""
     return Hoverboard(name=f"hv{number}", underlay_ip=IPv4Address(f"172.16.255.{number}"))
 
 
 def network(name: str, prefix: str = "10.0.0.0/24") -> list[AnyEntity]:
+    """A network of `VNIS` and its subnetwork."""
     return [
         Network(name=name, vni=VNIS[name]),
         Subnetwork(name=f"{name}-sub", network=name, prefix=IPv4Network(prefix)),
@@ -41,22 +44,39 @@ def network(name: str, prefix: str = "10.0.0.0/24") -> list[AnyEntity]:
 
 
 def vm(name: str, net: str, on: str, last: int, subnet: str = "10.0.0") -> VM:
+    """A VM with the address subnet.last, on host `on`."""
     address = IPv4Address(f"{subnet}.{last}")
     return VM(name=name, network=net, ip=address, mac=guest_mac(VNIS[net], address), host=on)
 
 
 def route(name: str, net: str, prefix: str, next_hop: str, priority: int = 1000) -> Route:
+    """A route of a network to a VM."""
     return Route(name=name, network=net, prefix=IPv4Network(prefix), next_hop=next_hop, priority=priority)
 
 
 def cluster(hosts: int = 2, hoverboards: int = 1) -> list[AnyEntity]:
+    """Both networks, VM hosts and Hoverboards; no VM."""
     nodes: list[AnyEntity] = [host(number + 1) for number in range(hosts)]
     nodes += [hoverboard(number + 1) for number in range(hoverboards)]
     return [*network("blue"), *network("green"), *nodes]
 
 
+class Talk(Protocol):
+    """A packet's protocol and ports."""
+
+    def packet(self, sender: VM, src: Address, dst: Address) -> Packet:
+        """As a VM sends it."""
+
+
 class World:
-    """Drives a core like the plane does; a program reaches its switch at once, unless `refuse` names it."""
+    """Drives a controller's core as its process does; a program reaches its switch at once, unless `refuse` names it.
+
+    Args:
+        model: name of a shipped programming model.
+        threshold: of the offload policy, bit/s.
+        idle: seconds after which an idle offload is taken back.
+        gate: whether a change of the model may go on to its next stage; default: always.
+    """
 
     def __init__(
         self,
@@ -80,14 +100,17 @@ class World:
     # --- inputs ---
 
     def full_update(self, entities: Sequence[AnyEntity]) -> None:
+        """Replace the whole intent."""
         self.core.fabric_changed(self.fabric.full_update(entities), complete=True, now=self.now)
         self.work()
 
     def diff(self, upsert: Sequence[AnyEntity] = (), remove: Sequence[EntityKey] = ()) -> None:
+        """Change the intent."""
         self.core.fabric_changed(self.fabric.diff(upsert, remove), complete=True, now=self.now)
         self.work()
 
     def connect(self, node: Host | Hoverboard, ports: dict[str, int] | None = None) -> int:
+        """The node's switch connects, with vports by name -> number; returns its generation."""
         self.net.switches.setdefault(node.name, FakeSwitch())
         self.net.underlay[int(node.underlay_ip)] = node.name
         self.nodes[datapath_id(node.underlay_ip)] = node.name
@@ -96,27 +119,33 @@ class World:
         return generation
 
     def hello(self, node: str, bindings: dict[str, str] | None = None) -> None:
+        """The node's agent reports its VMs' vports."""
         self.core.agent_hello(node, bindings or {}, self.now)
         self.work()
 
     def port(self, node: Host | Hoverboard, name: str, number: int | None) -> None:
+        """A vport of the node's switch gets a number, or goes (None)."""
         self.core.port_changed(datapath_id(node.underlay_ip), name, number)
         self.work()
 
     def bind(self, node: str, vm_name: str, vport: str) -> None:
+        """The node's agent binds a VM to a vport."""
         self.core.agent_bound(node, vm_name, vport)
         self.work()
 
     def unbind(self, node: str, vm_name: str) -> None:
+        """The node's agent unbinds a VM."""
         self.core.agent_unbound(node, vm_name)
         self.work()
 
     def usage(self, reporter: str, vni: int, src: str, dst: str, sent: int, seconds: float = 1.0) -> None:
+        """A node reports bytes from one address to another."""
         flow = FlowUsage(vni, ip_address(src), ip_address(dst), sent, 1)
         self.core.usage(UsageReport(reporter, seconds, (flow,)), self.now)
         self.work()
 
     def pass_time(self, seconds: float) -> None:
+        """Let seconds pass, and the core work."""
         self.now += seconds
         self.core.tick(self.now)
         self.work()
@@ -160,9 +189,11 @@ class World:
         return self.core.names.get(dpid) or self.nodes[dpid]
 
     def tables(self) -> dict[str, dict[FlowKey, Flow]]:
+        """Flows of all switches, as they are."""
         return {name: dict(switch.flows) for name, switch in self.net.switches.items()}
 
     def expected(self) -> dict[str, dict[FlowKey, Flow]]:
+        """Flows of all switches, as the core wants them."""
         return {name: table.whole() for name, table in self.core.expected.tables.items()}
 
     def travel(self, src: VM, dst: VM) -> Journey:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hoverboard.contract.encapsulation import OUTER_BYTES, SEGMENT_OPTION_BYTES
 from hoverboard.fastpath.elements.receive import describe
@@ -18,7 +22,8 @@ from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets import geneve, ring
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
 from hoverboard.fastpath.packets.parse import parse, with_ports
-from tests.unit.hoverboard.packets import array, empty_key, empty_packet
+
+Array = NDArray[Any]
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
 VNI = 0x5A5A5
@@ -39,7 +44,22 @@ class Taken:
     frame: bytes
 
 
-def take(index, meta, data) -> list[Taken]:
+def array(data: bytes, before: int = 0) -> Array:
+    """uint8 array of `before` zero bytes and `data`, with nothing after it."""
+    return np.frombuffer(bytearray(bytes(before) + data), np.uint8)
+
+
+def empty_key() -> Array:
+    """A zero flow key."""
+    return np.zeros(entries.KEY_WORDS, np.int64)
+
+
+def empty_packet() -> Array:
+    """A zero row of packets[]."""
+    return np.zeros(packets.WORDS, np.int64)
+
+
+def take(index: Array, meta: Array, data: Array) -> list[Taken]:
     """All packets of a ring, in order."""
     taken = []
     while ring.waiting(index):
@@ -52,7 +72,7 @@ def take(index, meta, data) -> list[Taken]:
     return taken
 
 
-def vnet(gso_type=0, size=0, start=34, offset=16, flags=1):
+def vnet(gso_type: int = 0, size: int = 0, start: int = 34, offset: int = 16, flags: int = 1) -> bytes:
     """A virtio-net header that asks for a checksum, and for segmentation with a gso_type."""
     return struct.pack("<BBHHHHH", flags, gso_type, 0, size, start, offset, 0)
 
@@ -71,7 +91,7 @@ def key_of(inner: bytes, in_port: int, tunnel: int = 0, five: bool = False) -> K
     return with_ports(words, int(packet[packets.PORTS])) if five else words
 
 
-def to_tunnel(remote: IPv4Address = REMOTE, vni: int = VNI, peer: int = PEER, **more) -> Entry:
+def to_tunnel(remote: IPv4Address = REMOTE, vni: int = VNI, peer: int = PEER, **more: Any) -> Entry:
     """An entry that sends through the tunnel."""
     headers, checksum = geneve.template(LOCAL, remote, vni)
     return Entry(entries.ACT_TUNNEL, peer, template=headers, checksum=checksum, **more)
@@ -175,7 +195,9 @@ class MemoryHost:
         counts = self.egress.drops + self.ingress.drops
         return {reason: int(count) for reason, count in zip(reasons.NAMES, counts, strict=True) if count}
 
-    def place(self, m: Memory, frame: bytes, port: int, header: bytes = NO_VNET, tunnel=0, staged=0) -> int:
+    def place(
+        self, m: Memory, frame: bytes, port: int, header: bytes = NO_VNET, tunnel: int = 0, staged: int = 0
+    ) -> int:
         """Put a received frame into the pool, at the end of a batch that the caller counts; its slot."""
         m.ctl[control.FREE] -= 1
         slot = int(m.free[m.ctl[control.FREE]])
@@ -209,5 +231,5 @@ def unwrapped(frame: bytes, segment: bool = False) -> bytes:
 
 __all__ = [
     "LOCAL", "NO_VNET", "OFPORTS", "OTHER_VM", "PEER", "REMOTE", "VM", "VNI", "MemoryHost", "Taken",
-    "key_of", "take", "to_tunnel", "tunnel_word", "unwrapped", "vnet",
+    "array", "empty_key", "empty_packet", "key_of", "take", "to_tunnel", "tunnel_word", "unwrapped", "vnet",
 ]  # fmt: skip

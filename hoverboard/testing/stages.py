@@ -1,0 +1,65 @@
+"""What a coprocessor stage needs in a test: a context, packets, and time that passes when it is told to."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import Any
+
+from hoverboard.coprocessor.stage import PLAIN_VNET, Direction, Packet, StageContext
+
+HERE, THERE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
+START = 1_700_000_000 * 10**9  # nanoseconds since 1970, when the clock was 0
+BEGIN = 1_000_003.0  # seconds of the clock
+
+
+class Clock:
+    """Time that passes when it is told to; monotonic and wall clock together."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN
+        self.wall_offset = 0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wall(self) -> int:
+        """Nanoseconds since 1970."""
+        return START + self.wall_offset + int(self.now * 1e9)
+
+
+def context(clock: Clock | None = None, *, local: IPv4Address = HERE, number: int = 1, **more: Any) -> StageContext:
+    """The context of a stage of VM web-1 on host h1.
+
+    Args:
+        clock: the stage's clock; default: one of its own.
+        local: underlay address of the host.
+        number: of the VM on its host.
+        more: other attributes of `StageContext`.
+    """
+    clock = clock or Clock()
+    given: dict[str, Any] = {
+        "vm": "web-1", "host": "h1", "local": local, "number": number, "secret": b"a secret of sixteen or more bytes",
+        "clock": clock, "wall_clock": clock.wall, **more,
+    }  # fmt: skip
+    return StageContext(**given)
+
+
+def packet(
+    frame: bytes,
+    direction: Direction = "egress",
+    *,
+    peer: IPv4Address | None = THERE,
+    chain: int = 0,
+    ticket: Any = None,
+    vnet: bytes = PLAIN_VNET,
+    vni: int = 7,
+) -> Packet:
+    """A packet on its way through a chain of stages.
+
+    Args:
+        frame: inner Ethernet frame, without FCS.
+        direction: "egress" or "ingress".
+        peer: underlay address of the other host; None: it is not known.
+        chain, ticket, vnet, vni: as in `Packet`.
+    """
+    return Packet(bytearray(frame), vnet=vnet, direction=direction, vni=vni, peer=peer, chain=chain, ticket=ticket)
