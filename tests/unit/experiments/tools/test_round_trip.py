@@ -186,7 +186,7 @@ def test_both_ends_measure_over_the_loopback(tmp_path: Path, monkeypatch: pytest
     """The kernel gives some congestion controls to the privileged only."""
     with socket.socket() as probe:
         try:
-            probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.control().encode())
+            probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, tcp_congestion_control.control().encode())
         except PermissionError:
             pytest.skip("needs CAP_NET_ADMIN")
     installed(tmp_path / "bin", monkeypatch)
