@@ -25,3 +25,13 @@ def test_a_topology_class_of_version_0_1(state: Path, run_name: str) -> None:
         from tests.old_api import users
     assert "1 received" in users.pinged(run_name)
     assert not (state / run_name).exists()
+
+
+def test_a_client_of_version_0_1(state: Path, run_name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from tests.old_api import users
+    with users.Testbed("two-hosts", run=run_name):
+        status, vms = users.entities(f"unix:{state}/{run_name}/control/control.sock")
+    assert status["model"] == "hoverboard"
+    assert [vm["name"] for vm in vms["entities"]] == ["blue-1", "blue-2", "blue-3", "blue-4"]
