@@ -85,6 +85,7 @@ class Run:
         self._server: HolderServer | None = None
         self._changes = threading.RLock()
         self._turn = threading.Lock()  # of a state into another
+        self._killing, self._removing = threading.RLock(), False
 
     def begin(self, server: HolderServer) -> None:
         """Its ledger and its first files; it can be asked from now on, and what takes long to start is started."""
@@ -227,14 +228,17 @@ class Run:
             self.closing.set()
         self.cluster.close()
         self.supervisor.stop()
-        with contextlib.suppress(FileNotFoundError):  # another thread may be faster
-            self._kill()
+        with self._killing, contextlib.suppress(FileNotFoundError):  # somebody may delete the directory
+            if not self._removing:
+                self._kill()
 
     def _remove_everything(self) -> None:
         if self._server is not None:
             self._server.stop()
         self.workers.stop()
-        self._kill()
+        with self._killing:
+            self._removing = True  # a thread that comes late must not write into what is being removed
+            self._kill()
         self.supervisor.join()
         if self._held.is_of(self.directory):
             ledger.remove_tree(self.directory)
