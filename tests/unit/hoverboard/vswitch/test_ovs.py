@@ -192,6 +192,18 @@ def test_a_transaction_that_does_not_end_is_given_up(switch: Ovs, commands: Fake
     assert caught.value.where == str(switch.directory)
 
 
+def test_ovs_vsctl_has_time_to_say_itself_that_it_waited_too_long(switch: Ovs, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def run(command: list[str], *, timeout: float, **_: object) -> subprocess.CompletedProcess[str]:
+        given.append(timeout)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    switch.vsctl("show", timeout=7)
+    assert given == [12]
+
+
 def test_ports_are_those_of_the_integration_bridge_once_it_has_settled(
     switch: Ovs, vswitchd: Vswitchd, commands: FakeCommands
 ) -> None:

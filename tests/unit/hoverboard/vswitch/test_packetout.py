@@ -186,6 +186,12 @@ def test_a_switch_that_does_not_read_delays_the_host_for_a_moment(
         assert there.recv(1 << 16) == HELLO + packet_out(sent + 2, 100, b"later")
 
 
+def test_a_host_waits_for_its_switch_no_longer_than_a_twentieth_of_a_second(bridge: Bridge, out: PacketOut) -> None:
+    assert out.send(100, b"one")
+    assert out._socket is not None
+    assert out._socket.gettimeout() == 0.05
+
+
 def test_closing_twice_is_closing(out: PacketOut) -> None:
     assert out.send(100, b"one")
     out.close()
