@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 import numpy as np
+from typing_extensions import override
 
 from hoverboard.contract.entities import Scheduling
 from hoverboard.fastpath.engine.threads import EngineThread
@@ -69,7 +70,7 @@ class AnswerListener(Protocol):
         """A frame, without its virtio-net header, leaves by `port`."""
 
 
-class OwnEngineThread:
+class OwnEngineThread(EngineHome):
     """A thread of this process, for this host alone."""
 
     def __init__(self, scheduling: Scheduling = "adaptive", debug: tuple[str, ...] = ()) -> None:
@@ -77,46 +78,48 @@ class OwnEngineThread:
         self._fds: dict[int, int] = {}
 
     @property
+    @override
     def wake_fd(self) -> int:
-        """See Home."""
         return self._thread.wake_fd
 
+    @override
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        """See Home."""
         memories[control.EGRESS].host[host.NEWS_FD] = control_eventfd
         self._thread.add_host(memories)
         self._thread.start()
 
+    @override
     def plug(self, port: int, fd: int, row: I64) -> None:
-        """See Home."""
         copy = os.dup(fd)
         os.set_blocking(copy, False)
         self._fds[port] = row[ports.FD] = copy
         self._thread.watch(0, port, copy)
 
+    @override
     def unplug(self, port: int) -> None:
-        """See Home."""
         fd = self._fds.pop(port)
         self._thread.unwatch(fd)
         os.close(fd)
 
+    @override
     def share_fd(self, fd: int) -> int:
-        """See Home; the process is the same, and so is the number."""
+        """The process is the same, and so is the number."""
         return fd
 
+    @override
     def unshare_fd(self, number: int) -> None:
-        """See Home."""
+        """There is no copy to be closed."""
 
+    @override
     def wake(self) -> None:
-        """See Home."""
         self._thread.wake()
 
+    @override
     def set_debug(self, debug: tuple[str, ...]) -> None:
-        """See Home."""
         self._thread.set_debug(0, debug)
 
+    @override
     def close(self) -> None:
-        """See Home."""
         self._thread.close()
         for fd in self._fds.values():
             os.close(fd)

@@ -17,8 +17,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from typing_extensions import override
+
 from hoverboard.contract.errors import RunError
 from hoverboard.fastpath.engine import pre
+from hoverboard.fastpath.engine.datapath import EngineHome
 from hoverboard.fastpath.memory import control as control_words
 from hoverboard.fastpath.memory import host, ports
 from hoverboard.fastpath.memory.arrays import I64, Memory, lay_out, mapping_bytes
@@ -99,8 +102,8 @@ class Lobby:
             self._send_away(vm)
 
 
-class VmmProcess:
-    """A VM's process as the home of its engines (fastpath.datapath.Home), for the host process.
+class VmmProcess(EngineHome):
+    """A VM's process as the home of its engines for the host process.
 
     Attributes:
         wake_fd: has the process look at its rings.
@@ -108,7 +111,7 @@ class VmmProcess:
 
     def __init__(self, connection: Channel, pid: int, memory_fd: int, udp: int) -> None:
         self.pid = pid
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connection = connection
         self._memory_fd = memory_fd
         self._udp = udp
@@ -118,13 +121,20 @@ class VmmProcess:
         """Readable when the process has ended."""
         return self._connection.socket.fileno()
 
+    @property
+    @override
+    def wake_fd(self) -> int:
+        return self._wake_fd
+
+    @override
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        """See Home; it starts with plug()."""
+        """It starts with plug()."""
         self._control_eventfd = control_eventfd
 
+    @override
     def plug(self, port: int, fd: int, row: I64) -> None:
         """Have the process carry the packets of the VM's tap: it is given the descriptor, and needs no row."""
-        fds = [self._memory_fd, self._control_eventfd, self.wake_fd, fd, self._udp]
+        fds = [self._memory_fd, self._control_eventfd, self._wake_fd, fd, self._udp]
         who = f"the process of the VM (pid {self.pid})"
         answer = exchange(self._connection, "carry", {}, fds=fds, deadline=Deadline(_JOIN_SECONDS), peer=who)
         number, _ = answer.get()
@@ -132,23 +142,27 @@ class VmmProcess:
         self._memory_fd = -1
         row[ports.FD] = int(number)
 
+    @override
     def unplug(self, port: int) -> None:
-        """See Home: the descriptor goes with the process."""
+        """The descriptor goes with the process."""
 
+    @override
     def share_fd(self, fd: int) -> int:
-        """See Home; nobody stands beside this engine."""
+        """Nobody stands beside this engine."""
         raise ValueError("a VM's process has no rings beside its port")
 
+    @override
     def unshare_fd(self, number: int) -> None:
-        """See Home; nothing is lent."""
+        """Nothing is lent."""
 
+    @override
     def wake(self) -> None:
-        """See Home."""
         with contextlib.suppress(OSError):
-            os.eventfd_write(self.wake_fd, 1)
+            os.eventfd_write(self._wake_fd, 1)
 
+    @override
     def set_debug(self, debug: tuple[str, ...]) -> None:
-        """See Home; a chain of one packet has no debug elements."""
+        """A chain of one packet has no debug elements."""
         raise ValueError("a VM's process has no debug elements")
 
     def cpu_seconds(self) -> float:
@@ -170,6 +184,6 @@ class VmmProcess:
             except TimeoutError:
                 os.kill(self.pid, signal.SIGKILL)  # its connection is open: the pid is still its own
         self._connection.close()
-        os.close(self.wake_fd)
+        os.close(self._wake_fd)
         if self._memory_fd >= 0:
             os.close(self._memory_fd)

@@ -16,9 +16,11 @@ import threading
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import override
 
 from hoverboard.contract.entities import Scheduling
 from hoverboard.contract.errors import InputError
+from hoverboard.fastpath.engine.datapath import EngineHome
 from hoverboard.fastpath.engine.threads import EngineThread
 from hoverboard.fastpath.memory import control, host, ports
 from hoverboard.fastpath.memory.arrays import I64, Memory, allocate, lay_out, mapping_bytes
@@ -140,7 +142,7 @@ def _learn_to_part(scheduling: Scheduling) -> None:
     spare.close()
 
 
-class SharedEngineProcess:
+class SharedEngineProcess(EngineHome):
     """The home of a host's engines in that process: what Datapath asks of it."""
 
     def __init__(self, path: Path, memory_fd: int) -> None:
@@ -150,43 +152,46 @@ class SharedEngineProcess:
         self._wake_fd = -1
 
     @property
+    @override
     def wake_fd(self) -> int:
-        """See Home; known once start() has returned."""
+        """Known once start() has returned."""
         return self._wake_fd
 
+    @override
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        """See Home; `memories` are over the memfd that this was made with."""
+        """`memories` are over the memfd that this was made with."""
         _, given = self._client.call_for_descriptors("join", fds=(self._memory_fd, control_eventfd), timeout=_TIMEOUT)
         (self._wake_fd,) = given.take()
         os.close(self._memory_fd)
 
+    @override
     def plug(self, port: int, fd: int, row: I64) -> None:
-        """See Home; that process writes the number, too, before its thread hears of the port."""
+        """That process writes the number, too, before its thread hears of the port."""
         row[ports.FD] = int(self._client.call("plug", fds=(fd,), timeout=_TIMEOUT, port=port))
 
+    @override
     def unplug(self, port: int) -> None:
-        """See Home."""
         self._client.call("unplug", timeout=_TIMEOUT, port=port)
 
+    @override
     def share_fd(self, fd: int) -> int:
-        """See Home."""
         return int(self._client.call("share_fd", fds=(fd,), timeout=_TIMEOUT))
 
+    @override
     def unshare_fd(self, number: int) -> None:
-        """See Home."""
         self._client.call("unshare_fd", timeout=_TIMEOUT, fd=number)
 
+    @override
     def wake(self) -> None:
-        """See Home."""
         with contextlib.suppress(OSError):
             os.eventfd_write(self._wake_fd, 1)
 
+    @override
     def set_debug(self, debug: tuple[str, ...]) -> None:
-        """See Home."""
         self._client.call("debug", timeout=_TIMEOUT, elements=list(debug))
 
+    @override
     def close(self) -> None:
-        """See Home."""
         self._client.close()
         if self._wake_fd >= 0:
             os.close(self._wake_fd)

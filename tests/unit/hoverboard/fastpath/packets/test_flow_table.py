@@ -141,7 +141,7 @@ def look_up_for_ever(memory: Memory, keys: np.ndarray, pairs: int, seen: np.ndar
 
 
 class Readers:
-    """Where the engines of the test run: a thread for each, that looks up and nothing else. See datapath.Home."""
+    """Where the engines of the test run: a thread for each, that looks up and nothing else. See EngineHome."""
 
     def __init__(self, keys, pairs):
         self.words, self.pairs = np.array(keys, np.int64), pairs
