@@ -12,18 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.mutation import equivalent
+from tests.mutation import equivalent, verdicts
 from tests.mutation.apart import Apart
 from tests.mutation.choosing import Choice, imports_of
 from tests.mutation.covering import file_of
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.patching import Loaded
-from tests.mutation.session import FAILED, PASSED, Session, collect
+from tests.mutation.session import Session, collect
+from tests.mutation.verdicts import HUNG, LISTED, NOT_RUN, PASSED, SURVIVED, UNCLEAR
 
 LAYERS = ("hoverboard", "controllers", "topologies", "experiments", "console", "benchmarks")
 GENERATED = re.compile(r"_pb2(_grpc)?\.py$")
-# A fresh process with compiled code: Numba may take minutes.
-COMPILE_SECONDS = 400
+# A fresh process with compiled code: Numba takes a minute, and more of them on a busy machine.
+COMPILE_SECONDS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,17 +129,11 @@ class Plan:
     def _module(self, file: str, lines: set[int] | None) -> int:
         source = (self._checkout / file).read_text(encoding="utf-8")
         texts = source.splitlines()
-        known = equivalent.of_file(self._equivalent, file)
-        every = [mutant for mutant in mutants(source) if lines is None or mutant.line in lines]
-        chosen = [
-            mutant for mutant in every if not any(entry.stands_for(mutant, texts[mutant.line - 1]) for entry in known)
-        ]
-        listed = len(every) - len(chosen)
-        if lines is None:
-            for entry in known:
-                if not any(entry.stands_for(mutant, texts[mutant.line - 1]) for mutant in every):
-                    print(f"{file}: listed as equivalent, but no such mutant: {entry.line}: {entry.change}", flush=True)
+        excuses = verdicts.Excuses(equivalent.of_file(self._equivalent, file))
+        chosen = [mutant for mutant in mutants(source) if lines is None or mutant.line in lines]
+        whole = lines is None
         if self._options.sample and len(chosen) > self._options.sample:
+            whole = False
             chosen = sorted(
                 random.Random(f"{self._options.seed} {file}").sample(chosen, self._options.sample),
                 key=lambda each: each.start,
@@ -150,16 +145,18 @@ class Plan:
             if index % 50 == 0 and index:
                 _progress(f"{file}: {index} of {len(chosen)}, {time.monotonic() - began:.0f} s")
             outcome, detail = self._mutant(file, source, mutant, choice)
+            if outcome in (SURVIVED, NOT_RUN) and excuses.take(texts[mutant.line - 1], mutant.change):
+                outcome = LISTED
             counts[outcome] += 1
-            if outcome != "killed":
+            if outcome in (HUNG, *verdicts.BAD):
                 print(f"{file}:{mutant.line}: {mutant.kind}: {mutant.change}   [{outcome}{detail}]", flush=True)
-        summary = ", ".join(f"{counts[name]} {name}" for name in ("killed", "survived", "not run") if counts[name])
+        stale = excuses.unused() if whole else []
+        for line, change in stale:
+            print(f"{file}: listed, but a test notices it (or it is gone): {line}: {change}", flush=True)
+        summary = ", ".join(f"{counts[name]} {name}" for name in verdicts.COUNTED if counts[name])
         took = time.monotonic() - began
-        print(
-            f"{file}: {len(chosen)} mutants: {summary or 'none'}; {listed} listed as equivalent; {took:.0f} s",
-            flush=True,
-        )
-        return counts["survived"] + counts["not run"]
+        print(f"{file}: {len(chosen)} mutants: {summary or 'none'}; {took:.0f} s", flush=True)
+        return sum(counts[name] for name in verdicts.BAD) + len(stale)
 
     def _mutant(self, file: str, source: str, mutant: Mutant, choice: Choice) -> tuple[str, str]:
         first = choice.first(mutant)
@@ -169,30 +166,42 @@ class Plan:
             tests, seconds = choice.within(tests, self._options.seconds)
             if not tests or (ran and total + seconds > self._options.seconds):
                 continue
-            if self._fails(file, source, mutant, tests, seconds):
-                return "killed", ""
+            verdict = self._try(file, source, mutant, tests, seconds)
+            if verdict != PASSED:
+                return verdict, ""
             ran, total = ran + len(tests), total + seconds
         if mutant.function and not mutant.compiled:
             # A test file may have called the function while it was loaded: the mutant comes too late for that.
             tests, seconds = choice.within(choice.own(), self._options.seconds)
-            if tests and self._fails_apart(file, source, mutant, tests, seconds):
-                return "killed", ""
+            if tests:
+                verdict = self._try_apart(file, source, mutant, tests, seconds)
+                if verdict != PASSED:
+                    return verdict, ""
         if not first:
-            return "not run", ""
+            return NOT_RUN, ""
         left = len(first) - ran
-        return "survived", f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
+        return SURVIVED, f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
 
-    def _fails(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> bool:
+    def _try(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
         path = self._checkout / file
         if mutant.function and not mutant.compiled:
-            code = self._session.run(tests, 5 + 3 * seconds, lambda: self._loaded.patch(path, mutant, source))
-            if code in (None, PASSED, FAILED):
-                return code != PASSED
-        return self._fails_apart(file, source, mutant, tests, seconds)
 
-    def _fails_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> bool:
-        path = self._checkout / file
-        return self._apart.run(path, mutant.apply(source), tests, COMPILE_SECONDS + 3 * seconds) != PASSED
+            def patch() -> bool:
+                return self._loaded.patch(path, mutant, source)
+
+            verdict = verdicts.judged(
+                lambda limit: self._session.run(tests, limit, patch), (5 + 3 * seconds, 60 + 10 * seconds)
+            )
+            if verdict != UNCLEAR:
+                return verdict
+        return self._try_apart(file, source, mutant, tests, seconds)
+
+    def _try_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
+        path, text = self._checkout / file, mutant.apply(source)
+        return verdicts.judged(
+            lambda limit: self._apart.run(path, text, tests, limit),
+            (COMPILE_SECONDS + 3 * seconds, 3 * COMPILE_SECONDS + 10 * seconds),
+        )
 
 
 def _progress(text: str) -> None:

@@ -20,7 +20,8 @@ def in_child(work: Callable[[], int], seconds: float) -> int | None:
     """Run `work` in a forked process that prints nothing.
 
     Returns:
-        Its exit code; None when it was ended, after `seconds` or with too much memory.
+        Its exit code, below 0 for a signal (it is killed when it takes too much memory); None when it was ended
+        after `seconds`.
     """
     child = os.fork()
     if child == 0:
@@ -52,7 +53,7 @@ def in_child(work: Callable[[], int], seconds: float) -> int | None:
 
 
 def _wait(child: int, watch: int, seconds: float) -> bool:
-    """Whether the child ended by itself: within its time, and before it filled the memory.
+    """Whether the child came to its end within its time: by itself, or because it filled the memory.
 
     No limit of the kernel serves: an engine maps gigabytes that it never touches.
     """
@@ -66,7 +67,7 @@ def _wait(child: int, watch: int, seconds: float) -> bool:
         except (OSError, IndexError):
             continue
         if resident > MEMORY:
-            return False
+            return True
     return False
 
 

@@ -14,9 +14,11 @@ import pytest
 
 from tests.mutation import forking
 from tests.mutation.covering import Covering, Store, TestRun, file_of
+from tests.mutation.verdicts import UNFIT
 
 PASSED, FAILED = 0, 1
-PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "60")
+# No time-out of a single test: the one of the whole run is tried twice, and a test's own would look like a failure.
+PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "0")
 
 
 class Session:
@@ -35,12 +37,12 @@ class Session:
         """In a process of its own: `before`, then the tests until one fails.
 
         Returns:
-            PASSED, FAILED, or another exit code; None when time was up. `before` that gives False: 3.
+            PASSED, FAILED, or another exit code; None when time was up. `before` that gives False: UNFIT.
         """
 
         def work() -> int:
             if not before():
-                return 3
+                return UNFIT
             self._print_to(os.devnull)
             self._session.items[:] = [self._items[test] for test in tests]
             self._session.config.option.maxfail = 1

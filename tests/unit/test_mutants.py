@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.mutation import equivalent
+from tests.mutation import equivalent, forking, verdicts
+from tests.mutation.equivalent import Equivalent
 from tests.mutation.mutants import mutants
 
 CHECKOUT = Path(__file__).parents[2]
@@ -83,6 +85,46 @@ def test_applying_a_mutant_changes_its_place_alone_behind_letters_of_two_bytes()
 def test_compiled_functions_are_known() -> None:
     (mutant,) = (each for each in mutants("@compiled\ndef f(a):\n    return a + 1\n") if each.change == "+ -> -")
     assert mutant.compiled
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [(0, "passed"), (1, "killed"), (2, "killed"), (3, "unclear"), (4, "killed"), (5, "unclear"), (-9, "killed")],
+)
+def test_only_what_a_mutant_breaks_counts_as_killed(code: int, verdict: str) -> None:
+    assert verdicts.judged(lambda limit: code, (1, 2)) == verdict
+
+
+def test_a_time_out_is_tried_once_more_with_the_longer_limit() -> None:
+    limits = []
+
+    def run(limit: float) -> int | None:
+        limits.append(limit)
+        return None if limit < 60 else 0
+
+    assert verdicts.judged(run, (5, 60)) == "passed"
+    assert limits == [5, 60]
+    assert verdicts.judged(lambda limit: None, (5, 60)) == "hung"
+
+
+def test_a_process_that_does_not_end_is_a_time_out_and_one_that_fills_the_memory_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert forking.in_child(lambda: signal.pause() or 0, 0.01) is None
+    monkeypatch.setattr(forking, "MEMORY", 0)
+    assert forking.in_child(lambda: signal.pause() or 0, 60) == -signal.SIGKILL
+
+
+def test_an_entry_excuses_one_survivor_of_its_line_and_change() -> None:
+    one = Equivalent("a.py", "x = 1", "1 -> 2", "any number is as good")
+    excuses = verdicts.Excuses([one])
+    assert not excuses.take("x = 1", "x = 1 -> pass")
+    assert excuses.unused() == [("x = 1", "1 -> 2")]
+    assert excuses.take("    x = 1", "1 -> 2")
+    assert not excuses.take("x = 1", "1 -> 2")
+    assert excuses.unused() == []
+    twice = verdicts.Excuses([one, one])
+    assert [twice.take("x = 1", "1 -> 2") for _ in range(3)] == [True, True, False]
 
 
 def test_each_equivalent_mutant_names_a_line_that_is_there_and_a_reason() -> None:
