@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,6 +189,20 @@ def test_a_transaction_that_does_not_end_is_given_up(switch: Ovs, commands: Fake
     with pytest.raises(SwitchError, match="did not end") as caught:
         switch.vsctl("show", timeout=-5)  # ovs-vsctl gets five seconds more
     assert caught.value.where == str(switch.directory)
+
+
+def test_a_transaction_has_five_seconds_more_than_ovs_vsctl_gives_itself(
+    switch: Ovs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+
+    def run(command: list[str], *, timeout: float, **_: object) -> subprocess.CompletedProcess[str]:
+        limits.append(timeout)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    switch.vsctl("show", timeout=7)
+    assert limits == [12]
 
 
 def test_ports_are_those_of_the_integration_bridge_once_it_has_settled(

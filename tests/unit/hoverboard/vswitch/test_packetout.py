@@ -75,6 +75,12 @@ def test_packets_go_over_one_connection_behind_a_hello(bridge: Bridge, out: Pack
             bridge.accept()
 
 
+def test_a_switch_that_does_not_read_is_waited_for_a_twentieth_of_a_second(bridge: Bridge, out: PacketOut) -> None:
+    assert out.send(100, b"first")
+    assert out._socket is not None
+    assert out._socket.gettimeout() == 0.05
+
+
 def test_numbers_of_messages_begin_again(bridge: Bridge, out: PacketOut) -> None:
     out._xid = 0xFFFFFFFE
     assert out.send(1, b"")
