@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+import importlib
+import json
 import random
-import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutation import equivalent, verdicts
 from tests.mutation.apart import Apart
+from tests.mutation.arguments import Options, options, parsed
 from tests.mutation.choosing import Choice, imports_of
 from tests.mutation.covering import file_of
 from tests.mutation.mutants import Mutant, mutants
@@ -21,89 +21,20 @@ from tests.mutation.patching import Loaded
 from tests.mutation.session import Session, collect
 from tests.mutation.verdicts import HUNG, LISTED, NOT_RUN, PASSED, SURVIVED, UNCLEAR
 
-LAYERS = ("hoverboard", "controllers", "topologies", "experiments", "console", "benchmarks")
-GENERATED = re.compile(r"_pb2(_grpc)?\.py$")
 # A fresh process with compiled code: Numba takes a minute, and more of them on a busy machine.
 COMPILE_SECONDS = 200
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What the command line asks for.
-
-    Attributes:
-        lines: file -> lines that count; None: all.
-        sample: mutants of each module at the most; 0: all.
-        seconds: of tests for each mutant; slower tests are left out, and it is said.
-    """
-
-    lines: dict[str, set[int] | None]
-    sample: int
-    seed: int
-    seconds: float
-
-
 def main(arguments: Sequence[str]) -> int:
-    checkout = Path.cwd()
-    options = _options(arguments, checkout)
-    if not options.lines:
-        print("nothing to mutate")
-        return 0
-    apart = Apart()
-    return collect(["tests/unit"], checkout, lambda session: Plan(session, apart, checkout, options).run())
-
-
-def _options(arguments: Sequence[str], checkout: Path) -> Options:
-    parser = argparse.ArgumentParser(prog="tests/mutate", description=sys.modules["tests.mutation"].__doc__)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="a file or a folder of the layers")
-    parser.add_argument(
-        "--root", metavar="CHECKOUT", help="the checkout that is tested (default: the one of this script)"
-    )
-    parser.add_argument("--changed", action="store_true", help="only lines that were changed, in all modules")
-    parser.add_argument(
-        "--base", metavar="REV", help="with --changed: since this commit (default: the remote's main, else HEAD)"
-    )
-    parser.add_argument("--lines", metavar="A-B", help="only these lines")
-    parser.add_argument(
-        "--sample", type=int, default=0, metavar="N", help="at most N mutants a module, drawn by --seed (default: all)"
-    )
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the sample (default: 1)")
-    parser.add_argument("--seconds", type=float, default=20, metavar="S", help="of tests for each mutant (default: 20)")
-    found = parser.parse_args(arguments)
-    lines: dict[str, set[int] | None]
-    if found.changed:
-        lines = dict(_changed((checkout / ".mutation" / "changes").read_text()))
-    elif found.modules:
-        only = None
-        if found.lines:
-            first, _, last = found.lines.partition("-")
-            only = set(range(int(first), int(last or first) + 1))
-        lines = {file: only for name in found.modules for file in _files(name, checkout, parser.error)}
-    else:
-        parser.error("name modules, or --changed")
-    return Options(lines, found.sample, found.seed, found.seconds)
-
-
-def _files(name: str, checkout: Path, refuse: Callable[[str], object]) -> list[str]:
-    path = (checkout / name).resolve()
-    if not path.exists() or not path.is_relative_to(checkout.resolve()):
-        refuse(f"{name}: no such file or folder in this checkout")
-    paths = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    return [str(each.relative_to(checkout.resolve())) for each in paths if not GENERATED.search(each.name)]
-
-
-def _changed(diff: str) -> dict[str, set[int]]:
-    """Lines that a diff (without context) adds or changes, by file of the layers."""
-    found: dict[str, set[int]] = {}
-    file = ""
-    for line in diff.splitlines():
-        if line.startswith("+++ "):
-            file = line.removeprefix("+++ ").removeprefix("b/")
-        hunk = re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line)
-        if hunk and file.split("/")[0] in LAYERS and not GENERATED.search(file):
-            first, count = int(hunk[1]), int(hunk[2] or 1)
-            found.setdefault(file, set()).update(range(first, first + count))
-    return {file: lines for file, lines in found.items() if lines}
+    checkout = Path.cwd().resolve()
+    found = parsed(arguments)
+    kept = checkout / ".mutation" / "changes"  # by `tests/mutate`
+    changed = json.loads(kept.read_text()) if found.changed else {}
+    chosen = options(found, checkout, {file: set(lines) for file, lines in changed.items()})
+    apart = Apart(checkout)
+    # Its list of fonts takes seconds to make, and would be made again for each mutant.
+    importlib.import_module("matplotlib.font_manager")
+    return collect(["tests/unit"], checkout, lambda session: Plan(session, apart, checkout, chosen).run())
 
 
 class Plan:

@@ -51,7 +51,7 @@ class Session:
             return FAILED if self._session.testsfailed else PASSED
 
         forking.flush()
-        return forking.in_child(work, seconds)
+        return forking.in_child(work, seconds, self._checkout)
 
     def _print_to(self, output: str) -> None:
         """Pytest's report goes to a file, and not to the terminal that pytest found when it began."""
