@@ -150,5 +150,6 @@ def collect(paths: Sequence[str], checkout: Path, plan: Callable[[Session], int]
                 result[0] = plan(Session(session, checkout))
             return True
 
-    code = pytest.main([*PYTEST, *paths], plugins=[Plan()])
+    # Once more "-q": without pytest's last line, "no tests ran".
+    code = pytest.main([*PYTEST, "-q", *paths], plugins=[Plan()])
     return result[0] if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else 2
