@@ -2,134 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
-import ast
-import dataclasses
+import importlib
+import json
 import random
-import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.mutation import equivalent
+from tests.mutation import equivalent, verdicts
 from tests.mutation.apart import Apart
+from tests.mutation.arguments import Options, options, parsed
 from tests.mutation.choosing import Choice, imports_of
-from tests.mutation.copy import Copy
 from tests.mutation.covering import file_of
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.patching import Loaded
-from tests.mutation.session import FAILED, PASSED, Session, collect
+from tests.mutation.session import Session, collect
+from tests.mutation.verdicts import HUNG, LISTED, NOT_RUN, PASSED, SURVIVED, UNCLEAR
 
-LAYERS = ("hoverboard", "controllers", "topologies", "experiments", "console", "benchmarks")
-GENERATED = re.compile(r"_pb2(_grpc)?\.py$")
-OUTCOMES = ("killed", "hung", "survived", "not run", "listed as equivalent", "listed in vain")
-# A fresh process with compiled code: Numba may take minutes.
-COMPILE_SECONDS = 400
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What the command line asks for.
-
-    Attributes:
-        lines: file -> lines that count; None: all.
-        sample: mutants of each module at the most; 0: all.
-        seconds: of tests for each mutant; slower tests are left out, and it is said.
-    """
-
-    lines: dict[str, set[int] | None]
-    sample: int
-    seed: int
-    seconds: float
+# A fresh process with compiled code: Numba takes a minute, and more of them on a busy machine.
+COMPILE_SECONDS = 200
 
 
 def main(arguments: Sequence[str]) -> int:
-    checkout = Path.cwd()
-    options = _options(arguments, checkout)
-    if not options.lines:
-        print("nothing to mutate")
-        return 0
-    apart = Apart()
-    return collect(["tests/unit"], checkout, lambda session: Plan(session, apart, checkout, options).run())
-
-
-def _options(arguments: Sequence[str], checkout: Path) -> Options:
-    parser = argparse.ArgumentParser(
-        prog="tests/mutate", description=sys.modules["tests.mutation"].__doc__, allow_abbrev=False
-    )
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="a file or a folder of the layers")
-    parser.add_argument(
-        "--root", metavar="CHECKOUT", help="the checkout that is tested (default: the one of this script)"
-    )
-    parser.add_argument("--changed", action="store_true", help="only lines that were changed, in all modules")
-    parser.add_argument(
-        "--base", metavar="REV", help="with --changed: since this commit (default: the remote's main, else HEAD)"
-    )
-    parser.add_argument("--lines", metavar="A-B", help="only these lines")
-    parser.add_argument(
-        "--sample",
-        type=_natural,
-        default=0,
-        metavar="N",
-        help="at most N mutants a module, drawn by --seed (default: all)",
-    )
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the sample (default: 1)")
-    parser.add_argument("--seconds", type=float, default=20, metavar="S", help="of tests for each mutant (default: 20)")
-    found = parser.parse_args(arguments)
-    lines: dict[str, set[int] | None]
-    if found.changed and found.modules:
-        parser.error("name modules, or --changed, and not both")
-    if found.changed:
-        lines = dict(_changed((checkout / ".mutation" / "changes").read_text()))
-    elif found.modules:
-        only = None
-        if found.lines:
-            first, _, last = found.lines.partition("-")
-            if not first.isdigit() or not (last or first).isdigit() or int(first) > int(last or first):
-                parser.error(f"--lines {found.lines}: say A-B, or A")
-            only = set(range(int(first), int(last or first) + 1))
-        lines = {file: only for name in found.modules for file in _files(name, checkout, parser.error)}
-    else:
-        parser.error("name modules, or --changed")
-    return Options(lines, found.sample, found.seed, found.seconds)
-
-
-def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
-
-
-def _files(name: str, checkout: Path, refuse: Callable[[str], object]) -> list[str]:
-    path = (checkout / name).resolve()
-    if not path.exists() or not path.is_relative_to(checkout.resolve()):
-        refuse(f"{name}: no such file or folder in this checkout")
-    paths = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    for each in paths:
-        if each.suffix != ".py":
-            refuse(f"{name}: not a Python file")
-        try:
-            ast.parse(each.read_bytes())
-        except SyntaxError as error:
-            refuse(f"{each.relative_to(checkout.resolve())}:{error.lineno}: {error.msg}")
-    return [str(each.relative_to(checkout.resolve())) for each in paths if not GENERATED.search(each.name)]
-
-
-def _changed(diff: str) -> dict[str, set[int]]:
-    """Lines that a diff (without context) adds or changes, by file of the layers."""
-    found: dict[str, set[int]] = {}
-    file = ""
-    for line in diff.splitlines():
-        if line.startswith("+++ "):
-            file = line.removeprefix("+++ ").removeprefix("b/")
-        hunk = re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line)
-        if hunk and file.split("/")[0] in LAYERS and not GENERATED.search(file):
-            first, count = int(hunk[1]), int(hunk[2] or 1)
-            found.setdefault(file, set()).update(range(first, first + count))
-    return {file: lines for file, lines in found.items() if lines}
+    checkout = Path.cwd().resolve()
+    found = parsed(arguments)
+    kept = checkout / ".mutation" / "changes"  # by `tests/mutate`
+    changed = json.loads(kept.read_text()) if found.changed else {}
+    chosen = options(found, checkout, {file: set(lines) for file, lines in changed.items()})
+    apart = Apart(checkout)
+    # Its list of fonts takes seconds to make, and would be made again for each mutant.
+    importlib.import_module("matplotlib.font_manager")
+    return collect(["tests/unit"], checkout, lambda session: Plan(session, apart, checkout, chosen).run())
 
 
 class Plan:
@@ -144,7 +49,6 @@ class Plan:
         self._imports = imports_of({file_of(test) for test in self._covering.runs}, checkout)
         self._tests = [test for test in session.tests if test in self._covering.runs]
         self._loaded = Loaded()
-        self._copy = Copy(checkout)
         self._equivalent = equivalent.read(checkout / "tests" / "mutation" / "equivalent.toml")
 
     def run(self) -> int:
@@ -156,10 +60,11 @@ class Plan:
     def _module(self, file: str, lines: set[int] | None) -> int:
         source = (self._checkout / file).read_text(encoding="utf-8")
         texts = source.splitlines()
-        excuses = equivalent.Excuses(equivalent.of_file(self._equivalent, file))
+        excuses = verdicts.Excuses(equivalent.of_file(self._equivalent, file))
         chosen = [mutant for mutant in mutants(source) if lines is None or mutant.line in lines]
-        whole = lines is None and not 0 < self._options.sample < len(chosen)
+        whole = lines is None
         if self._options.sample and len(chosen) > self._options.sample:
+            whole = False
             chosen = sorted(
                 random.Random(f"{self._options.seed} {file}").sample(chosen, self._options.sample),
                 key=lambda each: each.start,
@@ -171,21 +76,18 @@ class Plan:
             if index % 50 == 0 and index:
                 _progress(f"{file}: {index} of {len(chosen)}, {time.monotonic() - began:.0f} s")
             outcome, detail = self._mutant(file, source, mutant, choice)
-            if harmed := self._copy.restore():
-                _progress(f"{file}:{mutant.line}: {mutant.change}: harmed {len(harmed)} files, which are restored")
-            if outcome == "survived" and excuses.take(mutant, texts[mutant.line - 1]):
-                outcome = "listed as equivalent"
+            if outcome in (SURVIVED, NOT_RUN) and excuses.take(texts[mutant.line - 1], mutant.change):
+                outcome = LISTED
             counts[outcome] += 1
-            if outcome in ("survived", "not run"):
+            if outcome in (HUNG, *verdicts.BAD):
                 print(f"{file}:{mutant.line}: {mutant.kind}: {mutant.change}   [{outcome}{detail}]", flush=True)
-        if whole:
-            for entry in excuses.left:
-                print(f"{file}: listed as equivalent, but a test notices it: {entry.line}: {entry.change}", flush=True)
-                counts["listed in vain"] += 1
-        summary = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
+        stale = excuses.unused() if whole else []
+        for line, change in stale:
+            print(f"{file}: listed, but a test notices it (or it is gone): {line}: {change}", flush=True)
+        summary = ", ".join(f"{counts[name]} {name}" for name in verdicts.COUNTED if counts[name])
         took = time.monotonic() - began
         print(f"{file}: {len(chosen)} mutants: {summary or 'none'}; {took:.0f} s", flush=True)
-        return counts["survived"] + counts["not run"] + counts["listed in vain"]
+        return sum(counts[name] for name in verdicts.BAD) + len(stale)
 
     def _mutant(self, file: str, source: str, mutant: Mutant, choice: Choice) -> tuple[str, str]:
         first = choice.first(mutant)
@@ -195,37 +97,42 @@ class Plan:
             tests, seconds = choice.within(tests, self._options.seconds)
             if not tests or (ran and total + seconds > self._options.seconds):
                 continue
-            if (outcome := self._fails(file, source, mutant, tests, seconds)) is not None:
-                return outcome, ""
+            verdict = self._try(file, source, mutant, tests, seconds)
+            if verdict != PASSED:
+                return verdict, ""
             ran, total = ran + len(tests), total + seconds
         if mutant.function and not mutant.compiled:
             # A test file may have called the function while it was loaded: the mutant comes too late for that.
             tests, seconds = choice.within(choice.own(), self._options.seconds)
-            if tests and (outcome := self._fails_apart(file, source, mutant, tests, seconds)) is not None:
-                return outcome, ""
+            if tests:
+                verdict = self._try_apart(file, source, mutant, tests, seconds)
+                if verdict != PASSED:
+                    return verdict, ""
         if not first:
-            return "not run", ""
+            return NOT_RUN, ""
         left = len(first) - ran
-        return "survived", f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
+        return SURVIVED, f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
 
-    def _fails(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str | None:
-        """How the tests tell a mutant: "killed" or "hung"; None: they pass."""
+    def _try(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
         path = self._checkout / file
         if mutant.function and not mutant.compiled:
-            # A busy machine is slow, too: only who is late twice, and the second time by minutes, hangs.
-            for limit in (5 + 3 * seconds, 60 + 10 * seconds):
-                code = self._session.run(tests, limit, lambda: self._loaded.patch(path, mutant, source))
-                if code in (PASSED, FAILED):
-                    return None if code == PASSED else "killed"
-                if code is not None:
-                    return self._fails_apart(file, source, mutant, tests, seconds)
-            return "hung"
-        return self._fails_apart(file, source, mutant, tests, seconds)
 
-    def _fails_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str | None:
-        path = self._checkout / file
-        code = self._apart.run(path, mutant.apply(source), tests, COMPILE_SECONDS + 10 * seconds)
-        return None if code == PASSED else "hung" if code is None else "killed"
+            def patch() -> bool:
+                return self._loaded.patch(path, mutant, source)
+
+            verdict = verdicts.judged(
+                lambda limit: self._session.run(tests, limit, patch), (5 + 3 * seconds, 60 + 10 * seconds)
+            )
+            if verdict != UNCLEAR:
+                return verdict
+        return self._try_apart(file, source, mutant, tests, seconds)
+
+    def _try_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
+        path, text = self._checkout / file, mutant.apply(source)
+        return verdicts.judged(
+            lambda limit: self._apart.run(path, text, tests, limit),
+            (COMPILE_SECONDS + 3 * seconds, 3 * COMPILE_SECONDS + 10 * seconds),
+        )
 
 
 def _progress(text: str) -> None:

@@ -28,6 +28,7 @@ PACKAGES = (
     "grpc",
     "hypothesis.stateful",
     "matplotlib.figure",
+    "matplotlib.font_manager",
     "numba",
     "numpy",
     "os_ken.base.app_manager",
@@ -39,11 +40,15 @@ PACKAGES = (
     "yaml",
 )
 
+# In place of an exit code.
+_TIME_UP = -1000
+
 
 class Apart:
-    """A process that waits for lists of tests, and runs each list in a child of its own."""
+    """A process that waits for lists of tests, and runs each list in a child of its own. If it dies, another begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, checkout: Path) -> None:
+        self._checkout = checkout
         self._begin()
 
     def _begin(self) -> None:
@@ -54,7 +59,7 @@ class Apart:
             os.close(self._requests)
             os.close(self._answers)
             try:
-                _serve(to_child, from_child)
+                _serve(to_child, from_child, self._checkout)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -63,37 +68,42 @@ class Apart:
         os.close(from_child)
 
     def run(self, file: Path, text: str, tests: Sequence[str], seconds: float) -> int | None:
-        """Run tests, in this order and until one fails, with another text of a file; as `Session.run`."""
+        """Run tests, in this order and until one fails, with another text of a file; as `Session.run`.
+
+        Raises:
+            EOFError: the process died twice.
+        """
         before, times = file.read_text(), file.stat()
         file.write_text(text)
         try:
-            request = json.dumps([list(tests), seconds]).encode()
-            os.write(self._requests, struct.pack("=I", len(request)))
-            view = memoryview(request)
-            while view:
-                view = view[os.write(self._requests, view) :]
-            (code,) = struct.unpack("=i", _read(self._answers, 4))
-        except (EOFError, BrokenPipeError):
-            # The mutant has ended every process that it could: another one is begun.
-            os.close(self._requests)
-            os.close(self._answers)
-            self._begin()
-            code = forking.CRASHED
+            try:
+                return self._ask(tests, seconds)
+            except (EOFError, BrokenPipeError):
+                os.close(self._requests)
+                os.close(self._answers)
+                self._begin()
+                return self._ask(tests, seconds)
         finally:
-            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(before)
             os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-        return None if code == -1000 else code
+
+    def _ask(self, tests: Sequence[str], seconds: float) -> int | None:
+        request = json.dumps([list(tests), seconds]).encode()
+        view = memoryview(struct.pack("=I", len(request)) + request)
+        while view:
+            view = view[os.write(self._requests, view) :]
+        (code,) = struct.unpack("=i", _read(self._answers, 4))
+        return None if code == _TIME_UP else code
 
 
-def _serve(requests: int, answers: int) -> None:
+def _serve(requests: int, answers: int, checkout: Path) -> None:
     for package in PACKAGES:
         importlib.import_module(package)
     while head := _head(requests):
         (size,) = struct.unpack("=I", head)
         tests, seconds = json.loads(_read(requests, size))
-        code = forking.in_child(lambda tests=tests: _pytest(tests), seconds)  # type: ignore[misc]
-        os.write(answers, struct.pack("=i", -1000 if code is None else code))
+        code = forking.in_child(lambda tests=tests: _pytest(tests), seconds, checkout)  # type: ignore[misc]
+        os.write(answers, struct.pack("=i", _TIME_UP if code is None else code))
 
 
 def _head(requests: int) -> bytes:

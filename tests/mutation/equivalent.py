@@ -7,14 +7,12 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.mutation.mutants import Mutant
-
 LIST = Path(__file__).parent / "equivalent.toml"
 
 
 @dataclasses.dataclass(frozen=True)
 class Equivalent:
-    """One entry of the list.
+    """One entry of the list: it excuses one survivor. Two survivors of one line and change need two entries.
 
     Attributes:
         file: the module, relative to the checkout.
@@ -27,28 +25,6 @@ class Equivalent:
     line: str
     change: str
     reason: str
-
-    def stands_for(self, mutant: Mutant, text: str) -> bool:
-        """Whether a mutant of this entry's file, whose line has this text, is meant."""
-        return mutant.change == self.change and text.strip() == self.line
-
-
-class Excuses:
-    """Entries of one module, each good for one survivor.
-
-    Attributes:
-        left: those that no survivor has needed so far.
-    """
-
-    def __init__(self, entries: Iterable[Equivalent]) -> None:
-        self.left = list(entries)
-
-    def take(self, mutant: Mutant, text: str) -> bool:
-        """Whether an entry that is left stands for this survivor, whose line has this text; it is used up then."""
-        entry = next((entry for entry in self.left if entry.stands_for(mutant, text)), None)
-        if entry is not None:
-            self.left.remove(entry)
-        return entry is not None
 
 
 def read(path: Path = LIST) -> list[Equivalent]:

@@ -10,17 +10,26 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+
+from tests.mutation.sealing import CRASHED, UNSEALED, sealed
 
 # Of one mutant, bytes. Tests stay far below.
 MEMORY = 4 << 30
-CRASHED = 70
 
 
-def in_child(work: Callable[[], int], seconds: float) -> int | None:
+def in_child(work: Callable[[], int], seconds: float, seal: Path | None = None) -> int | None:
     """Run `work` in a forked process that prints nothing.
 
+    Args:
+        seal: this checkout stays as it is, and so do all processes that `work` did not begin (see `sealing`).
+
     Returns:
-        Its exit code; None when it was ended, after `seconds` or with too much memory.
+        Its exit code, below 0 for a signal (it is killed when it takes too much memory); None when it was ended
+        after `seconds`.
+
+    Raises:
+        RuntimeError: the kernel gives no namespaces.
     """
     child = os.fork()
     if child == 0:
@@ -31,7 +40,8 @@ def in_child(work: Callable[[], int], seconds: float) -> int | None:
             for descriptor in (0, 1, 2):
                 os.dup2(silent, descriptor)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            code = work()
+            code = UNSEALED if seal else CRASHED
+            code = sealed(work, seal) if seal else work()
         except BaseException:
             traceback.print_exc()
         finally:
@@ -48,11 +58,14 @@ def in_child(work: Callable[[], int], seconds: float) -> int | None:
         _, status = os.waitpid(child, 0)
     finally:
         os.close(watch)
-    return os.waitstatus_to_exitcode(status) if ready else None
+    code = os.waitstatus_to_exitcode(status)
+    if ready and seal and code == UNSEALED:
+        raise RuntimeError("a process in namespaces of its own could not be made (see tests/mutation/sealing.py)")
+    return code if ready else None
 
 
 def _wait(child: int, watch: int, seconds: float) -> bool:
-    """Whether the child ended by itself: within its time, and before it filled the memory.
+    """Whether the child came to its end within its time: by itself, or because it filled the memory.
 
     No limit of the kernel serves: an engine maps gigabytes that it never touches.
     """
@@ -60,14 +73,25 @@ def _wait(child: int, watch: int, seconds: float) -> bool:
     while (left := end - time.monotonic()) > 0:
         if select.select([watch], [], [], min(left, 0.25))[0]:
             return True
-        try:
-            with open(f"/proc/{child}/statm") as file:
-                resident = int(file.read().split()[1]) * resource.getpagesize()
-        except (OSError, IndexError):
-            continue
-        if resident > MEMORY:
-            return False
+        if any(_resident(process) > MEMORY for process in _with_children(child)):
+            return True
     return False
+
+
+def _resident(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
+
+
+def _with_children(process: int) -> list[int]:
+    """A process and all below it."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        children = []
+    return [process, *(below for child in children for below in _with_children(int(child)))]
 
 
 def flush() -> None:

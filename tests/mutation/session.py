@@ -14,9 +14,11 @@ import pytest
 
 from tests.mutation import forking
 from tests.mutation.covering import Covering, Store, TestRun, file_of
+from tests.mutation.verdicts import UNFIT
 
 PASSED, FAILED = 0, 1
-PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "60")
+# No time-out of a single test: the one of the whole run is tried twice, and a test's own would look like a failure.
+PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "0")
 
 
 class Session:
@@ -35,12 +37,12 @@ class Session:
         """In a process of its own: `before`, then the tests until one fails.
 
         Returns:
-            PASSED, FAILED, or another exit code; None when time was up. `before` that gives False: 3.
+            PASSED, FAILED, or another exit code; None when time was up. `before` that gives False: UNFIT.
         """
 
         def work() -> int:
             if not before():
-                return 3
+                return UNFIT
             self._print_to(os.devnull)
             self._session.items[:] = [self._items[test] for test in tests]
             self._session.config.option.maxfail = 1
@@ -49,7 +51,7 @@ class Session:
             return FAILED if self._session.testsfailed else PASSED
 
         forking.flush()
-        return forking.in_child(work, seconds)
+        return forking.in_child(work, seconds, self._checkout)
 
     def _print_to(self, output: str) -> None:
         """Pytest's report goes to a file, and not to the terminal that pytest found when it began."""
@@ -148,5 +150,6 @@ def collect(paths: Sequence[str], checkout: Path, plan: Callable[[Session], int]
                 result[0] = plan(Session(session, checkout))
             return True
 
-    code = pytest.main([*PYTEST, *paths], plugins=[Plan()])
+    # Once more "-q": without pytest's last line, "no tests ran".
+    code = pytest.main([*PYTEST, "-q", *paths], plugins=[Plan()])
     return result[0] if code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) else 2

@@ -1,13 +1,17 @@
-"""`tests/mutate` leaves nothing behind when it is told to end."""
+"""`tests/mutate` leaves nothing behind when it is told to end, and a mutant reaches nothing that the others need."""
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.mutation import forking
 from topologies.processes.deadlines import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
@@ -21,52 +25,94 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(below for child in children for below in descendants(child))]
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGINT, signal.SIGHUP, signal.SIGKILL)),
-    ],
-)
-def test_a_signal_ends_all_of_it(number: signal.Signals) -> None:
-    begun = subprocess.Popen(
-        [str(CHECKOUT / "tests" / "mutate"), "controllers/partitions.py"],
+@pytest.fixture
+def begun(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A call that works on a checkout of its own, and is under way."""
+    root = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(root)], check=True)
+    process = subprocess.Popen(
+        [str(CHECKOUT / "tests" / "mutate"), f"--root={root}", "controllers/partitions.py"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        # unshare, the first process of its namespace, and Python in there.
-        wait_for(lambda: len(descendants(begun.pid)) >= 3, 30.0, lambda: "tests/mutate has not begun", where="here")
-        below = descendants(begun.pid)
-        begun.send_signal(number)
-        assert begun.wait(10) == (-number if number is signal.SIGKILL else 128 + number)
-        wait_for(
-            lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 10.0,
-            lambda: "some of it still runs", where="here",
-        )  # fmt: skip
+        # unshare, the first process of its namespace, and the one that waits for tests in there.
+        wait_for(lambda: len(descendants(process.pid)) >= 3, 60.0, lambda: "tests/mutate has not begun", where="here")
+        yield process
     finally:
-        begun.kill()
-        begun.wait()
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--lines", "x-y", "controllers/partitions.py"], "--lines x-y: say A-B, or A"),
-        (["--lines", "9-3", "controllers/partitions.py"], "--lines 9-3: say A-B, or A"),
-        (["--sample", "-1", "controllers/partitions.py"], "--sample"),
-        (["README.md"], "README.md: not a Python file"),
-        (["nosuch.py"], "nosuch.py: no such file or folder in this checkout"),
-        (["--changed", "controllers", "--base", "HEAD~1"], "name modules, or --changed, and not both"),
-        (["--change"], "unrecognized arguments: --change"),
-        ([], "name modules, or --changed"),
-        (["--root"], "--root needs a value"),
-        (["--root", "/"], "/ is not a git checkout that you may read"),
-        (["--root=/nosuch"], "--root: no such folder"),
-        (["--changed", "--base=nosuch"], "--base: there is no commit nosuch"),
-    ],
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
 )
-def test_wrong_arguments_are_refused_before_anything_is_collected(words: list[str], said: str) -> None:
-    done = subprocess.run(
-        [str(CHECKOUT / "tests" / "mutate"), *words], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+def test_a_signal_ends_all_of_it(number: signal.Signals, code: int, begun: subprocess.Popen[bytes]) -> None:
+    below = descendants(begun.pid)
+    begun.send_signal(number)
+    assert begun.wait(10) == code
+    wait_for(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 10.0,
+        lambda: "some of it still runs", where="here",
+    )  # fmt: skip
+
+
+def test_two_do_not_work_on_one_checkout(begun: subprocess.Popen[bytes]) -> None:
+    assert isinstance(begun.args, list)
+    second = subprocess.run(begun.args, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 2
+    assert second.stderr.startswith("tests/mutate: another tests/mutate works on ")
+    assert begun.poll() is None
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "module.py").write_text("")
+    return tmp_path
+
+
+def test_a_mutant_cannot_change_the_checkout(checkout: Path) -> None:
+    def delete() -> int:
+        try:
+            (checkout / "module.py").unlink()
+        except OSError as error:
+            return error.errno or 0
+        return 0
+
+    assert forking.in_child(delete, 60, checkout) == errno.EROFS
+    assert (checkout / "module.py").exists()
+
+
+def test_a_mutant_that_kills_all_kills_its_own_children_alone(checkout: Path) -> None:
+    def kill() -> int:
+        child = subprocess.Popen(["sleep", "60"])
+        os.kill(-1, signal.SIGKILL)
+        return 7 if child.wait() == -signal.SIGKILL and os.getpid() > 1 else 8
+
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        try:
+            assert forking.in_child(kill, 60, checkout) == 7
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+
+
+def test_what_a_mutant_leaves_in_memory_and_its_processes_are_gone(checkout: Path) -> None:
+    left = Path("/dev/shm") / checkout.name
+
+    def leave() -> int:
+        left.write_text("")
+        subprocess.Popen(["sleep", "60"], start_new_session=True)
+        return len(os.listdir("/dev/shm"))
+
+    before = descendants(os.getpid())
+    assert forking.in_child(leave, 60, checkout) == 1
+    assert not left.exists()
+    assert set(descendants(os.getpid())) <= set(before)
+
+
+def test_a_mutant_that_hangs_is_ended_with_its_processes(checkout: Path) -> None:
+    assert forking.in_child(lambda: signal.pause() or 0, 1, checkout) is None
+
+
+def test_a_mutant_that_dies_has_crashed(checkout: Path) -> None:
+    assert forking.in_child(lambda: os.kill(os.getpid(), signal.SIGKILL) or 0, 60, checkout) == forking.CRASHED

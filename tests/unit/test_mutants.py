@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.mutation import equivalent
-from tests.mutation.copy import Copy
-from tests.mutation.mutants import mutants
+from tests.mutation import equivalent, forking, verdicts
+from tests.mutation.equivalent import Equivalent
+from tests.mutation.mutants import mutants, places
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -90,68 +87,48 @@ def test_compiled_functions_are_known() -> None:
     assert mutant.compiled
 
 
-def test_each_equivalent_mutant_names_a_line_that_is_there_and_a_reason() -> None:
-    # Whether the change itself is one of that line's mutants, `tests/mutate` says: to make them all takes minutes.
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [(0, "passed"), (1, "killed"), (2, "killed"), (3, "unclear"), (4, "killed"), (5, "unclear"), (-9, "killed")],
+)
+def test_only_what_a_mutant_breaks_counts_as_killed(code: int, verdict: str) -> None:
+    assert verdicts.judged(lambda limit: code, (1, 2)) == verdict
+
+
+def test_a_time_out_is_tried_once_more_with_the_longer_limit() -> None:
+    limits = []
+
+    def run(limit: float) -> int | None:
+        limits.append(limit)
+        return None if limit < 60 else 0
+
+    assert verdicts.judged(run, (5, 60)) == "passed"
+    assert limits == [5, 60]
+    assert verdicts.judged(lambda limit: None, (5, 60)) == "hung"
+
+
+def test_a_process_that_does_not_end_is_a_time_out_and_one_that_fills_the_memory_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert forking.in_child(lambda: signal.pause() or 0, 0.01) is None
+    monkeypatch.setattr(forking, "MEMORY", 0)
+    assert forking.in_child(lambda: signal.pause() or 0, 60) == -signal.SIGKILL
+
+
+def test_an_entry_excuses_one_survivor_of_its_line_and_change() -> None:
+    one = Equivalent("a.py", "x = 1", "1 -> 2", "any number is as good")
+    excuses = verdicts.Excuses([one])
+    assert not excuses.take("x = 1", "x = 1 -> pass")
+    assert excuses.unused() == [("x = 1", "1 -> 2")]
+    assert excuses.take("    x = 1", "1 -> 2")
+    assert not excuses.take("x = 1", "1 -> 2")
+    assert excuses.unused() == []
+    twice = verdicts.Excuses([one, one])
+    assert [twice.take("x = 1", "1 -> 2") for _ in range(3)] == [True, True, False]
+
+
+def test_each_equivalent_mutant_names_a_line_and_a_change_that_are_there_and_a_reason() -> None:
     entries = equivalent.read()
-    lines = {
-        entry.file: {line.strip() for line in (CHECKOUT / entry.file).read_text().splitlines()} for entry in entries
-    }
-    assert [f"{entry.file}: {entry.line}" for entry in entries if entry.line not in lines[entry.file]] == []
+    there = {file: places((CHECKOUT / file).read_text()) for file in {entry.file for entry in entries}}
+    assert [entry for entry in entries if (entry.line, entry.change) not in there[entry.file]] == []
     assert [entry.change for entry in entries if len(entry.reason.split()) < 4] == []
-
-
-def test_an_entry_excuses_one_survivor() -> None:
-    source = "def f(a):\n    if a:\n        return False\n    go()\n    return False\n"
-    twice = [each for each in mutants(source) if each.change == "return False -> return None"]
-    assert len(twice) == 2
-    entry = equivalent.Equivalent("f.py", "return False", twice[0].change, "for the one of the two")
-    excuses = equivalent.Excuses([entry])
-    assert [excuses.take(each, "        return False") for each in twice] == [True, False]
-    assert excuses.left == []
-    other = equivalent.Excuses([entry])
-    assert not other.take(twice[0], "    return True")
-    assert other.left == [entry]
-
-
-def test_what_a_mutant_harms_is_restored(tmp_path: Path) -> None:
-    for name in ("a.py", "room/b.py", "room/c.py", ".mutation/kept"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    copy = Copy(tmp_path)
-    assert copy.restore() == []
-    shutil.rmtree(tmp_path / "room")
-    (tmp_path / "a.py").write_text("another")
-    (tmp_path / ".mutation/kept").unlink()
-    before = (tmp_path / "a.py").stat().st_mtime_ns
-    assert sorted(path.name for path in copy.restore()) == ["a.py", "b.py", "c.py"]
-    assert [(tmp_path / name).read_text() for name in ("a.py", "room/b.py", "room/c.py")] == [
-        "a.py", "room/b.py", "room/c.py",
-    ]  # fmt: skip
-    assert (tmp_path / "a.py").stat().st_mtime_ns < before
-    assert copy.restore() == []
-
-
-def test_a_mutant_that_ends_every_process_costs_no_other_its_answer(tmp_path: Path) -> None:
-    file = tmp_path / "module.py"
-    file.write_text("x = 1\n")
-    (tmp_path / "test_x.py").write_text(
-        "import os, signal\nimport module\n\n"
-        "def test_x():\n"
-        "    if module.x == 2:\n"
-        "        os.kill(os.getppid(), signal.SIGKILL)\n"
-        "    assert module.x == 1\n"
-    )
-    script = f"""
-import os
-os.chdir({str(tmp_path)!r})
-from pathlib import Path
-from tests.mutation import apart
-apart.PACKAGES = ()
-one = apart.Apart()
-print([one.run(Path("module.py"), text, ["test_x.py"], 60) for text in ("x = 1", "x = 2", "x = 3", "x = 1")])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "PYTHONPATH": f"{CHECKOUT}:{tmp_path}"},
-    )  # fmt: skip
-    assert (done.stdout, file.read_text()) == ("[0, 70, 1, 0]\n", "x = 1\n"), done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import __main__ as mutation
+from tests.mutation import arguments as mutation
 
 ROOT = Path(__file__).parents[2]
 _FENCED = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
@@ -77,9 +77,8 @@ def test_mutate_takes_what_is_documented(words: list[str], tmp_path: Path, monke
             (tmp_path / word).parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / word).is_dir():
                 (tmp_path / word).mkdir()
+                (tmp_path / word / "module.py").touch()
             else:
                 (tmp_path / word).touch()
-    (tmp_path / ".mutation").mkdir()
-    (tmp_path / ".mutation" / "changes").write_text("")
     if "MODULE" not in words:
-        assert mutation._options(words, tmp_path).seconds > 0
+        assert mutation.options(mutation.parsed(words), tmp_path, {}).seconds > 0

@@ -193,6 +193,9 @@ def test_a_bucket_holds_no_more_than_its_burst_and_no_time_runs_back():
     assert not bucket.take(5_001, BEGIN + 3_600)
     assert bucket.take(5_000, BEGIN + 3_600)
     assert Bucket(1_000.0, 5_000.0, BEGIN).when(10) == BEGIN, "what is there is there now"
+    emptied = Bucket(1.0, 10.0, 0.0)
+    assert emptied.take(10, 0.0)
+    assert emptied.when(5) == 6.0, "a byte later than without the slack"
 
 
 def test_a_queue_serves_its_flows_a_quantum_each_and_sheds_the_longest():

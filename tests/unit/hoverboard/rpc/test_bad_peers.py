@@ -97,6 +97,9 @@ def test_a_peer_that_goes_away_in_the_middle_of_a_message(served: Served, part: 
     peer = served.peer()
     peer.send(part)
     peer.close()
+    other = served.peer()
+    assert other.ask(PING[:-1]) == PONG
+    other.close()
 
 
 def test_a_message_byte_by_byte(served: Served) -> None:
@@ -208,6 +211,9 @@ def test_connections_that_come_and_go(served: Served) -> None:
         if number % 3 == 2:
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
+    other = served.peer()
+    assert other.ask(PING[:-1]) == PONG
+    other.close()
 
 
 def test_when_no_descriptor_is_left_connections_are_closed_and_later_ones_served(served: Served) -> None:

@@ -241,7 +241,8 @@ def test_connecting_waits_until_somebody_listens(tmp_path: Path) -> None:
     connected = threading.Thread(target=client.connect, args=(DEADLINE,))
     connected.start()
     with listen(path):
-        connected.join()
+        connected.join(DEADLINE)
+        assert not connected.is_alive()
     client.close()
 
 

@@ -75,6 +75,12 @@ def test_packets_go_over_one_connection_behind_a_hello(bridge: Bridge, out: Pack
             bridge.accept()
 
 
+def test_a_switch_that_does_not_read_is_waited_for_a_twentieth_of_a_second(bridge: Bridge, out: PacketOut) -> None:
+    assert out.send(100, b"first")
+    assert out._socket is not None
+    assert out._socket.gettimeout() == 0.05
+
+
 def test_numbers_of_messages_begin_again(bridge: Bridge, out: PacketOut) -> None:
     out._xid = 0xFFFFFFFE
     assert out.send(1, b"")
@@ -85,7 +91,7 @@ def test_numbers_of_messages_begin_again(bridge: Bridge, out: PacketOut) -> None
 
 def test_a_switch_that_is_not_there_takes_nothing(tmp_path: Path) -> None:
     out = PacketOut(str(tmp_path / "br-int.mgmt"))
-    assert not out.send(100, b"frame")
+    assert out.send(100, b"frame") is False
     out.close()
     bridge = Bridge(tmp_path / "br-int.mgmt")
     assert out.send(100, b"frame"), "it is looked for again with each packet"
@@ -123,7 +129,7 @@ def test_a_switch_that_went_for_good_takes_nothing(bridge: Bridge, out: PacketOu
     assert out.send(100, b"before")
     bridge.accept().close()
     bridge.close()
-    assert not out.send(100, b"after")
+    assert out.send(100, b"after") is False
     bridge.listen()
     assert out.send(100, b"later")
 
@@ -174,9 +180,10 @@ def test_a_switch_that_does_not_read_delays_the_host_for_a_moment(
 ) -> None:
     monkeypatch.setattr(packetout, "_PATIENCE", 0.001)
     sent = 0
-    while out.send(100, bytes(60_000)):
+    while taken := out.send(100, bytes(60_000)):
         sent += 1
         assert sent < 1_000
+    assert taken is False
     assert sent > room_of_a_socket(), "the buffer holds more than the usual one"
     with bridge.accept() as there:
         assert out.send(100, b"later"), "half a message does not stay before the next"

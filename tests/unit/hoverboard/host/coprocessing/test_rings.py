@@ -138,6 +138,9 @@ def test_a_batch_ends_by_its_bytes(rig: Rig) -> None:
     source.take(0)
     assert [len(packet.frame) for packet in source.take(32)] == [exactly], "and the other engine waits for its turn"
     assert [len(packet.frame) for packet in source.take(32)] == [5]
+    rig.divert(bytes(exactly - 1))
+    rig.divert(b"small", engine=1)
+    assert [len(packet.frame) for packet in source.take(32)] == [exactly - 1, 5], "a byte of room is room"
 
 
 def test_a_closed_source_gives_nothing_and_touches_nothing(rig: Rig) -> None:

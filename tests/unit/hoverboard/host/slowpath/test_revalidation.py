@@ -187,6 +187,7 @@ def test_a_new_process_goes_on_by_the_entries_of_the_one_before(handler):
 
 def test_the_last_entries_are_restored_if_there_are_too_many(handler, monkeypatch):
     learn(handler, 5)
+    assert flow_misses._RESTORE_MAX == 20_000
     left = {key: handler.known(key) for key in handler.cached}
     for name, value, kept in (("_RESTORE_MAX", 3, 3), ("_RESTORE_MAX", 9, 5)):
         monkeypatch.setattr(flow_misses, name, value)

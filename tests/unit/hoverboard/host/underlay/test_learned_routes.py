@@ -271,6 +271,7 @@ def test_a_flow_that_is_not_there_any_more_is_not_taken_out() -> None:
 
 
 def test_the_cache_is_bounded_and_what_it_holds_is_asked_about_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert learned_routes.MOST == 10_000
     monkeypatch.setattr(learned_routes, "MOST", 2)
     host = Host().learned()
     other, third = (Destination(7, IPv4Address(f"10.0.0.{last}")) for last in (4, 5))
