@@ -21,8 +21,10 @@ from tests.mutation.patching import Loaded
 from tests.mutation.session import Session, collect
 from tests.mutation.verdicts import HUNG, LISTED, NOT_RUN, PASSED, SURVIVED, UNCLEAR
 
-# A fresh process with compiled code: Numba takes a minute, and more of them on a busy machine.
-COMPILE_SECONDS = 200
+# Time that a fresh process has for loading, beside its tests, and when it is tried again. With compiled code, Numba
+# takes a minute, and more of them on a busy machine.
+LOAD_SECONDS = (60, 300)
+COMPILE_SECONDS = (200, 600)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,7 +99,7 @@ class Plan:
             tests, seconds = choice.within(tests, self._options.seconds)
             if not tests or (ran and total + seconds > self._options.seconds):
                 continue
-            verdict = self._try(file, source, mutant, tests, seconds)
+            verdict = self._try(file, source, mutant, choice, tests, seconds)
             if verdict != PASSED:
                 return verdict, ""
             ran, total = ran + len(tests), total + seconds
@@ -105,7 +107,7 @@ class Plan:
             # A test file may have called the function while it was loaded: the mutant comes too late for that.
             tests, seconds = choice.within(choice.own(), self._options.seconds)
             if tests:
-                verdict = self._try_apart(file, source, mutant, tests, seconds)
+                verdict = self._try_apart(file, source, mutant, choice, tests, seconds)
                 if verdict != PASSED:
                     return verdict, ""
         if not first:
@@ -113,7 +115,7 @@ class Plan:
         left = len(first) - ran
         return SURVIVED, f" {ran} tests of {total:.1f} s" + (f", {left} slow ones not tried" if left > 0 else "")
 
-    def _try(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
+    def _try(self, file: str, source: str, mutant: Mutant, choice: Choice, tests: Sequence[str], seconds: float) -> str:
         path = self._checkout / file
         if mutant.function and not mutant.compiled:
 
@@ -125,13 +127,16 @@ class Plan:
             )
             if verdict != UNCLEAR:
                 return verdict
-        return self._try_apart(file, source, mutant, tests, seconds)
+        return self._try_apart(file, source, mutant, choice, tests, seconds)
 
-    def _try_apart(self, file: str, source: str, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
+    def _try_apart(
+        self, file: str, source: str, mutant: Mutant, choice: Choice, tests: Sequence[str], seconds: float
+    ) -> str:
         path, text = self._checkout / file, mutant.apply(source)
+        once, again = COMPILE_SECONDS if choice.compiles(mutant, tests) else LOAD_SECONDS
         return verdicts.judged(
             lambda limit: self._apart.run(path, text, tests, limit),
-            (COMPILE_SECONDS + 3 * seconds, 3 * COMPILE_SECONDS + 10 * seconds),
+            (once + 3 * seconds, again + 10 * seconds),
         )
 
 

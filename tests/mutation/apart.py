@@ -55,7 +55,8 @@ class Apart:
         to_child, self._requests = os.pipe()
         self._answers, from_child = os.pipe()
         forking.flush()
-        if os.fork() == 0:
+        self._process = os.fork()
+        if self._process == 0:
             os.close(self._requests)
             os.close(self._answers)
             try:
@@ -79,13 +80,18 @@ class Apart:
             try:
                 return self._ask(tests, seconds)
             except (EOFError, BrokenPipeError):
-                os.close(self._requests)
-                os.close(self._answers)
+                self.end()
                 self._begin()
                 return self._ask(tests, seconds)
         finally:
             file.write_text(before)
             os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def end(self) -> None:
+        """End the process that waits."""
+        os.close(self._requests)
+        os.close(self._answers)
+        os.waitpid(self._process, 0)
 
     def _ask(self, tests: Sequence[str], seconds: float) -> int | None:
         request = json.dumps([list(tests), seconds]).encode()

@@ -60,6 +60,10 @@ class Choice:
         """Tests of the files that import the module, without those that need compiled code."""
         return self._in_order({test for test in self._tests if file_of(test) in self._own - self._compiled_too})
 
+    def compiles(self, mutant: Mutant, tests: Collection[str]) -> bool:
+        """Whether a fresh process that runs these tests is known to compile the fast path."""
+        return mutant.compiled or any(file_of(test) in self._compiled_too for test in tests)
+
     def _related(self) -> list[str]:
         covering = {test for tests in self._lines.values() for test in tests}
         return self._in_order({test for test in self._tests if file_of(test) in self._own} | covering)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import forking
+from tests.mutation import apart, forking
 from topologies.processes.deadlines import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
@@ -108,6 +108,22 @@ def test_what_a_mutant_leaves_in_memory_and_its_processes_are_gone(checkout: Pat
     assert forking.in_child(leave, 60, checkout) == 1
     assert not left.exists()
     assert set(descendants(os.getpid())) <= set(before)
+
+
+def test_the_process_that_runs_tests_apart_is_begun_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = checkout / "module.py"
+    monkeypatch.setattr(apart, "PACKAGES", ())
+    monkeypatch.setattr(apart, "_pytest", lambda tests: len(tests) if module.read_text() == "mutant" else 99)
+    there = set(descendants(os.getpid()))
+    runner = apart.Apart(checkout)
+    assert runner.run(module, "mutant", ["a", "b"], 60) == 2
+    (process,) = set(descendants(os.getpid())) - there
+    os.kill(process, signal.SIGKILL)
+    assert runner.run(module, "mutant", ["a", "b", "c"], 60) == 3
+    assert module.read_text() == ""
+    (process,) = set(descendants(os.getpid())) - there
+    runner.end()
+    assert not Path(f"/proc/{process}").exists()
 
 
 def test_a_mutant_that_hangs_is_ended_with_its_processes(checkout: Path) -> None:
