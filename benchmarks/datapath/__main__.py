@@ -1,7 +1,7 @@
 """Packets VM to VM: generation `fastpath` beside generation `ovs` and beside the kernel's own overlay.
 
 All are up at once and take turns; ratios are medians over rounds. What is measured is in
-`datapath_cases`, what it is held against in `datapath_bars`.
+`cases`, what it is held against in `bars`.
 """
 
 from __future__ import annotations

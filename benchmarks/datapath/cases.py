@@ -1,6 +1,6 @@
 """What is measured between VMs, as data: a case is a name, a place, a unit and a function.
 
-A new row of the table is one `Case` here, and one expectation in `datapath_bars` if it has a bar.
+A new row of the table is one `Case` here, and one expectation in `bars` if it has a bar.
 Every function measures every contestant with the same tool and the same parameters.
 """
 
