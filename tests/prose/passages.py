@@ -13,6 +13,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 KINDS = ("document", "header", "docstring", "message", "help")
 _LOGGING = {"debug", "info", "warning", "error", "exception", "critical"}
 _NOT_PROSE = re.compile(r"^(```.*?^```|<!--.*?-->)", re.M | re.S)
@@ -53,7 +54,7 @@ def of_module(path: Path, name: str) -> Iterator[Passage]:
     """The passages of a Python file: docstrings, and the texts of what it raises and logs."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, _Documented):
             yield from _docstring(node, name)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             yield from _message(node.exc, name)

@@ -17,7 +17,7 @@ FORBIDDEN = (
     "told", "heard",
 )  # fmt: skip
 # First words with which no order begins: articles, pronouns, prepositions.
-NO_VERB = set(
+NO_VERB = frozenset(
     [
         "a",
         "an",
