@@ -17,57 +17,12 @@ FORBIDDEN = (
     "told", "heard",
 )  # fmt: skip
 # First words with which no order begins: articles, pronouns, prepositions.
-NO_VERB = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "that",
-        "this",
-        "these",
-        "those",
-        "it",
-        "its",
-        "they",
-        "their",
-        "there",
-        "each",
-        "every",
-        "all",
-        "both",
-        "either",
-        "neither",
-        "in",
-        "at",
-        "on",
-        "to",
-        "from",
-        "by",
-        "with",
-        "without",
-        "within",
-        "as",
-        "if",
-        "when",
-        "where",
-        "while",
-        "before",
-        "after",
-        "until",
-        "since",
-        "because",
-        "so",
-        "how",
-        "why",
-        "which",
-        "whether",
-        "not",
-        "no",
-        "one",
-        "two",
-        "whatever",
-    ]
+_NO_VERB = (
+    "a an the that this these those it its they their there each every all both either neither "
+    "in at on to from by with without within as if when where while before after until since because so "
+    "how why which whether not no one two whatever"
 )
+NO_VERB = frozenset(_NO_VERB.split(" "))
 _CODE = re.compile(r"`[^`]*`")
 _END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! vs\.)(?<!etc\.)[)\"']?\s+(?=[A-Z0-9`\"'(\[*-])")
 _WORD = re.compile(r"[^\W_](?:[\w'.,/:-]*\w)?")
