@@ -25,6 +25,7 @@ from controllers.vmc.model_change.transition import ModelChange
 from controllers.vmc.nodes import Nodes
 from controllers.vmc.offload import offloads
 from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.ownership import Ownership
 from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from controllers.vmc.view.facts import Agents, Switch, Sync
 from controllers.vmc.view.flow_scopes import LookupScope, OffloadScope
@@ -69,14 +70,15 @@ class ControllerCore:
         self.liveness = Liveness()
         counters = (*offloads.COUNTERS, *on_demand.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
         self.counters = dict.fromkeys(counters, 0)
-        self._owns = owns
         self._share = share
-        self._complete = False  # a full update was seen
+        self._ownership = owned = Ownership(self.view, self.agents, share, owns)
         expected = ExpectedFlows(model, self.view, share)
-        self._programs = programs = switch_programs.SwitchPrograms(expected, self._judges, self.counters, active=active)
+        self._programs = programs = switch_programs.SwitchPrograms(
+            expected, owned.judges, owned.abandoned, self.counters, active=active
+        )
         self._marks = FlowMarks(self.view, programs)
         self._joins = Joins(self.view, self.agents, programs)
-        self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, self._ours)
+        self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, owned.ours)
         self._change = ModelChange(self.view, lambda node: programs.switch_of(node) if programs.active else None, gate)
         self.offloading = offloads.Offloading(self.view, policy, self._grant, self._marks.scope, self.counters)
         self.asking = on_demand.Asking(self.view, self._grant, self._marks.scope, self._answer, self.counters)
@@ -106,17 +108,9 @@ class ControllerCore:
         """What a standby would have sent lately."""
         return self._programs.missed
 
-    def _judges(self, node: str) -> bool:
-        return self._complete and node in self.agents.heard
-
     def external(self) -> list[str]:
         """Hosts of its share whose switches others program."""
-        return sorted(name for name in self.view.external if self._share.programs(self.view, name))
-
-    def _ours(self, dpid: int, node: str) -> bool:
-        """Whether a node of the view is ours to program."""
-        ours = node not in self.view.external and self._share.programs(self.view, node)
-        return ours and (self._owns is None or self._owns(dpid))
+        return self._ownership.external()
 
     def _grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
         self.expected.grant(scope, given)
@@ -146,7 +140,7 @@ class ControllerCore:
             number: of the update, where masters report theirs as done (see `missed`). The first complete one is
                 no change: what a young standby learns by it, the switches of its master have long held.
         """
-        self._programs.update_begins(number if self._complete else 0, now)
+        self._programs.update_begins(number if self._ownership.complete else 0, now)
         old = [*changes.removed, *(before for before, _ in changes.changed)]
         new = [*changes.added, *(after for _, after in changes.changed)]
         places = {(vm.host, vm.network) for vm in (*old, *new) if isinstance(vm, VM)}
@@ -175,8 +169,8 @@ class ControllerCore:
             self.asking.touched(entity)
             if isinstance(entity, VM):
                 self.offloading.recheck(entity.name)
-        if complete and not self._complete:
-            self._complete = True
+        if complete and not self._ownership.complete:
+            self._ownership.complete = True
             self._programs.consider_all()
 
     def _mark(self, entities: Iterable[AnyEntity]) -> None:

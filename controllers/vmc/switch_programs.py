@@ -45,6 +45,7 @@ class SwitchPrograms:
     Args:
         expected: what they should hold.
         judges: whether enough is known of a node to judge what its switch holds.
+        abandoned: whether a switch, by datapath id, that no node of the intent has is to be emptied.
         counters: where to count; has COUNTERS.
         active: whether programs are sent; a standby only learns (see `activate`).
 
@@ -59,6 +60,7 @@ class SwitchPrograms:
         self,
         expected: ExpectedFlows | Switchover,
         judges: Callable[[str], bool],
+        abandoned: Callable[[int], bool],
         counters: dict[str, int],
         *,
         active: bool = True,
@@ -69,6 +71,7 @@ class SwitchPrograms:
         self.names: dict[int, str] = {}
         self.missed = UnconfirmedPrograms()
         self._judges = judges
+        self._abandoned = abandoned
         self._counters = counters
         self._dpids: dict[str, int] = {}  # node name -> datapath id
         self._taken_out: set[int] = set()
@@ -82,10 +85,15 @@ class SwitchPrograms:
         """There should be a node, whose switch has this datapath id."""
         self.names[dpid], self._dpids[node] = node, dpid
         self._taken_out.discard(dpid)
+        self._compare_again(dpid)
 
     def unname(self, dpid: int) -> None:
         """There should be no such node any more."""
         del self._dpids[self.names.pop(dpid)]
+        self._compare_again(dpid)
+
+    def _compare_again(self, dpid: int) -> None:
+        """A switch should hold something else now: it is read before it is programmed."""
         if dpid in self.switches and self.switches[dpid].connected:
             self.switches[dpid].sync = Sync.WAITING
 
@@ -164,7 +172,8 @@ class SwitchPrograms:
         if not self.active or switch.sync is not Sync.WAITING:
             return
         name = self.names.get(switch.dpid)
-        if switch.dpid in self._taken_out or (name in self.expected.tables and self._judges(name)):
+        programmed = name in self.expected.tables and self._judges(name)
+        if programmed or switch.dpid in self._taken_out or (name is None and self._abandoned(switch.dpid)):
             switch.sync = Sync.READING
             self._work.reads.append((switch.dpid, switch.generation))
 
@@ -202,11 +211,11 @@ class SwitchPrograms:
             self._send(switch, program)
 
     def empty(self, switch: Switch, flows: Iterable[Flow]) -> None:
-        """A switch whose node was taken out of the intent holds these flows of ours: it loses them."""
+        """Remove the flows of ours that a switch holds whose node is not in the intent any more."""
         program = Program((), tuple([flow.key for flow in flows]))
         switch.sync = Sync.SYNCED
-        self._counters["switches_emptied"] += 1
         if program:
+            self._counters["switches_emptied"] += 1
             self._send(switch, program)
 
     # --- programs ---------------------------------------------------------------------------------
