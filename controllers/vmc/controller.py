@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from controllers.crash import watched, whole
 from controllers.fm.fabric import Changes
@@ -28,7 +28,8 @@ from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.reports import UsageReport
 
 if TYPE_CHECKING:
-    from hoverboard.contract.documents import Offload, PlaneStatus, Switch
+    from hoverboard.contract.change_documents import ModelBegun
+    from hoverboard.contract.documents import ModelStatus, Offload, Switch
 
 
 _log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class Controller:
     # --- programming model ----------------------------------------------------------------------------
 
     @_whole
-    def set_model(self, name: str) -> dict[str, Any]:
+    def set_model(self, name: str) -> ModelBegun:
         """Go over to another programming model; returns when it has begun.
 
         Raises:
@@ -144,7 +145,7 @@ class Controller:
         self.flush()
         return {"from": before, **self.model_document()}
 
-    def model_document(self) -> PlaneStatus:
+    def model_document(self) -> ModelStatus:
         """The programming model, what a change to it waits for (None: done), and what belongs to models."""
         core = self.core
         return {

@@ -70,6 +70,15 @@ class ModelChange(_FromModel):
     seconds: float
 
 
+class ModelBegun(_FromModel):
+    """A control plane's answer to SetModel: the model to come, the one before, what the change waits for."""
+
+    model: str
+    switching: str | None
+    lookups: NotRequired[int]
+    hoverboards_down: NotRequired[list[str]]
+
+
 class ModelShown(TypedDict):
     """`hoverboard model show`; `flows` by server."""
 

@@ -195,6 +195,32 @@ class PlaneStatus(TypedDict, total=False):
     planes: list[Plane]
 
 
+class ModelStatus(TypedDict):
+    """The programming model of a VM controller; `switching` says what a change to it waits for, None when it is done.
+
+    `lookups` are the questions of hosts that are answered now.
+    """
+
+    model: str
+    switching: str | None
+    lookups: int
+    hoverboards_down: list[str]
+
+
+class ReplicaStatus(ModelStatus):
+    """What a VM controller in a process of its own answers to the fabric manager.
+
+    `joined` are the VMs that are plugged in; `front_ends` those it is connected to; `term` is of the last election.
+    """
+
+    switches: dict[str, Switch]
+    joined: int
+    offloads: int
+    counters: dict[str, int]
+    front_ends: int
+    term: int
+
+
 class ControlFacts(TypedDict):
     """What is known of a control plane without asking it; `processes` of one in several."""
 
