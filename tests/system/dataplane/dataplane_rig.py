@@ -293,11 +293,12 @@ class Stream:
 
 
 class Wire:
-    """A raw socket on one device of a node: a VM's NIC, or the fabric's bridge."""
+    """A raw socket on one device of a node: a VM's NIC, or the fabric's bridge; on all devices, to listen, if None."""
 
-    def __init__(self, bed: Testbed, node: str, device: str = GUEST_DEVICE) -> None:
+    def __init__(self, bed: Testbed, node: str, device: str | None = GUEST_DEVICE) -> None:
         self._socket = socket_in(bed, node, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        self._socket.bind((device, ETH_P_ALL))
+        if device is not None:
+            self._socket.bind((device, ETH_P_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self._socket.setblocking(False)
 
