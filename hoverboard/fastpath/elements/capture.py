@@ -21,8 +21,8 @@ def record(m: Memory, port: int, event: int, now: int, start: int, length: int, 
     """Copy the first bytes of pool[start:start+length] into the capture ring, or count that it is full."""
     control = m.capture_control
     index = m.capture_index
-    made = index[ring.MADE]
-    if made - load_acquire(index, ring.TAKEN) >= control[debug.CAP_SLOTS]:
+    made = index[ring.PRODUCED]
+    if made - load_acquire(index, ring.CONSUMED) >= control[debug.CAP_SLOTS]:
         control[debug.CAP_LOST] += 1
         return
     at = made & (control[debug.CAP_SLOTS] - 1)
@@ -36,7 +36,7 @@ def record(m: Memory, port: int, event: int, now: int, start: int, length: int, 
     row[debug.CAPTURED_KEPT] = kept
     row[debug.CAPTURED_FROM] = came
     row[debug.CAPTURED_DETAIL] = detail
-    store_release(index, ring.MADE, made + 1)
+    store_release(index, ring.PRODUCED, made + 1)
 
 
 @compiled

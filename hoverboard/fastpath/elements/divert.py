@@ -19,7 +19,7 @@ from hoverboard.fastpath.packets.parse import Bytes, clear
 
 
 @compiled
-def ring_bell(m: Memory, fd: int) -> None:
+def write_eventfd(m: Memory, fd: int) -> None:
     """Write 1 to an eventfd (the start of scratch is borrowed as its source)."""
     for i in range(8):
         m.scratch[i] = 0
@@ -85,5 +85,5 @@ def to_coprocessor(m: Memory, slot: int, vm: int, chain: int) -> bool:
     fence()
     if wake[rings.COPROCESSOR_ASLEEP]:
         wake[rings.COPROCESSOR_ASLEEP] = 0
-        ring_bell(m, wake[rings.COPROCESSOR_FD])
+        write_eventfd(m, wake[rings.COPROCESSOR_FD])
     return True

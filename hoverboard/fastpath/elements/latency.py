@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.compiled.syscalls import now_ns
-from hoverboard.fastpath.elements.vmqueue import MADE, TAKEN
+from hoverboard.fastpath.elements.vmqueue import CONSUMED, PRODUCED
 from hoverboard.fastpath.memory import debug, packets
 from hoverboard.fastpath.memory.arrays import Memory
 
@@ -36,10 +36,10 @@ def waits(m: Memory, slot: int) -> bool:
     """Whether the packet in `slot` is in the queue of the VM that it goes to."""
     port = m.packets[slot, packets.OUT]
     state = m.queue_state[port]
-    at = state[TAKEN]
-    while at < state[MADE] and m.queues[port, at & (packets.VM_QUEUE_SLOTS - 1)] != slot:
+    at = state[CONSUMED]
+    while at < state[PRODUCED] and m.queues[port, at & (packets.VM_QUEUE_SLOTS - 1)] != slot:
         at += 1
-    return at < state[MADE]
+    return at < state[PRODUCED]
 
 
 @compiled

@@ -8,7 +8,7 @@ from hoverboard.fastpath.elements.divert import to_control
 from hoverboard.fastpath.memory import control, entries, packets, rings
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets.flow_table import find
-from hoverboard.fastpath.packets.parse import FIVE, PARSED, mix
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE, PARSED, mix
 
 
 @compiled
@@ -34,9 +34,9 @@ def look_up(m: Memory, n: int) -> int:
         packet = m.packets[slot]
         key = m.packet_keys[slot]
         index = find(m.slots, table, m.keys, key, 0, 0, packet[packets.HASH])
-        if index < 0 and m.ctl[control.FIVE] and packet[packets.PARSED] == PARSED:
+        if index < 0 and m.ctl[control.FIVE_TUPLES] and packet[packets.PARSED] == PARSED:
             ports = packet[packets.PORTS]
-            index = find(m.slots, table, m.keys, key, ports, FIVE, mix(key, ports, FIVE))
+            index = find(m.slots, table, m.keys, key, ports, FIVE_TUPLE, mix(key, ports, FIVE_TUPLE))
         if index < 0:
             done = packet[packets.STAGED]
             to_control(m, slot, rings.MISS_STAGED + done - packets.FIRST_DONE if done else rings.MISS_FLOW)

@@ -15,7 +15,7 @@ from hoverboard.fastpath.packets import ring
 
 
 @compiled
-def chosen(m: Memory, every: int) -> bool:
+def draw_sample(m: Memory, every: int) -> bool:
     """Whether this packet is sampled: each with probability 1 / every, so that nobody can send between two samples."""
     if every <= 1:
         return True
@@ -38,9 +38,9 @@ def sample(m: Memory, slot: int, vm: int, chain: int) -> None:
 
 
 @compiled
-def through(m: Memory, slot: int, vm: int, stages: int, chain: int, every: int) -> bool:
+def run_vm_stages(m: Memory, slot: int, vm: int, stages: int, chain: int, every: int) -> bool:
     """The stages that VM `vm` pays for; False if the packet left the batch for its coprocessor."""
-    if stages & entries.STAGE_SAMPLE and chosen(m, every):
+    if stages & entries.STAGE_SAMPLE and draw_sample(m, every):
         sample(m, slot, vm, chain)
     if stages & entries.STAGE_COPROCESSOR:
         if not to_coprocessor(m, slot, vm, chain):
@@ -51,7 +51,7 @@ def through(m: Memory, slot: int, vm: int, stages: int, chain: int, every: int) 
 
 
 @compiled
-def goes_on(m: Memory, slot: int, stages: int) -> bool:
+def run_packet_stages(m: Memory, slot: int, stages: int) -> bool:
     """The stages of both VMs of a packet; False if it left the batch."""
     packet = m.packets[slot]
     index = packet[packets.INDEX]
@@ -62,10 +62,10 @@ def goes_on(m: Memory, slot: int, stages: int) -> bool:
         vm = packet[packets.PORT]
         if vm == ports.UPLINK and m.entries[index, entries.ACTION] == entries.ACT_VPORT:
             vm = target
-        if not through(m, slot, vm, stages, chain & entries.HALF, every & entries.HALF):
+        if not run_vm_stages(m, slot, vm, stages, chain & entries.HALF, every & entries.HALF):
             return False
     if packet[packets.STAGED] < packets.ALL_DONE:
-        return through(
+        return run_vm_stages(
             m,
             slot,
             target,
@@ -83,7 +83,7 @@ def run_stages(m: Memory, n: int) -> int:
     for i in range(n):
         slot = m.batch[i]
         stages = m.entries[m.packets[slot, packets.INDEX], entries.STAGES]
-        if stages and not goes_on(m, slot, stages):
+        if stages and not run_packet_stages(m, slot, stages):
             continue
         m.batch[kept] = slot
         kept += 1

@@ -8,7 +8,7 @@ from hoverboard.contract.encapsulation import OUTER_BYTES
 from hoverboard.fastpath.compiled import syscalls
 from hoverboard.fastpath.compiled.atomics import fence
 from hoverboard.fastpath.compiled.compiler import compiled
-from hoverboard.fastpath.elements.divert import ring_bell
+from hoverboard.fastpath.elements.divert import write_eventfd
 from hoverboard.fastpath.elements.encapsulate import CUT, ecn_of, entropy_of
 from hoverboard.fastpath.elements.pool import free_slot
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
@@ -32,7 +32,7 @@ def send_ring(m: Memory, port: int, data: Bytes, at: int, length: int) -> bool:
         fence()
         if wake[rings.VMM_ASLEEP]:
             wake[rings.VMM_ASLEEP] = 0
-            ring_bell(m, wake[rings.VMM_FD])
+            write_eventfd(m, wake[rings.VMM_FD])
     return True
 
 

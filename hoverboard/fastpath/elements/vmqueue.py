@@ -16,7 +16,7 @@ from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets import ring
 from hoverboard.fastpath.packets.parse import Words
 
-TAKEN, MADE, RECENT, AGED = 0, 1, 2, 3  # queue_state[]
+CONSUMED, PRODUCED, RECENT, AGED = 0, 1, 2, 3  # queue_state[]
 TURN = 16  # packets of one VM before the scheduler looks again
 # The back half ends its turn after this, so that the NIC is looked at again before its queue overflows.
 TURN_NS = 1_000_000
@@ -35,13 +35,13 @@ def enqueue(m: Memory, n: int) -> int:
             kept += 1
             continue
         state = m.queue_state[port]
-        if state[MADE] - state[TAKEN] >= packets.VM_QUEUE_SLOTS:
+        if state[PRODUCED] - state[CONSUMED] >= packets.VM_QUEUE_SLOTS:
             drop(m, slot, reasons.VM_QUEUE)
             continue
         m.packets[slot, packets.ARRIVED] = m.ctl[control.ARRIVED]
         m.ctl[control.ARRIVED] += 1
-        m.queues[port, state[MADE] & (packets.VM_QUEUE_SLOTS - 1)] = slot
-        state[MADE] += 1
+        m.queues[port, state[PRODUCED] & (packets.VM_QUEUE_SLOTS - 1)] = slot
+        state[PRODUCED] += 1
         m.ctl[control.QUEUED] += 1
     return kept
 
@@ -71,12 +71,12 @@ def choose(m: Memory, now: int) -> int:
     least = 0
     for port in range(ports.FIRST_TAP, m.host[host.PORTS]):
         state = m.queue_state[port]
-        if state[MADE] == state[TAKEN] or room_for(m, port) == 0:
+        if state[PRODUCED] == state[CONSUMED] or room_for(m, port) == 0:
             continue
         if m.ctl[control.PRIORITY]:
             rank = recent_work(state, now)
         else:
-            rank = m.packets[m.queues[port, state[TAKEN] & (packets.VM_QUEUE_SLOTS - 1)], packets.ARRIVED]
+            rank = m.packets[m.queues[port, state[CONSUMED] & (packets.VM_QUEUE_SLOTS - 1)], packets.ARRIVED]
         if best < 0 or rank < least:
             best = port
             least = rank
@@ -98,10 +98,10 @@ def deliver(m: Memory, n: int) -> int:
         if port < 0:
             break
         state = m.queue_state[port]
-        turn = min(state[MADE] - state[TAKEN], TURN if m.ctl[control.PRIORITY] else 1, room_for(m, port))
+        turn = min(state[PRODUCED] - state[CONSUMED], TURN if m.ctl[control.PRIORITY] else 1, room_for(m, port))
         for _ in range(turn):
-            send_packet(m, m.queues[port, state[TAKEN] & (packets.VM_QUEUE_SLOTS - 1)])
-            state[TAKEN] += 1
+            send_packet(m, m.queues[port, state[CONSUMED] & (packets.VM_QUEUE_SLOTS - 1)])
+            state[CONSUMED] += 1
         m.ctl[control.QUEUED] -= turn
         after = now_ns(m.cpu[0])
         state[RECENT] += after - now

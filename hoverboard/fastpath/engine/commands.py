@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hoverboard.fastpath.compiled.compiler import compiled
-from hoverboard.fastpath.elements.divert import ring_bell
+from hoverboard.fastpath.elements.divert import write_eventfd
 from hoverboard.fastpath.elements.receive import describe
 from hoverboard.fastpath.elements.transmit import send
 from hoverboard.fastpath.memory import control, host, packets, ports, rings
@@ -13,31 +13,31 @@ from hoverboard.fastpath.packets.parse import Bytes, Words, copy
 
 
 @compiled
-def obey(m: Memory) -> None:
+def run_commands(m: Memory) -> None:
     """Carry out all commands that wait; the sender knows that they are done when its channel is empty."""
     index = m.command_index
     if not ring.waiting(index):
         return
     while ring.waiting(index):
-        at = index[ring.TAKEN] & (control.COMMAND_SLOTS - 1)
+        at = index[ring.CONSUMED] & (control.COMMAND_SLOTS - 1)
         operation = m.commands[at, 0]
         if operation == control.CMD_TABLE:
             m.ctl[control.TABLE] = m.commands[at, 1]
-            m.ctl[control.FIVE] = m.commands[at, 2]
+            m.ctl[control.FIVE_TUPLES] = m.commands[at, 2]
         elif operation == control.CMD_BATCH:
             m.ctl[control.BATCH] = m.commands[at, 1]
         # CMD_PORT asks for nothing but the answer: past it, the engine uses no descriptor of before.
         ring.release(index)
-    ring_bell(m, m.host[host.NEWS_FD])
+    write_eventfd(m, m.host[host.CONTROL_EVENTFD])
 
 
 @compiled
 def notify(m: Memory) -> None:
     """Wake the control thread if packets have been put in the miss ring since it last was."""
-    made = m.miss_index[ring.MADE]
-    if made != m.ctl[control.TOLD]:
-        m.ctl[control.TOLD] = made
-        ring_bell(m, m.host[host.NEWS_FD])
+    made = m.miss_index[ring.PRODUCED]
+    if made != m.ctl[control.MISSES_NOTIFIED]:
+        m.ctl[control.MISSES_NOTIFIED] = made
+        write_eventfd(m, m.host[host.CONTROL_EVENTFD])
 
 
 @compiled
@@ -63,7 +63,7 @@ def take_ring(m: Memory, index: Words, meta: Words, data: Bytes, n: int, staged:
 
 
 @compiled
-def injected(m: Memory) -> int:
+def take_injected(m: Memory) -> int:
     """A batch of what the control thread and the coprocessors put back in front of the engine."""
     n = take_ring(m, m.inject_index, m.inject_meta, m.inject_data, 0, False)
     if m.host[host.SIDES]:

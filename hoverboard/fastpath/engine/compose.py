@@ -79,13 +79,13 @@ DEBUG_ELEMENTS = {
 _TEMPLATE = '''\
 """Engines composed by hoverboard.fastpath.engine.compose, which see."""
 
-from hoverboard.fastpath.engine.commands import injected, obey, notify
+from hoverboard.fastpath.engine.commands import notify, run_commands, take_injected
 from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
 from hoverboard.fastpath.memory import control, host
 from hoverboard.fastpath.engine.scheduling import HOT_DUE, HOT_ENGINE, HOT_PORT, T_HOT, T_NOW
-from hoverboard.fastpath.engine.scheduling import gather, heat_rings, settle
+from hoverboard.fastpath.engine.scheduling import mark_hot_rings, update_hot, wait_for_ports
 
 
 @compiled
@@ -112,30 +112,30 @@ def serve(m, port):
 
 
 @compiled
-def attend(m):
-    obey(m)
-    n = injected(m)
+def serve_rings(m):
+    run_commands(m)
+    n = take_injected(m)
     # What a turn of the back half left in VM queues would otherwise wait for the next frame of the fabric.
     while n or m.ctl[control.QUEUED]:
         if m.ctl[control.KIND] == control.EGRESS:
             egress(m, n)
         else:
             ingress(m, n)
-        n = injected(m)
+        n = take_injected(m)
     notify(m)
 
 
 @compiled_loop
 def run(t, engines):
     while True:
-        woken = gather(t)
+        woken = wait_for_ports(t)
         if woken:
             for index in range(len(engines)):
                 m = engines[index]
                 m.ctl[control.NOW] = t.state[T_NOW]
-                attend(m)
+                serve_rings(m)
                 if m.host[host.SIDES] and m.ctl[control.KIND] == control.EGRESS:
-                    heat_rings(t, m, index, m.host[host.PORTS])
+                    mark_hot_rings(t, m, index, m.host[host.PORTS])
             if woken < 0:
                 return
         at = 0
@@ -146,7 +146,7 @@ def run(t, engines):
             m = engines[t.hot[at, HOT_ENGINE]]
             m.ctl[control.NOW] = t.state[T_NOW]
             got = serve(m, t.hot[at, HOT_PORT])
-            at += settle(t, m, at, got)
+            at += update_hot(t, m, at, got)
 '''
 
 
@@ -207,7 +207,7 @@ def _load(debug: tuple[str, ...]) -> ModuleType:
 
 
 def compose(debug: Iterable[str] = ()) -> ModuleType:
-    """The engines with these debug elements: functions egress, ingress, serve, attend and run."""
+    """The engines with these debug elements: functions egress, ingress, serve, serve_rings and run."""
     return _load(tuple(sorted(set(debug))))
 
 

@@ -84,7 +84,7 @@ class OwnEngineThread(EngineHome):
 
     @override
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        memories[control.EGRESS].host[host.NEWS_FD] = control_eventfd
+        memories[control.EGRESS].host[host.CONTROL_EVENTFD] = control_eventfd
         self._thread.add_host(memories)
         self._thread.start()
 
@@ -195,18 +195,18 @@ class Datapath:
             self._await(m, deadline, timeout)
 
     def _await(self, m: Memory, deadline: float, timeout: float) -> None:
-        while int(m.command_index[ring.MADE]) != int(m.command_index[ring.TAKEN]):
+        while int(m.command_index[ring.PRODUCED]) != int(m.command_index[ring.CONSUMED]):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the engine did not answer within {timeout:g} s")
             select.select([self.control_eventfd], [], [], 0.001)
-            self.clear_news(keep=True)
+            self.reset_control_eventfd(keep=True)
 
     def _do(self, operation: int, first: int, second: int) -> None:
-        from hoverboard.fastpath.engine.commands import obey
+        from hoverboard.fastpath.engine.commands import run_commands
 
         for m in self.memories:
             ring.command(m.command_index, m.commands, operation, first, second)
-            obey(m)
+            run_commands(m)
 
     def switch_table(self, table: int, five: int) -> None:
         """Have the engines use hash table `table`, with `five` 5-tuple entries in it."""
@@ -226,14 +226,14 @@ class Datapath:
         """
         self._home.set_debug(debug)
 
-    # -- news -------------------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------------
 
     def misses_waiting(self) -> bool:
         """Whether a packet waits for the control thread."""
         return any(ring.waiting(m.miss_index) for m in self.memories)
 
-    def clear_news(self, keep: bool = False) -> None:
-        """Reset news_fd; with `keep`, have it fire again if misses wait."""
+    def reset_control_eventfd(self, keep: bool = False) -> None:
+        """Reset control_eventfd; with `keep`, have it fire again if misses wait."""
         try:
             os.eventfd_read(self.control_eventfd)
         except BlockingIOError:

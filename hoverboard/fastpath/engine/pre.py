@@ -28,7 +28,7 @@ from hoverboard.fastpath.elements.receive import describe, vnic_receive
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.transmit import send_packet
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
-from hoverboard.fastpath.engine.commands import injected, notify, obey
+from hoverboard.fastpath.engine.commands import notify, run_commands, take_injected
 from hoverboard.fastpath.memory import control, host, packets, ports, reasons
 from hoverboard.fastpath.memory.arrays import I64, U8, Memory, allocate
 from hoverboard.fastpath.packets.parse import put16
@@ -153,7 +153,7 @@ def send_all(v: Pre, m: Memory, n: int) -> None:
 @compiled
 def egress(v: Pre, m: Memory, take: bool) -> int:
     """One packet of the VM, or one put back by the control thread, into the fabric; how many there were."""
-    there = injected(m)
+    there = take_injected(m)
     if there == 0 and take:
         there = vnic_receive(m, v.state[S_PORT])
     if there:
@@ -171,7 +171,7 @@ def egress(v: Pre, m: Memory, take: bool) -> int:
 @compiled
 def ingress(v: Pre, m: Memory, take: bool) -> int:
     """One datagram, or one put back by the control thread, to the VM; how many there were."""
-    there = injected(m)
+    there = take_injected(m)
     if there == 0 and take:
         there = receive_datagram(v, m)
     if there:
@@ -223,8 +223,8 @@ def run(v: Pre, out: Memory, into: Memory) -> None:
                 udp = True
             else:
                 syscalls.read(np.int32(state[S_WAKE]), np.uintp(v.words.ctypes.data), np.uintp(8))
-                obey(out)
-                obey(into)
+                run_commands(out)
+                run_commands(into)
         done = 0
         got = 1
         while got and done < TURN:

@@ -25,7 +25,7 @@ WAKE = (1 << 32) - 1  # what the thread's own eventfd is called among the events
 # worked; WORKED: whether it has since; HOT: rows of hot[] in use; LOOKING: whether it looks on; CREDIT: what
 # looking has earned; IDLES: how often it ran out of work.
 T_STOP, T_EPOLL, T_WAKE, T_SPIN, T_LAST, T_WORKED, T_HOT, T_PASSES, T_NOW, T_SLEEPS = range(10)
-T_LOOKING, T_CREDIT, T_IDLES = 10, 11, 12
+T_SPINNING, T_CREDIT, T_IDLES = 10, 11, 12
 # hot[]: engine, port, ns before which a rate limit holds it back
 HOT_ENGINE, HOT_PORT, HOT_DUE = 0, 1, 2
 # Looking on pays where the answer comes from another core within it, and where cores are taken it keeps away
@@ -33,7 +33,7 @@ HOT_ENGINE, HOT_PORT, HOT_DUE = 0, 1, 2
 # without credit it tries a few now and then. Measured by benchmarks/ports; the numbers are ours.
 EARNED, SPENT, MOST_CREDIT = 1, 4, 16
 TRY_EVERY, TRIES = 256, 3
-LOOK_EVERY = 4  # passes between two looks at the other ports while some are hot
+EPOLL_EVERY = 4  # passes between two looks at the other ports while some are hot
 
 
 class Thread(NamedTuple):
@@ -60,7 +60,7 @@ def new_thread(epoll_fd: int, wake_fd: int, spin_ns: int) -> Thread:
 
 
 @compiled
-def heat(t: Thread, engine: int, port: int) -> None:
+def mark_hot(t: Thread, engine: int, port: int) -> None:
     """`port` of `engine` has something to say."""
     if not t.is_hot[engine, port] and t.state[T_HOT] < t.hot.shape[0]:
         t.is_hot[engine, port] = 1
@@ -72,7 +72,7 @@ def heat(t: Thread, engine: int, port: int) -> None:
 
 
 @compiled
-def cool(t: Thread, at: int) -> None:
+def unmark_hot(t: Thread, at: int) -> None:
     """Row `at` of hot[] has nothing more to say; the last row takes its place."""
     t.is_hot[t.hot[at, HOT_ENGINE], t.hot[at, HOT_PORT]] = 0
     t.state[T_HOT] -= 1
@@ -82,23 +82,23 @@ def cool(t: Thread, at: int) -> None:
 
 
 @compiled
-def settle(t: Thread, m: Memory, at: int, got: int) -> int:
+def update_hot(t: Thread, m: Memory, at: int, got: int) -> int:
     """After row `at` of hot[] was served `got` packets: 1 if it stays hot, 0 if another row took its place."""
     m.ctl[control.PASSES] += 1
     if got:
         t.state[T_WORKED] = 1
-        if t.state[T_LOOKING]:
-            t.state[T_LOOKING] = 0
+        if t.state[T_SPINNING]:
+            t.state[T_SPINNING] = 0
             t.state[T_CREDIT] = min(t.state[T_CREDIT] + EARNED, MOST_CREDIT)
     t.hot[at, HOT_DUE] = m.ctl[control.DUE]
     if m.ctl[control.MORE] or m.ctl[control.QUEUED]:
         return 1
-    cool(t, at)
+    unmark_hot(t, at)
     return 0
 
 
 @compiled
-def may_look(t: Thread) -> bool:
+def may_spin(t: Thread) -> bool:
     """Whether an idle thread is to look on rather than sleep; keeps the account of what looking earns."""
     state = t.state
     if state[T_SPIN] < 0:
@@ -109,18 +109,18 @@ def may_look(t: Thread) -> bool:
         state[T_IDLES] += 1
         if state[T_IDLES] % TRY_EVERY == 0:
             state[T_CREDIT] = max(state[T_CREDIT], TRIES * SPENT)
-        state[T_LOOKING] = state[T_CREDIT] > 0
-    if not state[T_LOOKING]:
+        state[T_SPINNING] = state[T_CREDIT] > 0
+    if not state[T_SPINNING]:
         return False
     if state[T_NOW] - state[T_LAST] < state[T_SPIN]:
         return True
-    state[T_LOOKING] = 0
+    state[T_SPINNING] = 0
     state[T_CREDIT] = max(state[T_CREDIT] - SPENT, 0)
     return False
 
 
 @compiled
-def patience(t: Thread) -> int:
+def epoll_timeout(t: Thread) -> int:
     """For epoll_wait(): 0 while there is work or hope of it, else ms to sleep (-1: until woken)."""
     due = np.int64(0)
     for i in range(t.state[T_HOT]):
@@ -128,7 +128,7 @@ def patience(t: Thread) -> int:
             return 0
         if due == 0 or t.hot[i, HOT_DUE] < due:
             due = t.hot[i, HOT_DUE]
-    if may_look(t):
+    if may_spin(t):
         return 0
     if due:
         return (due - t.state[T_NOW]) // 1_000_000 + 1
@@ -136,7 +136,7 @@ def patience(t: Thread) -> int:
 
 
 @compiled
-def gather(t: Thread) -> int:
+def wait_for_ports(t: Thread) -> int:
     """Mark the ports that have something to say, sleeping if need be.
 
     Returns:
@@ -144,10 +144,10 @@ def gather(t: Thread) -> int:
     """
     state = t.state
     state[T_PASSES] += 1
-    if state[T_HOT] and state[T_PASSES] % LOOK_EVERY:
+    if state[T_HOT] and state[T_PASSES] % EPOLL_EVERY:
         return 0
     state[T_NOW] = syscalls.now_ns(t.clock)
-    timeout = patience(t)
+    timeout = epoll_timeout(t)
     state[T_SLEEPS] += timeout != 0
     n = syscalls.epoll_wait(
         np.int32(state[T_EPOLL]), np.uintp(t.events.ctypes.data), np.int32(EVENTS), np.int32(timeout)
@@ -162,16 +162,16 @@ def gather(t: Thread) -> int:
             syscalls.read(np.int32(state[T_WAKE]), np.uintp(t.clock.ctypes.data), np.uintp(8))
             woken = 1
         else:
-            heat(t, data >> 16, data & 0xFFFF)
+            mark_hot(t, data >> 16, data & 0xFFFF)
     return -1 if state[T_STOP] else woken
 
 
 @compiled
-def heat_rings(t: Thread, m: Memory, engine: int, end: int) -> None:
+def mark_hot_rings(t: Thread, m: Memory, engine: int, end: int) -> None:
     """Ports that are rings in memory have no descriptor that could speak for them."""
     for port in range(1, end):
         if m.ports[port, ports.KIND] == ports.KIND_RING and ring.waiting(m.side_index[port, rings.FROM_VMM]):
-            heat(t, engine, port)
+            mark_hot(t, engine, port)
 
 
 def forget_host(t: Thread, host: int) -> None:

@@ -24,7 +24,7 @@ from hoverboard.fastpath.engine.threads import PRIORITY
 from hoverboard.fastpath.memory import control, packets, rings
 from hoverboard.fastpath.memory.arrays import I64, U8
 from hoverboard.fastpath.packets.parse import Bytes, Words
-from hoverboard.fastpath.packets.ring import MADE, TAKEN, release, slot_at, waiting
+from hoverboard.fastpath.packets.ring import CONSUMED, PRODUCED, release, slot_at, waiting
 
 # state[]: READY: the tap may have more; ROOM: whether the last read ended for want of room in the ring;
 # TAKEN, GIVEN: packets from and to the guest; LOST: those that the tap did not take.
@@ -59,8 +59,8 @@ class Vmm(NamedTuple):
 def from_guest(v: Vmm) -> int:
     """Read the tap into the egress engine's ring, at most a turn; returns how many packets."""
     state = v.state
-    made = v.out_index[MADE]
-    room = rings.SIDE_SLOTS - (made - load_acquire(v.out_index, TAKEN))
+    made = v.out_index[PRODUCED]
+    room = rings.SIDE_SLOTS - (made - load_acquire(v.out_index, CONSUMED))
     base = np.uintp(v.out_data.ctypes.data) + np.uintp(packets.HEADROOM - packets.VNET_BYTES)
     count = 0
     total = 0
@@ -82,7 +82,7 @@ def from_guest(v: Vmm) -> int:
         meta[rings.KIND] = 0
         meta[rings.TUNNEL] = 0
         made += 1
-        store_release(v.out_index, MADE, made)
+        store_release(v.out_index, PRODUCED, made)
         count += 1
         total += n
     state[V_TAKEN] += count
@@ -106,7 +106,7 @@ def to_guest(v: Vmm, index: Words, meta: Words, data: Bytes) -> int:
 
 
 @compiled
-def nothing_there(v: Vmm) -> bool:
+def announce_sleep(v: Vmm) -> bool:
     """Tell both engines that this thread goes to sleep; False if there is work after all."""
     v.egress_wake[rings.VMM_ASLEEP] = 1
     v.ingress_wake[rings.VMM_ASLEEP] = 1
@@ -115,7 +115,7 @@ def nothing_there(v: Vmm) -> bool:
 
 
 @compiled
-def look(v: Vmm, timeout: int) -> None:
+def wait_for_events(v: Vmm, timeout: int) -> None:
     """See whether the tap or an engine has something, for at most `timeout` ms (-1: until it has)."""
     n = syscalls.epoll_wait(
         np.int32(v.state[V_EPOLL]), np.uintp(v.events.ctypes.data), np.int32(_EVENTS), np.int32(timeout)
@@ -141,11 +141,11 @@ def run(v: Vmm) -> None:
                 syscalls.write(np.int32(state[V_ENGINE]), np.uintp(v.words.ctypes.data), np.uintp(8))
             work += taken
         if work:
-            look(v, 0)
+            wait_for_events(v, 0)
             continue
-        if nothing_there(v):
+        if announce_sleep(v):
             state[V_SLEEPS] += 1
-            look(v, _FULL_MS if state[V_READY] and state[V_FULL] else -1)
+            wait_for_events(v, _FULL_MS if state[V_READY] and state[V_FULL] else -1)
         v.egress_wake[rings.VMM_ASLEEP] = 0
         v.ingress_wake[rings.VMM_ASLEEP] = 0
 

@@ -207,7 +207,7 @@ def allocate(fd: int = -1) -> tuple[Memory, Memory]:
         memory.free[:] = np.arange(packets.POOL_SLOTS)[::-1]
     memories[0].ports[:, ports.FD] = -1
     memories[0].ports[:, ports.QUEUES] = 1
-    memories[0].host[host.NEWS_FD] = memories[0].host[host.WAKE_FD] = -1
+    memories[0].host[host.CONTROL_EVENTFD] = memories[0].host[host.WAKE_FD] = -1
     memories[0].host[host.PORTS] = ports.FIRST_TAP
     for memory in memories:
         memory.side_wake[:, rings.COPROCESSOR_FD] = -1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packets.parse import FIVE, Words, mix
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE, Words, mix
 
 Slots = NDArray[np.int32]
 Key = tuple[int, ...]  # KEY_WORDS signed 64-bit words
@@ -44,7 +44,7 @@ def find(slots: Slots, table: int, keys: Words, key: Words, ports: int, five: in
 
 
 @compiled
-def home(keys: Words, row: int) -> int:
+def home_slot(keys: Words, row: int) -> int:
     """The slot where probing for stored entry `row` begins; its key already holds ports and five bit."""
     return mix(keys[row], 0, 0) & _MASK
 
@@ -52,7 +52,7 @@ def home(keys: Words, row: int) -> int:
 @compiled
 def insert(slots: Slots, table: int, keys: Words, row: int) -> None:
     """Point a free slot of `table` at entry `row`, whose key is already in `keys`."""
-    at = home(keys, row)
+    at = home_slot(keys, row)
     while slots[table, at] != 0:
         at = (at + 1) & _MASK
     slots[table, at] = row + 1
@@ -61,7 +61,7 @@ def insert(slots: Slots, table: int, keys: Words, row: int) -> None:
 @compiled
 def erase(slots: Slots, table: int, keys: Words, row: int) -> None:
     """Take entry `row` out of `table`, closing the gap so that no probe stops early."""
-    at = home(keys, row)
+    at = home_slot(keys, row)
     while slots[table, at] != row + 1:
         if slots[table, at] == 0:
             return
@@ -71,7 +71,7 @@ def erase(slots: Slots, table: int, keys: Words, row: int) -> None:
     while slots[table, at] != 0:
         other = slots[table, at] - 1
         # The entry may move into the hole unless its home lies cyclically behind the hole.
-        if (at - home(keys, other)) & _MASK >= (at - hole) & _MASK:
+        if (at - home_slot(keys, other)) & _MASK >= (at - hole) & _MASK:
             slots[table, hole] = other + 1
             hole = at
         at = (at + 1) & _MASK
@@ -102,7 +102,7 @@ class Entry:
     sample: int = 0
 
 
-class _Shared:
+class _SharedRows:
     """Rows of an array that entries point into, one for each distinct value in use; row 0 is nobody's.
 
     Args:
@@ -131,7 +131,7 @@ class _Shared:
         self._used[value] = [row, 1]
         return row
 
-    def give_back(self, value: bytes) -> None:
+    def release(self, value: bytes) -> None:
         """One entry fewer uses it, and no engine reads that entry any more."""
         if value:
             self._used[value][1] -= 1
@@ -161,8 +161,8 @@ class FlowTable:
         self._next_row = 0
         self._before: dict[int, tuple[int, int]] = {}  # row -> statistics of the entry it replaced
         self._five = 0
-        self._headers = _Shared(self._write_header)
-        self._macs = _Shared(self._write_macs)
+        self._headers = _SharedRows(self._write_header)
+        self._macs = _SharedRows(self._write_macs)
         self._shared: dict[int, tuple[bytes, bytes]] = {}  # row -> its outer headers, its MACs
         self.evicted = 0  # to make room
         self.aged = 0  # idle
@@ -198,8 +198,8 @@ class FlowTable:
             self._write(row, key, entry)
             self._rows[key] = row
             fresh.append(row)
-            self._five += key[0] & FIVE
-        self._five -= sum(key[0] & FIVE for _, key in gone)
+            self._five += key[0] & FIVE_TUPLE
+        self._five -= sum(key[0] & FIVE_TUPLE for _, key in gone)
         if not gone and not fresh:
             return
         for _ in range(2):
@@ -218,8 +218,8 @@ class FlowTable:
         for row, _key in gone:
             self._before.pop(row, None)
             template, macs = self._shared.pop(row)
-            self._headers.give_back(template)
-            self._macs.give_back(macs)
+            self._headers.release(template)
+            self._macs.release(macs)
         self._recycled.extend(row for row, _key in gone)
 
     def _take_row(self) -> int:

@@ -25,7 +25,7 @@ from hoverboard.fastpath.memory import packets, reasons
 
 PARSED = -1  # parse() found a complete IP header, and ports where the protocol has some
 OTHER = -2  # parse() found another Ethernet type: addresses and ports are 0
-FIVE = 1  # the `five` bit of word 0
+FIVE_TUPLE = 1  # the `five` bit of word 0
 FRAG_SHIFT, ECN_SHIFT, PROTO_SHIFT, TYPE_SHIFT, PORT_SHIFT = 2, 4, 24, 32, 48
 ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 
@@ -233,6 +233,6 @@ def with_ports(key: tuple[int, ...], ports: int) -> tuple[int, ...]:
         return word - (1 << 64) if word >> 63 else word
 
     return (
-        key[0] | FIVE, key[1], signed(key[2] | (ports >> 16 & 0xFFFF) << 48), signed(key[3] | (ports & 0xFFFF) << 48),
-        *key[4:],
+        key[0] | FIVE_TUPLE, key[1], signed(key[2] | (ports >> 16 & 0xFFFF) << 48),
+        signed(key[3] | (ports & 0xFFFF) << 48), *key[4:],
     )  # fmt: skip

@@ -14,7 +14,7 @@ from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import control, packets
 from hoverboard.fastpath.packets.parse import Bytes, Words, copy
 
-TAKEN, MADE = 0, 8
+CONSUMED, PRODUCED = 0, 8
 
 
 @compiled
@@ -29,8 +29,8 @@ def push(
         meta: (slots, rings.WORDS); its length, a power of two, is the ring's.
         store: (slots * SLOT_BYTES,)
     """
-    made = index[MADE]
-    if made - load_acquire(index, TAKEN) >= meta.shape[0]:
+    made = index[PRODUCED]
+    if made - load_acquire(index, CONSUMED) >= meta.shape[0]:
         return False
     slot = made & (meta.shape[0] - 1)
     base = slot * packets.SLOT_BYTES + offset
@@ -40,43 +40,43 @@ def push(
     meta[slot, 2] = n
     meta[slot, 3] = kind
     meta[slot, 4] = tunnel
-    store_release(index, MADE, made + 1)
+    store_release(index, PRODUCED, made + 1)
     return True
 
 
 @compiled
 def waiting(index: Words) -> int:
     """How many slots the consumer may read now."""
-    return load_acquire(index, MADE) - index[TAKEN]
+    return load_acquire(index, PRODUCED) - index[CONSUMED]
 
 
 @compiled
 def unread(index: Words) -> int:
     """For the producer: how many slots the consumer has not given back yet."""
-    return index[MADE] - load_acquire(index, TAKEN)
+    return index[PRODUCED] - load_acquire(index, CONSUMED)
 
 
 @compiled
 def slot_at(index: Words, meta: Words) -> int:
     """The slot to read next, once waiting() is not 0."""
-    return index[TAKEN] & (meta.shape[0] - 1)
+    return index[CONSUMED] & (meta.shape[0] - 1)
 
 
 @compiled
 def release(index: Words) -> None:
     """Give the slot just read back to the producer."""
-    store_release(index, TAKEN, index[TAKEN] + np.int64(1))
+    store_release(index, CONSUMED, index[CONSUMED] + np.int64(1))
 
 
 @compiled
 def command(index: Words, commands: Words, operation: int, first: int, second: int) -> bool:
     """Send a command to an engine; False when its channel is full. Done once waiting() is 0 again."""
-    made = index[MADE]
-    if made - load_acquire(index, TAKEN) >= control.COMMAND_SLOTS:
+    made = index[PRODUCED]
+    if made - load_acquire(index, CONSUMED) >= control.COMMAND_SLOTS:
         return False
     slot = made & (control.COMMAND_SLOTS - 1)
     commands[slot, 0] = operation
     commands[slot, 1] = first
     commands[slot, 2] = second
-    store_release(index, MADE, made + 1)
+    store_release(index, PRODUCED, made + 1)
     return True
