@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hoverboard.contract.errors import HoverboardError
-from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Packet, Stage, StageContext
+from hoverboard.coprocessor.stage_policy import StageSpec
 
 STAGE_ERROR = "stage-error"
 _CRASHES = (Exception, SystemExit)  # a stage that calls sys.exit() must not take the thread along
@@ -38,13 +38,13 @@ class Runner:
         self.name = self._stage.name
         self.held = self.errors = self.restarts = 0
         self.last_error = ""
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def process(self, batch: list[Packet]) -> list[Packet]:
         """What goes on; nothing when the stage crashes, and everything that it had is dropped."""
         return self._guarded(lambda stage: stage.process(batch), len(batch))
 
-    def look(self, samples: list[Packet]) -> None:
+    def show_samples(self, samples: list[Packet]) -> None:
         """Show it copies of packets; what it makes of them is its own business."""
         if self._stage is None and not self._restart():
             return
@@ -76,15 +76,15 @@ class Runner:
 
     def statistics(self) -> dict[str, Any]:
         """What `status` shows of it. May be called by another thread."""
-        said: dict[str, Any] = {}
-        tell = getattr(self._stage, "statistics", None)
-        if callable(tell):
+        found: dict[str, Any] = {}
+        statistics = getattr(self._stage, "statistics", None)
+        if callable(statistics):
             try:
-                said = dict(tell())
+                found = dict(statistics())
             except _CRASHES as error:  # of no consequence for packets: told in place of the figures
-                said = {"statistics": f"{type(error).__name__}: {error}"}
+                found = {"statistics": f"{type(error).__name__}: {error}"}
         own = {"held": self.held, "errors": self.errors, "restarts": self.restarts}
-        return own | ({"last_error": self.last_error} if self.last_error else {}) | said
+        return own | ({"last_error": self.last_error} if self.last_error else {}) | found
 
     def _guarded(self, call: Callable[[Stage], list[Packet]], given: int) -> list[Packet]:
         if self._stage is None and not self._restart():
@@ -112,8 +112,8 @@ class Runner:
         self.held = 0
         # Each kind of exception once: a stage that fails on every packet would fill the log.
         kind = type(error).__name__
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._reported:
+            self._reported.add(kind)
             _log.error(
                 "stage %s of VM %s failed; its packets are dropped as %s and it starts afresh: %s",
                 self.name,
@@ -193,13 +193,13 @@ class Chains:
 
     def statistics(self) -> Mapping[str, Any]:
         """By stage; a second one of the same name has its number behind it."""
-        said: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         for runner in self.runners():
             name, number = runner.name, 2
-            while name in said:
+            while name in found:
                 name, number = f"{runner.name} {number}", number + 1
-            said[name] = runner.statistics()
-        return said
+            found[name] = runner.statistics()
+        return found
 
     def _runner(self, spec: StageSpec) -> Runner:
         known = self._runners.get(spec)

@@ -85,7 +85,7 @@ class Packet:
                 self.ledger[reason] = self.ledger.get(reason, 0) + 1
 
 
-def _nowhere(_event: Mapping[str, Any]) -> None:
+def _ignore_report(_event: Mapping[str, Any]) -> None:
     """Nobody listens."""
 
 
@@ -93,7 +93,7 @@ def _no_region(_peer: IPv4Address) -> str | None:
     return None
 
 
-def _let_pass(_source: bytes, _seconds: float) -> None:
+def _ignore_block(_source: bytes, _seconds: float) -> None:
     """Nobody can block anything."""
 
 
@@ -124,8 +124,8 @@ class StageContext:
     region_of: Callable[[IPv4Address], str | None] = _no_region
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], int] = time.time_ns
-    report: Callable[[Mapping[str, Any]], None] = _nowhere
-    block: Callable[[bytes, float], None] = _let_pass
+    report: Callable[[Mapping[str, Any]], None] = _ignore_report
+    block: Callable[[bytes, float], None] = _ignore_block
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
 

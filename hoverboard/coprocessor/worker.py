@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from hoverboard.contract.errors import RunError
-from hoverboard.coprocessor.accounting import Charge, ThreadClock
 from hoverboard.coprocessor.chains import Chain, Chains, Runner
+from hoverboard.coprocessor.cpu_account import CpuAccount, ThreadClock
 from hoverboard.coprocessor.doorbell import Waiter
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Packet, StageContext
@@ -52,7 +52,7 @@ class Worker:
         context: of the VM; its `report` gets every event as well.
         source, sink, bell: the ports.
         registry: finds stages.
-        charge: the account of its CPU time.
+        account: the account of its CPU time.
         batch: packets taken at once.
     """
 
@@ -64,13 +64,13 @@ class Worker:
         bell: Waiter,
         *,
         registry: Registry | None = None,
-        charge: Charge | None = None,
+        account: CpuAccount | None = None,
         batch: int = _BATCH,
     ) -> None:
         self._outer_report = context.report
         self._context = replace(context, report=self._report)
         self._source, self._sink, self._bell, self._batch = source, sink, bell, batch
-        self._charge: Charge = charge or ThreadClock("no cgroup asked for")
+        self._account: CpuAccount = account or ThreadClock("no cgroup asked for")
         self._drops: dict[str, int] = {}
         self._packets = self._bytes = self._given = self._samples = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
@@ -107,7 +107,7 @@ class Worker:
         self._thread.join(timeout)
         if self._thread.is_alive():
             return False
-        self._charge.remove()
+        self._account.remove()
         return True
 
     @property
@@ -133,7 +133,7 @@ class Worker:
             "drops": dict(self._drops),
             "errors": {runner.name: runner.errors for runner in runners if runner.errors},
             "cpu_seconds": self.cpu_seconds,
-            "account": self._charge.how,
+            "account": self._account.how,
             "stages": dict(self.chains.statistics()),
             "events": list(self._events),
         }
@@ -169,24 +169,24 @@ class Worker:
                 # Flows keep their order, for all packets of a flow ask for one chain.
                 by_chain.setdefault(packet.chain, []).append(packet)
             for number, packets in samples.items():
-                self._look(number, packets)
+                self._show_samples(number, packets)
             for number, packets in by_chain.items():
                 chain = self.chains.get(number)
                 if chain is None:
                     for packet in packets:
                         packet.drop(NO_CHAIN)
                 else:
-                    self._through(chain.runners, packets)
+                    self._run_stages(chain.runners, packets)
         self._tick()
         return bool(batch)
 
-    def _look(self, number: int, samples: list[Packet]) -> None:
+    def _show_samples(self, number: int, samples: list[Packet]) -> None:
         self._samples += len(samples)
         chain = self.chains.get(number)
         for runner in chain.runners if chain is not None else ():
-            runner.look(list(samples))
+            runner.show_samples(list(samples))
 
-    def _through(self, runners: tuple[Runner, ...], packets: list[Packet]) -> None:
+    def _run_stages(self, runners: tuple[Runner, ...], packets: list[Packet]) -> None:
         for runner in runners:
             if not packets:
                 return
@@ -204,7 +204,7 @@ class Worker:
             if runner.held:
                 for packet in runner.tick(self._context.clock()):
                     chain = self.chains.get(packet.chain)
-                    self._through(_behind(chain, runner), [packet])
+                    self._run_stages(_stages_after(chain, runner), [packet])
 
     def _sleep(self) -> None:
         due = [at for runner in self.chains.runners() if (at := runner.deadline()) is not None]
@@ -219,10 +219,10 @@ class Worker:
 
     def _enter_account(self) -> None:
         try:
-            self._charge.enter(threading.get_native_id())
+            self._account.enter(threading.get_native_id())
         except OSError as error:
-            self._charge.remove()
-            self._charge = ThreadClock(f"{self._charge.how} refused the thread: {error.strerror}")
+            self._account.remove()
+            self._account = ThreadClock(f"{self._account.how} refused the thread: {error.strerror}")
 
     def _end(self) -> None:
         left = sum(runner.abandon() for runner in self.chains.runners())
@@ -236,7 +236,7 @@ class Worker:
         self._outer_report(event)
 
 
-def _behind(chain: Chain | None, runner: Runner) -> tuple[Runner, ...]:
+def _stages_after(chain: Chain | None, runner: Runner) -> tuple[Runner, ...]:
     """The stages of a chain that stand behind one of them."""
     if chain is None or runner not in chain.runners:
         return ()  # one that the stage made itself

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from hoverboard.coprocessor import headers
-from hoverboard.coprocessor.sliding import SlidingCounts
+from hoverboard.coprocessor.sliding_window import SlidingCounts
 from hoverboard.coprocessor.stage import ConfiguredStage, Direction, Packet, StageConfig, validated
 
 

@@ -66,7 +66,7 @@ class Bucket:
         self._tokens -= size
         return True
 
-    def when(self, size: int) -> float:
+    def ready_at(self, size: int) -> float:
         """The time at which `size` bytes will be there."""
         return self._at + max(0.0, size - self._tokens) / self.rate
 
@@ -94,9 +94,9 @@ class RegionQueue:
         self.bytes += size
         self.packets += 1
 
-    def shed(self) -> Packet:
+    def drop_last(self) -> Packet:
         """Take the last packet of the flow that holds most."""
-        return self._taken(max(self._size, key=lambda flow: self._size[flow]), last=True)
+        return self._pop(max(self._size, key=lambda flow: self._size[flow]), last=True)
 
     def release(self, now: float) -> list[Packet]:
         """What may go now, in the order of going."""
@@ -106,13 +106,13 @@ class RegionQueue:
             if not self.bucket.take(size, now):
                 break
             self._credit[flow] -= size
-            going.append(self._taken(flow, last=False))
+            going.append(self._pop(flow, last=False))
         return going
 
-    def when(self) -> float | None:
+    def ready_at(self) -> float | None:
         """When the next packet may go; None when nothing waits."""
         flow = self._next()
-        return None if flow is None else self.bucket.when(len(self._flows[flow][0].frame))
+        return None if flow is None else self.bucket.ready_at(len(self._flows[flow][0].frame))
 
     def _next(self) -> int | None:
         """Whose turn it is: the first flow with credit for its packet. The same until that packet has gone."""
@@ -124,7 +124,7 @@ class RegionQueue:
             self._turns.rotate(-1)
         return None
 
-    def _taken(self, flow: int, *, last: bool) -> Packet:
+    def _pop(self, flow: int, *, last: bool) -> Packet:
         queue = self._flows[flow]
         packet = queue.pop() if last else queue.popleft()
         size = len(packet.frame)
@@ -161,7 +161,7 @@ class WanShaping(ConfiguredStage[ShapingConfig]):
             rate = self.config.rates_bps.get(region or "", self.config.default_bps)
             if packet.direction != "egress" or rate is None:
                 going.append(packet)
-            elif self._goes(packet, self._region(region, rate, now), now):
+            elif self._send_or_hold(packet, self._region(region, rate, now), now):
                 self._passed += 1
                 going.append(packet)
         return going
@@ -174,7 +174,7 @@ class WanShaping(ConfiguredStage[ShapingConfig]):
 
     def deadline(self) -> float | None:
         """When the next packet has its tokens."""
-        return min((at for queue in self._regions.values() if (at := queue.when()) is not None), default=None)
+        return min((at for queue in self._regions.values() if (at := queue.ready_at()) is not None), default=None)
 
     def _region(self, region: str | None, rate: int, now: float) -> RegionQueue:
         # Regions without a rate of their own share one queue, so that there are never more than configured.
@@ -184,13 +184,13 @@ class WanShaping(ConfiguredStage[ShapingConfig]):
             queue = self._regions[name] = RegionQueue(Bucket(rate / 8, self.config.burst_bytes, now))
         return queue
 
-    def _goes(self, packet: Packet, queue: RegionQueue, now: float) -> bool:
+    def _send_or_hold(self, packet: Packet, queue: RegionQueue, now: float) -> bool:
         """Whether it goes at once: only when nothing waits, so that no flow is reordered."""
         if not queue.packets and queue.bucket.take(len(packet.frame), now):
             return True
         queue.push(_flow_of(packet), packet)
         while queue.bytes > self.config.queue_bytes or queue.packets > self.config.queue_packets:
-            queue.shed().drop(FULL)
+            queue.drop_last().drop(FULL)
             self._shed += 1
         return False
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from hoverboard.contract.errors import InputError
-from hoverboard.coprocessor.policy import Policy
 from hoverboard.coprocessor.registry import Registry
+from hoverboard.coprocessor.stage_policy import StagePolicy
 from tests.unit.hoverboard.coprocessor.fakes import context, packet
 
 ROOT = Path(__file__).parents[4]
@@ -22,7 +22,7 @@ def block(language):
 
 
 def test_the_rules():
-    policy = Policy.read(yaml.safe_load(block("yaml"))["stages"])
+    policy = StagePolicy.read(yaml.safe_load(block("yaml"))["stages"])
     assert [spec.stage for spec in policy.stages] == ["internet-acl", "wan-shaping", "wan-encryption"]
     registry = Registry()
     for spec in policy.stages:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hoverboard.contract.errors import InputError
 from hoverboard.coprocessor import headers
-from hoverboard.coprocessor.sliding import SlidingCounts
+from hoverboard.coprocessor.sliding_window import SlidingCounts
 from hoverboard.coprocessor.stages.abuse_detection import AbuseDetection
 from hoverboard.coprocessor.stages.dos_detection import DosDetection
 from hoverboard.coprocessor.stages.internet_acl import InternetAcl
@@ -285,7 +285,7 @@ def test_memory_is_bounded_by_the_limit():
         abuse.stage.process([packet(altered(WEB, 36, n.to_bytes(2, "big")))])
         abuse.stage.process([packet(altered(asking, 34, n.to_bytes(2, "big")), "ingress")])
     assert len(abuse.stage._seen) == 11
-    assert len(abuse.stage._asked) == 40
+    assert len(abuse.stage._clients) == 40
 
 
 @given(st.binary(max_size=90), st.integers(0, 90), st.sampled_from([6, 17, 1]))

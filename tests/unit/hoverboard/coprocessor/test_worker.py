@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.coprocessor.accounting import ThreadClock
+from hoverboard.coprocessor.cpu_account import ThreadClock
 from hoverboard.coprocessor.doorbell import Doorbell
-from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import ConfiguredStage
+from hoverboard.coprocessor.stage_policy import StageSpec
 from hoverboard.coprocessor.worker import Worker
 from tests.unit.hoverboard.coprocessor.fakes import (
     BEGIN,
@@ -448,12 +448,12 @@ class Refusing:
 
 def test_an_account_that_refuses_the_thread_is_given_up():
     bell, sink = Doorbell(), WaitingSink(1)
-    charge = Refusing()
-    worker = Worker(context(), Source([packet(FRAME)]), sink, bell, registry=FakeRegistry(), charge=charge)
+    account = Refusing()
+    worker = Worker(context(), Source([packet(FRAME)]), sink, bell, registry=FakeRegistry(), account=account)
     worker.start()
     assert sink.enough.wait(10)
     assert worker.stop()
-    assert charge.removed
+    assert account.removed
     assert worker.status()["account"] == "thread clock (cgroup v1 /made/up refused the thread: Operation not permitted)"
     bell.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 
-class Charge(Protocol):
+class CpuAccount(Protocol):
     """Where a VM's coprocessor time is counted."""
 
     @property
@@ -82,10 +82,10 @@ class Cgroup:
             self.path.rmdir()
 
 
-def planned(
+def planned_cgroup(
     name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
 ) -> Path | None:
-    """The cgroup that choose() would try to make, for the ledger; None when there is none to try."""
+    """The cgroup that choose_account() would try to make, for the ledger; None when there is none to try."""
     try:
         found = _hierarchy(mounts.read_text(), own.read_text())
     except OSError:
@@ -93,7 +93,9 @@ def planned(
     return found[0] / name if found is not None else None
 
 
-def choose(name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")) -> Charge:
+def choose_account(
+    name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
+) -> CpuAccount:
     """The best account that can be had on this machine; what was tried stands in its `how`.
 
     Args:

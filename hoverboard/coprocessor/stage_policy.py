@@ -107,7 +107,7 @@ class FlowFacts:
     peer_region: str | None = None
 
 
-class Policy:
+class StagePolicy:
     """Rules, read and ready.
 
     Args:
@@ -122,7 +122,7 @@ class Policy:
         ]
 
     @classmethod
-    def read(cls, rules: Sequence[Mapping[str, Any]], *, where: str = "coprocessors") -> Policy:
+    def read(cls, rules: Sequence[Mapping[str, Any]], *, where: str = "coprocessors") -> StagePolicy:
         """From configuration.
 
         Raises:
