@@ -25,9 +25,9 @@ STAGES = ("none", "acl", "shaping", "encryption")
 _TOPOLOGY = Path(catalog.__file__).with_name("coprocessor.yaml")
 
 
-def _worker(bed: Testbed, vm: str) -> dict[str, Any]:
-    host = next(one.host for one in bed.topology.vms if one.name == vm)
-    client = bed.host_client(host)
+def _worker(testbed: Testbed, vm: str) -> dict[str, Any]:
+    host = next(one.host for one in testbed.topology.vms if one.name == vm)
+    client = testbed.host_client(host)
     try:
         return dict(client.status()["vms"][vm]["coprocessor"] or {})
     finally:
@@ -41,28 +41,28 @@ def measure(seconds: int, rounds: int, progress: Progress) -> dict[str, Any]:
         HoverboardError: the testbed does not come up, or a stream fails.
     """
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    with Testbed(_TOPOLOGY, run=command.run_name("coprocessor")) as bed:
-        address = {vm.name: str(vm.ip) for vm in bed.topology.vms}
+    with Testbed(_TOPOLOGY, run=command.run_name("coprocessor")) as testbed:
+        address = {vm.name: str(vm.ip) for vm in testbed.topology.vms}
         done, total = 0, rounds * len(STAGES)
         for number, order in enumerate(turns(STAGES, rounds), 1):
             for stage in order:
                 progress(f"{stage}, round {number} of {rounds}", done / total)
-                ends = bed.node(stage), bed.node(f"{stage}-there")
+                ends = testbed.node(stage), testbed.node(f"{stage}-there")
                 spec = IperfSpec(seconds=seconds, omit=1)
                 samples[stage].append(float(iperf.measure(*ends, address[f"{stage}-there"], spec).bps))
                 done += 1
         found: dict[str, Any] = {}
         for stage in STAGES:
             ratios = [one / off for one, off in zip(samples[stage], samples["none"], strict=True)]
-            said = _worker(bed, stage)
+            status = _worker(testbed, stage)
             found[stage] = {
                 "bps": median(samples[stage]),
                 "samples": samples[stage],
                 "ratio": median(ratios),
-                "coprocessor_cpu_share": said["cpu_seconds"] / (rounds * (seconds + 1)) if said else 0.0,
-                "packets": said.get("packets", 0),
-                "drops": said.get("drops", {}),
-                "drops_there": _worker(bed, f"{stage}-there").get("drops", {}),
+                "coprocessor_cpu_share": status["cpu_seconds"] / (rounds * (seconds + 1)) if status else 0.0,
+                "packets": status.get("packets", 0),
+                "drops": status.get("drops", {}),
+                "drops_there": _worker(testbed, f"{stage}-there").get("drops", {}),
             }
     return found
 

@@ -43,7 +43,7 @@ BARS: dict[str, float] = {"embedded": 500.0, "etcd": 2_000.0}  # store -> ms
 WAYS = {"killed": signal.SIGKILL, "hangs": signal.SIGSTOP}
 PARTITIONS, REPLICAS = 2, 2
 _LONGEST = 15.0  # seconds
-_WHOLE = 30.0
+_ALL_UP_SECONDS = 30.0
 _FIRST_ENTITY = 100  # last byte of the address of the first VM that is intent only
 
 
@@ -63,12 +63,12 @@ def measure(store: StoreKind, rounds: dict[str, int], progress: Callable[[float]
         for way, count in rounds.items():
             for _ in range(count):
                 progress(done / sum(rounds.values()))
-                found[way].append(_one(testbed, WAYS[way], _FIRST_ENTITY + done) * 1e3)
+                found[way].append(_seconds_to_takeover(testbed, WAYS[way], _FIRST_ENTITY + done) * 1e3)
                 done += 1
     return found
 
 
-def _one(testbed: Testbed, number: signal.Signals, last: int) -> float:
+def _seconds_to_takeover(testbed: Testbed, number: signal.Signals, last: int) -> float:
     """Seconds from the signal until the Hoverboard holds the flow of a VM that was asked for right behind it."""
     master = _master(testbed)
     network, server = testbed.topology.networks[0], testbed.server("hv1")
@@ -105,14 +105,14 @@ def _master(testbed: Testbed) -> int:
     partition = Owners(PARTITIONS).of(datapath_id(testbed.server("hv1").spec.underlay_ip))
     found: list[int] = []
 
-    def whole() -> bool:
+    def all_up() -> bool:
         control = testbed.control_status()
         rows = [row for row in control.get("controllers", ()) if row["state"] == "up" and row["version"]]
         found[:] = [row["pid"] for row in rows if row["partition"] == partition and row["master"]]
         synced = all(switch["programmed"] for switch in control.get("switches", {}).values())
         return len(rows) == PARTITIONS * REPLICAS and len(found) == 1 and synced
 
-    wait_for(whole, _WHOLE, lambda: "a VM controller does not come back", where=str(testbed.directory.logs))
+    wait_for(all_up, _ALL_UP_SECONDS, lambda: "a VM controller does not come back", where=str(testbed.directory.logs))
     return found[0]
 
 

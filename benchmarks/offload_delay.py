@@ -53,11 +53,11 @@ def measure(interval: float, flows: int, dataplane: str, progress: Progress, at:
         for number, (sender, receiver) in enumerate(pairs):
             progress(f"interval {interval:g} s, flow {number + 1} of {flows}", at + 0.5 * number / flows)
             threading.Event().wait(interval * number / flows)
-            found.append(_one(testbed, sender.name, str(sender.ip), str(receiver.ip)) * 1e3)
+            found.append(_seconds_to_offload(testbed, sender.name, str(sender.ip), str(receiver.ip)) * 1e3)
     return found
 
 
-def _one(testbed: Testbed, sender: str, source: str, target: str) -> float:
+def _seconds_to_offload(testbed: Testbed, sender: str, source: str, target: str) -> float:
     """Seconds from a flow's first packet until it goes host to host."""
     with entered(testbed.pid_of(sender)):
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

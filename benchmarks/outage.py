@@ -111,11 +111,11 @@ def measure(dataplane: Dataplane, cases: list[str], rounds: int, progress: Progr
         with Testbed(topology, run=command.run_name("outage")) as testbed:
             for step, case in enumerate(cases):
                 progress(case, (number * len(cases) + step) / (rounds * len(cases)))
-                found[case].append(_one(testbed, CASES[case]))
+                found[case].append(_one_outage(testbed, CASES[case]))
     return found
 
 
-def _one(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
+def _one_outage(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
     with _flows(testbed) as (there, back):
         wait_for(lambda: len(testbed.offloads()) == 2, _WAIT, lambda: "the flows do not go host to host")
         threading.Event().wait(_CALM)
@@ -125,7 +125,7 @@ def _one(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         wait_for(
-            lambda: _restarts(testbed) >= lives + len(pids) and _whole(testbed), _WAIT, lambda: "not all comes back"
+            lambda: _restarts(testbed) >= lives + len(pids) and _all_up(testbed), _WAIT, lambda: "not all comes back"
         )
         took = time.monotonic() - begun
         threading.Event().wait(_CALM)
@@ -174,7 +174,7 @@ def _restarts(testbed: Testbed) -> int:
     return int(testbed.supervision()["restarts"])
 
 
-def _whole(testbed: Testbed) -> bool:
+def _all_up(testbed: Testbed) -> bool:
     control = testbed.control_status()
     return (
         not testbed.supervision()["down"]
@@ -249,10 +249,10 @@ def main() -> int:
         found = {}
         for number, dataplane in enumerate(dataplanes):
 
-            def told(case: str, share: float, dataplane: str = dataplane, number: int = number) -> None:
+            def case_progress(case: str, share: float, dataplane: str = dataplane, number: int = number) -> None:
                 progress(f"{dataplane}: {case} is killed", (number + share) / len(dataplanes))
 
-            found[dataplane] = measure(dataplane, cases, given.rounds, told)
+            found[dataplane] = measure(dataplane, cases, given.rounds, case_progress)
         figures = figures_of(found)
         parameters = {"rounds": given.rounds, "dataplanes": dataplanes, "cases": cases, "rate": _RATE}
         return report.finish(

@@ -75,7 +75,7 @@ class Plan:
 QUICK = Plan(sizes=(20, 100, 300), rounds=1, alone=6, burst=10, churn=500, beside=6, shared=3, add=3)
 
 
-class _Bed:
+class _WideNetwork:
     """A testbed whose first network is given any number of VMs that are intent only."""
 
     def __init__(self, testbed: Testbed) -> None:
@@ -132,7 +132,7 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """
     answers: dict[str, list[Answer]] = {}
     with Testbed(TOPOLOGY, run=command.run_name("wide")) as testbed:
-        bed = _Bed(testbed)
+        wide = _WideNetwork(testbed)
         names = [server.name for server in testbed.topology.servers]
         flows: dict[str, dict[str, int]] = {}
         load_seconds: dict[str, list[float]] = {}
@@ -140,26 +140,26 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
             for at, size in enumerate(order):
                 part = (number + at / len(order)) / plan.rounds
                 progress(f"a network of {size} VMs, round {number + 1} of {plan.rounds}", 0.5 * part)
-                load_seconds.setdefault(str(size), []).append(bed.resize(size))
+                load_seconds.setdefault(str(size), []).append(wide.resize(size))
                 flows.setdefault(str(size), {name: _flow_count(testbed, name) for name in names})
-                answers.setdefault(key(ALONE, size), []).extend(bed.alone(plan.alone))
+                answers.setdefault(key(ALONE, size), []).extend(wide.alone(plan.alone))
                 if number == 0:
-                    answers[key(BURST, size)] = bed.burst(plan.burst)
-        bed.resize(plan.base)
+                    answers[key(BURST, size)] = wide.burst(plan.burst)
+        wide.resize(plan.base)
         progress(f"adding {plan.add} VMs, namespace and NIC too", 0.5)
-        requested = [vm_join.timed(testbed, lambda: testbed.add_vm(bed.network.name)) for _ in range(plan.add)]
+        requested = [vm_join.timed(testbed, lambda: testbed.add_vm(wide.network.name)) for _ in range(plan.add)]
         progress(f"beside {plan.churn} VMs that join and leave another network", 0.6)
-        alone, burst, churned = bed.beside(plan.churn, plan.beside, plan.burst)
+        alone, burst, churned = wide.beside(plan.churn, plan.beside, plan.burst)
         answers |= {key(BESIDE, plan.base): alone, key(BURST_BESIDE, plan.base): burst}
-        hosts = bed.hosts
+        hosts = wide.hosts
         progress("taking everything down", 0.7)
     rounds = {BESIDE: churned}
     if plan.shared:
         progress("the same with one queue for all networks", 0.75)
         with Testbed(TOPOLOGY, run=command.run_name("wide"), control=ControlLayout(shared_queue=True)) as testbed:
-            bed = _Bed(testbed)
-            bed.resize(plan.base)
-            answers[key(SHARED, plan.base)], _, rounds[SHARED] = bed.beside(plan.churn, plan.shared, 0)
+            wide = _WideNetwork(testbed)
+            wide.resize(plan.base)
+            answers[key(SHARED, plan.base)], _, rounds[SHARED] = wide.beside(plan.churn, plan.shared, 0)
             progress("taking everything down", 1.0)
     return {
         "hosts": hosts,

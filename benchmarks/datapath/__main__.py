@@ -36,10 +36,10 @@ def measure(
     """
     names = list(dict.fromkeys(name for case in cases for name in case.between))
     with contextlib.ExitStack() as stack:
-        everybody: dict[str, Contestant] = {}
+        running: dict[str, Contestant] = {}
         for name in names:
             progress(f"bringing up {name}", 0.0)
-            everybody[name] = stack.enter_context(contestants.everybody(scheduling)[name]())
+            running[name] = stack.enter_context(contestants.all_contestants(scheduling)[name]())
         relayed = dict.fromkeys(names, 0)
         found: list[dict[str, Any]] = []
         done, total = 0, sum(len(case.between) * case.rounds(plan) for case in cases)
@@ -49,12 +49,12 @@ def measure(
             for number, order in enumerate(turns(case.between, rounds), 1):
                 for name in order:
                     progress(f"{case.name}: {name}, round {number} of {rounds}", done / total)
-                    sample, strays = _turn(everybody[name], case, plan)
+                    sample, strays = _turn(running[name], case, plan)
                     samples[name].append(sample)
                     relayed[name] += strays
                     done += 1
             found.append(bars.summary(case, samples))
-        facts = {name: {**one.facts, "relayed_packets": relayed[name]} for name, one in everybody.items()}
+        facts = {name: {**one.facts, "relayed_packets": relayed[name]} for name, one in running.items()}
         progress("taking everything down", 1.0)
     return {"cases": found, "contestants": facts}
 

@@ -112,7 +112,7 @@ def kernel() -> Iterator[Contestant]:
         yield Contestant("kernel", pairs, lambda where: None, lambda: 0, None, facts)
 
 
-def everybody(
+def all_contestants(
     scheduling: Scheduling = "adaptive",
 ) -> dict[str, Callable[[], contextlib.AbstractContextManager[Contestant]]]:
     """Everybody there is, by name; each comes up when entered. `scheduling` is the fast path's."""

@@ -73,11 +73,11 @@ def plain_tap(
     ]
     ports = [(fds[0], 1, 0), (fds[1], 0, 0)]
     with entered(builder.namespace("port-idle").pid):
-        ports += [(builder.own(tap.open_queue(f"idle{number}")), 0, 0) for number in range(idle)]
+        ports += [(builder.close_at_end(tap.open_queue(f"idle{number}")), 0, 0) for number in range(idle)]
     waiter = -1
     if epoll:
         watched = select.epoll()
-        waiter = builder.own(os.dup(watched.fileno()))
+        waiter = builder.close_at_end(os.dup(watched.fileno()))
         for fd, _, _ in ports:
             watched.register(fd, select.EPOLLIN)
         watched.close()
@@ -122,7 +122,7 @@ def packet_sockets(builder: Builder, *, batched: bool, bypass: bool = True) -> N
         builder.veth(guest, "eth0", host, f"nic{number}", GUEST_MTU)
         builder.configure(number)
         with entered(host.pid):
-            fds.append(builder.own(packet_socket.open_socket(f"nic{number}", bypass=bypass).detach()))
+            fds.append(builder.close_at_end(packet_socket.open_socket(f"nic{number}", bypass=bypass).detach()))
     if not batched:
         builder.run(_forward([(fds[0], 1, 0), (fds[1], 0, 0)]))
         return
@@ -140,7 +140,7 @@ def packet_sockets(builder: Builder, *, batched: bool, bypass: bool = True) -> N
 def xdp_sockets(builder: Builder, *, batch: int = 64) -> None:
     """AF_XDP on veth, native mode; the guest sends MTU-sized frames with finished checksums."""
     host = builder.namespace("port-host")
-    memory = builder.kept(np.zeros((_UMEM_FRAMES + 1) * xdp.FRAME, np.uint8))
+    memory = builder.keep_alive(np.zeros((_UMEM_FRAMES + 1) * xdp.FRAME, np.uint8))
     start = -memory.ctypes.data % xdp.FRAME
     umem = memory[start : start + _UMEM_FRAMES * xdp.FRAME]
     sides: list[xdp.Side] = []
@@ -152,7 +152,7 @@ def xdp_sockets(builder: Builder, *, batch: int = 64) -> None:
         with entered(host.pid):
             attached = xdp.open_socket(f"nic{number}", umem, fds[0] if fds else None)
         for fd in attached.fds:
-            builder.own(fd)
+            builder.close_at_end(fd)
         fds.append(attached.socket)
         sides.append(attached.side)
         xdp.stock(attached.side, number * xdp.RING)
@@ -189,11 +189,11 @@ def two_hosts(builder: Builder, *, uplink: str, header_length: int = 0, spin_ns:
         (guest,) = builder.guest_tap(number)
         if uplink == "tap":
             with entered(fabric.pid):
-                fd = builder.own(tap.open_queue(f"to-h{number}", offloads=0))
+                fd = builder.close_at_end(tap.open_queue(f"to-h{number}", offloads=0))
         else:
             builder.veth(host, "uplink", fabric, f"to-h{number}", FABRIC_MTU)
             with entered(host.pid):
-                fd = builder.own(packet_socket.open_socket("uplink").detach())
+                fd = builder.close_at_end(packet_socket.open_socket("uplink").detach())
         builder.plug(fabric, f"to-h{number}", FABRIC_MTU)
         builder.run(_forward([(guest, 1, 0), (fd, 0, 1)], header_length=header_length, spin_ns=spin_ns))
 

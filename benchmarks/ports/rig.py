@@ -75,12 +75,12 @@ class Builder:
             route.link("set", index=1, state="up")
         return made
 
-    def own(self, fd: int) -> int:
+    def close_at_end(self, fd: int) -> int:
         """Close `fd` at the end, after the forwarders."""
         self._stack.callback(os.close, fd)
         return fd
 
-    def kept(self, memory: Bytes) -> Bytes:
+    def keep_alive(self, memory: Bytes) -> Bytes:
         """`memory` itself; it lives until everything is down."""
         self._stack.callback(memory.view)
         return memory
@@ -103,7 +103,7 @@ class Builder:
     ) -> list[int]:  # fmt: skip
         """eth0 of a guest as a tap; its queues' descriptors."""
         with entered(self.guests[number].pid):
-            fds = [self.own(tap.open_queue("eth0", flags, sndbuf=sndbuf)) for _ in range(queues)]
+            fds = [self.close_at_end(tap.open_queue("eth0", flags, sndbuf=sndbuf)) for _ in range(queues)]
         if rps is not None:
             write_sysfs(self.guests[number].pid, "class/net/eth0/queues/rx-0/rps_cpus", rps)
         self.configure(number, queue_length=queue_length)

@@ -116,8 +116,8 @@ def measure(rounds: int) -> dict[str, float]:
         builder = Builder(stack)
         pid = builder.guests[0].pid
         with entered(pid):
-            fds = [builder.own(tap.open_queue(f"tap{number}")) for number in range(_MANY)]
-            napi = builder.own(tap.open_queue("napi", tap.IFF_NAPI))
+            fds = [builder.close_at_end(tap.open_queue(f"tap{number}")) for number in range(_MANY)]
+            napi = builder.close_at_end(tap.open_queue("napi", tap.IFF_NAPI))
             sender = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
         with netlink(pid) as route:
             for name in (*(f"tap{number}" for number in range(_MANY)), "napi"):
