@@ -28,7 +28,7 @@ def test_a_threads_time_is_found_on_its_account():
     try:
         thread.start()
         thread.join()
-        assert spent, f"{account.how} refused the thread"
+        assert spent, f"{account.how} rejected the thread"
         if isinstance(account, Cgroup):
             # What the kernel counts beside: the way in and out of the group.
             assert _SECONDS * 0.9 <= account.cpu_seconds() <= spent[0] + 0.1

@@ -79,7 +79,7 @@ def test_one_of_no_use_is_removed_again(tmp_path):
     files = machine(tmp_path, V1, "4:cpu,cpuacct:/\n")
     (tmp_path / "cpu,cpuacct").mkdir()
     account = cpu_account.choose_account("hoverboard-x", **files)  # a plain directory: no tasks in it
-    assert "is of no use" in account.how
+    assert "cannot be used" in account.how
     assert not (tmp_path / "cpu,cpuacct" / "hoverboard-x").exists()
 
 
@@ -93,4 +93,4 @@ def test_somebody_elses_is_not_touched(tmp_path):
 
 def test_no_proc(tmp_path):
     account = cpu_account.choose_account("x", mounts=tmp_path / "none", own=tmp_path / "none")
-    assert "cannot be looked up" in account.how
+    assert "cannot be read" in account.how

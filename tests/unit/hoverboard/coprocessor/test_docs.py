@@ -43,7 +43,7 @@ def test_the_stage(tmp_path):
 
 
 @pytest.mark.parametrize("module", sorted((ROOT / "hoverboard/coprocessor").rglob("*.py")), ids=lambda path: path.stem)
-def test_every_reason_and_every_key_is_told(module):
+def test_the_page_names_each_reason_and_each_key(module):
     source = module.read_text(encoding="utf-8")
     reasons = re.findall(r'"((?:esp|acl|shaping|dos|abuse|stage|no-such|coprocessor)-[a-z-]+)"', source)
     assert {reason for reason in reasons if f"`{reason}`" not in TEXT} == set()

@@ -125,7 +125,7 @@ def test_a_constructor_that_fails_is_an_input_error(write):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("no_such_module:X", "ModuleNotFoundError"), ("json:nothing", "AttributeError"), ("json:dumps", "is no class")],
+    [("no_such_module:X", "ModuleNotFoundError"), ("json:nothing", "AttributeError"), ("json:dumps", "not a class")],
 )
 def test_a_broken_entry_point(value, message):
     registry = Registry(lambda: [EntryPoint("theirs", value, GROUP)])

@@ -233,7 +233,7 @@ def test_held_packets_go_on_behind_their_stage():
     assert world.balanced()
 
 
-def test_a_crash_is_told_once_and_the_stage_starts_afresh(caplog):
+def test_a_crash_is_reported_once_and_the_stage_is_restarted(caplog):
     world = World()
     Crash.made = 0
     crash, calm = world.chain("crash"), world.chain("mark")
@@ -261,7 +261,7 @@ def test_a_crash_is_told_once_and_the_stage_starts_afresh(caplog):
     assert world.balanced()
 
 
-def test_another_kind_of_crash_is_told_too():
+def test_another_kind_of_crash_is_reported_too():
     world = World()
     chain = world.chain("crash")
     for ticket in (13, 666, 13, 666):
@@ -454,7 +454,7 @@ def test_an_account_that_refuses_the_thread_is_given_up():
     assert sink.enough.wait(10)
     assert worker.stop()
     assert account.removed
-    assert worker.status()["account"] == "thread clock (cgroup v1 /made/up refused the thread: Operation not permitted)"
+    assert worker.status()["account"] == "thread clock (cgroup v1 /made/up rejected the thread: Operation not permitted)"
     bell.close()
 
 
