@@ -1,7 +1,7 @@
 """Fuzz the fast path: `python -m tests.fuzz.fastpath --packets 10000000`.
 
 Three parts, each with as many packets as asked for. Functions: parser, flow table, decapsulation, cutting
-and checksums on frames that end at a page nobody may touch. Engines: composed egress and ingress
+and checksums on frames that end at a page without access rights. Engines: composed egress and ingress
 engines over ports in memory; each packet is counted exactly once, and no packet comes out at a VM that is
 not its own. Oracle (a fiftieth of the packets): what an independent parser in plain Python says.
 """
@@ -178,7 +178,7 @@ def engines(state, inner, inner_lengths, outer, outer_lengths, frame, egress, in
                 counts[5] += 1
         elif received != burst or delivered + sent + drops + missed != burst:
             counts[5] += 1
-        # Sometimes nobody takes the misses for a while: their ring fills.
+        # Sometimes the misses are not taken for a while: their ring fills.
         if chance(state, 16) == 0:
             m.miss_index[ring.CONSUMED] = m.miss_index[ring.PRODUCED]
             for p in range(ports.COUNT):

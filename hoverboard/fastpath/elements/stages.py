@@ -1,7 +1,7 @@
-"""Fast-path stages, and the way to the coprocessor stages, as the flow-table entry says (sections 4.3, 4.4).
+"""Fast-path stages, and the way to the coprocessor stages; the flow-table entry selects them (sections 4.3, 4.4).
 
-A typical entry has none. What one VM of this host sends to another passes the sender's stages, then the
-receiver's; a packet that has come back from a coprocessor passes those that are done untouched.
+Most entries have no stages. A packet between two VMs of this host passes the sender's stages, then the receiver's. A
+packet that returns from a coprocessor skips the stages that are done.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hoverboard.fastpath.packets import ring
 
 @compiled
 def draw_sample(m: Memory, every: int) -> bool:
-    """Whether this packet is sampled: each with probability 1 / every, so that nobody can send between two samples."""
+    """Whether this packet is sampled: each with probability 1 / every, so that no sender can avoid the samples."""
     if every <= 1:
         return True
     dice = m.ctl[control.DICE]  # xorshift64 (Marsaglia 2003)
@@ -29,7 +29,7 @@ def draw_sample(m: Memory, every: int) -> bool:
 
 @compiled
 def sample(m: Memory, slot: int, vm: int, chain: int) -> None:
-    """Copy the packet to the VM's coprocessor, if there is room that diverted packets will not need."""
+    """Copy the packet to the VM's coprocessor, if that leaves room for diverted packets."""
     room = rings.SIDE_SLOTS - ring.unread(m.side_index[vm, rings.TO_COPROCESSOR])
     if room > rings.SAMPLE_ROOM and to_coprocessor(m, slot, vm, rings.CHAIN_SAMPLE - chain):
         m.samples[vm, rings.SAMPLED] += 1
@@ -39,7 +39,7 @@ def sample(m: Memory, slot: int, vm: int, chain: int) -> None:
 
 @compiled
 def run_vm_stages(m: Memory, slot: int, vm: int, stages: int, chain: int, every: int) -> bool:
-    """The stages that VM `vm` pays for; False if the packet left the batch for its coprocessor."""
+    """Run the stages of VM `vm`; False if the packet left the batch for its coprocessor."""
     if stages & entries.STAGE_SAMPLE and draw_sample(m, every):
         sample(m, slot, vm, chain)
     if stages & entries.STAGE_COPROCESSOR:
@@ -52,7 +52,7 @@ def run_vm_stages(m: Memory, slot: int, vm: int, stages: int, chain: int, every:
 
 @compiled
 def run_packet_stages(m: Memory, slot: int, stages: int) -> bool:
-    """The stages of both VMs of a packet; False if it left the batch."""
+    """Run the stages of both VMs of a packet; False if it left the batch."""
     packet = m.packets[slot]
     index = packet[packets.INDEX]
     chain = m.entries[index, entries.CHAIN]
@@ -78,7 +78,7 @@ def run_packet_stages(m: Memory, slot: int, stages: int) -> bool:
 
 @compiled
 def run_stages(m: Memory, n: int) -> int:
-    """Sample, and divert to the coprocessor of the packet's VM; what is diverted leaves the batch."""
+    """Copy samples, and divert packets to the coprocessor of their VM; diverted packets leave the batch."""
     kept = 0
     for i in range(n):
         slot = m.batch[i]

@@ -1,8 +1,8 @@
 """Per-VM queues and the VM priority scheduler: the two halves of ingress (section 6.1, figure 7).
 
-The front half puts packets into the queue of their VM; the back half serves the VM whose recent back-half
-work took least engine time, so that a VM flooded with packets fills its own queue and delays nobody else.
-With control.PRIORITY off the oldest packet goes first, as before the paper's authors learnt about it.
+The front half puts packets into the queue of their VM. The back half serves the VM whose recent back-half work took the
+least engine time. So a VM that is flooded with packets fills its own queue and does not delay other VMs. With
+control.PRIORITY off, the oldest packet is first, as in the paper's earlier design.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from hoverboard.fastpath.packets import ring
 from hoverboard.fastpath.packets.parse import Words
 
 CONSUMED, PRODUCED, RECENT, AGED = 0, 1, 2, 3  # queue_state[]
-TURN = 16  # packets of one VM before the scheduler looks again
-# The back half ends its turn after this, so that the NIC is looked at again before its queue overflows.
+TURN = 16  # packets of one VM before the scheduler chooses again
+# The back half ends its turn after this time, so that the NIC is read again before its queue overflows.
 TURN_NS = 1_000_000
-HALF_LIFE_NS = 1_000_000  # "recent" work; the paper does not say (1.9)
+HALF_LIFE_NS = 1_000_000  # half-life of "recent" work; the paper gives no number (1.9)
 
 
 @compiled
 def enqueue(m: Memory, n: int) -> int:
-    """Front half: packets for VMs into their queues; those for the fabric stay in the batch."""
+    """Front half: move packets for VMs into their queues; packets for the fabric stay in the batch."""
     kept = 0
     for i in range(n):
         slot = m.batch[i]
@@ -48,7 +48,7 @@ def enqueue(m: Memory, n: int) -> int:
 
 @compiled
 def recent_work(state: Words, now: int) -> int:
-    """ns of back-half work done for a VM lately: halved for every HALF_LIFE_NS that has passed."""
+    """Recent back-half work for a VM in ns: it halves every HALF_LIFE_NS."""
     halvings = (now - state[AGED]) // HALF_LIFE_NS
     if halvings > 0:
         state[RECENT] >>= min(halvings, 62)
@@ -58,7 +58,7 @@ def recent_work(state: Words, now: int) -> int:
 
 @compiled
 def room_for(m: Memory, port: int) -> int:
-    """How many packets `port` takes now: a VMM that is behind has its VM's packets wait in their own queue."""
+    """The packets that `port` accepts now. If a VMM is slow, its VM's packets wait in their own queue."""
     if m.ports[port, ports.KIND] == ports.KIND_RING:
         return rings.SIDE_SLOTS - ring.unread(m.side_index[port, rings.TO_VMM])
     return TURN
@@ -85,9 +85,10 @@ def choose(m: Memory, now: int) -> int:
 
 @compiled
 def deliver(m: Memory, n: int) -> int:
-    """Back half: to the VMs, in the scheduler's order, for a turn; leaves the batch as it is.
+    """Back half: send to the VMs, in the scheduler's order, for one turn; the batch stays as it is.
 
-    Returns n; ctl[control.QUEUED] says how much still waits.
+    Returns:
+        n. ctl[control.QUEUED] is the number of packets that still wait.
     """
     if m.ctl[control.QUEUED] == 0:
         return n

@@ -1,4 +1,4 @@
-"""What an engine does for its control threads between batches: commands, injected packets (paper 4.1, 4.2)."""
+"""An engine's work for its control threads between batches: commands and injected packets (paper 4.1, 4.2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hoverboard.fastpath.packets.parse import Bytes, Words, copy
 
 @compiled
 def run_commands(m: Memory) -> None:
-    """Carry out all commands that wait; the sender knows that they are done when its channel is empty."""
+    """Carry out all waiting commands. An empty channel confirms to the sender that they are complete."""
     index = m.command_index
     if not ring.waiting(index):
         return
@@ -26,14 +26,14 @@ def run_commands(m: Memory) -> None:
             m.ctl[control.FIVE_TUPLES] = m.commands[at, 2]
         elif operation == control.CMD_BATCH:
             m.ctl[control.BATCH] = m.commands[at, 1]
-        # CMD_PORT asks for nothing but the answer: past it, the engine uses no descriptor of before.
+        # CMD_PORT only needs the confirmation: after it, the engine uses no earlier descriptor.
         ring.release(index)
     write_eventfd(m, m.host[host.CONTROL_EVENTFD])
 
 
 @compiled
 def notify(m: Memory) -> None:
-    """Wake the control thread if packets have been put in the miss ring since it last was."""
+    """Wake the control thread if the miss ring has packets that it was not notified of."""
     made = m.miss_index[ring.PRODUCED]
     if made != m.ctl[control.MISSES_NOTIFIED]:
         m.ctl[control.MISSES_NOTIFIED] = made
@@ -42,7 +42,7 @@ def notify(m: Memory) -> None:
 
 @compiled
 def take_ring(m: Memory, index: Words, meta: Words, data: Bytes, n: int, staged: bool) -> int:
-    """Copy packets from a ring into the pool, behind the n of the batch; returns the batch's new length."""
+    """Copy packets from a ring into the pool, after the n packets of the batch; returns the batch's new length."""
     while n < m.ctl[control.BATCH] and m.ctl[control.FREE] > 0 and ring.waiting(index):
         at = ring.slot_at(index, meta)
         begin = at * packets.SLOT_BYTES + meta[at, rings.OFFSET]
@@ -64,7 +64,7 @@ def take_ring(m: Memory, index: Words, meta: Words, data: Bytes, n: int, staged:
 
 @compiled
 def take_injected(m: Memory) -> int:
-    """A batch of what the control thread and the coprocessors put back in front of the engine."""
+    """A batch of the packets that the control thread and the coprocessors sent to the engine; returns its length."""
     n = take_ring(m, m.inject_index, m.inject_meta, m.inject_data, 0, False)
     if m.host[host.SIDES]:
         for port in range(ports.FIRST_TAP, m.host[host.PORTS]):

@@ -1,7 +1,7 @@
-"""Composes elements into engines at build time (paper 4.2): writes the chains as a module, and loads it.
+"""Composes elements into engines at build time (paper 4.2): writes the chains as a Python module and loads it.
 
-What is written is plain Python that calls one compiled element after the other; elements that are not
-asked for are not in it and cost nothing. `python -m hoverboard.fastpath.engine.compose [ELEMENT...]` prints it.
+The module is plain Python that calls one compiled element after the other. It contains only the chosen elements, so the
+other elements cost nothing. `python -m hoverboard.fastpath.engine.compose [ELEMENT...]` prints it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba import config
 from hoverboard.contract.errors import InputError
 from hoverboard.fastpath.memory import control
 
-# The chains behind their receiving elements, in the order of figures 6 and 7: (element, module).
+# The chains after their receiving elements, in the order of figures 6 and 7: (element, module).
 EGRESS_CHAIN = (
     ("parse_packets", "parser"),
     ("look_up", "lookup"),
@@ -48,12 +48,12 @@ INGRESS_CHAIN = (
 
 @dataclass(frozen=True, slots=True)
 class DebugElement:
-    """Where the functions of one debug element stand.
+    """The places of the functions of one debug element.
 
     Attributes:
-        received: behind the receiving elements: packets as they came in, once each.
-        before: (egress, ingress): element of the chain -> function that stands before it.
-        last: at the end of both chains.
+        received: function after the receiving elements; it gets each packet once, as it came in.
+        before: (egress, ingress): element of the chain -> function that runs before it.
+        last: function at the end of both chains.
     """
 
     module: str
@@ -77,7 +77,7 @@ DEBUG_ELEMENTS = {
 }
 
 _TEMPLATE = '''\
-"""Engines composed by hoverboard.fastpath.engine.compose, which see."""
+"""Engines composed by hoverboard.fastpath.engine.compose: see there."""
 
 from hoverboard.fastpath.engine.commands import notify, run_commands, take_injected
 from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
@@ -115,7 +115,7 @@ def serve(m, port):
 def serve_rings(m):
     run_commands(m)
     n = take_injected(m)
-    # What a turn of the back half left in VM queues would otherwise wait for the next frame of the fabric.
+    # Packets that a turn of the back half left in VM queues would otherwise wait for the next frame from the fabric.
     while n or m.ctl[control.QUEUED]:
         if m.ctl[control.KIND] == control.EGRESS:
             egress(m, n)
@@ -151,7 +151,7 @@ def run(t, engines):
 
 
 def chain(kind: int, debug: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """The (element, module) of an engine behind its receiving elements, debug elements in their places.
+    """The (element, module) pairs of an engine after its receiving elements, with debug elements in their places.
 
     Args:
         kind: control.EGRESS or INGRESS.
@@ -193,7 +193,7 @@ def _load(debug: tuple[str, ...]) -> ModuleType:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.py"
     if not path.exists():
-        # Renamed into place: two hosts may compose at the same time.
+        # Write a draft and rename it: two hosts may compose at the same time.
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text)
         draft.replace(path)
@@ -217,12 +217,12 @@ def _marker(debug: Iterable[str]) -> Path:
 
 
 def is_compiled(debug: Iterable[str] = ()) -> bool:
-    """Whether these engines are in the cache on disk, so that they load at once."""
+    """Whether these engines are in the cache on disk, so that they load without compiling."""
     return _marker(debug).exists()
 
 
 def note_compiled(debug: Iterable[str] = ()) -> None:
-    """These engines are in the cache now."""
+    """Record that these engines are in the cache on disk."""
     _marker(debug).touch()
 
 

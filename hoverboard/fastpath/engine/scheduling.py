@@ -1,8 +1,8 @@
-"""When an engine runs: which ports have something to say, and when the thread may sleep (paper 4.1, 4.2).
+"""Decides when an engine runs: which ports have packets, and when the thread may sleep (paper 4.1, 4.2).
 
-A thread serves the engines of one host, or of several ("compacting"). A port that had packets is asked
-again before the kernel is (epoll_wait costs more than a read); a thread that found nothing looks on for
-a while before it sleeps ("adaptive"), or never sleeps ("dedicated", the paper's reserved CPU).
+A thread serves the engines of one host, or of several ("compacting"). A port that had packets is "hot": the engine
+reads it before it asks the kernel, because epoll_wait costs more than a read. A thread without work spins for a while
+before it sleeps ("adaptive"), or never sleeps ("dedicated", the paper's reserved CPU).
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from hoverboard.fastpath.packets import ring
 
 MAX_ENGINES = 256
 EVENTS = 64
-WAKE = (1 << 32) - 1  # what the thread's own eventfd is called among the events
-# state[]: how the thread stands. SPIN: ns to look on before it sleeps (-1: for ever); LAST: when it last
-# worked; WORKED: whether it has since; HOT: rows of hot[] in use; LOOKING: whether it looks on; CREDIT: what
-# looking has earned; IDLES: how often it ran out of work.
+WAKE = (1 << 32) - 1  # data of the events of the thread's own eventfd
+# state[]: state of the thread. SPIN: ns to spin before it sleeps (-1: without a limit). LAST: time of its last
+# work. WORKED: whether it has worked since then. HOT: rows of hot[] in use. SPINNING: whether it spins.
+# CREDIT: credit for spinning. IDLES: how often it ran out of work.
 T_STOP, T_EPOLL, T_WAKE, T_SPIN, T_LAST, T_WORKED, T_HOT, T_PASSES, T_NOW, T_SLEEPS = range(10)
 T_SPINNING, T_CREDIT, T_IDLES = 10, 11, 12
-# hot[]: engine, port, ns before which a rate limit holds it back
+# hot[]: engine, port, time (ns) from which its rate limit allows packets
 HOT_ENGINE, HOT_PORT, HOT_DUE = 0, 1, 2
-# Looking on pays where the answer comes from another core within it, and where cores are taken it keeps away
-# what it looks for. So the thread learns: a look that found something earns 1, one that did not costs 4, and
-# without credit it tries a few now and then. Measured by benchmarks/ports; the numbers are ours.
+# Spinning pays if the next packet comes from another core while the thread spins. If all cores are busy, spinning
+# delays the sender of that packet. So the thread learns: a spin that finds a packet earns 1 credit, a spin without
+# one costs 4. Without credit it tries a few spins now and then. Measured by benchmarks/ports; our numbers.
 EARNED, SPENT, MOST_CREDIT = 1, 4, 16
 TRY_EVERY, TRIES = 256, 3
-EPOLL_EVERY = 4  # passes between two looks at the other ports while some are hot
+EPOLL_EVERY = 4  # passes between two calls of epoll_wait() while ports are hot
 
 
 class Thread(NamedTuple):
-    """What one scheduling thread remembers."""
+    """The state of one scheduling thread."""
 
     state: I64  # (16,)
     hot: I64  # (MAX_ENGINES * 8, 3)
@@ -47,7 +47,7 @@ class Thread(NamedTuple):
 
 
 def new_thread(epoll_fd: int, wake_fd: int, spin_ns: int) -> Thread:
-    """A thread's memory; its epoll descriptor must already watch its eventfd."""
+    """The state of a new thread; its epoll descriptor must already watch its eventfd."""
     thread = Thread(
         state=np.zeros(16, np.int64),
         hot=np.zeros((MAX_ENGINES * 8, 3), np.int64),
@@ -61,7 +61,7 @@ def new_thread(epoll_fd: int, wake_fd: int, spin_ns: int) -> Thread:
 
 @compiled
 def mark_hot(t: Thread, engine: int, port: int) -> None:
-    """`port` of `engine` has something to say."""
+    """Mark `port` of `engine` as hot: it has packets."""
     if not t.is_hot[engine, port] and t.state[T_HOT] < t.hot.shape[0]:
         t.is_hot[engine, port] = 1
         row = t.hot[t.state[T_HOT]]
@@ -73,7 +73,7 @@ def mark_hot(t: Thread, engine: int, port: int) -> None:
 
 @compiled
 def unmark_hot(t: Thread, at: int) -> None:
-    """Row `at` of hot[] has nothing more to say; the last row takes its place."""
+    """Remove row `at` from hot[]: the port is empty. The last row moves into its place."""
     t.is_hot[t.hot[at, HOT_ENGINE], t.hot[at, HOT_PORT]] = 0
     t.state[T_HOT] -= 1
     last = t.state[T_HOT]
@@ -83,7 +83,7 @@ def unmark_hot(t: Thread, at: int) -> None:
 
 @compiled
 def update_hot(t: Thread, m: Memory, at: int, got: int) -> int:
-    """After row `at` of hot[] was served `got` packets: 1 if it stays hot, 0 if another row took its place."""
+    """Update row `at` of hot[] after `got` packets; returns 1 if it stays hot, 0 if another row took its place."""
     m.ctl[control.PASSES] += 1
     if got:
         t.state[T_WORKED] = 1
@@ -99,7 +99,7 @@ def update_hot(t: Thread, m: Memory, at: int, got: int) -> int:
 
 @compiled
 def may_spin(t: Thread) -> bool:
-    """Whether an idle thread is to look on rather than sleep; keeps the account of what looking earns."""
+    """Whether an idle thread spins instead of sleeping; updates the credit."""
     state = t.state
     if state[T_SPIN] < 0:
         return True
@@ -121,7 +121,7 @@ def may_spin(t: Thread) -> bool:
 
 @compiled
 def epoll_timeout(t: Thread) -> int:
-    """For epoll_wait(): 0 while there is work or hope of it, else ms to sleep (-1: until woken)."""
+    """The timeout for epoll_wait(): 0 while there is work or the thread spins, else ms to sleep (-1: until woken)."""
     due = np.int64(0)
     for i in range(t.state[T_HOT]):
         if t.hot[i, HOT_DUE] <= t.state[T_NOW]:
@@ -137,10 +137,10 @@ def epoll_timeout(t: Thread) -> int:
 
 @compiled
 def wait_for_ports(t: Thread) -> int:
-    """Mark the ports that have something to say, sleeping if need be.
+    """Mark the ports that have packets; sleep if there are none.
 
     Returns:
-        1 if somebody wrote to the thread's eventfd, 0 if not, -1 when the thread is to end.
+        1 if the thread's eventfd was written, 0 if not, -1 when the thread must end.
     """
     state = t.state
     state[T_PASSES] += 1
@@ -168,14 +168,14 @@ def wait_for_ports(t: Thread) -> int:
 
 @compiled
 def mark_hot_rings(t: Thread, m: Memory, engine: int, end: int) -> None:
-    """Ports that are rings in memory have no descriptor that could speak for them."""
+    """Mark the ports that are rings in memory and have packets: they have no descriptor for epoll."""
     for port in range(1, end):
         if m.ports[port, ports.KIND] == ports.KIND_RING and ring.waiting(m.side_index[port, rings.FROM_VMM]):
             mark_hot(t, engine, port)
 
 
 def forget_host(t: Thread, host: int) -> None:
-    """No port of a host is hot any more; for the control thread, while the thread is paused."""
+    """Remove a host's ports from hot[]; for the control thread, while the thread is paused."""
     rows = [row.copy() for row in t.hot[: t.state[T_HOT]] if row[HOT_ENGINE] // 2 != host]
     t.is_hot[2 * host : 2 * host + 2] = 0
     t.state[T_HOT] = len(rows)
@@ -184,5 +184,5 @@ def forget_host(t: Thread, host: int) -> None:
 
 
 def event_data(engine: int, port: int) -> int:
-    """How `port` of the engine with index `engine` is called among the events."""
+    """The data of the events of `port` of the engine with index `engine`."""
     return engine << 16 | port

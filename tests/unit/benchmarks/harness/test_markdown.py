@@ -1,4 +1,4 @@
-"""Results files as Markdown: tables with as many cells in each row, bars told apart, other files refused."""
+"""Results files as Markdown: tables with as many cells in each row, bars marked passed or missed, other files rejected."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_what_an_entry_has_no_room_for(sample):
         DosDetection.sampling({"packets_per_second": 1, "sample": sample}, "ingress")
 
 
-def test_a_flood_of_sources_costs_no_memory_and_hides_nobody():
+def test_a_flood_of_sources_costs_no_memory_and_hides_no_attacker():
     dos = Dos(sample=1, packets_per_second=200, sources=32)
     for n in range(4000):  # 1000 a second from one, 3000 from others that come once each
         dos.clock.now += 1 / 4000

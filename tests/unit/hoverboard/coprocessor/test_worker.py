@@ -454,7 +454,8 @@ def test_an_account_that_refuses_the_thread_is_given_up():
     assert sink.enough.wait(10)
     assert worker.stop()
     assert account.removed
-    assert worker.status()["account"] == "thread clock (cgroup v1 /made/up rejected the thread: Operation not permitted)"
+    shown = worker.status()["account"]
+    assert shown == "thread clock (cgroup v1 /made/up rejected the thread: Operation not permitted)"
     bell.close()
 
 
@@ -477,7 +478,7 @@ class Stuck(ConfiguredStage):
         return batch
 
 
-def test_a_stage_that_does_not_return_keeps_its_own_vm_waiting_and_nobody_else(monkeypatch):
+def test_a_stage_that_does_not_return_delays_only_its_own_vm(monkeypatch):
     monkeypatch.setitem(STAGES, "stuck", Stuck)
     bells = [Doorbell(), Doorbell()]
     sources, sinks = [Source(), Source()], [WaitingSink(1), WaitingSink(100)]
@@ -502,7 +503,7 @@ def test_a_stage_that_does_not_return_keeps_its_own_vm_waiting_and_nobody_else(m
         bell.close()
 
 
-def test_samples_are_looked_at_and_are_in_nobodys_books():
+def test_samples_are_shown_to_stages_and_not_counted_as_packets():
     world = World()
     Look.seen = 0
     number = world.chain("look")

@@ -1,4 +1,4 @@
-"""Golden packets for stages, per-VM queues with their scheduler, and what an engine does when it is told to."""
+"""Golden packets for stages, per-VM queues with their scheduler, and the commands to an engine."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ class TestVmQueues:
         fifo.ingress.queue_state[VM, 3] = 1 << 62
         assert choose(fifo.ingress, 0) == VM
 
-    def test_nobody_waits(self, host):
+    def test_no_packet_waits(self, host):
         assert choose(host.ingress, 0) == -1
         assert deliver(host.ingress, 3) == 3
 
