@@ -1,6 +1,6 @@
 """The stages of each flow: chosen once, at its flow miss, and stored in its flow-table entry (paper 4.3.1, 4.4). Pure.
 
-Rules come from the topology. They stand in the order in which egress packets pass: the stage nearest the fabric is
+Rules come from the topology. Their order is that of egress packets: the stage nearest the fabric is
 last. Ingress packets pass the same stages in reverse order, so they are decrypted before another stage reads them.
 """
 

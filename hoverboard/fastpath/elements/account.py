@@ -10,7 +10,7 @@ from hoverboard.fastpath.memory.arrays import Memory
 
 @compiled
 def account(m: Memory, n: int) -> int:
-    """Count each packet once, before its stages; drop packets whose entry is a drop."""
+    """Count each packet once, before its stages; drop packets whose entry has ACT_DROP."""
     kept = 0
     for i in range(n):
         slot = m.batch[i]

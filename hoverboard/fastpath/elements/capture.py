@@ -54,7 +54,7 @@ def capture_received(m: Memory, n: int) -> int:
 
 @compiled
 def capture_dropped(m: Memory, n: int) -> int:
-    """Record packets of captured ports whose entry is a drop, as they came in, with the reason."""
+    """Record packets of captured ports whose entry has ACT_DROP, as they came in, with the reason."""
     if m.capture_control[debug.CAP_PORTS] and n:
         now = now_ns(m.cpu[0])
         for i in range(n):

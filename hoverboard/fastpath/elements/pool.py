@@ -1,4 +1,4 @@
-"""The packet pool: slots for one received frame each. Receive takes a slot; the element that ends the packet frees it."""
+"""The packet pool: slots for one received frame each. Receive takes a slot; the last element of a packet frees it."""
 
 from __future__ import annotations
 

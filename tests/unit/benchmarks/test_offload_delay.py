@@ -115,7 +115,7 @@ def test_a_flow_sends_until_its_host_sends_it_host_to_host(monkeypatch: pytest.M
     assert said == [("interval 0.5 s, flow 1 of 1", 0.5)]
 
 
-def test_a_packet_that_is_refused_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packet_that_is_refused_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, after=1, refused=True)
     offload_delay.measure(0.5, 1, "fastpath", lambda what, share: None, 0.0)
     assert run.sockets[0].sent == [1_000]
