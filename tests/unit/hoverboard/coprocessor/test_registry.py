@@ -149,5 +149,5 @@ def test_a_strange_number_of_samples(write):
         "    name = 'look'",
     ]
     path = write("\n".join([*text, "    @classmethod", "    def sampling(cls, config, direction): return 'many'"]))
-    with pytest.raises(InputError, match="gave 'many'"):
+    with pytest.raises(InputError, match="'many'"):
         Registry().sampling(path, {}, "ingress")

@@ -284,7 +284,7 @@ def test_memory_is_bounded_by_the_limit():
     for n in range(1, 1000):
         abuse.stage.process([packet(altered(WEB, 36, n.to_bytes(2, "big")))])
         abuse.stage.process([packet(altered(asking, 34, n.to_bytes(2, "big")), "ingress")])
-    assert len(abuse.stage._seen) == 11
+    assert len(abuse.stage._destinations) == 11
     assert len(abuse.stage._clients) == 40
 
 
