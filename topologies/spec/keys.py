@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, St
 
 from hoverboard.contract.entities import MAX_VNI, Dataplane, Program, Scheduling
 from hoverboard.contract.models import DEFAULT_MODEL
-from hoverboard.coprocessor.policy import When
+from hoverboard.coprocessor.stage_policy import When
 from topologies.spec.policy_keys import BalancerKeys, FirewallKeys, RouteKeys
 from topologies.spec.topology import DEFAULT_REPORT_INTERVAL, MAX_HOSTS, MAX_HOVERBOARDS, MOST_EGRESS, MOST_INGRESS
 from topologies.spec.values import (

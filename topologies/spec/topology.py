@@ -219,7 +219,7 @@ class Topology:
     offload_threshold: int = DEFAULT_THRESHOLD  # bit/s
     report_interval: float = DEFAULT_REPORT_INTERVAL  # seconds
     offload: OffloadSpec = OffloadSpec()
-    stages: tuple[dict[str, Any], ...] = ()  # rules of hoverboard.coprocessor.policy, with absolute paths
+    stages: tuple[dict[str, Any], ...] = ()  # rules of hoverboard.coprocessor.stage_policy, with absolute paths
     text: str = ""  # the file it came from, kept with the run
     wan: WanSpec | None = None  # each region has a fabric of its own, joined by this
 
