@@ -75,7 +75,7 @@ def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
     return InspectedNode(name, () if port is None else (port,), cast(Dataplane, document["dataplane"]), socket_path)
 
 
-def need_engine(place: InspectedNode) -> None:
+def check_has_engines(place: InspectedNode) -> None:
     """InputError unless the node has engines to look into."""
     if facts(place.dataplane).carrier != "engines":
         raise InputError(
@@ -94,7 +94,7 @@ def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: 
     return argv + (["-c", str(count)] if count else [])
 
 
-def make_ready(host: HostClient, notify: Callable[[str], None]) -> None:
+def compile_debug_engine(host: HostClient, notify: Callable[[str], None]) -> None:
     """Have the engines with debug elements compiled, in a process of its own so that the host goes on meanwhile.
 
     Raises:
@@ -111,7 +111,7 @@ def make_ready(host: HostClient, notify: Callable[[str], None]) -> None:
         raise RunError(f"the engine does not compile: {last[0]}", next_step="run `sudo ./bootstrap.sh demo` again")
 
 
-class Capturing:
+class RunningCapture:
     """A capture that runs on a host; ends with the block, or when this process does.
 
     Args:

@@ -147,10 +147,10 @@ def start_detached(
     for option, value in options.items():
         if value is not None:
             command += [f"--{option}", str(value)]
-    with tempfile.TemporaryFile() as words, os.fdopen(reader, encoding="utf-8") as lines:
+    with tempfile.TemporaryFile() as errors, os.fdopen(reader, encoding="utf-8") as lines:
         try:
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words,
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
                 pass_fds=(writer,), start_new_session=True,
             )  # fmt: skip
         finally:
@@ -163,8 +163,8 @@ def start_detached(
         finally:
             child.wait()  # it has forked: the holder is nobody's child
         if ready is None:
-            words.seek(0)
-            last = words.read().decode(errors="replace").strip().splitlines()[-1:] or ["it left no word"]
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it left no word"]
             raise RunError(f"the holder ended: {last[0]}", where=run, next_step="see `hoverboard doctor`")
         return ready
 

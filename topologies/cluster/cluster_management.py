@@ -83,7 +83,7 @@ class ClusterManagement(ABC):
         """Send everything there should be."""
 
     @abstractmethod
-    def keep(self, supervisor: Supervisor) -> None:
+    def supervise(self, supervisor: Supervisor) -> None:
         """From now on, what dies is started again, and told everything there should be."""
 
     @abstractmethod

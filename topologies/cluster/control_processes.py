@@ -23,14 +23,14 @@ from topologies.cluster import etcd_members
 from topologies.processes.deadlines import wait_sockets
 from topologies.processes.launcher import Launcher, python
 from topologies.processes.process_table import Process, identified
-from topologies.processes.supervisor import Supervisor, Watched
+from topologies.processes.supervisor import Supervisor, WatchedProcess
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import ControlProcess
 
 StoreKind = Literal["embedded", "etcd"]
 ETCD_MEMBERS = 3
-_MOST = {"partitions": 32, "replicas": 9, "front-ends": 32}
+_MAX = {"partitions": 32, "replicas": 9, "front-ends": 32}
 _START_TIMEOUT = 30.0  # seconds, for one that is started again
 
 
@@ -53,7 +53,7 @@ class ControlLayout:
     shared_queue: bool = False
 
     def __post_init__(self) -> None:
-        for option, most in _MOST.items():
+        for option, most in _MAX.items():
             number = getattr(self, option.replace("-", "_"))
             if not 1 <= number <= most:
                 raise InputError(f"{number} {option}", where=f"--{option}", next_step=f"give a number from 1 to {most}")
@@ -96,7 +96,7 @@ class RoleProcess:
     log: Path
     sockets: list[Path] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
-    watched: Watched | None = None
+    watched: WatchedProcess | None = None
 
     @property
     def restarts(self) -> int:
@@ -230,21 +230,21 @@ class ControlProcesses:
                     next_step="read that log file",
                 )  # fmt: skip
 
-    def keep(self, supervisor: Supervisor, returned: Callable[[RoleProcess], None]) -> None:
+    def supervise(self, supervisor: Supervisor, on_restart: Callable[[RoleProcess], None]) -> None:
         """Have them watched from now on.
 
         Args:
-            returned: called with each that was started again and serves; RunError: it is not well, and has to die.
+            on_restart: called with each that was started again and serves; RunError: it is not well, and has to die.
         """
         for role in self.roles:
-            role.watched = supervisor.watch(role.name, None, role.running, partial(self._again, role, returned))
+            role.watched = supervisor.watch(role.name, None, role.running, partial(self._restart, role, on_restart))
 
-    def _again(self, role: RoleProcess, returned: Callable[[RoleProcess], None]) -> None:
+    def _restart(self, role: RoleProcess, on_restart: Callable[[RoleProcess], None]) -> None:
         if role.process is not None:
             self._launcher.forget(role.process)
         self._start(role)
         self.wait_ready(role, _START_TIMEOUT)
-        returned(role)
+        on_restart(role)
 
     def documents(self) -> list[ControlProcess]:
         """All of them as `status` shows them."""

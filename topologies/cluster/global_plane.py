@@ -25,16 +25,16 @@ from topologies.spec.region_scopes import PlaneScope
 from topologies.spec.topology import Topology
 
 _log = logging.getLogger(__name__)
-_AGAIN = 0.5  # seconds until one that was away is told again
+_RETRY_PAUSE = 0.5  # seconds until one that was away is told again
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Request:
     """Something to be told; `heard` is done when the plane has taken it, or refused it."""
 
     what: str
-    notify: Callable[[], object]
-    heard: Future[None] = field(default_factory=Future)
+    send: Callable[[], object]
+    done: Future[None] = field(default_factory=Future)
 
 
 class GlobalPlane(ClusterManager):
@@ -50,40 +50,40 @@ class GlobalPlane(ClusterManager):
         scope: PlaneScope,
     ) -> None:
         super().__init__(topology, layout, directory, logs, launcher, scope)
-        self._outbox: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._ending = threading.Event()
 
     def notify(self, entity: AnyEntity, *, gone: bool = False) -> None:
         """Have it told of an entity, soon."""
-        notify = partial(self.remove if gone else self.upsert, entity)
-        self._outbox.put(_Told(f"{entity.TYPE} {entity.name}", notify))
+        send = partial(self.remove if gone else self.upsert, entity)
+        self._outbox.put(_Request(f"{entity.TYPE} {entity.name}", send))
 
     def notify_change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Future[None]:
         """Have it told of many, soon, in one request; the future fails with what it says if it refuses."""
-        told = _Told(f"a change of {len(upsert) + len(remove)}", partial(self.change, upsert, remove))
-        self._outbox.put(told)
-        return told.heard
+        request = _Request(f"a change of {len(upsert) + len(remove)}", partial(self.change, upsert, remove))
+        self._outbox.put(request)
+        return request.done
 
-    def take_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+    def roll_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
         """Have it told the opposite, after what it has not heard yet."""
         self.notify_change(upsert, remove)
 
-    def catch_up(self, timeout: float) -> None:
+    def flush(self, timeout: float) -> None:
         """Wait until it was told everything so far.
 
         Raises:
             RunError: it is away.
         """
-        told = _Told("nothing", lambda: None)
-        self._outbox.put(told)
+        request = _Request("nothing", lambda: None)
+        self._outbox.put(request)
         try:
-            told.heard.result(timeout)
+            request.done.result(timeout)
         except TimeoutError:
             raise RunError(f"the {self.scope.process} does not answer", where=self.address) from None
 
-    def keep(self, supervisor: Supervisor) -> None:
+    def supervise(self, supervisor: Supervisor) -> None:
         """From now on, it is started again when it dies, and told what there is to tell."""
-        super().keep(supervisor)
+        super().supervise(supervisor)
         threading.Thread(target=self._run, name=f"tell-{self.processes.first.name}", daemon=True).start()
 
     def close(self) -> None:
@@ -93,18 +93,18 @@ class GlobalPlane(ClusterManager):
         super().close()
 
     def _run(self) -> None:
-        while (told := self._outbox.get()) is not None:
+        while (request := self._outbox.get()) is not None:
             while not self._ending.is_set():
                 try:
-                    told.notify()
+                    request.send()
                 except RunError as error:
                     _log.warning("the %s is told again: %s", self.processes.first.name, error)
-                    self._ending.wait(_AGAIN)
+                    self._ending.wait(_RETRY_PAUSE)
                     continue
                 except HoverboardError as error:
                     self.refused = str(error)
-                    _log.warning("the %s refuses %s: %s", self.processes.first.name, told.what, error)
-                    told.heard.set_exception(error)
+                    _log.warning("the %s refuses %s: %s", self.processes.first.name, request.what, error)
+                    request.done.set_exception(error)
                 else:
-                    told.heard.set_result(None)
+                    request.done.set_result(None)
                 break

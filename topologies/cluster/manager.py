@@ -99,11 +99,11 @@ class ClusterManager(ClusterManagement):
         with self._lock:
             self.client.full_update(list(self._entities.values()))
 
-    def keep(self, supervisor: Supervisor) -> None:
+    def supervise(self, supervisor: Supervisor) -> None:
         """From now on, what dies of the control plane is started again, and told everything there should be."""
-        self.processes.keep(supervisor, self._returned)
+        self.processes.supervise(supervisor, self._on_restart)
 
-    def _returned(self, role: RoleProcess) -> None:
+    def _on_restart(self, role: RoleProcess) -> None:
         """One of the processes was started again; who holds the intent is told it anew."""
         if role is self.processes.first:
             try:
@@ -137,18 +137,18 @@ class ClusterManager(ClusterManagement):
         with self._lock:
             expected = plan["version"] if plan is not None else None
             version = self.client.diff(upsert, remove, expected_version=expected).version
-            self._note(upsert, remove)
+            self._record(upsert, remove)
             return version
 
-    def _note(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+    def _record(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
         for entity in remove:
             self._entities.pop((entity.TYPE, entity.name), None)
         self._entities.update(((entity.TYPE, entity.name), entity) for entity in upsert)
 
-    def take_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+    def roll_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
         """`change`, whatever the control plane says: one that is away is told by the next full update."""
         with self._lock:
-            self._note(upsert, remove)
+            self._record(upsert, remove)
             try:
                 self.client.diff(upsert, remove)
             except HoverboardError as error:

@@ -18,13 +18,13 @@ from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster.cluster_management import Entities
 from topologies.cluster.global_plane import GlobalPlane
 from topologies.cluster.manager import ClusterManager
-from topologies.spec.region_scopes import check_undivided, places_of
+from topologies.spec.region_scopes import check_same_region, region_by_node
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import FlowCounts, Plan, PlannedPlane
 
 
-_GLOBAL_TIMEOUT = 5.0  # seconds that a global plane is waited for; what it has not heard by then it is told later
+_GLOBAL_TIMEOUT = 5.0  # seconds to wait for a global plane; it applies later what it has not applied by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class Part:
         """
         if not isinstance(self.plane, GlobalPlane):
             return self.plane.plan(self.upsert, self.remove)
-        self.plane.catch_up(_GLOBAL_TIMEOUT)
+        self.plane.flush(_GLOBAL_TIMEOUT)
         return self.plane.client.plan(self.upsert, self.remove, timeout=_GLOBAL_TIMEOUT)
 
 
-def parts_of(
+def split_change(
     planes: Sequence[ClusterManager], before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]
 ) -> list[Part]:
     """Who is told what; planes that are told nothing are left out.
@@ -69,20 +69,20 @@ def parts_of(
         InputError: what rests on several VMs would be in two regions.
     """
     after = _after(before, upsert, remove)
-    check_undivided(after.values())
-    places, old_places = places_of(after.values()), places_of(before.values())
+    check_same_region(after.values())
+    regions, old_regions = region_by_node(after.values()), region_by_node(before.values())
     made = []
     for plane in planes:
-        # Not what it has heard so far: a global plane may be behind.
-        known = {key: entity for key, entity in before.items() if plane.scope.told(entity, old_places)}
-        told = tuple(entity for entity in upsert if plane.scope.told(entity, places))
-        moved = {(entity.TYPE, entity.name) for entity in upsert} - {(entity.TYPE, entity.name) for entity in told}
+        # From what there should be, not from what the plane holds: a global plane may be behind.
+        known = {key: entity for key, entity in before.items() if plane.scope.includes(entity, old_regions)}
+        wanted = tuple(entity for entity in upsert if plane.scope.includes(entity, regions))
+        moved = {(entity.TYPE, entity.name) for entity in upsert} - {(entity.TYPE, entity.name) for entity in wanted}
         keys = moved | {(entity.TYPE, entity.name) for entity in remove}
         gone = tuple(known[key] for key in known if key in keys)
-        old = (known.get((entity.TYPE, entity.name)) for entity in told)
+        old = (known.get((entity.TYPE, entity.name)) for entity in wanted)
         restored = (*gone, *(entity for entity in old if entity is not None))
-        new = tuple(entity for entity in told if (entity.TYPE, entity.name) not in known)
-        made.append(Part(plane, told, gone, (restored, new)))
+        new = tuple(entity for entity in wanted if (entity.TYPE, entity.name) not in known)
+        made.append(Part(plane, wanted, gone, (restored, new)))
     return [part for part in made if part]
 
 
@@ -133,7 +133,7 @@ def plan(parts: Sequence[Part], before: Entities, upsert: Sequence[AnyEntity], r
     return {**plan_document(changes, max(versions, default=0), dict(sorted(switches.items()))), "planes": rows}
 
 
-def write(parts: Sequence[Part], planned: Plan) -> int:
+def apply(parts: Sequence[Part], planned: Plan) -> int:
     """Tell all planes, regional ones first; the highest version of a regional one after it.
 
     Args:
@@ -143,36 +143,36 @@ def write(parts: Sequence[Part], planned: Plan) -> int:
         HoverboardError: a plane has refused it, or a regional one is away; those before were told the opposite.
     """
     rows = {(row["region"], row["scope"]): row for row in planned["planes"]}
-    told: list[Part] = []
+    applied: list[Part] = []
     versions = [0]
     try:
         for part in parts:
             if not isinstance(part.plane, GlobalPlane):
                 scope = part.plane.scope
                 versions.append(part.plane.change(part.upsert, part.remove, rows[scope.region, scope.kind]))
-                told.append(part)
-        _write_globals([part for part in parts if isinstance(part.plane, GlobalPlane)], rows, told)
+                applied.append(part)
+        _apply_to_globals([part for part in parts if isinstance(part.plane, GlobalPlane)], rows, applied)
     except HoverboardError:
-        for part in reversed(told):
-            part.plane.take_back(*part.undo)
+        for part in reversed(applied):
+            part.plane.roll_back(*part.undo)
         raise
     return max(versions)
 
 
-def _write_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], PlannedPlane], told: list[Part]) -> None:
+def _apply_to_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], PlannedPlane], applied: list[Part]) -> None:
     """Tell the global planes, and wait for those that had a plan."""
-    telling: list[tuple[Part, Future[None]]] = []
+    pending: list[tuple[Part, Future[None]]] = []
     for part in parts:
         assert isinstance(part.plane, GlobalPlane)
-        telling.append((part, part.plane.notify_change(part.upsert, part.remove)))
-    planned = [heard for part, heard in telling if rows[part.plane.scope.region, "global"]["version"] is not None]
+        pending.append((part, part.plane.notify_change(part.upsert, part.remove)))
+    planned = [answer for part, answer in pending if rows[part.plane.scope.region, "global"]["version"] is not None]
     wait(planned, _GLOBAL_TIMEOUT)
     refusals = []
-    for part, heard in telling:
-        refusal = heard.exception() if heard.done() else None
+    for part, answer in pending:
+        refusal = answer.exception() if answer.done() else None
         if refusal is not None:
             refusals.append(refusal)
         else:
-            told.append(part)
+            applied.append(part)
     if refusals:
         raise refusals[0]

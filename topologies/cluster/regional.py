@@ -24,7 +24,7 @@ from topologies.cluster.manager import ClusterManager
 from topologies.processes.deadlines import wait_for
 from topologies.processes.launcher import Launcher
 from topologies.processes.supervisor import Supervisor
-from topologies.spec.region_scopes import PlaneScope, check_undivided, places_of
+from topologies.spec.region_scopes import PlaneScope, check_same_region, region_by_node
 from topologies.spec.topology import Model, ServerSpec, Topology, to_entities
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class RegionalClusterManager(ClusterManagement):
                 next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
         entities = to_entities(topology)
-        check_undivided(entities)
-        self._places = places_of(entities)
+        check_same_region(entities)
+        self._regions = region_by_node(entities)
         self.regional: dict[str, ClusterManager] = {}
         self.globals: dict[str, GlobalPlane] = {}
         for number, region in enumerate(topology.regions):
@@ -120,13 +120,13 @@ class RegionalClusterManager(ClusterManagement):
 
         wait_for(lambda: not behind(), _PROGRAM_TIMEOUT, lambda: f"not programmed: {', '.join(behind())}")
 
-    def keep(self, supervisor: Supervisor) -> None:
+    def supervise(self, supervisor: Supervisor) -> None:
         """From now on, what dies of all planes is started again."""
         for plane in self._planes:
-            plane.keep(supervisor)
+            plane.supervise(supervisor)
 
-    def _home(self, entity: AnyEntity) -> ClusterManager:
-        region = self._places.get(f"Host {entity.host}") if isinstance(entity, VM) else None
+    def _regional_plane(self, entity: AnyEntity) -> ClusterManager:
+        region = self._regions.get(f"Host {entity.host}") if isinstance(entity, VM) else None
         if region is None:
             raise InputError(
                 f"a {entity.TYPE} is in no region", where=entity.name,
@@ -136,20 +136,20 @@ class RegionalClusterManager(ClusterManagement):
 
     def upsert(self, entity: AnyEntity) -> None:
         """Add or change a VM: its region's plane has it when this returns, the global planes soon after."""
-        self._home(entity).upsert(entity)
-        self._tell(entity, gone=False)
+        self._regional_plane(entity).upsert(entity)
+        self._notify_globals(entity, gone=False)
 
     def remove(self, entity: AnyEntity) -> None:
         """Remove a VM, likewise."""
-        self._home(entity).remove(entity)
-        self._tell(entity, gone=True)
+        self._regional_plane(entity).remove(entity)
+        self._notify_globals(entity, gone=True)
 
     def withdraw(self, entity: AnyEntity) -> None:
         """Take back a VM, whatever the control planes say."""
-        self._home(entity).withdraw(entity)
-        self._tell(entity, gone=True)
+        self._regional_plane(entity).withdraw(entity)
+        self._notify_globals(entity, gone=True)
 
-    def _tell(self, entity: AnyEntity, *, gone: bool) -> None:
+    def _notify_globals(self, entity: AnyEntity, *, gone: bool) -> None:
         for plane in self.globals.values():
             plane.notify(entity, gone=gone)
 
@@ -164,14 +164,16 @@ class RegionalClusterManager(ClusterManagement):
     def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
         """What `change` would do, worked out by all planes concerned; see `topologies.cluster.plane_change`."""
         before = self.entities
-        return plane_change.plan(plane_change.parts_of(self._planes, before, upsert, remove), before, upsert, remove)
+        parts = plane_change.split_change(self._planes, before, upsert, remove)
+        return plane_change.plan(parts, before, upsert, remove)
 
     def change(
         self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
         """Many at once, all planes or none; see `topologies.cluster.plane_change`."""
         planned = self.plan(upsert, remove) if plan is None else cast("Plan", plan)
-        return plane_change.write(plane_change.parts_of(self._planes, self.entities, upsert, remove), planned)
+        parts = plane_change.split_change(self._planes, self.entities, upsert, remove)
+        return plane_change.apply(parts, planned)
 
     def set_model(self, model: Model, timeout: float) -> str:
         """Go over to another programming model, one kind of planes after the other; returns the one before.
@@ -189,7 +191,7 @@ class RegionalClusterManager(ClusterManagement):
                 f"model {model} does not go with `wan`", where="model set",
                 next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
-        for scope, _, answer in self._asked(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
+        for scope, _, answer in self._query(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
             if isinstance(answer, HoverboardError):
                 what = f"the {scope.process} does not answer: {answer}"
                 raise RunError(what, where="model set", next_step="see `hoverboard status`; try again when it is back")
@@ -210,7 +212,7 @@ class RegionalClusterManager(ClusterManagement):
             sum(state.joined for state in states),
         )
 
-    def _asked(self, ask: Callable[[ClusterManager], Any]) -> list[tuple[PlaneScope, ClusterManager, Any]]:
+    def _query(self, ask: Callable[[ClusterManager], Any]) -> list[tuple[PlaneScope, ClusterManager, Any]]:
         """What all planes answer, at once; a HoverboardError for one that does not."""
 
         def one(plane: ClusterManager) -> Any:
@@ -228,7 +230,7 @@ class RegionalClusterManager(ClusterManagement):
         whole: documents.PlaneStatus = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
         vms: documents.VMCount = {"intended": 0, "joined": 0}
         planes = []
-        for scope, plane, answer in self._asked(lambda one: one.client.status(_ANSWER_TIMEOUT)):
+        for scope, plane, answer in self._query(lambda one: one.client.status(_ANSWER_TIMEOUT)):
             row: documents.Plane = {
                 "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
                 "restarts": plane.restarts, "refused": plane.refused,
@@ -250,7 +252,7 @@ class RegionalClusterManager(ClusterManagement):
 
     def offloads(self) -> list[documents.Offload]:
         """VM pairs that go host to host now, as far as the planes answer."""
-        answers = self._asked(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
+        answers = self._query(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
         return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]
 
     def close(self) -> None:

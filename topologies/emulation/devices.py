@@ -251,7 +251,7 @@ def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
 
 
 def make_uplink_tap(
-    fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, ways: Sequence[str] = ()
+    fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, wan_ports: Sequence[str] = ()
 ) -> int:
     """Uplink of a fast-path server: a tap plugged into the fabric; its descriptor is the server's NIC.
 
@@ -263,7 +263,7 @@ def make_uplink_tap(
         fd = open_tap(port, (0,))
         try:
             _deepen(route, port)
-            _plug(route, port, FABRIC_MTU, address, bridge, ways)
+            _plug(route, port, FABRIC_MTU, address, bridge, wan_ports)
         except BaseException:
             os.close(fd)
             raise
@@ -278,7 +278,7 @@ def make_uplink_veth(
     address: IPv4Address,
     own: IPv4Address | None = None,
     bridge: str = BRIDGE_NAME,
-    ways: Sequence[str] = (),
+    wan_ports: Sequence[str] = (),
 ) -> None:
     """Uplink that is a veth pair between the fabric and `device` in the server's namespace.
 
@@ -288,7 +288,7 @@ def make_uplink_veth(
     """
     with netlink(fabric_pid) as route:
         _veth(route, port, server_pid, device, PLAIN_MTU)
-        _plug(route, port, PLAIN_MTU, address, bridge, ways)
+        _plug(route, port, PLAIN_MTU, address, bridge, wan_ports)
     with netlink(server_pid) as route:
         index = _index(route, device)
         if own is None:
@@ -300,11 +300,11 @@ def make_uplink_veth(
         route.link("set", index=index, state="up")
 
 
-def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str, ways: Sequence[str]) -> None:
+def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str, wan_ports: Sequence[str]) -> None:
     index = _index(route, port)
     route.link("set", index=index, mtu=mtu, master=_index(route, bridge), state="up")
     # The addressing plan says where each MAC is: nothing is flooded and nothing ages.
-    for toward in (index, *(_index(route, way) for way in ways)):
+    for toward in (index, *(_index(route, wan_port) for wan_port in wan_ports)):
         route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
 
 

@@ -11,13 +11,13 @@ from topologies.emulation.nodes import Fabric, HoverboardNode, NamespaceNode, Se
 from topologies.processes.launcher import Launcher
 from topologies.processes.phases import PhaseClock
 from topologies.processes.run_directory import RunDirectory
-from topologies.processes.thread_pool import Workers
+from topologies.processes.thread_pool import ThreadPool
 from topologies.spec.topology import FABRIC, ServerSpec, Topology, VMSpec
 
 _log = logging.getLogger(__name__)
 
 
-class Plant:
+class EmulatedNetwork:
     """Nodes and links of a run.
 
     Attributes:
@@ -36,7 +36,7 @@ class Plant:
         self.wan: wan.Wan | None = None
         self._segments: dict[str | None, wan.Segment] = {}
 
-    def make_nodes(self, topology: Topology, workers: Workers, clock: PhaseClock) -> None:
+    def make_nodes(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
         """All namespaces, and the fabric's bridge."""
         specs: list[ServerSpec | VMSpec | None] = [None, *topology.servers, *topology.vms]
         with clock.phase("nodes", len(specs)) as step:
@@ -61,7 +61,7 @@ class Plant:
         else:
             self.nodes[spec.name] = HoverboardNode(spec, self._launcher, self._directory.node(spec.name))
 
-    def make_links(self, topology: Topology, workers: Workers, clock: PhaseClock) -> None:
+    def make_links(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
         """All uplinks and virtual NICs, not yet plugged into host processes."""
         items: list[ServerSpec | VMSpec] = [*topology.servers, *topology.vms]
         self._segments = wan.segments(topology)
@@ -81,8 +81,8 @@ class Plant:
         assert isinstance(fabric, Fabric)
         devices.loopback_up(server.pid)
         own = self._segments[spec.region]
-        ways = [other.wan for other in self._segments.values() if other.wan is not None and other is not own]
-        self.uplinks[spec.name] = Uplink(server, fabric, bridge=own.bridge, ways=ways)
+        wan_ports = [other.wan for other in self._segments.values() if other.wan is not None and other is not own]
+        self.uplinks[spec.name] = Uplink(server, fabric, bridge=own.bridge, wan_ports=wan_ports)
 
     def make_nic(self, spec: VMSpec) -> VirtualNIC:
         """The NIC of one VM."""

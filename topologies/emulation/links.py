@@ -131,7 +131,7 @@ class Uplink(_PlainLink):
         node1: Server,
         node2: Fabric,
         bridge: str = devices.BRIDGE_NAME,
-        ways: Sequence[str] = (),
+        wan_ports: Sequence[str] = (),
         **_params: Any,
     ) -> None:
         self.server, self.fabric = node1, node2
@@ -141,11 +141,13 @@ class Uplink(_PlainLink):
         self.port = f"to-{node1.name}" if len(node1.name) <= 12 else f"to-{number}"
         address = node1.spec.underlay_ip
         if node1.uplink_device is None:
-            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, ways)
+            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, wan_ports)
             end: Intf = Ring(f"{self.port}-ring", node=node1, link=self, moveIntfFn=_ignore_move)
         else:
             own = address if facts(node1.spec.dataplane).addressed else None
-            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge, ways)
+            devices.make_uplink_veth(
+                node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge, wan_ports
+            )
             end = Device(node1.uplink_device, node=node1, link=self, moveIntfFn=_ignore_move)
         end.mac, end.ip = underlay_mac(address), str(address)
         self._register(end, Device(self.port, node=node2, link=self, moveIntfFn=_ignore_move))

@@ -97,8 +97,8 @@ def make(fabric_pid: int, topology: Topology) -> Wan | None:
         if topology.wan.delay:
             reason = _delay(fabric_pid, device, parent, topology.wan.delay)
             delay, missing["delay"] = (None, reason) if reason else ("netem", "")
-    told = tuple(f"{what}: {reason}" for what, reason in missing.items() if reason)
-    return Wan(topology.wan, topology.regions, rate, delay, told)
+    missing_lines = tuple(f"{what}: {reason}" for what, reason in missing.items() if reason)
+    return Wan(topology.wan, topology.regions, rate, delay, missing_lines)
 
 
 def _shape(pid: int, device: str, rate: int) -> str:
@@ -129,5 +129,5 @@ def _tc(pid: int, words: str) -> str:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return "" if done.returncode == 0 else (said[0] if said else f"tc ended with {done.returncode}")
+    output = (done.stderr or done.stdout).strip().splitlines()
+    return "" if done.returncode == 0 else (output[0] if output else f"tc ended with {done.returncode}")

@@ -54,13 +54,13 @@ def wait_sockets(what: str, paths: list[Path], alive: Callable[[], bool], timeou
     def ready() -> bool:
         serves = all(accepts(path) for path in paths)
         if not serves and not alive():
-            raise RunError(f"{what} ended while it was starting", where=str(log), next_step=_last_words(log))
+            raise RunError(f"{what} ended while it was starting", where=str(log), next_step=_last_line(log))
         return serves
 
     wait_for(ready, timeout, lambda: f"{what} does not serve", where=str(log))
 
 
-def _last_words(log: Path) -> str:
+def _last_line(log: Path) -> str:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except FileNotFoundError:

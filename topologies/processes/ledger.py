@@ -68,21 +68,21 @@ class Ledger:
     @property
     def mark(self) -> Mark | None:
         """The run's mark, which its processes and namespaces carry; None before there is a run."""
-        return self._mark if self._mark is not None else self._mark_there()
+        return self._mark if self._mark is not None else self._read_mark()
 
-    def _mark_there(self) -> Mark | None:
+    def _read_mark(self) -> Mark | None:
         try:
             with open(self.directory.ledger, encoding="utf-8") as file:
                 return Mark.parse(str(json.loads(file.readline())["mark"]))
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             return None
 
-    def is_there(self) -> bool:
+    def is_intact(self) -> bool:
         """Whether the file still is the one that was begun here, and not gone or another run's."""
-        return self._mark is not None and self._mark_there() == self._mark
+        return self._mark is not None and self._read_mark() == self._mark
 
-    def _check_there(self) -> None:
-        if self._mark is not None and not self.is_there():
+    def _check_intact(self) -> None:
+        if self._mark is not None and not self.is_intact():
             raise LostDirectoryError(
                 f"run {self.directory.run!r} has lost its directory", where=str(self.directory.path),
                 next_step="end what is left of it with: hoverboard down --orphans",
@@ -90,7 +90,7 @@ class Ledger:
 
     def append(self, **record: Any) -> None:
         """Append one record in one write; LostDirectoryError when the file is gone or another run's."""
-        self._check_there()
+        self._check_intact()
         fd = os.open(self.directory.ledger, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(fd, json.dumps(record).encode() + b"\n")
@@ -107,7 +107,7 @@ class Ledger:
         Raises:
             LostDirectoryError: there is no file to record it in.
         """
-        self._check_there()
+        self._check_intact()
         rest = json.dumps({"what": what, "kind": kind})[1:-1]
         return [
             "/bin/sh", "-c", RECORD_AND_EXEC, "hoverboard",

@@ -45,20 +45,20 @@ class PhaseClock:
             nonlocal done
             with self._lock:
                 done += 1
-                self._tell(PhaseEvent(name, done, total, time.monotonic() - begin))
+                self._report(PhaseEvent(name, done, total, time.monotonic() - begin))
 
         with self._lock:
-            self._tell(PhaseEvent(name, 0, total, 0.0))
+            self._report(PhaseEvent(name, 0, total, 0.0))
         yield step
         seconds = time.monotonic() - begin
         with self._lock:
             self.seconds[name] = round(seconds, 3)
-            self._tell(PhaseEvent(name, total, total, seconds))
+            self._report(PhaseEvent(name, total, total, seconds))
 
     def total(self) -> float:
         """Seconds since the clock was made."""
         return time.monotonic() - self.started
 
-    def _tell(self, event: PhaseEvent) -> None:
+    def _report(self, event: PhaseEvent) -> None:
         if self._progress is not None:
             self._progress(event)

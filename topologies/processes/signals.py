@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def signals_wait() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP wait until what is inside is done: half a clean-up helps nobody.
 
     Not by a signal mask: the kernel gives the signal to any other thread, and Python then interrupts the

@@ -28,22 +28,23 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-AT_ONCE = 3  # deaths within CALM seconds; from the next one on there is a pause
+IMMEDIATE_RESTARTS = 3  # deaths within CALM seconds; from the next one on there is a pause
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds; doubled each time
-MOST_DEATHS = 8  # within CALM seconds; then it is left dead
-CALM = 60.0
+MAX_DEATHS = 8  # within CALM seconds; then it is left dead
+DEATH_WINDOW = 60.0
 _JOIN_TIMEOUT = 30.0
 
 
 def pause(deaths: int) -> float | None:
     """Seconds to wait before another start after so many deaths within CALM; None: no other start."""
-    if deaths >= MOST_DEATHS:
+    if deaths >= MAX_DEATHS:
         return None
-    return 0.0 if deaths <= AT_ONCE else min(FIRST_PAUSE * 2 ** (deaths - AT_ONCE - 1), LONGEST_PAUSE)
+    paused = deaths - IMMEDIATE_RESTARTS
+    return 0.0 if paused <= 0 else min(FIRST_PAUSE * 2 ** (paused - 1), LONGEST_PAUSE)
 
 
 @dataclass
-class Watched:
+class WatchedProcess:
     """One process of a run, in all its lives.
 
     Attributes:
@@ -121,26 +122,26 @@ class Supervisor:
         self._clock = clock
         self._table = table or LinuxProcesses()
         self._poller: Poller = poller or select.epoll()
-        self._watched: dict[int, Watched] = {}  # by pidfd
-        self._all: list[Watched] = []
-        self._due: list[tuple[float, int, Watched]] = []
+        self._watched: dict[int, WatchedProcess] = {}  # by pidfd
+        self._all: list[WatchedProcess] = []
+        self._due: list[tuple[float, int, WatchedProcess]] = []
         self._order = itertools.count()
-        self._dead: set[str] = set()  # servers that are to stay dead
+        self._suppressed: set[str] = set()  # servers that are to stay dead
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._news = os.eventfd(0)
-        self._poller.register(self._news, select.EPOLLIN)
+        self._wake_fd = os.eventfd(0)
+        self._poller.register(self._wake_fd, select.EPOLLIN)
         self._restarts: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that run
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._closed = False
 
     def watch(
         self, what: str, server: str | None, process: Callable[[], Process | None], restart: Callable[[], None]
-    ) -> Watched:
+    ) -> WatchedProcess:
         """Watch a process that runs; see Watched."""
-        watched = Watched(what, server, process, restart)
+        watched = WatchedProcess(what, server, process, restart)
         self._all.append(watched)
-        self._look_after(watched)
+        self._open(watched)
         if not self._thread.is_alive():
             self._thread.start()
         return watched
@@ -148,7 +149,7 @@ class Supervisor:
     def suppress_restarts(self, server: str) -> None:
         """What dies on this server stays dead."""
         with self._lock:
-            self._dead.add(server)
+            self._suppressed.add(server)
 
     def status(self) -> documents.Supervision:
         """{"watched", "restarts", "down": processes that are not there, "processes": one row for each that died}."""
@@ -160,7 +161,7 @@ class Supervisor:
             "processes": rows,
         }
 
-    def _look_after(self, watched: Watched) -> None:
+    def _open(self, watched: WatchedProcess) -> None:
         process = watched.process()
         fd = None if process is None else self._table.open(process)
         if fd is None:
@@ -175,8 +176,8 @@ class Supervisor:
             with self._lock:
                 timeout = None if not self._due else max(0.0, self._due[0][0] - self._clock())
             for fd, _events in self._poller.poll(timeout):
-                if fd == self._news:
-                    os.eventfd_read(self._news)
+                if fd == self._wake_fd:
+                    os.eventfd_read(self._wake_fd)
                     continue
                 self._poller.unregister(fd)
                 # Before it is closed: another process may be watched by a descriptor of this number at once.
@@ -187,23 +188,23 @@ class Supervisor:
                     self._died(watched)
             self._start_due()
 
-    def _died(self, watched: Watched, last: str = "") -> None:
+    def _died(self, watched: WatchedProcess, last: str = "") -> None:
         now = self._clock()
-        watched.deaths = [death for death in watched.deaths if death > now - CALM] + [now]
+        watched.deaths = [death for death in watched.deaths if death > now - DEATH_WINDOW] + [now]
         wait = pause(len(watched.deaths))
         watched.last_event = last or f"died at {time.strftime('%H:%M:%S')}"
         with self._lock:
-            if watched.server in self._dead:
+            if watched.server in self._suppressed:
                 watched.state = "left dead"
                 return
             if wait is None:
                 watched.state = "given up"
-                _log.error("%s died %d times in %g s: it is left dead", watched.name, len(watched.deaths), CALM)
+                _log.error("%s died %d times in %g s: it is left dead", watched.name, len(watched.deaths), DEATH_WINDOW)
                 return
             watched.state = "down"
             _log.warning("%s died; it is started again%s", watched.name, f" in {wait:g} s" if wait else "")
             heapq.heappush(self._due, (now + wait, next(self._order), watched))
-        os.eventfd_write(self._news, 1)
+        os.eventfd_write(self._wake_fd, 1)
 
     def _start_due(self) -> None:
         now = self._clock()
@@ -212,14 +213,14 @@ class Supervisor:
                 if not self._due or self._due[0][0] > now or self._stopping.is_set():
                     return
                 watched = heapq.heappop(self._due)[2]
-                if watched.server in self._dead:
+                if watched.server in self._suppressed:
                     watched.state = "left dead"
                     continue
                 thread = threading.Thread(target=self._restart, args=(watched,), name=f"restart {watched.name}")
                 self._restarts.add(thread)
             thread.start()
 
-    def _restart(self, watched: Watched) -> None:
+    def _restart(self, watched: WatchedProcess) -> None:
         begin = self._clock()
         try:
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
@@ -243,14 +244,14 @@ class Supervisor:
         watched.state = "up"
         watched.last_event = f"came back at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
         _log.info("%s is back after %.3f s", watched.name, self._clock() - begin)
-        self._look_after(watched)
+        self._open(watched)
 
-    def _failed(self, watched: Watched, error: Exception) -> None:
+    def _failed(self, watched: WatchedProcess, error: Exception) -> None:
         """Half of it may live: that has to end before another start."""
         process = watched.process()
         if process is not None:
             self._table.send(process, signal.SIGKILL)
-            self._table.wait_gone([process], CALM)
+            self._table.wait_gone([process], DEATH_WINDOW)
         self._died(watched, f"did not come back: {(str(error) or type(error).__name__).splitlines()[0]}")
 
     def stop(self) -> None:
@@ -258,7 +259,7 @@ class Supervisor:
         self._stopping.set()
         with self._lock:  # join() in another thread closes it
             if not self._closed:
-                os.eventfd_write(self._news, 1)
+                os.eventfd_write(self._wake_fd, 1)
 
     def join(self) -> None:
         """After stop(), and once all processes are dead: wait for restarts that were under way."""
@@ -269,6 +270,6 @@ class Supervisor:
             if self._closed:
                 return
             self._closed = True
-        for fd in [*self._watched, self._news]:
+        for fd in [*self._watched, self._wake_fd]:
             os.close(fd)
         self._poller.close()

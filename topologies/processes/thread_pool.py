@@ -11,7 +11,7 @@ R = TypeVar("R")
 _THREADS = 8  # mostly waiting for the kernel and for other processes
 
 
-class Workers:
+class ThreadPool:
     """Threads of one run."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
-from topologies.spec.keys import settled
+from topologies.spec.keys import fixed_keys
 from topologies.spec.topology import Topology, VMSpec, check_enforced, to_entities
 
 if TYPE_CHECKING:
@@ -61,30 +61,30 @@ class Difference:
         }  # fmt: skip
 
 
-def check_settled(given: Topology, present: Topology, wanted: Topology, source: str) -> None:
+def check_fixed_keys(given: Topology, running: Topology, wanted: Topology, source: str) -> None:
     """InputError when a file asks for something that a run cannot change while it is up.
 
     Args:
         given: what the run was started from, before options of the command line changed it.
         present: what runs.
     """
-    for key, name, marker in settled():
+    for key, name, marker in fixed_keys():
         value = getattr(wanted, name)
-        if value != getattr(given, name) and value != getattr(present, name):
+        if value != getattr(given, name) and value != getattr(running, name):
             raise InputError(
                 f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=marker.step
             )
 
 
-def difference(present: Topology, wanted: Topology) -> Difference:
+def difference(running: Topology, wanted: Topology) -> Difference:
     """What has to change.
 
     Raises:
         InputError: a VM that runs would have to be another one.
     """
-    before = {(entity.TYPE, entity.name): entity for entity in to_entities(present)}
+    before = {(entity.TYPE, entity.name): entity for entity in to_entities(running)}
     after = {(entity.TYPE, entity.name): entity for entity in to_entities(wanted)}
-    old, new = {vm.name: vm for vm in present.vms}, {vm.name: vm for vm in wanted.vms}
+    old, new = {vm.name: vm for vm in running.vms}, {vm.name: vm for vm in wanted.vms}
     alter = []
     for name in old.keys() & new.keys():
         _check_same(old[name], new[name])
@@ -122,7 +122,7 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
     """
     with run.changing():
         begun = time.monotonic()
-        check_settled(given, run.topology, wanted, source)
+        check_fixed_keys(given, run.topology, wanted, source)
         target = replace(run.topology, networks=wanted.networks, text=wanted.text)
         check_enforced(target)
         todo = difference(run.topology, target)
@@ -166,11 +166,11 @@ def _build(run: Run, specs: Sequence[VMSpec]) -> None:
         except (HoverboardError, OSError) as error:
             faults[spec.name] = error
 
-    def built(present: Topology) -> Topology:
+    def built(running: Topology) -> Topology:
         for spec in specs:
             if spec.name not in faults:
-                present = present.with_vm(spec)
-        return present
+                running = running.with_vm(spec)
+        return running
 
     run.each_host(make, specs)
     run.replace_topology(built)
@@ -188,7 +188,7 @@ def _wait_reached(run: Run, built: Sequence[VMSpec]) -> None:
     if not built:
         return
     topology = run.topology
-    names, built = {vm.name for vm in topology.answered(topology.vms)}, topology.answered(built)
+    names, built = {vm.name for vm in topology.with_our_gateway(topology.vms)}, topology.with_our_gateway(built)
     for host in {vm.host for vm in built}:
         # A guest that asks for its gateway too early asks again only a second later.
         run.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)

@@ -20,7 +20,7 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster import regional
 from topologies.cluster.control_processes import ControlLayout
-from topologies.emulation.emulated_network import Plant
+from topologies.emulation.emulated_network import EmulatedNetwork
 from topologies.emulation.nodes import Server
 from topologies.emulation.ovs_daemons import DATABASE, SWITCH, start_daemon, wait_daemon
 from topologies.processes import ledger, marks
@@ -29,7 +29,7 @@ from topologies.processes.phases import PhaseClock, Progress
 from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
 from topologies.processes.run_directory import RunDirectory, RunLock
 from topologies.processes.supervisor import Supervisor
-from topologies.processes.thread_pool import Workers
+from topologies.processes.thread_pool import ThreadPool
 from topologies.run.holder_server import HolderServer
 from topologies.run.host_processes import HostProcesses
 from topologies.spec.topology import Topology, VMSpec
@@ -75,24 +75,24 @@ class Run:
         self.closing, self.ended = threading.Event(), threading.Event()
         self.phases = PhaseClock(progress)
         self.launcher = Launcher(ledger.Ledger(directory))
-        self.workers = Workers()
-        self.network = Plant(directory, self.launcher, datapath_type)
+        self.workers = ThreadPool()
+        self.network = EmulatedNetwork(directory, self.launcher, datapath_type)
         self.cluster = regional.cluster_manager(topology, layout, directory.control, directory.logs, self.launcher)
         self.hosts = HostProcesses(directory, self.launcher, datapath_type, topology)
-        self.supervisor = Supervisor(self.launcher.ledger, lost=self._lost)
+        self.supervisor = Supervisor(self.launcher.ledger, lost=self._end_lost_run)
         self._topology = topology
-        self._held = lock
+        self._directory_lock = lock
         self._server: HolderServer | None = None
-        self._changes = threading.RLock()
-        self._turn = threading.Lock()  # of a state into another
-        self._killing, self._removing = threading.RLock(), False
+        self._change_lock = threading.RLock()
+        self._state_lock = threading.Lock()  # of a state into another
+        self._kill_lock, self._removing = threading.RLock(), False
 
     def begin(self, server: HolderServer) -> None:
         """Its ledger and its first files; it can be asked from now on, and what takes long to start is started."""
-        book = self.launcher.ledger
-        book.create(LinuxProcesses())
+        run_ledger = self.launcher.ledger
+        run_ledger.create(LinuxProcesses())
         pid = os.getpid()
-        book.record_process(Process(pid, start_time(pid) or 0), "holder", "holder")
+        run_ledger.record_process(Process(pid, start_time(pid) or 0), "holder", "holder")
         self.directory.logs.mkdir(mode=0o700)
         self.directory.topology.write_text(self._topology.text, encoding="utf-8")
         self._server = server
@@ -101,9 +101,9 @@ class Run:
         self.cluster.start()
         self.hosts.start_nursery()
 
-    def came_up(self) -> None:
+    def finish_start(self) -> None:
         """Everything is there; RunError when somebody takes it down already."""
-        with self._turn:
+        with self._state_lock:
             if self.closing.is_set():
                 raise RunError(f"run {self.name!r} is being taken down")
             self.state = "up"
@@ -118,14 +118,14 @@ class Run:
     @contextlib.contextmanager
     def changing(self) -> Iterator[Run]:
         """Nobody else changes the run inside the block; RunError when it is not up."""
-        with self._changes:
+        with self._change_lock:
             if self.state != "up":
                 raise RunError(f"run {self.name!r} is {self.state}", next_step="wait until it is up")
             yield self
 
     def replace_topology(self, change: Callable[[Topology], Topology]) -> None:
         """Note what there is from now on, made by `change` of what there was; under the run's lock."""
-        with self._changes:
+        with self._change_lock:
             self._topology = change(self._topology)
 
     def build_vm(self, spec: VMSpec) -> None:
@@ -167,7 +167,7 @@ class Run:
 
     def supervise(self) -> None:
         """From now on, start again what dies: control plane, switches, host processes, and what those come from."""
-        self.cluster.keep(self.supervisor)
+        self.cluster.supervise(self.supervisor)
         self.supervisor.watch(NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)
         if self.hosts.engines is not None:
             self.supervisor.watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines)
@@ -216,19 +216,19 @@ class Run:
             return
         self._stop_everything()
         # Whoever changes the run right now fails at once: what it waits for is dead.
-        with self._changes:
+        with self._change_lock:
             if not self.ended.is_set():
                 self._remove_everything()
 
     def _stop_everything(self) -> None:
         """From here on no process of the run can start, whatever other threads are doing."""
-        with self._turn:
+        with self._state_lock:
             if self.state != "down":
                 self.state = "stopping"
             self.closing.set()
         self.cluster.close()
         self.supervisor.stop()
-        with self._killing, contextlib.suppress(FileNotFoundError):  # somebody may delete the directory
+        with self._kill_lock, contextlib.suppress(FileNotFoundError):  # somebody may delete the directory
             if not self._removing:
                 self._kill()
 
@@ -236,29 +236,29 @@ class Run:
         if self._server is not None:
             self._server.stop()
         self.workers.stop()
-        with self._killing:
+        with self._kill_lock:
             self._removing = True  # a thread that comes late must not write into what is being removed
             self._kill()
         self.supervisor.join()
-        if self._held.is_of(self.directory):
+        if self._directory_lock.is_of(self.directory):
             ledger.remove_tree(self.directory)
         self.hosts.close()
         self.launcher.reap(_REAP_TIMEOUT)
         self.network.close()
-        self._held.release()
-        with self._turn:
+        self._directory_lock.release()
+        with self._state_lock:
             self.state = "down"
         self.ended.set()
 
     def _kill(self) -> None:
-        book = self.launcher.ledger
-        if book.is_there():
+        run_ledger = self.launcher.ledger
+        if run_ledger.is_intact():
             ledger.kill_all(self.directory)
-        elif book.mark is not None:
+        elif run_ledger.mark is not None:
             # The directory was deleted under us, and may be another run's by now.
-            marks.end(book.mark)
+            marks.end(run_ledger.mark)
 
-    def _lost(self) -> None:
+    def _end_lost_run(self) -> None:
         """Nothing can be started again where nothing can be recorded: the run ends."""
         _log.error("run %s has lost its directory %s: it is taken down", self.name, self.directory.path)
         threading.Thread(target=self.take_down, name="lost").start()

@@ -28,7 +28,7 @@ from topologies.emulation.nodes import NamespaceNode, Server
 from topologies.processes import ledger
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory, RunLock
-from topologies.processes.signals import signals_wait
+from topologies.processes.signals import defer_signals
 from topologies.run import apply, status, up, vm_changes
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
@@ -73,7 +73,7 @@ class Testbed:
         control: ControlLayout | None = None,
         state_dir: Path | None = None,
     ) -> None:
-        resolved = self._given = topology if isinstance(topology, Topology) else schema.load(topology)
+        resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
         if model is not None:
             resolved = replace(resolved, model=check_model(resolved, model))
         if offload_policy is not None:
@@ -118,7 +118,7 @@ class Testbed:
         self.directory.check_socket_paths([server.name for server in self.topology.servers])
         with self._undone_on_failure(before=self._run):
             self._make_run(progress)
-            run = self._there()
+            run = self._current_run()
             run.begin(HolderServer(self.directory.socket, self._methods()))
             if prepared is not None:
                 prepared()
@@ -127,7 +127,7 @@ class Testbed:
     def start(self) -> None:
         """Switches, host processes, the control plane; returns when every VM reaches its gateway."""
         with self._undone_on_failure():
-            up.start(self._there())
+            up.start(self._current_run())
 
     @contextlib.contextmanager
     def _undone_on_failure(self, before: Run | None = None) -> Iterator[None]:
@@ -138,9 +138,9 @@ class Testbed:
             run = self._run
             if run is None or run is before:
                 raise
-            by_another_hand = run.closing.is_set()
+            ended_elsewhere = run.closing.is_set()
             self.down()
-            if by_another_hand and isinstance(error, Exception):
+            if ended_elsewhere and isinstance(error, Exception):
                 raise RunError(f"run {self.run!r} was taken down while it was starting") from error
             raise
 
@@ -169,7 +169,7 @@ class Testbed:
 
     def down(self) -> None:
         """Undo everything; harmless when there is nothing to undo."""
-        with signals_wait():
+        with defer_signals():
             if self._run is not None:
                 self._run.take_down()
 
@@ -195,7 +195,7 @@ class Testbed:
 
     # -- what there is ----------------------------------------------------------------------------
 
-    def _there(self) -> Run:
+    def _current_run(self) -> Run:
         if self._run is None or self._run.state == "down":
             raise RunError(f"run {self.run!r} is not up", next_step="start it first")
         return self._run
@@ -213,7 +213,7 @@ class Testbed:
     @property
     def seconds_since_begun(self) -> float:
         """Seconds since the start began."""
-        return self._there().phases.total()
+        return self._current_run().phases.total()
 
     @property
     def fabric_name(self) -> str:
@@ -222,24 +222,24 @@ class Testbed:
 
     def nodes(self) -> dict[str, NamespaceNode]:
         """All nodes by name, the fabric included."""
-        return dict(self._there().network.nodes)
+        return dict(self._current_run().network.nodes)
 
     def node(self, name: str) -> NamespaceNode:
         """A node by name; InputError when there is none."""
-        return self._there().network.node(name)
+        return self._current_run().network.node(name)
 
     def server(self, name: str) -> Server:
         """A VM host or Hoverboard by name; InputError otherwise."""
-        return self._there().network.server(name)
+        return self._current_run().network.server(name)
 
     def links(self) -> list[Uplink | VirtualNIC]:
         """All uplinks, and the NICs of all VMs."""
-        network = self._there().network
+        network = self._current_run().network
         return [*network.uplinks.values(), *network.nics.values()]
 
     def nic(self, name: str) -> VirtualNIC | None:
         """The NIC of a VM; None when there is none."""
-        return self._there().network.nics.get(name)
+        return self._current_run().network.nics.get(name)
 
     def pid_of(self, name: str) -> int:
         """Pid of the process that holds the namespaces of a node."""
@@ -252,12 +252,12 @@ class Testbed:
     @property
     def intent(self) -> FabricClient:
         """The line to the fabric manager (with regions: of the first region's); what is told here, the run forgets."""
-        return self._there().cluster.client
+        return self._current_run().cluster.client
 
     @property
     def intent_address(self) -> str:
         """gRPC address of the fabric manager, for a `FabricClient` of the caller's own."""
-        return self._there().cluster.address
+        return self._current_run().cluster.address
 
     # -- how it is --------------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ class Testbed:
 
     def node_status(self, name: str) -> Node:
         """One node, as `hoverboard status NODE --json` shows it."""
-        return status.node_status(self._there(), name)
+        return status.node_status(self._current_run(), name)
 
     def control_status(self) -> documents.Control:
         """The control plane: its status, pid and restarts; `state` is "unreachable" when it does not answer."""
@@ -275,76 +275,76 @@ class Testbed:
 
     def supervision(self) -> documents.Supervision:
         """What died of the run and what became of it (`Supervisor.status`)."""
-        return self._there().supervisor.status()
+        return self._current_run().supervisor.status()
 
     def program_state(self) -> ProgramState:
         """What the control plane has brought to the switches so far."""
-        return self._there().cluster.program_state()
+        return self._current_run().cluster.program_state()
 
     def flows(self, name: str) -> Flows:
         """{"node", "openflow": [line], "entries": [..]} of a server."""
-        return status.flows(self._there(), name)
+        return status.flows(self._current_run(), name)
 
     def offloads(self) -> list[documents.Offload]:
         """VM pairs that go host to host now, as the control plane knows them."""
-        return self._there().cluster.offloads()
+        return self._current_run().cluster.offloads()
 
     def _last(self) -> Run:
-        return self._there() if self._run is None else self._run
+        return self._current_run() if self._run is None else self._run
 
     # -- changes ----------------------------------------------------------------------------------
 
     def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
         """Go over to another programming model while packets flow; {"model", "from", "seconds"} once that is done."""
-        with self._there().changing() as run:
+        with self._current_run().changing() as run:
             wanted = check_model(run.topology, model)
             begin = time.monotonic()
             before = run.cluster.set_model(wanted, timeout)
-            run.replace_topology(lambda present: replace(present, model=wanted))
+            run.replace_topology(lambda running: replace(running, model=wanted))
             return {"model": wanted, "from": before, "seconds": round(time.monotonic() - begin, 3)}
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> VMSpec:
         """Add a VM and wait until its gateway answers; see `topologies.run.vm_changes`."""
-        return vm_changes.add_vm(self._there(), network, name, host)
+        return vm_changes.add_vm(self._current_run(), network, name, host)
 
     def remove_vm(self, name: str) -> None:
         """Remove a VM; InputError when there is none with that name."""
-        vm_changes.remove_vm(self._there(), name)
+        vm_changes.remove_vm(self._current_run(), name)
 
     def prebuild_vms(self, network: str, count: int) -> list[VMSpec]:
         """Build VMs that the fabric manager has not heard of; see `topologies.run.vm_changes`."""
-        return vm_changes.prebuild_vms(self._there(), network, count)
+        return vm_changes.prebuild_vms(self._current_run(), network, count)
 
     def discard_vms(self, specs: Sequence[VMSpec]) -> None:
         """Remove VMs of `prebuild_vms`, and take them out of the intent."""
-        vm_changes.discard_vms(self._there(), specs)
+        vm_changes.discard_vms(self._current_run(), specs)
 
     def upsert(self, entity: AnyEntity) -> None:
         """Add or change one entity of the intent, for good: a fabric manager that comes back is told it again."""
-        self._there().cluster.upsert(entity)
+        self._current_run().cluster.upsert(entity)
 
     def remove(self, entity: AnyEntity) -> None:
         """Take back one entity of `upsert`; harmless when it is not there."""
-        self._there().cluster.remove(entity)
+        self._current_run().cluster.remove(entity)
 
     def full_update(self) -> None:
         """Tell the control plane everything there should be once more."""
-        self._there().cluster.full_update()
+        self._current_run().cluster.full_update()
 
     def suppress_restarts(self, name: str) -> None:
         """What dies on a server from now on stays dead, as when the machine fails; InputError when there is none."""
-        self._there().supervisor.suppress_restarts(self.server(name).name)
+        self._current_run().supervisor.suppress_restarts(self.server(name).name)
 
-    def apply(self, file: str | Path | schema.Given, *, dry_run: bool = False) -> Applied:
+    def apply(self, file: str | Path | schema.TopologyText, *, dry_run: bool = False) -> Applied:
         """Have the run be what a topology file says, or only tell what that would change; see `topologies.run.apply`.
 
         Raises:
             InputError: the file is wrong, or asks for what a run cannot change; EntityError, RunError: as there.
         """
-        with self._there().changing() as run:
+        with self._current_run().changing() as run:
             given = schema.read(file) if isinstance(file, str | Path) else file
-            wanted = schema.parse(**given, present=run.topology)
-            return apply.apply(run, self._given, wanted, given["source"], dry_run=dry_run)
+            wanted = schema.parse(**given, running=run.topology)
+            return apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
 
     # -- for the command line ---------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ def start(run: Run) -> None:
     wait_programmed(run)
     wait_ready(run, run.topology.vms)
     run.supervise()
-    run.came_up()
+    run.finish_start()
 
 
 def start_switches(run: Run) -> None:
@@ -128,7 +128,7 @@ def gateway_targets(run: Run, vms: Iterable[VMSpec]) -> dict[str, tuple[int, Add
 
 def wait_ready(run: Run, vms: Iterable[VMSpec]) -> None:
     """Wait until VMs reach their gateways."""
-    targets = gateway_targets(run, run.topology.answered(vms))
+    targets = gateway_targets(run, run.topology.with_our_gateway(vms))
     with run.phases.phase("ready", len(targets)) as step:
         silent = wait_answers(targets, READY_TIMEOUT, lambda name: step())
     if silent:

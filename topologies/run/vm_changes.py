@@ -32,17 +32,17 @@ def add_vm(run: Run, network: str, name: str | None = None, host: str | None = N
         cluster = run.cluster
         spec = placement.plan_vm(run.topology, network, name, host)
         joined = cluster.program_state().joined
-        answered = run.topology.answered([spec])
-        told = run.workers.submit(lambda: cluster.upsert(spec.entity()))
+        pinged = run.topology.with_our_gateway([spec])
+        sent = run.workers.submit(lambda: cluster.upsert(spec.entity()))
         try:
             run.build_vm(spec)
-            told.result()
+            sent.result()
             # A guest that asks for its gateway too early asks again only a second later.
-            cluster.wait_joined(joined + len(answered), spec.host, _JOIN_TIMEOUT)
-            if wait_answers(gateway_targets(run, answered), READY_TIMEOUT, interval=0.02):
+            cluster.wait_joined(joined + len(pinged), spec.host, _JOIN_TIMEOUT)
+            if wait_answers(gateway_targets(run, pinged), READY_TIMEOUT, interval=0.02):
                 raise RunError(f"the gateway does not answer {spec.name}", where=spec.host)
         except BaseException:
-            wait([told])
+            wait([sent])
             cluster.withdraw(spec.entity())
             run.drop_vm(spec.name)
             raise

@@ -40,12 +40,12 @@ def check_external(keys: TopologyKeys, hosts: Sequence[ServerSpec], fault: Fault
         )
     for index, network in enumerate(keys.networks):
         guarded = network.firewall.rules or "deny" in (network.firewall.ingress, network.firewall.egress)
-        if guarded and _reaches(network.vms, external):
+        if guarded and _may_use(network.vms, external):
             what = f"host {names} is programmed by others, and would not enforce the firewall of {network.name}"
             fault(("networks", index, "firewall"), what, "place the network's VMs on other hosts, by `host:`")
 
 
-def _reaches(vms: object, external: Sequence[str]) -> bool:
+def _may_use(vms: object, external: Sequence[str]) -> bool:
     """Whether VMs of a network may be on one of these hosts: those that are not told a host are put anywhere."""
     if isinstance(vms, int):
         return vms > 0

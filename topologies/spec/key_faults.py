@@ -21,7 +21,7 @@ def path_of(loc: tuple[str | int, ...]) -> yaml_reader.Path:
     return tuple(part for part in loc if part not in _TAGS)
 
 
-def cut(data: Any, positions: Positions, path: yaml_reader.Path) -> bool:
+def cut_out(data: Any, positions: Positions, path: yaml_reader.Path) -> bool:
     """Remove the value at `path`, or what is around it where it is required; False if that is the file."""
     if path in ((), ("hosts",)):
         return False
@@ -35,7 +35,7 @@ def cut(data: Any, positions: Positions, path: yaml_reader.Path) -> bool:
         return True
     field = keys_at(path[:-1]).model_fields.get(str(last))
     if last not in parent or (field is not None and field.is_required()):
-        return cut(data, positions, path[:-1])
+        return cut_out(data, positions, path[:-1])
     del parent[last]
     return True
 

@@ -41,7 +41,7 @@ def _text_or_keys(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class FixedKey:
     """Marks a key of the file that cannot change while the testbed is up.
 
     Attributes:
@@ -170,54 +170,54 @@ class TopologyKeys(_Keys):
         Annotated[Annotated[StrictInt, Field(ge=1, le=MAX_HOSTS)], Tag("<count>")]
         | Annotated[Annotated[list[HostKeys], Field(min_length=1, max_length=MAX_HOSTS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        Settled(),
+        FixedKey(),
     ]
     hoverboards: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=MAX_HOVERBOARDS)], Tag("<count>")]
         | Annotated[Annotated[list[HoverboardKeys], Field(max_length=MAX_HOVERBOARDS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        Settled(),
+        FixedKey(),
     ] = 1
-    model: Annotated[Model, Settled(step="use `hoverboard model set MODEL`")] = Field(
+    model: Annotated[Model, FixedKey(step="use `hoverboard model set MODEL`")] = Field(
         DEFAULT_MODEL, description="a programming model's name, or FILE.py:Class beside this file"
     )
-    dataplane: Annotated[Dataplane, Settled("hosts")] = Field(
+    dataplane: Annotated[Dataplane, FixedKey("hosts")] = Field(
         "fastpath", description="of every server that does not say otherwise"
     )
-    scheduling: Annotated[Scheduling, Settled()] = Field(
+    scheduling: Annotated[Scheduling, FixedKey()] = Field(
         "adaptive", description="when the engines of the fast path run"
     )
-    batch: Annotated[BatchKeys, Settled("hosts")] = Field(
+    batch: Annotated[BatchKeys, FixedKey("hosts")] = Field(
         default_factory=BatchKeys, description="of every server that does not say otherwise"
     )
-    vm_priority: Annotated[StrictBool, Settled()] = Field(
+    vm_priority: Annotated[StrictBool, FixedKey()] = Field(
         True, description="engines serve the VM that used them least; false: packets in order of arrival"
     )
-    offload_threshold: Annotated[Rate, Settled()] = Field(
+    offload_threshold: Annotated[Rate, FixedKey()] = Field(
         20_000, description="a VM pair that sends more leaves the Hoverboard"
     )
-    report_interval: Annotated[Seconds, Settled()] = Field(
+    report_interval: Annotated[Seconds, FixedKey()] = Field(
         DEFAULT_REPORT_INTERVAL, description="seconds between usage reports"
     )
     offload_policy: Annotated[
         Annotated[Annotated[str, Field(min_length=1)], Tag("<policy>")] | Annotated[OffloadKeys, Tag("<keys>")],
         Discriminator(_text_or_keys),
-        Settled("offload"),
+        FixedKey("offload"),
     ] = Field(default_factory=lambda: OffloadKeys.model_validate({}), description="FILE.py:Class, or its settings")
-    stages: Annotated[list[StageKeys], Settled()] = Field(
+    stages: Annotated[list[StageKeys], FixedKey()] = Field(
         default_factory=list, description="on the way out; the last is nearest the fabric"
     )
     networks: list[NetworkKeys] = Field(default_factory=list)
-    wan: Annotated[WanKeys | None, Settled()] = Field(
+    wan: Annotated[WanKeys | None, FixedKey()] = Field(
         None, description="joins two regions; default: one fabric for all"
     )
 
 
-def settled() -> Iterator[tuple[str, str, Settled]]:
+def fixed_keys() -> Iterator[tuple[str, str, FixedKey]]:
     """(key, attribute of `Topology`, marker) of what cannot change while a testbed is up, in the file's order."""
     for key, field in TopologyKeys.model_fields.items():
         for marker in field.metadata:
-            if isinstance(marker, Settled):
+            if isinstance(marker, FixedKey):
                 yield key, marker.becomes or key, marker
 
 

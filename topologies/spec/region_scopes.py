@@ -36,11 +36,11 @@ class PlaneScope:
         entities = list(entities)
         if self.kind == "whole":
             return entities
-        places = places_of(entities)
-        return [entity for entity in entities if self.told(entity, places)]
+        regions = region_by_node(entities)
+        return [entity for entity in entities if self.includes(entity, regions)]
 
-    def told(self, entity: AnyEntity, places: dict[str, str | None]) -> bool:
-        """Whether it is told of an entity; `places`: region of each host and VM by name."""
+    def includes(self, entity: AnyEntity, regions: dict[str, str | None]) -> bool:
+        """Whether it is told of an entity; `regions`: region of each host and VM by name."""
         if isinstance(entity, Hoverboard):
             return entity.region == self.region
         if self.kind == "global":
@@ -49,11 +49,11 @@ class PlaneScope:
             case Host():
                 return entity.region == self.region
             case VM():
-                return places.get(f"Host {entity.host}") == self.region
+                return regions.get(f"Host {entity.host}") == self.region
             case Route():
-                return places.get(f"VM {entity.next_hop}") == self.region
+                return regions.get(f"VM {entity.next_hop}") == self.region
             case LoadBalancer():
-                return places.get(f"VM {entity.backends[0]}") == self.region
+                return regions.get(f"VM {entity.backends[0]}") == self.region
             case _:
                 return True
 
@@ -61,31 +61,33 @@ class PlaneScope:
 WHOLE = PlaneScope()
 
 
-def places_of(entities: Iterable[AnyEntity]) -> dict[str, str | None]:
+def region_by_node(entities: Iterable[AnyEntity]) -> dict[str, str | None]:
     """Region of each host and each VM, by "Host NAME" and "VM NAME"."""
     entities = list(entities)
-    places = {f"Host {one.name}": one.region for one in entities if isinstance(one, Host)}
-    vms = {f"VM {one.name}": places.get(f"Host {one.host}") for one in entities if isinstance(one, VM)}
-    return {**places, **vms}
+    regions = {f"Host {one.name}": one.region for one in entities if isinstance(one, Host)}
+    vms = {f"VM {one.name}": regions.get(f"Host {one.host}") for one in entities if isinstance(one, VM)}
+    return {**regions, **vms}
 
 
-def check_undivided(entities: Iterable[AnyEntity]) -> None:
+def check_same_region(entities: Iterable[AnyEntity]) -> None:
     """What rests on several VMs must be in one region: else no one plane would have it whole.
 
     Raises:
         InputError: a load balancer's backends, or next hops of one prefix, are in two.
     """
     entities = list(entities)
-    places = places_of(entities)
-    homes: dict[str, set[str | None]] = {}
+    regions = region_by_node(entities)
+    regions_of: dict[str, set[str | None]] = {}
     for entity in entities:
         match entity:
             case Route():
                 what = f"routes of {entity.prefix} in network {entity.network}"
-                homes.setdefault(what, set()).add(places.get(f"VM {entity.next_hop}"))
+                regions_of.setdefault(what, set()).add(regions.get(f"VM {entity.next_hop}"))
             case LoadBalancer():
-                homes[f"load balancer {entity.name}"] = {places.get(f"VM {backend}") for backend in entity.backends}
-    for what, regions in homes.items():
-        if len(regions) > 1:
-            named = " and ".join(sorted(str(region) for region in regions))
+                regions_of[f"load balancer {entity.name}"] = {
+                    regions.get(f"VM {backend}") for backend in entity.backends
+                }
+    for what, found in regions_of.items():
+        if len(found) > 1:
+            named = " and ".join(sorted(str(region) for region in found))
             raise InputError(f"{what}: VMs in {named}", where="wan", next_step="use VMs of one region for all of it")

@@ -17,7 +17,7 @@ from topologies.spec.external import check_external
 from topologies.spec.faults import Fault
 from topologies.spec.plugin_keys import find_model, find_offload, find_stages
 from topologies.spec.policy_keys import PolicyReader
-from topologies.spec.running_vms import Present
+from topologies.spec.running_vms import RunningVMs
 from topologies.spec.topology import (
     FABRIC,
     NetworkSpec,
@@ -30,7 +30,7 @@ from topologies.spec.topology import (
     hoverboard_address,
     to_entities,
 )
-from topologies.spec.wan_keys import check_whole, resolve_wan
+from topologies.spec.wan_keys import check_regions, resolve_wan
 from topologies.spec.yaml_reader import Path, Positions
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ DEFAULT_REGION = "default"
 
 
 class _Resolver:
-    def __init__(self, positions: Positions, hosts_known: bool, present: Topology | None) -> None:
+    def __init__(self, positions: Positions, hosts_known: bool, running: Topology | None) -> None:
         self.positions = positions
         self.hosts_known = hosts_known
         self.faults: list[Fault] = []
         self.policies = PolicyReader(positions)
         self.nodes: dict[str, Path] = {}
         self.placed = 0
-        self.present = Present(present)
+        self.running_vms = RunningVMs(running)
 
     def fault(self, path: Path, what: str, next_step: str) -> None:
         self.faults.append(self.positions.fault(path, what, next_step))
@@ -155,10 +155,10 @@ class _Resolver:
             (vm.name if vm is not None else None) or f"{network.name}-{index + 1}"
             for index, vm in enumerate(listed if listed is not None else [None] * count)
         ]
-        self.present.keep(network, names, taken)
+        self.running_vms.keep_addresses(network, names, taken)
         taken6 = self.given_addresses6(network, listed or [], path)
         used6 = set(taken6.values())
-        kept6 = self.present.kept6(network, names, used6)
+        kept6 = self.running_vms.kept_addresses6(network, names, used6)
         used6 |= set(kept6.values())
         free6 = (ip for subnet in network.subnets for ip in subnet.addresses6() if ip not in used6)
         used = set(taken.values()) | {balancer.ip for balancer in network.balancers}
@@ -245,7 +245,7 @@ class _Resolver:
             elif self.hosts_known:
                 known = ", ".join(server.name for server in hosts[:8]) + (", ..." if len(hosts) > 8 else "")
                 self.fault((*place, "host"), f"there is no host {keys.host!r}", f"use one of: {known}")
-        elif (there := self.present.vm(network.name, name)) is not None:
+        elif (there := self.running_vms.vm(network.name, name)) is not None:
             host = there.host
         else:
             self.placed += 1
@@ -278,7 +278,7 @@ def resolve(
     text: str,
     base: Directory,
     hosts_known: bool,
-    present: Topology | None = None,
+    running: Topology | None = None,
 ) -> tuple[Topology, list[Fault]]:
     """The topology, and all that its parts get wrong together; worth nothing unless there are no faults.
 
@@ -288,7 +288,7 @@ def resolve(
         hosts_known: False when faulty hosts were left out, so that a missing one means nothing.
         present: what runs: its VMs stay where they are, and as they are called, unless the file says otherwise.
     """
-    resolver = _Resolver(positions, hosts_known, present)
+    resolver = _Resolver(positions, hosts_known, running)
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
@@ -348,5 +348,5 @@ def resolve(
         bare = replace(topology, networks=tuple(replace(network, policies=()) for network in networks))
         resolver.policies.check(to_entities(bare), policies)
         if wan is not None and not resolver.policies.faults:
-            check_whole(to_entities(topology), resolver.fault)
+            check_regions(to_entities(topology), resolver.fault)
     return topology, resolver.faults + resolver.policies.faults

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from topologies.spec.topology import NetworkSpec, Topology, VMSpec
 
 
-class Present:
+class RunningVMs:
     """The VMs of a running testbed, if there is one."""
 
     def __init__(self, topology: Topology | None) -> None:
@@ -21,7 +21,7 @@ class Present:
         """A VM that runs in a network."""
         return self._vms.get((network, name))
 
-    def keep(self, network: NetworkSpec, names: Iterable[str], taken: dict[int, IPv4Address]) -> None:
+    def keep_addresses(self, network: NetworkSpec, names: Iterable[str], taken: dict[int, IPv4Address]) -> None:
         """Put addresses of VMs that run into `taken`, where the file gives none and nothing else has them.
 
         Args:
@@ -35,7 +35,9 @@ class Present:
                 taken[index] = vm.ip
                 used.add(vm.ip)
 
-    def kept6(self, network: NetworkSpec, names: Iterable[str], used: set[IPv6Address]) -> dict[str, IPv6Address]:
+    def kept_addresses6(
+        self, network: NetworkSpec, names: Iterable[str], used: set[IPv6Address]
+    ) -> dict[str, IPv6Address]:
         """The same for IPv6, by VM."""
         of_it = (vm for name in names if (vm := self.vm(network.name, name)) is not None)
         return {

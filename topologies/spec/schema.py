@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from hoverboard.contract.errors import InputError
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
-from topologies.spec.key_faults import cut, fault_of, path_of
+from topologies.spec.key_faults import cut_out, fault_of, path_of
 from topologies.spec.keys import TopologyKeys
 from topologies.spec.resolve import resolve
 from topologies.spec.topology import Topology
@@ -49,7 +49,7 @@ def load(path: str | Path) -> Topology:
     return parse(**read(path))
 
 
-class Given(TypedDict):
+class TopologyText(TypedDict):
     """What `parse` takes of a file."""
 
     text: str
@@ -58,7 +58,7 @@ class Given(TypedDict):
     base: Path
 
 
-def read(path: str | Path) -> Given:
+def read(path: str | Path) -> TopologyText:
     """A file's text, or that of the shipped one with that name; InputError when there is no such file."""
     file = Path(path)
     text = shipped(str(path)) if not file.exists() else None
@@ -85,7 +85,7 @@ def parse(
     source: str = "<text>",
     name: str = "topology",
     base: Path | None = None,
-    present: Topology | None = None,
+    running: Topology | None = None,
 ) -> Topology:
     """The topology that YAML `text` describes; `name` is used when it gives none.
 
@@ -99,7 +99,7 @@ def parse(
             what = "the file is empty" if data is None else "a topology is a mapping of keys"
             faults = [Fault(1, "", what, "start with `hosts: 2`, or copy a shipped file")]
         raise TopologyFileError(source, faults)
-    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path(), present=present)
+    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path(), running=running)
 
 
 def from_keys(keys: dict[str, Any], *, source: str = "<keys>", name: str = "topology") -> Topology:
@@ -117,9 +117,9 @@ def _checked(
     name: str,
     text: str,
     base: Path,
-    present: Topology | None,
+    running: Topology | None,
 ) -> Topology:
-    unsure: set[str] = set()
+    faulty_keys: set[str] = set()
     keys = None
     # A wrong part is cut out, so that what the rest gets wrong is reported in the same go.
     for _ in range(_MAX_FAULTS):
@@ -130,12 +130,12 @@ def _checked(
             items = error.errors(include_url=False)
             paths = [path_of(item["loc"]) for item in items]
             faults += [fault_of(positions, path, item) for path, item in zip(paths, items, strict=True)]
-            unsure.add(str(paths[0][0]))
-            if not cut(data, positions, paths[0]):
+            faulty_keys.add(str(paths[0][0]))
+            if not cut_out(data, positions, paths[0]):
                 break
     if keys is not None:
         topology, more = resolve(
-            keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in unsure, present=present
+            keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in faulty_keys, running=running
         )
         # What was cut out is missing by our own doing.
         faulty = {fault.key for fault in faults}

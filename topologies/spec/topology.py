@@ -252,7 +252,7 @@ class Topology:
         """Hosts whose switches others program."""
         return tuple(host for host in self.hosts if host.controller is not None)
 
-    def answered(self, vms: Iterable[VMSpec]) -> list[VMSpec]:
+    def with_our_gateway(self, vms: Iterable[VMSpec]) -> list[VMSpec]:
         """Of VMs those whose gateway answers: on hosts that others program, that is theirs to do or not."""
         external = {host.name for host in self.external}
         return [vm for vm in vms if vm.host not in external]

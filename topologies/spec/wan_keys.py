@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import ModelFacts, choices
-from topologies.spec.region_scopes import check_undivided
+from topologies.spec.region_scopes import check_same_region
 from topologies.spec.topology import ServerSpec, WanSpec
 from topologies.spec.yaml_reader import Path
 
@@ -62,9 +62,9 @@ def resolve_wan(
     return WanSpec(keys.wan.rate, keys.wan.delay)
 
 
-def check_whole(entities: Iterable[AnyEntity], fault: Report) -> None:
+def check_regions(entities: Iterable[AnyEntity], fault: Report) -> None:
     """That what rests on several VMs has them in one region."""
     try:
-        check_undivided(entities)
+        check_same_region(entities)
     except InputError as error:
         fault(("wan",), error.what, error.next_step or "")

@@ -43,7 +43,7 @@ def test_the_pauses_are_these() -> None:
 
 
 def test_no_pause_is_longer_than_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "MOST_DEATHS", 12)
+    monkeypatch.setattr(supervisor, "MAX_DEATHS", 12)
     assert [pause(deaths) for deaths in range(7, 12)] == [1.6, 3.2, 5.0, 5.0, 5.0]
 
 

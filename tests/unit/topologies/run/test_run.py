@@ -152,7 +152,7 @@ def test_a_run_that_goes_down_is_changed_no_more_and_leaves_nothing(world: World
 def test_a_run_that_is_taken_down_while_it_starts_does_not_come_up(world: World) -> None:
     world.run.take_down()
     with pytest.raises(RunError, match="is being taken down"):
-        world.run.came_up()
+        world.run.finish_start()
     assert world.run.state == "down"
 
 

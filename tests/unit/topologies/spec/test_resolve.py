@@ -129,7 +129,7 @@ def test_a_vms_rate_is_its_own_or_its_networks_or_none() -> None:
 
 
 def beside(text: str, running: str) -> Topology:
-    return schema.parse(text, present=schema.parse(running))
+    return schema.parse(text, running=schema.parse(running))
 
 
 def blue(vms: str, more: str = "") -> str:
