@@ -27,7 +27,7 @@ def test_what_is_settled_is_refused_by_its_key(name: str) -> None:
     wanted = replace(present, **{name: "another"})
     check_fixed_keys(present, present, present, "file.yaml")
     key, step = next((key, marker.step) for key, becomes, marker in fixed_keys() if becomes == name)
-    with pytest.raises(InputError, match=f"`{key}` is not what the run was started with") as refused:
+    with pytest.raises(InputError, match=f"`{key}` cannot change") as refused:
         check_fixed_keys(present, present, wanted, "file.yaml")
     assert (refused.value.where, refused.value.next_step) == (f"file.yaml: {key}", step)
     # The command line changed it, and the file is the one that the run was started from.
