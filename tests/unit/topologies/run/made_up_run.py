@@ -36,9 +36,9 @@ class World:
     """A run of two hosts and two VMs that is up.
 
     Attributes:
-        done: what was made, plugged, dropped, told or ended, in order.
+        done: what was made, plugged, dropped, sent or ended, in order.
         unpluggable: VMs whose host does not take them.
-        refuses: what the fabric manager says to each change; None: it takes it.
+        refuses: the error of the fabric manager for each change; None: it accepts it.
     """
 
     def __init__(self, state: Path) -> None:

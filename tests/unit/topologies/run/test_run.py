@@ -1,4 +1,4 @@
-"""A run changes under its lock, from one topology to the next, and goes down once, whoever asks for it."""
+"""A run changes under its lock, from one topology to the next, and goes down once."""
 
 from __future__ import annotations
 
