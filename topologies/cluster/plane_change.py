@@ -1,7 +1,7 @@
-"""A change of several control planes: planned by each, then written by all or by none (docs/regions.md).
+"""Changes the intent of several control planes: all of them or none (docs/regions.md).
 
-There is no transaction over several fabric managers. What stands for one: first every plane plans the change. Then
-each applies it in turn. If one refuses, the others are told the opposite.
+There is no transaction over several fabric managers. Instead, every plane plans the change first. Then each applies it
+in turn. If one rejects it, the others roll back.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _GLOBAL_TIMEOUT = 5.0  # seconds to wait for a global plane; it applies later wh
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One plane's part of a change.
+    """The part of a change for one plane.
 
     Attributes:
-        upsert, remove: what it is told.
-        undo: what it would be told to have it back: (upsert, remove).
+        upsert, remove: entities to send.
+        undo: (upsert, remove) that roll it back.
     """
 
     plane: ClusterManager
@@ -45,10 +45,10 @@ class Part:
         return bool(self.upsert or self.remove)
 
     def plan(self) -> Plan:
-        """What the plane says would come of it.
+        """The plan of the plane for its part.
 
         Raises:
-            EntityError: it refuses.
+            EntityError: it rejects the change.
             RunError: it does not answer.
         """
         if not isinstance(self.plane, GlobalPlane):
@@ -60,20 +60,20 @@ class Part:
 def split_change(
     planes: Sequence[ClusterManager], before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]
 ) -> list[Part]:
-    """Who is told what; planes that are told nothing are left out.
+    """Split a change into the parts of the planes; planes without a part are left out.
 
     Args:
-        before: everything there is, of all regions.
+        before: the intent of all regions before the change.
 
     Raises:
-        InputError: what rests on several VMs would be in two regions.
+        InputError: a load balancer, or routes of one prefix, would have VMs in two regions.
     """
     after = _after(before, upsert, remove)
     check_same_region(after.values())
     regions, old_regions = region_by_node(after.values()), region_by_node(before.values())
     made = []
     for plane in planes:
-        # From what there should be, not from what the plane holds: a global plane may be behind.
+        # Taken from the intent, not from the plane: a global plane may be behind.
         known = {key: entity for key, entity in before.items() if plane.scope.includes(entity, old_regions)}
         wanted = tuple(entity for entity in upsert if plane.scope.includes(entity, regions))
         moved = {(entity.TYPE, entity.name) for entity in upsert} - {(entity.TYPE, entity.name) for entity in wanted}
@@ -93,12 +93,15 @@ def _after(before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEn
 
 
 def plan(parts: Sequence[Part], before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
-    """What would come of a change: of one plane's plan, and {"planes": [{"region", "scope", "version"}]}.
+    """Plan a change with all planes of `parts`.
 
     A global plane that does not answer is in "planes" with version None, and its flows are not in "switches".
 
+    Returns:
+        The same document as for one plane, and {"planes": [{"region", "scope", "version"}]}.
+
     Raises:
-        EntityError: a plane refuses it.
+        EntityError: a plane rejects the change.
         RunError: a regional plane does not answer.
     """
     switches: dict[str, FlowCounts] = {}
@@ -134,13 +137,16 @@ def plan(parts: Sequence[Part], before: Entities, upsert: Sequence[AnyEntity], r
 
 
 def apply(parts: Sequence[Part], planned: Plan) -> int:
-    """Tell all planes, regional ones first; the highest version of a regional one after it.
+    """Apply a change: regional planes first, then the global ones.
 
     Args:
-        planned: the plan that was made for it.
+        planned: the plan of this change.
+
+    Returns:
+        The highest version of a regional plane after the change.
 
     Raises:
-        HoverboardError: a plane has refused it, or a regional one is away; those before were told the opposite.
+        HoverboardError: a plane rejected the change, or a regional plane does not answer; the others have rolled back.
     """
     rows = {(row["region"], row["scope"]): row for row in planned["planes"]}
     applied: list[Part] = []
@@ -160,7 +166,7 @@ def apply(parts: Sequence[Part], planned: Plan) -> int:
 
 
 def _apply_to_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], PlannedPlane], applied: list[Part]) -> None:
-    """Tell the global planes, and wait for those that had a plan."""
+    """Send their parts to the global planes; wait for those that had a plan. Add to `applied` what is not rejected."""
     pending: list[tuple[Part, Future[None]]] = []
     for part in parts:
         assert isinstance(part.plane, GlobalPlane)
