@@ -73,7 +73,7 @@ def test_the_wait_ends_at_the_deadline_and_says_what_is_missing(clock: Clock) ->
         wait_for(lambda: False, 2.5, nothing, where="the log")
     assert 2.5 < clock.now - START < 2.53
     assert failed.value.where == "the log"
-    assert failed.value.next_step == "see the log files in the run's directory"
+    assert failed.value.next_step == "read the log files in the run's directory"
     with pytest.raises(RunError) as failed:
         wait_for(lambda: False, 0.0, nothing)
     assert failed.value.where == ""
@@ -132,9 +132,9 @@ def test_all_sockets_of_a_process_are_waited_for(clock: Clock, place: Path) -> N
     ("words", "shown"),
     [
         (b"starting\n\nno \xffmemory\n\n", "its last words: no \N{REPLACEMENT CHARACTER}memory"),
-        (b"x" * 400, f"its last words: {'x' * 300}"),
-        (b"\n", "it left no word; try again, and see `hoverboard doctor`"),
-        (None, "it left no word; try again, and see `hoverboard doctor`"),
+        (b"x" * 400, f"its last line: {'x' * 300}"),
+        (b"\n", "it wrote no log; retry, and see `hoverboard doctor`"),
+        (None, "it wrote no log; retry, and see `hoverboard doctor`"),
     ],
 )
 def test_a_process_that_ended_is_not_waited_for_and_its_last_words_are_told(
