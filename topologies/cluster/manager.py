@@ -111,7 +111,7 @@ class ClusterManager(ClusterManagement):
         self.processes.supervise(supervisor, self._on_restart)
 
     def _on_restart(self, role: RoleProcess) -> None:
-        """After a restart, send the whole intent if the process is the one that holds it."""
+        """Send the whole intent after a restart, if the process is the one that holds it."""
         if role is self.processes.first:
             try:
                 self.client.wait_ready(_START_TIMEOUT)

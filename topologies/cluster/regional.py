@@ -1,7 +1,7 @@
 """Cluster management of two regions: each has a regional and a global control plane (RACP, GACP; paper section 3.5).
 
 A change goes to the regional plane first, which must accept it. A background thread per global plane sends it each VM
-change: a global plane that hangs, does not answer, or rejects a change does not delay its region.
+change. So a global plane that hangs, does not answer, or rejects a change does not delay its region.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
             self.addVMHost("h1")
             self.addVMHost("h2", dataplane="ovs")
             self.addHoverboard("hv1")
+
             self.addNetwork("blue", vni=7, subnet="10.0.0.0/24")
             self.addVM("blue-1", network="blue", host="h1")
             self.addVM("blue-2", network="blue", host="h2")

@@ -122,7 +122,7 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
         dry_run: only plan.
 
     Returns:
-        The plan, and what was done:
+        The plan, and what was done. Keys:
         {"run", "applied", "version", "seconds", "added", "changed", "removed": [entity], "switches": {name: flows},
         "vms": {"build", "remove", "alter"}}; with regions also "planes" (`topologies.cluster.plane_change.plan`).
 

@@ -205,7 +205,7 @@ class HostProcesses:
             self._fork(f"process of VM {vm} on {server.name}", "vmm", spawn)
 
     def start_engines(self) -> None:
-        """With scheduling "compacting", start the process that runs all engines; call it before `start`."""
+        """Start the process that runs all engines, with scheduling "compacting"; call it before `start`."""
         if self._scheduling != "compacting":
             return
         path, log = self._directory.engines, self._directory.logs / "engines.log"

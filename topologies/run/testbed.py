@@ -232,19 +232,11 @@ class Testbed:
         return dict(self._current_run().network.nodes)
 
     def node(self, name: str) -> NamespaceNode:
-        """The node of this name.
-
-        Raises:
-            InputError: there is none.
-        """
+        """The node of this name; InputError when there is none."""
         return self._current_run().network.node(name)
 
     def server(self, name: str) -> Server:
-        """The VM host or Hoverboard of this name.
-
-        Raises:
-            InputError: there is none.
-        """
+        """The VM host or Hoverboard of this name; InputError when there is none."""
         return self._current_run().network.server(name)
 
     def links(self) -> list[Uplink | VirtualNIC]:
@@ -315,9 +307,6 @@ class Testbed:
     def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
         """Change to another programming model while packets flow; return when it is done.
 
-        Args:
-            timeout: seconds.
-
         Returns:
             {"model", "from": the model before, "seconds"}.
 
@@ -337,11 +326,7 @@ class Testbed:
         return vm_changes.add_vm(self._current_run(), network, name, host)
 
     def remove_vm(self, name: str) -> None:
-        """Remove a VM (`topologies.run.vm_changes.remove_vm`).
-
-        Raises:
-            InputError: there is none of that name, or a route or load balancer needs it.
-        """
+        """Remove a VM; InputError when there is none of that name (`topologies.run.vm_changes.remove_vm`)."""
         vm_changes.remove_vm(self._current_run(), name)
 
     def prebuild_vms(self, network: str, count: int) -> list[VMSpec]:
@@ -365,11 +350,7 @@ class Testbed:
         self._current_run().cluster.full_update()
 
     def suppress_restarts(self, name: str) -> None:
-        """Do not restart what dies on a server from now on, as when the machine fails.
-
-        Raises:
-            InputError: there is no such server.
-        """
+        """Do not restart what dies on a server from now on, as when the machine fails; InputError when there is none."""
         self._current_run().supervisor.suppress_restarts(self.server(name).name)
 
     def apply(self, file: str | Path | schema.TopologyText, *, dry_run: bool = False) -> Applied:
