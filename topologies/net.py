@@ -61,7 +61,7 @@ class HoverboardNet(Mininet):
             self.build()
 
     def build(self) -> None:
-        """Make namespaces, links and devices, without starting a process in them."""
+        """Make namespaces, links and devices."""
         self.testbed.build(self.progress)
         self.nameToNode = dict(self.testbed.nodes())
         self.hosts = [node for node in self.nameToNode.values() if isinstance(node, VirtualMachine)]

@@ -103,7 +103,7 @@ class Testbed:
             prepared: called once the run has its directory and serves requests.
 
         Raises:
-            InputError: the topology does not fit this machine or layout.
+            InputError: the control plane's layout does not fit the topology, or a path is too long.
             RunError: the run is up already, or a part of it did not come up.
             MachineError: the machine lacks a privilege, a kernel feature or a tool.
         """
@@ -258,10 +258,7 @@ class Testbed:
 
     @property
     def intent(self) -> FabricClient:
-        """The run's client of the fabric manager; with regions, of the regional plane of the first region.
-
-        The run does not know of changes that are sent here: it does not send them again after a restart (see `upsert`).
-        """
+        """Client of the fabric manager (with regions, of the first region's). Unlike `upsert`, the run forgets its changes."""
         return self._current_run().cluster.client
 
     @property
@@ -350,7 +347,7 @@ class Testbed:
         self._current_run().cluster.full_update()
 
     def suppress_restarts(self, name: str) -> None:
-        """Do not restart what dies on a server from now on, as when the machine fails; InputError when there is none."""
+        """Do not restart what dies on a server from now on, as if the machine failed; InputError when there is none."""
         self._current_run().supervisor.suppress_restarts(self.server(name).name)
 
     def apply(self, file: str | Path | schema.TopologyText, *, dry_run: bool = False) -> Applied:
