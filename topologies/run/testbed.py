@@ -258,7 +258,7 @@ class Testbed:
 
     @property
     def intent(self) -> FabricClient:
-        """Client of the fabric manager (with regions, of the first region's). Unlike `upsert`, the run forgets its changes."""
+        """Client of the fabric manager (with regions, of the first); the run forgets its changes, unlike `upsert`."""
         return self._current_run().cluster.client
 
     @property

@@ -58,7 +58,8 @@ def remove_vm(run: Run, name: str) -> None:
     """Remove a VM.
 
     Raises:
-        InputError: there is none of that name, or a route or load balancer needs it.
+        InputError: there is none of that name.
+        EntityError: another entity needs it, such as a route with this next hop.
         RunError: the control plane does not answer; the VM stays.
     """
     with run.changing():
