@@ -101,5 +101,5 @@ def check_same_region(entities: Iterable[AnyEntity]) -> None:
     for what, found in regions_of.items():
         if len(found) > 1:
             named = " and ".join(sorted(str(region) for region in found))
-            step = "use VMs of one region for all of them"
-            raise InputError(f"{what}: VMs in {named}, and must be in one region", where="wan", next_step=step)
+            step = "choose VMs of one region"
+            raise InputError(f"{what}: the VMs are in {named}, and must be in one region", where="wan", next_step=step)

@@ -66,6 +66,10 @@ class Positions:
         self._places = moved
 
 
+class _TooManyValuesError(Exception):
+    """An alias expands the file without end, or almost so."""
+
+
 class _Reader:
     def __init__(self) -> None:
         self.positions = Positions()
@@ -77,7 +81,7 @@ class _Reader:
     def read(self, node: yaml.Node, path: Path) -> Any:
         self._values += 1
         if self._values > _MAX_VALUES or id(node) in self._open:
-            raise yaml.YAMLError("the file has too many values: an alias repeats or contains itself")
+            raise _TooManyValuesError
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
@@ -135,6 +139,9 @@ def read(text: str) -> tuple[Any, Positions, list[Fault]]:
             reader.positions,
             [Fault(1, "", "the file is nested too deep", "compare it with a file of topologies/shipped")],
         )
+    except _TooManyValuesError:
+        what = "the file has too many values: an alias repeats or contains itself"
+        return None, reader.positions, [Fault(1, "", what, "write the values in full, without aliases")]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)

@@ -115,7 +115,7 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], where: str, what: str)
     assert refused.value.next_step
 
 
-def test_etcd_that_is_not_installed_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_etcd_that_is_not_installed_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd_members, "PROGRAM", "no-such-etcd")
     with pytest.raises(MachineError, match="etcd is not installed"):
         ControlLayout.of("processes", store="etcd")

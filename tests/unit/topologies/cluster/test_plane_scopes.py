@@ -136,10 +136,10 @@ def test_blocks_of_the_global_share_are_sent_as_their_flows_are() -> None:
 
 def test_what_rests_on_vms_of_two_regions_is_refused() -> None:
     divided = TEXT.replace("backends: [c]", "backends: [b, c]")
-    with pytest.raises(InputError, match="load balancer far: VMs in east and west"):
+    with pytest.raises(InputError, match="load balancer far: the VMs are in east and west"):
         check_same_region(_entities(divided))
     both = TEXT.replace("prefix: 10.9.1.0/24", "priority: 5, prefix: 10.9.0.0/16")
-    with pytest.raises(InputError, match=r"routes of 10\.9\.0\.0/16 in network blue: VMs in east and west"):
+    with pytest.raises(InputError, match=r"routes of 10\.9\.0\.0/16 in network blue: the VMs are in east and west"):
         check_same_region(_entities(both))
     check_same_region(_entities())
 
@@ -163,7 +163,7 @@ def test_each_plane_that_has_a_part_of_a_change_gets_it_and_can_undo_it(tmp_path
     }
     vm = before["VM", "a"].model_copy(update={"tags": ()})
     assert {part.plane.scope.region for part in split_change(every[:2], before, [vm], [])} == {"east"}
-    with pytest.raises(InputError, match="load balancer near: VMs in east and west"):
+    with pytest.raises(InputError, match="load balancer near: the VMs are in east and west"):
         split_change(every, before, [before["LoadBalancer", "near"].model_copy(update={"backends": ("a", "c")})], [])
 
 

@@ -261,7 +261,7 @@ def test_a_stop_during_a_pause_ends_it_without_a_restart(world: World) -> None:
     assert len(patient.tries) == 3
 
 
-def test_a_run_that_has_lost_its_directory_starts_nothing_again_and_is_told_of_once(world: World) -> None:
+def test_a_run_that_has_lost_its_directory_restarts_nothing_and_is_reported_once(world: World) -> None:
     lost: list[str] = []
     world.supervisor._lost = lambda: lost.append("lost")
     one, other = world.watch(), world.watch(server="h2")

@@ -39,7 +39,7 @@ def test_a_new_vm_gets_the_next_name_and_address_on_the_emptiest_host() -> None:
         ("green", None, None, "no network 'green'"),
         ("blue", "h1", None, "already is a node 'h1'"),
         ("blue", "fab", None, "already is a node 'fab'"),
-        ("blue", "no good", None, "not a name"),
+        ("blue", "no good", None, "not a valid name"),
         ("blue", None, "h9", "no host 'h9'"),
         ("full", None, None, "no free address"),
     ],

@@ -28,7 +28,7 @@ def test_the_intent_says_whose_the_host_is_and_not_by_what_address() -> None:
     assert [host.name for host in found.external] == ["h2"]
     programs = {one.name: one.program for one in to_entities(found) if isinstance(one, Host)}
     assert programs == {"h1": "ours", "h2": "external"}
-    assert [vm.host for vm in found.answered(found.vms)] == ["h1"]
+    assert [vm.host for vm in found.with_our_gateway(found.vms)] == ["h1"]
 
 
 @pytest.mark.parametrize("address", ["tcp:10.0.0.9:1", "tcp:[::1]:65535", "unix:/run/mine.sock"])
