@@ -62,7 +62,7 @@ def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
         if port is not None:
             raise InputError(
                 f"{name} is a VM, and has no port {port!r}", where="capture",
-                next_step=f"leave {port} out, or give its host instead: {document['host']}",
+                next_step=f"leave {port} out, or name its host: {document['host']}",
             )  # fmt: skip
         name, port = str(document["host"]), name
         document = client.node_status(name)
