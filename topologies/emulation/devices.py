@@ -102,7 +102,10 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
                 break
     except OSError as error:
         os.close(fd)
-        raise MachineError(f"cannot make the tap {name}: {error.strerror}", where=name) from error
+        raise MachineError(
+            f"cannot make the tap {name}: {error.strerror}", where=name,
+            next_step="run as root, outside of a restricted container",
+        ) from error  # fmt: skip
     return fd
 
 
@@ -229,7 +232,9 @@ def share_addresses(vm_pid: int, *, add: Iterable[IPv4Address] = (), remove: Ite
                     route.addr(verb, index=1, address=str(address), prefixlen=32)
                 except NetlinkError as error:
                     if error.code != harmless:
-                        raise MachineError(f"cannot {verb} {address}: {error}", where="lo of a VM") from error
+                        raise MachineError(
+                            f"cannot {verb} {address}: {error}", where="lo of a VM", next_step="see `hoverboard status`"
+                        ) from error
 
 
 def make_fabric(fabric_pid: int, bridges: Sequence[str] = (BRIDGE_NAME,)) -> None:
@@ -353,4 +358,7 @@ def disable_offloads(pid: int, name: str, features: tuple[str, ...] = ("tx", "sg
                 fcntl.ioctl(sock, _SIOCETHTOOL, request)
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
-                    raise MachineError(f"cannot turn off {feature} of {name}: {error.strerror}") from error
+                    raise MachineError(
+                        f"cannot turn off {feature}: {error.strerror}", where=name,
+                        next_step="run as root, outside of a restricted container",
+                    ) from error  # fmt: skip

@@ -102,7 +102,9 @@ class HostProcesses:
             )
         # A sweep makes `closing` before it reads the ledger: it finds our record there, or we find `closing` here.
         if self._directory.closing.exists():
-            raise RunError(f"run {self._directory.run!r} is being taken down")
+            raise RunError(
+                f"run {self._directory.run!r} is being taken down", next_step="wait until it is down, then bring it up"
+            )
 
     def start(self, server: Server, endpoints: Sequence[tuple[str, Path]]) -> None:
         """Start the host process of a server, and wait until it has configured its switch.
@@ -220,7 +222,9 @@ class HostProcesses:
             pid = spawn()
             started = start_time(pid)
             if started is None:
-                raise RunError(f"the {what} ended while it was starting", where=str(self._log))
+                raise RunError(
+                    f"the {what} ended while it was starting", where=str(self._log), next_step="read that log file"
+                )
             process = Process(pid, started)
             self._launcher.ledger.record_process(process, what, kind)
             self._check_nursery()

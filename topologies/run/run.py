@@ -112,7 +112,9 @@ class Run:
         """
         with self._state_lock:
             if self.closing.is_set():
-                raise RunError(f"run {self.name!r} is being taken down")
+                raise RunError(
+                    f"run {self.name!r} is being taken down", next_step="wait until it is down, then bring it up"
+                )
             self.state = "up"
 
     # -- changes ----------------------------------------------------------------------------------

@@ -148,7 +148,8 @@ class Testbed:
             ended_elsewhere = run.closing.is_set()
             self.down()
             if ended_elsewhere and isinstance(error, Exception):
-                raise RunError(f"run {self.run!r} was taken down while it was starting, by another process") from error
+                what = f"run {self.run!r} was taken down while it was starting, by another process"
+                raise RunError(what, next_step="bring it up once more") from error
             raise
 
     def _make_run(self, progress: Progress | None) -> None:

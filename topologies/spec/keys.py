@@ -158,7 +158,7 @@ class NetworkKeys(_Keys):
         Annotated[Annotated[StrictInt, Field(ge=0, le=100_000)], Tag("<count>")]
         | Annotated[list[VMKeys], Tag("<list>")],
         Discriminator(_count_or_list),
-    ] = Field(0, description="how many, or a list")
+    ] = Field(0, description="VMs of the network: how many, or a list")
 
 
 class StageKeys(_Keys):
@@ -201,13 +201,13 @@ class TopologyKeys(_Keys):
         | Annotated[Annotated[list[HostKeys], Field(min_length=1, max_length=MAX_HOSTS)], Tag("<list>")],
         Discriminator(_count_or_list),
         FixedKey(),
-    ]
+    ] = Field(description="VM hosts: how many, or a list")
     hoverboards: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=MAX_HOVERBOARDS)], Tag("<count>")]
         | Annotated[Annotated[list[HoverboardKeys], Field(max_length=MAX_HOVERBOARDS)], Tag("<list>")],
         Discriminator(_count_or_list),
         FixedKey(),
-    ] = 1
+    ] = Field(1, description="how many, or a list")
     model: Annotated[Model, FixedKey(step="use `hoverboard model set MODEL`")] = Field(
         DEFAULT_MODEL, description="name of a programming model, or FILE.py:Class, relative to this file"
     )
@@ -237,7 +237,7 @@ class TopologyKeys(_Keys):
     stages: Annotated[list[StageKeys], FixedKey()] = Field(
         default_factory=list, description="coprocessor stages, in the order for packets to the fabric"
     )
-    networks: list[NetworkKeys] = Field(default_factory=list)
+    networks: list[NetworkKeys] = Field(default_factory=list, description="virtual networks with their VMs")
     wan: Annotated[WanKeys | None, FixedKey()] = Field(
         None, description="joins the fabrics of two regions; default: one fabric for all"
     )

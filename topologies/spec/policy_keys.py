@@ -45,7 +45,9 @@ class RuleKeys(_Keys):
         description="ingress: packets to the VMs of the rule; egress: packets from them"
     )
     action: FirewallAction
-    priority: Annotated[int, Field(ge=0, le=MAX_RULE_PRIORITY, strict=True)] = 1000
+    priority: Annotated[int, Field(ge=0, le=MAX_RULE_PRIORITY, strict=True)] = Field(
+        1000, description="the matching rule with the lowest number decides"
+    )
     targets: Tags = Field(
         (), description="tags: the rule is for VMs of the network that have one of them; default: for all its VMs"
     )
@@ -83,7 +85,9 @@ class RouteKeys(_Keys):
     name: Name | None = Field(None, description="default: NETWORK.PREFIX")
     prefix: IPv4Network
     next_hop: Name = Field(description="name of a VM of the network")
-    priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = 1000
+    priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = Field(
+        1000, description="of routes with equal prefixes, the one with the lowest number is used"
+    )
 
 
 class NetworkPolicy(Protocol):
