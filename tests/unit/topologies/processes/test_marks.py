@@ -140,4 +140,5 @@ def test_on_this_machine_a_process_and_what_it_forks_are_ended_and_others_are_no
         monkeypatch.delenv(marks.VARIABLE)
         until(lambda: len(Machine().look(namespaces=False).get(mark, Marked()).processes) == 2)
         assert marks.end(mark) == 2
-        assert (mine.wait(5.0), other.poll()) == (-9, None)
+        assert mine.wait(5.0) in (-9, 0)  # a shell ends by itself when its child is killed first
+        assert other.poll() is None
