@@ -96,7 +96,7 @@ def test_a_standby_takes_over(ms: float, result: str, ours: str) -> None:
     ("role", "path", "other", "claim", "why"),
     [
         ("host-process", DIRECT, OVER, "a killed host process costs a pause", "its checkpoint"),
-        ("hoverboard", OVER, DIRECT, "a dead Hoverboard costs a pause", "move to the other Hoverboard"),
+        ("hoverboard", OVER, DIRECT, "a dead Hoverboard costs a pause", "use the other Hoverboard"),
     ],
 )
 def test_a_data_plane_comes_back(role: str, path: str, other: str, claim: str, why: str) -> None:
