@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import InputError
-from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.registry import Registry
+from hoverboard.coprocessor.stage_policy import StageSpec
 from hoverboard.coprocessor.worker import Worker
 from tests.unit.hoverboard.coprocessor.fakes import (
     BEGIN,
@@ -85,7 +85,7 @@ def test_held_packets_go_on_behind_their_stage():
     assert world.balanced()
 
 
-def test_a_crash_is_told_once_and_the_stage_starts_afresh(caplog):
+def test_a_crash_is_reported_once_and_the_stage_is_restarted(caplog):
     world = World()
     Crash.made = 0
     crash, calm = world.chain("crash"), world.chain("mark")
@@ -113,7 +113,7 @@ def test_a_crash_is_told_once_and_the_stage_starts_afresh(caplog):
     assert world.balanced()
 
 
-def test_another_kind_of_crash_is_told_too():
+def test_another_kind_of_crash_is_reported_too():
     world = World()
     chain = world.chain("crash")
     for ticket in (13, 666, 13, 666):
@@ -220,7 +220,7 @@ def test_our_own_stages_together_between_two_vms():
     assert here.status()["drops"] == there.status()["drops"] == {}
 
 
-def test_samples_are_looked_at_and_are_in_nobodys_books():
+def test_samples_are_shown_to_stages_and_not_counted_as_packets():
     world = World()
     Look.seen = 0
     number = world.chain("look")

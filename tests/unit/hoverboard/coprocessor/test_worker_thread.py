@@ -7,12 +7,17 @@ import threading
 import pytest
 
 from hoverboard.contract.errors import RunError
-from hoverboard.coprocessor.accounting import ThreadClock
+from hoverboard.coprocessor.cpu_account import ThreadClock
 from hoverboard.coprocessor.doorbell import Doorbell
-from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.stage import ConfiguredStage
+from hoverboard.coprocessor.stage_policy import StageSpec
 from hoverboard.coprocessor.worker import Worker
-from tests.unit.hoverboard.coprocessor.fakes import Sink, Source, context, packet
+from tests.unit.hoverboard.coprocessor.fakes import (
+    Sink,
+    Source,
+    context,
+    packet,
+)
 from tests.unit.hoverboard.coprocessor.worker_world import FRAME, STAGES, FakeRegistry, World
 
 
@@ -93,13 +98,14 @@ class Refusing:
 
 def test_an_account_that_refuses_the_thread_is_given_up():
     bell, sink = Doorbell(), WaitingSink(1)
-    charge = Refusing()
-    worker = Worker(context(), Source([packet(FRAME)]), sink, bell, registry=FakeRegistry(), charge=charge)
+    account = Refusing()
+    worker = Worker(context(), Source([packet(FRAME)]), sink, bell, registry=FakeRegistry(), account=account)
     worker.start()
     assert sink.enough.wait(10)
     assert worker.stop()
-    assert charge.removed
-    assert worker.status()["account"] == "thread clock (cgroup v1 /made/up refused the thread: Operation not permitted)"
+    assert account.removed
+    shown = worker.status()["account"]
+    assert shown == "thread clock (cgroup v1 /made/up rejected the thread: Operation not permitted)"
     bell.close()
 
 
@@ -122,7 +128,7 @@ class Stuck(ConfiguredStage):
         return batch
 
 
-def test_a_stage_that_does_not_return_keeps_its_own_vm_waiting_and_nobody_else(monkeypatch):
+def test_a_stage_that_does_not_return_delays_only_its_own_vm(monkeypatch):
     monkeypatch.setitem(STAGES, "stuck", Stuck)
     bells = [Doorbell(), Doorbell()]
     sources, sinks = [Source(), Source()], [WaitingSink(1), WaitingSink(100)]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import ConfiguredStage
+from hoverboard.coprocessor.stage_policy import StageSpec
 from hoverboard.coprocessor.worker import Worker
-from tests.unit.hoverboard.coprocessor.fakes import Bell, Clock, Reports, Sink, Source, context, packet
+from tests.unit.hoverboard.coprocessor.fakes import (
+    Bell,
+    Clock,
+    Reports,
+    Sink,
+    Source,
+    context,
+    packet,
+)
 
 FRAME = bytes(60)
 
