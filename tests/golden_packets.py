@@ -1,7 +1,7 @@
-"""Golden packets, `tests/golden/*.toml`: a frame, a table of one row, and what has to come out; read by two rings.
+"""Golden packets, `tests/golden/*.toml`: a frame, a table of one row, and the frame that has to come out.
 
 The unit ring runs them through the engines, the system ring through Open vSwitch. A file has a `description` and rows
-`[[packet]]` with these keys:
+`[[packet]]`. A row has these keys:
 
     description     what the packet is about; unique within its file
     from            "vm" (default), or "fabric"
@@ -16,7 +16,7 @@ The unit ring runs them through the engines, the system ring through Open vSwitc
     drop            instead of `out`: the reason by which it is dropped, by the row or before any table
     ovs             why Open vSwitch is not asked about it
 
-An unknown key, a packet without an expectation, or one that cannot be meant is an error that names file and packet.
+An unknown key, a missing key, or a packet without an expectation is an error. The error names file and packet.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Golden:
         frame: as it comes in.
         row: of the table; None: the table is empty.
         out: the frame that has to come out, or None.
-        outer_ecn: of the outer header, where that is told.
+        outer_ecn: ECN of the outer header, or None for any.
         drop: the reason by which it has to be dropped, or None.
         ovs: why Open vSwitch is not asked; None: it is.
     """

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def joined(masters: Iterable[ReplicaStatus]) -> int:
-    """VMs that are plugged in, at the switches of all masters."""
+    """The number of VMs that are plugged in, at the switches of all masters."""
     return sum(one["joined"] for one in masters)
 
 

@@ -1,6 +1,6 @@
-"""Which nodes and switches are one controller's to program, and whether it knows enough to do so (paper section 3.1).
+"""The nodes and switches that one controller programs, and whether it knows enough to program them (paper 3.1).
 
-A controller has the switches of its partition, and on them the flows of its share. Pure.
+A controller has the switches of its partition. On them it has the flows of its share. Pure.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from controllers.vmc.view.intent import View
 
 
 class Ownership:
-    """What is one controller's to program.
+    """The part of the intent that one controller programs.
 
     Args:
-        view: the intent that it knows.
-        agents: the host agents that it has heard.
+        view: the intent, as this controller knows it.
+        agents: the host agents that said Hello.
         share: which flows of its switches it programs.
         owns: whether a switch, by datapath id, is in its partition; default: all are.
 
     Attributes:
-        complete: a full update was seen: nodes that are not in the view are not intended.
+        complete: a full update has come, so that the view has every node of the intent.
     """
 
     def __init__(self, view: View, agents: Agents, share: FlowShare, owns: Callable[[int], bool] | None = None) -> None:
@@ -33,23 +33,23 @@ class Ownership:
         self._owns = owns
 
     def external(self) -> list[str]:
-        """Hosts of its share whose switches others program."""
+        """The hosts of its share that other controllers program."""
         return sorted(name for name in self._view.external if self._share.programs(self._view, name))
 
     def ours(self, dpid: int, node: str) -> bool:
-        """Whether to program a node of the view, whose switch has this datapath id."""
+        """Whether this controller programs a node of the view; `dpid` is of the node's switch."""
         ours = node not in self._view.external and self._share.programs(self._view, node)
         return ours and self._in_partition(dpid)
 
     def judges(self, node: str) -> bool:
-        """Whether enough is known of a node to judge what its switch holds."""
+        """Whether the controller knows enough of a node to compare the flows of its switch with the expected ones."""
         return self.complete and node in self._agents.heard
 
     def abandoned(self, dpid: int) -> bool:
-        """Whether to empty a connected switch that no node of the view has.
+        """Whether to empty a connected switch that has no node in the view.
 
-        Only switches of a testbed connect to its controllers, so its node was removed from the intent, perhaps
-        while no controller was there to withdraw the program.
+        Only the switches of a run connect to its controllers. So the node of this switch was removed from the intent,
+        perhaps while no controller was up.
         """
         return self.complete and self._in_partition(dpid)
 

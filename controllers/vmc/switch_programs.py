@@ -45,7 +45,7 @@ class SwitchPrograms:
     Args:
         expected: what they should hold.
         judges: whether enough is known of a node to judge what its switch holds.
-        abandoned: whether a switch, by datapath id, that no node of the intent has is to be emptied.
+        abandoned: whether to empty a switch, by datapath id, that has no node in the intent.
         counters: where to count; has COUNTERS.
         active: whether programs are sent; a standby only learns (see `activate`).
 
@@ -93,7 +93,7 @@ class SwitchPrograms:
         self._compare_again(dpid)
 
     def _compare_again(self, dpid: int) -> None:
-        """A switch should hold something else now: it is read before it is programmed."""
+        """Wait for a read of the switch, if it is connected: from now on it should hold other flows."""
         if dpid in self.switches and self.switches[dpid].connected:
             self.switches[dpid].sync = Sync.WAITING
 
@@ -211,7 +211,7 @@ class SwitchPrograms:
             self._send(switch, program)
 
     def empty(self, switch: Switch, flows: Iterable[Flow]) -> None:
-        """Remove the flows of ours that a switch holds whose node is not in the intent any more."""
+        """Remove our flows from a switch; its node is not in the intent any more."""
         program = Program((), tuple([flow.key for flow in flows]))
         switch.sync = Sync.SYNCED
         if program:

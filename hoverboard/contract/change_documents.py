@@ -71,7 +71,7 @@ class ModelChange(_FromModel):
 
 
 class ModelBegun(_FromModel):
-    """A control plane's answer to SetModel: the model to come, the one before, what the change waits for."""
+    """The answer of a control plane to SetModel: the new model, the one before, and what the change waits for."""
 
     model: str
     switching: str | None

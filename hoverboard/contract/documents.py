@@ -196,9 +196,10 @@ class PlaneStatus(TypedDict, total=False):
 
 
 class ModelStatus(TypedDict):
-    """The programming model of a VM controller; `switching` says what a change to it waits for, None when it is done.
+    """The programming model of a VM controller.
 
-    `lookups` are the questions of hosts that are answered now.
+    `switching` says what the change to this model waits for; it is None when the change is done. `lookups` counts the
+    questions of hosts that have an answer now.
     """
 
     model: str
@@ -208,9 +209,10 @@ class ModelStatus(TypedDict):
 
 
 class ReplicaStatus(ModelStatus):
-    """What a VM controller in a process of its own answers to the fabric manager.
+    """The status of a VM controller process, as it sends it to the fabric manager.
 
-    `joined` are the VMs that are plugged in; `front_ends` those it is connected to; `term` is of the last election.
+    `joined` counts the VMs that are plugged in, `front_ends` those that it is connected to. `term` is that of the last
+    election.
     """
 
     switches: dict[str, Switch]

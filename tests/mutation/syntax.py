@@ -1,4 +1,4 @@
-"""What mutation asks of a syntax tree: heads of statements, names, and what is text for people. Pure."""
+"""Questions of mutation to a syntax tree: heads of statements, names, text for people. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What threads share behind a lock: a lock that knows its holder, and containers that note every touch without it."""
+"""A lock that knows its holder, and containers that note every touch by a thread without the lock."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The rules of the house's rooms, over a table of them: what each breaks is named by module and line.
 
 A room imports itself and, of what it may import, only what stands below it in the table: so nothing is imported
-upwards. Nobody within a layer may import from its face (`source_tree.FACES`). `OLD_PATHS` are files at paths of
+upwards. No module of a layer may import from its face (`source_tree.FACES`). `OLD_PATHS` are files at paths of
 version 0.1 that lead to the new ones: they import nothing of ours.
 """
 
@@ -110,7 +110,7 @@ def strangers(rooms: Rooms, tree: Tree) -> list[str]:
 
 
 def impurities(rooms: Rooms, tree: Tree) -> list[str]:
-    """What pure modules import and may not."""
+    """Imports of pure modules that they may not have."""
     return [
         f"{module}:{line} imports {name.split('.')[0]}: it is pure"
         for module, source in tree.items()
@@ -162,7 +162,7 @@ def pure_files(rooms: Rooms, tree: Tree) -> list[str]:
 
 
 def ill_sized(rooms: Rooms, tree: Tree) -> list[str]:
-    """Rooms of one module, or of more than can be told apart."""
+    """Rooms of one module, or of too many."""
     found = []
     for package, source in tree.items():
         if not source.package or "." not in package:
@@ -204,7 +204,7 @@ def _is_public(node: ast.Assign) -> bool:
 
 
 def grown_old_paths(tree: Tree) -> list[str]:
-    """Files at old paths that import something of ours, or that somebody imports."""
+    """Files at old paths that import something of ours, or that a module imports."""
     return [
         f"{module}:{line} imports {target}"
         for module, line, target in arrows(tree)

@@ -1,8 +1,8 @@
 """The source of all layers by syntax tree: modules, and what each imports. Nothing is imported here.
 
 Imports count wherever they stand: within functions, under `TYPE_CHECKING`, relative ones, and those of a package's
-`__init__`. `FACES` are the packages with public names (docs/api.md). Their `__init__` names modules as strings, and a
-name is looked up when it is used: that is not an import, nor is what tells type checkers the same.
+`__init__`. `FACES` are the packages with public names (docs/api.md). Their `__init__` names modules as strings and
+imports a module when its name is used. This does not count as an import, nor do the same names for type checkers.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class StaticRouter(LearningRouter):  # type: ignore[misc]
 
     @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
     def connected(self, event: Any) -> None:
-        """The switch is there, and empty."""
+        """Program a switch that has connected."""
         super().connected(event)
         switch = event.msg.datapath
         make, ofp = switch.ofproto_parser, switch.ofproto

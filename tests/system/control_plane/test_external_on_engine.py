@@ -25,7 +25,7 @@ _UP_SECONDS = 150.0
 
 @pytest.fixture(scope="module")
 def said_and_run() -> Iterator[tuple[str, RunClient]]:
-    """What `hoverboard up` wrote beside its output, and the run, in which nobody has programmed h2."""
+    """The standard error of `hoverboard up`, and the run. The switch of h2 has no program yet."""
     base, name = Path(tempfile.mkdtemp(prefix="hb", dir="/tmp")), f"t{uuid.uuid4().hex[:8]}"
     words = ["up", str(TOPOLOGY), "--run", name, "--dataplane", "fastpath", "--detach"]
     try:

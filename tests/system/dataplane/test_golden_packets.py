@@ -1,6 +1,6 @@
-"""The golden packets through Open vSwitch: the table's row as one OpenFlow flow, on a host whose switch is ours alone.
+"""The golden packets through Open vSwitch: the row of the table is the only OpenFlow flow of a switch.
 
-What is dropped before any table has no row, and is for the engines: Open vSwitch has no counters for it.
+Packets without a row are dropped before any table. Only the engines count them, so only the unit ring runs them.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
 
 @pytest.fixture(scope="module")
 def ears(bed: Testbed) -> Iterator[dict[str, Wire]]:
-    """Who hears: both VMs, and the fabric on all its ports."""
+    """Sockets that receive: of both VMs, and of the fabric on all its ports."""
     with wires(bed, "vm", "other-vm") as made, contextlib.closing(Wire(bed, bed.fabric_name, None)) as fabric:
         yield {**made, "fabric": fabric}
 
 
 @pytest.fixture(scope="module")
 def ways(bed: Testbed, ears: dict[str, Wire]) -> Iterator[dict[bool, Wire]]:
-    """Where packets go in: by whether they come from the fabric."""
+    """Sockets that send; the key says whether into the fabric."""
     with wires(bed, bed.fabric_name) as made:
         yield {True: made[bed.fabric_name], False: ears["vm"]}
 

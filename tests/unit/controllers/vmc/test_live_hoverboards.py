@@ -1,4 +1,4 @@
-"""Which Hoverboards live: what is heard of their switches and agents, and how long silence is no death."""
+"""Which Hoverboards are up, by their switches and agents, and after what time one counts as down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The golden packets through the engines: one frame in, a table of one row, and what comes out or why nothing does."""
+"""The golden packets through the engines: one frame goes in, the table has one row."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def key_for(golden):
 
 
 def entry_for(row):
-    """What the row does, as an engine reads it."""
+    """The entry that does what the row says."""
     if row.drop is not None:
         return Entry(entries.ACT_DROP, reasons.NAMES.index(row.drop))
     if isinstance(row.to, IPv4Address):
