@@ -32,13 +32,13 @@ def lock(world: World, monkeypatch: pytest.MonkeyPatch) -> OwnedLock:
     watching._lock = made  # type: ignore[assignment]
     watching._watched = guarded(watching._watched, made, "watched")
     watching._due = guarded(watching._due, made, "due")
-    watching._dead = guarded(watching._dead, made, "dead")
+    watching._suppressed = guarded(watching._suppressed, made, "suppressed")
     checked = {name: made.checked(getattr(heapq, name), f"due.{name}") for name in ("heappush", "heappop")}
     monkeypatch.setattr(supervisor, "heapq", SimpleNamespace(**checked))
     return made
 
 
-def test_what_is_watched_due_and_left_dead_is_touched_under_the_lock(world: World, lock: OwnedLock) -> None:
+def test_watched_due_and_suppressed_are_touched_under_the_lock(world: World, lock: OwnedLock) -> None:
     patient, other = world.watch(), world.watch(server="h2")
     for restarts in (1, 2, 3, 4):  # the last one after a pause
         world.kill(patient, restarts)

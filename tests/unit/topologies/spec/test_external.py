@@ -71,7 +71,7 @@ def test_a_topo_takes_program_and_controller_as_a_file_does() -> None:
     ("keys", "message"),
     [
         ({"program": "external"}, r"hosts\[1\].controller: is missing"),
-        ({"controller": "tcp:127.0.0.1:6653"}, r"hosts\[1\].controller: means nothing"),
+        ({"controller": "tcp:127.0.0.1:6653"}, r"hosts\[1\].controller: works only beside"),
         ({"program": "external", "controller": "127.0.0.1"}, r"hosts\[1\].controller"),
     ],
 )
