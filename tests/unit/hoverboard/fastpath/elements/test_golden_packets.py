@@ -79,6 +79,7 @@ def test_what_comes_out_of_the_engines(host, golden):
     missed = [host.missed(m) for m in host.datapath.memories]
     assert missed == [[], []], "the row is not found"
     assert host.drops() == ({} if golden.drop is None else {golden.drop: 1})
+    assert all(host.all_free(m) for m in host.datapath.memories)
     if golden.out is None:
         assert found == {}
     elif isinstance(golden.row.to, IPv4Address):
