@@ -119,7 +119,7 @@ class Session(asyncio.Protocol):
                 origin = await self._write_flow_mods(bundle, program)
                 await self._barrier()
                 if not refusals:
-                    self._write(openflow.bundle_commit, bundle)
+                    self._write(openflow.bundle_commit, bundle)  # tour: vm 10
                     await self._barrier()
                 elif all(xid != first for xid, _ in refusals):
                     self._write(openflow.bundle_discard, bundle)

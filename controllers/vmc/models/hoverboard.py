@@ -22,6 +22,6 @@ class HoverboardModel(GatewayModel, shipped="hoverboard"):
 
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Part]:
         vni, underlay = view.networks[src.network].vni, view.hosts[dst.host].underlay_ip
-        yield block(offload_flow, vni, src.ip, dst.ip, underlay)
+        yield block(offload_flow, vni, src.ip, dst.ip, underlay)  # tour: report 7
         if src.ip6 is not None and dst.ip6 is not None:
             yield block(offload_flow, vni, src.ip6, dst.ip6, underlay)
