@@ -26,10 +26,10 @@ from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from console.runs import need_root
 from console.show import tables
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.gc_pause import spared
-from controllers.ofe.frontend import SwitchSession
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore

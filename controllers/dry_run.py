@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from controllers.fm.codec import entity_document
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.fm.slices import network_of
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model import ProgrammingModel

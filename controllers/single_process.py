@@ -19,10 +19,10 @@ import grpc
 from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.fabric_server import FabricManagerServicer
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.fm.index import EntityKey
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.ofe.switch_server import FrontEnd
 from controllers.vmc.agents import HostsServicer
 from controllers.vmc.controller import Controller

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import EntityKey, key_of
+from controllers.fm.intent_store import Changes, IntentStore
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network
 
 SMALL = 200  # entities of a request that is taken in at once: about 2 ms

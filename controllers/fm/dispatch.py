@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
 from controllers.crash import whole
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.fm.queues import FairQueues
 from controllers.fm.slices import claims, cut
 

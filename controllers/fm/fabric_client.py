@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 
 from controllers.fm.codec import encode_entity
-from controllers.fm.wire import MAX_MESSAGE, error_from_status
+from controllers.fm.grpc_errors import MAX_MESSAGE, error_from_status
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.wire import fabric_pb2 as pb

@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from controllers.fm.codec import decode_entity
-from controllers.fm.fabric import Changes
+from controllers.fm.grpc_errors import status_of
 from controllers.fm.index import EntityKey
-from controllers.fm.wire import status_of
+from controllers.fm.intent_store import Changes
 from controllers.gc_pause import spared
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError

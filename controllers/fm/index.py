@@ -1,7 +1,7 @@
 """Indices over the entities of one cluster, so that a request is checked in the time of its own size.
 
 `add` and `remove` are exact inverses; `add` refuses what must be unique. No rule about references
-between entities lives here (see `controllers.fm.fabric`).
+between entities lives here (see `controllers.fm.intent_store`).
 """
 
 from __future__ import annotations

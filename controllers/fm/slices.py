@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TypeVar
 
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network
 
 _T = TypeVar("_T")

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from controllers.crash import watched
-from controllers.ofe.frontend import SwitchEvents
 from controllers.ofe.openflow import serialize_flow_mod
+from controllers.ofe.switch_interface import SwitchEvents
 from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder
 from hoverboard.contract.openflow.shares import WHOLE, Share

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from controllers.ofe import messages, openflow
-from controllers.ofe.frontend import SwitchEvents
+from controllers.ofe.switch_interface import SwitchEvents
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Program
 from hoverboard.contract.errors import SwitchError
@@ -25,7 +25,7 @@ _SILENCE_PROBE, _SILENCE_END = 10.0, 30.0  # seconds without a word: ask; give u
 
 
 class Session(asyncio.Protocol):
-    """The front end's side of one connection; becomes a `frontend.SwitchSession` once the switch is known.
+    """The front end's side of one connection; becomes a `switch_interface.SwitchSession` once the switch is known.
 
     Args:
         events: told when the switch is known, when ports change, when it is gone.
@@ -105,10 +105,10 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    # --- frontend.SwitchSession -------------------------------------------------------------------
+    # --- switch_interface.SwitchSession -------------------------------------------------------------------
 
     async def send(self, program: Program) -> None:
-        """Apply a program as one atomic change (see `frontend.SwitchSession`)."""
+        """Apply a program as one atomic change (see `switch_interface.SwitchSession`)."""
         async with self._turn:
             self._bundle += 1
             bundle = self._bundle
@@ -134,7 +134,7 @@ class Session(asyncio.Protocol):
                 )
 
     async def dump(self) -> list[Flow]:
-        """All flows of the switch (see `frontend.SwitchSession`)."""
+        """All flows of the switch (see `switch_interface.SwitchSession`)."""
         async with self._reading:
             # The switch answers in the order in which it is asked: what comes next need not wait for the answer.
             async with self._turn:
@@ -150,7 +150,7 @@ class Session(asyncio.Protocol):
             return flows
 
     def packet_out(self, in_port: int, frame: bytes) -> None:
-        """Send a packet through the tables (see `frontend.SwitchSession`)."""
+        """Send a packet through the tables (see `switch_interface.SwitchSession`)."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(openflow.packet_out(self._next_xid(), in_port, frame))
 

@@ -17,10 +17,10 @@ import grpc
 from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.fabric_server import FabricManagerServicer
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.fm.index import EntityKey
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.roles.merged_status import combined
 from controllers.roles.replicas import Replica, ReplicasServicer, Roster
 from controllers.single_process import Settings, settings_document

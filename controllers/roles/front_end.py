@@ -19,9 +19,9 @@ from typing import Any
 import grpc
 
 from controllers.crash import watched, whole
-from controllers.fm.wire import MAX_MESSAGE
-from controllers.ofe.frontend import SwitchSession
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.roles import openflow_socket
 from controllers.roles.flow_codec import decode_program, encode_flows
@@ -146,7 +146,7 @@ class FrontEndRole:
         if term > self._terms.get(partition, 0):
             self._terms[partition] = term
 
-    # --- ofe.frontend.SwitchEvents --------------------------------------------------------------------
+    # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
 
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
         """A switch is there; a newer session of the same switch replaces the older."""

@@ -14,8 +14,8 @@ import grpc
 
 from controllers.crash import watched
 from controllers.fm.codec import decode_entity
-from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
+from controllers.fm.intent_store import Changes
 from controllers.roles.stream import Outbox
 from controllers.store.channels import aio_channel
 from hoverboard.contract.entities import AnyEntity

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import grpc
 
 from controllers.crash import watched
-from controllers.ofe.frontend import Deposed, SwitchEvents, SwitchSession
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import Deposed, SwitchEvents, SwitchSession
 from controllers.program import Program
 from controllers.roles.flow_codec import decode_flows, encode_adds, encode_deletes
 from controllers.roles.stream import Outbox, Questions
@@ -41,7 +41,7 @@ class Events(SwitchEvents, AgentEvents, Protocol):
 
 
 class RemoteSwitch:
-    """A session with a switch, held by a front end (see `frontend.SwitchSession`)."""
+    """A session with a switch, held by a front end (see `switch_interface.SwitchSession`)."""
 
     def __init__(self, link: FrontEndLink, ref: pb.SwitchRef) -> None:
         self.dpid = int(ref.dpid)

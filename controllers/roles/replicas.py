@@ -16,8 +16,8 @@ from typing import Any
 
 from controllers.crash import whole
 from controllers.fm.codec import encode_entity
-from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
+from controllers.fm.intent_store import Changes
 from controllers.roles.model_order import ModelOrders
 from controllers.roles.stream import Outbox, Questions
 from hoverboard.contract.entities import AnyEntity

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.partitions import Owners
 from controllers.roles.intent_stream import FabricLink
 from controllers.roles.remote_switches import FrontEndLink

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.store.port import StoreError
 
 ANSWER_TIMEOUT = 2.0  # seconds; the store answers in a few ms or is not there

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Protocol
 
-from controllers.fm.fabric import IntentStore
 from controllers.fm.index import EntityKey
+from controllers.fm.intent_store import IntentStore
 from controllers.program import Program
 from controllers.testing.fake_switch import FakeFabric, FakeSwitch, Journey, Packet, ipv4_packet
 from controllers.vmc.core import ControllerCore

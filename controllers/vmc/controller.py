@@ -15,9 +15,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from controllers.crash import watched, whole
-from controllers.fm.fabric import Changes
-from controllers.ofe.frontend import Deposed, SwitchSession
+from controllers.fm.intent_store import Changes
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import Deposed, SwitchSession
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
@@ -195,7 +195,7 @@ class Controller:
             for pair, offload, rate in self.policy.rates(now)
         ]
 
-    # --- ofe.frontend.SwitchEvents --------------------------------------------------------------------
+    # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
 
     @_whole
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.program import Flows
 from controllers.vmc import switch_programs
 from controllers.vmc.affected_scopes import FlowMarks
 from controllers.vmc.flows.expected import ExpectedFlows
 from controllers.vmc.flows.flow_share import WHOLE, FlowShare
 from controllers.vmc.joins import Joins
-from controllers.vmc.lookups import on_demand
+from controllers.vmc.lookups import host_questions
 from controllers.vmc.lookups.lookups import Lookup
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.model_change.switchover import Stage, Switchover
@@ -67,7 +67,7 @@ class ControllerCore:
         self.policy = policy
         self.agents = Agents()
         self.liveness = Liveness()
-        counters = (*offloads.COUNTERS, *on_demand.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
+        counters = (*offloads.COUNTERS, *host_questions.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
         self.counters = dict.fromkeys(counters, 0)
         self._owns = owns
         self._share = share
@@ -79,7 +79,7 @@ class ControllerCore:
         self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, self._ours)
         self._change = ModelChange(self.view, lambda node: programs.switch_of(node) if programs.active else None, gate)
         self.offloading = offloads.Offloading(self.view, policy, self._grant, self._marks.scope, self.counters)
-        self.asking = on_demand.Asking(self.view, self._grant, self._marks.scope, self._answer, self.counters)
+        self.asking = host_questions.Asking(self.view, self._grant, self._marks.scope, self._answer, self.counters)
 
     @property
     def active(self) -> bool:

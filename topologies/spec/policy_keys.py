@@ -139,7 +139,9 @@ class PolicyReader:
         wanted = list(policies)
         if not wanted:
             return
-        from controllers.fm.fabric import IntentStore  # gRPC's messages come with it: only files with a policy pay
+        from controllers.fm.intent_store import (
+            IntentStore,  # gRPC's messages come with it: only files with a policy pay
+        )
 
         fabric = IntentStore()
         fabric.full_update(list(others))

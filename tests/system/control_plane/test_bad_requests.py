@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.ofe.switch_session import Session
 from controllers.program import Program
 from hoverboard.contract.errors import EntityError, RunError, SwitchError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from controllers.ofe.frontend import SwitchSession
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.program import Program
 from controllers.testing.fake_switch import FakeSwitch, Packet

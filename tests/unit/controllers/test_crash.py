@@ -12,7 +12,7 @@ import pytest
 from controllers import __main__ as process
 from controllers.crash import Crash, watched, whole
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from controllers.fm.admission import SMALL, Admission
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from hoverboard.contract.encapsulation import guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, RunError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.fm.slices import SLICE
 from controllers.testing.world import cluster, host, vm
 from hoverboard.contract.entities import VM, AnyEntity

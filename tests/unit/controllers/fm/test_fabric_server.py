@@ -14,10 +14,10 @@ import grpc
 import pytest
 
 from controllers.fm.codec import encode_entity
-from controllers.fm.fabric import Changes
 from controllers.fm.fabric_client import FabricClient, UpdateResult, diff_request
 from controllers.fm.fabric_server import FabricManagerServicer, decode_entities
 from controllers.fm.index import EntityKey
+from controllers.fm.intent_store import Changes
 from controllers.testing.world import cluster, host, vm
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError, RunError

@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import FabricIndex, entity_where, key_of
-from controllers.fm.refusals import in_use
+from controllers.fm.intent_store import Changes, IntentStore
+from controllers.fm.rejections import in_use
 from controllers.testing.world import cluster, host, hoverboard, network, route, vm
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network, Subnetwork
 from hoverboard.contract.errors import EntityError

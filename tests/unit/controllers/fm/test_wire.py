@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from controllers.fm.codec import MAX_ENTITY, decode_entity, encode_entity, entity_document
-from controllers.fm.wire import MAX_MESSAGE, error_from_status, status_of
+from controllers.fm.grpc_errors import MAX_MESSAGE, error_from_status, status_of
 from controllers.testing.world import cluster, vm
 from hoverboard.contract.entities import ENTITY_TYPES, Network
 from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError, SwitchError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controllers.fm.codec import encode_entity
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.ofe.messages import PacketIn
 from controllers.program import Flows, Program
 from controllers.roles.flow_codec import decode_flows, decode_program, encode_adds, encode_deletes, encode_flows

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.store import channels
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
 from controllers.testing.fake_switch import FakeSwitch, ipv4_packet

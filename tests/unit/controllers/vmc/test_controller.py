@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from controllers.fm.fabric import IntentStore
-from controllers.ofe.frontend import Deposed
+from controllers.fm.intent_store import IntentStore
+from controllers.ofe.switch_interface import Deposed
 from controllers.testing.world import START, cluster, host, vm
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controllers.dry_run import consequences
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.single_process import Settings
 from controllers.testing.world import START, World, cluster, host, place, ready, vm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.testing.fake_switch import FakeSwitch
 from controllers.testing.world import START, cluster, host, hoverboard, vm
 from controllers.vmc.core import ControllerCore

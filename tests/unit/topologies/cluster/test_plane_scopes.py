@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Flows, Program

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.codec import decode_entity, encode_entity
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.testing.world import cluster, route, vm
 from hoverboard.contract.entities import (
     VM,

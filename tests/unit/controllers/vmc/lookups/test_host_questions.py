@@ -8,8 +8,8 @@ import pytest
 
 from controllers.testing.fake_switch import ipv4_packet
 from controllers.testing.world import START, VNIS, ethernet, host, network, route, vm
+from controllers.vmc.lookups.host_questions import COUNTERS, Asking
 from controllers.vmc.lookups.lookups import Lookup
-from controllers.vmc.lookups.on_demand import COUNTERS, Asking
 from controllers.vmc.view.flow_scopes import LookupScope, Scope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity

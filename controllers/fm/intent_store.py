@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from controllers.fm.codec import entity_document
 from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
-from controllers.fm.refusals import check_ip6, in_use, is_gateway, overlap, rate_refused, unknown_type
+from controllers.fm.rejections import check_ip6, in_use, is_gateway, overlap, rate_refused, unknown_type
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import (
     ENTITY_TYPES,
