@@ -41,7 +41,7 @@ class Crash:
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What asyncio calls; exceptions that have nothing to do with our code only get their line in the log."""
         error = context.get("exception")
-        if not isinstance(error, Exception) or not (_OURS in context or _through_ours(error)):
+        if not isinstance(error, Exception) or not (_OURS in context or _raised_in_this_package(error)):
             loop.default_exception_handler(context)
         elif self.error is None:
             self.error = error
@@ -49,30 +49,30 @@ class Crash:
             self._end()
 
 
-def _through_ours(error: BaseException) -> bool:
+def _raised_in_this_package(error: BaseException) -> bool:
     return not isinstance(error, HoverboardError) and any(
         str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE
         for frame, _ in traceback.walk_tb(error.__traceback__)
     )
 
 
-def _tell(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+def _report(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
     loop.call_exception_handler({"message": "unexpected exception", "exception": error, _OURS: True})
 
 
 @contextmanager
-def whole() -> Iterator[None]:
+def crash_on_error() -> Iterator[None]:
     """What is done inside is done whole; an unexpected exception, which goes on from here, ends the process."""
     try:
         yield
     except HoverboardError:
         raise
     except Exception as error:
-        _tell(asyncio.get_running_loop(), error)
+        _report(asyncio.get_running_loop(), error)
         raise
 
 
-def watched(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+def critical_task(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
     """A task that may end, or be cancelled, but not by an unexpected exception."""
     task = asyncio.get_running_loop().create_task(doing)
     task.add_done_callback(_ended)
@@ -82,4 +82,4 @@ def watched(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
 def _ended(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        _tell(task.get_loop(), error)
+        _report(task.get_loop(), error)

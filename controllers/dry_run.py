@@ -60,7 +60,7 @@ def consequences(
     core.fabric_changed(Changes(changes.version, added=before), complete=False, now=_NOW)
     _plug(core, [*vms, *new])
     core.expected.settle()
-    keys = {name: table.whole().keys() for name, table in core.expected.tables.items()}
+    keys = {name: table.by_key().keys() for name, table in core.expected.tables.items()}
     core.fabric_changed(changes, complete=False, now=_NOW)
     found: dict[str, FlowCounts] = {}
     for name, program in sorted(core.expected.settle().items()):

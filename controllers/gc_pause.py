@@ -1,4 +1,4 @@
-"""Python's collector of cyclic garbage, spared what large requests make.
+"""Python's collector of cyclic garbage, gc_paused what large requests make.
 
 Intent and flows are many objects without cycles that stay for long; each round of the collector would look at all of
 them, for nothing, and keep everybody waiting for some 50 ms meanwhile.
@@ -14,7 +14,7 @@ _inside = 0
 
 
 @contextlib.contextmanager
-def spared() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """No collection inside, in this or any other task; what is there at the end is looked at never again.
 
     Cycles that are garbage by then stay for good: it is for requests that are few, and much larger than what is lost.

@@ -141,7 +141,7 @@ class ControlPlane:
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a full update; returns when live switches have it (or after a moment)."""
         self._check_region(entities)
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             self.controller.flush()
             changes = self._fabric.full_update(entities, expected)
         return await self._changed(changes)
@@ -170,7 +170,7 @@ class ControlPlane:
     async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
         """What a diff would do, worked out beside the event loop; nothing is changed."""
         self._check_region(upsert)
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             changes = self._fabric.trial(upsert, remove, expected)
             entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
         plugged = frozenset(self._core.view.ports)
@@ -179,7 +179,7 @@ class ControlPlane:
 
     async def entities(self, kind: str) -> dict[str, Any]:
         """All entities of a type, or of all ("")."""
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             return self._fabric.listed(kind)
 
     async def status(self) -> PlaneStatus:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.election.candidacy import Candidacy
 from controllers.store.port import Entry, LeaseLost, Store, StoreError
 
@@ -30,11 +30,11 @@ class Election:
         self.candidacy = candidacy
         self._store = store
         self._changed = changed
-        self._told: tuple[int, int, str] = (0, 0, "")
+        self._notified: tuple[int, int, str] = (0, 0, "")
         self._lease = 0
         self._store_away = False
         self._wake = asyncio.Event()
-        self._task = watched(self._run())
+        self._task = critical_task(self._run())
 
     async def close(self) -> None:
         """Leave; a master's place is free at once."""
@@ -54,7 +54,7 @@ class Election:
     def deposed(self, term: int) -> None:
         """A front end refused our programs of this term."""
         self.candidacy.deposed(term)
-        self._tell()
+        self._notify()
         self._wake.set()
 
     async def _run(self) -> None:
@@ -76,7 +76,7 @@ class Election:
             candidacy.watching()
             candidacy.received(await anext(watch))
             self._store_away = False
-            self._tell()
+            self._notify()
             listening = asyncio.ensure_future(self._listen(watch))
             listening.add_done_callback(lambda _: self._wake.set())
             try:
@@ -109,7 +109,7 @@ class Election:
     async def _listen(self, watch: AsyncGenerator[list[Entry], None]) -> None:
         async for entries in watch:
             self.candidacy.received(entries)
-            self._tell()
+            self._notify()
             self._wake.set()
         raise StoreError("the watch has ended", where="store")
 
@@ -119,7 +119,7 @@ class Election:
         revision = await self._store.commit(campaign.expect, campaign.put)
         if revision is not None:
             candidacy.won(campaign, revision)
-            self._tell()
+            self._notify()
 
     def _over(self, lease: int) -> None:
         """A lease is over; if another stands by now, the end of this one was known from a write before."""
@@ -127,11 +127,11 @@ class Election:
             return
         self._lease = 0
         self.candidacy.lost()
-        self._tell()
+        self._notify()
         self._wake.set()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         now = (self.candidacy.mine, self.candidacy.term, self.candidacy.master)
-        if now != self._told:
-            self._told = now
+        if now != self._notified:
+            self._notified = now
             self._changed()

@@ -48,7 +48,7 @@ class _Claim:
             networks.add(entity.network)
         return cls(networks=networks, keys=keys)
 
-    def meets(self, other: _Claim) -> bool:
+    def conflicts_with(self, other: _Claim) -> bool:
         """Whether the two may not go on side by side."""
         return not (self.networks.isdisjoint(other.networks) and self.keys.isdisjoint(other.keys))
 
@@ -66,7 +66,7 @@ class Admission:
         self._under_way: _Claim | None = None  # of the large request whose steps go on
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def exclusive(self) -> AsyncIterator[None]:
         """Inside, no request is half taken in."""
         async with self._turn:
             yield
@@ -82,7 +82,7 @@ class Admission:
         small = len(upsert) + len(remove) <= SMALL
         if small and expected is None and self._under_way is not None:
             claim = _Claim.of(upsert, remove, self._fabric)
-            if claim is not None and not claim.meets(self._under_way):
+            if claim is not None and not claim.conflicts_with(self._under_way):
                 return self._fabric.diff(upsert, remove)
         async with self._turn:
             claim = None if small or expected is not None else _Claim.of(upsert, remove, self._fabric)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
-from controllers.crash import whole
+from controllers.crash import crash_on_error
 from controllers.fm.intent_store import Changes
 from controllers.fm.queues import FairQueues
 from controllers.fm.slices import claims, cut
@@ -73,7 +73,7 @@ class Dispatcher:
 
         Call it in the order of the requests' versions: it has taken its place before it first waits.
         """
-        with whole():
+        with crash_on_error():
             return await self._submit(changes, complete)
 
     async def _submit(self, changes: Changes, complete: bool) -> list[str]:
@@ -135,7 +135,7 @@ class Dispatcher:
     async def _work(self, network: str, request: _Request, piece: Changes) -> None:
         cost = len(piece.added) + len(piece.changed) + len(piece.removed)
         try:
-            with whole():
+            with crash_on_error():
                 switches = await self._apply(piece, True)
             request.switches.update(switches)
             # A change of one entity is a change at each switch that it reaches, and most reach few.

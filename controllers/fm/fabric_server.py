@@ -15,7 +15,7 @@ from controllers.fm.codec import decode_entity
 from controllers.fm.grpc_errors import status_of
 from controllers.fm.index import EntityKey
 from controllers.fm.intent_store import Changes
-from controllers.gc_pause import spared
+from controllers.gc_pause import gc_paused
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError
 from hoverboard.contract.wire import fabric_pb2 as pb
@@ -75,7 +75,7 @@ class FabricManagerServicer:
     async def FullUpdate(self, request: pb.FullUpdateRequest, context: Any) -> pb.UpdateReply:
         """The whole configuration."""
         try:
-            with _spared(len(request.entities)):
+            with _gc_paused_for(len(request.entities)):
                 entities = await decode_entities(request.entities)
                 return _reply(*await self._plane.full_update(entities, _expected(request)))
         except HoverboardError as refused:
@@ -84,7 +84,7 @@ class FabricManagerServicer:
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
         """A change."""
         try:
-            with _spared(len(request.upsert) + len(request.remove)):
+            with _gc_paused_for(len(request.upsert) + len(request.remove)):
                 upsert, remove = await decode_entities(request.upsert), await _references(request)
                 return _reply(*await self._plane.diff(upsert, remove, _expected(request)))
         except HoverboardError as refused:
@@ -121,8 +121,8 @@ class FabricManagerServicer:
             await _abort(context, refused)
 
 
-def _spared(entities: int) -> AbstractContextManager[None]:
-    return spared() if entities > _LARGE else nullcontext()
+def _gc_paused_for(entities: int) -> AbstractContextManager[None]:
+    return gc_paused() if entities > _LARGE else nullcontext()
 
 
 async def _references(request: pb.DiffRequest) -> list[EntityKey]:

@@ -14,7 +14,7 @@ from hoverboard.contract.errors import EntityError, HoverboardError, InputError,
 MAX_MESSAGE = 256 * 1024 * 1024  # a full update of 100,000 VMs is about 20 MB
 # Characters of each part of a refusal: details travel as a header, and gRPC drops an answer with more than 8 KiB of
 # them. What is quoted is the caller's, and may be as long as the caller likes.
-_MOST_TOLD = 600
+_MAX_PART = 600
 
 _CODES: dict[type[HoverboardError], grpc.StatusCode] = {
     EntityError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -33,7 +33,7 @@ def status_of(error: HoverboardError) -> tuple[grpc.StatusCode, str]:
 def _shortened(text: str) -> str:
     """The beginning and the end of a text that is too long, in ASCII as it travels."""
     plain = text.encode("ascii", "backslashreplace").decode()
-    return text if len(plain) <= _MOST_TOLD else f"{plain[: _MOST_TOLD - 104]} ... {plain[-99:]}"
+    return text if len(plain) <= _MAX_PART else f"{plain[: _MAX_PART - 104]} ... {plain[-99:]}"
 
 
 def error_from_status(code: grpc.StatusCode, details: str) -> HoverboardError | None:

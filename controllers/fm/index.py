@@ -65,23 +65,23 @@ class FabricIndex:
         """
         match entity:
             case Network():
-                _refuse_taken(self.network_by_vni.get(entity.vni), entity, "vni", entity.vni)
+                _reject_if_taken(self.network_by_vni.get(entity.vni), entity, "vni", entity.vni)
                 self.network_by_vni[entity.vni] = entity
             case Host() | Hoverboard():
-                _refuse_taken(self.node_by_name.get(entity.name), entity, "name", repr(entity.name))
+                _reject_if_taken(self.node_by_name.get(entity.name), entity, "name", repr(entity.name))
                 underlay = entity.underlay_ip
-                _refuse_taken(self.node_by_underlay.get(underlay), entity, "underlay_ip", underlay)
+                _reject_if_taken(self.node_by_underlay.get(underlay), entity, "underlay_ip", underlay)
                 self.node_by_name[entity.name] = entity
                 self.node_by_underlay[underlay] = entity
             case VM():
                 by_address, by_mac = (entity.network, entity.ip), (entity.network, entity.mac)
-                _refuse_taken(self.vm_by_address.get(by_address), entity, "ip", entity.ip, entity.network)
-                _refuse_taken(self.vm_by_mac.get(by_mac), entity, "mac", entity.mac, entity.network)
+                _reject_if_taken(self.vm_by_address.get(by_address), entity, "ip", entity.ip, entity.network)
+                _reject_if_taken(self.vm_by_mac.get(by_mac), entity, "mac", entity.mac, entity.network)
                 for external in entity.external_ips:
-                    _refuse_taken(self.vm_by_external.get(external), entity, "external_ips", external)
+                    _reject_if_taken(self.vm_by_external.get(external), entity, "external_ips", external)
                 if entity.ip6 is not None:
                     by_ip6 = (entity.network, entity.ip6)
-                    _refuse_taken(self.vm_by_address.get(by_ip6), entity, "ip6", entity.ip6, entity.network)
+                    _reject_if_taken(self.vm_by_address.get(by_ip6), entity, "ip6", entity.ip6, entity.network)
                     self.vm_by_address[by_ip6] = entity
                 self.vm_by_external.update(dict.fromkeys(entity.external_ips, entity))
                 self.vm_by_address[by_address] = entity
@@ -93,7 +93,7 @@ class FabricIndex:
             case Route():
                 rank = (entity.network, entity.prefix, entity.priority)
                 taken = f"{entity.priority} for {entity.prefix} in network {entity.network!r}"
-                _refuse_taken(self.route_by_rank.get(rank), entity, "priority", taken)
+                _reject_if_taken(self.route_by_rank.get(rank), entity, "priority", taken)
                 self.route_by_rank[rank] = entity
                 self.routes_of_network.setdefault(entity.network, {})[entity.name] = entity
                 self.routes_of_next_hop.setdefault(entity.next_hop, {})[entity.name] = entity
@@ -102,7 +102,7 @@ class FabricIndex:
             case LoadBalancer():
                 address = (entity.network, entity.ip)
                 taken = f"{entity.ip} in network {entity.network!r}"
-                _refuse_taken(self.vm_by_address.get(address), entity, "ip", taken)
+                _reject_if_taken(self.vm_by_address.get(address), entity, "ip", taken)
                 self.vm_by_address[address] = entity
                 self.balancers_of_network.setdefault(entity.network, {})[entity.name] = entity
                 for backend in entity.backends:
@@ -149,7 +149,7 @@ def _discard(index: dict[str, dict[str, _T]], key: str, name: str) -> None:
         del index[key]
 
 
-def _refuse_taken(
+def _reject_if_taken(
     holder: AnyEntity | None, entity: AnyEntity, field: str, value: object, network: str | None = None
 ) -> None:
     # The value comes as it is: to make text of every VM's addresses costs more than to take the VM in.

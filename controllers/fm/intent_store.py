@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from controllers.fm.codec import entity_document
 from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
-from controllers.fm.rejections import check_ip6, in_use, is_gateway, overlap, rate_refused, unknown_type
+from controllers.fm.rejections import check_ip6, in_use, is_gateway, overlap, rate_rejected, unknown_type
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import (
     ENTITY_TYPES,
@@ -208,7 +208,7 @@ class IntentStore:
                 if not at % _STEP:
                     yield
             for at, entity in enumerate(old):
-                self._check_left_behind(entity)
+                self._check_references_to(entity)
                 if not at % _STEP:
                     yield
         except BaseException:
@@ -231,7 +231,7 @@ class IntentStore:
             case LoadBalancer():
                 self._check_balancer(entity)
             case Network() if entity.rate_bps:
-                raise rate_refused(entity)
+                raise rate_rejected(entity)
             case Network() | Host() | Hoverboard():
                 pass
 
@@ -274,7 +274,7 @@ class IntentStore:
     def _check_vm(self, vm: VM) -> None:
         self._network_of(vm)
         if vm.rate_bps:
-            raise rate_refused(vm)
+            raise rate_rejected(vm)
         if ("Host", vm.host) not in self._index.entities:
             a_hoverboard = ("Hoverboard", vm.host) in self._index.entities
             raise EntityError(
@@ -348,7 +348,7 @@ class IntentStore:
                     next_step=f"name VMs of network {balancer.network!r}, added in the same request or before",
                 )
 
-    def _check_left_behind(self, old: AnyEntity) -> None:
+    def _check_references_to(self, old: AnyEntity) -> None:
         """`old` was removed or changed: whatever leaned on it must still stand."""
         index = self._index
         match old:

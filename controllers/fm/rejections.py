@@ -75,7 +75,7 @@ def in_use(old: AnyEntity, left: Sequence[AnyEntity]) -> EntityError:
     )
 
 
-def rate_refused(entity: Network | VM) -> EntityError:
+def rate_rejected(entity: Network | VM) -> EntityError:
     """A rate that nothing would enforce: the hosts' agents are told rates with their VMs, not by the fabric manager."""
     return EntityError(
         f"a rate of {entity.rate_bps} bit/s would not be enforced: requests do not carry rates to the hosts",

@@ -80,7 +80,7 @@ class BundleReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """An OFPT_ERROR, in words."""
 
     reason: str
@@ -108,7 +108,7 @@ class Other:
     type: int
 
 
-Said = (
+SwitchMessage = (
     Hello
     | EchoRequest
     | EchoReply
@@ -118,7 +118,7 @@ Said = (
     | Flows
     | Barrier
     | BundleReply
-    | Refusal
+    | Rejection
     | PacketIn
     | Other
 )

@@ -294,7 +294,7 @@ def bundle_add(xid: int, bundle: int, flow_mod: bytes) -> bytes:
 # --- what switches say ------------------------------------------------------------------------------
 
 
-def parse(raw: bytes) -> tuple[int, messages.Said]:
+def parse(raw: bytes) -> tuple[int, messages.SwitchMessage]:
     """(xid, meaning) of one complete message.
 
     Raises:
@@ -335,10 +335,10 @@ def _hello_versions(version: int, raw: bytes) -> tuple[int, ...]:
     return tuple(number for one in bitmaps for number in one.versions) or (version,)
 
 
-def _meaning(message: Any) -> messages.Said:
+def _meaning(message: Any) -> messages.SwitchMessage:
     match message:
         case parser.OFPErrorMsg():
-            return messages.Refusal(_reason(message))
+            return messages.Rejection(_reason(message))
         case parser.OFPSwitchFeatures():
             return messages.Features(message.datapath_id)
         case parser.OFPPortDescStatsReply():

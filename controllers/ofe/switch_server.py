@@ -13,7 +13,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.switch_interface import SwitchEvents
 from controllers.ofe.switch_session import Session
@@ -50,7 +50,7 @@ class FrontEnd:
             self._path.unlink()
         self._server = await loop.create_unix_server(self._new_session, str(self._path))
         os.chmod(self._path, 0o600)
-        self._checker = watched(self._check())
+        self._checker = critical_task(self._check())
 
     async def stop(self) -> None:
         """End all sessions; the switches keep forwarding with what they have."""

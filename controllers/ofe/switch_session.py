@@ -53,13 +53,13 @@ class Session(asyncio.Protocol):
         self._ready = False
         self._xid = 0
         self._bundle = 0
-        self._last_heard = self._loop.time()
+        self._last_received = self._loop.time()
         self._turn = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._writable = asyncio.Event()
         self._writable.set()
         self._barriers: dict[int, asyncio.Future[None]] = {}
-        self._refusals: list[tuple[int, str]] | None = None
+        self._rejections: list[tuple[int, str]] | None = None
         self._foreign: list[messages.ForeignFlow] = []
         self._read: tuple[int, list[Flow], asyncio.Future[list[Flow]]] | None = None
 
@@ -71,16 +71,16 @@ class Session(asyncio.Protocol):
         transport.write(openflow.hello(self._next_xid()))
 
     def data_received(self, data: bytes) -> None:
-        self._last_heard = self._loop.time()
+        self._last_received = self._loop.time()
         self._buffer += data
         try:
-            heard = [openflow.parse(raw) for raw in self._messages()]
+            received = [openflow.parse(raw) for raw in self._messages()]
         except (ValueError, IndexError, AssertionError) as fault:
             _log.warning("switch %#x: not OpenFlow 1.4: %s; closing the session", self.dpid, fault)
             self.close()
             return
-        for xid, said in heard:
-            self._heard(xid, said)
+        for xid, message in received:
+            self._handle(xid, message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         gone = SwitchError(
@@ -112,23 +112,23 @@ class Session(asyncio.Protocol):
         async with self._turn:
             self._bundle += 1
             bundle = self._bundle
-            refusals: list[tuple[int, str]] = []
-            self._refusals = refusals
+            rejections: list[tuple[int, str]] = []
+            self._rejections = rejections
             try:
                 first = self._write(openflow.bundle_open, bundle)
                 origin = await self._write_flow_mods(bundle, program)
                 await self._barrier()
-                if not refusals:
+                if not rejections:
                     self._write(openflow.bundle_commit, bundle)
                     await self._barrier()
-                elif all(xid != first for xid, _ in refusals):
+                elif all(xid != first for xid, _ in rejections):
                     self._write(openflow.bundle_discard, bundle)
             finally:
-                self._refusals = None
-            if refusals:
-                xid, reason = refusals[0]
+                self._rejections = None
+            if rejections:
+                xid, reason = rejections[0]
                 raise SwitchError(
-                    f"refused {len(refusals)} of {len(program)} flow changes; the first: {reason}",
+                    f"refused {len(rejections)} of {len(program)} flow changes; the first: {reason}",
                     where=f"switch {self.dpid:#x}, {_named(program, xid - origin)}",
                     next_step="nothing of the program was applied; it is tried again",
                 )
@@ -161,7 +161,7 @@ class Session(asyncio.Protocol):
 
     def check_alive(self, now: float) -> None:
         """Probe a switch that says nothing, end the session of one that is silent for too long."""
-        silence = now - self._last_heard
+        silence = now - self._last_received
         if silence > _SILENCE_END:
             _log.warning("switch %#x has been silent for %.0f s; closing the session", self.dpid, silence)
             self.close()
@@ -237,8 +237,8 @@ class Session(asyncio.Protocol):
         finally:
             del buffer[:start]
 
-    def _heard(self, xid: int, said: messages.Said) -> None:
-        match said:
+    def _handle(self, xid: int, message: messages.SwitchMessage) -> None:
+        match message:
             case messages.Hello(versions):
                 self._agree(versions)
             case messages.EchoRequest(data):
@@ -256,15 +256,15 @@ class Session(asyncio.Protocol):
                     self._events.port_changed(self, name, port)
             case messages.PacketIn():
                 if self._ready:
-                    self._events.packet_in(self, said)
+                    self._events.packet_in(self, message)
             case messages.Flows():
-                self._heard_flows(xid, said)
+                self._handle_flows(xid, message)
             case messages.Barrier():
                 done = self._barriers.pop(xid, None)
                 if done is not None and not done.done():
                     done.set_result(None)
-            case messages.Refusal(reason):
-                self._refused(xid, reason)
+            case messages.Rejection(reason):
+                self._rejected(xid, reason)
             case _:
                 pass
 
@@ -278,22 +278,22 @@ class Session(asyncio.Protocol):
             return
         self._write(openflow.features_request)
 
-    def _heard_flows(self, xid: int, said: messages.Flows) -> None:
+    def _handle_flows(self, xid: int, message: messages.Flows) -> None:
         if self._read is None or self._read[0] != xid:
             return
         _, flows, answer = self._read
-        flows.extend(said.flows)
-        self._foreign.extend(said.foreign)
-        if not said.more and not answer.done():
+        flows.extend(message.flows)
+        self._foreign.extend(message.foreign)
+        if not message.more and not answer.done():
             answer.set_result(flows)
 
-    def _refused(self, xid: int, reason: str) -> None:
+    def _rejected(self, xid: int, reason: str) -> None:
         if self._read is not None and self._read[0] == xid:
             self._read[2].set_exception(
                 SwitchError(f"refused to list its flows: {reason}", where=f"switch {self.dpid:#x}")
             )
-        elif self._refusals is not None:
-            self._refusals.append((xid, reason))
+        elif self._rejections is not None:
+            self._rejections.append((xid, reason))
         else:
             _log.warning("switch %#x: %s (message %d)", self.dpid, reason, xid)
 

@@ -21,7 +21,7 @@ from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.fm.index import EntityKey
 from controllers.fm.intent_store import Changes, IntentStore
-from controllers.roles.merged_status import combined
+from controllers.roles.merged_status import merge_status
 from controllers.roles.replicas import Replica, ReplicasServicer, Roster
 from controllers.single_process import Settings, settings_document
 from controllers.store.store_server import StoreServicer
@@ -49,7 +49,7 @@ class FabricManagerRole:
         self._fabric = IntentStore()
         self._admission = Admission(self._fabric)
         self._roster = Roster(partitions, settings.model)
-        self._dispatcher = Dispatcher(lambda changes, _: self._roster.spread(changes), fair=settings.fair_queues)
+        self._dispatcher = Dispatcher(lambda changes, _: self._roster.broadcast(changes), fair=settings.fair_queues)
         self._store: StoreServicer | None = None
         self._server: grpc.aio.Server | None = None
 
@@ -83,7 +83,7 @@ class FabricManagerRole:
         self, entities: Sequence[AnyEntity], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
         """Apply a full update; returns when live switches have it (or after a moment)."""
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             cut, changes = self._fabric.synced, self._fabric.full_update(entities, expected)
         return await self._changed(cut, changes)
 
@@ -100,7 +100,7 @@ class FabricManagerRole:
 
     async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
         """What a diff would do, worked out beside the event loop as if every VM were plugged in."""
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             changes = self._fabric.trial(upsert, remove, expected)
             entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
         model = model_named(self._roster.orders.model)
@@ -109,7 +109,7 @@ class FabricManagerRole:
 
     async def entities(self, kind: str) -> dict[str, Any]:
         """All entities of a type, or of all ("")."""
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             return self._fabric.listed(kind)
 
     async def status(self) -> documents.PlaneStatus:
@@ -117,7 +117,7 @@ class FabricManagerRole:
         answers = await self._roster.ask("status")
         masters = self._roster.masters()
         servers = [name for kind, name in self._fabric.entities if kind in ("Host", "Hoverboard")]
-        together = combined(servers, [answers[one] for one in masters.values() if one in answers])
+        together = merge_status(servers, [answers[one] for one in masters.values() if one in answers])
         joined, waiting = together.pop("joined"), self._roster.orders.waiting
         if waiting is not None:
             stage = self._roster.orders.order.stage

@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from controllers.crash import watched, whole
+from controllers.crash import crash_on_error, critical_task
 from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.ofe.messages import PacketIn
 from controllers.ofe.switch_interface import SwitchSession
@@ -49,7 +49,7 @@ class _Switch:
     def ref(self) -> pb.SwitchRef:
         return pb.SwitchRef(dpid=self.session.dpid, session=self.number)
 
-    def told(self) -> pb.FrontEndEvent:
+    def as_event(self) -> pb.FrontEndEvent:
         """Everything about it."""
         return pb.FrontEndEvent(subscribed=pb.SwitchPorts(switch=self.ref, ports=self.ports))
 
@@ -60,7 +60,7 @@ class _Agent:
     dpid: int
     bindings: dict[str, str]
 
-    def told(self) -> pb.FrontEndEvent:
+    def as_event(self) -> pb.FrontEndEvent:
         """What it would say in a Hello now."""
         bindings = [fabric_pb2.Binding(vm=vm, vport=vport) for vm, vport in self.bindings.items()]
         hello = fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self.node, bindings=bindings, dpid=self.dpid))
@@ -124,7 +124,7 @@ class FrontEndRole:
         await self._store.close()
 
     def _spawn(self, doing: Any) -> None:
-        task = watched(doing)
+        task = critical_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -135,13 +135,13 @@ class FrontEndRole:
                     for entry in entries:
                         _, partition, kind = entry.key.split("/")
                         if kind == "term" and entry.data is not None:
-                            self.heard_term(int(partition), int(entry.data))
+                            self.record_term(int(partition), int(entry.data))
                     self._terms_known.set()
             except StoreError as error:
                 _log.info("%s", error)
             await asyncio.sleep(_PAUSE)
 
-    def heard_term(self, partition: int, term: int) -> None:
+    def record_term(self, partition: int, term: int) -> None:
         """A term that somebody knows of."""
         if term > self._terms.get(partition, 0):
             self._terms[partition] = term
@@ -157,14 +157,14 @@ class FrontEndRole:
             former.session.close()
         for controller in self._controllers:
             known = session.dpid in controller.subscribed
-            controller.outbox.put(switch.told() if known else pb.FrontEndEvent(connected=switch.ref))
+            controller.outbox.put(switch.as_event() if known else pb.FrontEndEvent(connected=switch.ref))
 
     def switch_disconnected(self, session: SwitchSession) -> None:
         """A session is over."""
         switch = self._switches.get(session.dpid)
         if switch is not None and switch.session is session:
             del self._switches[session.dpid]
-            self._tell(session.dpid, pb.FrontEndEvent(gone=switch.ref))
+            self._publish(session.dpid, pb.FrontEndEvent(gone=switch.ref))
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
         """A port came or went."""
@@ -176,7 +176,7 @@ class FrontEndRole:
         else:
             switch.ports[name] = port
         change = pb.PortChange(switch=switch.ref, name=name, port=port or 0, gone=port is None)
-        self._tell(session.dpid, pb.FrontEndEvent(port=change))
+        self._publish(session.dpid, pb.FrontEndEvent(port=change))
 
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
         """A flow sent a packet to the controller."""
@@ -185,9 +185,9 @@ class FrontEndRole:
             event = pb.PacketInEvent(
                 switch=switch.ref, in_port=packet.in_port, cookie=packet.cookie, frame=packet.frame
             )
-            self._tell(session.dpid, pb.FrontEndEvent(packet_in=event))
+            self._publish(session.dpid, pb.FrontEndEvent(packet_in=event))
 
-    def _tell(self, dpid: int, event: pb.FrontEndEvent) -> None:
+    def _publish(self, dpid: int, event: pb.FrontEndEvent) -> None:
         """To those who subscribed; what names no switch goes to all."""
         for controller in self._controllers:
             if not dpid or dpid in controller.subscribed:
@@ -195,7 +195,7 @@ class FrontEndRole:
 
     # --- host agents ----------------------------------------------------------------------------------
 
-    def agent_said(self, node: str, event: fabric_pb2.HostEvent) -> None:
+    def agent_event(self, node: str, event: fabric_pb2.HostEvent) -> None:
         """An event of an agent; a Hello comes first."""
         match event.WhichOneof("event"):
             case "hello":
@@ -207,12 +207,12 @@ class FrontEndRole:
                     self._agents[node].bindings.pop(binding.vm, None)
                 else:
                     self._agents[node].bindings[binding.vm] = binding.vport
-        self._tell(self._agents[node].dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, event=event)))
+        self._publish(self._agents[node].dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, event=event)))
 
     def agent_gone(self, node: str) -> None:
         """An agent's stream ended."""
         agent = self._agents.pop(node)
-        self._tell(agent.dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, gone=True)))
+        self._publish(agent.dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, gone=True)))
 
     # --- VM controllers -------------------------------------------------------------------------------
 
@@ -223,17 +223,17 @@ class FrontEndRole:
             controller.outbox.put(pb.FrontEndEvent(connected=switch.ref))
         for agent in self._agents.values():
             if not agent.dpid:
-                controller.outbox.put(agent.told())
+                controller.outbox.put(agent.as_event())
 
     def leave(self, controller: _Controller) -> None:
         """Its stream ended."""
         self._controllers.discard(controller)
 
-    def asked(self, controller: _Controller, request: pb.FrontEndRequest) -> None:
+    def handle(self, controller: _Controller, request: pb.FrontEndRequest) -> None:
         """What a controller wants."""
         match request.WhichOneof("request"):
             case "term":
-                self.heard_term(request.term.partition, request.term.term)
+                self.record_term(request.term.partition, request.term.term)
             case "subscribe":
                 self._subscribe(controller, request.subscribe.dpid)
             case "program":
@@ -243,7 +243,7 @@ class FrontEndRole:
             case "packet_out":
                 out = request.packet_out
                 asked = self._switches.get(out.switch.dpid)
-                if asked is not None and asked.number == out.switch.session and not self._over(out.term):
+                if asked is not None and asked.number == out.switch.session and not self._term_is_over(out.term):
                     asked.session.packet_out(out.in_port, out.frame)
             case "close":
                 switch = self._switches.get(request.close.dpid)
@@ -253,20 +253,20 @@ class FrontEndRole:
     def _subscribe(self, controller: _Controller, dpid: int) -> None:
         controller.subscribed.add(dpid)
         if dpid in self._switches:
-            controller.outbox.put(self._switches[dpid].told())
+            controller.outbox.put(self._switches[dpid].as_event())
         for agent in self._agents.values():
             if agent.dpid == dpid:
-                controller.outbox.put(agent.told())
+                controller.outbox.put(agent.as_event())
 
-    def _over(self, told: pb.Term) -> bool:
+    def _term_is_over(self, term: pb.Term) -> bool:
         """Whether a request's term is over; the highest term is known from now on."""
-        self.heard_term(told.partition, told.term)
-        return not told.term or told.term < self._terms.get(told.partition, 0)
+        self.record_term(term.partition, term.term)
+        return not term.term or term.term < self._terms.get(term.partition, 0)
 
     async def _answer(self, controller: _Controller, request: pb.ProgramRequest | pb.DumpRequest, doing: Any) -> None:
         partition, term = request.term.partition, request.term.term
         done = pb.Done(id=request.id)
-        if self._over(request.term):
+        if self._term_is_over(request.term):
             doing.close()
             known = self._terms.get(partition, 0)
             done.refused = f"the sender's term {term} of partition {partition} is over: term {known} has begun"
@@ -314,8 +314,8 @@ class _FrontEndsServicer:
         try:
             async for request in requests:
                 if controller is not None:
-                    with whole():
-                        self._role.asked(controller, request)
+                    with crash_on_error():
+                        self._role.handle(controller, request)
                 elif request.WhichOneof("request") == "hello":
                     hello = request.hello
                     controller = _Controller(f"partition {hello.partition} replica {hello.replica}")
@@ -351,12 +351,12 @@ class _AgentsServicer:
                 if event.WhichOneof("event") == "hello":
                     node = event.hello.node
                     self._newest[node] = token
-                    with whole():
-                        self._role.agent_said(node, event)
+                    with crash_on_error():
+                        self._role.agent_event(node, event)
                     yield self._command
                 elif node and self._newest.get(node) is token:
-                    with whole():
-                        self._role.agent_said(node, event)
+                    with crash_on_error():
+                        self._role.agent_event(node, event)
                 elif node:
                     return  # the agent has opened another stream since
         finally:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.fm.codec import decode_entity
 from controllers.fm.index import EntityKey, key_of
 from controllers.fm.intent_store import Changes
@@ -102,7 +102,7 @@ class FabricLink:
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._task = watched(self._run())
+        self._task = critical_task(self._run())
 
     async def close(self) -> None:
         """End the stream."""
@@ -111,17 +111,17 @@ class FabricLink:
         await asyncio.gather(self._task, return_exceptions=True)
         await self._channel.close(None)
 
-    def tell_standing(self, master: bool, term: int) -> None:
+    def report_standing(self, master: bool, term: int) -> None:
         """What the election came to."""
         if (self._standing.master, self._standing.term) != (master, term):
             self._standing = pb.Standing(master=master, term=term)
-            self._say(pb.ControllerReport(standing=self._standing))
+            self._send_report(pb.ControllerReport(standing=self._standing))
 
-    def tell_reached(self, number: int, stage: str) -> None:
+    def report_reached(self, number: int, stage: str) -> None:
         """A stage of a change of the programming model has ended here."""
-        self._say(pb.ControllerReport(reached=pb.Reached(number=number, stage=stage)))
+        self._send_report(pb.ControllerReport(reached=pb.Reached(number=number, stage=stage)))
 
-    def _say(self, report: pb.ControllerReport) -> None:
+    def _send_report(self, report: pb.ControllerReport) -> None:
         if self.connected:
             self._outbox.put(report)
 
@@ -143,28 +143,28 @@ class FabricLink:
         self._intent.begin()
         await call.write(pb.ControllerReport(hello=self._hello))
         self.connected = True
-        self._say(pb.ControllerReport(standing=self._standing))
+        self._send_report(pb.ControllerReport(standing=self._standing))
         writing = asyncio.ensure_future(outbox.write_to(call))
         try:
             async for update in call:
-                self._heard(update)
+                self._handle(update)
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
             call.cancel()
 
-    def _heard(self, update: pb.FabricUpdate) -> None:
+    def _handle(self, update: pb.FabricUpdate) -> None:
         match update.WhichOneof("update"):
             case "part":
                 changes = self._intent.take(update.part)
                 if changes is not None:
                     # Tasks begin in the order in which they are made, and so updates are applied in theirs.
-                    task = watched(self._apply(changes, update.part.number))
+                    task = critical_task(self._apply(changes, update.part.number))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
             case "ask":
                 answer = pb.Answer(id=update.ask.id, json=self._events.document(update.ask.what))
-                self._say(pb.ControllerReport(answer=answer))
+                self._send_report(pb.ControllerReport(answer=answer))
             case "suspect":
                 self._events.suspect(update.suspect.term)
             case "applied":
@@ -176,4 +176,4 @@ class FabricLink:
     async def _apply(self, changes: Changes, number: int) -> None:
         switches = await self._events.changed(changes, number)
         applied = pb.Applied(number=number, version=changes.version, switches=switches)
-        self._say(pb.ControllerReport(applied=applied))
+        self._send_report(pb.ControllerReport(applied=applied))

@@ -8,7 +8,7 @@ from typing import Any
 Document = Mapping[str, Any]
 
 
-def combined(servers: Iterable[str], masters: Sequence[Document]) -> dict[str, Any]:
+def merge_status(servers: Iterable[str], masters: Sequence[Document]) -> dict[str, Any]:
     """What the masters know, together; a server that none of them owns is shown, too."""
     switches: dict[str, Any] = {
         name: {

@@ -58,18 +58,18 @@ class ModelOrders:
                 where="SetModel",
                 next_step="try again in a few seconds; `hoverboard status` shows what it waits for",
             )
-        self._give(pb.ModelOrder(number=self.order.number + 1, model=model, stage="gain"))
+        self._issue(pb.ModelOrder(number=self.order.number + 1, model=model, stage="gain"))
         return before
 
-    def reached(self, partition: int, said: pb.Reached) -> None:
+    def reached(self, partition: int, report: pb.Reached) -> None:
         """The master of a partition has come to the end of a stage."""
-        if (said.number, said.stage) != (self.order.number, self.order.stage) or self.order.stage == "done":
+        if (report.number, report.stage) != (self.order.number, self.order.stage) or self.order.stage == "done":
             return
         self._reached.add(partition)
         if len(self._reached) == self._partitions:
-            self._give(pb.ModelOrder(number=said.number, model=self.model, stage=_NEXT[said.stage]))
+            self._issue(pb.ModelOrder(number=report.number, model=self.model, stage=_NEXT[report.stage]))
 
-    def _give(self, order: pb.ModelOrder) -> None:
+    def _issue(self, order: pb.ModelOrder) -> None:
         self.order = order
         self._reached = set()
         self._send(order)

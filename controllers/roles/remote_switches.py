@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.ofe.messages import PacketIn
 from controllers.ofe.switch_interface import Deposed, SwitchEvents, SwitchSession
 from controllers.program import Program
@@ -35,7 +35,7 @@ _PAUSE = 0.05
 class Events(SwitchEvents, AgentEvents, Protocol):
     """Who hears of switches and of agents."""
 
-    def line_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
+    def front_end_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
         """The line to a front end broke: nothing is known any more of its switches and agents."""
         ...
 
@@ -99,12 +99,12 @@ class FrontEndLink:
         self._stub: Any = FrontEndsStub(self._channel)  # type: ignore[no-untyped-call]
         self._outbox = Outbox()
         self._questions = Questions()
-        self._there: set[int] = set()  # switches at the front end
+        self._available: set[int] = set()  # switches at the front end
         self._subscribed: set[int] = set()
         self._flows: dict[int, list[Flow]] = {}
         self._switches: dict[int, RemoteSwitch] = {}
         self._agents: set[str] = set()
-        self._task = watched(self._run())
+        self._task = critical_task(self._run())
 
     async def close(self) -> None:
         """End the stream; the switches keep what they have."""
@@ -117,7 +117,7 @@ class FrontEndLink:
         if self.connected:
             self._outbox.put(message)
 
-    def tell_term(self) -> None:
+    def send_term(self) -> None:
         """Tell the highest term known."""
         known, _ = self._term()
         self.send(pb.FrontEndRequest(term=pb.Term(partition=self._candidate.partition, term=known)))
@@ -126,12 +126,12 @@ class FrontEndLink:
         """The term that this controller is master of; 0: none."""
         return pb.Term(partition=self._candidate.partition, term=self._term()[1])
 
-    def look_again(self) -> None:
+    def update_subscriptions(self) -> None:
         """Subscribe to what is wanted by now."""
-        for dpid in self._there - self._subscribed:
-            self._consider(dpid)
+        for dpid in self._available - self._subscribed:
+            self._subscribe_if_wanted(dpid)
 
-    def _consider(self, dpid: int) -> None:
+    def _subscribe_if_wanted(self, dpid: int) -> None:
         if dpid not in self._subscribed and self._wants(dpid):
             self._subscribed.add(dpid)
             self._outbox.put(pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=dpid)))
@@ -181,11 +181,11 @@ class FrontEndLink:
         self._outbox = outbox = Outbox()
         await call.write(pb.FrontEndRequest(hello=self._candidate))
         self.connected = True
-        self.tell_term()
+        self.send_term()
         writing = asyncio.ensure_future(outbox.write_to(call))
         try:
             async for event in call:
-                self._heard(event)
+                self._handle(event)
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
@@ -200,16 +200,16 @@ class FrontEndLink:
         self.connected = False
         switches, self._switches = self._switches, {}
         agents, self._agents = self._agents, set()
-        self._there.clear()
+        self._available.clear()
         self._subscribed.clear()
         self._questions.fail(self._away())
-        self._events.line_lost(switches.values(), agents)
+        self._events.front_end_lost(switches.values(), agents)
 
-    def _heard(self, event: pb.FrontEndEvent) -> None:
+    def _handle(self, event: pb.FrontEndEvent) -> None:
         match event.WhichOneof("event"):
             case "connected":
-                self._there.add(event.connected.dpid)
-                self._consider(event.connected.dpid)
+                self._available.add(event.connected.dpid)
+                self._subscribe_if_wanted(event.connected.dpid)
             case "subscribed":
                 switch = RemoteSwitch(self, event.subscribed.switch)
                 self._switches[switch.dpid] = switch
@@ -227,14 +227,14 @@ class FrontEndLink:
             case "packet_in":
                 asking = self._switches.get(event.packet_in.switch.dpid)
                 if asking is not None and asking.ref == event.packet_in.switch:
-                    heard = event.packet_in
-                    self._events.packet_in(asking, PacketIn(heard.in_port, heard.cookie, heard.frame))
+                    packet = event.packet_in
+                    self._events.packet_in(asking, PacketIn(packet.in_port, packet.cookie, packet.frame))
             case "agent":
-                self._heard_agent(event.agent)
+                self._handle_agent(event.agent)
             case "done":
-                self._heard_answer(event.done)
+                self._handle_answer(event.done)
 
-    def _heard_agent(self, agent: pb.AgentEvent) -> None:
+    def _handle_agent(self, agent: pb.AgentEvent) -> None:
         if agent.gone:
             self._agents.discard(agent.node)
             self._events.agent_gone(agent.node)
@@ -242,7 +242,7 @@ class FrontEndLink:
             self._agents.add(agent.node)
             deliver(self._events, agent.node, agent.event)
 
-    def _heard_answer(self, done: pb.Done) -> None:
+    def _handle_answer(self, done: pb.Done) -> None:
         if done.flows:
             self._flows.setdefault(done.id, []).extend(decode_flows(done.flows))
         if not done.more:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controllers.crash import whole
+from controllers.crash import crash_on_error
 from controllers.fm.codec import encode_entity
 from controllers.fm.index import EntityKey, key_of
 from controllers.fm.intent_store import Changes
@@ -44,7 +44,7 @@ class Replica:
     questions: Questions = field(default_factory=Questions)
     master: bool = False
     term: int = 0
-    told: bool = False  # the full update
+    synced: bool = False  # the full update
     version: int = 0  # the last that it has computed
 
 
@@ -68,7 +68,7 @@ class Roster:
     def __init__(self, partitions: int, model: str) -> None:
         self.partitions = partitions
         self.members: set[Replica] = set()
-        self.orders = ModelOrders(model, partitions, self._order)
+        self.orders = ModelOrders(model, partitions, self._send_order)
         self._begun = False  # a first update was sent
         self._intent: dict[EntityKey, AnyEntity] = {}  # as it was sent so far
         self._version = 0
@@ -90,7 +90,7 @@ class Roster:
 
     # --- intent ---------------------------------------------------------------------------------------
 
-    async def spread(self, changes: Changes) -> list[str]:
+    async def broadcast(self, changes: Changes) -> list[str]:
         """Send a change to all; the switches whose program it changed, once the masters have it or after a moment."""
         if self._begun and not changes:
             return []
@@ -105,8 +105,8 @@ class Roster:
         confirmation = self._waiting[number] = _Confirmation()
         parts: list[pb.FabricUpdate] | None = None
         for member in self.members:
-            if not member.told:
-                self._tell_all(member)
+            if not member.synced:
+                self._send_full_update(member)
                 continue
             if parts is None:
                 parts = list(_parts(number, changes.version, upsert, remove, full=False))
@@ -119,14 +119,14 @@ class Roster:
             del self._waiting[number]
         return sorted(confirmation.switches)
 
-    def _tell_all(self, member: Replica) -> None:
+    def _send_full_update(self, member: Replica) -> None:
         for part in _parts(self._number, self._version, list(self._intent.values()), [], full=True):
             member.outbox.put(part)
-        member.told = True
+        member.synced = True
 
     # --- programming model ----------------------------------------------------------------------------
 
-    def _order(self, order: pb.ModelOrder) -> None:
+    def _send_order(self, order: pb.ModelOrder) -> None:
         for member in self.members:
             member.outbox.put(pb.FabricUpdate(model=order))
 
@@ -137,7 +137,7 @@ class Roster:
         self.members.add(member)
         member.outbox.put(pb.FabricUpdate(model=self.orders.order))
         if self._begun:
-            self._tell_all(member)
+            self._send_full_update(member)
 
     def leave(self, member: Replica) -> None:
         """Its stream broke: if it was the master, the standbys need not wait for the end of its lease."""
@@ -223,7 +223,7 @@ class ReplicasServicer:
         try:
             async for report in reports:
                 if member is not None:
-                    with whole():
+                    with crash_on_error():
                         self._roster.received(member, report)
                 elif report.WhichOneof("report") == "hello":
                     hello = report.hello

@@ -93,9 +93,9 @@ class VmControllerRole:
         """The election came to something."""
         candidacy = self._candidacy
         for link in self._links:
-            link.tell_term()
+            link.send_term()
         # Told first: whoever asks what a change has come to must know whom to believe.
-        self._fabric.tell_standing(bool(candidacy.mine), candidacy.term)
+        self._fabric.report_standing(bool(candidacy.mine), candidacy.term)
         if candidacy.mine != self._mine:
             if self._mine:
                 _log.info("no longer master of partition %d", self._place.partition)
@@ -104,7 +104,7 @@ class VmControllerRole:
             if self._mine:
                 _log.info("master of partition %d, term %d", self._place.partition, self._mine)
                 self._controller.activate()
-                self._tell_reached()
+                self._report_reached()
 
     def _deposed(self) -> None:
         """A front end refused what we sent."""
@@ -118,18 +118,18 @@ class VmControllerRole:
         self._follow()
         switches = await self._controller.changed(changes, complete=True, number=number)
         for link in self._links:
-            link.look_again()
+            link.update_subscriptions()
         return switches
 
     def applied(self, number: int) -> None:
         """The master has put this update into its switches."""
-        self._controller.core.missed.applied(number)
+        self._controller.core.unconfirmed.applied(number)
 
     def ordered(self, order: pb.ModelOrder) -> None:
         """The programming model that there is to be, and how far the change to it may go."""
         self._order = order
         self._follow()
-        self._tell_reached()
+        self._report_reached()
 
     def _follow(self) -> None:
         """Begin the change that was ordered, if it is still to be begun, and none other is under way."""
@@ -143,14 +143,14 @@ class VmControllerRole:
         if order is None or order.model != self._controller.core.model.name or order.stage not in ("gain", stage):
             return True
         if self._mine:
-            self._fabric.tell_reached(order.number, stage)
+            self._fabric.report_reached(order.number, stage)
         return False
 
-    def _tell_reached(self) -> None:
+    def _report_reached(self) -> None:
         """A controller that has been on the ordered model from the start holds nobody up."""
         order, core = self._order, self._controller.core
         if self._mine and order is not None and core.model.name == order.model and core.switching is None:
-            self._fabric.tell_reached(order.number, order.stage)
+            self._fabric.report_reached(order.number, order.stage)
 
     def suspect(self, term: int) -> None:
         """The master of this term is said to be gone."""

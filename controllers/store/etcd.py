@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
-from controllers.store.lease_keepalive import KeeperOf, LeaseKeepalive
+from controllers.store.lease_keepalive import KeepaliveFactory, LeaseKeepalive
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract.wire import etcd_pb2 as pb
 from hoverboard.contract.wire.etcd_pb2_grpc import KVStub, LeaseStub, WatchStub
@@ -28,19 +28,21 @@ class EtcdStore:
     Args:
         members: host:port of the members' client ports; any that answers will do.
         root: put before every key.
-        keeper: makes what keeps its leases alive.
+        keepalive: makes what keeps its leases alive.
     """
 
-    def __init__(self, members: Sequence[str], root: str = "/hoverboard/", keeper: KeeperOf = LeaseKeepalive) -> None:
+    def __init__(
+        self, members: Sequence[str], root: str = "/hoverboard/", keepalive: KeepaliveFactory = LeaseKeepalive
+    ) -> None:
         self._address = f"ipv4:{','.join(members)}"
         self._root = root
         self._channel = aio_channel(self._address)
         self._kv: Any = KVStub(self._channel)  # type: ignore[no-untyped-call]
         self._watch: Any = WatchStub(self._channel)  # type: ignore[no-untyped-call]
         self._lease: Any = LeaseStub(self._channel)  # type: ignore[no-untyped-call]
-        self._side = thread_channel(self._address)
-        self._side_lease: Any = LeaseStub(self._side)  # type: ignore[no-untyped-call]
-        self._keeper = keeper(self._keep)
+        self._thread_channel = thread_channel(self._address)
+        self._thread_lease: Any = LeaseStub(self._thread_channel)  # type: ignore[no-untyped-call]
+        self._keepalive = keepalive(self._keep)
 
     async def get(self, key: str) -> Entry | None:
         reply = await self._call(self._kv.Range, pb.RangeRequest(key=self._key(key)))
@@ -92,24 +94,24 @@ class EtcdStore:
 
     async def lease(self, seconds: float, lost: Callable[[], None]) -> int:
         granted = await self._call(self._lease.LeaseGrant, pb.LeaseGrantRequest(TTL=max(1, math.ceil(seconds))))
-        self._keeper.add(granted.ID, float(granted.TTL), lost)
+        self._keepalive.add(granted.ID, float(granted.TTL), lost)
         return int(granted.ID)
 
     async def revoke(self, lease: int) -> None:
-        self._keeper.remove(lease)
+        self._keepalive.remove(lease)
         try:
             await self._call(self._lease.LeaseRevoke, pb.LeaseRevokeRequest(ID=lease))
         except LeaseLost:
             return  # it was over: as wished
 
     async def close(self) -> None:
-        self._keeper.close()
-        self._side.close()
+        self._keepalive.close()
+        self._thread_channel.close()
         await self._channel.close(None)
 
     def _keep(self, lease: int) -> bool | None:
         try:
-            replies = self._side_lease.LeaseKeepAlive(
+            replies = self._thread_lease.LeaseKeepAlive(
                 iter([pb.LeaseKeepAliveRequest(ID=lease)]), timeout=ANSWER_TIMEOUT
             )
             for reply in replies:

@@ -61,4 +61,4 @@ class LeaseKeepalive:
             pause = min((seconds for seconds, _ in leases.values()), default=1.0) / _TURNS
 
 
-KeeperOf = Callable[[Keep], LeaseKeepalive]
+KeepaliveFactory = Callable[[Keep], LeaseKeepalive]

@@ -62,7 +62,7 @@ class MemoryStore:
         self.revision += 1
         changes = [self._put(key, write) for key, write in put.items()]
         changes += [gone for key in delete if (gone := self._delete(key)) is not None]
-        self._tell(changes)
+        self._notify(changes)
         return self.revision
 
     def watch(self, prefix: str, watcher: Watcher) -> object:
@@ -95,7 +95,7 @@ class MemoryStore:
         held = self._leases.pop(lease, None)
         if held is not None and held.keys:
             self.revision += 1
-            self._tell([gone for key in sorted(held.keys) if (gone := self._delete(key)) is not None])
+            self._notify([gone for key in sorted(held.keys) if (gone := self._delete(key)) is not None])
 
     def expire(self, now: float) -> None:
         """End the leases whose time is over."""
@@ -128,7 +128,7 @@ class MemoryStore:
         if value is not None and value.lease in self._leases:
             self._leases[value.lease].keys.discard(key)
 
-    def _tell(self, changes: list[Entry]) -> None:
+    def _notify(self, changes: list[Entry]) -> None:
         for prefix, watcher in list(self._watchers.values()):
             mine = [change for change in changes if change.key.startswith(prefix)]
             if mine:

@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.store.memory import MemoryStore
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract.wire import store_pb2 as pb
@@ -40,7 +40,7 @@ class StoreServicer:
         self._path = path
         self._written: dict[str, str] = {}
         self._read()
-        self._clock = watched(self._expire())
+        self._clock = critical_task(self._expire())
 
     def close(self) -> None:
         """Leases end no more."""

@@ -174,7 +174,7 @@ class World:
             for dpid, generation, program in work.programs:
                 name = self._node(dpid)
                 if name in self.refuse:
-                    self.core.program_refused(dpid, generation, "table full", self.now)
+                    self.core.program_rejected(dpid, generation, "table full", self.now)
                     continue
                 self.sent.append((name, program))
                 self.net.switches[name].apply(program)
@@ -194,7 +194,7 @@ class World:
 
     def expected(self) -> dict[str, dict[FlowKey, Flow]]:
         """Flows of all switches, as the core wants them."""
-        return {name: table.whole() for name, table in self.core.expected.tables.items()}
+        return {name: table.by_key() for name, table in self.core.expected.tables.items()}
 
     def travel(self, src: VM, dst: VM) -> Journey:
         """A packet from a joined VM to another's address."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from controllers.crash import watched, whole
+from controllers.crash import crash_on_error, critical_task
 from controllers.fm.intent_store import Changes
 from controllers.ofe.messages import PacketIn
 from controllers.ofe.switch_interface import Deposed, SwitchSession
@@ -40,13 +40,13 @@ _T = TypeVar("_T")
 _CONFIRM_TIMEOUT = 0.1
 
 
-def _whole(method: Callable[Concatenate[Controller, _P], _T]) -> Callable[Concatenate[Controller, _P], _T]:
+def _core_call(method: Callable[Concatenate[Controller, _P], _T]) -> Callable[Concatenate[Controller, _P], _T]:
     """Something that the core is told; once an unexpected exception has left that half done, nothing goes out."""
 
     @wraps(method)
-    def told(self: Controller, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def call(self: Controller, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
-            with whole():
+            with crash_on_error():
                 return method(self, *args, **kwargs)
         except HoverboardError:
             raise
@@ -54,7 +54,7 @@ def _whole(method: Callable[Concatenate[Controller, _P], _T]) -> Callable[Concat
             self.broken = True
             raise
 
-    return told
+    return call
 
 
 class Controller:
@@ -103,7 +103,7 @@ class Controller:
             await asyncio.wait(sending, timeout=_CONFIRM_TIMEOUT)
         return sorted(switches)
 
-    @_whole
+    @_core_call
     def _changed(self, changes: Changes, complete: bool, number: int) -> tuple[set[str], list[asyncio.Task[None]]]:
         if self.broken:
             raise RunError(
@@ -115,13 +115,13 @@ class Controller:
 
     # --- mastership -----------------------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def activate(self) -> None:
         """From now on this controller programs its switches; each is read and reconciled first."""
         self.core.activate(self._loop.time())
         self.schedule()
 
-    @_whole
+    @_core_call
     def deactivate(self) -> None:
         """Another controller is the master: send nothing, go on learning."""
         self.core.deactivate()
@@ -131,7 +131,7 @@ class Controller:
 
     # --- programming model ----------------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def set_model(self, name: str) -> dict[str, Any]:
         """Go over to another programming model; returns when it has begun.
 
@@ -150,7 +150,7 @@ class Controller:
         return {
             "model": core.model.name,
             "switching": core.switching,
-            "lookups": len(core.asking.lookups),
+            "lookups": len(core.questions.lookups),
             "hoverboards_down": sorted(core.view.down),
         }
 
@@ -197,7 +197,7 @@ class Controller:
 
     # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
         """A switch is there; a newer session of the same switch replaces the older."""
         former = self._sessions.get(session.dpid)
@@ -207,7 +207,7 @@ class Controller:
             former[1].close()
         self.schedule()
 
-    @_whole
+    @_core_call
     def switch_disconnected(self, session: SwitchSession) -> None:
         """A session is over."""
         generation = self._generation_of(session)
@@ -216,14 +216,14 @@ class Controller:
             self.core.switch_disconnected(session.dpid, generation, self._loop.time())
             self.schedule()
 
-    @_whole
+    @_core_call
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
         """A port came or went."""
         if self._generation_of(session) is not None:
             self.core.port_changed(session.dpid, name, port)
             self.schedule()
 
-    @_whole
+    @_core_call
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
         """A flow sent a packet to the controller."""
         generation = self._generation_of(session)
@@ -232,46 +232,46 @@ class Controller:
             self.core.packet_in(session.dpid, generation, packet.in_port, packet.cookie, packet.frame, now)
             self.schedule()
 
-    @_whole
-    def line_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
+    @_core_call
+    def front_end_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
         """The line to a front end broke: nothing is known any more of its switches and agents."""
         now = self._loop.time()
         for session in sessions:
             generation = self._generation_of(session)
             if generation is not None:
                 del self._sessions[session.dpid]
-                self.core.switch_disconnected(session.dpid, generation, now, told=False)
+                self.core.switch_disconnected(session.dpid, generation, now, reported=False)
         for node in nodes:
-            self.core.agent_gone(node, now, told=False)
+            self.core.agent_gone(node, now, reported=False)
         self.schedule()
 
     # --- vmc.hosts.AgentEvents ------------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
         """An agent is there."""
         self.core.agent_hello(node, bindings, self._loop.time())
         self.schedule()
 
-    @_whole
+    @_core_call
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
         """A VM was plugged in."""
         self.core.agent_bound(node, vm, vport)
         self.schedule()
 
-    @_whole
+    @_core_call
     def agent_unbound(self, node: str, vm: str) -> None:
         """A VM was unplugged."""
         self.core.agent_unbound(node, vm)
         self.schedule()
 
-    @_whole
+    @_core_call
     def agent_gone(self, node: str) -> None:
         """An agent's stream ended."""
         self.core.agent_gone(node, self._loop.time())
         self.schedule()
 
-    @_whole
+    @_core_call
     def usage(self, report: UsageReport) -> None:
         """A usage report came."""
         self.core.usage(report, self._loop.time())
@@ -297,7 +297,7 @@ class Controller:
             self._flush_due = True
             self._loop.call_soon(self.flush)
 
-    @_whole
+    @_core_call
     def flush(self) -> tuple[set[str], list[asyncio.Task[None]]]:
         """Do what the core asks for; the switches changed, and the sends under way."""
         self._flush_due = False
@@ -323,7 +323,7 @@ class Controller:
         if session is None:
             return None
         doing = self._read(session, generation) if program is None else self._send(session, generation, program)
-        task = watched(doing)
+        task = critical_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -338,7 +338,7 @@ class Controller:
             _log.warning("%s", error)
             session.close()
             return
-        self._has_read(session.dpid, generation, flows)
+        self._flows_read(session.dpid, generation, flows)
 
     async def _send(self, session: SwitchSession, generation: int, program: Program) -> None:
         try:
@@ -347,22 +347,22 @@ class Controller:
             self._not_master(error)
         except SwitchError as error:
             _log.warning("%s", error)
-            self._is_refused(session.dpid, generation, str(error))
+            self._program_rejected(session.dpid, generation, str(error))
         else:
-            self._is_done(session.dpid, generation)
+            self._program_done(session.dpid, generation)
 
-    @_whole
-    def _has_read(self, dpid: int, generation: int, flows: list[Flow]) -> None:
+    @_core_call
+    def _flows_read(self, dpid: int, generation: int, flows: list[Flow]) -> None:
         self.core.switch_flows(dpid, generation, flows, self._loop.time())
         self.schedule()
 
-    @_whole
-    def _is_refused(self, dpid: int, generation: int, reason: str) -> None:
-        self.core.program_refused(dpid, generation, reason, self._loop.time())
+    @_core_call
+    def _program_rejected(self, dpid: int, generation: int, reason: str) -> None:
+        self.core.program_rejected(dpid, generation, reason, self._loop.time())
         self.schedule()
 
-    @_whole
-    def _is_done(self, dpid: int, generation: int) -> None:
+    @_core_call
+    def _program_done(self, dpid: int, generation: int) -> None:
         self.core.program_done(dpid, generation)
         self.schedule()
 
@@ -377,7 +377,7 @@ class Controller:
         due = self.core.deadline()
         self._timer = self._loop.call_at(due, self._tick) if due is not None else None
 
-    @_whole
+    @_core_call
     def _tick(self) -> None:
         self.core.tick(self._loop.time())
         self.flush()

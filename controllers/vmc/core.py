@@ -73,13 +73,17 @@ class ControllerCore:
         self._share = share
         self._complete = False  # a full update was seen
         expected = ExpectedFlows(model, self.view, share)
-        self._programs = programs = switch_programs.SwitchPrograms(expected, self._judges, self.counters, active=active)
+        self._programs = programs = switch_programs.SwitchPrograms(
+            expected, self._can_reconcile, self.counters, active=active
+        )
         self._marks = FlowMarks(self.view, programs)
         self._joins = Joins(self.view, self.agents, programs)
         self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, self._ours)
         self._change = ModelChange(self.view, lambda node: programs.switch_of(node) if programs.active else None, gate)
         self.offloading = offloads.Offloading(self.view, policy, self._grant, self._marks.scope, self.counters)
-        self.asking = host_questions.Asking(self.view, self._grant, self._marks.scope, self._answer, self.counters)
+        self.questions = host_questions.HostQuestions(
+            self.view, self._grant, self._marks.scope, self._answer, self.counters
+        )
 
     @property
     def active(self) -> bool:
@@ -102,12 +106,12 @@ class ControllerCore:
         return self._programs.names
 
     @property
-    def missed(self) -> UnconfirmedPrograms:
+    def unconfirmed(self) -> UnconfirmedPrograms:
         """What a standby would have sent lately."""
-        return self._programs.missed
+        return self._programs.unconfirmed
 
-    def _judges(self, node: str) -> bool:
-        return self._complete and node in self.agents.heard
+    def _can_reconcile(self, node: str) -> bool:
+        return self._complete and node in self.agents.known
 
     def external(self) -> list[str]:
         """Hosts of its share whose switches others program."""
@@ -143,10 +147,10 @@ class ControllerCore:
 
         Args:
             complete: it has had a full update.
-            number: of the update, where masters report theirs as done (see `missed`). The first complete one is
+            number: of the update, where masters report theirs as done (see `unconfirmed`). The first complete one is
                 no change: what a young standby learns by it, the switches of its master have long held.
         """
-        self._programs.update_begins(number if self._complete else 0, now)
+        self._programs.begin_update(number if self._complete else 0, now)
         old = [*changes.removed, *(before for before, _ in changes.changed)]
         new = [*changes.added, *(after for _, after in changes.changed)]
         places = {(vm.host, vm.network) for vm in (*old, *new) if isinstance(vm, VM)}
@@ -168,27 +172,27 @@ class ControllerCore:
             if self.view.present(host, network) != ((host, network) in present_before):
                 self._marks.presence(host, network)
                 if not self.view.present(host, network):
-                    self.asking.gone(host, network)
+                    self.questions.network_left(host, network)
         for vm in self.view.vms_among([*old, *new]):
             self._rejoin(vm)
         for entity in (*old, *new):
-            self.asking.touched(entity)
+            self.questions.entity_changed(entity)
             if isinstance(entity, VM):
                 self.offloading.recheck(entity.name)
         if complete and not self._complete:
             self._complete = True
-            self._programs.consider_all()
+            self._programs.read_all_ready()
 
     def _mark(self, entities: Iterable[AnyEntity]) -> None:
         for vm in self._marks.entities(entities):
-            self.offloading.marked_with(vm)
+            self.offloading.mark_pairs_of(vm)
 
     def packet_in(self, dpid: int, generation: int, in_port: int, cookie: int, frame: bytes, now: float) -> None:
         """A flow sent a packet to the controller."""
-        switch, name = self._programs.present(dpid, generation), self.names.get(dpid)
+        switch, name = self._programs.current(dpid, generation), self.names.get(dpid)
         if switch is None or switch.sync is not Sync.SYNCED or name is None or not self.model.answers:
             return
-        if self.asking.packet_in(name, dpid, in_port, cookie, frame, now):
+        if self.questions.packet_in(name, dpid, in_port, cookie, frame, now):
             self._programs.settle()
             if switch.outstanding == 0:  # the answer was there already
                 self._release(switch)
@@ -200,20 +204,20 @@ class ControllerCore:
         switch, former = self._programs.connected(dpid, ports)
         for name in {**former, **ports}:
             self._port_touched(dpid, name)
-        self.liveness.stands(self.names.get(dpid, ""), "switch", now)
-        self._programs.consider_reading(switch)
+        self.liveness.connection_up(self.names.get(dpid, ""), "switch", now)
+        self._programs.read_if_ready(switch)
         return switch.generation
 
-    def switch_disconnected(self, dpid: int, generation: int, now: float, *, told: bool = True) -> None:
+    def switch_disconnected(self, dpid: int, generation: int, now: float, *, reported: bool = True) -> None:
         """A connection ended; an old one's end is ignored. What the switch holds stays as it is.
 
         Args:
             told: False: not the switch went away but our line to its front end, which says nothing about it.
         """
         if self._programs.disconnected(dpid, generation):
-            self.asking.held.release(dpid)
-            self.asking.limit.forget(dpid)
-            self.liveness.broke(self.names.get(dpid, ""), "switch", now, told=told)
+            self.questions.held.release(dpid)
+            self.questions.limit.forget(dpid)
+            self.liveness.connection_down(self.names.get(dpid, ""), "switch", now, reported=reported)
 
     def port_changed(self, dpid: int, name: str, port: int | None) -> None:
         """A port of a connected switch came (its number) or went (None)."""
@@ -226,7 +230,7 @@ class ControllerCore:
 
     def switch_flows(self, dpid: int, generation: int, flows: Iterable[Flow], now: float) -> None:
         """The answer to a read: all flows of the switch. What differs from the expected is sent."""
-        switch, name = self._programs.asked(dpid, generation), self.names.get(dpid)
+        switch, name = self._programs.answering(dpid, generation), self.names.get(dpid)
         if switch is not None and name not in self.expected.tables:
             self._programs.empty(switch, flows)
         if switch is None or name not in self.expected.tables:
@@ -237,7 +241,7 @@ class ControllerCore:
         if self.model.offloads:
             self.offloading.adopt(name, actual, now)
         if self.model.answers:
-            self.asking.adopt(name, actual, now)
+            self.questions.adopt(name, actual, now)
         self._programs.reconcile(switch, actual)
 
     def program_done(self, dpid: int, generation: int) -> None:
@@ -246,13 +250,13 @@ class ControllerCore:
         if switch is not None:
             self._release(switch)
 
-    def program_refused(self, dpid: int, generation: int, reason: str, now: float) -> None:
+    def program_rejected(self, dpid: int, generation: int, reason: str, now: float) -> None:
         """A switch refused a program, whole; it is read again after a pause that grows."""
-        self._programs.refused(dpid, generation, reason, now)
+        self._programs.rejected(dpid, generation, reason, now)
 
     def _release(self, switch: Switch) -> None:
         """The answers are there: what asked goes its way."""
-        for port, frame in self.asking.held.release(switch.dpid):
+        for port, frame in self.questions.held.release(switch.dpid):
             self._programs.packet(switch, port, frame)
 
     def take(self) -> switch_programs.Work:
@@ -264,9 +268,9 @@ class ControllerCore:
     def _rejoin(self, vm_name: str) -> None:
         """Join intent, binding and port of one VM again."""
         vm = self.view.vms.get(vm_name)
-        if self._joins.again(vm_name) and vm is not None:
+        if self._joins.update(vm_name) and vm is not None:
             self._marks.join(vm)
-            self.asking.touched(vm)
+            self.questions.entity_changed(vm)
 
     def _port_touched(self, dpid: int, port_name: str) -> None:
         node = self.names.get(dpid)
@@ -279,14 +283,14 @@ class ControllerCore:
     def agent_hello(self, node: str, bindings: Mapping[str, str], now: float) -> None:
         """An agent opened its stream and told all its bindings, VM -> vport."""
         touched = self.agents.replace(node, bindings)
-        self.agents.heard.add(node)
+        self.agents.known.add(node)
         self.agents.online.add(node)
-        self.liveness.stands(node, "agent", now)
+        self.liveness.connection_up(node, "agent", now)
         for vm in touched:
             self._rejoin(vm)
         switch = self._programs.switch_of(node)
         if switch is not None:
-            self._programs.consider_reading(switch)
+            self._programs.read_if_ready(switch)
 
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
         """A VM's NIC was plugged into a vport."""
@@ -298,10 +302,10 @@ class ControllerCore:
         self.agents.unbind(node, vm)
         self._rejoin(vm)
 
-    def agent_gone(self, node: str, now: float, *, told: bool = True) -> None:
+    def agent_gone(self, node: str, now: float, *, reported: bool = True) -> None:
         """An agent's stream ended (`told`: as in `switch_disconnected`): its bindings stay (fail static)."""
         self.agents.online.discard(node)
-        self.liveness.broke(node, "agent", now, told=told)
+        self.liveness.connection_down(node, "agent", now, reported=reported)
 
     # --- usage ------------------------------------------------------------------------------------
 
@@ -314,17 +318,17 @@ class ControllerCore:
         if report.host in self.view.hoverboards:  # every partition hears of what it relays
             report = self._of_own_hosts(report)
         # A standby adopts what it finds on the switches when its time comes.
-        if accepted and self.model.offloads and self.active and not self._programs.to_be_adopted(report.host):
+        if accepted and self.model.offloads and self.active and not self._programs.awaits_adoption(report.host):
             self.offloading.report(report, now)
         if report.host in self.view.hosts:
-            self.asking.usage(report, now)
+            self.questions.usage(report, now)
 
     def _of_own_hosts(self, report: UsageReport) -> UsageReport:
         senders = ((flow, self.view.vm_at(flow.vni, flow.src)) for flow in report.flows)
         own = tuple(
             flow
             for flow, src in senders
-            if src is None or (src.host in self.expected.tables and not self._programs.to_be_adopted(src.host))
+            if src is None or (src.host in self.expected.tables and not self._programs.awaits_adoption(src.host))
         )
         return replace(report, flows=own)
 
@@ -347,9 +351,9 @@ class ControllerCore:
         self.model = model
         self.counters["model_switches"] += 1
         self._programs.expected, programs = self._change.begin(self.expected, model, now)
-        self._programs.spread(programs)
+        self._programs.distribute(programs)
         if model.answers:
-            self.asking.foresee(now)
+            self.questions.prepare(now)
 
     @property
     def switching(self) -> str | None:
@@ -358,43 +362,43 @@ class ControllerCore:
             return None
         return f"{self.expected.stage}: {', '.join(self._change.waiting(self.expected)) or 'settling'}"
 
-    def _go_on(self, now: float) -> None:
+    def _continue_model_change(self, now: float) -> None:
         """The next step of a change of the model, when the last one is done and has settled."""
         switchover = self.expected
         if isinstance(switchover, Switchover) and self._change.ready(switchover, now):
             programs, last = self._change.step(switchover, now)
-            self._programs.spread(programs)
+            self._programs.distribute(programs)
             if last:
                 self._programs.expected = switchover.new
-                self.asking.foreseen = False
-                self._cast_off(switchover.old.model)
+                self.questions.preparing = False
+                self._end_old_model(switchover.old.model)
 
-    def _cast_off(self, old: ProgrammingModel) -> None:
+    def _end_old_model(self, old: ProgrammingModel) -> None:
         """What only the model of before had use for."""
         if not self.model.offloads:
             self.offloading.end_all()
         if not self.model.answers:
-            self.asking.end_all()
+            self.questions.end_all()
         if old.learns:
-            self._programs.read_again()  # what hosts have learned is to go; they alone know what that is
+            self._programs.reread_all()  # what hosts have learned is to go; they alone know what that is
 
     # --- time -------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Time passed: take idle offloads and answers back, leave dead Hoverboards out, try switches again."""
         self.offloading.tick(now)
-        self.asking.tick(now)
-        if self.liveness.turn(now):
+        self.questions.tick(now)
+        if self.liveness.tick(now):
             self.counters["hoverboards_lost"] += len(self.liveness.down - self.view.down)
             self.view.down = set(self.liveness.down)
             self._marks.liveness()
-        self._go_on(now)
+        self._continue_model_change(now)
         self._programs.tick(now)
 
     def deadline(self) -> float | None:
         """When `tick` is due next, or None."""
         times = (
-            self.policy.deadline(), self.asking.lookups.deadline(), self.liveness.deadline(), self._change.due,
+            self.policy.deadline(), self.questions.lookups.deadline(), self.liveness.deadline(), self._change.due,
             self._programs.deadline(),
         )  # fmt: skip
         return min((at for at in times if at is not None), default=None)

@@ -15,7 +15,7 @@ class Joins:
         self._agents = agents
         self._programs = programs
 
-    def again(self, vm_name: str) -> bool:
+    def update(self, vm_name: str) -> bool:
         """Join intent, binding and port of one VM again; whether that came to something else than before."""
         view = self._view
         vm = view.vms.get(vm_name)

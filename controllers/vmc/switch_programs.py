@@ -44,12 +44,12 @@ class SwitchPrograms:
 
     Args:
         expected: what they should hold.
-        judges: whether enough is known of a node to judge what its switch holds.
+        can_reconcile: whether enough is known of a node to judge what its switch holds.
         counters: where to count; has COUNTERS.
         active: whether programs are sent; a standby only learns (see `activate`).
 
     Attributes:
-        expected: may be replaced; what switches need for that goes through `spread`.
+        expected: may be replaced; what switches need for that goes through `distribute`.
         switches: by datapath id.
         names: datapath id -> node name, of all nodes that there should be.
         missed: what a standby would have sent lately.
@@ -58,7 +58,7 @@ class SwitchPrograms:
     def __init__(
         self,
         expected: ExpectedFlows | Switchover,
-        judges: Callable[[str], bool],
+        can_reconcile: Callable[[str], bool],
         counters: dict[str, int],
         *,
         active: bool = True,
@@ -67,35 +67,35 @@ class SwitchPrograms:
         self.active = active
         self.switches: dict[int, Switch] = {}
         self.names: dict[int, str] = {}
-        self.missed = UnconfirmedPrograms()
-        self._judges = judges
+        self.unconfirmed = UnconfirmedPrograms()
+        self._can_reconcile = can_reconcile
         self._counters = counters
         self._dpids: dict[str, int] = {}  # node name -> datapath id
-        self._taken_out: set[int] = set()
+        self._retired: set[int] = set()
         self._failed: set[int] = set()
         self._cause = (0, 0.0)  # number and time of the update that is being worked out
         self._work = Work()
 
     # --- nodes ------------------------------------------------------------------------------------
 
-    def name(self, dpid: int, node: str) -> None:
+    def add_node(self, dpid: int, node: str) -> None:
         """There should be a node, whose switch has this datapath id."""
         self.names[dpid], self._dpids[node] = node, dpid
-        self._taken_out.discard(dpid)
+        self._retired.discard(dpid)
 
-    def unname(self, dpid: int) -> None:
+    def remove_node(self, dpid: int) -> None:
         """There should be no such node any more."""
         del self._dpids[self.names.pop(dpid)]
         if dpid in self.switches and self.switches[dpid].connected:
             self.switches[dpid].sync = Sync.WAITING
 
-    def take_out(self, dpid: int) -> None:
+    def retire(self, dpid: int) -> None:
         """The node of this switch has left the intent for good: the switch is emptied, now or when it connects."""
-        self._taken_out.add(dpid)
+        self._retired.add(dpid)
         if dpid in self.switches:
-            self.consider_reading(self.switches[dpid])
+            self.read_if_ready(self.switches[dpid])
 
-    def named(self, node: str) -> bool:
+    def has_node(self, node: str) -> bool:
         """Whether there should be a node of this name."""
         return node in self._dpids
 
@@ -104,7 +104,7 @@ class SwitchPrograms:
         dpid = self._dpids.get(node)
         return self.switches.get(dpid) if dpid is not None else None
 
-    def to_be_adopted(self, node: str) -> bool:
+    def awaits_adoption(self, node: str) -> bool:
         """Whether offloads of a former master may stand at a host that this controller has not read yet."""
         switch = self.switch_of(node)
         return switch is not None and switch.inherited
@@ -121,8 +121,8 @@ class SwitchPrograms:
         self.active = True
         for switch in self.switches.values():
             switch.inherited = switch.connected
-            self.consider_reading(switch)
-        self._hand_out(dict(self.missed.take(now)))
+            self.read_if_ready(switch)
+        self._send_where_ready(dict(self.unconfirmed.take(now)))
 
     def deactivate(self) -> None:
         """Not the master any more: nothing is sent."""
@@ -146,43 +146,43 @@ class SwitchPrograms:
 
     def disconnected(self, dpid: int, generation: int) -> bool:
         """A connection ended; False where it is not the one that there is now."""
-        switch = self.present(dpid, generation)
+        switch = self.current(dpid, generation)
         if switch is None:
             return False
         switch.sync, switch.outstanding = Sync.AWAY, 0
         return True
 
-    def present(self, dpid: int, generation: int) -> Switch | None:
+    def current(self, dpid: int, generation: int) -> Switch | None:
         """The switch, if that connection is the one that it has now."""
         switch = self.switches.get(dpid)
         return switch if switch is not None and switch.generation == generation and switch.connected else None
 
     # --- reads ------------------------------------------------------------------------------------
 
-    def consider_reading(self, switch: Switch) -> None:
+    def read_if_ready(self, switch: Switch) -> None:
         """Read a switch that waits for it, if it is ours and enough is known."""
         if not self.active or switch.sync is not Sync.WAITING:
             return
         name = self.names.get(switch.dpid)
-        if switch.dpid in self._taken_out or (name in self.expected.tables and self._judges(name)):
+        if switch.dpid in self._retired or (name in self.expected.tables and self._can_reconcile(name)):
             switch.sync = Sync.READING
             self._work.reads.append((switch.dpid, switch.generation))
 
-    def consider_all(self) -> None:
+    def read_all_ready(self) -> None:
         """More is known now."""
         for switch in self.switches.values():
-            self.consider_reading(switch)
+            self.read_if_ready(switch)
 
-    def read_again(self) -> None:
+    def reread_all(self) -> None:
         """Whatever is in step now has to be compared once more."""
         for switch in self.switches.values():
             if switch.sync is Sync.SYNCED:
                 switch.sync = Sync.WAITING
-                self.consider_reading(switch)
+                self.read_if_ready(switch)
 
-    def asked(self, dpid: int, generation: int) -> Switch | None:
+    def answering(self, dpid: int, generation: int) -> Switch | None:
         """The switch that an answer to a read is from; None where nobody waits for it any more."""
-        switch = self.present(dpid, generation)
+        switch = self.current(dpid, generation)
         if switch is None or switch.sync is not Sync.READING:
             return None
         switch.inherited = False  # from here on what is to be sent follows from what was read
@@ -211,7 +211,7 @@ class SwitchPrograms:
 
     # --- programs ---------------------------------------------------------------------------------
 
-    def update_begins(self, number: int, now: float) -> None:
+    def begin_update(self, number: int, now: float) -> None:
         """What is worked out from here on is for this update (0: for none)."""
         if not self.active:
             self.settle()  # for what came before
@@ -219,18 +219,18 @@ class SwitchPrograms:
 
     def settle(self) -> None:
         """Work out what was marked, and send it."""
-        self.spread(self.expected.settle())
+        self.distribute(self.expected.settle())
 
-    def spread(self, programs: Mapping[str, Program]) -> None:
+    def distribute(self, programs: Mapping[str, Program]) -> None:
         """Send what switches need, by name; a standby keeps it for a while."""
         self._work.changed.update(programs)
         if self.active:
-            self._hand_out(programs)
+            self._send_where_ready(programs)
         else:
             for name, program in programs.items():
-                self.missed.keep(name, program, *self._cause)
+                self.unconfirmed.keep(name, program, *self._cause)
 
-    def _hand_out(self, programs: Mapping[str, Program]) -> None:
+    def _send_where_ready(self, programs: Mapping[str, Program]) -> None:
         for name, program in programs.items():
             switch = self.switch_of(name)
             if switch is None:
@@ -244,7 +244,7 @@ class SwitchPrograms:
 
     def done(self, dpid: int, generation: int) -> Switch | None:
         """A program is in the switch's tables; the switch, if nothing is left to be done."""
-        switch = self.present(dpid, generation)
+        switch = self.current(dpid, generation)
         if switch is None:
             return None
         switch.outstanding -= 1
@@ -253,9 +253,9 @@ class SwitchPrograms:
         switch.pause = 0.0
         return switch
 
-    def refused(self, dpid: int, generation: int, reason: str, now: float) -> None:
+    def rejected(self, dpid: int, generation: int, reason: str, now: float) -> None:
         """A switch refused a program, whole; it is read again after a pause that grows."""
-        switch = self.present(dpid, generation)
+        switch = self.current(dpid, generation)
         if switch is None:
             return  # it went away instead, and is read when it returns
         self._counters["programs_refused"] += 1
@@ -290,7 +290,7 @@ class SwitchPrograms:
             elif switch.retry_at <= now:
                 self._failed.discard(dpid)
                 switch.sync = Sync.WAITING
-                self.consider_reading(switch)
+                self.read_if_ready(switch)
 
     def deadline(self) -> float | None:
         """When `tick` is due next, or None."""

@@ -31,7 +31,7 @@ class SwitchFlows(ABC):
     def flows(self) -> Flows:
         """All flows, in the form that is sent fastest."""
 
-    def whole(self) -> dict[FlowKey, Flow]:
+    def by_key(self) -> dict[FlowKey, Flow]:
         """All flows by key."""
         return {flow.key: flow for flow in self.flows}
 
@@ -39,7 +39,7 @@ class SwitchFlows(ABC):
         """What brings a switch that holds `actual` here."""
         if not actual:
             return Program(self.flows)
-        expected = self.whole()
+        expected = self.by_key()
         adds = tuple([flow for key, flow in expected.items() if actual.get(key) != flow])
         return Program(adds, tuple([key for key in actual if key not in expected]))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Address
 
-from controllers.vmc.lookups.lookups import AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.lookups.lookups import HeldPackets, Lookup, Lookups, QuestionLimit, destination
 from controllers.vmc.view.flow_scopes import LookupScope, Scope
 from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Route
@@ -22,7 +22,7 @@ _RECENT = 3.0  # seconds for which a flow that was used counts as established
 COUNTERS = ("packets_in", "packets_in_limited", "packets_in_unknown", "lookups_expired")
 
 
-class Asking:
+class HostQuestions:
     """Questions of hosts and the answers that stand.
 
     Args:
@@ -44,10 +44,10 @@ class Asking:
         counters: dict[str, int],
     ) -> None:
         self.lookups = Lookups()
-        self.limit = AskLimit()
-        self.foreseen = False  # a model that answers is to come: what is used is answered before it is asked
+        self.limit = QuestionLimit()
+        self.preparing = False  # a model that answers is to come: what is used is answered before it is asked
         self.recent: dict[Lookup, float] = {}
-        self.held = Held()
+        self.held = HeldPackets()
         self._view = view
         self._grant = grant
         self._mark = mark
@@ -82,20 +82,20 @@ class Asking:
                 lookup = Lookup(report.host, network, flow.dst)
                 self.recent.pop(lookup, None)
                 self.recent[lookup] = now
-                if self.foreseen:
-                    self._foresee(lookup, now)
+                if self.preparing:
+                    self._prepare(lookup, now)
                 self.lookups.used(lookup, now)
         while self.recent and now - self.recent[first := next(iter(self.recent))] > _RECENT:
             del self.recent[first]
 
-    def foresee(self, now: float) -> None:
+    def prepare(self, now: float) -> None:
         """Another model comes, whose hosts ask: flows that are established get their answers before that."""
-        self.foreseen = True
+        self.preparing = True
         for lookup, last in list(self.recent.items()):
             if now - last <= _RECENT:
-                self._foresee(lookup, now)
+                self._prepare(lookup, now)
 
-    def _foresee(self, lookup: Lookup, now: float) -> None:
+    def _prepare(self, lookup: Lookup, now: float) -> None:
         if lookup in self.lookups or not self._view.present(lookup.host, lookup.network):
             return
         if not self._negative(lookup):
@@ -108,26 +108,26 @@ class Asking:
             self._counters["lookups_expired"] += 1
             self._grant(_scope(lookup), False)
 
-    def touched(self, entity: AnyEntity) -> None:
+    def entity_changed(self, entity: AnyEntity) -> None:
         """An entity came, changed or goes: the answers that it is about are given anew."""
         if not self.lookups:  # most models give none, and a full update is 100,000 entities
             return
         match entity:
             case VM():
                 for address in addresses(entity):
-                    self._again(self.lookups.about(entity.network, address))
+                    self._refresh(self.lookups.about(entity.network, address))
                 for network, prefix in self._view.prefixes_via(entity.name):
-                    self._again(self.lookups.about(network, prefix))
+                    self._refresh(self.lookups.about(network, prefix))
             case Route():
-                self._again(self.lookups.about(entity.network, entity.prefix))
+                self._refresh(self.lookups.about(entity.network, entity.prefix))
             case Network():
-                self._again(self.lookups.about(entity.name))
+                self._refresh(self.lookups.about(entity.name))
             case Host():
-                self._again(self.lookups.all())
+                self._refresh(self.lookups.all())
             case _:
                 pass
 
-    def gone(self, host: str, network: str) -> None:
+    def network_left(self, host: str, network: str) -> None:
         """A host has no VM of a network any more."""
         for lookup in self.lookups.of_host(host, network):
             self._drop(lookup)
@@ -151,9 +151,9 @@ class Asking:
                 self._grant(_scope(lookup), True)
                 self.lookups.add(lookup, negative=self._negative(lookup), now=now)
 
-    def _again(self, lookups: Iterable[Lookup]) -> None:
+    def _refresh(self, lookups: Iterable[Lookup]) -> None:
         for lookup in list(lookups):
-            self.lookups.turned(lookup, negative=self._negative(lookup))
+            self.lookups.set_negative(lookup, negative=self._negative(lookup))
             self._mark(_scope(lookup))
 
     def _drop(self, lookup: Lookup) -> None:

@@ -38,7 +38,7 @@ def destination(frame: bytes) -> Address | None:
     return None
 
 
-class AskLimit:
+class QuestionLimit:
     """Token buckets by vport: (datapath id, port)."""
 
     def __init__(self, rate: float = ASK_RATE, burst: float = ASK_BURST) -> None:
@@ -86,7 +86,7 @@ class Lookups:
         due = now + (self.negative_expiry if negative else self.idle_expiry)
         self._next_expiry = due if self._next_expiry is None else min(self._next_expiry, due)
 
-    def turned(self, lookup: Lookup, *, negative: bool) -> None:
+    def set_negative(self, lookup: Lookup, *, negative: bool) -> None:
         """Intent changed what the answer is."""
         self._answers[lookup].negative = negative
 
@@ -143,7 +143,7 @@ class Lookups:
         return self._next_expiry
 
 
-class Held:
+class HeldPackets:
     """Packets that asked, until the answer is in the switch."""
 
     def __init__(self) -> None:

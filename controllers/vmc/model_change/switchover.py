@@ -39,7 +39,7 @@ class _Union(SwitchFlows):
     def flows(self) -> Flows:
         return Flows(self._made.values())
 
-    def whole(self) -> Made:
+    def by_key(self) -> Made:
         return dict(self._made)
 
     def follow(self, of_old: Program, of_new: Program) -> Program:
@@ -83,7 +83,7 @@ class Switchover:
         self.stage: Stage = "gain"
         self._view = view
         self._unions = {
-            name: _Union(old.tables[name].whole(), new.tables[name].whole())
+            name: _Union(old.tables[name].by_key(), new.tables[name].by_key())
             for name in new.tables
             if name in view.hoverboards
         }
@@ -94,15 +94,15 @@ class Switchover:
 
     def begin(self) -> dict[str, Program]:
         """Both models' flows for the Hoverboards; what each needs for that."""
-        return _some({name: difference(union.old, union.whole()) for name, union in self._unions.items()})
+        return _nonempty({name: difference(union.old, union.by_key()) for name, union in self._unions.items()})
 
     def advance(self) -> dict[str, Program]:
         """To the hosts' stage; what each host needs for that."""
         self.stage = "hosts"
         self.tables = self._tables()
-        return _some(
+        return _nonempty(
             {
-                name: difference(self.old.tables[name].whole(), self.new.tables[name].whole())
+                name: difference(self.old.tables[name].by_key(), self.new.tables[name].by_key())
                 for name in self.tables
                 if name not in self._unions
             }
@@ -110,7 +110,7 @@ class Switchover:
 
     def finish(self) -> dict[str, Program]:
         """The new model alone; what each Hoverboard needs for that."""
-        return _some({name: difference(union.whole(), union.new) for name, union in self._unions.items()})
+        return _nonempty({name: difference(union.by_key(), union.new) for name, union in self._unions.items()})
 
     # --- as ExpectedFlows -----------------------------------------------------------------------------
 
@@ -150,8 +150,8 @@ class Switchover:
         programs = dict(old if self.stage == "gain" else new)
         for name, union in self._unions.items():
             programs[name] = union.follow(old.get(name, Program()), new.get(name, Program()))
-        return _some(programs)
+        return _nonempty(programs)
 
 
-def _some(programs: dict[str, Program]) -> dict[str, Program]:
+def _nonempty(programs: dict[str, Program]) -> dict[str, Program]:
     return {name: program for name, program in programs.items() if program}

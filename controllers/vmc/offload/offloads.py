@@ -83,7 +83,7 @@ class Offloading:
         for pair in self.policy.expire(now):
             self._ended(pair)
 
-    def marked_with(self, vm: str) -> None:
+    def mark_pairs_of(self, vm: str) -> None:
         """Something that offloads of a VM rest on has changed."""
         for pair in self._pairs_of.get(vm, ()):
             self._mark(OffloadScope(*pair))

@@ -55,7 +55,7 @@ class Agents:
     """Bindings by node, both ways: VM -> vport and vport -> VM."""
 
     def __init__(self) -> None:
-        self.heard: set[str] = set()
+        self.known: set[str] = set()
         self.online: set[str] = set()
         self._vport: dict[str, dict[str, str]] = {}
         self._vm: dict[str, dict[str, str]] = {}

@@ -20,57 +20,57 @@ class Liveness:
 
     def __init__(self) -> None:
         self.down: set[str] = set()
-        self._parts: dict[str, dict[str, bool]] = {}  # node -> connections known -> whether each stands
-        self._turning: dict[str, float] = {}  # node -> when it goes down, or comes back
+        self._connections: dict[str, dict[str, bool]] = {}  # node -> connections known -> whether each stands
+        self._due: dict[str, float] = {}  # node -> when it goes down, or comes back
 
     def watch(self, node: str, now: float) -> None:
         """A Hoverboard there should be; every partition hears of every one."""
-        if not self._parts.setdefault(node, {}) and node not in self.down:
-            self._turning[node] = now + PATIENCE
+        if not self._connections.setdefault(node, {}) and node not in self.down:
+            self._due[node] = now + PATIENCE
 
     def forget(self, node: str) -> None:
         """A Hoverboard there should be no more."""
-        self._parts.pop(node, None)
-        self._turning.pop(node, None)
+        self._connections.pop(node, None)
+        self._due.pop(node, None)
         self.down.discard(node)
 
-    def stands(self, node: str, part: str, now: float) -> None:
+    def connection_up(self, node: str, part: str, now: float) -> None:
         """A connection of a node ("switch" or "agent") stands."""
-        if node not in self._parts:
+        if node not in self._connections:
             return
-        self._parts[node][part] = True
-        if all(self._parts[node].values()):
+        self._connections[node][part] = True
+        if all(self._connections[node].values()):
             if node in self.down:
-                self._turning[node] = now + PROBATION
+                self._due[node] = now + PROBATION
             else:
-                self._turning.pop(node, None)
+                self._due.pop(node, None)
 
-    def broke(self, node: str, part: str, now: float, *, told: bool = True) -> None:
+    def connection_down(self, node: str, part: str, now: float, *, reported: bool = True) -> None:
         """A connection of a node broke; or, not `told`, the line to the front end that tells of this node."""
-        if not told:
-            self.unsure(node, now)
-        elif node in self._parts:
-            self._parts[node][part] = False
-            self._turning.pop(node, None)
+        if not reported:
+            self.front_end_lost(node, now)
+        elif node in self._connections:
+            self._connections[node][part] = False
+            self._due.pop(node, None)
             if node not in self.down:
-                self._turning[node] = now + GRACE
+                self._due[node] = now + GRACE
 
-    def unsure(self, node: str, now: float) -> None:
+    def front_end_lost(self, node: str, now: float) -> None:
         """The front end of this node is lost. The node counts as up for PATIENCE seconds."""
-        if node in self._parts:
-            self._parts[node].clear()
-            self._turning.pop(node, None)
+        if node in self._connections:
+            self._connections[node].clear()
+            self._due.pop(node, None)
             if node not in self.down:
-                self._turning[node] = now + PATIENCE
+                self._due[node] = now + PATIENCE
 
-    def turn(self, now: float) -> bool:
+    def tick(self, now: float) -> bool:
         """Let time pass; whether `down` changed."""
-        due = [node for node, at in self._turning.items() if at <= now]
+        due = [node for node, at in self._due.items() if at <= now]
         for node in due:
-            del self._turning[node]
+            del self._due[node]
             self.down ^= {node}
         return bool(due)
 
     def deadline(self) -> float | None:
-        """When `turn` is due."""
-        return min(self._turning.values(), default=None)
+        """When `tick` is due."""
+        return min(self._due.values(), default=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from controllers import __main__ as process
-from controllers.crash import Crash, watched, whole
+from controllers.crash import Crash, crash_on_error, critical_task
 from controllers.fm.dispatch import Dispatcher
 from controllers.fm.intent_store import Changes
 from controllers.ofe.openflow import serialize_flow_mod
@@ -46,7 +46,7 @@ def test_the_first_unexpected_exception_ends_the_process_once_and_is_told_with_i
         ended = Ended()
         first, second = KeyError("first"), KeyError("second")
         for error in (first, second):
-            with pytest.raises(KeyError), whole():
+            with pytest.raises(KeyError), crash_on_error():
                 raise error
         assert (ended.times, ended.crash.error) == (1, first)
 
@@ -59,7 +59,7 @@ def test_the_first_unexpected_exception_ends_the_process_once_and_is_told_with_i
 def test_an_answer_for_a_person_ends_nothing() -> None:
     async def tell() -> None:
         ended = Ended()
-        with pytest.raises(RunError), whole():
+        with pytest.raises(RunError), crash_on_error():
             raise RunError("under way")
         assert ended.times == 0
 
@@ -70,12 +70,12 @@ def test_an_answer_for_a_person_ends_nothing() -> None:
 def test_a_task_that_ends_by_an_exception_ends_the_process_and_one_that_is_cancelled_does_not(error: Exception) -> None:
     async def tell() -> None:
         ended = Ended()
-        task = watched(asyncio.sleep(3600))
+        task = critical_task(asyncio.sleep(3600))
         task.cancel()
-        assert await watched(asyncio.sleep(0, "well")) == "well"
+        assert await critical_task(asyncio.sleep(0, "well")) == "well"
         await turns()
         assert ended.times == 0
-        failing = watched(fails(error))
+        failing = critical_task(fails(error))
         await turns()
         assert failing.exception() is error
         assert (ended.times, ended.crash.error) == (1, error)
@@ -140,7 +140,7 @@ async def test_a_core_that_has_failed_programs_nothing_any_more(rig: Rig) -> Non
 @story()
 async def test_an_answer_of_a_switch_that_the_core_fails_at_ends_the_process(rig: Rig) -> None:
     ended = Ended()
-    rig.core.asking.held.release = None  # type: ignore[method-assign,assignment]
+    rig.core.questions.held.release = None  # type: ignore[method-assign,assignment]
     rig.controller.port_changed(rig.sessions["h1"], "vp-b1", 101)  # type: ignore[arg-type]
     await turns()
     assert (ended.times, rig.controller.broken) == (1, True)
@@ -184,7 +184,7 @@ class Failing:
         self.hangs, self.stopped = hangs, False
 
     async def start(self) -> Failing:
-        watched(fails(ZeroDivisionError("half done")))
+        critical_task(fails(ZeroDivisionError("half done")))
         return self
 
     async def stop(self) -> None:

@@ -207,7 +207,7 @@ def test_who_looks_sees_whole_requests() -> None:
         fabric, admission = store()
         task = asyncio.create_task(admission.diff([vm(8, number) for number in range(MANY)], []))
         await asyncio.sleep(0)
-        async with admission.alone():
+        async with admission.exclusive():
             assert len(fabric.listed("VM")["entities"]) == MANY
         assert (await task).version == 2
 
@@ -218,7 +218,7 @@ def test_nothing_goes_between_what_is_done_alone() -> None:
     async def story() -> None:
         fabric, admission = store()
         await admission.diff([vm(8, number) for number in range(MANY)], [])
-        async with admission.alone():
+        async with admission.exclusive():
             small = asyncio.create_task(admission.diff([vm(7, 0)], []))
             await turns()
             assert fabric.version == 2

@@ -59,7 +59,7 @@ def connection(make: Callable[..., Store]) -> Connection:
         made.append(Leases(keep))
         return made[-1]
 
-    return Connection(make(keeper=keeper), made[0])
+    return Connection(make(keepalive=keeper), made[0])
 
 
 Connect = Callable[[], Connection]

@@ -92,7 +92,7 @@ class Rig:
     def right(self) -> bool:
         """Whether the switches hold what they should."""
         tables = self.core.expected.tables
-        return all(session.switch.flows == tables[name].whole() for name, session in self.sessions.items())
+        return all(session.switch.flows == tables[name].by_key() for name, session in self.sessions.items())
 
     def of(self, name: str) -> Any:
         return self.core.switches[self.sessions[name].dpid]

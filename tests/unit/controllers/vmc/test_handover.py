@@ -56,7 +56,7 @@ class Partition:
             self.master.fabric_changed(changes, complete=True, now=self.now, number=self.number)
             self.work()
             if told:
-                self.standby.missed.applied(self.number)
+                self.standby.unconfirmed.applied(self.number)
 
     def work(self) -> None:
         work = self.master.take()
@@ -129,7 +129,7 @@ def test_whoever_dies_whenever_the_switches_end_as_intended(steps: list[tuple]) 
                 world.answer()
     world.settle()
     tables = {name: dict(switch.flows) for name, switch in world.switches.items()}
-    assert tables == {name: table.whole() for name, table in world.master.expected.tables.items()}
+    assert tables == {name: table.by_key() for name, table in world.master.expected.tables.items()}
     world.die()
     world.settle()
     assert {name: dict(switch.flows) for name, switch in world.switches.items()} == tables

@@ -158,7 +158,7 @@ def test_an_elected_standby_begins_with_what_its_master_did_not_get_done() -> No
         change = fabric.diff([vm(name, "blue", "h2", last)], [])
         core.fabric_changed(change, complete=True, now=START + number / 10, number=number)
         assert core.take().programs == []
-    core.missed.applied(1)
+    core.unconfirmed.applied(1)
     gone = fabric.diff([], [("VM", "late")])
     core.fabric_changed(gone, complete=True, now=START + 0.4, number=4)
     core.activate(START + 0.5)

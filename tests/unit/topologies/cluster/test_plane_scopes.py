@@ -80,7 +80,7 @@ def _core(model: str, scope: PlaneScope) -> ControllerCore:
 
 
 def _tables(core: ControllerCore) -> dict[str, dict[FlowKey, Flow]]:
-    return {switch: table.whole() for switch, table in core.expected.tables.items()}
+    return {switch: table.by_key() for switch, table in core.expected.tables.items()}
 
 
 @pytest.mark.parametrize("model", ["hoverboard", "gateway", "preprogrammed"])

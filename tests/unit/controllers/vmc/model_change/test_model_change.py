@@ -179,7 +179,7 @@ def test_an_address_is_answered_again_when_a_model_that_answers_comes_back() -> 
     world = running("on-demand")
     asked = world.core.counters["packets_in"]
     changed_to(world, "gateway")
-    assert len(world.core.asking.lookups) == 0
+    assert len(world.core.questions.lookups) == 0
     changed_to(world, "on-demand")
     assert world.reaches(B1, B2)
     assert world.core.counters["packets_in"] == asked + 1
@@ -190,13 +190,13 @@ def test_what_is_in_use_is_answered_while_the_change_lasts_and_not_after() -> No
     world = running("gateway")
     world.core.set_model(model_named("on-demand"), world.now)
     world.work()
-    assert len(world.core.asking.lookups) == 3  # what is in use already
+    assert len(world.core.questions.lookups) == 3  # what is in use already
     world.usage("h2", 7, "10.0.0.3", "10.0.0.4", 1_000)
-    assert len(world.core.asking.lookups) == 4
+    assert len(world.core.questions.lookups) == 4
     changed_to_end(world)
     assert world.travel_as_it_is(B2, B3).delivered
     world.usage("h3", 7, "10.0.0.4", "10.0.0.3", 1_000)
-    assert len(world.core.asking.lookups) == 4  # from now on hosts ask
+    assert len(world.core.questions.lookups) == 4  # from now on hosts ask
 
 
 def test_only_switches_that_may_have_learned_are_read_again_at_the_end() -> None:

@@ -65,7 +65,7 @@ def test_an_answer_lives_while_it_is_used(world: World) -> None:
     world.pass_time(2)
     assert kinds(world, "h1") == []
     assert world.core.deadline() is None
-    assert not len(world.core.asking.lookups)
+    assert not len(world.core.questions.lookups)
 
 
 def test_answers_follow_moves_routes_and_the_last_vm(world: World) -> None:
@@ -81,7 +81,7 @@ def test_answers_follow_moves_routes_and_the_last_vm(world: World) -> None:
     assert world.send(B1, "192.168.7.9").dropped == ("unknown-destination",)
     world.diff(remove=[("VM", "b1")])
     assert kinds(world, "h1") == []
-    assert not len(world.core.asking.lookups)
+    assert not len(world.core.questions.lookups)
 
 
 def test_a_flood_of_one_vm_costs_the_other_nothing(world: World) -> None:
