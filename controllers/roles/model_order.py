@@ -46,7 +46,7 @@ class ModelOrders:
 
         Raises:
             InputError: there is no such model.
-            RunError: another change is still under way.
+            RunError: another change is still in progress.
         """
         model_named(model, where="SetModel")
         before = self.model
@@ -54,7 +54,7 @@ class ModelOrders:
             return before
         if self.waiting is not None:
             raise RunError(
-                f"the change to model {before} is still under way",
+                f"the change to model {before} is still in progress",
                 where="SetModel",
                 next_step="try again in a few seconds; `hoverboard status` shows what it waits for",
             )

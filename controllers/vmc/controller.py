@@ -137,7 +137,7 @@ class Controller:
 
         Raises:
             InputError: there is no such model.
-            RunError: another change is still under way.
+            RunError: another change is still in progress.
         """
         model, before = model_named(name, where="SetModel"), self.core.model.name
         self.core.set_model(model, self._loop.time())

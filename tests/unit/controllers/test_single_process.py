@@ -201,7 +201,7 @@ def test_the_status_is_one_document(tmp_path: Path) -> None:
         plane.controller.usage(report_of(b1_sends=1_000_000))
         assert await plane.offloads() == []  # this model has none
         assert (await plane.set_model("hoverboard"))["from"] == "gateway"
-        with pytest.raises(RunError, match="still under way"):
+        with pytest.raises(RunError, match="still in progress"):
             await plane.set_model("preprogrammed")
         with pytest.raises(InputError, match="unknown programming model"):
             await plane.set_model("star")

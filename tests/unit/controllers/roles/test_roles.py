@@ -120,7 +120,7 @@ def test_no_partition_begins_a_stage_before_all_have_ended_the_last() -> None:
     with pytest.raises(InputError):
         orders.begin("no-such-model")
     assert orders.begin("gateway") == "hoverboard"
-    with pytest.raises(RunError, match="still under way"):
+    with pytest.raises(RunError, match="still in progress"):
         orders.begin("on-demand")
     number = orders.order.number
     orders.reached(0, pb.Reached(number=number, stage="gain"))

@@ -121,7 +121,7 @@ async def test_a_change_of_the_model_is_told_and_goes_on_by_the_clock(rig: Rig) 
     assert found == {
         "from": "hoverboard", "model": "gateway", "switching": "gain: settling", "lookups": 0, "hoverboards_down": [],
     }  # fmt: skip
-    with pytest.raises(RunError, match="still under way"):
+    with pytest.raises(RunError, match="still in progress"):
         rig.controller.set_model("preprogrammed")
     await later(0.5)
     assert rig.controller.model_document()["switching"] == "hosts: settling"

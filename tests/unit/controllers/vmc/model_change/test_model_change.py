@@ -97,7 +97,7 @@ def test_a_second_change_waits_for_the_first_and_the_same_model_is_none() -> Non
     world.core.set_model(model_named("hoverboard"), world.now)
     assert world.core.switching is None
     world.core.set_model(model_named("gateway"), world.now)
-    with pytest.raises(RunError, match="still under way"):
+    with pytest.raises(RunError, match="still in progress"):
         world.core.set_model(model_named("preprogrammed"), world.now)
     with pytest.raises(InputError, match="unknown programming model"):
         model_named("star")
@@ -131,7 +131,7 @@ def test_a_change_is_counted_and_says_what_it_waits_for() -> None:
     world.pass_time(0.5)
     assert world.core.switching == "hosts: settling"
     assert world.core.deadline() == world.now + 1.0
-    with pytest.raises(RunError, match="the change to model gateway is still under way") as refused:
+    with pytest.raises(RunError, match="the change to model gateway is still in progress") as refused:
         world.core.set_model(model_named("hoverboard"), world.now)
     assert refused.value.where == "SetModel"
     world.pass_time(1.0)
