@@ -1,4 +1,4 @@
-"""Hosts and Hoverboards that come into the intent, change or leave it: whose switches are programmed. Pure."""
+"""Hosts and Hoverboards that are added, changed or removed: which switches this controller programs. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 
 
 class Nodes:
-    """The nodes that there should be.
+    """The nodes of the intent.
 
     Args:
-        ours: whether a node of the view, whose switch has that datapath id, is this controller's to program.
+        ours: whether this controller programs a node of the view, whose switch has that datapath id.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Nodes:
         self._ours = ours
 
     def changed(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity], now: float) -> None:
-        """Of the entities that the view had and has now, take the nodes in."""
+        """Take in the nodes among the entities that the view had before and has now."""
         gone = [node for node in old if isinstance(node, Host | Hoverboard)]
         come = [node for node in new if isinstance(node, Host | Hoverboard)]
         held = {datapath_id(node.underlay_ip) for node in gone if node.name in self._programs.expected.tables}
@@ -68,19 +68,19 @@ class Nodes:
             self._marks.gateways()
 
     def _is_released(self, name: str, dpid: int) -> bool:
-        """Whether nobody of ours has the switch of a node that has gone, or is another's to program from now on."""
+        """Whether a switch is no longer ours: its node left the intent, or other programs control it now."""
         if name in self._view.external:
             return self._programs.names.get(dpid) == name
         return not self._programs.has_node(name) and dpid not in self._programs.names
 
     def _take_over(self, name: str) -> None:
-        """A node's switch is ours from now on; its host may have VMs already."""
+        """Start to program a node's switch; its host may already have VMs."""
         self._programs.expected.add_switch(name)
         for network in self._view.networks_on(name):
             self._marks.presence(name, network)
 
     def _watch(self, name: str, now: float) -> None:
-        """A Hoverboard that others rely on: what stands of it already?"""
+        """Watch a Hoverboard's liveness, with the connections that it already has."""
         self._liveness.watch(name, now)
         if name in self._agents.online:
             self._liveness.connection_up(name, "agent", now)

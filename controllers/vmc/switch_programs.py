@@ -1,7 +1,7 @@
-"""Switches and their flow programs: what each should hold, reads, sends, refusals (paper section 3.1).
+"""The switches and their flow programs: expected flows, reads, sends, rejections (paper section 3.1). Pure.
 
-A switch gets nothing before it was read, and is not read before this controller knows enough to judge it: a
-young controller never wipes a switch. Pure.
+A switch receives nothing before it was read. It is not read before this controller knows enough to judge its flows:
+a new controller never wipes a switch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from controllers.vmc.view.facts import Switch, Sync
 from hoverboard.contract.openflow.flow import Flow
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that refused a program is tried again
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that rejected a program is read again
 COUNTERS = (
     "reconciliations", "reconciled_flows_kept", "reconciled_flows_changed", "programs_refused", "switches_emptied",
 )  # fmt: skip
@@ -24,12 +24,12 @@ COUNTERS = (
 
 @dataclass(slots=True)
 class Work:
-    """What is to be done with the switches, each named by datapath id and generation.
+    """The work for the switches; each switch is named by datapath id and generation.
 
     Attributes:
-        reads: whose flows to read.
-        programs: what to send, in this order.
-        packets: (datapath id, generation, port, frame) to send through the tables, after that.
+        reads: the switches whose flows to read.
+        programs: the programs to send, in this order.
+        packets: (datapath id, generation, port, frame) to send through the tables after that.
         changed: names of switches whose program changed, connected or not.
     """
 
@@ -43,16 +43,16 @@ class SwitchPrograms:
     """The switches of one controller.
 
     Args:
-        expected: what they should hold.
-        can_reconcile: whether enough is known of a node to judge what its switch holds.
-        counters: where to count; has COUNTERS.
+        expected: the flows that they should hold.
+        can_reconcile: whether enough is known of a node to judge the flows of its switch.
+        counters: the counters to increment; has COUNTERS.
         active: whether programs are sent; a standby only learns (see `activate`).
 
     Attributes:
-        expected: may be replaced; what switches need for that goes through `distribute`.
+        expected: may be replaced; the programs that this requires go through `distribute`.
         switches: by datapath id.
-        names: datapath id -> node name, of all nodes that there should be.
-        missed: what a standby would have sent lately.
+        names: datapath id -> node name, of all nodes of the intent.
+        unconfirmed: the programs of a standby that its master has not confirmed.
     """
 
     def __init__(
@@ -73,49 +73,49 @@ class SwitchPrograms:
         self._dpids: dict[str, int] = {}  # node name -> datapath id
         self._retired: set[int] = set()
         self._failed: set[int] = set()
-        self._cause = (0, 0.0)  # number and time of the update that is being worked out
+        self._cause = (0, 0.0)  # number and time of the update that is being computed
         self._work = Work()
 
     # --- nodes ------------------------------------------------------------------------------------
 
     def add_node(self, dpid: int, node: str) -> None:
-        """There should be a node, whose switch has this datapath id."""
+        """Add a node of the intent, whose switch has this datapath id."""
         self.names[dpid], self._dpids[node] = node, dpid
         self._retired.discard(dpid)
 
     def remove_node(self, dpid: int) -> None:
-        """There should be no such node any more."""
+        """Remove a node that left the intent or changed."""
         del self._dpids[self.names.pop(dpid)]
         if dpid in self.switches and self.switches[dpid].connected:
             self.switches[dpid].sync = Sync.WAITING
 
     def retire(self, dpid: int) -> None:
-        """The node of this switch has left the intent for good: the switch is emptied, now or when it connects."""
+        """Empty the switch of a node that left the intent for good, now or when it connects."""
         self._retired.add(dpid)
         if dpid in self.switches:
             self.read_if_ready(self.switches[dpid])
 
     def has_node(self, node: str) -> bool:
-        """Whether there should be a node of this name."""
+        """Whether the intent has a node of this name."""
         return node in self._dpids
 
     def switch_of(self, node: str) -> Switch | None:
-        """What is known of a node's switch."""
+        """The known state of a node's switch, or None."""
         dpid = self._dpids.get(node)
         return self.switches.get(dpid) if dpid is not None else None
 
     def awaits_adoption(self, node: str) -> bool:
-        """Whether offloads of a former master may stand at a host that this controller has not read yet."""
+        """Whether a host may hold offloads of a former master that this controller has not read yet."""
         switch = self.switch_of(node)
         return switch is not None and switch.inherited
 
     # --- mastership -------------------------------------------------------------------------------
 
     def activate(self, now: float) -> None:
-        """Elected: every switch is read, and what differs from the expected is sent.
+        """Become master: read every switch, and send what differs from the expected flows.
 
-        Changes go out at once, those first that came while nobody was master. They may find a switch in any state; what
-        they leave wrong there, the answer to the read shows.
+        Changes are sent at once, first those that came while there was no master. A switch may be in any state then;
+        the read that follows finds and mends what they leave wrong.
         """
         self.settle()
         self.active = True
@@ -125,19 +125,19 @@ class SwitchPrograms:
         self._send_where_ready(dict(self.unconfirmed.take(now)))
 
     def deactivate(self) -> None:
-        """Not the master any more: nothing is sent."""
+        """Become a standby: nothing is sent."""
         self.active = False
         self._failed.clear()
         self._work = Work(changed=self._work.changed)
         for switch in self.switches.values():
-            switch.generation += 1  # answers to what was asked before mean nothing any more
+            switch.generation += 1  # answers to earlier requests are ignored
             if switch.connected:
                 switch.sync, switch.outstanding = Sync.WAITING, 0
 
     # --- connections ------------------------------------------------------------------------------
 
     def connected(self, dpid: int, ports: Mapping[str, int]) -> tuple[Switch, Mapping[str, int]]:
-        """A switch is there, with these ports (name -> number); it, and the ports that it had before."""
+        """Take in a new connection with its ports (name -> number); return the switch, and its ports of before."""
         switch = self.switches.setdefault(dpid, Switch(dpid))
         switch.generation += 1
         switch.sync, switch.outstanding, switch.inherited = Sync.WAITING, 0, False
@@ -145,7 +145,7 @@ class SwitchPrograms:
         return switch, former
 
     def disconnected(self, dpid: int, generation: int) -> bool:
-        """A connection ended; False where it is not the one that there is now."""
+        """Take in the end of a connection; return False if it is not the switch's present connection."""
         switch = self.current(dpid, generation)
         if switch is None:
             return False
@@ -153,14 +153,14 @@ class SwitchPrograms:
         return True
 
     def current(self, dpid: int, generation: int) -> Switch | None:
-        """The switch, if that connection is the one that it has now."""
+        """The switch, if this is its present connection; else None."""
         switch = self.switches.get(dpid)
         return switch if switch is not None and switch.generation == generation and switch.connected else None
 
     # --- reads ------------------------------------------------------------------------------------
 
     def read_if_ready(self, switch: Switch) -> None:
-        """Read a switch that waits for it, if it is ours and enough is known."""
+        """Read a switch that waits for a read, if this controller programs it and knows enough."""
         if not self.active or switch.sync is not Sync.WAITING:
             return
         name = self.names.get(switch.dpid)
@@ -169,27 +169,27 @@ class SwitchPrograms:
             self._work.reads.append((switch.dpid, switch.generation))
 
     def read_all_ready(self) -> None:
-        """More is known now."""
+        """Read all waiting switches for which enough is known now."""
         for switch in self.switches.values():
             self.read_if_ready(switch)
 
     def reread_all(self) -> None:
-        """Whatever is in step now has to be compared once more."""
+        """Read all synced switches again."""
         for switch in self.switches.values():
             if switch.sync is Sync.SYNCED:
                 switch.sync = Sync.WAITING
                 self.read_if_ready(switch)
 
     def answering(self, dpid: int, generation: int) -> Switch | None:
-        """The switch that an answer to a read is from; None where nobody waits for it any more."""
+        """Accept the answer to a read and return its switch; None if no read waits for it."""
         switch = self.current(dpid, generation)
         if switch is None or switch.sync is not Sync.READING:
             return None
-        switch.inherited = False  # from here on what is to be sent follows from what was read
+        switch.inherited = False  # from here on, programs follow from this read
         return switch
 
     def reconcile(self, switch: Switch, flows: Iterable[Flow]) -> None:
-        """A switch holds these flows, of those that are ours to judge; what differs from the expected is sent."""
+        """Compare a switch's flows with the expected ones, and send what differs."""
         self.settle()
         table = self.expected.tables[self.names[switch.dpid]]
         actual = {flow.key: flow for flow in flows}
@@ -202,7 +202,7 @@ class SwitchPrograms:
             self._send(switch, program)
 
     def empty(self, switch: Switch, flows: Iterable[Flow]) -> None:
-        """A switch whose node was taken out of the intent holds these flows of ours: it loses them."""
+        """Delete these flows of ours from a switch whose node left the intent."""
         program = Program((), tuple([flow.key for flow in flows]))
         switch.sync = Sync.SYNCED
         self._counters["switches_emptied"] += 1
@@ -212,17 +212,17 @@ class SwitchPrograms:
     # --- programs ---------------------------------------------------------------------------------
 
     def begin_update(self, number: int, now: float) -> None:
-        """What is worked out from here on is for this update (0: for none)."""
+        """Set the update that the next programs belong to (0: none)."""
         if not self.active:
-            self.settle()  # for what came before
+            self.settle()  # programs of earlier changes keep their update
         self._cause = (number, now)
 
     def settle(self) -> None:
-        """Work out what was marked, and send it."""
+        """Compute the marked flows, and send the changes."""
         self.distribute(self.expected.settle())
 
     def distribute(self, programs: Mapping[str, Program]) -> None:
-        """Send what switches need, by name; a standby keeps it for a while."""
+        """Send programs, by switch name; a standby keeps them for a while instead."""
         self._work.changed.update(programs)
         if self.active:
             self._send_where_ready(programs)
@@ -243,7 +243,7 @@ class SwitchPrograms:
         self._work.programs.append((switch.dpid, switch.generation, program))
 
     def done(self, dpid: int, generation: int) -> Switch | None:
-        """A program is in the switch's tables; the switch, if nothing is left to be done."""
+        """Take in that a switch has a program; return the switch if no program is outstanding, else None."""
         switch = self.current(dpid, generation)
         if switch is None:
             return None
@@ -254,10 +254,10 @@ class SwitchPrograms:
         return switch
 
     def rejected(self, dpid: int, generation: int, reason: str, now: float) -> None:
-        """A switch refused a program, whole; it is read again after a pause that grows."""
+        """Take in that a switch rejected a whole program; it is read again after a pause that grows."""
         switch = self.current(dpid, generation)
         if switch is None:
-            return  # it went away instead, and is read when it returns
+            return  # the connection is over: the switch is read when it returns
         self._counters["programs_refused"] += 1
         switch.outstanding -= 1
         switch.errors += 1
@@ -273,7 +273,7 @@ class SwitchPrograms:
         self._work.packets.append((switch.dpid, switch.generation, port, frame))
 
     def take(self) -> Work:
-        """Everything that is to be done since the last call."""
+        """The work since the last call."""
         self.settle()
         self._cause = (0, self._cause[1])
         work, self._work = self._work, Work()
@@ -282,10 +282,10 @@ class SwitchPrograms:
     # --- time -------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Time passed: switches that refused a program are read again."""
+        """Let time pass: read switches again that rejected a program."""
         for dpid in list(self._failed):
             switch = self.switches[dpid]
-            if switch.sync is not Sync.FAILED:  # it has connected anew, or gone, since
+            if switch.sync is not Sync.FAILED:  # it has reconnected or disconnected since
                 self._failed.discard(dpid)
             elif switch.retry_at <= now:
                 self._failed.discard(dpid)
@@ -293,5 +293,5 @@ class SwitchPrograms:
                 self.read_if_ready(switch)
 
     def deadline(self) -> float | None:
-        """When `tick` is due next, or None."""
+        """The time at which `tick` is due next, or None."""
         return min((self.switches[dpid].retry_at for dpid in self._failed), default=None)

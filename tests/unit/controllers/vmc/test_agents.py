@@ -133,7 +133,7 @@ def test_usage_of_what_is_no_address_is_ignored(caplog: pytest.LogCaptureFixture
     wrong = pb.HostEvent(usage=pb.Usage(seconds=1.0, flows=[pb.FlowUsage(vni=7, src=b"?", dst=b"?", bytes=1)]))
     deliver(heard, "h1", wrong)
     assert heard.said == []
-    assert "h1 reports what is no usage" in caplog.text
+    assert "h1 sent an invalid usage report" in caplog.text
 
 
 def test_the_newest_stream_of_an_agent_counts() -> None:
