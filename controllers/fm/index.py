@@ -1,7 +1,7 @@
-"""Indices over the entities of one cluster, so that a request is checked in the time of its own size.
+"""Indices over the entities of one cluster; with them, a check takes time proportional to the request.
 
-`add` and `remove` are exact inverses; `add` refuses what must be unique. No rule about references
-between entities lives here (see `controllers.fm.intent_store`).
+`add` and `remove` are exact inverses; `add` rejects values that are not unique. `controllers.fm.intent_store` checks
+references between entities.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ EntityKey = tuple[str, str]  # type, name
 
 
 def key_of(entity: AnyEntity) -> EntityKey:
-    """(type, name): what names an entity in the cluster."""
+    """(type, name): the key of an entity in the cluster."""
     return (entity.TYPE, entity.name)
 
 
 def entity_where(entity: AnyEntity, field: str) -> str:
-    """ "VM/blue-1.ip": the place an EntityError points at."""
+    """ "VM/blue-1.ip": the place that an EntityError names."""
     return f"{entity.TYPE}/{entity.name}.{field}"
 
 
 class FabricIndex:
-    """Entities by name, and by everything that has to be unique or is asked for backwards."""
+    """Entities by name, by each unique value, and by the entities that they refer to."""
 
     def __init__(self) -> None:
         self.entities: dict[EntityKey, AnyEntity] = {}
@@ -58,7 +58,7 @@ class FabricIndex:
         self.balancers_of_backend: dict[str, dict[str, LoadBalancer]] = {}
 
     def add(self, entity: AnyEntity) -> None:
-        """Take `entity` in.
+        """Add `entity`.
 
         Raises:
             EntityError: a name, address, MAC or VNI is taken already; nothing was changed.
@@ -110,7 +110,7 @@ class FabricIndex:
         self.entities[key_of(entity)] = entity
 
     def remove(self, entity: AnyEntity) -> None:
-        """Take `entity`, which is in, out again."""
+        """Remove `entity`, which is in the index."""
         del self.entities[key_of(entity)]
         match entity:
             case Network():
@@ -152,13 +152,13 @@ def _discard(index: dict[str, dict[str, _T]], key: str, name: str) -> None:
 def _reject_if_taken(
     holder: AnyEntity | None, entity: AnyEntity, field: str, value: object, network: str | None = None
 ) -> None:
-    # The value comes as it is: to make text of every VM's addresses costs more than to take the VM in.
+    # `value` is not text yet: formatting every VM's addresses would cost more than adding the VM.
     if holder is not None:
         within = "" if network is None else f" in network {network!r}"
         raise EntityError(
             f"{value}{within} is taken by {holder.TYPE} {holder.name!r}",
             where=entity_where(entity, field),
-            next_step=f"give it {_article(field)} {field} of its own",
+            next_step=f"give it {_article(field)} {field} that is not taken",
         )
 
 

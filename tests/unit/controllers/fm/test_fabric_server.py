@@ -236,7 +236,7 @@ class Many(Sequence[pb.Entity]):
 def test_a_million_entities_are_looked_at_and_more_are_not() -> None:
     with pytest.raises(LookupError):
         run(decode_entities(Many(1_000_000)))
-    with pytest.raises(EntityError, match="1000001 entities in one request; the most is 1000000") as refused:
+    with pytest.raises(EntityError, match="1000001 entities in one request; the maximum is 1000000") as refused:
         run(decode_entities(Many(1_000_001)))
     assert refused.value.where == "fabric manager"
 

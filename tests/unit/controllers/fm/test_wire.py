@@ -65,7 +65,7 @@ def test_an_entity_of_256_kib_is_looked_at_and_a_larger_one_is_not() -> None:
     assert MAX_ENTITY == 262_144
     document = NETWORK % ""
     assert decode_entity(pb.Entity(type="Network", json=document + " " * (262_144 - len(document)))).name == "n"
-    with pytest.raises(EntityError, match="its JSON has 262145 characters; the most is 262144") as refused:
+    with pytest.raises(EntityError, match="its JSON has 262145 characters; the maximum is 262144") as refused:
         decode_entity(pb.Entity(type="N" * 65, json=document + " " * (262_145 - len(document))))
     assert refused.value.where == "N" * 64 + "/?"
 
@@ -115,9 +115,9 @@ def test_a_request_that_is_too_large_says_what_to_do() -> None:
     assert MAX_MESSAGE == 268_435_456
     error = error_from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "300 MB")
     assert isinstance(error, InputError)
-    assert error.what == "the request is larger than 256 MiB, or so is its answer (300 MB)"
+    assert error.what == "the request or its answer is larger than 256 MiB (300 MB)"
     assert (error.where, error.next_step) == (
-        "fabric manager", "send fewer entities at a time: a full update, then diffs",
+        "fabric manager", "send fewer entities in one request: a full update, then diffs",
     )  # fmt: skip
 
 

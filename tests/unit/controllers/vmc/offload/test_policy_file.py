@@ -69,7 +69,7 @@ def test_of_several_policies_in_a_file_the_named_one_is_loaded(tmp_path: Path) -
         (TWO, "", "one offload policy has to be named: the file has Everything, Nothing", "{}",
          "name it as mine.py:Everything"),
         (GOOD + "\n    def __init__(self): pass\n", ":Everything", r"Everything\(settings\) raised TypeError.*",
-         "{}:Everything", "take OffloadSettings, as the base does"),
+         "{}:Everything", "let `__init__` take OffloadSettings, like OffloadPolicy"),
     ],
 )  # fmt: skip
 def test_a_bad_policy_file_is_refused_in_full(
