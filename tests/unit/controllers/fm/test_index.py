@@ -56,7 +56,8 @@ def test_what_is_removed_is_as_if_it_had_never_been(gone: AnyEntity) -> None:
 @pytest.mark.parametrize(
     ("entity", "where", "what", "next_step"),
     [
-        (Network(name="red", vni=7), "Network/red.vni", "7 is taken by Network 'blue'", "give it a vni that is not taken"),
+        (Network(name="red", vni=7), "Network/red.vni", "7 is taken by Network 'blue'",
+         "give it a vni that is not taken"),
         (host(1).model_copy(update={"name": "h9"}), "Host/h9.underlay_ip", "172.16.0.1 is taken by Host 'h1'",
          "give it an underlay_ip that is not taken"),
         (hoverboard(7).model_copy(update={"name": "h1"}), "Hoverboard/h1.name", "'h1' is taken by Host 'h1'",
