@@ -1,8 +1,8 @@
-"""A front end as a process: sessions with switches and host agents stay, whatever controllers do (paper 3.1).
+"""A front end as a process: it keeps sessions with switches and host agents while controllers restart (paper 3.1).
 
-Tells every VM controller which switches are there, and the rest to those that subscribe. Keeps of a
-switch what a newly come controller must be told, its ports and its agent's bindings, and of each
-partition the highest term, by which it refuses a deposed master. Decides nothing else.
+It sends the list of connected switches to every VM controller, and a switch's events to its subscribers. It stores what
+a new controller needs: the ports of each switch, and the bindings of each agent. It also stores the highest term of
+each partition, to reject programs of a deposed master. Decides nothing else.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from hoverboard.contract.wire.control_pb2_grpc import add_FrontEndsServicer_to_s
 _log = logging.getLogger(__name__)
 
 _FLOWS_AT_ONCE = 2000
-_PAUSE = 0.2  # between two tries with a store that does not answer
-_TERMS_TIMEOUT = 1.0  # how long a store that does not answer may hold switches up
+_PAUSE = 0.2  # seconds between two tries with a store that does not answer
+_TERMS_TIMEOUT = 1.0  # seconds that a store without an answer may delay the switches
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class _Switch:
         return pb.SwitchRef(dpid=self.session.dpid, session=self.number)
 
     def as_event(self) -> pb.FrontEndEvent:
-        """Everything about it."""
+        """The event that tells a controller everything about the switch."""
         return pb.FrontEndEvent(subscribed=pb.SwitchPorts(switch=self.ref, ports=self.ports))
 
 
@@ -61,7 +61,7 @@ class _Agent:
     bindings: dict[str, str]
 
     def as_event(self) -> pb.FrontEndEvent:
-        """What it would say in a Hello now."""
+        """The event with the Hello that the agent would send now."""
         bindings = [fabric_pb2.Binding(vm=vm, vport=vport) for vm, vport in self.bindings.items()]
         hello = fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self.node, bindings=bindings, dpid=self.dpid))
         return pb.FrontEndEvent(agent=pb.AgentEvent(node=self.node, event=hello))
@@ -78,9 +78,9 @@ class FrontEndRole:
     """One front end.
 
     Args:
-        path: its gRPC socket; OpenFlow's is beside it, with the suffix `.of`.
-        store: where terms are announced; without an answer from it, those count that controllers tell.
-        report_interval, report_relayed: told to every host agent.
+        path: its gRPC socket; the OpenFlow socket is beside it, with the suffix `.of`.
+        store: the store that announces terms. Without its answer, the terms of the controllers' requests count.
+        report_interval, report_relayed: sent to every host agent.
     """
 
     def __init__(self, path: Path, store: Store, report_interval: float, *, report_relayed: bool = False) -> None:
@@ -109,13 +109,13 @@ class FrontEndRole:
         await server.start()
         os.chmod(self._path, 0o600)
         self._spawn(self._follow_terms())
-        # A master that was deposed while this front end was away must not find it young and believing.
+        # A master that was deposed while this front end was down must not program switches through it.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._terms_known.wait(), _TERMS_TIMEOUT)
         await self._front_end.start()
 
     async def stop(self) -> None:
-        """Stop serving; switches and hosts go on with what they have."""
+        """Stop serving; switches and hosts keep their state."""
         for task in list(self._tasks):
             task.cancel()
         await self._front_end.stop()
@@ -142,14 +142,14 @@ class FrontEndRole:
             await asyncio.sleep(_PAUSE)
 
     def record_term(self, partition: int, term: int) -> None:
-        """A term that somebody knows of."""
+        """Record a term of a partition, if it is the highest so far."""
         if term > self._terms.get(partition, 0):
             self._terms[partition] = term
 
     # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
 
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
-        """A switch is there; a newer session of the same switch replaces the older."""
+        """Take in a new session; it replaces an older session of the same switch."""
         former = self._switches.get(session.dpid)
         self._numbers += 1
         switch = self._switches[session.dpid] = _Switch(session, self._numbers, dict(ports))
@@ -160,14 +160,14 @@ class FrontEndRole:
             controller.outbox.put(switch.as_event() if known else pb.FrontEndEvent(connected=switch.ref))
 
     def switch_disconnected(self, session: SwitchSession) -> None:
-        """A session is over."""
+        """Take in the end of a session."""
         switch = self._switches.get(session.dpid)
         if switch is not None and switch.session is session:
             del self._switches[session.dpid]
             self._publish(session.dpid, pb.FrontEndEvent(gone=switch.ref))
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
-        """A port came or went."""
+        """Take in a new or removed port."""
         switch = self._switches.get(session.dpid)
         if switch is None or switch.session is not session:
             return
@@ -179,7 +179,7 @@ class FrontEndRole:
         self._publish(session.dpid, pb.FrontEndEvent(port=change))
 
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
-        """A flow sent a packet to the controller."""
+        """Pass on a packet that a flow sent to the controller."""
         switch = self._switches.get(session.dpid)
         if switch is not None and switch.session is session:
             event = pb.PacketInEvent(
@@ -188,7 +188,7 @@ class FrontEndRole:
             self._publish(session.dpid, pb.FrontEndEvent(packet_in=event))
 
     def _publish(self, dpid: int, event: pb.FrontEndEvent) -> None:
-        """To those who subscribed; what names no switch goes to all."""
+        """Send an event to the subscribers of a switch; to all controllers if `dpid` is 0."""
         for controller in self._controllers:
             if not dpid or dpid in controller.subscribed:
                 controller.outbox.put(event)
@@ -196,7 +196,7 @@ class FrontEndRole:
     # --- host agents ----------------------------------------------------------------------------------
 
     def agent_event(self, node: str, event: fabric_pb2.HostEvent) -> None:
-        """An event of an agent; a Hello comes first."""
+        """Take in an event of an agent; its Hello comes first."""
         match event.WhichOneof("event"):
             case "hello":
                 bindings = {binding.vm: binding.vport for binding in event.hello.bindings}
@@ -210,14 +210,14 @@ class FrontEndRole:
         self._publish(self._agents[node].dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, event=event)))
 
     def agent_gone(self, node: str) -> None:
-        """An agent's stream ended."""
+        """Take in the end of an agent's stream."""
         agent = self._agents.pop(node)
         self._publish(agent.dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, gone=True)))
 
     # --- VM controllers -------------------------------------------------------------------------------
 
     def join(self, controller: _Controller) -> None:
-        """A controller is there: it learns which switches are."""
+        """Add a controller, and send it the list of connected switches."""
         self._controllers.add(controller)
         for switch in self._switches.values():
             controller.outbox.put(pb.FrontEndEvent(connected=switch.ref))
@@ -226,11 +226,11 @@ class FrontEndRole:
                 controller.outbox.put(agent.as_event())
 
     def leave(self, controller: _Controller) -> None:
-        """Its stream ended."""
+        """Remove a controller whose stream ended."""
         self._controllers.discard(controller)
 
     def handle(self, controller: _Controller, request: pb.FrontEndRequest) -> None:
-        """What a controller wants."""
+        """Handle a controller's request."""
         match request.WhichOneof("request"):
             case "term":
                 self.record_term(request.term.partition, request.term.term)
@@ -259,7 +259,7 @@ class FrontEndRole:
                 controller.outbox.put(agent.as_event())
 
     def _term_is_over(self, term: pb.Term) -> bool:
-        """Whether a request's term is over; the highest term is known from now on."""
+        """Record the term of a request; return whether a higher one has begun."""
         self.record_term(term.partition, term.term)
         return not term.term or term.term < self._terms.get(term.partition, 0)
 
@@ -280,7 +280,7 @@ class FrontEndRole:
         controller.outbox.put(pb.FrontEndEvent(done=done))
 
     async def _program(self, request: pb.ProgramRequest) -> None:
-        # Sessions take their turns in the order in which they are asked: nothing may wait before this.
+        # A session sends programs in the order of these calls: do not await anything before.
         await self._session(request.switch).send(decode_program(request.deletes, request.adds))
 
     async def _dump(self, controller: _Controller, request: pb.DumpRequest) -> None:
@@ -288,15 +288,15 @@ class FrontEndRole:
         for begin in range(0, len(flows), _FLOWS_AT_ONCE):
             piece = pb.Done(id=request.id, flows=encode_flows(flows[begin : begin + _FLOWS_AT_ONCE]), more=True)
             controller.outbox.put(pb.FrontEndEvent(done=piece))
-            await asyncio.sleep(0)  # a turn for the other sessions, not a pause
+            await asyncio.sleep(0)  # lets other sessions run
 
     def _session(self, ref: pb.SwitchRef) -> SwitchSession:
         switch = self._switches.get(ref.dpid)
         if switch is None or switch.number != ref.session:
             raise HoverboardError(
-                "the switch went away",
+                "the switch disconnected",
                 where=f"switch {ref.dpid:#x}",
-                next_step="it is programmed when it connects again",
+                next_step="it is programmed when it reconnects",
             )
         return switch.session
 
@@ -308,7 +308,7 @@ class _FrontEndsServicer:
         self._role = role
 
     async def Session(self, requests: AsyncIterator[pb.FrontEndRequest], context: Any) -> None:
-        """One controller's stream; its hello comes first."""
+        """Serve one controller's stream; its hello comes first."""
         controller: _Controller | None = None
         writing: asyncio.Task[None] | None = None
         try:
@@ -329,12 +329,12 @@ class _FrontEndsServicer:
 
     async def _write(self, controller: _Controller, context: Any) -> None:
         await controller.outbox.write_to(context)
-        _log.warning("%s reads nothing; its stream is ended", controller.name)
+        _log.warning("%s does not read its stream; the stream is closed", controller.name)
         context.cancel()
 
 
 class _AgentsServicer:
-    """The Hosts service of fabric.proto; hands on what agents say as they say it."""
+    """The Hosts service of fabric.proto; passes agents' events on unchanged."""
 
     def __init__(self, role: FrontEndRole, command: fabric_pb2.HostCommand) -> None:
         self._role = role
@@ -344,7 +344,7 @@ class _AgentsServicer:
     async def Session(
         self, requests: AsyncIterator[fabric_pb2.HostEvent], context: Any
     ) -> AsyncIterator[fabric_pb2.HostCommand]:
-        """One agent's stream; what comes before its Hello is ignored."""
+        """Serve one agent's stream; messages before its Hello are ignored."""
         node, token = "", object()
         try:
             async for event in requests:
@@ -358,7 +358,7 @@ class _AgentsServicer:
                     with crash_on_error():
                         self._role.agent_event(node, event)
                 elif node:
-                    return  # the agent has opened another stream since
+                    return  # the agent has opened a newer stream
         finally:
             if node and self._newest.get(node) is token:
                 del self._newest[node]

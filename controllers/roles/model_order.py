@@ -1,7 +1,7 @@
-"""A change of the programming model, carried through all partitions stage by stage (paper section 3.3).
+"""A change of the programming model, ordered stage by stage for all partitions (paper section 3.3).
 
-Each partition makes before it breaks, for its own switches; hosts of one send to Hoverboards of another,
-so all of them end a stage before any begins the next. Pure but for the orders that it sends.
+Each partition makes before it breaks for its own switches. Hosts of one partition send to Hoverboards of another. So
+all partitions end a stage before the next stage begins. Pure, except that it sends the orders.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _NEXT = {"gain": "hosts", "hosts": "done"}
 
 
 class ModelOrders:
-    """The order that stands.
+    """The present order.
 
     Args:
-        model: what the controllers were started with.
+        model: the model with which the controllers started.
         send: sends an order to all of them.
     """
 
@@ -31,21 +31,21 @@ class ModelOrders:
 
     @property
     def model(self) -> str:
-        """The programming model, or the one to come."""
+        """The programming model, or the new one during a change."""
         return self.order.model
 
     @property
     def waiting(self) -> list[int] | None:
-        """Partitions that the change waits for; None: there is none under way."""
+        """Partitions that the change waits for; None if no change is in progress."""
         if self.order.stage == "done":
             return None
         return sorted(set(range(self._partitions)) - self._reached)
 
     def begin(self, model: str) -> str:
-        """Go over to a model; returns the one before.
+        """Begin a change to a model; return the previous model.
 
         Raises:
-            InputError: there is no such model.
+            InputError: the model does not exist.
             RunError: another change is still in progress.
         """
         model_named(model, where="SetModel")
@@ -56,13 +56,13 @@ class ModelOrders:
             raise RunError(
                 f"the change to model {before} is still in progress",
                 where="SetModel",
-                next_step="try again in a few seconds; `hoverboard status` shows what it waits for",
+                next_step="retry in a few seconds; `hoverboard status` shows what it waits for",
             )
         self._issue(pb.ModelOrder(number=self.order.number + 1, model=model, stage="gain"))
         return before
 
     def reached(self, partition: int, report: pb.Reached) -> None:
-        """The master of a partition has come to the end of a stage."""
+        """Take in that the master of a partition has ended a stage."""
         if (report.number, report.stage) != (self.order.number, self.order.stage) or self.order.stage == "done":
             return
         self._reached.add(partition)

@@ -1,7 +1,7 @@
-"""A VM controller's stream to one front end: its switches look as if they were connected here.
+"""A VM controller's stream to one front end: its switches look like local sessions.
 
-Programs carry the partition and the term. Only so many for one switch are on their way at a time: a
-slow switch holds its own programs up, here, and nothing else.
+Programs carry the partition and the term. The number of unconfirmed programs per switch is limited: a slow switch
+delays only its own programs, and they wait here.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from hoverboard.contract.wire.control_pb2_grpc import FrontEndsStub
 
 _log = logging.getLogger(__name__)
 
-_ON_THEIR_WAY = 8  # programs for one switch that its front end has and has not confirmed
+_ON_THEIR_WAY = 8  # programs of one switch that its front end has not confirmed
 _PAUSE = 0.05
 
 
 class Events(SwitchEvents, AgentEvents, Protocol):
-    """Who hears of switches and of agents."""
+    """The receiver of the events of switches and agents."""
 
     def front_end_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
-        """The line to a front end broke: nothing is known any more of its switches and agents."""
+        """Take in that the link to a front end broke: the state of its switches and agents is unknown."""
         ...
 
 
@@ -74,11 +74,11 @@ class RemoteSwitch:
 
 
 class FrontEndLink:
-    """The stream to the front end at `address`; kept up for good.
+    """The stream to the front end at `address`; it reconnects without a limit.
 
     Args:
         wants: whether to subscribe to a switch, by datapath id.
-        term: the highest term known, and the one that this controller is master of (0: none).
+        term: the highest term known, and the term that this controller is master of (0: none).
     """
 
     def __init__(
@@ -107,18 +107,18 @@ class FrontEndLink:
         self._task = critical_task(self._run())
 
     async def close(self) -> None:
-        """End the stream; the switches keep what they have."""
+        """End the stream; the switches keep their flows."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._channel.close(None)
 
     def send(self, message: pb.FrontEndRequest) -> None:
-        """Say something, if anybody hears it."""
+        """Send a message, if the front end is connected."""
         if self.connected:
             self._outbox.put(message)
 
     def send_term(self) -> None:
-        """Tell the highest term known."""
+        """Send the highest term known."""
         known, _ = self._term()
         self.send(pb.FrontEndRequest(term=pb.Term(partition=self._candidate.partition, term=known)))
 
@@ -127,7 +127,7 @@ class FrontEndLink:
         return pb.Term(partition=self._candidate.partition, term=self._term()[1])
 
     def update_subscriptions(self) -> None:
-        """Subscribe to what is wanted by now."""
+        """Subscribe to the switches that are wanted by now."""
         for dpid in self._available - self._subscribed:
             self._subscribe_if_wanted(dpid)
 
@@ -137,11 +137,11 @@ class FrontEndLink:
             self._outbox.put(pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=dpid)))
 
     async def request(self, make: Callable[[int, pb.Term], pb.FrontEndRequest]) -> list[Flow]:
-        """Ask, and return the flows of the answer.
+        """Send a request, and return the flows of the answer.
 
         Raises:
-            Deposed: another controller was elected since.
-            SwitchError: the switch refused, or the front end went away.
+            Deposed: another controller has been elected.
+            SwitchError: the switch rejected the program, or the front end disconnected.
         """
         term = self.term()
         if not term.term:
@@ -170,7 +170,7 @@ class FrontEndLink:
                 await self._session()
             except grpc.aio.AioRpcError as error:
                 _log.info("front end %s: %s", self.address, error.details())
-            except asyncio.InvalidStateError as error:  # written to after the call had failed
+            except asyncio.InvalidStateError as error:  # a write after the call had failed
                 _log.info("front end %s: %s", self.address, error)
             finally:
                 self._gone()
@@ -193,7 +193,9 @@ class FrontEndLink:
 
     def _away(self) -> SwitchError:
         return SwitchError(
-            "the front end is away", where=self.address, next_step="switches are read again when it returns"
+            "the front end is not connected",
+            where=self.address,
+            next_step="its switches are read again when it reconnects",
         )
 
     def _gone(self) -> None:
