@@ -15,15 +15,15 @@ from controllers.store.port import Entry, LeaseLost, Store, StoreError
 _log = logging.getLogger(__name__)
 
 LEASE = 1.0  # seconds
-_PAUSE = 0.05  # between two tries with a store that does not answer
-_DEFERENCE = 0.3  # seconds that a standby leaves to a former master when it, or the store, has been away
+_PAUSE = 0.05  # seconds between two tries with a store that does not answer
+_DEFERENCE = 0.3  # seconds that a standby waits for a former master after it, or the store, has reconnected
 
 
 class Election:
     """One replica in its partition's election.
 
     Args:
-        changed: called whenever `candidacy.mine`, `.term` or `.master` has changed.
+        changed: called when `candidacy.mine`, `.term` or `.master` has changed.
     """
 
     def __init__(self, store: Store, candidacy: Candidacy, changed: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ class Election:
         self._task = critical_task(self._run())
 
     async def close(self) -> None:
-        """Leave; a master's place is free at once."""
+        """Leave the election; a master's place becomes free at once."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._lease:
@@ -47,12 +47,12 @@ class Election:
                 _log.info("%s", error)
 
     def suspect(self, term: int) -> None:
-        """The master of this term is said to be gone."""
+        """Note that the master of this term is probably dead."""
         self.candidacy.suspect(term)
         self._wake.set()
 
     def deposed(self, term: int) -> None:
-        """A front end refused our programs of this term."""
+        """Take in that a front end rejected our program of this term."""
         self.candidacy.deposed(term)
         self._notify()
         self._wake.set()
@@ -99,7 +99,7 @@ class Election:
             self._lease = lease = await self._store.lease(LEASE, lambda: self._over(lease))
 
     async def _defer(self, listening: asyncio.Future[Any]) -> None:
-        """Leave a former master its time, unless it is said to be gone."""
+        """Give a former master time to return, unless it is probably dead."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_DEFERENCE):
                 while not (listening.done() or self.candidacy.suspicious):
@@ -122,7 +122,7 @@ class Election:
             self._notify()
 
     def _over(self, lease: int) -> None:
-        """A lease is over; if another stands by now, the end of this one was known from a write before."""
+        """Take in that a lease has ended; ignored if a newer lease has replaced it."""
         if lease != self._lease:
             return
         self._lease = 0

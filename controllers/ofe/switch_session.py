@@ -1,7 +1,7 @@
 """One OpenFlow session: handshake, keep-alive, programs and reads of one switch.
 
-A program is one atomic bundle: the switch first checks every message of it, and only a bundle
-without a refusal is committed. A slow switch delays nobody but those who wait for this session.
+A program is one atomic bundle: the switch first checks every message, and the bundle is committed only if none was
+rejected. A slow switch delays only those who wait for its session.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from hoverboard.contract.openflow.shares import WHOLE, Share
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 16  # bytes encoded between two looks at other sessions: about 3 ms
-_SILENCE_PROBE, _SILENCE_END = 10.0, 30.0  # seconds without a word: ask; give up (Open vSwitch asks after 5)
+_CHUNK = 1 << 16  # bytes encoded before other sessions may run: about 3 ms
+# Silent seconds before a probe, and before the session ends (Open vSwitch probes after 5).
+_SILENCE_PROBE, _SILENCE_END = 10.0, 30.0
 
 
 class Session(asyncio.Protocol):
-    """The front end's side of one connection; becomes a `switch_interface.SwitchSession` once the switch is known.
+    """The front end's side of one connection; a `switch_interface.SwitchSession` as soon as the switch is known.
 
     Args:
-        events: told when the switch is known, when ports change, when it is gone.
-        encoder: shared by all sessions, as it only remembers shapes.
+        events: receives the events of the switch: connected, port changed, packet-in, disconnected.
+        encoder: shared by all sessions: it only caches templates.
         ended: called once when the connection is over.
         share: the flows that are read.
     """
@@ -84,9 +85,9 @@ class Session(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         gone = SwitchError(
-            "the switch went away",
+            "the switch disconnected",
             where=f"switch {self.dpid:#x}",
-            next_step="it is programmed when it connects again",
+            next_step="it is programmed when it reconnects",
         )
         for waiting in (*self._barriers.values(), *(() if self._read is None else (self._read[2],))):
             if not waiting.done():
@@ -128,15 +129,15 @@ class Session(asyncio.Protocol):
             if rejections:
                 xid, reason = rejections[0]
                 raise SwitchError(
-                    f"refused {len(rejections)} of {len(program)} flow changes; the first: {reason}",
+                    f"rejected {len(rejections)} of {len(program)} flow changes; the first: {reason}",
                     where=f"switch {self.dpid:#x}, {_named(program, xid - origin)}",
-                    next_step="nothing of the program was applied; it is tried again",
+                    next_step="nothing of the program was applied; the switch is read again, and the program retried",
                 )
 
     async def dump(self) -> list[Flow]:
         """All flows of the switch (see `switch_interface.SwitchSession`)."""
         async with self._reading:
-            # The switch answers in the order in which it is asked: what comes next need not wait for the answer.
+            # The switch answers in order: the next request need not wait for this answer.
             async with self._turn:
                 answer: asyncio.Future[list[Flow]] = self._loop.create_future()
                 xid = self._write(openflow.flows_request, self._share)
@@ -160,7 +161,7 @@ class Session(asyncio.Protocol):
             self._transport.abort()
 
     def check_alive(self, now: float) -> None:
-        """Probe a switch that says nothing, end the session of one that is silent for too long."""
+        """Probe a silent switch; end its session if it stays silent for too long."""
         silence = now - self._last_received
         if silence > _SILENCE_END:
             _log.warning("switch %#x has been silent for %.0f s; closing the session", self.dpid, silence)
@@ -169,10 +170,10 @@ class Session(asyncio.Protocol):
             self._write(openflow.echo_request)
 
     async def _evict_foreign(self) -> None:
-        """Delete what somebody else put into the tables: it could lead packets past the pipeline."""
+        """Delete foreign flows from the tables: they could lead packets past the pipeline."""
         if self._foreign:
             _log.warning(
-                "switch %#x held %d flows that are not ours, deleted; the first: %s",
+                "switch %#x held %d foreign flows; deleted them; the first: %s",
                 self.dpid, len(self._foreign), self._foreign[0].text,
             )  # fmt: skip
             for foreign in self._foreign:
@@ -197,7 +198,7 @@ class Session(asyncio.Protocol):
         return self._transport
 
     async def _write_flow_mods(self, bundle: int, program: Program) -> int:
-        """Write the program's messages; returns the xid of its first."""
+        """Write the program's messages; return the xid of the first."""
         origin = self._next_xid()
         pieces: list[bytes] = []
         size = 0
@@ -209,7 +210,7 @@ class Session(asyncio.Protocol):
                 self._writer().write(b"".join(pieces))
                 pieces.clear()
                 size = 0
-                await asyncio.sleep(0)  # a turn for the other sessions, not a pause
+                await asyncio.sleep(0)  # lets other sessions run
                 await self._writable.wait()
         self._writer().write(b"".join(pieces))
         return origin
@@ -271,7 +272,7 @@ class Session(asyncio.Protocol):
     def _agree(self, versions: tuple[int, ...]) -> None:
         if openflow.VERSION not in versions:
             _log.error(
-                "a switch offers OpenFlow wire versions %s and not 5 (1.4): set the bridge's protocols=OpenFlow14",
+                "a switch offers OpenFlow wire versions %s, but not 5 (1.4): set the bridge's protocols=OpenFlow14",
                 list(versions),
             )
             self.close()
@@ -290,7 +291,7 @@ class Session(asyncio.Protocol):
     def _rejected(self, xid: int, reason: str) -> None:
         if self._read is not None and self._read[0] == xid:
             self._read[2].set_exception(
-                SwitchError(f"refused to list its flows: {reason}", where=f"switch {self.dpid:#x}")
+                SwitchError(f"rejected the request for its flows: {reason}", where=f"switch {self.dpid:#x}")
             )
         elif self._rejections is not None:
             self._rejections.append((xid, reason))
@@ -299,7 +300,7 @@ class Session(asyncio.Protocol):
 
 
 def _named(program: Program, index: int) -> str:
-    """What the message at `index` of a program was about."""
+    """A description of the message at `index` of a program."""
     if 0 <= index < len(program.deletes):
         return f"deleting {program.deletes[index]}"
     index -= len(program.deletes)

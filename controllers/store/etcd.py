@@ -1,7 +1,6 @@
 """The store in etcd: `store.port` over etcd's gRPC API, version 3.
 
-Revisions are etcd's own, leases too: a lease has whole seconds, and etcd looks for those that are over
-twice a second.
+Revisions and leases are etcd's. A lease has whole seconds, and etcd checks twice a second for leases that have ended.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ class EtcdStore:
     """A `port.Store` in etcd.
 
     Args:
-        members: host:port of the members' client ports; any that answers will do.
-        root: put before every key.
-        keepalive: makes what keeps its leases alive.
+        members: host:port of the members' client ports; one that answers is enough.
+        root: prefix of every key.
+        keepalive: makes the object that keeps the leases alive.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class EtcdStore:
                     yield [self._event(event) for event in reply.events]
         except grpc.aio.AioRpcError as error:
             raise no_answer(self._address, error) from error
-        except asyncio.InvalidStateError as error:  # written to after the call had failed
+        except asyncio.InvalidStateError as error:  # a write after the call had failed
             raise no_answer(self._address, _Cancelled("the connection broke")) from error
         finally:
             call.cancel()
@@ -102,7 +101,7 @@ class EtcdStore:
         try:
             await self._call(self._lease.LeaseRevoke, pb.LeaseRevokeRequest(ID=lease))
         except LeaseLost:
-            return  # it was over: as wished
+            return  # the lease has ended already
 
     async def close(self) -> None:
         self._keepalive.close()
@@ -147,20 +146,20 @@ class EtcdStore:
 
 
 class _Cancelled:
-    """What `no_answer` asks of an error, for a watch that the server ended by itself."""
+    """The error that `no_answer` needs, for a watch that the server cancelled."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
     def code(self) -> grpc.StatusCode:
-        """As of a call."""
+        """The status code."""
         return grpc.StatusCode.CANCELLED
 
     def details(self) -> str:
-        """What the server said."""
+        """The server's reason."""
         return self._reason
 
 
 def _end(prefix: bytes) -> bytes:
-    """The first key behind all that begin with `prefix`."""
+    """The first key after all keys that begin with `prefix`."""
     return prefix[:-1] + bytes([prefix[-1] + 1])

@@ -1,4 +1,4 @@
-"""The embedded store as its clients see it: `store.port` over gRPC (see `store.server`)."""
+"""The client of the embedded store: `store.port` over gRPC (see `store.store_server`)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hoverboard.contract.wire.store_pb2_grpc import StoreStub
 
 
 class RemoteStore:
-    """A `port.Store` at a gRPC address of the process that keeps it.
+    """A `port.Store` at the gRPC address of the process that holds the store.
 
     Args:
-        keepalive: makes what keeps its leases alive.
+        keepalive: makes the object that keeps the leases alive.
     """
 
     def __init__(self, address: str, keepalive: KeepaliveFactory = LeaseKeepalive) -> None:

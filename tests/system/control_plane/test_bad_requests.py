@@ -1,4 +1,4 @@
-"""What a control plane with real switches does with requests and switches that are no good (issue: bad input)."""
+"""A control plane with real switches against bad requests and bad switches."""
 
 from __future__ import annotations
 

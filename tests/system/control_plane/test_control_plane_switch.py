@@ -197,7 +197,7 @@ def test_a_refused_flow_is_named_and_nothing_is_applied(switch: Switch, director
 
     async def use(listener: Listener) -> None:
         session = session_of(listener)
-        with pytest.raises(SwitchError, match="refused 1 of 8 flow changes; the first: OFPET_BAD_ACTION") as refused:
+        with pytest.raises(SwitchError, match="rejected 1 of 8 flow changes; the first: OFPET_BAD_ACTION") as refused:
             await session.send(Program((*good, bad)))
         assert "adding Flow(table=30, priority=5" in refused.value.where
         assert await session.dump() == []
@@ -376,7 +376,7 @@ def test_goto_forward_only_is_also_the_switchs_rule(switch: Switch, directory: P
     back = Flow(30, 5, (), (Goto(10),), 1)
 
     async def use(listener: Listener) -> None:
-        with pytest.raises(SwitchError, match="refused 1 of 1"):
+        with pytest.raises(SwitchError, match="rejected 1 of 1"):
             await session_of(listener).send(Program((back,)))
 
     with_session(directory, use)

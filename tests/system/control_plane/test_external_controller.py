@@ -28,7 +28,7 @@ def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
 
 @pytest.fixture(scope="module")
 def before(bed: Testbed) -> list[str]:
-    """What is in the switch that nobody has programmed yet."""
+    """The flows of a switch that no controller has programmed yet."""
     return bed.flows("h2")["openflow"]
 
 

@@ -157,7 +157,7 @@ def test_a_second_one_in_a_directory_is_refused(
     assert served.main("--role", role) == 0  # one that has ended holds nothing
 
 
-def test_a_fault_is_told_and_is_the_exit_code(
+def test_an_error_is_printed_and_gives_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served = Served(monkeypatch, tmp_path, InputError("no such policy", where="mine.py"))

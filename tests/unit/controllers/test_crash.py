@@ -1,4 +1,4 @@
-"""What ends a process of the control plane, and what does not."""
+"""The exceptions that end a process of the control plane, and those that do not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def fails(error: Exception) -> None:
     raise error
 
 
-def test_the_first_unexpected_exception_ends_the_process_once_and_is_told_with_its_traceback(
+def test_the_first_unexpected_exception_ends_the_process_once_and_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def tell() -> None:
@@ -66,7 +66,7 @@ def test_an_answer_for_a_person_ends_nothing() -> None:
     run(tell())
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), RunError("nobody was to see this")])
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RunError("unexpected")])
 def test_a_task_that_ends_by_an_exception_ends_the_process_and_one_that_is_cancelled_does_not(error: Exception) -> None:
     async def tell() -> None:
         ended = Ended()
@@ -161,7 +161,7 @@ async def test_a_timer_that_the_core_fails_at_ends_the_process(rig: Rig) -> None
     assert ended.times == 1
 
 
-def test_a_change_that_a_controller_fails_at_is_told_to_who_asked_and_ends_the_process() -> None:
+def test_a_change_that_fails_in_a_controller_reaches_its_caller_and_ends_the_process() -> None:
     async def apply(changes: Changes, complete: bool) -> list[str]:
         raise LookupError("no such switch")
 

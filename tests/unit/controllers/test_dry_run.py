@@ -1,4 +1,4 @@
-"""What a change would do: which entities that depends on, and how many flows of which switches."""
+"""The result of a dry run: the entities that it depends on, and the number of flows by switch."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_a_request_while_a_large_one_is_taken_in_sees_no_half_of_it(tmp_path: Pa
     assert not run(story(asks[2]))[0]
 
 
-def test_a_plan_tells_what_a_diff_would_do_and_does_nothing(tmp_path: Path) -> None:
+def test_a_plan_shows_what_a_diff_would_do_and_changes_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         plane = await begun(tmp_path)
         found = await plane.plan([B2], [("VM", "b1")], 1)

@@ -45,7 +45,7 @@ def store() -> tuple[IntentStore, Admission]:
 async def beside(
     admission: Admission, large: list[AnyEntity], *others: Awaitable[object], expected: int | None = None
 ) -> list[object]:
-    """What becomes of a large request and of others that come right behind it, in the order in which they end."""
+    """A large request and others right behind it, in the order in which they end."""
     ended: list[object] = []
 
     async def watch(what: Awaitable[object]) -> None:

@@ -265,7 +265,7 @@ def test_two_requests_of_two_networks_may_share_a_queue_when_both_are_of_both() 
     run(story())
 
 
-def test_a_fault_is_told_to_the_one_who_asked_and_disturbs_no_other() -> None:
+def test_an_error_reaches_its_caller_and_disturbs_no_other_request() -> None:
     async def story() -> None:
         switches = Switches()
         dispatcher = Dispatcher(switches.apply)
@@ -286,7 +286,7 @@ def test_a_fault_is_told_to_the_one_who_asked_and_disturbs_no_other() -> None:
     run(story())
 
 
-def test_a_request_that_nobody_waits_for_any_more_is_done_all_the_same() -> None:
+def test_a_request_without_a_waiting_caller_is_still_done() -> None:
     async def story() -> None:
         switches = Switches()
         dispatcher = Dispatcher(switches.apply)

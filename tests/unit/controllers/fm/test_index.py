@@ -167,7 +167,7 @@ def test_entities_are_listed_by_type() -> None:
     assert refused.value.where == "Volcano/"
 
 
-def test_a_trial_tells_what_a_change_would_do_and_leaves_nothing_of_it() -> None:
+def test_a_trial_returns_what_a_change_would_do_and_changes_nothing() -> None:
     fabric = started(B3, route("r", "blue", "192.168.7.0/24", "b3"))
     before = dict(fabric.entities)
     moved = B3.model_copy(update={"host": "h2"})

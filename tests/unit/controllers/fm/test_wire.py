@@ -1,4 +1,4 @@
-"""What crosses the fabric manager's door: entities as JSON with their faults named, and refusals as gRPC's status."""
+"""The messages of the fabric manager: entities as JSON with their faults named, and errors as gRPC's status."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_refusal_comes_back_as_it_was(error: HoverboardError) -> None:
 
 
 @pytest.mark.parametrize("details", ["no JSON", "5", '{"what": "wrong"}', ""])
-def test_a_refusal_by_grpc_itself_is_told_as_it_stands(details: str) -> None:
+def test_an_error_of_grpc_itself_is_passed_on_unchanged(details: str) -> None:
     error = error_from_status(grpc.StatusCode.INVALID_ARGUMENT, details)
     assert type(error) is EntityError
     assert (error.what, error.where) == (details, "")

@@ -1,4 +1,4 @@
-"""A slow switch holds its own programs up, at the sender, and nobody else's."""
+"""A slow switch delays only its own programs, and they wait at the sender."""
 
 from __future__ import annotations
 

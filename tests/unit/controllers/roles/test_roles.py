@@ -198,7 +198,7 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
         for controller in (old, new):
             role.join(controller)
             assert [event.WhichOneof("event") for event in said(controller.outbox)] == ["connected"]
-            role.asked(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=session.dpid)))
+            role.handle(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=session.dpid)))
         (told,) = said(new.outbox)
         assert dict(told.subscribed.ports) == {"gnv": 1}
         list(said(old.outbox))
@@ -211,14 +211,14 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
                 adds=encode_adds(program),
                 term=pb.Term(partition=0, term=term),
             )
-            role.asked(controller, pb.FrontEndRequest(program=request))
+            role.handle(controller, pb.FrontEndRequest(program=request))
             while role._tasks:
                 await asyncio.wait(role._tasks)
             (answer,) = said(controller.outbox)
             return answer.done
 
         assert not (await write(old, 3, 1)).refused
-        role.asked(new, pb.FrontEndRequest(term=pb.Term(partition=0, term=4)))
+        role.handle(new, pb.FrontEndRequest(term=pb.Term(partition=0, term=4)))
         done = await write(old, 3, 2)
         assert done.deposed
         assert "term 4 has begun" in done.refused
@@ -226,7 +226,7 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
         out = pb.PacketOutRequest(switch=told.subscribed.switch, in_port=7, frame=b"x")
         for term in (3, 4):
             out.term.CopyFrom(pb.Term(partition=0, term=term))
-            role.asked(old, pb.FrontEndRequest(packet_out=out))
+            role.handle(old, pb.FrontEndRequest(packet_out=out))
         assert session.out == [b"x"]
         assert len(session.sent) == 1
         assert not (await write(new, 4, 4)).refused
@@ -244,14 +244,14 @@ def model_parts() -> list[Any]:
     return list(world.core.expected.tables["h1"].flows.parts)
 
 
-def test_a_switch_that_connects_anew_is_another_session() -> None:
+def test_a_switch_that_reconnects_is_another_session() -> None:
     async def run() -> None:
         role = FrontEndRole(Path("/nowhere/ofe-0.sock"), None, 1.0)  # type: ignore[arg-type]
         first, second = Session(5), Session(5)
         role.switch_connected(first, {})
         controller = _Controller("one")
         role.join(controller)
-        role.asked(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=5)))
+        role.handle(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=5)))
         before = [event for event in said(controller.outbox) if event.HasField("subscribed")][0].subscribed.switch
         role.switch_connected(second, {"vp": 9})
         assert first.closed
@@ -259,11 +259,11 @@ def test_a_switch_that_connects_anew_is_another_session() -> None:
         role.port_changed(second, "vp", None)
         told = list(said(controller.outbox))
         assert [event.WhichOneof("event") for event in told] == ["subscribed", "port"]
-        role.asked(controller, pb.FrontEndRequest(close=before))
+        role.handle(controller, pb.FrontEndRequest(close=before))
         assert not second.closed
         role.agent_event("h1", fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node="h1", dpid=6)))
-        assert list(said(controller.outbox)) == []  # nobody subscribed to that host's switch
-        role.asked(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=6)))
+        assert list(said(controller.outbox)) == []  # no subscriber of that host's switch
+        role.handle(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=6)))
         (agent,) = said(controller.outbox)
         assert agent.agent.node == "h1"
 
@@ -273,7 +273,7 @@ def test_a_switch_that_connects_anew_is_another_session() -> None:
 # --- fabric manager -------------------------------------------------------------------------------------
 
 
-def test_who_joins_late_is_told_what_the_others_were() -> None:
+def test_a_late_member_receives_what_the_others_received() -> None:
     async def run() -> None:
         fabric, roster = IntentStore(), Roster(1, "hoverboard")
         early, late = Replica(0, 0, 1), Replica(0, 1, 2)
@@ -301,7 +301,7 @@ def test_who_joins_late_is_told_what_the_others_were() -> None:
         roster.leave(early)
         (suspect,) = said(late.outbox)
         assert suspect.suspect.term == 1
-        assert await second == []  # nobody was master
+        assert await second == []  # there was no master
         assert await roster.broadcast(Changes(2)) == []
 
     event_loop.run(run())

@@ -91,5 +91,5 @@ async def etcd(directory: Path) -> AsyncIterator[Connect]:
 Place = Callable[[Path], AbstractAsyncContextManager[Connect]]
 
 
-def nobody() -> None:
-    """For leases whose loss is not looked at."""
+def ignore() -> None:
+    """Ignore the loss of a lease."""

@@ -86,7 +86,7 @@ class Agent:
 
 
 @pytest.mark.parametrize("relayed", [True, False])
-def test_what_an_agent_says_is_handed_on_and_it_is_told_how_often_to_report(relayed: bool) -> None:
+def test_an_agents_events_are_passed_on_and_it_receives_the_report_interval(relayed: bool) -> None:
     async def story() -> None:
         listener = Listener()
         agent = Agent(HostsServicer(listener, 2.5, report_relayed=relayed))

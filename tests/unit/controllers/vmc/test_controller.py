@@ -108,7 +108,7 @@ async def test_a_switch_that_does_not_answer_a_read_is_hung_up_on(rig: Rig) -> N
 
 
 @story()
-async def test_a_master_that_is_deposed_is_told_so(rig: Rig) -> None:
+async def test_a_deposed_master_is_notified(rig: Rig) -> None:
     rig.sessions["hv1"].fault = Deposed("term 5 has begun")
     await rig.diff(vm("b3", "blue", "h1", 9))
     await turns()

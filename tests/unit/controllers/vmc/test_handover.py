@@ -107,7 +107,7 @@ LOST, SENT = ("toggle", 0, "lost"), ("toggle", 1, "sent")
 @example([SENT, ("die",), LOST, ("answer",)])
 @example([("use", 0, 1), ("die",), ("use", 0, 1), LOST, ("answer",), ("use", 2, 3)])
 @example([("die",), ("toggle", 0, "told"), LOST, ("wait",), SENT, ("die",)])
-def test_whoever_dies_whenever_the_switches_end_as_intended(steps: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_the_switches_end_as_intended_after_any_deaths(steps: list[tuple]) -> None:  # type: ignore[type-arg]
     world = Partition()
     for step in steps:
         match step:

@@ -118,7 +118,7 @@ def test_a_host_at_another_address_keeps_its_flows_and_is_read_at_its_new_switch
     assert world.core.view.ports["b1"] == 222  # what the new switch says
     check(world)
     assert world.reaches(B2, B1)
-    world.core.switch_connected(old, {"vp-b1": 5}, world.now)  # the old switch is nobody's any more
+    world.core.switch_connected(old, {"vp-b1": 5}, world.now)  # the old switch belongs to no node any more
     assert world.core.take().reads == []
     assert world.core.view.ports["b1"] == 222
 

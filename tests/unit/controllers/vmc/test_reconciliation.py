@@ -108,7 +108,7 @@ def test_late_news_of_an_old_connection_is_ignored() -> None:
     assert world.core.switches[dpid].errors == 0
 
 
-def test_a_refused_program_is_tried_again_and_disturbs_nobody() -> None:
+def test_a_rejected_program_is_retried_and_disturbs_no_other_switch() -> None:
     world = running()
     world.refuse = {"hv1"}
     world.diff([vm("b3", "blue", "h1", 9)])

@@ -72,7 +72,7 @@ def test_partitions_share_the_switches_out() -> None:
     assert set(parts[0].expected()) | set(parts[1].expected()) == set(whole.expected())
     assert set(parts[0].expected()) & set(parts[1].expected()) == set()
     assert parts[0].expected() | parts[1].expected() == whole.expected()
-    for world in (whole, *parts):  # a node may go that is somebody else's
+    for world in (whole, *parts):  # a removed node may belong to another partition
         world.diff(remove=[("Hoverboard", "hv1"), ("Hoverboard", "hv2")])
     assert parts[0].expected() | parts[1].expected() == whole.expected()
 
@@ -104,7 +104,7 @@ def test_a_change_need_not_wait_until_an_inherited_switch_is_read() -> None:
     assert world.tables() == world.expected()
 
 
-def test_a_switch_that_connects_anew_is_read_before_anything_is_sent() -> None:
+def test_a_switch_that_reconnects_is_read_before_anything_is_sent() -> None:
     world = World()
     world.full_update(cluster())
     world.connect(hoverboard(1))
@@ -171,7 +171,7 @@ def test_an_elected_standby_begins_with_what_its_master_did_not_get_done() -> No
     assert len(work.reads) == 1  # which shows whether the rest is right
 
 
-def test_what_a_young_standby_is_told_at_first_is_nothing_that_its_master_missed() -> None:
+def test_the_first_update_of_a_new_standby_is_not_unconfirmed() -> None:
     world = World()
     world.full_update(cluster())
     for node in (host(1), host(2), hoverboard(1)):

@@ -79,7 +79,7 @@ def test_an_unplugged_vm_is_not_joined_any_more() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_events_of_a_switch_that_nobody_knows_change_nothing(known: bool) -> None:
+def test_events_of_an_unknown_switch_change_nothing(known: bool) -> None:
     world = running()
     dpid = datapath_id(host(9).underlay_ip)
     if known:  # it connected, but is no node of the cluster

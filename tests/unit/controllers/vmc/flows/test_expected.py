@@ -44,7 +44,7 @@ class Book:
         self.first = self.expected.settle()
 
     def write(self, scope: Scope, **flows: tuple[Flow, ...]) -> None:
-        """What the scope has on each switch from now on; marks it."""
+        """Set the scope's flows on each switch, and mark it."""
         for switch in ("h1", "h2", "hv1"):
             self.model.flows.pop((switch, scope), None)
         self.model.flows.update({(switch, scope): one for switch, one in flows.items()})

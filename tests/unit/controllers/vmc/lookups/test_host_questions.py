@@ -56,8 +56,8 @@ class Desk:
         usage = FlowUsage(vni, B1.ip, address, 1_000, 1)
         self.questions.usage(UsageReport(host, 1.0, (usage,)), now)
 
-    def told(self) -> list[tuple[Scope, bool]]:
-        """What was granted and taken back since the last call."""
+    def grants(self) -> list[tuple[Scope, bool]]:
+        """The scopes granted and withdrawn since the last call."""
         told, self.granted[:] = list(self.granted), []
         return told
 
@@ -74,17 +74,17 @@ def test_a_question_is_answered_once_and_its_packets_wait_in_order() -> None:
     desk = Desk()
     assert desk.ask() is True
     assert desk.ask(port=101) is True
-    assert desk.told() == [(of(B2.ip), True)]
+    assert desk.grants() == [(of(B2.ip), True)]
     assert desk.questions.held.release(DPID) == [(PORT, frame(B2.ip)), (101, frame(B2.ip))]
     assert desk.counters == {
         "packets_in": 2, "packets_in_limited": 0, "packets_in_unknown": 0, "lookups_expired": 0,
     }  # fmt: skip
 
 
-def test_a_packet_to_nobody_gets_an_answer_and_does_not_wait() -> None:
+def test_a_packet_to_an_unused_address_gets_an_answer_and_does_not_wait() -> None:
     desk = Desk()
     assert desk.ask(NOWHERE) is False
-    assert desk.told() == [(of(NOWHERE), True)]
+    assert desk.grants() == [(of(NOWHERE), True)]
     assert desk.questions.held.release(DPID) == []
     assert desk.questions.lookups.deadline() == START + 5.0
 
@@ -109,7 +109,7 @@ def test_what_is_no_question_is_counted(what: int, data: bytes, on: str) -> None
     desk = Desk()
     assert desk.questions.packet_in(on, DPID, PORT, what, data, START) is False
     assert (desk.counters["packets_in"], desk.counters["packets_in_unknown"]) == (1, 1)
-    assert desk.told() == []
+    assert desk.grants() == []
 
 
 def test_the_limit_is_of_the_vport_that_asks() -> None:
@@ -129,14 +129,14 @@ def test_usage_keeps_the_answer_of_the_host_that_sends() -> None:
     desk = Desk()
     desk.ask()
     desk.ask(host="h2")
-    desk.told()
+    desk.grants()
     desk.sends(B2.ip, START + 20.0)
     desk.sends(B2.ip, START + 20.0, vni=999)
     desk.questions.tick(START + 30.0)
-    assert desk.told() == [(of(B2.ip, on="h2"), False)]
+    assert desk.grants() == [(of(B2.ip, on="h2"), False)]
     assert desk.counters["lookups_expired"] == 1
     desk.questions.tick(START + 50.0)
-    assert desk.told() == [(of(B2.ip), False)]
+    assert desk.grants() == [(of(B2.ip), False)]
     assert desk.counters["lookups_expired"] == 2
 
 
@@ -160,17 +160,17 @@ def test_only_the_last_three_seconds_of_use_are_remembered() -> None:
 def test_what_is_in_use_is_answered_before_hosts_ask() -> None:
     desk = Desk()
     desk.ask()
-    desk.told()
+    desk.grants()
     other = IPv4Address("10.0.0.4")
     for address in (B2.ip, other, NOWHERE):
         desk.sends(address, START)
     desk.sends(B1.ip, START - 1.0, host="h2")
     desk.sends(other, START, host="h9")  # a host without a VM of the network
     desk.questions.prepare(START + 3.0)
-    assert desk.told() == [(of(other), True)]  # one is answered already, one is nowhere, one was too long ago
+    assert desk.grants() == [(of(other), True)]  # one is answered already, one is nowhere, one was too long ago
     assert desk.questions.lookups.all() == [Lookup("h1", "blue", B2.ip), Lookup("h1", "blue", other)]
     desk.sends(B1.ip, START + 4.0, host="h2")  # from now on also what is used first
-    assert desk.told() == [(of(B1.ip, on="h2"), True)]
+    assert desk.grants() == [(of(B1.ip, on="h2"), True)]
     assert desk.questions.lookups.expire(START + 33.0) == [Lookup("h1", "blue", B2.ip), Lookup("h1", "blue", other)]
     assert desk.questions.lookups.expire(START + 34.0) == [Lookup("h2", "blue", B1.ip)]
 
@@ -178,19 +178,19 @@ def test_what_is_in_use_is_answered_before_hosts_ask() -> None:
 def test_nothing_is_answered_before_it_is_asked_under_a_model_that_stays() -> None:
     desk = Desk()
     desk.sends(B2.ip, START)
-    assert desk.told() == []
+    assert desk.grants() == []
 
 
 def test_a_model_that_does_not_answer_takes_all_answers_back() -> None:
     desk = Desk()
     desk.ask()
     desk.ask(what=cookie(Kind.PUNT, VNIS["green"]))
-    desk.told()
+    desk.grants()
     desk.questions.end_all()
-    assert desk.told() == [(of(B2.ip), False), (of(B2.ip, "green"), False)]
+    assert desk.grants() == [(of(B2.ip), False), (of(B2.ip, "green"), False)]
     assert desk.questions.lookups.all() == []
     assert desk.ask() is True  # a later model answers again
-    assert desk.told() == [(of(B2.ip), True)]
+    assert desk.grants() == [(of(B2.ip), True)]
 
 
 # --- intent -------------------------------------------------------------------------------------------
@@ -232,9 +232,9 @@ def test_a_host_that_loses_its_last_vm_of_a_network_loses_the_answers_about_it()
     desk.ask()
     desk.ask(host="h2")
     desk.ask(what=cookie(Kind.PUNT, VNIS["green"]))
-    desk.told()
+    desk.grants()
     desk.questions.network_left("h1", "blue")
-    assert desk.told() == [(of(B2.ip), False)]
+    assert desk.grants() == [(of(B2.ip), False)]
     assert desk.questions.lookups.all() == [Lookup("h2", "blue", B2.ip), Lookup("h1", "green", B2.ip)]
 
 
@@ -249,7 +249,7 @@ def test_a_successor_takes_answers_over_as_they_stand_on_the_switch() -> None:
     desk = Desk()
     six = IPv6Address("fd00:7::3")
     desk.ask()
-    desk.told()
+    desk.grants()
     flows = [
         answer(Kind.ROUTE, Match("eth_type", 0x800), Match("ipv4_dst", int(B2.ip))),  # stands already
         answer(Kind.ROUTE, Match("eth_type", 0x86DD), Match("ipv6_dst", int(six))),
@@ -262,9 +262,9 @@ def test_a_successor_takes_answers_over_as_they_stand_on_the_switch() -> None:
         answer(Kind.ROUTE, Match("ipv4_dst", int(B1.ip)), vni=999),  # no network
     ]
     desk.questions.adopt("h1", flows, START + 1.0)
-    assert desk.told() == [(of(six), True), (of(NOWHERE), True), (of(B1.ip, "green"), True)]
+    assert desk.grants() == [(of(six), True), (of(NOWHERE), True), (of(B1.ip, "green"), True)]
     assert desk.questions.lookups.expire(START + 6.0) == [Lookup("h1", "blue", NOWHERE)]
     assert desk.questions.lookups.expire(START + 30.0) == [Lookup("h1", "blue", B2.ip)]
     assert len(desk.questions.lookups.expire(START + 31.0)) == 2
     desk.questions.adopt("h2", [answer(Kind.ROUTE, Match("ipv4_dst", int(B1.ip)), vni=VNIS["green"])], START)
-    assert desk.told() == []  # the host has no VM of that network
+    assert desk.grants() == []  # the host has no VM of that network

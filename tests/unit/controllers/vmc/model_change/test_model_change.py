@@ -111,7 +111,7 @@ def changed_to_end(world: World) -> None:
 
 
 def changed_to(world: World, model: str) -> None:
-    """Another model, to the end of the change."""
+    """Change to a model, to the end of the change."""
     world.core.set_model(model_named(model), world.now)
     world.work()
     changed_to_end(world)
@@ -146,7 +146,7 @@ def test_what_came_before_a_change_is_part_of_both_models() -> None:
     world.work()
     assert world.tables() == world.expected()
     world.core.fabric_changed(world.fabric.diff([], [("VM", "b4")]), complete=True, now=world.now)
-    world.core.tick(world.now + 0.5)  # the hosts' turn, with a change that nobody has taken yet
+    world.core.tick(world.now + 0.5)  # the hosts' turn, with a change that is not taken yet
     world.work()
     assert world.tables() == world.expected()
     world.core.fabric_changed(world.fabric.diff([b4], []), complete=True, now=world.now)

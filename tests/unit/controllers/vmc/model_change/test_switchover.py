@@ -57,7 +57,7 @@ class Two:
         self.change = Switchover(self.old, new, self.view)
 
     def write(self, which: int, **flows: tuple[Flow, ...]) -> dict[str, Program]:
-        """Another answer of the old (0) or the new (1) model; what that calls for."""
+        """Change the answer of the old (0) or the new (1) model; return the programs for that."""
         for switch, one in flows.items():
             self.models[which].flows[switch, OF_B1] = one
         self.change.mark(OF_B1)
@@ -68,7 +68,7 @@ class Two:
 
 
 def held(change: Switchover, switch: str) -> set[Flow]:
-    """What a switch should hold now, beyond what every switch has."""
+    """The expected flows of a switch now, without those that every switch has."""
     table = change.tables[switch]
     assert set(table.flows) == set(table.by_key().values())
     assert len(table) == len(table.by_key())

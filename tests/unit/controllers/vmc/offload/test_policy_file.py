@@ -33,7 +33,7 @@ EXAMPLE = "write a file with `class Mine(OffloadPolicy)`, and name it as mine.py
 
 
 def starts(policy: OffloadPolicy) -> list[Pair]:
-    """What it offloads of a pair that sends next to nothing."""
+    """The offloads for a pair that sends next to nothing."""
     decision = policy.report([Sent(Pair("a", "b"), "h1", 1)], 1.0, START)
     return list(decision.start)
 
