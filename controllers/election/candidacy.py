@@ -47,7 +47,7 @@ class Candidacy:
         self.master, self._term_revision, self._master_revision = "", 0, 0
 
     def received(self, entries: Iterable[Entry]) -> None:
-        """Take in changes from the watch."""
+        """Record changes from the watch."""
         for entry in entries:
             if entry.key == self.prefix + "term":
                 self._term_revision = entry.revision if entry.data is not None else 0
@@ -64,13 +64,13 @@ class Candidacy:
         self._suspected = max(self._suspected, term)
 
     def deposed(self, term: int) -> None:
-        """Take in that a front end knows a higher term than `term`."""
+        """Record that a front end knows a higher term than `term`."""
         self.term = max(self.term, term)
         if self.mine == term:
             self.mine = 0
 
     def lost(self) -> None:
-        """Take in that the lease has ended, and with it the mastership."""
+        """Record that the lease has ended, and with it the mastership."""
         self.mine = 0
 
     @property
@@ -93,7 +93,7 @@ class Candidacy:
         )
 
     def won(self, campaign: Campaign, revision: int) -> None:
-        """Take in that the write succeeded."""
+        """Record that the write succeeded."""
         if campaign.term >= self.term:
             self.term = self.mine = campaign.term
             self.master = self.replica

@@ -52,7 +52,7 @@ class Election:
         self._wake.set()
 
     def deposed(self, term: int) -> None:
-        """Take in that a front end rejected our program of this term."""
+        """Record that a front end rejected our program of this term."""
         self.candidacy.deposed(term)
         self._notify()
         self._wake.set()
@@ -122,7 +122,7 @@ class Election:
             self._notify()
 
     def _over(self, lease: int) -> None:
-        """Take in that a lease has ended; ignored if a newer lease has replaced it."""
+        """Record that a lease has ended; ignored if a newer lease has replaced it."""
         if lease != self._lease:
             return
         self._lease = 0

@@ -169,9 +169,9 @@ class FabricClient:
             return method(request, timeout=timeout, wait_for_ready=wait)
         except grpc.RpcError as error:
             code, details = error.code(), error.details() or ""
-            refused = error_from_status(code, details)
-            if refused is not None:
-                raise refused from error
+            rejected = error_from_status(code, details)
+            if rejected is not None:
+                raise rejected from error
             raise RunError(
                 f"the control plane does not answer ({code.name.lower().replace('_', ' ')}: {details})",
                 where=self.address,

@@ -78,8 +78,8 @@ class FabricManagerServicer:
             with _gc_paused_for(len(request.entities)):
                 entities = await decode_entities(request.entities)
                 return _reply(*await self._plane.full_update(entities, _expected(request)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
         """Change a part of the configuration."""
@@ -87,23 +87,23 @@ class FabricManagerServicer:
             with _gc_paused_for(len(request.upsert) + len(request.remove)):
                 upsert, remove = await decode_entities(request.upsert), await _references(request)
                 return _reply(*await self._plane.diff(upsert, remove, _expected(request)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def Plan(self, request: pb.DiffRequest, context: Any) -> pb.Json:
         """The changes that a diff would make."""
         try:
             upsert, remove = await decode_entities(request.upsert), await _references(request)
             return pb.Json(json=json.dumps(await self._plane.plan(upsert, remove, _expected(request))))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def List(self, request: pb.EntityRef, context: Any) -> pb.Json:
         """The entities of a type, or of all types."""
         try:
             return pb.Json(json=json.dumps(await self._plane.entities(request.type)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def Status(self, request: pb.Empty, context: Any) -> pb.Json:
         """The status document."""
@@ -117,8 +117,8 @@ class FabricManagerServicer:
         """Change to another programming model."""
         try:
             return pb.Json(json=json.dumps(await self._plane.set_model(request.model)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
 
 def _gc_paused_for(entities: int) -> AbstractContextManager[None]:
@@ -156,8 +156,8 @@ async def decode_entities(messages: Sequence[pb.Entity]) -> list[AnyEntity]:
     return entities
 
 
-async def _abort(context: Any, refused: HoverboardError) -> NoReturn:
-    await context.abort(*status_of(refused))
+async def _abort(context: Any, rejected: HoverboardError) -> NoReturn:
+    await context.abort(*status_of(rejected))
     raise AssertionError("context.abort returned")
 
 

@@ -57,15 +57,15 @@ class SwitchEvents(Protocol):
     """The receiver of switches' events; called from the event loop, must not block."""
 
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
-        """Take in a new session, with the switch's ports by name."""
+        """Record a new session, with the switch's ports by name."""
         ...
 
     def switch_disconnected(self, session: SwitchSession) -> None:
-        """Take in the end of a session."""
+        """Record the end of a session."""
         ...
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
-        """Take in a new port or port number, or the removal of a port (None)."""
+        """Record a new port or port number, or the removal of a port (None)."""
         ...
 
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:

@@ -149,7 +149,7 @@ class FrontEndRole:
     # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
 
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
-        """Take in a new session; it replaces an older session of the same switch."""
+        """Record a new session; it replaces an older session of the same switch."""
         former = self._switches.get(session.dpid)
         self._numbers += 1
         switch = self._switches[session.dpid] = _Switch(session, self._numbers, dict(ports))
@@ -160,14 +160,14 @@ class FrontEndRole:
             controller.outbox.put(switch.as_event() if known else pb.FrontEndEvent(connected=switch.ref))
 
     def switch_disconnected(self, session: SwitchSession) -> None:
-        """Take in the end of a session."""
+        """Record the end of a session."""
         switch = self._switches.get(session.dpid)
         if switch is not None and switch.session is session:
             del self._switches[session.dpid]
             self._publish(session.dpid, pb.FrontEndEvent(gone=switch.ref))
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
-        """Take in a new or removed port."""
+        """Record a new or removed port."""
         switch = self._switches.get(session.dpid)
         if switch is None or switch.session is not session:
             return
@@ -196,7 +196,7 @@ class FrontEndRole:
     # --- host agents ----------------------------------------------------------------------------------
 
     def agent_event(self, node: str, event: fabric_pb2.HostEvent) -> None:
-        """Take in an event of an agent; its Hello comes first."""
+        """Record an event of an agent; its Hello comes first."""
         match event.WhichOneof("event"):
             case "hello":
                 bindings = {binding.vm: binding.vport for binding in event.hello.bindings}
@@ -210,7 +210,7 @@ class FrontEndRole:
         self._publish(self._agents[node].dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, event=event)))
 
     def agent_gone(self, node: str) -> None:
-        """Take in the end of an agent's stream."""
+        """Record the end of an agent's stream."""
         agent = self._agents.pop(node)
         self._publish(agent.dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, gone=True)))
 

@@ -31,15 +31,15 @@ class IntentEvents(Protocol):
     """The receiver of the fabric manager's messages."""
 
     async def changed(self, changes: Changes, number: int) -> list[str]:
-        """Take in a change of the intent; return the switches whose program changed, when they have it."""
+        """Apply a change of the intent; return the switches whose program changed, when they have it."""
         ...
 
     def applied(self, number: int) -> None:
-        """Take in that the master's switches have this update."""
+        """Record that the master's switches have this update."""
         ...
 
     def ordered(self, order: pb.ModelOrder) -> None:
-        """Take in the ordered programming model, and the stage that the change to it may reach."""
+        """Record the ordered programming model, and the stage that the change to it may reach."""
         ...
 
     def document(self, what: str) -> str:
@@ -47,7 +47,7 @@ class IntentEvents(Protocol):
         ...
 
     def suspect(self, term: int) -> None:
-        """Take in that the master of this term is probably dead."""
+        """Record that the master of this term is probably dead."""
         ...
 
 
@@ -64,7 +64,7 @@ class Intent:
         self._upsert, self._remove = [], []
 
     def take(self, part: pb.FabricPart) -> Changes | None:
-        """Take in a piece; return the changes after the last piece of the update, else None."""
+        """Add a piece; return the changes after the last piece of the update, else None."""
         self._upsert += map(decode_entity, part.upsert)
         self._remove += [(one.type, one.name) for one in part.remove]
         if not part.last:

@@ -62,7 +62,7 @@ class ModelOrders:
         return before
 
     def reached(self, partition: int, report: pb.Reached) -> None:
-        """Take in that the master of a partition has ended a stage."""
+        """Record that the master of a partition has ended a stage."""
         if (report.number, report.stage) != (self.order.number, self.order.stage) or self.order.stage == "done":
             return
         self._reached.add(partition)

@@ -36,7 +36,7 @@ class Events(SwitchEvents, AgentEvents, Protocol):
     """The receiver of the events of switches and agents."""
 
     def front_end_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
-        """Take in that the link to a front end broke: the state of its switches and agents is unknown."""
+        """Record that the link to a front end broke: the state of its switches and agents is unknown."""
         ...
 
 

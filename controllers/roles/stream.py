@@ -59,7 +59,7 @@ class Questions:
         return number, answer
 
     def answer(self, number: int, answer: Any) -> None:
-        """Take in an answer; an unknown number is ignored."""
+        """Record an answer; an unknown number is ignored."""
         waiting = self._waiting.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)

@@ -107,14 +107,14 @@ class VmControllerRole:
                 self._report_reached()
 
     def _deposed(self) -> None:
-        """Take in that a front end rejected our program."""
+        """Record that a front end rejected our program."""
         if self._mine:
             self._election.deposed(self._mine)
 
     # --- roles.intent_stream.IntentEvents --------------------------------------------------------------------
 
     async def changed(self, changes: Changes, number: int) -> list[str]:
-        """Take in a change of the intent."""
+        """Apply a change of the intent."""
         self._follow()
         switches = await self._controller.changed(changes, complete=True, number=number)
         for link in self._links:
@@ -122,11 +122,11 @@ class VmControllerRole:
         return switches
 
     def applied(self, number: int) -> None:
-        """Take in that the master's switches have this update."""
+        """Record that the master's switches have this update."""
         self._controller.core.unconfirmed.applied(number)
 
     def ordered(self, order: pb.ModelOrder) -> None:
-        """Take in the ordered programming model, and the stage that the change to it may reach."""
+        """Record the ordered programming model, and the stage that the change to it may reach."""
         self._order = order
         self._follow()
         self._report_reached()
@@ -153,7 +153,7 @@ class VmControllerRole:
             self._fabric.report_reached(order.number, order.stage)
 
     def suspect(self, term: int) -> None:
-        """Take in that the master of this term is probably dead."""
+        """Record that the master of this term is probably dead."""
         self._election.suspect(term)
 
     def document(self, what: str) -> str:

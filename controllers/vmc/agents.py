@@ -20,23 +20,23 @@ class AgentEvents(Protocol):
     """The receiver of host agents' events; called from the event loop, must not block."""
 
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
-        """Take in all bindings, VM -> vport, of an agent that opened its stream."""
+        """Record all bindings, VM -> vport, of an agent that opened its stream."""
         ...
 
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
-        """Take in that a VM was plugged in."""
+        """Record that a VM was plugged in."""
         ...
 
     def agent_unbound(self, node: str, vm: str) -> None:
-        """Take in that a VM was unplugged."""
+        """Record that a VM was unplugged."""
         ...
 
     def agent_gone(self, node: str) -> None:
-        """Take in the end of the agent's stream."""
+        """Record the end of the agent's stream."""
         ...
 
     def usage(self, report: UsageReport) -> None:
-        """Take in a usage report."""
+        """Process a usage report."""
         ...
 
 

@@ -96,7 +96,7 @@ class Controller:
     # --- intent ---------------------------------------------------------------------------------------
 
     async def changed(self, changes: Changes, *, complete: bool, number: int = 0) -> list[str]:
-        """Take in a change of the intent; return the names of the switches whose program changed.
+        """Apply a change of the intent; return the names of the switches whose program changed.
 
         Returns when these switches have confirmed their program, or after a short timeout.
         """
@@ -201,7 +201,7 @@ class Controller:
 
     @_core_call
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
-        """Take in a new session; it replaces an older session of the same switch."""
+        """Record a new session; it replaces an older session of the same switch."""
         former = self._sessions.get(session.dpid)
         generation = self.core.switch_connected(session.dpid, ports, self._loop.time())
         self._sessions[session.dpid] = (generation, session)
@@ -211,7 +211,7 @@ class Controller:
 
     @_core_call
     def switch_disconnected(self, session: SwitchSession) -> None:
-        """Take in the end of a session."""
+        """Record the end of a session."""
         generation = self._generation_of(session)
         if generation is not None:
             del self._sessions[session.dpid]
@@ -220,7 +220,7 @@ class Controller:
 
     @_core_call
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
-        """Take in a new or removed port."""
+        """Record a new or removed port."""
         if self._generation_of(session) is not None:
             self.core.port_changed(session.dpid, name, port)
             self.schedule()
@@ -236,7 +236,7 @@ class Controller:
 
     @_core_call
     def front_end_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
-        """Take in that the link to a front end broke: the state of its switches and agents is unknown."""
+        """Record that the link to a front end broke: the state of its switches and agents is unknown."""
         now = self._loop.time()
         for session in sessions:
             generation = self._generation_of(session)
@@ -251,31 +251,31 @@ class Controller:
 
     @_core_call
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
-        """Take in all bindings of an agent that opened its stream."""
+        """Record all bindings of an agent that opened its stream."""
         self.core.agent_hello(node, bindings, self._loop.time())
         self.schedule()
 
     @_core_call
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
-        """Take in that a VM was plugged in."""
+        """Record that a VM was plugged in."""
         self.core.agent_bound(node, vm, vport)
         self.schedule()
 
     @_core_call
     def agent_unbound(self, node: str, vm: str) -> None:
-        """Take in that a VM was unplugged."""
+        """Record that a VM was unplugged."""
         self.core.agent_unbound(node, vm)
         self.schedule()
 
     @_core_call
     def agent_gone(self, node: str) -> None:
-        """Take in the end of an agent's stream."""
+        """Record the end of an agent's stream."""
         self.core.agent_gone(node, self._loop.time())
         self.schedule()
 
     @_core_call
     def usage(self, report: UsageReport) -> None:
-        """Take in a usage report."""
+        """Process a usage report."""
         self.core.usage(report, self._loop.time())
         self.schedule()
 

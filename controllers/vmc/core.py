@@ -139,7 +139,7 @@ class ControllerCore:
     # --- intent -----------------------------------------------------------------------------------
 
     def fabric_changed(self, changes: Changes, *, complete: bool, now: float, number: int = 0) -> None:
-        """Take in a change of the fabric manager's intent.
+        """Apply a change of the fabric manager's intent.
 
         Args:
             complete: the fabric manager has had a full update.
@@ -196,7 +196,7 @@ class ControllerCore:
     # --- switches ---------------------------------------------------------------------------------
 
     def switch_connected(self, dpid: int, ports: Mapping[str, int], now: float) -> int:
-        """Take in a new connection of a switch with its ports (name -> number); return the connection's generation."""
+        """Record a new connection of a switch with its ports (name -> number); return the connection's generation."""
         switch, former = self._programs.connected(dpid, ports)
         for name in {**former, **ports}:
             self._port_touched(dpid, name)
@@ -205,7 +205,7 @@ class ControllerCore:
         return switch.generation
 
     def switch_disconnected(self, dpid: int, generation: int, now: float, *, reported: bool = True) -> None:
-        """Take in the end of a connection, unless a newer one exists. The switch's flows stay as they are.
+        """Record the end of a connection, unless a newer one exists. The switch's flows stay as they are.
 
         Args:
             reported: False: the link to the front end broke, and the state of the switch is unknown.
@@ -216,7 +216,7 @@ class ControllerCore:
             self.liveness.connection_down(self.names.get(dpid, ""), "switch", now, reported=reported)
 
     def port_changed(self, dpid: int, name: str, port: int | None) -> None:
-        """Take in a new port or port number of a connected switch, or the removal of a port (None)."""
+        """Record a new port or port number of a connected switch, or the removal of a port (None)."""
         ports = self.switches[dpid].ports
         if port is None:
             ports.pop(name, None)
@@ -225,7 +225,7 @@ class ControllerCore:
         self._port_touched(dpid, name)
 
     def switch_flows(self, dpid: int, generation: int, flows: Iterable[Flow], now: float) -> None:
-        """Take in all flows of a switch, the answer to a read; send what differs from the expected flows."""
+        """Process the answer to a read, all flows of the switch; send what differs from the expected flows."""
         switch, name = self._programs.answering(dpid, generation), self.names.get(dpid)
         if switch is not None and name not in self.expected.tables:
             self._programs.empty(switch, flows)
@@ -241,13 +241,13 @@ class ControllerCore:
         self._programs.reconcile(switch, actual)
 
     def program_done(self, dpid: int, generation: int) -> None:
-        """Take in that a program is in the switch's tables."""
+        """Record that a program is in the switch's tables."""
         switch = self._programs.done(dpid, generation)
         if switch is not None:
             self._release(switch)
 
     def program_rejected(self, dpid: int, generation: int, reason: str, now: float) -> None:
-        """Take in that a switch rejected a whole program; it is read again after a pause that grows."""
+        """Record that a switch rejected a whole program; it is read again after a pause that grows."""
         self._programs.rejected(dpid, generation, reason, now)
 
     def _release(self, switch: Switch) -> None:
@@ -277,7 +277,7 @@ class ControllerCore:
     # --- host agents ------------------------------------------------------------------------------
 
     def agent_hello(self, node: str, bindings: Mapping[str, str], now: float) -> None:
-        """Take in all bindings, VM -> vport, of an agent that opened its stream."""
+        """Record all bindings, VM -> vport, of an agent that opened its stream."""
         touched = self.agents.replace(node, bindings)
         self.agents.known.add(node)
         self.agents.online.add(node)
@@ -299,14 +299,14 @@ class ControllerCore:
         self._rejoin(vm)
 
     def agent_gone(self, node: str, now: float, *, reported: bool = True) -> None:
-        """Take in the end of an agent's stream (`reported`: as above). Its bindings stay (fail static)."""
+        """Record the end of an agent's stream; its bindings stay (`reported`: see `switch_disconnected`)."""
         self.agents.online.discard(node)
         self.liveness.connection_down(node, "agent", now, reported=reported)
 
     # --- usage ------------------------------------------------------------------------------------
 
     def usage(self, report: UsageReport, now: float) -> None:
-        """Take in a usage report; if the policy does not use reports of this node, only count it."""
+        """Process a usage report; if the policy does not use reports of this node, only count it."""
         if report.host in self.view.external:
             return
         report = self._share.usage(self.view, report)

@@ -1,7 +1,7 @@
 """The share of a global control plane: it knows all regions, and programs the traffic between its region and others.
 
-View, joins and programming models are the same as everywhere. Of the flows that they give, the share keeps those about
-VMs in other regions, on switches of its own region, and marks them as global. Each flow key belongs to one scope, and
+View, joins and programming models are the same as everywhere. The share keeps their flows for VMs
+in other regions on switches of its own region, and marks these flows as global. Each flow key belongs to one scope, and
 each scope to one control plane, so two shares never overlap (paper section 3.5). Pure.
 """
 

@@ -37,17 +37,17 @@ class Nodes:
         self._ours = ours
 
     def changed(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity], now: float) -> None:
-        """Take in the nodes among the entities that the view had before and has now."""
-        gone = [node for node in old if isinstance(node, Host | Hoverboard)]
-        come = [node for node in new if isinstance(node, Host | Hoverboard)]
-        held = {datapath_id(node.underlay_ip) for node in gone if node.name in self._programs.expected.tables}
-        for node in gone:
+        """Apply the changes of nodes among the entities that the view had before and has now."""
+        removed = [node for node in old if isinstance(node, Host | Hoverboard)]
+        added = [node for node in new if isinstance(node, Host | Hoverboard)]
+        held = {datapath_id(node.underlay_ip) for node in removed if node.name in self._programs.expected.tables}
+        for node in removed:
             self._programs.remove_node(datapath_id(node.underlay_ip))
-        for node in come:
+        for node in added:
             self._programs.add_node(datapath_id(node.underlay_ip), node.name)
-        owned = {node.name for node in come if self._ours(datapath_id(node.underlay_ip), node.name)}
+        owned = {node.name for node in added if self._ours(datapath_id(node.underlay_ip), node.name)}
         expected = self._programs.expected
-        for node in gone:
+        for node in removed:
             if node.name in expected.tables and node.name not in owned:
                 expected.remove_switch(node.name)
             if not self._programs.has_node(node.name):
@@ -55,7 +55,7 @@ class Nodes:
             dpid = datapath_id(node.underlay_ip)
             if dpid in held and self._is_released(node.name, dpid):
                 self._programs.retire(dpid)
-        for node in come:
+        for node in added:
             if node.name in owned and node.name not in expected.tables:
                 self._take_over(node.name)
             switch = self._programs.switch_of(node.name)
@@ -63,7 +63,7 @@ class Nodes:
                 self._programs.read_if_ready(switch)
             if isinstance(node, Hoverboard):
                 self._watch(node.name, now)
-        if any(isinstance(node, Hoverboard) for node in (*gone, *come)):
+        if any(isinstance(node, Hoverboard) for node in (*removed, *added)):
             self._view.down = self._view.down & self._view.hoverboards.keys()
             self._marks.gateways()
 

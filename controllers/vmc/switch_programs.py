@@ -137,7 +137,7 @@ class SwitchPrograms:
     # --- connections ------------------------------------------------------------------------------
 
     def connected(self, dpid: int, ports: Mapping[str, int]) -> tuple[Switch, Mapping[str, int]]:
-        """Take in a new connection with its ports (name -> number); return the switch, and its ports of before."""
+        """Record a new connection with its ports (name -> number); return the switch, and its former ports."""
         switch = self.switches.setdefault(dpid, Switch(dpid))
         switch.generation += 1
         switch.sync, switch.outstanding, switch.inherited = Sync.WAITING, 0, False
@@ -145,7 +145,7 @@ class SwitchPrograms:
         return switch, former
 
     def disconnected(self, dpid: int, generation: int) -> bool:
-        """Take in the end of a connection; return False if it is not the switch's present connection."""
+        """Record the end of a connection; return False if it is not the switch's present connection."""
         switch = self.current(dpid, generation)
         if switch is None:
             return False
@@ -243,7 +243,7 @@ class SwitchPrograms:
         self._work.programs.append((switch.dpid, switch.generation, program))
 
     def done(self, dpid: int, generation: int) -> Switch | None:
-        """Take in that a switch has a program; return the switch if no program is outstanding, else None."""
+        """Record that a switch has a program; return the switch if no program is outstanding, else None."""
         switch = self.current(dpid, generation)
         if switch is None:
             return None
@@ -254,7 +254,7 @@ class SwitchPrograms:
         return switch
 
     def rejected(self, dpid: int, generation: int, reason: str, now: float) -> None:
-        """Take in that a switch rejected a whole program; it is read again after a pause that grows."""
+        """Record that a switch rejected a whole program; it is read again after a pause that grows."""
         switch = self.current(dpid, generation)
         if switch is None:
             return  # the connection is over: the switch is read when it returns

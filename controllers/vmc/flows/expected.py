@@ -1,6 +1,6 @@
 """The flows that every switch should hold, updated group by group. Pure.
 
-A group is the set of flows that one scope (a network, a VM, a routed prefix, an offloaded pair, an answer) has on one
+A scope is a network, a VM, a routed prefix, an offloaded pair or an answer. A group is the flows of one scope on one
 switch. Changes mark groups; `settle` asks the model for the marked groups only, and returns the differences. A group is
 stored as the model's parts: flows, or blocks of flows. Flows are made from blocks only to compare old and new.
 """

@@ -1,7 +1,7 @@
 """Handles usage: reports in, offloads and their flows out (paper section 3.3.1). Pure.
 
-The policy decides. This module finds the VMs of a report, keeps offloads valid while VMs are added, moved and removed,
-and takes over the offloads of an earlier controller.
+The policy decides. This module finds the VMs of a report, and keeps offloads valid while VMs are added, moved
+and removed. It takes over the offloads of an earlier controller.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Offloading:
         return self.policy.settings.reports == "hosts"
 
     def report(self, report: UsageReport, now: float) -> None:
-        """Take in an accepted report."""
+        """Process an accepted report."""
         view = self._view
         used: dict[Pair, int] = {}  # IPv4 and IPv6 together: an offload covers both
         relayed = report.host in view.hoverboards

@@ -139,7 +139,7 @@ class OffloadPolicy:
         return frozenset(self._by_host.get(host, ()))
 
     def report(self, usage: Iterable[Sent], seconds: float, now: float) -> Decision:
-        """Take in one report of `seconds`; apply what `decide` says, and return it."""
+        """Process one report of `seconds`; apply what `decide` says, and return it."""
         candidates: dict[str, list[tuple[Pair, float]]] = {}
         for sent in usage:
             if not sent.bytes:

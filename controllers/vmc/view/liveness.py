@@ -35,7 +35,7 @@ class Liveness:
         self.down.discard(node)
 
     def connection_up(self, node: str, part: str, now: float) -> None:
-        """Take in that a connection of a node ("switch" or "agent") is up."""
+        """Record that a connection of a node ("switch" or "agent") is up."""
         if node not in self._connections:
             return
         self._connections[node][part] = True
@@ -46,7 +46,7 @@ class Liveness:
                 self._due.pop(node, None)
 
     def connection_down(self, node: str, part: str, now: float, *, reported: bool = True) -> None:
-        """Take in that a connection of a node broke; not `reported`: that its front end is lost."""
+        """Record that a connection of a node broke; not `reported`: that its front end is lost."""
         if not reported:
             self.front_end_lost(node, now)
         elif node in self._connections:

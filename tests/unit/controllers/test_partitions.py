@@ -1,4 +1,4 @@
-"""Consistent hashing: balanced, equal in all processes, and a changed number of owners moves only the keys that it must."""
+"""Consistent hashing: balanced, equal in all processes, and another number of owners moves few keys."""
 
 from __future__ import annotations
 
