@@ -28,7 +28,7 @@ from hoverboard.contract.wire.control_pb2_grpc import FrontEndsStub
 
 _log = logging.getLogger(__name__)
 
-_ON_THEIR_WAY = 8  # programs of one switch that its front end has not confirmed
+_MAX_UNCONFIRMED = 8  # programs of one switch that its front end has not confirmed
 _PAUSE = 0.05
 
 
@@ -47,7 +47,7 @@ class RemoteSwitch:
         self.dpid = int(ref.dpid)
         self.ref = ref
         self._link = link
-        self._turns = asyncio.Semaphore(_ON_THEIR_WAY)
+        self._turns = asyncio.Semaphore(_MAX_UNCONFIRMED)
 
     async def send(self, program: Program) -> None:
         async with self._turns:

@@ -16,7 +16,7 @@ from hoverboard.contract.token_bucket import ASK_BURST, ASK_RATE, TokenBucket
 
 IDLE_EXPIRY = 30.0  # seconds without usage after which an answer is withdrawn
 NEGATIVE_EXPIRY = 5.0  # seconds after which a negative answer is withdrawn, so that the host may ask again
-_HELD = 64  # packets of one switch that may wait for answers
+_MAX_HELD = 64  # packets of one switch that may wait for answers
 
 _ETH_IPV4, _ETH_IPV6 = b"\x08\x00", b"\x86\xdd"
 
@@ -152,7 +152,7 @@ class HeldPackets:
     def keep(self, dpid: int, port: int, frame: bytes) -> bool:
         """Keep a packet; return False if too many wait already."""
         waiting = self._waiting.setdefault(dpid, [])
-        if len(waiting) >= _HELD:
+        if len(waiting) >= _MAX_HELD:
             return False
         waiting.append((port, frame))
         return True

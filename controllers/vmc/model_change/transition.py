@@ -17,7 +17,7 @@ from controllers.vmc.view.intent import View
 
 # Seconds, ours. Open vSwitch's revalidators adapt its flow cache to its tables within half a second.
 SETTLE, DRAIN = 0.5, 1.0
-_HELD = 0.05  # seconds between two calls of `gate`
+_GATE_INTERVAL = 0.05  # seconds between two calls of `gate`
 
 
 class ModelChange:
@@ -58,7 +58,7 @@ class ModelChange:
         if self.due is None or self.due > now:
             return False
         if self._gate is not None and not self._gate(switchover.stage):
-            self.due = now + _HELD
+            self.due = now + _GATE_INTERVAL
             return False
         return True
 
