@@ -199,7 +199,7 @@ def test_the_process_ends_with_an_exit_code_and_leaves_its_place_in_order(
 ) -> None:
     role = Failing(hangs=hangs)
     monkeypatch.setattr(process, "_start", lambda *_: role.start())
-    monkeypatch.setattr(process, "_LAST_WORDS", 0.05)
+    monkeypatch.setattr(process, "_STOP_TIMEOUT", 0.05)
     assert run(process._serve(argparse.Namespace(), Settings(tmp_path), "control")) == 1
     assert role.stopped is not hangs
     assert "ZeroDivisionError: half done" in caplog.text
