@@ -1,12 +1,12 @@
 """The control plane: fabric manager, VM controllers, OpenFlow front ends (paper section 3).
 
-    fm/       the intent: entities are checked and stored; gRPC service and typed client
-    vmc/      intent + physical facts + usage -> flow programs; the core is pure
-      models/ the programming models, one class each
-    ofe/      OpenFlow sessions; only `openflow` knows os-ken
-    roles/    each role as a separate process; election/ and store/ belong to it
-    single_process  all roles in one process; `python -m controllers` runs it
-    testing/  switches in memory and a cluster without processes, for tests and labs
+- `fm/`: the intent; it checks and stores entities, with a gRPC service and a typed client.
+- `vmc/`: intent, physical facts and usage in, flow programs out; the core is pure.
+- `vmc/models/`: the programming models, one class each.
+- `ofe/`: OpenFlow sessions; only `openflow` knows os-ken.
+- `roles/`: each role as a separate process; `election/` and `store/` belong to it.
+- `single_process`: all roles in one process; `python -m controllers` runs it.
+- `testing/`: switches in memory and a cluster without processes, for tests and labs.
 
 From the data plane it imports only the contract (`hoverboard.contract`).
 """

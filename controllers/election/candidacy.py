@@ -2,7 +2,7 @@
 
 The store holds two keys per partition: `term`, which stays and only grows, and `master`, which belongs to the master's
 lease. One conditional write sets both, so each term has one master. Without an answer from the store, a replica keeps
-its role: programs carry the term, and front ends reject those of a lower term than the highest they know.
+its role. Programs carry the term, and a front end rejects a term below the highest that it knows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Admission to the fabric manager's store: requests one after the other, but a large one does not delay other networks.
 
 Checking 10,000 entities takes a tenth of a second or more. So a large request is checked and applied in steps. Between
-two steps, small requests of other networks are applied if they have nothing in common with it: no network, no name,
-nothing that is unique in the cluster. All other requests wait. Each request is accepted or rejected whole (paper 3.1).
+two steps, small requests of other networks are applied. They must have nothing in common with the large one: no
+network, no name, nothing that is unique in the cluster. All other requests wait. Each request is accepted or rejected
+whole (paper 3.1).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Passes accepted requests to the VM controllers, fairly between networks (paper section 3.1).
 
 A request arrives here validated, and is answered when its pieces are programmed. The event loop runs between pieces.
-Only a few pieces of one network are in progress at a time: so one network never fills a switch's queue, and pieces of
+Only a few pieces of one network are in progress at a time. So one network never fills a switch's queue, and pieces of
 other networks do not wait behind it.
 """
 

@@ -89,7 +89,7 @@ class HostQuestions:
             del self.recent[first]
 
     def prepare(self, now: float) -> None:
-        """Before the change to a model whose hosts ask, install answers for established flows."""
+        """Install answers for established flows before the change to a model whose hosts ask."""
         self.preparing = True
         for lookup, last in list(self.recent.items()):
             if now - last <= _RECENT:

@@ -1,6 +1,6 @@
 """The gateway model: all traffic that leaves a host goes through Hoverboards (paper section 3.3).
 
-A VM costs its own host a few flows, and each Hoverboard one; other hosts get none, so a host's flows do not grow with
+A VM costs its own host a few flows, and each Hoverboard one. Other hosts get none, so a host's flows do not grow with
 the network. A route costs the hosts of its next hops, and each Hoverboard. Gateways must be sized for the peak; the
 models that derive from this one relieve them in different ways.
 """

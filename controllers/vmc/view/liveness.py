@@ -56,7 +56,7 @@ class Liveness:
                 self._due[node] = now + GRACE
 
     def front_end_lost(self, node: str, now: float) -> None:
-        """The front end of this node is lost. The node counts as up for PATIENCE seconds."""
+        """Record that the front end of this node is lost. The node counts as up for PATIENCE seconds."""
         if node in self._connections:
             self._connections[node].clear()
             self._due.pop(node, None)

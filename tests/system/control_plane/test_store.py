@@ -227,7 +227,7 @@ def test_what_no_lease_holds_outlives_a_restart_and_clients_find_it_again(use: U
 
 
 class Voter:
-    """A replica and what it was told."""
+    """A replica and the events it received."""
 
     def __init__(self, place: Place, name: str) -> None:
         self.store = place.connect()

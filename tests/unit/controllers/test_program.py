@@ -16,7 +16,7 @@ def flow(number: int) -> Flow:
 
 
 class Maker:
-    """Makes as many flows as it is told, and counts how often."""
+    """Makes as many flows as its argument says, and counts how often."""
 
     def __init__(self) -> None:
         self.calls = 0

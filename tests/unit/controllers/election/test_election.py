@@ -20,7 +20,7 @@ LEASE = 1.0
 
 
 class Voter:
-    """A replica, and each state (mine, term, master) that it was told of."""
+    """A replica, and each state (mine, term, master) that it reported."""
 
     def __init__(self, place: Place, name: str) -> None:
         self.store = place.connect()

@@ -101,7 +101,7 @@ class Rig:
 def story(
     model: str = "hoverboard", **options: bool
 ) -> Callable[[Callable[[Rig], Awaitable[None]]], Callable[[], None]]:
-    """A test that is told about a rig which has started, on a clock that stands still."""
+    """A test that gets a rig which has started, on a clock that stands still."""
 
     def decorate(tell: Callable[[Rig], Awaitable[None]]) -> Callable[[], None]:
         async def whole() -> None:
