@@ -23,9 +23,8 @@ class Block(NamedTuple):
     """The flows that `make(*arguments)` returns, one or several; equal blocks are equal flows.
 
     Attributes:
-        make: a pure function of the pipeline. The values in its flows may depend on all arguments. The set of flows may
-            depend only on the types of the arguments, on lengths of prefixes, and on other arguments: those that
-            are not a VNI, port, MAC, address or prefix.
+        make: a pure function of the pipeline. The values in its flows may depend on all arguments. Of a VNI, port, MAC
+            or address, only the type may affect the set of flows; of a prefix, also its length.
         arguments: hashable, by position.
     """
 
