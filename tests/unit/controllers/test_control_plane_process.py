@@ -136,7 +136,7 @@ def test_zero_is_a_number_where_it_means_something(served: Served) -> None:
 
 @pytest.mark.parametrize(
     ("role", "what"),
-    [("all", "a control plane already runs in this directory"), ("front-end", "front-end-0 is running here")],
+    [("all", "a control plane already runs in this directory"), ("front-end", "front-end-0 already runs")],
 )
 def test_a_second_one_in_a_directory_is_refused(
     served: Served, role: str, what: str, capsys: pytest.CaptureFixture[str]

@@ -30,7 +30,7 @@ class Bench:
         self.counters = dict.fromkeys(switch_programs.COUNTERS, 0)
         expected = ExpectedFlows(self.model, view)
         self.programs = SwitchPrograms(expected, lambda node: self.judged, self.counters, active=active)
-        self.programs.name(DPID, "h1")
+        self.programs.add_node(DPID, "h1")
         expected.add_switch("h1")
 
     def connect(self) -> int:
