@@ -19,7 +19,7 @@ from hoverboard.contract.packets import Address
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
-from hoverboard.fastpath.packets.parse import FIVE, with_ports
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE, with_ports
 from hoverboard.host.listeners import NOBODY, EntryListener, RouteListener
 from hoverboard.host.slowpath import switch_replies
 from hoverboard.host.slowpath.entry_writer import Recipes, Underlay, drop_index, why_dropped
@@ -288,7 +288,7 @@ class FlowMisses:
                 self._look_for_a_way(cached)  # it may be another process's entry
                 continue
             by_packet = not verdict.cacheable or verdict.kind is Kind.PUNT or verdict.changed - _MACS
-            if by_packet or verdict.needs_ports != bool(key[0] & FIVE):
+            if by_packet or verdict.needs_ports != bool(key[0] & FIVE_TUPLE):
                 remove.append(key)
             else:
                 answers_now[key] = verdict
