@@ -290,9 +290,11 @@ class Session(asyncio.Protocol):
 
     def _rejected(self, xid: int, reason: str) -> None:
         if self._read is not None and self._read[0] == xid:
-            self._read[2].set_exception(
-                SwitchError(f"rejected the request for its flows: {reason}", where=f"switch {self.dpid:#x}")
-            )
+            _, _, answer = self._read
+            if not answer.done():
+                answer.set_exception(
+                    SwitchError(f"rejected the request for its flows: {reason}", where=f"switch {self.dpid:#x}")
+                )
         elif self._rejections is not None:
             self._rejections.append((xid, reason))
         else:
