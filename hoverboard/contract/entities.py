@@ -47,9 +47,9 @@ def _mac(value: str) -> str:
 def unusable_ip6(address: IPv6Address | IPv6Network) -> str | None:
     """Why VMs cannot have an IPv6 address, or addresses of a prefix; None if they can."""
     prefix = IPv6Network(address)
-    for of_its_own in _NOT_FOR_VMS:
-        if prefix.overlaps(of_its_own):
-            return f"{address} reaches into {of_its_own}, which is not for VMs"
+    for reserved in _NOT_FOR_VMS:
+        if prefix.overlaps(reserved):
+            return f"{address} reaches into {reserved}, which is not for VMs"
     return None
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from hoverboard.contract.packets import Address
 from hoverboard.fastpath.packets.flow_table import Key
 
-Way = tuple[int, Address, IPv4Address]  # VNI, destination, the host that it was sent to
+UsedRoute = tuple[int, Address, IPv4Address]  # VNI, destination, the host that it was sent to
 
 
 class EntryListener(Protocol):
@@ -32,17 +32,17 @@ class PeerListener(Protocol):
 class RouteListener(Protocol):
     """Hears what a host that learns routes has to know."""
 
-    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
+    def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
         """A packet to `dst` met a default route that says "learn"; it goes by way of `gateway`."""
 
-    def carried(self, ways: Iterable[Way]) -> None:
-        """All ways of a report interval, from a dataplane that cannot call `wanted`."""
+    def routes_used(self, routes: Iterable[UsedRoute]) -> None:
+        """All ways of a report interval, from a dataplane that cannot call `route_wanted`."""
 
-    def received(self, sender: IPv4Address, payload: bytes) -> None:
+    def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
         """A datagram of another host's route exchange."""
 
 
-class Nobody:
+class NoListener:
     """All listeners in one; does nothing."""
 
     def flows_changed(self, keys: Iterable[Key]) -> None:
@@ -51,14 +51,14 @@ class Nobody:
     def peer_changed(self, address: IPv4Address) -> None:
         """See PeerListener."""
 
-    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
+    def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
         """See RouteListener."""
 
-    def carried(self, ways: Iterable[Way]) -> None:
+    def routes_used(self, routes: Iterable[UsedRoute]) -> None:
         """See RouteListener."""
 
-    def received(self, sender: IPv4Address, payload: bytes) -> None:
+    def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
         """See RouteListener."""
 
 
-NOBODY = Nobody()
+NO_LISTENER = NoListener()

@@ -22,7 +22,7 @@ from hoverboard.fastpath.engine.warm import warm
 from hoverboard.host import process
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.generations import pre_vm_process, shared_engines
-from hoverboard.host.generations.pre import LOBBY
+from hoverboard.host.generations.pre import VMM_SOCKET
 from hoverboard.rpc.answering import Methods
 from hoverboard.rpc.connection import Service
 from hoverboard.rpc.server import Server
@@ -59,23 +59,25 @@ class Nursery:
 
     def __init__(self, path: Path) -> None:
         self._gates: dict[int, int] = {}
-        self._left = False
+        self._client_closed = False
         self._methods: Methods = {
             "spawn": self._spawn,
             "spawn_engines": self._spawn_engines,
             "spawn_vmm": self._spawn_vmm,
             "release": self._release,
         }
-        self._server = Server(path, lambda _: Service(self._methods, self._leave), connections=1, log="nursery.log")
+        self._server = Server(
+            path, lambda _: Service(self._methods, self._on_client_closed), connections=1, log="nursery.log"
+        )
 
     def serve(self) -> None:
         """Serve until the client has closed."""
-        while not self._left:
+        while not self._client_closed:
             self._server.serve(None)
         self._server.close()
 
-    def _leave(self) -> None:
-        self._left = True
+    def _on_client_closed(self) -> None:
+        self._client_closed = True
         for gate in self._gates.values():
             os.close(gate)
 
@@ -100,7 +102,7 @@ class Nursery:
         def run() -> None:
             _write_to(f"{node_dir}/host.log")
             enter_network_namespace(netns_pid)
-            pre_vm_process.main(Path(node_dir) / LOBBY, vm)
+            pre_vm_process.main(Path(node_dir) / VMM_SOCKET, vm)
 
         return self._fork(f"process of VM {vm}", run)
 
@@ -124,12 +126,12 @@ class Nursery:
             raise
         if pid == 0:
             os.close(writer)
-            self._be_born(who, reader, run)
+            self._run_child(who, reader, run)
         os.close(reader)
         self._gates[pid] = writer
         return pid
 
-    def _be_born(self, who: str, gate: int, run: Callable[[], None]) -> NoReturn:
+    def _run_child(self, who: str, gate: int, run: Callable[[], None]) -> NoReturn:
         """In the child: wait until it is let go, and be what it is to be."""
         status = 1
         try:

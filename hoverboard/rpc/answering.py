@@ -67,25 +67,25 @@ class Answerer:
         try:
             message = decode(line)
             with inbox.take(message) as given:
-                name, call = _bound(methods, message, given)
+                name, call = _bind(methods, message, given)
                 return _answer(name, call())
         except HoverboardError as error:
-            return self.refusal(error)
+            return self.error_answer(error)
         except OSError as error:
             _log.exception("%s failed", name)
-            return self.refusal(RunError(f"{name}: {error}"))
+            return self.error_answer(RunError(f"{name}: {error}"))
         except Exception as error:  # the server must outlive any one request
             _log.exception("%s failed", name)
-            return self.refusal(RunError(f"{name}: {error!r}", next_step=f"see {self.log}"))
+            return self.error_answer(RunError(f"{name}: {error!r}", next_step=f"see {self.log}"))
 
-    def refusal(self, error: HoverboardError, *, last: bool = False) -> Answer:
+    def error_answer(self, error: HoverboardError, *, last: bool = False) -> Answer:
         """The answer that is an error; `last`: the connection ends with it."""
         document = error_to_json(error)
         document["where"] = document["where"] or self.where
         return Answer(encode({"error": document, "last": True} if last else {"error": document}), Descriptors())
 
 
-def _bound(methods: Methods, message: dict[str, Any], given: Descriptors) -> tuple[str, Callable[[], Any]]:
+def _bind(methods: Methods, message: dict[str, Any], given: Descriptors) -> tuple[str, Callable[[], Any]]:
     """The method that a message asks for, and the call of it."""
     name, params = message.get("method"), message.get("params", {})
     method = methods.get(name) if isinstance(name, str) else None

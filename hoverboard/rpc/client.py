@@ -19,7 +19,7 @@ TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
-class Answered:
+class Reply:
     """An answer that came.
 
     Attributes:
@@ -47,7 +47,7 @@ def exchange(
     deadline: Deadline,
     peer: str = "the peer",
     where: str = "",
-) -> Answered:
+) -> Reply:
     """Send a request on a channel, with copies of some descriptors, and wait for its answer.
 
     Raises:
@@ -70,7 +70,7 @@ def exchange(
     if not {"result", "error"} & answer.keys():
         given.close()
         raise RunError(f"{method}: {peer} answered neither a result nor an error", where=where)
-    return Answered(answer, given, bool(unsent or answer.get("last")))
+    return Reply(answer, given, bool(unsent or answer.get("last")))
 
 
 class Client:
@@ -97,7 +97,7 @@ class Client:
 
     def connect(self, timeout: float) -> None:
         """Wait until the socket accepts; RunError after `timeout` seconds."""
-        with self._alone("connect", timeout):
+        with self._exclusive("connect", timeout):
             if self._channel is None:
                 self._channel = Channel.connect(self.path, timeout)
 
@@ -127,7 +127,7 @@ class Client:
     ) -> tuple[Any, Descriptors]:
         """As call(), and the descriptors that came with the answer: for the caller to close."""
         deadline = Deadline(timeout)
-        with self._alone(method, timeout):
+        with self._exclusive(method, timeout):
             if self._channel is None:
                 self._channel = Channel.connect(self.path, deadline.left())
             try:
@@ -142,7 +142,7 @@ class Client:
         return answer.get()
 
     @contextlib.contextmanager
-    def _alone(self, method: str, timeout: float) -> Iterator[None]:
+    def _exclusive(self, method: str, timeout: float) -> Iterator[None]:
         if not self._exchange.acquire(timeout=timeout):
             raise RunError(f"{method}: no answer: the request before it has not ended", where=self.path)
         try:

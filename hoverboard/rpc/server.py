@@ -86,7 +86,7 @@ class Server:
         self._most, self._longest = connections, longest
         self._connections: set[Connection] = set()
         self._by_fd: dict[int, Connection] = {}
-        self._again: collections.deque[Connection] = collections.deque()  # have sent several requests
+        self._more_requests: collections.deque[Connection] = collections.deque()  # have sent several requests
         self._answered: collections.deque[tuple[Connection, Answer]] = collections.deque()  # by threads
         self._closing = threading.Lock()
         self._closed = False
@@ -119,7 +119,7 @@ class Server:
             if fd == self._listener.fileno():
                 self._accept()
             elif fd == self._wake:
-                self._go_on()
+                self._on_wake()
             elif (connection := self._by_fd.get(fd)) is not None:
                 self._attend(connection, self._exchange)
 
@@ -130,18 +130,18 @@ class Server:
             sock, _ = self._listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._turn_away()
+                self._reject_connection()
             return  # else it has gone again
         connection = Connection(sock, self._longest)
         if len(self._connections) >= self._most:
             fault = RunError(f"more than {self._most} connections at a time", where=self._path)
-            connection.end(self._answerer.refusal(fault, last=True))
+            connection.end(self._answerer.error_answer(fault, last=True))
             return
         connection.service = self._methods(connection) if callable(self._methods) else Service(self._methods)
         self._connections.add(connection)
         self._watch(connection, select.EPOLLIN)
 
-    def _turn_away(self) -> None:
+    def _reject_connection(self) -> None:
         """No descriptor is left: close the next connection, or it would be ready for ever."""
         os.close(self._spare)
         with contextlib.suppress(OSError):
@@ -168,9 +168,9 @@ class Server:
     def _end(self, connection: Connection, fault: HoverboardError | None = None) -> None:
         """Close a connection, and tell whoever wants to know."""
         self._forget(connection)
-        self._last(connection, None if fault is None else self._answerer.refusal(fault, last=True))
+        self._close_with(connection, None if fault is None else self._answerer.error_answer(fault, last=True))
 
-    def _last(self, connection: Connection, answer: Answer | None, seconds: float = 0.0) -> None:
+    def _close_with(self, connection: Connection, answer: Answer | None, seconds: float = 0.0) -> None:
         connection.end(answer, seconds)
         try:
             connection.service.ended()
@@ -204,7 +204,7 @@ class Server:
         if line is None:
             self._wait(connection)
         elif self._threads:
-            self._have_worked(connection, line)
+            self._start_worker(connection, line)
         else:
             answer = self._answerer.answer(connection.service.methods, line, connection.inbox)
             if connection.taken:
@@ -212,7 +212,7 @@ class Server:
             else:
                 self._deliver(connection, answer)
 
-    def _have_worked(self, connection: Connection, line: bytes) -> None:
+    def _start_worker(self, connection: Connection, line: bytes) -> None:
         self._watch(connection, 0)
         connection.working = True
         worker = threading.Thread(target=self._work, args=(connection, line), name="rpc-request", daemon=True)
@@ -220,7 +220,7 @@ class Server:
             worker.start()
         except RuntimeError as error:  # no more threads
             connection.working = False
-            self._deliver(connection, self._answerer.refusal(RunError(str(error), where=self._path)))
+            self._deliver(connection, self._answerer.error_answer(RunError(str(error), where=self._path)))
 
     def _work(self, connection: Connection, line: bytes) -> None:
         answer = self._answerer.answer(connection.service.methods, line, connection.inbox)
@@ -229,7 +229,7 @@ class Server:
                 self._answered.append((connection, answer))
                 os.eventfd_write(self._wake, 1)
                 return
-        self._last(connection, answer, _LAST_SECONDS)
+        self._close_with(connection, answer, _LAST_SECONDS)
 
     def _deliver(self, connection: Connection, answer: Answer) -> None:
         connection.put(answer)
@@ -243,20 +243,20 @@ class Server:
         elif connection.inbox.complete:
             # It may have sent thousands of requests: others come between.
             self._watch(connection, 0)
-            self._again.append(connection)
+            self._more_requests.append(connection)
             os.eventfd_write(self._wake, 1)
         else:
             connection.inbox.close_strays()
             self._watch(connection, select.EPOLLIN)
 
-    def _go_on(self) -> None:
+    def _on_wake(self) -> None:
         os.eventfd_read(self._wake)
         for _ in range(len(self._answered)):
             connection, answer = self._answered.popleft()
             connection.working = False
             self._attend(connection, lambda known, answer=answer: self._deliver(known, answer))  # type: ignore[misc]
-        for _ in range(len(self._again)):
-            self._attend(self._again.popleft(), self._next)
+        for _ in range(len(self._more_requests)):
+            self._attend(self._more_requests.popleft(), self._next)
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -275,7 +275,7 @@ class Server:
         for connection in [connection for connection in self._connections if not connection.working]:
             self._end(connection)
         for connection, answer in self._answered:
-            self._last(connection, answer, _LAST_SECONDS)
+            self._close_with(connection, answer, _LAST_SECONDS)
         self._close_own()
 
     def close_in_child(self) -> None:

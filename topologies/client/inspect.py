@@ -100,7 +100,7 @@ def make_ready(host: HostClient, notify: Callable[[str], None]) -> None:
     Raises:
         RunError: they do not compile.
     """
-    if host.looking_ready():
+    if host.inspection_ready():
         return
     notify("compiling the engine with debug elements in it: once, about half a minute")
     done = subprocess.run(

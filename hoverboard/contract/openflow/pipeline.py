@@ -110,7 +110,7 @@ __all__ = [
 _TAGGED = 0x1000  # OFPVID_PRESENT
 
 
-def _toward(vni: int, dst: Address) -> Matches:
+def _to_address(vni: int, dst: Address) -> Matches:
     """What matches the packets of a network to one address."""
     if isinstance(dst, IPv4Address):
         return {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(dst)}
@@ -218,7 +218,7 @@ def _onward(guarded: bool) -> Goto:
     return Goto(Table.EGRESS if guarded else Table.ROUTE)
 
 
-def _handed_over(port: int, guarded: bool) -> Action:
+def _deliver_action(port: int, guarded: bool) -> Action:
     """The last step to a VM, once the packet carries its MAC."""
     return Goto(Table.INGRESS) if guarded else Output(port)
 
@@ -245,9 +245,9 @@ def vport_flows(
             for sender in (ip6, link_local(mac))
         ]  # fmt: skip
         # A NIC without an address yet asks who else has it, and who routes, from "::".
-        unheard: Matches = {"in_port": port, "eth_type": ETH_IPV6, "ipv6_dst": _MULTICAST}
+        multicast: Matches = {"in_port": port, "eth_type": ETH_IPV6, "ipv6_dst": _MULTICAST}
         own6 += [
-            make_flow(Table.CLASSIFY, tables.PAIR, Kind.DROP_MULTICAST, vni, unheard),
+            make_flow(Table.CLASSIFY, tables.PAIR, Kind.DROP_MULTICAST, vni, multicast),
             *_local_flows(vni, port, source, ip6, guarded),
         ]
     return [
@@ -265,11 +265,11 @@ def vport_flows(
         make_flow(Table.CLASSIFY, tables.ROUTE, Kind.DROP_SPOOFED, vni, {"in_port": port}),
         *_local_flows(vni, port, source, ip, guarded),
         *own6,
-        *([_door(vni, port, source)] if guarded else ()),
+        *([_vport_delivery(vni, port, source)] if guarded else ()),
     ]  # fmt: skip
 
 
-def _door(vni: int, port: int, mac: int) -> Flow:
+def _vport_delivery(vni: int, port: int, mac: int) -> Flow:
     """In a network with a firewall: what the firewall has let through to a VM, by its MAC."""
     return make_flow(Table.VPORT, tables.EXACT, Kind.LOCAL, vni, {"metadata": vni, "eth_dst": mac}, Output(port))
 
@@ -277,10 +277,10 @@ def _door(vni: int, port: int, mac: int) -> Flow:
 def _local_flows(vni: int, port: int, mac: int, dst: Address, guarded: bool) -> list[Flow]:
     """Delivery of one address to a VM on this host."""
     return [
-        make_flow(Table.ROUTE, tables.EXACT, Kind.LOCAL, vni, _toward(vni, dst), Goto(Table.DELIVER)),
+        make_flow(Table.ROUTE, tables.EXACT, Kind.LOCAL, vni, _to_address(vni, dst), Goto(Table.DELIVER)),
         make_flow(
-            Table.DELIVER, tables.EXACT, Kind.LOCAL, vni, _toward(vni, dst),
-            SetField("eth_dst", mac), SetField("eth_src", _GATEWAY), _handed_over(port, guarded),
+            Table.DELIVER, tables.EXACT, Kind.LOCAL, vni, _to_address(vni, dst),
+            SetField("eth_dst", mac), SetField("eth_src", _GATEWAY), _deliver_action(port, guarded),
         ),
     ]  # fmt: skip
 
@@ -299,12 +299,12 @@ def _to_host(vni: int, version: int, underlay: IPv4Address, port: int) -> tuple[
 def route_flow(vni: int, dst: Address, underlay: IPv4Address) -> Flow:
     """VM host: traffic of the network to VM address `dst` goes straight to the host at `underlay`."""
     actions = _to_host(vni, dst.version, underlay, TUNNEL_PORT)
-    return make_flow(Table.ROUTE, tables.ROUTE, Kind.ROUTE, vni, _toward(vni, dst), *actions)
+    return make_flow(Table.ROUTE, tables.ROUTE, Kind.ROUTE, vni, _to_address(vni, dst), *actions)
 
 
 def offload_flow(vni: int, src: Address, dst: Address, underlay: IPv4Address) -> Flow:
     """VM host: one busy VM pair leaves the Hoverboard and goes host to host (paper 3.3.1)."""
-    match = _toward(vni, dst)
+    match = _to_address(vni, dst)
     match["ipv4_src" if src.version == 4 else "ipv6_src"] = int(src)
     return make_flow(
         Table.ROUTE, tables.PAIR, Kind.OFFLOAD, vni, match, *_to_host(vni, dst.version, underlay, TUNNEL_PORT)
@@ -318,28 +318,28 @@ def default_flow(vni: int, hoverboard: IPv4Address, version: int = 4, learn: boo
     """
     actions = _to_host(vni, version, hoverboard, TUNNEL_PORT)
     kind = Kind.LEARN if learn else Kind.TO_HOVERBOARD
-    return make_flow(Table.ROUTE, tables.DEFAULT, kind, vni, _any_of(vni, version), *actions)
+    return make_flow(Table.ROUTE, tables.DEFAULT, kind, vni, _any_address(vni, version), *actions)
 
 
 def punt_flow(vni: int, version: int = 4) -> Flow:
     """VM host: what of IP `version` no other rule of the network covers goes to the controller, which answers."""
     # The metadata register rides along in the packet-in: it tells the controller the network.
-    return make_flow(Table.ROUTE, tables.DEFAULT, Kind.PUNT, vni, _any_of(vni, version), Output(CONTROLLER))
+    return make_flow(Table.ROUTE, tables.DEFAULT, Kind.PUNT, vni, _any_address(vni, version), Output(CONTROLLER))
 
 
 def unknown_flow(vni: int, dst: Address) -> Flow:
     """VM host: the controller was asked for `dst` and knows nothing there; a negative answer, as a flow."""
-    return make_flow(Table.ROUTE, tables.ROUTE, Kind.DROP_UNKNOWN_DESTINATION, vni, _toward(vni, dst))
+    return make_flow(Table.ROUTE, tables.ROUTE, Kind.DROP_UNKNOWN_DESTINATION, vni, _to_address(vni, dst))
 
 
-def _any_of(vni: int, version: int) -> Matches:
+def _any_address(vni: int, version: int) -> Matches:
     return {"metadata": vni, "eth_type": {4: ETH_IPV4, 6: ETH_IPV6}[version]}
 
 
 def relay_flow(vni: int, dst: Address, underlay: IPv4Address) -> Flow:
     """Hoverboard: traffic of the network to VM address `dst` goes on to its host (a hairpin)."""
     actions = _to_host(vni, dst.version, underlay, IN_PORT)
-    return make_flow(Table.RELAY, tables.EXACT, Kind.RELAY, vni, _toward(vni, dst), *actions)
+    return make_flow(Table.RELAY, tables.EXACT, Kind.RELAY, vni, _to_address(vni, dst), *actions)
 
 
 def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network, guarded: bool = False) -> list[Flow]:
@@ -378,7 +378,7 @@ def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str
         make_flow(
             Table.DELIVER, rank, Kind.LOCAL, vni, match,
             Move("ipv4_dst", "reg5"), SetField("eth_dst", mac_number(mac)), SetField("eth_src", _GATEWAY),
-            _handed_over(port, guarded),
+            _deliver_action(port, guarded),
         ),
     ]  # fmt: skip
 

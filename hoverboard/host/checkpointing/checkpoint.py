@@ -27,7 +27,7 @@ TracedFlow = tuple[str, TraceResult]  # the question, and the answer
 
 
 @dataclass
-class Saved:
+class SavedState:
     """What a host process left.
 
     Attributes:
@@ -45,11 +45,11 @@ class Saved:
         return max((FIRST_VPORT, *(ofport + 1 for _vport, ofport in self.vports.values())))
 
 
-class Kept(NamedTuple):
-    """How the keeper asks a dataplane for what is to be kept of it; by itself, nothing is.
+class CheckpointSource(NamedTuple):
+    """How the checkpoint_writer asks a dataplane for what is to be kept of it; by itself, nothing is.
 
     Attributes:
-        peers: see Saved.
+        peers: see SavedState.
         flow: a flow-table entry's question and answer; None: there is none.
         flow_keys: of all entries.
     """
@@ -65,7 +65,7 @@ class CheckpointWriter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._vports: Callable[[], Mapping[str, tuple[str, int]]] = dict
-        self._kept = Kept()
+        self._source = CheckpointSource()
         self.journal: Journal | None = None
 
     def begin(
@@ -73,23 +73,23 @@ class CheckpointWriter:
         directory: Path,
         owner: Mapping[str, Any],
         vports: Callable[[], Mapping[str, tuple[str, int]]],
-        kept: Kept,
+        source: CheckpointSource,
     ) -> None:
         """Write the checkpoint anew, and keep it from now on.
 
         Args:
-            vports: see Saved; asked at each write, as is `kept`.
+            vports: see SavedState; asked at each write, as is `source`.
         """
-        self._vports, self._kept = vports, kept
+        self._vports, self._source = vports, source
         self.journal = Journal(directory / FILE, dict(owner), self._value, self._everything)
 
     def _value(self, ident: Ident) -> Any:
         kind, name = ident
         if kind == _FLOW:
-            flow = self._kept.flow(name)
+            flow = self._source.flow(name)
             return None if flow is None else [flow[0], encode(flow[1])]
         if kind == _PEER:
-            segments = self._kept.peers().get(IPv4Address(name))
+            segments = self._source.peers().get(IPv4Address(name))
             return None if segments is None else int(segments)
         vport = self._vports().get(name)
         return None if vport is None else list(vport)
@@ -97,8 +97,8 @@ class CheckpointWriter:
     def _everything(self) -> Iterable[Ident]:
         return [
             *((_VPORT, vm) for vm in self._vports()),
-            *((_PEER, str(address)) for address in self._kept.peers()),
-            *((_FLOW, key) for key in self._kept.flow_keys()),
+            *((_PEER, str(address)) for address in self._source.peers()),
+            *((_FLOW, key) for key in self._source.flow_keys()),
         ]
 
     def _note(self, kind: str, names: Iterable[Any]) -> None:
@@ -139,14 +139,14 @@ class CheckpointWriter:
             self.journal.close()
 
 
-def load(directory: Path, owner: Mapping[str, Any]) -> Saved:
+def load(directory: Path, owner: Mapping[str, Any]) -> SavedState:
     """What the last host process of this node left.
 
     Raises:
         RunError: nothing that can be used, and why.
     """
     table = journal.read(directory / FILE, dict(owner))
-    saved = Saved()
+    saved = SavedState()
     try:
         for (kind, name), value in table.items():
             if kind == _VPORT:

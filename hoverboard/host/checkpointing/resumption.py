@@ -14,7 +14,7 @@ from typing import Any
 from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT_NAME
-from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved, load
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, CheckpointWriter, SavedState, load
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.vswitch.ovs import Ovs
 
@@ -32,16 +32,16 @@ class Resumption:
         settled: the switch agrees with what is plugged in.
     """
 
-    def __init__(self, config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> None:
+    def __init__(self, config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> None:
         self._config = config
         self._switch = switch
-        self._keeper = keeper
+        self._checkpoint_writer = checkpoint_writer
         self._directory = Path(config.node_dir)
         self._owner = {"node": config.node, "underlay_ip": config.underlay_ip, "dataplane": config.dataplane}
         # Where Open vSwitch carries nothing, the uplink is none of its business.
         self._uplink = config.uplink_device if facts(config.dataplane).carrier == "switch" else None
         self._unwanted: set[str] = set()
-        self.saved = Saved()
+        self.saved = SavedState()
         self.refused: str | None = None
         self.settled = not config.resume
         if config.resume:
@@ -66,26 +66,26 @@ class Resumption:
             uplink_device=self._uplink,
         )
 
-    def keep(self, vports: Callable[[], Mapping[str, tuple[str, int]]], kept: Kept) -> None:
+    def keep(self, vports: Callable[[], Mapping[str, tuple[str, int]]], source: CheckpointSource) -> None:
         """Keep a checkpoint from now on; see Keeper.begin."""
-        self._keeper.begin(self._directory, self._owner, vports, kept)
+        self._checkpoint_writer.begin(self._directory, self._owner, vports, source)
 
-    def vport(self, vm: str, told: str | None) -> tuple[str, int] | None:
+    def vport(self, vm: str, remembered: str | None) -> tuple[str, int] | None:
         """The vport of a VM that was there before, and its OpenFlow number; None: it is new.
 
         Args:
-            told: its name, as whoever plugs it in remembers it.
+            remembered: its name, as whoever plugs it in remembers it.
         """
         if vm in self.saved.vports:
             return self.saved.vports[vm]
-        if told is None or not self._config.resume:
+        if remembered is None or not self._config.resume:
             return None
-        number = told.removeprefix(_VPORT)
-        if told != number and number.isdigit():
-            return told, int(number)  # vswitchd gives the number that the name was made from
+        number = remembered.removeprefix(_VPORT)
+        if remembered != number and number.isdigit():
+            return remembered, int(number)  # vswitchd gives the number that the name was made from
         self._switch.check_reachable()
-        ofport = self._switch.vports().get(told)
-        return None if ofport is None else (told, ofport)
+        ofport = self._switch.vports().get(remembered)
+        return None if ofport is None else (remembered, ofport)
 
     def remove_vport(self, name: str) -> None:
         """Remove a VM's port, as soon as the switch is there."""

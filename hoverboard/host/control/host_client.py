@@ -148,28 +148,28 @@ class HostClient(Client):
         """The flow table: [{vni, src, dst, proto, kind, via, packets, bytes}]."""
         return list(self.call("flows"))
 
-    def looking_ready(self) -> bool:
+    def inspection_ready(self) -> bool:
         """Whether capture() and sample_latency() begin at once; else `hoverboard.fastpath.engine.warm --debug` comes
         first."""
-        return bool(self.call("looking_ready"))
+        return bool(self.call("inspection_ready"))
 
     def capture(
-        self, ports: tuple[str, ...], output: int, leash: socket.socket, *, snap: int = 256, count: int = 0
+        self, ports: tuple[str, ...], output: int, stop_socket: socket.socket, *, snap: int = 256, count: int = 0
     ) -> list[str]:
         """Have packets written to descriptor `output` as pcapng; returns the names of the ports once it has begun.
 
         Args:
             ports: VMs of the host, or "uplink"; empty: all.
-            leash: one end of a socket pair. The capture ends after `count` packets (0: never), or when the other
+            stop_socket: one end of a socket pair. The capture ends after `count` packets (0: never), or when the other
                 end is shut down; then the line {"packets", "lost", "error"} comes there.
             snap: bytes kept of a packet.
         """
-        fds = (output, leash.fileno())
+        fds = (output, stop_socket.fileno())
         return list(self.call("capture", fds=fds, timeout=300.0, ports=list(ports), snap=snap, count=count))
 
-    def sample_latency(self, every: int, leash: socket.socket) -> None:
-        """Follow one packet in `every` through the engines until the leash's other end is closed."""
-        self.call("sample_latency", fds=(leash.fileno(),), timeout=300.0, every=every)
+    def sample_latency(self, every: int, stop_socket: socket.socket) -> None:
+        """Follow one packet in `every` through the engines until the stop_socket's other end is closed."""
+        self.call("sample_latency", fds=(stop_socket.fileno(),), timeout=300.0, every=every)
 
     def latency(self) -> EngineLatencies:
         """{"egress", "ingress"}: {"samples", "p50_us", .., "histogram"} since sampling began."""

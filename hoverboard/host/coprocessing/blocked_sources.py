@@ -20,14 +20,14 @@ BlockedSource = tuple[int, Address]  # OpenFlow port of the VM, the source
 MOST = 1_024  # of one VM; the oldest gives way, so that nobody can fill a host's memory with addresses
 
 
-class Blocks:
+class BlockedSources:
     """All blocked sources of one host.
 
     Args:
-        clock: seconds, the same as `now` of `turn`.
+        clock: seconds, the same as `now` of `update`.
 
     Attributes:
-        news_fd: readable when a stage has asked for something.
+        control_eventfd: readable when a stage has asked for something.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,12 +35,12 @@ class Blocks:
         self.control_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._closed = False
-        self._asked: deque[tuple[int, bytes, float]] = deque(maxlen=4 * MOST)
+        self._requests: deque[tuple[int, bytes, float]] = deque(maxlen=4 * MOST)
         self._until: dict[int, OrderedDict[Address, float]] = {}
 
-    def ask(self, ofport: int, source: bytes, seconds: float) -> None:
+    def block(self, ofport: int, source: bytes, seconds: float) -> None:
         """From any thread: block `source` (4 or 16 bytes) for the VM on `ofport`."""
-        self._asked.append((ofport, source, self._clock() + seconds))
+        self._requests.append((ofport, source, self._clock() + seconds))
         with self._lock:  # a thread that was left behind must not write to whatever has the number next
             if not self._closed:
                 os.eventfd_write(self.control_eventfd, 1)
@@ -49,13 +49,13 @@ class Blocks:
         sources = self._until.get(flow[0])
         return sources is not None and flow[1] in sources
 
-    def turn(self, now: float) -> set[BlockedSource]:
+    def update(self, now: float) -> set[BlockedSource]:
         """Take up what was asked for, forget whose time is over; the flows that this changes."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.control_eventfd)
         changed: set[BlockedSource] = set()
-        while self._asked:
-            ofport, source, until = self._asked.popleft()
+        while self._requests:
+            ofport, source, until = self._requests.popleft()
             sources = self._until.setdefault(ofport, OrderedDict())
             address: Address = ip_address(source)
             sources[address] = until
@@ -70,7 +70,7 @@ class Blocks:
                 changed.add((ofport, address))
         return changed
 
-    def of(self, ofport: int) -> list[str]:
+    def sources(self, ofport: int) -> list[str]:
         """Who is blocked for a VM."""
         return [str(address) for address in self._until.get(ofport, ())]
 

@@ -1,6 +1,6 @@
 """What is done with a flow beside forwarding it: its stages, as decided at flow miss (paper 4.3.1, 4.4). Pure.
 
-One VM's part is a Treatment; a flow between two VMs of one host has two, the sender's and the receiver's,
+One VM's part is a FlowStages; a flow between two VMs of one host has two, the sender's and the receiver's,
 and its flow-table entry carries both.
 """
 
@@ -17,7 +17,7 @@ from hoverboard.fastpath.memory import entries
 MOST_CHAINS = MOST_EVERY = entries.HALF  # what an entry has room for
 
 
-class Treatment(NamedTuple):
+class FlowStages(NamedTuple):
     """One VM's part.
 
     Attributes:
@@ -38,10 +38,10 @@ class Treatment(NamedTuple):
         return entries.STAGE_COPROCESSOR * self.diverts | entries.STAGE_SAMPLE * (self.every > 0)
 
 
-NOTHING = Treatment()
+NO_STAGES = FlowStages()
 
 
-class Words(NamedTuple):
+class StageWords(NamedTuple):
     """What of it stands in a flow-table entry (flowtable.Entry)."""
 
     stages: int = 0
@@ -49,9 +49,9 @@ class Words(NamedTuple):
     sample: int = 0
 
 
-def words(first: Treatment, receiver: Treatment = NOTHING) -> Words:
+def stage_words(first: FlowStages, receiver: FlowStages = NO_STAGES) -> StageWords:
     """The words of an entry whose packets pass `first`, and then `receiver` on the same host."""
-    return Words(
+    return StageWords(
         first.stages | receiver.stages << entries.STAGE_NEXT,
         first.chain | receiver.chain << entries.HALF_BITS,
         first.every | receiver.every << entries.HALF_BITS,
@@ -60,9 +60,11 @@ def words(first: Treatment, receiver: Treatment = NOTHING) -> Words:
 
 # (direction, OpenFlow port of the VM, inner address of the other end, VNI, underlay address of the other host or None)
 # -> the VM's part of the treatment of a flow.
-TreatmentOf = Callable[[Direction, int, Address, int, IPv4Address | None], Treatment]
+StageLookup = Callable[[Direction, int, Address, int, IPv4Address | None], FlowStages]
 
 
-def no_stages(_direction: Direction, _ofport: int, _remote: Address, _vni: int, _peer: IPv4Address | None) -> Treatment:
+def no_stages(
+    _direction: Direction, _ofport: int, _remote: Address, _vni: int, _peer: IPv4Address | None
+) -> FlowStages:
     """The treatment on hosts without coprocessors."""
-    return NOTHING
+    return NO_STAGES

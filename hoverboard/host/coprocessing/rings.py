@@ -27,7 +27,7 @@ _SPARE = 128  # bytes behind a frame, so that encryption finds room for its trai
 _TRIES, _PAUSE = 20, 0.00025
 
 
-class Way(NamedTuple):
+class DivertedFlow(NamedTuple):
     """What the flow-table entry of a diverted packet says, by the number that the entry carries."""
 
     chain: int
@@ -52,7 +52,7 @@ class RingSource:
     """Packets that the engines diverted for the VM of one port; the worker's Source.
 
     Args:
-        ways: by number; grows, and never changes.
+        flows: by number; grows, and never changes.
         before: called before each look, from the worker's thread.
     """
 
@@ -60,14 +60,14 @@ class RingSource:
         self,
         memories: Sequence[Memory],
         port: int,
-        ways: Sequence[Way],
+        flows: Sequence[DivertedFlow],
         before: Callable[[], None],
         lock: threading.Lock,
     ) -> None:
         side = rings.TO_COPROCESSOR
         self._rings = [(m.side_index[port, side], m.side_meta[port, side], m.side_data[port, side]) for m in memories]
         self._bytes = [memoryview(data) for _index, _meta, data in self._rings]
-        self._ways = ways
+        self._flows = flows
         self._before = before
         self._lock = lock
         self._first = 0
@@ -101,20 +101,20 @@ class RingSource:
             frame = bytearray(store[begin + packets.VNET_BYTES : end + _SPARE])
             del frame[length - packets.VNET_BYTES :]
             copied = kind <= rings.CHAIN_SAMPLE
-            way = self._ways[rings.CHAIN_SAMPLE - kind if copied else kind]
+            flow = self._flows[rings.CHAIN_SAMPLE - kind if copied else kind]
             # The stages of a sending VM are the first; those of the one that receives are always the last.
-            done = packets.FIRST_DONE if way.direction == "egress" else packets.ALL_DONE
+            done = packets.FIRST_DONE if flow.direction == "egress" else packets.ALL_DONE
             packet = Packet(
                 frame,
                 vnet=bytes(store[begin : begin + packets.VNET_BYTES]),
-                direction=way.direction,
-                vni=way.vni,
-                peer=way.peer,
-                chain=way.sampled if copied else way.chain,
+                direction=flow.direction,
+                vni=flow.vni,
+                peer=flow.peer,
+                chain=flow.sampled if copied else flow.chain,
                 ticket=None if copied else Ticket(engine, words[rings.PORT], words[rings.TUNNEL], done),
             )
-            packet.relayed = way.relayed
-            packet.sample = way.every if copied else 0
+            packet.relayed = flow.relayed
+            packet.sample = flow.every if copied else 0
             taken.append(packet)
             ring.release(index)
             room -= length

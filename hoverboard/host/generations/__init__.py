@@ -21,8 +21,8 @@ from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig
 from hoverboard.host.generations.fastpath import FastpathPlane
+from hoverboard.host.generations.host_dataplane import HostDataplane
 from hoverboard.host.generations.ovs import OvsPlane
-from hoverboard.host.generations.port import HostDataplane
 from hoverboard.host.generations.pre import PrePlane
 from hoverboard.host.generations.shared_engines import SharedEngineProcess, shared_memory
 from hoverboard.host.telemetry.capture import Answers
@@ -33,7 +33,7 @@ from hoverboard.vswitch.switch_questions import OvsQuestions
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeDataplane:
     """The dataplane of a host, and the route exchange that hears of its packets."""
 
     plane: HostDataplane
@@ -43,10 +43,10 @@ class Made:
 class _Parts:
     """What every generation is made from."""
 
-    def __init__(self, config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> None:
+    def __init__(self, config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> None:
         self.config = config
         self.switch = switch
-        self.keeper = keeper
+        self.checkpoint_writer = checkpoint_writer
         self.questions = OvsQuestions(switch)
         self.local_ip = IPv4Address(config.underlay_ip)
         self.directory = Path(config.node_dir)
@@ -56,43 +56,43 @@ class _Parts:
         return RouteExchange(self.switch, self.questions, self.local_ip, datagrams, self.config.role)
 
 
-def make(config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> Made:
+def make(config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> MadeDataplane:
     """The dataplane of a host.
 
     Args:
         switch: the node's.
-        keeper: told of what the next process of this host is to know.
+        checkpoint_writer: told of what the next process of this host is to know.
     """
-    return MAKERS[config.dataplane](_Parts(config, switch, keeper))
+    return MAKERS[config.dataplane](_Parts(config, switch, checkpoint_writer))
 
 
-def _engines(parts: _Parts) -> Made:
+def _engines(parts: _Parts) -> MadeDataplane:
     config, answers = parts.config, Answers()
     datapath = _datapath(config, parts.local_ip, answers)
     routes = parts.routes(EngineDatagrams(datapath, parts.local_ip))
     plane = FastpathPlane(
-        parts.switch, parts.questions, parts.local_ip, parts.directory, datapath, answers, routes, parts.keeper,
-        _coprocessors(config), vmm=facts(config.dataplane).vmm, resuming=config.resume,
+        parts.switch, parts.questions, parts.local_ip, parts.directory, datapath, answers, routes,
+        parts.checkpoint_writer, _coprocessors(config), vmm=facts(config.dataplane).vmm, resuming=config.resume,
         shared=config.engines is not None,
     )  # fmt: skip
-    return Made(plane, routes)
+    return MadeDataplane(plane, routes)
 
 
-def _processes(parts: _Parts) -> Made:
+def _processes(parts: _Parts) -> MadeDataplane:
     uplink, datagrams = parts.config.uplink_device, KernelDatagrams(underlay_socket(parts.local_ip))
     assert uplink is not None
     routes = parts.routes(datagrams)
     plane = PrePlane(parts.switch, parts.questions, parts.local_ip, parts.directory, uplink, datagrams, routes)
-    return Made(plane, routes)
+    return MadeDataplane(plane, routes)
 
 
-def _switch(parts: _Parts) -> Made:
+def _switch(parts: _Parts) -> MadeDataplane:
     datagrams = KernelDatagrams(underlay_socket(parts.local_ip))
     routes = parts.routes(datagrams)
-    return Made(OvsPlane(parts.switch, parts.local_ip, datagrams, routes), routes)
+    return MadeDataplane(OvsPlane(parts.switch, parts.local_ip, datagrams, routes), routes)
 
 
-MAKERS: Mapping[Name, Callable[[_Parts], Made]] = MappingProxyType(
+MAKERS: Mapping[Name, Callable[[_Parts], MadeDataplane]] = MappingProxyType(
     {
         "pre": _processes,
         "ovs": _switch,

@@ -19,15 +19,15 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.engine.vmm import VmmThread
 from hoverboard.fastpath.memory import control, entries, ports
 from hoverboard.fastpath.packets.flow_table import FlowTable, Key
-from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, CheckpointWriter, SavedState
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.listeners import RouteListener
-from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.slowpath.entry_writer import EntryWriter
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.telemetry import usage
 from hoverboard.host.telemetry.capture import Answers
-from hoverboard.host.telemetry.inspection import UPLINK_NAME, Looking
+from hoverboard.host.telemetry.inspection import UPLINK_NAME, Inspection
 from hoverboard.host.underlay.peers import Peers
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
@@ -52,7 +52,7 @@ class FastpathPlane:
         directory: the node's, of the same name.
         datapath: the engines, which tell `answers` of the frames that this process sends by itself.
         routes: told of default routes that say "learn", and given the route exchange's datagrams.
-        keeper: told of what the next process of this host is to know.
+        checkpoint_writer: told of what the next process of this host is to know.
         vmm: a VMM thread stands between each VM's NIC and the engines.
         resuming: ports wait for resume(), and the engines too: no packet is to meet half of what there was.
         shared: the engines run in another process, which has to know the host before it can know its ports.
@@ -67,7 +67,7 @@ class FastpathPlane:
         datapath: Datapath,
         answers: Answers,
         routes: RouteListener,
-        keeper: CheckpointWriter,
+        checkpoint_writer: CheckpointWriter,
         coprocessors: CoprocessorConfig | None = None,
         *,
         vmm: bool = False,
@@ -80,17 +80,17 @@ class FastpathPlane:
         self._directory = directory
         self._datapath = datapath
         self._table = FlowTable(self._datapath.memories, self._datapath.switch_table)
-        self._peers = Peers(self._datapath, local_ip, peers=keeper, routes=routes)
+        self._peers = Peers(self._datapath, local_ip, peers=checkpoint_writer, routes=routes)
         self._ports: dict[str, int] = {}  # VM -> engine port
         self._by_ofport: dict[int, int] = {}
         self._coprocessors = Coprocessors(datapath, local_ip, coprocessors) if coprocessors is not None else None
-        treatment = self._coprocessors.treatment if self._coprocessors is not None else no_stages
-        recipes = Recipes(local_ip, self._peers, self._by_ofport.get, treatment)
+        stages_of = self._coprocessors.stages_of if self._coprocessors is not None else no_stages
+        entry_writer = EntryWriter(local_ip, self._peers, self._by_ofport.get, stages_of)
         self._misses = FlowMisses(
-            self._datapath, self._table, questions, recipes, self._peers, entries=keeper, routes=routes
+            self._datapath, self._table, questions, entry_writer, self._peers, entries=checkpoint_writer, routes=routes
         )  # fmt: skip
-        self.kept = Kept(self._peers.known, self._misses.known, self._misses.cached.keys)
-        self.looking = Looking(datapath, answers, directory.name, self._names)
+        self.checkpoint_source = CheckpointSource(self._peers.known, self._misses.known, self._misses.cached.keys)
+        self.inspection = Inspection(datapath, answers, directory.name, self._names)
         self._waiting: dict[int, int] | None = {} if resuming else None  # port -> our copy of its descriptor
         self._monitor: FlowMonitor | None = None
         self._next_expiry = 0.0
@@ -98,9 +98,9 @@ class FastpathPlane:
             self._datapath.start()
             self._monitor = FlowMonitor(switch.management, directory)
 
-    def tell_relayed(self, relayed: bool) -> None:
+    def report_relayed(self, relayed: bool) -> None:
         """Whether usage() tells of what is relayed, too."""
-        self._misses.tell_relayed(relayed)
+        self._misses.report_relayed(relayed)
 
     def limit(self, pps: int | None, bps: int | None) -> None:
         """The capacity of a Hoverboard, kept by the ingress engine's element `police`."""
@@ -112,12 +112,12 @@ class FastpathPlane:
         """The engines' eventfd, and the flow monitor while there is one."""
         readers: dict[int, Callable[[], None]] = {
             self._datapath.control_eventfd: self._on_wake,
-            **self.looking.readers(),
+            **self.inspection.readers(),
         }
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
         if self._coprocessors is not None:
-            readers[self._coprocessors.blocks.control_eventfd] = self._on_blocks
+            readers[self._coprocessors.blocked_sources.control_eventfd] = self._on_blocked_sources
         return readers
 
     def _names(self) -> dict[str, tuple[int, ...]]:
@@ -128,20 +128,20 @@ class FastpathPlane:
     def _on_wake(self) -> None:
         self._datapath.clear_news()
         self._misses.handle()
-        if self._misses.doubtful:
-            self._misses.ask_some()
+        if self._misses.stale:
+            self._misses.revalidate_some()
 
-    def _on_blocks(self) -> None:
+    def _on_blocked_sources(self) -> None:
         assert self._coprocessors is not None
-        if changed := self._coprocessors.blocks.turn(time.monotonic()):
-            self._misses.treat_anew(changed)
+        if changed := self._coprocessors.blocked_sources.update(time.monotonic()):
+            self._misses.reapply_stages(changed)
 
     def _on_change(self) -> None:
         assert self._monitor is not None
         changes = self._monitor.read()
         if self._monitor.begun():
-            self._misses.doubt()
-            self._misses.ask_some()
+            self._misses.mark_all_stale()
+            self._misses.revalidate_some()
         self._misses.revalidate(changes)
         if self._monitor.ended:
             self._monitor.close()
@@ -191,7 +191,7 @@ class FastpathPlane:
         else:
             self._vmms[vm] = VmmThread(self._datapath, port, ofport, fd)
 
-    def resume(self, saved: Saved) -> None:
+    def resume(self, saved: SavedState) -> None:
         """Forward by the entries of the process that was killed, which are then looked at one by one."""
         waiting, self._waiting = self._waiting or {}, None
         self._peers.restore(saved.peers)
@@ -263,7 +263,7 @@ class FastpathPlane:
 
     def rates(self) -> nodes.Rates | None:
         """{"seconds", "ports": {name: rates}, "flows": the busiest}, of the last second; None before there is one."""
-        interval = self.looking.rates.interval
+        interval = self.inspection.rates.interval
         if interval is None:
             return None
         top = interval.top_rows()
@@ -313,9 +313,9 @@ class FastpathPlane:
         """Probe peers, expire idle entries, watch a switch that has come back."""
         self._peers.every_second()
         self._misses.punts.expire()
-        self.looking.rates.look(now, self._table.used)
+        self.inspection.rates.look(now, self._table.used)
         if self._coprocessors is not None:
-            self._on_blocks()
+            self._on_blocked_sources()
         if now >= self._next_expiry:
             self._next_expiry = now + IDLE_SECONDS
             self._misses.expire()
@@ -328,7 +328,7 @@ class FastpathPlane:
             self._monitor.close()
         if self._coprocessors is not None:
             self._coprocessors.close()
-        self.looking.close()
+        self.inspection.close()
         for vmm in (self._vmms or {}).values():
             vmm.close()
         self._datapath.stop()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.checkpointing.checkpoint import Kept, Saved
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
 from hoverboard.host.listeners import RouteListener
 from hoverboard.host.telemetry.switch_usage import SwitchUsage
 from hoverboard.host.underlay.datagrams import KernelDatagrams
@@ -37,7 +37,7 @@ class OvsPlane:
         routes: told of every way that packets went, with each usage().
     """
 
-    kept = Kept()  # nothing: the switch keeps its flows itself
+    checkpoint_source = CheckpointSource()  # nothing: the switch keeps its flows itself
 
     def __init__(self, switch: Ovs, local_ip: IPv4Address, datagrams: KernelDatagrams, routes: RouteListener) -> None:
         self._switch = switch
@@ -51,7 +51,7 @@ class OvsPlane:
         self._datagrams = datagrams
         self._routes = routes
 
-    def tell_relayed(self, relayed: bool) -> None:
+    def report_relayed(self, relayed: bool) -> None:
         """Whether usage() tells of what is relayed, too."""
         self._relayed = relayed
 
@@ -70,7 +70,7 @@ class OvsPlane:
 
     def readers(self) -> dict[int, Callable[[], None]]:
         """The route exchange's socket."""
-        return self._datagrams.readers(self._routes.received)
+        return self._datagrams.readers(self._routes.datagram_received)
 
     def set_uplink(self, fd: int) -> None:
         """Refused: the uplink is a port of br-phy."""
@@ -98,7 +98,7 @@ class OvsPlane:
                 "dataplane ovs has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
             )
 
-    def resume(self, saved: Saved) -> None:
+    def resume(self, saved: SavedState) -> None:
         """The switch has carried the packets all the time; what it has counted until now is not news."""
         self.usage()
 
@@ -138,7 +138,7 @@ class OvsPlane:
         """State of the datapath's flow cache."""
         return {"entries": self._usage.entries()}
 
-    looking = None  # there is no engine to look into: tcpdump shows the same on the switch's devices
+    inspection = None  # there is no engine to look into: tcpdump shows the same on the switch's devices
 
     def rates(self) -> None:
         """None: the switch has counters, not an engine's arrays."""

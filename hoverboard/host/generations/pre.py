@@ -24,13 +24,13 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets import geneve
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
-from hoverboard.host.checkpointing.checkpoint import Kept, Saved
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
 from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.generations.pre_sockets import SocketGroup
-from hoverboard.host.generations.pre_vm_process import PORT, Lobby, VmmProcess
+from hoverboard.host.generations.pre_vm_process import PORT, VmmListener, VmmProcess
 from hoverboard.host.generations.shared_engines import shared_memory
 from hoverboard.host.listeners import RouteListener
-from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.slowpath.entry_writer import EntryWriter
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.telemetry import usage
 from hoverboard.host.underlay.datagrams import KernelDatagrams
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 30  # as on the fast path
 SOCKET_FULL = "socket-queue-full"
-NOBODYS = "no-such-vm"  # what came by the tunnel for a VM that is not here
-LOBBY = "vmms.sock"
+NO_SUCH_VM = "no-such-vm"  # what came by the tunnel for a VM that is not here
+VMM_SOCKET = "vmms.sock"
 
 
 class _Underlay:
@@ -62,7 +62,7 @@ class _Underlay:
         """ARP and probes are not for a VM's process: the kernel answers the one, nobody the other."""
 
 
-class VmRecipes(Recipes):
+class VmEntryWriter(EntryWriter):
     """Entries of one VM's process: another VM of this host is behind a tunnel, too."""
 
     def entry(self, verdict: TraceResult, key: Key) -> Entry:
@@ -96,7 +96,7 @@ class PrePlane:
         routes: told of default routes that say "learn".
     """
 
-    kept = Kept()  # nothing: the VMs' processes end with the host's
+    checkpoint_source = CheckpointSource()  # nothing: the VMs' processes end with the host's
 
     def __init__(
         self,
@@ -112,12 +112,12 @@ class PrePlane:
         self._questions = questions
         self._local_ip = local_ip
         self._directory = directory
-        self._lobby = Lobby(directory / LOBBY)
+        self._listener = VmmListener(directory / VMM_SOCKET)
         self._sockets = SocketGroup(local_ip)
         self._vms: dict[str, _Vm] = {}
         self._datagrams = datagrams
         self._routes = routes
-        self._past: dict[str, Any] = {}  # counters of VMs that have gone
+        self._ended_counters: dict[str, Any] = {}  # counters of VMs that have gone
         self._strays = 0
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._fabric.bind((uplink, 0))
@@ -125,7 +125,7 @@ class PrePlane:
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
 
-    def tell_relayed(self, relayed: bool) -> None:
+    def report_relayed(self, relayed: bool) -> None:
         """Nothing: no Hoverboard runs this generation."""
 
     def limit(self, pps: int | None, bps: int | None) -> None:
@@ -135,22 +135,22 @@ class PrePlane:
         """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
         readers: dict[int, Callable[[], None]] = {
             self._sockets.own.fileno(): self._on_stray,
-            **self._datagrams.readers(self._routes.received),
+            **self._datagrams.readers(self._routes.datagram_received),
         }
         for name, vm in self._vms.items():
-            readers[vm.datapath.control_eventfd] = _of(self._on_news, name)
+            readers[vm.datapath.control_eventfd] = _of(self._on_engine_event, name)
             if not vm.ended:
                 readers[vm.process.fileno()] = _of(self._on_end, name)
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
         return readers
 
-    def _on_news(self, name: str) -> None:
+    def _on_engine_event(self, name: str) -> None:
         if (vm := self._vms.get(name)) is not None:
             vm.datapath.clear_news()
             vm.misses.handle()
-            if vm.misses.doubtful:
-                vm.misses.ask_some()
+            if vm.misses.stale:
+                vm.misses.revalidate_some()
 
     def _on_end(self, name: str) -> None:
         if (vm := self._vms.get(name)) is not None:
@@ -167,8 +167,8 @@ class PrePlane:
             if vm.ended:
                 continue
             if begun:
-                vm.misses.doubt()
-                vm.misses.ask_some()
+                vm.misses.mark_all_stale()
+                vm.misses.revalidate_some()
             vm.misses.revalidate(changes)
         if self._monitor.ended:
             self._monitor.close()
@@ -190,18 +190,18 @@ class PrePlane:
         vni: int = 0,
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """Have the VM's process, which waits in the lobby, carry its packets. A rate is refused: nobody would wait."""
+        """Have the VM's process, which has joined, carry its packets. A rate is rejected: nothing would enforce it."""
         self.set_rate(vm, rate)
         if fd is None:
             raise ValueError(f"VM {vm}: its process needs the tap's descriptor")
-        connection, pid = self._lobby.welcome(vm)
+        connection, pid = self._listener.wait_for(vm)
         memory_fd = shared_memory(vm)
         process = VmmProcess(connection, pid, memory_fd, self._sockets.add(vm, vni, addresses))
         datapath = Datapath(process, memory_fd, local_ip=self._local_ip)
         table = FlowTable(datapath.memories, datapath.switch_table)
         underlay = _Underlay()
-        recipes = VmRecipes(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
-        misses = FlowMisses(datapath, table, self._questions, recipes, underlay, routes=self._routes)
+        entry_writer = VmEntryWriter(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
+        misses = FlowMisses(datapath, table, self._questions, entry_writer, underlay, routes=self._routes)
         datapath.start()
         try:
             datapath.set_port(PORT, fd, ofport)
@@ -211,7 +211,7 @@ class PrePlane:
             raise
         self._vms[vm] = _Vm(ofport, process, datapath, table, misses)
 
-    def resume(self, saved: Saved) -> None:
+    def resume(self, saved: SavedState) -> None:
         """Nothing to do: the VMs' processes ended with the host's, and learn their flows again."""
 
     def switch_back(self) -> None:
@@ -229,7 +229,7 @@ class PrePlane:
 
     def detach(self, vm: str) -> None:
         """End the VM's process; entries of others that lead to the VM go too."""
-        usage.merge(self._past, self._counters(vm))
+        usage.merge(self._ended_counters, self._counters(vm))
         gone = self._vms.pop(vm)
         gone.datapath.stop()
         self._sockets.remove(vm)
@@ -252,7 +252,7 @@ class PrePlane:
     def counters(self) -> Counters:
         """Sums over all processes, and drops by reason."""
         zero = {name: 0 for name in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "misses")}
-        total = usage.merge({**zero, "drops": {NOBODYS: self._strays} if self._strays else {}}, self._past)
+        total = usage.merge({**zero, "drops": {NO_SUCH_VM: self._strays} if self._strays else {}}, self._ended_counters)
         for name in self._vms:
             usage.merge(total, self._counters(name))
         return cast("Counters", total)
@@ -283,7 +283,7 @@ class PrePlane:
             for name, vm in self._vms.items()
         }
 
-    looking = None  # debug elements are the batch engines': tcpdump shows the same on the node's uplink
+    inspection = None  # debug elements are the batch engines': tcpdump shows the same on the node's uplink
 
     def rates(self) -> None:
         """None: nobody measures them."""
@@ -309,7 +309,7 @@ class PrePlane:
             self._monitor.close()
         for vm in self._vms.values():
             vm.datapath.stop()
-        self._lobby.close()
+        self._listener.close()
         self._sockets.close()
         self._fabric.close()
         self._datagrams.close()

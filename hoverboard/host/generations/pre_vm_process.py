@@ -65,41 +65,41 @@ def main(path: Path, vm: str) -> None:
             carried[0]()
 
 
-class Lobby:
+class VmmListener:
     """Where the VMs' processes report to the host process. They send "join"; then the host process asks them."""
 
     def __init__(self, path: Path) -> None:
         self._server = Server(path, self._service)
-        self._here: dict[str, Channel] = {}
+        self._joined: dict[str, Channel] = {}
 
     def _service(self, connection: Connection) -> Service:
         def join(vm: str) -> None:
-            self._send_away(vm)  # one that was there before has died
-            self._here[vm] = connection.take()
+            self._disconnect(vm)  # one that was there before has died
+            self._joined[vm] = connection.take()
 
         return Service({"join": join})
 
-    def _send_away(self, vm: str) -> None:
-        if vm in self._here:
-            self._here.pop(vm).close()
+    def _disconnect(self, vm: str) -> None:
+        if vm in self._joined:
+            self._joined.pop(vm).close()
 
-    def welcome(self, vm: str) -> tuple[Channel, int]:
+    def wait_for(self, vm: str) -> tuple[Channel, int]:
         """The connection to a VM's process, and its pid; RunError when it does not come."""
         deadline = Deadline(_JOIN_SECONDS)
-        while vm not in self._here:
+        while vm not in self._joined:
             left = deadline.left()
             if not left:
                 raise RunError(f"no process of VM {vm} after {_JOIN_SECONDS:g} s", next_step="see the logs")
             self._server.serve(left)
-        channel = self._here.pop(vm)
+        channel = self._joined.pop(vm)
         credentials = channel.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         return channel, int(_UCRED.unpack(credentials)[0])
 
     def close(self) -> None:
         """Nobody else may come; whoever waits is sent away."""
         self._server.close()
-        for vm in list(self._here):
-            self._send_away(vm)
+        for vm in list(self._joined):
+            self._disconnect(vm)
 
 
 class VmmProcess(EngineHome):

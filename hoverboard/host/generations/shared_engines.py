@@ -43,14 +43,14 @@ class _SharedHost:
         self._number = -1
         self._engine_ports = np.empty((0, 0), np.int64)
         self._ports: dict[int, int] = {}
-        self._lent: set[int] = set()
+        self._shared_fds: set[int] = set()
         self.service = Service(
             {
                 "join": TakesDescriptors(self._join, 2, 2),
                 "plug": TakesDescriptors(self._plug),
                 "unplug": self._unplug,
-                "share_fd": TakesDescriptors(self._lend),
-                "unshare_fd": self._give_back,
+                "share_fd": TakesDescriptors(self._share_fd),
+                "unshare_fd": self._unshare_fd,
                 "debug": self._debug,
             },
             self._leave,
@@ -62,7 +62,7 @@ class _SharedHost:
             raise InputError("this host has joined already")
         memories = lay_out(mmap.mmap(fds.numbers[0], mapping_bytes(), mmap.MAP_SHARED))
         _, control_eventfd = fds.numbers
-        self._lent.add(control_eventfd)
+        self._shared_fds.add(control_eventfd)
         fds.numbers.remove(control_eventfd)
         memories[control.EGRESS].host[host.NEWS_FD] = control_eventfd
         self._engine_ports = memories[control.EGRESS].ports
@@ -87,15 +87,15 @@ class _SharedHost:
         self._thread.unwatch(fd)
         os.close(fd)
 
-    def _lend(self, fds: Descriptors) -> int:
+    def _share_fd(self, fds: Descriptors) -> int:
         (fd,) = fds.take()
-        self._lent.add(fd)
+        self._shared_fds.add(fd)
         return fd
 
-    def _give_back(self, fd: int) -> None:
-        if fd not in self._lent:
-            raise InputError(f"descriptor {fd} was not lent")
-        self._lent.remove(fd)
+    def _unshare_fd(self, fd: int) -> None:
+        if fd not in self._shared_fds:
+            raise InputError(f"descriptor {fd} was not shared")
+        self._shared_fds.remove(fd)
         os.close(fd)
 
     def _debug(self, elements: list[str]) -> None:
@@ -110,7 +110,7 @@ class _SharedHost:
             self._thread.remove_host(self._number)
         for fd in self._ports.values():
             self._thread.unwatch(fd)
-        for fd in (*self._ports.values(), *self._lent):
+        for fd in (*self._ports.values(), *self._shared_fds):
             os.close(fd)
 
 
@@ -124,7 +124,7 @@ def serve(path: Path, scheduling: Scheduling) -> None:
     thread = EngineThread(scheduling)
     thread.start()
     hosts = server(path, thread)
-    threading.Thread(target=_learn_to_part, args=(scheduling,), name="warm", daemon=True).start()
+    threading.Thread(target=_compile_removal, args=(scheduling,), name="warm", daemon=True).start()
     stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
@@ -134,7 +134,7 @@ def serve(path: Path, scheduling: Scheduling) -> None:
     thread.close()
 
 
-def _learn_to_part(scheduling: Scheduling) -> None:
+def _compile_removal(scheduling: Scheduling) -> None:
     """Compile what a host's leaving takes, which no cache keeps: else the first to die would hold up all others."""
     spare = EngineThread(scheduling)
     spare.add_host(allocate())

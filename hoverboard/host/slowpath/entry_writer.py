@@ -11,7 +11,7 @@ from hoverboard.contract.packets import mac_bytes
 from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packets import geneve
 from hoverboard.fastpath.packets.flow_table import Entry, Key
-from hoverboard.host.coprocessing.flow_stages import TreatmentOf, Words, words
+from hoverboard.host.coprocessing.flow_stages import StageLookup, StageWords, stage_words
 from hoverboard.host.slowpath.trace_request import addresses
 from hoverboard.vswitch.trace import TraceResult
 
@@ -28,14 +28,14 @@ class Underlay(Protocol):
         """A frame from the fabric for the host itself."""
 
 
-class Recipes:
+class EntryWriter:
     """What is needed to write entries.
 
     Args:
         local_ip: underlay address of this host.
         peers: the other hosts.
         vport_of: OpenFlow port -> engine port index, or None.
-        treatment_of: which stages a flow uses.
+        stages_of: which stages a flow uses.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Recipes:
         local_ip: IPv4Address,
         peers: Underlay,
         vport_of: Callable[[int], int | None],
-        treatment_of: TreatmentOf,
+        stages_of: StageLookup,
     ) -> None:
         self.local_ip = local_ip
         self._peers = peers
         self.vport_of = vport_of
-        self.treatment_of = treatment_of
+        self.stages_of = stages_of
 
     def entry(self, verdict: TraceResult, key: Key) -> Entry:
         """The entry of a 3-tuple or 5-tuple key."""
@@ -57,36 +57,34 @@ class Recipes:
         rewrite = b""
         if verdict.changed:
             rewrite = mac_bytes(verdict.headers["dl_dst"]) + mac_bytes(verdict.headers["dl_src"])
-        treated = self._treatment(verdict, key)
-        if isinstance(treated, str):
-            return Entry(entries.ACT_DROP, reasons.NAMES.index(treated))
+        stages = self._stages(verdict, key)
+        if isinstance(stages, str):
+            return Entry(entries.ACT_DROP, reasons.NAMES.index(stages))
         if verdict.tun_dst is not None:
             template, checksum = geneve.template(self.local_ip, verdict.tun_dst, verdict.tun_id)
             peer = self._peers.index(verdict.tun_dst)
-            return Entry(entries.ACT_TUNNEL, peer, rewrite, template, checksum, *treated)
+            return Entry(entries.ACT_TUNNEL, peer, rewrite, template, checksum, *stages)
         vport = self.vport_of(verdict.out_port)
         if vport is None:
             return Entry(entries.ACT_DROP, reasons.NAMES.index("vport-down"))
-        return Entry(
-            entries.ACT_VPORT, vport, rewrite, stages=treated.stages, chain=treated.chain, sample=treated.sample
-        )
+        return Entry(entries.ACT_VPORT, vport, rewrite, stages=stages.stages, chain=stages.chain, sample=stages.sample)
 
-    def _treatment(self, verdict: TraceResult, key: Key) -> Words | str:
+    def _stages(self, verdict: TraceResult, key: Key) -> StageWords | str:
         """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
         ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
         if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
-            return Words()  # not IP; or relayed by a Hoverboard, where no VM pays
+            return StageWords()  # not IP; or relayed by a Hoverboard, where no VM pays
         parts = []
         if in_port != TUNNEL_PORT:
             vni = verdict.tun_id if verdict.tun_dst is not None else verdict.vni
-            parts.append(self.treatment_of("egress", in_port, ends[1], vni, verdict.tun_dst))
+            parts.append(self.stages_of("egress", in_port, ends[1], vni, verdict.tun_dst))
         if verdict.tun_dst is None:
             assert verdict.out_port is not None
             tunnel = in_port == TUNNEL_PORT
             peer, vni = (IPv4Address(key[1] >> 32 & _MASK32), key[1] & 0xFFFFFF) if tunnel else (None, verdict.vni)
-            parts.append(self.treatment_of("ingress", verdict.out_port, ends[0], vni, peer))
+            parts.append(self.stages_of("ingress", verdict.out_port, ends[0], vni, peer))
         reason = next((part.drop for part in parts if part.drop is not None), None)
-        return reason or words(*parts)
+        return reason or stage_words(*parts)
 
 
 def why_dropped(verdict: TraceResult, entry: Entry) -> str | None:

@@ -20,7 +20,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(slots=True)
-class Past:
+class EarlierAnswer:
     """What an entry carried while its answer was another one; `target` as in the engine's entry."""
 
     verdict: TraceResult
@@ -31,7 +31,7 @@ class Past:
 
 
 @dataclass
-class Cached:
+class KnownEntry:
     """What is known about an entry beside what the engine needs.
 
     Attributes:
@@ -40,7 +40,7 @@ class Cached:
         src, dst: inner addresses, or None for other than IP.
         seen: packets counted at the last housekeeping, to find idle entries.
         reported: (packets, bytes) already told to the control plane.
-        past: the ways it led before its answer changed, each once.
+        earlier: the ways it led before its answer changed, each once.
         dropped: why this host drops what the switch would forward; None: it does not.
     """
 
@@ -52,30 +52,32 @@ class Cached:
     proto: int
     seen: int = -1
     reported: tuple[int, int] = (0, 0)
-    past: list[Past] = field(default_factory=list)
+    earlier: list[EarlierAnswer] = field(default_factory=list)
     dropped: str | None = None
 
-    def turn(self, verdict: TraceResult, target: int, packets: int, octets: int, *, dropped: str | None = None) -> None:
+    def change_answer(
+        self, verdict: TraceResult, target: int, packets: int, octets: int, *, dropped: str | None = None
+    ) -> None:
         """The answer changes; until now the entry led to `target` and counted so much in all."""
-        packets -= sum(past.packets for past in self.past)
-        octets -= sum(past.bytes for past in self.past)
-        for past in self.past:
-            if (past.verdict.kind, past.verdict.tun_dst, past.target, past.dropped) == (
+        packets -= sum(earlier.packets for earlier in self.earlier)
+        octets -= sum(earlier.bytes for earlier in self.earlier)
+        for earlier in self.earlier:
+            if (earlier.verdict.kind, earlier.verdict.tun_dst, earlier.target, earlier.dropped) == (
                 self.verdict.kind, self.verdict.tun_dst, target, self.dropped,
             ):  # fmt: skip
-                past.packets += packets
-                past.bytes += octets
+                earlier.packets += packets
+                earlier.bytes += octets
                 break
         else:
-            self.past.append(Past(self.verdict, target, packets, octets, self.dropped))
+            self.earlier.append(EarlierAnswer(self.verdict, target, packets, octets, self.dropped))
         self.verdict, self.dropped = verdict, dropped
 
-    def told(self, relayed: bool) -> bool:
+    def is_usage(self, relayed: bool) -> bool:
         """Whether its packets are usage: sent by a VM of this host into the fabric; or `relayed`, from there back."""
         return self.verdict.tun_dst is not None and (relayed or self.in_port != TUNNEL_PORT)
 
 
-def concerns(change: Change, cached: Cached) -> bool:
+def concerns(change: Change, cached: KnownEntry) -> bool:
     """Whether a changed OpenFlow flow might decide over the packets of an entry."""
     if change.in_port is not None and change.in_port != cached.in_port:
         return False
@@ -86,7 +88,7 @@ def concerns(change: Change, cached: Cached) -> bool:
     return not (change.dst is not None and (cached.dst is None or cached.dst not in change.dst))
 
 
-def touched(changes: Iterable[Change], entries: Mapping[K, Cached]) -> list[K]:
+def touched(changes: Iterable[Change], entries: Mapping[K, KnownEntry]) -> list[K]:
     """The entries that any of the changes concerns.
 
     Changes come by the thousand while a network is filled, and nearly all of them are about one address: what they cost
@@ -104,7 +106,7 @@ def touched(changes: Iterable[Change], entries: Mapping[K, Cached]) -> list[K]:
         return []
     anywhere, everywhere = about.pop(None, set()), set[Address]().union(*about.values())
 
-    def concerned(entry: Cached) -> bool:
+    def concerned(entry: KnownEntry) -> bool:
         if entry.dst in anywhere:
             return True
         vni = entry.verdict.vni

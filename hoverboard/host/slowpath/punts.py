@@ -48,18 +48,18 @@ class Punts:
 
     Args:
         ask: puts a frame in front of the switch's tables: (OpenFlow port, frame) -> whether it was taken.
-        again: sends a packet through the fast path again.
-        lost: counts a packet that is given up, by reason.
+        reinject: sends a packet through the fast path again.
+        drop: counts a packet that is given up, by reason.
     """
 
     def __init__(
         self,
         ask: Callable[[int, bytes], bool],
-        again: Callable[[Any], None],
-        lost: Callable[[str], None],
+        reinject: Callable[[Any], None],
+        drop: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask, self._again, self._lost, self._clock = ask, again, lost, clock
+        self._ask, self._reinject, self._drop, self._clock = ask, reinject, drop, clock
         self._questions: dict[tuple[int, Address], _Question] = {}
         self._buckets: dict[int, TokenBucket] = {}  # by vport
 
@@ -72,17 +72,17 @@ class Punts:
         question = self._questions.get((vni, dst))
         if question is None or now - question.asked > PATIENCE:
             if not self._may_ask(in_port, now):
-                self._lost("too-many-questions")
+                self._drop("too-many-questions")
                 return
             if not self._ask(in_port, shown(frame)):
-                self._lost("switch-not-programmed")
+                self._drop("switch-not-programmed")
                 return
             question = self._questions.setdefault((vni, dst), _Question(now))
             question.asked = now
         if len(question.packets) < WAITING_EACH and len(self) < WAITING:
             question.packets.append(packet)
         else:
-            self._lost("waits-for-answer")
+            self._drop("waits-for-answer")
 
     def answered(self, changes: Iterable[Change]) -> None:
         """Flows changed: what waits for an address that one is about goes its way."""
@@ -93,14 +93,14 @@ class Punts:
                 continue
             for vni, dst in [key for key in self._questions if key[1] in change.dst and change.vni in (None, key[0])]:
                 for packet in self._questions.pop((vni, dst)).packets:
-                    self._again(packet)
+                    self._reinject(packet)
 
     def expire(self) -> None:
         """Give up what was not answered in time."""
         now = self._clock()
         for key in [key for key, question in self._questions.items() if now - question.asked > PATIENCE]:
             for _ in self._questions.pop(key).packets:
-                self._lost("no-answer")
+                self._drop("no-answer")
         self._buckets = {port: one for port, one in self._buckets.items() if not one.full(now)}
 
     def _may_ask(self, in_port: int, now: float) -> bool:

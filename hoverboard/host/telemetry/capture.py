@@ -1,7 +1,7 @@
 """The control side of packet capture: arms the engines' capture element, and writes its rings to a pcapng file.
 
 A thread of its own drains the rings, so that a reader of the file that is slow, or gone, stops neither the
-engines nor the host's control loop. The capture ends by count, when its leash is let go, or when writing fails.
+engines nor the host's control loop. The capture ends by count, when its stop_socket is let go, or when writing fails.
 """
 
 from __future__ import annotations
@@ -131,14 +131,14 @@ class Capture:
         ports: engine port -> name of its interface.
         count: end after so many packets; 0: do not.
         output: descriptor of the file; closed at the end.
-        leash: the other end is whoever asked for the capture: it ends when that end is shut down or closed, and
+        stop_socket: the other end is whoever asked for the capture: it ends when that end is shut down or closed, and
             the summary goes there as a line of JSON.
         on_end: called in the writer's thread once the file is written, to have the control thread clean up.
     """
 
     def __init__(
         self, memories: tuple[Memory, Memory], answers: Answers, node: str, ports: Mapping[int, str], *,
-        snap: int, count: int, output: int, leash: socket.socket, on_end: Callable[[], None],
+        snap: int, count: int, output: int, stop_socket: socket.socket, on_end: Callable[[], None],
     ) -> None:  # fmt: skip
         self._memories = memories
         self._answers = answers
@@ -147,7 +147,7 @@ class Capture:
         self._snap = min(max(snap, 14), packets.FRAME_MAX)
         self._count = count
         self._file = os.fdopen(output, "wb", buffering=1 << 20)
-        self._leash = leash
+        self._stop_socket = stop_socket
         self._on_end = on_end
         self._per_port = dict.fromkeys(self._ports, 0)
         self.packets = 0
@@ -180,8 +180,8 @@ class Capture:
             fault = fault or f"cannot write the capture: {error.strerror or error}"
         summary = {"packets": self.packets, "lost": lost(self._memories) + self._answers.lost, "error": fault}
         with contextlib.suppress(OSError):  # whoever asked has gone
-            self._leash.sendall(json.dumps(summary).encode() + b"\n")
-        self._leash.close()
+            self._stop_socket.sendall(json.dumps(summary).encode() + b"\n")
+        self._stop_socket.close()
         self._on_end()
 
     def _write(self) -> None:
@@ -191,7 +191,7 @@ class Capture:
         self._file.flush()
         offset = time.time_ns() - time.monotonic_ns()
         while not self.ended:
-            readable, _, _ = select.select([self._leash], [], [], _DRAIN_SECONDS)
+            readable, _, _ = select.select([self._stop_socket], [], [], _DRAIN_SECONDS)
             over = bool(readable) or self.ended
             if over:
                 disarm(self._memories)  # then what is in the rings is all there is

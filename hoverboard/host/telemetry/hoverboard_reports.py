@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 _FLOWS_A_PACKET = 30  # FlowUsage messages, about 45 bytes each, that fit 1,400 bytes
 
 
-class Counted(Protocol):
+class CounterSource(Protocol):
     """A dataplane, as far as its counters go."""
 
     def counters(self) -> Counters:
         """With rx_packets and drops by reason."""
 
 
-class Reports:
+class HoverboardReports:
     """Whether a report gets through.
 
     Args:
         chance: a number in [0, 1), new each time.
     """
 
-    def __init__(self, plane: Counted, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, plane: CounterSource, chance: Callable[[], float] = random.random) -> None:
         self._plane = plane
         self._chance = chance
         self._before = (0, 0)

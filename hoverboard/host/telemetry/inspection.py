@@ -28,7 +28,7 @@ UPLINK_NAME = "uplink"
 _DEBUG = tuple(sorted(DEBUG_ELEMENTS))
 
 
-class Looking:
+class Inspection:
     """What is being looked at on one host; for the control thread.
 
     Args:
@@ -59,12 +59,12 @@ class Looking:
         """Whether the engines with debug elements are compiled; else the first look takes half a minute."""
         return is_compiled(_DEBUG)
 
-    def capture(self, names: list[str], snap: int, count: int, output: int, leash: int) -> list[str]:
-        """Write the packets of some ports to `output` until count, or until the leash is let go.
+    def capture(self, names: list[str], snap: int, count: int, output: int, stop_socket: int) -> list[str]:
+        """Write the packets of some ports to `output` until count, or until the stop_socket is let go.
 
         Args:
             names: of VMs, or UPLINK_NAME; none: all ports.
-            output, leash: see Capture; copies are made.
+            output, stop_socket: see Capture; copies are made.
 
         Returns:
             The names of the ports.
@@ -84,7 +84,7 @@ class Looking:
         ports = {port: name for name in chosen for port in known[name]}
         self._capture = Capture(
             self._datapath.memories, self._answers, self._node, ports, snap=snap, count=count, output=os.dup(output),
-            leash=socket.socket(fileno=os.dup(leash)), on_end=lambda: os.eventfd_write(self._ended, 1),
+            stop_socket=socket.socket(fileno=os.dup(stop_socket)), on_end=lambda: os.eventfd_write(self._ended, 1),
         )  # fmt: skip
         try:
             self._compose()
@@ -101,11 +101,11 @@ class Looking:
             self._capture = None
             self._compose()
 
-    def sample(self, every: int, leash: int) -> None:
-        """Follow one packet in `every` until the leash is let go; counts begin anew."""
+    def sample(self, every: int, stop_socket: int) -> None:
+        """Follow one packet in `every` until the stop_socket is let go; counts begin anew."""
         if every < 1:
             raise InputError(f"one packet in {every} cannot be sampled", where="latency", next_step="give 1 or more")
-        copy = socket.socket(fileno=os.dup(leash))
+        copy = socket.socket(fileno=os.dup(stop_socket))
         self._samplers[copy.fileno()] = copy
         set_sampling(self._datapath.memories, every)
         self._compose()

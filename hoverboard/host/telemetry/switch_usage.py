@@ -55,7 +55,7 @@ class SwitchUsage:
                 pair = pairs.setdefault((flow.vni, flow.src, flow.dst), [0, 0])
                 pair[0] += flow.bytes - before[0]
                 pair[1] += flow.packets - before[1]
-        self._routes.carried(
+        self._routes.routes_used(
             [(flow.vni, flow.dst, flow.peer) for flow in flows if flow.vni and flow.peer and not flow.from_tunnel]
         )
         return tuple(FlowUsage(*pair, octets, packets) for pair, (octets, packets) in pairs.items())

@@ -12,7 +12,7 @@ from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets.flow_table import FlowTable
 from hoverboard.host.slowpath.flow_misses import FlowMisses
-from hoverboard.host.slowpath.known_entries import Cached
+from hoverboard.host.slowpath.known_entries import KnownEntry
 from hoverboard.vswitch.trace import TraceResult
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
         misses.forgotten.clear()
         for cached, packets, octets in entries:
             verdict, before = cached.verdict, cached.reported
-            if (packets, octets) == before or not cached.told(misses.tells_relayed):
+            if (packets, octets) == before or not cached.is_usage(misses.reports_relayed):
                 continue
             cached.reported = (packets, octets)
             if cached.src is None or cached.dst is None:
@@ -40,7 +40,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
     return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
 
 
-def describe(cached: Cached, vm: str | None) -> Flow:
+def describe(cached: KnownEntry, vm: str | None) -> Flow:
     """An entry without its counts.
 
     Args:
@@ -49,7 +49,7 @@ def describe(cached: Cached, vm: str | None) -> Flow:
     return _row(cached, cached.verdict, cached.dropped, vm)
 
 
-def _row(cached: Cached, verdict: TraceResult, dropped: str | None, vm: str | None) -> Flow:
+def _row(cached: KnownEntry, verdict: TraceResult, dropped: str | None, vm: str | None) -> Flow:
     kind = f"drop-{dropped}" if dropped else verdict.kind.name.lower().replace("_", "-") if verdict.kind else None
     via = str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None
     return {
@@ -72,10 +72,10 @@ def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | Non
     rows: list[Entry] = []
     for key, (_action, target, packets, octets) in table.statistics().items():
         cached = misses.cached[key]
-        for past in cached.past:
-            packets, octets = packets - past.packets, octets - past.bytes
-            row = _row(cached, past.verdict, past.dropped, vm_of(past.target))
-            rows.append({**row, "now": False, "packets": past.packets, "bytes": past.bytes})
+        for earlier in cached.earlier:
+            packets, octets = packets - earlier.packets, octets - earlier.bytes
+            row = _row(cached, earlier.verdict, earlier.dropped, vm_of(earlier.target))
+            rows.append({**row, "now": False, "packets": earlier.packets, "bytes": earlier.bytes})
         rows.append({**describe(cached, vm_of(target)), "now": True, "packets": packets, "bytes": octets})
     return rows
 

@@ -19,7 +19,7 @@ from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, rings
 
-Heard = Callable[[IPv4Address, bytes], None]
+DatagramReceiver = Callable[[IPv4Address, bytes], None]
 
 
 class Datagrams(Protocol):
@@ -72,12 +72,12 @@ class KernelDatagrams:
         with contextlib.suppress(OSError):
             self._socket.sendto(payload, (str(to), ROUTES_PORT))
 
-    def readers(self, received: Heard) -> dict[int, Callable[[], None]]:
+    def readers(self, received: DatagramReceiver) -> dict[int, Callable[[], None]]:
         """The socket to poll, and what to call when it is readable: each datagram goes to `received`, with its
         sender."""
         return {self._socket.fileno(): partial(self._receive, received)}
 
-    def _receive(self, received: Heard) -> None:
+    def _receive(self, received: DatagramReceiver) -> None:
         while True:
             try:
                 payload, (sender, _port) = self._socket.recvfrom(2048)

@@ -96,7 +96,7 @@ class Learner:
         local: this host, to which no route is ever put in.
         send: sends a datagram to a gateway.
         install: puts a route's flow in (underlay), or takes it out (None).
-        stands: whether that flow is in the switch now.
+        is_installed: whether that flow is in the switch now.
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class Learner:
         local: IPv4Address,
         send: Callable[[IPv4Address, bytes], None],
         install: Callable[[Destination, IPv4Address | None], None],
-        stands: Callable[[Destination], bool],
+        is_installed: Callable[[Destination], bool],
     ) -> None:
         self.routes: dict[Destination, Learned] = {}
         self.counters = {"requests": 0, "answers": 0, "learned": 0, "changed": 0, "expired": 0}
         self._local = local
-        self._send, self._install, self._stands = send, install, stands
+        self._send, self._install, self._is_installed = send, install, is_installed
         self._questions: dict[Destination, _Question] = {}
 
     def wanted(self, wanted: Destination, gateway: IPv4Address, now: float) -> None:
@@ -131,7 +131,7 @@ class Learner:
         del self._questions[wanted]
         self.counters["answers"] += 1
         before = self.routes.get(wanted)
-        if not question.fresh and not self._stands(wanted):
+        if not question.fresh and not self._is_installed(wanted):
             # Its flow was taken out: the programming model is another one now, or the switch is new.
             self.routes.pop(wanted, None)
             return
@@ -174,7 +174,7 @@ class Learner:
     def _forget(self, wanted: Destination) -> None:
         route = self.routes.pop(wanted)
         self.counters["expired"] += 1
-        if route.underlay is not None and self._stands(wanted):
+        if route.underlay is not None and self._is_installed(wanted):
             self._install(wanted, None)
 
     def _ask(self, wanted: Destination, gateway: IPv4Address, now: float, *, fresh: bool) -> None:

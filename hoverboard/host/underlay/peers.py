@@ -21,7 +21,7 @@ from hoverboard.contract.encapsulation import (
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries, packets, ports, rings
-from hoverboard.host.listeners import NOBODY, PeerListener, RouteListener
+from hoverboard.host.listeners import NO_LISTENER, PeerListener, RouteListener
 from hoverboard.host.underlay.datagrams import read_datagram
 
 _PROBES = 5  # unanswered probes, a second apart, after which a peer is taken for an Open vSwitch
@@ -99,8 +99,8 @@ class Peers:
         datapath: Datapath,
         local_ip: IPv4Address,
         *,
-        peers: PeerListener = NOBODY,
-        routes: RouteListener = NOBODY,
+        peers: PeerListener = NO_LISTENER,
+        routes: RouteListener = NO_LISTENER,
     ) -> None:
         self._datapath = datapath
         self._listener = peers
@@ -158,8 +158,8 @@ class Peers:
         ethernet = frame[packets.VNET_BYTES :]
         if (reply := arp_reply(ethernet, self._local_ip)) is not None:
             self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
-        elif (told := read_datagram(ethernet)) is not None:
-            self._routes.received(*told)
+        elif (datagram := read_datagram(ethernet)) is not None:
+            self._routes.datagram_received(*datagram)
         elif (found := read_probe(ethernet)) is not None:
             sender, kind = found
             # Whoever asks can take segments too.

@@ -124,7 +124,7 @@ class TestAnswers:
 class TestCapture:
     @pytest.fixture
     def capturing(self, host, answers, tmp_path):
-        """start(count) -> (capture, our end of its leash, path); all are ended at the end."""
+        """start(count) -> (capture, our end of its stop_socket, path); all are ended at the end."""
         host.reset()
         made = []
 
@@ -134,7 +134,7 @@ class TestCapture:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT) if output is None else output
             capture = Capture(
                 host.datapath.memories, answers, "h1", ports or {VM: "blue-1"}, snap=256, count=count,
-                output=fd, leash=theirs, on_end=lambda: None,
+                output=fd, stop_socket=theirs, on_end=lambda: None,
             )  # fmt: skip
             capture.start()
             made.append((capture, ours))

@@ -24,7 +24,7 @@ class Host:
         self.datagrams = KernelDatagrams(made)
         self.arrived: list[tuple[IPv4Address, bytes]] = []
 
-    def received(self, sender: IPv4Address, payload: bytes) -> None:
+    def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
         self.arrived.append((sender, payload))
 
     def readable(self) -> None:

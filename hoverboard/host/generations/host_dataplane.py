@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.checkpointing.checkpoint import Kept, Saved
-from hoverboard.host.telemetry.inspection import Looking
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
+from hoverboard.host.telemetry.inspection import Inspection
 
 if TYPE_CHECKING:
     from hoverboard.contract import node_documents as nodes
@@ -19,10 +19,10 @@ class HostDataplane(Protocol):
     """One generation of the dataplane on one host. All calls come from the host's control loop."""
 
     @property
-    def kept(self) -> Kept:
+    def checkpoint_source(self) -> CheckpointSource:
         """What the next process of this host is to know."""
 
-    def tell_relayed(self, relayed: bool) -> None:
+    def report_relayed(self, relayed: bool) -> None:
         """Whether usage() tells of what comes from the fabric and goes back there, too: a Hoverboard's."""
 
     def limit(self, pps: int | None, bps: int | None) -> None:
@@ -56,7 +56,7 @@ class HostDataplane(Protocol):
             RunError: this generation cannot limit rates.
         """
 
-    def resume(self, saved: Saved) -> None:
+    def resume(self, saved: SavedState) -> None:
         """All ports of a process that came after another one are plugged in: go on where that was killed."""
 
     def switch_back(self) -> None:
@@ -88,7 +88,7 @@ class HostDataplane(Protocol):
         """State of the flow cache: {entries, ...}."""
 
     @property
-    def looking(self) -> Looking | None:
+    def inspection(self) -> Inspection | None:
         """How to look inside the engines; None where there is none."""
 
     def rates(self) -> nodes.Rates | None:
