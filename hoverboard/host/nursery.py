@@ -1,8 +1,8 @@
-"""The warmed parent of all host processes: imports and compiled code once, then a fork per host.
+"""The parent of all host processes: it imports and compiles once, then forks one child per host.
 
-Forked children share those pages, so that a host process costs milliseconds and a few MB. A child
-waits at a gate until its pid has been recorded by whoever asked for it; a child whose gate closes
-unopened exits without having made anything.
+Children share its memory pages, so that a host process costs milliseconds and a few MB. A child waits at a gate, a
+pipe, until the client has recorded its pid and releases it. If the gate closes before that, the child exits and has
+made nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def enter_network_namespace(pid: int) -> None:
 
 
 def _write_to(path: str) -> None:
-    """Have stdout and stderr go to a log file."""
+    """Send stdout and stderr to a log file."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -51,10 +51,10 @@ def _write_to(path: str) -> None:
 
 
 class Nursery:
-    """Forks for one client, for as long as that is connected; then its children that wait at the gate end.
+    """Forks processes for one client while that client is connected; then children that still wait at a gate exit.
 
     Args:
-        path: of the socket.
+        path: the socket to serve.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,7 +71,7 @@ class Nursery:
         )
 
     def serve(self) -> None:
-        """Serve until the client has closed."""
+        """Serve until the client closes its connection."""
         while not self._client_closed:
             self._server.serve(None)
         self._server.close()
@@ -108,7 +108,7 @@ class Nursery:
 
     def _release(self, pid: int) -> int:
         if pid not in self._gates:
-            raise InputError(f"no process {pid} waits")
+            raise InputError(f"no process {pid} waits for its release")
         gate = self._gates.pop(pid)
         try:
             os.write(gate, b"g")
@@ -132,7 +132,7 @@ class Nursery:
         return pid
 
     def _run_child(self, who: str, gate: int, run: Callable[[], None]) -> NoReturn:
-        """In the child: wait until it is let go, and be what it is to be."""
+        """Run `run` in the child process, once the gate opens. Never returns."""
         status = 1
         try:
             self._server.close_in_child()
@@ -152,14 +152,14 @@ class Nursery:
 
 
 def main() -> None:
-    """`python -m hoverboard.host.nursery --socket PATH`"""
+    """Start the nursery: `python -m hoverboard.host.nursery --socket PATH`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--socket", required=True, type=Path)
     options = parser.parse_args()
     warm()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     nursery = Nursery(options.socket)
-    gc.freeze()  # the collector leaves shared pages alone, so that they stay shared
+    gc.freeze()  # the garbage collector leaves shared pages alone, so that they stay shared
     nursery.serve()
 
 

@@ -1,4 +1,4 @@
-"""Makes the dataplane that a host's configuration asks for; nobody else knows which class that is.
+"""Makes the dataplane that a host's configuration asks for; no other module names the classes.
 
 A new generation is a row of contract.generations, a module with its plane, and a line of MAKERS.
 """
@@ -34,14 +34,14 @@ from hoverboard.vswitch.switch_questions import OvsQuestions
 
 @dataclass(frozen=True)
 class MadeDataplane:
-    """The dataplane of a host, and the route exchange that hears of its packets."""
+    """The dataplane of a host, and the route exchange that its packets go to."""
 
     plane: HostDataplane
     routes: RouteExchange
 
 
 class _Parts:
-    """What every generation is made from."""
+    """Arguments from which every generation is made."""
 
     def __init__(self, config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> None:
         self.config = config
@@ -52,16 +52,16 @@ class _Parts:
         self.directory = Path(config.node_dir)
 
     def routes(self, datagrams: Datagrams) -> RouteExchange:
-        """The route exchange, over the generation's own way to other hosts."""
+        """The route exchange, which sends by the generation's own datagrams."""
         return RouteExchange(self.switch, self.questions, self.local_ip, datagrams, self.config.role)
 
 
 def make(config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> MadeDataplane:
-    """The dataplane of a host.
+    """Make the dataplane of a host.
 
     Args:
-        switch: the node's.
-        checkpoint_writer: told of what the next process of this host is to know.
+        switch: the node's Open vSwitch.
+        checkpoint_writer: notified of what the next process of this host needs.
     """
     return MAKERS[config.dataplane](_Parts(config, switch, checkpoint_writer))
 
@@ -104,7 +104,7 @@ MAKERS: Mapping[Name, Callable[[_Parts], MadeDataplane]] = MappingProxyType(
 
 
 def _datapath(config: HostConfig, local_ip: IPv4Address, answers: Answers) -> Datapath:
-    """The engines of a host, where its configuration has them run."""
+    """The engines of a host, in a thread of their own or in the shared process, as its configuration says."""
     if config.engines is None:
         datapath = Datapath(OwnEngineThread(config.scheduling), local_ip=local_ip, answers=answers)
     else:
@@ -123,7 +123,7 @@ def _coprocessors(config: HostConfig) -> CoprocessorConfig | None:
         return None
 
     def announce(path: Path) -> None:
-        """Into the run's ledger, in one write, before it is made."""
+        """Write the path into the run's ledger, in one write, before the cgroup is made."""
         fd = os.open(given["ledger"], os.O_WRONLY | os.O_APPEND)
         try:
             os.write(fd, json.dumps({"record": "cgroup", "path": str(path)}).encode() + b"\n")

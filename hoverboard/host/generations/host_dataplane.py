@@ -1,4 +1,4 @@
-"""What the host process asks of a dataplane generation; the rest of it does not know which one runs."""
+"""The port that every generation of the dataplane implements; the host process knows no more of it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class HostDataplane(Protocol):
-    """One generation of the dataplane on one host. All calls come from the host's control loop."""
+    """One generation of the dataplane on one host. The host's control loop makes all calls."""
 
     @property
     def checkpoint_source(self) -> CheckpointSource:
-        """What the next process of this host is to know."""
+        """Where the checkpoint reads what the next process of this host needs."""
 
     def report_relayed(self, relayed: bool) -> None:
-        """Whether usage() tells of what comes from the fabric and goes back there, too: a Hoverboard's."""
+        """Set whether usage() includes relayed packets: a Hoverboard's, from the fabric and back into it."""
 
     def limit(self, pps: int | None, bps: int | None) -> None:
-        """Take at most so many packets, and bits, a second from the fabric; drop the rest ("over-capacity")."""
+        """Accept at most `pps` packets and `bps` bits a second from the fabric; drop the rest ("over-capacity")."""
 
     def readers(self) -> dict[int, Callable[[], None]]:
-        """Descriptors to poll, and what to call when one is readable. May change after each call."""
+        """Descriptors to poll, and the callback of each. The set may change after each call."""
 
     def set_uplink(self, fd: int) -> None:
         """Take the fabric's tap."""
@@ -46,34 +46,34 @@ class HostDataplane(Protocol):
         vni: int = 0,
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """The VM's vport exists in the switch; carry its packets from now on, at most `rate` bit/s of what it sends.
+        """Carry the packets of a VM whose vport exists in the switch; limit what it sends to `rate` bit/s.
 
         Args:
-            network: name of the VM's network, for rules about stages.
-            vni, addresses: where the VM is to be found, for generations that sort datagrams themselves.
+            network: name of the VM's network, for stage rules.
+            vni, addresses: the VM's network and addresses, for generations that sort datagrams themselves.
 
         Raises:
             RunError: this generation cannot limit rates.
         """
 
     def resume(self, saved: SavedState) -> None:
-        """All ports of a process that came after another one are plugged in: go on where that was killed."""
+        """Go on where the process before this one was killed; all its ports are plugged in."""
 
     def switch_back(self) -> None:
-        """Open vSwitch was started anew, and has its ports again."""
+        """Go on after Open vSwitch has restarted and has its ports again."""
 
     def set_rate(self, vm: str, rate: int | None) -> None:
-        """From now on, at most `rate` bit/s of what the VM sends; None: no limit.
+        """Limit what the VM sends to `rate` bit/s from now on; None: no limit.
 
         Raises:
             RunError: this generation cannot limit rates.
         """
 
     def detach(self, vm: str) -> None:
-        """Carry the VM's packets no more."""
+        """Stop carrying the VM's packets."""
 
     def usage(self) -> tuple[FlowUsage, ...]:
-        """What each VM pair sent into the fabric since the last call; silent pairs are left out."""
+        """Packets and bytes that each VM pair sent into the fabric since the last call; silent pairs are left out."""
 
     def flows(self) -> list[nodes.Entry]:
         """[{vni, src, dst, proto, kind, via, packets, bytes}] of the flow cache."""
@@ -82,20 +82,20 @@ class HostDataplane(Protocol):
         """{rx_packets, rx_bytes, tx_packets, tx_bytes, misses, drops: {reason: n}}."""
 
     def vms(self) -> dict[str, nodes.NodeVM]:
-        """What each VM costs, by name; see FastpathPlane. {} where nobody knows."""
+        """CPU time and state of each VM, by name (see FastpathPlane); {} where it is not known."""
 
     def table(self) -> dict[str, int]:
         """State of the flow cache: {entries, ...}."""
 
     @property
     def inspection(self) -> Inspection | None:
-        """How to look inside the engines; None where there is none."""
+        """The inspection of the engines; None where there are none."""
 
     def rates(self) -> nodes.Rates | None:
-        """Rates by port and the busiest flows; None where nobody measures them."""
+        """Rates by port and the busiest flows; None where they are not measured."""
 
     def every_second(self, now: float) -> None:
-        """Housekeeping."""
+        """Do the housekeeping of a second."""
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the dataplane and close its descriptors."""

@@ -1,7 +1,7 @@
-"""Generation "pre" (before Andromeda): a process per VM carries its packets, by UDP sockets (paper 5.2).
+"""Generation "pre" (before Andromeda): one process per VM carries its packets, by UDP sockets (paper 5.2).
 
-The host process sees to what a VM's process does not know: flow misses, entries that a change of the tables makes
-wrong, and which socket gets which datagram. Two VMs of one host talk by way of the host's own underlay address.
+The host process does the rest: it handles flow misses, revalidates entries, and chooses which socket gets which
+datagram. Two VMs of one host talk over the host's own underlay address.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters
 
 
-IDLE_SECONDS = 30  # as on the fast path
+IDLE_SECONDS = 30  # the same as on the fast path
 SOCKET_FULL = "socket-queue-full"
-NO_SUCH_VM = "no-such-vm"  # what came by the tunnel for a VM that is not here
+NO_SUCH_VM = "no-such-vm"  # packets from the tunnel for a VM that is not here
 VMM_SOCKET = "vmms.sock"
 
 
 class _Underlay:
-    """The other hosts, where the kernel finds them: nobody is probed, nobody is sent segments."""
+    """The other hosts, which the kernel finds: no peer is probed, and no peer gets segments."""
 
     def index(self, address: IPv4Address) -> int:
-        """The row of peers[] that stands for nobody in particular."""
+        """0: one row of peers[] stands for all hosts."""
         return 0
 
     def handle(self, frame: bytes) -> None:
-        """ARP and probes are not for a VM's process: the kernel answers the one, nobody the other."""
+        """Do nothing: the kernel answers ARP, and this generation does not answer probes."""
 
 
 class VmEntryWriter(EntryWriter):
-    """Entries of one VM's process: another VM of this host is behind a tunnel, too."""
+    """Writes entries for one VM's process, which reaches other VMs of the same host through the tunnel, too."""
 
     def entry(self, verdict: TraceResult, key: Key) -> Entry:
         neighbour = verdict.out_port is not None and verdict.tun_dst is None
         if neighbour and self.vport_of(verdict.out_port or 0) is None:
-            # Another VM of this host: its process has a socket like anybody's.
+            # Another VM of this host: its process has a socket like the process of any remote VM.
             template, checksum = geneve.template(self.local_ip, self.local_ip, verdict.vni)
             return Entry(entries.ACT_TUNNEL, 0, b"", template, checksum)
         return super().entry(verdict, key)
@@ -76,7 +76,7 @@ class VmEntryWriter(EntryWriter):
 
 @dataclass
 class _Vm:
-    """What the host process keeps for one VM."""
+    """State that the host process keeps for one VM."""
 
     ofport: int
     process: VmmProcess
@@ -90,13 +90,13 @@ class PrePlane:
     """The VMs' processes of one host, their flow tables and sockets.
 
     Args:
-        switch, questions: the node's switch, and how to ask it about packets.
+        switch, questions: the node's switch, and the port by which it answers for single packets.
         uplink: the device that leads to the fabric.
-        datagrams: closed with the rest; what comes by them goes to `routes`.
-        routes: told of default routes that say "learn".
+        datagrams: the socket of the route exchange; closed with the plane. Datagrams go to `routes`.
+        routes: notified of packets that match a route of kind LEARN, and of datagrams.
     """
 
-    checkpoint_source = CheckpointSource()  # nothing: the VMs' processes end with the host's
+    checkpoint_source = CheckpointSource()  # nothing to save: the VMs' processes end with the host process
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class PrePlane:
         self._vms: dict[str, _Vm] = {}
         self._datagrams = datagrams
         self._routes = routes
-        self._ended_counters: dict[str, Any] = {}  # counters of VMs that have gone
+        self._ended_counters: dict[str, Any] = {}  # counters of VMs that were detached
         self._strays = 0
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._fabric.bind((uplink, 0))
@@ -126,13 +126,13 @@ class PrePlane:
         self._next_expiry = 0.0
 
     def report_relayed(self, relayed: bool) -> None:
-        """Nothing: no Hoverboard runs this generation."""
+        """Do nothing: no Hoverboard runs this generation."""
 
     def limit(self, pps: int | None, bps: int | None) -> None:
-        """Nothing: no Hoverboard runs this generation."""
+        """Do nothing: no Hoverboard runs this generation."""
 
     def readers(self) -> dict[int, Callable[[], None]]:
-        """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
+        """The misses and the end of each VM's process, the host's own socket, and the flow monitor's output."""
         readers: dict[int, Callable[[], None]] = {
             self._sockets.own.fileno(): self._on_stray,
             **self._datagrams.readers(self._routes.datagram_received),
@@ -175,7 +175,7 @@ class PrePlane:
             self._monitor = None  # every_second() starts another once the switch is back
 
     def set_uplink(self, fd: int) -> None:
-        """Refused: the kernel has the uplink."""
+        """Raise ValueError: the kernel has the uplink."""
         raise ValueError("dataplane pre has its uplink as a device in the node's namespace, not as a descriptor")
 
     def attach(
@@ -212,23 +212,23 @@ class PrePlane:
         self._vms[vm] = _Vm(ofport, process, datapath, table, misses)
 
     def resume(self, saved: SavedState) -> None:
-        """Nothing to do: the VMs' processes ended with the host's, and learn their flows again."""
+        """Do nothing: the VMs' processes ended with the host process, and learn their flows by new misses."""
 
     def switch_back(self) -> None:
-        """Watch its tables at once."""
+        """Watch the tables of a switch that has restarted."""
         if self._monitor is not None:
             self._monitor.close()
         self._monitor = FlowMonitor(self._switch.management, self._directory)
 
     def set_rate(self, vm: str, rate: int | None) -> None:
-        """Refused, but for no limit."""
+        """Raise RunError, except for None (no limit)."""
         if rate:
             raise RunError(
                 "dataplane pre has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
             )
 
     def detach(self, vm: str) -> None:
-        """End the VM's process; entries of others that lead to the VM go too."""
+        """End the VM's process, and remove entries of other VMs that lead to it."""
         usage.merge(self._ended_counters, self._counters(vm))
         gone = self._vms.pop(vm)
         gone.datapath.stop()
@@ -237,14 +237,14 @@ class PrePlane:
             if not other.ended:
                 other.misses.forget_port(gone.ofport)
         del gone
-        gc.collect()  # the mapping of its tables keeps a descriptor until nobody refers to it, in circles neither
+        gc.collect()  # the mapping of the VM's tables holds a descriptor; a reference cycle may keep it alive
 
     def usage(self) -> tuple[FlowUsage, ...]:
-        """What each VM pair sent into the fabric since the last call."""
+        """Packets and bytes that each VM pair sent into the fabric since the last call."""
         return usage.usage((vm.table, vm.misses) for vm in self._vms.values())
 
     def flows(self) -> list[nodes.Entry]:
-        """The flow tables of all processes, entry by entry."""
+        """The flow tables of all processes, one row per entry and earlier answer."""
         return [
             flow for name, vm in self._vms.items() for flow in usage.flows(vm.table, vm.misses, {PORT: name}.get)
         ]  # fmt: skip
@@ -265,14 +265,14 @@ class PrePlane:
         return counters
 
     def table(self) -> dict[str, int]:
-        """State of all flow tables together."""
+        """State of all flow tables, added up."""
         total: dict[str, int] = {"entries": 0}
         for vm in self._vms.values():
             usage.merge(total, usage.table(vm.table, vm.misses))
         return total
 
     def vms(self) -> dict[str, nodes.NodeVM]:
-        """By VM: {vmm_seconds: CPU time of its process, ..}; there is no fast path and no coprocessor."""
+        """By VM: vmm_seconds (CPU time of its process); there is no fast path and no coprocessor."""
         return {
             name: {
                 "fastpath_seconds": None,
@@ -283,13 +283,13 @@ class PrePlane:
             for name, vm in self._vms.items()
         }
 
-    inspection = None  # debug elements are the batch engines': tcpdump shows the same on the node's uplink
+    inspection = None  # debug elements exist for batch engines only: tcpdump shows the same on the node's uplink
 
     def rates(self) -> None:
-        """None: nobody measures them."""
+        """None: this generation does not measure rates."""
 
     def every_second(self, now: float) -> None:
-        """Announce the host, expire idle entries, watch a switch that has come back."""
+        """Announce the host, expire idle entries, and watch a switch that has restarted."""
         if self._announcements.due():
             with contextlib.suppress(OSError):
                 self._fabric.send(announcement(self._local_ip))

@@ -1,4 +1,4 @@
-"""Turns vswitchd's answer about a packet into what a flow-table entry says (paper 4.3). Asks and installs nothing."""
+"""Writes a flow-table entry from vswitchd's answer about a packet (paper 4.3). Traces and installs nothing."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _MASK32 = 0xFFFFFFFF
 
 
 class Underlay(Protocol):
-    """The other hosts: where they stand in peers[], and what they say to this one."""
+    """The other hosts: their rows in peers[], and the handler of frames for this host itself."""
 
     def index(self, address: IPv4Address) -> int:
-        """Row of peers[] of a host."""
+        """The row of peers[] of a host."""
 
     def handle(self, frame: bytes) -> None:
-        """A frame from the fabric for the host itself."""
+        """Handle a frame from the fabric that is for the host itself."""
 
 
 class EntryWriter:
-    """What is needed to write entries.
+    """Writes the entries of one host.
 
     Args:
         local_ip: underlay address of this host.
         peers: the other hosts.
         vport_of: OpenFlow port -> engine port index, or None.
-        stages_of: which stages a flow uses.
+        stages_of: the stages of a flow, for one VM of it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class EntryWriter:
         self.stages_of = stages_of
 
     def entry(self, verdict: TraceResult, key: Key) -> Entry:
-        """The entry of a 3-tuple or 5-tuple key."""
+        """The entry for a 3-tuple or 5-tuple key."""
         if verdict.out_port is None:
             return Entry(entries.ACT_DROP, drop_index(verdict))
         rewrite = b""
@@ -70,10 +70,10 @@ class EntryWriter:
         return Entry(entries.ACT_VPORT, vport, rewrite, stages=stages.stages, chain=stages.chain, sample=stages.sample)
 
     def _stages(self, verdict: TraceResult, key: Key) -> StageWords | str:
-        """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
+        """The stages of the VM that sends and of the VM here that receives; or the reason to drop the flow."""
         ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
         if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
-            return StageWords()  # not IP; or relayed by a Hoverboard, where no VM pays
+            return StageWords()  # not IP; or relayed by a Hoverboard, where no VM's coprocessor is involved
         parts = []
         if in_port != TUNNEL_PORT:
             vni = verdict.tun_id if verdict.tun_dst is not None else verdict.vni
@@ -88,11 +88,11 @@ class EntryWriter:
 
 
 def why_dropped(verdict: TraceResult, entry: Entry) -> str | None:
-    """Why an entry drops what the switch would forward."""
+    """The reason for which an entry drops what the switch would forward; None: it does not."""
     return reasons.NAMES[entry.target] if entry.action == entries.ACT_DROP and verdict.out_port is not None else None
 
 
 def drop_index(verdict: TraceResult) -> int:
-    """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
+    """Index of the reason why a packet is dropped; UNNAMED for a flow that is not of the pipeline."""
     reason = drop_reason(verdict.kind) if verdict.kind is not None else None
     return reasons.NAMES.index(reason) if reason else reasons.UNNAMED

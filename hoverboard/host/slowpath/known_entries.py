@@ -1,7 +1,7 @@
-"""What the control thread knows of a flow-table entry beside what the engine needs (paper 4.3).
+"""State of a flow-table entry that only the control thread needs (paper 4.3). Pure.
 
-Why it is there (the question and vswitchd's answer), whom a change of the tables touches, and what it
-carried by each way that it led. Pure.
+It holds the question and vswitchd's answer, decides which changes of the tables concern the entry, and remembers what
+the entry carried under earlier answers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(slots=True)
 class EarlierAnswer:
-    """What an entry carried while its answer was another one; `target` as in the engine's entry."""
+    """Packets and bytes that an entry carried under an earlier answer; `target` as in the engine's entry."""
 
     verdict: TraceResult
     target: int
@@ -32,16 +32,16 @@ class EarlierAnswer:
 
 @dataclass
 class KnownEntry:
-    """What is known about an entry beside what the engine needs.
+    """An entry's state in the control thread.
 
     Attributes:
-        question: the flow that was traced, in ofproto/trace's words.
+        question: the flow that was traced, as ofproto/trace writes it.
         verdict: the answer.
-        src, dst: inner addresses, or None for other than IP.
-        seen: packets counted at the last housekeeping, to find idle entries.
-        reported: (packets, bytes) already told to the control plane.
-        earlier: the ways it led before its answer changed, each once.
-        dropped: why this host drops what the switch would forward; None: it does not.
+        src, dst: inner addresses; None if the packet is not IP.
+        seen: packets counted at the last expire(), to find idle entries.
+        reported: (packets, bytes) that are reported to the control plane already.
+        earlier: what the entry carried under each earlier answer, one item per answer.
+        dropped: the reason for which this host drops what the switch would forward; None: it does not.
     """
 
     question: str
@@ -58,7 +58,7 @@ class KnownEntry:
     def change_answer(
         self, verdict: TraceResult, target: int, packets: int, octets: int, *, dropped: str | None = None
     ) -> None:
-        """The answer changes; until now the entry led to `target` and counted so much in all."""
+        """Replace the answer. Until now the entry led to `target`, and counted `packets` and `octets` in all."""
         packets -= sum(earlier.packets for earlier in self.earlier)
         octets -= sum(earlier.bytes for earlier in self.earlier)
         for earlier in self.earlier:
@@ -73,12 +73,12 @@ class KnownEntry:
         self.verdict, self.dropped = verdict, dropped
 
     def is_usage(self, relayed: bool) -> bool:
-        """Whether its packets are usage: sent by a VM of this host into the fabric; or `relayed`, from there back."""
+        """Whether its packets are usage: sent into the fabric by a VM here or, with `relayed`, by relaying."""
         return self.verdict.tun_dst is not None and (relayed or self.in_port != TUNNEL_PORT)
 
 
 def concerns(change: Change, cached: KnownEntry) -> bool:
-    """Whether a changed OpenFlow flow might decide over the packets of an entry."""
+    """Whether a changed OpenFlow flow could match the packets of an entry."""
     if change.in_port is not None and change.in_port != cached.in_port:
         return False
     if change.vni is not None and cached.verdict.vni and change.vni != cached.verdict.vni:
@@ -89,12 +89,12 @@ def concerns(change: Change, cached: KnownEntry) -> bool:
 
 
 def touched(changes: Iterable[Change], entries: Mapping[K, KnownEntry]) -> list[K]:
-    """The entries that any of the changes concerns.
+    """The keys of the entries that any of the changes concerns.
 
-    Changes come by the thousand while a network is filled, and nearly all of them are about one address: what they cost
-    is not to be multiplied by the entries.
+    While a network is filled, thousands of changes arrive, most of them about one address. So these are looked up by
+    address, and only the others are compared with every entry.
     """
-    about: dict[int | None, set[Address]] = defaultdict(set)  # by VNI, changes that are about one destination alone
+    about: dict[int | None, set[Address]] = defaultdict(set)  # by VNI: destinations of changes
     others: set[Change] = set()
     for change in changes:
         dst = change.dst

@@ -1,1 +1,1 @@
-"""What a host reports about its traffic: usage, rates, captures and latencies."""
+"""Telemetry of a host: usage, rates, captures and latencies."""

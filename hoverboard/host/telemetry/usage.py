@@ -1,4 +1,4 @@
-"""What a flow table has carried, as others are told: usage by VM pair, entries, counters (paper 3.3.1, 4.3)."""
+"""Usage by VM pair, entries and counters, from a flow table (paper 3.3.1, 4.3)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ...]:
-    """What each VM pair sent into the fabric since the last call."""
+    """Packets and bytes that each VM pair sent into the fabric since the last call."""
     pairs: dict[tuple[int, Address, Address], list[int]] = {}
     for table, misses in tables:
         entries = [(cached, *table.counted(key)) for key, cached in misses.cached.items()]
@@ -44,7 +44,7 @@ def describe(cached: KnownEntry, vm: str | None) -> Flow:
     """An entry without its counts.
 
     Args:
-        vm: to whose port it leads, if to one.
+        vm: the VM to whose port it leads; None if it leads to no VM.
     """
     return _row(cached, cached.verdict, cached.dropped, vm)
 
@@ -64,10 +64,10 @@ def _row(cached: KnownEntry, verdict: TraceResult, dropped: str | None, vm: str 
 
 
 def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[Entry]:
-    """A flow table, entry by entry; one whose answer changed has a row for each way that it led before, too.
+    """A flow table, one row per entry, and one more per earlier answer of the entry.
 
     Args:
-        vm_of: VM by the engines' number of its port.
+        vm_of: engine port -> VM.
     """
     rows: list[Entry] = []
     for key, (_action, target, packets, octets) in table.statistics().items():
@@ -100,7 +100,7 @@ def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> Counters:
 
 
 def table(table: FlowTable, misses: FlowMisses) -> dict[str, int]:
-    """State of a flow table."""
+    """State of a flow table: entries, capacity, evicted, aged, traces, revalidations."""
     return {
         "entries": len(table),
         "capacity": table.capacity,
@@ -112,7 +112,7 @@ def table(table: FlowTable, misses: FlowMisses) -> dict[str, int]:
 
 
 def merge(one: dict[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the numbers of `two` to those of `one`, in depth."""
+    """Add the numbers of `two` to those of `one`, at every depth; return `one`."""
     for name, value in two.items():
         one[name] = merge(one.get(name, {}), value) if isinstance(value, Mapping) else one.get(name, 0) + value
     return one
