@@ -1,7 +1,7 @@
-"""The coprocessors of one host: which flows use them, a thread for each VM that needs one, and what they cost.
+"""The coprocessors of one host: the stages of each flow, a thread for each VM that needs one, and their cost.
 
-A VM gets its thread when the first flow that has a stage misses (paper section 4.4), and loses it when it
-is unplugged. Everything here is called by the host's control thread.
+A VM gets its thread when the first flow with a stage misses (paper section 4.4), and loses it when it is unplugged.
+The host's control thread makes all calls.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 
 
 _STOP_TIMEOUT = 1.0  # a stage that does not return keeps its thread, not the host
-_NO_CHAIN = -1  # what cannot be made: the worker drops by reason, for no packet may pass a stage that is not there
+_NO_CHAIN = -1  # the chain cannot be made: the worker drops by reason, because no packet may skip a stage
 _log = logging.getLogger("hoverboard.coprocessor")
 
 
 @dataclass(frozen=True)
 class CoprocessorConfig:
-    """What a run tells its hosts.
+    """The coprocessor settings of a run, for one host.
 
-    Attributes:
-        policy: which flows use which stages.
-        regions: of hosts, by underlay address; static for the life of a host process.
+    policy: the stages of each flow.
+        regions: region of each host, by underlay address; fixed for the life of a host process.
+        relays: underlay addresses of Hoverboards.
         relays: underlay addresses of Hoverboards.
         secret: at least 16 bytes, the same on all hosts.
         run, node: names.
-        announce: called with the path of a cgroup that is about to be made.
+        announce: called with the path of a cgroup just before it is made.
     """
 
     policy: Policy
@@ -60,7 +60,7 @@ class CoprocessorConfig:
 
     @classmethod
     def read(cls, given: Mapping[str, Any], run: str, node: str, announce: Callable[[Path], None]) -> CoprocessorConfig:
-        """From HostConfig.coprocessors: {rules, regions: {address: region}, relays: [address], secret: file}."""
+        """Read HostConfig.coprocessors: {rules, regions: {address: region}, relays: [address], secret: file}."""
         return cls(
             policy=Policy.read(given["rules"], where="stages"),
             regions={IPv4Address(address): region for address, region in given["regions"].items()},
@@ -74,10 +74,10 @@ class CoprocessorConfig:
 
 @dataclass(frozen=True)
 class _Running:
-    """The coprocessor of a VM, with what it shares with the engines.
+    """The coprocessor of a VM, with its rings and bell.
 
     Attributes:
-        engine_bell_fd: the engines' number of the bell.
+        engine_bell_fd: the bell's descriptor number in the engines' process.
     """
 
     worker: Worker
@@ -89,7 +89,7 @@ class _Running:
 
 @dataclass
 class _ServedVm:
-    """A VM, and its coprocessor once it has one."""
+    """A VM, with its coprocessor once it has one."""
 
     name: str
     network: str
@@ -105,7 +105,7 @@ class Coprocessors:
     """All coprocessors of one host.
 
     Args:
-        datapath: whose rings they use.
+        datapath: the engines whose rings they use.
         local: underlay address of the host.
     """
 
@@ -118,17 +118,17 @@ class Coprocessors:
         self.blocked_sources = BlockedSources()
 
     def attach(self, vm: str, network: str, port: int, ofport: int) -> None:
-        """A VM is there; it costs nothing until a flow of it has a stage."""
+        """Add a VM; it gets a thread only when a flow of it has a stage."""
         self._vms[ofport] = _ServedVm(vm, network, port, ofport)
 
     def stages_of(
         self, direction: Direction, ofport: int, remote: Address, vni: int, peer: IPv4Address | None
     ) -> FlowStages:
-        """What the flow-table entry of a flow of the VM on `ofport` says of that VM's part.
+        """One VM's part of the stages of a flow, for the flow-table entry: of the VM on `ofport`.
 
         Args:
             remote: inner address of the other end.
-            peer: underlay address of the other host; None when the other end is on this one.
+            peer: underlay address of the other host; None when the other end is on this host.
         """
         vm = self._vms.get(ofport)
         if vm is None:
@@ -153,14 +153,14 @@ class Coprocessors:
             if len(vm.flows) > MOST_CHAINS:
                 self._log_once(vm, f"there are more than {MOST_CHAINS} combinations of stages and hosts")
                 return FlowStages(drop=reasons.NAMES[reasons.UNCACHEABLE])
-            vm.flows.append(flow)  # before anybody is told its number
+            vm.flows.append(flow)  # before its number is in an entry
             vm.numbers[flow] = len(vm.flows) - 1
         return FlowStages(vm.numbers[flow], bool(specs), every)
 
     def _sorted(
         self, chain: tuple[StageSpec, ...], direction: Direction
     ) -> tuple[tuple[StageSpec, ...], tuple[StageSpec, ...], int]:
-        """(stages that packets pass, stages that look at samples, one packet in how many: the finest)."""
+        """(stages that packets pass, stages that get samples, sampling interval in packets: the smallest)."""
         asked = {spec: self._registry.sampling(spec.stage, spec.settings, direction) for spec in chain}
         sampling = tuple(spec for spec in chain if asked[spec])
         every = min((asked[spec] or MOST_EVERY for spec in sampling), default=0)
@@ -206,7 +206,7 @@ class Coprocessors:
         return _Running(worker, source, sink, bell, engine_bell_fd)
 
     def detach(self, ofport: int) -> None:
-        """A VM goes, and its entries have gone: end its thread, and leave its rings empty."""
+        """End a VM's thread and empty its rings; its entries are removed already."""
         vm = self._vms.pop(ofport, None)
         self.blocked_sources.forget(ofport)
         if vm is None or vm.running is None:
@@ -215,13 +215,13 @@ class Coprocessors:
         memories = self._datapath.memories
         for memory in memories:
             memory.side_wake[vm.port, rings.COPROCESSOR_FD] = -1
-        self._datapath.command(control.CMD_PORT)  # past it, no engine pushes or rings
+        self._datapath.command(control.CMD_PORT)  # after it, no engine pushes to the rings or rings the bell
         ended = running.worker.stop(_STOP_TIMEOUT)
-        # Also of a thread that hangs in a stage: whenever it comes back, it touches nothing.
+        # Even if the thread hangs in a stage and returns later, it touches no ring then.
         running.source.close()
         running.sink.close()
         running.source.drain()
-        # An engine carries out a command, then takes what was given back; the second answer is behind the first taking.
+        # An engine carries out a command, then takes returned packets; the second answer comes after the first taking.
         self._datapath.command(control.CMD_PORT)
         self._datapath.command(control.CMD_PORT)
         memories[0].host[host.SIDES] -= 1
@@ -231,17 +231,19 @@ class Coprocessors:
         if ended:
             running.bell.close()
         else:
-            _log.error("VM %s: a stage does not return; its thread is left behind", vm.name)
+            _log.error("VM %s: a stage does not return; its thread stays, without packets", vm.name)
 
     def close(self) -> None:
-        """The host ends: end all threads."""
+        """End all threads: the host process ends."""
         for ofport in list(self._vms):
             self.detach(ofport)
         self.blocked_sources.close()
 
     def status(self) -> dict[str, Coprocessor]:
-        """By VM: worker.Worker.status(), drops of the way back among its drops; samples_lost: copies that the fast path
-        had no room for; blocked: sources.
+        """Status by VM: worker.Worker.status() plus three keys.
+
+        Its drops include those on the way back to the engines. samples_lost: copies that found no room in the ring.
+        blocked: sources.
         """
         found: dict[str, Coprocessor] = {}
         for vm in self._vms.values():
@@ -256,7 +258,7 @@ class Coprocessors:
         return found
 
     def drops(self) -> dict[str, int]:
-        """By reason, over all VMs."""
+        """Drops by reason, over all VMs."""
         total: dict[str, int] = {}
         for status in self.status().values():
             for reason, count in status["drops"].items():

@@ -1,1 +1,1 @@
-"""What hosts say to each other on the fabric: ARP, probes and the route exchange."""
+"""Traffic between hosts on the fabric for themselves: ARP, probes and the route exchange."""
