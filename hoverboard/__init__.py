@@ -1,3 +1,3 @@
-"""Data plane of Hoverboard: fast path, coprocessors, vswitch (slow path) and host process."""
+"""The data plane of Hoverboard: fast path, coprocessors, vswitch (slow path) and host process."""
 
 __version__ = "0.1.0"

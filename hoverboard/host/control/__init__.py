@@ -1,1 +1,1 @@
-"""The control side of a host process: its session to the control plane, and its client for the layers above."""
+"""The control side of a host process: its session with the control plane, and its client for the layers above."""

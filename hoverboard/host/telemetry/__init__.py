@@ -1,1 +1,1 @@
-"""Telemetry of a host: usage, rates, captures and latencies."""
+"""Usage, rates, captures and latencies of a host's traffic."""

@@ -1,1 +1,1 @@
-"""Traffic between hosts on the fabric for themselves: ARP, probes and the route exchange."""
+"""Messages between hosts on the fabric: ARP, probes and the route exchange."""
