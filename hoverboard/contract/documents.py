@@ -169,8 +169,8 @@ class Plane(TypedDict):
 class PlaneStatus(TypedDict, total=False):
     """Status of a control plane.
 
-    `scope` and `region` come from a control plane in one process; `partitions`, `store` and `controllers` from one in
-    several processes; `planes` from one per region, whose other numbers are sums over the regions.
+    `scope` and `region` come from a control plane in one process. `partitions`, `store` and `controllers` come from a
+    control plane in several processes. `planes` has one item per region; other numbers are then sums over the regions.
     """
 
     model: str

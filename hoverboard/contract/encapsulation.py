@@ -3,8 +3,8 @@
 The paper encapsulates in GRE (figures 6 and 7). Hoverboard uses Geneve (RFC 8926), which Open vSwitch supports, so
 that every generation of the dataplane interoperates. Two options are Hoverboard's own:
 
-- The *segment option* carries a frame's virtio-net header, so that a 64 KB TCP segment crosses the fabric whole and
-  without a checksum, as it would cross a NIC with segmentation offload.
+- The *segment option* carries a frame's virtio-net header. So a 64 KB TCP segment crosses the fabric whole
+  and without a checksum, as it would cross a NIC with segmentation offload.
 - The *probe option*, in a Geneve OAM packet of VNI 0, asks a peer whether it understands the segment option. Open
   vSwitch does not answer. A peer that never answers gets MTU-sized packets with checksums.
 """

@@ -186,7 +186,7 @@ class Route(Entity):
     If several routes match an address, the longest prefix wins, then the lowest `priority` number. Only the intent
     decides: if the next hop is not plugged in, packets are dropped, and no other route replaces it. A prefix never
     overlaps a Subnetwork of the network, so that no route takes a VM's own traffic. The next hop of a route, winning or
-    not, may send with source addresses inside the prefix; without that its answers would be dropped as spoofed.
+    not, may send with source addresses inside the prefix. Without that its answers would be dropped as spoofed.
     """
 
     TYPE = "Route"

@@ -19,27 +19,27 @@ class EntryListener(Protocol):
     """Is notified of changes of the flow table."""
 
     def flows_changed(self, keys: Iterable[Key]) -> None:
-        """Entries were installed or removed, or have another answer."""
+        """Take note of entries that were installed or removed, or have another answer."""
 
 
 class PeerListener(Protocol):
     """Is notified of other hosts."""
 
     def peer_changed(self, address: IPv4Address) -> None:
-        """A peer is new, or takes whole segments from now on."""
+        """Take note of a peer that is new, or takes whole segments from now on."""
 
 
 class RouteListener(Protocol):
     """Is notified of what a host needs for learning routes."""
 
     def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
-        """A packet to `dst` matched a default route of kind LEARN; it goes through `gateway`."""
+        """Take note of a packet to `dst` that goes through `gateway`, by a default route of kind LEARN."""
 
     def routes_used(self, routes: Iterable[UsedRoute]) -> None:
-        """All routes used in a report interval, from a dataplane that cannot call `route_wanted`."""
+        """Take all routes used in a report interval, from a dataplane that cannot call `route_wanted`."""
 
     def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
-        """A datagram of the route exchange arrived from another host."""
+        """Take a datagram of the route exchange that arrived from another host."""
 
 
 class NoListener:

@@ -173,8 +173,8 @@ class Ovs:
         """Add a VM's port to the integration bridge and return its OpenFlow number.
 
         Args:
-            device: True if `name` is a network device that carries the packets (dataplane "ovs");
-                False for a port that exists for OpenFlow only, while the fast path carries the packets.
+            device: True if `name` is a network device that carries the packets (dataplane "ovs"). False for a port that
+                exists for OpenFlow only, while the fast path carries the packets.
         """
         kind = "" if device else "internal"
         self.vsctl(

@@ -1,7 +1,7 @@
 """Traces a missed packet: parses vswitchd's answer about what its OpenFlow tables do (paper section 3.2). Pure.
 
-`ofproto/trace` answers in text: the tables visited with their cookies, the packet's headers after all actions ("Final
-flow"), and the fields on which the decision depends ("Megaflow").
+`ofproto/trace` answers in text. It lists the tables visited with their cookies, the packet's headers after all actions
+("Final flow"), and the fields on which the decision depends ("Megaflow").
 """
 
 from __future__ import annotations

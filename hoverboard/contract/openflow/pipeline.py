@@ -9,14 +9,14 @@
 With a firewall, EGRESS stands before ROUTE, and INGRESS -> VPORT behind DELIVER. For the address of a load balancer,
 BALANCE stands between ROUTE and DELIVER, and RELAY_BALANCE behind RELAY (`contract.openflow.policy`).
 
-Only the functions below and in `contract.openflow.policy` make flows, by `tables.make_flow`. A flow that matches a
-field its table does not declare, or goes to a table its table may not reach, raises there and never reaches a switch.
+Only the functions below and in `contract.openflow.policy` make flows, by `tables.make_flow`. A flow may match only
+fields that its table declares, and go only to tables that its table may reach; else `make_flow` raises PipelineError.
 The metadata register holds the VNI from the first table on; after it, no table can mix two tenants.
 Loops are impossible: gotos go forward only, and a VM host delivers packets from the fabric and never sends them out
 again.
 
-A prefix flow stands for a Route. It ranks by the length of its prefix, below every flow for one address and above the
-default, so that the tables find the longest prefix. If several routes have one prefix, the caller chooses one of them.
+A prefix flow stands for a Route. Its priority grows with the length of its prefix, between the default's and that of
+flows for one address. So the longest prefix wins. If several routes have one prefix, the caller chooses one of them.
 
 IPv6 is parallel to IPv4 from table ROUTE on: the same flows with the other address field. Only networks with an IPv6
 range, and VMs with an IPv6 address, have these flows.
@@ -176,8 +176,8 @@ def gateway_flows(vni: int, gateway: IPv4Address) -> list[Flow]:
 def link_flows(vni: int, guarded: bool = False) -> list[Flow]:
     """IPv6 of one network at a VM host: the gateway's replies, and packets that may not leave the link.
 
-    A neighbour solicitation for the gateway becomes the advertisement in two tables: a switch writes the target's MAC
-    only in a table that matches the packet as an advertisement.
+    A neighbour solicitation for the gateway becomes the advertisement in two tables. A switch writes the target's
+    MAC only in a table that matches the packet as an advertisement.
     """
     ours: Matches = {"metadata": vni, "eth_type": ETH_IPV6}
     gateway = int(GATEWAY_LINK_LOCAL)

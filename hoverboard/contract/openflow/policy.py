@@ -3,8 +3,8 @@
 Stateless: the headers of a packet decide alone. So the answer of `ofproto/trace` for one packet holds for every packet
 of the same 5-tuple, and the fast path can keep it. Only a network with a firewall or a load balancer has these flows.
 
-An answer, in this module, is a TCP or UDP packet from a service's port (below 32768) to a client's port (32768 and
-above, where Linux takes the ports of connections), or an ICMP message that only answers or reports.
+An answer is a TCP or UDP packet from a service's port to a client's, or an ICMP message that only answers or reports.
+Ports below 32768 are services' ports. The others are clients' ports: Linux takes them for connections.
 """
 
 from __future__ import annotations
@@ -263,8 +263,8 @@ def backend_flows(
     """Flows at the backends' host: packets from the fabric in a backend's buckets are delivered to it.
 
     Args:
-        here: OpenFlow port and MAC of this host's backends; None for one that is not plugged in: separate flows drop
-            its buckets, so that those of other protocols do not match instead.
+        here: OpenFlow port and MAC of this host's backends; None for one that is not plugged in. Separate flows drop
+            its buckets, so that buckets of other protocols do not match instead.
         guarded: the network has a firewall.
     """
     to: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(vip)}

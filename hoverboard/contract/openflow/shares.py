@@ -1,8 +1,8 @@
 """The share of a switch's flows that a control plane owns, if a regional and a global one program one switch.
 
-Bit 0 of the cookie says it (kind and VNI have the upper bits), so that each plane reads, and can delete, its own flows
-only. A global flow for one VM ranks just below the regional flow that matches the same packets. So their keys differ,
-and regional flows stay and win, whatever a global plane sends (paper section 3.5).
+Bit 0 of the cookie says it; kind and VNI have the upper bits. So each plane reads, and can delete, its own flows only.
+A global flow for one VM ranks just below the regional flow that matches the same packets. So their keys differ, and
+regional flows stay and win, whatever a global plane sends (paper section 3.5).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The tables of the OpenFlow pipeline, declared once, as data: the fields each matches and the tables it may go to.
 
 `pipeline` makes the flows with `make_flow`, which rejects illegal ones; the declaration itself is checked at import.
-Cookies: bits 63-48 kind (`Kind`), bits 47-24 VNI, bits 23-1 free, bit 0 the share (`shares`). `status` and the fast
-path name drops by kind.
+A cookie has kind (bits 63-48, `Kind`), VNI (47-24) and share (0, `shares`); the other bits are free. `status` and the
+fast path name drops by kind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The flow-miss coprocessor: handles flow misses and revalidates flow-table entries (paper 3.2, 4.3).
 
 A missed packet is traced in the real vswitchd (`ofproto/trace`). The answer becomes a flow-table entry, and the packet
-is injected into the engine once more. All misses and all revalidation run in the host's one control thread: a trace
-made before a change of the tables is installed before the event of that change is handled. So no stale answer stays.
+is injected into the engine once more. All misses and all revalidation run in the host's one control thread. An answer
+from before a change of the tables is installed before the change is handled, and then revalidated. So no stale answer
+stays.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ class FlowMisses:
         return True
 
     def _request_direct_route(self, cached: KnownEntry) -> None:
-        """If the entry uses a default route of kind LEARN, ask its Hoverboard for a direct route."""
+        """Ask the Hoverboard for a direct route if the entry uses a default route of kind LEARN."""
         verdict = cached.verdict
         if verdict.kind is Kind.LEARN and cached.dst and verdict.tun_dst:
             self._routes.route_wanted(verdict.vni, cached.dst, verdict.tun_dst)

@@ -3,7 +3,7 @@
 Programming model "active-learning" (Achelous, SIGCOMM 2023; the figures are ours). A request names a virtual network
 and a destination. The Hoverboard's host process looks the destination up in the tables of its own switch and answers
 with the host to send to. The host installs a learned route as an OpenFlow flow of Kind.LEARNED in its switch, so that
-every generation of the dataplane uses it; until then packets go through the Hoverboard. A route in use is revalidated
+every generation of the dataplane uses it. Until then packets go through the Hoverboard. A route in use is revalidated
 every few seconds. A route that is unused or unconfirmed is removed.
 """
 

@@ -104,7 +104,7 @@ class RouteExchange:
         return {"routes": len(known), **self.learner.counters}
 
     def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
-        """A packet of the host matched a default route of kind LEARN: request a direct route."""
+        """Request a direct route to `dst`; a packet there matched a default route of kind LEARN."""
         self.learner.wanted(Destination(vni, dst), gateway, self._clock())
 
     def used(self, flows: Iterable[FlowUsage]) -> None:
