@@ -1,7 +1,8 @@
 """Sends a packet through a switch's tables, as if it had come in by a port (OFPT_PACKET_OUT to OFPP_TABLE).
 
 So a packet that only the fast path has seen reaches the controller: the real switch's own flow makes a real packet-in
-of it. Uses one connection to the bridge's management socket, which stays open. No call blocks for longer than _PATIENCE.
+of it. Uses one connection to the bridge's management socket, which stays open. No call blocks for longer than
+_PATIENCE.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ class RingSink:
             if self._push(ticket, length):
                 self._given = True
                 return
-            self._given = True  # flush() has to wake the engines, even if another call pushes the packet
+            self._given = True  # the ring is full: the next flush() wakes the engines, which empty it
         self._drop(RING_FULL)
 
     def _push(self, ticket: Ticket, length: int) -> bool:

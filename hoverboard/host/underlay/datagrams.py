@@ -50,7 +50,7 @@ class EngineDatagrams:
 def underlay_socket(local_ip: IPv4Address) -> socket.socket:
     """Open a socket on the port of the route exchange."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # The address may appear later, with the switch's own device.
+    # The address may be missing now, or go and return, with the switch's own device.
     made.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
     made.bind((str(local_ip), ROUTES_PORT))
     return made

@@ -32,11 +32,11 @@ LOCAL_FLOW = replace(ROUTED, out_port=OFPORT + 1, tun_dst=None, tun_id=0, vni=7)
 
 
 class Received(NoListener):
-    """Remembers what flow misses tell.
+    """Records the notifications of flow misses.
 
     Attributes:
         changed: keys of entries that came, went, or have another answer.
-        wanted_routes: (VNI, destination, gateway) of flows for which a better way may be learned.
+        wanted_routes: (VNI, destination, gateway) of flows for which a direct route may be learned.
     """
 
     def __init__(self) -> None:
@@ -54,8 +54,8 @@ class Oracle(FlowMisses):
     """Flow misses of a host with VMs at PORT and PORT + 1, and all that stands around them; nothing runs.
 
     Attributes:
-        switch: answers ROUTED unless told otherwise.
-        heard: what was told.
+        switch: answers ROUTED by default.
+        received: the notifications.
         stages_of: which stages a flow uses.
     """
 

@@ -220,7 +220,7 @@ def test_who_is_interrupted_in_an_exchange_does_not_leave_its_answer_to_the_next
         client.close()
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_no_server_listens(tmp_path: Path) -> None:
     before = open_descriptors()
     with pytest.raises(RunError, match=r"nothing listens on .*/s after 0.01 s"):
         Client(tmp_path / "s").connect(0.01)
@@ -235,7 +235,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert more_than(before) == []
 
 
-def test_connecting_waits_until_somebody_listens(tmp_path: Path) -> None:
+def test_connecting_waits_until_a_server_listens(tmp_path: Path) -> None:
     path = tmp_path / "s"
     client = Client(path)
     connected = threading.Thread(target=client.connect, args=(DEADLINE,))

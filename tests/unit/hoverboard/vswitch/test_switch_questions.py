@@ -72,7 +72,7 @@ class RealSwitch:
 
 
 class FakeSwitch:
-    """The fake, told what the real one would find in the text."""
+    """The fake, with the answer that the real one would find in the text."""
 
     def __init__(self) -> None:
         self.fake = FakeQuestions(SwitchError("away"))

@@ -1,4 +1,4 @@
-"""Where VMs' processes report: they join and are handed what they need, and hostile ones hold up nobody."""
+"""VMs' processes join and get their descriptors; hostile ones delay no other."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def vm_process(path: Path, vm: str, carry: Callable[[Descriptors], int]) -> Iter
 
 def process(listener: VmmListener, vm: str) -> VmmProcess:
     channel, pid = listener.wait_for(vm)
-    assert pid == os.getpid()  # as the kernel tells, not the peer
+    assert pid == os.getpid()  # from the kernel, not from the peer
     made = VmmProcess(channel, pid, os.open(os.devnull, os.O_RDONLY), 0)
     made.start((), 0)  # type: ignore[arg-type]
     return made
@@ -85,7 +85,7 @@ def test_a_process_gets_its_five_descriptors_and_says_how_it_calls_the_tap(
     os.close(reader)
 
 
-def test_a_process_that_cannot_carry_is_told_by_its_kind(listener: VmmListener, tmp_path: Path) -> None:
+def test_the_error_of_a_process_that_cannot_carry_keeps_its_kind(listener: VmmListener, tmp_path: Path) -> None:
     def carry(_fds: Descriptors) -> int:
         raise InputError("no room", where="blue-1")
 
@@ -119,12 +119,12 @@ def test_processes_may_come_in_any_order_and_the_last_of_a_vm_counts(listener: V
     second.close()
     third.close()
     listener.close()
-    assert channels[1].receive_line() is None  # nobody asked for blue-1
+    assert channels[1].receive_line() is None  # no caller waited for blue-1
     for channel in channels:
         channel.close()
 
 
-def test_hostile_ones_hold_up_nobody(listener: VmmListener, tmp_path: Path) -> None:
+def test_hostile_processes_delay_no_other(listener: VmmListener, tmp_path: Path) -> None:
     path = tmp_path / "vmms.sock"
     with contextlib.ExitStack() as ends:
         for words in (b"", b"{", b"rubbish\n", b'{"method": "join"}\n', b'{"method": "join", "params": {"vm": []}}\n'):

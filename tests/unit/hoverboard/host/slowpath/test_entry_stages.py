@@ -81,7 +81,7 @@ def test_between_two_vms_of_a_host_the_receiver_is_asked_too(handler):
     assert words(handler) == (stages, (3 | 40_000 << 16) - (1 << 32), 8 | 16 << 16)
 
 
-def test_a_blocked_source_is_dropped_by_its_entries_and_nobody_is_traced_again(handler):
+def test_a_blocked_source_is_dropped_by_its_entries_without_a_new_trace(handler):
     blocked = set()
     handler.stages_of = lambda direction, ofport, remote, _vni, _peer: (
         FlowStages(drop="dos-blocked") if direction == "ingress" and (ofport, remote) in blocked else NO_STAGES

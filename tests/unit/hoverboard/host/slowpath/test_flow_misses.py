@@ -1,4 +1,4 @@
-"""Flow misses, against a switch that says what the test tells it to."""
+"""Flow misses, against a switch with answers that the test sets."""
 
 from __future__ import annotations
 
