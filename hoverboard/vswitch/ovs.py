@@ -103,7 +103,7 @@ class Ovs:
                     sock.connect(f"{self.directory}/{name}")
                 except OSError as error:
                     what = "ovsdb-server" if name == "db.sock" else "ovs-vswitchd"
-                    raise SwitchError(f"{what} is away ({error.strerror})", where=str(self.directory)) from error
+                    raise SwitchError(f"{what} is down ({error.strerror})", where=str(self.directory)) from error
 
     def vports(self) -> dict[str, int]:
         """OpenFlow numbers of the integration bridge's ports, by name, after vswitchd has carried out all changes."""

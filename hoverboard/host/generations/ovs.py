@@ -146,7 +146,7 @@ class OvsPlane:
     def every_second(self, now: float) -> None:
         """Announce the host on the fabric when it is time."""
         if self._announcements.due():
-            with contextlib.suppress(OSError):  # br-phy is away while vswitchd restarts
+            with contextlib.suppress(OSError):  # br-phy is missing while vswitchd restarts
                 self._fabric.send(self._announcement)
 
     def close(self) -> None:
