@@ -86,7 +86,7 @@ def _named(
 ) -> type[Any]:
     if wanted not in fitting:
         is_there = hasattr(module, wanted)
-        what = f"{wanted!r} is not a {noun}" if is_there else f"there is no class {wanted!r} in the file"
+        what = f"{wanted!r} is no {noun}" if is_there else f"there is no class {wanted!r} in the file"
         known = [] if is_there else [name for name, kind in fitting.items() if kind.__module__ == module.__name__]
         raise InputError(what, where=place, next_step=f"it has {', '.join(sorted(known))}" if known else next_step)
     kind = fitting[wanted]

@@ -308,7 +308,7 @@ def test_too_many_descriptors_one_by_one(served: Served) -> None:
             for _ in range(descriptors.MOST + 1):
                 send_fds(peer, b"x", [writer])
         os.close(writer)
-        assert "descriptors that no message speaks of" in peer.line()["error"]["what"]
+        assert "descriptors that no message announced" in peer.line()["error"]["what"]
         assert at_end(reader)
     peer.close()
 

@@ -167,10 +167,13 @@ def test_an_answer_in_drips_does_not_last_longer_than_the_timeout(tmp_path: Path
     [
         (b"", "x: the peer closed the connection"),
         (b'{"result": ', "x: the peer closed the connection"),
-        (b"\xff\n", "x: the peer answered what is no answer: this is no line of JSON"),
-        (b"[]\n", "x: the peer answered what is no answer: this is JSON, but no object: a list"),
+        (b"\xff\n", "x: the peer sent something that is not an answer: this is not a line of JSON"),
+        (b"[]\n", "x: the peer sent something that is not an answer: this is JSON, but not an object: a list"),
         (b"{}\n", "x: the peer answered neither a result nor an error"),
-        (b'{"result": 1, "fds": 1}\n', "x: the peer answered what is no answer: the message speaks of 1 descriptors"),
+        (
+            b'{"result": 1, "fds": 1}\n',
+            "x: the peer sent something that is not an answer: the message announces 1 descriptors",
+        ),
         (b'{"error": "text"}\n', "^text$"),
         (b'{"error": null}\n', "^None$"),
     ],

@@ -140,7 +140,7 @@ def test_an_answer_that_names_no_packet_has_no_headers() -> None:
 
 @pytest.mark.parametrize("missing", ["Final flow: ", "Megaflow: "])
 def test_half_an_answer_is_none(missing: str) -> None:
-    with pytest.raises(ValueError, match="no verdict"):
+    with pytest.raises(ValueError, match="no result"):
         parse_trace(answer().replace(missing, "Else: "))
 
 

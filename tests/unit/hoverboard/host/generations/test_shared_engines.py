@@ -125,7 +125,7 @@ def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread
             plug(home, wrong, writer)
     with pytest.raises(InputError, match="nothing is plugged into port 4"):
         home.unplug(4)
-    with pytest.raises(InputError, match=f"descriptor {number} was not lent"):
+    with pytest.raises(InputError, match=f"descriptor {number} was not shared"):
         home.unshare_fd(number)
     os.close(writer)
     os.write(number, b"x")

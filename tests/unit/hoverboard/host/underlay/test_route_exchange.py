@@ -312,9 +312,9 @@ def test_other_ways_are_not_learned(host: Node, answer: str | Exception) -> None
 
 
 def test_so_many_new_ways_are_looked_at_at_once(host: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert route_exchange._LOOKS == 50
-    monkeypatch.setattr(route_exchange, "_LOOKS", 3)
-    monkeypatch.setattr(route_exchange, "_JUDGED", 4)
+    assert route_exchange._TRACES_PER_INTERVAL == 50
+    monkeypatch.setattr(route_exchange, "_TRACES_PER_INTERVAL", 3)
+    monkeypatch.setattr(route_exchange, "_MOST_TRACES", 4)
     host.exchange.attached(100, 7, MAC, [OWN])
     ways = [(7, IPv4Address(0x0A000100 + last), GATEWAY) for last in range(5)]
     host.exchange.routes_used(ways)
