@@ -21,6 +21,10 @@ PUBLIC = {
     "OffloadPolicy": "controllers.vmc.offload.policy",
     "Decision": "controllers.vmc.offload.policy",
     "ProgrammingModel": "controllers.vmc.model",
+    "GatewayModel": "controllers.vmc.models.gateway",
+    "VmScope": "controllers.vmc.view.flow_scopes",
+    "block": "controllers.program",
+    "route_flow": "hoverboard.contract.openflow.pipeline",
 }
 # Modules of version 0.1 that its documents name; they go with the next version.
 OLD_PATHS = {
@@ -29,8 +33,12 @@ OLD_PATHS = {
 
 if TYPE_CHECKING:
     from controllers.fm.fabric_client import FabricClient as FabricClient
+    from controllers.program import block as block
     from controllers.vmc.model import ProgrammingModel as ProgrammingModel
+    from controllers.vmc.models.gateway import GatewayModel as GatewayModel
     from controllers.vmc.offload.policy import Decision as Decision
     from controllers.vmc.offload.policy import OffloadPolicy as OffloadPolicy
+    from controllers.vmc.view.flow_scopes import VmScope as VmScope
+    from hoverboard.contract.openflow.pipeline import route_flow as route_flow
 else:
     __getattr__, __dir__ = public_names(__name__, PUBLIC, OLD_PATHS)

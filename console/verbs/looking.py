@@ -58,9 +58,9 @@ def capture(
 
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
-        inspect.make_ready(host, _tell)
+        inspect.compile_debug_engine(host, _tell)
         with _output(file) as output:
-            running = inspect.Capturing(host, place, output, snap=snap, count=count)
+            running = inspect.RunningCapture(host, place, output, snap=snap, count=count)
             if file is not None:
                 _tell(f"capturing {', '.join(running.ports)} of {place.node}; Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):
@@ -140,10 +140,10 @@ def latency(
 
     with RunClient(runs.live(run)) as client:
         place = inspect.find(client, node, None)
-    inspect.need_engine(place)
+    inspect.check_has_engines(place)
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
-        inspect.make_ready(host, _tell)
+        inspect.compile_debug_engine(host, _tell)
         found = inspect.latency(host, seconds, every)
     if as_json:
         print(json.dumps({"node": place.node, **found}, indent=2))

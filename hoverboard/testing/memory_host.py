@@ -166,7 +166,7 @@ class MemoryHost:
     def attend(self) -> None:
         """Make both engines look after their rings."""
         for m in self.datapath.memories:
-            compose().attend(m)
+            compose().serve_rings(m)
 
     def sent(self, port: int, m: Memory | None = None) -> list[Taken]:
         """Packets that left by a port, from both engines or from `m`."""

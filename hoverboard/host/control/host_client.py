@@ -26,7 +26,7 @@ class HostConfig:
         node_dir: the switch's private run directory; the host process makes `host.sock` there.
         scheduling: when the engines run (fastpath.threads); "compacting": in the process that listens on `engines`.
         coprocessors: for hosts whose VMs' flows may have stages: {rules: [rule of
-            coprocessor.policy], regions: {underlay address: region}, relays: [underlay address of a Hoverboard],
+            coprocessor.stage_policy], regions: {underlay address: region}, relays: [underlay address of a Hoverboard],
             secret: file, ledger: file}.
         batch: most packets at a time, of the egress and the ingress engine; 1 is no batching.
         vm_priority: serve the VM first that used the ingress engine least; else packets in order of arrival.

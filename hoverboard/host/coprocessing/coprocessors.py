@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.packets import Address
-from hoverboard.coprocessor import accounting
-from hoverboard.coprocessor.policy import FlowFacts, Policy, StageSpec
+from hoverboard.coprocessor import cpu_account
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Direction, StageContext
+from hoverboard.coprocessor.stage_policy import FlowFacts, StagePolicy, StageSpec
 from hoverboard.coprocessor.worker import Worker
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import control, host, reasons, rings
@@ -50,7 +50,7 @@ class CoprocessorConfig:
         announce: called with the path of a cgroup just before it is made.
     """
 
-    policy: Policy
+    policy: StagePolicy
     regions: Mapping[IPv4Address, str | None] = field(default_factory=dict)
     relays: frozenset[IPv4Address] = frozenset()
     secret: bytes = field(default=b"", repr=False)
@@ -62,7 +62,7 @@ class CoprocessorConfig:
     def read(cls, given: Mapping[str, Any], run: str, node: str, announce: Callable[[Path], None]) -> CoprocessorConfig:
         """Read HostConfig.coprocessors: {rules, regions: {address: region}, relays: [address], secret: file}."""
         return cls(
-            policy=Policy.read(given["rules"], where="stages"),
+            policy=StagePolicy.read(given["rules"], where="stages"),
             regions={IPv4Address(address): region for address, region in given["regions"].items()},
             relays=frozenset(IPv4Address(address) for address in given["relays"]),
             secret=Path(given["secret"]).read_bytes(),
@@ -182,7 +182,7 @@ class Coprocessors:
         memories, lock = self._datapath.memories, threading.Lock()
         config = self._config
         name = f"hoverboard-{config.run}-{config.node}-{vm.name}"
-        planned = accounting.planned(name)
+        planned = cpu_account.planned_cgroup(name)
         if planned is not None:
             config.announce(planned)
         bell = EngineBell(memories, vm.port)
@@ -197,7 +197,7 @@ class Coprocessors:
             region_of=config.regions.get,
             block=partial(self.blocked_sources.block, vm.ofport),
         )
-        worker = Worker(context, source, sink, bell, registry=self._registry, charge=accounting.choose(name))
+        worker = Worker(context, source, sink, bell, registry=self._registry, account=cpu_account.choose_account(name))
         engine_bell_fd = self._datapath.share_fd(bell.fd)
         memories[0].host[host.SIDES] += 1
         worker.start()

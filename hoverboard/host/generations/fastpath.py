@@ -126,7 +126,7 @@ class FastpathPlane:
         return {name: tuple(range(rows[0], rows[0] + max(int(queues[rows[0]]), 1))) for name, rows in names.items()}
 
     def _on_wake(self) -> None:
-        self._datapath.clear_news()
+        self._datapath.reset_control_eventfd()
         self._misses.handle()
         if self._misses.stale:
             self._misses.revalidate_some()

@@ -147,7 +147,7 @@ class PrePlane:
 
     def _on_engine_event(self, name: str) -> None:
         if (vm := self._vms.get(name)) is not None:
-            vm.datapath.clear_news()
+            vm.datapath.reset_control_eventfd()
             vm.misses.handle()
             if vm.misses.stale:
                 vm.misses.revalidate_some()

@@ -53,7 +53,7 @@ def main(path: Path, vm: str) -> None:
             memory_fd, control_eventfd, wake_fd, tap, udp = fds.take()
             memories = lay_out(mmap.mmap(memory_fd, mapping_bytes(), mmap.MAP_SHARED))
             os.set_blocking(tap, False)
-            memories[control_words.EGRESS].host[host.NEWS_FD] = control_eventfd
+            memories[control_words.EGRESS].host[host.CONTROL_EVENTFD] = control_eventfd
             for memory in memories:
                 memory.ctl[control_words.BATCH] = 1
             process = pre.new(epoll, wake_fd, tap, udp, control.socket.fileno(), PORT)

@@ -64,7 +64,7 @@ class _SharedHost:
         _, control_eventfd = fds.numbers
         self._shared_fds.add(control_eventfd)
         fds.numbers.remove(control_eventfd)
-        memories[control.EGRESS].host[host.NEWS_FD] = control_eventfd
+        memories[control.EGRESS].host[host.CONTROL_EVENTFD] = control_eventfd
         self._engine_ports = memories[control.EGRESS].ports
         self._number = self._thread.add_host(memories)
         return WithDescriptors(self._number, (self._thread.wake_fd,))

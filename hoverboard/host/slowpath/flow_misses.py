@@ -19,7 +19,7 @@ from hoverboard.contract.packets import Address
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
-from hoverboard.fastpath.packets.parse import FIVE, with_ports
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE, with_ports
 from hoverboard.host.listeners import NO_LISTENER, EntryListener, RouteListener
 from hoverboard.host.slowpath import switch_replies
 from hoverboard.host.slowpath.entry_writer import EntryWriter, Underlay, drop_index, why_dropped
@@ -290,7 +290,7 @@ class FlowMisses:
                 self._request_direct_route(cached)  # the entry may be restored from another process
                 continue
             by_packet = not verdict.cacheable or verdict.kind is Kind.PUNT or verdict.changed - _MACS
-            if by_packet or verdict.needs_ports != bool(key[0] & FIVE):
+            if by_packet or verdict.needs_ports != bool(key[0] & FIVE_TUPLE):
                 remove.append(key)
             else:
                 answers_now[key] = verdict

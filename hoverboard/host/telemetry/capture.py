@@ -72,7 +72,7 @@ def take(m: Memory) -> list[Captured]:
     taken = []
     stride, slots = int(m.capture_control[debug.CAP_STRIDE]), int(m.capture_control[debug.CAP_SLOTS])
     for _ in range(ring.waiting(m.capture_index)):
-        at = int(m.capture_index[ring.TAKEN]) & (slots - 1)
+        at = int(m.capture_index[ring.CONSUMED]) & (slots - 1)
         row = m.capture_meta[at].tolist()
         data = m.capture_data[at * stride : at * stride + row[debug.CAPTURED_KEPT]].tobytes()
         ring.release(m.capture_index)

@@ -155,9 +155,9 @@ def kinds(handler: Oracle) -> list[Kind | None]:
 def injected(handler: Oracle, port: int = PORT, *, raw: bool = False) -> list[tuple[int, int, int, bytes]]:
     """(port, kind, tunnel, frame with its virtio-net header) of what waits for an engine; `raw`: to send by `port`."""
     m = handler.datapath.ingress if (port == ports.UPLINK) != raw else handler.datapath.egress
-    taken = int(m.inject_index[ring.TAKEN])
+    taken = int(m.inject_index[ring.CONSUMED])
     found = take(m.inject_index, m.inject_meta, m.inject_data)
-    m.inject_index[ring.TAKEN] = taken
+    m.inject_index[ring.CONSUMED] = taken
     return [
         (one.port, one.kind, one.tunnel, one.vnet + one.frame)
         for one in found

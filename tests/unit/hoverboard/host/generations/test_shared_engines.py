@@ -76,7 +76,7 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     assert home.wake_fd not in (-1, thread.wake_fd)
     home.wake()
     assert os.eventfd_read(thread.wake_fd) == 1
-    os.eventfd_write(int(memories[control.EGRESS].host[host.NEWS_FD]), 7)
+    os.eventfd_write(int(memories[control.EGRESS].host[host.CONTROL_EVENTFD]), 7)
     assert os.eventfd_read(control_eventfd) == 7
 
     reader, writer = os.pipe()

@@ -12,7 +12,7 @@ from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packets.flow_table import FlowTable
-from hoverboard.fastpath.packets.parse import FIVE
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE
 from hoverboard.host.slowpath import flow_misses
 from hoverboard.host.telemetry import usage as accounts
 from hoverboard.vswitch.monitor import Change
@@ -107,12 +107,12 @@ def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
     handler.switch.answer = OFFLOADED
     handler.mark_all_stale()
     assert handler.stale == 50
-    handler.datapath.clear_news()
+    handler.datapath.reset_control_eventfd()
     handler.revalidate_some()
     assert handler.stale == 50 - STALE_BATCH
     assert woken(handler), "the loop comes back for the rest"
     assert kinds(handler) == [Kind.OFFLOAD] * STALE_BATCH + [Kind.ROUTE] * (50 - STALE_BATCH)
-    handler.datapath.clear_news()
+    handler.datapath.reset_control_eventfd()
     handler.revalidate_some()
     assert handler.stale == 0
     assert not woken(handler)
@@ -221,7 +221,7 @@ def test_when_ports_begin_or_cease_to_matter_the_entry_goes(handler, before):
     handler.handle()
     keys = changed_keys(handler)
     (key,) = handler.cached
-    assert bool(key[0] & FIVE) is before
+    assert bool(key[0] & FIVE_TUPLE) is before
     handler.switch.answer = replace(ROUTED, needs_ports=not before, kind=Kind.OFFLOAD)
     handler.revalidate([Change()])
     assert (handler.cached, len(handler.table), keys) == ({}, 0, [key])
@@ -283,7 +283,7 @@ def test_a_switch_that_is_away_leaves_the_doubtful_ones_in_their_order(handler):
     learn(handler, 40)
     handler.switch.answer = SwitchError("away")
     handler.mark_all_stale()
-    handler.datapath.clear_news()
+    handler.datapath.reset_control_eventfd()
     handler.revalidate_some()
     assert handler.stale == 40
     assert not woken(handler), "a switch that is away is not asked again and again"
