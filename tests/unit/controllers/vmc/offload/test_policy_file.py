@@ -66,7 +66,7 @@ def test_of_several_policies_in_a_file_the_named_one_is_loaded(tmp_path: Path) -
          "correct it; run it with python to see the whole error"),
         ("class Mine: pass", ":Mine", "'Mine' is no offload policy", "{}:Mine", EXAMPLE),
         (GOOD, ":OffloadPolicy", "'OffloadPolicy' is no offload policy", "{}:OffloadPolicy", EXAMPLE),
-        (TWO, "", "one offload policy has to be named: the file has Everything, Nothing", "{}",
+        (TWO, "", "name one offload policy: the file has Everything, Nothing", "{}",
          "name it as mine.py:Everything"),
         (GOOD + "\n    def __init__(self): pass\n", ":Everything", r"Everything\(settings\) raised TypeError.*",
          "{}:Everything", "let `__init__` take OffloadSettings, like OffloadPolicy"),
