@@ -13,7 +13,7 @@ PACKAGES = ("console", "topologies", "controllers", "hoverboard")
 WALKS = {"miss", "vm", "report"}
 _MARK = re.compile(r"# tour: (\w+ \d+)$")
 # Heading; file and function; text; a value that a run printed.
-_STOP = re.compile(r"^### (\w+ \d+): [^\n]+\n\n`(\S+\.py)`, `([\w.]+)`\n\n[^`#\n].*?\n\n```text\n.+?^```$", re.M | re.S)
+_STOP = re.compile(r"^### (\w+ \d+): [^\n]+\n\n`(\S+\.py)`, `([\w.]+)`\n\n[^#\n].*?\n\n```text\n.+?^```$", re.M | re.S)
 
 
 def tour() -> str:
