@@ -265,7 +265,7 @@ def vm_add(
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
-        added = client.add_vm(network, name, host)  # tour: vm 1
+        added = client.add_vm(network, name, host)
     if as_json:
         _dump(added)
     else:
