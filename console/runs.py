@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -44,24 +43,3 @@ def mention_orphans() -> None:
     if found := orphans.find(everywhere=False):
         names = ", ".join(str(one) for one in found)
         print(f"hoverboard: orphaned: {names}; end with: hoverboard down --orphans", file=sys.stderr)
-
-
-def end_orphans(run: str | None, as_json: bool) -> None:
-    """End what runs have left whose holder died, or whose directory is gone; `run`: only those of that name.
-
-    JSON: {down: [name]}.
-    """
-    from topologies.client import orphans
-
-    ended = [orphans.end(one) for one in orphans.find() if run in (None, one.run)]
-    for one in ended:
-        if one.holder is not None:
-            print(
-                f"hoverboard: pid {one.holder}, which held {one.run}, does other things as well and goes on",
-                file=sys.stderr,
-            )
-    names = [one.run for one in ended]
-    if as_json:
-        print(json.dumps({"down": names}, indent=2))
-    else:
-        print(f"down: {', '.join(names)}" if names else "there are no orphans")

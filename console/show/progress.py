@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from topologies.processes.phases import PhaseEvent
 
 
+def print_progress(text: str) -> None:
+    """Print a line for the person who waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _bars(*columns: Any) -> Any:
     from rich.console import Console
     from rich.progress import Progress

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from console import runs
+from console.show.json_output import print_json
+from console.verbs.options import Json, Run
+from hoverboard.contract.change_documents import Applied
 
-if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import Applied
-
-
-Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _TIMEOUT = 600.0  # seconds; a file may ask for many VMs
 
 
@@ -37,7 +33,7 @@ def apply(
             dry_run=dry_run,
         )  # fmt: skip
     if as_json:
-        print(json.dumps(plan, indent=2))
+        print_json(plan)
     else:
         show(plan, dry_run=dry_run)
 

@@ -6,33 +6,27 @@ Imports of the layers below stand inside: `--help` must not pay for them.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
 
 import typer
 
 from console import guard, runs
-from console.verbs import model
+from console.show.json_output import print_json
+from console.verbs.options import Json, resolve_model
+from hoverboard.contract.change_documents import Checked
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
-
-if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import Checked
-
-
-if TYPE_CHECKING:
-    from topologies.spec.topology import Topology
 
 ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="MODEL",
-        callback=model.named,
+        callback=resolve_model,
         help=f"Programming model, instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
     ),
 ]
@@ -84,7 +78,7 @@ def up(
     store: StoreOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Hold the run in the background.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Validate the file; start nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Bring a topology up; without --detach, with a prompt."""
     if check:
@@ -107,9 +101,11 @@ def up(
         raise typer.Exit(foreground(file, run, context.find_root().command, control=layout, **options))
     from console.show.progress import PhaseProgress
     from topologies.client.run_client import start_detached
-    from topologies.spec import schema
+    from topologies.spec import external, schema
 
     topology = schema.load(file)
+    if dataplane is not None:
+        topology = topology.with_dataplane(dataplane)
     name = run or topology.name
     options["offload_policy"] = _absolute(offload_policy)
     with guard.ended_by_signals(), PhaseProgress() as progress:
@@ -117,9 +113,9 @@ def up(
             os.path.abspath(file) if os.path.exists(file) else file, run=name, control=control, progress=progress,
             **options,
         )  # fmt: skip
-    _note(topology, dataplane)
+    _print_notes(external.notes(topology))
     if as_json:
-        print(json.dumps(ready, indent=2))
+        print_json(ready)
     else:
         print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
@@ -138,7 +134,7 @@ def _check(file: str, as_json: bool) -> None:
         "vms": len(topology.vms),
     }
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         print(
             f"{file}: fine: {found['hosts']} hosts, {found['hoverboards']} Hoverboards, "
@@ -146,11 +142,9 @@ def _check(file: str, as_json: bool) -> None:
         )
 
 
-def _note(topology: Topology, dataplane: Dataplane | None = None) -> None:
+def _print_notes(notes: Iterable[str]) -> None:
     """Say once, beside what is printed, what works less than people may think."""
-    from topologies.spec.external import notes
-
-    for note in notes(topology if dataplane is None else topology.with_dataplane(dataplane)):
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
 
@@ -164,13 +158,14 @@ def foreground(file: str, run: str | None, command: Callable[..., object], **opt
     from console.prompt.run_session import hold
     from console.show.progress import PhaseProgress
     from topologies.run.testbed import Testbed
+    from topologies.spec import external
 
     testbed = Testbed(file, run=run, **options)
     with guard.ended_by_signals():
         try:
             with PhaseProgress() as progress:
                 testbed.up(progress)
-            _note(testbed.topology)
+            _print_notes(external.notes(testbed.topology))
             return hold(testbed, command)
         finally:
             try:

@@ -12,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from console import guard, runs
-from console.cli import app, split_command
+from console.cli import app
 from console.show import tables
-from console.verbs import model, up
+from console.verbs import up
+from console.verbs.exec import split_command
+from console.verbs.options import resolve_model
 from hoverboard.contract.errors import InputError, MachineError, RunError
 from topologies.client import orphans
 from topologies.client.orphans import Ended, Orphan
@@ -45,7 +47,7 @@ def test_version() -> None:
 SLOW = ("topologies", "experiments", "controllers", "numpy", "numba", "grpc", "os_ken", "mininet", "matplotlib")
 
 
-@pytest.mark.parametrize("command", ["", "up", "status", "model set", "vm", "experiment run", "capture", "apply"])
+@pytest.mark.parametrize("command", ["", "up", "exec", "model set", "vm", "experiment run", "capture", "apply", "demo"])
 def test_help_imports_no_layer_below(command: str) -> None:
     slow = {*SLOW, *(() if command else ("pydantic",))}  # Typer reads options of a verb with pydantic
     code = (
@@ -69,10 +71,10 @@ def test_a_model_that_cannot_be_is_refused_by_its_name(command: list[str]) -> No
 
 def test_a_models_file_has_a_name_that_holds_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert model.named("gateway") == "gateway"
-    assert model.named(None) is None
-    assert model.named("star.py:Star") == f"{tmp_path}/star.py:Star"
-    assert model.named("/a/b.py") == "/a/b.py"
+    assert resolve_model("gateway") == "gateway"
+    assert resolve_model(None) is None
+    assert resolve_model("star.py:Star") == f"{tmp_path}/star.py:Star"
+    assert resolve_model("/a/b.py") == "/a/b.py"
 
 
 @pytest.mark.usefixtures("nothing_up")

@@ -1,12 +1,10 @@
-"""The verbs that look inside a node while it runs: `capture` and `latency`."""
+"""`hoverboard capture`: packets inside the data plane of a node."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console import guard, runs
+from console.show.json_output import print_json
+from console.show.progress import print_progress
+from console.verbs.options import Json, Node, Run
 from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import facts
 
@@ -21,14 +22,7 @@ if TYPE_CHECKING:
     from topologies.client.inspect import InspectedNode
     from topologies.client.run_client import RunClient
 
-Node = Annotated[str, typer.Argument(metavar="NODE", help="A host, Hoverboard or VM.")]
-Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NO_TCPDUMP = "apt-get install tcpdump"
-
-
-def _tell(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
 
 
 def capture(
@@ -58,18 +52,20 @@ def capture(
 
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
-        inspect.make_ready(host, _tell)
+        inspect.make_ready(host, print_progress)
         with _output(file) as output:
             running = inspect.Capturing(host, place, output, snap=snap, count=count)
             if file is not None:
-                _tell(f"capturing {', '.join(running.ports)} of {place.node}; Ctrl-C ends it")
+                print_progress(f"capturing {', '.join(running.ports)} of {place.node}; Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):
                 running.wait(seconds)
             summary = running.finish()
     if as_json:
-        print(json.dumps({"file": str(file), "node": place.node, "ports": running.ports, **summary}, indent=2))
+        print_json({"file": str(file), "node": place.node, "ports": running.ports, **summary})
     else:
-        _tell(f"{summary['packets']} packets{f' in {file}' if file else ''}; {summary['lost']} found the ring full")
+        print_progress(
+            f"{summary['packets']} packets{f' in {file}' if file else ''}; {summary['lost']} found the ring full"
+        )
 
 
 @contextlib.contextmanager
@@ -111,7 +107,9 @@ def _tcpdump(
 
     target = None if file is None else str(file.absolute())
     argv = inspect.tcpdump(client, place, file=target, snap=snap, count=count)
-    _tell(f"{place.node} has dataplane {place.dataplane}: no engine to look into; running {' '.join(argv[3:])}")
+    print_progress(
+        f"{place.node} has dataplane {place.dataplane}: no engine to look into; running {' '.join(argv[3:])}"
+    )
     with guard.ended_by_signals():
         try:
             running = subprocess.Popen(argv)
@@ -123,31 +121,3 @@ def _tcpdump(
             running.terminate()
             running.wait()
             return 0
-
-
-def latency(
-    node: Node,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Sample for so long.")] = 5.0,
-    every: Annotated[int, typer.Option("--every", min=1, metavar="N", help="Follow one packet in N.")] = 64,
-    run: Run = None,
-    as_json: Json = False,
-) -> None:
-    """How long packets are inside a node's engines, from receive to transmit; one is followed at a time."""
-    runs.need_root("latency")
-    from hoverboard.host.control.host_client import HostClient
-    from topologies.client import inspect
-    from topologies.client.run_client import RunClient
-
-    with RunClient(runs.live(run)) as client:
-        place = inspect.find(client, node, None)
-    inspect.need_engine(place)
-    host = HostClient(place.socket)
-    with contextlib.closing(host), guard.ended_by_signals():
-        inspect.make_ready(host, _tell)
-        found = inspect.latency(host, seconds, every)
-    if as_json:
-        print(json.dumps({"node": place.node, **found}, indent=2))
-        return
-    from console.show import tables
-
-    tables.show([tables.latency({"node": place.node, **found})])

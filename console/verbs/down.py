@@ -1,0 +1,65 @@
+"""`hoverboard down`: takes runs down, and ends what dead ones have left (docs/failure.md)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from console import runs
+from console.show.json_output import print_json
+from console.verbs.options import Json
+from hoverboard.contract.errors import InputError
+
+
+def down(
+    run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All runs, dead ones too.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Only what runs have left whose holder died, or whose directory is gone.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a run down, or what a dead one has left; nothing else is touched."""
+    runs.need_root("down")
+    if everything and (orphans or run is not None):
+        other = "--orphans" if orphans else "--run"
+        raise InputError(f"{other} and --all exclude each other", where="down", next_step="give one of them")
+    if orphans:
+        _end_orphans(run, as_json)
+        return
+    from topologies.client import run_client
+    from topologies.processes.run_directory import run_names
+
+    try:
+        names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
+        for name in names:
+            run_client.down(name, missing_ok=everything)
+    finally:
+        runs.mention_orphans()
+    if as_json:
+        print_json({"down": names})
+    else:
+        print(f"down: {', '.join(names)}" if names else "nothing was up")
+
+
+def _end_orphans(run: str | None, as_json: bool) -> None:
+    """End what runs have left whose holder died, or whose directory is gone; `run`: only those of that name.
+
+    JSON: {down: [name]}.
+    """
+    from topologies.client import orphans
+
+    ended = [orphans.end(one) for one in orphans.find() if run in (None, one.run)]
+    for one in ended:
+        if one.holder is not None:
+            print(
+                f"hoverboard: pid {one.holder}, which held {one.run}, does other things as well and goes on",
+                file=sys.stderr,
+            )
+    names = [one.run for one in ended]
+    if as_json:
+        print_json({"down": names})
+    else:
+        print(f"down: {', '.join(names)}" if names else "there are no orphans")
