@@ -1,0 +1,142 @@
+"""The rules for sentences find what they should, in all the text that people read."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.prose import collection, passages, rules
+from tests.prose.passages import Passage
+
+
+def test_every_kind_of_text_is_looked_at() -> None:
+    kinds = Counter(passage.kind for passage in collection.everything())
+    assert set(kinds) == set(passages.KINDS)
+    assert min(kinds.values()) > 100
+
+
+def rules_broken(text: str, **more: object) -> list[str]:
+    return [rule for rule, _ in rules.broken(Passage("here", "docstring", text, **more))]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "expected"),
+    [
+        (" ".join(["word"] * 25) + ".", {}, []),
+        (" ".join(["word"] * 26) + ".", {}, ["too_long"]),
+        (" ".join(["word"] * 20) + ". " + " ".join(["Word"] * 20) + ".", {}, []),
+        (" ".join(["word"] * 20) + "; " + " ".join(["word"] * 20) + ".", {}, ["too_long"]),
+        ("Count `a b c d e f g h i j k l m n o p q r s t u v w x y z` as one word.", {}, []),
+        ("What a host sends.", {"first": True}, ["opening"]),
+        ("What a host sends.", {}, []),
+        ("`What` a host sends.", {"first": True}, []),
+        ("The flows of a host.", {"first": True, "acts": True}, ["no_verb"]),
+        ("Install the flows of a host.", {"first": True, "acts": True}, []),
+        ("The host told nobody.", {}, ["forbidden", "forbidden"]),
+        ("The element is called `nobody`.", {}, []),
+        ("It was untold.", {}, []),
+    ],
+)
+def test_each_rule(text: str, more: dict[str, bool], expected: list[str]) -> None:
+    assert rules_broken(text, **more) == expected
+
+
+MODULE = '''
+"""A header.
+
+Its second paragraph.
+"""
+class A:
+    """A class."""
+    def f(self, x: int) -> None:
+        """Go on.
+
+        Args:
+            x: an argument.
+                It goes on.
+        """
+        raise InputError(f"no {x} here", "word")
+    def g(self) -> int:
+        """The number."""
+        log.warning("lost %d of %s", 1, 2)
+        raise ValueError("a long " + "message")
+'''
+
+
+def test_the_passages_of_a_module(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(MODULE)
+    found = {(each.kind, each.text, each.first, each.acts) for each in passages.of_module(path, "module.py")}
+    assert found == {
+        ("header", "A header.", True, False),
+        ("header", "Its second paragraph.", False, False),
+        ("docstring", "A class.", True, False),
+        ("docstring", "Go on.", True, True),
+        ("docstring", "an argument. It goes on.", False, False),
+        ("docstring", "The number.", True, False),
+        ("message", "no X here", False, False),
+        ("message", "lost X of X", False, False),
+        ("message", "a long message", False, False),
+    }
+
+
+DOCUMENT = """
+# A heading that is no sentence
+A paragraph of
+two lines with a [link](to.md), *stress* and a_name.
+
+- An item.
+- Another
+  of two lines.
+
+| Name | A cell |
+|------|--------|
+| `x`  | Words here |
+
+```sh
+code
+```
+<!-- a
+comment -->
+
+    indented code
+
+1. The last.
+"""
+
+
+def test_the_passages_of_a_document(tmp_path: Path) -> None:
+    path = tmp_path / "document.md"
+    path.write_text(DOCUMENT)
+    assert [(each.place, each.text) for each in passages.of_document(path, "d.md")] == [
+        ("d.md:3", "A paragraph of two lines with a link, stress and a_name."),
+        ("d.md:6", "An item."),
+        ("d.md:7", "Another of two lines."),
+        ("d.md:10", "Name"),
+        ("d.md:10", "A cell"),
+        ("d.md:12", "Words here"),
+        ("d.md:22", "The last."),
+    ]
+
+
+def test_the_place_of_a_passage_is_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        '"""One."""\n\n\n'
+        + textwrap.dedent('''
+        def f() -> int:
+            """The one.
+
+            The other.
+            """
+    ''').lstrip()
+    )
+    assert [each.place for each in passages.of_module(path, "m.py")] == ["m.py:1", "m.py:5", "m.py:7"]
+
+
+def test_the_help_of_each_verb_is_looked_at() -> None:
+    places = {passage.place for passage in passages.of_help()}
+    assert {"hoverboard", "hoverboard up", "hoverboard up --check", "hoverboard vm add"} <= places
