@@ -22,6 +22,7 @@ from console.verbs import (
     latency,
     model,
     offloads,
+    python,
     status,
     up,
     vm,
@@ -39,8 +40,9 @@ app = typer.Typer(
 _COMMAND_FOLLOWS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    """Print the version, and end."""
+    if asked:
         from importlib import metadata
 
         try:
@@ -53,7 +55,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and commit.")
     ] = False,
 ) -> None:
     """Options of the command itself."""
@@ -73,6 +75,7 @@ app.command("apply")(apply.apply)
 app.command("down")(down.down)
 app.add_typer(experiment.app, name="experiment")
 app.command("doctor")(doctor.doctor)
+app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 
 
 def main() -> None:
