@@ -43,12 +43,9 @@ _COMMAND_FOLLOWS = {"allow_interspersed_args": False, "ignore_unknown_options": 
 def _print_version(asked: bool) -> None:
     """Print the version, and end."""
     if asked:
-        from importlib import metadata
+        from console.version import version_line
 
-        try:
-            print(f"hoverboard {metadata.version('hoverboard')}")
-        except metadata.PackageNotFoundError:
-            print("hoverboard (not installed: run from a checkout)")
+        print(version_line())
         raise typer.Exit
 
 
