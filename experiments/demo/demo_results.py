@@ -165,7 +165,7 @@ class DemoResult:
         }
 
     def ratios(self) -> documents.Ratios:
-        """How many times better `fastpath` is than `ovs`: throughput by streams, mean latency."""
+        """How many times better `fastpath` is than `ovs`: throughput by streams, median round trips."""
         by_name = {generation.dataplane: generation for generation in self.generations}
         fast, slow = by_name.get("fastpath"), by_name.get("ovs")
         if fast is None or slow is None:
@@ -177,8 +177,8 @@ class DemoResult:
                 for item in fast.throughput
                 if before.get(item.streams)
             },
-            "latency_direct": _divide(slow.latency_direct.avg_ms, fast.latency_direct.avg_ms),
-            "latency_hoverboard": _divide(slow.latency_hoverboard.avg_ms, fast.latency_hoverboard.avg_ms),
+            "latency_direct": _divide(slow.latency_direct.median_ms, fast.latency_direct.median_ms),
+            "latency_hoverboard": _divide(slow.latency_hoverboard.median_ms, fast.latency_hoverboard.median_ms),
         }
 
     def csv_rows(self) -> Iterator[tuple[str, str, str, str, float]]:
