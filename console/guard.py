@@ -26,20 +26,20 @@ def debugging() -> bool:
     return os.environ.get("HOVERBOARD_DEBUG", "") not in ("", "0")
 
 
-def complain(error: HoverboardError) -> None:
+def print_error(error: HoverboardError) -> None:
     """The fault and its next step, on stderr."""
     print(f"hoverboard: {error}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def faults_told() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Errors inside end the command with their message and exit code."""
     try:
         yield
     except HoverboardError as error:
         if debugging():
             raise
-        complain(error)
+        print_error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         print("hoverboard: interrupted", file=sys.stderr)
@@ -63,7 +63,7 @@ class GuardedGroup(TyperGroup):
     """A group of commands in which no error ends as a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        with faults_told():
+        with report_errors():
             return super().invoke(ctx)
 
 

@@ -37,7 +37,7 @@ class Prompt(cmd.Cmd):
         nodes: the names that `NODE CMD` may start with, asked again for each line.
         addresses: VM name -> address, likewise.
         execute: runs argv in a node; returns its exit code.
-        over: whether the run was taken down meanwhile: then the prompt ends after the line.
+        ended: whether the run was taken down meanwhile: then the prompt ends after the line.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class Prompt(cmd.Cmd):
         nodes: Callable[[], Iterable[str]],
         addresses: Callable[[], dict[str, str]],
         execute: Callable[[str, list[str]], int],
-        over: Callable[[], bool] = lambda: False,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.tty = sys.stdin.isatty()
         self.prompt = f"hoverboard({run})> " if self.tty else ""
-        self.failed = 0
+        self.exit_code = 0
         self.reading = False  # waiting for a line, and so allowed to be woken out of it
         self._verb, self._nodes, self._addresses, self._execute = verb, nodes, addresses, execute
-        self._over = over
+        self._ended = ended
 
     def emptyline(self) -> bool:
         """An empty line does nothing; cmd.Cmd would repeat the last one."""
@@ -74,7 +74,7 @@ class Prompt(cmd.Cmd):
     def postcmd(self, stop: bool, line: str) -> bool:
         """The wake-up for the end of the run is lost on us while a command has the terminal: look for it."""
         self.reading = True
-        return stop or self._over()
+        return stop or self._ended()
 
     def postloop(self) -> None:
         """No line is waited for any more."""
@@ -106,7 +106,7 @@ class Prompt(cmd.Cmd):
         if not words:
             return
         code = self._run(words)
-        self.failed = code or self.failed
+        self.exit_code = code or self.exit_code
 
     def _run(self, words: Sequence[str]) -> int:
         first, rest = words[0], list(words[1:])
@@ -124,7 +124,7 @@ class Prompt(cmd.Cmd):
 
     def _fail(self, text: str) -> int:
         print(f"hoverboard: {text}", file=sys.stderr)
-        self.failed = 2
+        self.exit_code = 2
         return 2
 
     def completenames(self, text: str, *ignored: object) -> list[str]:

@@ -31,7 +31,7 @@ class PhaseProgress:
         self._tty = sys.stderr.isatty()
         self._lock = threading.Lock()
         self._tasks: dict[str, Any] = {}
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._started = time.monotonic()
         self._progress: Any = None
 
@@ -59,8 +59,8 @@ class PhaseProgress:
                 if event.phase not in self._tasks:
                     self._tasks[event.phase] = self._progress.add_task(event.phase, total=event.total, seconds=0.0)
                 self._progress.update(self._tasks[event.phase], completed=event.done, seconds=event.seconds)
-            elif event.done == event.total and event.phase not in self._told:
-                self._told.add(event.phase)
+            elif event.done == event.total and event.phase not in self._printed:
+                self._printed.add(event.phase)
                 print(f"{event.phase:>14} {event.done}/{event.total} {event.seconds:.2f} s", file=sys.stderr)
 
 
@@ -71,7 +71,7 @@ class StepProgress:
         self._tty = sys.stderr.isatty()
         self._progress: Any = None
         self._task: Any = None
-        self._told = ""
+        self._last_step = ""
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -99,6 +99,6 @@ class StepProgress:
             self._progress.update(self._task, completed=share, description=step)
             return
         name = step.partition(",")[0] if ": starting" in step else step
-        if name != self._told:
-            self._told = name
+        if name != self._last_step:
+            self._last_step = name
             print(f"[{time.monotonic() - self._started:5.1f} s] {name}", file=sys.stderr)

@@ -62,7 +62,7 @@ def status(document: documents.Status) -> list[Table]:
             (
                 (
                     server["name"], server["dataplane"], server["datapath_type"], _state(server),
-                    _some(server["vms"]) if "vms" in server else "Hoverboard",
+                    _abbreviate(server["vms"]) if "vms" in server else "Hoverboard",
                 )
                 for server in hosts
             ),
@@ -174,7 +174,7 @@ def _addresses(vm: documents.Addresses) -> str:
     return ", ".join(vm[key] for key in ("ip", "ip6") if vm.get(key))
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def _abbreviate(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
 
 
@@ -242,7 +242,7 @@ def _vm_tables(vms: Mapping[str, nodes.NodeVM]) -> list[Table]:
                         one["samples_lost"],
                         _counts(one["drops"]),
                         _stages(one["stages"]),
-                        _first(one["blocked"]),
+                        _first_names(one["blocked"]),
                     )
                     for name, one in busy.items()
                 ),
@@ -251,7 +251,7 @@ def _vm_tables(vms: Mapping[str, nodes.NodeVM]) -> list[Table]:
     return made
 
 
-def _first(names: list[str], shown: int = 3) -> str:
+def _first_names(names: list[str], shown: int = 3) -> str:
     """The first of a list, and how many there are more."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "") or "-"
@@ -287,13 +287,13 @@ def latency(document: nodes.Latency) -> Table:
         f"time inside the engines of {document['node']}",
         ("engine", "#samples", *(f"#{name.removesuffix('_us')} (us)" for name in keys)),
         (
-            (name, one["samples"], *(_some_us(one.get(key)) for key in keys))
+            (name, one["samples"], *(_microseconds(one.get(key)) for key in keys))
             for name, one in (("egress", document["egress"]), ("ingress", document["ingress"]))
         ),
     )
 
 
-def _some_us(value: float | None) -> str:
+def _microseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 

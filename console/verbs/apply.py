@@ -42,7 +42,7 @@ def show(plan: Applied, *, dry_run: bool) -> None:
     """The plan, and what came of it."""
     from console.show import tables
 
-    lines = list(_lines(plan))
+    lines = list(_plan_lines(plan))
     for line in lines:
         print(line)
     if plan["switches"]:
@@ -62,7 +62,7 @@ def show(plan: Applied, *, dry_run: bool) -> None:
         print(f"applied to run {plan['run']!r}, now at version {plan['version']}, in {plan['seconds']:.2f} s")
 
 
-def _lines(plan: Applied) -> Iterator[str]:
+def _plan_lines(plan: Applied) -> Iterator[str]:
     for entity in plan["added"]:
         yield f"+ {entity['type']} {entity['name']}{_parameters(entity)}"
     for change in plan["changed"]:
@@ -75,9 +75,9 @@ def _lines(plan: Applied) -> Iterator[str]:
     vms = plan["vms"]
     if vms["build"]:
         places = (f"{vm['name']} on {vm['host']}" for vm in vms["build"])
-        yield f"VMs to build: {_some(places)}"
+        yield f"VMs to build: {_abbreviate(places)}"
     if vms["remove"]:
-        yield f"VMs to remove: {_some(vms['remove'])}"
+        yield f"VMs to remove: {_abbreviate(vms['remove'])}"
     for vm in vms["alter"]:
         rate = "no limit" if vm["rate_bps"] is None else f"{vm['rate_bps']} bit/s"
         shared = ", ".join(vm["shared_addresses"]) or "none"
@@ -101,7 +101,7 @@ def _value(value: Any) -> str:
     return ",".join(map(_value, value)) if isinstance(value, list) else str(value)
 
 
-def _some(names: Iterable[str], most: int = 8) -> str:
+def _abbreviate(names: Iterable[str], most: int = 8) -> str:
     every = list(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more

@@ -58,11 +58,11 @@ def run(
         raise InputError("nothing says what to resume", where="--resume", next_step="add --out DIR")
     if name == _ALL and (settings or sweep):
         raise InputError("all experiments have no parameter in common", where=_ALL, next_step="run one by its name")
-    plans = _plans(name, settings or [], sweep, repeat, seed, quick, pin == "auto")
+    plans = _make_plans(name, settings or [], sweep, repeat, seed, quick, pin == "auto")
     folder = out if out is not None else Path("results") / f"{Path(name).stem}-{datetime.now():%Y%m%d-%H%M%S}"
     paths = [folder / plan.experiment.name for plan in plans] if name == _ALL else [folder]
-    measured = _run if scheduler is None else partial(_share, scheduler)
-    done = measured(list(zip(plans, paths, strict=True)), resume, folder)
+    run_plans = _run_here if scheduler is None else partial(_run_on_cluster, scheduler)
+    done = run_plans(list(zip(plans, paths, strict=True)), resume, folder)
     if name == _ALL:
         from experiments.sweeps import report
 
@@ -70,7 +70,7 @@ def run(
     print_reports(done, as_json)
 
 
-def _plans(
+def _make_plans(
     name: str, settings: Sequence[str], sweep: Path | None, repeat: int | None, seed: int, quick: bool, pin: bool
 ) -> list[Plan]:
     from experiments.frame import parameters
@@ -87,19 +87,21 @@ def _plans(
             )
     names = list(discovery.catalogue()) if name == _ALL else [name]
     given = parameters.assignments(settings)
-    plans = [runner.Plan(discovery.find(one), _where(one), given, loops, repeat, quick, seed, pin) for one in names]
+    plans = [
+        runner.Plan(discovery.find(one), _absolute_name(one), given, loops, repeat, quick, seed, pin) for one in names
+    ]
     for plan in plans:
         plan.variations()  # bad values are told of before anything is brought up
     return plans
 
 
-def _where(name: str) -> str:
+def _absolute_name(name: str) -> str:
     from hoverboard.contract.plugins import absolute
 
     return absolute(name, Path.cwd())
 
 
-def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[ClaimVerdict]]]:
+def _run_here(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """One after the other, on testbeds that they share: each point is measured alone."""
     from console.show.progress import StepProgress
     from experiments.sweeps import runner
@@ -118,14 +120,14 @@ def _run(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[
             quick=first.quick, seed=first.seed, say=lambda what: progress(what, share), pinning=first.pinning()
         )
         with contextlib.closing(bench):
-            return _each(
+            return _run_each(
                 several, out, shown, lambda plan, path, step: runner.run(
                     plan, path, bench, step, resume=resume and path.exists()
                 ),
             )  # fmt: skip
 
 
-def _share(
+def _run_on_cluster(
     scheduler: str, several: Sequence[tuple[Plan, Path]], resume: bool, out: Path
 ) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """One after the other, each on all machines of a cluster."""
@@ -138,14 +140,14 @@ def _share(
         StepProgress() as progress,
         contextlib.closing(DaskCluster(scheduler)) as machines,
     ):
-        return _each(
+        return _run_each(
             several, out, progress, lambda plan, path, step: cluster.run(
                 plan, path, machines, step, resume=resume and path.exists()
             ),
         )  # fmt: skip
 
 
-def _each(
+def _run_each(
     several: Sequence[tuple[Plan, Path]], out: Path, progress: Progress, run: Callable[[Plan, Path, Progress], Folder]
 ) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """Run one after the other, and write the report of each as it ends."""

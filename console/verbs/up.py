@@ -82,7 +82,7 @@ def up(
 ) -> None:
     """Bring a topology up; without --detach, with a prompt."""
     if check:
-        _check(file, as_json)
+        _print_check(file, as_json)
         return
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
@@ -120,7 +120,7 @@ def up(
         print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
 
-def _check(file: str, as_json: bool) -> None:
+def _print_check(file: str, as_json: bool) -> None:
     from topologies.spec import schema
 
     topology = schema.load(file)

@@ -31,7 +31,7 @@ from topologies.run.testbed import Testbed
 from topologies.spec import schema
 from topologies.spec.topology import Topology
 
-_LATE_REPORT = 10.0  # seconds that a report may be late
+_REPORT_GRACE = 10.0  # seconds that a report may be late
 _PINGS_AT_ONCE = 4  # more would measure two cores' scheduler
 
 # A step has begun: its name, and the share of the whole that is done (0 to 1).
@@ -149,11 +149,11 @@ def run(spec: DemoSpec, progress: Progress) -> DemoResult:
     topology = schema.load(spec.topology)
     steps = _Steps(spec, progress)
     started = time.monotonic()
-    generations = tuple(_generation(spec, topology, dataplane, steps) for dataplane in spec.generations)
+    generations = tuple(_measure_generation(spec, topology, dataplane, steps) for dataplane in spec.generations)
     return DemoResult(spec.parameters(topology), topology, generations, time.monotonic() - started)
 
 
-def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps: _Steps) -> Generation:
+def _measure_generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps: _Steps) -> Generation:
     name = f"{spec.run}-{dataplane}"
     topology = topology.with_dataplane(dataplane)
     with contextlib.ExitStack() as stack:
@@ -171,18 +171,18 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
         }
         flow = _Flow(testbed, clients, *spec.pair)
         steps.begin(dataplane, "isolation")
-        crossed = _isolation(testbed)
+        isolation = _prove_isolation(testbed)
         steps.begin(dataplane, "pings")
-        matrix = _matrix(testbed)
+        matrix = _ping_matrix(testbed)
         steps.begin(dataplane, "latency over the Hoverboard")
         slow = flow.ping(spec.slow_pings, spec.slow_interval, ping.SMALL)
         slow_stayed = flow.offloaded() is None
         steps.begin(dataplane, "following one flow")
-        timeline = _follow(flow, spec)
+        timeline = _follow_flow(flow, spec)
         steps.begin(dataplane, "latency, direct")
         direct = flow.ping(spec.pings, spec.ping_interval)
         steps.begin(dataplane, "throughput")
-        throughput = tuple(_throughput(flow, spec, streams) for streams in spec.streams)
+        throughput = tuple(_measure_throughput(flow, spec, streams) for streams in spec.streams)
         servers = {server: client.status() for server, client in clients.items()}
     return Generation(
         dataplane=dataplane,
@@ -191,7 +191,7 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
         phases=testbed.phases,
         servers=servers,
         matrix=matrix,
-        isolation=crossed,
+        isolation=isolation,
         latency_hoverboard=slow,
         latency_hoverboard_stayed=slow_stayed,
         latency_direct=direct,
@@ -239,12 +239,12 @@ class _Flow:
         return sum(int(self.clients[name].status()["counters"]["rx_bytes"]) for name in names)
 
 
-def _few(testbed: Testbed, source: str, address: str) -> PingResult:
+def _ping_briefly(testbed: Testbed, source: str, address: str) -> PingResult:
     """So few and small pings that the pair stays far below the threshold."""
     return ping.measure(testbed.node(source), address, count=3, size=ping.SMALL)
 
 
-def _matrix(testbed: Testbed) -> tuple[PingCell, ...]:
+def _ping_matrix(testbed: Testbed) -> tuple[PingCell, ...]:
     """Every ordered pair within each tenant."""
     pairs = [
         (network.name, src, dst)
@@ -254,14 +254,14 @@ def _matrix(testbed: Testbed) -> tuple[PingCell, ...]:
         if src.name != dst.name
     ]
     with ThreadPoolExecutor(_PINGS_AT_ONCE) as pool:
-        results = pool.map(lambda pair: _few(testbed, pair[1].name, str(pair[2].ip)), pairs)
+        results = pool.map(lambda pair: _ping_briefly(testbed, pair[1].name, str(pair[2].ip)), pairs)
         return tuple(
             PingCell(network, src.name, dst.name, result.sent, result.received, result.min_ms)
             for (network, src, dst), result in zip(pairs, results, strict=True)
         )
 
 
-def _isolation(testbed: Testbed) -> tenant_isolation.Isolation:
+def _prove_isolation(testbed: Testbed) -> tenant_isolation.Isolation:
     """Both proofs, in both directions, for the first two networks."""
     one, two = testbed.topology.networks[:2]
     same = []
@@ -274,11 +274,11 @@ def _isolation(testbed: Testbed) -> tenant_isolation.Isolation:
             if vm.ip in owners
         ]
         same += tenant_isolation.same_address(mine.name, (source.name, testbed.node(source.name)), targets)
-    foreign = [_foreign(testbed, mine.name, other.name) for mine, other in ((one, two), (two, one))]
+    foreign = [_ping_foreign_address(testbed, mine.name, other.name) for mine, other in ((one, two), (two, one))]
     return tenant_isolation.Isolation(tuple(same), tuple(foreign))
 
 
-def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> tenant_isolation.ForeignAddress:
+def _ping_foreign_address(testbed: Testbed, tenant: str, owner_tenant: str) -> tenant_isolation.ForeignAddress:
     """Add a VM to `owner_tenant` at an address nobody else has, ping it from `tenant`, remove it again."""
     networks = {network.name: network for network in testbed.topology.networks}
     source, inside = networks[tenant].vms[0], networks[owner_tenant].vms[0]
@@ -304,10 +304,10 @@ def _await_report(client: HostClient) -> None:
         before, left = left, client.status()["next_report_seconds"]
         return bool(left > before)
 
-    wait_for(reported, first + _LATE_REPORT, lambda: "a usage report of the sending host")
+    wait_for(reported, first + _REPORT_GRACE, lambda: "a usage report of the sending host")
 
 
-def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
+def _follow_flow(flow: _Flow, spec: DemoSpec) -> Timeline:
     """One TCP stream, watched from before its first packet to after its last.
 
     It starts when the sending host has just reported its usage: so late a start of the next report is the
@@ -325,7 +325,7 @@ def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
     return replace(sampler.timeline(), iperf=result)
 
 
-def _throughput(flow: _Flow, spec: DemoSpec, streams: int) -> Throughput:
+def _measure_throughput(flow: _Flow, spec: DemoSpec, streams: int) -> Throughput:
     measured = IperfSpec(seconds=spec.seconds, streams=streams, omit=spec.omit)
     before = flow.relayed()
     result = iperf.measure(flow.source, flow.target, str(flow.dst.ip), measured)

@@ -83,15 +83,15 @@ class Generation:
             self.isolation.ok,
             f"{len(self.isolation.same)} shared and {len(self.isolation.foreign)} unshared addresses tried",
         )
-        line = self.timeline
-        seen = line.hoverboard_bytes > 0 and line.offloaded_at is not None and line.direct_bytes > 0
+        timeline = self.timeline
+        seen = timeline.hoverboard_bytes > 0 and timeline.offloaded_at is not None and timeline.direct_bytes > 0
         yield Check(
             f"{self.dataplane}: the flow starts on the Hoverboard and is offloaded",
             seen,
-            f"offloaded about {offload_delay(line):.1f} s after its first packet"
+            f"offloaded about {offload_delay(timeline):.1f} s after its first packet"
             if seen
-            else f"{line.hoverboard_bytes} bytes over the Hoverboard, {line.direct_bytes} direct, "
-            f"{'listed' if line.offloaded_at is not None else 'never listed'} as offloaded",
+            else f"{timeline.hoverboard_bytes} bytes over the Hoverboard, {timeline.direct_bytes} direct, "
+            f"{'listed' if timeline.offloaded_at is not None else 'never listed'} as offloaded",
         )
 
     def record(self) -> documents.DemoGeneration:
@@ -106,12 +106,12 @@ class Generation:
             "isolation": self.isolation.record(),
             "latency_ms": {
                 "hoverboard": {
-                    **_ping(self.latency_hoverboard),
+                    **_round_trips(self.latency_hoverboard),
                     "stayed_on_hoverboard": self.latency_hoverboard_stayed,
                 },
-                "direct": _ping(self.latency_direct),
+                "direct": _round_trips(self.latency_direct),
             },
-            "path": _timeline(self.timeline),
+            "path": _path(self.timeline),
             "throughput": [
                 {
                     "streams": item.streams,
@@ -177,8 +177,8 @@ class DemoResult:
                 for item in fast.throughput
                 if before.get(item.streams)
             },
-            "latency_direct": _divide(slow.latency_direct.median_ms, fast.latency_direct.median_ms),
-            "latency_hoverboard": _divide(slow.latency_hoverboard.median_ms, fast.latency_hoverboard.median_ms),
+            "latency_direct": _ratio(slow.latency_direct.median_ms, fast.latency_direct.median_ms),
+            "latency_hoverboard": _ratio(slow.latency_hoverboard.median_ms, fast.latency_hoverboard.median_ms),
         }
 
     def csv_rows(self) -> Iterator[tuple[str, str, str, str, float]]:
@@ -198,18 +198,18 @@ class DemoResult:
                 yield name, "path rate", f"direct {rate.start:.2f}-{rate.end:.2f} s", "bit/s", rate.direct_bps
 
 
-def offload_delay(line: Timeline) -> float:
+def offload_delay(timeline: Timeline) -> float:
     """Seconds from the flow's first packet to its offload, as far as sampling can tell; nan if none."""
-    if line.offloaded_at is None or line.first_packet_at is None:
+    if timeline.offloaded_at is None or timeline.first_packet_at is None:
         return float("nan")
-    return max(0.0, line.offloaded_at - line.first_packet_at)
+    return max(0.0, timeline.offloaded_at - timeline.first_packet_at)
 
 
-def _divide(above: float | None, below: float | None) -> float | None:
+def _ratio(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-def _ping(result: PingResult) -> documents.RoundTrips:
+def _round_trips(result: PingResult) -> documents.RoundTrips:
     return {
         "sent": result.sent,
         "received": result.received,
@@ -221,15 +221,15 @@ def _ping(result: PingResult) -> documents.RoundTrips:
     }
 
 
-def _timeline(line: Timeline) -> documents.Path:
+def _path(timeline: Timeline) -> documents.Path:
     return {
-        "src": line.src,
-        "dst": line.dst,
-        "first_packet_at": line.first_packet_at,
-        "offloaded_at": line.offloaded_at,
-        "direct_at": line.direct_at,
-        "hoverboard_bytes": line.hoverboard_bytes,
-        "direct_bytes": line.direct_bytes,
-        "points": cast("list[documents.PathPoint]", [asdict(point) for point in line.points]),
-        "failures": list(line.failures),
+        "src": timeline.src,
+        "dst": timeline.dst,
+        "first_packet_at": timeline.first_packet_at,
+        "offloaded_at": timeline.offloaded_at,
+        "direct_at": timeline.direct_at,
+        "hoverboard_bytes": timeline.hoverboard_bytes,
+        "direct_bytes": timeline.direct_bytes,
+        "points": cast("list[documents.PathPoint]", [asdict(point) for point in timeline.points]),
+        "failures": list(timeline.failures),
     }

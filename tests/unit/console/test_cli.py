@@ -173,7 +173,7 @@ def orphaned(monkeypatch: pytest.MonkeyPatch, nothing_up: None) -> list[Orphan]:
 
 @pytest.mark.usefixtures("orphaned")
 @pytest.mark.parametrize("line", ["status", "vm list", "exec h1 -- true", "down", "down --run none", "up nosuch"])
-def test_whoever_looks_at_runs_is_told_of_orphans_and_how_to_end_them(line: str) -> None:
+def test_a_verb_that_looks_at_runs_names_orphans_and_how_to_end_them(line: str) -> None:
     shown = runner.invoke(app, line.split())
     assert shown.stderr.startswith(
         "hoverboard: orphaned: dead (its holder died, 3 processes), lost (has lost its directory, 1 process); "

@@ -17,7 +17,7 @@ from hoverboard.contract.errors import MachineError
 
 @dataclass
 class Machine:
-    """A machine as a test wants it; a student's virtual machine with everything on it unless told otherwise."""
+    """A machine as a test wants it; by default a student's virtual machine that lacks nothing."""
 
     is_root: bool = True
     features: dict[str, str] | str = field(default_factory=lambda: dict.fromkeys(FEATURES, ""))

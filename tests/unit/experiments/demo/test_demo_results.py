@@ -169,8 +169,8 @@ def test_the_table_has_a_row_for_each_value() -> None:
 
 def test_what_was_not_counted_has_no_row() -> None:
     one = generation("ovs", 1)
-    untold = replace(one, throughput=(Throughput(1, replace(tcp(1, 1e9), retransmits=None), 0),))
-    rows = list(replace(result(), generations=(untold,)).csv_rows())
+    uncounted = replace(one, throughput=(Throughput(1, replace(tcp(1, 1e9), retransmits=None), 0),))
+    rows = list(replace(result(), generations=(uncounted,)).csv_rows())
     assert "retransmits" not in {row[1] for row in rows}
 
 
