@@ -1,6 +1,6 @@
 """The `hoverboard` command: its verbs, each a file in `console/verbs/`.
 
-Imports of the layers below stand inside the verbs: `--help` and tab completion must not pay for them.
+A verb imports the layers below when it is executed, so that `--help` starts at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Words behind the first argument belong to the command that is run.
+# Options after the first argument belong to the command that is run.
 _COMMAND_FOLLOWS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 
 
@@ -55,7 +55,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and commit.")
     ] = False,
 ) -> None:
-    """Options of the command itself."""
+    """Declare the options of the command itself."""
 
 
 app.command("demo")(demo.demo)
@@ -76,7 +76,7 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 
 
 def main() -> None:
-    """Entry point of the `hoverboard` command."""
+    """Run the `hoverboard` command."""
     app(prog_name="hoverboard")
 
 

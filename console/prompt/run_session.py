@@ -1,4 +1,4 @@
-"""A run held in the foreground: its prompt, wired to the testbed of this process."""
+"""Connects the prompt to a run that this process holds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _WAKE_SECONDS = 0.1
 
 
 class RunEnded(BaseException):
-    """The run was taken down while its prompt was waiting for a line."""
+    """The run was taken down while its prompt waited for a line."""
 
 
 def hold(testbed: Testbed, command: Callable[..., object]) -> int:
-    """Prompt until the end of input, `exit`, Ctrl-C, or until somebody else takes the run down.
+    """Prompt until the end of input, `exit` or Ctrl-C, or until another command takes the run down.
 
     Args:
         command: the `hoverboard` command, whose verbs can be typed.
@@ -34,7 +34,7 @@ def hold(testbed: Testbed, command: Callable[..., object]) -> int:
 
     def verb(words: list[str]) -> int:
         if words[0] != "doctor":
-            # Behind the verb's own words, before anything that belongs to a command.
+            # Each verb but `doctor` is for this run.
             words = [*words, "--run", testbed.run]
         try:
             command(words, prog_name="")
@@ -67,10 +67,10 @@ def _node_names(testbed: Testbed) -> list[str]:
 
 @contextlib.contextmanager
 def _wake_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
-    """Wake the prompt out of its read when the run is taken down by `hoverboard down`.
+    """End the prompt's read when `hoverboard down` takes the run down.
 
-    The signal is sent again until the prompt has ended: one that comes just before the read sleeps, or that
-    the kernel gives to another thread, wakes nobody. It ends a read of the prompt and nothing else.
+    The signal is sent until the prompt has ended. One signal may be lost: it may come just before the read sleeps, or
+    the kernel may deliver it to another thread. It ends a read of the prompt and nothing else.
     """
     ended = threading.Event()
     main = threading.main_thread()
@@ -95,5 +95,5 @@ def _wake_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
         prompt.reading = False
         ended.set()
         if testbed.going_down:
-            watcher.join()  # its signal must not meet the handler of before, which would end us
+            watcher.join()  # the default handler of its signal would end this process
             signal.signal(signal.SIGUSR1, before)

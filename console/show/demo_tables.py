@@ -1,4 +1,4 @@
-"""What `hoverboard demo` shows when it is done, as tables for people. Pure."""
+"""Tables of `hoverboard demo`: the path of the flow, what was measured, and the checks. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def demo(summary: documents.Demo) -> list[Table]:
-    """What `hoverboard demo` shows when it is done."""
+    """All tables of a demonstration."""
     generations = summary["generations"]
     ratios = summary["ratios"]
     heads = [f"#{generation['dataplane']}" for generation in generations]
@@ -37,12 +37,12 @@ def demo(summary: documents.Demo) -> list[Table]:
 
 
 def times(ratio: float | None) -> str:
-    """A ratio."""
+    """A ratio as text."""
     return "-" if ratio is None else f"{ratio:.1f} x"
 
 
 def path_table(generation: documents.DemoGeneration) -> Table:
-    """Second by second, where one flow went."""
+    """The path of one flow, second by second."""
     path = generation["path"]
     offloaded_at = path["offloaded_at"]
     rows = []
@@ -66,7 +66,7 @@ def path_table(generation: documents.DemoGeneration) -> Table:
 
 
 def whole_seconds(points: list[documents.PathPoint]) -> list[documents.PathPoint]:
-    """The points nearest after each whole second, and the last one."""
+    """The first point after each whole second, and the last point."""
     chosen = []
     due = 1.0
     for point in points:

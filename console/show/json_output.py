@@ -1,4 +1,4 @@
-"""Prints the document of a verb's `--json`."""
+"""Prints the documents of `--json` (`hoverboard.contract.documents`)."""
 
 from __future__ import annotations
 

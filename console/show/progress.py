@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, one line a step elsewhere. stdout stays for results."""
+"""Progress on stderr: bars on a terminal, one line per step elsewhere. stdout is for results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_progress(text: str) -> None:
-    """Print a line for the person who waits."""
+    """Print a line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -25,7 +25,7 @@ def _bars(*columns: Any) -> Any:
 
 
 class PhaseProgress:
-    """The phases of a start: a bar each with its count and seconds, or a line each when it ends."""
+    """The phases of a start: a bar per phase with its count and seconds, or a line when the phase ends."""
 
     def __init__(self) -> None:
         self._tty = sys.stderr.isatty()
@@ -53,7 +53,7 @@ class PhaseProgress:
             print(f"{'up':>14} in {time.monotonic() - self._started:.2f} s", file=sys.stderr)
 
     def __call__(self, event: PhaseEvent) -> None:
-        """Show one event; may be called from any thread."""
+        """Show one event. Any thread may call it."""
         with self._lock:
             if self._progress is not None:
                 if event.phase not in self._tasks:
@@ -65,7 +65,7 @@ class PhaseProgress:
 
 
 class StepProgress:
-    """One bar over named steps of unequal length; `__call__(step, share done)`."""
+    """One bar over named steps of different lengths."""
 
     def __init__(self) -> None:
         self._tty = sys.stderr.isatty()
@@ -94,7 +94,7 @@ class StepProgress:
             self._progress.stop()
 
     def __call__(self, step: str, share: float) -> None:
-        """A step has begun, or has something to tell."""
+        """Show the running step, and the share of the whole that is done (0 to 1)."""
         if self._progress is not None:
             self._progress.update(self._task, completed=share, description=step)
             return

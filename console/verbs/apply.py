@@ -1,4 +1,4 @@
-"""`hoverboard apply`: a topology file, changed, for a run that is up (docs/fabric-manager.md)."""
+"""`hoverboard apply`: changes a run to match a topology file (docs/fabric-manager.md)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from console.show.json_output import print_json
 from console.verbs.options import Json, Run
 from hoverboard.contract.change_documents import Applied
 
-_TIMEOUT = 600.0  # seconds; a file may ask for many VMs
+_TIMEOUT = 600.0  # seconds; a file may add many VMs
 
 
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or a shipped one's name.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would change.")] = False,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or the name of a shipped one.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Have a running testbed be what FILE says: VMs, networks, firewalls, load balancers, routes, rates."""
+    """Change a run to match FILE: its VMs, networks, firewalls, load balancers, routes and rates."""
     runs.need_root("apply")
     from topologies.client.run_client import RunClient
     from topologies.spec import schema
@@ -39,7 +39,7 @@ def apply(
 
 
 def show(plan: Applied, *, dry_run: bool) -> None:
-    """The plan, and what came of it."""
+    """Print a plan, and whether it was applied."""
     from console.show import tables
 
     lines = list(_plan_lines(plan))
@@ -53,9 +53,11 @@ def show(plan: Applied, *, dry_run: bool) -> None:
         tables.show([tables.table("flows", ("switch", "#added", "#changed", "#removed"), touched)])
     for plane in plan.get("planes", ()):
         if plane["version"] is None:
-            print(f"the {plane['scope']} {plane['region']} control plane does not answer: it is told when it does")
+            print(
+                f"the {plane['scope']} {plane['region']} control plane does not answer; it gets the change when it does"
+            )
     if not lines:
-        print(f"run {plan['run']!r} is what the file says: nothing to do")
+        print(f"run {plan['run']!r} matches the file: nothing to do")
     elif dry_run:
         print(f"dry run: nothing was changed in run {plan['run']!r}")
     else:

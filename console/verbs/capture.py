@@ -1,4 +1,4 @@
-"""`hoverboard capture`: packets inside the data plane of a node."""
+"""`hoverboard capture`: captures packets inside the data plane of a node."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ _NO_TCPDUMP = "apt-get install tcpdump"
 def capture(
     node: Node,
     port: Annotated[str | None, typer.Argument(metavar="[VM|uplink]", help="Default: all ports of the node.")] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", min=0.0, help="End after so long.")] = None,
-    count: Annotated[int, typer.Option("--count", "-c", min=0, help="End after so many packets.")] = 0,
-    file: Annotated[Path | None, typer.Option("-w", "--write", metavar="FILE", help="Write pcapng here.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=0.0, help="Stop after this many seconds.")] = None,
+    count: Annotated[int, typer.Option("--count", "-c", min=0, help="Stop after this many packets.")] = 0,
+    file: Annotated[
+        Path | None,
+        typer.Option("-w", "--write", metavar="FILE", help="Write a pcapng file instead of showing packets."),
+    ] = None,
     snap: Annotated[
-        int, typer.Option("--snap", min=14, max=65_535, metavar="BYTES", help="Keep so much of a packet.")
+        int, typer.Option("--snap", min=14, max=65_535, metavar="BYTES", help="Keep this many bytes of each packet.")
     ] = 256,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Capture packets inside the data plane, as it gets and sends them; without -w they are shown. Ctrl-C ends it."""
+    """Capture packets as the data plane of a node receives and sends them. Ctrl-C ends the capture."""
     runs.need_root("capture")
     if as_json and file is None:
         raise InputError("--json needs -w", where="capture", next_step="add -w FILE, or leave --json out")
@@ -64,13 +67,13 @@ def capture(
         print_json({"file": str(file), "node": place.node, "ports": running.ports, **summary})
     else:
         print_progress(
-            f"{summary['packets']} packets{f' in {file}' if file else ''}; {summary['lost']} found the ring full"
+            f"{summary['packets']} packets{f' in {file}' if file else ''}; {summary['lost']} lost: the ring was full"
         )
 
 
 @contextlib.contextmanager
 def _output(file: Path | None) -> Iterator[int]:
-    """A descriptor to write pcapng to: the file, or a tcpdump that shows it."""
+    """A descriptor to write pcapng to: that of the file, or of a pipe to a tcpdump that shows it."""
     if file is not None:
         try:
             output = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -85,7 +88,7 @@ def _output(file: Path | None) -> Iterator[int]:
         return
     reader, writer = os.pipe()
     try:
-        # In a session of its own: Ctrl-C is for us, and it ends when there is nothing more to show.
+        # Its own session keeps Ctrl-C away from it: it shows all that was captured, and then ends.
         shown = subprocess.Popen(["tcpdump", "-n", "-l", "-r", "-"], stdin=reader, start_new_session=True)
     except FileNotFoundError:
         os.close(writer)
@@ -102,19 +105,17 @@ def _output(file: Path | None) -> Iterator[int]:
 def _tcpdump(
     client: RunClient, place: InspectedNode, seconds: float | None, count: int, file: Path | None, snap: int
 ) -> int:
-    """What capture is on Open vSwitch: tcpdump on the device, in its namespaces; its exit code."""
+    """Capture on Open vSwitch, which has no engine: run tcpdump on the device, and return its exit code."""
     from topologies.client import inspect
 
     target = None if file is None else str(file.absolute())
     argv = inspect.tcpdump(client, place, file=target, snap=snap, count=count)
-    print_progress(
-        f"{place.node} has dataplane {place.dataplane}: no engine to look into; running {' '.join(argv[3:])}"
-    )
+    print_progress(f"{place.node} has dataplane {place.dataplane}: it has no engine, so this runs {' '.join(argv[3:])}")
     with guard.ended_by_signals():
         try:
             running = subprocess.Popen(argv)
         except FileNotFoundError:
-            raise MachineError("mnexec is not installed", next_step="run `sudo ./bootstrap.sh demo`") from None
+            raise MachineError("mnexec is not installed", next_step="install it: sudo ./bootstrap.sh demo") from None
         try:
             return running.wait(seconds)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""`hoverboard demo`: two tenants, an offload, two dataplane generations and a report."""
+"""`hoverboard demo`: shows two tenants, an offload and two dataplane generations, and writes a report."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from console.verbs.options import Json
 
 
 def demo(
-    run: Annotated[str, typer.Option("--run", metavar="NAME", help="Prefix of the names of its runs.")] = "demo",
+    run: Annotated[str, typer.Option("--run", metavar="NAME", help="First part of the names of its runs.")] = "demo",
     generation: Annotated[
         str,
         typer.Option(
             "--generation",
             metavar="NAME,...",
-            help="Dataplane generations, by comma; `all`: all that this machine can have.",
+            help="Dataplane generations, separated by commas. `all`: all that this machine supports.",
         ),  # fmt: skip
     ] = "fastpath,ovs",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where results go; default results/demo-DATE.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results. Default: results/demo-DATE.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show it all: two tenants, a flow that starts on a Hoverboard and is offloaded, two dataplanes, a report."""
+    """Show a flow that starts on a Hoverboard and is offloaded, measure two dataplanes, and write a report."""
     runs.need_root("demo")
     from console.show.progress import StepProgress
     from experiments.demo import demo as experiment
@@ -45,7 +45,7 @@ def demo(
 
         tables.show(demo_tables.demo(summary))
         if summary["ok"]:
-            print("all checks passed: tenants reach themselves and not each other; the flow was offloaded")
+            print("all checks passed: VMs reach only VMs of their own tenant, and the flow was offloaded")
         print(f"{summary['seconds']:.0f} s; report: {folder / 'report.html'}")
     if not summary["ok"]:
         raise typer.Exit(1)

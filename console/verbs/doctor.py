@@ -1,4 +1,4 @@
-"""`hoverboard doctor`: what this machine has and lacks."""
+"""`hoverboard doctor`: shows what this machine has and lacks for Hoverboard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from console.verbs.options import Json
 
 
 def doctor(as_json: Json = False) -> None:
-    """What this machine has, lacks, and what follows from it."""
+    """Show what this machine has, what it lacks, and what follows from that."""
     from console.doctor.doctor import print_doctor
 
     raise typer.Exit(print_doctor(as_json))

@@ -1,4 +1,4 @@
-"""`hoverboard down`: takes runs down, and ends what dead ones have left (docs/failure.md)."""
+"""`hoverboard down`: takes runs down, and removes what dead runs have left (docs/failure.md)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from hoverboard.contract.errors import InputError
 
 
 def down(
-    run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All runs, dead ones too.")] = False,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. May be left out when only one is up.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Take all runs down, dead ones too.")] = False,
     orphans: Annotated[
-        bool, typer.Option("--orphans", help="Only what runs have left whose holder died, or whose directory is gone.")
+        bool, typer.Option("--orphans", help="Remove only orphans: runs whose holder died or whose directory is gone.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take a run down, or what a dead one has left; nothing else is touched."""
+    """Take a run down, or remove what a dead run has left. Nothing else is touched."""
     runs.need_root("down")
     if everything and (orphans or run is not None):
         other = "--orphans" if orphans else "--run"
@@ -45,9 +47,10 @@ def down(
 
 
 def _end_orphans(run: str | None, as_json: bool) -> None:
-    """End what runs have left whose holder died, or whose directory is gone; `run`: only those of that name.
+    """Remove what orphans have left: runs whose holder died, or whose directory is gone.
 
-    JSON: {down: [name]}.
+    Args:
+        run: only those of this name; None: all.
     """
     from topologies.client import orphans
 
@@ -55,7 +58,7 @@ def _end_orphans(run: str | None, as_json: bool) -> None:
     for one in ended:
         if one.holder is not None:
             print(
-                f"hoverboard: pid {one.holder}, which held {one.run}, does other things as well and goes on",
+                f"hoverboard: pid {one.holder}, which held {one.run}, also does other work and keeps running",
                 file=sys.stderr,
             )
     names = [one.run for one in ended]

@@ -1,4 +1,4 @@
-"""`hoverboard exec`: a command in a node, with the caller's terminal."""
+"""`hoverboard exec`: runs a command in a node, with the caller's terminal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hoverboard.contract.errors import InputError, MachineError
 
 
 def execute(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A VM, host or Hoverboard.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A host, a Hoverboard or a VM.")],
     command: Annotated[list[str], typer.Argument(metavar="-- CMD ...", help="The command and its arguments.")],
     run: Run = None,
 ) -> None:
-    """Run a command in a node, with this terminal; its exit code is ours."""
+    """Run a command in a node, with this terminal. The exit code is that of the command."""
     runs.need_root("exec")
     given, argv = split_command(command)
     from topologies.client.run_client import RunClient
@@ -29,11 +29,11 @@ def execute(
     try:
         os.execvp("mnexec", ["mnexec", "-a", str(pid), *argv])
     except FileNotFoundError:
-        raise MachineError("mnexec is not installed", next_step="run `sudo ./bootstrap.sh demo`") from None
+        raise MachineError("mnexec is not installed", next_step="install it: sudo ./bootstrap.sh demo") from None
 
 
 def split_command(words: list[str]) -> tuple[str | None, list[str]]:
-    """What stands behind NODE: --run between NODE and `--`, if it is there, and the command."""
+    """The words after NODE: the name of `--run`, if it stands before `--`, and the command."""
     run = None
     if "--" in words:
         at = words.index("--")
@@ -44,6 +44,6 @@ def split_command(words: list[str]) -> tuple[str | None, list[str]]:
     argv = words[1:] if words[:1] == ["--"] else words
     if not argv:
         raise InputError(
-            "there is no command to run", where="exec", next_step="hoverboard exec NODE -- ping -c 3 10.0.0.3"
+            "there is no command to run", where="exec", next_step="give one: hoverboard exec NODE -- ping -c 3 10.0.0.3"
         )
     return run, argv

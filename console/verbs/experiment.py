@@ -14,15 +14,17 @@ from console.verbs.options import Json
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.experiment_documents import ListedExperiment
 
-app = typer.Typer(help="The paper's evaluation, and experiments of your own.", no_args_is_help=True)
+app = typer.Typer(help="Run the paper's evaluation, or your own experiments.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them, with its parameters.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show one experiment with its parameters.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Which experiments there are; of one, what may be set."""
+    """List the experiments, or show the parameters of one."""
     from experiments.sweeps import discovery
 
     found = [discovery.find(name)] if name is not None else list(discovery.catalogue().values())
@@ -60,11 +62,15 @@ def report_(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")],
     markdown: Annotated[
         Path | None,
-        typer.Option("--markdown", metavar="FILE.md", help="All runs as one page; figures go into FILE/ beside it."),
+        typer.Option(
+            "--markdown",
+            metavar="FILE.md",
+            help="Also write all runs as one page. Its figures go into FILE/ beside it.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build reports again from raw data; nothing is measured."""
+    """Rebuild reports from raw data. Nothing is measured."""
     from experiments.sweeps import discovery, report, reproduction
     from experiments.sweeps.folder import RUN, Folder
 
@@ -87,7 +93,7 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another run of the same experiment.")],
     as_json: Json = False,
 ) -> None:
-    """Two runs side by side: medians of what both measured, B over A."""
+    """Compare two runs: medians of what both measured, and the ratio B / A."""
     from dataclasses import asdict
 
     from experiments.sweeps import comparison
@@ -97,7 +103,7 @@ def compare(
     names = a.document()["experiment"], b.document()["experiment"]
     if names[0] != names[1]:
         raise InputError(
-            f"these are runs of {names[0]} and {names[1]}", where="compare", next_step="give two of the same experiment"
+            f"these are runs of {names[0]} and {names[1]}", where="compare", next_step="give two runs of one experiment"
         )
     found = comparison.compare(a.table(), b.table())
     if as_json:

@@ -1,4 +1,7 @@
-"""`hoverboard experiment run`, and `worker`, which measures for a run on another machine (docs/experiments.md)."""
+"""`hoverboard experiment run` measures; `experiment worker` measures for a run that another machine started.
+
+Both are described in docs/experiments.md.
+"""
 
 from __future__ import annotations
 
@@ -28,36 +31,46 @@ _ALL = "all"
 
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|all|FILE.py[:CLASS]", help="Which; `all`: every one of the list.")
+        str,
+        typer.Argument(
+            metavar="NAME|all|FILE.py[:CLASS]", help="Name or file of an experiment. `all`: each one of the list."
+        ),
     ],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="K=V", help="Set a parameter; may be repeated.")
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Set a parameter. May be repeated.")
     ] = None,
     sweep: Annotated[
-        Path | None, typer.Option("--sweep", metavar="FILE", help="YAML, a line a parameter: NAME: [VALUE, VALUE].")
+        Path | None,
+        typer.Option("--sweep", metavar="FILE", help="YAML file with one line per parameter: NAME: [VALUE, VALUE]."),
     ] = None,
-    repeat: Annotated[int | None, typer.Option("--repeat", metavar="N", help="How often each point.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything that is random.")] = 1,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default results/NAME-DATE.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="For a first look: small and once.")] = False,
+    repeat: Annotated[int | None, typer.Option("--repeat", metavar="N", help="Measure each point N times.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random choices.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results. Default: results/NAME-DATE.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Take a first look: fewer and smaller points, each once.")
+    ] = False,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Of a Dask cluster: measure on its workers."),
+        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Measure on the workers of this Dask cluster."),
     ] = None,
     pin: Annotated[
         Literal["auto", "off"],
-        typer.Option("--pin", help="auto: data planes get CPUs of their own, where there are enough."),
+        typer.Option("--pin", help="auto: each data plane gets its own CPUs, if there are enough."),
     ] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Run an experiment on testbeds of its own, and write its report."""
+    """Run an experiment on new testbeds, and write its report."""
     if scheduler is None:
         runs.need_root("experiment run")
     if resume and out is None:
-        raise InputError("nothing says what to resume", where="--resume", next_step="add --out DIR")
+        raise InputError("--resume needs the folder of a run", where="--resume", next_step="add --out DIR")
     if name == _ALL and (settings or sweep):
-        raise InputError("all experiments have no parameter in common", where=_ALL, next_step="run one by its name")
+        raise InputError(
+            "--set and --sweep work for one experiment only", where=_ALL, next_step="run one experiment by its name"
+        )
     plans = _make_plans(name, settings or [], sweep, repeat, seed, quick, pin == "auto")
     folder = out if out is not None else Path("results") / f"{Path(name).stem}-{datetime.now():%Y%m%d-%H%M%S}"
     paths = [folder / plan.experiment.name for plan in plans] if name == _ALL else [folder]
@@ -83,7 +96,7 @@ def _make_plans(
         named, loops = runner.sweep_of(sweep.read_text(), str(sweep))
         if named not in (None, name):
             raise InputError(
-                f"the sweep is of {named}, not of {name}", where=str(sweep), next_step=f"run {named} with it"
+                f"this sweep is for {named}, not for {name}", where=str(sweep), next_step=f"run {named} with it"
             )
     names = list(discovery.catalogue()) if name == _ALL else [name]
     given = parameters.assignments(settings)
@@ -91,7 +104,7 @@ def _make_plans(
         runner.Plan(discovery.find(one), _absolute_name(one), given, loops, repeat, quick, seed, pin) for one in names
     ]
     for plan in plans:
-        plan.variations()  # bad values are told of before anything is brought up
+        plan.variations()  # rejects bad values before anything is brought up
     return plans
 
 
@@ -102,7 +115,7 @@ def _absolute_name(name: str) -> str:
 
 
 def _run_here(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> list[tuple[Folder, list[ClaimVerdict]]]:
-    """One after the other, on testbeds that they share: each point is measured alone."""
+    """Run plans one after the other on shared testbeds, so that each point is measured alone."""
     from console.show.progress import StepProgress
     from experiments.sweeps import runner
     from experiments.sweeps.bench import TestbedBench
@@ -130,7 +143,7 @@ def _run_here(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> 
 def _run_on_cluster(
     scheduler: str, several: Sequence[tuple[Plan, Path]], resume: bool, out: Path
 ) -> list[tuple[Folder, list[ClaimVerdict]]]:
-    """One after the other, each on all machines of a cluster."""
+    """Run plans one after the other, each on all machines of a cluster."""
     from console.show.progress import StepProgress
     from experiments.sweeps import cluster
     from experiments.sweeps.dask_cluster import DaskCluster
@@ -150,7 +163,7 @@ def _run_on_cluster(
 def _run_each(
     several: Sequence[tuple[Plan, Path]], out: Path, progress: Progress, run: Callable[[Plan, Path, Progress], Folder]
 ) -> list[tuple[Folder, list[ClaimVerdict]]]:
-    """Run one after the other, and write the report of each as it ends."""
+    """Run plans one after the other, and write the report of each when it ends."""
     from experiments.sweeps import report
 
     done: list[tuple[Folder, list[ClaimVerdict]]] = []
@@ -159,15 +172,15 @@ def _run_each(
             folder = run(plan, path, lambda what, part: progress(what, (len(done) + part) / len(several)))
             done.append((folder, report.write(folder)))
     except KeyboardInterrupt:
-        print(f"what was measured is in {out}; add --resume --out {out} to go on", file=sys.stderr)
+        print(f"results so far are in {out}; to continue, add --resume --out {out}", file=sys.stderr)
         raise
     return done
 
 
 def worker(
-    scheduler: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="The Dask scheduler's address.")],
+    scheduler: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="Address of the Dask scheduler.")],
 ) -> None:
-    """Measure for others: join a Dask cluster as a worker, until interrupted."""
+    """Join a Dask cluster as a worker, and measure until interrupted."""
     runs.need_root("experiment worker")
     from experiments.sweeps import dask_cluster
 

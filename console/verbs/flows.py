@@ -1,4 +1,4 @@
-"""`hoverboard flows`: the OpenFlow flows of a switch, and its dataplane's flow table."""
+"""`hoverboard flows`: shows the OpenFlow flows of a switch, and the flow table of its dataplane."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from console.verbs.options import Json, Run
 
 
 def flows(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A host or Hoverboard.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A host or a Hoverboard.")],
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """A switch's OpenFlow flows, and its dataplane's flow table with what each entry carried."""
+    """Show the OpenFlow flows of a switch, and the flow table with what each entry carried."""
     runs.need_root("flows")
     from topologies.client.run_client import RunClient
 

@@ -1,4 +1,4 @@
-"""`hoverboard latency`: how long packets are inside the engines of a node."""
+"""`hoverboard latency`: measures how long packets stay inside the engines of a node."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from console.verbs.options import Json, Node, Run
 
 def latency(
     node: Node,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Sample for so long.")] = 5.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Sample for this many seconds.")] = 5.0,
     every: Annotated[int, typer.Option("--every", min=1, metavar="N", help="Follow one packet in N.")] = 64,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """How long packets are inside a node's engines, from receive to transmit; one is followed at a time."""
+    """Measure how long packets stay inside the engines of a node, from receive to transmit.
+
+    One packet is followed at a time.
+    """
     runs.need_root("latency")
     from hoverboard.host.control.host_client import HostClient
     from topologies.client import inspect

@@ -1,4 +1,4 @@
-"""`hoverboard model`: which programming model a run has, and another one while it runs (docs/models.md)."""
+"""`hoverboard model`: shows the programming model of a run, and changes it while the run is up (docs/models.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from console.verbs.options import Json, Run, resolve_model
 from hoverboard.contract.change_documents import ModelShown
 from hoverboard.contract.models import choices
 
-app = typer.Typer(help="The programming model of a run.", no_args_is_help=True)
+app = typer.Typer(help="Show or change the programming model of a run.", no_args_is_help=True)
 
 
 @app.command("set")
@@ -26,7 +26,7 @@ def model_set(
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Change the programming model of a running testbed; established flows lose no packet."""
+    """Change the programming model of a run. Established flows lose no packet."""
     runs.need_root("model set")
     from topologies.client.run_client import RunClient
 
@@ -40,7 +40,7 @@ def model_set(
 
 @app.command("show")
 def model_show(run: Run = None, as_json: Json = False) -> None:
-    """The programming model of a run, and what each server holds because of it."""
+    """Show the programming model of a run, and how many flows each server has."""
     runs.need_root("model show")
     from topologies.client.run_client import RunClient
 

@@ -1,4 +1,4 @@
-"""`hoverboard offloads`: VM pairs that go host to host (paper section 3.3.1)."""
+"""`hoverboard offloads`: lists the VM pairs whose traffic goes host to host (paper section 3.3.1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from console.verbs.options import Json, Run
 
 
 def offloads(run: Run = None, as_json: Json = False) -> None:
-    """VM pairs that have left the Hoverboard and go host to host."""
+    """List the VM pairs whose traffic goes host to host instead of over a Hoverboard."""
     runs.need_root("offloads")
     from topologies.client.run_client import RunClient
 

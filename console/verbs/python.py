@@ -1,4 +1,4 @@
-"""`hoverboard python`: runs a Python file with the environment's Python, which has Hoverboard and what it needs."""
+"""`hoverboard python`: runs a Python file with the environment's Python, which finds Hoverboard and its libraries."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def python(
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="The Python file.")] = None,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENT", help="Its arguments.")] = None,
 ) -> None:
-    """Run a Python file that imports Hoverboard.
+    """Run a Python file with the Python that has Hoverboard.
 
-    The file's own folder comes first on sys.path; the current directory is not on it. The exit code is the file's.
+    The folder of the file comes first on sys.path. The current directory is not on it. The exit code is that of the
+    file.
     """
     if file is None:
         raise InputError(

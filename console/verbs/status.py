@@ -1,4 +1,4 @@
-"""`hoverboard status`: the whole run, or one node."""
+"""`hoverboard status`: shows a run, or one of its nodes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from console.verbs.options import Json, Run
 
 
 def status(
-    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="One node instead of the run.")] = None,
+    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Show one node instead of the run.")] = None,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """What is up: servers, networks, VMs, counters; or one node with its drops by reason."""
+    """Show servers, networks, VMs and counters of a run, or one node with its drops by reason."""
     runs.need_root("status")
     from topologies.client.run_client import RunClient
 

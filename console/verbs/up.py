@@ -1,7 +1,4 @@
-"""`hoverboard up`: brings a run up, in the background or behind a prompt, or only looks at its file.
-
-Imports of the layers below stand inside: `--help` must not pay for them.
-"""
+"""`hoverboard up`: brings a run up, with a prompt or in the background, or only checks its topology file."""
 
 from __future__ import annotations
 
@@ -27,46 +24,58 @@ ModelOption = Annotated[
         "--model",
         metavar="MODEL",
         callback=resolve_model,
-        help=f"Programming model, instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
+        help=f"Programming model to use instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
     ),
 ]
 DataplaneOption = Annotated[
     Dataplane | None,
-    typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
+    typer.Option("--dataplane", help="Dataplane generation of all servers, to use instead of the file's."),
 ]
 
 SchedulingOption = Annotated[
     Literal["adaptive", "dedicated", "compacting"] | None,
-    typer.Option("--scheduling", help="When the fast path's engines run, instead of what the file says."),
+    typer.Option("--scheduling", help="Scheduling of the fast path's engines, to use instead of the file's."),
 ]
 
 OffloadPolicyOption = Annotated[
     str | None,
-    typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="An offload policy of your own (docs/models.md)."),
+    typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="Your own offload policy (docs/models.md)."),
 ]
 
 # One process for each role: docs/control-plane.md.
 ControlPlaneOption = Annotated[
     Literal["one-process", "processes"] | None,
-    typer.Option("--control-plane", help="All roles in one process (default), or a process each."),
+    typer.Option("--control-plane", help="All roles in one process (default), or one process per role."),
 ]
 PartitionsOption = Annotated[
-    int | None, typer.Option("--partitions", metavar="P", help="Parts of the hosts, with VM controllers each: 1.")
+    int | None,
+    typer.Option(
+        "--partitions", metavar="P", help="Partitions of the hosts. Each has its own VM controllers. Default: 1."
+    ),
 ]
 ReplicasOption = Annotated[
-    int | None, typer.Option("--replicas", metavar="R", help="VM controllers of a partition, one of them master: 3.")
+    int | None,
+    typer.Option(
+        "--replicas", metavar="R", help="VM controllers per partition. One of them is the master. Default: 3."
+    ),
 ]
-FrontEndsOption = Annotated[int | None, typer.Option("--front-ends", metavar="F", help="OpenFlow front ends: 1.")]
+FrontEndsOption = Annotated[
+    int | None, typer.Option("--front-ends", metavar="F", help="OpenFlow front ends. Default: 1.")
+]
 StoreOption = Annotated[
     Literal["embedded", "etcd"] | None,
-    typer.Option("--store", help="What elections go by: kept by the fabric manager (default), or etcd."),
+    typer.Option("--store", help="Store for elections: embedded in the fabric manager (default), or etcd."),
 ]
 
 
 def up(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="A topology file, or a shipped one's name.")] = "demo",
-    run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name; default: the topology's.")] = None,
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="A topology file, or the name of a shipped one.")
+    ] = "demo",
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. Default: that of the topology.")
+    ] = None,
     model: ModelOption = None,
     dataplane: DataplaneOption = None,
     scheduling: SchedulingOption = None,
@@ -76,11 +85,13 @@ def up(
     replicas: ReplicasOption = None,
     front_ends: FrontEndsOption = None,
     store: StoreOption = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Hold the run in the background.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Validate the file; start nothing.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave the run in the background, without a prompt.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a topology up; without --detach, with a prompt."""
+    """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
     if check:
         _print_check(file, as_json)
         return
@@ -95,7 +106,7 @@ def up(
     }  # fmt: skip
     from topologies.cluster.control_processes import ControlLayout
 
-    # Faults of options and file are told here, before anything is started.
+    # Faults of options and file show here, before anything is started.
     layout = ControlLayout.of(**control)
     if not detach:
         raise typer.Exit(foreground(file, run, context.find_root().command, control=layout, **options))
@@ -143,18 +154,23 @@ def _print_check(file: str, as_json: bool) -> None:
 
 
 def _print_notes(notes: Iterable[str]) -> None:
-    """Say once, beside what is printed, what works less than people may think."""
+    """Print on stderr what works on fewer dataplanes than people may expect."""
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
 
 def _absolute(policy: str | None) -> str | None:
-    """The policy by a path that holds in any directory."""
+    """The absolute path of an offload policy."""
     return None if policy is None else os.path.abspath(policy)
 
 
 def foreground(file: str, run: str | None, command: Callable[..., object], **options: Any) -> int:
-    """Hold the run in this process until its prompt ends; `options` are a Testbed's."""
+    """Bring a run up in this process, hold it until its prompt ends, and take it down.
+
+    Args:
+        command: the `hoverboard` command, whose verbs can be typed at the prompt.
+        options: those of `Testbed`.
+    """
     from console.prompt.run_session import hold
     from console.show.progress import PhaseProgress
     from topologies.run.testbed import Testbed
@@ -169,7 +185,7 @@ def foreground(file: str, run: str | None, command: Callable[..., object], **opt
             return hold(testbed, command)
         finally:
             try:
-                # A terminal that was closed takes no words; what was started has to go all the same.
+                # Writing to a closed terminal fails. The run has to be taken down all the same.
                 with contextlib.suppress(OSError):
                     if testbed.state != "down":
                         print(f"taking {testbed.run!r} down", file=sys.stderr)

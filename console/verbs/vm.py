@@ -17,12 +17,14 @@ app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help
 @app.command("add")
 def vm_add(
     network: Annotated[str, typer.Argument(metavar="NETWORK", help="The virtual network.")],
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: the next free one.")] = None,
-    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Default: the emptiest.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: the next free name.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Default: the host with the fewest VMs.")
+    ] = None,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Add a VM; returns when its gateway answers."""
+    """Add a VM, and return when its gateway answers."""
     runs.need_root("vm add")
     from topologies.client.run_client import RunClient
 
@@ -52,7 +54,7 @@ def vm_remove(
 
 @app.command("list")
 def vm_list(run: Run = None, as_json: Json = False) -> None:
-    """All VMs of a run."""
+    """List the VMs of a run."""
     runs.need_root("vm list")
     from topologies.client.run_client import RunClient
 

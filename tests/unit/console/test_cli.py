@@ -185,7 +185,7 @@ def test_a_verb_that_looks_at_runs_names_orphans_and_how_to_end_them(line: str) 
 def test_orphans_are_ended_and_a_holder_that_goes_on_is_named(orphaned: list[Orphan]) -> None:
     shown = runner.invoke(app, ["down", "--orphans"])
     assert (shown.exit_code, shown.stdout, orphaned) == (0, "down: dead, lost\n", [])
-    assert shown.stderr == "hoverboard: pid 77, which held lost, does other things as well and goes on\n"
+    assert shown.stderr == "hoverboard: pid 77, which held lost, also does other work and keeps running\n"
     assert runner.invoke(app, ["down", "--orphans"]).stdout == "there are no orphans\n"
     assert json.loads(runner.invoke(app, ["down", "--orphans", "--json"]).stdout) == {"down": []}
 
