@@ -1,6 +1,6 @@
-"""What a demonstration found, as plain data: results, checks, the summary and the table. No I/O.
+"""Results of a demonstration as plain data, its checks, its summary and its CSV rows. No I/O.
 
-The shape of `summary()` is what `hoverboard demo --json` prints and what the report is made from.
+`hoverboard demo --json` prints the summary, and the report is made from it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class PingCell:
 
     @property
     def ok(self) -> bool:
-        """The pair reaches each other; what was lost on the way is told apart."""
+        """Whether an answer came. Lost packets are counted, and do not make a cell fail."""
         return self.received > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """One iperf3 measurement; `relayed_bytes` is what Hoverboards received meanwhile (outer frames)."""
+    """One iperf3 measurement; `relayed_bytes` is what Hoverboards received during it (outer frames)."""
 
     streams: int
     result: IperfResult
@@ -47,14 +47,14 @@ class Throughput:
 
     @property
     def relayed_share(self) -> float:
-        """Share of the traffic that still went over Hoverboards."""
+        """Share of the traffic that went over Hoverboards (0 to 1)."""
         sent = sum(interval.bps * (interval.end - interval.start) for interval in self.result.intervals) / 8
         return min(1.0, self.relayed_bytes / sent) if sent else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What was found with one generation of the dataplane; see `DemoResult.summary` for the names."""
+    """Results of one generation of the dataplane; `experiment_documents.DemoGeneration` explains the names."""
 
     dataplane: str
     run: str
@@ -70,7 +70,7 @@ class Generation:
     throughput: tuple[Throughput, ...]
 
     def checks(self) -> Iterator[Check]:
-        """What must hold for the demonstration to count as passed."""
+        """The checks of this generation. The demonstration has passed if all hold."""
         silent = [f"{cell.src} -> {cell.dst}" for cell in self.matrix if not cell.ok]
         sent, received = (sum(getattr(cell, name) for cell in self.matrix) for name in ("sent", "received"))
         yield Check(
@@ -95,7 +95,7 @@ class Generation:
         )
 
     def record(self) -> documents.DemoGeneration:
-        """As JSON."""
+        """The document of this generation in the summary."""
         return {
             "dataplane": self.dataplane,
             "run": self.run,
@@ -131,7 +131,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that must hold, and what was seen."""
+    """A condition of the demonstration, whether it holds, and what was seen."""
 
     name: str
     ok: bool
@@ -140,7 +140,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """A whole demonstration; `seconds` includes bringing the testbeds up and down."""
+    """Results of a whole demonstration; `seconds` includes bringing testbeds up and taking them down."""
 
     parameters: dict[str, Any]
     topology: Topology
@@ -148,11 +148,11 @@ class DemoResult:
     seconds: float
 
     def checks(self) -> list[Check]:
-        """All generations' checks."""
+        """The checks of all generations."""
         return [check for generation in self.generations for check in generation.checks()]
 
     def summary(self, record: documents.Record) -> documents.Demo:
-        """The document of `summary.json`; `record` says what it ran on."""
+        """The document of `summary.json`; `record` describes machine, code and parameters."""
         checks = self.checks()
         return {
             "experiment": "demo",
@@ -165,7 +165,7 @@ class DemoResult:
         }
 
     def ratios(self) -> documents.Ratios:
-        """How many times better `fastpath` is than `ovs`: throughput by streams, median round trips."""
+        """How many times better `fastpath` is than `ovs`: throughput by streams, and median round trips."""
         by_name = {generation.dataplane: generation for generation in self.generations}
         fast, slow = by_name.get("fastpath"), by_name.get("ovs")
         if fast is None or slow is None:
@@ -182,7 +182,7 @@ class DemoResult:
         }
 
     def csv_rows(self) -> Iterator[tuple[str, str, str, str, float]]:
-        """Tidy rows: generation, quantity, condition, unit, value."""
+        """Rows of demo.csv: generation, quantity, condition, unit, value."""
         for item in self.generations:
             name = item.dataplane
             yield name, "start-up", "", "s", item.up_seconds
@@ -199,7 +199,7 @@ class DemoResult:
 
 
 def offload_delay(timeline: Timeline) -> float:
-    """Seconds from the flow's first packet to its offload, as far as sampling can tell; nan if none."""
+    """Seconds from the first packet of the flow to its offload, as precise as the sampling; nan if there was none."""
     if timeline.offloaded_at is None or timeline.first_packet_at is None:
         return float("nan")
     return max(0.0, timeline.offloaded_at - timeline.first_packet_at)
