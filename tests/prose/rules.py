@@ -24,7 +24,7 @@ _NO_VERB = (
 )
 NO_VERB = frozenset(_NO_VERB.split(" "))
 _CODE = re.compile(r"`[^`]*`")
-_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! vs\.)(?<!etc\.)[)\"']?\s+(?=[A-Z0-9`\"'(\[*-])")
+_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! vs\.)(?<!etc\.)[)\"']?\s+(?=\w+[/.]\w|[A-Z0-9`\"'(\[*-])")
 _WORD = re.compile(r"[^\W_](?:[\w'.,/:-]*\w)?")
 _FORBIDDEN = re.compile(rf"\b({'|'.join(FORBIDDEN)})\b", re.I)
 
