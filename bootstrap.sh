@@ -51,7 +51,7 @@ check_release() {
     codename=$(. /etc/os-release && echo "${PRETTY_NAME:-unknown system}")
     case "$id:$version" in
         debian:12 | debian:13 | ubuntu:24.04) PACKAGES+=(python3 python3-venv) ;;
-        # Its python3 is 3.10; the project needs 3.11, which Ubuntu has beside it. Mininet is plain Python and is seen by both.
+        # Its python3 is 3.10. The project needs 3.11, which Ubuntu has too. Mininet is plain Python and works with both.
         ubuntu:22.04) PYTHON=/usr/bin/python3.11 PACKAGES+=(python3.11 python3.11-venv) ;;
         *) die "$codename is not supported; use Debian 12 or 13, or Ubuntu 22.04 or 24.04 (vagrant/ makes such a machine)" ;;
     esac
@@ -81,7 +81,7 @@ quietly() { # WHAT SECONDS COMMAND...: into the log; one clear line when it fail
     shift 2
     begin=$(log_size)
     printf '\n$ %s\n' "$*" >>"$LOG"
-    # Not in the background and without --foreground: the time-out ends the tool's own children too.
+    # Not in the background and without --foreground, so that the time-out ends the children of the tool too.
     timeout --kill-after=10 "$seconds" "$@" >>"$LOG" 2>&1 </dev/null 9>&- || status=$?
     [ "$status" -ne 0 ] || return 0
     output=$(tail -c "+$((begin + 1))" "$LOG")
@@ -114,7 +114,7 @@ missing_packages() {
     done
 }
 
-remove_policy() { # only our own: a policy that somebody else put there stays
+remove_policy() { # only ours: a policy that another program made stays
     if [ -f "$POLICY" ] && grep -qxF "$POLICY_MARK" "$POLICY" 2>/dev/null; then rm -f "$POLICY"; fi
 }
 
@@ -141,20 +141,20 @@ install_packages() {
     need_space /var/cache/apt
     local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C apt-get -q -y
         -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 -o Acquire::Retries=1 -o DPkg::Lock::Timeout=120)
-    # A repository of the person's own that does not answer is no reason to stop: what counts is whether ours come.
+    # Other repositories of this machine may not answer. What counts is whether our packages are available.
     quietly "reading the package lists" "$APT_SECONDS" "${apt[@]}" update
     local package
     for package in "${missing[@]}"; do
-        # Update answers 0 even when no registry did: then nothing is known of the packages.
+        # The update returns 0 even if no registry answered. Then the packages are unknown.
         [[ "$(LC_ALL=C apt-cache policy "$package" 2>/dev/null)" =~ Candidate:\ [^\(] ]] ||
-            die "no package $package to be had: either the package registry does not answer, or Ubuntu's 'universe' is not enabled (details: $LOG)"
+            die "package $package is not available: the package registry does not answer, or Ubuntu's 'universe' is not enabled (details: $LOG)"
     done
     put_policy
     quietly "installing Debian packages" "$APT_SECONDS" "${apt[@]}" install --no-install-recommends --no-upgrade "${missing[@]}"
     remove_policy
     mkdir -p "$PREFIX"
     printf '%s\n' "${missing[@]}" >>"$PREFIX/debian-packages" # for `uninstall`, which names them
-    # Runs start members of their own: the package's service, which we have just brought, is not to start at the next boot.
+    # A run starts its own etcd members. The service of the package, which is new here, must not start at the next boot.
     if [[ " ${missing[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
         quietly "keeping etcd's own service from starting" 60 systemctl disable etcd.service
     fi
@@ -199,7 +199,7 @@ make_environment() { # MODE
         report "installing Python packages (pinned in constraints.txt)"
         need_space "$PREFIX"
         rm -f "$PREFIX/installed"
-        # setuptools first: with it in place nothing outside constraints.txt is fetched for the packages that are built.
+        # setuptools first: then building packages fetches nothing outside constraints.txt.
         pip_install "installing Python packages" "$(requirements | grep -E '^setuptools\b')"
         requirements "${extras[@]}" >"$PREFIX/requirements.txt"
         pip_install "installing Python packages" --no-build-isolation --use-pep517 --requirement "$PREFIX/requirements.txt"
@@ -240,22 +240,22 @@ EOF
 
 warm_fast_path() {
     local cache=$VENV/numba-cache stamp
-    # What the compiled code depends on: the source (hoverboard/fastpath/compiled/compiler.py keeps a cache for each state of it)
-    # and where it is, the packages, the processor.
+    # The compiled code depends on the source (hoverboard/fastpath/compiled/compiler.py keeps a cache for each state of it)
+    # and its place, on the packages, and on the processor.
     stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/{,*/}*.py "$CHECKOUT"/hoverboard/contract/{,openflow/}*.py "$PREFIX/installed"
         grep -m 1 'model name' /proc/cpuinfo || uname -m; } | digest)"
     if [ -d "$cache" ] && grep -qxF "$stamp" "$PREFIX/compiled" 2>/dev/null; then return; fi
     report "compiling the fast path (a minute or two)"
     quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$VENV/bin/python" -m hoverboard.fastpath.engine.warm
     echo "$stamp" >>"$PREFIX/compiled"
-    # Caches of source that is gone; one of an older state that is still used is made again when it is missed.
+    # Remove old caches. One that is still used, by an older state of the source, is compiled when it is next needed.
     if [ -d "$cache" ] && [ -n "$(find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +7 -print -exec rm -rf {} +)" ]; then
         echo "$stamp" >"$PREFIX/compiled"
     fi
 }
 
 load_kernel_modules() {
-    # OVS's kernel datapath, where the kernel has it; without it OVS forwards in user space, which works as well.
+    # The kernel datapath of OVS, if the kernel has it. Without it OVS forwards in user space, which works too.
     modprobe --quiet openvswitch 2>>"$LOG" || true
 }
 
@@ -302,7 +302,7 @@ case "$1" in demo | test) mode=$1 ;; uninstall) [ "$#" -eq 1 ] && mode=$1 || usa
 case "${2:-}" in "") ;; --ha) PACKAGES+=(etcd-server) ;; *) usage ;; esac
 if [ "$mode" = test ] && [ -z "${2:-}" ]; then PACKAGES+=(etcd-server); fi
 [ "$(id -u)" -eq 0 ] || die "this needs root; call it as: sudo ./bootstrap.sh $mode"
-# pip and apt of a person's own shell would put things elsewhere.
+# Settings of the caller's shell would make pip install elsewhere.
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONPATH PYTHONHOME VIRTUAL_ENV NUMBA_CACHE_DIR
 export LC_ALL=C.UTF-8
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -329,5 +329,5 @@ load_kernel_modules
 make_environment "$mode"
 make_commands
 warm_fast_path
-echo "$SECONDS" >"$PREFIX/set-up-seconds" # tests/run tells it apart from its own time
+echo "$SECONDS" >"$PREFIX/set-up-seconds" # tests/run prints it beside its own time
 report "ready for '$mode' after $SECONDS s: $BIN/hoverboard"

@@ -13,19 +13,25 @@ from hoverboard.contract.errors import InputError
 
 
 def python(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The Python file.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE|-m MODULE", help="A Python file, or a module of Hoverboard.")
+    ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENT", help="Its arguments.")] = None,
 ) -> None:
     """Run a Python file with the Python that has Hoverboard.
 
-    The folder of the file comes first on sys.path. The current directory is not on it. The exit code is that of the
-    file.
+    The file's own folder comes first on sys.path. The current directory is not on it.
+
+    The exit code is that of the file.
     """
     if file is None:
         raise InputError(
             "there is no file to run", where="python", next_step="give one: hoverboard python FILE [ARGUMENT]..."
         )
-    _check_readable(file)
+    if file != "-m":
+        _check_readable(file)
+    elif not arguments:
+        raise InputError("-m needs a module", where="python", next_step="name one: hoverboard python -m MODULE")
     environment = dict(os.environ)
     if "PYTHONPATH" in environment:
         # An empty or relative entry stands for the current directory, or for a place below it.

@@ -50,7 +50,11 @@ def test_node_and_command(session: Session, line: str) -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("nosuch ls", "neither a verb nor a node"), ("blue-1", "there is no command to run in blue-1"), ("blue-1 'x", "cannot read")],
+    [
+        ("nosuch ls", "neither a verb nor a node"),
+        ("blue-1", "there is no command to run in blue-1"),
+        ("blue-1 'x", "cannot read"),
+    ],
 )
 def test_wrong_words(session: Session, line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not session.prompt.onecmd(line)

@@ -57,6 +57,17 @@ def test_nothing_is_imported_from_the_current_directory(folder: Path, path: str)
     assert run("of file/a.py", cwd=folder.parent, path=path).stdout == "not found\n"
 
 
+def test_a_module_of_the_checkout_runs_in_any_directory(folder: Path) -> None:
+    done = run("-m", "benchmarks.engine", "--help", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage:")
+    missing = run("-m", "only_here", cwd=folder.parent)
+    assert missing.stderr.splitlines() == [
+        "Traceback (most recent call last):",
+        "ImportError: No module named only_here",
+    ]
+
+
 def test_a_link_to_a_file_sees_the_folder_of_the_file(folder: Path) -> None:
     (folder / "a.py").write_text("import beside\nprint(beside.PLACE)\n")
     (folder.parent / "link.py").symlink_to(folder / "a.py")
@@ -98,6 +109,7 @@ def test_a_signal_that_ends_a_file_ends_the_command(folder: Path) -> None:
     ("words", "message"),
     [
         ([], "python: there is no file to run\n  -> give one: hoverboard python FILE"),
+        (["-m"], "python: -m needs a module\n  -> name one: hoverboard python -m MODULE"),
         (["nosuch.py"], "nosuch.py: there is no such file\n  -> give the path of a Python file"),
         (["."], ".: it cannot be read: is a directory\n  -> give the path of a Python file"),
     ],
