@@ -63,12 +63,7 @@ def test_every_block_is_tested_or_is_output() -> None:
         assert _IN_CI.fullmatch(mark) or mark in (_FROM_CLONE, _TEST_COMMAND) or block["language"] == "text", block[0]
 
 
-def test_pictures_and_links_are_there() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
-        assert (ROOT / target).is_file(), target
-
-
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_commands(state: Path, tmp_path: Path) -> None:
     # The tests are root already, and the checkout's command is meant, whichever is installed.
     command = f'exec {shlex.quote(sys.executable)} -m console.cli "$@"'
