@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console import runs
 from console.show.json_output import print_json
 from console.verbs.options import Json, Run
-from hoverboard.contract.change_documents import Applied
+
+if TYPE_CHECKING:
+    from hoverboard.contract.change_documents import Applied
 
 _TIMEOUT = 600.0  # seconds; a file may add many VMs
 

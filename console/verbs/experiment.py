@@ -12,7 +12,6 @@ from console.verbs import experiment_run
 from console.verbs.experiment_run import print_reports
 from console.verbs.options import Json
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.experiment_documents import ListedExperiment
 
 app = typer.Typer(help="Run the paper's evaluation, or your own experiments.", no_args_is_help=True)
 
@@ -26,6 +25,7 @@ def list_(
 ) -> None:
     """List the experiments, or show the parameters of one."""
     from experiments.sweeps import discovery
+    from hoverboard.contract.experiment_documents import ListedExperiment
 
     found = [discovery.find(name)] if name is not None else list(discovery.catalogue().values())
     documents: list[ListedExperiment] = [

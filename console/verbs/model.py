@@ -9,7 +9,6 @@ import typer
 from console import runs
 from console.show.json_output import print_json
 from console.verbs.options import Json, Run, resolve_model
-from hoverboard.contract.change_documents import ModelShown
 from hoverboard.contract.models import choices
 
 app = typer.Typer(help="Show or change the programming model of a run.", no_args_is_help=True)
@@ -42,6 +41,7 @@ def model_set(
 def model_show(run: Run = None, as_json: Json = False) -> None:
     """Show the programming model of a run, and how many flows each server has."""
     runs.need_root("model show")
+    from hoverboard.contract.change_documents import ModelShown
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from hoverboard.contract.models import MODELS, choices
-from hoverboard.contract.plugins import absolute, file_of
 
 Run = Annotated[
     str | None, typer.Option("--run", metavar="NAME", help="Name of the run. May be left out when only one is up.")
@@ -25,6 +24,8 @@ def resolve_model(model: str | None) -> str | None:
     """
     if model is None or model in MODELS:
         return model
+    from hoverboard.contract.plugins import absolute, file_of
+
     if file_of(model) is None:
         raise typer.BadParameter(f"{model!r} is not one of {choices()}, and it is no FILE.py:Class.")
     return absolute(model, Path())

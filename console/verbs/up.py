@@ -13,7 +13,6 @@ import typer
 from console import guard, runs
 from console.show.json_output import print_json
 from console.verbs.options import Json, resolve_model
-from hoverboard.contract.change_documents import Checked
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
@@ -132,6 +131,7 @@ def up(
 
 
 def _print_check(file: str, as_json: bool) -> None:
+    from hoverboard.contract.change_documents import Checked
     from topologies.spec import schema
 
     topology = schema.load(file)

@@ -9,7 +9,6 @@ import typer
 from console import runs
 from console.show.json_output import print_json
 from console.verbs.options import Json, Run
-from hoverboard.contract.change_documents import ListedVM
 
 app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
 
@@ -56,6 +55,7 @@ def vm_remove(
 def vm_list(run: Run = None, as_json: Json = False) -> None:
     """List the VMs of a run."""
     runs.need_root("vm list")
+    from hoverboard.contract.change_documents import ListedVM
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
