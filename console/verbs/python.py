@@ -18,7 +18,7 @@ def python(
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENT", help="Its arguments.")] = None,
 ) -> None:
-    """Run a Python file with the Python that has Hoverboard.
+    """Run a Python file with the Python of Hoverboard's environment.
 
     The file's own folder comes first on sys.path. The current directory is not on it.
 
