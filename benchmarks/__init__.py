@@ -1,5 +1,5 @@
-"""Measurements with bars: what is compared stands side by side in one run, and ratios decide.
+"""Measurements with bars: contestants are measured side by side in one run, and ratios decide.
 
-Each module is a command, `python -m benchmarks.NAME`; none is a test, because a machine that others
-use too may be slow at any moment.
+Each module is a command, `python -m benchmarks.NAME`. None is a test, because a shared machine may be slow at any
+moment.
 """

@@ -1,7 +1,8 @@
-"""What debug elements cost: ns a packet of the egress engine without them, with them idle, and with them at work.
+"""The cost of debug elements: ns a packet of the egress engine without them, with them idle, with them at work.
 
-As benchmarks.engine, which see: memory ports, 64-byte packets, batches of 32. "absent" is what runs while
-nobody looks; its text is that of an engine that never heard of them (tests/unit, test_capture).
+The set-up is that of benchmarks.engine: memory ports, 64-byte packets, batches of 32. "absent" is the engine that runs
+while no debug element is in use. Its text is the same as that of an engine without debug elements (tests/unit,
+test_capture).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hoverboard.host.telemetry.capture import arm, disarm
 from hoverboard.host.telemetry.latency import set_sampling
 
 Memories = tuple[Memory, Memory]
-# name -> (composed in, how it is set to work)
+# name -> (composed in, function that starts its work)
 CASES: dict[str, tuple[bool, Callable[[Memories], None]]] = {
     "absent": (False, lambda memories: None),
     "composed in, idle": (True, lambda memories: None),
@@ -40,7 +41,7 @@ CASES: dict[str, tuple[bool, Callable[[Memories], None]]] = {
 
 
 def measure(plan: engine.Plan, progress: Progress) -> dict[str, Any]:
-    """ns a packet by case, alternating."""
+    """Nanoseconds a packet by case; the cases take turns."""
     progress(f"{plan.flows} flows into the table", 0.0)
     datapath, one = engine_loop.prepare(plan.flows), engine_loop.frame()
     m = datapath.egress
@@ -70,7 +71,7 @@ def measure(plan: engine.Plan, progress: Progress) -> dict[str, Any]:
 
 
 def main() -> int:
-    """`python -m benchmarks.elements`"""
+    """Run `python -m benchmarks.elements`."""
     parser = command.parser(__doc__)
     parser.add_argument("--flows", type=int, default=100_000, metavar="N", help="flows in the table (100,000)")
     given = parser.parse_args()

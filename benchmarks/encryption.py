@@ -1,7 +1,7 @@
 """WAN encryption beside `openssl speed`: CPU time of AES-GCM for the same bytes, and of the whole stage, one thread.
 
-Bar: the stage's AES-GCM costs at most 1.3 times what `openssl speed -evp` reports. That command leaves
-out what each packet needs, a nonce of its own, authenticated data and a tag; with -aead it does not.
+Bar: the stage's AES-GCM costs at most 1.3 times the figure of `openssl speed -evp`. That command leaves out the work
+for each packet: a nonce of its own, authenticated data and a tag. With -aead it includes it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from hoverboard.coprocessor.stages.wan_encryption import WanEncryption
 
 BAR = 1.3
 SIZES = (1448, 65_536)  # a TCP payload of an Ethernet frame; a whole segment
-_BATCH, _BATCH_BYTES = 32, 1 << 16  # what a coprocessor takes at once
+_BATCH, _BATCH_BYTES = 32, 1 << 16  # the limits of a coprocessor's batch
 _SPARE = 128  # bytes of room behind each frame, as the fast path leaves them
-_STAGE_MAX = 64_000  # GUEST_GSO_MAX: the stage gets what a guest can send
+_STAGE_MAX = 64_000  # GUEST_GSO_MAX: a guest sends no larger packets
 _HERE, _THERE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
 
-# What takes turns. "seal" and "open" are the call into AES-GCM that the stage makes for each packet.
+# The contestants. "seal" and "open" are the stage's call into AES-GCM for each packet.
 OPENSSL, OPENSSL_AEAD, SEAL, OPEN, STAGE_OUT, STAGE_IN = NAMES = (
     "openssl speed -evp", "openssl speed -aead -evp", "seal", "open", "stage, egress", "stage, ingress",
 )  # fmt: skip
@@ -47,7 +47,7 @@ OPENSSL, OPENSSL_AEAD, SEAL, OPEN, STAGE_OUT, STAGE_IN = NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure: rounds, whole seconds of each turn, bits of the key."""
+    """The size of a measurement: rounds, whole seconds of each turn, bits of the key."""
 
     rounds: int
     seconds: int
@@ -55,10 +55,10 @@ class Plan:
 
 
 def parse_speed(printed: str, size: int) -> float:
-    """Seconds of CPU for one buffer, from what `openssl speed -mr` prints.
+    """Seconds of CPU for one buffer, from the output of `openssl speed -mr`.
 
     Raises:
-        MeasurementError: it printed no figure.
+        MeasurementError: the output has no figure.
     """
     found = re.search(r"^\+F:\d+:[^:]+:([\d.]+)$", printed, re.MULTILINE)
     if not found or float(found[1]) <= 0:
@@ -78,12 +78,12 @@ def openssl(plan: Plan, size: int, *flags: str) -> float:
     try:
         done = subprocess.run(line, capture_output=True, text=True, timeout=plan.seconds * 3 + 20, check=False)
     except subprocess.TimeoutExpired:
-        raise MeasurementError("it did not end", where=" ".join(line), next_step="run it by hand") from None
+        raise MeasurementError("the command did not end", where=" ".join(line), next_step="run it by hand") from None
     return parse_speed(done.stdout, size)
 
 
 def aead(plan: Plan, size: int, *, opening: bool) -> float:
-    """Seconds of CPU of the AES-GCM call that the stage makes for `size` bytes: a nonce, authenticated data, a tag."""
+    """Seconds of CPU of the stage's AES-GCM call for `size` bytes: a nonce, authenticated data, a tag."""
     cipher = AESGCM(os.urandom(plan.bits // 8))
     nonce, known = os.urandom(esp.SALT + esp.IV), os.urandom(12)
     plain, sealed = bytearray(os.urandom(size)), bytearray(size + esp.TAG)
@@ -133,7 +133,7 @@ def _copy(frame: bytes) -> bytearray:
 
 
 def _frame(payload: int) -> bytes:
-    """Ethernet, IPv4, TCP; the checksums are of no interest."""
+    """A frame with Ethernet, IPv4 and TCP headers; the checksums do not matter."""
     header = bytearray(54)
     header[12:16] = b"\x08\x00\x45\x00"
     header[16:18] = (40 + payload).to_bytes(2, "big")
@@ -153,7 +153,7 @@ CONTESTANTS: tuple[Contestant, ...] = (
 
 
 def measure(plan: Plan, progress: Progress) -> list[dict[str, Any]]:
-    """Everybody's turns; one row a size, microseconds of CPU a packet."""
+    """Measure all contestants in turns; one row a size, microseconds of CPU a packet."""
     rows = []
     done, total = 0, len(SIZES) * plan.rounds * len(CONTESTANTS)
     for size in SIZES:
@@ -185,7 +185,7 @@ def bars(rows: list[dict[str, Any]]) -> list[Bar]:
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """Medians, and the rate of one thread that does nothing else."""
+    """Medians, and the rate of one thread that does no other work."""
     return tables.table(
         "CPU time of one packet, one thread, median of the rounds",
         ("bytes", "what", "#us", "#least .. most", "#Gbit/s", "#over openssl"),
@@ -216,7 +216,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.encryption`"""
+    """Run `python -m benchmarks.encryption`."""
     given = options()
     plan = Plan(given.repeat, given.seconds, given.bits)
 

@@ -1,7 +1,7 @@
 """The engine without I/O: nanoseconds a packet of the composed egress engine over in-memory ports.
 
-64-byte packets of 100,000 flows in random order: received from a ring, parsed, looked up by 3-tuple,
-counted, encapsulated in Geneve, sent into a ring. Bars: 100 ns a packet (the paper's budget is 300), and
+The load is 64-byte packets of 100,000 flows in random order. Each is received from a ring, parsed, looked up by
+3-tuple, counted, encapsulated in Geneve and sent into a ring. Bars: 100 ns a packet (the paper's budget is 300), and
 batched at least twice as fast as one by one (the paper's 2.4).
 """
 
@@ -32,7 +32,7 @@ BATCHES = (1, 2, 4, 8, 16, control.BATCH_EGRESS)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure: flows in the table, rounds, packets a round."""
+    """The size of a measurement: flows in the table, rounds, packets a round."""
 
     flows: int
     rounds: int
@@ -40,7 +40,7 @@ class Plan:
 
 
 def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
-    """ns a packet by batch size, in the order of rounds."""
+    """Nanoseconds a packet by batch size, in the order of rounds."""
     progress(f"{plan.flows} flows into the table", 0.0)
     datapath, one = prepare(plan.flows), frame()
     drive = driver(compose())
@@ -79,7 +79,7 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """ns a packet by batch size."""
+    """Nanoseconds a packet by batch size."""
     return tables.table(
         "egress engine over memory ports, 64-byte packets: ns a packet",
         ("#batch", "#least", "#median", "#most"),
@@ -91,7 +91,7 @@ def table(figures: dict[str, Any]) -> Table:
 
 
 def main() -> int:
-    """`python -m benchmarks.engine`"""
+    """Run `python -m benchmarks.engine`."""
     parser = command.parser(__doc__)
     parser.add_argument("--flows", type=int, default=100_000, metavar="N", help="flows in the table (100,000)")
     parser.add_argument("--quick", action="store_true", help="3 rounds, for a first look")

@@ -1,8 +1,8 @@
-"""A master VM controller dies: how long until its standby has programmed the next change (paper sections 3.1, 3.5).
+"""A master VM controller dies: the time until its standby has programmed the next change (paper sections 3.1, 3.5).
 
-From the SIGKILL until the new flow is in the real switch's table; the change is asked for right behind the signal. The
-same with a master that hangs (SIGSTOP), which only the end of its lease tells. Bars for the killed one, as the longest
-of all rounds: under 0.5 s with the embedded store, under 2 s with etcd.
+The time runs from the SIGKILL until the new flow is in the real switch's table. The change is requested right after the
+signal. A second case is a master that hangs (SIGSTOP), which the standby notices only when its lease ends. Bars for the
+killed master, longest of all rounds: under 0.5 s with the embedded store, under 2 s with etcd.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ BARS: dict[str, float] = {"embedded": 500.0, "etcd": 2_000.0}  # store -> ms
 WAYS = {"killed": signal.SIGKILL, "hangs": signal.SIGSTOP}
 PARTITIONS, REPLICAS = 2, 2
 _LONGEST = 15.0  # seconds
-_WHOLE = 30.0
+_ALL_UP_SECONDS = 30.0
 _FIRST_ENTITY = 100  # last byte of the address of the first VM that is intent only
 
 
 def measure(store: StoreKind, rounds: dict[str, int], progress: Callable[[float], None]) -> dict[str, list[float]]:
-    """Milliseconds by way, of so many rounds each.
+    """Milliseconds by case, for so many rounds each.
 
     Raises:
-        HoverboardError: the testbed does not come up, no standby takes over, or the dead do not come back.
+        HoverboardError: the testbed does not come up, no standby takes over, or a controller does not come back.
     """
     keys: dict[str, Any] = {
         "hosts": 2, "hoverboards": 1, "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 4}],
@@ -63,20 +63,20 @@ def measure(store: StoreKind, rounds: dict[str, int], progress: Callable[[float]
         for way, count in rounds.items():
             for _ in range(count):
                 progress(done / sum(rounds.values()))
-                found[way].append(_one(testbed, WAYS[way], _FIRST_ENTITY + done) * 1e3)
+                found[way].append(_seconds_to_takeover(testbed, WAYS[way], _FIRST_ENTITY + done) * 1e3)
                 done += 1
     return found
 
 
-def _one(testbed: Testbed, number: signal.Signals, last: int) -> float:
-    """Seconds from the signal until the Hoverboard holds the flow of a VM that was asked for right behind it."""
+def _seconds_to_takeover(testbed: Testbed, number: signal.Signals, last: int) -> float:
+    """Seconds from the signal until the Hoverboard has the flow of a VM that was requested right after it."""
     master = _master(testbed)
     network, server = testbed.topology.networks[0], testbed.server("hv1")
     address = IPv4Address(f"10.0.0.{last}")
-    newcomer: VM = network.vm(f"intent-{last}", "h1", address).entity()
+    added: VM = network.vm(f"intent-{last}", "h1", address).entity()
     flow = re.compile(rf"nw_dst={re.escape(str(address))}(?![.\d])")
     client = FabricClient(testbed.intent_address)
-    asking = threading.Thread(target=lambda: client.diff(upsert=[newcomer]))
+    asking = threading.Thread(target=lambda: client.diff(upsert=[added]))
     try:
         begun = time.monotonic()
         os.kill(master, number)
@@ -95,29 +95,29 @@ def _one(testbed: Testbed, number: signal.Signals, last: int) -> float:
         client.close()
     if _master(testbed) == master:
         raise MeasurementError(
-            "the old master programmed the change", where="vm-controller", next_step="look whether it was ended"
+            "the old master programmed the change", where="vm-controller", next_step="check whether it was killed"
         )
     return took
 
 
 def _master(testbed: Testbed) -> int:
-    """Pid of the master of the Hoverboard's partition, once all controllers are there and know everything."""
+    """Pid of the master of the Hoverboard's partition, when all controllers are up and have the whole intent."""
     partition = Owners(PARTITIONS).of(datapath_id(testbed.server("hv1").spec.underlay_ip))
     found: list[int] = []
 
-    def whole() -> bool:
+    def all_up() -> bool:
         control = testbed.control_status()
         rows = [row for row in control.get("controllers", ()) if row["state"] == "up" and row["version"]]
         found[:] = [row["pid"] for row in rows if row["partition"] == partition and row["master"]]
         synced = all(switch["programmed"] for switch in control.get("switches", {}).values())
         return len(rows) == PARTITIONS * REPLICAS and len(found) == 1 and synced
 
-    wait_for(whole, _WHOLE, lambda: "a VM controller does not come back", where=str(testbed.directory.logs))
+    wait_for(all_up, _ALL_UP_SECONDS, lambda: "a VM controller does not come back", where=str(testbed.directory.logs))
     return found[0]
 
 
 def figures_of(samples: Mapping[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """For the results file: store -> way -> samples and order statistics."""
+    """The figures for the results file: store -> case -> samples and order statistics."""
     return {
         store: {
             way: {"samples_ms": [round(one, 1) for one in values], **distribution(values).as_dict()}
@@ -129,7 +129,7 @@ def figures_of(samples: Mapping[str, dict[str, list[float]]]) -> dict[str, Any]:
 
 
 def bars(figures: dict[str, Any]) -> list[Bar]:
-    """One for each store."""
+    """One bar for each store."""
     return [
         Bar(f"master killed, {store} store (longest)", figures[store]["killed"]["maximum"], limit, "<", "ms")
         for store, limit in BARS.items()
@@ -138,7 +138,7 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
 
 
 def shown(figures: dict[str, Any]) -> list[Table]:
-    """Times by store and way."""
+    """Times by store and case."""
     columns = ("minimum", "median", "p90", "maximum")
     return [
         tables.table(
@@ -168,7 +168,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.failover`"""
+    """Run `python -m benchmarks.failover`."""
     given = options()
 
     def run(progress: Progress) -> int:

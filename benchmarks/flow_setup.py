@@ -1,8 +1,8 @@
-"""New flows: how many 5-tuples a second one host forwards for the first time, beside bare `ofproto/trace`.
+"""New flows: 5-tuples a second that one host forwards for the first time, beside bare `ofproto/trace`.
 
-The OpenFlow tables of a real switch get a flow that matches a UDP port, so that every answer of
-vswitchd's rests on ports and every new 5-tuple needs an entry of its own. Bar: 0.8 of the calls a
-second that one client of `ofproto/trace` makes on the same switch, in the same run, in turns.
+The OpenFlow tables of a real switch get a flow that matches a UDP port. So each answer of ovs-vswitchd depends on
+ports, and each new 5-tuple needs its own entry. Bar: 0.8 of the calls a second that one client of `ofproto/trace` makes
+on the same switch, in the same run, in turns.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from topologies.run.testbed import Testbed
 from topologies.spec.topology import VMSpec
 
 SETUP_BAR = 0.8
-_PORT_THAT_IS_MATCHED = 9  # discard: nobody sends there
+_PORT_THAT_IS_MATCHED = 9  # discard: no packet goes there
 _ABOVE_ALL = 1000  # priority
 _PROOF_SECONDS = 0.2
 
@@ -54,7 +54,7 @@ class Rig:
     in_port: int
 
     def question(self, source_port: int) -> str:
-        """A UDP packet from VM to VM, as `ofproto/trace` wants to be told of it."""
+        """A UDP packet from VM to VM, in the syntax of `ofproto/trace`."""
         return (
             f"in_port={self.in_port},dl_src={self.source.mac},dl_dst={GATEWAY_MAC},ip,nw_proto=17,"
             f"nw_src={self.source.ip},nw_dst={self.target.ip},nw_ttl=64,udp_src={source_port},udp_dst=7"
@@ -71,7 +71,7 @@ def built(progress: Progress) -> Iterator[Rig]:
     """A testbed whose first host decides by UDP ports, up inside the block.
 
     Raises:
-        MeasurementError: the switch's answers do not rest on ports.
+        MeasurementError: the switch's answers do not depend on ports.
     """
     progress("bringing up two-hosts", 0.0)
     with Testbed("two-hosts", run=command.run_name("flows"), dataplane="fastpath") as testbed:
@@ -109,7 +109,7 @@ def _match_a_port(switch: Ovs, vni: int) -> None:
 
 
 def set_up(rig: Rig, seconds: float, window: int) -> tuple[float, dict[str, Any]]:
-    """New flows a second that the engine forwarded, and what its flow table says of them."""
+    """New flows a second that the engine forwarded, and the changes of its flow table's counters."""
     testbed, before = rig.testbed, rig.flow_table()
     with new_flows.ends(
         testbed.pid_of(rig.source.name), rig.source.ip, testbed.pid_of(rig.target.name), rig.target.ip
@@ -128,10 +128,10 @@ def set_up(rig: Rig, seconds: float, window: int) -> tuple[float, dict[str, Any]
 
 
 def prove_entries(rig: Rig, window: int) -> dict[str, Any]:
-    """A short load on a fresh host, where nothing expires yet: every forwarded flow has an entry of its own.
+    """Send a short load on a fresh host, where no entry expires yet, and check that each forwarded flow has an entry.
 
     Raises:
-        MeasurementError: it has not, and flows would be counted that needed none.
+        MeasurementError: flows were forwarded without entries, so they would not count as new.
     """
     _, found = set_up(rig, _PROOF_SECONDS, window)
     if found["entries"] + found["evicted"] < 0.95 * found["forwarded"]:
@@ -156,7 +156,7 @@ def trace(rig: Rig, seconds: float) -> tuple[float, dict[str, Any]]:
 
 
 def measure(rounds: int, seconds: float, window: int, progress: Progress) -> dict[str, Any]:
-    """Let both take turns.
+    """Measure both contestants in turns.
 
     Raises:
         HoverboardError: the testbed does not come up, or a measurement gives no figure.
@@ -189,7 +189,7 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """Both, and how long a new flow waits."""
+    """Both rates, and the time that a new flow waits."""
     rows = []
     for name, what in (("engine", "new 5-tuples forwarded, 1/s"), ("trace", "ofproto/trace alone, 1/s")):
         one = figures["summary"][name]
@@ -208,7 +208,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s, for a first look")
     parser.add_argument("--repeat", type=int, metavar="N", help="rounds (5)")
     parser.add_argument("--seconds", type=float, metavar="S", help="seconds of each turn (2)")
-    parser.add_argument("--window", type=int, default=64, metavar="N", help="flows on their way (%(default)s)")
+    parser.add_argument("--window", type=int, default=64, metavar="N", help="flows in flight (%(default)s)")
     given = parser.parse_args(argv)
     if given.repeat is None:
         given.repeat = 3 if given.quick else 5
@@ -219,7 +219,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.flow_setup`"""
+    """Run `python -m benchmarks.flow_setup`."""
     given = options()
 
     def run(progress: Progress) -> int:

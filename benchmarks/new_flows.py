@@ -1,7 +1,7 @@
-"""A load of new flows between two VMs of one host: every datagram has a 5-tuple that was never seen.
+"""A load of new flows between two VMs of one host: each datagram has a new 5-tuple.
 
-Sender and receiver are sockets of this process in the VMs' namespaces. So many flows are on their way
-at once and no more: a switch that is asked for more than it can answer would only drop them.
+Sender and receiver are sockets of this process in the VMs' namespaces. The number of flows in flight is limited: a
+switch that gets more than it can answer would only drop them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from hoverboard.contract.errors import MeasurementError
 from topologies.emulation.devices import entered
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-_SILENCE = 0.5  # seconds after which what is on its way counts as lost
+_SILENCE = 0.5  # seconds without an arrival after which flows in flight count as lost
 _RECEIVE_BUFFER = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What became of a load.
+    """The result of a load.
 
     Attributes:
         sent: flows begun.
-        seconds: from the first one's start to the last arrival.
-        latencies: seconds from a flow's start to its arrival, one for each that arrived.
+        seconds: from the start of the first flow to the last arrival.
+        latencies: seconds from a flow's start to its arrival, one for each flow that arrived.
     """
 
     sent: int
@@ -39,7 +39,7 @@ class Arrivals:
 
     @property
     def per_second(self) -> float:
-        """Flows that were forwarded, a second."""
+        """Forwarded flows a second."""
         return len(self.latencies) / self.seconds
 
 
@@ -53,7 +53,7 @@ def datagram(src: IPv4Address, dst: IPv4Address, source_port: int, port: int, nu
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The sockets of both ends, and between whom they are."""
+    """The sockets of both ends, and their addresses."""
 
     sender: socket.socket
     receiver: socket.socket
@@ -63,7 +63,7 @@ class Ends:
 
 @contextlib.contextmanager
 def ends(source_pid: int, src: IPv4Address, target_pid: int, dst: IPv4Address) -> Iterator[Ends]:
-    """Sockets in the namespaces of two processes, open inside the block; the receiver has a port of its own."""
+    """Sockets in the namespaces of two processes, open inside the block; the receiver has its own port."""
     with contextlib.ExitStack() as stack:
         with entered(source_pid):
             sender = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
@@ -76,9 +76,9 @@ def ends(source_pid: int, src: IPv4Address, target_pid: int, dst: IPv4Address) -
 
 
 def drive(both: Ends, seconds: float, window: int) -> Arrivals:
-    """Begin new flows for `seconds`, at most `window` of them on their way, and wait for the last ones.
+    """Begin new flows for `seconds`, at most `window` of them in flight, and wait for the last ones.
 
-    A receiver's port is good for LAST_PORT - FIRST_PORT + 1 flows; the load ends there if it comes so far.
+    One port of the receiver allows LAST_PORT - FIRST_PORT + 1 flows; the load ends when all are used.
 
     Raises:
         MeasurementError: no flow arrived.

@@ -1,8 +1,10 @@
-"""A flow above the threshold: how long until it has left the Hoverboard, by report interval.
+"""The time until a flow above the threshold leaves the Hoverboard, by report interval.
 
-From its first packet until the sending host's flow table sends it host to host: usage report, policy, OpenFlow,
-revalidation. The flows begin at times spread evenly over the report interval. Bars: under 1.5 s at an interval of 1 s,
-under 250 ms at 100 ms (median; the paper names the threshold, and no time).
+The time runs from the flow's first packet until the sending host's flow table sends it from host to host. It includes
+usage report, policy, OpenFlow and revalidation. The flows begin at times spread evenly over the report interval.
+
+Bars, for the median: under 1.5 s at an interval of 1 s, under 250 ms at 100 ms. The paper gives the threshold, but no
+time.
 """
 
 from __future__ import annotations
@@ -53,12 +55,12 @@ def measure(interval: float, flows: int, dataplane: str, progress: Progress, at:
         for number, (sender, receiver) in enumerate(pairs):
             progress(f"interval {interval:g} s, flow {number + 1} of {flows}", at + 0.5 * number / flows)
             threading.Event().wait(interval * number / flows)
-            found.append(_one(testbed, sender.name, str(sender.ip), str(receiver.ip)) * 1e3)
+            found.append(_seconds_to_offload(testbed, sender.name, str(sender.ip), str(receiver.ip)) * 1e3)
     return found
 
 
-def _one(testbed: Testbed, sender: str, source: str, target: str) -> float:
-    """Seconds from a flow's first packet until it goes host to host."""
+def _seconds_to_offload(testbed: Testbed, sender: str, source: str, target: str) -> float:
+    """Seconds from a flow's first packet until it takes the direct path."""
     with entered(testbed.pid_of(sender)):
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with made as sending, closing(testbed.host_client("h1")) as host:
@@ -83,7 +85,7 @@ def _one(testbed: Testbed, sender: str, source: str, target: str) -> float:
 
 
 def _send(sending: socket.socket) -> None:
-    """One packet; that nobody listens there is no fault."""
+    """Send one packet; an error because no process listens at the target is ignored."""
     try:
         sending.send(bytes(PACKET))
     except ConnectionRefusedError:
@@ -91,7 +93,7 @@ def _send(sending: socket.socket) -> None:
 
 
 def figures_of(samples: dict[float, list[float]]) -> dict[str, Any]:
-    """For the results file."""
+    """The figures for the results file."""
     return {
         f"{interval:g}": {"samples_ms": [round(one, 1) for one in values], **distribution(values).as_dict()}
         for interval, values in samples.items()
@@ -99,7 +101,7 @@ def figures_of(samples: dict[float, list[float]]) -> dict[str, Any]:
 
 
 def bars(figures: dict[str, Any]) -> list[Bar]:
-    """One for each interval."""
+    """One bar for each interval."""
     return [
         Bar(f"offloaded, report interval {interval:g} s (median)", figures[f"{interval:g}"]["median"], limit, "<", "ms")
         for interval, limit in BARS.items()
@@ -112,7 +114,7 @@ def shown(figures: dict[str, Any]) -> list[Table]:
     columns = ("minimum", "median", "p90", "maximum")
     return [
         tables.table(
-            "from a flow's first packet until it goes host to host, ms",
+            "from a flow's first packet until it takes the direct path, ms",
             ("report interval, s", "#flows", *(f"#{name}" for name in columns)),
             ((name, one["count"], *(f"{one[column]:.0f}" for column in columns)) for name, one in figures.items()),
         )
@@ -131,7 +133,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.offload_delay`"""
+    """Run `python -m benchmarks.offload_delay`."""
     given = options()
 
     def run(progress: Progress) -> int:

@@ -1,8 +1,10 @@
-"""Processes are killed while packets flow: how long known flows stand still, and how many packets are lost (paper 3.5).
+"""Kills processes while packets flow: how long known flows stop, and how many packets are lost (paper 3.5).
 
-Two VMs on two hosts send each other numbered datagrams, host to host; then parts of one host, of the control plane, or
-all of them get a SIGKILL, and are started again by the testbed's supervision. The gap is the longest time between two
-datagrams that arrive. Bars: only the death of the host process itself stops the fast path, for less than a second.
+Two VMs on two hosts send each other numbered datagrams over the direct path. Then parts of one host, the control plane,
+or all of them get a SIGKILL, and the testbed's supervisor restarts them. The gap is the longest time between two
+datagrams that arrive.
+
+Bars: only the death of the host process itself stops the fast path, for less than a second.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "everything": (CONTROL, DATABASE, SWITCH, HOST),
 }  # fmt: skip
 DATAPLANES: tuple[Dataplane, ...] = ("fastpath", "ovs")
-LONGEST_GAP = 1_000.0  # ms: the bar for a host process that goes on by its checkpoint
+LONGEST_GAP = 1_000.0  # ms: the bar for a host process that continues from its checkpoint
 _RATE = 1_000  # datagrams a second, each way
 _WAIT = 30.0
 _CALM = 1.2  # seconds between rounds, and after a return: longer than a report interval
@@ -49,10 +51,10 @@ _CALM = 1.2  # seconds between rounds, and after a return: longer than a report 
 
 @dataclass
 class WatchedFlow:
-    """Numbered datagrams one way.
+    """Numbered datagrams in one direction.
 
     Attributes:
-        arrived: number and time of each that came.
+        arrived: number and time of each datagram that arrived.
     """
 
     sender: socket.socket
@@ -61,7 +63,7 @@ class WatchedFlow:
     arrived: list[tuple[int, float]] = field(default_factory=list)
 
     def send(self, ended: threading.Event) -> None:
-        """At a steady rate until `ended`."""
+        """Send at a steady rate until `ended`."""
         begin, target = time.monotonic(), self.receiver.getsockname()
         while not ended.is_set():
             wait = begin + self.sent / _RATE - time.monotonic()
@@ -71,14 +73,14 @@ class WatchedFlow:
             self.sent += 1
 
     def receive(self, ended: threading.Event) -> None:
-        """Until `ended`, and what is still under way then."""
+        """Receive until `ended`, and then the datagrams that are still in flight."""
         while select.select([self.receiver], [], [], 0.3)[0] or not ended.is_set():
             if select.select([self.receiver], [], [], 0)[0]:
                 number = struct.unpack_from("!Q", self.receiver.recv(2048))[0]
                 self.arrived.append((number, time.monotonic()))
 
     def outage(self, since: int) -> tuple[float, int]:
-        """(longest gap in ms, lost) of what was sent from number `since` on."""
+        """(longest gap in ms, lost datagrams) of the datagrams from number `since` on."""
         came = [(number, when) for number, when in self.arrived if number >= since]
         times = [when for _, when in came]
         gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
@@ -87,7 +89,7 @@ class WatchedFlow:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One round of a case: of the worse direction, and seconds until everything was as before."""
+    """One round of a case: values of the worse direction, and seconds until all parts were up again."""
 
     gap_ms: float
     lost: int
@@ -98,7 +100,7 @@ def measure(dataplane: Dataplane, cases: list[str], rounds: int, progress: Progr
     """Outages by case.
 
     Raises:
-        HoverboardError: the testbed does not come up, or something does not come back.
+        HoverboardError: the testbed does not come up, or a process does not come back.
     """
     keys: dict[str, Any] = {
         "hosts": 2, "hoverboards": 1, "dataplane": dataplane,
@@ -107,17 +109,17 @@ def measure(dataplane: Dataplane, cases: list[str], rounds: int, progress: Progr
     found: dict[str, list[Outage]] = {case: [] for case in cases}
     topology = schema.from_keys(keys, name="outage")
     for number in range(rounds):
-        # A testbed for each round: what dies too often is started again only after a pause.
+        # A testbed for each round: a process that dies too often is restarted only after a pause.
         with Testbed(topology, run=command.run_name("outage")) as testbed:
             for step, case in enumerate(cases):
                 progress(case, (number * len(cases) + step) / (rounds * len(cases)))
-                found[case].append(_one(testbed, CASES[case]))
+                found[case].append(_one_outage(testbed, CASES[case]))
     return found
 
 
-def _one(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
+def _one_outage(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
     with _flows(testbed) as (there, back):
-        wait_for(lambda: len(testbed.offloads()) == 2, _WAIT, lambda: "the flows do not go host to host")
+        wait_for(lambda: len(testbed.offloads()) == 2, _WAIT, lambda: "the flows do not take the direct path")
         threading.Event().wait(_CALM)
         marks = [(flow, flow.arrived[-1][0]) for flow in (there, back)]
         pids, lives = _pids(testbed, parts), _restarts(testbed)
@@ -125,7 +127,9 @@ def _one(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         wait_for(
-            lambda: _restarts(testbed) >= lives + len(pids) and _whole(testbed), _WAIT, lambda: "not all comes back"
+            lambda: _restarts(testbed) >= lives + len(pids) and _all_up(testbed),
+            _WAIT,
+            lambda: "a process does not come back",
         )
         took = time.monotonic() - begun
         threading.Event().wait(_CALM)
@@ -174,7 +178,7 @@ def _restarts(testbed: Testbed) -> int:
     return int(testbed.supervision()["restarts"])
 
 
-def _whole(testbed: Testbed) -> bool:
+def _all_up(testbed: Testbed) -> bool:
     control = testbed.control_status()
     return (
         not testbed.supervision()["down"]
@@ -185,7 +189,7 @@ def _whole(testbed: Testbed) -> bool:
 
 
 def figures_of(found: dict[str, dict[str, list[Outage]]]) -> dict[str, Any]:
-    """For the results file: by dataplane and case."""
+    """The figures for the results file: by dataplane and case."""
     return {
         dataplane: {
             case: {
@@ -200,7 +204,7 @@ def figures_of(found: dict[str, dict[str, list[Outage]]]) -> dict[str, Any]:
 
 
 def bars(figures: dict[str, Any]) -> list[Bar]:
-    """Of the fast path: no packet lost where its host process lives; else the longest gap."""
+    """Bars of the fast path: no packet is lost while its host process lives; otherwise the longest gap."""
     made = []
     for case, figure in figures.get("fastpath", {}).items():
         if HOST in CASES[case]:
@@ -231,7 +235,7 @@ def shown(figures: dict[str, Any]) -> list[Table]:
 def options(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each case (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of each case (%(default)s)")
     parser.add_argument("--dataplane", choices=DATAPLANES, action="append", help="default: all")
     parser.add_argument("--case", choices=list(CASES), action="append", help="default: all")
     given = parser.parse_args(argv)
@@ -240,7 +244,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.outage`"""
+    """Run `python -m benchmarks.outage`."""
     given = options()
 
     def run(progress: Progress) -> int:
@@ -249,10 +253,10 @@ def main() -> int:
         found = {}
         for number, dataplane in enumerate(dataplanes):
 
-            def told(case: str, share: float, dataplane: str = dataplane, number: int = number) -> None:
+            def case_progress(case: str, share: float, dataplane: str = dataplane, number: int = number) -> None:
                 progress(f"{dataplane}: {case} is killed", (number + share) / len(dataplanes))
 
-            found[dataplane] = measure(dataplane, cases, given.rounds, told)
+            found[dataplane] = measure(dataplane, cases, given.rounds, case_progress)
         figures = figures_of(found)
         parameters = {"rounds": given.rounds, "dataplanes": dataplanes, "cases": cases, "rate": _RATE}
         return report.finish(

@@ -1,9 +1,9 @@
-"""What it costs to program n VMs on h hosts in each programming model: flows, time, memory, bytes.
+"""The cost of programming n VMs on h hosts in each programming model: flows, time, memory, bytes.
 
-The paper's figures for the same comparison (section 3.3.1): 40,000 VMs on 10,000 hosts, preprogrammed
-against Hoverboard. The switches are recording sinks, and real Open vSwitch bridges where the machine
-carries them; both must agree on the number of flows. What a full mesh costs beyond the largest size
-that fits is extrapolated by the square of the size, and told as such.
+The paper compares 40,000 VMs on 10,000 hosts, preprogrammed and with Hoverboards (section 3.3.1). The switches are
+recording sinks, and real Open vSwitch bridges where the machine has room for them. Both must agree on the number of
+flows. The cost of a full mesh above the largest measured size is extrapolated by the square of the size, and marked as
+extrapolated.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ def polynomial(sizes: Sequence[float], values: Sequence[float], degree: int) -> 
 
 
 def quadratic(sizes: Sequence[float], values: Sequence[float], at: float) -> float:
-    """What the largest size says of `at` if the part above the smallest size's value grows by the square.
+    """The value at size `at`, extrapolated: the part above the smallest size's value grows by the square.
 
-    Of the fits to few points this is the one that cannot exaggerate: whatever grows more slowly than
-    the square is in the value that is taken off first.
+    This fit cannot exaggerate. A part that grows more slowly than the square is in the value that is subtracted first.
     """
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     smallest = min(range(len(sizes)), key=sizes.__getitem__)
@@ -56,25 +55,25 @@ def quadratic(sizes: Sequence[float], values: Sequence[float], at: float) -> flo
 
 
 def measure(given: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    """All points that were asked for."""
+    """All points that the command line asks for."""
     if given.vms:
         hosts = given.hosts
-        wanted = [
+        points = [
             Point(model, size, hosts or max(1, size // _PER_HOST)) for model in given.models for size in given.vms
         ]
-        return {"points": _measured(wanted, progress)}
+        return {"points": _measured(points, progress)}
     both = [Point(model, *_ON_BRIDGES, switches=switches) for model in given.models for switches in ("sink", "ovs")]
     mesh = [Point(MESH, size, size // _PER_HOST) for size in _MESH_SIZES if size <= given.largest_mesh]
     line = [Point("hoverboard", size, size // 10, more=_MORE) for size in _LINE_SIZES]
     paper = [Point("hoverboard", *PAPER)]
-    points = _measured([*both, *paper, *mesh, *line], progress)
+    results = _measured([*both, *paper, *mesh, *line], progress)
     count = len(both)
     return {
-        "agreement": points[:count],
-        "paper": points[count],
-        "mesh": points[count + 1 : count + 1 + len(mesh)],
-        "line": points[count + 1 + len(mesh) :],
-        "points": points,
+        "agreement": results[:count],
+        "paper": results[count],
+        "mesh": results[count + 1 : count + 1 + len(mesh)],
+        "line": results[count + 1 + len(mesh) :],
+        "points": results,
     }
 
 
@@ -87,7 +86,7 @@ def _measured(points: Sequence[Point], progress: Progress) -> list[dict[str, Any
 
 
 def disagreements(points: Sequence[dict[str, Any]]) -> list[str]:
-    """Where sink and real switches hold different numbers of flows."""
+    """The points where sink and real switches have different numbers of flows."""
     found = []
     for one in points:
         for other in points:
@@ -109,7 +108,7 @@ def mesh_at_paper(figures: dict[str, Any]) -> dict[str, float]:
 
 
 def bars(figures: dict[str, Any]) -> list[Bar]:
-    """The bars, where the points for them were measured."""
+    """The bars whose points were measured."""
     if "paper" not in figures:
         return []
     mesh, paper, line = mesh_at_paper(figures), figures["paper"], figures["line"]
@@ -133,7 +132,7 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
 
 
 def shown(figures: dict[str, Any]) -> list[Table]:
-    """One line a point."""
+    """The results as tables, one line a point."""
     rows = [
         (
             point["model"], point["vms"], point["hosts"], point["switches"], point["flows"],
@@ -184,7 +183,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.programming`"""
+    """Run `python -m benchmarks.programming`."""
     given = options()
 
     def run(progress: Progress) -> int:

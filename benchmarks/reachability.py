@@ -1,10 +1,12 @@
-"""A VM joins a running network of many: how long until it answers, and what it costs every host.
+"""A VM joins a running network of many VMs: the time until it answers, and the cost for each host.
 
-Most VMs of the network are intent only: the fabric manager knows them, no namespace exists. Newcomers are real, pinged
-all along from another host. Timed is what the control plane takes, from the fabric manager's request to the first
-answered ping, with namespace and NIC there before: one by one and in a burst, in networks of several sizes, and beside
-another network that thousands of VMs join and leave at full speed, with a queue for each network (paper section 3.1)
-and, to compare, with one for all. A second table tells of `add_vm`, which makes namespace and NIC as well.
+Most VMs of the network are intent only: the fabric manager knows them, but they have no namespace. The VMs that join
+are real, and are pinged from another host all the time. The measured time is that of the control plane: from the fabric
+manager's request to the first answered ping. Namespace and NIC exist before.
+
+VMs join one by one and in a burst, in networks of several sizes. They also join while thousands of VMs join and leave
+another network at full speed. This case has a queue for each network (paper section 3.1) and, to compare, one queue for
+all. A second table measures `add_vm`, which makes namespace and NIC as well.
 """
 
 from __future__ import annotations
@@ -37,23 +39,23 @@ MEDIAN_BAR, P99_BAR = 60.0, 200.0  # ms, at the middle size
 GROWTH_BAR = 1.2  # median at the largest size / at the smallest
 CHURN_BAR = 2.0  # p99 beside the other network / without
 SHARED_BAR = 5.0  # p99 with one queue for all / with a queue for each network: "far worse"
-LEAST, MOST = 10, 50_000  # VMs: the real ones there are; what the network's range has room for
+LEAST, MOST = 10, 50_000  # VMs: room for the real VMs; size of the network's address range
 REQUEST_BAR = 100.0  # ms, median of `add_vm`
 ALONE, BURST, BESIDE, BURST_BESIDE, SHARED = "one by one", "burst", "beside churn", "burst beside churn", "one queue"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
-        sizes: VMs of the network; the middle one is what the others are compared with.
-        rounds: of all sizes, in turns.
-        alone: newcomers one by one, in each round at each size.
-        burst: newcomers in one request, once at each size.
+        sizes: VMs of the network; the other sizes are compared with the middle one.
+        rounds: rounds over all sizes, in turns.
+        alone: VMs that join one by one, in each round at each size.
+        burst: VMs that join in one request, once at each size.
         churn: VMs that join and leave the other network.
-        beside: newcomers one by one beside that.
-        shared: the same with one queue for all networks; 0: leave it out.
+        beside: VMs that join one by one during the churn.
+        shared: the same, with one queue for all networks; 0: not measured.
         add: VMs added by `add_vm`.
     """
 
@@ -75,8 +77,8 @@ class Plan:
 QUICK = Plan(sizes=(20, 100, 300), rounds=1, alone=6, burst=10, churn=500, beside=6, shared=3, add=3)
 
 
-class _Bed:
-    """A testbed whose first network is given any number of VMs that are intent only."""
+class _WideNetwork:
+    """A testbed whose first network gets any number of VMs that are intent only."""
 
     def __init__(self, testbed: Testbed) -> None:
         self.testbed = testbed
@@ -87,7 +89,7 @@ class _Bed:
         self._held: list[Any] = []
 
     def resize(self, size: int) -> float:
-        """Have the network hold so many VMs; seconds until all switches are programmed."""
+        """Change the network to `size` VMs; returns the seconds until all switches are programmed."""
         more = size - self._real - len(self._held)
         if more < 0:
             gone, self._held = self._held[more:], self._held[:more]
@@ -97,17 +99,17 @@ class _Bed:
         return vm_join.load(self.testbed, new)
 
     def alone(self, count: int) -> list[Answer]:
-        """Newcomers, one by one."""
+        """Join VMs one by one; returns their answers."""
         with vm_join.prebuilt_vms(self.testbed, self.network.name, count) as specs:
             return list(vm_join.join_in_turn(self.testbed, specs))
 
     def burst(self, count: int) -> list[Answer]:
-        """Newcomers in one request."""
+        """Join VMs in one request; returns their answers."""
         with vm_join.prebuilt_vms(self.testbed, self.network.name, count) as specs:
             return vm_join.join_together(self.testbed, specs)
 
     def beside(self, churn: int, count: int, burst: int) -> tuple[list[Answer], list[Answer], int]:
-        """Newcomers one by one and in a burst while the other network churns; how often that was filled or emptied.
+        """Join VMs one by one and in a burst, during churn; returns their answers and the rounds of the churn.
 
         Raises:
             MeasurementError: the churn ended early.
@@ -125,14 +127,14 @@ class _Bed:
 
 
 def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
-    """All that the plan says.
+    """Measure all parts of the plan.
 
     Raises:
         HoverboardError: the testbed does not come up, or a VM never answers.
     """
     answers: dict[str, list[Answer]] = {}
     with Testbed(TOPOLOGY, run=command.run_name("wide")) as testbed:
-        bed = _Bed(testbed)
+        wide = _WideNetwork(testbed)
         names = [server.name for server in testbed.topology.servers]
         flows: dict[str, dict[str, int]] = {}
         load_seconds: dict[str, list[float]] = {}
@@ -140,26 +142,26 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
             for at, size in enumerate(order):
                 part = (number + at / len(order)) / plan.rounds
                 progress(f"a network of {size} VMs, round {number + 1} of {plan.rounds}", 0.5 * part)
-                load_seconds.setdefault(str(size), []).append(bed.resize(size))
+                load_seconds.setdefault(str(size), []).append(wide.resize(size))
                 flows.setdefault(str(size), {name: _flow_count(testbed, name) for name in names})
-                answers.setdefault(key(ALONE, size), []).extend(bed.alone(plan.alone))
+                answers.setdefault(key(ALONE, size), []).extend(wide.alone(plan.alone))
                 if number == 0:
-                    answers[key(BURST, size)] = bed.burst(plan.burst)
-        bed.resize(plan.base)
+                    answers[key(BURST, size)] = wide.burst(plan.burst)
+        wide.resize(plan.base)
         progress(f"adding {plan.add} VMs, namespace and NIC too", 0.5)
-        requested = [vm_join.timed(testbed, lambda: testbed.add_vm(bed.network.name)) for _ in range(plan.add)]
+        requested = [vm_join.timed(testbed, lambda: testbed.add_vm(wide.network.name)) for _ in range(plan.add)]
         progress(f"beside {plan.churn} VMs that join and leave another network", 0.6)
-        alone, burst, churned = bed.beside(plan.churn, plan.beside, plan.burst)
+        alone, burst, churned = wide.beside(plan.churn, plan.beside, plan.burst)
         answers |= {key(BESIDE, plan.base): alone, key(BURST_BESIDE, plan.base): burst}
-        hosts = bed.hosts
+        hosts = wide.hosts
         progress("taking everything down", 0.7)
     rounds = {BESIDE: churned}
     if plan.shared:
         progress("the same with one queue for all networks", 0.75)
         with Testbed(TOPOLOGY, run=command.run_name("wide"), control=ControlLayout(shared_queue=True)) as testbed:
-            bed = _Bed(testbed)
-            bed.resize(plan.base)
-            answers[key(SHARED, plan.base)], _, rounds[SHARED] = bed.beside(plan.churn, plan.shared, 0)
+            wide = _WideNetwork(testbed)
+            wide.resize(plan.base)
+            answers[key(SHARED, plan.base)], _, rounds[SHARED] = wide.beside(plan.churn, plan.shared, 0)
             progress("taking everything down", 1.0)
     return {
         "hosts": hosts,
@@ -172,17 +174,17 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
 
 
 def key(what: str, size: int) -> str:
-    """Of a row in the results."""
+    """The name of a row in the results."""
     return f"{what}, {size} VMs"
 
 
 def _flow_count(testbed: Testbed, server: str) -> int:
-    """Flows that `ovs-ofctl dump-flows` lists on a server."""
+    """The number of flows that `ovs-ofctl dump-flows` lists on a server."""
     return len(testbed.flows(server)["openflow"])
 
 
 def summary(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Milliseconds to the first answered ping and to the request's return."""
+    """Milliseconds to the first answered ping and to the return of the request."""
     columns = {"answered": [one.answered for one in answers], "done": [one.done for one in answers]}
     return {
         name: {"samples": [round(value, 3) for value in values], **distribution(values).as_dict()}
@@ -191,13 +193,13 @@ def summary(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def growth(flows: dict[str, dict[str, int]], hosts: list[str]) -> int:
-    """By how many flows the fullest host grew from the smallest network to the largest."""
+    """The flows by which the fullest host grew from the smallest network to the largest."""
     sizes = sorted(flows, key=int)
     return max(flows[sizes[-1]][host] - flows[sizes[0]][host] for host in hosts)
 
 
 def bars(figures: dict[str, Any], plan: Plan) -> list[Bar]:
-    """Times of newcomers; a Hoverboard's flows may grow, a VM host's may not."""
+    """Bars on join times, and on flows: a Hoverboard's flows may grow, a VM host's may not."""
     least, most, base = plan.sizes[0], plan.sizes[-1], plan.base
 
     def of(what: str, size: int, column: str) -> float:
@@ -271,11 +273,11 @@ def _order(row: tuple[str, Any]) -> tuple[int, int]:
 
 
 def options(argv: list[str] | None = None) -> tuple[argparse.Namespace, Plan]:
-    """The command line, and the plan it asks for."""
+    """The command line, and the plan that it asks for."""
     full = Plan()
     parser = command.parser(__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a first look, without bars: small networks, few newcomers"
+        "--quick", action="store_true", help="a first look, without bars: small networks, few VMs that join"
     )
     parser.add_argument(
         "--sizes",
@@ -285,17 +287,17 @@ def options(argv: list[str] | None = None) -> tuple[argparse.Namespace, Plan]:
         help=f"VMs in the network, growing ({' '.join(map(str, full.sizes))})",
     )
     for name, what in (
-        ("rounds", "of all sizes"),
-        ("alone", "newcomers one by one, in each round at each size"),
-        ("burst", "newcomers in one request"),
-        ("churn", "VMs that join and leave another network at once"),
-        ("beside", "newcomers beside that"),
-        ("add", "VMs to add, namespace and NIC too"),
+        ("rounds", "rounds over all sizes"),
+        ("alone", "VMs that join one by one, in each round at each size"),
+        ("burst", "VMs that join in one request"),
+        ("churn", "VMs that join and leave another network"),
+        ("beside", "VMs that join during the churn"),
+        ("add", "VMs to add, with namespace and NIC"),
     ):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"{what} ({getattr(full, name)})")
     parser.add_argument(
         "--shared-queue", action=argparse.BooleanOptionalAction, default=True,
-        help="compare with one queue of changes for all networks (default: do)",
+        help="compare with one queue of changes for all networks (default: yes)",
     )  # fmt: skip
     given = parser.parse_args(argv)
     asked = {field.name: getattr(given, field.name, None) for field in fields(Plan)}
@@ -311,7 +313,7 @@ def options(argv: list[str] | None = None) -> tuple[argparse.Namespace, Plan]:
 
 
 def main() -> int:
-    """`python -m benchmarks.reachability`"""
+    """Run `python -m benchmarks.reachability`."""
     given, plan = options()
 
     def run(progress: Progress) -> int:

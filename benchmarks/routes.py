@@ -1,9 +1,11 @@
-"""100,000 routes into the Open vSwitch of one Hoverboard: through VM controller and front end, and by `ovs-ofctl`.
+"""100,000 routes into the Open vSwitch of one Hoverboard: by VM controller and front end, and by `ovs-ofctl`.
 
-The flows are those that a Hoverboard holds for a network of so many VMs. Ours begin as a change of intent, which a VM
-controller turns into flows and a front end into OpenFlow (paper section 3.1), and end with the switch's answer to the
-barrier behind the committed bundle. `ovs-ofctl --bundle add-flows` puts the very same flows, as text, into a switch
-just like it, fresh as well. Contestants take turns; both tables are compared after every round.
+The flows are those of a Hoverboard for a network of so many VMs. With our control plane the time begins with a change
+of intent. A VM controller turns it into flows and a front end into OpenFlow (paper section 3.1). The time ends with the
+switch's answer to the barrier behind the committed bundle.
+
+`ovs-ofctl --bundle add-flows` installs the same flows, as text, in an equal, fresh switch. Contestants take turns; both
+tables are compared after each round.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from console.runs import need_root
 from console.show import tables
-from controllers.fm.fabric import Changes, IntentStore
-from controllers.gc_pause import spared
-from controllers.ofe.frontend import SwitchSession
+from controllers.fm.intent_store import Changes, IntentStore
+from controllers.gc_pause import gc_paused
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
@@ -53,7 +55,7 @@ _TIMEOUT = 120.0
 
 
 class _Events:
-    """Passes on what the switch says; tells when it is there."""
+    """Passes the switch's events on, and reports when the switch is connected."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -70,16 +72,17 @@ class _Events:
         self._controller.port_changed(session, name, port)
 
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
-        """No packets flow here."""
+        """Ignore packets: none are sent here."""
 
 
 async def through_front_end(cluster: Cluster, directory: Path) -> tuple[float, str]:
-    """Seconds from the change of intent to the switch's confirmation, and the flows that it then holds.
+    """Seconds from the change of intent to the switch's confirmation, and the flows that the switch then has.
 
-    The switch is connected and holds what goes with an empty network; the partition is that of the Hoverboard alone.
+    At the start the switch is connected and has the flows of an empty network. The partition contains only the
+    Hoverboard.
 
     Raises:
-        MeasurementError: the switch does not come up, or refuses.
+        MeasurementError: the switch does not come up, or rejects the flows.
     """
     hoverboard = cluster.hoverboard(0)
     dpid = datapath_id(hoverboard.underlay_ip)
@@ -104,7 +107,7 @@ async def through_front_end(cluster: Cluster, directory: Path) -> tuple[float, s
         return seconds, await asyncio.to_thread(held, bridges)
     except TimeoutError as error:
         raise MeasurementError(
-            f"the switch is not programmed after {_TIMEOUT:g} s", where=HOVERBOARD, next_step="look at its log"
+            f"the switch is not programmed after {_TIMEOUT:g} s", where=HOVERBOARD, next_step="see its log"
         ) from error
     finally:
         await front_end.stop()
@@ -114,7 +117,7 @@ async def through_front_end(cluster: Cluster, directory: Path) -> tuple[float, s
 
 async def _change(controller: Controller, changes: Changes, dpid: int) -> float:
     gc.collect()
-    with spared():  # as the fabric manager is by a full update
+    with gc_paused():  # as the fabric manager does during a full update
         begun = time.monotonic()
         await controller.changed(changes, complete=True)
         await _programmed(controller.core, dpid)
@@ -127,7 +130,7 @@ async def _programmed(core: ControllerCore, dpid: int) -> None:
         switch = core.switches[dpid]
         if switch.errors:
             raise MeasurementError(
-                switch.last_error, where=HOVERBOARD, next_step="run it again; look at the switch's log"
+                switch.last_error, where=HOVERBOARD, next_step="rerun the benchmark; see the log of the switch"
             )
         if switch.sync is Sync.SYNCED and not switch.outstanding:
             return
@@ -135,14 +138,14 @@ async def _programmed(core: ControllerCore, dpid: int) -> None:
 
 
 def by_ofctl(flows: str, directory: Path) -> tuple[float, str]:
-    """Seconds that `ovs-ofctl --bundle add-flows` takes for flows as text, and the flows that the switch then holds.
+    """Seconds of `ovs-ofctl --bundle add-flows` for flows as text, and the flows that the switch then has.
 
     Raises:
-        MeasurementError: the switch does not come up, or refuses.
+        MeasurementError: the switch does not come up, or rejects the flows.
     """
     file = directory / "flows.txt"
     file.write_text(flows, encoding="utf-8")
-    bridges = Bridges(directory, directory / "nobody.sock")
+    bridges = Bridges(directory, directory / "unused.sock")
     try:
         bridges.make({HOVERBOARD: (1, {})}, controller=False)
         bridges.ofctl("del-flows", HOVERBOARD)
@@ -153,16 +156,16 @@ def by_ofctl(flows: str, directory: Path) -> tuple[float, str]:
 
 
 def held(bridges: Bridges) -> str:
-    """The flows of the switch, one a line, sorted, without counters: text that `add-flows` takes."""
+    """The flows of the switch, one a line, sorted, without counters, as `add-flows` accepts them."""
     dumped = bridges.ofctl("dump-flows", HOVERBOARD, options=("--no-stats", "--no-names"))
     return "".join(sorted(f"{line.strip()}\n" for line in dumped.splitlines() if "actions=" in line))
 
 
 def measure(routes: int, rounds: int, progress: Progress) -> dict[str, Any]:
-    """Both contestants in turns.
+    """Measure both contestants in turns.
 
     Raises:
-        MeasurementError: a switch refuses, or the two do not end up with the same flows.
+        MeasurementError: a switch rejects flows, or the two switches end with different flows.
     """
     cluster = Cluster(routes, min(_HOSTS, routes))
     seconds: dict[str, list[float]] = {FRONT_END: [], OFCTL: []}
@@ -183,7 +186,7 @@ def measure(routes: int, rounds: int, progress: Progress) -> dict[str, Any]:
 
 
 def check_same(flows: str, there: str, who: str) -> None:
-    """MeasurementError unless a switch holds exactly these flows."""
+    """Raise MeasurementError unless a switch has exactly these flows."""
     if there != flows:
         wanted, found = set(flows.splitlines()), set(there.splitlines())
         differ = sorted(wanted ^ found)
@@ -191,12 +194,12 @@ def check_same(flows: str, there: str, who: str) -> None:
             f"the switch holds {len(found)} flows where {len(wanted)} should be; {len(differ)} differ, the first:"
             f" {differ[0] if differ else 'one is there twice'}",
             where=who,
-            next_step="the two were not given the same: the times mean nothing",
+            next_step="the contestants installed different flows: do not compare the times",
         )
 
 
 def figures_of(routes: int, flows: int, seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """For the results file; `flows` is what the switch holds, the routes and what every Hoverboard has."""
+    """The figures for the results file; `flows` includes the flows that each Hoverboard has without routes."""
     return {
         "routes": routes,
         "flows": flows,
@@ -210,13 +213,13 @@ def figures_of(routes: int, flows: int, seconds: Mapping[str, Sequence[float]]) 
 
 
 def bars(figures: Mapping[str, Any]) -> list[Bar]:
-    """The one there is."""
+    """The bar on the ratio."""
     what = f"{figures['routes']} routes into one Hoverboard's Open vSwitch: front end / {OFCTL}"
     return [Bar(what, figures["ratio"], BAR, "<", "x")]
 
 
 def shown(figures: Mapping[str, Any]) -> list[Table]:
-    """Seconds of both."""
+    """Seconds of both contestants."""
     rows = [
         (
             who, one["count"], *(f"{one[key]:.2f}" for key in ("minimum", "median", "maximum")),
@@ -244,7 +247,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.routes`"""
+    """Run `python -m benchmarks.routes`."""
     given = options()
 
     def run(progress: Progress) -> int:

@@ -1,7 +1,9 @@
-"""A rack of 20 hosts with 100 VMs: how long it takes to start, what it holds, what it costs when idle.
+"""A rack of 20 hosts with 100 VMs: the time to start it, its memory, its CPU time when idle.
 
-The rack is held by a process of its own, as `hoverboard up --detach` does, so that memory and CPU are
-the testbed's and not the benchmark's. Bars: up in under 15 s, under 4 GiB, idle under 5 % of one core.
+A separate process holds the rack, as with `hoverboard up --detach`. So memory and CPU are those of the testbed and not
+of the benchmark.
+
+Bars: up in under 15 s, under 4 GiB, idle under 5 % of one core.
 """
 
 from __future__ import annotations
@@ -30,15 +32,15 @@ UP_BAR = 15.0  # seconds
 MEMORY_BAR = 4.0  # GiB
 IDLE_BAR = 5.0  # % of one core
 
-_SETTLE_SECONDS = 5.0  # what starting has left to do: reports, revalidation of what the first pings made
+_SETTLE_SECONDS = 5.0  # for the rest of the start: reports, revalidation of the first pings' entries
 _IDLE_WINDOWS = 3
 
 
 def measure(topology: str, rounds: int, idle_seconds: float, progress: Progress) -> dict[str, Any]:
-    """Bring the rack up and down `rounds` times, and watch the last one idle.
+    """Bring the rack up and down `rounds` times, and measure the last one while it is idle.
 
     Raises:
-        HoverboardError: it does not come up.
+        HoverboardError: the rack does not come up.
     """
     seconds: list[float] = []
     phases: list[dict[str, float]] = []
@@ -69,14 +71,14 @@ def measure(topology: str, rounds: int, idle_seconds: float, progress: Progress)
 
 def _idle(run: str, seconds: float) -> dict[str, Any]:
     """Memory, and CPU over some windows of `seconds` each; by kind of process, in the median window."""
-    passing = threading.Event()  # never set: time itself is what is waited for
+    passing = threading.Event()  # never set: wait() only lets time pass
     passing.wait(_SETTLE_SECONDS)
     found = run_cost.members(run)
     before, begun = run_cost.shares(found), time.monotonic()
     windows: list[dict[str, float]] = []
     for _ in range(_IDLE_WINDOWS):
         passing.wait(seconds)
-        # Reading takes a while itself; every reading takes it in the same order.
+        # Reading takes time itself, but each reading reads the processes in the same order.
         after, now = run_cost.shares(found), time.monotonic()
         windows.append(run_cost.cpu_percent(before, after, now - begun))
         before, begun = after, now
@@ -139,7 +141,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.startup`"""
+    """Run `python -m benchmarks.startup`."""
     given = options()
 
     def run(progress: Progress) -> int:

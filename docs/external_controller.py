@@ -1,10 +1,10 @@
-"""An OpenFlow controller of one's own for one host: a learning router, with a firewall of one line.
+"""An OpenFlow controller of your own for one host: a learning router, with a firewall of one line.
 
-Runs in the namespace of the host that it programs (docs/external.md):
+It runs in the namespace of the host that it programs (docs/external.md):
 
-    hoverboard exec h2 -- /opt/hoverboard/venv/bin/python docs/external_controller.py
+    hoverboard exec h2 -- hoverboard python docs/external_controller.py
 
-Written for os-ken, the maintained continuation of Ryu: a Ryu application differs in the imports and in `main`.
+It is written for os-ken, the maintained continuation of Ryu. A Ryu application differs in its imports and in `main`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from os_ken.controller.handler import CONFIG_DISPATCHER, MAIN_DISPATCHER, set_ev
 from os_ken.lib.packet import arp, ethernet, ipv4, packet
 from os_ken.ofproto import ofproto_v1_3
 
-VNI = 7  # of the network, from the topology file: what its packets carry between hosts
+VNI = 7  # of the network, from the topology file; packets between hosts carry it
 HOVERBOARD = "172.16.255.1"  # underlay address of hv1, which knows the way to every VM
 GATEWAY = "02:00:5e:00:00:01"  # the one neighbour that every VM has
 TUNNEL = 1  # OpenFlow number of the Geneve port; VMs have 100 and up
 FIRST_VM = 100
 CLASSIFY, ROUTE = 0, 1  # tables
 
-# What no VM here may receive. Another line: ({"ip_proto": 17, "udp_dst": 53},)
+# Packets that no VM here may receive. Another line would be: ({"ip_proto": 17, "udp_dst": 53},)
 DENIED: tuple[dict[str, int], ...] = ({"ip_proto": 6, "tcp_dst": 23},)
 
 
 class LearningRouter(app_manager.OSKenApp):
-    """Learns where the VMs of its host are from what they send; the rest of the network is behind the Hoverboard."""
+    """Learns the ports of its host's VMs from the packets that they send; the Hoverboard reaches all other VMs."""
 
     OFP_VERSIONS = (ofproto_v1_3.OFP_VERSION,)
 
     @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
     def connected(self, event: Any) -> None:
-        """The switch is there, and empty: what does not depend on any VM."""
+        """Install the flows that do not depend on any VM; the switch is connected and empty."""
         switch = event.msg.datapath
         make, ofp = switch.ofproto_parser, switch.ofproto
         ask = [make.OFPActionOutput(ofp.OFPP_CONTROLLER, ofp.OFPCML_NO_BUFFER)]
@@ -46,7 +46,7 @@ class LearningRouter(app_manager.OSKenApp):
             make.OFPActionOutput(TUNNEL),
         ]
         self.learned: dict[str, int] = {}
-        # From the fabric come packets of this network only; the VNI is all that keeps tenants apart.
+        # From the fabric, only packets of this network pass. The VNI alone keeps tenants apart.
         self.add(switch, CLASSIFY, 20, {"in_port": TUNNEL, "tunnel_id": VNI}, goto=ROUTE)
         self.add(switch, CLASSIFY, 10, {"in_port": TUNNEL})
         self.add(switch, CLASSIFY, 5, {"eth_type": 0x0800}, ask, goto=ROUTE)  # replaced by one that does not ask
@@ -58,7 +58,7 @@ class LearningRouter(app_manager.OSKenApp):
 
     @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
     def asked(self, event: Any) -> None:
-        """A packet that no flow knew what to do with."""
+        """Handle a packet that no flow matched."""
         switch, port = event.msg.datapath, event.msg.match["in_port"]
         frame = packet.Packet(event.msg.data)
         sender = frame.get_protocol(ethernet.ethernet).src
@@ -74,7 +74,7 @@ class LearningRouter(app_manager.OSKenApp):
             self.learn(switch, ip.src, sender, port)
 
     def learn(self, switch: Any, address: str, mac: str, port: int) -> None:
-        """A VM has sent something: packets to it go there, and its own need not be looked at any more."""
+        """Install the flows of a VM that has sent a packet; its next packets do not come to the controller."""
         if self.learned.get(address) == port:
             return
         self.learned[address] = port
@@ -88,7 +88,7 @@ class LearningRouter(app_manager.OSKenApp):
         self.add(switch, CLASSIFY, 15, {"in_port": port, "eth_type": 0x0800, "ipv4_src": address}, goto=ROUTE)
 
     def answer(self, switch: Any, request: Any, port: int) -> None:
-        """To a VM everybody's MAC is the gateway's."""
+        """Answer an ARP request: for a VM, every address has the gateway's MAC."""
         reply = packet.Packet()
         reply.add_protocol(ethernet.ethernet(dst=request.src_mac, src=GATEWAY, ethertype=0x0806))
         reply.add_protocol(
@@ -101,7 +101,7 @@ class LearningRouter(app_manager.OSKenApp):
         self.send(switch, bytes(reply.data), [switch.ofproto_parser.OFPActionOutput(port)])
 
     def search(self, switch: Any, frame: bytes, address: str) -> None:
-        """A packet for a VM here that has not said anything yet: to all of them, with the MAC that it must have."""
+        """Send a packet to all VMs here, with the MAC of the one that has its address but has not sent anything yet."""
         mac = ":".join(f"{byte:02x}" for byte in (0x06, VNI & 0xFF, *IPv4Address(address).packed))
         make, ofp = switch.ofproto_parser, switch.ofproto
         actions = [make.OFPActionSetField(eth_src=GATEWAY), make.OFPActionSetField(eth_dst=mac)]
@@ -110,7 +110,7 @@ class LearningRouter(app_manager.OSKenApp):
     def add(
         self, switch: Any, table: int, priority: int, match: dict[str, Any], actions: Any = (), goto: int | None = None
     ) -> None:
-        """A flow; without actions and `goto` it drops."""
+        """Add a flow; without actions and `goto` it drops."""
         make, ofp = switch.ofproto_parser, switch.ofproto
         steps = [make.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, list(actions))] if actions else []
         steps += [make.OFPInstructionGotoTable(goto)] if goto is not None else []
@@ -119,7 +119,7 @@ class LearningRouter(app_manager.OSKenApp):
         )
 
     def send(self, switch: Any, frame: bytes, actions: list[Any], in_port: int | None = None) -> None:
-        """A packet, by these actions."""
+        """Send a packet with these actions."""
         make, ofp = switch.ofproto_parser, switch.ofproto
         came = ofp.OFPP_CONTROLLER if in_port is None else in_port
         switch.send_msg(
@@ -128,7 +128,7 @@ class LearningRouter(app_manager.OSKenApp):
 
 
 def main() -> None:
-    """Serve on 127.0.0.1:6653 until ended; os-ken has no `osken-manager` any more."""
+    """Serve on 127.0.0.1:6653 until the process is ended; os-ken has no `osken-manager`."""
     from os_ken import cfg
 
     cfg.CONF(args=["--ofp-listen-host=127.0.0.1", "--ofp-tcp-listen-port=6653"], project="os_ken")

@@ -1,7 +1,7 @@
 """Topologies on Mininet: servers, VMs, the fabric and their links; starts and stops everything of a run.
 
-Stands for the machines, NICs and cluster management of the paper; imports only what lies below it
-(`controllers.fm.fabric_client`, `hoverboard`).
+It stands for the machines, NICs and cluster management of the paper. It imports only the layers below it: `controllers`
+and `hoverboard`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PUBLIC = {
     "ClusterTopo": "topologies.emulation.topo",
     "load": "topologies.spec.schema",
 }
-# Modules of version 0.1 that its documents name; they go with the next version.
+# Modules that the documents of version 0.1 name; the next version removes them.
 OLD_PATHS = {
     "topologies.testbed": "topologies.run.testbed",
     "topologies.topo": "topologies.emulation.topo",

@@ -5,7 +5,7 @@
     print(net.get("blue-1").cmd("ping -c1 10.0.0.3"))
     net.stop()
 
-There is one code path: everything is done by `topologies.run.testbed`, ledger and clean-up included.
+There is one code path: `topologies.run.testbed` does the work, ledger and clean-up included.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from topologies.spec.topology import Model, Topology
 
 
 class HoverboardNet(Mininet):
-    """A Mininet whose hosts are VMs, and whose switches are VM hosts, Hoverboards and the fabric.
+    """A Mininet with VMs as its hosts, and with VM hosts, Hoverboards and the fabric as its switches.
 
     Args:
-        topo: a ClusterTopo, a resolved topology, a file, or a shipped topology's name.
-        build: build now, as in Mininet.
-        run, model, dataplane, state_dir: as for `Testbed`.
+        topo: a ClusterTopo, a resolved topology, the path of a topology file, or a shipped topology's name.
+        build: build in the constructor, as Mininet does.
+        run, model, dataplane, state_dir: see `Testbed`.
+        progress: called as phases of the start advance, from any thread.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class HoverboardNet(Mininet):
         state_dir: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        # Not Mininet's own constructor: it raises limits and sysctls of the whole machine.
+        # Do not call Mininet's constructor: it raises limits and sysctls of the whole machine.
         self.topo = topo if isinstance(topo, ClusterTopo) else ClusterTopo(topo)
         self.testbed = Testbed(self.topo.topology(), run=run, model=model, dataplane=dataplane, state_dir=state_dir)
         self.progress = progress
@@ -69,7 +70,7 @@ class HoverboardNet(Mininet):
         self.built = True
 
     def start(self) -> None:
-        """Start everything; returns when every VM reaches its gateway."""
+        """Start everything; return when every VM reaches its gateway."""
         if not self.built:
             self.build()
         self.testbed.start()
@@ -90,7 +91,11 @@ class HoverboardNet(Mininet):
         self.stop()
 
     def addVM(self, network: str, name: str | None = None, host: str | None = None) -> VirtualMachine:
-        """Add a VM to the running network; returns when its gateway answers."""
+        """Add a VM to the running network; return when its gateway answers.
+
+        Args:
+            name, host: default: the next number, and the host with the fewest VMs.
+        """
         spec = self.testbed.add_vm(network, name, host)
         node = self.testbed.node(spec.name)
         assert isinstance(node, VirtualMachine)
@@ -107,9 +112,11 @@ class HoverboardNet(Mininet):
         self.links.remove(link)
 
     def addHost(self, name: str, cls: Any = None, **params: Any) -> NoReturn:
-        """Refused: a host of Mininet's would be in nobody's ledger."""
-        raise InputError(f"cannot add {name!r} with addHost", next_step="use addVM, or put it into the Topo")
+        """Raise InputError: the ledger does not know Mininet's own hosts, and could not clean them up."""
+        raise InputError(f"cannot add {name!r} with addHost", next_step="use addVM, or add it to the Topo")
 
     def addSwitch(self, name: str, cls: Any = None, **params: Any) -> NoReturn:
-        """Refused: a switch of Mininet's would be in nobody's ledger."""
-        raise InputError(f"cannot add {name!r} with addSwitch", next_step="put it into the Topo")
+        """Raise InputError: the ledger does not know Mininet's own switches, and could not clean them up."""
+        raise InputError(
+            f"cannot add {name!r} with addSwitch", next_step="add it to the Topo with addVMHost or addHoverboard"
+        )

@@ -1,7 +1,7 @@
-"""Packets VM to VM: generation `fastpath` beside generation `ovs` and beside the kernel's own overlay.
+"""Packets from VM to VM: generation `fastpath` beside generation `ovs` and beside the kernel's own overlay.
 
-All are up at once and take turns; ratios are medians over rounds. What is measured is in
-`cases`, what it is held against in `bars`.
+All contestants are up at the same time and take turns; ratios are medians over rounds. `cases` lists the measurements,
+`bars` their limits.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _LONGEST_TURN = 120.0  # seconds after which a spinner ends by itself
 def measure(
     cases: Sequence[Case], plan: Plan, progress: Progress, scheduling: Scheduling = "adaptive"
 ) -> dict[str, Any]:
-    """Bring everybody up, let them take turns, take everything down; {"cases": .., "contestants": ..}.
+    """Bring all contestants up, measure them in turns, and take them down; returns {"cases": .., "contestants": ..}.
 
     Raises:
-        HoverboardError: somebody does not come up, or a measurement gives no figure.
+        HoverboardError: a contestant does not come up, or a measurement gives no figure.
     """
     names = list(dict.fromkeys(name for case in cases for name in case.between))
     with contextlib.ExitStack() as stack:
-        everybody: dict[str, Contestant] = {}
+        running: dict[str, Contestant] = {}
         for name in names:
             progress(f"bringing up {name}", 0.0)
-            everybody[name] = stack.enter_context(contestants.everybody(scheduling)[name]())
+            running[name] = stack.enter_context(contestants.all_contestants(scheduling)[name]())
         relayed = dict.fromkeys(names, 0)
         found: list[dict[str, Any]] = []
         done, total = 0, sum(len(case.between) * case.rounds(plan) for case in cases)
@@ -49,18 +49,18 @@ def measure(
             for number, order in enumerate(turns(case.between, rounds), 1):
                 for name in order:
                     progress(f"{case.name}: {name}, round {number} of {rounds}", done / total)
-                    sample, strays = _turn(everybody[name], case, plan)
+                    sample, strays = _turn(running[name], case, plan)
                     samples[name].append(sample)
                     relayed[name] += strays
                     done += 1
             found.append(bars.summary(case, samples))
-        facts = {name: {**one.facts, "relayed_packets": relayed[name]} for name, one in everybody.items()}
+        facts = {name: {**one.facts, "relayed_packets": relayed[name]} for name, one in running.items()}
         progress("taking everything down", 1.0)
     return {"cases": found, "contestants": facts}
 
 
 def _turn(one: Contestant, case: Case, plan: Plan) -> tuple[Sample, int]:
-    """One measurement; and how many packets a Hoverboard saw of it."""
+    """One measurement, and the number of its packets that a Hoverboard relayed."""
     one.prepare(case.where)
     before = one.relayed()
     with awake(_LONGEST_TURN) if case.awake else contextlib.nullcontext():
@@ -97,7 +97,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def planned(given: argparse.Namespace) -> Plan:
-    """How much the command line asks for."""
+    """The plan that the command line asks for."""
     rounds = given.repeat or (3 if given.quick else 5)
     return Plan(
         rounds=rounds,
@@ -110,7 +110,7 @@ def planned(given: argparse.Namespace) -> Plan:
 
 
 def main() -> int:
-    """`python -m benchmarks.datapath`"""
+    """Run `python -m benchmarks.datapath`."""
     given = options()
     plan = planned(given)
 

@@ -1,4 +1,4 @@
-"""What the figures of the datapath are held against, as data, and how they are shown. Pure."""
+"""The bars of the datapath benchmark, as data, and its table. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from console.show import tables
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A bar on the fast path beside a peer.
+    """A bar on the ratio of the fast path to a peer.
 
     Attributes:
-        case: the case's name; its awake variant is held to the same bar.
-        limit: of the ratio.
-        sense: ">=": how many times better the fast path is; "<=": how many times the peer's value it takes.
+        case: name of the case; its awake variant has the same bar.
+        limit: limit of the ratio.
+        sense: ">=": how many times better the fast path must be. "<=": its value as a multiple of the peer's, at most.
     """
 
     case: str
@@ -54,7 +54,7 @@ _SCALES = {
 
 
 def summary(case: Case, samples: Samples) -> dict[str, Any]:
-    """Distributions and ratios of a case; a ratio above 1 always says that the fast path is better."""
+    """Distributions and ratios of a case; a ratio above 1 always means that the fast path is better."""
     values = {name: [sample.value for sample in found] for name, found in samples.items()}
     fast = values["fastpath"]
     return {
@@ -80,7 +80,7 @@ def summary(case: Case, samples: Samples) -> dict[str, Any]:
 
 
 def bars(cases: Sequence[Mapping[str, Any]]) -> list[Bar]:
-    """Every expectation on every case that was measured."""
+    """A bar for each expectation on each case that was measured."""
     made = []
     for case in cases:
         for one in EXPECTATIONS:

@@ -1,7 +1,7 @@
-"""What is measured between VMs, as data: a case is a name, a place, a unit and a function.
+"""The measurements between VMs, as data: a case is a name, a place, a unit and a function.
 
-A new row of the table is one `Case` here, and one expectation in `bars` if it has a bar.
-Every function measures every contestant with the same tool and the same parameters.
+A new row of the table is one `Case` here, and one expectation in `bars` if it has a bar. Each function measures all
+contestants with the same tool and the same parameters.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ Unit = Literal["bit/s", "packet/s", "ms", "us", "s/GB"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure.
+    """The size of a measurement.
 
     Attributes:
-        rounds: of each case but those of latency.
-        latency_rounds: of the others; more, because they are short and one late wake-up spoils an average.
-        seconds, omit: of each measurement of a rate, and those left out at its start.
-        pings: of which one round's average is taken.
-        round_trip_seconds: of each measurement of TCP round trips.
+        rounds: rounds of each case without latency.
+        latency_rounds: rounds of each latency case. There are more, because one late wake-up spoils a short average.
+        seconds: seconds of each measurement of a rate.
+        omit: seconds left out at its start.
+        pings: number of pings in the average of one round.
+        round_trip_seconds: seconds of each measurement of TCP round trips.
     """
 
     rounds: int
@@ -46,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement of one contestant: the value that is compared, and what else is worth keeping."""
+    """One measurement of one contestant: the value that is compared, and further details."""
 
     value: float
     detail: dict[str, Any] = field(default_factory=dict)
@@ -54,14 +55,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to measure.
+    """One measurement.
 
     Attributes:
-        unit: of the value.
-        better: whether more of it is better, or less.
-        measure: measures one contestant once.
-        latency: it is one of the cases that are short and repeated more often.
-        awake: the CPUs are kept from halting meanwhile.
+        unit: unit of the value.
+        better: whether a higher or a lower value is better.
+        measure: function that measures one contestant once.
+        latency: it is a latency case: short, and repeated more often.
+        awake: the CPUs are kept from halting during the measurement.
         also: entries of the samples' details that are shown beside the value, in the same unit.
         between: the contestants that take part.
     """
@@ -77,12 +78,12 @@ class Case:
     between: tuple[str, ...] = ("fastpath", "ovs", "kernel")
 
     def rounds(self, plan: Plan) -> int:
-        """How often everybody has a turn."""
+        """The number of turns of each contestant."""
         return plan.latency_rounds if self.latency else plan.rounds
 
 
 def tcp(streams: int) -> Callable[[Contestant, Case, Plan], Sample]:
-    """bit/s of so many TCP streams."""
+    """A function that measures bit/s of so many TCP streams."""
 
     def measure(one: Contestant, case: Case, plan: Plan) -> Sample:
         pair = one.pairs[case.where]
@@ -108,7 +109,7 @@ def pings(one: Contestant, case: Case, plan: Plan) -> Sample:
 
 
 def transactions(one: Contestant, case: Case, plan: Plan) -> Sample:
-    """Mean round trip of one byte there and one back over TCP, in us: one second over transactions per second."""
+    """Mean round trip of one byte each way over TCP, in us: one second over transactions per second."""
     pair = one.pairs[case.where]
     spec = RoundTripSpec(seconds=plan.round_trip_seconds)
     result = round_trip.measure(pair.source, pair.target, pair.address, spec)
@@ -118,8 +119,8 @@ def transactions(one: Contestant, case: Case, plan: Plan) -> Sample:
 def packets(one: Contestant, case: Case, plan: Plan) -> Sample:
     """64-byte UDP packets per second that arrive, at the best of several offered rates.
 
-    A sender that offers all it can takes the CPU from whoever has to receive: what arrives then says
-    who was starved, not who is fast. So less is offered too, the same shares for everybody.
+    A sender without a limit takes CPU from the receiver: the result then shows which side had no CPU, not which is
+    fast. So lower rates are offered too, the same shares for all contestants.
     """
     pair = one.pairs[case.where]
     spec = PacketRateSpec(seconds=max(1.0, plan.seconds / 2))

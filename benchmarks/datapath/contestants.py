@@ -1,7 +1,7 @@
-"""What is compared: a generation of the dataplane in a testbed of its own, or the kernel's overlay.
+"""The contestants: a generation of the dataplane in its own testbed, or the kernel's overlay.
 
-Each offers the same two pairs of VMs, on one host and on two, and makes itself ready before a turn:
-on the testbed a pair is ready when the control plane has offloaded both of its directions.
+Each offers the same two pairs of VMs, on one host and on two, and prepares itself before a turn. On the testbed a pair
+is ready when the control plane has offloaded both of its directions.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Somebody to measure.
+    """One contestant.
 
     Attributes:
-        pairs: VMs by where they are.
-        prepare: called before each turn with the place that will be measured.
-        relayed: packets that came to a Hoverboard so far; they did not go directly.
-        run: the testbed's, whose processes its CPU is told apart by; None: it has no processes.
-        facts: what it consists of, for the record.
+        pairs: VMs by their place.
+        prepare: function called before each turn, with the place that is measured.
+        relayed: function that gives the packets that Hoverboards have received so far; they did not take the direct
+            path.
+        run: the testbed's run, by which its processes' CPU time is found; None: it has no processes.
+        facts: its properties, for the results file.
     """
 
     name: str
@@ -113,10 +114,10 @@ def kernel() -> Iterator[Contestant]:
         yield Contestant("kernel", pairs, lambda where: None, lambda: 0, None, facts)
 
 
-def everybody(
+def all_contestants(
     scheduling: Scheduling = "adaptive",
 ) -> dict[str, Callable[[], contextlib.AbstractContextManager[Contestant]]]:
-    """Everybody there is, by name; each comes up when entered. `scheduling` is the fast path's."""
+    """All contestants by name; each comes up when entered. `scheduling` is the fast path's."""
     return {
         **{name: partial(generation, name, scheduling) for name in reversed(NAMES)},
         "kernel": kernel,

@@ -1,6 +1,6 @@
-"""The peer: the kernel's own overlay, VXLAN and bridges with all offloads on, in namespaces of our own.
+"""The peer: the kernel's own overlay, VXLAN and bridges with all offloads on, in namespaces of this process.
 
-Two hosts with two VMs each, joined by a bridge as in the testbed.
+Two hosts have two VMs each; a bridge joins the hosts, as in the testbed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VMS_PER_HOST = 2
 
 @dataclass(frozen=True, slots=True)
 class KernelOverlay:
-    """Two hosts' VMs: `vms[host][number]`, each with its address."""
+    """The VMs of two hosts: `vms[host][number]`, each with its address."""
 
     vms: tuple[tuple[tuple[Namespace, str], ...], ...]
 
@@ -74,7 +74,7 @@ def _set(route: IPRoute, name: str, **attributes: object) -> None:
 
 
 def _connect(outer: Namespace, port: str, bridge: str, inner: Namespace, device: str, mtu: int) -> None:
-    """A veth pair: `port` in a bridge of `outer`, `device` in `inner`, both up."""
+    """Make a veth pair, both ends up: `port` in a bridge of `outer`, `device` in `inner`."""
     with netlink(outer.pid) as route:
         if not route.link_lookup(ifname=bridge):
             route.link("add", ifname=bridge, kind="bridge", br_mcast_snooping=0)

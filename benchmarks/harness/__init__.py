@@ -1,1 +1,1 @@
-"""What all benchmarks share: options, bars, statistics, reports."""
+"""The common parts of all benchmarks: options, bars, statistics, reports."""

@@ -1,4 +1,4 @@
-"""Bars: what a measured value must reach. Pure."""
+"""Bars: limits for measured values. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A value against its limit.
+    """A measured value and its limit.
 
     Attributes:
         what: the value, in words.
-        value: what was measured.
-        limit: what it is held against.
-        sense: how the value has to stand to the limit.
-        unit: of both; "x" for a ratio.
+        value: the measured value.
+        limit: the limit.
+        sense: the relation that the value must have to the limit.
+        unit: unit of both; "x" for a ratio.
     """
 
     what: str
@@ -26,13 +26,13 @@ class Bar:
 
     @property
     def passed(self) -> bool:
-        """Whether the value stands as it should; a value that is no number never does."""
+        """Whether the value meets the limit; NaN never does."""
         if self.sense == ">=":
             return self.value >= self.limit
         return self.value < self.limit if self.sense == "<" else self.value <= self.limit
 
     def as_dict(self) -> dict[str, Any]:
-        """For a results file."""
+        """The bar as plain data, for a results file."""
         return {
             "what": self.what, "value": self.value, "sense": self.sense, "limit": self.limit,
             "unit": self.unit, "passed": self.passed,

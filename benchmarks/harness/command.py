@@ -1,4 +1,4 @@
-"""What the benchmarks' commands have in common: options, progress on stderr, errors, a clean end on a signal."""
+"""The common part of the benchmarks' commands: options, progress on stderr, errors, a clean end on a signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def above_zero(parser: argparse.ArgumentParser, given: argparse.Namespace, *names: str) -> None:
-    """End with an error where one of these options has a value that is not above 0; None has none."""
+    """End the command with an error if one of these options is not above 0; None is allowed."""
     for name in names:
         value = getattr(given, name)
         if value is not None and value <= 0:
@@ -36,7 +36,7 @@ def run_name(word: str) -> str:
 
 
 def execute(measure: Callable[[Progress], int]) -> int:
-    """Run a benchmark; its exit code, or that of the error that ended it. 130 when interrupted."""
+    """Run a benchmark; returns its exit code, the code of the error that ended it, or 130 when interrupted."""
     try:
         with guard.ended_by_signals(), StepProgress() as progress:
             return measure(progress)

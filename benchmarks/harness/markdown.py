@@ -1,7 +1,7 @@
-"""`python -m benchmarks.harness.markdown FILE...`: results files as Markdown, as they stand in `docs/`.
+"""`python -m benchmarks.harness.markdown FILE...`: prints results files as Markdown, for the pages in `docs/`.
 
-What a page shows is what a results file holds, so that nobody copies figures by hand. Pure but for
-reading the files and printing.
+A page shows the contents of a results file, so that figures are not copied by hand. Pure, except for reading files and
+printing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _SCALES = {"bit/s": (1e9, "Gbit/s"), "packet/s": (1e3, "thousand packets/s")}  #
 
 
 def page(document: Document) -> str:
-    """One results file: command, machine, cases (where the benchmark has any), bars.
+    """The Markdown of one results file: command, machine, cases (if the benchmark has any), bars.
 
     Args:
-        document: as `benchmarks.harness.report` writes it.
+        document: in the format that `benchmarks.harness.report` writes.
     """
     machine, code = document["machine"], document["code"]
     changed = ", changed since" if code["changed"] else ""
@@ -84,13 +84,15 @@ def _read(path: Path) -> Document:
             raise ValueError("keys are missing")
     except (OSError, ValueError, AttributeError) as fault:
         raise InputError(
-            f"not the results of a benchmark: {fault}", where=str(path), next_step="give a results/benchmark-*.json"
+            f"this is not a results file of a benchmark: {fault}",
+            where=str(path),
+            next_step="give a results/benchmark-*.json",
         ) from fault
     return dict(document)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the files' pages; exit code 2 for a file that is none."""
+    """Print the pages of the files; exit code 2 if one is not a results file."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.harness.markdown", description="Results files as Markdown."
     )

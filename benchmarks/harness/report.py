@@ -1,4 +1,4 @@
-"""The end of every benchmark: a results file, tables for people or JSON for scripts, the exit code."""
+"""The end of each benchmark: a results file, tables for people or JSON for scripts, the exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from experiments.observe import provenance
 
 
 def bars_table(bars: Iterable[Bar]) -> Table:
-    """One line a bar."""
+    """The bars, one line each."""
     return tables.table(
         "bars",
         ("", "what", "#measured", "#bar"),
@@ -44,10 +44,10 @@ def finish(
     as_json: bool,
     out: Path | None,
 ) -> int:
-    """Write the results, print them, and return the exit code: 1 when a bar is missed.
+    """Write and print the results; returns the exit code: 1 when a bar is missed.
 
     Args:
-        name: the benchmark; its command is `python -m benchmarks.NAME`.
+        name: name of the benchmark; its command is `python -m benchmarks.NAME`.
         out: the results file; default results/benchmark-NAME-DATE.json.
     """
     now = datetime.now(UTC)

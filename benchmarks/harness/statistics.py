@@ -1,7 +1,7 @@
-"""What the benchmarks do with samples: distributions, paired ratios, the order of turns. Pure.
+"""Statistics of samples: distributions, paired ratios, the order of turns. Pure.
 
-Contestants take turns, round by round, so that whatever else the machine does meets all of them; a
-ratio is the median of the rounds' ratios, not the ratio of two medians from different minutes.
+Contestants take turns, round by round, so that other load on the machine affects all of them. A ratio is the median of
+the ratios of the rounds, not the ratio of two medians from different minutes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Distribution:
     maximum: float
 
     def as_dict(self) -> dict[str, float]:
-        """For a results file."""
+        """The statistics as plain data, for a results file."""
         return asdict(self)
 
 
 def distribution(values: Sequence[float]) -> Distribution:
-    """Order statistics of `values`; ValueError when there are none."""
+    """Order statistics of `values`; raises ValueError when there are none."""
     if not values:
         raise ValueError("no samples")
     return Distribution(
@@ -50,7 +50,7 @@ def paired_ratio(over: Sequence[float], under: Sequence[float]) -> float:
     """Median over rounds of `over` / `under`, both in the order of rounds.
 
     Raises:
-        ValueError: different numbers of rounds, none, or a sample of `under` that is not positive.
+        ValueError: different numbers of rounds, no rounds, or a sample of `under` that is not positive.
     """
     if len(over) != len(under) or not over:
         raise ValueError(f"{len(over)} rounds over {len(under)}")
@@ -60,6 +60,6 @@ def paired_ratio(over: Sequence[float], under: Sequence[float]) -> float:
 
 
 def turns(contestants: Sequence[T], rounds: int) -> list[list[T]]:
-    """Who measures when: each contestant once a round, each round beginning with the next one."""
+    """The order of measurements: each contestant once a round; each round begins with the next contestant."""
     count = len(contestants)
     return [[contestants[(start + offset) % count] for offset in range(count)] for start in range(rounds)]

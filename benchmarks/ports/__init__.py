@@ -1,5 +1,5 @@
-"""Which way of moving packets between user space and the kernel carries a virtual NIC, and which the uplink.
+"""Compares ways of moving packets between user space and the kernel, for a virtual NIC and for the uplink.
 
-Small forwarders, one mechanism each, stand between two namespaces in place of the engine. They parse
-nothing and look nothing up: what is measured is the port alone. `docs/ports.md` tells the outcome.
+Small forwarders, one mechanism each, stand between two namespaces in place of the engine. They do not parse packets or
+look flows up, so that only the port is measured. `docs/ports.md` shows the results.
 """

@@ -1,7 +1,13 @@
-"""`python -m benchmarks.ports`: kinds of ports side by side, taking turns; medians of the rounds.
+"""`python -m benchmarks.ports`: compares kinds of ports, which take turns; shows medians of the rounds.
 
-Sections: virtual NIC (two guests, one forwarder), uplink (two forwarders and the fabric's bridge), sleep,
-waiting, settings (all of the tap), calls (system calls alone). No bars: this is for choosing.
+Sections:
+
+- virtual NIC: two guests, one forwarder
+- uplink: two forwarders and the fabric's bridge
+- sleep, sleep with two hosts, halting, waiting, settings: variants of the tap
+- calls: system calls alone
+
+There are no bars: the results help to choose a kind.
 """
 
 from __future__ import annotations
@@ -39,7 +45,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure: rounds of each section, and the seconds of each measurement."""
+    """The size of a measurement: rounds of each section, and the seconds of each measurement."""
 
     rounds: int
     seconds: float
@@ -57,11 +63,12 @@ class Meter:
 
     @property
     def cpu(self) -> float:
-        """Seconds."""
+        """CPU time in seconds."""
         return self._marks[-1][0] - self._marks[0][0]
 
     @property
     def frames(self) -> int:
+        """The number of frames."""
         return self._marks[-1][1] - self._marks[0][1]
 
 
@@ -87,7 +94,7 @@ def _turn(rig: Rig, plan: Plan) -> Figures:
 
 
 def measure(section: str, plan: Plan, progress: Progress) -> dict[str, Any]:
-    """One section: who is in it, each one's samples, and who could not be had and why."""
+    """One section: its kinds, the samples of each, and the kinds that could not be made, with the reason."""
     with contextlib.ExitStack() as stack:
         rigs: dict[str, Rig] = {}
         absent: dict[str, str] = {}
@@ -114,7 +121,7 @@ def measure(section: str, plan: Plan, progress: Progress) -> dict[str, Any]:
 
 
 def summary(samples: dict[str, list[Figures]]) -> dict[str, Any]:
-    """Distributions by kind and value, and each kind's ratio to the section's first one."""
+    """Distributions by kind and value, and each kind's ratio to the section's first kind."""
     peer = next(iter(samples))
     rows = {}
     for name, rounds in samples.items():
@@ -168,7 +175,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """`python -m benchmarks.ports`"""
+    """Run `python -m benchmarks.ports`."""
     given = options()
     plan = Plan(given.rounds or (3 if given.quick else 5), given.seconds or (0.2 if given.quick else 0.5))
 

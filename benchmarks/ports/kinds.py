@@ -1,4 +1,4 @@
-"""The contestants: each kind of port, as it would carry a guest's NIC or a server's uplink."""
+"""The contestants: each kind of port, as the NIC of a guest or the uplink of a server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _forward(
     ports: list[tuple[int, int, int]], *, spin_ns: int = DEFAULT_SPIN, batch: int = tap.BATCH,
     batch_bytes: int = tap.BATCH_BYTES, header_length: int = 0, epoll: int = -1,
 ) -> Job:  # fmt: skip
-    """A tap.forward over `ports`: (descriptor, number of the peer in this list, 1 for an uplink)."""
+    """A job that runs tap.forward over `ports`: (descriptor, number of the peer in this list, 1 for an uplink)."""
     pollfds = np.array([tap.pollfd(fd) for fd, _, _ in ports], np.int64)
     peers = np.array([peer for _, peer, _ in ports], np.int64)
     uplinks = np.array([uplink for _, _, uplink in ports], np.int64)
@@ -52,7 +52,7 @@ def _forward(
 
 
 def kernel(builder: Builder) -> None:
-    """The peer: veth pairs and a bridge, offloads on."""
+    """Build the peer: veth pairs and a bridge, offloads on."""
     host = builder.bridge("port-host", GUEST_MTU)
     for number, guest in enumerate(builder.guests):
         builder.veth(guest, "eth0", host, f"nic{number}", GUEST_MTU)
@@ -66,18 +66,18 @@ def plain_tap(
     sndbuf: int | None = None, queue_length: int | None = None, rps: str | None = None, idle: int = 0,
     epoll: bool = False,
 ) -> None:  # fmt: skip
-    """Two taps, one thread, read() and write(); with `idle` more taps that nobody uses."""
+    """Build two taps, one thread, read() and write(); with `idle` further taps that are not used."""
     fds = [
         builder.guest_tap(number, flags=flags, sndbuf=sndbuf, queue_length=queue_length, rps=rps)[0]
         for number in (0, 1)
     ]
     ports = [(fds[0], 1, 0), (fds[1], 0, 0)]
     with entered(builder.namespace("port-idle").pid):
-        ports += [(builder.own(tap.open_queue(f"idle{number}")), 0, 0) for number in range(idle)]
+        ports += [(builder.close_at_end(tap.open_queue(f"idle{number}")), 0, 0) for number in range(idle)]
     waiter = -1
     if epoll:
         watched = select.epoll()
-        waiter = builder.own(os.dup(watched.fileno()))
+        waiter = builder.close_at_end(os.dup(watched.fileno()))
         for fd, _, _ in ports:
             watched.register(fd, select.EPOLLIN)
         watched.close()
@@ -85,7 +85,7 @@ def plain_tap(
 
 
 def queues(builder: Builder, *, threads: int) -> None:
-    """Two taps with two queues each; queue i to queue i, in one thread or one thread a queue."""
+    """Build two taps with two queues each; queue i to queue i, in one thread or one thread a queue."""
     first, second = (builder.guest_tap(number, flags=tap.IFF_MULTI_QUEUE, queues=2) for number in (0, 1))
     if threads == 1:
         ports = [(first[0], 2, 0), (first[1], 3, 0), (second[0], 0, 0), (second[1], 1, 0)]
@@ -96,7 +96,7 @@ def queues(builder: Builder, *, threads: int) -> None:
 
 
 def directions(builder: Builder) -> None:
-    """Two taps, a thread for each direction: separate egress and ingress engines."""
+    """Build two taps, with a thread for each direction: separate egress and ingress engines."""
     (first,), (second,) = (builder.guest_tap(number) for number in (0, 1))
     for one, other in ((first, second), (second, first)):
         builder.run(_one_way(one, other))
@@ -115,14 +115,14 @@ def _one_way(source: int, target: int) -> Job:
 
 
 def packet_sockets(builder: Builder, *, batched: bool, bypass: bool = True) -> None:
-    """AF_PACKET on veth, virtio-net headers; recvmmsg and sendmmsg, or read() and write() as on a tap."""
+    """Build AF_PACKET on veth, virtio-net headers; recvmmsg and sendmmsg, or read() and write() as on a tap."""
     host = builder.namespace("port-host")
     fds = []
     for number, guest in enumerate(builder.guests):
         builder.veth(guest, "eth0", host, f"nic{number}", GUEST_MTU)
         builder.configure(number)
         with entered(host.pid):
-            fds.append(builder.own(packet_socket.open_socket(f"nic{number}", bypass=bypass).detach()))
+            fds.append(builder.close_at_end(packet_socket.open_socket(f"nic{number}", bypass=bypass).detach()))
     if not batched:
         builder.run(_forward([(fds[0], 1, 0), (fds[1], 0, 0)]))
         return
@@ -138,9 +138,9 @@ def packet_sockets(builder: Builder, *, batched: bool, bypass: bool = True) -> N
 
 
 def xdp_sockets(builder: Builder, *, batch: int = 64) -> None:
-    """AF_XDP on veth, native mode; the guest sends MTU-sized frames with finished checksums."""
+    """Build AF_XDP on veth, native mode; the guest sends MTU-sized frames with complete checksums."""
     host = builder.namespace("port-host")
-    memory = builder.kept(np.zeros((_UMEM_FRAMES + 1) * xdp.FRAME, np.uint8))
+    memory = builder.keep_alive(np.zeros((_UMEM_FRAMES + 1) * xdp.FRAME, np.uint8))
     start = -memory.ctypes.data % xdp.FRAME
     umem = memory[start : start + _UMEM_FRAMES * xdp.FRAME]
     sides: list[xdp.Side] = []
@@ -152,7 +152,7 @@ def xdp_sockets(builder: Builder, *, batch: int = 64) -> None:
         with entered(host.pid):
             attached = xdp.open_socket(f"nic{number}", umem, fds[0] if fds else None)
         for fd in attached.fds:
-            builder.own(fd)
+            builder.close_at_end(fd)
         fds.append(attached.socket)
         sides.append(attached.side)
         xdp.stock(attached.side, number * xdp.RING)
@@ -165,7 +165,7 @@ def xdp_sockets(builder: Builder, *, batch: int = 64) -> None:
 
 
 def uring_taps(builder: Builder) -> None:
-    """Two taps behind one io_uring."""
+    """Build two taps behind one io_uring."""
     fds = [builder.guest_tap(number)[0] for number in (0, 1)]
     for fd in fds:
         os.set_blocking(fd, True)
@@ -182,24 +182,24 @@ def uring_taps(builder: Builder) -> None:
 
 
 def two_hosts(builder: Builder, *, uplink: str, header_length: int = 0, spin_ns: int = DEFAULT_SPIN) -> None:
-    """Two forwarders, guest to uplink each, and the fabric's bridge between their uplinks."""
+    """Build two forwarders, guest to uplink each, and the fabric's bridge between their uplinks."""
     fabric = builder.bridge("port-fabric", FABRIC_MTU)
     hosts = [builder.namespace(f"port-h{number}") for number in (1, 2)]
     for number, host in enumerate(hosts):
         (guest,) = builder.guest_tap(number)
         if uplink == "tap":
             with entered(fabric.pid):
-                fd = builder.own(tap.open_queue(f"to-h{number}", offloads=0))
+                fd = builder.close_at_end(tap.open_queue(f"to-h{number}", offloads=0))
         else:
             builder.veth(host, "uplink", fabric, f"to-h{number}", FABRIC_MTU)
             with entered(host.pid):
-                fd = builder.own(packet_socket.open_socket("uplink").detach())
+                fd = builder.close_at_end(packet_socket.open_socket("uplink").detach())
         builder.plug(fabric, f"to-h{number}", FABRIC_MTU)
         builder.run(_forward([(guest, 1, 0), (fd, 0, 1)], header_length=header_length, spin_ns=spin_ns))
 
 
 def kernel_overlay(builder: Builder) -> None:
-    """The peer for two hosts: VXLAN over the fabric's bridge."""
+    """Build the peer for two hosts: VXLAN over the fabric's bridge."""
     fabric = builder.bridge("port-fabric", FABRIC_MTU)
     for number, guest in enumerate(builder.guests):
         host = builder.bridge(f"port-h{number + 1}", GUEST_MTU)

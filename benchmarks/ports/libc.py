@@ -1,6 +1,6 @@
 """System calls for compiled prototypes, and a clock. Addresses are passed as integers.
 
-Declared as external symbols, as in hoverboard.fastpath.compiled.syscalls, so that compiled code can be cached.
+They are declared as external symbols, as in hoverboard.fastpath.compiled.syscalls, so that compiled code can be cached.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POLLIN = 1
 
 @compiled
 def nanoseconds(spec: Words) -> int:
-    """CLOCK_MONOTONIC; `spec` (2,) is room for a struct timespec."""
+    """Time of CLOCK_MONOTONIC; `spec` (2,) is room for a struct timespec."""
     _clock_gettime(np.int32(1), np.uintp(spec.ctypes.data))
     return spec[0] * 1_000_000_000 + spec[1]
 
@@ -46,8 +46,8 @@ def nanoseconds(spec: Words) -> int:
 def message_vector(buffers: Bytes, count: int, stride: int, length: int, offset: int = 0) -> tuple[Words, Words]:
     """`struct mmsghdr[count]` as (count, 8) words and its `struct iovec[count]` as (count, 2).
 
-    Message i has one buffer, `length` bytes from buffers[i * stride + offset] on. Word 7 of a header
-    holds msg_len in its lower half.
+    Message i has one buffer, `length` bytes from buffers[i * stride + offset] on. The lower half of word 7 of a header
+    is msg_len.
     """
     vectors = np.zeros((count, 2), np.int64)
     vectors[:, 0] = buffers.ctypes.data + offset + np.arange(count) * stride
@@ -65,10 +65,10 @@ _plain.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c
 
 
 def checked(what: str, number: int, *arguments: int) -> int:
-    """A system call from Python; MachineError, saying `what`, when it fails."""
+    """The result of a system call from Python; raises MachineError with `what` when it fails."""
     result = _plain.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
     if result < 0:
-        raise MachineError(f"{what}: {os.strerror(ctypes.get_errno())}", next_step="look at this port's entry in docs")
+        raise MachineError(f"{what}: {os.strerror(ctypes.get_errno())}", next_step="see this port in docs/ports.md")
     return int(result)
 
 
@@ -76,5 +76,5 @@ def mapped(fd: int, length: int, offset: int) -> Bytes:
     """`length` bytes of a descriptor's ring, shared and populated; they stay until the process ends."""
     address = _plain.mmap(None, length, 3, 0x8001, fd, offset)  # READ|WRITE, SHARED|POPULATE
     if address in (None, ctypes.c_void_p(-1).value):
-        raise MachineError(f"mmap: {os.strerror(ctypes.get_errno())}", next_step="look at this port's entry in docs")
+        raise MachineError(f"mmap: {os.strerror(ctypes.get_errno())}", next_step="see this port in docs/ports.md")
     return np.ctypeslib.as_array((ctypes.c_uint8 * length).from_address(address))

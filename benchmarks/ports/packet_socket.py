@@ -35,21 +35,22 @@ def open_socket(device: str, *, bypass: bool = True) -> socket.socket:
 def forward(
     pollfds: Words, inward: Words, outward: Words, vectors: Words, spin_ns: int, stop: Words, stats: Words
 ) -> None:
-    """Between two sockets until stop[0].
+    """Move frames between two sockets until stop[0].
 
     Args:
-        pollfds: (2,); inward, outward: mmsghdr vectors of (batch, 8) over the same buffers;
+        pollfds: (2,) as in tap.forward.
+        inward, outward: mmsghdr vectors of (batch, 8) over the same buffers.
         vectors: (batch, 2) iovecs of `outward`.
     """
     spec = np.zeros(2, np.int64)
     batch = len(inward)
     last = nanoseconds(spec)
-    looking = False
+    spinning = False
     while stop[0] == 0:
-        ready = libc.poll(np.uintp(pollfds.ctypes.data), np.uintp(2), np.int32(0 if looking else 100))
+        ready = libc.poll(np.uintp(pollfds.ctypes.data), np.uintp(2), np.int32(0 if spinning else 100))
         stats[POLLS] += 1
         if ready <= 0:
-            looking = looking and nanoseconds(spec) - last < spin_ns
+            spinning = spinning and nanoseconds(spec) - last < spin_ns
             continue
         stats[PASSES] += 1
         for port in range(2):
@@ -69,12 +70,12 @@ def forward(
                 stats[LOST] += count - max(sent, 0)
             stats[FRAMES] += count
         if spin_ns:
-            looking = True
+            spinning = True
             last = nanoseconds(spec)
 
 
 def vectors_of(buffer: Bytes, count: int, stride: int) -> tuple[Words, Words, Words, Words]:
-    """inward and its iovecs, outward and its iovecs, over the same buffers."""
+    """The vectors inward and its iovecs, outward and its iovecs, over the same buffers."""
     inward, inward_vectors = libc.message_vector(buffer, count, stride, stride)
     outward, outward_vectors = libc.message_vector(buffer, count, stride, stride)
     return inward, inward_vectors, outward, outward_vectors

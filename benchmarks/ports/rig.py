@@ -1,6 +1,6 @@
-"""Two guests and what stands between them: the kernel's bridge, or a forwarder on one kind of port.
+"""Two guests, and between them the kernel's bridge, or a forwarder on one kind of port.
 
-Everything lives in namespaces that end with the block; nothing is made outside of them.
+All devices are in namespaces that end with the block; none is made outside of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRIORITY = -10  # of the engine's thread
 DEFAULT_SPIN = 10_000
 _ADDRESSES = ("198.18.0.1", "198.18.0.2")
 
-# A forwarder: sets up in its thread, then runs until stop[0]; counts in stats.
+# A forwarder: it prepares itself in its thread, runs until stop[0], and counts in stats.
 Job = Callable[[Words, Words], None]
 
 
@@ -36,7 +36,7 @@ class Rig:
     """Two guests by the pids of their namespaces, the second one's address, and the threads between them.
 
     Attributes:
-        awake: while this rig is measured, idle cores of the whole machine wait in a loop instead of halting.
+        awake: during the measurement, idle cores of the whole machine spin instead of halting.
     """
 
     source: int
@@ -58,7 +58,7 @@ class Rig:
 
 
 class Builder:
-    """Makes namespaces and devices, and takes everything down in reverse order."""
+    """Makes namespaces and devices, and removes them in reverse order."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
@@ -67,7 +67,7 @@ class Builder:
         self.rig = Rig(self.guests[0].pid, self.guests[1].pid, _ADDRESSES[1])
 
     def namespace(self, name: str) -> Namespace:
-        """A namespace with its loopback up."""
+        """A new namespace with its loopback up."""
         made = Namespace(name)
         self._stack.callback(made.close)
         with netlink(made.pid) as route:
@@ -75,18 +75,18 @@ class Builder:
             route.link("set", index=1, state="up")
         return made
 
-    def own(self, fd: int) -> int:
-        """Close `fd` at the end, after the forwarders."""
+    def close_at_end(self, fd: int) -> int:
+        """Close `fd` at the end, after the forwarders; returns it."""
         self._stack.callback(os.close, fd)
         return fd
 
-    def kept(self, memory: Bytes) -> Bytes:
-        """`memory` itself; it lives until everything is down."""
+    def keep_alive(self, memory: Bytes) -> Bytes:
+        """Keep `memory` until all devices are removed; returns it."""
         self._stack.callback(memory.view)
         return memory
 
     def configure(self, number: int, *, queue_length: int | None = None, segments: bool = True) -> None:
-        """Address, MTU and segment size of eth0 of guest `number`; up."""
+        """Set address, MTU and segment size of eth0 of guest `number`, and set it up."""
         with netlink(self.guests[number].pid) as route:
             index = index_of(route, "eth0")
             settings: dict[str, object] = {"mtu": GUEST_MTU, "state": "up"}
@@ -101,16 +101,16 @@ class Builder:
         self, number: int, *, flags: int = 0, queues: int = 1, sndbuf: int | None = None,
         queue_length: int | None = None, rps: str | None = None,
     ) -> list[int]:  # fmt: skip
-        """eth0 of a guest as a tap; its queues' descriptors."""
+        """The descriptors of the queues of a new tap, which is eth0 of a guest."""
         with entered(self.guests[number].pid):
-            fds = [self.own(tap.open_queue("eth0", flags, sndbuf=sndbuf)) for _ in range(queues)]
+            fds = [self.close_at_end(tap.open_queue("eth0", flags, sndbuf=sndbuf)) for _ in range(queues)]
         if rps is not None:
             write_sysfs(self.guests[number].pid, "class/net/eth0/queues/rx-0/rps_cpus", rps)
         self.configure(number, queue_length=queue_length)
         return fds
 
     def veth(self, inner: Namespace, name: str, outer: Namespace, port: str, mtu: int) -> None:
-        """A veth pair, both up: `name` in `inner`, `port` in `outer`."""
+        """Make a veth pair, both up: `name` in `inner`, `port` in `outer`."""
         target = os.open(f"/proc/{outer.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with netlink(inner.pid) as route:
@@ -124,7 +124,7 @@ class Builder:
             route.link("set", index=index_of(route, port), state="up")
 
     def bridge(self, name: str, mtu: int) -> Namespace:
-        """A namespace with a bridge `fabric`."""
+        """A new namespace with a bridge `fabric`."""
         made = self.namespace(name)
         with netlink(made.pid) as route:
             route.link("add", ifname="fabric", kind="bridge", br_mcast_snooping=0)
@@ -132,7 +132,7 @@ class Builder:
         return made
 
     def plug(self, bridge: Namespace, port: str, mtu: int) -> None:
-        """`port` becomes the bridge's."""
+        """Add `port` to the bridge."""
         with netlink(bridge.pid) as route:
             master = index_of(route, "fabric")
             route.link("set", index=index_of(route, port), mtu=mtu, master=master, state="up")
@@ -160,7 +160,7 @@ class Builder:
 
 @contextlib.contextmanager
 def cores_awake() -> Iterator[None]:
-    """Nobody may halt a core inside the block: this process asks for a wake-up latency of 0 us.
+    """Keep all cores from halting inside the block: this process requests a wake-up latency of 0 us.
 
     Raises:
         MachineError: the kernel has no PM QoS device.
@@ -182,10 +182,10 @@ def index_of(route: IPRoute, name: str) -> int:
 
 
 def write_sysfs(pid: int, path: str, value: str) -> None:
-    """Write /sys/PATH as the namespace of `pid` has it: with a sysfs mounted for this one process.
+    """Write /sys/PATH in the network namespace of `pid`, with a sysfs mounted only for this process.
 
     Raises:
-        MachineError: the kernel has no such setting, or refuses the value.
+        MachineError: the kernel has no such setting, or rejects the value.
     """
     script = 'mount -t sysfs none /sys && printf %s "$1" > "/sys/$0"'
     done = subprocess.run(

@@ -1,7 +1,7 @@
-"""What one system call of the engine's loop costs: read, write, a read that finds nothing, poll, epoll, a clock.
+"""The cost of single system calls of the engine's loop: read, write, an empty read, poll, epoll, a clock.
 
-On taps that are up in a namespace of their own: written frames are of an unknown EtherType, so that the
-kernel drops them right after the tap; frames to read are sent beforehand through a packet socket.
+The taps are up in a namespace of their own. Written frames have an unknown EtherType, so that the kernel drops them
+right after the tap. Frames to read are sent beforehand through a packet socket.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def time_write(fd: int, buf: Bytes, length: int, turns: int) -> float:
 
 @compiled
 def time_poll(pollfds: Words, turns: int) -> float:
-    """Nanoseconds of a poll() of all of `pollfds` that finds nothing."""
+    """Nanoseconds of a poll() of all of `pollfds`, none of them readable."""
     spec = np.zeros(2, np.int64)
     before = nanoseconds(spec)
     for _ in range(turns):
@@ -81,7 +81,7 @@ def time_poll(pollfds: Words, turns: int) -> float:
 
 @compiled
 def time_epoll(epoll: int, events: Words, turns: int) -> float:
-    """Nanoseconds of an epoll_wait() that finds nothing."""
+    """Nanoseconds of an epoll_wait() without events."""
     spec = np.zeros(2, np.int64)
     before = nanoseconds(spec)
     for _ in range(turns):
@@ -98,7 +98,7 @@ def _frame(length: int, header_length: int = 0) -> Bytes:
 
 def _reads(fd: int, sender: socket.socket, length: int, into: Bytes) -> float:
     frame = _frame(length)[tap.VNET :].tobytes()
-    while True:  # whatever the kernel said by itself
+    while True:  # discard frames that the kernel sent itself
         try:
             os.read(fd, tap.SLOT)
         except BlockingIOError:
@@ -116,8 +116,8 @@ def measure(rounds: int) -> dict[str, float]:
         builder = Builder(stack)
         pid = builder.guests[0].pid
         with entered(pid):
-            fds = [builder.own(tap.open_queue(f"tap{number}")) for number in range(_MANY)]
-            napi = builder.own(tap.open_queue("napi", tap.IFF_NAPI))
+            fds = [builder.close_at_end(tap.open_queue(f"tap{number}")) for number in range(_MANY)]
+            napi = builder.close_at_end(tap.open_queue("napi", tap.IFF_NAPI))
             sender = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
         with netlink(pid) as route:
             for name in (*(f"tap{number}" for number in range(_MANY)), "napi"):

@@ -1,7 +1,7 @@
-"""Forwarding by read(), write() and poll(): taps, and packet sockets that carry the same virtio-net header.
+"""Forwarding by read(), write() and poll(): taps, and packet sockets with the same virtio-net header.
 
-The engine's own way, without its work. Between a guest and an uplink a frame gets a shim that stands
-for the Geneve header: outer Ethernet header and the virtio-net header, carried along.
+This is the engine's own way, without its other work. Between a guest and an uplink a frame gets a shim in place of the
+Geneve header. The shim is an outer Ethernet header, with the virtio-net header behind it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ BATCH_BYTES = 1 << 16
 # Words of stats[]
 FRAMES, PASSES, POLLS, LOST = range(4)
 EVENTS = 64
-# Looking pays as long as more than MISS of MISS + 1 looks find something; otherwise every PROBE-th pass
-# gives credit for TRIES looks.
+# Spinning pays as long as more than MISS of MISS + 1 spins find a frame. Otherwise every PROBE-th pass
+# gives credit for TRIES spins.
 SCORE_MOST, MISS, PROBE, TRIES = 16, 4, 256, 3
 MOST_FDS = 65_536
 
@@ -38,7 +38,7 @@ OFFLOADS = 0x01 | 0x02 | 0x04 | 0x20 | 0x40  # CSUM TSO4 TSO6 USO4 USO6
 
 
 def open_queue(name: str, flags: int = 0, offloads: int = OFFLOADS, sndbuf: int | None = None) -> int:
-    """A queue of tap `name` in the calling thread's namespace; its non-blocking descriptor."""
+    """The non-blocking descriptor of a new queue of tap `name` in the calling thread's namespace."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags))
@@ -54,10 +54,10 @@ def open_queue(name: str, flags: int = 0, offloads: int = OFFLOADS, sndbuf: int 
 
 @compiled
 def wrap(data: Bytes, at: int, header_length: int) -> int:
-    """Put the shim before the guest's frame at data[at:]; where the outer frame begins.
+    """Put the shim before the guest's frame at data[at:]; returns the start of the outer frame.
 
-    `header_length` (at most 255, and at most the frame) becomes hdr_len of the outer virtio-net header: how
-    much the kernel keeps linear.
+    `header_length` (at most 255, and at most the frame) becomes hdr_len of the outer virtio-net header: the number of
+    bytes that the kernel keeps linear.
     """
     for i in range(VNET):
         data[at - SHIM - VNET + i] = 0
@@ -77,11 +77,13 @@ def forward(
     """Move frames from port i to port peers[i] until stop[0].
 
     Args:
-        pollfds: (n,) struct pollfd packed into a word; peers: (n,); uplinks: (n,) 1 where frames wear the shim.
-        epoll: an epoll descriptor that has all ports, or -1: poll() all of them each time.
-        batch, batch_bytes: a batch of one port ends with either.
-        spin_ns: how long to look for more before sleeping in poll(). Negative: as long as that, but only
-            while looking pays; on a core that the guest needs itself, looking keeps away what is looked for.
+        pollfds: (n,) struct pollfd packed into a word.
+        peers: (n,) index of the peer of each port.
+        uplinks: (n,) 1 for ports whose frames have the shim.
+        epoll: an epoll descriptor with all ports, or -1: poll() all of them each time.
+        batch, batch_bytes: limits of a batch of one port.
+        spin_ns: how long to spin before sleeping in poll(). Negative: spin so long, but only while it pays. On a core
+            that the guest needs itself, spinning delays the guest's next packet.
     """
     spec = np.zeros(2, np.int64)
     base = np.uintp(buf.ctypes.data)
@@ -94,11 +96,11 @@ def forward(
     events = np.zeros(3 * EVENTS, np.int32)  # struct epoll_event is packed: events, then 64 bits of data
     active = np.zeros(max(ports, EVENTS), np.int64)
     last = nanoseconds(spec)
-    looking = False
+    spinning = False
     limit = abs(spin_ns)
     score = 0
     while stop[0] == 0:
-        timeout = np.int32(0 if looking else 100)
+        timeout = np.int32(0 if spinning else 100)
         ready = 0
         if epoll >= 0:
             found = libc.epoll_wait(np.int32(epoll), np.uintp(events.ctypes.data), np.int32(EVENTS), timeout)
@@ -112,11 +114,11 @@ def forward(
                     ready += 1
         stats[POLLS] += 1
         if ready == 0:
-            if looking and nanoseconds(spec) - last >= limit:
-                looking = False
+            if spinning and nanoseconds(spec) - last >= limit:
+                spinning = False
                 score = max(score - MISS, 0)
             continue
-        if looking:
+        if spinning:
             score = min(score + 1, SCORE_MOST)
         stats[PASSES] += 1
         for i in range(ready):
@@ -148,7 +150,7 @@ def forward(
         if spin_ns < 0 and stats[PASSES] % PROBE == 0:
             score = max(score, TRIES * MISS)
         if spin_ns > 0 or (spin_ns < 0 and score > 0):
-            looking = True
+            spinning = True
             last = nanoseconds(spec)
 
 
@@ -158,5 +160,5 @@ def pollfd(fd: int) -> int:
 
 
 def buffers() -> Bytes:
-    """Room for a batch."""
+    """Memory for one batch."""
     return np.zeros(BATCH * SLOT, np.uint8)

@@ -1,6 +1,6 @@
-"""The load, the same for every port: one TCP stream, a flood of 64-byte UDP frames, 1-byte TCP round trips.
+"""The load, the same for each port: one TCP stream, a flood of 64-byte UDP frames, 1-byte TCP round trips.
 
-Sockets are made inside the guests' namespaces and driven by compiled threads of this process.
+Sockets are made inside the guests' namespaces; compiled threads of this process use them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def send_stream(fd: int, buf: Bytes, stop: Words) -> None:
 
 @compiled
 def receive_stream(fd: int, buf: Bytes, stop: Words, count: Words) -> None:
-    """Read until the end; count[0] bytes."""
+    """Read until the end of the stream, and count bytes in count[0]."""
     while True:
         n = libc.read(np.int32(fd), np.uintp(buf.ctypes.data), np.uintp(len(buf)))
         if n <= 0:
@@ -47,7 +47,7 @@ def receive_stream(fd: int, buf: Bytes, stop: Words, count: Words) -> None:
 
 @compiled
 def send_datagrams(fd: int, headers: Words, stop: Words, count: Words) -> None:
-    """Send batches until stop[0]; count[0] datagrams."""
+    """Send batches until stop[0], and count datagrams in count[0]."""
     while stop[0] == 0:
         n = libc.sendmmsg(np.int32(fd), np.uintp(headers.ctypes.data), np.uint32(len(headers)), np.int32(0))
         if n > 0:
@@ -56,7 +56,7 @@ def send_datagrams(fd: int, headers: Words, stop: Words, count: Words) -> None:
 
 @compiled
 def receive_datagrams(fd: int, headers: Words, stop: Words, count: Words) -> None:
-    """Take what comes until stop[0]; the socket has a receive time-out."""
+    """Receive until stop[0], and count datagrams in count[0]; the socket has a receive timeout."""
     while stop[0] == 0:
         n = libc.recvmmsg(
             np.int32(fd), np.uintp(headers.ctypes.data), np.uint32(len(headers)), np.int32(libc.MSG_WAITFORONE),
@@ -68,7 +68,7 @@ def receive_datagrams(fd: int, headers: Words, stop: Words, count: Words) -> Non
 
 @compiled
 def echo(fd: int, byte: Bytes) -> None:
-    """Answer bytes until the end."""
+    """Send each received byte back until the end of the stream."""
     address = np.uintp(byte.ctypes.data)
     while libc.read(np.int32(fd), address, np.uintp(1)) == 1:
         libc.write(np.int32(fd), address, np.uintp(1))
@@ -76,7 +76,7 @@ def echo(fd: int, byte: Bytes) -> None:
 
 @compiled
 def round_trips(fd: int, byte: Bytes, samples: Words, stop: Words) -> int:
-    """Ask until stop[0] or samples is full; nanoseconds of each in samples; how many."""
+    """Make round trips until stop[0] or samples is full; returns their number. samples[] gets nanoseconds."""
     spec = np.zeros(2, np.int64)
     address = np.uintp(byte.ctypes.data)
     done = 0
@@ -92,7 +92,7 @@ def round_trips(fd: int, byte: Bytes, samples: Words, stop: Words) -> int:
 
 @contextlib.contextmanager
 def running(*jobs: tuple[Any, ...]) -> Iterator[None]:
-    """Each job, a compiled function and its arguments, in a thread; joined after the block."""
+    """Run each job, a compiled function and its arguments, in a thread; joins them after the block."""
     threads = [threading.Thread(target=job[0], args=job[1:], daemon=True) for job in jobs]
     for thread in threads:
         thread.start()
@@ -104,7 +104,7 @@ def running(*jobs: tuple[Any, ...]) -> Iterator[None]:
 
 
 def window(seconds: float) -> None:
-    """The time a measurement takes."""
+    """Wait for the time of a measurement."""
     threading.Event().wait(seconds)
 
 
@@ -197,6 +197,6 @@ def trips(source: int, target: int, address: str, seconds: float, marked: Callab
             marked()
             stop[0] = 1
     if not result or result[0] < 10:
-        raise MeasurementError("hardly any round trip", where=address, next_step="run the port's forwarder alone")
+        raise MeasurementError("fewer than 10 round trips", where=address, next_step="run the port's forwarder alone")
     found = [float(one) / 1e3 for one in samples[result[0] // 10 : result[0]]]
     return percentile(found, 0.5), percentile(found, 0.9)

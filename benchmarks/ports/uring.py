@@ -1,7 +1,7 @@
 """io_uring on two taps: multishot reads into provided buffers, writes submitted a batch at a time.
 
-One io_uring_enter() submits all writes of a pass and waits for the next frames. The ring belongs to the
-thread that made it (SINGLE_ISSUER, DEFER_TASKRUN), so setting up and forwarding happen in one thread.
+One io_uring_enter() submits all writes of a pass and waits for the next frames. The ring belongs to the thread that
+made it (SINGLE_ISSUER, DEFER_TASKRUN), so set-up and forwarding are in one thread.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OP_WRITE, _OP_READ_MULTISHOT = 23, 49
 _BUFFER_SELECT = 1 << 5
 _GET_EVENTS, _EXT_ARG = 1, 8
 _REGISTER_PBUF_RING = 22
-_MORE = 2  # CQE: the multishot request goes on
+_MORE = 2  # CQE: the multishot request continues
 SQ, CQ = 256, 1024
 BUFFERS = 64  # of each port; a power of two
 
@@ -103,7 +103,7 @@ def ask(queue: Queue, opcode: int, flags: int, group: int, fd: int, address: int
 
 @compiled
 def forward(ring_fd: int, queue: Queue, taps: Words, argument: Words, stop: Words, stats: Words) -> None:
-    """Between two taps until stop[0]; `argument` is a struct io_uring_getevents_arg with a time-out."""
+    """Move frames between two taps until stop[0]; `argument` is a struct io_uring_getevents_arg with a timeout."""
     for port in range(2):
         for number in range(BUFFERS):
             give(queue, port, number)
@@ -128,7 +128,7 @@ def forward(ring_fd: int, queue: Queue, taps: Words, argument: Words, stop: Word
             if result > 0:
                 number = flags >> 16
                 address = np.int64(queue.frames.ctypes.data) + (tag * BUFFERS + number) * SLOT
-                # bit 20 tells it from a read; bit 1 is the port, from bit 2 on the buffer
+                # bit 20 marks a write; bit 1 is the port; the bits from 2 on are the buffer
                 ask(queue, _OP_WRITE, 0, 0, taps[1 - tag], address, result, number << 2 | tag << 1 | 1 << 20)
                 todo += 1
                 stats[FRAMES] += 1
@@ -141,11 +141,11 @@ def forward(ring_fd: int, queue: Queue, taps: Words, argument: Words, stop: Word
 
 
 def timeout_argument(milliseconds: int) -> tuple[Words, Words]:
-    """struct io_uring_getevents_arg and the struct timespec that it names."""
+    """The struct io_uring_getevents_arg, and the struct timespec that it points to."""
     spec = np.array([0, milliseconds * 1_000_000], np.int64)
     return np.array([0, 0, spec.ctypes.data], np.int64), spec
 
 
 def close(ring_fd: int) -> None:
-    """Close the ring; what it still waits for is cancelled."""
+    """Close the ring; its pending requests are cancelled."""
     os.close(ring_fd)

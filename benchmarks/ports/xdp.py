@@ -1,7 +1,7 @@
 """AF_XDP on two veth devices: rings instead of system calls for each frame, one UMEM for both sockets.
 
-No loader: the program is five instructions (redirect to the socket of the receive queue, else pass).
-Frames carry no virtio-net header, so a guest cuts its segments and computes its checksums itself.
+There is no loader: the program has five instructions (redirect to the socket of the receive queue, else pass). Frames
+carry no virtio-net header, so a guest cuts its segments and computes its checksums itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Side(NamedTuple):
 
 @dataclass(slots=True)
 class Attached:
-    """A socket on a device with its program; closing `fds` detaches everything."""
+    """A socket on a device with its program; closing `fds` detaches both."""
 
     side: Side
     socket: int
@@ -67,7 +67,7 @@ def _bpf(what: str, command: int, attributes: bytes) -> int:
 
 
 def program(map_fd: int) -> bytes:
-    """BPF: return bpf_redirect_map(map, context->rx_queue_index, XDP_PASS)."""
+    """The BPF program: return bpf_redirect_map(map, context->rx_queue_index, XDP_PASS)."""
     lines = (
         (0x61, 0x12, 16, 0),  # r2 = *(u32 *)(r1 + 16)
         (0x18, 0x11, 0, map_fd),  # r1 = map (two slots)
@@ -81,7 +81,7 @@ def program(map_fd: int) -> bytes:
 
 def _set(xsk: int, option: int, value: bytes) -> None:
     buffer = ctypes.create_string_buffer(value, len(value))
-    libc.checked("AF_XDP option refused", _SETSOCKOPT, xsk, _SOL_XDP, option, ctypes.addressof(buffer), len(value))
+    libc.checked("AF_XDP option rejected", _SETSOCKOPT, xsk, _SOL_XDP, option, ctypes.addressof(buffer), len(value))
 
 
 def _attach(ifindex: int, xsk: int) -> list[int]:
@@ -89,7 +89,7 @@ def _attach(ifindex: int, xsk: int) -> list[int]:
     code, licence = ctypes.create_string_buffer(program(map_fd)), ctypes.create_string_buffer(b"GPL")
     load = struct.pack("<IIQQ", 6, (len(code) - 1) // 8, ctypes.addressof(code), ctypes.addressof(licence))
     load += struct.pack("<IIQI", 0, 0, 0, 0) + struct.pack("<I", 0) + bytes(16) + struct.pack("<II", 0, 37)
-    program_fd = _bpf("the XDP program was refused", 5, load)
+    program_fd = _bpf("the XDP program was rejected", 5, load)
     key, value = ctypes.c_uint32(0), ctypes.c_uint32(xsk)
     update = struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(key), ctypes.addressof(value), 0)
     _bpf("no entry in the XSKMAP", 2, update)
@@ -112,7 +112,7 @@ def open_socket(device: str, umem: Bytes, owner: int | None) -> Attached:
 
     Args:
         umem: page-aligned memory, FRAME bytes a frame.
-        owner: the socket that registered `umem` before, if there is one.
+        owner: the socket that registered `umem` before, or None.
     """
     xsk = libc.checked("no AF_XDP", _SOCKET, _AF_XDP, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     try:
@@ -147,13 +147,13 @@ def stock(side: Side, first: int) -> None:
 
 @compiled
 def move(source: Side, target: Side, target_fd: int, batch: int) -> int:
-    """One batch from rx to tx, frames by address only; kicks the kernel; how many.
+    """Move one batch from rx to tx, by frame addresses only, and notify the kernel; returns the number of frames.
 
-    Plain loads and stores: the system calls between them keep the compiler from reordering, and
-    x86 does not reorder stores. An engine would use acquire and release.
+    Plain loads and stores suffice: the system calls between them keep the compiler from reordering, and x86 does not
+    reorder stores. An engine would use acquire and release.
     """
     mask = np.int64(RING - 1)
-    # Sent frames go back to the device that they came from.
+    # Return sent frames to the device that received them.
     while target.completion.taken[0] != target.completion.made[0]:
         at = np.int64(target.completion.taken[0]) & mask
         source.fill.slots[np.int64(source.fill.made[0]) & mask] = (
@@ -183,20 +183,20 @@ def move(source: Side, target: Side, target_fd: int, batch: int) -> int:
 
 @compiled
 def forward(pollfds: Words, one: Side, other: Side, batch: int, spin_ns: int, stop: Words, stats: Words) -> None:
-    """Between two sockets until stop[0]; pollfds (2,) as in tap.forward."""
+    """Move frames between two sockets until stop[0]; pollfds (2,) as in tap.forward."""
     spec = np.zeros(2, np.int64)
     first, second = pollfds[0] & 0xFFFFFFFF, pollfds[1] & 0xFFFFFFFF
     last = nanoseconds(spec)
-    looking = False
+    spinning = False
     while stop[0] == 0:
         stats[POLLS] += 1
-        libc.poll(np.uintp(pollfds.ctypes.data), np.uintp(2), np.int32(0 if looking else 100))
+        libc.poll(np.uintp(pollfds.ctypes.data), np.uintp(2), np.int32(0 if spinning else 100))
         moved = move(one, other, second, batch) + move(other, one, first, batch)
         if moved:
             stats[FRAMES] += moved
             stats[PASSES] += 1
-            looking = spin_ns > 0
-            if looking:
+            spinning = spin_ns > 0
+            if spinning:
                 last = nanoseconds(spec)
-        elif looking:
-            looking = nanoseconds(spec) - last < spin_ns
+        elif spinning:
+            spinning = nanoseconds(spec) - last < spin_ns

@@ -55,9 +55,9 @@ def capture(
 
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
-        inspect.make_ready(host, print_progress)
+        inspect.compile_debug_engine(host, print_progress)
         with _output(file) as output:
-            running = inspect.Capturing(host, place, output, snap=snap, count=count)
+            running = inspect.RunningCapture(host, place, output, snap=snap, count=count)
             if file is not None:
                 print_progress(f"capturing {', '.join(running.ports)} of {place.node}; Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):

@@ -31,10 +31,10 @@ def latency(
 
     with RunClient(runs.live(run)) as client:
         place = inspect.find(client, node, None)
-    inspect.need_engine(place)
+    inspect.check_has_engines(place)
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
-        inspect.make_ready(host, print_progress)
+        inspect.compile_debug_engine(host, print_progress)
         found = inspect.latency(host, seconds, every)
     if as_json:
         print_json({"node": place.node, **found})

@@ -80,7 +80,7 @@ class Batching(Experiment):
         return [
             _verdict(f"{_CLAIM} (the engine alone)", alone, "million packets/s", "memory ports, one core, no NIC."),
             _verdict(f"{_CLAIM} (VM to VM)", live, "1000 packets/s",
-                     "most of a packet's time is the taps' system calls, one each, which no batch saves."),
+                     "system calls of the taps take most of the time, one for each packet in any batch."),
         ]  # fmt: skip
 
 

@@ -27,8 +27,8 @@ class Burst(Experiment):
     title = "A burst of new pairs"
     source = "section 6.3"
     measures = (
-        "Packets a second at the Hoverboard after many pairs start at once, and the time until it carries a tenth of "
-        "its highest load, by report interval and threshold."
+        "Packets a second at the Hoverboard after many pairs start at once. The time until it carries a tenth of its "
+        "highest load, by report interval and threshold."
     )
     minutes = 1.5
     repeat = 2
@@ -130,7 +130,7 @@ class Burst(Experiment):
                 "a burst loads the Hoverboards until the next usage reports, then leaves them",
                 "sudden bursts remain a risk",
                 told, "reproduced" if within else "partly" if found else "not",
-                "The paper gives no times; allowed are two report intervals and 0.6 s.",
+                "The paper gives no times; the limit here is two report intervals and 0.6 s.",
             )
         ]  # fmt: skip
 

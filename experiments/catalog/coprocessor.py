@@ -67,15 +67,15 @@ class Coprocessor(Experiment):
             theirs = "4.6 / 11.8 Gbit/s = 0.39"
             slow, fast = table.median("throughput", stage="encryption"), table.median("throughput", stage=light)
             if slow is None or not fast:
-                made.append(ClaimVerdict(claim, theirs, "", "not measured", "one of the two stages was not."))
+                made.append(ClaimVerdict(claim, theirs, "", "not measured", "one of the two stages was not measured."))
                 continue
             share = slow / fast
             made.append(
                 ClaimVerdict(
                     claim, theirs, f"{slow:.2f} / {fast:.2f} Gbit/s = {share:.2f}",
                     "reproduced" if 0.2 <= share <= 0.6 else "partly" if share < 0.9 else "not",
-                    "a stage is plain Python here, so its cost per packet weighs against AES more than C++ would; "
-                    "both ends' threads share two cores.",
+                    "a stage is plain Python here, so its cost per packet is larger beside AES than in C++; both ends' "
+                    "threads share two cores.",
                     share / 0.39,
                 )
             )  # fmt: skip

@@ -17,7 +17,7 @@ from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.generations import NAMES
 
 _SIDES = ("host", "guest", "total")
-_NOTE = "Guest: iperf3's own processes with the guest's TCP; host: all else that the machine did, softirqs included."
+_NOTE = "Guest: iperf3's processes with the guest's TCP. Host: everything else that the machine did, softirqs included."
 
 
 class Cpu(Experiment):

@@ -58,7 +58,7 @@ class Failover(Experiment):
     title = "Every role killed under traffic"
     source = "section 3.5"
     measures = (
-        "Datagrams lost of the flow that lost most, the longest silence of a flow, and the time until the next change "
+        "Lost datagrams of the flow that lost most, the longest silence of a flow, and the time until the next change "
         "is programmed."
     )
     minutes = 4.0
@@ -114,7 +114,7 @@ class Failover(Experiment):
             Chart(
                 "silence", "The longest time in which nothing of a flow arrived", "who was killed", "ms",
                 [_bars(table, "silence", kind, roles, path=kind) for kind in (OVER, DIRECT)], kind="bars", log_y=True,
-                note="Datagrams are 10 ms apart over Hoverboards, 5 ms host to host; nobody: what two cores do alone.",
+                note="Datagrams are 10 ms apart over Hoverboards, 5 ms host to host. `nobody`: no process was killed.",
             ),
             Chart(
                 "next-change", "Until the next change is programmed", "who was killed", "ms",
@@ -131,9 +131,9 @@ class Failover(Experiment):
             found.append(
                 ClaimVerdict(
                     "with its control plane gone, the network forwards as before", "no loss (fail static)",
-                    f"at most {max(lost):.0f} datagrams a flow lost, {alone:.0f} with nobody killed",
+                    f"at most {max(lost):.0f} datagrams a flow lost, {alone:.0f} with no process killed",
                     "reproduced" if max(lost) <= max(1.0, alone) else "partly" if max(lost) < 20 else "not",
-                    f"Each role's process is killed in turn, and as {ALL_CONTROL} all of them at once.",
+                    f"Each role's process is killed in turn; {ALL_CONTROL} means all of them at once.",
                 )
             )  # fmt: skip
         if (took := table.spread("next change", role="vm-controller")) is not None:
@@ -142,7 +142,7 @@ class Failover(Experiment):
                     "a standby takes over from a dead VM controller", "not stated",
                     f"next change after {took.median:.0f} ms (median of {took.n})",
                     "reproduced" if took.median < 2_000 else "partly",
-                    "The store and all replicas are on one machine, so that a lease breaks with its connection.",
+                    "The store and all replicas are on one machine, so a lease ends with its connection.",
                 )
             )  # fmt: skip
         for role, what in (("host-process", "a killed host process"), ("hoverboard", "a dead Hoverboard")):
@@ -153,9 +153,9 @@ class Failover(Experiment):
                         f"{what} costs a pause, and traffic comes back", "not stated",
                         f"{silent.median:.0f} ms of silence (median of {silent.n})",
                         "reproduced" if silent.median < number(values, "after") * 500 else "partly",
-                        "It goes on from its checkpoint; until then packets wait in its NICs' queues."
+                        "It continues from its checkpoint; until then packets wait in the queues of its NICs."
                         if role == "host-process"
-                        else "Hosts move to the other Hoverboard once the control plane sees its connections break.",
+                        else "Hosts use the other Hoverboard when the control plane sees that the connections broke.",
                     )
                 )  # fmt: skip
         return found

@@ -32,8 +32,8 @@ class GatewayOverload(Experiment):
     title = "Usage from hosts or from Hoverboards, under overload"
     source = "section 3.3.1"
     measures = (
-        "Pairs offloaded, seconds until they are, and their loss, while a Hoverboard gets several times its capacity; "
-        "with usage reported by sending hosts and by Hoverboards."
+        "Offloaded pairs, the seconds until they are offloaded, and their loss, while a Hoverboard gets several times "
+        "its capacity. Usage is reported by sending hosts, or by Hoverboards."
     )
     minutes = 1.5
     repeat = 2
@@ -103,7 +103,7 @@ class GatewayOverload(Experiment):
             never = [name for name, line in times if len(line.x) < len(table.seen("overload"))]
             note = f"Of the pairs that were relieved within {limit:g} s, counted from the start of their traffic."
             if never:
-                note += f" Where a mark of reports from {' and '.join(never)} is missing, no pair was."
+                note += f" Where a mark of reports from {' and '.join(never)} is missing, no pair was relieved."
             title, y = "Time until a pair left the Hoverboard", "seconds"
             drawn.append(Chart("time-to-relief", title, x, y, [line for _, line in times if line.x], note=note))
         return drawn
@@ -128,7 +128,7 @@ class GatewayOverload(Experiment):
                 f"lost {lost[HOSTS]:.0%} against {lost[HOVERBOARDS]:.0%}; "
                 f"relief after {_seconds(times[HOSTS])} against {_seconds(times[HOVERBOARDS])}",
                 "reproduced" if ours > 0.9 and theirs < 0.5 else "partly" if ours > theirs else "not",
-                f"The Hoverboard's capacity is given: {whole(values, 'capacity')} packets/s, flooded {most:g} times.",
+                f"The Hoverboard's capacity is {whole(values, 'capacity')} packets/s; the flood is {most:g} times it.",
             )
         ]
 

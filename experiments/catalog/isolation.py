@@ -31,7 +31,7 @@ class Isolation(Experiment):
     order = 120
     title = "A noisy neighbour"
     source = "section 6.1"
-    measures = "a victim's p99 round trip and loss beside a VM that floods small packets out or gets them, with and "
+    measures = "a victim's p99 round trip and loss while a neighbour sends or gets a flood of small packets, with and "
     measures += "without the VM priority scheduler"
     minutes = 3.0
     repeat = 6  # p99 scatters more than twofold from one to the next
@@ -107,14 +107,14 @@ def _shielded(table: SampleTable) -> ClaimVerdict:
     ours = f"p99 in order of arrival {times.value:.2f} times as long (95 %: {times.low:.2f} to {times.high:.2f}); "
     ours += f"lost {lost[0]:.1f} % against {lost[1]:.1f} %"
     if times.low > 1:
-        why = "the interval leaves out 1, which is no difference."
+        why = "the interval leaves out 1, and 1 means no difference."
         return ClaimVerdict(claim, theirs, ours, "reproduced" if times.value >= _CLEARLY else "partly", why)
     full = table.median("dropped by full VM queues", noise="ingress", scheduler="priority")
-    why = "the interval holds no improvement that could be told from chance; "
+    why = "the interval shows no improvement beyond chance; "
     if full == 0:
-        why += "the noisy VM's queue never filled: what waits, waits in the NIC before the engine has sorted it."
+        why += "the noisy VM's queue never filled: packets wait in the NIC, before the engine has sorted them."
     else:
-        why += "the flood's own ends run on the same two cores, whose time no scheduler of ours gives out."
+        why += "both ends of the flood run on the same two cores, and our scheduler does not divide CPU time."
     return ClaimVerdict(claim, theirs, ours, "not", why)
 
 
@@ -132,7 +132,7 @@ def _polled_in_turn(table: SampleTable) -> ClaimVerdict:
     return ClaimVerdict(
         claim, theirs, f"p99 {with_it:.0f} us, {lost:.1f} % lost; quiet {quiet:.0f} us",
         "reproduced" if good else "partly" if half else "not",
-        "the guest that floods is itself on the cores that the engine needs.",
+        "the guest that sends the flood runs on the cores that the engine needs.",
     )  # fmt: skip
 
 

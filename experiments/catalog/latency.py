@@ -16,11 +16,11 @@ from experiments.tools.round_trip import RoundTripSpec
 _PERCENTILES = {"p50": "p50_us", "p90": "p90_us", "p99": "p99_us", "p99.9": "p999_us"}
 _LONGEST = 120.0  # seconds after which a spinner ends by itself
 _WHY = (
-    "the oldest has no VM exits to pay for, and the newest wakes threads on two shared cores where the paper's polled"
+    "The oldest generation here has no VM exits. The newest wakes threads on two shared cores; the paper's newest polls"
 )
 _WHY_ORDER = (
-    "Open vSwitch in user space sleeps and wakes where the paper's 1.0 ran in the kernel, and the stand-in of the "
-    "oldest has no VM exits to pay for"
+    "Open vSwitch in user space sleeps and wakes; the paper's 1.0 ran in the kernel. The oldest generation here has no "
+    "VM exits"
 )
 
 

@@ -29,8 +29,8 @@ class Models(Experiment):
     title = "Programming models side by side"
     source = "section 3.3"
     measures = (
-        "First, later and steady round trips of new pairs, flows a host and a Hoverboard hold, the share of steady "
-        "traffic over Hoverboards, and the control plane's CPU, for every model."
+        "First, later and steady round trips of new pairs, and flows of a host and of a Hoverboard. The share of "
+        "steady traffic over Hoverboards, and the control plane's CPU. All of it for every model."
     )
     minutes = 2.0
     repeat = 2
@@ -112,13 +112,13 @@ class Models(Experiment):
             Chart(
                 "controller-load", "What the control plane spends on new pairs", "programming model",
                 "ms of CPU a pair", [_bars(table, "control plane CPU", "control plane CPU", models)], kind="bars",
-                note="All its processes while the pairs meet, what they do without any pair included.",
+                note="All its processes while the pairs meet, including their work without any pair.",
             ),
             Chart(
                 "round-trips", "A pair's first round trip, and the later ones", "programming model", "ms",
                 [_bars(table, f"{name} round trip", name, models) for name in ("first", "later", "steady")],
                 kind="bars", log_y=True,
-                note="Later: the fourth ping on, within half a second. Steady: while the pair sends, offloaded or not.",
+                note="Later: from the fourth ping on. Steady: while the pair sends, offloaded or not.",
             ),
             Chart(
                 "state", "Flows that a switch holds", "programming model", "flows",
@@ -128,7 +128,7 @@ class Models(Experiment):
                 "gateway-load", "Steady traffic that passes a Hoverboard", "programming model",
                 "share of the datagrams",
                 [_bars(table, "over Hoverboards", "over Hoverboards", models)], kind="bars",
-                note=f"Pairs that send {_RATE_BPS / 1e3:.0f} kbit/s each, after {_SETTLED_SHARE:.0%} of the time.",
+                note=f"Each pair sends {_RATE_BPS / 1e3:.0f} kbit/s; measured after {_SETTLED_SHARE:.0%} of the time.",
             ),
         ]  # fmt: skip
 

@@ -98,7 +98,7 @@ class Offload(Experiment):
                 _scaled("replay through the offload policy", curves[REPLAY], 1e3),
                 _scaled("figure 11c", theirs, 1e3, paper=True),
             ],
-            note="The population is calibrated on the figure; what is tested is the policy, with reports that scatter.",
+            note="The population is calibrated on the figure. The replay tests the policy, with reports that scatter.",
         )  # fmt: skip
         laid = [
             _scaled(name, line, unit, paper=name == "figure 11c")
@@ -110,7 +110,7 @@ class Offload(Experiment):
             Chart(
                 "offload-shape", "Traffic on Hoverboards, live and replayed",
                 f"offloaded flows, in units of those that leave {_LEAVES:.0%}",
-                "% of all traffic", laid, note="Live: datagrams that the Hoverboard carried of those that were sent.",
+                "% of all traffic", laid, note="Live: the share of sent datagrams that the Hoverboard carried.",
             ),
         ]  # fmt: skip
 
@@ -126,7 +126,7 @@ class Offload(Experiment):
                     "offloading under 0.1 % of the pairs leaves under 1 % of the traffic", "some 50k flows, < 1 %",
                     f"{count:.0f} flows leave {share:.2%}",
                     "reproduced" if share < 0.01 else "partly" if share < 0.05 else "not",
-                    "By replay through the real policy; the population is calibrated on the figure itself.",
+                    "A replay through the real policy; the population is calibrated on the figure itself.",
                     share / 0.008,
                 )
             )  # fmt: skip
@@ -137,7 +137,7 @@ class Offload(Experiment):
                 ClaimVerdict(
                     "live, the curve has the same shape", "figure 11c", f"at most {apart:.0%} of the traffic apart",
                     "reproduced" if apart < 0.1 else "partly" if apart < 0.25 else "not",
-                    "Some fifty pairs stand for 57,000, so that the curve has steps.",
+                    "Some fifty pairs represent 57,000, so the curve has steps.",
                 )
             )  # fmt: skip
         return found

@@ -33,8 +33,8 @@ class OnDemandCollapse(Experiment):
     title = "First packets under a load of first packets"
     source = "sections 3.3 and 6.3"
     measures = (
-        "Round trip of a pair's first packet, and whether it is answered within a second, while other VMs reach for "
-        "new destinations at a rising rate; on demand and with Hoverboards."
+        "The round trip of a pair's first packet, and whether an answer comes within a second. Other VMs send to new "
+        "destinations at a rising rate; on demand and with Hoverboards."
     )
     minutes = 3.0
     repeat = 1
@@ -116,7 +116,7 @@ class OnDemandCollapse(Experiment):
                 "under many first packets on demand collapses, the Hoverboard model does not", "an outage",
                 f"{ON_DEMAND}: {told[ON_DEMAND]}; {HOVERBOARD}: {told[HOVERBOARD]}, at {most * _PER_VM} a second",
                 "reproduced" if stands and fails else "partly" if fails or slower > 2 else "not",
-                f"A vport may ask 50 times a second and each flooding VM stays below: what is too much is their sum "
+                f"A vport may ask 50 times a second. Each flooding VM stays below that; only their sum is too much "
                 f"(first round trips {slower:.1f} times as long on demand).",
             )
         ]  # fmt: skip

@@ -29,7 +29,7 @@ class PairRates(Experiment):
     order = 50
     title = "Peak rates over VM pairs"
     source = "figure 11b, section 5.3"
-    measures = "Each pair's highest rate over a second, offered from the paper's CDF and as it arrived."
+    measures = "Each pair's highest rate over a second: as offered, from the paper's CDF, and as it arrived."
     minutes = 1.0
     repeat = 2
     parameters = (
@@ -70,7 +70,7 @@ class PairRates(Experiment):
         theirs = [(rate * scale / 1e3, share) for rate, share in papers_cdf()]
         series.append(Series("figure 11b", [x for x, _ in theirs], [y for _, y in theirs], paper=True))
         note = (
-            f"The paper's rates times {scale:g}. Pairs that never talk lie left of the axis. n is the number of pairs."
+            f"The paper's rates times {scale:g}. Pairs that never talk are left of the axis. n is the number of pairs."
         )
         return [
             Chart(
@@ -85,7 +85,7 @@ class PairRates(Experiment):
         arrived = table.median("arrived")
         if not offered or not measured or arrived is None:
             return []
-        why = "Offered traffic is drawn from the paper's own CDF; what is shown is that the testbed carries it."
+        why = "The offered traffic is drawn from the paper's CDF; the result shows that the testbed carries it."
         silent = _share(measured, 0.0)
         below = _share(measured, THRESHOLD_BPS * number(values, "scale"))
         return [

@@ -35,8 +35,9 @@ class ProgrammingLatency(Experiment):
     title = "Latency of one change"
     source = "section 5.3; queues of section 3.1"
     measures = (
-        "From the request that adds a VM until it answers a VM on another host; with another network that thousands of "
-        "VMs join and leave all along; with one queue for all; and the controller's work for a change of many hosts."
+        "The time from the request that adds a VM until it answers a VM on another host. The same while thousands of "
+        "VMs join and leave another network, with a queue for each network and with one for all. The controller's work "
+        "for a change of many hosts."
     )
     minutes = 3.0
     repeat = 1
@@ -111,7 +112,7 @@ class ProgrammingLatency(Experiment):
                         f"{paper[OLD]:g} -> {paper[NEW]:g} ms ({theirs:.1f}x)",
                         f"{ours[0]:.1f} -> {ours[1]:.1f} ms of the controller's ({ratio:.1f}x)",
                         "reproduced" if ratio > theirs / 2 and ratio > 1.5 else "partly" if ratio > 1.2 else "not",
-                        f"Processor time for a change that touches {whole(values, 'hosts')} recorded switches, or two.",
+                        f"Processor time for a change that touches {whole(values, 'hosts')} recorded switches, or 2.",
                         ratio / theirs,
                     )
                 )  # fmt: skip
@@ -126,7 +127,7 @@ class ProgrammingLatency(Experiment):
                     "a churning neighbour does not slow a network down", "a queue for each network",
                     f"median {times:.1f}x{shared}",
                     "reproduced" if times < 2 else "partly" if times < 5 else "not",
-                    "Neighbour, controller, switches and VMs share two cores here, whatever the queues do.",
+                    "Neighbour, controller, switches and VMs share two cores here, and queues cannot change that.",
                 )
             )  # fmt: skip
         return found

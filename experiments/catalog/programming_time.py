@@ -91,12 +91,12 @@ class ProgrammingTime(Experiment):
                 "programming-time", f"Programming time, {hosts} hosts", "VMs in the network", "seconds",
                 [table.line("programming time", "vms", one, cluster=SHAPE, model=one) for one in models] + theirs,
                 log_y=True,
-                note=f"One controller partition; the paper's sizes times {scale:g} (it had 30 partitions of 8 CPUs).",
+                note=f"One controller partition; the paper had 30 of 8 CPUs. Sizes are the paper's times {scale:g}.",
             ),
             Chart(
                 "flows", f"Flows on all switches, {hosts} hosts", "VMs in the network", "flows",
                 [table.line("flows", "vms", model, cluster=SHAPE, model=model) for model in models], log_y=True,
-                note=f"The knee of the preprogrammed model is at {hosts} VMs, where every host has one.",
+                note=f"The preprogrammed model has its knee at {hosts} VMs, where every host has one VM.",
             ),
             Chart(
                 "hoverboard-at-size", "Hoverboard model at the paper's size", "VMs in the network", "seconds",
@@ -122,7 +122,7 @@ class ProgrammingTime(Experiment):
                     "the Hoverboard model's programming time grows in a line", "1.9 s at 40k VMs",
                     f"R2 {r2:.4f}{own}; {line[-1][1]:.1f} s at {line[-1][0]:g} VMs",
                     _result(r2 >= _LEAST_R2, r2 >= 0.95),
-                    "One Python process does what 30 partitions of 8 CPUs did: the shape carries over, seconds do not.",
+                    "One Python process does the work of 30 partitions of 8 CPUs: compare the shape, not the seconds.",
                 )
             )  # fmt: skip
         for metric in ("flows", "programming time"):
@@ -137,7 +137,7 @@ class ProgrammingTime(Experiment):
                         "knee at 10k VMs = 10k hosts",
                         f"n to the {first:.2f} up to {hosts}, then to the {then:.2f} (R2 of a line {r2:.4f})",
                         _result(first > 1.7 and then < 1.3 and r2 >= _LEAST_R2, first > then + 0.3),
-                        "Every switch has some flows and costs some time whatever n is, which flattens small sizes.",
+                        "Every switch has some flows and needs some time at any n: small sizes look flatter.",
                     )
                 )  # fmt: skip
         ours, theirs = _measured(table, "flows", SHAPE, OURS), _measured(table, "flows", SHAPE, MESH)
@@ -148,7 +148,7 @@ class ProgrammingTime(Experiment):
                 ClaimVerdict(
                     "the mesh needs hosts times the flows", f"325x at 10k hosts; {expected:.2g}x is that at {hosts}",
                     f"{ratio:.0f}x", _result(ratio >= expected, ratio > 2),
-                    "The ratio grows with the hosts: flows a VM are few here, as our VMs have no policy of their own.",
+                    "The ratio grows with the number of hosts; our VMs have few flows, because they have no policy.",
                     ratio / expected,
                 )
             )  # fmt: skip

@@ -25,7 +25,7 @@ from topologies.run.testbed import Testbed
 PAIR = Path(__file__).with_name("pair.yaml")
 _ALL = "all"
 _ALIKE = 1.05  # closer than this, two versions of the paper's have no order
-_EMULATED = "all of it shares two cores with its guests, in software only"
+_EMULATED = "Here everything is software, and it shares two cores with its guests"
 
 GENERATIONS_PARAMETER = Parameter(
     "generations", (_ALL,), "", "dataplane generations; all: all that this machine can have", choices=(_ALL, *NAMES)
@@ -100,9 +100,9 @@ def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, w
             wrong.append(f"{one} and {other}")
     ours = " ".join(f"{name}: {value:.3g}" for name, value in found.items())
     if not wrong:
-        return ClaimVerdict(claim, theirs, ours, "reproduced", "every pair of generations stands as the paper's does.")
+        return ClaimVerdict(claim, theirs, ours, "reproduced", "Every pair of generations has the paper's order.")
     result: Literal["partly", "not"] = "partly" if 3 * len(wrong) <= len(pairs) else "not"
-    return ClaimVerdict(claim, theirs, ours, result, f"{', '.join(wrong)} are the other way round; {why}.")
+    return ClaimVerdict(claim, theirs, ours, result, f"{', '.join(wrong)} are in the opposite order. {why}.")
 
 
 def gain(
@@ -126,9 +126,9 @@ def gain(
     ours = f"{ratio:.1f} x ({new} over {old})"
     if bare:
         most = bare / found[old] if more else found[old] / bare
-        limit = f"two VMs joined by a bare veth pair are {most:.1f} x {old}"
-        why = f"{limit}, so that nothing reaches the bar here; {why}" if most < least else f"{limit}; {why}"
-    return ClaimVerdict(claim, theirs, ours, result, f"the bar is {least:g} x; {why}.", ratio / stated)
+        limit = f"Two VMs joined by a bare veth pair are {most:.1f} x {old}"
+        why = f"{limit}, so no generation can reach the bar here. {why}" if most < least else f"{limit}. {why}"
+    return ClaimVerdict(claim, theirs, ours, result, f"The bar is {least:g} x. {why}.", ratio / stated)
 
 
 def beside(table: SampleTable, metric: str, name: str, title: str, figure: str, series: str, **labels: object) -> Chart:
@@ -154,5 +154,5 @@ def beside(table: SampleTable, metric: str, name: str, title: str, figure: str, 
         ],
         kind="bars",
         log_y=True,
-        note="Both as multiples of their own oldest generation.",
+        note="Each series shows multiples of its own oldest generation.",
     )

@@ -83,9 +83,9 @@ def note(chart: Chart) -> str:
     """A figure's caption: what its marks mean."""
     words = [chart.note] if chart.note else []
     if any(one.spreads for one in chart.series):
-        words.append("Marks are medians, bars the quartiles, n in the legend.")
+        words.append("Marks are medians, bars are quartiles; n is in the legend.")
     if any(one.paper for one in chart.series):
-        words.append("Grey and dashed: the paper's.")
+        words.append("Grey and dashed: values of the paper.")
     return " ".join(words)
 
 
@@ -161,7 +161,7 @@ def overview(folders: Iterable[Folder]) -> str:
         experiment = discovery.find(folder.where())
         verdicts = [ClaimVerdict(**one) for one in json.loads((folder.path / VERDICTS).read_text())]
         lines += [f"## {experiment.title}", "", f"`{experiment.name}`, {experiment.source}.", ""]
-        lines += [*(verdict_lines(verdicts) if verdicts else ["No claim of the paper's."]), ""]
+        lines += [*(verdict_lines(verdicts) if verdicts else ["The paper has no claim about this."]), ""]
         for figure in sorted((folder.path / "figures").glob("*.png")):
             lines += [f"![{experiment.title}]({folder.path.name}/figures/{figure.name})", ""]
     return "\n".join(lines)

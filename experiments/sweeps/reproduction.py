@@ -106,17 +106,19 @@ def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
     return [
         "# The paper's evaluation beside ours",
         "",
-        f"Measured on {machine['cores']} cores ({machine['cpu']}, kernel {machine['kernel']}), {record['taken'][:10]}, "
-        f"commit {commit}; the measurements alone took {minutes:.0f} minutes. Again:",
+        "This page compares the paper's claims with what one run of all experiments measured.",
+        "",
+        f"Machine: {machine['cores']} cores ({machine['cpu']}, kernel {machine['kernel']}), {record['taken'][:10]}, "
+        f"commit {commit}. The measurements alone took {minutes:.0f} minutes. These commands repeat the run:",
         "",
         "    sudo hoverboard experiment run all --out results/all",
         "    hoverboard experiment report results/all --markdown reproduction.md",
         "",
-        "An emulation in software on a few cores is not a testbed of 40 Gbit/s servers: shapes and ratios carry over,",
-        'absolute figures do not. Verdicts say what this run showed, "not" included.',
+        "The paper measured on servers with 40 Gbit/s; this is an emulation in software on a few cores. So compare",
+        'shapes and ratios, not absolute figures. A verdict says what this run showed, "not" included.',
         "",
-        *([f"Taken with `--quick`, so that it is no more than a first look: {', '.join(quick)}.", ""] if quick else []),
-        f"Of {counted.total()} claims: {told}." if counted else "No claim of the paper's was looked at.",
+        *([f"Measured with `--quick`, for a first look only: {', '.join(quick)}.", ""] if quick else []),
+        f"Of {counted.total()} claims: {told}." if counted else "No claim of the paper was measured.",
     ]  # fmt: skip
 
 
@@ -129,7 +131,7 @@ def _section(run: Run, figures: Path) -> list[str]:
         "",
         f"`{experiment.name}`, {experiment.source}. {experiment.measures[:1].upper()}{experiment.measures[1:]}",
         "",
-        *(report.verdict_lines(run.verdicts) if run.verdicts else ["No claim of the paper's."]),
+        *(report.verdict_lines(run.verdicts) if run.verdicts else ["The paper has no claim about this."]),
         "",
         f"{len(table) - failed} samples, {failed} failed; {document['repeat']} repetitions, seed {document['seed']}.",
         "",

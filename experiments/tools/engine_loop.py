@@ -95,8 +95,8 @@ def driver(engines: ModuleType) -> Any:
             while ring.waiting(index):
                 serve(m, ports.FIRST_TAP)
             spent += now_ns(clock) - begin
-            out[ring.TAKEN] = out[ring.MADE]
-            m.capture_index[ring.TAKEN] = m.capture_index[ring.MADE]
+            out[ring.CONSUMED] = out[ring.PRODUCED]
+            m.capture_index[ring.CONSUMED] = m.capture_index[ring.PRODUCED]
         return spent
 
     return drive

@@ -1,4 +1,4 @@
-"""Coprocessors (paper section 4.4): per-VM threads for work too heavy for the fast path, made of stages."""
+"""Coprocessors (paper section 4.4): one thread per VM, for stages that are too heavy for the fast path."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The stages of one VM: chains by number, one object per stage and configuration, restarted when it crashes.
+"""The stages of one VM: numbered chains, one object per stage and configuration, restarted after a crash.
 
-A flow-table entry carries the number of its chain. Chains are added by the control thread, and read
-by the coprocessor thread; a chain is complete before its number is told to anybody.
+A flow-table entry holds the number of its chain. The control thread adds chains, the coprocessor thread reads them. A
+chain is complete before its number is returned.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hoverboard.contract.errors import HoverboardError
-from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Packet, Stage, StageContext
+from hoverboard.coprocessor.stage_policy import StageSpec
 
 STAGE_ERROR = "stage-error"
-_CRASHES = (Exception, SystemExit)  # a stage that calls sys.exit() must not take the thread along
+_CRASHES = (Exception, SystemExit)  # a stage that calls sys.exit() must not end the thread
 _log = logging.getLogger("hoverboard.coprocessor")
 
 
 class Runner:
-    """One stage object and what happens to it. All calls come from the coprocessor thread.
+    """One stage object, with its counters and its restarts. All calls come from the coprocessor thread.
 
     Attributes:
-        held: packets that the stage keeps.
-        errors: times that it raised, or returned what it must not.
-        restarts: of them, times that a fresh object took its place.
+        held: packets that the stage holds.
+        errors: how often the stage raised an exception or returned wrong packets.
+        restarts: how often a new object replaced the stage after that.
     """
 
     def __init__(self, spec: StageSpec, context: StageContext, registry: Registry, drops: dict[str, int]) -> None:
-        """Raises InputError when the stage cannot be made."""
+        """Make the stage; raises InputError when it cannot be made."""
         self.spec, self._context, self._registry, self._drops = spec, context, registry, drops
         self._stage: Stage | None = registry.make(spec.stage, context, spec.settings)
         self.name = self._stage.name
         self.held = self.errors = self.restarts = 0
         self.last_error = ""
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def process(self, batch: list[Packet]) -> list[Packet]:
-        """What goes on; nothing when the stage crashes, and everything that it had is dropped."""
+        """The packets that continue. If the stage crashes, none do, and all packets that it had are dropped."""
         return self._guarded(lambda stage: stage.process(batch), len(batch))
 
-    def look(self, samples: list[Packet]) -> None:
-        """Show it copies of packets; what it makes of them is its own business."""
+    def show_samples(self, samples: list[Packet]) -> None:
+        """Give the stage copies of packets, and ignore the packets that it returns."""
         if self._stage is None and not self._restart():
             return
         assert self._stage is not None
@@ -55,11 +55,11 @@ class Runner:
             self._crashed(error, self.held)
 
     def tick(self, now: float) -> list[Packet]:
-        """Held packets that go on now."""
+        """Held packets that continue now."""
         return self._guarded(lambda stage: stage.tick(now), 0)
 
     def deadline(self) -> float | None:
-        """When it wants its next tick."""
+        """The time at which the stage wants its next tick; None: it needs none."""
         if not self.held or self._stage is None:
             return None
         try:
@@ -70,21 +70,21 @@ class Runner:
             return None
 
     def abandon(self) -> int:
-        """How many packets it still held; they end here."""
+        """Drop the packets that the stage holds; returns their number."""
         held, self.held = self.held, 0
         return held
 
     def statistics(self) -> dict[str, Any]:
-        """What `status` shows of it. May be called by another thread."""
-        said: dict[str, Any] = {}
-        tell = getattr(self._stage, "statistics", None)
-        if callable(tell):
+        """The figures that `status` shows for the stage. Another thread may call this."""
+        found: dict[str, Any] = {}
+        statistics = getattr(self._stage, "statistics", None)
+        if callable(statistics):
             try:
-                said = dict(tell())
-            except _CRASHES as error:  # of no consequence for packets: told in place of the figures
-                said = {"statistics": f"{type(error).__name__}: {error}"}
+                found = dict(statistics())
+            except _CRASHES as error:  # packets are not affected: show the error instead of the figures
+                found = {"statistics": f"{type(error).__name__}: {error}"}
         own = {"held": self.held, "errors": self.errors, "restarts": self.restarts}
-        return own | ({"last_error": self.last_error} if self.last_error else {}) | said
+        return own | ({"last_error": self.last_error} if self.last_error else {}) | found
 
     def _guarded(self, call: Callable[[Stage], list[Packet]], given: int) -> list[Packet]:
         if self._stage is None and not self._restart():
@@ -97,7 +97,7 @@ class Runner:
             left = had - (sum(self._drops.values()) - dropped) - len(going)
             if left < 0 or any(packet.reason is not None for packet in going):
                 raise ValueError(
-                    "more packets came out than went in: dropped ones are to be left out, others returned once"
+                    "more packets came out than went in: leave dropped packets out, return the others once"
                 )
         except _CRASHES as error:
             self._crashed(error, had - (sum(self._drops.values()) - dropped))
@@ -110,12 +110,12 @@ class Runner:
         self.last_error = f"{type(error).__name__}: {error}"
         self._lose(max(0, lost))
         self.held = 0
-        # Each kind of exception once: a stage that fails on every packet would fill the log.
+        # Log each kind of exception once: a stage that fails on every packet would fill the log.
         kind = type(error).__name__
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._reported:
+            self._reported.add(kind)
             _log.error(
-                "stage %s of VM %s failed; its packets are dropped as %s and it starts afresh: %s",
+                "stage %s of VM %s failed; its packets are dropped as %s and it is restarted: %s",
                 self.name,
                 self._context.vm,
                 STAGE_ERROR,
@@ -132,7 +132,7 @@ class Runner:
         try:
             self._stage = self._registry.make(self.spec.stage, self._context, self.spec.settings)
         except HoverboardError as error:
-            # It worked once; until it does again its packets are dropped, and each batch tries anew.
+            # The stage could be made before. Until it can be made again, its packets are dropped; each batch retries.
             self.last_error = str(error)
             return False
         self.restarts += 1
@@ -154,8 +154,8 @@ class Chains:
     """All chains of one VM.
 
     Args:
-        context: of the VM; each kind of stage (its name) gets it with a `kept` of its own.
-        drops: counted packets by reason; the worker's.
+        context: context of the VM; each kind of stage (its name) gets it with a `kept` of its own.
+        drops: dropped packets by reason; the worker's counters.
     """
 
     NONE = 0  # number of the empty chain
@@ -169,7 +169,7 @@ class Chains:
         self._chains: list[Chain] = [Chain(())]
 
     def add(self, specs: Sequence[StageSpec]) -> int:
-        """Number of the chain of these stages; the same each time. Stages that are new are made.
+        """The number of the chain of these stages; the same for each call. New stages are made.
 
         Raises:
             InputError: a stage cannot be made.
@@ -184,7 +184,7 @@ class Chains:
             return self._numbers[key]
 
     def get(self, number: int) -> Chain | None:
-        """The chain of a number; None when there is no such."""
+        """The chain of a number; None when there is none."""
         return self._chains[number] if 0 <= number < len(self._chains) else None
 
     def runners(self) -> list[Runner]:
@@ -192,14 +192,14 @@ class Chains:
         return list(self._runners.values())
 
     def statistics(self) -> Mapping[str, Any]:
-        """By stage; a second one of the same name has its number behind it."""
-        said: dict[str, Any] = {}
+        """Figures by stage; the second stage of one name gets " 2" behind its name."""
+        found: dict[str, Any] = {}
         for runner in self.runners():
             name, number = runner.name, 2
-            while name in said:
+            while name in found:
                 name, number = f"{runner.name} {number}", number + 1
-            said[name] = runner.statistics()
-        return said
+            found[name] = runner.statistics()
+        return found
 
     def _runner(self, spec: StageSpec) -> Runner:
         known = self._runners.get(spec)

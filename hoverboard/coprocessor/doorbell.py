@@ -1,7 +1,7 @@
-"""How a producer of packets wakes a coprocessor thread: only when it sleeps (paper section 4.1).
+"""Wakes a sleeping coprocessor thread when a producer has put packets into its ring (paper section 4.1).
 
-A word in memory says whether the thread sleeps; a producer that finds it 0 has nothing to do. The
-word is an int64 array, so that compiled code without the GIL can read it, and the bell is an eventfd.
+A word in memory says whether the thread sleeps; while it is 0, a producer does not ring. The word is an int64 array, so
+that compiled code can read it without the GIL. The bell is an eventfd.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-_SHORT = 0.02  # seconds: below it poll()'s milliseconds are too coarse for a shaper, select() has microseconds
+_SHORT = 0.02  # seconds: for shorter waits poll()'s milliseconds are too coarse for a shaper; select() has microseconds
 _SELECT_MAX = 1024  # descriptors that select() can take
 
 
@@ -22,24 +22,24 @@ class Waiter(Protocol):
     """The worker's side of a doorbell."""
 
     def arm(self) -> None:
-        """From now on producers ring. What came before is not rung for: look once more, then wait."""
+        """Have producers ring from now on. Earlier packets did not ring: check the ring once more, then wait."""
 
     def wait(self, timeout: float | None) -> None:
-        """Sleep until it rings, at most `timeout` seconds; it may also return for no reason."""
+        """Sleep until the bell rings, at most `timeout` seconds; it may also return without a ring."""
 
     def disarm(self) -> None:
-        """Awake: producers need not ring."""
+        """Say that the thread is awake: producers need not ring."""
 
     def ring(self) -> None:
-        """Wake the thread if it sleeps; from any thread."""
+        """Wake the thread if it sleeps; any thread may call this."""
 
 
 class Doorbell:
-    """The real one.
+    """The doorbell of a real thread, with an eventfd.
 
     Attributes:
-        sleeping: (1,) int64; a producer that has put a packet in reads it (after a full fence) and
-            writes 1 to `fd` when it is not 0.
+        sleeping: (1,) int64. A producer puts a packet in, makes a full fence, and reads this word; if it is not 0, it
+            writes 1 to `fd`.
         fd: the eventfd, 8 bytes a write.
     """
 
@@ -51,15 +51,15 @@ class Doorbell:
         self._fence = threading.Lock()
 
     def arm(self) -> None:
-        """From now on producers ring."""
+        """Have producers ring from now on."""
         self.sleeping[0] = 1
-        # The store above must be seen before the worker's next look at the ring, or both sides could miss each other.
-        # Processors let a load pass an older store; taking a lock is an atomic exchange, which nothing passes.
+        # Producers must see the store above before the worker reads the ring again, or a packet could wait unseen.
+        # A processor may execute a load before an older store. Taking a lock is an atomic exchange, which stops that.
         with self._fence:
             pass
 
     def wait(self, timeout: float | None) -> None:
-        """Sleep until it rings, at most `timeout` seconds."""
+        """Sleep until the bell rings, at most `timeout` seconds."""
         if timeout is not None and timeout < _SHORT and self.fd < _SELECT_MAX:
             rung = bool(select.select([self.fd], [], [], max(0.0, timeout))[0])
         else:
@@ -68,7 +68,7 @@ class Doorbell:
             os.eventfd_read(self.fd)
 
     def disarm(self) -> None:
-        """Awake."""
+        """Say that the thread is awake."""
         self.sleeping[0] = 0
 
     def ring(self) -> None:
@@ -79,5 +79,5 @@ class Doorbell:
             os.eventfd_write(self.fd, 1)
 
     def close(self) -> None:
-        """Give the descriptor back; the thread must have ended."""
+        """Close the descriptor; the thread must have ended."""
         os.close(self.fd)

@@ -1,15 +1,14 @@
 """IPsec ESP in tunnel mode with AES-GCM (RFC 4303, RFC 4106): bytes and keys, no policy, no I/O.
 
-An inner IP packet becomes the payload of ESP behind a copy of its own IP header, so that the fast
-path still sees who talks to whom while every byte of the original, header included, is encrypted and
-authenticated. Paper section 4.4: "encryption (transparent, VM-VM across clusters)".
+The inner IP packet becomes the payload of ESP, behind a copy of its own IP header. So the fast path still sees the two
+addresses, while each byte of the original packet, header included, is encrypted and authenticated. Paper section 4.4:
+"encryption (transparent, VM-VM across clusters)".
 
     14 Ethernet | 20 IPv4 or 40 IPv6, protocol 50 | 4 SPI | 4 sequence number | 8 IV | ciphertext | 16 tag
     ciphertext: the IP packet | 12 virtio-net header | 0-3 padding | padding's length | next header 4 or 41
 
-The virtio-net header travels as traffic flow confidentiality padding (RFC 4303 section 2.7: bytes
-after the IP packet, whose own length says where it ends), so that it is protected as well and the
-encrypted frame needs none of its own.
+The virtio-net header travels as traffic flow confidentiality padding (RFC 4303 section 2.7: bytes after the IP packet,
+whose own length marks its end). So it is protected as well, and the encrypted frame needs no virtio-net header.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from hoverboard.coprocessor.stage import PLAIN_VNET
 
 ETHERNET, ESP_PROTOCOL = 14, 50
 TAG, SALT, IV = 16, 4, 8
-# With everything that seal() adds (IPv6, most padding) it still fits an IP header's 16-bit length.
+# With all that seal() adds (IPv6, most padding) the length still fits into the 16 bits of an IP header.
 FRAME_MAX = 0xFFFF - 40 - 16 - 12 - 5 - 16
 IPV4, IPV6 = 0x0800, 0x86DD
 NEXT_IPV4, NEXT_IPV6 = 4, 41  # next header: IP in ESP, that is tunnel mode
@@ -40,7 +39,7 @@ _IPV4_HEADER = struct.Struct("!BBHHHBBH8s")
 
 
 class Cipher:
-    """AES-GCM under one key: key bytes and the 4 bytes of salt that begin every nonce."""
+    """AES-GCM under one key: the key bytes, and the 4 bytes of salt that begin each nonce."""
 
     __slots__ = ("_aead", "_salt")
 
@@ -48,33 +47,33 @@ class Cipher:
         self._aead, self._salt = AESGCM(material[:-SALT]), material[-SALT:]
 
     def seal(self, spi: int, sequence: int, plain: bytearray, out: memoryview) -> None:
-        """`plain` from byte ETHERNET on, encrypted and tagged, into `out`."""
+        """Encrypt and tag `plain`, from byte ETHERNET on, into `out`."""
         nonce = self._salt + sequence.to_bytes(IV, "big")
         self._aead.encrypt_into(nonce, memoryview(plain)[ETHERNET:], _AAD.pack(spi, sequence), out)
 
     def open(self, spi: int, sequence: int, sealed: memoryview, out: memoryview) -> None:
-        """The reverse; cryptography.exceptions.InvalidTag when it was not sealed with this."""
+        """Decrypt `sealed` into `out`; raises cryptography.exceptions.InvalidTag if the key or the data differ."""
         nonce = self._salt + sequence.to_bytes(IV, "big")
         self._aead.decrypt_into(nonce, sealed, _AAD.pack(spi, sequence), out)
 
 
 def key_material(secret: bytes, ends: bytes, spi: int, vni: int, bits: int, name: str) -> bytes:
-    """Key and salt for what one host sends another under an SPI in a virtual network (HKDF-SHA256).
+    """The key and salt for packets from one host to another, under an SPI in a virtual network (HKDF-SHA256).
 
     Args:
         ends: addresses of sender and receiver, packed.
-        bits: of the AES key, 128 or 256.
-        name: of the stage: whatever else derives keys from the secret has another.
+        bits: length of the AES key, 128 or 256.
+        name: name of the stage. Other users of the secret have other names, so they get other keys.
 
     Returns:
-        bits / 8 + 4 bytes, as RFC 4106 section 8.1 lays keying material out.
+        bits / 8 + 4 bytes, in the order of RFC 4106 section 8.1.
     """
     info = ends + struct.pack("!IIH", spi, vni, bits) + name.encode()
     return HKDF(SHA256(), bits // 8 + SALT, salt=None, info=b"hoverboard esp" + info).derive(secret)
 
 
 def addresses(frame: bytearray) -> bytes:
-    """Source and destination of the IP packet in an Ethernet frame, packed; b"" where there is none."""
+    """Source and destination of the IP packet in an Ethernet frame, packed; b"" if there is none."""
     kind = frame[12] << 8 | frame[13] if len(frame) >= ETHERNET + 20 else 0
     if kind == IPV6:
         return bytes(frame[ETHERNET + 8 : ETHERNET + 40])
@@ -82,12 +81,12 @@ def addresses(frame: bytearray) -> bytes:
 
 
 def _complement(words: int) -> int:
-    """The checksum that a sum of 16-bit words, not all zero, gives (see `internet_checksum`)."""
+    """The checksum of a sum of 16-bit words that are not all zero (see `internet_checksum`)."""
     return 0xFFFF - (words % 0xFFFF or 0xFFFF)
 
 
 def ip_length(frame: bytearray | memoryview, at: int, available: int) -> int | None:
-    """Bytes of the IP packet at frame[at:], of which `available` are there; None if it is no whole IP packet."""
+    """Length of the IP packet at frame[at:] if it fits into `available` bytes; None if it is not complete."""
     if available < 20:
         return None
     version = frame[at] >> 4
@@ -102,9 +101,9 @@ def ip_length(frame: bytearray | memoryview, at: int, available: int) -> int | N
 
 
 def room(size: int, spare: bytearray | None) -> bytearray:
-    """`size` bytes to be overwritten, made of `spare` where that is about as large.
+    """`size` bytes to be overwritten; reuses `spare` if that is about as large.
 
-    The memory of the packet before is still in the cache, and nobody has to clear it.
+    The memory of the previous packet is still in the cache and need not be cleared.
     """
     if spare is None or len(spare) < size // 2:
         return bytearray(size)
@@ -118,10 +117,10 @@ def room(size: int, spare: bytearray | None) -> bytearray:
 def seal(
     frame: bytearray, vnet: bytes, cipher: Cipher, spi: int, sequence: int, spare: bytearray | None = None
 ) -> bytearray | None:
-    """The ESP frame of an Ethernet frame of at most FRAME_MAX bytes; None when that holds no whole IP packet.
+    """The ESP frame of an Ethernet frame of at most FRAME_MAX bytes; None when it contains no complete IP packet.
 
-    `frame` is used up: the trailer is written behind its IP packet. The bytes are read once and
-    written once, by the cipher, into what `spare` was.
+    This changes `frame`: the trailer is written behind its IP packet. The cipher reads the bytes once and writes them
+    once, into the memory of `spare`.
     """
     kind = frame[12] << 8 | frame[13] if len(frame) > ETHERNET else 0
     length = ip_length(frame, ETHERNET, len(frame) - ETHERNET)
@@ -140,7 +139,7 @@ def seal(
     out = room(begin + sealed, spare)
     out[:ETHERNET] = frame[:ETHERNET]
     if v4:
-        # An atomic packet, RFC 6864: never fragmented, so its identification says nothing.
+        # An atomic packet, RFC 6864: never fragmented, so its identification has no meaning.
         tos, ttl, length = frame[ETHERNET + 1], frame[ETHERNET + 8], header + payload
         addresses = bytes(frame[ETHERNET + 12 : ETHERNET + 20])
         words = (0x4500 | tos) + length + _DONT_FRAGMENT + (ttl << 8 | ESP_PROTOCOL) + int.from_bytes(addresses, "big")
@@ -155,10 +154,10 @@ def seal(
 
 
 def header_of(frame: bytearray) -> tuple[int, int, int, int] | None:
-    """(SPI, sequence number, where the ciphertext begins and ends) of an ESP frame.
+    """(SPI, sequence number, begin and end of the ciphertext) of an ESP frame.
 
-    None when the frame is another protocol's. The IV repeats the 64-bit sequence number: one whose
-    low half is not the header's, or a frame that ends too early, gives SPI 0, which is nobody's.
+    None for a frame of another protocol. The IV repeats the 64-bit sequence number. If its low half differs from the
+    number in the header, or the frame is too short, the SPI is 0, which no host uses.
     """
     if len(frame) < ETHERNET + 20:
         return None
@@ -183,11 +182,11 @@ def header_of(frame: bytearray) -> tuple[int, int, int, int] | None:
 def open_frame(
     frame: bytearray, begin: int, end: int, cipher: Cipher, spi: int, sequence: int, spare: bytearray | None = None
 ) -> tuple[bytearray, bytes] | None:
-    """The Ethernet frame, in what `spare` was, and the virtio-net header that were sealed.
+    """The Ethernet frame (in the memory of `spare`) and the virtio-net header that were sealed.
 
     Returns:
-        None when what was sealed is not as seal() makes it, or its addresses are not those of the IP
-        header in front: somebody who holds the key, or a header changed on the way.
+        None if the content is not in the format of seal(), or if its addresses differ from the IP header in front. Then
+            the sender uses another format, or the header was changed on the way.
 
     Raises:
         cryptography.exceptions.InvalidTag: not sealed with this key, or changed since.
@@ -215,13 +214,13 @@ def open_frame(
 
 
 def _merge_congestion(inner: bytearray, outer: bytearray, v4: bool) -> bool:
-    """Congestion marks met on the way (RFC 6040 section 4.2); False: the packet must be dropped for one."""
+    """Copy congestion marks into the inner header (RFC 6040 section 4.2); False: the packet must be dropped instead."""
     at, shift = (ETHERNET + 1, 0) if v4 else (ETHERNET + 1, 4)
     mark, own = outer[at] >> shift & 3, inner[at] >> shift & 3
     if mark != _CE or own == _CE:
         return True
     if own == 0:
-        return False  # sent by one who does not understand marks: the loss has to tell it
+        return False  # the sender does not understand marks: the loss signals the congestion
     inner[at] |= _CE << shift
     if v4:
         header = (inner[ETHERNET] & 0xF) << 2
@@ -232,24 +231,24 @@ def _merge_congestion(inner: bytearray, outer: bytearray, v4: bool) -> bool:
 
 
 class ReplayWindow:
-    """Which sequence numbers have been seen (RFC 4303 section 3.4.3): the highest, and a bit for each below."""
+    """The received sequence numbers (RFC 4303 section 3.4.3): the highest, and a bit for each number below it."""
 
     __slots__ = ("_mask", "_seen", "_size", "top")
 
     def __init__(self, size: int, first: int) -> None:
-        """`first` is the first number that was seen."""
+        """Begin with `first`, the first number that was received."""
         self._size = size
         self._mask = (1 << size) - 1
         self._seen = 1
         self.top = first
 
     def fresh(self, sequence: int) -> bool:
-        """Whether the number was not seen yet and is not too old to tell."""
+        """Whether the number is new and inside the window."""
         behind = self.top - sequence
         return behind < 0 or (behind < self._size and not self._seen >> behind & 1)
 
     def mark(self, sequence: int) -> None:
-        """The number has been seen: call only for packets that proved genuine."""
+        """Mark the number as received: call it only for packets that proved genuine."""
         behind = self.top - sequence
         if behind >= 0:
             self._seen |= 1 << behind

@@ -1,7 +1,7 @@
-"""The few header fields that stages look at, read from an inner Ethernet frame. Reads, never writes.
+"""Reads the header fields that stages need from an inner Ethernet frame.
 
-The engine's own parser has seen every packet before, so this one is brief: what is not a complete
-IPv4 or IPv6 header is None, and a stage decides what that means to it.
+The engine's parser has checked each packet before, so this parser is short. It returns None for a frame without a
+complete IPv4 or IPv6 header, and the stage decides what to do with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PORTS = struct.Struct("!HH")
 
 
 class Headers(NamedTuple):
-    """Of one packet. Ports are 0 where there are none (ICMP, later fragments)."""
+    """Header fields of one packet. Ports are 0 if it has none (ICMP, later fragments)."""
 
     source: bytes  # 4 or 16 bytes
     destination: bytes
@@ -28,16 +28,16 @@ class Headers(NamedTuple):
     source_port: int
     destination_port: int
     tcp_flags: int  # 0 for anything but TCP
-    fragment: bool  # a later fragment: no ports to be seen
+    fragment: bool  # a later fragment: it contains no ports
 
     @property
     def connects(self) -> bool:
-        """Whether it opens a TCP connection: SYN without ACK."""
+        """Whether the packet opens a TCP connection: SYN without ACK."""
         return self.tcp_flags & (SYN | ACK) == SYN
 
 
 def read(frame: bytearray) -> Headers | None:
-    """Headers of `frame`; None when it is not IPv4 or IPv6, or too short to be."""
+    """The header fields of `frame`; None when it is not a complete IPv4 or IPv6 packet."""
     size = len(frame)
     if size < ETHERNET + 20:
         return None
@@ -53,7 +53,7 @@ def read(frame: bytearray) -> Headers | None:
         _, word, length, protocol, _, source, destination = _IPV6.unpack_from(frame)
         if word >> 28 != 6 or length > size - ETHERNET - 40:
             return None
-        # Extension headers are not walked: such a packet has a protocol number of its own and no ports.
+        # Extension headers are not parsed: such a packet has the extension's protocol number and no ports.
         begin, end, fragment = ETHERNET + 40, ETHERNET + 40 + length, False
     else:
         return None

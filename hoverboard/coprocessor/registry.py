@@ -1,7 +1,7 @@
 """Finds stages: by the name of an entry point (group `hoverboard.stages`), or by path, FILE.py[:Class].
 
-So a student's stage is one file. Everything that can be wrong is said before a packet moves, with
-the stage's name and where it was looked for.
+So a stage of your own is one file. Each fault is reported before a packet moves, with the name of the stage and the
+place that was searched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IN_A_FILE = f"a stage by path is FILE.py or FILE.py:Class, and has: {_HAS}"
 
 @runtime_checkable
 class _Processing(Protocol):
-    """What tells a stage of a file from its other classes; whether it is a whole one is looked at afterwards."""
+    """The method by which a stage is recognized among the classes of a file; find() checks the other ones."""
 
     def process(self, batch: list[Any]) -> list[Any]: ...
 
@@ -33,10 +33,10 @@ def _installed() -> Iterable[EntryPoint]:
 
 
 class Registry:
-    """Stage classes by reference; each is looked up once.
+    """Stage classes by reference; each reference is resolved once.
 
     Args:
-        installed: gives the entry points of the group.
+        installed: function that gives the entry points of the group.
     """
 
     def __init__(self, installed: Callable[[], Iterable[EntryPoint]] = _installed) -> None:
@@ -44,14 +44,14 @@ class Registry:
         self._found: dict[str, type[Stage]] = {}
 
     def names(self) -> list[str]:
-        """Names of all installed stages."""
+        """The names of all installed stages."""
         return sorted({point.name for point in self._installed()})
 
     def find(self, reference: str) -> type[Stage]:
-        """The class that a reference stands for.
+        """The class that a reference names.
 
         Raises:
-            InputError: no such entry point, file or class, or the class is no stage.
+            InputError: there is no such entry point, file or class, or the class is not a stage.
         """
         if reference not in self._found:
             if file_of(reference) is not None:
@@ -63,10 +63,10 @@ class Registry:
         return self._found[reference]
 
     def check(self, reference: str, config: Mapping[str, Any]) -> None:
-        """Whether the stage is there and its configuration is right, as far as it declares one (`Config`).
+        """Check that the stage exists and that its configuration fits its model (`Config`), if it declares one.
 
         Raises:
-            InputError: naming the stage and the key.
+            InputError: the fault, with the stage and the key.
         """
         stage = self.find(reference)
         model = getattr(stage, "Config", None)
@@ -74,10 +74,14 @@ class Registry:
             validated(model, stage.name, config)
 
     def sampling(self, reference: str, config: Mapping[str, Any], direction: Direction) -> int | None:
-        """One packet in how many the stage looks at; 0: none in this direction; None: it wants the packets themselves.
+        """The sampling rate of a stage, for one direction.
+
+        Returns:
+            N: the stage gets copies of one packet in N. 0: none in this direction. None: it takes the packets
+                themselves.
 
         Raises:
-            InputError: as check(), or the stage's answer is no such number.
+            InputError: as check(), or the stage's answer is not such a number.
         """
         stage = self.find(reference)
         ask = getattr(stage, "sampling", None)
@@ -86,7 +90,7 @@ class Registry:
         every = ask(config, direction)
         if not isinstance(every, int) or every < 0:
             raise InputError(
-                f"sampling() gave {every!r}, not a number of packets", where=f"stage {stage.name}", next_step=_NEXT
+                f"sampling() returned {every!r}, not a number of packets", where=f"stage {stage.name}", next_step=_NEXT
             )
         return every
 
@@ -94,7 +98,7 @@ class Registry:
         """A new stage object.
 
         Raises:
-            InputError: as check(), or whatever the stage's constructor complains of.
+            InputError: as check(), or the stage's constructor failed.
         """
         stage = self.find(reference)
         try:
@@ -103,15 +107,15 @@ class Registry:
             raise
         except (Exception, SystemExit) as error:
             raise InputError(
-                f"cannot be made: {type(error).__name__}: {error}",
+                f"the stage cannot be made: {type(error).__name__}: {error}",
                 where=f"stage {stage.name}",
-                next_step="correct its config, or its __init__",
+                next_step="correct its config or its __init__",
             ) from error
 
     def _from_entry_point(self, name: str) -> type[Stage]:
         point = next((point for point in self._installed() if point.name == name), None)
         if point is None:
-            known = ", ".join(self.names()) or "none is installed; install the package again"
+            known = ", ".join(self.names()) or "none is installed; reinstall the package"
             raise InputError(
                 f"there is no stage {name!r}",
                 where=f"entry points {GROUP}",
@@ -121,18 +125,18 @@ class Registry:
             loaded = point.load()
         except Exception as error:
             raise InputError(
-                f"cannot be loaded: {type(error).__name__}: {error}",
+                f"the stage cannot be loaded: {type(error).__name__}: {error}",
                 where=f"stage {name} ({point.value})",
-                next_step="install what it needs, or correct its entry point",
+                next_step="install the packages that it needs, or correct its entry point",
             ) from error
         return cast(type[Stage], loaded)
 
 
 def _check_shape(found: object, reference: str) -> None:
     if not isinstance(found, type):
-        raise InputError("is no class", where=f"stage {reference}", next_step=_NEXT)
+        raise InputError("it is not a class", where=f"stage {reference}", next_step=_NEXT)
     name = getattr(found, "name", None)
     missing = [] if isinstance(name, str) and name else ["name"]
     missing += [method for method in _METHODS if not callable(getattr(found, method, None))]
     if missing:
-        raise InputError(f"lacks {', '.join(missing)}", where=f"stage {reference}", next_step=_NEXT)
+        raise InputError(f"it lacks {', '.join(missing)}", where=f"stage {reference}", next_step=_NEXT)

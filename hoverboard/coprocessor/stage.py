@@ -1,8 +1,8 @@
-"""What a coprocessor stage is: a small object that turns a batch of packets into what goes on.
+"""The interface of a coprocessor stage: an object that turns a batch of packets into the packets that continue.
 
-A stage may lock, allocate and take its time, for it runs in its VM's own thread (paper section 4.4),
-but it does no I/O: time and randomness come from its context, packets from the worker, and what it
-has to tell goes to `context.report`. Everything here is plain data; nothing imports the engine.
+A stage runs in the thread of its VM (paper section 4.4), so it may lock, allocate and take time. It does no I/O. Time
+and randomness come from its context, packets from the worker, and its events go to `context.report`. This module holds
+plain data and does not import the engine.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ class Packet:
     """One inner packet on its way through a chain of stages.
 
     Attributes:
-        frame: inner Ethernet frame, without FCS. A stage may change it or put another one in its place. A source
-            that leaves 128 bytes of spare room behind it (allocate more, then cut) spares encryption a copy. It
-            belongs to the packet alone: a stage may keep it for other uses once it has put another in its place.
-        vnet: its virtio-net header, 12 bytes; a frame may be a TCP segment of up to 64 KB.
-        direction: "egress" from the VM into the fabric, "ingress" the other way.
+        frame: inner Ethernet frame, without FCS. A stage may change it or replace it. A source should leave 128 bytes
+            of spare room behind it (allocate more, then cut): this saves encryption a copy. Only the packet refers to
+            the frame: a stage that has replaced it may use the old one for other things.
+        vnet: its virtio-net header, 12 bytes. The frame may be a TCP segment of up to 64 KB.
+        direction: "egress" from the VM into the fabric, "ingress" from the fabric to the VM.
         vni: virtual network, 24 bits.
-        peer: underlay address of the other host; None where there is none (or the same host).
-        relayed: the peer is a Hoverboard, and the host behind it is not known.
-        chain: number of the chain of stages that its flow-table entry asks for.
-        ticket: whatever the source needs to know again when the packet comes back; stages leave it alone.
-        reason: why it was dropped, or None.
-        ledger: where a drop is counted; the worker's own business.
-        sample: 0: the packet itself; N: a copy of one in N, to look at, while the packet itself goes its way.
+        peer: underlay address of the other host; None if there is none or the other end is on this host.
+        relayed: the peer is a Hoverboard; the host behind it is not known.
+        chain: number of the chain of stages in its flow-table entry.
+        ticket: data that the source needs when the packet comes back. Stages do not use it.
+        reason: drop reason, or None.
+        ledger: the worker's counters of drops; only the worker sets it.
+        sample: 0: the packet itself. N: a copy of one packet in N, to look at; the packet itself stays on the fast
+            path.
     """
 
     __slots__ = (
@@ -78,42 +79,42 @@ class Packet:
         self.sample = 0
 
     def drop(self, reason: str) -> None:
-        """This packet ends here; it must not be among those that the stage returns. Counted once."""
+        """Drop this packet, and count it once. The stage must not return it."""
         if self.reason is None:
             self.reason = reason
             if self.ledger is not None:
                 self.ledger[reason] = self.ledger.get(reason, 0) + 1
 
 
-def _nowhere(_event: Mapping[str, Any]) -> None:
-    """Nobody listens."""
+def _ignore_report(_event: Mapping[str, Any]) -> None:
+    """Ignore the event: the default of `StageContext.report`."""
 
 
 def _no_region(_peer: IPv4Address) -> str | None:
     return None
 
 
-def _let_pass(_source: bytes, _seconds: float) -> None:
-    """Nobody can block anything."""
+def _ignore_block(_source: bytes, _seconds: float) -> None:
+    """Block nothing: the default of `StageContext.block`."""
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage may know of where it runs. One per VM and kind of stage.
+    """The place where a stage runs: one object per VM and kind of stage.
 
     Attributes:
         vm, host: names.
         local: underlay address of this host.
-        number: of the VM on this host (its OpenFlow port): no other VM here has it at the same time. 16 bits.
-        secret: what all hosts of the cluster share, for deriving keys.
+        number: number of the VM on this host (its OpenFlow port), 16 bits. No other VM here has it at the same time.
+        secret: secret that all hosts of the cluster share, for deriving keys.
         region_of: region of a host by its underlay address; None when it has none.
         clock: seconds, monotonic.
-        wall_clock: nanoseconds since 1970, the same on all hosts up to a few seconds.
-        report: takes events worth a person's attention (an alarm), as plain data; never blocks.
-        block: (source address, 4 or 16 bytes; seconds) has the fast path drop what that source sends to the VM, from
-            within milliseconds on, as "dos-blocked"; never waits.
-        kept: survives a restart of the stage, for what safety forbids to forget (sequence numbers); one for all stages
-            of one name that the VM has.
+        wall_clock: nanoseconds since 1970; hosts differ by a few seconds at most.
+        report: takes an event that a person should see (an alarm), as plain data; never blocks.
+        block: takes a source address (4 or 16 bytes) and seconds. Within milliseconds the fast path drops the packets
+            of that source to the VM, as "dos-blocked". Never waits.
+        kept: data that must survive a restart of the stage for safety (sequence numbers); shared by all stages of one
+            name that the VM has.
     """
 
     vm: str
@@ -124,17 +125,17 @@ class StageContext:
     region_of: Callable[[IPv4Address], str | None] = _no_region
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], int] = time.time_ns
-    report: Callable[[Mapping[str, Any]], None] = _nowhere
-    block: Callable[[bytes, float], None] = _let_pass
+    report: Callable[[Mapping[str, Any]], None] = _ignore_report
+    block: Callable[[bytes, float], None] = _ignore_block
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Stage(Protocol):
-    """The interface of a stage; all calls come from the VM's one coprocessor thread.
+    """The interface of a stage. All calls come from the coprocessor thread of the VM.
 
-    A stage that only looks may also have a class method `sampling(config, direction) -> int`: it gets copies of one
-    packet in that many (0: none of this direction), and what it returns for them goes nowhere. All packets stay on
-    the fast path.
+    A stage that only watches may also have a class method `sampling(config, direction) -> int`. It then gets copies of
+    one packet in that many (0: none of this direction). All packets stay on the fast path, and packets that the stage
+    returns for copies are ignored.
     """
 
     name: ClassVar[str]
@@ -142,17 +143,17 @@ class Stage(Protocol):
     def __init__(self, context: StageContext, config: Mapping[str, Any]) -> None: ...
 
     def process(self, batch: list[Packet]) -> list[Packet]:
-        """What goes on, in order; a packet that is left out was dropped (`packet.drop`) or is held."""
+        """The packets that continue, in order; each other packet was dropped (`packet.drop`) or is held."""
 
     def tick(self, now: float) -> list[Packet]:
-        """Held packets that may go on now; called after every batch and when deadline() has come."""
+        """Held packets that may continue now; called after each batch and when deadline() is reached."""
 
     def deadline(self) -> float | None:
-        """When tick() wants to be called at the latest (the context's clock); None: no need."""
+        """The latest time for the next tick() (the context's clock); None: no call needed."""
 
 
 class StageConfig(BaseModel):
-    """Base of the configurations of stages: no unknown keys, no change after reading."""
+    """Base of the configurations of stages: unknown keys are errors, and values do not change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -164,7 +165,7 @@ def validated(model: type[C], name: str, config: Mapping[str, Any]) -> C:
     """`config` as the stage's model.
 
     Raises:
-        InputError: naming the stage and the key, for the first thing that is wrong.
+        InputError: the first fault, with the stage and the key.
     """
     try:
         return model.model_validate(dict(config))
@@ -183,9 +184,9 @@ def validated(model: type[C], name: str, config: Mapping[str, Any]) -> C:
 
 
 class ConfiguredStage(Generic[C]):
-    """A convenient base: a validated configuration, and no packets held.
+    """A base class for stages: checks the configuration, and holds no packets.
 
-    A subclass names itself, names its model (`Config`) and writes `process`.
+    A subclass sets `name` and its model (`Config`), and writes `process`.
     """
 
     name: ClassVar[str]
@@ -197,20 +198,20 @@ class ConfiguredStage(Generic[C]):
         self.setup()
 
     def setup(self) -> None:
-        """Make the state; context and config are there."""
+        """Make the state of the stage; context and config are set."""
 
     def process(self, batch: list[Packet]) -> list[Packet]:
-        """What goes on; here everything."""
+        """The packets that continue: here all of them."""
         return batch
 
     def tick(self, now: float) -> list[Packet]:
-        """Nothing is held."""
+        """No packets: this stage holds none."""
         return []
 
     def deadline(self) -> float | None:
-        """Nothing is held."""
+        """None: this stage holds no packets."""
         return None
 
     def statistics(self) -> dict[str, Any]:
-        """What `status` shows of this stage, as plain data; may be read while the stage works."""
+        """The figures that `status` shows for this stage, as plain data; must be safe to call while the stage works."""
         return {}

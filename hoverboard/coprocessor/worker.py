@@ -1,8 +1,8 @@
-"""The coprocessor of one VM: a floating thread that takes packets, runs their stages and gives them on.
+"""The coprocessor of one VM: a floating thread that takes packets, runs their stages and returns them.
 
-Paper section 4.4: heavy work happens here, at the VM's own expense, so that a slow or crashing stage
-hurts no other VM. The source is bounded, and whoever pushes into it counts what finds no room. The
-thread sleeps when there is nothing to do, and is woken only then.
+Heavy work happens here and is charged to the VM, so a slow or crashing stage does not hurt another VM (paper section
+4.4). The source is bounded; its producer counts packets that find no room. The thread sleeps when there is no work, and
+is woken only then.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from hoverboard.contract.errors import RunError
-from hoverboard.coprocessor.accounting import Charge, ThreadClock
 from hoverboard.coprocessor.chains import Chain, Chains, Runner
+from hoverboard.coprocessor.cpu_account import CpuAccount, ThreadClock
 from hoverboard.coprocessor.doorbell import Waiter
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import Packet, StageContext
 
 NO_CHAIN, STOPPED = "no-such-chain", "coprocessor-stopped"
 _BATCH = 32  # as the engine's egress batch (paper section 4.2)
-_EVENTS = 64  # alarms and errors that are remembered
+_EVENTS = 64  # alarms and errors that are kept
 _log = logging.getLogger("hoverboard.coprocessor")
 
 
 class Source(Protocol):
-    """Where packets come from: the engine's ring."""
+    """The worker's input: the ring from the engine."""
 
     def take(self, limit: int) -> list[Packet]:
-        """At most `limit` packets that wait, without blocking; they are the worker's from now on.
+        """At most `limit` waiting packets, without blocking; from then on the worker has them.
 
-        A source does well to end a batch after some 64 KB: 32 segments would push each other out of the cache.
+        A source should end a batch after some 64 KB: 32 segments would evict each other from the cache.
         """
 
 
 class Sink(Protocol):
-    """Where packets go: back to the engine."""
+    """The worker's output: the ring back to the engine."""
 
     def give(self, packet: Packet) -> None:
-        """Take a packet over, without blocking; what it has no room for the sink counts itself."""
+        """Accept a packet without blocking; the sink itself counts packets for which it has no room."""
 
 
 class Worker:
-    """One VM's coprocessor.
+    """The coprocessor of one VM.
 
     Args:
-        context: of the VM; its `report` gets every event as well.
+        context: context of the VM; its `report` gets each event, too.
         source, sink, bell: the ports.
         registry: finds stages.
-        charge: the account of its CPU time.
-        batch: packets taken at once.
+        account: the account of its CPU time.
+        batch: packets that are taken at once.
     """
 
     def __init__(
@@ -64,19 +64,19 @@ class Worker:
         bell: Waiter,
         *,
         registry: Registry | None = None,
-        charge: Charge | None = None,
+        account: CpuAccount | None = None,
         batch: int = _BATCH,
     ) -> None:
         self._outer_report = context.report
         self._context = replace(context, report=self._report)
         self._source, self._sink, self._bell, self._batch = source, sink, bell, batch
-        self._charge: Charge = charge or ThreadClock("no cgroup asked for")
+        self._account: CpuAccount = account or ThreadClock("no cgroup asked for")
         self._drops: dict[str, int] = {}
         self._packets = self._bytes = self._given = self._samples = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._stopping = False
         self._thread: threading.Thread | None = None
-        # The clock of a thread that has ended cannot be read: it leaves its last reading under the lock.
+        # The clock of an ended thread cannot be read, so the thread stores its last reading under the lock.
         self._clock_lock = threading.Lock()
         self._cpu_clock: int | None = None
         self._cpu_final = 0.0
@@ -85,20 +85,20 @@ class Worker:
     # --- for the control thread ---
 
     def start(self) -> None:
-        """Begin. RunError when it was started before."""
+        """Start the thread; raises RunError when it was started before."""
         if self._thread is not None:
             raise RunError(
                 "the coprocessor was started before",
                 where=self._context.vm,
-                next_step="make a new worker to start again",
+                next_step="make a new worker",
             )
         self._thread = threading.Thread(target=self._run, name=f"coprocessor-{self._context.vm}", daemon=True)
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """End the thread and its account; what it still holds is dropped and counted. False: it did not end in time.
+        """End the thread and its account, and drop the packets that it holds. False: it did not end in time.
 
-        A stage that never returns keeps its thread, and only that; its packets are lost.
+        A stage that never returns keeps the thread alive; the packets that it has are lost.
         """
         self._stopping = True
         self._bell.ring()
@@ -107,21 +107,29 @@ class Worker:
         self._thread.join(timeout)
         if self._thread.is_alive():
             return False
-        self._charge.remove()
+        self._account.remove()
         return True
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU time of the thread so far, whatever it did."""
+        """CPU time of the thread so far."""
         with self._clock_lock:
             return self._cpu_final if self._cpu_clock is None else time.clock_gettime(self._cpu_clock)
 
     def status(self) -> dict[str, Any]:
-        """Counters, as plain data:
+        """Counters, as plain data.
 
-        {packets, bytes: taken; given: back to the fast path; samples: copies that were looked at, in none of the other
-        counts; held: by stages; drops: {reason: n}; errors: {stage: n};
-        cpu_seconds; account: how CPU is charged; stages: {name: {held, errors, restarts, ..}}; events: [{..}]}
+        Returns:
+            packets, bytes: taken from the source.
+            given: returned to the fast path.
+            samples: copies shown to stages; no other count includes them.
+            held: packets that stages hold.
+            drops: {reason: number}.
+            errors: {stage: number}.
+            cpu_seconds: CPU time of the thread.
+            account: how CPU time is counted, in words.
+            stages: {name: {held, errors, restarts, ..}}.
+            events: [{..}], the last ones.
         """
         runners = self.chains.runners()
         return {
@@ -133,7 +141,7 @@ class Worker:
             "drops": dict(self._drops),
             "errors": {runner.name: runner.errors for runner in runners if runner.errors},
             "cpu_seconds": self.cpu_seconds,
-            "account": self._charge.how,
+            "account": self._account.how,
             "stages": dict(self.chains.statistics()),
             "events": list(self._events),
         }
@@ -154,7 +162,7 @@ class Worker:
                 self._cpu_final, self._cpu_clock = time.thread_time(), None
 
     def turn(self) -> bool:
-        """Take a batch, run its stages, let held packets go; whether there was a batch."""
+        """Take a batch, run its stages and release held packets; returns whether there was a batch."""
         batch = self._source.take(self._batch)
         if batch:
             by_chain: dict[int, list[Packet]] = {}
@@ -166,27 +174,27 @@ class Worker:
                 packet.ledger = self._drops
                 self._packets += 1
                 self._bytes += len(packet.frame)
-                # Flows keep their order, for all packets of a flow ask for one chain.
+                # Flows keep their order: all packets of a flow have the same chain.
                 by_chain.setdefault(packet.chain, []).append(packet)
             for number, packets in samples.items():
-                self._look(number, packets)
+                self._show_samples(number, packets)
             for number, packets in by_chain.items():
                 chain = self.chains.get(number)
                 if chain is None:
                     for packet in packets:
                         packet.drop(NO_CHAIN)
                 else:
-                    self._through(chain.runners, packets)
+                    self._run_stages(chain.runners, packets)
         self._tick()
         return bool(batch)
 
-    def _look(self, number: int, samples: list[Packet]) -> None:
+    def _show_samples(self, number: int, samples: list[Packet]) -> None:
         self._samples += len(samples)
         chain = self.chains.get(number)
         for runner in chain.runners if chain is not None else ():
-            runner.look(list(samples))
+            runner.show_samples(list(samples))
 
-    def _through(self, runners: tuple[Runner, ...], packets: list[Packet]) -> None:
+    def _run_stages(self, runners: tuple[Runner, ...], packets: list[Packet]) -> None:
         for runner in runners:
             if not packets:
                 return
@@ -204,7 +212,7 @@ class Worker:
             if runner.held:
                 for packet in runner.tick(self._context.clock()):
                     chain = self.chains.get(packet.chain)
-                    self._through(_behind(chain, runner), [packet])
+                    self._run_stages(_stages_after(chain, runner), [packet])
 
     def _sleep(self) -> None:
         due = [at for runner in self.chains.runners() if (at := runner.deadline()) is not None]
@@ -212,17 +220,17 @@ class Worker:
         if timeout is not None and timeout <= 0:
             return
         self._bell.arm()
-        # What came between the last look and arm() was not rung for: look once more before the wait.
+        # A packet that came between the last turn and arm() did not ring: take one more turn before the wait.
         if not self._stopping and not self.turn():
             self._bell.wait(timeout)
         self._bell.disarm()
 
     def _enter_account(self) -> None:
         try:
-            self._charge.enter(threading.get_native_id())
+            self._account.enter(threading.get_native_id())
         except OSError as error:
-            self._charge.remove()
-            self._charge = ThreadClock(f"{self._charge.how} refused the thread: {error.strerror}")
+            self._account.remove()
+            self._account = ThreadClock(f"{self._account.how} rejected the thread: {error.strerror}")
 
     def _end(self) -> None:
         left = sum(runner.abandon() for runner in self.chains.runners())
@@ -236,8 +244,8 @@ class Worker:
         self._outer_report(event)
 
 
-def _behind(chain: Chain | None, runner: Runner) -> tuple[Runner, ...]:
-    """The stages of a chain that stand behind one of them."""
+def _stages_after(chain: Chain | None, runner: Runner) -> tuple[Runner, ...]:
+    """The stages of a chain that come after `runner`."""
     if chain is None or runner not in chain.runners:
-        return ()  # one that the stage made itself
+        return ()  # a packet that the stage made itself
     return chain.runners[chain.runners.index(runner) + 1 :]

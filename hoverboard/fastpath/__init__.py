@@ -1,1 +1,1 @@
-"""The user-space fast path (paper section 4): engines, flow table, rings. Knows no OVS and no RPC."""
+"""The user-space fast path (paper section 4): engines, flow table, rings. It does not know OVS or RPC."""

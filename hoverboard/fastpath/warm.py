@@ -1,4 +1,4 @@
-"""Old path of `python -m hoverboard.fastpath.engine.warm`; goes with the next version."""
+"""Old path of `python -m hoverboard.fastpath.engine.warm`, for one version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 
 if __name__ == "__main__":
     warnings.warn(
-        "write `python -m hoverboard.fastpath.engine.warm`: this path of version 0.1 goes with the next version",
+        "write `python -m hoverboard.fastpath.engine.warm`: the next version removes this path of version 0.1",
         DeprecationWarning,
         stacklevel=1,
     )

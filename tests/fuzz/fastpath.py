@@ -1,7 +1,7 @@
 """Fuzz the fast path: `python -m tests.fuzz.fastpath --packets 10000000`.
 
 Three parts, each with as many packets as asked for. Functions: parser, flow table, decapsulation, cutting
-and checksums on frames that end at a page nobody may touch. Engines: composed egress and ingress
+and checksums on frames that end at a page without access rights. Engines: composed egress and ingress
 engines over ports in memory; each packet is counted exactly once, and no packet comes out at a VM that is
 not its own. Oracle (a fiftieth of the packets): what an independent parser in plain Python says.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hoverboard.fastpath.compiled.compiler import compiled
-from hoverboard.fastpath.engine.commands import obey
+from hoverboard.fastpath.engine.commands import run_commands
 from hoverboard.fastpath.engine.compose import compose
 from hoverboard.fastpath.memory import control, entries, ports, rings
 from hoverboard.fastpath.memory import host as host_words
@@ -26,7 +26,7 @@ from hoverboard.fastpath.memory import packets as packet_words
 from hoverboard.fastpath.packets import ring
 from hoverboard.fastpath.packets.flow_table import find
 from hoverboard.fastpath.packets.geneve import DECAPSULATED, decapsulate
-from hoverboard.fastpath.packets.parse import FIVE, PARSED, be32, mix, parse
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE, PARSED, be32, mix, parse
 from hoverboard.fastpath.packets.segment import V_FLAGS, V_GSO_SIZE, complete_checksum, cut, headers_length, le16
 from tests.fuzz.mutation import REMOTE, VNET, VNIS, WIDTH, chance, guarded, header, inner_frames, mutate, outer_frames
 from tests.fuzz.mutation import stacked as stack
@@ -53,7 +53,7 @@ def functions(state, inner, inner_lengths, outer, outer_lengths, frame, out, m, 
             counts[0] += 1
             ports = packet[packet_words.PORTS]
             counts[1] += find(m.slots, 0, m.keys, key, 0, 0, mix(key, 0, 0)) >= 0
-            counts[1] += find(m.slots, 0, m.keys, key, ports, FIVE, mix(key, ports, FIVE)) >= 0
+            counts[1] += find(m.slots, 0, m.keys, key, ports, FIVE_TUPLE, mix(key, ports, FIVE_TUPLE)) >= 0
             vnet = end - n - VNET
             headers = headers_length(frame, end - n, n)
             if headers >= 0:
@@ -151,7 +151,7 @@ def engines(state, inner, inner_lengths, outer, outer_lengths, frame, egress, in
         delivered = 0
         sent = 0
         drops = total(m.drops)
-        missed = m.miss_index[ring.MADE]
+        missed = m.miss_index[ring.PRODUCED]
         received = m.port_stats[port, 0]
         while ring.waiting(index) or m.ctl[control.QUEUED]:
             serve(m, port)
@@ -162,10 +162,10 @@ def engines(state, inner, inner_lengths, outer, outer_lengths, frame, egress, in
                 for vm in range(ports.FIRST_TAP, ports.FIRST_TAP + VMS):
                     out = m.side_index[vm, rings.TO_VMM]
                     delivered += ring.waiting(out)
-                    out[ring.TAKEN] = out[ring.MADE]
+                    out[ring.CONSUMED] = out[ring.PRODUCED]
             sent += drain(m, ports.UPLINK, vni, counts)
         drops = total(m.drops) - drops
-        missed = m.miss_index[ring.MADE] - missed
+        missed = m.miss_index[ring.PRODUCED] - missed
         received = m.port_stats[port, 0] - received
         counts[0] += received
         counts[1] += delivered
@@ -178,9 +178,9 @@ def engines(state, inner, inner_lengths, outer, outer_lengths, frame, egress, in
                 counts[5] += 1
         elif received != burst or delivered + sent + drops + missed != burst:
             counts[5] += 1
-        # Sometimes nobody takes the misses for a while: their ring fills.
+        # Sometimes the misses are not taken for a while: their ring fills.
         if chance(state, 16) == 0:
-            m.miss_index[ring.TAKEN] = m.miss_index[ring.MADE]
+            m.miss_index[ring.CONSUMED] = m.miss_index[ring.PRODUCED]
             for p in range(ports.COUNT):
                 m.pending[ports.COUNT + p] = m.pending[p]
         left -= burst
@@ -234,7 +234,7 @@ def fuzz(packets: int, seed: int = 1) -> Report:
         functions(state, *inner, *outer, frame, out, egress, *words, 0, counts)
         arguments = (state, *inner, *outer, frame, egress, ingress)
         engines(*arguments, True, 0, np.zeros(len(ENGINE_COUNTS), np.int64))
-        obey(egress)
+        run_commands(egress)
         took("compile")
         functions(state, *inner, *outer, frame, out, egress, *words, packets, counts)
         report.functions = dict(zip(FUNCTION_COUNTS, counts.tolist(), strict=True))

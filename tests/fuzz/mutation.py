@@ -1,6 +1,6 @@
 """Packets to start from, made by scapy, and the compiled mutator that bends them some millions of times a second.
 
-A mutated frame ends where its buffer ends, and right behind that lies a page that nobody may touch:
+A mutated frame ends where its buffer ends, and right behind it is a page without access rights:
 one byte read or written past the frame ends the process.
 """
 

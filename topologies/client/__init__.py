@@ -1,1 +1,1 @@
-"""What the command line asks of a run."""
+"""Clients of a run, for the command line."""

@@ -1,6 +1,7 @@
-"""Looking inside a node of a run from the command line: which host process to ask, and what to run where there is none.
+"""Captures packets and samples latency of a node of a run, for the command line.
 
-A VM of a fast-path host is looked at in its host's engines; on Open vSwitch tcpdump looks at the devices.
+Where a host has engines, its host process captures inside them. Where Open vSwitch forwards, tcpdump captures on the
+devices.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _SUMMARY_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class InspectedNode:
-    """Where to look.
+    """The server and ports to inspect.
 
     Attributes:
-        node: a VM host or Hoverboard.
-        ports: its VMs, or UPLINK; empty: all.
-        dataplane: of the node.
+        node: name of a VM host or Hoverboard.
+        ports: names of its VMs, or UPLINK; empty: all.
+        dataplane: of the server.
         socket: of its host process.
     """
 
@@ -50,10 +51,11 @@ class InspectedNode:
 
 
 def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
-    """The place that NODE [VM|uplink] means; a VM alone means itself, on its host.
+    """The server and port that NODE [VM|uplink] means; for a VM alone, its port on its host.
 
     Raises:
         InputError: there is no such node, or it has no such port.
+        RunError: its host process does not answer.
     """
     document = client.node_status(name)
     if document["role"] == "vm":
@@ -65,7 +67,7 @@ def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
         name, port = str(document["host"]), name
         document = client.node_status(name)
     if document["role"] == "vm" or document["role"] == "fabric":
-        raise InputError(f"{name} has no data plane", where=name, next_step="name a VM, a VM host or a Hoverboard")
+        raise InputError(f"{name} has no data plane", where=name, next_step="give a VM, a VM host or a Hoverboard")
     if document["state"] != "up":
         raise RunError(f"{name} is {document['state']}", where=name, next_step="see `hoverboard status`")
     known = [UPLINK, *(vport["vm"] for vport in document["vports"])]
@@ -75,17 +77,27 @@ def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
     return InspectedNode(name, () if port is None else (port,), cast(Dataplane, document["dataplane"]), socket_path)
 
 
-def need_engine(place: InspectedNode) -> None:
-    """InputError unless the node has engines to look into."""
+def check_has_engines(place: InspectedNode) -> None:
+    """Check that the server has engines.
+
+    Raises:
+        InputError: it has none.
+    """
     if facts(place.dataplane).carrier != "engines":
         raise InputError(
-            f"{place.node} has dataplane {place.dataplane}, whose forwarding is Open vSwitch's own",
-            where=place.node, next_step="look at a server with `dataplane: fastpath`",
+            f"{place.node} has no engines: on dataplane {place.dataplane}, Open vSwitch or the kernel forwards",
+            where=place.node, next_step="choose a server with `dataplane: fastpath`",
         )  # fmt: skip
 
 
 def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: int, count: int) -> list[str]:
-    """The tcpdump that shows a port of a node on Open vSwitch, in the namespaces where its device is."""
+    """The command that runs tcpdump on a port of a server with Open vSwitch, in the namespace of its device.
+
+    Args:
+        file: for the packets; None: print them.
+        snap: bytes to keep of each packet.
+        count: of packets; 0: no limit.
+    """
     port = place.ports[0] if place.ports else UPLINK
     # The uplink is a device of that name in the node's namespace (topologies.emulation.nodes.Server.uplink_device).
     pid, device = (client.pid_of(place.node), UPLINK) if port == UPLINK else (client.pid_of(port), "eth0")
@@ -94,29 +106,32 @@ def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: 
     return argv + (["-c", str(count)] if count else [])
 
 
-def make_ready(host: HostClient, notify: Callable[[str], None]) -> None:
-    """Have the engines with debug elements compiled, in a process of its own so that the host goes on meanwhile.
+def compile_debug_engine(host: HostClient, notify: Callable[[str], None]) -> None:
+    """Compile the engines with debug elements, in another process, so that the host works on meanwhile.
 
     Raises:
         RunError: they do not compile.
     """
-    if host.looking_ready():
+    if host.inspection_ready():
         return
-    notify("compiling the engine with debug elements in it: once, about half a minute")
+    notify("compiling the engine with its debug elements: once, about half a minute")
     done = subprocess.run(
         python("hoverboard.fastpath.engine.warm", "--debug"), capture_output=True, text=True, check=False
     )
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["it left no word"]
-        raise RunError(f"the engine does not compile: {last[0]}", next_step="run `sudo ./bootstrap.sh demo` again")
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise RunError(f"the engine does not compile: {last[0]}", next_step="repeat `sudo ./bootstrap.sh demo`")
 
 
-class Capturing:
-    """A capture that runs on a host; ends with the block, or when this process does.
+class RunningCapture:
+    """A capture that runs on a host; it ends with `finish`, or with this process.
 
     Args:
-        output: descriptor of the file.
-        count, snap: see HostClient.capture.
+        output: descriptor of the file for the packets.
+        count, snap: see `HostClient.capture`.
+
+    Attributes:
+        ports: that are captured.
     """
 
     def __init__(self, host: HostClient, place: InspectedNode, output: int, *, snap: int, count: int) -> None:
@@ -130,14 +145,14 @@ class Capturing:
             theirs.close()
 
     def wait(self, seconds: float | None) -> None:
-        """Until it has ended by itself, or `seconds` have passed."""
+        """Wait until the capture has ended by itself, or `seconds` have passed; None: without a limit."""
         select.select([self._leash], [], [], seconds)
 
     def finish(self) -> CaptureSummary:
-        """End it; {"packets", "lost"} once the file is written.
+        """End the capture; return {"packets", "lost"} when the file is written.
 
         Raises:
-            RunError: the file could not be written, or the host has gone.
+            RunError: the file could not be written, or the host process ended.
         """
         with self._leash:
             with contextlib.suppress(OSError):  # it has ended by itself
@@ -145,17 +160,20 @@ class Capturing:
             try:
                 line = Channel(self._leash).receive_line(Deadline(_SUMMARY_TIMEOUT))
             except OSError as error:
-                raise RunError(f"the capture does not end: {error}", next_step="see host.log of the node") from error
+                raise RunError(f"the capture does not end: {error}", next_step="read host.log of the node") from error
         if not line:
-            raise RunError("the host went away before the capture ended", next_step="see host.log of the node")
+            raise RunError("the host process ended before the capture did", next_step="read host.log of the node")
         summary = dict(json.loads(line))
         if fault := summary.pop("error"):
-            raise RunError(fault, where="capture", next_step="see whether there is room for the file")
+            raise RunError(fault, where="capture", next_step="check that there is space for the file")
         return cast("CaptureSummary", summary)
 
 
 def latency(host: HostClient, seconds: float, every: int) -> EngineLatencies:
-    """Follow one packet in `every` for so long; {"egress", "ingress"}. Ctrl-C ends it early, and well."""
+    """Follow one packet in `every` through the engines for some seconds; {"egress", "ingress"}.
+
+    Ctrl-C ends it early; the latencies so far are returned.
+    """
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:

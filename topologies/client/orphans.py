@@ -1,8 +1,7 @@
-"""Runs that nobody holds, or finds, any more: which there are, and their end (`hoverboard down --orphans`).
+"""Finds and ends orphaned runs (`hoverboard down --orphans`): their holder died, or their directory was deleted.
 
-A run whose holder was killed still has its directory, and is found by it. A run whose directory was deleted is found by
-the mark of its processes and namespaces (`topologies.processes.marks`), wherever that directory was. Imports nothing
-heavy.
+A run without a holder is found by its directory. A run without a directory is found by the mark of its processes and
+namespaces (`topologies.processes.marks`). This module must import nothing heavy: every command pays for it.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from topologies.processes.marks import Mark, Marked
 from topologies.processes.process_table import LinuxProcesses
 from topologies.processes.run_directory import RunDirectory, state_dir
 
-_HOLDER_TIMEOUT = 10.0  # seconds, for a holder to see that its run was ended
+_HOLDER_TIMEOUT = 10.0  # seconds in which a holder notices that its run has ended
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """A run that nobody holds or finds.
+    """An orphaned run.
 
     Attributes:
         run: its name.
-        directory: where it is, or was.
-        lost: whether that directory is gone, or another run's by now.
+        directory: its directory, even if it was deleted.
+        lost: whether the directory was deleted, or belongs to another run now.
         processes: how many still run.
-        mark: of a run without a directory.
+        mark: of a run without a directory; None for others.
     """
 
     run: str
@@ -44,10 +43,11 @@ class Orphan:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of an orphan.
+    """The end of an orphaned run.
 
     Attributes:
-        holder: of a lost run, when it goes on: it is a program that does other things as well.
+        run: its name.
+        holder: pid of the holder of a lost run, if it still runs: a program that does other work, too. Else None.
     """
 
     run: str
@@ -55,10 +55,11 @@ class Ended:
 
 
 def lost_runs(machine: marks.Machine | None = None, *, namespaces: bool = True) -> list[Orphan]:
-    """Runs of our own user whose directory was deleted, by name.
+    """Runs of our own user whose directory was deleted, sorted by name.
 
     Args:
-        namespaces: False: only those of which a process runs that they started themselves; quicker.
+        machine: finds marks; default: this machine.
+        namespaces: False: skip the marks of namespaces. This is quicker, and finds only runs with processes of theirs.
     """
     machine = machine or marks.Machine()
     found = [
@@ -70,14 +71,14 @@ def lost_runs(machine: marks.Machine | None = None, *, namespaces: bool = True) 
 
 
 def _has_directory(mark: Mark, marked: Marked, machine: marks.Machine) -> bool:
-    """Whether a run has its directory, or what we saw of it has ended in the meantime."""
+    """Whether a run has its directory, or all the processes that we found have ended since."""
     if not marked.processes:
         return _is_of(mark, mark.directory)
     for process in marked.processes:
-        # As the process sees it: it may be in a container, whose files are not ours.
+        # Look in the process's own root directory: it may be in a container with other files.
         if _is_of(mark, machine.root_of(process) / mark.directory.relative_to("/")):
             return True
-    # What goes down has its directory removed after its last process has died.
+    # A run that goes down removes its directory after its last process.
     return not any(machine.alive(process) for process in marked.processes)
 
 
@@ -90,10 +91,11 @@ def _is_of(mark: Mark, path: Path) -> bool:
 
 
 def find(state: Path | None = None, *, everywhere: bool = True) -> list[Orphan]:
-    """Runs of a state directory that died, and runs that have lost their directory.
+    """All orphaned runs: those of a state directory without a holder, then those without a directory.
 
     Args:
-        everywhere: also runs that had their directory elsewhere, and those of which only namespaces are left.
+        state: the state directory; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
+        everywhere: find also runs from other state directories, and runs with only namespaces left.
     """
     base = state or state_dir()
     died = [
@@ -105,15 +107,15 @@ def find(state: Path | None = None, *, everywhere: bool = True) -> list[Orphan]:
 
 
 def end(orphan: Orphan, *, table: LinuxProcesses | None = None) -> Ended:
-    """End exactly what is left of a run.
+    """End all that is left of an orphaned run, and nothing else.
 
     Raises:
-        RunError: something survived.
+        RunError: a process did not end.
     """
     if orphan.mark is None:
         run_client.down(orphan.run, state=orphan.directory.parent, missing_ok=True)
         return Ended(orphan.run)
     marks.end(orphan.mark)
-    # Whoever held it has seen its processes die, and lets go of it: a holder that only held this run ends.
+    # The holder notices the death of the processes and releases the run; a holder with no other work ends.
     left = (table or LinuxProcesses()).wait_gone([orphan.mark.holder], _HOLDER_TIMEOUT)
     return Ended(orphan.run, left[0].pid if left else None)

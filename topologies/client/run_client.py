@@ -1,6 +1,6 @@
-"""What the command line does with runs: reach a holder, start one in the background, take a run down.
+"""Reaches the holder of a run, starts one in the background, takes a run down: for the command line.
 
-Imports nothing heavy: every command pays for it.
+This module must import nothing heavy: every command pays for it.
 """
 
 from __future__ import annotations
@@ -41,10 +41,15 @@ class _HolderClient(Client):
 
 
 class RunClient:
-    """RPC to the holder of a run; one request at a time. RunError when there is no such run or no holder.
+    """RPC to the holder of a run; one request at a time.
 
     Args:
+        run: name of the run.
+        state: the state directory; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
         timeout: seconds for a request.
+
+    Raises:
+        RunError: there is no such run, or its holder does not answer.
     """
 
     def __init__(self, run: str, *, state: Path | None = None, timeout: float = 60.0) -> None:
@@ -56,9 +61,9 @@ class RunClient:
         except RunError as error:
             dead = not is_held(self.directory)
             raise RunError(
-                f"run {run!r} {'has died' if dead else 'does not answer'}",
+                f"the holder of run {run!r} {'has died' if dead else 'does not answer'}",
                 where=str(self.directory.socket),
-                next_step=f"clean up with: hoverboard down --run {run}",
+                next_step=f"take the run down with: hoverboard down --run {run}",
             ) from error
 
     def __enter__(self) -> RunClient:
@@ -72,7 +77,7 @@ class RunClient:
         self._client.close()
 
     def call(self, method: str, /, **params: Any) -> Any:
-        """One request; raises what the holder reports, as the error it is."""
+        """Send one request; an error that the holder reports is raised here, with its own type."""
         return self._client.call(method, timeout=self.timeout, **params)
 
     def status(self) -> Status:
@@ -84,19 +89,19 @@ class RunClient:
         return cast("Node", self.call("node_status", node=node))
 
     def flows(self, node: str) -> Flows:
-        """{"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a server: {"node", "openflow": [line], "entries": [flow-table entry]}."""
         return cast("Flows", self.call("flows", node=node))
 
     def offloads(self) -> list[Offload]:
-        """VM pairs that go host to host now."""
+        """VM pairs that are offloaded now."""
         return list(self.call("offloads"))
 
     def pid_of(self, node: str) -> int:
-        """Pid whose namespaces are the node's: what `mnexec -a` takes."""
+        """Pid of the process that keeps the namespaces of a node, for `mnexec -a`."""
         return int(self.call("pid_of", name=node))
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
-        """Add a VM; its {name, network, ip, host, mac} once its gateway answers."""
+        """Add a VM; return {"name", "network", "ip", "host", "mac"} when its gateway answers."""
         return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))
 
     def remove_vm(self, name: str) -> None:
@@ -104,16 +109,21 @@ class RunClient:
         self.call("remove_vm", name=name)
 
     def set_model(self, model: str) -> ModelChange:
-        """Go over to another programming model: {"model", "from", "seconds"} once that is done."""
+        """Change to another programming model; return {"model", "from", "seconds"} when it is done."""
         return cast("ModelChange", self.call("set_model", model=absolute(model, Path())))
 
     def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
-        """Have the run be what the topology file with this text says; the plan (`topologies.run.apply.apply`)."""
+        """Change the run to the topology file with this text; return the plan (`topologies.run.apply.apply`).
+
+        Args:
+            source, name, base: see `topologies.spec.schema.parse`.
+            dry_run: only plan.
+        """
         given = {"text": text, "source": source, "name": name, "base": base}
         return cast("Applied", self.call("apply", **given, dry_run=dry_run))
 
     def shutdown(self) -> None:
-        """Ask the holder to take the run down; it does so after the reply."""
+        """Request that the holder takes the run down; it does so after its reply."""
         self.call("shutdown")
 
 
@@ -128,12 +138,22 @@ def start_detached(
     control: Mapping[str, object] | None = None,
     progress: Progress | None = None,
 ) -> Ready:
-    """Start a holder in the background and wait until its run is up; {"run", "phases", "seconds"}.
+    """Start a holder in the background, and wait until its run is up.
+
+    Ctrl-C takes the run down and waits for that.
 
     Args:
+        file: path of the topology file, or name of a shipped topology.
+        run: name of the run.
+        model, dataplane, scheduling, offload_policy: see `topologies.run.testbed.Testbed`.
         control: arguments of `topologies.cluster.control_processes.ControlLayout.of`.
+        progress: called as phases of the start advance.
 
-    Raises what went wrong there; then nothing is left of it. Ctrl-C ends the holder and waits for it.
+    Returns:
+        {"run", "phases", "seconds"}.
+
+    Raises:
+        HoverboardError: the error of the holder; nothing of the run is left.
     """
     reader, writer = os.pipe()
     command = python("topologies.run.holder", run, str(file), "--report", str(writer))
@@ -147,10 +167,10 @@ def start_detached(
     for option, value in options.items():
         if value is not None:
             command += [f"--{option}", str(value)]
-    with tempfile.TemporaryFile() as words, os.fdopen(reader, encoding="utf-8") as lines:
+    with tempfile.TemporaryFile() as errors, os.fdopen(reader, encoding="utf-8") as lines:
         try:
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words,
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
                 pass_fds=(writer,), start_new_session=True,
             )  # fmt: skip
         finally:
@@ -161,11 +181,12 @@ def start_detached(
             down(run, missing_ok=True)
             raise
         finally:
-            child.wait()  # it has forked: the holder is nobody's child
+            child.wait()  # it has forked the holder, and ends at once
         if ready is None:
-            words.seek(0)
-            last = words.read().decode(errors="replace").strip().splitlines()[-1:] or ["it left no word"]
-            raise RunError(f"the holder ended: {last[0]}", where=run, next_step="see `hoverboard doctor`")
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
+            what = f"the holder ended: {last[0]}" if last else "the holder ended and wrote no log"
+            raise RunError(what, where=run, next_step="check the machine with: hoverboard doctor")
         return ready
 
 
@@ -182,12 +203,17 @@ def _follow(lines: Iterable[str], progress: Progress | None) -> Ready | None:
 
 
 def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> None:
-    """Take a run down: its holder does it if it lives, else it is done from the ledger.
+    """Take a run down: through its holder, or by its ledger when the holder is dead.
 
-    Safe to repeat and to race: a run that somebody else takes down in the meantime is down.
+    It is safe to repeat, and to call from several processes at once.
+
+    Args:
+        run: name of the run.
+        state: the state directory; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
+        missing_ok: do nothing when there is no such run.
 
     Raises:
-        RunError: there is no such run (unless `missing_ok`), or something survived.
+        RunError: there is no such run, or a process did not end.
     """
     directory = RunDirectory.of(run, state)
     if missing_ok and not directory.path.exists():
@@ -199,7 +225,7 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
         existing(run, state)
     lock = _take_lock(directory)
     if lock is None:
-        return  # it went down by another hand
+        return  # another process took the run down
     try:
         if directory.ledger.exists():
             ledger.sweep(directory)
@@ -210,7 +236,7 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
 
 
 def _remove_empty(directory: RunDirectory) -> None:
-    """A crash before the ledger began leaves a lock file at most."""
+    """Remove a directory with no file but a lock: a start that crashed before it had a ledger leaves that."""
     if directory.path.is_dir() and {entry.name for entry in directory.path.iterdir()} <= {"lock"}:
         lock = RunLock.try_take(directory, create=True)
         if lock is not None:
@@ -219,9 +245,9 @@ def _remove_empty(directory: RunDirectory) -> None:
 
 
 def _take_lock(directory: RunDirectory) -> RunLock | None:
-    """The lock of a run whose holder is gone, having ended the holder if need be; None when the run is gone."""
+    """Take the lock of a run; end its holder first, if it lives. None when the run is gone."""
     steps: list[tuple[float, Callable[[], None]]] = [
-        (0.2, lambda: None),  # somebody else may just be finishing
+        (0.2, lambda: None),  # another process may release the lock just now
         (_SHUTDOWN_TIMEOUT, lambda: _ask_holder(directory)),
         (_SHUTDOWN_TIMEOUT, lambda: _signal_holder(directory, signal.SIGTERM)),
         (5.0, lambda: _signal_holder(directory, signal.SIGKILL)),
@@ -241,7 +267,7 @@ def _take_lock(directory: RunDirectory) -> RunLock | None:
             select.select([], [], [], 0.01)
     raise RunError(
         f"the holder of run {directory.run!r} does not end", where=str(directory.lock),
-        next_step="find it with `fuser` on that file and end it, then take the run down again",
+        next_step="find its pid with `fuser` on that file, end it, then repeat `hoverboard down`",
     )  # fmt: skip
 
 
@@ -250,7 +276,7 @@ def _ask_holder(directory: RunDirectory) -> None:
         with RunClient(directory.run, state=directory.path.parent, timeout=5.0) as client:
             client.shutdown()
     except HoverboardError:
-        return  # it does not answer: signals are next
+        return  # it does not answer: the next step sends a signal
 
 
 def _signal_holder(directory: RunDirectory, number: signal.Signals) -> None:
@@ -262,7 +288,13 @@ def _signal_holder(directory: RunDirectory, number: signal.Signals) -> None:
 
 @dataclass(frozen=True)
 class DeadRun:
-    """What a run that died has left behind."""
+    """A run without a holder.
+
+    Attributes:
+        run: its name.
+        path: of its directory.
+        processes: what still runs of it.
+    """
 
     run: str
     path: str
@@ -270,7 +302,7 @@ class DeadRun:
 
 
 def dead_runs(state: Path | None = None) -> list[DeadRun]:
-    """Runs that nobody holds any more, with what still runs of them; for `hoverboard doctor`."""
+    """Runs without a holder, and what still runs of them; for `hoverboard doctor`."""
     base = state or state_dir()
     found = []
     for name in run_names(base):
@@ -283,6 +315,6 @@ def dead_runs(state: Path | None = None) -> list[DeadRun]:
 
 
 def live_runs(state: Path | None = None) -> list[str]:
-    """Names of the runs that somebody holds."""
+    """Names of the runs that have a holder, sorted."""
     base = state or state_dir()
     return [name for name in run_names(base) if is_held(RunDirectory.of(name, base))]

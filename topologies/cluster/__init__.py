@@ -1,1 +1,1 @@
-"""Cluster management: tells the control planes what there should be (paper section 3.1)."""
+"""Cluster management: sends the intent to the control planes (paper section 3.1)."""

@@ -1,6 +1,6 @@
-"""Cluster management as a run sees it (paper section 3.1): the port in front of one control plane or several.
+"""The port of cluster management (paper section 3.1): a run uses it for one control plane and for several.
 
-Adapters: `cluster.ClusterManager` (one control plane) and `regions.RegionalClusterManager` (those of all regions).
+Its adapters are `manager.ClusterManager` (one control plane) and `regional.RegionalClusterManager` (two per region).
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ Entities = dict[tuple[str, str], AnyEntity]  # by type and name
 
 @dataclass(frozen=True, slots=True)
 class ProgramState:
-    """Servers whose switch has its whole program; VMs there should be; VMs whose vport is known too."""
+    """The progress of a control plane in programming switches.
+
+    Attributes:
+        programmed: servers whose switch has its whole program.
+        intended: number of VMs in the intent.
+        joined: number of VMs whose vport the control plane knows.
+    """
 
     programmed: frozenset[str]
     intended: int
@@ -36,12 +42,12 @@ class ProgramState:
 
 
 class ClusterManagement(ABC):
-    """Tells control planes what there should be, and keeps them alive.
+    """Sends the intent to the control planes, and restarts their processes.
 
     Attributes:
-        processes: of the control plane; where there are several, of the first.
+        processes: of the control plane; with several, of the first.
         address: gRPC address of its fabric manager.
-        client: of that.
+        client: of this fabric manager.
     """
 
     processes: ControlProcesses
@@ -57,38 +63,42 @@ class ClusterManagement(ABC):
     @property
     @abstractmethod
     def restarts(self) -> int:
-        """How often a process of a control plane has been started again."""
+        """Number of restarts of all processes of the control planes."""
 
     @property
     @abstractmethod
     def entities(self) -> Entities:
-        """Everything that was told there should be; not waiting for a request that is under way."""
+        """The intent as it was sent; a request that is under way is not waited for."""
 
     @abstractmethod
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """Where a server's host agent and switch find the control plane, or each of the control planes."""
+        """gRPC address and OpenFlow socket of each control plane that programs a server."""
 
-    # --- life -----------------------------------------------------------------------------------------
+    # --- processes ------------------------------------------------------------------------------------
 
     @abstractmethod
     def start(self) -> None:
-        """Start; `wait_ready` says when they serve."""
+        """Start the processes; `wait_ready` waits until they serve."""
 
     @abstractmethod
     def wait_ready(self, timeout: float = 30.0) -> None:
-        """Wait until they serve; RunError with the log's place otherwise."""
+        """Wait until the control planes serve.
+
+        Raises:
+            RunError: one does not serve in time; the error names its log.
+        """
 
     @abstractmethod
     def full_update(self) -> None:
-        """Send everything there should be."""
+        """Send the whole intent."""
 
     @abstractmethod
-    def keep(self, supervisor: Supervisor) -> None:
-        """From now on, what dies is started again, and told everything there should be."""
+    def supervise(self, supervisor: Supervisor) -> None:
+        """Restart from now on what dies, and send it the whole intent."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the lines to them; the processes are the ledger's to end."""
+        """Close the connections; the processes end with the ledger of the run."""
 
     # --- changes --------------------------------------------------------------------------------------
 
@@ -102,46 +112,56 @@ class ClusterManagement(ABC):
 
     @abstractmethod
     def withdraw(self, entity: AnyEntity) -> None:
-        """Take back one entity, whatever a control plane says: one that is away is told by the next full update."""
+        """Remove one entity, even if a control plane rejects that or does not answer.
+
+        A control plane that does not answer gets the next full update without the entity.
+        """
 
     @abstractmethod
     def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
-        """What `change` would do; nothing is changed (`FabricClient.plan`)."""
+        """Plan a change without making it (`FabricClient.plan`)."""
 
     @abstractmethod
     def change(
         self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
-        """Many at once, all of them or none; the version that this makes.
+        """Change many entities at once, all or none.
 
         Args:
-            plan: what was planned: refused if somebody else has changed something since.
+            plan: the plan of this change; the change is rejected if the intent has changed since then.
+
+        Returns:
+            The new version of the intent.
 
         Raises:
-            EntityError: one is refused.
-            RunError: the plan is not for the version that there is, or a control plane is away.
+            EntityError: an entity is rejected.
+            RunError: the intent has another version than the plan, or a control plane does not answer.
         """
 
     @abstractmethod
     def set_model(self, model: Model, timeout: float) -> str:
-        """Go over to another programming model; returns the one before, once that is done."""
+        """Change to another programming model; return the one before, when the change is done.
 
-    # --- what there is --------------------------------------------------------------------------------
+        Args:
+            timeout: seconds.
+        """
+
+    # --- state ----------------------------------------------------------------------------------------
 
     @abstractmethod
     def program_state(self) -> ProgramState:
-        """What has been brought to the switches so far."""
+        """The progress in programming the switches."""
 
     @abstractmethod
     def status(self) -> PlaneStatus:
-        """The control planes' own status."""
+        """The status of the control planes."""
 
     @abstractmethod
     def offloads(self) -> list[Offload]:
-        """VM pairs that go host to host now."""
+        """VM pairs that are offloaded now."""
 
     def wait_joined(self, vms: int, server: str, timeout: float) -> bool:
-        """Wait until so many VMs have joined and `server` is programmed; False after `timeout` seconds."""
+        """Wait until `vms` VMs have joined and `server` is programmed; False when `timeout` seconds passed before."""
 
         def joined() -> bool:
             state = self.program_state()

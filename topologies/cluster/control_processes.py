@@ -1,7 +1,7 @@
-"""The processes that a run's control plane consists of: one, or one for each role (paper section 3.1).
+"""The processes of a run's control plane: one for all, or one per role (paper section 3.1).
 
-Starts them, and says where a server finds its part of them. Who starts again what dies is the run's supervisor
-(`topologies.processes.supervisor`). Knows nothing of intent; who has to be told something after a return hears of it.
+Starts them, and gives the endpoint that programs a server. The run's supervisor restarts what dies
+(`topologies.processes.supervisor`). This module knows no intent; a callback informs its owner of a restart.
 """
 
 from __future__ import annotations
@@ -23,26 +23,32 @@ from topologies.cluster import etcd_members
 from topologies.processes.deadlines import wait_sockets
 from topologies.processes.launcher import Launcher, python
 from topologies.processes.process_table import Process, identified
-from topologies.processes.supervisor import Supervisor, Watched
+from topologies.processes.supervisor import Supervisor, WatchedProcess
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import ControlProcess
 
 StoreKind = Literal["embedded", "etcd"]
 ETCD_MEMBERS = 3
-_MOST = {"partitions": 32, "replicas": 9, "front-ends": 32}
-_START_TIMEOUT = 30.0  # seconds, for one that is started again
+_MAX = {"partitions": 32, "replicas": 9, "front-ends": 32}
+_START_TIMEOUT = 30.0  # seconds for a restart
 
 
 @dataclass(frozen=True, slots=True)
 class ControlLayout:
-    """How many processes of which role there are; `processes` False: all roles in one process, and no store.
+    """The number of processes of each role.
 
-    With `shared_queue` the changes of all networks wait in one queue instead of one each, for comparison.
+    Attributes:
+        processes: False: all roles in one process, without a store.
+        partitions: of the networks, over VM controllers.
+        replicas: VM controllers of each partition: a master and standbys.
+        front_ends: OpenFlow front ends.
+        store: for elections and intent: embedded in the fabric manager, or etcd.
+        shared_queue: one queue for the changes of all networks instead of one per network, for comparison.
 
     Raises:
-        InputError: a number is out of range, or given for a control plane in one process.
-        MachineError: etcd is wanted and not installed.
+        InputError: a number is out of range, or the store is unknown.
+        MachineError: the store is etcd, and etcd is not installed.
     """
 
     processes: bool = False
@@ -53,10 +59,11 @@ class ControlLayout:
     shared_queue: bool = False
 
     def __post_init__(self) -> None:
-        for option, most in _MOST.items():
+        for option, most in _MAX.items():
             number = getattr(self, option.replace("-", "_"))
             if not 1 <= number <= most:
-                raise InputError(f"{number} {option}", where=f"--{option}", next_step=f"give a number from 1 to {most}")
+                what = f"{number} {option} are not possible"
+                raise InputError(what, where=f"--{option}", next_step=f"give a number from 1 to {most}")
         if self.store not in ("embedded", "etcd"):
             raise InputError(f"unknown store {self.store!r}", where="--store", next_step="use embedded or etcd")
         if self.store == "etcd":
@@ -64,17 +71,25 @@ class ControlLayout:
 
     @classmethod
     def of(cls, control_plane: str | None = None, **given: Any) -> ControlLayout:
-        """The layout that options ask for; None stands for one that was not given."""
+        """The layout for options of the command line; None: the option was not given.
+
+        Args:
+            control_plane: "one-process" (default) or "processes".
+            given: other attributes of the layout, by name.
+
+        Raises:
+            InputError: an option is wrong, or does not fit a control plane in one process.
+        """
         if control_plane not in (None, "one-process", "processes"):
             raise InputError(
-                f"unknown way to run the control plane: {control_plane!r}", where="--control-plane",
+                f"unknown kind of control plane: {control_plane!r}", where="--control-plane",
                 next_step="use one-process or processes",
             )  # fmt: skip
         options = {name: value for name, value in given.items() if value is not None}
         if control_plane != "processes" and options:
             name = next(iter(options)).replace("_", "-")
             raise InputError(
-                "a control plane in one process has neither partitions nor replicas, front ends or a store",
+                "a control plane in one process has no partitions, replicas, front ends or store",
                 where=f"--{name}",
                 next_step="add --control-plane processes",
             )
@@ -83,12 +98,15 @@ class ControlLayout:
 
 @dataclass(slots=True)
 class RoleProcess:
-    """One of them.
+    """One process of the control plane.
 
     Attributes:
-        command: how to start it, now.
-        sockets: what it serves.
-        watched: what the supervisor makes of it; None before it watches.
+        name: for people, such as "vm-controller-0-1".
+        command: gives the command that starts it; called at each start.
+        log: its log file.
+        sockets: that it serves.
+        process: the running process; None before its start.
+        watched: its record in the supervisor; None before `supervise`.
     """
 
     name: str
@@ -96,11 +114,11 @@ class RoleProcess:
     log: Path
     sockets: list[Path] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
-    watched: Watched | None = None
+    watched: WatchedProcess | None = None
 
     @property
     def restarts(self) -> int:
-        """How often it came back."""
+        """Number of its restarts."""
         return 0 if self.watched is None else self.watched.restarts
 
     @property
@@ -111,23 +129,26 @@ class RoleProcess:
         return "down" if self.running() is None else "up"
 
     def running(self) -> Process | None:
-        """How it is called now; None while it is not there."""
+        """The process by pid and start time; None while it does not run."""
         return None if self.process is None else identified(self.process.pid)
 
 
 class ControlProcesses:
-    """The processes of one run's control plane.
+    """The processes of one control plane of a run.
 
     Args:
-        directory: of their sockets and of what they store.
-        options: arguments of `python -m controllers` beside those about roles; asked at every start.
-        name: of the process where there is one.
-        clock: seconds, which only grow.
+        layout: the number of processes of each role.
+        directory: for their sockets and the data that they store.
+        logs: directory for their logs.
+        launcher: starts them.
+        options: gives the arguments of `python -m controllers`, without those for roles; called at each start.
+        name: of the process, when all roles are in one.
+        clock: monotonic time in seconds.
 
     Attributes:
-        layout: how many there are of which role.
-        roles: they themselves.
-        first: the one that holds the intent.
+        layout: see above.
+        roles: the processes.
+        first: the process that holds the intent.
     """
 
     def __init__(
@@ -149,7 +170,7 @@ class ControlProcesses:
         self._clock = clock
         self._owners = Owners(layout.front_ends)
         self.roles = self._processes() if layout.processes else [self._one_process()]
-        # Whoever holds the intent is asked first whether all is well.
+        # The process that serves control.sock holds the intent.
         self.first = next(role for role in self.roles if directory / "control.sock" in role.sockets)
 
     def _one_process(self) -> RoleProcess:
@@ -191,19 +212,19 @@ class ControlProcesses:
         queues = ["--shared-queue"] if self.layout.shared_queue else []
         return python("controllers", "--dir", str(self._directory), *self._options(), *queues, *arguments)
 
-    # --- where servers find it ------------------------------------------------------------------------
+    # --- endpoints ------------------------------------------------------------------------------------
 
     def endpoint(self, underlay: IPv4Address) -> tuple[str, Path]:
-        """For the server of this underlay address: gRPC address of its host agent's door, OpenFlow socket."""
+        """(gRPC address for the host agent, OpenFlow socket) of the server with this underlay address."""
         if not self.layout.processes:
             return f"unix:{self._directory / 'control.sock'}", self._directory / "of.sock"
         socket = front_end_socket(self._directory, self._owners.of(datapath_id(underlay)))
         return f"unix:{socket}", openflow_socket(socket)
 
-    # --- their life -----------------------------------------------------------------------------------
+    # --- start and restart ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all of them; `wait_ready` says when they serve."""
+        """Start all processes; `wait_all_ready` waits until they serve."""
         for folder in (self._directory, *([self._directory / "etcd"] if self.layout.store == "etcd" else [])):
             folder.mkdir(exist_ok=True, parents=True, mode=0o700)
         for role in self.roles:
@@ -213,13 +234,21 @@ class ControlProcesses:
         role.process = self._launcher.start(role.command(), role.name, "control", log=role.log)
 
     def wait_ready(self, role: RoleProcess, timeout: float) -> None:
-        """Wait until one of them serves what it is to serve; RunError with its log's place otherwise."""
+        """Wait until one process serves its sockets.
+
+        Raises:
+            RunError: it ends, or does not serve in `timeout` seconds; the error names its log.
+        """
         process = role.process
         assert process is not None
         wait_sockets(f"the {role.name}", role.sockets, lambda: process.poll() is None, timeout, role.log)
 
     def wait_all_ready(self, timeout: float) -> None:
-        """Wait until all of them serve."""
+        """Wait until all processes serve.
+
+        Raises:
+            RunError: one ends, or does not serve in `timeout` seconds; the error names its log.
+        """
         deadline = self._clock() + timeout
         for role in self.roles:
             self.wait_ready(role, max(deadline - self._clock(), 0.0))
@@ -230,24 +259,25 @@ class ControlProcesses:
                     next_step="read that log file",
                 )  # fmt: skip
 
-    def keep(self, supervisor: Supervisor, returned: Callable[[RoleProcess], None]) -> None:
-        """Have them watched from now on.
+    def supervise(self, supervisor: Supervisor, on_restart: Callable[[RoleProcess], None]) -> None:
+        """Restart from now on what dies.
 
         Args:
-            returned: called with each that was started again and serves; RunError: it is not well, and has to die.
+            on_restart: called with each process that serves after a restart. It raises RunError when the process
+                cannot be used; the supervisor then kills it.
         """
         for role in self.roles:
-            role.watched = supervisor.watch(role.name, None, role.running, partial(self._again, role, returned))
+            role.watched = supervisor.watch(role.name, None, role.running, partial(self._restart, role, on_restart))
 
-    def _again(self, role: RoleProcess, returned: Callable[[RoleProcess], None]) -> None:
+    def _restart(self, role: RoleProcess, on_restart: Callable[[RoleProcess], None]) -> None:
         if role.process is not None:
             self._launcher.forget(role.process)
         self._start(role)
         self.wait_ready(role, _START_TIMEOUT)
-        returned(role)
+        on_restart(role)
 
     def documents(self) -> list[ControlProcess]:
-        """All of them as `status` shows them."""
+        """The processes, as documents for `status`."""
         return [
             {
                 "name": role.name,

@@ -1,6 +1,6 @@
-"""etcd members of a run's own, on free ports of the loopback: the store with `--store etcd`.
+"""The etcd members of a run, on free ports of the loopback: the store with `--store etcd`.
 
-Only knows how a member is called and asked whether it serves; who starts and keeps it is the caller.
+Gives their names, ports and commands; `control_processes` starts and supervises them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from hoverboard.contract.errors import MachineError
 
 PROGRAM = "etcd"
-# A lease ends between one and one and a half times its second: etcd looks for those that are over twice a
-# second, and takes no lease shorter than one and a half election timeouts, rounded up to whole seconds.
+# With these, a lease of one second ends after 1 to 1.5 seconds: etcd looks for expired leases twice per second, and
+# allows no lease shorter than 1.5 election timeouts, rounded up to whole seconds.
 _HEARTBEAT_MS, _ELECTION_MS = 50, 500
 
 
 @dataclass(frozen=True, slots=True)
 class EtcdMember:
-    """One member; its ports are on 127.0.0.1."""
+    """One member of the etcd cluster; its ports are on 127.0.0.1."""
 
     name: str
     client_port: int
@@ -29,27 +29,31 @@ class EtcdMember:
 
     @property
     def address(self) -> str:
-        """host:port that clients use."""
+        """host:port for clients."""
         return f"127.0.0.1:{self.client_port}"
 
     @property
     def peer(self) -> str:
-        """NAME=URL as etcd names its members."""
+        """NAME=URL, as etcd writes a member."""
         return f"{self.name}=http://127.0.0.1:{self.peer_port}"
 
 
 def check_installed() -> None:
-    """MachineError when there is no etcd."""
+    """Check that etcd is installed.
+
+    Raises:
+        MachineError: it is not.
+    """
     if shutil.which(PROGRAM) is None:
         raise MachineError(
             "etcd is not installed",
             where="--store etcd",
-            next_step="sudo ./bootstrap.sh demo --ha, or apt-get install etcd-server; or --store embedded",
+            next_step="run `sudo ./bootstrap.sh demo --ha` or `apt-get install etcd-server`, or use --store embedded",
         )
 
 
 def free_members(count: int) -> list[EtcdMember]:
-    """Members on ports that are free now."""
+    """`count` members on ports that are free now."""
     with ExitStack() as stack:
 
         def port() -> int:
@@ -61,7 +65,12 @@ def free_members(count: int) -> list[EtcdMember]:
 
 
 def command(member: EtcdMember, members: list[EtcdMember], data: Path) -> list[str]:
-    """How to run a member; the same again when it has died."""
+    """The command that starts `member`, and restarts it with its data.
+
+    Args:
+        members: all members of the cluster.
+        data: directory for the data of all members.
+    """
     client, peer = f"http://{member.address}", f"http://127.0.0.1:{member.peer_port}"
     return [
         PROGRAM, "--name", member.name, "--data-dir", str(data / member.name),
@@ -69,6 +78,5 @@ def command(member: EtcdMember, members: list[EtcdMember], data: Path) -> list[s
         "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
         "--initial-cluster", ",".join(one.peer for one in members),
         "--heartbeat-interval", str(_HEARTBEAT_MS), "--election-timeout", str(_ELECTION_MS),
-        # What must outlive the machine is nobody's here: the run ends with it.
         "--logger", "zap", "--log-level", "warn",
     ]  # fmt: skip

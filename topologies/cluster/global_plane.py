@@ -1,7 +1,7 @@
-"""One region's global control plane (GACP; paper section 3.5) for cluster management: told in the background.
+"""The global control plane of a region (GACP; paper section 3.5): it gets changes in the background.
 
-A thread of its own tells it one thing after the other, and again while it is away: whoever waits does so for a
-bounded time, and a plane that hangs delays nothing within a region.
+A background thread sends one request after the other, and retries while the plane does not answer. So a global plane
+that hangs does not delay its region.
 """
 
 from __future__ import annotations
@@ -25,20 +25,26 @@ from topologies.spec.region_scopes import PlaneScope
 from topologies.spec.topology import Topology
 
 _log = logging.getLogger(__name__)
-_AGAIN = 0.5  # seconds until one that was away is told again
+_RETRY_PAUSE = 0.5  # seconds between tries while the plane does not answer
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """Something to be told; `heard` is done when the plane has taken it, or refused it."""
+class _Request:
+    """A request for the plane.
+
+    Attributes:
+        what: its content, for the log.
+        send: sends it.
+        done: completes when the plane has accepted or rejected it.
+    """
 
     what: str
-    notify: Callable[[], object]
-    heard: Future[None] = field(default_factory=Future)
+    send: Callable[[], object]
+    done: Future[None] = field(default_factory=Future)
 
 
 class GlobalPlane(ClusterManager):
-    """One region's global control plane."""
+    """Cluster management of one global control plane; `supervise` starts its background thread."""
 
     def __init__(
         self,
@@ -50,61 +56,67 @@ class GlobalPlane(ClusterManager):
         scope: PlaneScope,
     ) -> None:
         super().__init__(topology, layout, directory, logs, launcher, scope)
-        self._outbox: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._ending = threading.Event()
 
     def notify(self, entity: AnyEntity, *, gone: bool = False) -> None:
-        """Have it told of an entity, soon."""
-        notify = partial(self.remove if gone else self.upsert, entity)
-        self._outbox.put(_Told(f"{entity.TYPE} {entity.name}", notify))
+        """Queue a change of one entity; the background thread sends it.
+
+        Args:
+            gone: the entity was removed.
+        """
+        send = partial(self.remove if gone else self.upsert, entity)
+        self._outbox.put(_Request(f"{entity.TYPE} {entity.name}", send))
 
     def notify_change(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Future[None]:
-        """Have it told of many, soon, in one request; the future fails with what it says if it refuses."""
-        told = _Told(f"a change of {len(upsert) + len(remove)}", partial(self.change, upsert, remove))
-        self._outbox.put(told)
-        return told.heard
+        """Queue a change of many entities in one request; the future fails if the plane rejects it."""
+        request = _Request(f"a change of {len(upsert) + len(remove)}", partial(self.change, upsert, remove))
+        self._outbox.put(request)
+        return request.done
 
-    def take_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
-        """Have it told the opposite, after what it has not heard yet."""
+    def roll_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+        """Queue the opposite of a change, behind all requests that are not sent yet."""
         self.notify_change(upsert, remove)
 
-    def catch_up(self, timeout: float) -> None:
-        """Wait until it was told everything so far.
+    def flush(self, timeout: float) -> None:
+        """Wait until the plane has answered all requests so far.
 
         Raises:
-            RunError: it is away.
+            RunError: it does not do so in `timeout` seconds.
         """
-        told = _Told("nothing", lambda: None)
-        self._outbox.put(told)
+        request = _Request("end of queue", lambda: None)
+        self._outbox.put(request)
         try:
-            told.heard.result(timeout)
+            request.done.result(timeout)
         except TimeoutError:
-            raise RunError(f"the {self.scope.process} does not answer", where=self.address) from None
+            raise RunError(
+                f"the {self.scope.process} does not answer", where=self.address, next_step="see `hoverboard status`"
+            ) from None
 
-    def keep(self, supervisor: Supervisor) -> None:
-        """From now on, it is started again when it dies, and told what there is to tell."""
-        super().keep(supervisor)
-        threading.Thread(target=self._run, name=f"tell-{self.processes.first.name}", daemon=True).start()
+    def supervise(self, supervisor: Supervisor) -> None:
+        """Restart the plane from now on when it dies, and start to send what is queued."""
+        super().supervise(supervisor)
+        threading.Thread(target=self._run, name=f"send-{self.processes.first.name}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop telling."""
+        """Stop sending, and close the connection."""
         self._ending.set()
         self._outbox.put(None)
         super().close()
 
     def _run(self) -> None:
-        while (told := self._outbox.get()) is not None:
+        while (request := self._outbox.get()) is not None:
             while not self._ending.is_set():
                 try:
-                    told.notify()
+                    request.send()
                 except RunError as error:
-                    _log.warning("the %s is told again: %s", self.processes.first.name, error)
-                    self._ending.wait(_AGAIN)
+                    _log.warning("the %s does not answer, retrying: %s", self.processes.first.name, error)
+                    self._ending.wait(_RETRY_PAUSE)
                     continue
                 except HoverboardError as error:
                     self.refused = str(error)
-                    _log.warning("the %s refuses %s: %s", self.processes.first.name, told.what, error)
-                    told.heard.set_exception(error)
+                    _log.warning("the %s rejects %s: %s", self.processes.first.name, request.what, error)
+                    request.done.set_exception(error)
                 else:
-                    told.heard.set_result(None)
+                    request.done.set_result(None)
                 break

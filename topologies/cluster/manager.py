@@ -1,7 +1,7 @@
-"""Cluster management (paper section 3.1): tells the fabric manager what there should be.
+"""Cluster management of one control plane (paper section 3.1): sends the intent to its fabric manager.
 
-Sends the full update whenever the control plane comes up, and diffs in between. Knows intent only; what is
-programmed is the control plane's business.
+It sends a full update at each start of the control plane, and diffs in between. It knows the intent only; the control
+plane programs the switches.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ _START_TIMEOUT = 30.0
 
 
 class ClusterManager(ClusterManagement):
-    """One control plane's processes and what it has been told.
+    """The processes of one control plane, and the intent that was sent to it.
+
+    Args:
+        scope: the part of the topology that the control plane gets; default: all.
 
     Attributes:
-        scope: of what there is, its part.
-        refused: what it has refused last of what nobody waited for; None: nothing.
+        scope: see above.
+        refused: the last error of a change that was sent in the background; None: there was none.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class ClusterManager(ClusterManagement):
         self.client = FabricClient(self.address)
 
     def start(self) -> None:
-        """Start the control plane; `wait_ready` says when it serves."""
+        """Start the control plane; `wait_ready` waits until it serves."""
         self.processes.start()
 
     def _options(self) -> list[str]:
@@ -76,41 +79,48 @@ class ClusterManager(ClusterManagement):
         ]  # fmt: skip
 
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """Where a server's host agent and switch find the control plane, or each of the control planes."""
+        """gRPC address and OpenFlow socket of the control plane, for a server."""
         return [self.processes.endpoint(server.underlay_ip)]
 
     @property
     def entities(self) -> Entities:
-        """Everything it has been told there should be; not waiting for a request that is under way."""
+        """The intent as it was sent; a request that is under way is not waited for."""
         return dict(self._entities)
 
     @property
     def restarts(self) -> int:
-        """How often a process of the control plane has been started again."""
+        """Number of restarts of all processes of the control plane."""
         return sum(role.restarts for role in self.processes.roles)
 
     def wait_ready(self, timeout: float = _START_TIMEOUT) -> None:
-        """Wait until the control plane serves; RunError with the log's place otherwise."""
+        """Wait until the control plane serves.
+
+        Raises:
+            RunError: it does not serve in time; the error names its log.
+        """
         self.processes.wait_all_ready(timeout)
         self.client.wait_ready(timeout)
 
     def full_update(self) -> None:
-        """Send everything there should be."""
+        """Send the whole intent."""
         with self._lock:
             self.client.full_update(list(self._entities.values()))
 
-    def keep(self, supervisor: Supervisor) -> None:
-        """From now on, what dies of the control plane is started again, and told everything there should be."""
-        self.processes.keep(supervisor, self._returned)
+    def supervise(self, supervisor: Supervisor) -> None:
+        """Restart from now on what dies of the control plane, and send it the whole intent."""
+        self.processes.supervise(supervisor, self._on_restart)
 
-    def _returned(self, role: RoleProcess) -> None:
-        """One of the processes was started again; who holds the intent is told it anew."""
+    def _on_restart(self, role: RoleProcess) -> None:
+        """Send the whole intent after a restart, if the process is the one that holds it."""
         if role is self.processes.first:
             try:
                 self.client.wait_ready(_START_TIMEOUT)
                 self.full_update()
             except HoverboardError as error:
-                raise RunError(f"the {role.name} does not come up", where=str(role.log)) from error
+                raise RunError(
+                    f"the {role.name} does not take the intent after its restart: {error}", where=str(role.log),
+                    next_step="read that log file",
+                ) from error  # fmt: skip
 
     def upsert(self, entity: AnyEntity) -> None:
         """Add or change one entity."""
@@ -122,63 +132,72 @@ class ClusterManager(ClusterManagement):
         """Remove one entity; harmless when it is not there."""
         with self._lock:
             if (entity.TYPE, entity.name) in self._entities:
-                # It may be refused: a VM that is the next hop of a route stays.
+                # The fabric manager may reject this: a VM that is the next hop of a route stays.
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
                 del self._entities[entity.TYPE, entity.name]
 
     def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
-        """What `change` would do; nothing is changed (`FabricClient.plan`)."""
+        """Plan a change without making it (`FabricClient.plan`)."""
         return self.client.plan(upsert, remove)
 
     def change(
         self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
-        """Many at once, all of them or none; the version that this makes."""
+        """Change many entities at once, all or none; return the new version of the intent."""
         with self._lock:
             expected = plan["version"] if plan is not None else None
             version = self.client.diff(upsert, remove, expected_version=expected).version
-            self._note(upsert, remove)
+            self._record(upsert, remove)
             return version
 
-    def _note(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+    def _record(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
         for entity in remove:
             self._entities.pop((entity.TYPE, entity.name), None)
         self._entities.update(((entity.TYPE, entity.name), entity) for entity in upsert)
 
-    def take_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
-        """`change`, whatever the control plane says: one that is away is told by the next full update."""
+    def roll_back(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> None:
+        """Undo a change, even if the control plane does not answer: then its next full update has it."""
         with self._lock:
-            self._note(upsert, remove)
+            self._record(upsert, remove)
             try:
                 self.client.diff(upsert, remove)
             except HoverboardError as error:
-                _log.warning("a change of %s is taken back: %s", self.processes.first.name, error)
+                _log.warning("the %s did not take a rollback: %s", self.processes.first.name, error)
 
     def withdraw(self, entity: AnyEntity) -> None:
-        """Take back one entity, whatever the control plane says: one that is away is told by the next full update."""
+        """Remove one entity, even if the control plane does not answer: then its next full update has not got it."""
         with self._lock:
             self._entities.pop((entity.TYPE, entity.name), None)
             try:
                 self.client.diff(remove=[(entity.TYPE, entity.name)])
             except HoverboardError as error:
-                _log.warning("%s %s is taken back: %s", entity.TYPE, entity.name, error)
+                _log.warning("the control plane did not take the removal of %s %s: %s", entity.TYPE, entity.name, error)
 
     def set_model(self, model: Model, timeout: float) -> str:
-        """Go over to another programming model; returns the one before, once that is done."""
+        """Change to another programming model; return the one before, when the change is done.
+
+        Raises:
+            RunError: it is not done in `timeout` seconds; the error says what it waits for.
+        """
         with self._lock:
             before = str(self.client.set_model(model)["from"])
-            # A control plane that is started again from now on is to run this one.
+            # After a restart, the control plane runs the new model.
             self._topology = replace(self._topology, model=model)
 
         def done() -> bool:
             status = self.client.status()
             return status.get("model") == model and status.get("switching") is None
 
-        wait_for(done, timeout, lambda: f"waits for {self.client.status().get('switching')}", where="model set")
+        wait_for(
+            done,
+            timeout,
+            lambda: f"the change to model {model} waits for {self.client.status().get('switching')}",
+            where="model set",
+        )
         return before
 
     def program_state(self) -> ProgramState:
-        """What the control plane has brought to the switches so far."""
+        """The progress of the control plane in programming the switches."""
         status = self.client.status()
         vms = status.get("vms", {})
         switches = status.get("switches", {})
@@ -189,13 +208,13 @@ class ClusterManager(ClusterManagement):
         )
 
     def status(self) -> PlaneStatus:
-        """The control plane's own status."""
+        """The status of the control plane."""
         return self.client.status()
 
     def offloads(self) -> list[Offload]:
-        """VM pairs that go host to host now."""
+        """VM pairs that are offloaded now."""
         return self.client.offloads()
 
     def close(self) -> None:
-        """Close the line to the control plane; the process is the ledger's to end."""
+        """Close the connection; the processes end with the ledger of the run."""
         self.client.close()

@@ -1,7 +1,7 @@
-"""A change of several control planes: planned by each, then written by all or by none (docs/regions.md).
+"""Changes the intent of several control planes: all of them or none (docs/regions.md).
 
-There is no transaction over several fabric managers. What stands for one: first every plane plans the change. Then
-each applies it in turn. If one refuses, the others are told the opposite.
+There is no transaction over several fabric managers. Instead, every plane plans the change first. Then each applies it
+in turn. If one rejects it, the others roll back.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controllers.dry_run import plan_document
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster.cluster_management import Entities
 from topologies.cluster.global_plane import GlobalPlane
 from topologies.cluster.manager import ClusterManager
-from topologies.spec.region_scopes import check_undivided, places_of
+from topologies.spec.region_scopes import check_same_region, region_by_node
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import FlowCounts, Plan, PlannedPlane
 
 
-_GLOBAL_TIMEOUT = 5.0  # seconds that a global plane is waited for; what it has not heard by then it is told later
+_GLOBAL_TIMEOUT = 5.0  # seconds to wait for a global plane; it applies later what it has not applied by then
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One plane's part of a change.
+    """The part of a change for one plane.
 
     Attributes:
-        upsert, remove: what it is told.
-        undo: what it would be told to have it back: (upsert, remove).
+        upsert, remove: entities to send.
+        undo: (upsert, remove) that roll it back.
     """
 
     plane: ClusterManager
@@ -45,44 +45,44 @@ class Part:
         return bool(self.upsert or self.remove)
 
     def plan(self) -> Plan:
-        """What the plane says would come of it.
+        """The plan of the plane for its part.
 
         Raises:
-            EntityError: it refuses.
+            EntityError: it rejects the change.
             RunError: it does not answer.
         """
         if not isinstance(self.plane, GlobalPlane):
             return self.plane.plan(self.upsert, self.remove)
-        self.plane.catch_up(_GLOBAL_TIMEOUT)
+        self.plane.flush(_GLOBAL_TIMEOUT)
         return self.plane.client.plan(self.upsert, self.remove, timeout=_GLOBAL_TIMEOUT)
 
 
-def parts_of(
+def split_change(
     planes: Sequence[ClusterManager], before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]
 ) -> list[Part]:
-    """Who is told what; planes that are told nothing are left out.
+    """Split a change into the parts of the planes; planes without a part are left out.
 
     Args:
-        before: everything there is, of all regions.
+        before: the intent of all regions before the change.
 
     Raises:
-        InputError: what rests on several VMs would be in two regions.
+        InputError: a load balancer, or routes of one prefix, would have VMs in two regions.
     """
     after = _after(before, upsert, remove)
-    check_undivided(after.values())
-    places, old_places = places_of(after.values()), places_of(before.values())
+    check_same_region(after.values())
+    regions, old_regions = region_by_node(after.values()), region_by_node(before.values())
     made = []
     for plane in planes:
-        # Not what it has heard so far: a global plane may be behind.
-        known = {key: entity for key, entity in before.items() if plane.scope.told(entity, old_places)}
-        told = tuple(entity for entity in upsert if plane.scope.told(entity, places))
-        moved = {(entity.TYPE, entity.name) for entity in upsert} - {(entity.TYPE, entity.name) for entity in told}
+        # Taken from the intent, not from the plane: a global plane may be behind.
+        known = {key: entity for key, entity in before.items() if plane.scope.includes(entity, old_regions)}
+        wanted = tuple(entity for entity in upsert if plane.scope.includes(entity, regions))
+        moved = {(entity.TYPE, entity.name) for entity in upsert} - {(entity.TYPE, entity.name) for entity in wanted}
         keys = moved | {(entity.TYPE, entity.name) for entity in remove}
         gone = tuple(known[key] for key in known if key in keys)
-        old = (known.get((entity.TYPE, entity.name)) for entity in told)
+        old = (known.get((entity.TYPE, entity.name)) for entity in wanted)
         restored = (*gone, *(entity for entity in old if entity is not None))
-        new = tuple(entity for entity in told if (entity.TYPE, entity.name) not in known)
-        made.append(Part(plane, told, gone, (restored, new)))
+        new = tuple(entity for entity in wanted if (entity.TYPE, entity.name) not in known)
+        made.append(Part(plane, wanted, gone, (restored, new)))
     return [part for part in made if part]
 
 
@@ -93,12 +93,15 @@ def _after(before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEn
 
 
 def plan(parts: Sequence[Part], before: Entities, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
-    """What would come of a change: of one plane's plan, and {"planes": [{"region", "scope", "version"}]}.
+    """Plan a change with all planes of `parts`.
 
     A global plane that does not answer is in "planes" with version None, and its flows are not in "switches".
 
+    Returns:
+        The same document as for one plane, and {"planes": [{"region", "scope", "version"}]}.
+
     Raises:
-        EntityError: a plane refuses it.
+        EntityError: a plane rejects the change.
         RunError: a regional plane does not answer.
     """
     switches: dict[str, FlowCounts] = {}
@@ -133,46 +136,49 @@ def plan(parts: Sequence[Part], before: Entities, upsert: Sequence[AnyEntity], r
     return {**plan_document(changes, max(versions, default=0), dict(sorted(switches.items()))), "planes": rows}
 
 
-def write(parts: Sequence[Part], planned: Plan) -> int:
-    """Tell all planes, regional ones first; the highest version of a regional one after it.
+def apply(parts: Sequence[Part], planned: Plan) -> int:
+    """Apply a change: regional planes first, then the global ones.
 
     Args:
-        planned: the plan that was made for it.
+        planned: the plan of this change.
+
+    Returns:
+        The highest version of a regional plane after the change.
 
     Raises:
-        HoverboardError: a plane has refused it, or a regional one is away; those before were told the opposite.
+        HoverboardError: a plane rejected the change, or a regional plane does not answer; the others have rolled back.
     """
     rows = {(row["region"], row["scope"]): row for row in planned["planes"]}
-    told: list[Part] = []
+    applied: list[Part] = []
     versions = [0]
     try:
         for part in parts:
             if not isinstance(part.plane, GlobalPlane):
                 scope = part.plane.scope
                 versions.append(part.plane.change(part.upsert, part.remove, rows[scope.region, scope.kind]))
-                told.append(part)
-        _write_globals([part for part in parts if isinstance(part.plane, GlobalPlane)], rows, told)
+                applied.append(part)
+        _apply_to_globals([part for part in parts if isinstance(part.plane, GlobalPlane)], rows, applied)
     except HoverboardError:
-        for part in reversed(told):
-            part.plane.take_back(*part.undo)
+        for part in reversed(applied):
+            part.plane.roll_back(*part.undo)
         raise
     return max(versions)
 
 
-def _write_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], PlannedPlane], told: list[Part]) -> None:
-    """Tell the global planes, and wait for those that had a plan."""
-    telling: list[tuple[Part, Future[None]]] = []
+def _apply_to_globals(parts: Sequence[Part], rows: Mapping[tuple[str, str], PlannedPlane], applied: list[Part]) -> None:
+    """Send their parts to the global planes; wait for those that had a plan. Add to `applied` what is not rejected."""
+    pending: list[tuple[Part, Future[None]]] = []
     for part in parts:
         assert isinstance(part.plane, GlobalPlane)
-        telling.append((part, part.plane.notify_change(part.upsert, part.remove)))
-    planned = [heard for part, heard in telling if rows[part.plane.scope.region, "global"]["version"] is not None]
+        pending.append((part, part.plane.notify_change(part.upsert, part.remove)))
+    planned = [answer for part, answer in pending if rows[part.plane.scope.region, "global"]["version"] is not None]
     wait(planned, _GLOBAL_TIMEOUT)
     refusals = []
-    for part, heard in telling:
-        refusal = heard.exception() if heard.done() else None
+    for part, answer in pending:
+        refusal = answer.exception() if answer.done() else None
         if refusal is not None:
             refusals.append(refusal)
         else:
-            told.append(part)
+            applied.append(part)
     if refusals:
         raise refusals[0]

@@ -1,7 +1,7 @@
 """Cluster management of two regions: each has a regional and a global control plane (RACP, GACP; paper section 3.5).
 
-What a region's own VMs need is told its regional plane, and waited for. A background thread per global plane sends
-it each VM change: a global plane that hangs, is away, or refuses something does not delay its region.
+A change goes to the regional plane first, which must accept it. A background thread per global plane sends it each VM
+change. So a global plane that hangs, does not answer, or rejects a change does not delay its region.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from topologies.cluster.manager import ClusterManager
 from topologies.processes.deadlines import wait_for
 from topologies.processes.launcher import Launcher
 from topologies.processes.supervisor import Supervisor
-from topologies.spec.region_scopes import PlaneScope, check_undivided, places_of
+from topologies.spec.region_scopes import PlaneScope, check_same_region, region_by_node
 from topologies.spec.topology import Model, ServerSpec, Topology, to_entities
 
 if TYPE_CHECKING:
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Plan, PlannedPlane
 
 
-_ANSWER_TIMEOUT = 2.0  # of a plane that is only looked at
+_ANSWER_TIMEOUT = 2.0  # seconds, for requests that read only
 _PROGRAM_TIMEOUT = 60.0
 
 
 def cluster_manager(
     topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
 ) -> ClusterManagement:
-    """The cluster management that a topology needs: of one control plane, or of those of its regions."""
+    """The cluster management for a topology: of one control plane, or with a WAN of two for each region."""
     if topology.wan is None:
         return ClusterManager(topology, layout, directory, logs, launcher)
     return RegionalClusterManager(topology, layout, directory, logs, launcher)
 
 
 class RegionalClusterManager(ClusterManagement):
-    """The control planes of all regions, behind the interface of one.
+    """Cluster management of the control planes of all regions.
 
     Attributes:
         regional, globals: the planes by region.
 
     Raises:
-        InputError: the topology asks for what two planes cannot do together.
+        InputError: layout, model or policies of the topology do not work with regions.
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class RegionalClusterManager(ClusterManagement):
     ) -> None:
         if layout.processes:
             raise InputError(
-                "the control planes of regions are one process each", where="--control-plane",
-                next_step="leave it out, or use a topology without `wan`",
+                "with regions, each control plane is one process", where="--control-plane",
+                next_step="leave the option out, or use a topology without `wan`",
             )  # fmt: skip
         if not model_named(topology.model).facts().scoped:
             raise InputError(
-                f"model {topology.model} does not go with `wan`", where="--model",
+                f"model {topology.model} does not work with `wan`", where="--model",
                 next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
         entities = to_entities(topology)
-        check_undivided(entities)
-        self._places = places_of(entities)
+        check_same_region(entities)
+        self._regions = region_by_node(entities)
         self.regional: dict[str, ClusterManager] = {}
         self.globals: dict[str, GlobalPlane] = {}
         for number, region in enumerate(topology.regions):
@@ -86,13 +86,13 @@ class RegionalClusterManager(ClusterManagement):
         return [*self.regional.values(), *self.globals.values()]
 
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """Where a server finds its region's control planes: the regional one first."""
+        """gRPC address and OpenFlow socket of a server's regional plane, then of its global plane."""
         region = server.region or ""
         return [*self.regional[region].endpoints(server), *self.globals[region].endpoints(server)]
 
     @property
     def restarts(self) -> int:
-        """How often a control plane has been started again."""
+        """Number of restarts of all control planes."""
         return sum(plane.restarts for plane in self._planes)
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class RegionalClusterManager(ClusterManagement):
             plane.wait_ready(timeout)
 
     def full_update(self) -> None:
-        """Send everything there should be, each plane its part; global planes have programmed theirs then."""
+        """Send each plane its part of the intent; return when the global planes have programmed their servers."""
         for plane in self._planes:
             plane.full_update()
 
@@ -118,81 +118,86 @@ class RegionalClusterManager(ClusterManagement):
                 if server.region == region and server.name not in plane.program_state().programmed
             ]
 
-        wait_for(lambda: not behind(), _PROGRAM_TIMEOUT, lambda: f"not programmed: {', '.join(behind())}")
+        wait_for(
+            lambda: not behind(), _PROGRAM_TIMEOUT, lambda: f"global planes have not programmed: {', '.join(behind())}"
+        )
 
-    def keep(self, supervisor: Supervisor) -> None:
-        """From now on, what dies of all planes is started again."""
+    def supervise(self, supervisor: Supervisor) -> None:
+        """Restart from now on what dies of all planes."""
         for plane in self._planes:
-            plane.keep(supervisor)
+            plane.supervise(supervisor)
 
-    def _home(self, entity: AnyEntity) -> ClusterManager:
-        region = self._places.get(f"Host {entity.host}") if isinstance(entity, VM) else None
+    def _regional_plane(self, entity: AnyEntity) -> ClusterManager:
+        region = self._regions.get(f"Host {entity.host}") if isinstance(entity, VM) else None
         if region is None:
             raise InputError(
                 f"a {entity.TYPE} is in no region", where=entity.name,
-                next_step="in a run with regions only VMs come and go; bring the changed topology up anew",
+                next_step="with regions only VMs can change; take the run down and bring the changed topology up",
             )  # fmt: skip
         return self.regional[region]
 
     def upsert(self, entity: AnyEntity) -> None:
-        """Add or change a VM: its region's plane has it when this returns, the global planes soon after."""
-        self._home(entity).upsert(entity)
-        self._tell(entity, gone=False)
+        """Add or change a VM: its regional plane has it when this returns, the global planes soon after."""
+        self._regional_plane(entity).upsert(entity)
+        self._notify_globals(entity, gone=False)
 
     def remove(self, entity: AnyEntity) -> None:
-        """Remove a VM, likewise."""
-        self._home(entity).remove(entity)
-        self._tell(entity, gone=True)
+        """Remove a VM: from its regional plane when this returns, from the global planes soon after."""
+        self._regional_plane(entity).remove(entity)
+        self._notify_globals(entity, gone=True)
 
     def withdraw(self, entity: AnyEntity) -> None:
-        """Take back a VM, whatever the control planes say."""
-        self._home(entity).withdraw(entity)
-        self._tell(entity, gone=True)
+        """Remove a VM, even if a control plane does not answer."""
+        self._regional_plane(entity).withdraw(entity)
+        self._notify_globals(entity, gone=True)
 
-    def _tell(self, entity: AnyEntity, *, gone: bool) -> None:
+    def _notify_globals(self, entity: AnyEntity, *, gone: bool) -> None:
         for plane in self.globals.values():
             plane.notify(entity, gone=gone)
 
     @property
     def entities(self) -> Entities:
-        """Everything there should be, of all regions."""
+        """The intent of all regions."""
         whole: Entities = {}
         for plane in self.regional.values():
             whole |= plane.entities
         return whole
 
     def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
-        """What `change` would do, worked out by all planes concerned; see `topologies.cluster.plane_change`."""
+        """Plan a change with all planes that have a part of it (`topologies.cluster.plane_change.plan`)."""
         before = self.entities
-        return plane_change.plan(plane_change.parts_of(self._planes, before, upsert, remove), before, upsert, remove)
+        parts = plane_change.split_change(self._planes, before, upsert, remove)
+        return plane_change.plan(parts, before, upsert, remove)
 
     def change(
         self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
-        """Many at once, all planes or none; see `topologies.cluster.plane_change`."""
+        """Change many entities at once, in all planes or none (`topologies.cluster.plane_change.apply`)."""
         planned = self.plan(upsert, remove) if plan is None else cast("Plan", plan)
-        return plane_change.write(plane_change.parts_of(self._planes, self.entities, upsert, remove), planned)
+        parts = plane_change.split_change(self._planes, self.entities, upsert, remove)
+        return plane_change.apply(parts, planned)
 
     def set_model(self, model: Model, timeout: float) -> str:
-        """Go over to another programming model, one kind of planes after the other; returns the one before.
+        """Change to another programming model; return the one before.
 
-        Hosts that know all others lose their way to a Hoverboard, so that the global planes have to be first there;
-        on the way back, Hoverboards have to know their region's VMs before hosts send them what is for elsewhere.
+        The order keeps packets flowing. To a model without relays, the global planes change first: hosts need their
+        routes to other regions before they lose the default route to a Hoverboard. To a model with relays, the
+        regional planes change first: Hoverboards need their region's VMs before hosts send them packets.
 
         Raises:
-            InputError: the model does not go with regions.
-            RunError: a plane is away; nothing was changed, or what was can stay: the same again goes on from there.
+            InputError: the model does not work with regions.
+            RunError: a plane does not answer: nothing was changed, or a part was. Call it again to complete the change.
         """
         facts = model_named(model).facts()
         if not facts.scoped:
             raise InputError(
-                f"model {model} does not go with `wan`", where="model set",
+                f"model {model} does not work with `wan`", where="model set",
                 next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
-        for scope, _, answer in self._asked(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
+        for scope, _, answer in self._query(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
             if isinstance(answer, HoverboardError):
                 what = f"the {scope.process} does not answer: {answer}"
-                raise RunError(what, where="model set", next_step="see `hoverboard status`; try again when it is back")
+                raise RunError(what, where="model set", next_step="see `hoverboard status`; retry when the plane is up")
         before = self._topology.model
         kinds: list[list[ClusterManager]] = [list(self.regional.values()), list(self.globals.values())]
         for planes in kinds if facts.relays else reversed(kinds):
@@ -202,7 +207,7 @@ class RegionalClusterManager(ClusterManagement):
         return before
 
     def program_state(self) -> ProgramState:
-        """What the regional planes have brought to the switches so far; nobody waits for a global one."""
+        """The progress of the regional planes in programming the switches; global planes are left out."""
         states = [plane.program_state() for plane in self.regional.values()]
         return ProgramState(
             frozenset().union(*(state.programmed for state in states)),
@@ -210,8 +215,8 @@ class RegionalClusterManager(ClusterManagement):
             sum(state.joined for state in states),
         )
 
-    def _asked(self, ask: Callable[[ClusterManager], Any]) -> list[tuple[PlaneScope, ClusterManager, Any]]:
-        """What all planes answer, at once; a HoverboardError for one that does not."""
+    def _query(self, ask: Callable[[ClusterManager], Any]) -> list[tuple[PlaneScope, ClusterManager, Any]]:
+        """(scope, plane, answer) of all planes, asked in parallel; the answer is a HoverboardError when it failed."""
 
         def one(plane: ClusterManager) -> Any:
             try:
@@ -224,11 +229,14 @@ class RegionalClusterManager(ClusterManagement):
         return [(plane.scope, plane, answer) for plane, answer in zip(self._planes, answers, strict=True)]
 
     def status(self) -> documents.PlaneStatus:
-        """The regional planes' status put together, and in "planes" what each says; one that hangs is unreachable."""
+        """The sum of the regional planes' status, and in "planes" a row for each plane.
+
+        A plane that does not answer is "unreachable".
+        """
         whole: documents.PlaneStatus = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
         vms: documents.VMCount = {"intended": 0, "joined": 0}
         planes = []
-        for scope, plane, answer in self._asked(lambda one: one.client.status(_ANSWER_TIMEOUT)):
+        for scope, plane, answer in self._query(lambda one: one.client.status(_ANSWER_TIMEOUT)):
             row: documents.Plane = {
                 "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
                 "restarts": plane.restarts, "refused": plane.refused,
@@ -249,11 +257,11 @@ class RegionalClusterManager(ClusterManagement):
         return {**whole, "vms": vms, "planes": planes}
 
     def offloads(self) -> list[documents.Offload]:
-        """VM pairs that go host to host now, as far as the planes answer."""
-        answers = self._asked(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
+        """VM pairs that are offloaded now, from all planes that answer."""
+        answers = self._query(lambda one: one.client.offloads(_ANSWER_TIMEOUT))
         return [pair for _, _, answer in answers if not isinstance(answer, HoverboardError) for pair in answer]
 
     def close(self) -> None:
-        """Close the lines to all planes; the processes are the ledger's to end."""
+        """Close the connections to all planes; the processes end with the ledger of the run."""
         for plane in self._planes:
             plane.close()

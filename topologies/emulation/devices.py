@@ -1,7 +1,8 @@
-"""Network devices of a run, made inside the namespace they belong to, so that none is ever seen outside.
+"""Makes the network devices of a run inside their namespaces, so that none is ever visible outside.
 
-Taps (a virtual NIC's ring or a fast-path uplink), veth pairs and the fabric's bridge, by ioctl and
-rtnetlink: a subprocess for each device would take longer than everything else together.
+There are taps (the ring of a virtual NIC, or the uplink of a fast-path server), veth pairs, and the bridge of the
+fabric. They are made by ioctl and rtnetlink: a subprocess per device would need more time than all other parts of a
+start.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from hoverboard.contract.encapsulation import (
     underlay_mac,
 )
 from hoverboard.contract.errors import MachineError
-from topologies.processes.netns import entered as entered  # where all else about namespaces' devices is found
+from topologies.processes.netns import entered as entered  # for users of this module
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
 # linux/if_tun.h
-# Packets that a tap's ring holds. TCP keeps two or more segments of each connection there: with the kernel's own 1000,
-# 200 connections lost thousands of segments a second before they had left their VM.
+# Packets in the queue of a tap. TCP keeps two or more segments of each connection there. With the kernel's default of
+# 1000, 200 connections lose thousands of segments per second before these leave their VM.
 TAP_RING = 4096
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454CB, 0x400454D0, 0x400454D8
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
@@ -45,15 +46,15 @@ GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6) 
 
 BRIDGE_NAME = "fabric"
 GUEST_DEVICE = "eth0"
-UNDERLAY_PREFIX = 16  # of topology.UNDERLAY, in which all servers are neighbours
-# An uplink that is a device carries a guest's frames one by one and no segments.
+UNDERLAY_PREFIX = 16  # prefix length of topology.UNDERLAY: all servers are neighbours
+# MTU of an uplink that is a device: it carries frames of guests, and no segments.
 PLAIN_MTU = GUEST_MTU + OUTER_BYTES
 
 
 @contextlib.contextmanager
 def netlink(pid: int) -> Iterator[IPRoute]:
-    """rtnetlink of the network namespace of `pid`."""
-    from pyroute2 import IPRoute  # costs 0.3 s: not at import, which every command pays
+    """Open rtnetlink in the network namespace of `pid`."""
+    from pyroute2 import IPRoute  # its import takes 0.3 s, which every command would pay
 
     with entered(pid), IPRoute() as route:
         yield route
@@ -62,17 +63,21 @@ def netlink(pid: int) -> Iterator[IPRoute]:
 def _index(route: IPRoute, name: str) -> int:
     found = route.link_lookup(ifname=name)
     if not found:
-        raise MachineError(f"device {name} is gone")
+        raise MachineError(f"device {name} is gone", next_step="take the run down, then start it with `hoverboard up`")
     return int(found[0])
 
 
 def open_tap(name: str, offloads: tuple[int, ...]) -> int:
-    """A new tap in the namespace the calling thread is in; its non-blocking descriptor.
+    """Make a tap in the namespace of the calling thread; return its non-blocking descriptor.
 
-    Frames on it stand behind a virtio-net header of VNET_HEADER_BYTES.
+    Each frame follows a virtio-net header of VNET_HEADER_BYTES.
 
     Args:
-        offloads: TUN_F_* sets to try, best first: what the reader of the descriptor can take.
+        offloads: sets of TUN_F_* flags that the reader of the descriptor supports, best first; the first one that
+            the kernel supports is set.
+
+    Raises:
+        MachineError: the kernel has no taps, or rejects this one.
     """
     try:
         fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -84,8 +89,8 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
         request = struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
         fcntl.ioctl(fd, _TUNSETIFF, request)
         fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_BYTES))
-        # The device lives as long as its namespace: a guest keeps its NIC when a host process dies, and
-        # the kernel removes the devices of a run in one go instead of one by one (25 ms each).
+        # The device lives as long as its namespace: a guest keeps its NIC when a host process dies. And the kernel
+        # removes the devices of a run together: one by one they take 25 ms each.
         fcntl.ioctl(fd, _TUNSETPERSIST, 1)
         for flags in offloads:
             try:
@@ -97,12 +102,15 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
                 break
     except OSError as error:
         os.close(fd)
-        raise MachineError(f"cannot make the tap {name}: {error.strerror}", where=name) from error
+        raise MachineError(
+            f"cannot make the tap {name}: {error.strerror}", where=name,
+            next_step="run as root, outside of a restricted container",
+        ) from error  # fmt: skip
     return fd
 
 
-# What a guest with given addresses must not do by itself. Its link-local one comes from its MAC, for the switch
-# lets no other send; made here and not by the kernel, which would wait until it has seen the carrier.
+# Turns off the autoconfiguration of a guest's NIC. We add its link-local address, made from its MAC: the switch drops
+# packets from other ones, and the kernel would add it only once it sees a carrier.
 _GUEST_IPV6 = {
     "accept_ra": "0",
     "router_solicitations": "0",
@@ -110,11 +118,11 @@ _GUEST_IPV6 = {
     "use_tempaddr": "0",
     "addr_gen_mode": "1",
 }
-_NO_DAD = 0x02  # IFA_F_NODAD: nobody else can have it, or would answer
+_NO_DAD = 0x02  # IFA_F_NODAD: no other guest can have the address
 
 
 def disable_ipv6() -> None:
-    """No IPv6 in the namespace the calling thread is in: the underlay, and VMs that have no such address."""
+    """Turn off IPv6 in the namespace of the calling thread: for the underlay, and for VMs without an IPv6 address."""
     for scope in ("all", "default"):
         path = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
         if path.exists():
@@ -122,20 +130,20 @@ def disable_ipv6() -> None:
 
 
 def _enable_guest_ipv6() -> None:
-    """IPv6 in the VM's namespace that the calling thread is in, without autoconfiguration of its NIC."""
+    """Turn off autoconfiguration of the NIC of a VM, in the namespace of the calling thread."""
     for key, value in _GUEST_IPV6.items():
         Path(f"/proc/sys/net/ipv6/conf/{GUEST_DEVICE}/{key}").write_text(value)
 
 
 def loopback_up(pid: int) -> None:
-    """`lo` of the namespace is up, IPv6 off."""
+    """Set `lo` of the namespace of `pid` up, and turn off IPv6."""
     with netlink(pid) as route:
         disable_ipv6()
         route.link("set", index=1, state="up")
 
 
 def _deepen(route: IPRoute, tap: str) -> None:
-    """A tap drops what its ring has no room for, where a real NIC would have the sender wait."""
+    """Set the queue length of a tap: unlike a real NIC, it drops packets when its queue is full."""
     route.link("set", index=_index(route, tap), txqlen=TAP_RING)
 
 
@@ -148,10 +156,10 @@ def make_guest_tap(
     *,
     offloads: bool = True,
 ) -> int:
-    """A VM's NIC that is a tap: the netdev is the guest's end, the descriptor is its ring.
+    """Make a VM's NIC that is a tap: the guest has the netdev; return the descriptor, which is its ring.
 
     Args:
-        offloads: checksums and segmentation are for whoever reads the descriptor.
+        offloads: the guest leaves checksums and segmentation to the reader of the descriptor.
     """
     with netlink(vm_pid) as route:
         if ip6 is None:
@@ -175,7 +183,7 @@ def make_guest_veth(
     gateway: IPv4Address,
     ip6: IPv6Address | None = None,
 ) -> None:
-    """A VM's NIC where Open vSwitch carries the packets: a veth pair; its end `port` is in the host's namespace."""
+    """Make a VM's NIC that is a veth pair, for Open vSwitch; the end `port` is in the host's namespace."""
     with netlink(vm_pid) as route:
         if ip6 is None:
             disable_ipv6()
@@ -211,9 +219,9 @@ def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Add
 
 
 def share_addresses(vm_pid: int, *, add: Iterable[IPv4Address] = (), remove: Iterable[IPv4Address] = ()) -> None:
-    """Addresses that a guest answers with and does not announce: a load balancer's, on `lo`.
+    """Add or remove addresses on `lo` of a VM: those of load balancers, which it uses but does not announce.
 
-    What is there already, or gone, is no fault: the guest is somebody else's to change.
+    An address that is there already, or is gone, is no error: users may change the guest, too.
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -224,11 +232,13 @@ def share_addresses(vm_pid: int, *, add: Iterable[IPv4Address] = (), remove: Ite
                     route.addr(verb, index=1, address=str(address), prefixlen=32)
                 except NetlinkError as error:
                     if error.code != harmless:
-                        raise MachineError(f"cannot {verb} {address}: {error}", where="lo of a VM") from error
+                        raise MachineError(
+                            f"cannot {verb} {address}: {error}", where="lo of a VM", next_step="see `hoverboard status`"
+                        ) from error
 
 
 def make_fabric(fabric_pid: int, bridges: Sequence[str] = (BRIDGE_NAME,)) -> None:
-    """The fabric: a Linux bridge in its own namespace; one for each region where regions are apart."""
+    """Make the fabric in its namespace: one Linux bridge, or with a WAN one per region."""
     with netlink(fabric_pid) as route:
         disable_ipv6()
         route.link("set", index=1, state="up")
@@ -241,7 +251,11 @@ def make_fabric(fabric_pid: int, bridges: Sequence[str] = (BRIDGE_NAME,)) -> Non
 
 
 def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
-    """One link between two bridges of the fabric, each given with the name of the link's port on it."""
+    """Join two bridges of the fabric with a veth pair.
+
+    Args:
+        ends: for each of the two, (bridge, name of the port on it).
+    """
     (_, one), (_, other) = ends
     with netlink(fabric_pid) as route:
         route.link("add", ifname=one, kind="veth", peer={"ifname": other})
@@ -251,19 +265,21 @@ def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
 
 
 def make_uplink_tap(
-    fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, ways: Sequence[str] = ()
+    fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, wan_ports: Sequence[str] = ()
 ) -> int:
-    """Uplink of a fast-path server: a tap plugged into the fabric; its descriptor is the server's NIC.
+    """Make the uplink of a fast-path server: a tap on the fabric; return its descriptor, the server's NIC.
 
     Args:
-        ways: ports of other bridges that lead to this one.
+        port: name of the tap.
+        address: underlay address of the server.
+        wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
     with netlink(fabric_pid) as route:
-        # No offloads: what leaves the fabric for this descriptor is cut and checksummed by the kernel.
+        # No offloads: the kernel segments and checksums what this descriptor reads.
         fd = open_tap(port, (0,))
         try:
             _deepen(route, port)
-            _plug(route, port, FABRIC_MTU, address, bridge, ways)
+            _plug(route, port, FABRIC_MTU, address, bridge, wan_ports)
         except BaseException:
             os.close(fd)
             raise
@@ -278,21 +294,23 @@ def make_uplink_veth(
     address: IPv4Address,
     own: IPv4Address | None = None,
     bridge: str = BRIDGE_NAME,
-    ways: Sequence[str] = (),
+    wan_ports: Sequence[str] = (),
 ) -> None:
-    """Uplink that is a veth pair between the fabric and `device` in the server's namespace.
+    """Make an uplink that is a veth pair between the fabric and `device` in the server's namespace.
 
     Args:
-        own: the underlay address that `device` itself has; None: a bridge that it joins does.
-        ways: ports of other bridges that lead to this one.
+        port: name of the end on the fabric.
+        address: underlay address of the server.
+        own: underlay address for `device`; None: the bridge that `device` joins has the address.
+        wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
     with netlink(fabric_pid) as route:
         _veth(route, port, server_pid, device, PLAIN_MTU)
-        _plug(route, port, PLAIN_MTU, address, bridge, ways)
+        _plug(route, port, PLAIN_MTU, address, bridge, wan_ports)
     with netlink(server_pid) as route:
         index = _index(route, device)
         if own is None:
-            # The bridge's address is not the device's: only the bridge may answer for it, with its own MAC.
+            # The address belongs to the bridge: only the bridge may answer ARP for it, with its own MAC.
             Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("1")
         else:
             route.link("set", index=index, address=underlay_mac(own))
@@ -300,16 +318,16 @@ def make_uplink_veth(
         route.link("set", index=index, state="up")
 
 
-def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str, ways: Sequence[str]) -> None:
+def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str, wan_ports: Sequence[str]) -> None:
     index = _index(route, port)
     route.link("set", index=index, mtu=mtu, master=_index(route, bridge), state="up")
-    # The addressing plan says where each MAC is: nothing is flooded and nothing ages.
-    for toward in (index, *(_index(route, way) for way in ways)):
+    # The addressing plan gives the port of each MAC: nothing is flooded, and no entry ages.
+    for toward in (index, *(_index(route, wan_port) for wan_port in wan_ports)):
         route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
 
 
 def set_up(pid: int, name: str) -> None:
-    """Device `name` in the namespace of `pid` is up."""
+    """Set device `name` in the namespace of `pid` up."""
     with netlink(pid) as route:
         route.link("set", index=_index(route, name), state="up")
 
@@ -330,7 +348,7 @@ _ETHTOOL_SETTERS = {"rx": 0x15, "tx": 0x17, "sg": 0x19, "tso": 0x1F, "gso": 0x24
 def disable_offloads(pid: int, name: str, features: tuple[str, ...] = ("tx", "sg", "tso", "gso")) -> None:
     """Turn off offloads of a device, as `ethtool -K` does.
 
-    A user-space switch takes frames as they are: left on, ping works and TCP hangs.
+    A user-space switch forwards frames without completing them: with offloads left on, ping works and TCP hangs.
     """
     with entered(pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for feature in features:
@@ -340,4 +358,7 @@ def disable_offloads(pid: int, name: str, features: tuple[str, ...] = ("tx", "sg
                 fcntl.ioctl(sock, _SIOCETHTOOL, request)
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
-                    raise MachineError(f"cannot turn off {feature} of {name}: {error.strerror}") from error
+                    raise MachineError(
+                        f"cannot turn off {feature}: {error.strerror}", where=name,
+                        next_step="run as root, outside of a restricted container",
+                    ) from error  # fmt: skip

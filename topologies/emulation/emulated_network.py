@@ -1,4 +1,4 @@
-"""The physical plant of a run: its Mininet nodes and links, made in parallel and found by name."""
+"""The nodes and links of a run, made in parallel and found by name."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from topologies.emulation.nodes import Fabric, HoverboardNode, NamespaceNode, Se
 from topologies.processes.launcher import Launcher
 from topologies.processes.phases import PhaseClock
 from topologies.processes.run_directory import RunDirectory
-from topologies.processes.thread_pool import Workers
+from topologies.processes.thread_pool import ThreadPool
 from topologies.spec.topology import FABRIC, ServerSpec, Topology, VMSpec
 
 _log = logging.getLogger(__name__)
 
 
-class Plant:
-    """Nodes and links of a run.
+class EmulatedNetwork:
+    """The nodes and links of a run.
 
     Attributes:
-        nodes: by name, the fabric included.
-        nics, uplinks: by VM and by server.
-        wan: the link between two regions' fabrics; None: one fabric.
+        nodes: by name, with the fabric.
+        nics: by name of the VM.
+        uplinks: by name of the server.
+        wan: the link between the fabrics of two regions; None: one fabric.
     """
 
     def __init__(self, directory: RunDirectory, launcher: Launcher, datapath_type: str) -> None:
@@ -36,8 +37,8 @@ class Plant:
         self.wan: wan.Wan | None = None
         self._segments: dict[str | None, wan.Segment] = {}
 
-    def make_nodes(self, topology: Topology, workers: Workers, clock: PhaseClock) -> None:
-        """All namespaces, and the fabric's bridge."""
+    def make_nodes(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
+        """Make the namespaces of all nodes, and the bridges of the fabric."""
         specs: list[ServerSpec | VMSpec | None] = [None, *topology.servers, *topology.vms]
         with clock.phase("nodes", len(specs)) as step:
 
@@ -53,7 +54,7 @@ class Plant:
             workers.each(make, specs)
 
     def make_node(self, spec: ServerSpec | VMSpec) -> None:
-        """The namespace of one server or VM."""
+        """Make the namespace of one server or VM."""
         if isinstance(spec, VMSpec):
             self.nodes[spec.name] = VirtualMachine(spec, self._launcher)
         elif spec.role == "host":
@@ -61,8 +62,8 @@ class Plant:
         else:
             self.nodes[spec.name] = HoverboardNode(spec, self._launcher, self._directory.node(spec.name))
 
-    def make_links(self, topology: Topology, workers: Workers, clock: PhaseClock) -> None:
-        """All uplinks and virtual NICs, not yet plugged into host processes."""
+    def make_links(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
+        """Make all uplinks and virtual NICs; they are not plugged into host processes yet."""
         items: list[ServerSpec | VMSpec] = [*topology.servers, *topology.vms]
         self._segments = wan.segments(topology)
         with clock.phase("links", len(items)) as step:
@@ -81,11 +82,11 @@ class Plant:
         assert isinstance(fabric, Fabric)
         devices.loopback_up(server.pid)
         own = self._segments[spec.region]
-        ways = [other.wan for other in self._segments.values() if other.wan is not None and other is not own]
-        self.uplinks[spec.name] = Uplink(server, fabric, bridge=own.bridge, ways=ways)
+        wan_ports = [other.wan for other in self._segments.values() if other.wan is not None and other is not own]
+        self.uplinks[spec.name] = Uplink(server, fabric, bridge=own.bridge, wan_ports=wan_ports)
 
     def make_nic(self, spec: VMSpec) -> VirtualNIC:
-        """The NIC of one VM."""
+        """Make the NIC of one VM; it is not plugged into its host process yet."""
         vm, host = self.nodes[spec.name], self.nodes[spec.host]
         assert isinstance(vm, VirtualMachine)
         assert isinstance(host, VMHost)
@@ -94,7 +95,7 @@ class Plant:
         return nic
 
     def alter_vm(self, before: VMSpec, after: VMSpec) -> None:
-        """Another rate, other shared addresses, for a VM that runs; its NIC is given them again with the host."""
+        """Change rate and load balancer addresses of a running VM; a host process that restarts gets them, too."""
         node = self.nodes[after.name]
         assert isinstance(node, VirtualMachine)
         node.spec = after
@@ -105,25 +106,29 @@ class Plant:
             devices.share_addresses(node.pid, add=new - old, remove=old - new)
 
     def drop_vm(self, name: str) -> None:
-        """Unplug and remove a VM; harmless when parts of it are not there, or its host is away."""
+        """Unplug and remove a VM; harmless when parts of it do not exist, or its host process does not answer."""
         nic = self.nics.pop(name, None)
         node = self.nodes.pop(name, None)
         try:
             if nic is not None:
                 nic.delete()
         except HoverboardError as error:
-            # A host process that is away is not given this VM again when it is back.
-            _log.warning("VM %s is removed all the same: %s", name, error)
+            # When the host process restarts, it does not get this VM.
+            _log.warning("VM %s is removed without its host process: %s", name, error)
         finally:
             if node is not None:
-                node.terminate()  # and with its namespace goes every device in it
+                node.terminate()  # the kernel removes the devices with the namespace
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
         """The NICs of the VMs on a server."""
         return [nic for nic in list(self.nics.values()) if nic.host is server]
 
     def node(self, name: str) -> NamespaceNode:
-        """A node by name; InputError when there is none."""
+        """The node of this name.
+
+        Raises:
+            InputError: there is none.
+        """
         if name not in self.nodes:
             names = sorted(self.nodes)
             more = ", ..." if len(names) > 30 else ""
@@ -134,7 +139,11 @@ class Plant:
         return self.nodes[name]
 
     def server(self, name: str) -> Server:
-        """A VM host or Hoverboard by name; InputError otherwise."""
+        """The VM host or Hoverboard of this name.
+
+        Raises:
+            InputError: there is none.
+        """
         node = self.node(name)
         if not isinstance(node, Server):
             servers = [one.name for one in self.nodes.values() if isinstance(one, Server)]
@@ -146,7 +155,7 @@ class Plant:
         return [node for node in self.nodes.values() if isinstance(node, Server)]
 
     def close(self) -> None:
-        """Give back our own descriptors; the processes are the ledger's to end."""
+        """Close our descriptors and connections; the processes end with the ledger."""
         for server in self.servers():
             server.client.close()
         for link in (*self.nics.values(), *self.uplinks.values()):

@@ -1,7 +1,6 @@
-"""CPU of the VMs' own processes, by network namespace: what a guest costs, beside what is done for it.
+"""CPU time of the processes inside VMs, by network namespace, apart from the CPU time of their hosts.
 
-Asked for, not watched: one pass over /proc. It misses what processes that have ended used, and the kernel's
-softirqs, which run on whoever is there.
+It is one pass over /proc. It misses processes that have ended, and softirqs of the kernel, which run in any process.
 """
 
 from __future__ import annotations
@@ -13,7 +12,14 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def guest_seconds(holders: Mapping[str, int]) -> dict[str, float]:
-    """CPU seconds of all live processes in the network namespace of each pid in `holders`, by its name."""
+    """CPU seconds of all live processes in the network namespaces of `holders`.
+
+    Args:
+        holders: name -> pid of a process in the namespace.
+
+    Returns:
+        name -> seconds.
+    """
     names = {inode: name for name, pid in holders.items() if (inode := _namespace(str(pid))) is not None}
     found = dict.fromkeys(names.values(), 0.0)
     for entry in os.listdir("/proc"):

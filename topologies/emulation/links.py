@@ -1,7 +1,7 @@
 """Mininet link classes: a VM's virtual NIC and a server's uplink to the fabric.
 
-A virtual NIC has the shape of virtio (paper section 4): the guest sees a netdev, the dataplane owns
-the ring, a descriptor that is handed over by RPC. Where Open vSwitch carries the packets it is a veth pair.
+A virtual NIC has the shape of virtio (paper section 4): the guest has a netdev, and the dataplane has the ring, a
+descriptor that it receives by RPC. Where Open vSwitch forwards, the NIC is a veth pair.
 """
 
 from __future__ import annotations
@@ -22,37 +22,40 @@ _port_numbers = itertools.count(1)
 
 
 class Device(Intf):
-    """An interface that its link has configured; Mininet's own configuration would start shells."""
+    """An interface that its link configures; Mininet's own configuration would start a shell."""
 
     def config(self, **_params: Any) -> dict[str, Any]:
+        """Do nothing: the link has configured the device."""
         return {}
 
 
 class Ring(Device):
-    """The dataplane's end of a tap: no netdev, a descriptor in the host process."""
+    """The dataplane's end of a tap: a descriptor in the host process, without a netdev."""
 
     def delete(self) -> None:
+        """Remove the interface from its node; there is no device to remove."""
         self.node.delIntf(self)
 
     def status(self) -> str:
+        """ "OK": the ring always works."""
         return "OK"
 
 
 class _PlainLink(Link):
-    """A link that makes its own devices."""
+    """A link that makes its devices itself."""
 
     def _register(self, intf1: Intf, intf2: Intf) -> None:
         self.intf1, self.intf2 = intf1, intf2
 
 
 def _ignore_move(*_args: Any) -> None:
-    """Devices are made where they belong; nothing moves."""
+    """Do nothing: devices are made in their namespaces, and need no move."""
 
 
 class VirtualNIC(_PlainLink):
-    """The NIC of `node1`, a VM, plugged into `node2`, its host.
+    """The NIC of `node1`, a VM, for `node2`, its host.
 
-    Making it makes the devices; `plug` hands it to the host process, which has to run by then.
+    The constructor makes the devices. `plug` sends the NIC to the host process, which must run by then.
     """
 
     def __init__(self, node1: VirtualMachine, node2: VMHost, datapath_type: str = "netdev", **_params: Any) -> None:
@@ -70,7 +73,7 @@ class VirtualNIC(_PlainLink):
         else:
             devices.make_guest_veth(node1.pid, node2.pid, self.port, spec.mac, spec.ip, spec.gateway, spec.ip6)
             devices.set_up(node2.pid, self.port)
-            # A user-space switch takes frames as they are.
+            # A user-space switch forwards frames without completing them.
             if datapath_type == "netdev" or not generation.guest_offloads:
                 devices.disable_offloads(node1.pid, devices.GUEST_DEVICE)
             end = Device
@@ -81,10 +84,12 @@ class VirtualNIC(_PlainLink):
         self._register(guest, end(self.port, node=node2, link=self, moveIntfFn=_ignore_move))
 
     def plug(self, client: HostClient | None = None) -> str:
-        """Hand the NIC to the host process; the vport's name. We keep a copy of the ring: for the next host process.
+        """Send the NIC to the host process; return the name of the vport.
+
+        We keep a copy of the descriptor, for a host process that restarts.
 
         Args:
-            client: a line to the host process of the caller's own.
+            client: the caller's own connection to the host process; default: the server's.
         """
         spec = self.vm.spec
         device = None if self.fd is not None else self.port
@@ -108,7 +113,10 @@ class VirtualNIC(_PlainLink):
             self.fd = None
 
     def delete(self) -> None:
-        """Unplug and remove the devices; they go even if the host process is away, which is raised then."""
+        """Unplug and remove the devices.
+
+        They are removed even if the host process does not answer; that error is raised afterwards.
+        """
         try:
             self.unplug()
         finally:
@@ -122,8 +130,8 @@ class Uplink(_PlainLink):
     """The link of `node1`, a server, to `node2`, the fabric.
 
     Args:
-        bridge: the fabric's bridge that it joins.
-        ways: ports of other bridges that lead to this one.
+        bridge: the bridge of the fabric that it joins.
+        wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
 
     def __init__(
@@ -131,7 +139,7 @@ class Uplink(_PlainLink):
         node1: Server,
         node2: Fabric,
         bridge: str = devices.BRIDGE_NAME,
-        ways: Sequence[str] = (),
+        wan_ports: Sequence[str] = (),
         **_params: Any,
     ) -> None:
         self.server, self.fabric = node1, node2
@@ -141,17 +149,23 @@ class Uplink(_PlainLink):
         self.port = f"to-{node1.name}" if len(node1.name) <= 12 else f"to-{number}"
         address = node1.spec.underlay_ip
         if node1.uplink_device is None:
-            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, ways)
+            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, wan_ports)
             end: Intf = Ring(f"{self.port}-ring", node=node1, link=self, moveIntfFn=_ignore_move)
         else:
             own = address if facts(node1.spec.dataplane).addressed else None
-            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge, ways)
+            devices.make_uplink_veth(
+                node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge, wan_ports
+            )
             end = Device(node1.uplink_device, node=node1, link=self, moveIntfFn=_ignore_move)
         end.mac, end.ip = underlay_mac(address), str(address)
         self._register(end, Device(self.port, node=node2, link=self, moveIntfFn=_ignore_move))
 
     def plug(self, client: HostClient | None = None) -> None:
-        """Hand the uplink's descriptor to the host process, and keep a copy; a device needs nothing."""
+        """Send the descriptor of the uplink to the host process, and keep a copy; do nothing if it is a device.
+
+        Args:
+            client: the caller's own connection to the host process; default: the server's.
+        """
         if self.fd is not None:
             (client or self.server.client).set_uplink(self.fd)
 

@@ -1,7 +1,7 @@
-"""Mininet's classes, loaded without Mininet's effect on everybody's loggers; all others import them from here.
+"""Mininet's classes, imported without Mininet's effect on logging; all other modules import them from here.
 
-`mininet.log` makes its own class that of every logger made afterwards, in the whole process: such a logger hides
-`info`, and prints each line a second time, without a time. A program that imports ours keeps the class it had.
+`mininet.log` sets its own class for all loggers that the process makes later. Such a logger hides `info`, and prints
+each line a second time, without a time. This module restores the logger class.
 """
 
 import logging

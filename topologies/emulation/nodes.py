@@ -1,7 +1,7 @@
-"""Mininet node classes of the testbed: namespaces held by a tiny process; the shell starts when asked.
+"""Mininet node classes of the testbed: the fabric, VM hosts, Hoverboards and VMs (paper figure 1).
 
-Stands for the fabric, VM hosts, Hoverboards and VMs of the paper's figure 1. A node makes its
-namespace and nothing else; links make devices, `topologies.emulation.ovs_daemons` starts switches.
+A node only makes its namespace, which a small process keeps. Its shell starts when it is first used. Links make
+devices, and `topologies.emulation.ovs_daemons` starts switches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from topologies.spec.topology import FABRIC, ServerSpec, VMSpec
 
 
 class NamespaceNode(Node):
-    """A Mininet node whose namespace is held by `sleep`; bash starts with the first `cmd`."""
+    """A Mininet node; a `sleep` process keeps its namespace, and bash starts with the first `cmd`."""
 
     def __init__(self, name: str, launcher: Launcher, **params: Any) -> None:
         self.launcher = launcher
@@ -30,14 +30,14 @@ class NamespaceNode(Node):
 
     @classmethod
     def setup(cls) -> None:
-        """Mininet asks for ifconfig as well; we never use it."""
+        """Check that mnexec is installed; Mininet would require ifconfig, too."""
         from shutil import which
 
         if which("mnexec") is None:
             raise MachineError("mnexec is not installed", next_step="apt-get install mininet")
 
     def startShell(self, mnopts: str | None = None) -> None:
-        """Make the namespace; Mininet would start bash here."""
+        """Make the namespace, without starting bash."""
         self.holder = self.launcher.namespace(self.name)
         self.pid = self.holder.pid
         netns.write_mark(self.pid, str(self.launcher.ledger.mark or ""))
@@ -45,7 +45,7 @@ class NamespaceNode(Node):
     def start_bash(self) -> None:
         """Start Mininet's own shell in the namespace."""
         pid = self.pid
-        # Mininet adds "n", a new namespace, for a node that is in one.
+        # With inNamespace, Mininet would add the option "n": a new namespace.
         self.inNamespace = False
         try:
             super().startShell(mnopts=f"-cda{pid}")
@@ -59,23 +59,23 @@ class NamespaceNode(Node):
         return super()._popen(cmd, **params)
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
-        """Mininet's, in a shell that starts when it is first needed."""
+        """Run a command as Mininet does; start the shell if it does not run yet."""
         if self.shell is None:
             self.start_bash()
         super().sendCmd(*args, **kwargs)
 
     def cmd(self, *args: Any, **kwargs: Any) -> str:
-        """Mininet's, in a shell that starts when it is first needed."""
+        """Run a command as Mininet does; start the shell if it does not run yet."""
         if self.shell is None:
             self.start_bash()
         return str(super().cmd(*args, **kwargs))
 
     def config(self, **_params: Any) -> dict[str, Any]:
-        """Nothing: links configure devices when they make them."""
+        """Do nothing: links configure the devices that they make."""
         return {}
 
     def close(self) -> None:
-        """Give back the shell's terminal after a sweep has ended everything."""
+        """Close the terminal of the shell, after a sweep has ended its process."""
         self.cleanup()
 
     def terminate(self) -> None:
@@ -88,7 +88,7 @@ class NamespaceNode(Node):
 
 
 class Fabric(NamespaceNode):
-    """The physical network between servers: a namespace with one Linux bridge."""
+    """The physical network between servers: a namespace with a Linux bridge, or with a WAN one per region."""
 
     def __init__(self, launcher: Launcher, name: str = FABRIC, **params: Any) -> None:
         super().__init__(name, launcher, **params)
@@ -98,9 +98,10 @@ class Server(NamespaceNode):
     """A machine with a switch and a host process: a VM host or a Hoverboard.
 
     Attributes:
-        directory: private run directory of its switch.
-        uplink_device: name of its uplink in its own namespace, None where that is a descriptor.
-        client: RPC to its host process.
+        directory: for sockets, database and logs of its switch, and its host process.
+        client: RPC to its host process; one request at a time.
+        daemons: the processes of Open vSwitch, by name.
+        host_process: its host process; None before its start.
     """
 
     def __init__(self, spec: ServerSpec, launcher: Launcher, directory: Path, **params: Any) -> None:
@@ -113,12 +114,12 @@ class Server(NamespaceNode):
 
     @property
     def host_pid(self) -> int | None:
-        """Pid of its host process; None before there is one."""
+        """Pid of its host process; None before its start."""
         return None if self.host_process is None else self.host_process.pid
 
     @property
     def uplink_device(self) -> str | None:
-        """Name of its uplink in its own namespace; None where that is a descriptor."""
+        """Name of its uplink in its own namespace; None when the uplink is a descriptor."""
         return "uplink" if facts(self.spec.dataplane).uplink == "device" else None
 
 
@@ -127,7 +128,7 @@ class VMHost(Server):
 
 
 class HoverboardNode(Server):
-    """A gateway without VMs that knows the routes of every virtual network (paper 3.3.1)."""
+    """A gateway without VMs that has the routes of all virtual networks (paper section 3.3.1)."""
 
 
 class VirtualMachine(NamespaceNode):

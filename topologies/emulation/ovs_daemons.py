@@ -1,7 +1,7 @@
 """Starts a private Open vSwitch (ovsdb-server and ovs-vswitchd) in the namespace of each server.
 
-Neither the distribution's own Open vSwitch nor its database is touched: each switch has its own
-directory for database, sockets and logs. What is inside the switch is the host process's business.
+Each switch has its own directory for database, sockets and logs. The Open vSwitch of the distribution and its database
+are not touched. The host process configures the bridges and ports of the switch.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ SWITCH_PROGRAM = "ovs-vswitchd"
 DATABASE, SWITCH = "ovsdb-server", "ovs-vswitchd"  # the daemons of a server, by name
 _SOCKETS = {DATABASE: "db.sock", SWITCH: "vswitchd.ctl"}
 _QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:info")
-PRIORITY = ("nice", "-n", "-10")  # as Open vSwitch's own start script has it by default, and as the fast path runs
+PRIORITY = ("nice", "-n", "-10")  # the default of Open vSwitch's own start script; the fast path has it, too
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 
 def datapath_type() -> Literal["netdev", "system"]:
-    """`system` where the kernel has the openvswitch module, else `netdev` (user space).
+    """The datapath type for this machine: `system` with a kernel module openvswitch, else `netdev` (user space).
 
-    A module that is there but not loaded yet is loaded by the kernel itself, when OVS asks for its
-    netlink family; we only look whether it is there.
+    It is enough that the module exists: the kernel loads it when ovs-vswitchd uses its netlink family.
     """
     if Path("/sys/module/openvswitch").exists():
         return "system"
@@ -44,39 +43,48 @@ def datapath_type() -> Literal["netdev", "system"]:
 
 
 def check_generation(dataplane: Dataplane, datapath_type: Literal["netdev", "system"], *, where: str) -> None:
-    """MachineError when a dataplane generation cannot be had on this machine."""
+    """Check that this machine can run a dataplane generation.
+
+    Args:
+        where: name of the server, for the message.
+
+    Raises:
+        MachineError: it cannot.
+    """
     if facts(dataplane).kernel_switch and datapath_type != "system":
         raise MachineError(
             f"dataplane {dataplane} needs Open vSwitch in the kernel, and this kernel has no openvswitch module",
             where=where,
-            next_step="sudo modprobe openvswitch where there is one; "
-            "else choose dataplane ovs (without offloads) or fastpath",
+            next_step="try `sudo modprobe openvswitch`, or use dataplane ovs (without offloads) or fastpath",
         )
 
 
 def make_template(path: Path) -> None:
-    """An empty vswitch database, to be copied for each switch."""
+    """Make an empty database of Open vSwitch, which is copied for each switch."""
     if not SCHEMA.exists():
         raise MachineError("Open vSwitch is not installed", next_step="apt-get install openvswitch-switch")
     made = subprocess.run(
         ["ovsdb-tool", "create", str(path), str(SCHEMA)], capture_output=True, text=True, timeout=30, check=False
     )
     if made.returncode != 0:
-        raise MachineError(f"ovsdb-tool: {made.stderr.strip()}", where=str(path))
+        raise MachineError(
+            f"ovsdb-tool cannot make a database: {made.stderr.strip()}", where=str(path),
+            next_step="check the installation of openvswitch-switch, and that there is space in this directory",
+        )  # fmt: skip
 
 
 def start(server: Server, template: Path, launcher: Launcher) -> None:
-    """Start the two daemons of `server`; `wait_ready` says when they serve."""
+    """Start the two daemons of `server`; `wait_ready` waits until they serve."""
     directory = server.directory
     directory.mkdir(mode=0o700)
     shutil.copyfile(template, directory / "conf.db")
-    # ovs-vswitchd keeps trying to reach its database: no need to wait for it here.
+    # ovs-vswitchd retries until its database serves: we need not wait for that here.
     for name in (DATABASE, SWITCH):
         start_daemon(server, name, launcher)
 
 
 def start_daemon(server: Server, name: str, launcher: Launcher) -> subprocess.Popen[bytes]:
-    """Start DATABASE or SWITCH of `server`, for the first time or again."""
+    """Start or restart one daemon of `server`: DATABASE or SWITCH."""
     start = _start_database if name == DATABASE else _start_switch
     daemon = server.daemons[name] = start(server, launcher)
     return daemon
@@ -111,13 +119,21 @@ def _start_switch(server: Server, launcher: Launcher) -> subprocess.Popen[bytes]
 
 
 def wait_ready(server: Server, timeout: float) -> None:
-    """Wait until database and switch accept connections; RunError when they end or do not."""
+    """Wait until database and switch accept connections.
+
+    Raises:
+        RunError: one ends, or does not accept connections in `timeout` seconds.
+    """
     for name in (DATABASE, SWITCH):
         wait_daemon(server, name, timeout)
 
 
 def wait_daemon(server: Server, name: str, timeout: float) -> None:
-    """Wait until one of them accepts connections; RunError when it ends or does not."""
+    """Wait until one daemon accepts connections.
+
+    Raises:
+        RunError: it ends, or does not accept connections in `timeout` seconds.
+    """
     directory = server.directory
     wait_sockets(
         f"{name} of {server.name}", [directory / _SOCKETS[name]], partial(_runs, server.daemons[name]), timeout,

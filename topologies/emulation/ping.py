@@ -1,4 +1,4 @@
-"""Real pings out of VMs' namespaces, without a process for each: is the network there yet?"""
+"""Pings from the namespaces of VMs, without a process for each, to find out whether the network works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDENTIFIER = 0x4842
 
 
 def echo_request(sequence: int) -> bytes:
-    """An ICMP echo request with our identifier."""
+    """An ICMP echo request with our identifier, as bytes."""
     payload = b"hoverboard"
     head = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, _IDENTIFIER, sequence)
     checksum = internet_checksum(head + payload)
@@ -45,7 +45,7 @@ def is_reply6(message: bytes) -> bool:
 
 
 def _pinger(pid: int, address: Address) -> socket.socket:
-    """A raw socket in the namespace of `pid` that hears `address` alone: others there may be pinged as well."""
+    """A raw socket in the namespace of `pid` that receives only from `address`: other pings may run there, too."""
     with entered(pid):
         if isinstance(address, IPv4Address):
             sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -68,12 +68,17 @@ def wait_answers(
     answered: Callable[[str], None] = lambda name: None,
     interval: float = 0.2,
 ) -> set[str]:
-    """Ping until each has answered once; names of those that have not after `timeout` seconds.
+    """Ping targets until each has answered once.
 
     Args:
-        targets: name -> (pid in whose namespace the ping starts, address it goes to); a link-local
-            address is one on the link of a VM's NIC.
+        targets: name -> (pid of a process in the namespace to ping from, address to ping). A link-local address is
+            on the link of a VM's NIC.
+        timeout: seconds.
+        answered: called with the name of each target that answers.
         interval: seconds between pings of the same target.
+
+    Returns:
+        Names of the targets that did not answer.
     """
     sockets: dict[int, tuple[str, socket.socket, bool]] = {}  # the last: IPv6
     deadline = time.monotonic() + timeout

@@ -1,16 +1,16 @@
-"""The topologies as Mininet `Topo` classes, for people who write Python: pure data, nothing starts here.
+"""Topologies as Mininet `Topo` classes, for Python programs: pure data; nothing starts here.
 
     class Mine(ClusterTopo):
         def build(self):
             self.addVMHost("h1")
             self.addVMHost("h2", dataplane="ovs")
             self.addHoverboard("hv1")
+
             self.addNetwork("blue", vni=7, subnet="10.0.0.0/24")
             self.addVM("blue-1", network="blue", host="h1")
             self.addVM("blue-2", network="blue", host="h2")
 
-`topologies.net.HoverboardNet` runs them; `topology()` is what the rest of the package works on, with
-the same checks as a file.
+`topologies.net.HoverboardNet` runs them. `topology()` gives the resolved `Topology`, checked like a file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ from topologies.spec.topology import FABRIC, Topology
 
 
 class ClusterTopo(Topo):
-    """A cluster: a resolved topology, a file or a shipped one by name; or build it yourself.
+    """A cluster of VM hosts, Hoverboards, networks and VMs.
+
+    Args:
+        topology: a resolved topology, the path of a file, or the name of a shipped topology. Without it, a subclass
+            overrides `build`.
 
     Attributes:
         settings: the file's top-level keys, such as model and offload_threshold.
@@ -41,7 +45,7 @@ class ClusterTopo(Topo):
         super().__init__(*args, **params)
 
     def build(self, topology: Topology | str | Path | None = None, **_params: Any) -> None:
-        """Nodes and links of `topology`; override this to build your own."""
+        """Add the nodes and links of `topology`; override this to build your own."""
         if topology is None:
             return
         given = topology if isinstance(topology, Topology) else schema.load(topology)
@@ -69,11 +73,11 @@ class ClusterTopo(Topo):
         self._given = given
 
     def addVMHost(self, name: str, dataplane: Dataplane = "fastpath") -> str:
-        """A VM host and its uplink."""
+        """Add a VM host and its uplink."""
         return self._server(name, VMHost, dataplane)
 
     def addHoverboard(self, name: str, dataplane: Dataplane = "fastpath") -> str:
-        """A Hoverboard and its uplink."""
+        """Add a Hoverboard and its uplink."""
         return self._server(name, HoverboardNode, dataplane)
 
     def _server(self, name: str, cls: type, dataplane: Dataplane) -> str:
@@ -87,7 +91,7 @@ class ClusterTopo(Topo):
     def addNetwork(
         self, name: str, vni: int, subnet: str, gateway: str | None = None, subnet6: str | None = None
     ) -> str:
-        """A virtual network; with `subnet6` its VMs have IPv6 addresses as well."""
+        """Add a virtual network; with `subnet6` its VMs have IPv6 addresses, too."""
         self._given = None
         self.networks[name] = {"vni": vni, "subnet": subnet}
         if gateway is not None:
@@ -105,14 +109,24 @@ class ClusterTopo(Topo):
         tags: list[str] | None = None,
         ip6: str | Literal[False] | None = None,
     ) -> str:
-        """A VM of `network` on `host`, with its NIC; no IPv6 address in a network that has them if `ip6` is False."""
+        """Add a VM of `network` on `host`, with its NIC.
+
+        Args:
+            ip: default: the first free address.
+            tags: for firewall rules.
+            ip6: default: the first free IPv6 address, if the network has IPv6; False: none.
+        """
         self._given = None
         self.addHost(name, cls=VirtualMachine, network=network, ip=ip, ip6=ip6, tags=list(tags or []))
         self.addLink(name, host, cls=VirtualNIC)
         return name
 
     def topology(self) -> Topology:
-        """The resolved topology; InputError when it has the faults a file could have."""
+        """The resolved topology.
+
+        Raises:
+            InputError: it has faults, as a file could have.
+        """
         if self._given is not None:
             return self._given
         servers: dict[type, list[dict[str, Any]]] = {VMHost: [], HoverboardNode: []}
@@ -143,6 +157,7 @@ class TwoHosts(ClusterTopo):
     """Two VM hosts, one Hoverboard, one tenant."""
 
     def build(self, topology: Topology | str | Path | None = "two-hosts", **_params: Any) -> None:
+        """Add the nodes and links of the shipped topology `two-hosts`."""
         super().build(topology)
 
 
@@ -150,6 +165,7 @@ class Demo(ClusterTopo):
     """Three VM hosts, one Hoverboard, two tenants with the same addresses."""
 
     def build(self, topology: Topology | str | Path | None = "demo", **_params: Any) -> None:
+        """Add the nodes and links of the shipped topology `demo`."""
         super().build(topology)
 
 
@@ -157,4 +173,5 @@ class Rack(ClusterTopo):
     """20 VM hosts, 100 VMs, 2 Hoverboards."""
 
     def build(self, topology: Topology | str | Path | None = "rack", **_params: Any) -> None:
+        """Add the nodes and links of the shipped topology `rack`."""
         super().build(topology)

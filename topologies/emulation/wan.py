@@ -1,7 +1,7 @@
-"""The WAN between the fabrics of two regions: a link with a rate, and with a delay where the kernel can.
+"""The WAN between the fabrics of two regions: a link with a rate, and with a delay if the kernel has netem.
 
-Each region has a bridge of its own; the two are joined by one veth pair, shaped at both ends (paper
-section 2.2: a cluster is one uniform network). What this kernel lacks is named, never pretended.
+Each region has its own bridge. A veth pair joins the two; both its ends are shaped (paper section 2.2: a cluster is one
+uniform network). `status` shows what this kernel lacks.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 _LONGEST_DEVICE = 15
 _TC_TIMEOUT = 10.0
-# What waits at an end of the link: 100 ms of its rate, and room for a few of the fabric's largest frames.
+# Queue at each end of the link: 100 ms of its rate, and at least four of the largest frames of the fabric.
 _QUEUE_SECONDS, _QUEUE_LEAST = 0.1, 4 * FABRIC_MTU
 _DELAY_PACKETS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One region's part of the fabric.
+    """The part of the fabric for one region.
 
     Attributes:
         bridge: its bridge.
-        wan: its end of the WAN link, a port of that bridge; None: there is no other region.
+        wan: its end of the WAN link, a port of this bridge; None: there is no WAN.
     """
 
     bridge: str
@@ -40,11 +40,13 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Wan:
-    """What the link between two regions really does.
+    """The link between two regions, as this kernel can make it.
 
     Attributes:
-        rate, delay: how it is done: "htb", "netem"; None: not asked for, or not possible.
-        missing: what was asked for and cannot be, with the kernel's reason.
+        spec: as the topology wants it.
+        regions: the two regions.
+        rate, delay: the queueing discipline that makes it: "htb", "netem"; None: not wanted, or not possible.
+        missing: what is wanted and not possible, with the reason of the kernel.
     """
 
     spec: WanSpec
@@ -54,7 +56,7 @@ class Wan:
     missing: tuple[str, ...]
 
     def document(self) -> WanDocument:
-        """As `status` shows it; figures are of each direction, and only of what is done."""
+        """The link as a document, for `status`; rate and delay are per direction, and None when not possible."""
         return {
             "regions": list(self.regions),
             "rate_bps": self.spec.rate if self.rate else None,
@@ -65,7 +67,7 @@ class Wan:
 
 
 def segments(topology: Topology) -> dict[str | None, Segment]:
-    """By region of a server; without a WAN all servers are on one bridge, whatever their regions are called."""
+    """The segments of the fabric by region; without a WAN all regions share one bridge."""
     if topology.wan is None:
         return {region: Segment(devices.BRIDGE_NAME) for region in {server.region for server in topology.servers}}
     return {
@@ -80,7 +82,7 @@ def _device(kind: str, region: str, number: int) -> str:
 
 
 def make(fabric_pid: int, topology: Topology) -> Wan | None:
-    """The bridges in the fabric's namespace, and the WAN link between them if the topology has one."""
+    """Make the bridges in the namespace of the fabric, and the WAN link between them if the topology has one."""
     found = segments(topology)
     devices.make_fabric(fabric_pid, sorted({segment.bridge for segment in found.values()}))
     if topology.wan is None:
@@ -97,23 +99,23 @@ def make(fabric_pid: int, topology: Topology) -> Wan | None:
         if topology.wan.delay:
             reason = _delay(fabric_pid, device, parent, topology.wan.delay)
             delay, missing["delay"] = (None, reason) if reason else ("netem", "")
-    told = tuple(f"{what}: {reason}" for what, reason in missing.items() if reason)
-    return Wan(topology.wan, topology.regions, rate, delay, told)
+    missing_lines = tuple(f"{what}: {reason}" for what, reason in missing.items() if reason)
+    return Wan(topology.wan, topology.regions, rate, delay, missing_lines)
 
 
 def _shape(pid: int, device: str, rate: int) -> str:
-    """A rate for what leaves by `device`; "" or the kernel's reason why there is none."""
+    """Limit the rate of what `device` sends; return "", or the reason why the kernel cannot."""
     queue = max(_QUEUE_LEAST, round(rate / 8 * _QUEUE_SECONDS))
     return (
         _tc(pid, f"qdisc add dev {device} root handle 1: htb default 1")
-        # A burst below one frame of the fabric would let it through all the same, and mis-time the next.
+        # With a burst of less than one frame, htb would let the frame through and delay the next one too long.
         or _tc(pid, f"class add dev {device} parent 1: classid 1:1 htb rate {rate}bit burst {FABRIC_MTU} quantum 60000")
         or _tc(pid, f"qdisc add dev {device} parent 1:1 handle 10: bfifo limit {queue}")
     )
 
 
 def _delay(pid: int, device: str, parent: str, delay: float) -> str:
-    """A delay for what leaves by `device`; "" or the kernel's reason why there is none."""
+    """Delay what `device` sends; return "", or the reason why the kernel cannot."""
     verb = "add" if parent == "root" else "replace"
     return _tc(
         pid, f"qdisc {verb} dev {device} {parent} handle 20: netem delay {round(delay * 1e6)}us limit {_DELAY_PACKETS}"
@@ -121,7 +123,7 @@ def _delay(pid: int, device: str, parent: str, delay: float) -> str:
 
 
 def _tc(pid: int, words: str) -> str:
-    """Run tc in a namespace; "" or what it said when it failed."""
+    """Run tc in the namespace of `pid`; return "", or its error message."""
     with devices.entered(pid):
         try:
             done = subprocess.run(
@@ -129,5 +131,5 @@ def _tc(pid: int, words: str) -> str:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return "" if done.returncode == 0 else (said[0] if said else f"tc ended with {done.returncode}")
+    output = (done.stderr or done.stdout).strip().splitlines()
+    return "" if done.returncode == 0 else (output[0] if output else f"tc ended with exit code {done.returncode}")

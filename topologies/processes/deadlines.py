@@ -1,4 +1,7 @@
-"""The one place where the testbed waits: for a condition, with a deadline, and never for the dead."""
+"""Waits for conditions and sockets, always with a deadline, and not for processes that are dead.
+
+All waiting of the testbed is here.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,29 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02  # seconds
 
 
 def wait_for(condition: Callable[[], bool], timeout: float, missing: Callable[[], str], *, where: str = "") -> None:
-    """Wait until `condition()` holds; it may raise to give up.
+    """Wait until `condition()` is true; it may raise an exception to end the wait.
+
+    Args:
+        timeout: seconds.
+        missing: gives the message for the error: what is missing.
+        where: for the error, such as a log file.
 
     Raises:
-        RunError: it did not hold for `timeout` seconds; says what is `missing`.
+        RunError: it was not true for `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while not condition():
         if time.monotonic() > deadline:
             raise RunError(
-                f"after {timeout:g} s: {missing()}", where=where, next_step="see the log files in the run's directory"
+                f"after {timeout:g} s: {missing()}", where=where, next_step="read the log files in the run's directory"
             )
         select.select([], [], [], pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 def accepts(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket."""
+    """Whether a process listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(str(path))
@@ -41,28 +49,30 @@ def accepts(path: Path) -> bool:
 
 
 def wait_sockets(what: str, paths: list[Path], alive: Callable[[], bool], timeout: float, log: Path) -> None:
-    """Wait until somebody listens on all of `paths`.
+    """Wait until a process listens on all sockets of `paths`.
 
     Args:
-        what: the process that should, as people know it.
-        alive: whether that process still runs.
+        what: name of the process, for messages.
+        alive: whether it still runs.
+        timeout: seconds.
+        log: its log file, for messages.
 
     Raises:
-        RunError: it ended, or does not listen after `timeout` seconds; names its log.
+        RunError: it ended, or does not listen in `timeout` seconds; the error names its log.
     """
 
     def ready() -> bool:
         serves = all(accepts(path) for path in paths)
         if not serves and not alive():
-            raise RunError(f"{what} ended while it was starting", where=str(log), next_step=_last_words(log))
+            raise RunError(f"{what} ended while it was starting", where=str(log), next_step=_last_line(log))
         return serves
 
     wait_for(ready, timeout, lambda: f"{what} does not serve", where=str(log))
 
 
-def _last_words(log: Path) -> str:
+def _last_line(log: Path) -> str:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except FileNotFoundError:
         lines = []
-    return f"its last words: {lines[-1][:300]}" if lines else "it left no word; try again, and see `hoverboard doctor`"
+    return f"its last line: {lines[-1][:300]}" if lines else "it wrote no log; retry, and see `hoverboard doctor`"

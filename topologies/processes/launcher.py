@@ -1,4 +1,4 @@
-"""Starts the processes of a run; each is in the ledger before it is what it is meant to be."""
+"""Starts the processes of a run; each is in the ledger before it executes its program."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from topologies.processes.ledger import Ledger
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command of one of our own modules, found where this package was found."""
+    """The command that runs a module of this project, with this package's directory in PYTHONPATH."""
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(dict.fromkeys([root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
     return ["env", f"PYTHONPATH={path}", sys.executable, "-m", module, *arguments]
 
 
 class Launcher:
-    """Starts recorded processes, each in a session of its own so that a terminal's Ctrl-C spares it."""
+    """Starts processes that record themselves in the ledger.
+
+    Each has its own session, so that Ctrl-C in a terminal does not reach it.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -39,7 +42,15 @@ class Launcher:
         env: dict[str, str] | None = None,
         stdout: int | IO[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start `argv`, in the namespaces of `netns_pid` if given, its output going to `log`."""
+        """Start `argv`.
+
+        Args:
+            what, kind: for the ledger (`topologies.processes.ledger.ProcessRecord`).
+            netns_pid: start it in the namespaces of this process.
+            log: file for its output; None: output is discarded.
+            env: variables to add to the environment.
+            stdout: instead of `log`, for standard output.
+        """
         if netns_pid is not None:
             argv = ["mnexec", "-a", str(netns_pid), *argv]
         output = open(log, "ab") if log is not None else None  # noqa: SIM115
@@ -60,8 +71,12 @@ class Launcher:
         return child
 
     def namespace(self, what: str) -> subprocess.Popen[bytes]:
-        """A process that does nothing but keep a new network (and mount) namespace."""
-        # -n: new namespaces, -p: print the pid, which comes after the namespaces are there.
+        """Start a process that only keeps a new network namespace and a new mount namespace.
+
+        Raises:
+            RunError: there is no namespace.
+        """
+        # -n: make new namespaces; -p: print the pid, once they exist.
         child = self.start(
             ["mnexec", "-np", "sleep", "infinity"], f"namespace of {what}", "namespace", stdout=subprocess.PIPE
         )
@@ -71,19 +86,23 @@ class Launcher:
         if not line:
             raise RunError(
                 f"no namespace for {what}: exit code {child.wait()}",
-                next_step="the run is being taken down, or the machine is out of processes or memory",
+                next_step="if the run is not being taken down, check that the machine has memory and processes left",
             )
         return child
 
     def forget(self, child: subprocess.Popen[bytes]) -> None:
-        """Reap a child that has ended."""
+        """Wait for the end of a child, and forget it."""
         child.wait()
         with self._lock:
             if child in self._children:
                 self._children.remove(child)
 
     def reap(self, timeout: float) -> None:
-        """Collect children after a sweep has killed them."""
+        """Wait for the end of all children, after a sweep has killed them.
+
+        Args:
+            timeout: seconds for each.
+        """
         with self._lock:
             children, self._children = self._children, []
         for child in children:

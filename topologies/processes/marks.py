@@ -1,9 +1,8 @@
-"""The mark of a run, which does not live in its directory: what of this machine is a run's, when no file says so.
+"""The mark of a run: finds its processes and namespaces even when its directory was deleted.
 
-Each process of a run carries the mark in its environment as HOVERBOARD_RUN: the kernel keeps that text as long as the
-process lives, what it forks has it too, and nobody else does. Each namespace of a run carries it as the alias of its
-`lo` (`topologies.processes.netns`): devices are made inside of namespaces, so that a namespace's mark is that of its
-devices, and of what people start in there. Names of processes and devices say nothing.
+Each process of a run has the mark in its environment, as HOVERBOARD_RUN; what it forks inherits it. Each namespace of a
+run has it as the alias of its `lo` (`topologies.processes.netns`). It covers the devices in the namespace, and all
+processes that users start there. Nothing is found by the names of processes or devices.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from topologies.processes import netns
 from topologies.processes.process_table import LinuxProcesses, Process, Processes, start_time
 
 VARIABLE = "HOVERBOARD_RUN"
-_TURNS = 20  # to kill what goes on forking
+_ROUNDS = 20  # of killing, while new processes are forked
 
 
 class Mark(NamedTuple):
-    """A run of this boot.
+    """Identifies a run of this boot.
 
     Attributes:
-        id: random; a run of the same name has another one.
-        holder: the process that holds it.
-        directory: of the run, as the holder sees it; its last part is the run's name.
+        id: random; two runs of the same name have different ones.
+        holder: the holder of the run.
+        directory: of the run, as its holder sees it; the last part is the name of the run.
     """
 
     id: str
@@ -40,13 +39,13 @@ class Mark(NamedTuple):
 
     @classmethod
     def of(cls, directory: Path) -> Mark:
-        """A mark for a new run of this process."""
+        """The mark of a new run that this process holds."""
         pid = os.getpid()
         return cls(secrets.token_hex(8), Process(pid, start_time(pid) or 0), directory.absolute())
 
     @classmethod
     def parse(cls, text: str) -> Mark | None:
-        """The mark that `str` made; None when it is none."""
+        """The mark for a text that `str(mark)` made; None when the text is not a mark."""
         try:
             name, pid, start, directory = text.split(":", 3)
             return cls(name, Process(int(pid), int(start)), Path(directory))
@@ -64,11 +63,11 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True)
 class Marked:
-    """What carries one mark.
+    """Processes and namespaces with the same mark.
 
     Attributes:
-        processes: that carry it themselves, or are in a namespace that does.
-        pinned: files that keep a namespace of the run, with its devices, without any process.
+        processes: that have the mark, or are in a namespace that has it.
+        pinned: files that keep a namespace of the run, with its devices, without a process.
     """
 
     processes: set[Process] = field(default_factory=set)
@@ -76,13 +75,13 @@ class Marked:
 
 
 class Machine:
-    """Looks for marks, on processes of one user.
+    """Finds marks on this machine, of processes of one user.
 
     Args:
-        proc: where the kernel shows processes.
-        named: where `ip netns` keeps files that name namespaces.
-        user: effective user id of the processes that count; default: our own.
-        read_mark: the mark of a namespace by a file that names it.
+        proc: the proc file system.
+        named: directory of the files with which `ip netns` names namespaces.
+        user: effective user id of the processes; default: our own.
+        read_mark: reads the mark of a namespace, given a file that names it.
     """
 
     def __init__(
@@ -98,7 +97,11 @@ class Machine:
         self._read_mark = read_mark
 
     def look(self, *, namespaces: bool = True) -> dict[Mark, Marked]:
-        """All that carries a mark; without `namespaces` only processes that do so themselves, which is quicker."""
+        """All marks, with what has them.
+
+        Args:
+            namespaces: False: find only processes that have a mark themselves; this is quicker.
+        """
         found: dict[Mark, Marked] = {}
         members: dict[str, list[Process]] = {}
         for process in self._own_processes():
@@ -111,7 +114,7 @@ class Machine:
         return found
 
     def root_of(self, process: Process) -> Path:
-        """The root directory of a process: paths are what they are there."""
+        """The root directory of a process, in which its paths are valid."""
         return self._path(process) / "root"
 
     def alive(self, process: Process) -> bool:
@@ -144,7 +147,7 @@ class Machine:
         return Mark.parse(os.fsdecode(text))
 
     def _look_into_namespaces(self, found: dict[Mark, Marked], members: dict[str, list[Process]]) -> None:
-        for pid in ("self", "1"):  # the machine's and our own are nobody's run, whatever stands there
+        for pid in ("self", "1"):  # the machine's namespace and our own never belong to a run
             with contextlib.suppress(OSError):
                 members.pop(os.readlink(self._proc / pid / "ns/net"), None)
         for processes in members.values():
@@ -164,22 +167,22 @@ def end(
     clear: Callable[[Path], None] | None = None,
     timeout: float = 20.0,
 ) -> int:
-    """Kill exactly what carries a mark, wait for its death, and remove the devices of namespaces that are left.
+    """Kill exactly the processes with a mark, wait for their end, and remove the devices of namespaces that are left.
 
     Args:
-        clear: removes all devices of a namespace, and its mark, by a file that names it.
+        clear: removes all devices of a namespace, and its mark, given a file that names it.
         timeout: seconds to wait for killed processes.
 
     Returns:
-        How many processes were killed.
+        The number of processes that were killed.
 
     Raises:
-        RunError: a process outlived SIGKILL, or there are always new ones.
+        RunError: a process did not end after SIGKILL, or new ones start all the time.
     """
     machine, table = machine or Machine(), processes or LinuxProcesses()
     killed: set[Process] = set()
-    for _ in range(_TURNS):
-        # What was forked while we looked carries the mark as well, or is in a namespace that does.
+    for _ in range(_ROUNDS):
+        # Repeat until none is left: what was forked meanwhile has the mark as well, or is in a namespace that has it.
         marked = machine.look().get(mark, Marked())
         found = {process for process in marked.processes if process.pid != os.getpid()}
         if not found:
@@ -190,21 +193,22 @@ def end(
             table.send(process, signal.SIGKILL)
         if left := table.wait_gone(found, timeout):
             pids = ", ".join(str(process.pid) for process in left)
-            raise RunError(f"still alive {timeout:g} s after SIGKILL: pid {pids}", where=mark.run)
+            step = "wait until the kernel ends them, then repeat `hoverboard down --orphans`"
+            raise RunError(f"still alive {timeout:g} s after SIGKILL: pid {pids}", where=mark.run, next_step=step)
         killed |= found
     raise RunError(
         "processes of the run start others faster than they are killed", where=mark.run,
-        next_step="end what starts them, then try again",
+        next_step="end the program that starts them, then repeat the command",
     )  # fmt: skip
 
 
 def clear_namespace(path: Path) -> None:
-    """Remove all devices of a namespace but `lo`, and its mark; the file that names it is somebody else's."""
-    from pyroute2 import IPRoute  # costs 0.3 s
+    """Remove all devices of a namespace but `lo`, and its mark; the file that names it stays, for it is not ours."""
+    from pyroute2 import IPRoute  # its import takes 0.3 s
 
     with netns.entered(path), IPRoute() as route:
         for link in route.get_links():
             if link["index"] != 1:
-                with contextlib.suppress(Exception):  # the other end of a pair is gone with the first
+                with contextlib.suppress(Exception):  # one end of a veth pair is removed with the other
                     route.link("del", index=link["index"])
     netns.write_mark(path, "")

@@ -1,4 +1,4 @@
-"""How long each phase of a start took, and how far it is: what the progress bar shows."""
+"""Measures the phases of a start, and reports their progress for the progress bar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ PHASES: tuple[Phase, ...] = ("nodes", "links", "switches", "hosts", "control pla
 
 @dataclass(frozen=True, slots=True)
 class PhaseEvent:
-    """`done` of `total` parts of a phase; `seconds` since the phase began."""
+    """The progress of a phase.
+
+    Attributes:
+        phase: its name.
+        done: parts that are done.
+        total: number of all parts.
+        seconds: since the phase began.
+    """
 
     phase: Phase
     done: int
@@ -27,7 +34,12 @@ Progress = Callable[[PhaseEvent], None]
 
 
 class PhaseClock:
-    """Times phases, which may overlap: the seconds of all do not add up to the whole."""
+    """Measures phases. They may overlap, so their seconds do not add up to the total.
+
+    Attributes:
+        seconds: of each phase that is done.
+        started: monotonic time at which the clock was made.
+    """
 
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
@@ -37,7 +49,7 @@ class PhaseClock:
 
     @contextlib.contextmanager
     def phase(self, name: Phase, total: int) -> Iterator[Callable[[], None]]:
-        """Time a phase of `total` parts; call what is yielded after each part, from any thread."""
+        """Measure a phase of `total` parts; call the yielded function after each part, from any thread."""
         begin = time.monotonic()
         done = 0
 
@@ -45,20 +57,20 @@ class PhaseClock:
             nonlocal done
             with self._lock:
                 done += 1
-                self._tell(PhaseEvent(name, done, total, time.monotonic() - begin))
+                self._report(PhaseEvent(name, done, total, time.monotonic() - begin))
 
         with self._lock:
-            self._tell(PhaseEvent(name, 0, total, 0.0))
+            self._report(PhaseEvent(name, 0, total, 0.0))
         yield step
         seconds = time.monotonic() - begin
         with self._lock:
             self.seconds[name] = round(seconds, 3)
-            self._tell(PhaseEvent(name, total, total, seconds))
+            self._report(PhaseEvent(name, total, total, seconds))
 
     def total(self) -> float:
         """Seconds since the clock was made."""
         return time.monotonic() - self.started
 
-    def _tell(self, event: PhaseEvent) -> None:
+    def _report(self, event: PhaseEvent) -> None:
         if self._progress is not None:
             self._progress(event)

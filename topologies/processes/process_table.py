@@ -1,7 +1,7 @@
-"""The kernel's processes, behind a narrow port: who is alive, in which network namespace, kill, wait.
+"""The port for the kernel's processes: whether one is alive, its network namespace, signals, waiting for its end.
 
-A process is named by pid and kernel start time, so a pid that was used again is never mistaken for
-ours. `LinuxProcesses` is the real adapter; the unit tests have a fake one.
+A process is identified by pid and start time, so that another process with the same pid is never taken for it.
+`LinuxProcesses` is the real adapter; the unit tests have a fake one.
 """
 
 from __future__ import annotations
@@ -17,50 +17,55 @@ from typing import NamedTuple, Protocol
 
 
 class Process(NamedTuple):
-    """A process of this boot; `start` is field 22 of /proc/PID/stat, in clock ticks since boot."""
+    """A process of this boot.
+
+    Attributes:
+        pid: its pid.
+        start: field 22 of /proc/PID/stat, in clock ticks since boot.
+    """
 
     pid: int
     start: int
 
 
 class Processes(Protocol):
-    """What the ledger needs of the process table."""
+    """The functions of a process table that the ledger needs."""
 
     def boot_id(self) -> str:
-        """Identifier of this boot: processes of another boot are gone."""
+        """Identifier of this boot; processes of another boot are gone."""
 
     def own_namespace(self) -> int:
-        """Inode of the network namespace of whoever asks."""
+        """Inode of our own network namespace."""
 
     def alive(self, process: Process) -> bool:
-        """Whether exactly this process runs (a zombie does not)."""
+        """Whether exactly this process runs; a zombie does not."""
 
     def namespace(self, process: Process) -> int | None:
         """Inode of its network namespace; None when it is gone."""
 
     def members(self, namespaces: set[int]) -> list[Process]:
-        """All processes whose network namespace is one of these."""
+        """All processes in one of these network namespaces."""
 
     def send(self, process: Process, number: signal.Signals) -> None:
-        """Signal exactly this process; nothing happens when it is gone."""
+        """Send a signal to exactly this process; harmless when it is gone."""
 
     def wait_gone(self, processes: Iterable[Process], timeout: float) -> list[Process]:
-        """Wait until all are gone; those that are not after `timeout` seconds."""
+        """Wait until all are gone; return those that still run after `timeout` seconds."""
 
 
 def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
-    """Start time of a running process; None when there is none or it is a zombie."""
+    """Start time of a running process, in clock ticks since boot; None when it does not run or is a zombie."""
     try:
         stat = (proc / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name in brackets may itself hold blanks and brackets: read behind the last one.
+    # The name in brackets may contain blanks and brackets: the fields follow the last bracket.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 def identified(pid: int | None) -> Process | None:
-    """A running process by its pid; None when it does not run."""
+    """The running process with this pid; None when there is none."""
     if pid is None:
         return None
     start = start_time(pid)
@@ -71,29 +76,34 @@ class LinuxProcesses:
     """The process table of this machine.
 
     Args:
-        clock: seconds, which only grow.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
 
     def boot_id(self) -> str:
+        """Identifier of this boot."""
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def own_namespace(self) -> int:
+        """Inode of our own network namespace."""
         return os.stat("/proc/self/ns/net").st_ino
 
     def alive(self, process: Process) -> bool:
+        """Whether exactly this process runs; a zombie does not."""
         return start_time(process.pid) == process.start
 
     def namespace(self, process: Process) -> int | None:
+        """Inode of its network namespace; None when it is gone."""
         try:
             inode = os.stat(f"/proc/{process.pid}/ns/net").st_ino
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return None  # gone, or of a kind that root may not look into: none of ours
+            return None  # it is gone, or even root may not read it: then it is not ours
         return inode if self.alive(process) else None
 
     def members(self, namespaces: set[int]) -> list[Process]:
+        """All processes in one of these network namespaces."""
         found = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -104,18 +114,19 @@ class LinuxProcesses:
         return found
 
     def open(self, process: Process) -> int | None:
-        """A descriptor of exactly this process, readable once it has ended; None when it has."""
+        """A pidfd of exactly this process, readable once it has ended; None when it has ended already."""
         try:
             fd = os.pidfd_open(process.pid)
         except ProcessLookupError:
             return None
-        # The descriptor names one process for good; now that we hold it, check that it is ours.
+        # A pidfd stays with one process; check now that it is the right one.
         if self.alive(process):
             return fd
         os.close(fd)
         return None
 
     def send(self, process: Process, number: signal.Signals) -> None:
+        """Send a signal to exactly this process; harmless when it is gone."""
         fd = self.open(process)
         if fd is None:
             return
@@ -124,6 +135,7 @@ class LinuxProcesses:
         os.close(fd)
 
     def wait_gone(self, processes: Iterable[Process], timeout: float) -> list[Process]:
+        """Wait until all are gone; return those that still run after `timeout` seconds."""
         deadline = self._clock() + timeout
         waiting: dict[int, Process] = {}
         poller = select.poll()

@@ -1,7 +1,7 @@
-"""The state directory of a run: where its files are, who holds it, which runs there are.
+"""The directory of a run: the paths of its files, its lock, and the names of all runs.
 
-A run is up exactly as long as somebody holds the flock on its `lock` file, so a holder that was
-killed can never look alive. Nothing here starts or stops anything.
+A run has a holder exactly as long as a process holds the flock on its `lock` file. So a holder that was killed never
+looks alive. This module starts and stops nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hoverboard.contract.errors import InputError, RunError
 
 DEFAULT_STATE_DIR = "/run/hoverboard"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-# sun_path of a Unix socket is 108 bytes with its end.
+# sun_path of a Unix socket has 108 bytes, with the zero at its end.
 _SOCKET_PATH_MAX = 107
 
 
@@ -27,14 +27,26 @@ def state_dir() -> Path:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths of one run."""
+    """The paths of one run.
+
+    Attributes:
+        run: its name.
+        path: of its directory.
+    """
 
     run: str
     path: Path
 
     @classmethod
     def of(cls, run: str, state: Path | None = None) -> RunDirectory:
-        """The directory of `run`; InputError when that is not a name."""
+        """The directory of `run`.
+
+        Args:
+            state: the state directory; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
+
+        Raises:
+            InputError: this is not a name for a run.
+        """
         if not _RUN_NAME.fullmatch(run):
             raise InputError(
                 f"{run!r} is not a name for a run",
@@ -45,52 +57,67 @@ class RunDirectory:
 
     @property
     def ledger(self) -> Path:
+        """The ledger of the run."""
         return self.path / "ledger.jsonl"
 
     @property
     def closing(self) -> Path:
-        """Exists from the moment the run is being taken down; no process may start after that."""
+        """This file exists once the run is being taken down; no process of the run may start after that."""
         return self.path / "closing"
 
     @property
     def lock(self) -> Path:
+        """The file that the holder of the run locks."""
         return self.path / "lock"
 
     @property
     def socket(self) -> Path:
+        """The Unix socket of the holder, for requests."""
         return self.path / "holder.sock"
 
     @property
     def topology(self) -> Path:
+        """The topology file of the run."""
         return self.path / "topology.yaml"
 
     @property
     def logs(self) -> Path:
+        """The directory for logs of the holder and the control plane."""
         return self.path / "logs"
 
     @property
     def control(self) -> Path:
+        """The directory of the control plane."""
         return self.path / "control"
 
     @property
     def secret(self) -> Path:
-        """What the coprocessors of the run derive keys from."""
+        """The secret from which the coprocessors of the run derive their keys."""
         return self.path / "secret"
 
     @property
     def nursery(self) -> Path:
+        """The Unix socket of the nursery."""
         return self.path / "nursery.sock"
 
     @property
     def engines(self) -> Path:
+        """The Unix socket of the process that runs all engines, with scheduling compacting."""
         return self.path / "engines.sock"
 
     def node(self, name: str) -> Path:
-        """The private run directory of one server's switch."""
+        """The directory of one server: sockets, database and logs of its switch, and its host process."""
         return self.path / "nodes" / name
 
     def check_socket_paths(self, names: list[str]) -> None:
-        """InputError when a Unix socket of the run would have too long a path."""
+        """Check that the paths of all Unix sockets of the run are short enough.
+
+        Args:
+            names: of the servers.
+
+        Raises:
+            InputError: one is too long.
+        """
         longest = max(names, key=len, default="")
         path = str(self.node(longest) / "br-int.snoop")
         if len(path) > _SOCKET_PATH_MAX:
@@ -101,19 +128,19 @@ class RunDirectory:
 
 
 class RunLock:
-    """The flock on a run's lock file, held until `release`."""
+    """The flock on the lock file of a run, held until `release`."""
 
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
 
     def release(self) -> None:
-        """Give the lock back; harmless when repeated."""
+        """Release the lock; harmless when repeated."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
     def is_of(self, directory: RunDirectory) -> bool:
-        """Whether this is the lock that lies in the directory now: else the directory was deleted under us."""
+        """Whether this lock is on the file that is in the directory now; if not, the directory was deleted."""
         try:
             return self._fd is not None and os.path.samestat(os.fstat(self._fd), os.stat(directory.lock))
         except FileNotFoundError:
@@ -121,10 +148,16 @@ class RunLock:
 
     @classmethod
     def try_take(cls, directory: RunDirectory, *, create: bool) -> RunLock | None:
-        """Take the lock if nobody has it. FileNotFoundError when it does not exist and `create` is False.
+        """Take the lock; None when another process holds it.
 
-        With `create` the directory and the file are made. A run that is taken down removes its lock
-        file while it holds it, so a lock that was won on a file that is gone is no lock: try again.
+        The holder removes the lock file while it holds the lock. So a lock on a file that is gone does not count, and
+        the function retries.
+
+        Args:
+            create: make the directory and the file if they do not exist.
+
+        Raises:
+            FileNotFoundError: there is no lock file, and `create` is False.
         """
         while True:
             if create:
@@ -151,7 +184,7 @@ class RunLock:
 
 
 def is_held(directory: RunDirectory) -> bool:
-    """Whether somebody holds the run now."""
+    """Whether the run has a holder."""
     try:
         lock = RunLock.try_take(directory, create=False)
     except FileNotFoundError:
@@ -163,7 +196,7 @@ def is_held(directory: RunDirectory) -> bool:
 
 
 def run_names(state: Path | None = None) -> list[str]:
-    """Names of all runs that have a directory, held or dead, sorted."""
+    """Names of all runs with a directory, with or without a holder, sorted."""
     base = state or state_dir()
     if not base.is_dir():
         return []
@@ -171,7 +204,11 @@ def run_names(state: Path | None = None) -> list[str]:
 
 
 def existing(run: str, state: Path | None = None) -> RunDirectory:
-    """The directory of a run that exists; RunError otherwise, naming those that do."""
+    """The directory of a run that exists.
+
+    Raises:
+        RunError: there is no such run; the error names the runs that exist.
+    """
     directory = RunDirectory.of(run, state)
     if not directory.ledger.exists():
         names = run_names(state)

@@ -1,4 +1,4 @@
-"""Signals that have to wait: taking a run down is not to be interrupted half way."""
+"""Delays signals, so that they do not interrupt the take-down of a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def signals_wait() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP wait until what is inside is done: half a clean-up helps nobody.
+def defer_signals() -> Iterator[None]:
+    """Delay SIGINT, SIGTERM and SIGHUP until the block is done; then raise them.
 
-    Not by a signal mask: the kernel gives the signal to any other thread, and Python then interrupts the
-    main thread all the same. Other threads are never interrupted, so there is nothing to do for them.
+    A signal mask would not help: the kernel would send the signal to another thread, and Python would interrupt the
+    main thread for it. Signals interrupt only the main thread, so the block does nothing in others.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

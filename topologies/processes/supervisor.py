@@ -1,7 +1,7 @@
-"""Watches the processes of a run and starts again those that die unasked (paper 3.5: every layer comes back).
+"""Restarts the processes of a run that die (paper section 3.5: every layer recovers).
 
-At once the first few times, then after a growing pause, and not for ever: what goes on dying is left dead, and shown.
-Touches nothing but the process that died; how it is started again is the business of whoever has it watched.
+The first three restarts are immediate, later ones wait longer. After eight deaths in a minute the process stays down,
+and `status` shows it. The caller of `watch` gives the function that restarts a process.
 """
 
 from __future__ import annotations
@@ -28,32 +28,34 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-AT_ONCE = 3  # deaths within CALM seconds; from the next one on there is a pause
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds; doubled each time
-MOST_DEATHS = 8  # within CALM seconds; then it is left dead
-CALM = 60.0
+IMMEDIATE_RESTARTS = 3  # deaths within DEATH_WINDOW seconds; the next restarts wait
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds; the pause doubles each time
+MAX_DEATHS = 8  # within DEATH_WINDOW seconds; then the process stays down
+DEATH_WINDOW = 60.0  # seconds
 _JOIN_TIMEOUT = 30.0
 
 
 def pause(deaths: int) -> float | None:
-    """Seconds to wait before another start after so many deaths within CALM; None: no other start."""
-    if deaths >= MOST_DEATHS:
+    """Seconds to wait before a restart, after so many deaths within DEATH_WINDOW; None: no restart."""
+    if deaths >= MAX_DEATHS:
         return None
-    return 0.0 if deaths <= AT_ONCE else min(FIRST_PAUSE * 2 ** (deaths - AT_ONCE - 1), LONGEST_PAUSE)
+    paused = deaths - IMMEDIATE_RESTARTS
+    return 0.0 if paused <= 0 else min(FIRST_PAUSE * 2 ** (paused - 1), LONGEST_PAUSE)
 
 
 @dataclass
-class Watched:
-    """One process of a run, in all its lives.
+class WatchedProcess:
+    """One process of a run, over all its restarts.
 
     Attributes:
-        what: "host process", "ovs-vswitchd", ..
-        server: whose; None: the run's.
-        process: how it is called now; None while it is not there.
-        restart: starts it again, and waits until it serves.
-        state: "up", "down" (it will be started again), "given up", "left dead".
-        restarts: how often it came back.
-        last: what happened last, for people.
+        what: "host process", "ovs-vswitchd", ...
+        server: name of its server; None: it belongs to the whole run.
+        process: gives the process by pid and start time; None while it does not run.
+        restart: restarts it, and waits until it serves.
+        state: "up", "down" (a restart follows), "given up" (too many deaths), "left dead" (restarts are suppressed).
+        restarts: number of restarts.
+        last_event: the last death or restart, for people.
+        deaths: times of deaths within DEATH_WINDOW.
     """
 
     what: str
@@ -67,11 +69,11 @@ class Watched:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for people, with the server."""
         return self.what if self.server is None else f"{self.what} of {self.server}"
 
     def row(self) -> documents.Supervised:
-        """For `status`."""
+        """The process as a document, for `status`."""
         return {
             "what": self.what,
             "server": self.server,
@@ -82,30 +84,30 @@ class Watched:
 
 
 class Poller(Protocol):
-    """What the supervisor needs of `select.epoll`."""
+    """The functions of `select.epoll` that the supervisor needs."""
 
     def register(self, fd: int, events: int) -> None:
-        """Wait for this descriptor, too."""
+        """Add a descriptor to wait for."""
 
     def unregister(self, fd: int) -> None:
-        """Wait for it no more."""
+        """Remove a descriptor."""
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        """Wait until one is readable, or for so many seconds."""
+        """Wait until a descriptor is readable, or `timeout` seconds have passed; None: without a limit."""
 
     def close(self) -> None:
-        """Give its own descriptor back."""
+        """Close the poller's own descriptor."""
 
 
 class Supervisor:
-    """Watches from one thread; each restart has a thread of its own, so that many can die at once.
+    """Watches processes in one thread; each restart has its own thread, so that several can run at once.
 
     Args:
-        ledger: told of each restart before it is made.
-        lost: called, once, when the ledger is not there any more: nothing is started again from then on.
-        clock: seconds, which only grow.
-        poller: waits; an epoll where none is given.
-        table: where processes are found; this machine's where none is given.
+        ledger: records each restart before it is made.
+        clock: monotonic time in seconds.
+        poller: waits for descriptors; default: an epoll.
+        table: finds processes; default: those of this machine.
+        lost: called once, when the ledger was deleted; there are no restarts after that.
     """
 
     def __init__(
@@ -121,37 +123,37 @@ class Supervisor:
         self._clock = clock
         self._table = table or LinuxProcesses()
         self._poller: Poller = poller or select.epoll()
-        self._watched: dict[int, Watched] = {}  # by pidfd
-        self._all: list[Watched] = []
-        self._due: list[tuple[float, int, Watched]] = []
+        self._watched: dict[int, WatchedProcess] = {}  # by pidfd
+        self._all: list[WatchedProcess] = []
+        self._due: list[tuple[float, int, WatchedProcess]] = []
         self._order = itertools.count()
-        self._dead: set[str] = set()  # servers that are to stay dead
+        self._suppressed: set[str] = set()  # names of servers
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._news = os.eventfd(0)
-        self._poller.register(self._news, select.EPOLLIN)
+        self._wake_fd = os.eventfd(0)
+        self._poller.register(self._wake_fd, select.EPOLLIN)
         self._restarts: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that run
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._closed = False
 
     def watch(
         self, what: str, server: str | None, process: Callable[[], Process | None], restart: Callable[[], None]
-    ) -> Watched:
-        """Watch a process that runs; see Watched."""
-        watched = Watched(what, server, process, restart)
+    ) -> WatchedProcess:
+        """Watch a process from now on; for the arguments see `WatchedProcess`."""
+        watched = WatchedProcess(what, server, process, restart)
         self._all.append(watched)
-        self._look_after(watched)
+        self._open(watched)
         if not self._thread.is_alive():
             self._thread.start()
         return watched
 
     def suppress_restarts(self, server: str) -> None:
-        """What dies on this server stays dead."""
+        """Do not restart what dies on this server."""
         with self._lock:
-            self._dead.add(server)
+            self._suppressed.add(server)
 
     def status(self) -> documents.Supervision:
-        """{"watched", "restarts", "down": processes that are not there, "processes": one row for each that died}."""
+        """{"watched", "restarts", "down": processes that do not run, "processes": a row for each that ever died}."""
         rows = [watched.row() for watched in list(self._all) if watched.last_event is not None]
         return {
             "watched": len(self._all),
@@ -160,7 +162,7 @@ class Supervisor:
             "processes": rows,
         }
 
-    def _look_after(self, watched: Watched) -> None:
+    def _open(self, watched: WatchedProcess) -> None:
         process = watched.process()
         fd = None if process is None else self._table.open(process)
         if fd is None:
@@ -175,11 +177,11 @@ class Supervisor:
             with self._lock:
                 timeout = None if not self._due else max(0.0, self._due[0][0] - self._clock())
             for fd, _events in self._poller.poll(timeout):
-                if fd == self._news:
-                    os.eventfd_read(self._news)
+                if fd == self._wake_fd:
+                    os.eventfd_read(self._wake_fd)
                     continue
                 self._poller.unregister(fd)
-                # Before it is closed: another process may be watched by a descriptor of this number at once.
+                # Remove it before it is closed: another thread may get a descriptor of the same number at once.
                 with self._lock:
                     watched = self._watched.pop(fd)
                 os.close(fd)
@@ -187,23 +189,28 @@ class Supervisor:
                     self._died(watched)
             self._start_due()
 
-    def _died(self, watched: Watched, last: str = "") -> None:
+    def _died(self, watched: WatchedProcess, last: str = "") -> None:
         now = self._clock()
-        watched.deaths = [death for death in watched.deaths if death > now - CALM] + [now]
+        watched.deaths = [death for death in watched.deaths if death > now - DEATH_WINDOW] + [now]
         wait = pause(len(watched.deaths))
         watched.last_event = last or f"died at {time.strftime('%H:%M:%S')}"
         with self._lock:
-            if watched.server in self._dead:
+            if watched.server in self._suppressed:
                 watched.state = "left dead"
                 return
             if wait is None:
                 watched.state = "given up"
-                _log.error("%s died %d times in %g s: it is left dead", watched.name, len(watched.deaths), CALM)
+                _log.error(
+                    "%s died %d times in %g s: it is not restarted any more",
+                    watched.name,
+                    len(watched.deaths),
+                    DEATH_WINDOW,
+                )
                 return
             watched.state = "down"
-            _log.warning("%s died; it is started again%s", watched.name, f" in {wait:g} s" if wait else "")
+            _log.warning("%s died; it restarts%s", watched.name, f" in {wait:g} s" if wait else "")
             heapq.heappush(self._due, (now + wait, next(self._order), watched))
-        os.eventfd_write(self._news, 1)
+        os.eventfd_write(self._wake_fd, 1)
 
     def _start_due(self) -> None:
         now = self._clock()
@@ -212,14 +219,14 @@ class Supervisor:
                 if not self._due or self._due[0][0] > now or self._stopping.is_set():
                     return
                 watched = heapq.heappop(self._due)[2]
-                if watched.server in self._dead:
+                if watched.server in self._suppressed:
                     watched.state = "left dead"
                     continue
                 thread = threading.Thread(target=self._restart, args=(watched,), name=f"restart {watched.name}")
                 self._restarts.add(thread)
             thread.start()
 
-    def _restart(self, watched: Watched) -> None:
+    def _restart(self, watched: WatchedProcess) -> None:
         begin = self._clock()
         try:
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
@@ -236,32 +243,32 @@ class Supervisor:
         except (HoverboardError, OSError) as error:
             if self._stopping.is_set():
                 return
-            _log.warning("%s did not come back: %s", watched.name, error)
+            _log.warning("the restart of %s failed: %s", watched.name, error)
             self._failed(watched, error)
             return
         watched.restarts += 1
         watched.state = "up"
-        watched.last_event = f"came back at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
-        _log.info("%s is back after %.3f s", watched.name, self._clock() - begin)
-        self._look_after(watched)
+        watched.last_event = f"restarted at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
+        _log.info("%s restarted in %.3f s", watched.name, self._clock() - begin)
+        self._open(watched)
 
-    def _failed(self, watched: Watched, error: Exception) -> None:
-        """Half of it may live: that has to end before another start."""
+    def _failed(self, watched: WatchedProcess, error: Exception) -> None:
+        """Kill what may have started of a process, then count the failed restart as a death."""
         process = watched.process()
         if process is not None:
             self._table.send(process, signal.SIGKILL)
-            self._table.wait_gone([process], CALM)
-        self._died(watched, f"did not come back: {(str(error) or type(error).__name__).splitlines()[0]}")
+            self._table.wait_gone([process], DEATH_WINDOW)
+        self._died(watched, f"the restart failed: {(str(error) or type(error).__name__).splitlines()[0]}")
 
     def stop(self) -> None:
-        """Start nothing any more; harmless when repeated."""
+        """Restart nothing any more; harmless when repeated."""
         self._stopping.set()
-        with self._lock:  # join() in another thread closes it
+        with self._lock:  # join() in another thread closes the eventfd
             if not self._closed:
-                os.eventfd_write(self._news, 1)
+                os.eventfd_write(self._wake_fd, 1)
 
     def join(self) -> None:
-        """After stop(), and once all processes are dead: wait for restarts that were under way."""
+        """Wait for restarts that are under way; call it after `stop`, when all processes are dead."""
         for thread in [*self._restarts, self._thread]:
             if thread.ident is not None:
                 thread.join(_JOIN_TIMEOUT)
@@ -269,6 +276,6 @@ class Supervisor:
             if self._closed:
                 return
             self._closed = True
-        for fd in [*self._watched, self._news]:
+        for fd in [*self._watched, self._wake_fd]:
             os.close(fd)
         self._poller.close()

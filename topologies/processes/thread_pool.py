@@ -1,4 +1,4 @@
-"""A pool of threads that does a phase's work: all items in parallel, the first failure ends it."""
+"""A pool of threads for the work of a phase: items in parallel; the first failure ends the phase."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-_THREADS = 8  # mostly waiting for the kernel and for other processes
+_THREADS = 8  # they mostly wait for the kernel and other processes
 
 
-class Workers:
-    """Threads of one run."""
+class ThreadPool:
+    """The threads of one run."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="testbed")
@@ -22,7 +22,7 @@ class Workers:
         return self._pool.submit(work)
 
     def each(self, work: Callable[[T], object], items: Iterable[T]) -> None:
-        """Do `work` for all items; raises the first failure, and then starts no more of them."""
+        """Do `work` for all items; after a failure start no more of them, and raise it."""
         futures = [self._pool.submit(work, item) for item in items]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -33,5 +33,5 @@ class Workers:
                 future.cancel()
 
     def stop(self) -> None:
-        """Start nothing more, and wait for what runs."""
+        """Start no more work, and wait for what runs."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,7 +1,7 @@
-"""A topology file applied to a run that is up: what differs, what would follow, and doing it (paper section 3.1).
+"""Applies a topology file to a run that is up: finds the difference, plans it, and makes it (paper section 3.1).
 
-Intent goes first, as one request that the fabric manager takes whole or refuses whole; then VMs are removed,
-altered and built. What a run cannot do while it is up is refused before anything happens.
+The intent is changed first, in one request that the fabric manager accepts or rejects as a whole. Then VMs are removed,
+altered and built. A change that a run cannot make while it is up is rejected before anything happens.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
-from topologies.spec.keys import settled
+from topologies.spec.keys import fixed_keys
 from topologies.spec.topology import Topology, VMSpec, check_enforced, to_entities
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Applied, VMChanges
 
 _JOIN_TIMEOUT = 5.0
-# A VM that runs keeps its namespace and NIC; what those were made with cannot change under it.
+# Fields that a VM's namespace and NIC were made with: they cannot change while the VM runs.
 _BUILT_WITH = ("network", "host", "ip", "ip6", "mac", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """From what runs to what a file says.
+    """The difference between a run and a topology file.
 
     Attributes:
-        upsert, remove: entities, for the fabric manager.
-        build, drop: VMs that come and go.
-        alter: VMs whose rate or shared addresses change: (before, after).
+        upsert, remove: entities to send to the fabric manager.
+        build, drop: VMs to build and to remove.
+        alter: (before, after) of VMs with another rate or other load balancer addresses.
     """
 
     upsert: tuple[AnyEntity, ...]
@@ -47,7 +47,7 @@ class Difference:
         return bool(self.upsert or self.remove or self.build or self.drop or self.alter)
 
     def vms(self) -> VMChanges:
-        """What is done to VMs, for people and programs."""
+        """The changes of VMs, as a document."""
         return {
             "build": [{"name": vm.name, "network": vm.network, "host": vm.host, "ip": str(vm.ip)} for vm in self.build],
             "remove": [vm.name for vm in self.drop],
@@ -61,30 +61,35 @@ class Difference:
         }  # fmt: skip
 
 
-def check_settled(given: Topology, present: Topology, wanted: Topology, source: str) -> None:
-    """InputError when a file asks for something that a run cannot change while it is up.
+def check_fixed_keys(given: Topology, running: Topology, wanted: Topology, source: str) -> None:
+    """Check that a file changes no key that is fixed while the run is up.
 
     Args:
-        given: what the run was started from, before options of the command line changed it.
-        present: what runs.
+        given: the topology that the run was started with, before options of the command line changed it.
+        running: the topology of the run now.
+        wanted: the topology of the file.
+        source: name of the file, for the message.
+
+    Raises:
+        InputError: it changes one.
     """
-    for key, name, marker in settled():
+    for key, name, marker in fixed_keys():
         value = getattr(wanted, name)
-        if value != getattr(given, name) and value != getattr(present, name):
+        if value != getattr(given, name) and value != getattr(running, name):
             raise InputError(
-                f"`{key}` is not what the run was started with", where=f"{source}: {key}", next_step=marker.step
+                f"`{key}` cannot change while the run is up", where=f"{source}: {key}", next_step=marker.step
             )
 
 
-def difference(present: Topology, wanted: Topology) -> Difference:
-    """What has to change.
+def difference(running: Topology, wanted: Topology) -> Difference:
+    """The changes that turn `running` into `wanted`.
 
     Raises:
-        InputError: a VM that runs would have to be another one.
+        InputError: a VM that runs would need another network, host or address.
     """
-    before = {(entity.TYPE, entity.name): entity for entity in to_entities(present)}
+    before = {(entity.TYPE, entity.name): entity for entity in to_entities(running)}
     after = {(entity.TYPE, entity.name): entity for entity in to_entities(wanted)}
-    old, new = {vm.name: vm for vm in present.vms}, {vm.name: vm for vm in wanted.vms}
+    old, new = {vm.name: vm for vm in running.vms}, {vm.name: vm for vm in wanted.vms}
     alter = []
     for name in old.keys() & new.keys():
         _check_same(old[name], new[name])
@@ -105,24 +110,29 @@ def _check_same(old: VMSpec, new: VMSpec) -> None:
             raise InputError(
                 f"VM {old.name} runs with {field} {getattr(old, field)}, and the file says {getattr(new, field)}",
                 where=f"VM/{old.name}.{field}",
-                next_step="give the other VM another name; or apply the file without it, then with it",
+                next_step="apply the file without this VM, then with it; or give the VM another name in the file",
             )
 
 
 def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: bool) -> Applied:
-    """Have `run` be what `wanted` says; the plan, and what came of it.
+    """Change `run` to `wanted`.
+
+    Args:
+        given, source: see `check_fixed_keys`.
+        dry_run: only plan.
 
     Returns:
+        The plan, and what was done. Keys:
         {"run", "applied", "version", "seconds", "added", "changed", "removed": [entity], "switches": {name: flows},
         "vms": {"build", "remove", "alter"}}; with regions also "planes" (`topologies.cluster.plane_change.plan`).
 
     Raises:
-        InputError, EntityError: it cannot be done; nothing was changed.
-        RunError: the control plane is away (nothing was changed), or a VM did not come up (the rest is done).
+        InputError, EntityError: the change is not possible; nothing was changed.
+        RunError: the control plane does not answer (nothing was changed), or a VM did not come up (the rest is done).
     """
     with run.changing():
         begun = time.monotonic()
-        check_settled(given, run.topology, wanted, source)
+        check_fixed_keys(given, run.topology, wanted, source)
         target = replace(run.topology, networks=wanted.networks, text=wanted.text)
         check_enforced(target)
         todo = difference(run.topology, target)
@@ -137,8 +147,8 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
 
 
 def _realize(run: Run, target: Topology, todo: Difference) -> None:
-    """The intent is in force: now the VMs."""
-    # A VM that does not come up is not there: the same file, applied again, builds it.
+    """Remove, alter and build VMs, after the intent was changed."""
+    # A VM that is not built yet is not part of the topology: if it fails, the next `apply` of the file builds it.
     building = {vm.name for vm in todo.build}
     networks = (network.with_vms(vm for vm in network.vms if vm.name not in building) for network in target.networks)
     without = replace(target, networks=tuple(networks))
@@ -153,10 +163,10 @@ def _realize(run: Run, target: Topology, todo: Difference) -> None:
 
 
 def _build(run: Run, specs: Sequence[VMSpec]) -> None:
-    """VMs that are intended already: their namespaces and NICs, in parallel.
+    """Build namespaces and NICs of VMs that the intent has already; hosts work in parallel.
 
     Raises:
-        RunError: some could not be built; the others are.
+        RunError: some VMs could not be built; the others are there.
     """
     faults: dict[str, Exception] = {}
 
@@ -166,21 +176,21 @@ def _build(run: Run, specs: Sequence[VMSpec]) -> None:
         except (HoverboardError, OSError) as error:
             faults[spec.name] = error
 
-    def built(present: Topology) -> Topology:
+    def built(running: Topology) -> Topology:
         for spec in specs:
             if spec.name not in faults:
-                present = present.with_vm(spec)
-        return present
+                running = running.with_vm(spec)
+        return running
 
     run.each_host(make, specs)
     run.replace_topology(built)
     if faults:
         name, error = next(iter(sorted(faults.items())))
-        more = f", nor {len(faults) - 1} more" if len(faults) > 1 else ""
+        more = f" (nor could {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise RunError(
             f"VM {name} could not be built{more}: {error}",
             where=run.name,
-            next_step="the rest is applied; apply the same file again to build what is missing",
+            next_step="all else is applied; apply the same file again to build the missing VMs",
         ) from error
 
 
@@ -188,14 +198,14 @@ def _wait_reached(run: Run, built: Sequence[VMSpec]) -> None:
     if not built:
         return
     topology = run.topology
-    names, built = {vm.name for vm in topology.answered(topology.vms)}, topology.answered(built)
+    names, built = {vm.name for vm in topology.with_our_gateway(topology.vms)}, topology.with_our_gateway(built)
     for host in {vm.host for vm in built}:
-        # A guest that asks for its gateway too early asks again only a second later.
+        # A guest whose first ARP request for the gateway gets no answer waits a second before the next.
         run.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)
     silent = wait_answers(gateway_targets(run, built), READY_TIMEOUT, interval=0.02)
     if silent:
         raise RunError(
-            f"applied, but the gateway does not answer {', '.join(sorted(silent)[:5])}",
+            f"the file is applied, but VMs get no answer from their gateway: {', '.join(sorted(silent)[:5])}",
             where=str(run.directory.logs),
-            next_step="see the logs of the control plane and of the VMs' hosts",
+            next_step="read the logs of the control plane and of the hosts of these VMs",
         )

@@ -1,6 +1,7 @@
-"""The holder of a run in the background: keeps a `Testbed` and ends it when told or signalled.
+"""The holder of a run in the background: brings a `Testbed` up, and takes it down on request or on a signal.
 
-In the foreground the holder is whoever made the testbed. Started by `topologies.client.run_client.start_detached`.
+`topologies.client.run_client.start_detached` starts it. In the foreground, the process that made the `Testbed` is the
+holder.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Hold one run in the background until it is told to end it.
+    """Hold one run in the background until a request or a signal ends it.
 
-    With --report FD, one JSON object a line: {"progress": {..}}, then {"ready": {..}} or {"error": {..}}.
+    With --report FD it writes one JSON object per line: {"progress": {..}}, then {"ready": {..}} or {"error": {..}}.
+
+    Returns:
+        The exit code.
     """
     parser = argparse.ArgumentParser(prog="topologies.run.holder")
     parser.add_argument("run")
@@ -41,10 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     for option in ("--partitions", "--replicas", "--front-ends"):
         parser.add_argument(option, type=int)
     parser.add_argument("--store")
-    parser.add_argument("--report", type=int, help="descriptor to report progress on")
+    parser.add_argument("--report", type=int, help="file descriptor for progress reports, one JSON object per line")
     args = parser.parse_args(argv)
     report = _Report(args.report)
-    # No parent that has to collect us, and no terminal.
+    # Leave parent and terminal: no process has to wait for us.
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -63,16 +67,25 @@ def main(argv: list[str] | None = None) -> int:
                 store=args.store,
             ),
         )  # fmt: skip
-        os.chdir("/")  # so that we keep no directory of anybody's busy
+        os.chdir("/")  # so that the user can remove the directory that we were started in
         _hold(testbed, report)
     except HoverboardError as error:
         report.notify(error=error_to_json(error))
         return error.exit_code
     except KeyboardInterrupt:
-        report.notify(error={"kind": "RunError", "what": "interrupted", "where": args.run, "next_step": ""})
+        report.notify(
+            error={"kind": "RunError", "what": "interrupted: the run is taken down", "where": args.run, "next_step": ""}
+        )
         return 130
     except Exception as error:
-        report.notify(error={"kind": "RunError", "what": repr(error), "where": args.run, "next_step": "see holder.log"})
+        report.notify(
+            error={
+                "kind": "RunError",
+                "what": f"internal error: {error!r}",
+                "where": args.run,
+                "next_step": "see holder.log in the logs of the run",
+            }
+        )
         raise
     return 0
 
@@ -87,29 +100,29 @@ def _hold(testbed: Testbed, report: _Report) -> None:
         report.close()
         testbed.wait_down()
     except KeyboardInterrupt:
-        _log.info("signalled")
+        _log.info("a signal ends the run")
     finally:
         testbed.down()
 
 
 def log_to(path: Path) -> None:
-    """From here on, what we print goes into the run's own log file."""
+    """Send the output and log messages of this process to the file `path` from now on."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # whole lines, in the order in which they end
+        if isinstance(stream, io.TextIOWrapper):  # writes whole lines, in order
             stream.reconfigure(line_buffering=True, write_through=False)
     handler = logging.StreamHandler()
     handler.setFormatter(_Lines("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # Mininet's own handler would print its messages again, without a time and without a newline.
+    # Mininet's own handler would print its messages a second time, without time and newline.
     logging.getLogger("mininet").handlers.clear()
 
 
 class _Lines(logging.Formatter):
-    """Messages of Mininet's bring their newline along; the handler adds one."""
+    """Removes the newline at the end of a message of Mininet: the handler adds one."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).rstrip("\n")
@@ -121,7 +134,7 @@ def _interrupt(number: int, _frame: object) -> None:
 
 
 class _Report:
-    """The pipe to whoever started us; nobody has to read it."""
+    """The pipe to the process that started the holder; that process may close it at any time."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd

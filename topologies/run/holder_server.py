@@ -1,4 +1,4 @@
-"""Serves a run on its holder.sock, which is root's alone: what the command line and other programs can ask of it."""
+"""Serves requests for a run on its holder.sock, for the command line and other programs; only root can open it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hoverboard.rpc.server import Server
 
 
 class HolderServer:
-    """Serves a table of callables, each request in a thread of its own: one that takes long holds up no other.
+    """Serves a table of callables. Each request has its own thread, so that a long one delays no other.
 
     Args:
-        path: of the socket.
-        methods: by name.
+        path: of the Unix socket.
+        methods: the callables by name.
     """
 
     def __init__(self, path: Path, methods: Methods) -> None:
@@ -22,12 +22,12 @@ class HolderServer:
         self._server: Server | None = None
 
     def start(self) -> None:
-        """Listen; the run's directory has to be there."""
+        """Start to listen; the run's directory must exist."""
         self._server = Server(self._path, self._methods, threads=True, log="holder.log")
         self._server.start("holder")
 
     def stop(self) -> None:
-        """Take no more connections; a request that is being carried out still gets its answer."""
+        """Accept no more connections; requests that are under way still get their answers."""
         if self._server is not None:
             self._server.close()
             self._server = None

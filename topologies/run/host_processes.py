@@ -1,4 +1,7 @@
-"""Starts host processes: forked from one warmed nursery, recorded while they wait, then let go."""
+"""Starts host processes: the nursery forks them with compiled code; each is in the ledger before it runs.
+
+The nursery (`hoverboard.host.nursery`) is one warm process per run. A forked child waits until it is recorded.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,13 @@ _SECRET_BYTES = 32
 
 
 def _linked(link: Path, socket: Path) -> str:
-    """The OpenFlow address of a socket: ovs-vswitchd connects to none outside of its run directory, but to a link."""
+    """The OpenFlow address of `socket`, through `link`: ovs-vswitchd connects only to sockets in its run directory."""
     link.symlink_to(socket)
     return f"unix:{link}"
 
 
 def _openflow(server: Server, link: Path, socket: Path) -> str:
-    """Where a server's switch finds who programs it: us at `socket`, or whom the topology names."""
+    """OpenFlow address of a server's controller: our front end at `socket`, or the external program of the topology."""
     kind, _, place = (server.spec.controller or f"unix:{socket}").partition(":")
     if kind == "unix":
         return _linked(link, Path(place))
@@ -43,10 +46,10 @@ def _openflow(server: Server, link: Path, socket: Path) -> str:
 
 
 class HostProcesses:
-    """The nursery of a run and the host processes from it.
+    """The nursery of a run, and the host processes that it forks.
 
     Attributes:
-        engines: the process of all hosts' engines, with scheduling "compacting".
+        engines: with scheduling "compacting", the process that runs the engines of all hosts; else None.
     """
 
     def __init__(
@@ -63,13 +66,13 @@ class HostProcesses:
         self._topology = topology
         self._log = directory.logs / "nursery.log"
         self._client = NurseryClient(directory.nursery)
-        self._lock = threading.Lock()  # the client takes one request at a time
+        self._lock = threading.Lock()  # NurseryClient takes one request at a time
         self._nursery: subprocess.Popen[bytes] | None = None
         self._configs: dict[str, HostConfig] = {}
         self.engines: Process | None = None
 
     def start_nursery(self) -> None:
-        """Start the warmed parent; `wait_nursery` says when it is warm."""
+        """Start the nursery; `wait_nursery` waits until it is warm."""
         self._nursery = self._launcher.start(
             python("hoverboard.host.nursery", "--socket", str(self._directory.nursery)),
             "nursery", "nursery", log=self._log,
@@ -77,12 +80,12 @@ class HostProcesses:
 
     @property
     def nursery_pid(self) -> int | None:
-        """Pid of the nursery; None before there is one."""
+        """Pid of the nursery; None before its start."""
         return None if self._nursery is None else self._nursery.pid
 
     def wait_nursery(self) -> None:
-        """Wait until the nursery forks host processes."""
-        # It serves one connection for life, so trying to connect is the only way to look.
+        """Wait until the nursery can fork host processes."""
+        # The nursery serves one connection in its life: only our own connection shows whether it serves.
         wait_for(self._connected, _NURSERY_TIMEOUT, lambda: "the nursery does not serve", where=str(self._log))
 
     def _connected(self) -> bool:
@@ -94,16 +97,20 @@ class HostProcesses:
 
     def _check_nursery(self) -> None:
         if self._nursery is None or self._nursery.poll() is not None:
-            raise RunError("the nursery of host processes ended", where=str(self._log), next_step="read that log file")
-        # The sweep makes `closing` before it reads the ledger: it sees what we recorded, or we see this.
+            raise RunError(
+                "the nursery of the host processes ended", where=str(self._log), next_step="read that log file"
+            )
+        # A sweep makes `closing` before it reads the ledger: it finds our record there, or we find `closing` here.
         if self._directory.closing.exists():
-            raise RunError(f"run {self._directory.run!r} is being taken down")
+            raise RunError(
+                f"run {self._directory.run!r} is being taken down", next_step="wait until it is down, then bring it up"
+            )
 
     def start(self, server: Server, endpoints: Sequence[tuple[str, Path]]) -> None:
         """Start the host process of a server, and wait until it has configured its switch.
 
         Args:
-            endpoints: gRPC address and OpenFlow socket of each control plane that is to program it.
+            endpoints: gRPC address and OpenFlow socket of each control plane that programs the server.
         """
         spec = server.spec
         (control_address, openflow), *more = [
@@ -117,7 +124,7 @@ class HostProcesses:
             node=spec.name,
             role=spec.role,
             dataplane=spec.dataplane,
-            # A switch that carries nothing is asked only; in the kernel it would take the tunnels' UDP port.
+            # A switch that only answers traces; in the kernel it would take the UDP port of the tunnels.
             datapath_type=self._datapath_type if generation.carrier == "switch" else "netdev",
             underlay_ip=str(spec.underlay_ip),
             underlay_prefixlen=UNDERLAY.prefixlen,
@@ -145,10 +152,10 @@ class HostProcesses:
         self._wait(what, server.directory / "host.sock", started)
 
     def resume(self, server: Server, plug: Callable[[HostClient], None]) -> None:
-        """Start a host process after another one that died: it goes on by that one's checkpoint.
+        """Start a host process in place of one that died; it resumes from the checkpoint of that one.
 
         Args:
-            plug: hands it everything that the dead one had.
+            plug: sends it the NICs and the uplink that the dead process had.
         """
         self._await_nursery()
         self._spawn(server, replace(self._configs[server.name], resume=True))
@@ -163,7 +170,7 @@ class HostProcesses:
         dead.close()
 
     def restart_nursery(self) -> None:
-        """Another warmed parent after one that died; host processes that it had forked live on."""
+        """Start another nursery after one that died; the host processes that it had forked live on."""
         with self._lock:
             self._client.close()
             self._directory.nursery.unlink(missing_ok=True)
@@ -171,14 +178,14 @@ class HostProcesses:
             self.wait_nursery()
 
     def _await_nursery(self) -> None:
-        """Wait until the nursery forks: it may be starting again."""
+        """Wait until the nursery runs: it may be restarting."""
         wait_for(
             lambda: self._nursery is not None and self._nursery.poll() is None, _NURSERY_TIMEOUT,
-            lambda: "the nursery of host processes is away", where=str(self._log),
+            lambda: "the nursery of the host processes does not run", where=str(self._log),
         )  # fmt: skip
 
     def make_secret(self) -> None:
-        """The run's secret, new and random, where only root reads it."""
+        """Make the secret of the run: random bytes in a file that only root can read."""
         fd = os.open(self._directory.secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(secrets.token_bytes(_SECRET_BYTES))
@@ -194,13 +201,13 @@ class HostProcesses:
         }
 
     def start_vmm(self, server: Server, vm: str) -> None:
-        """The process of a VM, on generations where it carries the VM's packets; before the VM is plugged in."""
+        """Start the VMM process of a VM before it is plugged in, on generations where such a process forwards."""
         if facts(server.spec.dataplane).carrier == "processes":
             spawn = partial(self._client.spawn_vmm, server.directory, vm, server.pid)
             self._fork(f"process of VM {vm} on {server.name}", "vmm", spawn)
 
     def start_engines(self) -> None:
-        """With scheduling "compacting": the process that runs all hosts' engines; before the host processes."""
+        """Start the process that runs all engines, with scheduling "compacting"; call it before `start`."""
         if self._scheduling != "compacting":
             return
         path, log = self._directory.engines, self._directory.logs / "engines.log"
@@ -209,13 +216,15 @@ class HostProcesses:
         self._wait(what, path, self.engines)
 
     def _fork(self, what: str, kind: str, spawn: Callable[[], int]) -> Process:
-        """Have the nursery fork; the child goes on once it is in the ledger."""
+        """Let the nursery fork a process, record it in the ledger, then release it."""
         with self._lock:
             self._check_nursery()
             pid = spawn()
             started = start_time(pid)
             if started is None:
-                raise RunError(f"the {what} died at once", where=str(self._log))
+                raise RunError(
+                    f"the {what} ended while it was starting", where=str(self._log), next_step="read that log file"
+                )
             process = Process(pid, started)
             self._launcher.ledger.record_process(process, what, kind)
             self._check_nursery()
@@ -229,5 +238,5 @@ class HostProcesses:
         wait_sockets(f"the {what}", [socket], alive, _HOST_TIMEOUT, self._log)
 
     def close(self) -> None:
-        """Close the connection: children that were not released yet exit."""
+        """Close the connection to the nursery; children that were not released yet end."""
         self._client.close()

@@ -1,7 +1,7 @@
-"""A run while it is there: its processes, its emulated network and its control plane (paper figure 1).
+"""One run: its processes, its emulated network and its control plane (paper figure 1).
 
-Made when the run's directory is ours. Holds the lock under which a run changes, starts again what dies, and ends all of
-it; what is changed, and in which order a run comes up, is decided above (`bringup`, `changes`, `applying`).
+`Run` is made once the directory of the run is locked. It holds the lock for changes, restarts processes that die, and
+takes everything down. `up`, `vm_changes` and `apply` decide what is changed, and in which order a run comes up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster import regional
 from topologies.cluster.control_processes import ControlLayout
-from topologies.emulation.emulated_network import Plant
+from topologies.emulation.emulated_network import EmulatedNetwork
 from topologies.emulation.nodes import Server
 from topologies.emulation.ovs_daemons import DATABASE, SWITCH, start_daemon, wait_daemon
 from topologies.processes import ledger, marks
@@ -29,7 +29,7 @@ from topologies.processes.phases import PhaseClock, Progress
 from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
 from topologies.processes.run_directory import RunDirectory, RunLock
 from topologies.processes.supervisor import Supervisor
-from topologies.processes.thread_pool import Workers
+from topologies.processes.thread_pool import ThreadPool
 from topologies.run.holder_server import HolderServer
 from topologies.run.host_processes import HostProcesses
 from topologies.spec.topology import Topology, VMSpec
@@ -42,21 +42,24 @@ _log = logging.getLogger(__name__)
 
 
 class Run:
-    """What a run consists of, from the moment its directory is ours until it is down.
+    """All parts of a run, from the moment its directory is locked until it is down.
 
     Args:
-        lock: that of the run's directory; given back when the run is down.
+        lock: of the run's directory; released when the run is down.
+        layout: the processes of the control plane.
+        datapath_type: of Open vSwitch: in user space ("netdev") or in the kernel ("system").
+        progress: called as phases of the start advance, from any thread.
 
     Attributes:
         state: "starting", "up", "stopping" or "down".
-        phases: how long each phase of the start took.
+        phases: measures the phases of the start.
         network: its nodes and links.
-        cluster: cluster management, which tells the control plane what there should be.
-        hosts: its host processes, and what those come from.
-        closing, ended: set when it begins to go down, and when it is down.
+        cluster: cluster management, which sends the intent to the control plane.
+        hosts: its host processes and their nursery.
+        closing, ended: events, set when the run begins to go down, and when it is down.
 
     Raises:
-        InputError: the control plane cannot be laid out as asked for, for this topology.
+        InputError: this topology cannot have a control plane of this layout.
     """
 
     def __init__(
@@ -75,61 +78,74 @@ class Run:
         self.closing, self.ended = threading.Event(), threading.Event()
         self.phases = PhaseClock(progress)
         self.launcher = Launcher(ledger.Ledger(directory))
-        self.workers = Workers()
-        self.network = Plant(directory, self.launcher, datapath_type)
+        self.workers = ThreadPool()
+        self.network = EmulatedNetwork(directory, self.launcher, datapath_type)
         self.cluster = regional.cluster_manager(topology, layout, directory.control, directory.logs, self.launcher)
         self.hosts = HostProcesses(directory, self.launcher, datapath_type, topology)
-        self.supervisor = Supervisor(self.launcher.ledger, lost=self._lost)
+        self.supervisor = Supervisor(self.launcher.ledger, lost=self._end_lost_run)
         self._topology = topology
-        self._held = lock
+        self._directory_lock = lock
         self._server: HolderServer | None = None
-        self._changes = threading.RLock()
-        self._turn = threading.Lock()  # of a state into another
-        self._killing, self._removing = threading.RLock(), False
+        self._change_lock = threading.RLock()
+        self._state_lock = threading.Lock()  # for changes of `state`
+        self._kill_lock, self._removing = threading.RLock(), False
 
     def begin(self, server: HolderServer) -> None:
-        """Its ledger and its first files; it can be asked from now on, and what takes long to start is started."""
-        book = self.launcher.ledger
-        book.create(LinuxProcesses())
+        """Create the ledger and the first files, serve requests, and start what needs most time."""
+        run_ledger = self.launcher.ledger
+        run_ledger.create(LinuxProcesses())
         pid = os.getpid()
-        book.record_process(Process(pid, start_time(pid) or 0), "holder", "holder")
+        run_ledger.record_process(Process(pid, start_time(pid) or 0), "holder", "holder")
         self.directory.logs.mkdir(mode=0o700)
         self.directory.topology.write_text(self._topology.text, encoding="utf-8")
         self._server = server
         server.start()
-        # Both take a while to import what they need: they do it while devices are made.
+        # Both need seconds for their imports, while we make devices.
         self.cluster.start()
         self.hosts.start_nursery()
 
-    def came_up(self) -> None:
-        """Everything is there; RunError when somebody takes it down already."""
-        with self._turn:
+    def finish_start(self) -> None:
+        """Set the state to "up".
+
+        Raises:
+            RunError: the run is being taken down already.
+        """
+        with self._state_lock:
             if self.closing.is_set():
-                raise RunError(f"run {self.name!r} is being taken down")
+                raise RunError(
+                    f"run {self.name!r} is being taken down", next_step="wait until it is down, then bring it up"
+                )
             self.state = "up"
 
     # -- changes ----------------------------------------------------------------------------------
 
     @property
     def topology(self) -> Topology:
-        """What there is now; `replace_topology` changes it."""
+        """The topology as it is now; `replace_topology` changes it."""
         return self._topology
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Run]:
-        """Nobody else changes the run inside the block; RunError when it is not up."""
-        with self._changes:
+        """Hold the lock for changes inside the block.
+
+        Raises:
+            RunError: the run is not up.
+        """
+        with self._change_lock:
             if self.state != "up":
-                raise RunError(f"run {self.name!r} is {self.state}", next_step="wait until it is up")
+                raise RunError(f"run {self.name!r} is {self.state}", next_step="wait until it is up, or start it")
             yield self
 
     def replace_topology(self, change: Callable[[Topology], Topology]) -> None:
-        """Note what there is from now on, made by `change` of what there was; under the run's lock."""
-        with self._changes:
+        """Replace the topology with `change(topology)`, under the lock for changes."""
+        with self._change_lock:
             self._topology = change(self._topology)
 
     def build_vm(self, spec: VMSpec) -> None:
-        """Namespace and NIC of a VM, plugged into its host; the caller changes the run. Nothing stays of a failure."""
+        """Build a VM: its namespace, and its NIC, plugged into its host. On failure, all of it is removed.
+
+        The caller holds the lock for changes, and replaces the topology.
+        """
         try:
             self.network.make_node(spec)
             self.network.make_nic(spec)
@@ -139,19 +155,26 @@ class Run:
             raise
 
     def plug_vm(self, name: str, client: HostClient | None = None) -> None:
-        """Hand a VM's NIC to its host, on a line of the caller's own if given."""
+        """Send a VM's NIC to its host process.
+
+        Args:
+            client: the caller's own connection to the host process; default: the server's.
+        """
         nic = self.network.nics[name]
         self.hosts.start_vmm(nic.host, name)
         nic.plug(client)
 
     def drop_vm(self, name: str) -> None:
-        """Unplug and remove a VM; harmless when parts of it are not there. The caller changes the run."""
+        """Unplug and remove a VM; harmless when parts of it do not exist.
+
+        The caller holds the lock for changes, and replaces the topology.
+        """
         self.network.drop_vm(name)
 
     def each_host(self, work: Callable[[VMSpec], object], specs: Iterable[VMSpec]) -> None:
-        """Do `work` for VMs, in parallel but for those of one host, whose process takes one request at a time.
+        """Do `work` for VMs. Hosts work in parallel; the VMs of one host follow each other.
 
-        The first failure is raised.
+        A host process takes one request at a time. The first failure is raised.
         """
         by_host: dict[str, list[VMSpec]] = {}
         for spec in specs:
@@ -163,11 +186,11 @@ class Run:
 
         self.workers.each(of_host, by_host.values())
 
-    # -- what dies --------------------------------------------------------------------------------
+    # -- restarts ---------------------------------------------------------------------------------
 
     def supervise(self) -> None:
-        """From now on, start again what dies: control plane, switches, host processes, and what those come from."""
-        self.cluster.keep(self.supervisor)
+        """Restart from now on what dies: control plane, switches, nursery, engines, host processes."""
+        self.cluster.supervise(self.supervisor)
         self.supervisor.watch(NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)
         if self.hosts.engines is not None:
             self.supervisor.watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines)
@@ -188,7 +211,7 @@ class Run:
                 client.connect(0.0)
                 client.switch_back()
             except HoverboardError as error:
-                _log.info("%s looks at its switch by itself: %s", server.name, error)
+                _log.info("%s was not notified that its switch is back, and finds it by itself: %s", server.name, error)
             finally:
                 client.close()
 
@@ -201,7 +224,7 @@ class Run:
         self.hosts.resume(server, plug)
 
     def _restart_engines(self) -> None:
-        """Host processes whose engines have died have nothing to talk to: theirs go on in the new process."""
+        """Restart the engines of all hosts, and kill the host processes that used them: these restart, too."""
         self.hosts.start_engines()
         table = LinuxProcesses()
         for server in self.network.servers():
@@ -215,20 +238,20 @@ class Run:
         if self.ended.is_set():
             return
         self._stop_everything()
-        # Whoever changes the run right now fails at once: what it waits for is dead.
-        with self._changes:
+        # A change that is under way fails at once: the processes that it waits for are dead.
+        with self._change_lock:
             if not self.ended.is_set():
                 self._remove_everything()
 
     def _stop_everything(self) -> None:
-        """From here on no process of the run can start, whatever other threads are doing."""
-        with self._turn:
+        """Kill all processes; no other thread can start one after this."""
+        with self._state_lock:
             if self.state != "down":
                 self.state = "stopping"
             self.closing.set()
         self.cluster.close()
         self.supervisor.stop()
-        with self._killing, contextlib.suppress(FileNotFoundError):  # somebody may delete the directory
+        with self._kill_lock, contextlib.suppress(FileNotFoundError):  # the directory may be deleted
             if not self._removing:
                 self._kill()
 
@@ -236,30 +259,30 @@ class Run:
         if self._server is not None:
             self._server.stop()
         self.workers.stop()
-        with self._killing:
-            self._removing = True  # a thread that comes late must not write into what is being removed
+        with self._kill_lock:
+            self._removing = True  # another thread must not write to files that are being removed
             self._kill()
         self.supervisor.join()
-        if self._held.is_of(self.directory):
+        if self._directory_lock.is_of(self.directory):
             ledger.remove_tree(self.directory)
         self.hosts.close()
         self.launcher.reap(_REAP_TIMEOUT)
         self.network.close()
-        self._held.release()
-        with self._turn:
+        self._directory_lock.release()
+        with self._state_lock:
             self.state = "down"
         self.ended.set()
 
     def _kill(self) -> None:
-        book = self.launcher.ledger
-        if book.is_there():
+        run_ledger = self.launcher.ledger
+        if run_ledger.is_intact():
             ledger.kill_all(self.directory)
-        elif book.mark is not None:
-            # The directory was deleted under us, and may be another run's by now.
-            marks.end(book.mark)
+        elif run_ledger.mark is not None:
+            # The directory was deleted, and may belong to another run now.
+            marks.end(run_ledger.mark)
 
-    def _lost(self) -> None:
-        """Nothing can be started again where nothing can be recorded: the run ends."""
+    def _end_lost_run(self) -> None:
+        """Take down a run whose directory is gone: without a ledger no process can be restarted."""
         _log.error("run %s has lost its directory %s: it is taken down", self.name, self.directory.path)
         threading.Thread(target=self.take_down, name="lost").start()
 

@@ -1,6 +1,6 @@
-"""What a run looks like now: `hoverboard status --json`, and the flows of a node.
+"""The status of a run (`hoverboard status --json`), of its nodes, and the flows of a node.
 
-Asks all servers at once; a host process that does not answer is reported as unreachable, never waited for.
+All servers are asked at once. A host process that does not answer within seconds is reported as unreachable.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _OFCTL_TIMEOUT = 10.0
 
 
 def _client(run: Run, name: str) -> HostClient:
-    """A connection of its own: the server's is for one request at a time."""
+    """A new connection to a host process: the run's own takes one request at a time, and may be busy."""
     return HostClient(run.network.server(name).directory / "host.sock")
 
 
 def _ask(run: Run, name: str) -> HostStatus | str:
-    """What a host process says, or why it says nothing."""
+    """The status of a host process, or the reason why it does not answer."""
     client = _client(run, name)
     try:
         client.connect(0.2)
@@ -46,17 +46,20 @@ def _ask(run: Run, name: str) -> HostStatus | str:
 
 
 def addresses(vm: VMSpec) -> documents.Addresses:
-    """The addresses of a VM as documents show them; `ip6` only where there is one."""
+    """The addresses of a VM, as a document; `ip6` only if it has one."""
     return {"ip": str(vm.ip)} if vm.ip6 is None else {"ip": str(vm.ip), "ip6": str(vm.ip6)}
 
 
 def vm_document(vm: VMSpec) -> AddedVM:
-    """A VM that was added, for people and programs."""
+    """A VM that was added, as a document."""
     return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
 
 
 def node_status(run: Run, name: str) -> Node:
-    """Status of one server's host process, or of a VM's place; `state` is "up" or "unreachable"."""
+    """The status of a node: of a server's host process, or host and addresses of a VM.
+
+    `state` is "up", or "unreachable" when the host process does not answer.
+    """
     node = run.network.node(name)
     vm = next((vm for vm in run.topology.vms if vm.name == name), None)
     if vm is not None:
@@ -80,7 +83,7 @@ def node_status(run: Run, name: str) -> Node:
 
 
 def _program(server: ServerSpec) -> documents.ExternalProgram:
-    """Who programs a host, where that is not the control plane."""
+    """The external program of a host; empty when our control plane programs it."""
     return {} if server.controller is None else {"program": "external", "controller": server.controller}
 
 
@@ -89,7 +92,7 @@ def _guests(run: Run, names: list[str]) -> dict[str, float]:
 
 
 def _cpu(run: Run, answers: Mapping[str, HostStatus]) -> list[documents.VMCpu]:
-    """By VM: CPU seconds on the fast path, in its VMM, in its coprocessor, in the guest; None where nobody knows."""
+    """CPU seconds of each VM: on the fast path, in its VMM, its coprocessor and its guest; None where not known."""
     topology = run.topology
     guests = _guests(run, [vm.name for vm in topology.vms]) if answers else {}
     rows: list[documents.VMCpu] = []
@@ -125,7 +128,7 @@ def _network(network: NetworkSpec) -> documents.Network:
 
 
 def add_counters(counters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sum of the counters of several servers; nested ones, such as drops by reason, likewise."""
+    """The sum of the counters of several servers; nested counters, such as drops by reason, are summed, too."""
     total: dict[str, Any] = {}
     for one in counters:
         for key, value in one.items():
@@ -137,7 +140,7 @@ def add_counters(counters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def status(run: Run) -> documents.Status:
-    """The whole run: {run, model, state, hosts, hoverboards, networks, cpu, counters, supervision, phases, control}."""
+    """The status of the whole run, as `hoverboard.contract.documents.Status` describes it."""
     topology = run.topology
     names = [server.name for server in topology.servers] if run.state == "up" else []
     with ThreadPoolExecutor(16, thread_name_prefix="status") as pool:
@@ -175,7 +178,7 @@ def status(run: Run) -> documents.Status:
 
 
 def control(run: Run) -> documents.Control:
-    """The control plane: its status, pid and restarts; `state` is "unreachable" when it does not answer."""
+    """Status, pid and restarts of the control plane; `state` is "unreachable" when it does not answer."""
     if run.state != "up":
         return {"state": run.state}
     cluster = run.cluster
@@ -189,12 +192,16 @@ def control(run: Run) -> documents.Control:
 
 
 def _wan(run: Run) -> documents.WanStatus:
-    """{"wan": the link between two regions, and what of it this kernel cannot do}; empty where there is none."""
+    """{"wan": the link between two regions, with what this kernel lacks for it}; empty when there is no WAN."""
     return {} if run.network.wan is None else {"wan": run.network.wan.document()}
 
 
 def openflow(server: Server) -> list[str]:
-    """The OpenFlow flows of a server's switch, as ovs-ofctl prints them, without its preamble."""
+    """The OpenFlow flows of a server's switch, as lines of ovs-ofctl.
+
+    Raises:
+        SwitchError: the switch does not answer.
+    """
     target = f"unix:{server.directory / f'{BRIDGE}.mgmt'}"
     try:
         dump = subprocess.run(
@@ -202,14 +209,19 @@ def openflow(server: Server) -> list[str]:
             capture_output=True, text=True, timeout=_OFCTL_TIMEOUT, check=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise SwitchError(f"no answer in {_OFCTL_TIMEOUT:g} s", where=server.name) from error
+        raise SwitchError(
+            f"the switch does not answer within {_OFCTL_TIMEOUT:g} s", where=server.name,
+            next_step="see `hoverboard status`, and ovs-vswitchd.log in the directory of the node",
+        ) from error  # fmt: skip
     except subprocess.CalledProcessError as error:
-        raise SwitchError(error.stderr.strip(), where=server.name, next_step="see ovs-vswitchd.log there") from error
+        raise SwitchError(
+            error.stderr.strip(), where=server.name, next_step="see ovs-vswitchd.log in the directory of the node"
+        ) from error
     return [line.strip() for line in dump.stdout.splitlines() if "actions=" in line]
 
 
 def flows(run: Run, name: str) -> Flows:
-    """{"node", "openflow": lines of the switch, "entries": the dataplane's own flow table}."""
+    """The flows of a server: {"node", "openflow": lines of ovs-ofctl, "entries": the flow table of the dataplane}."""
     server = run.network.server(name)
     client = _client(run, name)
     try:

@@ -1,7 +1,7 @@
-"""The testbed: brings a run of a topology up, changes it while it is there, takes it down.
+"""The testbed: brings a run of a topology up, changes it while it is up, and takes it down.
 
-One code path for all: the command line's holder, experiments, tests and `HoverboardNet` use this class. It is a face:
-the work is done by `topologies.run.run` and by what stands on that.
+The holder of the command line, experiments, tests and `HoverboardNet` all use `Testbed`. It is a facade:
+`topologies.run.run` and the modules above it do the work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from topologies.emulation.nodes import NamespaceNode, Server
 from topologies.processes import ledger
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory, RunLock
-from topologies.processes.signals import signals_wait
+from topologies.processes.signals import defer_signals
 from topologies.run import apply, status, up, vm_changes
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
@@ -46,17 +46,17 @@ _MODEL_TIMEOUT = 60.0  # seconds
 
 
 class Testbed:
-    """One run of a topology; a context manager that is up inside the `with`.
+    """One run of a topology; a context manager: the run is up inside the `with`.
 
     Args:
         topology: a resolved topology, the path of a topology file, or the name of a shipped one.
         run: name of the run; default: the topology's name.
-        model, dataplane, scheduling, offload_policy: instead of what the topology says.
-        control: the processes of the control plane; default: all roles in one.
-        state_dir: instead of HOVERBOARD_STATE_DIR.
+        model, dataplane, scheduling, offload_policy: instead of the values of the topology.
+        control: the processes of the control plane; default: one process.
+        state_dir: directory for the files of runs; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
 
-    Raises (up):
-        InputError, RunError (already up, racing, or a part did not come up), MachineError.
+    Raises:
+        InputError: an argument is wrong, or does not fit the topology.
     """
 
     __test__ = False  # not a pytest class
@@ -73,7 +73,7 @@ class Testbed:
         control: ControlLayout | None = None,
         state_dir: Path | None = None,
     ) -> None:
-        resolved = self._given = topology if isinstance(topology, Topology) else schema.load(topology)
+        resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
         if model is not None:
             resolved = replace(resolved, model=check_model(resolved, model))
         if offload_policy is not None:
@@ -89,16 +89,23 @@ class Testbed:
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
         self.run = self.directory.run
         self.datapath_type = ovs_daemons.datapath_type()
-        self._run: Run | None = None  # the last one, also when it is down
+        self._run: Run | None = None  # the latest run, even when it is down
 
     # -- up ---------------------------------------------------------------------------------------
 
     def up(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
-        """Bring everything up; on any failure, Ctrl-C included, everything is undone before it raises.
+        """Bring everything up; return when every VM reaches its gateway.
+
+        On any failure, Ctrl-C included, everything is undone before the exception is raised.
 
         Args:
-            progress: called, from any thread, as phases advance.
-            prepared: called once the run's directory is ours.
+            progress: called as phases advance, from any thread.
+            prepared: called once the run has its directory and serves requests.
+
+        Raises:
+            InputError: the control plane's layout does not fit the topology, or a path is too long.
+            RunError: the run is up already, or a part of it did not come up.
+            MachineError: the machine lacks a privilege, a kernel feature or a tool.
         """
         self.build(progress, prepared)
         self.start()
@@ -111,37 +118,38 @@ class Testbed:
         self.down()
 
     def build(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
-        """Namespaces, links and devices: what Mininet calls build."""
+        """Make namespaces, links and devices, as `build` of Mininet does; arguments as for `up`."""
         up.check_machine()
         for server in self.topology.servers:
             ovs_daemons.check_generation(server.dataplane, self.datapath_type, where=server.name)
         self.directory.check_socket_paths([server.name for server in self.topology.servers])
         with self._undone_on_failure(before=self._run):
             self._make_run(progress)
-            run = self._there()
+            run = self._current_run()
             run.begin(HolderServer(self.directory.socket, self._methods()))
             if prepared is not None:
                 prepared()
             up.build(run)
 
     def start(self) -> None:
-        """Switches, host processes, the control plane; returns when every VM reaches its gateway."""
+        """Start switches, host processes and the control plane; return when every VM reaches its gateway."""
         with self._undone_on_failure():
-            up.start(self._there())
+            up.start(self._current_run())
 
     @contextlib.contextmanager
     def _undone_on_failure(self, before: Run | None = None) -> Iterator[None]:
-        """A run that is not the one `before` is taken down when the block fails."""
+        """Take the run down when the block fails, unless it is the run `before`."""
         try:
             yield
         except BaseException as error:
             run = self._run
             if run is None or run is before:
                 raise
-            by_another_hand = run.closing.is_set()
+            ended_elsewhere = run.closing.is_set()
             self.down()
-            if by_another_hand and isinstance(error, Exception):
-                raise RunError(f"run {self.run!r} was taken down while it was starting") from error
+            if ended_elsewhere and isinstance(error, Exception):
+                what = f"run {self.run!r} was taken down while it was starting, by another process"
+                raise RunError(what, next_step="bring it up once more") from error
             raise
 
     def _make_run(self, progress: Progress | None) -> None:
@@ -157,19 +165,19 @@ class Testbed:
 
     def _take_lock(self) -> RunLock:
         lock = RunLock.try_take(self.directory, create=True)
-        step = f"use another name with --run, or end it: hoverboard down --run {self.run}"
+        step = f"use another name with --run, or take it down: hoverboard down --run {self.run}"
         if lock is None:
-            raise RunError(f"run {self.run!r} is already up, or being started or ended", next_step=step)
+            raise RunError(f"run {self.run!r} is already up, or is being started or taken down", next_step=step)
         if self.directory.ledger.exists():
             lock.release()
-            raise RunError(f"run {self.run!r} died and left things behind", next_step=step)
+            raise RunError(f"the holder of run {self.run!r} died, and parts of the run are left", next_step=step)
         return lock
 
     # -- down -------------------------------------------------------------------------------------
 
     def down(self) -> None:
-        """Undo everything; harmless when there is nothing to undo."""
-        with signals_wait():
+        """Take everything down; harmless when nothing is up."""
+        with defer_signals():
             if self._run is not None:
                 self._run.take_down()
 
@@ -180,40 +188,40 @@ class Testbed:
 
     @property
     def going_down(self) -> bool:
-        """Whether somebody has begun to take it down, or has done so."""
+        """Whether the run is being taken down, or is down after it was up."""
         return self._run is not None and self._run.closing.is_set()
 
     def wait_going_down(self) -> None:
-        """Wait until somebody begins to take it down."""
+        """Wait until the run begins to go down."""
         if self._run is not None:
             self._run.closing.wait()
 
     def wait_down(self) -> None:
-        """Wait until it is down."""
+        """Wait until the run is down."""
         if self._run is not None:
             self._run.ended.wait()
 
-    # -- what there is ----------------------------------------------------------------------------
+    # -- parts of the run -------------------------------------------------------------------------
 
-    def _there(self) -> Run:
+    def _current_run(self) -> Run:
         if self._run is None or self._run.state == "down":
-            raise RunError(f"run {self.run!r} is not up", next_step="start it first")
+            raise RunError(f"run {self.run!r} is not up", next_step="bring it up first, with `up()` or `with`")
         return self._run
 
     @property
     def topology(self) -> Topology:
-        """What there should be now, VMs that came and went included; read-only."""
+        """The topology as it is now, with all VMs that were added and without those removed; read-only."""
         return self._resolved if self._run is None else self._run.topology
 
     @property
     def phases(self) -> dict[str, float]:
-        """Seconds that each phase of the start took."""
+        """Duration of each phase of the start, in seconds."""
         return {} if self._run is None else dict(self._run.phases.seconds)
 
     @property
     def seconds_since_begun(self) -> float:
-        """Seconds since the start began."""
-        return self._there().phases.total()
+        """Seconds since the run was made."""
+        return self._current_run().phases.total()
 
     @property
     def fabric_name(self) -> str:
@@ -221,45 +229,45 @@ class Testbed:
         return FABRIC
 
     def nodes(self) -> dict[str, NamespaceNode]:
-        """All nodes by name, the fabric included."""
-        return dict(self._there().network.nodes)
+        """All nodes by name, with the fabric."""
+        return dict(self._current_run().network.nodes)
 
     def node(self, name: str) -> NamespaceNode:
-        """A node by name; InputError when there is none."""
-        return self._there().network.node(name)
+        """The node of this name; InputError when there is none."""
+        return self._current_run().network.node(name)
 
     def server(self, name: str) -> Server:
-        """A VM host or Hoverboard by name; InputError otherwise."""
-        return self._there().network.server(name)
+        """The VM host or Hoverboard of this name; InputError when there is none."""
+        return self._current_run().network.server(name)
 
     def links(self) -> list[Uplink | VirtualNIC]:
-        """All uplinks, and the NICs of all VMs."""
-        network = self._there().network
+        """The uplinks of all servers, then the NICs of all VMs."""
+        network = self._current_run().network
         return [*network.uplinks.values(), *network.nics.values()]
 
     def nic(self, name: str) -> VirtualNIC | None:
         """The NIC of a VM; None when there is none."""
-        return self._there().network.nics.get(name)
+        return self._current_run().network.nics.get(name)
 
     def pid_of(self, name: str) -> int:
-        """Pid of the process that holds the namespaces of a node."""
+        """Pid of the process that keeps the namespaces of a node."""
         return int(self.node(name).pid)
 
     def host_client(self, name: str) -> HostClient:
-        """RPC to the host process of a server; a connection of the caller's own, to be closed."""
+        """A new client for the host process of a server; the caller closes it."""
         return HostClient(self.server(name).directory / "host.sock")
 
     @property
     def intent(self) -> FabricClient:
-        """The line to the fabric manager (with regions: of the first region's); what is told here, the run forgets."""
-        return self._there().cluster.client
+        """Client of the fabric manager (with regions, of the first); the run forgets its changes, unlike `upsert`."""
+        return self._current_run().cluster.client
 
     @property
     def intent_address(self) -> str:
-        """gRPC address of the fabric manager, for a `FabricClient` of the caller's own."""
-        return self._there().cluster.address
+        """gRPC address of the fabric manager, for the caller's own `FabricClient`."""
+        return self._current_run().cluster.address
 
-    # -- how it is --------------------------------------------------------------------------------
+    # -- status -----------------------------------------------------------------------------------
 
     def status(self) -> documents.Status:
         """The run, as `hoverboard status --json` shows it."""
@@ -267,89 +275,103 @@ class Testbed:
 
     def node_status(self, name: str) -> Node:
         """One node, as `hoverboard status NODE --json` shows it."""
-        return status.node_status(self._there(), name)
+        return status.node_status(self._current_run(), name)
 
     def control_status(self) -> documents.Control:
-        """The control plane: its status, pid and restarts; `state` is "unreachable" when it does not answer."""
+        """Status, pid and restarts of the control plane; `state` is "unreachable" when it does not answer."""
         return {"state": "down"} if self._run is None else status.control(self._run)
 
     def supervision(self) -> documents.Supervision:
-        """What died of the run and what became of it (`Supervisor.status`)."""
-        return self._there().supervisor.status()
+        """The processes of the run that died, and their restarts (`Supervisor.status`)."""
+        return self._current_run().supervisor.status()
 
     def program_state(self) -> ProgramState:
-        """What the control plane has brought to the switches so far."""
-        return self._there().cluster.program_state()
+        """The progress of the control plane in programming the switches."""
+        return self._current_run().cluster.program_state()
 
     def flows(self, name: str) -> Flows:
-        """{"node", "openflow": [line], "entries": [..]} of a server."""
-        return status.flows(self._there(), name)
+        """The flows of a server: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        return status.flows(self._current_run(), name)
 
     def offloads(self) -> list[documents.Offload]:
-        """VM pairs that go host to host now, as the control plane knows them."""
-        return self._there().cluster.offloads()
+        """VM pairs that are offloaded now: their packets take the direct path between hosts."""
+        return self._current_run().cluster.offloads()
 
     def _last(self) -> Run:
-        return self._there() if self._run is None else self._run
+        return self._current_run() if self._run is None else self._run
 
     # -- changes ----------------------------------------------------------------------------------
 
     def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
-        """Go over to another programming model while packets flow; {"model", "from", "seconds"} once that is done."""
-        with self._there().changing() as run:
+        """Change to another programming model while packets flow; return when it is done.
+
+        Returns:
+            {"model", "from": the model before, "seconds"}.
+
+        Raises:
+            InputError: there is no such model, or the topology cannot run it.
+            RunError: the change did not complete in time.
+        """
+        with self._current_run().changing() as run:
             wanted = check_model(run.topology, model)
             begin = time.monotonic()
             before = run.cluster.set_model(wanted, timeout)
-            run.replace_topology(lambda present: replace(present, model=wanted))
+            run.replace_topology(lambda running: replace(running, model=wanted))
             return {"model": wanted, "from": before, "seconds": round(time.monotonic() - begin, 3)}
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> VMSpec:
-        """Add a VM and wait until its gateway answers; see `topologies.run.vm_changes`."""
-        return vm_changes.add_vm(self._there(), network, name, host)
+        """Add a VM; return when its gateway answers (`topologies.run.vm_changes.add_vm`)."""
+        return vm_changes.add_vm(self._current_run(), network, name, host)
 
     def remove_vm(self, name: str) -> None:
-        """Remove a VM; InputError when there is none with that name."""
-        vm_changes.remove_vm(self._there(), name)
+        """Remove a VM; InputError when there is none of that name (`topologies.run.vm_changes.remove_vm`)."""
+        vm_changes.remove_vm(self._current_run(), name)
 
     def prebuild_vms(self, network: str, count: int) -> list[VMSpec]:
-        """Build VMs that the fabric manager has not heard of; see `topologies.run.vm_changes`."""
-        return vm_changes.prebuild_vms(self._there(), network, count)
+        """Build VMs without adding them to the intent (`topologies.run.vm_changes.prebuild_vms`)."""
+        return vm_changes.prebuild_vms(self._current_run(), network, count)
 
     def discard_vms(self, specs: Sequence[VMSpec]) -> None:
-        """Remove VMs of `prebuild_vms`, and take them out of the intent."""
-        vm_changes.discard_vms(self._there(), specs)
+        """Remove VMs of `prebuild_vms`, from the run and from the intent."""
+        vm_changes.discard_vms(self._current_run(), specs)
 
     def upsert(self, entity: AnyEntity) -> None:
-        """Add or change one entity of the intent, for good: a fabric manager that comes back is told it again."""
-        self._there().cluster.upsert(entity)
+        """Add or change one entity of the intent; the run sends it again to a fabric manager that restarts."""
+        self._current_run().cluster.upsert(entity)
 
     def remove(self, entity: AnyEntity) -> None:
-        """Take back one entity of `upsert`; harmless when it is not there."""
-        self._there().cluster.remove(entity)
+        """Remove one entity of `upsert` from the intent; harmless when it is not there."""
+        self._current_run().cluster.remove(entity)
 
     def full_update(self) -> None:
-        """Tell the control plane everything there should be once more."""
-        self._there().cluster.full_update()
+        """Send the whole intent to the control plane, once more."""
+        self._current_run().cluster.full_update()
 
     def suppress_restarts(self, name: str) -> None:
-        """What dies on a server from now on stays dead, as when the machine fails; InputError when there is none."""
-        self._there().supervisor.suppress_restarts(self.server(name).name)
+        """Do not restart what dies on a server from now on, as if the machine failed; InputError when there is none."""
+        self._current_run().supervisor.suppress_restarts(self.server(name).name)
 
-    def apply(self, file: str | Path | schema.Given, *, dry_run: bool = False) -> Applied:
-        """Have the run be what a topology file says, or only tell what that would change; see `topologies.run.apply`.
+    def apply(self, file: str | Path | schema.TopologyText, *, dry_run: bool = False) -> Applied:
+        """Change the run to a topology file, or only plan the change (`topologies.run.apply.apply`).
+
+        Args:
+            file: path of the file, name of a shipped topology, or the text of a file.
+            dry_run: only plan.
 
         Raises:
-            InputError: the file is wrong, or asks for what a run cannot change; EntityError, RunError: as there.
+            InputError: the file has faults, or asks for a change that is not possible while the run is up.
+            EntityError: the fabric manager rejects the change.
+            RunError: the control plane does not answer, or a VM did not come up.
         """
-        with self._there().changing() as run:
+        with self._current_run().changing() as run:
             given = schema.read(file) if isinstance(file, str | Path) else file
-            wanted = schema.parse(**given, present=run.topology)
-            return apply.apply(run, self._given, wanted, given["source"], dry_run=dry_run)
+            wanted = schema.parse(**given, running=run.topology)
+            return apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
 
     # -- for the command line ---------------------------------------------------------------------
 
     def _methods(self) -> Methods:
-        """What other processes can ask of the run, on its holder.sock (`topologies.client.run_client.RunClient`)."""
+        """The requests that other processes can send to holder.sock (`topologies.client.run_client.RunClient`)."""
 
         def add_vm(network: str, name: str | None = None, host: str | None = None) -> AddedVM:
             return status.vm_document(self.add_vm(network, name, host))
@@ -358,7 +380,7 @@ class Testbed:
             return self.apply({"text": text, "source": source, "name": name, "base": Path(base)}, dry_run=dry_run)
 
         def shutdown() -> bool:
-            """Done behind the reply; the caller waits for the run's lock."""
+            """Take the run down in the background, after the reply; the client waits for the lock of the directory."""
             threading.Thread(target=self.down, name="shutdown").start()
             return True
 

@@ -1,7 +1,7 @@
-"""The phases that bring a run up once its namespaces and links are there, in their order, each in parallel.
+"""Brings a run up in phases: nodes, links, switches, hosts, control plane, program, ready.
 
-Switches, host processes, the control plane; then it waits until every switch is programmed and every VM
-reaches its gateway (paper section 3.1). What goes wrong is raised; undoing it is the caller's business.
+A phase works in parallel. The last two wait until every switch is programmed and every VM reaches its gateway (paper
+section 3.1). A failure is raised; the caller takes the run down.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ _TOOLS = ("mnexec", "ovsdb-server", "ovs-vswitchd", "ovsdb-tool", "ovs-ofctl")
 
 
 def check_machine() -> None:
-    """MachineError when a testbed cannot be had here."""
+    """Check that this machine can hold a testbed.
+
+    Raises:
+        MachineError: we are not root, or a tool is not installed.
+    """
     if os.geteuid() != 0:
-        raise MachineError("the testbed makes network namespaces, which needs root", next_step="use sudo")
+        raise MachineError(
+            "the testbed makes network namespaces, and needs root for that", next_step="start it with sudo"
+        )
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise MachineError(
@@ -38,24 +44,24 @@ def check_machine() -> None:
 
 
 def build(run: Run) -> None:
-    """Namespaces, links and devices."""
+    """Make namespaces, links and devices."""
     run.network.make_nodes(run.topology, run.workers, run.phases)
     run.network.make_links(run.topology, run.workers, run.phases)
 
 
 def start(run: Run) -> None:
-    """Everything that runs in there; returns when every VM reaches its gateway."""
+    """Start all processes, in order; return when every VM reaches its gateway."""
     start_switches(run)
     start_hosts(run)
     start_control_plane(run)
     wait_programmed(run)
     wait_ready(run, run.topology.vms)
     run.supervise()
-    run.came_up()
+    run.finish_start()
 
 
 def start_switches(run: Run) -> None:
-    """Open vSwitch of every server, serving."""
+    """Start Open vSwitch of every server, and wait until it serves."""
     servers = run.network.servers()
     with run.phases.phase("switches", len(servers)) as step:
         (run.directory.path / "nodes").mkdir(mode=0o700)
@@ -71,7 +77,7 @@ def start_switches(run: Run) -> None:
 
 
 def start_hosts(run: Run) -> None:
-    """The host process of every server, its uplink and its VMs plugged in."""
+    """Start the host process of every server, and plug in its uplink and its VMs."""
     servers = run.network.servers()
     with run.phases.phase("hosts", len(servers) + len(run.network.nics)) as step:
         run.hosts.wait_nursery()
@@ -92,14 +98,14 @@ def start_hosts(run: Run) -> None:
 
 
 def start_control_plane(run: Run) -> None:
-    """The control plane, told everything there should be."""
+    """Wait for the control plane, and send it the whole intent."""
     with run.phases.phase("control plane", 1):
         run.cluster.wait_ready()
         run.cluster.full_update()
 
 
 def wait_programmed(run: Run) -> None:
-    """Wait until every switch has its program and every VM's vport is known."""
+    """Wait until every switch has its program, and the control plane knows the vport of every VM."""
     with run.phases.phase("program", len(run.topology.servers)) as step:
         waiting = [server.name for server in run.topology.servers]
 
@@ -112,13 +118,15 @@ def wait_programmed(run: Run) -> None:
 
         def missing() -> str:
             more = ", ..." if len(waiting) > 5 else ""
-            return f"not programmed: {', '.join(waiting[:5]) or 'a vport of a VM'}{more}"
+            if not waiting:
+                return "the control plane does not know the vports of all VMs"
+            return f"switches are not programmed: {', '.join(waiting[:5])}{more}"
 
         wait_for(programmed, _PROGRAM_TIMEOUT, missing, where=str(run.directory.logs))
 
 
 def gateway_targets(run: Run, vms: Iterable[VMSpec]) -> dict[str, tuple[int, Address]]:
-    """For `wait_answers`: the gateways of VMs that are there, by what people read."""
+    """The gateways of VMs, as targets for `wait_answers`; the names are for messages."""
     return {
         vm.name if gateway.version == 4 else f"{vm.name} (IPv6)": (int(run.network.node(vm.name).pid), gateway)
         for vm in vms
@@ -127,13 +135,17 @@ def gateway_targets(run: Run, vms: Iterable[VMSpec]) -> dict[str, tuple[int, Add
 
 
 def wait_ready(run: Run, vms: Iterable[VMSpec]) -> None:
-    """Wait until VMs reach their gateways."""
-    targets = gateway_targets(run, run.topology.answered(vms))
+    """Wait until VMs reach their gateways.
+
+    Raises:
+        RunError: one gets no answer in READY_TIMEOUT seconds.
+    """
+    targets = gateway_targets(run, run.topology.with_our_gateway(vms))
     with run.phases.phase("ready", len(targets)) as step:
         silent = wait_answers(targets, READY_TIMEOUT, lambda name: step())
     if silent:
         raise RunError(
-            f"no answer from the gateway after {READY_TIMEOUT:g} s: {', '.join(sorted(silent)[:5])}",
+            f"VMs get no answer from their gateway after {READY_TIMEOUT:g} s: {', '.join(sorted(silent)[:5])}",
             where=str(run.directory.logs),
-            next_step="see the logs of the control plane and of the VMs' hosts",
+            next_step="read the logs of the control plane and of the hosts of these VMs",
         )

@@ -1,6 +1,6 @@
-"""VMs that come and go while a run is up: intent, namespace, NIC and vport, all of them or none (paper section 3.1).
+"""Adds and removes VMs while a run is up: intent, namespace, NIC and vport, all of them or none (paper section 3.1).
 
-Whatever goes wrong on the way, what was made is removed again, also while the control plane is away.
+On a failure, all that was made is removed, even while the control plane does not answer.
 """
 
 from __future__ import annotations
@@ -19,30 +19,34 @@ _JOIN_TIMEOUT = 2.0
 
 
 def add_vm(run: Run, network: str, name: str | None = None, host: str | None = None) -> VMSpec:
-    """Add a VM and wait until its gateway answers.
+    """Add a VM; return when its gateway answers.
 
     Args:
         name, host: default: the next number, and the host with the fewest VMs.
 
     Raises:
-        InputError: there is no room, or no such network or host.
-        RunError: the control plane is away, or the VM does not get through; nothing of it is left.
+        InputError: the network is full, there is no such network or host, or the name is taken.
+        RunError: the control plane does not answer, or the VM gets no answer from its gateway; nothing of it is left.
     """
     with run.changing():
         cluster = run.cluster
         spec = placement.plan_vm(run.topology, network, name, host)
         joined = cluster.program_state().joined
-        answered = run.topology.answered([spec])
-        told = run.workers.submit(lambda: cluster.upsert(spec.entity()))
+        pinged = run.topology.with_our_gateway([spec])
+        sent = run.workers.submit(lambda: cluster.upsert(spec.entity()))
         try:
             run.build_vm(spec)
-            told.result()
-            # A guest that asks for its gateway too early asks again only a second later.
-            cluster.wait_joined(joined + len(answered), spec.host, _JOIN_TIMEOUT)
-            if wait_answers(gateway_targets(run, answered), READY_TIMEOUT, interval=0.02):
-                raise RunError(f"the gateway does not answer {spec.name}", where=spec.host)
+            sent.result()
+            # A guest whose first ARP request for the gateway gets no answer waits a second before the next.
+            cluster.wait_joined(joined + len(pinged), spec.host, _JOIN_TIMEOUT)
+            if wait_answers(gateway_targets(run, pinged), READY_TIMEOUT, interval=0.02):
+                raise RunError(
+                    f"VM {spec.name} gets no answer from its gateway, and is removed",
+                    where=spec.host,
+                    next_step="read the logs of the control plane and of this host",
+                )
         except BaseException:
-            wait([told])
+            wait([sent])
             cluster.withdraw(spec.entity())
             run.drop_vm(spec.name)
             raise
@@ -54,25 +58,26 @@ def remove_vm(run: Run, name: str) -> None:
     """Remove a VM.
 
     Raises:
-        InputError: there is none with that name, or it is needed: the next hop of a route.
-        RunError: the control plane is away; the VM stays as it is.
+        InputError: there is none of that name.
+        EntityError: another entity needs it, such as a route with this next hop.
+        RunError: the control plane does not answer; the VM stays.
     """
     with run.changing():
         spec = next((vm for vm in run.topology.vms if vm.name == name), None)
         if spec is None:
             raise InputError(f"there is no VM {name!r} in run {run.name!r}", next_step="see `hoverboard vm list`")
         run.cluster.remove(spec.entity())
-        # From here on nobody wants it any more: it is gone, even if a part of it resists.
+        # The intent has it no more: it is gone, even if a part of it cannot be removed.
         run.replace_topology(lambda present: present.without_vm(spec))
         run.drop_vm(name)
 
 
 def prebuild_vms(run: Run, network: str, count: int) -> list[VMSpec]:
-    """Build VMs with namespace and NIC that the fabric manager has not heard of; it is told by the caller.
+    """Build namespaces and NICs of VMs that are not in the intent; the caller adds them to it.
 
     Raises:
-        InputError: there is no room, or no such network.
-        RunError, MachineError: one cannot be built; none is there then.
+        InputError: the network is full, or there is no such network.
+        RunError, MachineError: one cannot be built; then none is left.
     """
     with run.changing():
         wanted, specs = run.topology, []
@@ -89,7 +94,7 @@ def prebuild_vms(run: Run, network: str, count: int) -> list[VMSpec]:
 
 
 def discard_vms(run: Run, specs: Sequence[VMSpec]) -> None:
-    """Remove VMs of `prebuild_vms`, and take them out of the intent."""
+    """Remove VMs of `prebuild_vms`, from the run and from the intent."""
     with run.changing():
         try:
             run.cluster.client.diff(remove=[spec.entity() for spec in specs])

@@ -1,6 +1,6 @@
-"""Hosts whose switch an OpenFlow controller of one's own programs: what such a host cannot be asked for.
+"""Checks of VM hosts with `program: external`: an OpenFlow controller of the user programs their switch.
 
-What our flows enforce elsewhere, nobody would enforce there. That is refused, so that no file means less than it says.
+Firewalls and stages are enforced by our own flows and processes. A file that asks for them on such a host is rejected.
 """
 
 from __future__ import annotations
@@ -19,34 +19,37 @@ Fault = Callable[[Path, str, str], None]
 
 
 def check_external(keys: TopologyKeys, hosts: Sequence[ServerSpec], fault: Fault) -> None:
-    """Tell `fault` what is wrong about hosts with `program: external`, by path, what it is and what to do."""
+    """Report the faults of hosts with `program: external`.
+
+    Args:
+        fault: called with the path of the key, what is wrong, and what to do.
+    """
     external: list[str] = []
     for index, given in enumerate(keys.hosts if isinstance(keys.hosts, list) else ()):
         path: Path = ("hosts", index)
         if given.program == "external" and given.controller is None:
             what = "is missing beside `program: external`"
-            fault((*path, "controller"), what, "add `controller: tcp:127.0.0.1:6653`, or unix:/PATH")
+            fault((*path, "controller"), what, "add `controller: tcp:127.0.0.1:6653`, or `controller: unix:/PATH`")
         elif given.program == "external":
             external.append(hosts[index].name)
         elif given.controller is not None:
-            step = "add `program: external`, or remove it"
-            fault((*path, "controller"), "means nothing where the control plane programs the host", step)
+            step = "add `program: external`, or remove `controller`"
+            fault((*path, "controller"), "works only beside `program: external`", step)
     if not external:
         return
     names = ", ".join(external)
     if keys.stages:
-        fault(
-            ("stages",), f"host {names} is programmed by others, and follows no stages", "remove the one or the other"
-        )
+        what = f"host {names} has `program: external`, and runs no coprocessor stages"
+        fault(("stages",), what, "remove `stages`, or `program: external`")
     for index, network in enumerate(keys.networks):
         guarded = network.firewall.rules or "deny" in (network.firewall.ingress, network.firewall.egress)
-        if guarded and _reaches(network.vms, external):
-            what = f"host {names} is programmed by others, and would not enforce the firewall of {network.name}"
-            fault(("networks", index, "firewall"), what, "place the network's VMs on other hosts, by `host:`")
+        if guarded and _may_use(network.vms, external):
+            what = f"host {names} has `program: external`, and does not enforce the firewall of {network.name}"
+            fault(("networks", index, "firewall"), what, "place the VMs of this network on other hosts with `host:`")
 
 
-def _reaches(vms: object, external: Sequence[str]) -> bool:
-    """Whether VMs of a network may be on one of these hosts: those that are not told a host are put anywhere."""
+def _may_use(vms: object, external: Sequence[str]) -> bool:
+    """Whether VMs of a network may be on one of these hosts: a VM without `host:` may be placed on any host."""
     if isinstance(vms, int):
         return vms > 0
     assert isinstance(vms, list)
@@ -54,10 +57,10 @@ def _reaches(vms: object, external: Sequence[str]) -> bool:
 
 
 def notes(topology: Topology) -> list[str]:
-    """What `up` says of such hosts: behind a slow path, less than a whole switch is theirs."""
+    """Messages for `up`, one per external host with a slow path: there its program cannot use every kind of flow."""
     engines = [host for host in topology.external if facts(host.dataplane).carrier != "switch"]
     return [
-        f"host {host.name} is programmed by {host.controller}, on dataplane {host.dataplane}: only what can be turned "
-        "into a flow-table entry works there, the rest is dropped as `uncacheable` (docs/external.md)"
+        f"host {host.name} is programmed by {host.controller}, on dataplane {host.dataplane}. A packet passes only if "
+        "its flow can become a flow-table entry; others are dropped as `uncacheable` (docs/external.md)"
         for host in engines
     ]

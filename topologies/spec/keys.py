@@ -1,6 +1,6 @@
-"""The keys of a topology file, as pydantic models; `schema` reads a file with them, `resolve` makes a topology of them.
+"""The keys of a topology file, as pydantic models: `schema` validates a file with them, `resolve` makes a topology.
 
-What they name but nothing enforces yet is refused, so that no file ever means less than it says.
+A key that nothing enforces yet is rejected. The descriptions are shipped in schema.json, for editors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, St
 
 from hoverboard.contract.entities import MAX_VNI, Dataplane, Program, Scheduling
 from hoverboard.contract.models import DEFAULT_MODEL
-from hoverboard.coprocessor.policy import When
+from hoverboard.coprocessor.stage_policy import When
 from topologies.spec.policy_keys import BalancerKeys, FirewallKeys, RouteKeys
 from topologies.spec.topology import DEFAULT_REPORT_INTERVAL, MAX_HOSTS, MAX_HOVERBOARDS, MOST_EGRESS, MOST_INGRESS
 from topologies.spec.values import (
@@ -41,12 +41,12 @@ def _text_or_keys(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """Marks a key of the file that cannot change while the testbed is up.
+class FixedKey:
+    """Marks a key of the file that cannot change while the run is up.
 
     Attributes:
-        becomes: the attribute of `Topology` that it goes into; default: the one of its name.
-        step: what to do instead.
+        becomes: the attribute of `Topology` that holds its value; default: the key's own name.
+        step: what to do instead of a change.
     """
 
     becomes: str = ""
@@ -58,7 +58,7 @@ class _Keys(BaseModel):
 
 
 class BatchKeys(_Keys):
-    """Most packets that an engine of the fast path takes at a time; 1 is no batching (paper 4.2)."""
+    """Most packets that an engine of the fast path takes at a time; 1: no batching (paper section 4.2)."""
 
     egress: Annotated[StrictInt, Field(ge=1, le=MOST_EGRESS)] = MOST_EGRESS
     ingress: Annotated[StrictInt, Field(ge=1, le=MOST_INGRESS)] = MOST_INGRESS
@@ -74,78 +74,100 @@ class HostKeys(_Keys):
     name: Name | None = Field(None, description="default: h1, h2, ...")
     dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
-    rate: Reserved = Field(None, description="reserved: NIC rate")
-    region: Name | None = Field(None, description="default: one region for all hosts that name none")
-    program: Program = Field("ours", description="external: an OpenFlow controller of your own (docs/external.md)")
-    controller: Controller | None = Field(None, description="of an external program: tcp:HOST:PORT or unix:/PATH")
+    rate: Reserved = Field(None, description="reserved: rate of the NIC")
+    region: Name | None = Field(None, description="default: hosts without a region share one")
+    program: Program = Field(
+        "ours",
+        description="who programs the switch: ours, or external, your own OpenFlow controller (docs/external.md)",
+    )
+    controller: Controller | None = Field(
+        None, description="address of an external program: tcp:HOST:PORT or unix:/PATH"
+    )
 
 
 class CapacityKeys(_Keys):
-    """What a Hoverboard takes from the fabric; the rest is dropped."""
+    """Limits for packets that a Hoverboard takes from the fabric; it drops what exceeds them."""
 
-    pps: Annotated[StrictInt, Field(ge=1, le=1_000_000_000)] | None = Field(None, description="packets a second")
-    bps: Rate | None = Field(None, description="bits a second, such as 100mbit")
+    pps: Annotated[StrictInt, Field(ge=1, le=1_000_000_000)] | None = Field(None, description="packets per second")
+    bps: Rate | None = Field(None, description="bits per second, such as 100mbit")
 
 
 class HoverboardKeys(_Keys):
     """A Hoverboard."""
 
     name: Name | None = Field(None, description="default: hv1, hv2, ...")
-    dataplane: Dataplane | None = Field(None, description="default: the file's; the nearest that relays")
+    dataplane: Dataplane | None = Field(
+        None, description="default: the file's dataplane, or the nearest one that can relay"
+    )
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
-    rate: Reserved = Field(None, description="reserved: NIC rate")
-    region: Name | None = Field(None, description="whose fabric it is on, where `wan` joins two regions")
-    capacity: CapacityKeys | None = Field(None, description="default: as much as it can")
+    rate: Reserved = Field(None, description="reserved: rate of the NIC")
+    region: Name | None = Field(None, description="with `wan`: the region of the Hoverboard")
+    capacity: CapacityKeys | None = Field(None, description="default: no limit")
 
 
 class WanKeys(_Keys):
-    """The link between two regions, each of which then has a fabric of its own."""
+    """The link between two regions. Each region then has its own fabric."""
 
-    rate: WanRate | None = Field(None, description="bits a second, each way; default: as fast as it goes")
-    delay: Delay = Field(0.0, description="one way; left out where the kernel has no netem, see status")
+    rate: WanRate | None = Field(None, description="bits per second in each direction; default: no limit")
+    delay: Delay = Field(
+        0.0,
+        description="in each direction, such as 10ms; none where the kernel has no netem (see `status`)",
+    )
 
 
 class VMKeys(_Keys):
     """A virtual machine."""
 
     name: Name | None = Field(None, description="default: NETWORK-1, NETWORK-2, ...")
-    host: str | None = Field(None, description="default: the VM hosts in turn")
+    host: str | None = Field(None, description="name of its VM host; default: the hosts take turns")
     ip: Address | None = Field(None, description="default: the first free address")
     ip6: Address6 | None = Field(
-        None, description="default: the first free address of subnet6, if there is one; false: none, IPv6 is off"
+        None, description="default: the first free address of subnet6, if there is one; false: IPv6 is off"
     )
-    tags: list[Name] = Field(default_factory=list)
-    rate: Rate | None = Field(None, description="what it may send; default: its network's rate")
+    tags: list[Name] = Field(default_factory=list, description="for firewall rules")
+    rate: Rate | None = Field(
+        None, description="most bits per second that it sends, such as 100mbit; default: its network's rate"
+    )
     external_ip: Reserved = Field(None, description="reserved")
 
 
 class NetworkKeys(_Keys):
-    """A virtual network; two networks may use the same addresses."""
+    """A virtual network. Two networks may use the same addresses."""
 
     name: Name
-    vni: Annotated[StrictInt, Field(ge=1, le=MAX_VNI)] = Field(description="24-bit identifier on the wire")
-    subnet: Prefix | None = None
-    subnets: list[Prefix] | None = Field(None, min_length=1, description="instead of subnet: several")
-    gateway: Address | None = Field(None, description="default: the first address; only with subnet")
-    subnet6: Prefix6 | None = Field(None, description="IPv6 addresses for the VMs as well; only with subnet")
-    rate: Rate | None = Field(None, description="what each VM may send; default: no limit")
+    vni: Annotated[StrictInt, Field(ge=1, le=MAX_VNI)] = Field(
+        description="virtual network identifier, 24 bits, unique"
+    )
+    subnet: Prefix | None = Field(None, description="IPv4 addresses for the VMs, such as 10.0.0.0/24")
+    subnets: list[Prefix] | None = Field(None, min_length=1, description="several subnets, instead of `subnet`")
+    gateway: Address | None = Field(
+        None, description="default: the first address of `subnet`; works only with `subnet`"
+    )
+    subnet6: Prefix6 | None = Field(
+        None, description="IPv6 addresses for the VMs, such as fd00:7::/64; works only with `subnet`"
+    )
+    rate: Rate | None = Field(
+        None, description="most bits per second that each VM sends, such as 100mbit; default: no limit"
+    )
     firewall: FirewallKeys = Field(
-        default_factory=lambda: FirewallKeys.model_validate({}), description="default: everything is allowed"
+        default_factory=lambda: FirewallKeys.model_validate({}), description="default: all packets are allowed"
     )
     load_balancers: list[BalancerKeys] = Field(default_factory=list, description="addresses that VMs share")
-    routes: list[RouteKeys] = Field(default_factory=list, description="prefixes behind VMs")
+    routes: list[RouteKeys] = Field(default_factory=list, description="prefixes for which a VM is the next hop")
     vms: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=100_000)], Tag("<count>")]
         | Annotated[list[VMKeys], Tag("<list>")],
         Discriminator(_count_or_list),
-    ] = 0
+    ] = Field(0, description="VMs of the network: how many, or a list")
 
 
 class StageKeys(_Keys):
-    """A coprocessor stage, its configuration, and the flows that it is for (docs/coprocessors.md)."""
+    """A coprocessor stage with its configuration and the flows that it handles (docs/coprocessors.md)."""
 
-    stage: Annotated[str, Field(min_length=1)] = Field(description="a name, or FILE.py[:Class] beside this file")
-    config: dict[str, Any] = Field(default_factory=dict)
+    stage: Annotated[str, Field(min_length=1)] = Field(
+        description="name of a stage, or FILE.py[:Class], relative to this file"
+    )
+    config: dict[str, Any] = Field(default_factory=dict, description="keys of the stage")
     when: When = Field(default_factory=When, description="default: every flow")
 
 
@@ -153,13 +175,21 @@ class OffloadKeys(_Keys):
     """The offload policy (docs/models.md)."""
 
     policy: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="FILE.py:Class beside this file; default: the built-in one"
+        None, description="FILE.py:Class, relative to this file; default: the built-in policy"
     )
-    keep: Rate = Field(0, description="an offload that sends more is not idle; below offload_threshold")
-    min_lifetime: Seconds = Field(2.0, description="seconds in which no bigger pair displaces an offload")
-    idle_expiry: Seconds = Field(30.0, description="seconds idle after which it is taken back")
-    budget: Annotated[StrictInt, Field(ge=0)] = Field(0, description="offloads of a host, largest first; 0: no limit")
-    reports: Literal["hosts", "hoverboards"] = Field("hosts", description="who tells of usage; the paper: hosts")
+    keep: Rate = Field(
+        0, description="an offload is idle when it sends less than this rate; lower than offload_threshold"
+    )
+    min_lifetime: Seconds = Field(
+        2.0, description="seconds for which a new offload is safe from a VM pair that sends more"
+    )
+    idle_expiry: Seconds = Field(30.0, description="seconds after which an idle offload ends")
+    budget: Annotated[StrictInt, Field(ge=0)] = Field(
+        0, description="most offloads of a host, largest first; 0: no limit"
+    )
+    reports: Literal["hosts", "hoverboards"] = Field(
+        "hosts", description="who sends usage reports; in the paper: hosts"
+    )
 
 
 class TopologyKeys(_Keys):
@@ -170,59 +200,59 @@ class TopologyKeys(_Keys):
         Annotated[Annotated[StrictInt, Field(ge=1, le=MAX_HOSTS)], Tag("<count>")]
         | Annotated[Annotated[list[HostKeys], Field(min_length=1, max_length=MAX_HOSTS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        Settled(),
-    ]
+        FixedKey(),
+    ] = Field(description="VM hosts: how many, or a list")
     hoverboards: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=MAX_HOVERBOARDS)], Tag("<count>")]
         | Annotated[Annotated[list[HoverboardKeys], Field(max_length=MAX_HOVERBOARDS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        Settled(),
-    ] = 1
-    model: Annotated[Model, Settled(step="use `hoverboard model set MODEL`")] = Field(
-        DEFAULT_MODEL, description="a programming model's name, or FILE.py:Class beside this file"
+        FixedKey(),
+    ] = Field(1, description="how many, or a list")
+    model: Annotated[Model, FixedKey(step="use `hoverboard model set MODEL`")] = Field(
+        DEFAULT_MODEL, description="name of a programming model, or FILE.py:Class, relative to this file"
     )
-    dataplane: Annotated[Dataplane, Settled("hosts")] = Field(
-        "fastpath", description="of every server that does not say otherwise"
+    dataplane: Annotated[Dataplane, FixedKey("hosts")] = Field(
+        "fastpath", description="dataplane generation of servers that do not name one"
     )
-    scheduling: Annotated[Scheduling, Settled()] = Field(
-        "adaptive", description="when the engines of the fast path run"
+    scheduling: Annotated[Scheduling, FixedKey()] = Field(
+        "adaptive", description="how engines of the fast path get a CPU (docs/dataplane.md)"
     )
-    batch: Annotated[BatchKeys, Settled("hosts")] = Field(
-        default_factory=BatchKeys, description="of every server that does not say otherwise"
+    batch: Annotated[BatchKeys, FixedKey("hosts")] = Field(
+        default_factory=BatchKeys, description="batch sizes of servers that do not give their own"
     )
-    vm_priority: Annotated[StrictBool, Settled()] = Field(
-        True, description="engines serve the VM that used them least; false: packets in order of arrival"
+    vm_priority: Annotated[StrictBool, FixedKey()] = Field(
+        True, description="engines serve the VM first that used them least; false: in order of arrival"
     )
-    offload_threshold: Annotated[Rate, Settled()] = Field(
-        20_000, description="a VM pair that sends more leaves the Hoverboard"
+    offload_threshold: Annotated[Rate, FixedKey()] = Field(
+        20_000, description="a VM pair that sends more than this rate is offloaded"
     )
-    report_interval: Annotated[Seconds, Settled()] = Field(
+    report_interval: Annotated[Seconds, FixedKey()] = Field(
         DEFAULT_REPORT_INTERVAL, description="seconds between usage reports"
     )
     offload_policy: Annotated[
         Annotated[Annotated[str, Field(min_length=1)], Tag("<policy>")] | Annotated[OffloadKeys, Tag("<keys>")],
         Discriminator(_text_or_keys),
-        Settled("offload"),
-    ] = Field(default_factory=lambda: OffloadKeys.model_validate({}), description="FILE.py:Class, or its settings")
-    stages: Annotated[list[StageKeys], Settled()] = Field(
-        default_factory=list, description="on the way out; the last is nearest the fabric"
+        FixedKey("offload"),
+    ] = Field(default_factory=lambda: OffloadKeys.model_validate({}), description="FILE.py:Class, or settings")
+    stages: Annotated[list[StageKeys], FixedKey()] = Field(
+        default_factory=list, description="coprocessor stages, in the order for packets to the fabric"
     )
-    networks: list[NetworkKeys] = Field(default_factory=list)
-    wan: Annotated[WanKeys | None, Settled()] = Field(
-        None, description="joins two regions; default: one fabric for all"
+    networks: list[NetworkKeys] = Field(default_factory=list, description="virtual networks with their VMs")
+    wan: Annotated[WanKeys | None, FixedKey()] = Field(
+        None, description="joins the fabrics of two regions; default: one fabric for all"
     )
 
 
-def settled() -> Iterator[tuple[str, str, Settled]]:
-    """(key, attribute of `Topology`, marker) of what cannot change while a testbed is up, in the file's order."""
+def fixed_keys() -> Iterator[tuple[str, str, FixedKey]]:
+    """(key, attribute of `Topology`, marker) of each key that cannot change while a run is up, in the file's order."""
     for key, field in TopologyKeys.model_fields.items():
         for marker in field.metadata:
-            if isinstance(marker, Settled):
+            if isinstance(marker, FixedKey):
                 yield key, marker.becomes or key, marker
 
 
 def keys_at(path: tuple[str | int, ...]) -> type[BaseModel]:
-    """The keys that may stand at a place of the file: those of a VM for networks[0].vms[1]."""
+    """The keys that are allowed at `path`: those of a VM for networks[0].vms[1]."""
     keys: type[BaseModel] = TopologyKeys
     for part in path:
         if isinstance(part, str):
@@ -231,7 +261,7 @@ def keys_at(path: tuple[str | int, ...]) -> type[BaseModel]:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The mappings of keys in a type such as `list[VMKeys] | int`."""
+    """The models of keys in a type such as `list[VMKeys] | int`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):

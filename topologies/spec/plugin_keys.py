@@ -1,6 +1,6 @@
-"""What a topology file names by FILE.py:Class, beside itself: its programming model, offload policy and stages.
+"""Finds the classes that a topology file names as FILE.py:Class: programming model, offload policy, stages.
 
-Each is looked for, and its file is run, before anything is started.
+The Python file is run to check the class, before anything starts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ Report = Callable[[Path, str, str], None]
 
 
 def find_stages(given: list[StageKeys], base: Directory, fault: Report) -> tuple[dict[str, Any], ...]:
-    """The rules, checked as far as they can be before anything runs."""
+    """The rules of the coprocessor stages, with absolute paths; checked as far as possible before a process runs.
+
+    Args:
+        base: directory for relative paths.
+        fault: called with path, what is wrong, and what to do.
+    """
     registry, rules = Registry(), []
     for index, keys in enumerate(given):
         path: Path = ("stages", index)
@@ -37,7 +42,7 @@ def find_stages(given: list[StageKeys], base: Directory, fault: Report) -> tuple
             registry.check(reference, keys.config)
         except InputError as error:
             where = (*path, key)
-            # "stage NAME, config.KEY.KEY": the registry knows the key, the file knows its line.
+            # error.where is "stage NAME, config.KEY.KEY": its keys lead to the line in the file.
             inner = error.where.partition("config.")[2] if key == "config" else ""
             parts = tuple(int(part) if part.isdigit() else part for part in inner.split(".") if part)
             fault((*where, *parts), error.what, error.next_step)
@@ -46,7 +51,7 @@ def find_stages(given: list[StageKeys], base: Directory, fault: Report) -> tuple
 
 
 def find_model(given: str, base: Directory, fault: Report) -> ProgrammingModel | None:
-    """The programming model, whose file is run to see whether it is one."""
+    """The programming model; None, and a fault, when there is none of that name."""
     try:
         return model_named(absolute(given, base))
     except InputError as error:
@@ -55,7 +60,7 @@ def find_model(given: str, base: Directory, fault: Report) -> ProgrammingModel |
 
 
 def find_offload(given: str | OffloadKeys, base: Directory, fault: Report) -> OffloadSpec:
-    """The offload policy, whose file is run to see whether it is one."""
+    """The offload policy; a fault when its class cannot be found."""
     keys: OffloadKeys | None = None if isinstance(given, str) else given
     policy = given if isinstance(given, str) else given.policy
     if policy is not None:

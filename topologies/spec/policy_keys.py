@@ -1,8 +1,7 @@
-"""The policy of a network in a topology file: its firewall, its load balancers and its routes (paper section 3.1).
+"""The policy of a network in a topology file: firewall, load balancers and routes (paper section 3.1).
 
-Keys only: what each means is said where the fabric manager's entities are declared, which these become.
-What does not fit together is found by asking a fabric manager's store, so that a file and a request are
-judged alike.
+The keys become entities of the fabric manager; `hoverboard.contract.entities` declares what they mean. The fabric
+manager's own store checks them together, so that a file and a request follow the same rules.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from hoverboard.contract.entities import (
     Tags,
 )
 from hoverboard.contract.errors import EntityError
-from topologies.spec.faults import Fault
+from topologies.spec.faults import Fault, explain
 from topologies.spec.yaml_reader import Path, Positions
 
 Policy = Route | FirewallRule | LoadBalancer
@@ -39,52 +38,60 @@ class _Keys(BaseModel):
 
 
 class RuleKeys(_Keys):
-    """A firewall rule: of those that are about a packet the lowest priority decides, at equal ones a denial."""
+    """A firewall rule. The matching rule with the lowest priority decides; at equal priority, deny wins."""
 
     name: Name
-    direction: Literal["ingress", "egress"] = Field(description="packets to, or from, the VMs that it is for")
-    action: FirewallAction
-    priority: Annotated[int, Field(ge=0, le=MAX_RULE_PRIORITY, strict=True)] = 1000
-    targets: Tags = Field((), description="tags of the VMs that it is for; default: all of the network")
-    prefixes: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(max_length=MAX_PREFIXES)] = Field(
-        (), description="the other ends; default: anywhere"
+    direction: Literal["ingress", "egress"] = Field(
+        description="ingress: packets to the VMs of the rule; egress: packets from them"
     )
-    tags: Tags = Field((), description="the other ends: VMs with these tags")
+    action: FirewallAction
+    priority: Annotated[int, Field(ge=0, le=MAX_RULE_PRIORITY, strict=True)] = Field(
+        1000, description="the matching rule with the lowest number decides"
+    )
+    targets: Tags = Field(
+        (), description="tags: the rule is for VMs of the network that have one of them; default: for all its VMs"
+    )
+    prefixes: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(max_length=MAX_PREFIXES)] = Field(
+        (), description="the other end is an address in one of these; neither prefixes nor tags: anywhere"
+    )
+    tags: Tags = Field((), description="or the other end is a VM of the network that has one of these tags")
     protocol: Literal["any", "tcp", "udp", "icmp", "icmpv6"] = "any"
     ports: Ports = Field((), description="destination ports such as 22 or 8000-8099; default: any")
 
 
 class FirewallKeys(_Keys):
-    """What a network's hosts do with packets to (ingress) and from (egress) its VMs."""
+    """The firewall of a network: for packets to its VMs (ingress) and from its VMs (egress)."""
 
-    ingress: FirewallAction = Field("allow", description="where no rule is about the packet")
-    egress: FirewallAction = Field("allow", description="where no rule is about the packet")
+    ingress: FirewallAction = Field("allow", description="for packets to a VM that match no rule")
+    egress: FirewallAction = Field("allow", description="for packets from a VM that match no rule")
     rules: list[RuleKeys] = Field(default_factory=list)
 
 
 class BalancerKeys(_Keys):
-    """An address that several VMs share: each flow goes to one of them."""
+    """A load balancer: an address that several VMs share. Each flow goes to one of them."""
 
     name: Name
-    ip: IPv4Address = Field(description="a free address of the network")
+    ip: IPv4Address = Field(description="an address of the network that no VM has")
     backends: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_BACKENDS)] = Field(
-        description="VMs of the network"
+        description="names of VMs of the network"
     )
     protocol: Literal["any", "tcp", "udp"] = "any"
-    ports: Ports = Field((), description="destination ports that are served; default: all")
+    ports: Ports = Field((), description="destination ports such as 80 or 8000-8099; default: all")
 
 
 class RouteKeys(_Keys):
-    """Addresses behind a VM."""
+    """A route: the VM `next_hop` forwards packets for the addresses of `prefix`."""
 
     name: Name | None = Field(None, description="default: NETWORK.PREFIX")
     prefix: IPv4Network
-    next_hop: Name = Field(description="a VM of the network")
-    priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = 1000
+    next_hop: Name = Field(description="name of a VM of the network")
+    priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = Field(
+        1000, description="of routes with equal prefixes, the one with the lowest number is used"
+    )
 
 
 class NetworkPolicy(Protocol):
-    """What the keys of a network say about its policy."""
+    """The keys of a network that are about its policy."""
 
     name: str
     firewall: FirewallKeys
@@ -93,7 +100,7 @@ class NetworkPolicy(Protocol):
 
 
 def policy(network: NetworkPolicy, path: Path) -> Iterator[tuple[Path, type[Entity], dict[str, Any]]]:
-    """(place, type, parameters) of what a network's keys say."""
+    """(path, entity type, parameters) of each route, firewall rule and load balancer of a network."""
     for index, route in enumerate(network.routes):
         name = route.name or f"{network.name}.{str(route.prefix).replace('/', '_')}"
         yield (*path, "routes", index), Route, {**dict(route), "name": name}
@@ -104,7 +111,11 @@ def policy(network: NetworkPolicy, path: Path) -> Iterator[tuple[Path, type[Enti
 
 
 class PolicyReader:
-    """Makes the entities of a file's policies and remembers where each stands."""
+    """Makes entities of the policies of a file, and remembers the path of each.
+
+    Attributes:
+        faults: found so far.
+    """
 
     def __init__(self, positions: Positions) -> None:
         self.faults: list[Fault] = []
@@ -112,15 +123,14 @@ class PolicyReader:
         self._places: dict[tuple[str, str], Path] = {}
 
     def read(self, network: NetworkPolicy, path: Path) -> tuple[Policy, ...]:
-        """The entities of one network; what each alone gets wrong is a fault."""
+        """The policy entities of one network; an invalid one is left out and becomes a fault."""
         found: list[Policy] = []
         for place, kind, parameters in policy(network, path):
             try:
                 entity = kind.model_validate({**parameters, "network": network.name})
             except ValidationError as error:
                 for item in error.errors(include_url=False):
-                    what = str(item["msg"]).removeprefix("Value error, ")
-                    self._fault((*place, *item["loc"]), what[0].lower() + what[1:], "correct the value")
+                    self._fault((*place, *item["loc"]), *explain(item))
                 continue
             assert isinstance(entity, Route | FirewallRule | LoadBalancer)
             first = self._places.setdefault((entity.TYPE, entity.name), place)
@@ -135,11 +145,16 @@ class PolicyReader:
         return tuple(found)
 
     def check(self, others: Iterable[AnyEntity], policies: Iterable[Policy]) -> None:
-        """What the fabric manager would refuse is a fault where it stands."""
+        """Add a fault for each policy that the fabric manager would reject.
+
+        Args:
+            others: all entities that are not policies.
+            policies: in the order of the file.
+        """
         wanted = list(policies)
         if not wanted:
             return
-        from controllers.fm.fabric import IntentStore  # gRPC's messages come with it: only files with a policy pay
+        from controllers.fm.intent_store import IntentStore  # imports gRPC: only files with a policy pay for that
 
         fabric = IntentStore()
         fabric.full_update(list(others))

@@ -1,7 +1,7 @@
-"""What a control plane of a region is told of the whole: of all, or of its region only (paper section 3.5).
+"""The part of the intent that each control plane of a region gets (paper section 3.5). Pure.
 
-A regional plane knows the VMs of its region and what rests on them; a global one knows all VMs, and of the
-gateways only its own region's. Every load balancer, and every routed prefix, is in one region whole.
+A regional plane gets the hosts and VMs of its region, with their routes and load balancers. A global plane gets all
+VMs. Each gets the Hoverboards of its own region only. A load balancer, or a routed prefix, has its VMs in one region.
 """
 
 from __future__ import annotations
@@ -16,31 +16,40 @@ from hoverboard.contract.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class PlaneScope:
-    """One control plane's part: all there is ("whole"), what is within a region, or what crosses its border."""
+    """The scope of a control plane.
+
+    Attributes:
+        kind: "whole": everything; "regional": traffic within a region; "global": traffic between regions.
+        region: name of the region; "" for "whole".
+    """
 
     kind: Literal["whole", "regional", "global"] = "whole"
     region: str = ""
 
     @property
     def process(self) -> str:
-        """What its process is called."""
+        """Name of its process."""
         return "control plane" if self.kind == "whole" else f"{self.kind} {self.region} control plane"
 
     @property
     def options(self) -> list[str]:
-        """Its arguments of `python -m controllers`."""
+        """Its arguments for `python -m controllers`."""
         return [] if self.kind == "whole" else ["--scope", self.kind, "--region", self.region]
 
     def share(self, entities: Iterable[AnyEntity]) -> list[AnyEntity]:
-        """What of all entities it is told."""
+        """The entities that the control plane gets, of all `entities`."""
         entities = list(entities)
         if self.kind == "whole":
             return entities
-        places = places_of(entities)
-        return [entity for entity in entities if self.told(entity, places)]
+        regions = region_by_node(entities)
+        return [entity for entity in entities if self.includes(entity, regions)]
 
-    def told(self, entity: AnyEntity, places: dict[str, str | None]) -> bool:
-        """Whether it is told of an entity; `places`: region of each host and VM by name."""
+    def includes(self, entity: AnyEntity, regions: dict[str, str | None]) -> bool:
+        """Whether the control plane gets `entity`.
+
+        Args:
+            regions: as `region_by_node` gives them.
+        """
         if isinstance(entity, Hoverboard):
             return entity.region == self.region
         if self.kind == "global":
@@ -49,11 +58,11 @@ class PlaneScope:
             case Host():
                 return entity.region == self.region
             case VM():
-                return places.get(f"Host {entity.host}") == self.region
+                return regions.get(f"Host {entity.host}") == self.region
             case Route():
-                return places.get(f"VM {entity.next_hop}") == self.region
+                return regions.get(f"VM {entity.next_hop}") == self.region
             case LoadBalancer():
-                return places.get(f"VM {entity.backends[0]}") == self.region
+                return regions.get(f"VM {entity.backends[0]}") == self.region
             case _:
                 return True
 
@@ -61,31 +70,36 @@ class PlaneScope:
 WHOLE = PlaneScope()
 
 
-def places_of(entities: Iterable[AnyEntity]) -> dict[str, str | None]:
+def region_by_node(entities: Iterable[AnyEntity]) -> dict[str, str | None]:
     """Region of each host and each VM, by "Host NAME" and "VM NAME"."""
     entities = list(entities)
-    places = {f"Host {one.name}": one.region for one in entities if isinstance(one, Host)}
-    vms = {f"VM {one.name}": places.get(f"Host {one.host}") for one in entities if isinstance(one, VM)}
-    return {**places, **vms}
+    regions = {f"Host {one.name}": one.region for one in entities if isinstance(one, Host)}
+    vms = {f"VM {one.name}": regions.get(f"Host {one.host}") for one in entities if isinstance(one, VM)}
+    return {**regions, **vms}
 
 
-def check_undivided(entities: Iterable[AnyEntity]) -> None:
-    """What rests on several VMs must be in one region: else no one plane would have it whole.
+def check_same_region(entities: Iterable[AnyEntity]) -> None:
+    """Check that each load balancer, and each routed prefix, has all its VMs in one region.
+
+    Otherwise no regional plane would have all of it.
 
     Raises:
-        InputError: a load balancer's backends, or next hops of one prefix, are in two.
+        InputError: the backends of a load balancer, or the next hops of a prefix, are in two regions.
     """
     entities = list(entities)
-    places = places_of(entities)
-    homes: dict[str, set[str | None]] = {}
+    regions = region_by_node(entities)
+    regions_of: dict[str, set[str | None]] = {}
     for entity in entities:
         match entity:
             case Route():
                 what = f"routes of {entity.prefix} in network {entity.network}"
-                homes.setdefault(what, set()).add(places.get(f"VM {entity.next_hop}"))
+                regions_of.setdefault(what, set()).add(regions.get(f"VM {entity.next_hop}"))
             case LoadBalancer():
-                homes[f"load balancer {entity.name}"] = {places.get(f"VM {backend}") for backend in entity.backends}
-    for what, regions in homes.items():
-        if len(regions) > 1:
-            named = " and ".join(sorted(str(region) for region in regions))
-            raise InputError(f"{what}: VMs in {named}", where="wan", next_step="use VMs of one region for all of it")
+                regions_of[f"load balancer {entity.name}"] = {
+                    regions.get(f"VM {backend}") for backend in entity.backends
+                }
+    for what, found in regions_of.items():
+        if len(found) > 1:
+            named = " and ".join(sorted(str(region) for region in found))
+            step = "choose VMs of one region"
+            raise InputError(f"{what}: the VMs are in {named}, and must be in one region", where="wan", next_step=step)

@@ -1,5 +1,8 @@
-"""From the keys of a topology file to a `Topology`: default names, addresses and placement, and what
-the parts of a file get wrong together (paper 3.1: intent is checked before anything acts on it)."""
+"""Makes a `Topology` of the keys of a topology file: default names, addresses and hosts of VMs.
+
+Checks the parts of the file together; the keys alone are valid already (paper section 3.1: intent is checked before it
+is used).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from topologies.spec.external import check_external
 from topologies.spec.faults import Fault
 from topologies.spec.plugin_keys import find_model, find_offload, find_stages
 from topologies.spec.policy_keys import PolicyReader
-from topologies.spec.running_vms import Present
+from topologies.spec.running_vms import RunningVMs
 from topologies.spec.topology import (
     FABRIC,
     NetworkSpec,
@@ -30,7 +33,7 @@ from topologies.spec.topology import (
     hoverboard_address,
     to_entities,
 )
-from topologies.spec.wan_keys import check_whole, resolve_wan
+from topologies.spec.wan_keys import check_regions, resolve_wan
 from topologies.spec.yaml_reader import Path, Positions
 
 if TYPE_CHECKING:
@@ -48,22 +51,23 @@ DEFAULT_REGION = "default"
 
 
 class _Resolver:
-    def __init__(self, positions: Positions, hosts_known: bool, present: Topology | None) -> None:
+    def __init__(self, positions: Positions, hosts_known: bool, running: Topology | None) -> None:
         self.positions = positions
         self.hosts_known = hosts_known
         self.faults: list[Fault] = []
         self.policies = PolicyReader(positions)
         self.nodes: dict[str, Path] = {}
         self.placed = 0
-        self.present = Present(present)
+        self.running_vms = RunningVMs(running)
 
     def fault(self, path: Path, what: str, next_step: str) -> None:
+        """Add a fault."""
         self.faults.append(self.positions.fault(path, what, next_step))
 
     def claim(self, name: str, path: Path) -> None:
-        """Node names are unique over hosts, Hoverboards and VMs: `exec NAME` must mean one thing."""
+        """Check that a node name is unique over hosts, Hoverboards and VMs: `exec NAME` must mean one node."""
         if name == FABRIC:
-            self.fault(path, f"{FABRIC!r} is the fabric's own name", "use another name")
+            self.fault(path, f"{FABRIC!r} is the name of the fabric", "use another name")
         elif name in self.nodes:
             first = self.positions.line(self.nodes[name])
             self.fault(path, f"duplicate name {name!r}, first used on line {first}", "give each node its own name")
@@ -77,6 +81,7 @@ class _Resolver:
         default: Dataplane,
         batch: BatchKeys,
     ) -> tuple[ServerSpec, ...]:
+        """The VM hosts, or the Hoverboards, with default names, addresses and settings."""
         host = key == "hosts"
         found = []
         for index in range(given if isinstance(given, int) else len(given)):
@@ -102,8 +107,9 @@ class _Resolver:
         return tuple(found)
 
     def subnets(self, keys: NetworkKeys, path: Path) -> tuple[SubnetSpec, ...]:
+        """The subnets of a network, each with its gateway; empty when they have a fault."""
         if keys.subnet is not None and keys.subnets is not None:
-            self.fault((*path, "subnets"), "stands beside subnet", "put all subnets into `subnets`")
+            self.fault((*path, "subnets"), "cannot stand beside `subnet`", "put all subnets into `subnets`")
             return ()
         found: dict[Path, IPv4Network] = {}
         if keys.subnet is not None:
@@ -111,30 +117,33 @@ class _Resolver:
         elif keys.subnets is not None:
             found = {(*path, "subnets", index): prefix for index, prefix in enumerate(keys.subnets)}
         else:
-            self.fault((*path, "subnet"), "is missing", "add `subnet: 10.0.0.0/24`, or a list `subnets`")
+            self.fault((*path, "subnet"), "is missing", "add `subnet: 10.0.0.0/24`, or `subnets:` with a list")
             return ()
         prefixes = list(found.values())
         for (one, first), (two, second) in combinations(found.items(), 2):
             if first.overlaps(second):
                 line = self.positions.line(one)
-                self.fault(two, f"{second} overlaps {first} on line {line}", "use ranges that do not overlap")
+                self.fault(two, f"{second} overlaps {first} on line {line}", "use subnets that do not overlap")
         for where, prefix in found.items():
             if prefix.is_multicast or prefix.is_loopback or prefix.network_address == IPv4Address("0.0.0.0"):
-                self.fault(where, f"{prefix} cannot be used by VMs", "use a private range such as 10.0.0.0/24")
+                self.fault(where, f"{prefix} cannot be used for VMs", "use a private range such as 10.0.0.0/24")
         if keys.subnet6 is not None and len(prefixes) > 1:
-            self.fault((*path, "subnet6"), "means nothing beside several subnets", "use `subnet`, or remove it")
+            self.fault((*path, "subnet6"), "works only with one subnet", "use `subnet`, or remove it")
         gateway = None
         if keys.gateway is not None:
             where = (*path, "gateway")
             if len(prefixes) > 1:
-                self.fault(where, "means nothing beside several subnets", "remove it: each subnet's first address is")
+                self.fault(
+                    where, "works only with one subnet", "remove it: the first address of each subnet is its gateway"
+                )
             elif not SubnetSpec(prefixes[0], prefixes[0].network_address).holds(keys.gateway):
-                self.fault(where, f"{keys.gateway} is not a usable address of {prefixes[0]}", "choose one inside it")
+                self.fault(where, f"{keys.gateway} is not a usable address of {prefixes[0]}", "choose one inside")
             else:
                 gateway = keys.gateway
         return tuple(SubnetSpec(prefix, gateway or prefix.network_address + 1, keys.subnet6) for prefix in prefixes)
 
     def network(self, keys: NetworkKeys, path: Path, hosts: tuple[ServerSpec, ...]) -> NetworkSpec:
+        """A network with its VMs: those without an address get the first free one."""
         network = NetworkSpec(
             keys.name, keys.vni, self.subnets(keys, path), rate=keys.rate, ingress=keys.firewall.ingress,
             egress=keys.firewall.egress, policies=self.policies.read(keys, path),
@@ -155,10 +164,10 @@ class _Resolver:
             (vm.name if vm is not None else None) or f"{network.name}-{index + 1}"
             for index, vm in enumerate(listed if listed is not None else [None] * count)
         ]
-        self.present.keep(network, names, taken)
+        self.running_vms.keep_addresses(network, names, taken)
         taken6 = self.given_addresses6(network, listed or [], path)
         used6 = set(taken6.values())
-        kept6 = self.present.kept6(network, names, used6)
+        kept6 = self.running_vms.kept_addresses6(network, names, used6)
         used6 |= set(kept6.values())
         free6 = (ip for subnet in network.subnets for ip in subnet.addresses6() if ip not in used6)
         used = set(taken.values()) | {balancer.ip for balancer in network.balancers}
@@ -172,13 +181,14 @@ class _Resolver:
             if vm is None or vm.ip6 is None:
                 ip6 = kept6.get(spec.name) or next(free6, None)
                 if ip6 is None and keys.subnet6 is not None:
-                    self.fault((*path, "subnet6"), f"{keys.subnet6} has no room for {count} VMs", "use a /64")
+                    self.fault((*path, "subnet6"), f"{keys.subnet6} has no room for {count} VMs", "use a range of /64")
             else:
                 ip6 = taken6.get(index)
             vms.append(replace(spec, ip6=ip6))
         return network.with_vms(vms)
 
     def given_addresses(self, network: NetworkSpec, vms: list[VMKeys], path: Path) -> dict[int, IPv4Address]:
+        """Valid addresses that the file gives to VMs, by position."""
         taken: dict[int, IPv4Address] = {}
         owners: dict[IPv4Address, Path] = {}
         for index, vm in enumerate(vms):
@@ -186,7 +196,7 @@ class _Resolver:
             if vm.ip is None:
                 continue
             if any(vm.ip == subnet.gateway for subnet in network.subnets):
-                self.fault(where, f"{vm.ip} is the gateway's address", "choose another")
+                self.fault(where, f"{vm.ip} is the gateway's address", "choose another address")
             elif network.subnet_of(vm.ip) is None:
                 ranges = ", ".join(str(subnet.prefix) for subnet in network.subnets)
                 self.fault(where, f"{vm.ip} is not a VM's address in {ranges}", "choose one inside, or leave it out")
@@ -199,13 +209,14 @@ class _Resolver:
         return taken
 
     def given_addresses6(self, network: NetworkSpec, vms: list[VMKeys], path: Path) -> dict[int, IPv6Address]:
+        """Valid IPv6 addresses that the file gives to VMs, by position."""
         taken: dict[int, IPv6Address] = {}
         owners: dict[IPv6Address, Path] = {}
         for index, vm in enumerate(vms):
             where = (*path, "vms", index, "ip6")
             if vm.ip6 is None or vm.ip6 is False:
                 continue
-            # A network with a range for IPv6 has one subnet; more are a fault of their own.
+            # A network with an IPv6 range has one subnet; `subnets` reports a fault when it has more.
             subnet = next((subnet for subnet in network.subnets if subnet.prefix6 is not None), None)
             if subnet is None:
                 self.fault(where, "the network has no IPv6 range", "add `subnet6: fd00:7::/64` to the network")
@@ -230,6 +241,7 @@ class _Resolver:
         taken: dict[int, IPv4Address],
         free: Iterator[IPv4Address],
     ) -> VMSpec | None:
+        """VM number `index` of a network, without its IPv6 address; None when no address is free."""
         place: Path = (*path, "vms") if keys is None else (*path, "vms", index)
         name = f"{network.name}-{index + 1}"
         if keys is not None and keys.name is not None:
@@ -239,13 +251,13 @@ class _Resolver:
         self.claim(name, where)
         host = hosts[self.placed % len(hosts)].name
         if keys is not None and keys.host is not None:
-            # On an unknown host it stays where it was put; what that host's own keys get wrong is a fault already.
+            # A VM of an unknown host keeps the default host, so that its other keys are checked.
             if keys.host in {server.name for server in hosts}:
                 host = keys.host
             elif self.hosts_known:
                 known = ", ".join(server.name for server in hosts[:8]) + (", ..." if len(hosts) > 8 else "")
                 self.fault((*place, "host"), f"there is no host {keys.host!r}", f"use one of: {known}")
-        elif (there := self.present.vm(network.name, name)) is not None:
+        elif (there := self.running_vms.vm(network.name, name)) is not None:
             host = there.host
         else:
             self.placed += 1
@@ -258,7 +270,7 @@ class _Resolver:
     def one_region(
         self, hosts: tuple[ServerSpec, ...], hoverboards: tuple[ServerSpec, ...]
     ) -> tuple[tuple[ServerSpec, ...], tuple[ServerSpec, ...]]:
-        """Hosts without a region are in one together; where there is no other one, so are all Hoverboards."""
+        """Put hosts without a region into DEFAULT_REGION; with one region, put all Hoverboards into it, too."""
         hosts = tuple(replace(host, region=host.region or DEFAULT_REGION) for host in hosts)
         regions = {host.region for host in hosts}
         if len(regions) == 1:
@@ -278,17 +290,17 @@ def resolve(
     text: str,
     base: Directory,
     hosts_known: bool,
-    present: Topology | None = None,
+    running: Topology | None = None,
 ) -> tuple[Topology, list[Fault]]:
-    """The topology, and all that its parts get wrong together; worth nothing unless there are no faults.
+    """The topology, and the faults of its parts together. With faults, the topology must not be used.
 
     Args:
-        name: used when the file gives none.
-        base: what relative paths of stages start from.
-        hosts_known: False when faulty hosts were left out, so that a missing one means nothing.
-        present: what runs: its VMs stay where they are, and as they are called, unless the file says otherwise.
+        name: the topology's name when the file gives none.
+        base: directory for relative paths of models, policies and stages.
+        hosts_known: False when faulty hosts were cut out: then no fault is reported for a host that is not there.
+        running: the topology of a run that is up; its VMs keep hosts and addresses that the file leaves open.
     """
-    resolver = _Resolver(positions, hosts_known, present)
+    resolver = _Resolver(positions, hosts_known, running)
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
@@ -302,7 +314,7 @@ def resolve(
         resolver.fault(
             ("hoverboards",),
             f"the {keys.model} model needs at least one Hoverboard",
-            "give `hoverboards: 1`, or `model: preprogrammed`",
+            "give `hoverboards: 1`, or use `model: preprogrammed`",
         )
     names: dict[str, Path] = {}
     vnis: dict[int, Path] = {}
@@ -319,7 +331,7 @@ def resolve(
             line = positions.line(vnis[network.vni])
             resolver.fault(
                 (*path, "vni"), f"duplicate VNI {network.vni}, first used on line {line}",
-                "give each network its own VNI: it is all that keeps tenants apart",
+                "give each network its own VNI: the VNI separates tenants",
             )  # fmt: skip
         names.setdefault(network.name, (*path, "name"))
         vnis.setdefault(network.vni, (*path, "vni"))
@@ -348,5 +360,5 @@ def resolve(
         bare = replace(topology, networks=tuple(replace(network, policies=()) for network in networks))
         resolver.policies.check(to_entities(bare), policies)
         if wan is not None and not resolver.policies.faults:
-            check_whole(to_entities(topology), resolver.fault)
+            check_regions(to_entities(topology), resolver.fault)
     return topology, resolver.faults + resolver.policies.faults

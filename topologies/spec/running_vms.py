@@ -1,6 +1,6 @@
-"""What a file leaves open stays as it runs: where VMs of a running testbed are, and their addresses (pure).
+"""Keeps hosts and addresses of VMs that run, where a changed topology file does not give them. Pure.
 
-Without it a VM that is put in front of others in a file would give all of them other default addresses and hosts.
+Without this, a VM inserted before others in a file would change the default addresses and hosts of all of them.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from ipaddress import IPv4Address, IPv6Address
 from topologies.spec.topology import NetworkSpec, Topology, VMSpec
 
 
-class Present:
-    """The VMs of a running testbed, if there is one."""
+class RunningVMs:
+    """The VMs of the run that a file is applied to; none when there is no run."""
 
     def __init__(self, topology: Topology | None) -> None:
         self._vms = {(vm.network, vm.name): vm for vm in topology.vms} if topology is not None else {}
 
     def vm(self, network: str, name: str) -> VMSpec | None:
-        """A VM that runs in a network."""
+        """The running VM of this name in a network; None when there is none."""
         return self._vms.get((network, name))
 
-    def keep(self, network: NetworkSpec, names: Iterable[str], taken: dict[int, IPv4Address]) -> None:
-        """Put addresses of VMs that run into `taken`, where the file gives none and nothing else has them.
+    def keep_addresses(self, network: NetworkSpec, names: Iterable[str], taken: dict[int, IPv4Address]) -> None:
+        """Add to `taken` the addresses of running VMs that the file gives no address, if they are still free.
 
         Args:
             names: the network's VMs in the order of the file.
-            taken: address by position.
+            taken: address by position in the file; changed.
         """
         used = set(taken.values()) | {balancer.ip for balancer in network.balancers}
         for index, name in enumerate(names):
@@ -35,8 +35,10 @@ class Present:
                 taken[index] = vm.ip
                 used.add(vm.ip)
 
-    def kept6(self, network: NetworkSpec, names: Iterable[str], used: set[IPv6Address]) -> dict[str, IPv6Address]:
-        """The same for IPv6, by VM."""
+    def kept_addresses6(
+        self, network: NetworkSpec, names: Iterable[str], used: set[IPv6Address]
+    ) -> dict[str, IPv6Address]:
+        """IPv6 addresses that running VMs keep, by name; those in `used` are not free."""
         of_it = (vm for name in names if (vm := self.vm(network.name, name)) is not None)
         return {
             vm.name: vm.ip6

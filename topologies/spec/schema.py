@@ -1,6 +1,6 @@
-"""The topology file: `load`, `parse`, and its JSON Schema for editors; its keys are in `keys`.
+"""The topology file: `load`, `parse`, and its JSON Schema for editors. Its keys are in `keys`.
 
-A file is read whole before anything is started, and every fault is reported at once with its line.
+A file is checked completely before anything starts. All faults are reported at once, each with its line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from hoverboard.contract.errors import InputError
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
-from topologies.spec.key_faults import cut, fault_of, path_of
+from topologies.spec.key_faults import cut_out, fault_of, path_of
 from topologies.spec.keys import TopologyKeys
 from topologies.spec.resolve import resolve
 from topologies.spec.topology import Topology
@@ -27,30 +27,30 @@ SHIPPED = ("two-hosts", "dual-stack", "demo", "rack", "mixed", "two-regions")
 
 
 def json_schema() -> str:
-    """JSON Schema of the file, as shipped in schema.json."""
+    """The JSON Schema of the file, as shipped in schema.json."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TopologyKeys.model_json_schema()}
     return json.dumps(schema, indent=2) + "\n"
 
 
 def shipped(name: str) -> str | None:
-    """Text of a topology that comes with the package, or None."""
+    """The text of a topology that comes with the package; None when there is none of that name."""
     if name not in SHIPPED:
         return None
     return resources.files("topologies").joinpath("shipped", f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def load(path: str | Path) -> Topology:
-    """The topology of a file, or of the shipped one with that name.
+    """The topology of a file, or the shipped topology of that name.
 
     Raises:
-        TopologyFileError: the file has faults, all of which it names.
-        InputError: there is no such file.
+        TopologyFileError: the file has faults; the error names all of them.
+        InputError: there is no such file, or it cannot be read.
     """
     return parse(**read(path))
 
 
-class Given(TypedDict):
-    """What `parse` takes of a file."""
+class TopologyText(TypedDict):
+    """The arguments that `parse` takes for a file."""
 
     text: str
     source: str
@@ -58,8 +58,12 @@ class Given(TypedDict):
     base: Path
 
 
-def read(path: str | Path) -> Given:
-    """A file's text, or that of the shipped one with that name; InputError when there is no such file."""
+def read(path: str | Path) -> TopologyText:
+    """The text of a file, or of the shipped topology of that name.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
     file = Path(path)
     text = shipped(str(path)) if not file.exists() else None
     if text is not None:
@@ -69,12 +73,12 @@ def read(path: str | Path) -> Given:
     except FileNotFoundError as error:
         raise InputError(
             "there is no such topology file", where=str(path),
-            next_step=f"give the path of a YAML file, or the name of a shipped one: {', '.join(SHIPPED)}",
+            next_step=f"give the path of a YAML file, or the name of a shipped topology: {', '.join(SHIPPED)}",
         ) from error  # fmt: skip
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(
-            f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file"
+            f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file in UTF-8"
         ) from error
     return {"text": text, "source": str(path), "name": file.stem, "base": file.parent}
 
@@ -85,25 +89,30 @@ def parse(
     source: str = "<text>",
     name: str = "topology",
     base: Path | None = None,
-    present: Topology | None = None,
+    running: Topology | None = None,
 ) -> Topology:
-    """The topology that YAML `text` describes; `name` is used when it gives none.
+    """The topology that YAML `text` describes.
 
     Args:
-        base: what relative paths of stages start from; default: the current directory.
-        present: what runs already, and keeps what the file leaves open.
+        source: name of the text in messages.
+        name: the topology's name when the text gives none.
+        base: directory for relative paths of models, policies and stages; default: the current directory.
+        running: the topology of a run that is up; its VMs keep what the file leaves open.
+
+    Raises:
+        TopologyFileError: the text has faults; the error names all of them.
     """
     data, positions, faults = yaml_reader.read(text)
     if not isinstance(data, dict):
         if not faults:
-            what = "the file is empty" if data is None else "a topology is a mapping of keys"
-            faults = [Fault(1, "", what, "start with `hosts: 2`, or copy a shipped file")]
+            what = "the file is empty" if data is None else "the file is not a mapping of keys"
+            faults = [Fault(1, "", what, "start with `hosts: 2`, or copy a file from topologies/shipped")]
         raise TopologyFileError(source, faults)
-    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path(), present=present)
+    return _checked(data, positions, faults, source=source, name=name, text=text, base=base or Path(), running=running)
 
 
 def from_keys(keys: dict[str, Any], *, source: str = "<keys>", name: str = "topology") -> Topology:
-    """The topology that `keys`, the content of a file as plain data, describe."""
+    """The topology that `keys` describe: the content of a topology file as plain data."""
     text = yaml.safe_dump(keys, sort_keys=False)
     return parse(text, source=source, name=name)
 
@@ -117,11 +126,11 @@ def _checked(
     name: str,
     text: str,
     base: Path,
-    present: Topology | None,
+    running: Topology | None,
 ) -> Topology:
-    unsure: set[str] = set()
+    faulty_keys: set[str] = set()
     keys = None
-    # A wrong part is cut out, so that what the rest gets wrong is reported in the same go.
+    # Cut out each wrong part and check again: so the faults of all other parts are reported, too.
     for _ in range(_MAX_FAULTS):
         try:
             keys = TopologyKeys.model_validate(data)
@@ -130,14 +139,14 @@ def _checked(
             items = error.errors(include_url=False)
             paths = [path_of(item["loc"]) for item in items]
             faults += [fault_of(positions, path, item) for path, item in zip(paths, items, strict=True)]
-            unsure.add(str(paths[0][0]))
-            if not cut(data, positions, paths[0]):
+            faulty_keys.add(str(paths[0][0]))
+            if not cut_out(data, positions, paths[0]):
                 break
     if keys is not None:
         topology, more = resolve(
-            keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in unsure, present=present
+            keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in faulty_keys, running=running
         )
-        # What was cut out is missing by our own doing.
+        # A part that we cut out is not a fault of its own.
         faulty = {fault.key for fault in faults}
         faults += [fault for fault in more if fault.key not in faulty]
         if not faults:

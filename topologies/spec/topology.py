@@ -1,7 +1,7 @@
-"""A topology, resolved: every node, address and placement named; what the rest of the package works on.
+"""The resolved topology: each node with its name, address and host. The rest of the package works on it.
 
 Pure data and pure functions. A `Topology` comes from a file (`topologies.spec.schema.load`) or from a
-Mininet `Topo` (`topologies.emulation.topo`), and turns into the entities of the fabric manager (paper 3.1).
+Mininet `Topo` (`topologies.emulation.topo`). `to_entities` turns it into entities of the fabric manager (paper 3.1).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hoverboard.contract.generations import facts
 from hoverboard.contract.models import DEFAULT_MODEL, choices
 from hoverboard.contract.plugins import absolute
 
-Model = str  # of a programming model: a shipped one's name, or /path/file.py:Class
+Model = str  # a programming model: the name of a shipped one, or /path/file.py:Class
 
 FABRIC = "fab"  # the fabric's node; no other node may have this name
 UNDERLAY = IPv4Network("172.16.0.0/16")
@@ -43,17 +43,17 @@ MAX_HOSTS = 1000
 MAX_HOVERBOARDS = 64
 
 DEFAULT_THRESHOLD = 20_000  # bit/s, the paper's section 3.3.1
-MOST_EGRESS, MOST_INGRESS = 32, 128  # packets of a batch: the paper's section 4.2
-DEFAULT_REPORT_INTERVAL = 1.0  # seconds; ours, the paper gives none
+MOST_EGRESS, MOST_INGRESS = 32, 128  # packets in a batch: the paper's section 4.2
+DEFAULT_REPORT_INTERVAL = 1.0  # seconds; our choice: the paper gives none
 
 
 def host_address(index: int) -> IPv4Address:
-    """Underlay address of the VM host number `index` (from 0)."""
+    """Underlay address of VM host number `index`, from 0."""
     return UNDERLAY.network_address + 1 + index
 
 
 def hoverboard_address(index: int) -> IPv4Address:
-    """Underlay address of the Hoverboard number `index` (from 0)."""
+    """Underlay address of Hoverboard number `index`, from 0."""
     return _FIRST_HOVERBOARD + index
 
 
@@ -66,33 +66,36 @@ class ServerSpec:
     underlay_ip: IPv4Address
     dataplane: Dataplane
     region: str | None = None
-    batch: tuple[int, int] = (MOST_EGRESS, MOST_INGRESS)  # packets at a time, egress and ingress engine
-    capacity: tuple[int | None, int | None] = (None, None)  # of a Hoverboard: packets and bits a second
-    controller: str | None = None  # "tcp:HOST:PORT" or "unix:/PATH" of who programs it instead of us
+    batch: tuple[int, int] = (MOST_EGRESS, MOST_INGRESS)  # most packets at a time: egress engine, ingress engine
+    capacity: tuple[int | None, int | None] = (
+        None,
+        None,
+    )  # of a Hoverboard: packets and bits per second; None: no limit
+    controller: str | None = None  # of an external program: "tcp:HOST:PORT" or "unix:/PATH"
 
 
 @dataclass(frozen=True, slots=True)
 class OffloadSpec:
-    """What the offload policy is told beside the threshold (controllers.vmc.offload.policy.OffloadSettings)."""
+    """Settings of the offload policy beside the threshold (`controllers.vmc.offload.policy.OffloadSettings`)."""
 
     keep: int = 0  # bit/s
     min_lifetime: float = 2.0  # seconds
     idle_expiry: float = 30.0  # seconds
-    budget: int = 0  # offloads of a host; 0: any number
+    budget: int = 0  # most offloads of a host; 0: no limit
     reports: Literal["hosts", "hoverboards"] = "hosts"
-    policy: str | None = None  # "/path/file.py:Class" of one's own
+    policy: str | None = None  # "/path/file.py:Class"; None: the built-in policy
 
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """An address range of a network, with its gateway; and its IPv6 range, if it has one."""
+    """An IPv4 range of a network with its gateway, and its IPv6 range if it has one."""
 
     prefix: IPv4Network
     gateway: IPv4Address
     prefix6: IPv6Network | None = None
 
     def addresses(self) -> Iterator[IPv4Address]:
-        """Addresses a VM may have, in order."""
+        """Addresses that a VM may have, in order."""
         return (address for address in self.prefix.hosts() if address != self.gateway)
 
     def holds(self, address: IPv4Address) -> bool:
@@ -104,14 +107,14 @@ class SubnetSpec:
         )
 
     def addresses6(self) -> Iterator[IPv6Address]:
-        """IPv6 addresses a VM may be given, in order: as with IPv4, the second of the range is the first VM's."""
+        """IPv6 addresses for VMs, in order; as with IPv4, the first VM gets the address that ends in 2."""
         if self.prefix6 is None:
             return iter(())
         first = self.prefix6.network_address
         return (first + offset for offset in range(2, self.prefix6.num_addresses))
 
     def holds6(self, address: IPv6Address) -> bool:
-        """Whether a VM may have `address`: the lowest of the range is every router's (RFC 4291, 2.6.1)."""
+        """Whether a VM may have `address`; the lowest address of a range belongs to its routers (RFC 4291, 2.6.1)."""
         return self.prefix6 is not None and address in self.prefix6 and address != self.prefix6.network_address
 
 
@@ -127,19 +130,19 @@ class VMSpec:
     gateway: IPv4Address
     tags: tuple[str, ...] = ()
     ip6: IPv6Address | None = None
-    rate: int | None = None  # bit/s that it may send
+    rate: int | None = None  # most bit/s that it sends; None: no limit
     vni: int = 0  # of its network
-    shared: tuple[IPv4Address, ...] = ()  # of load balancers whose backend it is
+    shared: tuple[IPv4Address, ...] = ()  # addresses of the load balancers that it is a backend of
 
     def entity(self) -> VM:
-        """The fabric manager's view of it."""
+        """The VM as an entity of the fabric manager."""
         return VM(
             name=self.name, network=self.network, ip=self.ip, ip6=self.ip6, mac=self.mac, host=self.host, tags=self.tags
         )
 
     @property
     def gateways(self) -> tuple[IPv4Address | IPv6Address, ...]:
-        """The gateways that answer it: IPv4, and IPv6 where it has an address."""
+        """Its gateways: the IPv4 one, and the IPv6 one if it has an IPv6 address."""
         return (self.gateway,) if self.ip6 is None else (self.gateway, GATEWAY_LINK_LOCAL)
 
 
@@ -151,8 +154,8 @@ class NetworkSpec:
     vni: int
     subnets: tuple[SubnetSpec, ...]
     vms: tuple[VMSpec, ...] = ()
-    rate: int | None = None  # of VMs that do not say otherwise, bit/s
-    ingress: FirewallAction = "allow"  # where no firewall rule is about a packet
+    rate: int | None = None  # bit/s of each VM that has no rate of its own
+    ingress: FirewallAction = "allow"  # for packets that match no firewall rule
     egress: FirewallAction = "allow"
     policies: tuple[Route | FirewallRule | LoadBalancer, ...] = ()
 
@@ -162,7 +165,7 @@ class NetworkSpec:
         return tuple(entity for entity in self.policies if isinstance(entity, LoadBalancer))
 
     def with_vms(self, vms: Iterable[VMSpec]) -> NetworkSpec:
-        """The same with these VMs; backends have the addresses of their load balancers."""
+        """This network with `vms` instead of its own; backends get the addresses of their load balancers."""
         shared: dict[str, tuple[IPv4Address, ...]] = {}
         for balancer in self.balancers:
             for name in balancer.backends:
@@ -170,23 +173,31 @@ class NetworkSpec:
         return replace(self, vms=tuple(replace(vm, shared=shared.get(vm.name, ())) for vm in vms))
 
     def subnet_of(self, address: IPv4Address) -> SubnetSpec | None:
-        """The subnet in which a VM may have `address`."""
+        """The subnet in which a VM may have `address`; None when there is none."""
         return next((subnet for subnet in self.subnets if subnet.holds(address)), None)
 
     def free_address(self, taken: set[IPv4Address]) -> IPv4Address | None:
-        """The first address that no VM has; None when the network is full."""
+        """The first address that is not `taken`, nor a load balancer's; None when the network is full."""
         taken = taken | {balancer.ip for balancer in self.balancers}
         return next((ip for subnet in self.subnets for ip in subnet.addresses() if ip not in taken), None)
 
     def free_address6(self, ip: IPv4Address, taken: set[IPv6Address]) -> IPv6Address | None:
-        """The first IPv6 address that no VM has, for the VM with `ip`; None where its subnet has no more, or none."""
+        """The first IPv6 address that is not `taken`, in the subnet of `ip`; None when there is none."""
         subnet = self.subnet_of(ip)
         return None if subnet is None else next((ip6 for ip6 in subnet.addresses6() if ip6 not in taken), None)
 
     def vm(
         self, name: str, host: str, ip: IPv4Address, tags: tuple[str, ...] = (), ip6: IPv6Address | None = None
     ) -> VMSpec:
-        """A VM of this network; `ip` must be inside one of its subnets, `ip6` in the same one's IPv6 range."""
+        """A VM of this network.
+
+        Args:
+            ip: an address in one of the subnets.
+            ip6: an address in the IPv6 range of the same subnet.
+
+        Raises:
+            ValueError: an address is not in its range.
+        """
         subnet = self.subnet_of(ip)
         if subnet is None:
             raise ValueError(f"{ip} is not a VM's address in network {self.name}")
@@ -199,7 +210,12 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True)
 class WanSpec:
-    """The link between two regions: bits a second and seconds, each way; no rate: as fast as it goes."""
+    """The link between two regions.
+
+    Attributes:
+        rate: bits per second in each direction; None: no limit.
+        delay: seconds in each direction.
+    """
 
     rate: int | None = None
     delay: float = 0.0
@@ -219,9 +235,9 @@ class Topology:
     offload_threshold: int = DEFAULT_THRESHOLD  # bit/s
     report_interval: float = DEFAULT_REPORT_INTERVAL  # seconds
     offload: OffloadSpec = OffloadSpec()
-    stages: tuple[dict[str, Any], ...] = ()  # rules of hoverboard.coprocessor.policy, with absolute paths
-    text: str = ""  # the file it came from, kept with the run
-    wan: WanSpec | None = None  # each region has a fabric of its own, joined by this
+    stages: tuple[dict[str, Any], ...] = ()  # rules of `hoverboard.coprocessor.stage_policy`, with absolute paths
+    text: str = ""  # of the file it comes from; the run keeps it
+    wan: WanSpec | None = None  # joins the fabrics of two regions; None: one fabric
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -229,9 +245,9 @@ class Topology:
         return tuple(dict.fromkeys(server.region for server in self.hosts if server.region is not None))
 
     def stage_regions(self) -> dict[str, str]:
-        """Region of each server by underlay address, as coprocessor stages know them.
+        """Region of each server by underlay address, for the coprocessor stages.
 
-        Where there are several, a Hoverboard is in none: who sends to it cannot know whom it passes a packet to.
+        With several regions, Hoverboards are left out: the sender cannot know to which region a Hoverboard relays.
         """
         several = len(self.regions) > 1
         servers = self.hosts if several else self.servers
@@ -244,25 +260,25 @@ class Topology:
 
     @property
     def vms(self) -> tuple[VMSpec, ...]:
-        """All VMs, network by network."""
+        """All VMs, in the order of the networks."""
         return tuple(vm for network in self.networks for vm in network.vms)
 
     @property
     def external(self) -> tuple[ServerSpec, ...]:
-        """Hosts whose switches others program."""
+        """Hosts with `program: external`."""
         return tuple(host for host in self.hosts if host.controller is not None)
 
-    def answered(self, vms: Iterable[VMSpec]) -> list[VMSpec]:
-        """Of VMs those whose gateway answers: on hosts that others program, that is theirs to do or not."""
+    def with_our_gateway(self, vms: Iterable[VMSpec]) -> list[VMSpec]:
+        """The VMs in `vms` whose gateway our control plane answers for: not those on hosts with `program: external`."""
         external = {host.name for host in self.external}
         return [vm for vm in vms if vm.host not in external]
 
     def with_vm(self, vm: VMSpec) -> Topology:
-        """The same with one more VM."""
+        """This topology with one more VM."""
         return self._with_vms(vm.network, lambda vms: (*vms, vm))
 
     def without_vm(self, vm: VMSpec) -> Topology:
-        """The same without a VM."""
+        """This topology without a VM."""
         return self._with_vms(vm.network, lambda vms: tuple(one for one in vms if one.name != vm.name))
 
     def _with_vms(self, name: str, change: Callable[[tuple[VMSpec, ...]], tuple[VMSpec, ...]]) -> Topology:
@@ -272,7 +288,7 @@ class Topology:
         return replace(self, networks=networks)
 
     def with_dataplane(self, dataplane: Dataplane) -> Topology:
-        """The same with one dataplane generation on every server; on Hoverboards, the nearest that relays."""
+        """This topology with one dataplane generation on each host; Hoverboards get the nearest one that relays."""
         return replace(
             self,
             hosts=tuple(replace(server, dataplane=dataplane) for server in self.hosts),
@@ -281,7 +297,11 @@ class Topology:
 
 
 def check_model(topology: Topology, model: str) -> Model:
-    """`model`, if the topology can run it; InputError otherwise."""
+    """The name of `model`, with an absolute path if it is FILE.py:Class.
+
+    Raises:
+        InputError: there is no such model, or the topology cannot run it.
+    """
     made = model_named(absolute(model, Path()))
     if made.relays and not topology.hoverboards:
         raise InputError(
@@ -292,15 +312,18 @@ def check_model(topology: Topology, model: str) -> Model:
 
 
 def check_enforced(topology: Topology) -> None:
-    """InputError when a server's dataplane would not do what the topology asks for: stages, rates.
+    """Check that the dataplane of each host can enforce the stages and rates of the topology.
 
-    A policy that only some hosts follow is none, and encryption that is silently left out is worse.
+    A policy or an encryption that only some hosts apply would protect nothing.
+
+    Raises:
+        InputError: a host cannot enforce one of them.
     """
     limited = {vm.host: vm.name for vm in topology.vms if vm.rate is not None}
     for server in topology.hosts:
         if facts(server.dataplane).carrier == "engines":
             continue
-        step = "use dataplane fastpath on every host, or remove the key"
+        step = "use `dataplane: fastpath` on every host, or remove the key"
         if topology.stages:
             raise InputError(
                 f"dataplane {server.dataplane} has no coprocessor stages", where=server.name, next_step=step
@@ -315,7 +338,7 @@ def check_enforced(topology: Topology) -> None:
 
 
 def to_entities(topology: Topology) -> list[AnyEntity]:
-    """The fabric manager's full update: servers, networks, subnetworks, VMs, then policies."""
+    """The entities of a full update: servers, networks with their subnetworks, VMs, then policies."""
     entities: list[AnyEntity] = []
     for server in topology.servers:
         region = server.region if topology.wan is not None else None
@@ -328,7 +351,7 @@ def to_entities(topology: Topology) -> list[AnyEntity]:
     for network in topology.networks:
         entities.append(Network(name=network.name, vni=network.vni, ingress=network.ingress, egress=network.egress))
         for subnet in network.subnets:
-            # Read from the right, the prefix is always the last part: no two subnetworks share a name.
+            # The prefix is the last part of the name: so no two subnetworks share a name.
             suffix = str(subnet.prefix).replace("/", "_")
             entities.append(
                 Subnetwork(

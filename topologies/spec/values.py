@@ -1,4 +1,7 @@
-"""The values in a topology file: names, rates, times, addresses, each checked, and refused in words of its own."""
+"""The types of values in a topology file: names, rates, times, addresses. Each is checked, with its own message.
+
+A message has the form "what is wrong; what to do" (`topologies.spec.faults.explain`).
+"""
 
 from __future__ import annotations
 
@@ -17,40 +20,61 @@ from hoverboard.contract.plugins import file_of
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(bit|kbit|mbit|gbit)")
 _RATE_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
-_HOST = re.compile(r"[0-9.]+|\[[0-9A-Fa-f:.]+\]")  # ovs-vswitchd asks no name server
+_HOST = re.compile(r"[0-9.]+|\[[0-9A-Fa-f:.]+\]")  # an address and not a name: ovs-vswitchd does not resolve names
 _SOCKET = re.compile(r"/[!-~]{1,90}")  # a Unix socket's path has 107 bytes at most
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms)")
 
 
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a name: letters, digits, '.', '_', '-', at most 40, letter or digit first")
+        raise ValueError(
+            f"{value!r} is not a valid name; use letters, digits, '.', '_' and '-', at most 40, a letter or digit first"
+        )
     return value
 
 
 def check_name(value: str) -> str:
-    """`value`, if it can be a node's name; InputError otherwise."""
+    """`value`, if it is a valid name of a node.
+
+    Raises:
+        InputError: it is not.
+    """
     try:
         return _name(value)
     except ValueError as error:
-        raise InputError(str(error), next_step="choose another name") from error
+        what, _, step = str(error).partition("; ")
+        raise InputError(what, next_step=step) from error
 
 
 def parse_rate(value: Any) -> int:
-    """Bits a second of "20kbit", "1.5mbit", ..; ValueError otherwise."""
+    """Bits per second of a text such as "20kbit" or "1.5mbit".
+
+    Raises:
+        ValueError: it is not a rate.
+    """
     match = _RATE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is not a rate like 20kbit (units: bit, kbit, mbit, gbit)")
+        raise ValueError(f"{value!r} is not a rate; give a number with a unit, such as 20kbit (bit, kbit, mbit, gbit)")
     return round(float(match[1]) * _RATE_UNITS[match[2]])
 
 
+def rate_text(rate: int) -> str:
+    """Text for `rate` bits per second, as `parse_rate` reads it: "20kbit"."""
+    unit = max((unit for unit, bits in _RATE_UNITS.items() if rate % bits == 0), key=_RATE_UNITS.__getitem__)
+    return f"{rate // _RATE_UNITS[unit]}{unit}"
+
+
 def parse_seconds(value: Any) -> float:
-    """Seconds of 0.5, "1s" or "500ms"; ValueError otherwise."""
+    """Seconds of a number such as 0.5, or of a text such as "1s" or "500ms".
+
+    Raises:
+        ValueError: it is not a time.
+    """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     match = _SECONDS.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is not a time like 1s or 500ms")
+        raise ValueError(f"{value!r} is not a time; give one such as 1s or 500ms")
     return float(match[1]) / (1000 if match[2] == "ms" else 1)
 
 
@@ -58,7 +82,7 @@ def _prefix(value: Any) -> IPv4Network:
     try:
         network = IPv4Network(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise ValueError(f"{value!r} is not a subnet like 10.0.0.0/24 ({error})") from error
+        raise ValueError(f"{value!r} is not an IPv4 subnet ({error}); give one such as 10.0.0.0/24") from error
     if network.prefixlen > 30:
         raise ValueError(f"{value!r} has no room for a gateway and a VM; use /30 or shorter")
     return network
@@ -68,14 +92,14 @@ def _address(value: Any) -> IPv4Address:
     try:
         return IPv4Address(value)
     except ValueError as error:
-        raise ValueError(f"{value!r} is not an IPv4 address like 10.0.0.2") from error
+        raise ValueError(f"{value!r} is not an IPv4 address; give one such as 10.0.0.2") from error
 
 
 def _prefix6(value: Any) -> IPv6Network:
     try:
         network = IPv6Network(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise ValueError(f"{value!r} is not an IPv6 subnet like fd00:7::/64 ({error})") from error
+        raise ValueError(f"{value!r} is not an IPv6 subnet ({error}); give one such as fd00:7::/64") from error
     if network.prefixlen > MAX_PREFIX6:
         raise ValueError(f"{value!r} has no room for VMs; use /{MAX_PREFIX6} or shorter, such as /64")
     fault = unusable_ip6(network)
@@ -90,7 +114,9 @@ def _address6(value: Any) -> IPv6Address | Literal[False]:
     try:
         return IPv6Address(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise ValueError(f"{value!r} is not an IPv6 address like fd00:7::2, and not `false`") from error
+        raise ValueError(
+            f"{value!r} is not an IPv6 address; give one such as fd00:7::2, or `false` for none"
+        ) from error
 
 
 def _model(value: Any) -> str:
@@ -101,7 +127,7 @@ def _model(value: Any) -> str:
 
 
 def _not_yet(value: Any) -> Any:
-    raise ValueError("is not supported yet: nothing would enforce it")
+    raise ValueError("is not supported yet: no part of the testbed enforces it; remove the key")
 
 
 def _controller(value: str) -> str:
@@ -109,7 +135,9 @@ def _controller(value: str) -> str:
     host, _, port = place.rpartition(":")
     tcp = kind == "tcp" and _HOST.fullmatch(host) and port.isdecimal() and 0 < int(port) < 1 << 16
     if not (tcp or (kind == "unix" and _SOCKET.fullmatch(place))):
-        raise ValueError(f"{value!r} is not the address of a controller: tcp:HOST:PORT, or unix:/PATH")
+        raise ValueError(
+            f"{value!r} is not the address of a controller; give tcp:HOST:PORT with a numeric HOST, or unix:/PATH"
+        )
     return value
 
 

@@ -1,4 +1,7 @@
-"""What a topology file says of regions: who is in which, and what regions with control planes of their own may have."""
+"""Checks the regions of a topology file, and the WAN link between two of them (paper section 3.5).
+
+With `wan`, each region has its own fabric and its own control planes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import ModelFacts, choices
-from topologies.spec.region_scopes import check_undivided
+from topologies.spec.region_scopes import check_same_region
 from topologies.spec.topology import ServerSpec, WanSpec
 from topologies.spec.yaml_reader import Path
 
@@ -25,11 +28,11 @@ def resolve_wan(
     hoverboards: tuple[ServerSpec, ...],
     fault: Report,
 ) -> WanSpec | None:
-    """The link between the fabrics of two regions, each with its Hoverboards.
+    """The WAN link between two regions; None when the file has no `wan`, or its regions have a fault.
 
     Args:
-        model: None where it could not be found.
-        fault: told where, what, and what to do about it.
+        model: facts of the programming model; None when it was not found.
+        fault: called with path, what is wrong, and what to do.
     """
     listed = keys.hoverboards if isinstance(keys.hoverboards, list) else []
     regions = list(dict.fromkeys(host.region for host in hosts))
@@ -38,33 +41,37 @@ def resolve_wan(
         if given.region is None:
             continue
         if keys.wan is None and len(regions) > 1:
-            fault(where, "without `wan` a Hoverboard serves all regions", "remove it, or add `wan: {}`")
+            fault(
+                where,
+                "works only with `wan`: without it a Hoverboard serves all regions",
+                "remove it, or add `wan: {}`",
+            )
         elif given.region not in regions:
             known = ", ".join(str(region) for region in regions)
             fault(where, f"there is no host in region {given.region!r}", f"use one of: {known}")
     if keys.wan is None:
         return None
     if len(regions) != 2:
-        what = f"joins two regions, and the hosts are in {len(regions)}"
-        fault(("wan",), what, "give `region:` to every host, two different ones in all")
+        what = f"needs hosts in two regions, and the hosts are in {len(regions)}"
+        fault(("wan",), what, "give each host a `region:`, with two different regions in all")
         return None
     if model is not None and not model.scoped:
-        fault(("model",), f"{keys.model!r} does not go with `wan`", f"use one of: {choices(scoped=True)}")
+        fault(("model",), f"{keys.model!r} does not work with `wan`", f"use one of: {choices(scoped=True)}")
     for index, one in enumerate(hoverboards):
         if one.region is None:
             place: Path = ("hoverboards", index) if listed else ("hoverboards",)
-            fault(place, f"{one.name!r} is in no region", "list the Hoverboards, each with a `region:`")
+            fault(place, f"Hoverboard {one.name!r} is in no region", "list the Hoverboards, each with a `region:`")
             return None
     if model is not None and model.relays:
         for region in regions:
             if not any(one.region == region for one in hoverboards):
-                fault(("hoverboards",), f"region {region!r} has none", "give each region one")
+                fault(("hoverboards",), f"region {region!r} has no Hoverboard", "give each region at least one")
     return WanSpec(keys.wan.rate, keys.wan.delay)
 
 
-def check_whole(entities: Iterable[AnyEntity], fault: Report) -> None:
-    """That what rests on several VMs has them in one region."""
+def check_regions(entities: Iterable[AnyEntity], fault: Report) -> None:
+    """Report a load balancer, or routes of one prefix, with VMs in two regions (`check_same_region`)."""
     try:
-        check_undivided(entities)
+        check_same_region(entities)
     except InputError as error:
         fault(("wan",), error.what, error.next_step or "")

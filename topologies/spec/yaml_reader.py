@@ -1,4 +1,4 @@
-"""Reads YAML into plain data and remembers at which line each value stands."""
+"""Reads YAML into plain data, and remembers the line of each value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import yaml
 from topologies.spec.faults import Fault
 
 Path = tuple[str | int, ...]
-# Aliases can make a small file mean a huge one.
+# YAML aliases can expand a small file into a huge one.
 _MAX_VALUES = 100_000
 
 
 def key_text(path: Path) -> str:
-    """("networks", 0, "vms") -> networks[0].vms"""
+    """Text of a path: networks[0].vms for ("networks", 0, "vms")."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -22,17 +22,17 @@ def key_text(path: Path) -> str:
 
 
 class Positions:
-    """Line (from 1) and key of each value of a file; a value's path is its place in the data."""
+    """Line, from 1, and key of each value of a file, by its path in the data."""
 
     def __init__(self) -> None:
         self._places: dict[Path, tuple[int, str]] = {(): (1, "")}
 
     def put(self, path: Path, line: int) -> None:
-        """The value (or its key) at `path` stands on `line`."""
+        """Note that the value at `path`, or its key, is on `line`."""
         self._places[path] = (line, key_text(path))
 
     def line(self, path: Path) -> int:
-        """Line of `path`, or of the nearest thing around it that stands in the file."""
+        """Line of `path`; for a path that is not in the file, the line of the nearest value that contains it."""
         return self._place(path)[0]
 
     def _place(self, path: Path) -> tuple[int, str]:
@@ -48,7 +48,7 @@ class Positions:
         return Fault(line, text, what, next_step)
 
     def remove(self, path: Path) -> None:
-        """The list item at `path` was taken out of the data: later items moved up, and keep their names."""
+        """Note that the list item at `path` was cut out: later items move up, and keep their keys for messages."""
         base, index = path[:-1], path[-1]
         assert isinstance(index, int)
         depth = len(base)
@@ -66,6 +66,10 @@ class Positions:
         self._places = moved
 
 
+class _TooManyValuesError(Exception):
+    """An alias expands the file without end, or almost so."""
+
+
 class _Reader:
     def __init__(self) -> None:
         self.positions = Positions()
@@ -77,7 +81,7 @@ class _Reader:
     def read(self, node: yaml.Node, path: Path) -> Any:
         self._values += 1
         if self._values > _MAX_VALUES or id(node) in self._open:
-            raise yaml.YAMLError("the file means too many values: an alias repeats or contains itself")
+            raise _TooManyValuesError
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
@@ -98,7 +102,9 @@ class _Reader:
         except (yaml.YAMLError, ValueError) as error:
             line = node.start_mark.line + 1
             what = getattr(error, "problem", None) or str(error)
-            self.faults.append(Fault(line, key_text(path), f"cannot be read: {what}", "write a plain value"))
+            self.faults.append(
+                Fault(line, key_text(path), f"cannot be read: {what}", "write a plain value, or put it in quotes")
+            )
             return str(node.value)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -106,14 +112,14 @@ class _Reader:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self.faults.append(Fault(line, key_text(path), "a key is not a word", "use plain words as keys"))
+                self.faults.append(Fault(line, key_text(path), "a key is not a plain word", "use plain words as keys"))
                 continue
             key = str(key_node.value)
             child = (*path, key)
             if key in data:
                 first = self.positions.line(child)
                 self.faults.append(
-                    Fault(line, key_text(child), f"given twice, first on line {first}", "keep one of the two")
+                    Fault(line, key_text(child), f"is given twice, first on line {first}", "keep one of the two")
                 )
                 continue
             self.positions.put(child, line)
@@ -122,17 +128,29 @@ class _Reader:
 
 
 def read(text: str) -> tuple[Any, Positions, list[Fault]]:
-    """Plain data of one YAML document, where each value stands, and what is wrong with the YAML itself."""
+    """(plain data, positions, faults) of one YAML document; the faults are of the YAML itself."""
     reader = _Reader()
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = reader.read(node, ()) if node is not None else None
     except RecursionError:
-        return None, reader.positions, [Fault(1, "", "nested too deep", "a topology is three levels deep")]
+        return (
+            None,
+            reader.positions,
+            [Fault(1, "", "the file is nested too deep", "compare it with a file of topologies/shipped")],
+        )
+    except _TooManyValuesError:
+        what = "the file has too many values: an alias repeats or contains itself"
+        return None, reader.positions, [Fault(1, "", what, "write the values in full, without aliases")]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         line = mark.line + 1 if mark is not None else 1
-        fault = Fault(line, "", f"not YAML: {problem}", "check indentation, colons and quotes on and above this line")
+        fault = Fault(
+            line,
+            "",
+            f"is not valid YAML: {problem}",
+            "check indentation, colons and quotes on this line and the lines above",
+        )
         return None, reader.positions, [fault]
     return data, reader.positions, reader.faults

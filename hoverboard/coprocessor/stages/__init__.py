@@ -1,1 +1,1 @@
-"""The stages that come with Hoverboard, one file each; a student's own is found by path or entry point."""
+"""The stages that come with Hoverboard, one file each; other stages are found by path or entry point."""

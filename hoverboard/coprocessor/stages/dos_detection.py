@@ -1,8 +1,8 @@
-"""DoS detection: a source that sends this VM too much raises an alarm, and is blocked if it is to be.
+"""DoS detection: raises an alarm when a source sends too much to this VM, and can block that source.
 
-Works on ingress, from the fast path's samples, by inner source address, over a sliding window in bounded
-memory (paper section 4.4; its algorithm is not given). The packets themselves stay on the fast path, and
-what blocks a source is the fast path's own flow table.
+The stage counts ingress samples by inner source address, over a sliding window in bounded memory. (Paper section 4.4
+gives no algorithm.) The packets themselves stay on the fast path. The fast path blocks a source with an entry in its
+flow table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from hoverboard.coprocessor import headers
-from hoverboard.coprocessor.sliding import SlidingCounts
+from hoverboard.coprocessor.sliding_window import SlidingCounts
 from hoverboard.coprocessor.stage import ConfiguredStage, Direction, Packet, StageConfig, validated
 
 
@@ -22,11 +22,11 @@ class DosConfig(StageConfig):
     """Keys of the configuration.
 
     Attributes:
-        sample: one packet in so many, at random, is looked at, and stands for all of them.
-        packets_per_second, bytes_per_second: of one source, above which an alarm is raised.
-        window: seconds over which a rate is taken.
-        sources: that are remembered in one window.
-        block_seconds: how long everything from a source is dropped after an alarm; 0: not at all.
+        sample: one packet in so many, chosen at random, is counted as that many.
+        packets_per_second, bytes_per_second: limits for one source. Above one of them an alarm is raised.
+        window: seconds over which a rate is measured.
+        sources: number of sources that are counted in one window.
+        block_seconds: how long packets of a source are dropped after an alarm; 0: not at all.
     """
 
     sample: Annotated[int, Field(ge=1, le=65_535)] = 16
@@ -44,31 +44,31 @@ class DosConfig(StageConfig):
 
 
 class DosDetection(ConfiguredStage[DosConfig]):
-    """Watches the sources of ingress packets."""
+    """Measures the rate of each source of ingress packets."""
 
     name = "dos-detection"
     Config = DosConfig
 
     @classmethod
     def sampling(cls, config: Mapping[str, Any], direction: Direction) -> int:
-        """See Stage: nothing of what the VM sends."""
+        """The sampling rate of ingress packets; 0 for egress. See Stage."""
         return validated(DosConfig, cls.name, config).sample if direction == "ingress" else 0
 
     def setup(self) -> None:
         self._counts: SlidingCounts[bytes] = SlidingCounts(self.config.window, self.config.sources)
-        # By source, until when an alarm is not raised again. All stay for the same time: the oldest is the first to go.
+        # By source: the time until which no second alarm is raised. All stay equally long, so the oldest ends first.
         self._alarmed: OrderedDict[bytes, float] = OrderedDict()
         self._sampled = self._alarms = 0
 
     def statistics(self) -> dict[str, Any]:
-        """Samples looked at, alarms, sources that are blocked or were just reported."""
+        """Samples, alarms, and the sources that are blocked or were just reported."""
         return {
             "sampled": self._sampled, "alarms": self._alarms,
             "sources": [headers.text(source) for source in list(self._alarmed)],
         }  # fmt: skip
 
     def process(self, batch: list[Packet]) -> list[Packet]:
-        """Count samples; a packet itself stands for one, and passes."""
+        """Count the samples, and return the batch. A packet that is no sample counts as one."""
         now = self.context.clock()
         while self._alarmed and next(iter(self._alarmed.values())) <= now:
             self._alarmed.popitem(last=False)

@@ -1,8 +1,7 @@
-"""Internet ACL: ordered rules over what a VM exchanges with the Internet (paper section 4.4).
+"""Internet ACL: ordered rules for packets between a VM and the Internet (paper section 4.4).
 
-The first rule that matches decides; where none does, the default. Rules speak of the other end:
-the destination of what the VM sends, the source of what it gets. Answers to allowed packets are not
-tracked: that is the firewall's work.
+The first matching rule decides; without one, the default does. Rules match the other end: the destination of egress
+packets, the source of ingress packets. Answers to allowed packets are not tracked: the firewall does that.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from hoverboard.coprocessor.stage import ConfiguredStage, Packet, StageConfig
 
 DENIED, NOT_IP = "acl-denied", "acl-not-ip"
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132, "icmpv6": 58}
-_REMEMBERED = 8192  # decisions; all are forgotten when there are more
+_REMEMBERED = 8192  # decisions in the cache; it is emptied when full
 
 Verdict = Literal["allow", "deny"]
 
@@ -33,7 +32,7 @@ def _ports(text: str) -> str:
 
 def _protocol(text: str) -> str:
     if text not in _PROTOCOLS and not (text.isdigit() and int(text) < 256):
-        raise ValueError(f"{text!r} is no protocol: {', '.join(_PROTOCOLS)} or a number below 256")
+        raise ValueError(f"{text!r} is not a protocol: use {', '.join(_PROTOCOLS)} or a number below 256")
     return text
 
 
@@ -54,15 +53,15 @@ Protocol = Annotated[str, BeforeValidator(_as_text), AfterValidator(_protocol)]
 
 
 class AclRule(StageConfig):
-    """One rule; a list that is left out matches everything.
+    """One rule; an empty list matches everything.
 
     Attributes:
-        action: what happens to what matches.
-        prefixes: of the other end's address.
+        action: "allow" or "deny" for the packets that match.
+        prefixes: prefixes of the other end's address.
         protocols: names or numbers.
-        ports: destination ports, single or ranges like "8000-8080"; later fragments have none, and match no rule
-            that names some.
-        direction: of the packets.
+        ports: destination ports, single or ranges like "8000-8080". Later fragments have no ports and do not match a
+            rule with ports.
+        direction: direction of the packets.
     """
 
     action: Verdict
@@ -73,14 +72,14 @@ class AclRule(StageConfig):
 
 
 class AclConfig(StageConfig):
-    """Rules in order, and what happens to packets that none matches."""
+    """Rules in order, and the action for packets that match none."""
 
     rules: tuple[AclRule, ...] = ()
     default: Verdict = "allow"
 
 
 class _Compiled:
-    """A rule as integers."""
+    """A rule, converted to integers."""
 
     def __init__(self, rule: AclRule) -> None:
         self.allow = rule.action == "allow"
@@ -101,7 +100,7 @@ class _Compiled:
 
 
 class InternetAcl(ConfiguredStage[AclConfig]):
-    """Drops what the rules deny."""
+    """Drops the packets that the rules deny."""
 
     name = "internet-acl"
     Config = AclConfig
@@ -117,7 +116,7 @@ class InternetAcl(ConfiguredStage[AclConfig]):
         return {"allowed": self._allowed, "denied": self._denied}
 
     def process(self, batch: list[Packet]) -> list[Packet]:
-        """What the rules allow."""
+        """The packets that the rules allow."""
         going = []
         for packet in batch:
             header = headers.read(packet.frame)

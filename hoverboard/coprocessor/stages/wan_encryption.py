@@ -1,12 +1,12 @@
-"""WAN encryption: what a VM sends to certain hosts is ESP on the way (paper section 4.4).
+"""WAN encryption: encrypts a VM's packets to other hosts with ESP (paper section 4.4).
 
-One stage serves both directions of one VM: egress seals, ingress opens and refuses what is not
-genuine. Keys follow from the cluster's secret, the pair of hosts, the network and the SPI, so that
-nobody has to exchange any; an SPI is an epoch and the number of the sending VM on its host.
+One stage serves both directions of one VM: it seals egress packets, opens ingress packets, and rejects packets that are
+not genuine. Each key is derived from the cluster's secret, the pair of hosts, the network and the SPI, so hosts need
+not exchange keys. An SPI is an epoch and the number of the sending VM on its host.
 
-What makes it safe to forget: sequence numbers begin at the wall clock's nanoseconds and never go
-back, across epochs, restarts of the stage and restarts of the host process. So no nonce is used
-twice, and a receiver that knows nothing yet refuses what is older than an epoch may get.
+A stage may lose its state safely. Sequence numbers begin at the wall clock's nanoseconds and never go back, across
+epochs, restarts of the stage and restarts of the host process. So no nonce is used twice. A receiver without state
+rejects sequence numbers that are older than an epoch can last.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PLAIN, MALFORMED, WRONG_TAG = "esp-plain", "esp-malformed", "esp-wrong-tag"
 REPLAYED, STALE = "esp-replayed", "esp-stale-epoch"
 
 _SECRET_LEAST = 16
-_LINKS_MAX = 4096  # sending VMs that are remembered; they are few, and only genuine ones get here
+_LINKS_MAX = 4096  # remote VMs that are stored; there are few, and only genuine packets add one
 _SECOND = 10**9
 
 
 class Rotation(StageConfig):
-    """When a new epoch, and with it a new key, begins: whichever comes first."""
+    """The limits of an epoch: at the first one that is reached, a new epoch begins, with a new key."""
 
     packets: Annotated[int, Field(ge=1, le=1 << 32)] = 1 << 24
     bytes: Annotated[int, Field(ge=1)] = 1 << 36  # RFC 9001 puts the limit of a key far above that
@@ -44,11 +44,11 @@ class EncryptionConfig(StageConfig):
     """Keys of the configuration.
 
     Attributes:
-        key_bits: of AES.
-        window: sequence numbers that a late packet may be behind.
+        key_bits: length of the AES key.
+        window: how far a late packet's sequence number may be behind the highest one.
         require: whether an ingress packet that is not ESP is dropped.
         rotation: when keys change.
-        grace_seconds: how far the hosts' clocks may be apart.
+        grace_seconds: how far the hosts' clocks may differ.
     """
 
     key_bits: Literal[128, 256] = 128
@@ -58,13 +58,13 @@ class EncryptionConfig(StageConfig):
     grace_seconds: Annotated[float, Field(ge=0)] = 60
 
 
-# Peer, VNI, bits of the key; of a relayed packet the two inner addresses in place of the peer.
+# Peer, VNI, bits of the key. For a relayed packet, the two inner addresses replace the peer.
 CipherKey = tuple[int | bytes, int, int]
 
 
 @dataclass
 class Sending:
-    """The VM's outgoing side; kept when the stage is restarted, and one for all rules of the VM that encrypt.
+    """The sender state of a VM; kept when the stage is restarted, and shared by all encryption rules of the VM.
 
     Two counters under one SPI, and so under one key, would use nonces twice.
     """
@@ -80,7 +80,7 @@ class Sending:
 
 @dataclass
 class Epoch:
-    """A key that a remote VM sends under, and what came of it."""
+    """One key of a remote VM, with the sequence numbers received under it."""
 
     spi: int
     cipher: Cipher
@@ -89,19 +89,19 @@ class Epoch:
 
 @dataclass
 class Link:
-    """What one remote VM sends to this one: its epochs of now and before."""
+    """The receiver state for one remote VM: its current and its previous epoch."""
 
     current: Epoch
     previous: Epoch | None = None
 
 
-# Peer, VNI, number of the remote VM on its host, bits of the key. Integers, for hashing an IPv4Address is slow; of a
-# relayed packet the two inner addresses in place of the peer.
+# Peer, VNI, number of the remote VM on its host, bits of the key. The peer is an integer, because hashing an
+# IPv4Address is slow. For a relayed packet, the two inner addresses replace the peer.
 LinkKey = tuple[int | bytes, int, int, int]
 
 
 class WanEncryption(ConfiguredStage[EncryptionConfig]):
-    """Seals egress packets and opens ingress ones."""
+    """Seals egress packets and opens ingress packets."""
 
     name = "wan-encryption"
     Config = EncryptionConfig
@@ -117,16 +117,16 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         self._out: Sending = kept.setdefault("sending", Sending(epoch=self.context.wall_clock() // _SECOND))
         self._links: OrderedDict[LinkKey, Link] = kept.setdefault("links", OrderedDict())
         self._now = 0.0  # of the batch
-        # The frame that the last packet no longer needs: room for the next one's.
+        # The old frame of the last packet: memory for the next packet.
         self._spare: bytearray | None = None
         self._counts = {"sealed": 0, "opened": 0, "epochs": 0, "epochs_heard": 0}
 
     def statistics(self) -> dict[str, Any]:
-        """Packets sealed and opened, epochs begun and heard of, remote VMs, the SPI in use."""
+        """Packets sealed and opened, epochs begun and received, remote VMs, the SPI in use."""
         return {**self._counts, "remote_vms": len(self._links), "spi": f"{self._out.spi:#010x}"}
 
     def process(self, batch: list[Packet]) -> list[Packet]:
-        """Seal or open each; what cannot be is dropped by its reason."""
+        """Seal or open each packet; a packet for which this fails is dropped with a reason."""
         self._now = self.context.clock()
         return [
             packet for packet in batch if (self._seal(packet) if packet.direction == "egress" else self._open(packet))
@@ -150,7 +150,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         if cipher is None:
             cipher = self._cipher(self.context.local.packed + packet.peer.packed, packet, out.spi)
             out.ciphers[pair] = cipher
-        # Counted before it is used: whatever goes wrong, this nonce is gone.
+        # Count the nonce before it is used: after a failure it must not be used again.
         out.sequence += 1
         out.packets += 1
         out.bytes += len(packet.frame)
@@ -175,9 +175,9 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         self._counts["epochs"] += 1
 
     def _cipher(self, hosts: bytes, packet: Packet, spi: int) -> Cipher:
-        """The cipher of a pair of hosts; of the two VMs where a Hoverboard hides one of the hosts.
+        """The cipher of a pair of hosts; of a pair of VMs if a Hoverboard hides one host.
 
-        No other VM has that address in that network, so that no nonce is used twice under such a key either.
+        No other VM has that address in that network, so no nonce is used twice under such a key either.
         """
         ends, name = (esp.addresses(packet.frame), f"{self.name} relayed") if packet.relayed else (hosts, self.name)
         return Cipher(esp.key_material(self.context.secret, ends, spi, packet.vni, self.config.key_bits, name))
@@ -218,10 +218,10 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
             packet.drop(WRONG_TAG)
             return False
         if opened is None:
-            # Perhaps a genuine one with another header in front: the genuine one may still come.
+            # This may be a genuine packet with a changed outer header; the original may still arrive.
             packet.drop(MALFORMED)
             return False
-        # Genuine: only now may it change what is remembered.
+        # The packet is genuine: only now may it change the state.
         if epoch is None:
             self._begin(key, link, Epoch(spi, cipher, ReplayWindow(self.config.window, sequence)))
         else:
@@ -240,9 +240,9 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         return link.previous if link.previous is not None and link.previous.spi == spi else None
 
     def _may_begin(self, link: Link | None, sequence: int) -> bool:
-        """Whether an epoch not heard of may begin: not one from before those that are known, nor from long ago.
+        """Whether an unknown epoch may begin: it must be newer than the known epochs, and not too old.
 
-        Sequence numbers begin at the sender's wall clock and never go back, so they tell.
+        Sequence numbers begin at the sender's wall clock and never go back, so they give the age.
         """
         if link is not None and sequence <= link.current.window.top:
             return False

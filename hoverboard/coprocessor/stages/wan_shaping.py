@@ -1,8 +1,8 @@
-"""WAN shaping: what a VM sends to another region goes out at a rate, and waits when there is too much of it.
+"""WAN shaping: limits the rate of a VM's packets to other regions; packets above the rate wait in a queue.
 
-One token bucket and one bounded queue per destination region (paper section 4.4, "BwE policies").
-Flows share a region's rate fairly by deficit round robin (Shreedhar and Varghese 1995); when the
-queue is full the longest flow loses its last packet, so that a bulk flow cannot push out a ping.
+Each destination region has one token bucket and one bounded queue (paper section 4.4, "BwE policies"). Flows share a
+region's rate fairly by deficit round robin (Shreedhar and Varghese 1995). When the queue is full, the longest flow
+loses its last packet, so that a bulk flow cannot push out a ping.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from hoverboard.coprocessor import headers
 from hoverboard.coprocessor.stage import ConfiguredStage, Packet, StageConfig
 
 FULL = "shaping-queue-full"
-_FLOWS = 64  # queues of a region; flows that share one share its part
-_PACKET_MAX = 65_600  # a 64,000-byte segment with its headers must fit the bucket, or it would wait forever
+_FLOWS = 64  # queues of a region; flows in the same queue share its rate
+_PACKET_MAX = 65_600  # a 64,000-byte segment with its headers must fit the bucket, or it would never leave
 _QUANTUM = 16_384  # bytes a flow may send in its turn: small beside a burst, large beside an MTU
-_SLACK = 1.0  # bytes: rounding must not keep a packet waiting whose time has come
+_SLACK = 1.0  # bytes: rounding must not delay a packet that is due
 
 
 class ShapingConfig(StageConfig):
@@ -27,7 +27,7 @@ class ShapingConfig(StageConfig):
 
     Attributes:
         rates_bps: bits a second by destination region, of inner Ethernet frames.
-        default_bps: for all other regions and hosts without one; None: they are not shaped.
+        default_bps: rate for all other regions and for hosts without one. None: they are not shaped.
         burst_bytes: depth of each bucket.
         queue_bytes, queue_packets: how much may wait for one region.
     """
@@ -52,12 +52,12 @@ class Bucket:
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate = rate
-        # What take() lets through too early is missing from the start: the promise above is exact.
+        # take() may be early by _SLACK bytes, so the bucket starts with that much less: the limit above is exact.
         self._tokens = self._full = burst - _SLACK
         self._at = now
 
     def take(self, size: int, now: float) -> bool:
-        """Take `size` bytes if they are there."""
+        """Take `size` tokens if the bucket has them; returns whether it had."""
         if now > self._at:
             self._tokens = min(self._full, self._tokens + (now - self._at) * self.rate)
             self._at = now
@@ -66,13 +66,13 @@ class Bucket:
         self._tokens -= size
         return True
 
-    def when(self, size: int) -> float:
-        """The time at which `size` bytes will be there."""
+    def ready_at(self, size: int) -> float:
+        """The time at which the bucket has `size` tokens."""
         return self._at + max(0.0, size - self._tokens) / self.rate
 
 
 class RegionQueue:
-    """What waits for one region: a queue per flow, served in turn."""
+    """The packets that wait for one region: a queue per flow, served in turns."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
@@ -83,7 +83,7 @@ class RegionQueue:
         self._credit: dict[int, int] = {}
 
     def push(self, flow: int, packet: Packet) -> None:
-        """At the end of its flow."""
+        """Append a packet to the queue of its flow."""
         if flow not in self._flows:
             self._flows[flow], self._size[flow] = deque(), 0
             self._turns.append(flow)
@@ -94,28 +94,28 @@ class RegionQueue:
         self.bytes += size
         self.packets += 1
 
-    def shed(self) -> Packet:
-        """Take the last packet of the flow that holds most."""
-        return self._taken(max(self._size, key=lambda flow: self._size[flow]), last=True)
+    def drop_last(self) -> Packet:
+        """Remove and return the last packet of the flow that holds most bytes."""
+        return self._pop(max(self._size, key=lambda flow: self._size[flow]), last=True)
 
     def release(self, now: float) -> list[Packet]:
-        """What may go now, in the order of going."""
+        """The packets that may leave now, in order."""
         going = []
         while (flow := self._next()) is not None:
             size = len(self._flows[flow][0].frame)
             if not self.bucket.take(size, now):
                 break
             self._credit[flow] -= size
-            going.append(self._taken(flow, last=False))
+            going.append(self._pop(flow, last=False))
         return going
 
-    def when(self) -> float | None:
-        """When the next packet may go; None when nothing waits."""
+    def ready_at(self) -> float | None:
+        """The time at which the next packet may leave; None when none waits."""
         flow = self._next()
-        return None if flow is None else self.bucket.when(len(self._flows[flow][0].frame))
+        return None if flow is None else self.bucket.ready_at(len(self._flows[flow][0].frame))
 
     def _next(self) -> int | None:
-        """Whose turn it is: the first flow with credit for its packet. The same until that packet has gone."""
+        """The first flow in turn with credit for its packet. The answer stays the same until that packet has left."""
         while self._turns:
             flow = self._turns[0]
             if self._credit[flow] >= len(self._flows[flow][0].frame):
@@ -124,7 +124,7 @@ class RegionQueue:
             self._turns.rotate(-1)
         return None
 
-    def _taken(self, flow: int, *, last: bool) -> Packet:
+    def _pop(self, flow: int, *, last: bool) -> Packet:
         queue = self._flows[flow]
         packet = queue.pop() if last else queue.popleft()
         size = len(packet.frame)
@@ -148,12 +148,12 @@ class WanShaping(ConfiguredStage[ShapingConfig]):
         self._passed = self._delayed = self._shed = 0
 
     def statistics(self) -> dict[str, Any]:
-        """Packets that went at once, that had to wait, that the queue had no room for; what waits by region."""
+        """Packets that left at once, that waited, that found no room; packets that wait now, by region."""
         waiting = {str(region): queue.packets for region, queue in list(self._regions.items()) if queue.packets}
         return {"passed": self._passed, "delayed": self._delayed, "shed": self._shed, "waiting": waiting}
 
     def process(self, batch: list[Packet]) -> list[Packet]:
-        """What may go at once; the rest is held, and what finds no room dropped."""
+        """The packets that may leave at once. The stage holds the others, or drops them if there is no room."""
         now = self.context.clock()
         going = []
         for packet in batch:
@@ -161,36 +161,36 @@ class WanShaping(ConfiguredStage[ShapingConfig]):
             rate = self.config.rates_bps.get(region or "", self.config.default_bps)
             if packet.direction != "egress" or rate is None:
                 going.append(packet)
-            elif self._goes(packet, self._region(region, rate, now), now):
+            elif self._send_or_hold(packet, self._region(region, rate, now), now):
                 self._passed += 1
                 going.append(packet)
         return going
 
     def tick(self, now: float) -> list[Packet]:
-        """What has waited long enough."""
+        """The packets that have waited long enough."""
         going = [packet for queue in self._regions.values() for packet in queue.release(now)]
         self._delayed += len(going)
         return going
 
     def deadline(self) -> float | None:
-        """When the next packet has its tokens."""
-        return min((at for queue in self._regions.values() if (at := queue.when()) is not None), default=None)
+        """The time at which the next packet has its tokens."""
+        return min((at for queue in self._regions.values() if (at := queue.ready_at()) is not None), default=None)
 
     def _region(self, region: str | None, rate: int, now: float) -> RegionQueue:
-        # Regions without a rate of their own share one queue, so that there are never more than configured.
+        # Regions without their own rate share one queue, so the number of queues is bounded by the configuration.
         name = region if region in self.config.rates_bps else None
         queue = self._regions.get(name)
         if queue is None:
             queue = self._regions[name] = RegionQueue(Bucket(rate / 8, self.config.burst_bytes, now))
         return queue
 
-    def _goes(self, packet: Packet, queue: RegionQueue, now: float) -> bool:
-        """Whether it goes at once: only when nothing waits, so that no flow is reordered."""
+    def _send_or_hold(self, packet: Packet, queue: RegionQueue, now: float) -> bool:
+        """Whether the packet leaves at once: only if none waits, so that no flow is reordered. Else queue it."""
         if not queue.packets and queue.bucket.take(len(packet.frame), now):
             return True
         queue.push(_flow_of(packet), packet)
         while queue.bytes > self.config.queue_bytes or queue.packets > self.config.queue_packets:
-            queue.shed().drop(FULL)
+            queue.drop_last().drop(FULL)
             self._shed += 1
         return False
 

@@ -1,1 +1,1 @@
-"""How the fast path is compiled, and what compiled code may call."""
+"""The way the fast path is compiled, and the primitives that compiled code may call."""

@@ -1,9 +1,9 @@
-"""Acquire loads, release stores and prefetches of elements of a NumPy array, for Numba code.
+"""Acquire loads, release stores, prefetches and fences on NumPy arrays, for Numba code.
 
-The trick of this package, fenced here: Numba has no atomics for plain threads and no prefetch, so
-three intrinsics emit LLVM's. A release store makes every earlier write visible to a thread whose
-acquire load sees the stored value; single-producer single-consumer rings need no more. A prefetch is
-what makes a batch faster than its packets one by one: their cache misses overlap (paper 4.2).
+Numba has no atomics for plain threads and no prefetch, so these intrinsics emit LLVM's. Only this module uses this
+technique. A release store makes each earlier write visible to a thread whose acquire load sees the stored value;
+single-producer single-consumer rings need no more. Prefetches make a batch faster than single packets: the cache misses
+of its packets overlap (paper 4.2).
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,import-untyped"
@@ -37,7 +37,7 @@ def load_acquire(typingctx, array, index):
 
 @intrinsic
 def store_release(typingctx, array, index, value):
-    """array[index] = value of a one-dimensional int64 array, with release ordering."""
+    """Store array[index] = value in a one-dimensional int64 array, with release ordering."""
     if not (isinstance(array, types.Array) and array.ndim == 1 and isinstance(index, types.Integer)):
         return None
     signature = types.none(array, types.intp, array.dtype)
@@ -51,7 +51,7 @@ def store_release(typingctx, array, index, value):
 
 @intrinsic
 def prefetch(typingctx, array, row):
-    """Ask for the cache line where array[row, 0] (two dimensions) or array[row] (one) lies."""
+    """Request the cache line of array[row, 0] (two dimensions) or array[row] (one)."""
     if not (isinstance(array, types.Array) and array.ndim in (1, 2) and isinstance(row, types.Integer)):
         return None
     signature = types.none(array, types.intp)
@@ -74,7 +74,10 @@ def prefetch(typingctx, array, row):
 
 @intrinsic
 def fence(typingctx):
-    """Nothing moves across: for "I go to sleep" against "there is work", where both sides store, then load."""
+    """Stop loads and stores from crossing this point.
+
+    Two threads need it when each first stores and then loads: one "I sleep", the other "there is work".
+    """
 
     def codegen(context, builder, signature, args):
         builder.fence("seq_cst")

@@ -1,7 +1,7 @@
 """The system calls that the engines make from compiled code, without the interpreter lock.
 
-Declared as external symbols, not as ctypes pointers: a pointer would be a run-time constant and
-would keep Numba from caching the compiled engine on disk.
+They are declared as external symbols. A ctypes pointer would be a run-time constant, and Numba could not cache the
+compiled engine on disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Statistics exporter of the flow table: packets and bytes by entry, each engine for itself; drops by reason."""
+"""Counts the packets and bytes of each flow-table entry, for each engine on its own; drops packets by reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hoverboard.fastpath.memory.arrays import Memory
 
 @compiled
 def account(m: Memory, n: int) -> int:
-    """Count each packet once, before its stages; ends those whose entry says drop."""
+    """Count each packet once, before its stages; drop packets whose entry has ACT_DROP."""
     kept = 0
     for i in range(n):
         slot = m.batch[i]

@@ -1,7 +1,7 @@
-"""Packet capture, a debug element (the paper's tcpdump, figures 6 and 7): copies of chosen ports' packets into a ring.
+"""Packet capture, a debug element (the paper's tcpdump, figures 6 and 7): copies packets of chosen ports into a ring.
 
-Packets are seen as they are received, as they are sent, and where their entry drops them. The engine waits for
-nobody: when the ring is full a packet is counted and goes its way uncopied.
+It copies packets as they are received, as they are sent, and where their entry drops them. The engine never waits: when
+the ring is full, it counts the packet and continues without a copy.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def record(m: Memory, port: int, event: int, now: int, start: int, length: int, 
     """Copy the first bytes of pool[start:start+length] into the capture ring, or count that it is full."""
     control = m.capture_control
     index = m.capture_index
-    made = index[ring.MADE]
-    if made - load_acquire(index, ring.TAKEN) >= control[debug.CAP_SLOTS]:
+    made = index[ring.PRODUCED]
+    if made - load_acquire(index, ring.CONSUMED) >= control[debug.CAP_SLOTS]:
         control[debug.CAP_LOST] += 1
         return
     at = made & (control[debug.CAP_SLOTS] - 1)
@@ -36,12 +36,12 @@ def record(m: Memory, port: int, event: int, now: int, start: int, length: int, 
     row[debug.CAPTURED_KEPT] = kept
     row[debug.CAPTURED_FROM] = came
     row[debug.CAPTURED_DETAIL] = detail
-    store_release(index, ring.MADE, made + 1)
+    store_release(index, ring.PRODUCED, made + 1)
 
 
 @compiled
 def capture_received(m: Memory, n: int) -> int:
-    """Packets of captured ports as they came in, whatever becomes of them."""
+    """Record packets of captured ports as they came in."""
     if m.capture_control[debug.CAP_PORTS] and n:
         now = now_ns(m.cpu[0])
         for i in range(n):
@@ -54,7 +54,7 @@ def capture_received(m: Memory, n: int) -> int:
 
 @compiled
 def capture_dropped(m: Memory, n: int) -> int:
-    """Packets from captured ports whose entry says drop, as they came in, with the reason."""
+    """Record packets of captured ports whose entry has ACT_DROP, as they came in, with the reason."""
     if m.capture_control[debug.CAP_PORTS] and n:
         now = now_ns(m.cpu[0])
         for i in range(n):
@@ -77,7 +77,7 @@ def capture_dropped(m: Memory, n: int) -> int:
 
 @compiled
 def capture_sent(m: Memory, n: int) -> int:
-    """Packets that go out of captured ports: to the fabric with outer headers, into a VM's queue without."""
+    """Record packets that leave by captured ports: to the fabric with outer headers, into a VM's queue without."""
     if m.capture_control[debug.CAP_PORTS] and n:
         now = now_ns(m.cpu[0])
         for i in range(n):

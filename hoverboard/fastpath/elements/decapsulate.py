@@ -1,4 +1,4 @@
-"""Decapsulation: outer headers checked and taken off (the paper's GRE decap); a staged packet has none any more."""
+"""Decapsulation: checks and removes outer headers (the paper's GRE decap). A staged packet has none any more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoverboard.fastpath.packets.geneve import FOR_HOST, decapsulate
 
 @compiled
 def decapsulate_packets(m: Memory, n: int) -> int:
-    """Set packets.FRAME, packets.LENGTH, packets.VNET and packets.TUNNEL; ARP and probes go to the control thread."""
+    """Set FRAME, LENGTH, VNET and TUNNEL of packets; ARP and probes go to the control thread."""
     kept = 0
     for i in range(n):
         slot = m.batch[i]

@@ -1,7 +1,7 @@
 """Side exits of an engine: to the control thread on a miss, to a VM's coprocessor (figures 5 to 7).
 
-Packets leave by rings with room for a few of each VM, so that one VM's flood of new flows, or its slow
-coprocessor, costs nobody else (section 6.1).
+The rings to them have room for a few packets of each VM. So neither one VM's flood of new flows nor its slow
+coprocessor costs other VMs (section 6.1).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hoverboard.fastpath.packets.parse import Bytes, clear
 
 
 @compiled
-def ring_bell(m: Memory, fd: int) -> None:
-    """Write 1 to an eventfd (the start of scratch is borrowed as its source)."""
+def write_eventfd(m: Memory, fd: int) -> None:
+    """Write 1 to an eventfd; the start of scratch[] serves as the buffer."""
     for i in range(8):
         m.scratch[i] = 0
     m.scratch[0] = 1
@@ -29,7 +29,7 @@ def ring_bell(m: Memory, fd: int) -> None:
 
 @compiled
 def to_control(m: Memory, slot: int, kind: int) -> None:
-    """Give a whole received frame to the control thread, or the inner frame when its stages are done."""
+    """Send a whole received frame to the control thread, or the inner frame when its stages are done."""
     packet = m.packets[slot]
     port = packet[packets.PORT]
     staged = kind >= rings.MISS_STAGED
@@ -56,13 +56,13 @@ def to_control(m: Memory, slot: int, kind: int) -> None:
 
 @compiled
 def clear_vnet(data: Bytes, frame: int) -> None:
-    """An all-zero virtio-net header before the frame: a complete, checksummed packet."""
+    """Write an all-zero virtio-net header before the frame: it means a complete, checksummed packet."""
     clear(data, frame - packets.VNET_BYTES, packets.VNET_BYTES)
 
 
 @compiled
 def to_coprocessor(m: Memory, slot: int, vm: int, chain: int) -> bool:
-    """Copy the inner frame to the ring of the coprocessor of port `vm`; False when it is full."""
+    """Copy the inner frame to the ring of the coprocessor of port `vm`; False when the ring is full."""
     packet = m.packets[slot]
     frame = packet[packets.FRAME]
     if not packet[packets.VNET]:
@@ -85,5 +85,5 @@ def to_coprocessor(m: Memory, slot: int, vm: int, chain: int) -> bool:
     fence()
     if wake[rings.COPROCESSOR_ASLEEP]:
         wake[rings.COPROCESSOR_ASLEEP] = 0
-        ring_bell(m, wake[rings.COPROCESSOR_FD])
+        write_eventfd(m, wake[rings.COPROCESSOR_FD])
     return True

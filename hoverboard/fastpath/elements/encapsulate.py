@@ -1,4 +1,4 @@
-"""Encapsulation: each packet gets its way out, and outer headers if that is the tunnel (the paper's GRE encap)."""
+"""Encapsulation: sets the output of each packet, and adds outer headers for the tunnel (the paper's GRE encap)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hoverboard.fastpath.packets.geneve import encapsulate
 from hoverboard.fastpath.packets.parse import ETH_IPV4, ETH_IPV6, Words, be16
 from hoverboard.fastpath.packets.segment import V_FLAGS, V_GSO_TYPE
 
-CUT = -1  # packets.OUT_LENGTH of a segment that has to be cut in software on its way out
+CUT = -1  # packets.OUT_LENGTH of a segment that transmit must cut in software
 
 
 @compiled
 def ecn_of(m: Memory, frame: int) -> int:
-    """ECN bits of the inner packet (0 if it is not IP), which go out with the outer one (RFC 6040)."""
+    """ECN bits of the inner packet (0 if it is not IP), to be copied to the outer header (RFC 6040)."""
     kind = be16(m.pool, frame + 12)
     if kind == ETH_IPV6:
         return np.int64(m.pool[frame + 15]) >> 4 & 3
@@ -28,7 +28,7 @@ def ecn_of(m: Memory, frame: int) -> int:
 
 @compiled
 def entropy_of(packet: Words) -> int:
-    """What picks the UDP source port: the flow's hash, with its ports (RFC 8926 3.3)."""
+    """The value that picks the UDP source port: the flow's hash, with its ports (RFC 8926 3.3)."""
     ports = packet[packets.PORTS]
     return packet[packets.HASH] ^ ports ^ ports >> 16
 

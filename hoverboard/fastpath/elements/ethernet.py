@@ -1,4 +1,4 @@
-"""Set the Ethernet header as the entry says: the action of a routed hop (section 4.3)."""
+"""Sets the Ethernet header as the entry requires: the action of a routed hop (section 4.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hoverboard.fastpath.packets.parse import put16, put32
 
 @compiled
 def set_ethernet(m: Memory, n: int) -> int:
-    """Write destination and source MAC of entries that set them."""
+    """Write the destination and source MAC of packets whose entry has them."""
     for i in range(n):
         packet = m.packets[m.batch[i]]
         macs = m.entries[packet[packets.INDEX], entries.MACS]

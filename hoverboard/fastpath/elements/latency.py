@@ -1,18 +1,19 @@
-"""Latency sampler, a debug element (figures 6 and 7): how long one packet in so many was in the engine.
+"""Latency sampler, a debug element (figures 6 and 7): measures how long one packet in so many stays in the engine.
 
-From the read that received it to the write that sent it, into a histogram in memory. One packet is followed at
-a time; it is forgotten when it is dropped or leaves for the control thread or a coprocessor.
+The time runs from the read that received the packet to the write that sent it, and is counted in a histogram in memory.
+One packet is followed at a time. The sampler ends a sample without a result when the packet is dropped, or leaves for
+the control thread or a coprocessor.
 """
 
 from __future__ import annotations
 
 from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.compiled.syscalls import now_ns
-from hoverboard.fastpath.elements.vmqueue import MADE, TAKEN
+from hoverboard.fastpath.elements.vmqueue import CONSUMED, PRODUCED
 from hoverboard.fastpath.memory import debug, packets
 from hoverboard.fastpath.memory.arrays import Memory
 
-_STEPS = 8  # buckets to each power of two
+_STEPS = 8  # buckets for each power of two
 
 
 @compiled
@@ -26,25 +27,25 @@ def bucket_of(ns: int) -> int:
 
 
 def least_of(bucket: int) -> int:
-    """The least ns that a bucket counts."""
+    """The lowest ns that a bucket counts."""
     doublings = max(bucket // _STEPS - 1, 0)
     return (bucket - doublings * _STEPS) << doublings
 
 
 @compiled
 def waits(m: Memory, slot: int) -> bool:
-    """Whether the packet in `slot` is in the queue of the VM that it goes to."""
+    """Whether the packet in `slot` is in the queue of its destination VM."""
     port = m.packets[slot, packets.OUT]
     state = m.queue_state[port]
-    at = state[TAKEN]
-    while at < state[MADE] and m.queues[port, at & (packets.VM_QUEUE_SLOTS - 1)] != slot:
+    at = state[CONSUMED]
+    while at < state[PRODUCED] and m.queues[port, at & (packets.VM_QUEUE_SLOTS - 1)] != slot:
         at += 1
-    return at < state[MADE]
+    return at < state[PRODUCED]
 
 
 @compiled
 def begin_sample(m: Memory, n: int) -> int:
-    """Behind receive: follow a packet of this batch if its turn has come."""
+    """After receive: start to follow a packet of this batch, if its turn has come."""
     sample = m.sample
     if sample[debug.SAMPLE_EVERY]:
         left = sample[debug.SAMPLE_LEFT]
@@ -59,7 +60,7 @@ def begin_sample(m: Memory, n: int) -> int:
 
 @compiled
 def mark_routed(m: Memory, n: int) -> int:
-    """Before transmit: see whether the packet has come this far, here or in a VM's queue."""
+    """Before transmit: mark the packet if it came this far, in this batch or in a VM's queue."""
     sample = m.sample
     if sample[debug.SAMPLE_SLOT] and not sample[debug.SAMPLE_ROUTED]:
         slot = sample[debug.SAMPLE_SLOT] - 1
@@ -73,7 +74,7 @@ def mark_routed(m: Memory, n: int) -> int:
 
 @compiled
 def end_sample(m: Memory, n: int) -> int:
-    """Behind transmit and delivery: count the packet's time once it has gone."""
+    """After transmit and delivery: count the packet's time if it was sent."""
     sample = m.sample
     if sample[debug.SAMPLE_SLOT]:
         if not sample[debug.SAMPLE_ROUTED]:

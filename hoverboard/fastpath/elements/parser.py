@@ -1,7 +1,7 @@
-"""Packet parser: flow keys and hashes of a batch (figures 6, 7).
+"""Packet parser: makes the flow keys and hashes of a batch (figures 6, 7).
 
-It ends each packet by asking for the cache line that the look-up will read first: while one line is on
-its way, the next packets are parsed.
+After each packet it prefetches the cache line that the lookup reads first. While that line is loaded, the next packets
+are parsed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hoverboard.fastpath.packets.parse import mix, parse
 
 @compiled
 def parse_packets(m: Memory, n: int) -> int:
-    """Fill packet_keys, packets.PORTS, packets.PARSED and packets.HASH; drops what is malformed."""
+    """Fill packet_keys, packets.PORTS, packets.PARSED and packets.HASH; drop malformed packets."""
     slots = m.slots[m.ctl[control.TABLE]]
     kept = 0
     for i in range(n):

@@ -1,7 +1,8 @@
-"""The capacity of a Hoverboard: what the fabric brings beyond so many packets, or bytes, a second is dropped.
+"""The capacity of a Hoverboard: drops packets from the fabric above a limit of packets, or bytes, a second.
 
-Two leaky buckets (the generic cell rate algorithm, ITU-T I.371): each packet pushes the time at which the work
-taken is done; one that comes while that lies too far ahead is dropped. Ours: the paper gives gateways no numbers.
+Two leaky buckets (the generic cell rate algorithm, ITU-T I.371). Each packet moves the time at which the accepted work
+is done. A packet that comes when this time is too far ahead is dropped. The numbers are ours: the paper gives none for
+gateways.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from hoverboard.fastpath.elements.pool import drop
 from hoverboard.fastpath.memory import control, packets, ports, reasons
 from hoverboard.fastpath.memory.arrays import Memory
 
-AHEAD_NS = 10_000_000  # work that may wait: what a queue of 10 ms would hold
+AHEAD_NS = 10_000_000  # work that may wait: as much as a queue of 10 ms would hold
 
 
 @compiled
 def police(m: Memory, n: int) -> int:
-    """Drop what the capacity does not suffice for; a whole segment is one packet. Free where there is no limit.
+    """Drop packets above the capacity; a whole segment is one packet. Without a limit this costs nothing.
 
-    A limit of 0 ns is none. The time is ctl[control.NOW], which lags by a few passes: nothing beside AHEAD_NS.
+    A cost of 0 ns means no limit. The time is ctl[control.NOW], which lags by a few passes: very little beside
+    AHEAD_NS.
     """
     packet_ns = m.ctl[control.PACKET_NS]
     kilobyte_ns = m.ctl[control.KILOBYTE_NS]

@@ -1,7 +1,7 @@
 """Rate limiter of a virtual NIC: a token bucket in front of receive (figure 6; section 6.1: to line rate).
 
-A VM over its rate is not read, so its packets wait in its own queue, where its own kernel feels it: nothing
-is dropped. The bucket may go below zero by one batch.
+The engine does not read a VM that is over its rate. Its packets wait in the VM's own queue, where its kernel notices
+the delay, and none is dropped. The bucket may go below zero by one batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOUR_NS = 3_600_000_000_000
 
 @compiled
 def refill(port: Words, now: int) -> int:
-    """Tokens (bytes) in the bucket of a row of ports[] at `now` (ns)."""
+    """Add tokens to the bucket of a row of ports[]; returns its tokens (bytes) at `now` (ns)."""
     elapsed = now - port[ports.FILLED]
     if elapsed < LONG_NS:
         gained = elapsed * port[ports.RATE] // 1_000_000_000
@@ -33,7 +33,7 @@ def refill(port: Words, now: int) -> int:
 
 @compiled
 def allowed(m: Memory, port: int) -> bool:
-    """Whether the VM may send now; if not, ctl[control.DUE] is when."""
+    """Whether the VM may send now; if not, ctl[control.DUE] is the time when it may."""
     row = m.ports[port]
     m.ctl[control.DUE] = 0
     if row[ports.RATE] == 0:
@@ -48,7 +48,7 @@ def allowed(m: Memory, port: int) -> bool:
 
 @compiled
 def charge(m: Memory, port: int, n: int) -> None:
-    """Take the batch just received out of the bucket."""
+    """Take the tokens of the received batch out of the bucket."""
     if m.ports[port, ports.RATE]:
         total = 0
         for i in range(n):

@@ -1,6 +1,6 @@
 """Receive: frames of a virtual NIC or of the fabric into the pool (figures 6, 7: VM Tx queues, NIC Rx queues).
 
-Round robin over VMs and queues is the scheduler's: each port with something to say has one batch a turn.
+The scheduler does the round robin over VMs and queues: each port with packets has one batch a turn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hoverboard.fastpath.packets.parse import copy
 
 @compiled
 def describe(m: Memory, slot: int, port: int, length: int, tunnel: int, staged: int) -> None:
-    """Fill the row of a packet whose frame of `length` bytes stands in its pool slot."""
+    """Fill the row of a packet whose frame of `length` bytes is in its pool slot."""
     packet = m.packets[slot]
     start = slot * packets.SLOT_BYTES + packets.HEADROOM
     packet[packets.START] = start
@@ -33,7 +33,7 @@ def describe(m: Memory, slot: int, port: int, length: int, tunnel: int, staged: 
 
 @compiled
 def receive_tap(m: Memory, port: int, limit: int) -> int:
-    """From a tap with virtio-net headers, until it is empty or the batch is full."""
+    """Receive from a tap with virtio-net headers, until it is empty or the batch is full."""
     fd = np.int32(m.ports[port, ports.FD])
     base = np.uintp(m.pool.ctypes.data) + np.uintp(packets.HEADROOM - packets.VNET_BYTES)
     count = 0
@@ -61,7 +61,7 @@ def receive_tap(m: Memory, port: int, limit: int) -> int:
 
 @compiled
 def receive_ring(m: Memory, port: int, limit: int) -> int:
-    """From a ring in memory: a VMM's, or a test's."""
+    """Receive from a ring in memory: a VMM's, or a test's."""
     index = m.side_index[port, rings.FROM_VMM]
     meta = m.side_meta[port, rings.FROM_VMM]
     data = m.side_data[port, rings.FROM_VMM]
@@ -95,7 +95,7 @@ def receive_ring(m: Memory, port: int, limit: int) -> int:
 
 @compiled
 def receive(m: Memory, port: int) -> int:
-    """Up to a batch from `port`; ctl[control.MORE] says whether it may have more."""
+    """Receive up to a batch from `port`; ctl[control.MORE] is set if it may have more."""
     limit = m.ctl[control.BATCH]
     if m.ports[port, ports.KIND] == ports.KIND_RING:
         return receive_ring(m, port, limit)
@@ -104,7 +104,7 @@ def receive(m: Memory, port: int) -> int:
 
 @compiled
 def vnic_receive(m: Memory, port: int) -> int:
-    """Egress: receive from a VM that its rate limit does not hold back."""
+    """Egress: receive from a VM, unless its rate limit holds it back."""
     if not allowed(m, port):
         m.ctl[control.MORE] = 1
         return 0

@@ -1,7 +1,7 @@
-"""Fast-path stages, and the way to the coprocessor stages, as the flow-table entry says (sections 4.3, 4.4).
+"""Fast-path stages, and the way to the coprocessor stages; the flow-table entry selects them (sections 4.3, 4.4).
 
-A typical entry has none. What one VM of this host sends to another passes the sender's stages, then the
-receiver's; a packet that has come back from a coprocessor passes those that are done untouched.
+Most entries have no stages. A packet between two VMs of this host passes the sender's stages, then the receiver's. A
+packet that returns from a coprocessor skips the stages that are done.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hoverboard.fastpath.packets import ring
 
 
 @compiled
-def chosen(m: Memory, every: int) -> bool:
-    """Whether this packet is sampled: each with probability 1 / every, so that nobody can send between two samples."""
+def draw_sample(m: Memory, every: int) -> bool:
+    """Whether this packet is sampled: each with probability 1 / every, so that no sender can avoid the samples."""
     if every <= 1:
         return True
     dice = m.ctl[control.DICE]  # xorshift64 (Marsaglia 2003)
@@ -29,7 +29,7 @@ def chosen(m: Memory, every: int) -> bool:
 
 @compiled
 def sample(m: Memory, slot: int, vm: int, chain: int) -> None:
-    """Copy the packet to the VM's coprocessor, if there is room that diverted packets will not need."""
+    """Copy the packet to the VM's coprocessor, if that leaves room for diverted packets."""
     room = rings.SIDE_SLOTS - ring.unread(m.side_index[vm, rings.TO_COPROCESSOR])
     if room > rings.SAMPLE_ROOM and to_coprocessor(m, slot, vm, rings.CHAIN_SAMPLE - chain):
         m.samples[vm, rings.SAMPLED] += 1
@@ -38,9 +38,9 @@ def sample(m: Memory, slot: int, vm: int, chain: int) -> None:
 
 
 @compiled
-def through(m: Memory, slot: int, vm: int, stages: int, chain: int, every: int) -> bool:
-    """The stages that VM `vm` pays for; False if the packet left the batch for its coprocessor."""
-    if stages & entries.STAGE_SAMPLE and chosen(m, every):
+def run_vm_stages(m: Memory, slot: int, vm: int, stages: int, chain: int, every: int) -> bool:
+    """Run the stages of VM `vm`; False if the packet left the batch for its coprocessor."""
+    if stages & entries.STAGE_SAMPLE and draw_sample(m, every):
         sample(m, slot, vm, chain)
     if stages & entries.STAGE_COPROCESSOR:
         if not to_coprocessor(m, slot, vm, chain):
@@ -51,8 +51,8 @@ def through(m: Memory, slot: int, vm: int, stages: int, chain: int, every: int) 
 
 
 @compiled
-def goes_on(m: Memory, slot: int, stages: int) -> bool:
-    """The stages of both VMs of a packet; False if it left the batch."""
+def run_packet_stages(m: Memory, slot: int, stages: int) -> bool:
+    """Run the stages of both VMs of a packet; False if it left the batch."""
     packet = m.packets[slot]
     index = packet[packets.INDEX]
     chain = m.entries[index, entries.CHAIN]
@@ -62,10 +62,10 @@ def goes_on(m: Memory, slot: int, stages: int) -> bool:
         vm = packet[packets.PORT]
         if vm == ports.UPLINK and m.entries[index, entries.ACTION] == entries.ACT_VPORT:
             vm = target
-        if not through(m, slot, vm, stages, chain & entries.HALF, every & entries.HALF):
+        if not run_vm_stages(m, slot, vm, stages, chain & entries.HALF, every & entries.HALF):
             return False
     if packet[packets.STAGED] < packets.ALL_DONE:
-        return through(
+        return run_vm_stages(
             m,
             slot,
             target,
@@ -78,12 +78,12 @@ def goes_on(m: Memory, slot: int, stages: int) -> bool:
 
 @compiled
 def run_stages(m: Memory, n: int) -> int:
-    """Sample, and divert to the coprocessor of the packet's VM; what is diverted leaves the batch."""
+    """Copy samples, and divert packets to the coprocessor of their VM; diverted packets leave the batch."""
     kept = 0
     for i in range(n):
         slot = m.batch[i]
         stages = m.entries[m.packets[slot, packets.INDEX], entries.STAGES]
-        if stages and not goes_on(m, slot, stages):
+        if stages and not run_packet_stages(m, slot, stages):
             continue
         m.batch[kept] = slot
         kept += 1

@@ -1,4 +1,4 @@
-"""Transmit: out to the fabric or to a VM (figures 6, 7: NIC Tx queues, VM Rx queues, and their Hash Demux)."""
+"""Transmit: sends packets to the fabric or to a VM (figures 6, 7: NIC Tx queues, VM Rx queues, their Hash Demux)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hoverboard.contract.encapsulation import OUTER_BYTES
 from hoverboard.fastpath.compiled import syscalls
 from hoverboard.fastpath.compiled.atomics import fence
 from hoverboard.fastpath.compiled.compiler import compiled
-from hoverboard.fastpath.elements.divert import ring_bell
+from hoverboard.fastpath.elements.divert import write_eventfd
 from hoverboard.fastpath.elements.encapsulate import CUT, ecn_of, entropy_of
 from hoverboard.fastpath.elements.pool import free_slot
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
@@ -21,7 +21,7 @@ from hoverboard.fastpath.packets.segment import V_GSO_SIZE
 
 @compiled
 def send_ring(m: Memory, port: int, data: Bytes, at: int, length: int) -> bool:
-    """Into the ring of a port without a descriptor; False when it is full."""
+    """Put a frame into the ring of a port without a descriptor; False when the ring is full."""
     if not ring.push(
         m.side_index[port, rings.TO_VMM], m.side_meta[port, rings.TO_VMM], m.side_data[port, rings.TO_VMM],
         port, packets.HEADROOM - packets.VNET_BYTES, 0, 0, data, at - packets.VNET_BYTES, length + packets.VNET_BYTES,
@@ -32,13 +32,13 @@ def send_ring(m: Memory, port: int, data: Bytes, at: int, length: int) -> bool:
         fence()
         if wake[rings.VMM_ASLEEP]:
             wake[rings.VMM_ASLEEP] = 0
-            ring_bell(m, wake[rings.VMM_FD])
+            write_eventfd(m, wake[rings.VMM_FD])
     return True
 
 
 @compiled
 def send(m: Memory, port: int, data: Bytes, at: int, length: int) -> None:
-    """The frame data[at:at+length], preceded by its virtio-net header, out of `port`."""
+    """Send the frame data[at:at+length], with the virtio-net header before it, out of `port`."""
     if m.ports[port, ports.KIND] == ports.KIND_RING:
         sent = send_ring(m, port, data, at, length)
     else:
@@ -53,7 +53,7 @@ def send(m: Memory, port: int, data: Bytes, at: int, length: int) -> None:
 
 @compiled
 def send_cut(m: Memory, slot: int) -> None:
-    """Cut a segment into MTU-sized packets in software and send each through the tunnel."""
+    """Cut a segment into MTU-sized packets in software, and send each through the tunnel."""
     packet = m.packets[slot]
     frame = packet[packets.FRAME]
     length = packet[packets.LENGTH]
@@ -75,14 +75,14 @@ def send_cut(m: Memory, slot: int) -> None:
 
 @compiled
 def send_packet(m: Memory, slot: int) -> None:
-    """Send the packet in `slot` as its packets.OUT fields say, and free the slot."""
+    """Send the packet in `slot` as its OUT words describe, and free the slot."""
     packet = m.packets[slot]
     if packet[packets.OUT_LENGTH] == CUT:
         send_cut(m, slot)
     else:
         port = packet[packets.OUT]
         queues = m.ports[port, ports.QUEUES]
-        if queues > 1:  # a flow keeps to one queue of a multi-queue NIC
+        if queues > 1:  # all packets of a flow use one queue of a multi-queue NIC
             port += (packet[packets.HASH] >> 8 & 0xFFFF) % queues
         send(m, port, m.pool, packet[packets.OUT_START], packet[packets.OUT_LENGTH])
     free_slot(m, slot)

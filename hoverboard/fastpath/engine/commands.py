@@ -1,9 +1,9 @@
-"""What an engine does for its control threads between batches: commands, injected packets (paper 4.1, 4.2)."""
+"""An engine's work for its control threads between batches: commands and injected packets (paper 4.1, 4.2)."""
 
 from __future__ import annotations
 
 from hoverboard.fastpath.compiled.compiler import compiled
-from hoverboard.fastpath.elements.divert import ring_bell
+from hoverboard.fastpath.elements.divert import write_eventfd
 from hoverboard.fastpath.elements.receive import describe
 from hoverboard.fastpath.elements.transmit import send
 from hoverboard.fastpath.memory import control, host, packets, ports, rings
@@ -13,36 +13,36 @@ from hoverboard.fastpath.packets.parse import Bytes, Words, copy
 
 
 @compiled
-def obey(m: Memory) -> None:
-    """Carry out all commands that wait; the sender knows that they are done when its channel is empty."""
+def run_commands(m: Memory) -> None:
+    """Carry out all waiting commands. An empty channel confirms to the sender that they are complete."""
     index = m.command_index
     if not ring.waiting(index):
         return
     while ring.waiting(index):
-        at = index[ring.TAKEN] & (control.COMMAND_SLOTS - 1)
+        at = index[ring.CONSUMED] & (control.COMMAND_SLOTS - 1)
         operation = m.commands[at, 0]
         if operation == control.CMD_TABLE:
             m.ctl[control.TABLE] = m.commands[at, 1]
-            m.ctl[control.FIVE] = m.commands[at, 2]
+            m.ctl[control.FIVE_TUPLES] = m.commands[at, 2]
         elif operation == control.CMD_BATCH:
             m.ctl[control.BATCH] = m.commands[at, 1]
-        # CMD_PORT asks for nothing but the answer: past it, the engine uses no descriptor of before.
+        # CMD_PORT only needs the confirmation: after it, the engine uses no earlier descriptor.
         ring.release(index)
-    ring_bell(m, m.host[host.NEWS_FD])
+    write_eventfd(m, m.host[host.CONTROL_EVENTFD])
 
 
 @compiled
 def notify(m: Memory) -> None:
-    """Wake the control thread if packets have been put in the miss ring since it last was."""
-    made = m.miss_index[ring.MADE]
-    if made != m.ctl[control.TOLD]:
-        m.ctl[control.TOLD] = made
-        ring_bell(m, m.host[host.NEWS_FD])
+    """Wake the control thread if the miss ring has packets that it was not notified of."""
+    made = m.miss_index[ring.PRODUCED]
+    if made != m.ctl[control.MISSES_NOTIFIED]:
+        m.ctl[control.MISSES_NOTIFIED] = made
+        write_eventfd(m, m.host[host.CONTROL_EVENTFD])
 
 
 @compiled
 def take_ring(m: Memory, index: Words, meta: Words, data: Bytes, n: int, staged: bool) -> int:
-    """Copy packets from a ring into the pool, behind the n of the batch; returns the batch's new length."""
+    """Copy packets from a ring into the pool, after the n packets of the batch; returns the batch's new length."""
     while n < m.ctl[control.BATCH] and m.ctl[control.FREE] > 0 and ring.waiting(index):
         at = ring.slot_at(index, meta)
         begin = at * packets.SLOT_BYTES + meta[at, rings.OFFSET]
@@ -63,8 +63,8 @@ def take_ring(m: Memory, index: Words, meta: Words, data: Bytes, n: int, staged:
 
 
 @compiled
-def injected(m: Memory) -> int:
-    """A batch of what the control thread and the coprocessors put back in front of the engine."""
+def take_injected(m: Memory) -> int:
+    """A batch of the packets that the control thread and the coprocessors sent to the engine; returns its length."""
     n = take_ring(m, m.inject_index, m.inject_meta, m.inject_data, 0, False)
     if m.host[host.SIDES]:
         for port in range(ports.FIRST_TAP, m.host[host.PORTS]):

@@ -1,7 +1,7 @@
-"""Composes elements into engines at build time (paper 4.2): writes the chains as a module, and loads it.
+"""Composes elements into engines at build time (paper 4.2): writes the chains as a Python module and loads it.
 
-What is written is plain Python that calls one compiled element after the other; elements that are not
-asked for are not in it and cost nothing. `python -m hoverboard.fastpath.engine.compose [ELEMENT...]` prints it.
+The module is plain Python that calls one compiled element after the other. It contains only the chosen elements, so the
+other elements cost nothing. `python -m hoverboard.fastpath.engine.compose [ELEMENT...]` prints it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba import config
 from hoverboard.contract.errors import InputError
 from hoverboard.fastpath.memory import control
 
-# The chains behind their receiving elements, in the order of figures 6 and 7: (element, module).
+# The chains after their receiving elements, in the order of figures 6 and 7: (element, module).
 EGRESS_CHAIN = (
     ("parse_packets", "parser"),
     ("look_up", "lookup"),
@@ -48,12 +48,12 @@ INGRESS_CHAIN = (
 
 @dataclass(frozen=True, slots=True)
 class DebugElement:
-    """Where the functions of one debug element stand.
+    """The places of the functions of one debug element.
 
     Attributes:
-        received: behind the receiving elements: packets as they came in, once each.
-        before: (egress, ingress): element of the chain -> function that stands before it.
-        last: at the end of both chains.
+        received: function after the receiving elements; it gets each packet once, as it came in.
+        before: (egress, ingress): element of the chain -> function that runs before it.
+        last: function at the end of both chains.
     """
 
     module: str
@@ -77,15 +77,15 @@ DEBUG_ELEMENTS = {
 }
 
 _TEMPLATE = '''\
-"""Engines composed by hoverboard.fastpath.engine.compose, which see."""
+"""Engines composed by hoverboard.fastpath.engine.compose: see there."""
 
-from hoverboard.fastpath.engine.commands import injected, obey, notify
+from hoverboard.fastpath.engine.commands import notify, run_commands, take_injected
 from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 from hoverboard.fastpath.elements.receive import receive, vnic_receive
 {imports}
 from hoverboard.fastpath.memory import control, host
 from hoverboard.fastpath.engine.scheduling import HOT_DUE, HOT_ENGINE, HOT_PORT, T_HOT, T_NOW
-from hoverboard.fastpath.engine.scheduling import gather, heat_rings, settle
+from hoverboard.fastpath.engine.scheduling import mark_hot_rings, update_hot, wait_for_ports
 
 
 @compiled
@@ -112,30 +112,30 @@ def serve(m, port):
 
 
 @compiled
-def attend(m):
-    obey(m)
-    n = injected(m)
-    # What a turn of the back half left in VM queues would otherwise wait for the next frame of the fabric.
+def serve_rings(m):
+    run_commands(m)
+    n = take_injected(m)
+    # Packets that a turn of the back half left in VM queues would otherwise wait for the next frame from the fabric.
     while n or m.ctl[control.QUEUED]:
         if m.ctl[control.KIND] == control.EGRESS:
             egress(m, n)
         else:
             ingress(m, n)
-        n = injected(m)
+        n = take_injected(m)
     notify(m)
 
 
 @compiled_loop
 def run(t, engines):
     while True:
-        woken = gather(t)
+        woken = wait_for_ports(t)
         if woken:
             for index in range(len(engines)):
                 m = engines[index]
                 m.ctl[control.NOW] = t.state[T_NOW]
-                attend(m)
+                serve_rings(m)
                 if m.host[host.SIDES] and m.ctl[control.KIND] == control.EGRESS:
-                    heat_rings(t, m, index, m.host[host.PORTS])
+                    mark_hot_rings(t, m, index, m.host[host.PORTS])
             if woken < 0:
                 return
         at = 0
@@ -146,12 +146,12 @@ def run(t, engines):
             m = engines[t.hot[at, HOT_ENGINE]]
             m.ctl[control.NOW] = t.state[T_NOW]
             got = serve(m, t.hot[at, HOT_PORT])
-            at += settle(t, m, at, got)
+            at += update_hot(t, m, at, got)
 '''
 
 
 def chain(kind: int, debug: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """The (element, module) of an engine behind its receiving elements, debug elements in their places.
+    """The (element, module) pairs of an engine after its receiving elements, with debug elements in their places.
 
     Args:
         kind: control.EGRESS or INGRESS.
@@ -193,7 +193,7 @@ def _load(debug: tuple[str, ...]) -> ModuleType:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.py"
     if not path.exists():
-        # Renamed into place: two hosts may compose at the same time.
+        # Write a draft and rename it: two hosts may compose at the same time.
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text)
         draft.replace(path)
@@ -207,7 +207,7 @@ def _load(debug: tuple[str, ...]) -> ModuleType:
 
 
 def compose(debug: Iterable[str] = ()) -> ModuleType:
-    """The engines with these debug elements: functions egress, ingress, serve, attend and run."""
+    """The engines with these debug elements: functions egress, ingress, serve, serve_rings and run."""
     return _load(tuple(sorted(set(debug))))
 
 
@@ -217,12 +217,12 @@ def _marker(debug: Iterable[str]) -> Path:
 
 
 def is_compiled(debug: Iterable[str] = ()) -> bool:
-    """Whether these engines are in the cache on disk, so that they load at once."""
+    """Whether these engines are in the cache on disk, so that they load without compiling."""
     return _marker(debug).exists()
 
 
 def note_compiled(debug: Iterable[str] = ()) -> None:
-    """These engines are in the cache now."""
+    """Record that these engines are in the cache on disk."""
     _marker(debug).touch()
 
 

@@ -1,6 +1,6 @@
-"""One host's two engines, as its control thread sees them: ports, packets in and out, the way to the flow table.
+"""The two engines of one host, as its control thread sees them: ports, injected packets, commands, the flow table.
 
-Where the engines run is the home's business: a thread of this process, or one that several hosts share.
+The home decides where the engines run: in a thread of this process, or in a thread that several hosts share.
 """
 
 from __future__ import annotations
@@ -22,56 +22,57 @@ from hoverboard.fastpath.packets import ring
 
 
 class EngineHome(Protocol):
-    """Where a host's engines run.
+    """The place where a host's engines run.
 
     Attributes:
-        wake_fd: eventfd that has the engines look at their rings.
+        wake_fd: eventfd that wakes the engines, so that they read their rings.
     """
 
     @property
     def wake_fd(self) -> int: ...
 
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        """Run the engines; they write to `control_eventfd` when the control thread has something to do."""
+        """Run the engines; they write to `control_eventfd` when the control thread has work."""
 
     def plug(self, port: int, fd: int, row: I64) -> None:
         """Serve a descriptor as `port`.
 
-        Its number in the process of the engines, which own that copy, is in row[ports.FD] before an engine hears of the
-        port: one that cannot read it then is not told again, if the port was full already.
+        The engines use a copy of the descriptor. The copy's number in their process is in row[ports.FD] before an
+        engine is notified of the port. An engine that finds no number there is not notified a second time if the port
+        is already full.
 
         Args:
-            row: of the port, in ports[].
+            row: row of the port in ports[].
         """
 
     def unplug(self, port: int) -> None:
-        """Close that copy; the engines no longer use it."""
+        """Close the copy of a port's descriptor; the engines must no longer use it."""
 
     def share_fd(self, fd: int) -> int:
-        """An eventfd that the engines are to write to; returns its number in their process."""
+        """The number, in the engines' process, of an eventfd to which the engines may now write."""
 
     def unshare_fd(self, number: int) -> None:
-        """The engines no longer use that one."""
+        """Close the copy of an eventfd; the engines must no longer use it."""
 
     def wake(self) -> None:
-        """Have the engines look at their rings."""
+        """Wake the engines, so that they read their rings."""
 
     def set_debug(self, debug: tuple[str, ...]) -> None:
-        """Go on with these debug elements."""
+        """Continue with these debug elements."""
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the engines."""
 
 
 class AnswerListener(Protocol):
-    """Hears of frames that the control thread sends by itself: no element of the engines sees them."""
+    """Receives the frames that the control thread sends itself; no element of the engines sees them."""
 
     def answered(self, port: int, frame: bytes) -> None:
-        """A frame, without its virtio-net header, leaves by `port`."""
+        """Handle a frame, without its virtio-net header, that leaves by `port`."""
 
 
 class OwnEngineThread(EngineHome):
-    """A thread of this process, for this host alone."""
+    """An engine thread of this process, for this host alone."""
 
     def __init__(self, scheduling: Scheduling = "adaptive", debug: tuple[str, ...] = ()) -> None:
         self._thread = EngineThread(scheduling, debug)
@@ -84,7 +85,7 @@ class OwnEngineThread(EngineHome):
 
     @override
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        memories[control.EGRESS].host[host.NEWS_FD] = control_eventfd
+        memories[control.EGRESS].host[host.CONTROL_EVENTFD] = control_eventfd
         self._thread.add_host(memories)
         self._thread.start()
 
@@ -103,12 +104,12 @@ class OwnEngineThread(EngineHome):
 
     @override
     def share_fd(self, fd: int) -> int:
-        """The process is the same, and so is the number."""
+        """The same number: the engines run in this process."""
         return fd
 
     @override
     def unshare_fd(self, number: int) -> None:
-        """There is no copy to be closed."""
+        """Do nothing: there is no copy to close."""
 
     @override
     def wake(self) -> None:
@@ -131,12 +132,12 @@ class Datapath:
 
     Args:
         home: where the engines run; default: a thread of their own.
-        memory_fd: memfd to share the memory by, or -1.
-        local_ip: underlay address of the host; None: it has none.
-        answers: told of frames that are sent here.
+        memory_fd: memfd that shares the memory, or -1.
+        local_ip: underlay address of the host; None if it has none.
+        answers: receives the frames that the control thread sends.
 
     Attributes:
-        control_eventfd: readable when misses wait or a command has been carried out.
+        control_eventfd: readable when misses wait or a command is complete.
     """
 
     def __init__(
@@ -168,20 +169,20 @@ class Datapath:
 
     @property
     def wake_fd(self) -> int:
-        """Eventfd that has the engines look at their rings, for whoever fills one."""
+        """Eventfd that wakes the engines; a thread that fills one of their rings writes to it."""
         return self._home.wake_fd
 
     def wake(self) -> None:
-        """Have the engines look at their rings."""
+        """Wake the engines, so that they read their rings."""
         self._home.wake()
 
     # -- commands ---------------------------------------------------------------------------------
 
     def command(self, operation: int, first: int = 0, second: int = 0, timeout: float = 5.0) -> None:
-        """Have both engines carry out a command, and return once they have.
+        """Send a command to both engines, and return when both have completed it.
 
         Raises:
-            TimeoutError: they do not answer.
+            TimeoutError: an engine does not answer.
         """
         if not self._running:
             self._do(operation, first, second)
@@ -195,45 +196,45 @@ class Datapath:
             self._await(m, deadline, timeout)
 
     def _await(self, m: Memory, deadline: float, timeout: float) -> None:
-        while int(m.command_index[ring.MADE]) != int(m.command_index[ring.TAKEN]):
+        while int(m.command_index[ring.PRODUCED]) != int(m.command_index[ring.CONSUMED]):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the engine did not answer within {timeout:g} s")
             select.select([self.control_eventfd], [], [], 0.001)
-            self.clear_news(keep=True)
+            self.reset_control_eventfd(keep=True)
 
     def _do(self, operation: int, first: int, second: int) -> None:
-        from hoverboard.fastpath.engine.commands import obey
+        from hoverboard.fastpath.engine.commands import run_commands
 
         for m in self.memories:
             ring.command(m.command_index, m.commands, operation, first, second)
-            obey(m)
+            run_commands(m)
 
     def switch_table(self, table: int, five: int) -> None:
-        """Have the engines use hash table `table`, with `five` 5-tuple entries in it."""
+        """Have the engines use hash table `table`, which contains `five` 5-tuple entries."""
         self.command(control.CMD_TABLE, table, five)
 
     def set_batch(self, egress: int, ingress: int) -> None:
-        """The most packets of a batch (paper: 32 and 128); 1 is no batching at all."""
+        """Set the maximum packets of a batch (paper: 32 and 128); 1 means no batching."""
         for m, size in zip(self.memories, (egress, ingress), strict=True):
             ring.command(m.command_index, m.commands, control.CMD_BATCH, size, 0)
         self.command(control.CMD_PORT)
 
     def set_debug(self, debug: tuple[str, ...]) -> None:
-        """Have the engines go on with these elements of compose.DEBUG_ELEMENTS composed in, and no others.
+        """Continue with engines that contain these elements of compose.DEBUG_ELEMENTS, and no others.
 
         Raises:
             InputError: there is no such element.
         """
         self._home.set_debug(debug)
 
-    # -- news -------------------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------------
 
     def misses_waiting(self) -> bool:
         """Whether a packet waits for the control thread."""
         return any(ring.waiting(m.miss_index) for m in self.memories)
 
-    def clear_news(self, keep: bool = False) -> None:
-        """Reset news_fd; with `keep`, have it fire again if misses wait."""
+    def reset_control_eventfd(self, keep: bool = False) -> None:
+        """Reset control_eventfd; with `keep`, make it readable again if misses wait."""
         try:
             os.eventfd_read(self.control_eventfd)
         except BlockingIOError:
@@ -245,7 +246,7 @@ class Datapath:
     # -- ports ------------------------------------------------------------------------------------
 
     def set_port(self, port: int, fd: int, ofport: int = 0) -> None:
-        """Plug a duplicate of `fd` (a tap with virtio-net headers) in as `port`."""
+        """Plug in a duplicate of `fd` (a tap with virtio-net headers) as `port`."""
         words, row = self.egress.host, self.egress.ports[port]
         row[ports.OFPORT] = ofport
         row[ports.KIND] = ports.KIND_TAP
@@ -254,7 +255,7 @@ class Datapath:
         self.wake()
 
     def set_ring(self, port: int, wake_fd: int, ofport: int = 0) -> None:
-        """Have `port` be rings in memory (FROM_VMM, TO_VMM), whose other end sleeps on eventfd `wake_fd`."""
+        """Make `port` a pair of rings in memory (FROM_VMM, TO_VMM). Eventfd `wake_fd` wakes the other end."""
         words, row = self.egress.host, self.egress.ports[port]
         number = self._home.share_fd(wake_fd)
         for m in self.memories:
@@ -267,7 +268,7 @@ class Datapath:
 
     def _clear_ring(self, port: int) -> None:
         number = int(self.egress.side_wake[port, rings.VMM_FD])
-        self.egress.ports[port, ports.KIND] = ports.KIND_NONE  # of which ports.FD is -1
+        self.egress.ports[port, ports.KIND] = ports.KIND_NONE  # its ports.FD is -1
         for m in self.memories:
             m.side_wake[port, rings.VMM_FD] = -1
         self.command(control.CMD_PORT)
@@ -280,7 +281,7 @@ class Datapath:
                 m.side_index[port, side] = 0
 
     def clear_port(self, port: int) -> None:
-        """Unplug a port; its descriptor is closed once no engine can be using it."""
+        """Unplug a port; its descriptor is closed when no engine can be using it any more."""
         row = self.egress.ports[port]
         if row[ports.KIND] == ports.KIND_RING:
             self._clear_ring(port)
@@ -294,17 +295,17 @@ class Datapath:
         row[ports.FD], row[ports.KIND] = -1, ports.KIND_NONE
 
     def share_fd(self, fd: int) -> int:
-        """The number by which the engines write to eventfd `fd`, for side_wake[]."""
+        """The number of eventfd `fd` in the engines' process, for side_wake[]."""
         return self._home.share_fd(fd)
 
     def unshare_fd(self, number: int) -> None:
-        """The engines no longer use a lent eventfd; first make sure of that by a command."""
+        """Close the engines' copy of an eventfd. First make sure, by a command, that they no longer use it."""
         self._home.unshare_fd(number)
 
     def inject(self, port: int, frame: bytes, kind: int, tunnel: int = 0, timeout: float = 1.0) -> bool:
-        """Give an engine a frame with its virtio-net header; False if its ring stays full.
+        """Send an engine a frame with its virtio-net header; False if its ring stays full.
 
-        With INJECT_RAW it leaves by `port`; else it is treated as if it had come in there.
+        With INJECT_RAW the frame leaves by `port`. Otherwise the engine treats it as a frame received there.
         """
         outwards = kind == rings.INJECT_RAW
         if outwards and self._answers is not None:

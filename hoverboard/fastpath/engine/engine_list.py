@@ -1,7 +1,7 @@
 """The list of engines that a thread runs, made and changed by compiled functions that Numba's cache keeps.
 
-A typed list does the same from Python, but what it compiles for that is never cached: two seconds of every
-start of a process.
+Python code could use a typed list directly, but Numba never caches what it compiles for that. Each start of a process
+would take two seconds more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hoverboard.fastpath.memory.arrays import Memory
 
 @compiled_loop
 def begin(first: Memory) -> List:
-    """A list of one engine's memory."""
+    """A list with one engine's memory."""
     engines = List()
     engines.append(first)
     return engines
@@ -22,17 +22,17 @@ def begin(first: Memory) -> List:
 
 @compiled_loop
 def add(engines: List, one: Memory) -> None:
-    """One engine more, at the end."""
+    """Append one engine."""
     engines.append(one)
 
 
 @compiled_loop
 def put(engines: List, index: int, one: Memory) -> None:
-    """Another engine in the place of one."""
+    """Replace the engine at `index`."""
     engines[index] = one
 
 
 @compiled_loop
 def clear(engines: List) -> None:
-    """No engine."""
+    """Remove all engines."""
     engines.clear()

@@ -1,8 +1,8 @@
-"""Generation "pre": all of a VM's packets in one process, one at a time, by a UDP socket (paper 5.2).
+"""Generation "pre": one process carries all packets of a VM, one at a time, over a UDP socket (paper 5.2).
 
-The process reads its VM's tap and the VM's share of the host's Geneve datagrams, looks flows up and encapsulates
-in user space, and leaves UDP, IP and Ethernet below to the kernel. Its chains are made of the fast path's
-elements, with batches of one packet and without segments; it serves one queue and sleeps when that is empty.
+The process reads its VM's tap and the VM's share of the host's Geneve datagrams, looks flows up and encapsulates in
+user space. The kernel handles UDP, IP and Ethernet below. The chains consist of the fast path's elements, with batches
+of one packet and without segments. The process serves one queue and sleeps when that is empty.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from hoverboard.fastpath.elements.receive import describe, vnic_receive
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.transmit import send_packet
 from hoverboard.fastpath.elements.vmqueue import deliver, enqueue
-from hoverboard.fastpath.engine.commands import injected, notify, obey
+from hoverboard.fastpath.engine.commands import notify, run_commands, take_injected
 from hoverboard.fastpath.memory import control, host, packets, ports, reasons
 from hoverboard.fastpath.memory.arrays import I64, U8, Memory, allocate
 from hoverboard.fastpath.packets.parse import put16
 
-# Bytes of Ethernet, IPv4 and UDP headers, which the kernel makes and takes off; they are written before a received
-# datagram again, so that it is the frame that decapsulation and flow misses know.
+# Bytes of Ethernet, IPv4 and UDP headers, which the kernel adds and removes. They are written before a received
+# datagram, because decapsulation and flow misses expect a whole frame.
 BELOW_BYTES = 42
-TURN = 64  # packets of each side before the process looks at its descriptors again
+TURN = 64  # packets of each side between two calls of epoll_wait()
 _MSG_DONTWAIT, _AF_INET, _ADDRESS_BYTES = 0x40, 2, 16
-# state[]: descriptors, by which the events name themselves; CONTROL can be read once the process is to end.
+# state[]: descriptors, which events carry as their data; CONTROL is readable when the process must end.
 S_EPOLL, S_WAKE, S_TAP, S_UDP, S_CONTROL, S_PORT = range(6)
 _EVENTS = 8
 
 
 class Pre(NamedTuple):
-    """What the process works on, beside its engines' memories."""
+    """The words of the process, in addition to its engines' memories."""
 
     state: I64  # (8,)
     words: I64  # (2,) what is read from the eventfd
@@ -54,7 +54,7 @@ class Pre(NamedTuple):
 
 
 def new(epoll: select.epoll, wake_fd: int, tap: int, udp: int, control: int, port: int) -> Pre:
-    """A process's words; `epoll` is made to watch all the descriptors."""
+    """The words of a process; `epoll` is set to watch all the descriptors."""
     for fd in (wake_fd, tap, udp, control):
         epoll.register(fd, select.EPOLLIN)  # events name the descriptor
     made = Pre(
@@ -70,7 +70,7 @@ def new(epoll: select.epoll, wake_fd: int, tap: int, udp: int, control: int, por
 
 @compiled
 def receive_datagram(v: Pre, m: Memory) -> int:
-    """One Geneve datagram as the frame it came in, without its IPv4 checksum; 0 if there is none."""
+    """Receive one Geneve datagram as the frame it came in, without its IPv4 checksum; 0 if there is none."""
     if m.ctl[control.FREE] == 0:
         return 0
     slot = m.free[m.ctl[control.FREE] - 1]
@@ -112,11 +112,11 @@ def receive_datagram(v: Pre, m: Memory) -> int:
 
 @compiled
 def send_datagram(v: Pre, m: Memory, slot: int) -> None:
-    """What is above UDP of the outer frame in `slot`, to where its IPv4 header says; frees the slot."""
+    """Send the payload of UDP of the outer frame in `slot` to its IPv4 destination, and free the slot."""
     packet = m.packets[slot]
     outer = packet[packets.OUT_START]
     length = packet[packets.OUT_LENGTH]
-    if length == CUT:  # a guest whose NIC does not segment has sent a segment
+    if length == CUT:  # the guest sent a segment, although its NIC does not offer segmentation
         drop(m, slot, reasons.SEGMENT)
         return
     address = v.address
@@ -152,8 +152,8 @@ def send_all(v: Pre, m: Memory, n: int) -> None:
 
 @compiled
 def egress(v: Pre, m: Memory, take: bool) -> int:
-    """One packet of the VM, or one put back by the control thread, into the fabric; how many there were."""
-    there = injected(m)
+    """Carry one packet from the VM, or one injected packet, into the fabric; returns how many there were."""
+    there = take_injected(m)
     if there == 0 and take:
         there = vnic_receive(m, v.state[S_PORT])
     if there:
@@ -170,8 +170,8 @@ def egress(v: Pre, m: Memory, take: bool) -> int:
 
 @compiled
 def ingress(v: Pre, m: Memory, take: bool) -> int:
-    """One datagram, or one put back by the control thread, to the VM; how many there were."""
-    there = injected(m)
+    """Carry one datagram, or one injected packet, to the VM; returns how many there were."""
+    there = take_injected(m)
     if there == 0 and take:
         there = receive_datagram(v, m)
     if there:
@@ -191,7 +191,7 @@ def ingress(v: Pre, m: Memory, take: bool) -> int:
 
 
 def load() -> None:
-    """Compile or load run(), for a process that is to end at once."""
+    """Compile or load run(), for a process that ends at once."""
     memories = allocate()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     os.write(writer, b"0")
@@ -204,9 +204,9 @@ def load() -> None:
 
 @compiled
 def run(v: Pre, out: Memory, into: Memory) -> None:
-    """Carry packets until the control socket can be read, or has been closed."""
+    """Carry packets until the control socket is readable or closed."""
     state = v.state
-    tap = True  # whether they may have more
+    tap = True  # whether tap and socket may have more packets
     udp = True
     while True:
         timeout = 0 if tap or udp else -1
@@ -223,8 +223,8 @@ def run(v: Pre, out: Memory, into: Memory) -> None:
                 udp = True
             else:
                 syscalls.read(np.int32(state[S_WAKE]), np.uintp(v.words.ctypes.data), np.uintp(8))
-                obey(out)
-                obey(into)
+                run_commands(out)
+                run_commands(into)
         done = 0
         got = 1
         while got and done < TURN:
@@ -237,4 +237,4 @@ def run(v: Pre, out: Memory, into: Memory) -> None:
             got = sent + received
             done += 1
         if got:
-            tap = True  # a turn has ended, not the work: what was put back is in no descriptor
+            tap = True  # the turn ended before the work: no descriptor announces injected packets

@@ -1,7 +1,7 @@
-"""The threads that engines run on: one a host, or one for several hosts; adaptive or dedicated (paper 4.2).
+"""The threads that run engines: one per host, or one for several hosts; adaptive or dedicated (paper 4.2).
 
-A thread watches the descriptors of its engines' ports with epoll, edge-triggered: an engine that was told
-of a port asks it until it is empty.
+A thread watches the descriptors of its engines' ports with epoll, edge-triggered: after an event, the engine reads the
+port until it is empty.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from hoverboard.fastpath.engine.scheduling import T_STOP, WAKE, event_data, forg
 from hoverboard.fastpath.memory import control, host, ports
 from hoverboard.fastpath.memory.arrays import Memory, allocate
 
-# How long a thread looks on before it sleeps, as long as looking pays (ours to choose; docs/ports.md). One
-# thread for all hosts may look longer: there is no second one to take the CPU from.
+# How long a thread spins before it sleeps, while spinning pays (our choice; docs/ports.md). A thread that
+# serves all hosts may spin longer: it takes the CPU from no other engine thread.
 SPIN_NS = {"adaptive": 50_000, "dedicated": -1, "compacting": 200_000}
-# Nice level of the thread: what the paper gets from a reserved CPU, prompt service, as far as shared
-# cores have it. The same that distributions give ovs-vswitchd.
+# Nice level of the thread: prompt service, which the paper gets from a reserved CPU, as far as shared
+# cores allow it. Distributions give ovs-vswitchd the same level.
 PRIORITY = -10
 _EPOLL_CTL_ADD, _EPOLL_CTL_DEL = 1, 2
 _EVENTS = select.EPOLLIN | select.EPOLLET
@@ -39,7 +39,7 @@ class EngineThread:
     """One scheduling thread and its engines. Methods are for one control thread, or under its lock.
 
     Args:
-        scheduling: see SPIN_NS; "compacting" only differs in how long it looks on.
+        scheduling: see SPIN_NS; "compacting" differs only in how long the thread spins.
         debug: debug elements to compose in.
     """
 
@@ -53,7 +53,7 @@ class EngineThread:
         engine_list.clear(self._engines)
         self._hosts = 0
         self._debug = tuple(sorted(set(debug)))
-        self._wanted = {-1: self._debug}  # by host; -1: what the thread began with
+        self._wanted = {-1: self._debug}  # debug elements by host; -1: those at the start of the thread
         self._composed = compose(debug)
         self._thread: threading.Thread | None = None
 
@@ -63,7 +63,7 @@ class EngineThread:
         return self._thread is not None and self._thread.is_alive()
 
     def add_host(self, memories: tuple[Memory, Memory]) -> int:
-        """Take in a host's engines, whether or not the thread runs; returns the host's number here."""
+        """Add a host's engines, whether or not the thread runs; returns the host's number here."""
         running = self.alive
         self.pause()
         for memory in memories:
@@ -75,22 +75,22 @@ class EngineThread:
         return self._hosts - 1
 
     def remove_host(self, host: int) -> None:
-        """Serve a host's engines no more; its number is not used again. Its ports must be unwatched, too."""
+        """Remove a host's engines. Its number is not reused. The caller also removes its ports with unwatch()."""
         running = self.alive
         self.pause()
-        for kind, nobody in enumerate(allocate()):
-            engine_list.put(self._engines, 2 * host + kind, nobody)
+        for kind, unused in enumerate(allocate()):
+            engine_list.put(self._engines, 2 * host + kind, unused)
         forget_host(self._memory, host)
         if running:
             self.start()
 
     def watch(self, host: int, port: int, fd: int) -> None:
-        """Serve `port` of a host whenever `fd` can be read."""
+        """Serve `port` of a host whenever `fd` is readable."""
         engine = 2 * host + (control.INGRESS if port == ports.UPLINK else control.EGRESS)
         self._control(_EPOLL_CTL_ADD, fd, event_data(engine, port))
 
     def unwatch(self, fd: int) -> None:
-        """Serve that port no more."""
+        """Stop serving the port of `fd`."""
         with contextlib.suppress(OSError):
             self._control(_EPOLL_CTL_DEL, fd, 0)
 
@@ -107,14 +107,14 @@ class EngineThread:
         self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(PermissionError):  # not root: the engines run like anybody else
+        with contextlib.suppress(PermissionError):  # not root: the engines run at normal priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
         self._composed.run(self._memory, self._engines)
 
     def set_debug(self, host: int, elements: tuple[str, ...]) -> None:
-        """Go on with the debug elements that the hosts want, this one these; all memory stays, no packet is lost.
+        """Set the debug elements of one host, and continue with those of all hosts. Memory stays; no packet is lost.
 
-        Where compose.is_compiled() says no, this compiles for a while; the engines run meanwhile.
+        If compose.is_compiled() is false, this compiles for a while; the engines run meanwhile.
         """
         self._wanted[host] = elements
         debug = tuple(sorted({element for wanted in self._wanted.values() for element in wanted}))
@@ -129,17 +129,17 @@ class EngineThread:
             self.start()
 
     def run_once(self) -> None:
-        """What the thread does when it is woken to end, in the caller's."""
+        """Run the thread's loop once in the calling thread, as if it was woken to end."""
         self._memory.state[T_STOP] = 1
         self.wake()
         self._composed.run(self._memory, self._engines)
 
     def wake(self) -> None:
-        """Have the thread look at its engines' rings."""
+        """Wake the thread, so that its engines read their rings."""
         os.eventfd_write(self.wake_fd, 1)
 
     def pause(self) -> None:
-        """Stop the thread; what it serves stays, and start() goes on with it."""
+        """Stop the thread and keep all state; start() continues with it."""
         if self._thread is not None:
             self._memory.state[T_STOP] = 1
             self.wake()
@@ -147,14 +147,14 @@ class EngineThread:
             self._thread = None
 
     def close(self) -> None:
-        """Stop the thread for good."""
+        """Stop the thread and close its descriptors."""
         self.pause()
         self._epoll.close()
         os.close(self.wake_fd)
 
 
 def load(debug: tuple[str, ...] = ()) -> None:
-    """Compile or load what a thread runs, without one."""
+    """Compile or load the code of an engine thread, without starting one."""
     thread = EngineThread("adaptive", debug)
     host = thread.add_host(allocate())
     thread.run_once()

@@ -1,7 +1,7 @@
 """A VM's VMM thread (Andromeda 2.0, paper 5.2): it owns the virtual NIC and exchanges packets with the engines.
 
-Guest to engine: the tap is read straight into the ring FROM_VMM of the egress engine. Engine to guest: both
-engines have a ring TO_VMM. Each hand-over wakes a sleeping thread, which is what generation 2.1 got rid of.
+Guest to engine: the thread reads the tap directly into the ring FROM_VMM of the egress engine. Engine to guest: both
+engines have a ring TO_VMM. Each transfer wakes a sleeping thread; generation 2.1 avoids that.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from hoverboard.fastpath.engine.threads import PRIORITY
 from hoverboard.fastpath.memory import control, packets, rings
 from hoverboard.fastpath.memory.arrays import I64, U8
 from hoverboard.fastpath.packets.parse import Bytes, Words
-from hoverboard.fastpath.packets.ring import MADE, TAKEN, release, slot_at, waiting
+from hoverboard.fastpath.packets.ring import CONSUMED, PRODUCED, release, slot_at, waiting
 
-# state[]: READY: the tap may have more; ROOM: whether the last read ended for want of room in the ring;
-# TAKEN, GIVEN: packets from and to the guest; LOST: those that the tap did not take.
+# state[]: READY: the tap may have more packets. FULL: the last read found no room in the ring.
+# TAKEN, GIVEN: packets from and to the guest. LOST: packets that the tap did not accept.
 V_STOP, V_TAP, V_EPOLL, V_WAKE, V_ENGINE, V_PORT, V_READY, V_FULL = range(8)
 V_TAKEN, V_GIVEN, V_LOST, V_SLEEPS = 8, 9, 10, 11
 STATE_WORDS = 16
-TURN = 32  # packets from the guest before the engine is woken and the other direction has its turn
-_FULL_MS = 1  # how long to wait for room in the engine's ring: nobody tells when there is
+TURN = 32  # packets from the guest before the thread wakes the engine and serves the other direction
+_FULL_MS = 1  # how long to wait for room in the engine's ring: the engine does not announce it
 _EVENTS = 4
 
 
 class Vmm(NamedTuple):
-    """What a VMM thread works on: its own words, and its VM's rings in the engines' memories."""
+    """The words of a VMM thread, and its VM's rings in the engines' memories."""
 
     state: I64  # (STATE_WORDS,)
     words: I64  # (2,) what is read from and written to eventfds
@@ -59,8 +59,8 @@ class Vmm(NamedTuple):
 def from_guest(v: Vmm) -> int:
     """Read the tap into the egress engine's ring, at most a turn; returns how many packets."""
     state = v.state
-    made = v.out_index[MADE]
-    room = rings.SIDE_SLOTS - (made - load_acquire(v.out_index, TAKEN))
+    made = v.out_index[PRODUCED]
+    room = rings.SIDE_SLOTS - (made - load_acquire(v.out_index, CONSUMED))
     base = np.uintp(v.out_data.ctypes.data) + np.uintp(packets.HEADROOM - packets.VNET_BYTES)
     count = 0
     total = 0
@@ -82,7 +82,7 @@ def from_guest(v: Vmm) -> int:
         meta[rings.KIND] = 0
         meta[rings.TUNNEL] = 0
         made += 1
-        store_release(v.out_index, MADE, made)
+        store_release(v.out_index, PRODUCED, made)
         count += 1
         total += n
     state[V_TAKEN] += count
@@ -91,7 +91,7 @@ def from_guest(v: Vmm) -> int:
 
 @compiled
 def to_guest(v: Vmm, index: Words, meta: Words, data: Bytes) -> int:
-    """Write to the tap what an engine has put in its ring; returns how many packets."""
+    """Write the packets of an engine's ring to the tap; returns how many."""
     count = 0
     there = waiting(index)
     while count < there:
@@ -106,8 +106,8 @@ def to_guest(v: Vmm, index: Words, meta: Words, data: Bytes) -> int:
 
 
 @compiled
-def nothing_there(v: Vmm) -> bool:
-    """Tell both engines that this thread goes to sleep; False if there is work after all."""
+def announce_sleep(v: Vmm) -> bool:
+    """Announce to both engines that this thread goes to sleep; False if a ring has packets after all."""
     v.egress_wake[rings.VMM_ASLEEP] = 1
     v.ingress_wake[rings.VMM_ASLEEP] = 1
     fence()
@@ -115,8 +115,8 @@ def nothing_there(v: Vmm) -> bool:
 
 
 @compiled
-def look(v: Vmm, timeout: int) -> None:
-    """See whether the tap or an engine has something, for at most `timeout` ms (-1: until it has)."""
+def wait_for_events(v: Vmm, timeout: int) -> None:
+    """Wait until the tap or an engine has packets, for at most `timeout` ms (-1: without a limit)."""
     n = syscalls.epoll_wait(
         np.int32(v.state[V_EPOLL]), np.uintp(v.events.ctypes.data), np.int32(_EVENTS), np.int32(timeout)
     )  # fmt: skip
@@ -129,7 +129,7 @@ def look(v: Vmm, timeout: int) -> None:
 
 @compiled
 def run(v: Vmm) -> None:
-    """Carry packets until V_STOP is set and the thread woken."""
+    """Carry packets until V_STOP is set and the thread is woken."""
     state = v.state
     while not load_acquire(state, V_STOP):
         work = to_guest(v, v.ingress_index, v.ingress_meta, v.ingress_data)
@@ -141,22 +141,22 @@ def run(v: Vmm) -> None:
                 syscalls.write(np.int32(state[V_ENGINE]), np.uintp(v.words.ctypes.data), np.uintp(8))
             work += taken
         if work:
-            look(v, 0)
+            wait_for_events(v, 0)
             continue
-        if nothing_there(v):
+        if announce_sleep(v):
             state[V_SLEEPS] += 1
-            look(v, _FULL_MS if state[V_READY] and state[V_FULL] else -1)
+            wait_for_events(v, _FULL_MS if state[V_READY] and state[V_FULL] else -1)
         v.egress_wake[rings.VMM_ASLEEP] = 0
         v.ingress_wake[rings.VMM_ASLEEP] = 0
 
 
 class VmmThread:
-    """The VMM of one VM, running from its making to close(); for the control thread.
+    """The VMM of one VM. It runs until close(); methods are for the control thread.
 
     Args:
         datapath: the host's engines; the VM's port becomes a ring.
-        port, ofport: the engines' and the switch's number of it.
-        tap: the virtual NIC, with virtio-net headers; a duplicate is used.
+        port, ofport: the port's number in the engines and in the switch.
+        tap: the virtual NIC, with virtio-net headers; the thread uses a duplicate.
     """
 
     def __init__(self, datapath: Datapath, port: int, ofport: int, tap: int) -> None:
@@ -193,23 +193,23 @@ class VmmThread:
         self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(PermissionError):  # not root: it runs like anybody else
+        with contextlib.suppress(PermissionError):  # not root: the thread runs at normal priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
         run(self._vmm)
 
     @property
     def lost(self) -> int:
-        """Packets that the tap did not take."""
+        """Packets that the tap did not accept."""
         return int(self._vmm.state[V_LOST])
 
     def cpu_seconds(self) -> float:
-        """CPU time of this thread so far: what the VM pays for its VMM."""
+        """CPU time of this thread so far: the cost of the VMM, charged to the VM."""
         if self._thread.ident is None or not self._thread.is_alive():
             return 0.0
         return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
 
     def close(self) -> None:
-        """Stop the thread, then take the port from the engines; nobody uses a descriptor any more."""
+        """Stop the thread, remove the port from the engines, and close all descriptors."""
         self._vmm.state[V_STOP] = 1
         os.eventfd_write(self._wake_fd, 1)
         self._thread.join()
@@ -220,7 +220,7 @@ class VmmThread:
 
 
 def load() -> None:
-    """Compile or load run(), without a NIC: a thread that is to end at once."""
+    """Compile or load run(), without a NIC, in a thread that ends at once."""
     datapath = Datapath()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     VmmThread(datapath, 2, 100, reader).close()

@@ -1,7 +1,7 @@
-"""Load (or compile, the first time) everything that the fast path calls from Python.
+"""Loads (or compiles, the first time) all compiled functions that Python code calls.
 
-`python -m hoverboard.fastpath.engine.warm` fills Numba's cache on disk, which bootstrap does once; with `--debug` it
-does so for the engines with all debug elements.
+`python -m hoverboard.fastpath.engine.warm` fills Numba's cache on disk; bootstrap runs it once. With `--debug` it does
+this for the engines with all debug elements.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from hoverboard.fastpath.packets.parse import parse
 
 
 def warm_debug() -> float:
-    """The engines with all debug elements in them; returns the seconds it took."""
+    """Compile or load the engines with all debug elements; returns the seconds it took."""
     begin = time.perf_counter()
     load(tuple(DEBUG_ELEMENTS))
     return time.perf_counter() - begin
 
 
 def warm() -> float:
-    """Call each entry point once with memory of its own; returns the seconds it took."""
+    """Call each entry point once with its own memory; returns the seconds it took."""
     begin = time.perf_counter()
     datapath = Datapath()
     table = FlowTable(datapath.memories, datapath.switch_table)

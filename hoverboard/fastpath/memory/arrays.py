@@ -1,4 +1,4 @@
-"""The arrays of one host's engines: which there are, and how they lie in a mapping."""
+"""The arrays of one host's engines, and their places in a mapping."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ U8 = NDArray[np.uint8]
 
 
 class Tables(NamedTuple):
-    """What both engines of a host share: written by the control thread, read by engines (N = entries.MAX_ENTRIES)."""
+    """The arrays that both engines of a host share (N = entries.MAX_ENTRIES).
+
+    The control thread writes them, engines read them.
+    """
 
     host: I64  # (host.WORDS,)
     ports: I64  # (ports.COUNT, ports.WORDS)
@@ -45,12 +48,12 @@ class Memory(NamedTuple):
     ctl: I64  # (control.WORDS,)
     pool: U8  # (packets.POOL_SLOTS * packets.SLOT_BYTES,)
     scratch: U8  # (packets.SLOT_BYTES,) one segment cut in software
-    free: I64  # (packets.POOL_SLOTS,) pool slots nobody uses; the last one freed is taken first, it is in the cache
+    free: I64  # (packets.POOL_SLOTS,) unused pool slots; the last one freed is taken first: it is in the cache
     batch: I64  # (packets.POOL_SLOTS,) pool slots of the batch at hand
     packets: I64  # (packets.POOL_SLOTS, packets.WORDS)
     packet_keys: I64  # (packets.POOL_SLOTS, entries.KEY_WORDS)
     queues: I64  # (P, packets.VM_QUEUE_SLOTS) pool slots that wait for a VM
-    queue_state: I64  # (P, 4) taken, made, ns of recent back-half work, when that was last aged
+    queue_state: I64  # (P, 4) consumed, produced, ns of recent back-half work, when that was last aged
     stats: I64  # (N, 2) packets and bytes by entry
     drops: I64  # (len(reasons.NAMES),)
     port_stats: I64  # (P, 4) rx packets, rx bytes, tx packets, tx bytes
@@ -64,7 +67,7 @@ class Memory(NamedTuple):
     inject_meta: I64
     inject_data: U8
     pending: I64  # (P * 2,) misses pushed per port [p], and taken per port [P + p]
-    side_index: I64  # (P, rings.SIDES, 16) SPSC: to and from what stands beside a port
+    side_index: I64  # (P, rings.SIDES, 16) SPSC: to and from the coprocessor and the VMM of a port
     side_meta: I64  # (P, rings.SIDES, rings.SIDE_SLOTS, rings.WORDS)
     side_data: U8  # (P, rings.SIDES, rings.SIDE_SLOTS * packets.SLOT_BYTES)
     side_wake: I64  # (P, 4)
@@ -79,15 +82,15 @@ class Memory(NamedTuple):
     latency: I64  # (debug.LATENCY_BUCKETS,) sampled packets by time from receive to transmit
 
 
-_ALIGN = 128  # cache lines that are fetched in pairs
-_MAP_NORESERVE = 0x4000  # Linux; most of the memory is room for the worst case and never touched
+_ALIGN = 128  # processors fetch cache lines in pairs
+_MAP_NORESERVE = 0x4000  # Linux; most of the memory is reserved for the worst case and never touched
 
 
 class Arena:
-    """Arrays one after the other in one mapping; untouched pages cost nothing, so sizes are generous.
+    """Arrays one after the other in one mapping. Untouched pages cost nothing, so sizes are generous.
 
     Args:
-        mapping: where; None only measures. Both sides of a shared mapping lay out alike.
+        mapping: the mapping; None only measures. Both sides of a shared mapping have the same layout.
     """
 
     def __init__(self, mapping: mmap.mmap | None) -> None:
@@ -105,7 +108,7 @@ class Arena:
 
 
 def _tables(arena: Arena) -> tuple[Tables, list[NDArray[Any]]]:
-    """What the engines of a host share, and the `stats` of each, which stand beside the entries."""
+    """The arrays that a host's engines share, and the `stats` of each engine, which are beside the entries."""
     rows = arena.take((entries.MAX_ENTRIES, entries.ROW_WORDS), np.int64)
     words = 2 * entries.ROW_ENTRY
     tables = Tables(
@@ -186,16 +189,16 @@ def lay_out(mapping: mmap.mmap) -> tuple[Memory, Memory]:
 
 
 def allocate(fd: int = -1) -> tuple[Memory, Memory]:
-    """Fresh (egress, ingress) memories of one host.
+    """New (egress, ingress) memories of one host.
 
     Args:
-        fd: a memfd of mapping_bytes() to share them with another process; -1: they are this process's own.
+        fd: a memfd of mapping_bytes() that shares them with another process; -1: only this process has them.
     """
     flags = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     mapping = mmap.mmap(fd, mapping_bytes(), flags | _MAP_NORESERVE)
     if fd < 0:
-        # Entries are read in random order: with pages of 4 KB each would miss in the TLB, too (paper 4.1).
-        with contextlib.suppress(OSError):  # a kernel without them
+        # Entries are read in random order: with pages of 4 KB each read would also miss in the TLB (paper 4.1).
+        with contextlib.suppress(OSError):  # a kernel without huge pages
             mapping.madvise(mmap.MADV_HUGEPAGE, 0, _table_bytes())
     memories = lay_out(mapping)
     for kind, memory in enumerate(memories):
@@ -207,7 +210,7 @@ def allocate(fd: int = -1) -> tuple[Memory, Memory]:
         memory.free[:] = np.arange(packets.POOL_SLOTS)[::-1]
     memories[0].ports[:, ports.FD] = -1
     memories[0].ports[:, ports.QUEUES] = 1
-    memories[0].host[host.NEWS_FD] = memories[0].host[host.WAKE_FD] = -1
+    memories[0].host[host.CONTROL_EVENTFD] = memories[0].host[host.WAKE_FD] = -1
     memories[0].host[host.PORTS] = ports.FIRST_TAP
     for memory in memories:
         memory.side_wake[:, rings.COPROCESSOR_FD] = -1

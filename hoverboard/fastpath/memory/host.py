@@ -1,9 +1,8 @@
-"""host[]: words that all engines of a host read."""
+"""Words of host[], which all engines of a host read."""
 
 from __future__ import annotations
 
-# NEWS_FD: eventfd of the control thread, as numbered in the engines' process. ASLEEP: the engines' thread
-# waits in epoll_wait(), and whoever gives it work through a ring has to wake it. PORTS: one past the last
-# port in use. SIDES: ports with a coprocessor or a VMM.
-IP, NEWS_FD, WAKE_FD, ASLEEP, PORTS, SIDES = range(6)
+# CONTROL_EVENTFD: eventfd of the control thread, as numbered in the engines' process. WAKE_FD: eventfd of the
+# engines' thread. PORTS: one past the last port in use. SIDES: number of ports with a coprocessor or a VMM.
+IP, CONTROL_EVENTFD, WAKE_FD, ASLEEP, PORTS, SIDES = range(6)
 WORDS = 16

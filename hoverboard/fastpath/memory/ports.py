@@ -1,4 +1,4 @@
-"""ports[]: a row a port."""
+"""Words of ports[], one row per port."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 UPLINK, FIRST_TAP = 1, 2
 COUNT = 128
 
-# RATE bytes/s (0: none), BURST bytes; TOKENS in bytes and FILLED in ns belong to the egress engine.
-# QUEUES: how many rows from this one on are queues of the same virtual NIC (0: this row is a further one).
+# RATE: bytes/s (0: no limit). BURST: bytes. TOKENS (bytes) and FILLED (ns): written by the egress engine.
+# QUEUES: how many rows, from this one on, are queues of the same virtual NIC. 0: this row is not the first.
 FD, KIND, OFPORT, RATE, BURST, TOKENS, FILLED, QUEUES = range(8)
 WORDS = 8
 KIND_NONE, KIND_TAP, KIND_RING = 0, 1, 2

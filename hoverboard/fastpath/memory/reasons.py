@@ -1,4 +1,4 @@
-"""drops[]: why a packet is dropped, a counter for each reason."""
+"""Indexes of drops[]: the reasons for which a packet is dropped, with a counter for each."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OF_ENGINES = (
     "uncacheable",
     "bad-segment",
     "switch-not-programmed",
-    "unnamed-flow",  # by an OpenFlow flow that is not the pipeline's
+    "unnamed-flow",  # by an OpenFlow flow that is not part of the pipeline
     "malformed-ipv6",
     "vm-queue-full",
     "coprocessor-queue-full",
-    "dos-blocked",  # by a source that a stage had blocked
+    "dos-blocked",  # a stage has blocked the source
     "over-capacity",
 )
 NAMES: tuple[str, ...] = tuple(

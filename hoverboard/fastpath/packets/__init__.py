@@ -1,1 +1,1 @@
-"""Packets: parsed, segmented and encapsulated in place, in rings and looked up in the flow table."""
+"""Parses, segments and encapsulates packets in place; rings of packets; the flow table."""

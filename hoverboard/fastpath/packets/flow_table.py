@@ -1,8 +1,8 @@
-"""The flow table: one hash lookup to a dense index, flat arrays by that index (paper section 4.3).
+"""The flow table: one hash lookup gives a dense index into flat arrays (paper section 4.3).
 
-The engines only read it. The control thread edits the hash table that the engines do not use (the
-shadow), tells each engine over its command channel to switch, waits until they have, and repeats the
-edit on the other one. So no engine takes a lock and no packet meets a half-made entry.
+The engines only read it. The control thread edits the hash table that the engines do not use (the shadow). It then
+sends each engine a command to switch, waits for the confirmation, and repeats the edit on the other table. So no engine
+takes a lock, and no packet meets a half-made entry.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packets.parse import FIVE, Words, mix
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE, Words, mix
 
 Slots = NDArray[np.int32]
 Key = tuple[int, ...]  # KEY_WORDS signed 64-bit words
@@ -25,7 +25,7 @@ _MASK = entries.HASH_SLOTS - 1
 
 @compiled
 def find(slots: Slots, table: int, keys: Words, key: Words, ports: int, five: int, hashed: int) -> int:
-    """Index of the entry for 3-tuple `key`, refined by `ports` and the five bit, or -1. One probe as a rule."""
+    """Index of the entry for 3-tuple `key`, refined by `ports` and the five bit, or -1. Mostly one probe."""
     at = hashed & _MASK
     first = key[0] | five
     second = key[2] | (ports >> 16) << 48
@@ -44,15 +44,15 @@ def find(slots: Slots, table: int, keys: Words, key: Words, ports: int, five: in
 
 
 @compiled
-def home(keys: Words, row: int) -> int:
-    """The slot where probing for stored entry `row` begins; its key already holds ports and five bit."""
+def home_slot(keys: Words, row: int) -> int:
+    """The slot where probing for stored entry `row` begins; its key already contains ports and five bit."""
     return mix(keys[row], 0, 0) & _MASK
 
 
 @compiled
 def insert(slots: Slots, table: int, keys: Words, row: int) -> None:
     """Point a free slot of `table` at entry `row`, whose key is already in `keys`."""
-    at = home(keys, row)
+    at = home_slot(keys, row)
     while slots[table, at] != 0:
         at = (at + 1) & _MASK
     slots[table, at] = row + 1
@@ -60,8 +60,8 @@ def insert(slots: Slots, table: int, keys: Words, row: int) -> None:
 
 @compiled
 def erase(slots: Slots, table: int, keys: Words, row: int) -> None:
-    """Take entry `row` out of `table`, closing the gap so that no probe stops early."""
-    at = home(keys, row)
+    """Remove entry `row` from `table`, and close the gap so that no probe stops early."""
+    at = home_slot(keys, row)
     while slots[table, at] != row + 1:
         if slots[table, at] == 0:
             return
@@ -70,8 +70,8 @@ def erase(slots: Slots, table: int, keys: Words, row: int) -> None:
     at = (at + 1) & _MASK
     while slots[table, at] != 0:
         other = slots[table, at] - 1
-        # The entry may move into the hole unless its home lies cyclically behind the hole.
-        if (at - home(keys, other)) & _MASK >= (at - hole) & _MASK:
+        # The entry may move into the hole unless its home slot lies cyclically behind the hole.
+        if (at - home_slot(keys, other)) & _MASK >= (at - hole) & _MASK:
             slots[table, hole] = other + 1
             hole = at
         at = (at + 1) & _MASK
@@ -80,16 +80,16 @@ def erase(slots: Slots, table: int, keys: Words, row: int) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """What an engine does with packets of one key.
+    """The treatment of packets with one key.
 
     Attributes:
         action: ACT_DROP, ACT_VPORT or ACT_TUNNEL.
         target: drop reason index, vport index, or peer index.
-        rewrite: destination and source MAC (12 bytes), or b"" to leave them.
+        rewrite: destination and source MAC (12 bytes), or b"" to keep them.
         template, checksum: outer headers for ACT_TUNNEL (see geneve.template).
-        stages: STAGE_ bits, and those of the receiving VM of this host, STAGE_NEXT bits higher.
-        chain: what the coprocessor does with the packet; 16 bits for each of the two VMs.
-        sample: one packet in so many, if STAGE_SAMPLE is set; 16 bits for each of the two VMs.
+        stages: STAGE_ bits; those of the receiving VM of this host are STAGE_NEXT bits higher.
+        chain: number of the chain of coprocessor stages; 16 bits for each of the two VMs.
+        sample: one packet in so many is sampled, if STAGE_SAMPLE is set; 16 bits for each of the two VMs.
     """
 
     action: int
@@ -102,8 +102,8 @@ class Entry:
     sample: int = 0
 
 
-class _Shared:
-    """Rows of an array that entries point into, one for each distinct value in use; row 0 is nobody's.
+class _SharedRows:
+    """Rows of an array to which entries point: one row for each distinct value in use. Row 0 is unused.
 
     Args:
         write: puts a value into a row.
@@ -116,7 +116,7 @@ class _Shared:
         self._next_row = 1
 
     def take(self, value: bytes) -> int:
-        """The row that holds `value`; 0 for b""."""
+        """The row that holds `value`, with one more user; 0 for b""."""
         if not value:
             return 0
         if value in self._used:
@@ -131,8 +131,8 @@ class _Shared:
         self._used[value] = [row, 1]
         return row
 
-    def give_back(self, value: bytes) -> None:
-        """One entry fewer uses it, and no engine reads that entry any more."""
+    def release(self, value: bytes) -> None:
+        """Remove one user of `value`. No engine may read that user's entry any more."""
         if value:
             self._used[value][1] -= 1
             if self._used[value][1] == 0:
@@ -144,11 +144,11 @@ def _signed32(word: int) -> int:
 
 
 class FlowTable:
-    """The control thread's side: add, replace, remove, read statistics.
+    """The control thread's side of the table: add, replace and remove entries, and read statistics.
 
     Args:
         memories: of the engines that share the table.
-        switch: makes all engines use (hash table, number of 5-tuple entries) and returns once they do.
+        switch: makes all engines use (hash table, number of 5-tuple entries), and returns when they do.
     """
 
     def __init__(self, memories: tuple[Memory, ...], switch: Callable[[int, int], None]) -> None:
@@ -161,11 +161,11 @@ class FlowTable:
         self._next_row = 0
         self._before: dict[int, tuple[int, int]] = {}  # row -> statistics of the entry it replaced
         self._five = 0
-        self._headers = _Shared(self._write_header)
-        self._macs = _Shared(self._write_macs)
+        self._headers = _SharedRows(self._write_header)
+        self._macs = _SharedRows(self._write_macs)
         self._shared: dict[int, tuple[bytes, bytes]] = {}  # row -> its outer headers, its MACs
-        self.evicted = 0  # to make room
-        self.aged = 0  # idle
+        self.evicted = 0  # entries removed to make room
+        self.aged = 0  # entries removed because they were idle
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -175,14 +175,17 @@ class FlowTable:
 
     @property
     def capacity(self) -> int:
-        """Entries that fit; a few rows are kept free, because a replaced entry needs two for a moment."""
+        """Entries that fit. A few rows stay free, because a replaced entry needs two rows for a moment."""
         return entries.MAX_ENTRIES - 512
 
     def update(self, add: Iterable[tuple[Key, Entry]] = (), remove: Iterable[Key] = ()) -> None:
-        """Remove, then add or replace, as one step for the engines; an added key must find room.
+        """Remove entries, then add or replace entries, as one step for the engines.
 
-        A replaced entry gets a new row: an engine may still be reading the old one. Its statistics
-        move along, so that usage is counted across a change of route.
+        A replaced entry gets a new row, because an engine may still read the old one. It keeps its statistics, so that
+        usage is counted across a change of route.
+
+        Raises:
+            IndexError: there is no room for an added entry.
         """
         m = self._m
         gone = [(self._rows.pop(key), key) for key in remove if key in self._rows]
@@ -198,8 +201,8 @@ class FlowTable:
             self._write(row, key, entry)
             self._rows[key] = row
             fresh.append(row)
-            self._five += key[0] & FIVE
-        self._five -= sum(key[0] & FIVE for _, key in gone)
+            self._five += key[0] & FIVE_TUPLE
+        self._five -= sum(key[0] & FIVE_TUPLE for _, key in gone)
         if not gone and not fresh:
             return
         for _ in range(2):
@@ -211,15 +214,15 @@ class FlowTable:
             self._table = shadow
             self._switch(shadow, self._five)
         for old, row in carried:
-            # Kept beside the row, because an engine may already be counting in it.
+            # Not in the row itself, because an engine may already count there.
             before = self._before.pop(old, (0, 0))
             counted = self._sum(old)
             self._before[row] = (before[0] + counted[0], before[1] + counted[1])
         for row, _key in gone:
             self._before.pop(row, None)
             template, macs = self._shared.pop(row)
-            self._headers.give_back(template)
-            self._macs.give_back(macs)
+            self._headers.release(template)
+            self._macs.release(macs)
         self._recycled.extend(row for row, _key in gone)
 
     def _take_row(self) -> int:
@@ -259,11 +262,11 @@ class FlowTable:
 
     @property
     def used(self) -> int:
-        """One past the highest row that was ever used: how much of the engines' stats there is to read."""
+        """One past the highest row that was ever used: the part of the engines' stats that may be non-zero."""
         return self._next_row
 
     def keys_of(self, rows: Iterable[int]) -> dict[int, Key]:
-        """The keys of the entries that lie in these rows."""
+        """The keys of the entries in these rows."""
         wanted = set(rows)
         return {row: key for key, row in self._rows.items() if row in wanted}
 
@@ -275,15 +278,15 @@ class FlowTable:
         return packets + now[0], octets + now[1]
 
     def carried(self, key: Key) -> tuple[int, int]:
-        """(packets, bytes) of one entry from before it was replaced last."""
+        """(packets, bytes) of one entry from before its last replacement."""
         return self._before.get(self._rows[key], (0, 0))
 
     def target(self, key: Key) -> int:
-        """Where one entry leads: a row of peers[], a port, or a reason for dropping."""
+        """The target of one entry: a row of peers[], a port, or a drop reason."""
         return int(self._m.entries[self._rows[key], entries.TARGET])
 
     def statistics(self) -> dict[Key, tuple[int, int, int, int]]:
-        """{key: (action, target, packets, bytes)} of every entry."""
+        """{key: (action, target, packets, bytes)} of each entry."""
         words = self._m.entries
         return {
             key: (int(words[row, entries.ACTION]), int(words[row, entries.TARGET]), *self.counted(key))

@@ -1,8 +1,8 @@
-"""Encapsulation and decapsulation (the paper's GRE elements, here Geneve, RFC 8926), in place.
+"""Encapsulation and decapsulation in place (Geneve, RFC 8926, for the paper's GRE elements).
 
-The segment option's data is exactly a virtio-net header and is the last thing before the inner
-frame. A tap wants that header right before the frame too, so encapsulating leaves it where it is
-and decapsulating finds it where the tap needs it: a 64 KB segment crosses without a byte copied.
+The data of the segment option is exactly a virtio-net header, and it ends right before the inner frame. A tap needs
+that header at the same place. So encapsulation leaves it there, and decapsulation finds it there: a 64 KB segment
+crosses without a copied byte.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from hoverboard.fastpath.memory import entries, packets, reasons
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets.parse import Bytes, Words, be16, be32, clear, copy, put16
 
-# hdr_len of the outer virtio-net header: with 0 the kernel would want a 64 KB frame in one piece of
-# contiguous memory; with this the headers are in one piece and the payload is in pages.
+# hdr_len of the outer virtio-net header. With 0 the kernel would put a 64 KB frame into one piece of
+# contiguous memory. With this value only the headers are in one piece, and the payload is in pages.
 LINEAR_BYTES = 192
 V_HDR_LEN = 2
 
@@ -41,8 +41,8 @@ def template(local: IPv4Address, remote: IPv4Address, vni: int) -> tuple[bytes, 
     """Outer headers with lengths, checksum, ECN and UDP source port zero, and the IPv4 header's sum.
 
     Returns:
-        TEMPLATE_BYTES bytes (the option's data stays in the packet: the rest is unused), and the
-        one's-complement sum of the IPv4 header, to which the engine adds length and TOS.
+        TEMPLATE_BYTES bytes, and the one's-complement sum of the IPv4 header. The option's data stays in the packet, so
+            the rest of the bytes is unused. The engine adds length and TOS to the sum.
     """
     ethernet = mac_bytes(underlay_mac(remote)) + mac_bytes(underlay_mac(local)) + b"\x08\x00"
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0x4000, 64, 17, 0, local.packed, remote.packed)
@@ -59,13 +59,12 @@ def encapsulate(
 ) -> int:
     """Write the outer headers of flow entry `row` before the inner frame at data[frame:frame+length].
 
-    With `segment`, the 12 bytes before the frame are its virtio-net header and become the option's
-    data. The outer frame's own virtio-net header asks for nothing (no
-    checksum, no segmentation) and only tells how long its headers are. `entropy` picks the
-    UDP source port (RFC 8926 3.3), `tos` carries the inner ECN bits out (RFC 6040).
+    With `segment`, the 12 bytes before the frame are its virtio-net header and become the option's data. The outer
+    frame's own virtio-net header asks for no checksum and no segmentation; it only contains the length of its headers.
+    `entropy` picks the UDP source port (RFC 8926 3.3). `tos` copies the inner ECN bits to the outer header (RFC 6040).
 
     Returns:
-        Where the outer frame starts; its virtio-net header is VNET_BYTES before.
+        The start of the outer frame; its virtio-net header is VNET_BYTES before.
     """
     outer = frame - OUTER_BYTES
     if segment:
@@ -93,7 +92,7 @@ def encapsulate(
 def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words) -> tuple[int, int]:
     """Check the outer headers of the frame data[at:at+length] and find the inner frame.
 
-    Writes packets.FRAME, packets.LENGTH and packets.VNET of `packet`. Reads nothing past `length`.
+    Writes packets.FRAME, packets.LENGTH and packets.VNET of `packet`. Reads no byte past `length`.
 
     Returns:
         (DECAPSULATED, word 1 of the flow key), (FOR_HOST, 0), or (drop reason, 0).
@@ -114,7 +113,7 @@ def decapsulate(data: Bytes, at: int, length: int, local_ip: int, packet: Words)
         return reasons.OUTER, 0
     if be32(data, ip + 16) != local_ip:
         return reasons.NOT_US, 0
-    # A fragment cannot be decapsulated without reassembly, and our fabric never makes one.
+    # A fragment cannot be decapsulated without reassembly, and our fabric never makes fragments.
     if data[ip + 9] != 17 or be16(data, ip + 6) & 0x3FFF:
         return reasons.NOT_GENEVE, 0
     udp = ip + header

@@ -1,17 +1,18 @@
-"""Packet parser: bytes in, flow key out (paper section 4.3). Reads headers, never the payload.
+"""Packet parser: reads the headers of a packet, never the payload, and makes its flow key (paper section 4.3).
 
-The key is eight 64-bit words, one cache line; two packets with equal keys are treated alike by any
-OpenFlow program that matches only on what is in it:
+The key has eight 64-bit words, one cache line. Any OpenFlow program that matches only on these fields treats two
+packets with equal keys alike:
 
-    0  in_port:16 | eth_type:16 | ip_proto:8 | 0:18 | ecn:2 | frag:2 | 0:1 | five:1
-    1  tunnel source:32 | VNI:24                   (0 when the packet comes from a VM)
-    2  source port:16 | eth_src:48                 (ports, ICMP type and code: only in a 5-tuple key)
-    3  destination port:16 | eth_dst:48
-    4  ipv4_src:32 | ipv4_dst:32, or the upper half of ipv6_src
-    5  lower half of ipv6_src      6, 7  ipv6_dst
+- word 0: in_port:16 | eth_type:16 | ip_proto:8 | 0:18 | ecn:2 | frag:2 | 0:1 | five:1
+- word 1: tunnel source:32 | VNI:24 (0 when the packet comes from a VM)
+- word 2: source port:16 | eth_src:48 (ports, ICMP type and code: only in a 5-tuple key)
+- word 3: destination port:16 | eth_dst:48
+- word 4: ipv4_src:32 | ipv4_dst:32, or the upper half of ipv6_src
+- word 5: lower half of ipv6_src
+- words 6, 7: ipv6_dst
 
-So a 3-tuple key is (addresses, protocol) within one port, tunnel and pair of MACs, and its 5-tuple
-refinement differs in the ports and the `five` bit alone.
+So a 3-tuple key is (addresses, protocol) within one port, tunnel and pair of MACs. Its 5-tuple refinement differs only
+in the ports and the `five` bit.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hoverboard.fastpath.memory import packets, reasons
 
 PARSED = -1  # parse() found a complete IP header, and ports where the protocol has some
 OTHER = -2  # parse() found another Ethernet type: addresses and ports are 0
-FIVE = 1  # the `five` bit of word 0
+FIVE_TUPLE = 1  # the `five` bit of word 0
 FRAG_SHIFT, ECN_SHIFT, PROTO_SHIFT, TYPE_SHIFT, PORT_SHIFT = 2, 4, 24, 32, 48
 ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 
@@ -40,7 +41,8 @@ _1, _2, _3 = np.uintp(1), np.uintp(2), np.uintp(3)
 def be16(data: Bytes, at: int) -> int:
     """Big-endian 16 bits at `at`.
 
-    An unsigned index cannot count from the end, as Python's negative ones do: LLVM then makes one load of two.
+    The index is unsigned, so it cannot count from the end as Python's negative ones do: LLVM then combines two loads
+    into one.
     """
     i = np.uintp(at)
     return np.int64(data[i]) << 8 | np.int64(data[i + _1])
@@ -73,10 +75,10 @@ def put32(data: Bytes, at: int, value: int) -> None:
 
 @compiled
 def copy(target: Bytes, to: int, source: Bytes, begin: int, count: int) -> None:
-    """target[to:to+count] = source[begin:begin+count], without overlap, by libc's memcpy.
+    """Copy source[begin:begin+count] to target[to:to+count], without overlap, by libc's memcpy.
 
-    A loop over bytes checks each index for being negative, and a slice assignment would compile its error
-    messages too.
+    A loop over bytes would check each index for being negative, and a slice assignment would compile its error
+    messages.
     """
     syscalls.memcpy(
         np.uintp(target.ctypes.data) + np.uintp(to), np.uintp(source.ctypes.data) + np.uintp(begin), np.uintp(count)
@@ -85,13 +87,13 @@ def copy(target: Bytes, to: int, source: Bytes, begin: int, count: int) -> None:
 
 @compiled
 def clear(target: Bytes, at: int, count: int) -> None:
-    """target[at:at+count] = 0."""
+    """Set target[at:at+count] to 0."""
     syscalls.memset(np.uintp(target.ctypes.data) + np.uintp(at), np.int32(0), np.uintp(count))
 
 
 @compiled
 def parse_ports(data: Bytes, l4: int, room: int, proto: int, packet: Words) -> bool:
-    """packets.PORTS of `packet` from the transport header; False if its protocol has one and it is cut short."""
+    """Set packets.PORTS of `packet` from the transport header; False if the header is cut short."""
     if (proto == 6 and room >= 20) or (proto == 17 and room >= 8):
         packet[packets.PORTS] = be32(data, l4)
     elif (proto == 1 or proto == 58) and room >= 4:
@@ -103,7 +105,7 @@ def parse_ports(data: Bytes, l4: int, room: int, proto: int, packet: Words) -> b
 
 @compiled
 def parse_ipv4(data: Bytes, at: int, length: int, in_port: int, key: Words, packet: Words) -> int:
-    """parse() for IPv4 (RFC 791)."""
+    """Parse IPv4 (RFC 791); arguments and result as for parse()."""
     ip = at + 14
     header = np.int64(data[ip] & 0xF) << 2 if length >= 34 else 0
     if header < 20 or data[ip] >> 4 != 4 or length < 14 + header:
@@ -129,7 +131,7 @@ def parse_ipv4(data: Bytes, at: int, length: int, in_port: int, key: Words, pack
 
 @compiled
 def parse_ipv6(data: Bytes, at: int, length: int, in_port: int, key: Words, packet: Words) -> int:
-    """parse() for IPv6 (RFC 8200): passes over hop-by-hop, routing, destination and fragment headers."""
+    """Parse IPv6 (RFC 8200), past hop-by-hop, routing, destination and fragment headers; otherwise as parse()."""
     ip = at + 14
     if length < 54 or data[ip] >> 4 != 6:
         return reasons.IPV6
@@ -145,7 +147,7 @@ def parse_ipv6(data: Bytes, at: int, length: int, in_port: int, key: Words, pack
         size = 8
         if proto == 44:
             offset = be16(data, l4 + 2)
-            if offset & 0xFFF9:  # an atomic fragment (RFC 6946) is none
+            if offset & 0xFFF9:  # an atomic fragment (RFC 6946) counts as a whole packet
                 frag = 2 if offset & 0xFFF8 else 1
         else:
             size = int(data[l4 + 1] + 1) << 3
@@ -171,13 +173,13 @@ def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Wor
     """Fill the 3-tuple `key` from the Ethernet frame data[at:at+length], and packets.PORTS of `packet`.
 
     Args:
-        in_port: OpenFlow port it came in by.
+        in_port: OpenFlow port that received the frame.
         tunnel: word 1 of the key.
         key: (KEY_WORDS,) int64, written.
         packet: (packets.WORDS,) int64; only packets.PORTS is written: source port:16 | destination port:16.
 
     Returns:
-        PARSED, OTHER, or the drop reason (an index into reasons.NAMES) of a frame not to forward.
+        PARSED, OTHER, or the drop reason (an index into reasons.NAMES) of a frame that must not be forwarded.
     """
     if length < 14:
         return reasons.SHORT
@@ -202,11 +204,11 @@ def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Wor
 
 @compiled
 def mix(key: Words, ports: int, five: int) -> int:
-    """64-bit hash of a 3-tuple key with `ports` (source:16 | destination:16) and the five bit set as given.
+    """64-bit hash of a 3-tuple key with `ports` (source:16 | destination:16) and the five bit as given.
 
-    Multiply and xor-shift per word (as in FNV and splitmix): each word reaches the low bits that
-    pick a slot. Not keyed: a VM chooses only its destinations and ports, and probing is bounded by
-    the low load factor.
+    It multiplies and xor-shifts each word (as FNV and splitmix do), so that each word reaches the low bits that pick a
+    slot. The hash has no secret key: a VM chooses only its destinations and ports, and the low load factor bounds
+    probing.
     """
     value = (key[0] | five) * -0x61C8864680B583EB
     value ^= value >> 29 & 0x7FFFFFFFF
@@ -233,6 +235,6 @@ def with_ports(key: tuple[int, ...], ports: int) -> tuple[int, ...]:
         return word - (1 << 64) if word >> 63 else word
 
     return (
-        key[0] | FIVE, key[1], signed(key[2] | (ports >> 16 & 0xFFFF) << 48), signed(key[3] | (ports & 0xFFFF) << 48),
-        *key[4:],
+        key[0] | FIVE_TUPLE, key[1], signed(key[2] | (ports >> 16 & 0xFFFF) << 48),
+        signed(key[3] | (ports & 0xFFFF) << 48), *key[4:],
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Lock-free single-producer single-consumer rings, of packets and of commands (paper section 4.1).
 
-index[0] is the consumer's count, index[8] the producer's (a cache line apart); each side writes
-only its own, with a release store after its work on the slot, and reads the other's with an acquire
-load. Slots of a packet ring hold a whole frame, so that nothing is shared once a packet is in it.
+index[0] is the consumer's count, index[8] the producer's, a cache line apart. Each side writes only its own count, with
+a release store after its work on the slot. It reads the other count with an acquire load. Slots of a packet ring
+contain a whole frame, so a packet in a ring shares no memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hoverboard.fastpath.compiled.compiler import compiled
 from hoverboard.fastpath.memory import control, packets
 from hoverboard.fastpath.packets.parse import Bytes, Words, copy
 
-TAKEN, MADE = 0, 8
+CONSUMED, PRODUCED = 0, 8
 
 
 @compiled
@@ -22,15 +22,15 @@ def push(
     index: Words, meta: Words, store: Bytes, port: int, offset: int, kind: int, tunnel: int, data: Bytes, at: int,
     n: int,
 ) -> bool:  # fmt: skip
-    """Copy data[at:at+n] to byte `offset` of the next slot; False (and nothing done) when full.
+    """Copy data[at:at+n] to byte `offset` of the next slot; False, without a copy, when the ring is full.
 
     Args:
-        port, kind, tunnel: go with the packet (rings.PORT, rings.KIND, rings.TUNNEL).
-        meta: (slots, rings.WORDS); its length, a power of two, is the ring's.
+        port, kind, tunnel: stored with the packet (rings.PORT, rings.KIND, rings.TUNNEL).
+        meta: (slots, rings.WORDS); its length, a power of two, is the length of the ring.
         store: (slots * SLOT_BYTES,)
     """
-    made = index[MADE]
-    if made - load_acquire(index, TAKEN) >= meta.shape[0]:
+    made = index[PRODUCED]
+    if made - load_acquire(index, CONSUMED) >= meta.shape[0]:
         return False
     slot = made & (meta.shape[0] - 1)
     base = slot * packets.SLOT_BYTES + offset
@@ -40,43 +40,43 @@ def push(
     meta[slot, 2] = n
     meta[slot, 3] = kind
     meta[slot, 4] = tunnel
-    store_release(index, MADE, made + 1)
+    store_release(index, PRODUCED, made + 1)
     return True
 
 
 @compiled
 def waiting(index: Words) -> int:
-    """How many slots the consumer may read now."""
-    return load_acquire(index, MADE) - index[TAKEN]
+    """The number of slots that the consumer may read now."""
+    return load_acquire(index, PRODUCED) - index[CONSUMED]
 
 
 @compiled
 def unread(index: Words) -> int:
-    """For the producer: how many slots the consumer has not given back yet."""
-    return index[MADE] - load_acquire(index, TAKEN)
+    """For the producer: the number of slots that the consumer has not released yet."""
+    return index[PRODUCED] - load_acquire(index, CONSUMED)
 
 
 @compiled
 def slot_at(index: Words, meta: Words) -> int:
-    """The slot to read next, once waiting() is not 0."""
-    return index[TAKEN] & (meta.shape[0] - 1)
+    """The next slot to read, if waiting() is not 0."""
+    return index[CONSUMED] & (meta.shape[0] - 1)
 
 
 @compiled
 def release(index: Words) -> None:
-    """Give the slot just read back to the producer."""
-    store_release(index, TAKEN, index[TAKEN] + np.int64(1))
+    """Return the slot just read to the producer."""
+    store_release(index, CONSUMED, index[CONSUMED] + np.int64(1))
 
 
 @compiled
 def command(index: Words, commands: Words, operation: int, first: int, second: int) -> bool:
-    """Send a command to an engine; False when its channel is full. Done once waiting() is 0 again."""
-    made = index[MADE]
-    if made - load_acquire(index, TAKEN) >= control.COMMAND_SLOTS:
+    """Send a command to an engine; False when its channel is full. It is complete when waiting() is 0 again."""
+    made = index[PRODUCED]
+    if made - load_acquire(index, CONSUMED) >= control.COMMAND_SLOTS:
         return False
     slot = made & (control.COMMAND_SLOTS - 1)
     commands[slot, 0] = operation
     commands[slot, 1] = first
     commands[slot, 2] = second
-    store_release(index, MADE, made + 1)
+    store_release(index, PRODUCED, made + 1)
     return True

@@ -1,7 +1,7 @@
-"""Segmentation and checksums in software, for peers that cannot take whole segments.
+"""Segmentation and checksums in software, for peers that cannot receive whole segments.
 
-A tap with offloads hands over TCP segments of up to 64 KB whose checksum is only begun. Another fast
-path takes them as they are; an Open vSwitch at the far end needs MTU-sized, checksummed packets.
+A tap with offloads gives TCP segments of up to 64 KB whose checksum is not complete. Another fast path accepts them
+unchanged. An Open vSwitch at the other end needs MTU-sized packets with complete checksums.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ def fold(total: int) -> int:
 
 @compiled
 def complete_checksum(data: Bytes, frame: int, length: int) -> bool:
-    """Finish the transport checksum that the virtio-net header before `frame` asks for, in place."""
+    """Complete, in place, the transport checksum that the virtio-net header before `frame` asks for.
+
+    Returns:
+        False if the header names bytes outside the frame.
+    """
     vnet = frame - packets.VNET_BYTES
     start = le16(data, vnet + V_CSUM_START)
     offset = le16(data, vnet + V_CSUM_OFFSET)
@@ -71,7 +75,7 @@ def transport(data: Bytes, frame: int) -> tuple[int, int]:
 
 @compiled
 def headers_length(data: Bytes, frame: int, length: int) -> int:
-    """Bytes up to the payload of the segment at `frame`, or -1 if it cannot be cut: it has none, for one."""
+    """Bytes before the payload of the segment at `frame`, or -1 if it cannot be cut, for example without a payload."""
     vnet = frame - packets.VNET_BYTES
     kind = data[vnet + V_GSO_TYPE] & 0x7F
     ethernet = be16(data, frame + 12) if length >= 34 else 0
@@ -90,7 +94,7 @@ def headers_length(data: Bytes, frame: int, length: int) -> int:
 
 @compiled
 def cut_ip(data: Bytes, frame: int, start: int, number: int, out: Bytes, at: int, length: int) -> int:
-    """Make the IP header at out[at + 14] that of packet `number`; returns the sum of its addresses."""
+    """Write the IP header of packet `number` at out[at + 14]; returns the sum of its addresses."""
     ip = at + 14
     if out[at + 12] == 0x86:
         put16(out, ip + 4, length - 54)
@@ -108,10 +112,11 @@ def cut(data: Bytes, frame: int, headers: int, done: int, take: int, last: bool,
 
     Args:
         headers: result of headers_length().
-        done: payload bytes already sent; with `take`, a multiple of the segment size but for the last.
+        done: payload bytes already sent, a multiple of the segment size.
+        take: payload bytes of this packet: the segment size, or less for the last packet.
 
     Returns:
-        Length of the packet, complete with lengths, IPv4 identification and checksums.
+        Length of the packet, with complete lengths, IPv4 identification and checksums.
     """
     start, proto = transport(data, frame)
     copy(out, at, data, frame, headers)

@@ -31,7 +31,7 @@ def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
 
 @pytest.fixture
 def planes(bed: Testbed) -> RegionalClusterManager:
-    found = bed._there().cluster
+    found = bed._current_run().cluster
     assert isinstance(found, RegionalClusterManager)
     return found
 
@@ -106,7 +106,7 @@ def test_each_plane_is_told_its_part_and_has_its_own_flows(bed: Testbed, planes:
 
 
 def _known(planes: RegionalClusterManager) -> dict[str, Any]:
-    """What each plane intends."""
+    """The intent of each plane."""
     every = [*planes.regional.values(), *planes.globals.values()]
     return {plane.address: sorted(map(str, plane.client.entities()["entities"])) for plane in every}
 
@@ -181,7 +181,7 @@ def test_what_one_plane_refuses_changes_none(bed: Testbed, planes: RegionalClust
 @pytest.mark.long
 def test_from_model_to_model_in_both_regions(bed: Testbed, planes: RegionalClusterManager) -> None:
     counts = _counts(bed)
-    with pytest.raises(InputError, match="on-demand does not go with `wan`"):
+    with pytest.raises(InputError, match="on-demand does not work with `wan`"):
         bed.set_model("on-demand")
     with pytest.raises(InputError, match="two answers"):
         planes.globals["east"].client.set_model("on-demand")

@@ -6,19 +6,19 @@ import threading
 import time
 import uuid
 
-from hoverboard.coprocessor import accounting
-from hoverboard.coprocessor.accounting import Cgroup, ThreadClock
+from hoverboard.coprocessor import cpu_account
+from hoverboard.coprocessor.cpu_account import Cgroup, ThreadClock
 from tests.waiting import until
 
 _SECONDS = 0.2
 
 
 def test_a_threads_time_is_found_on_its_account():
-    charge = accounting.choose(f"hoverboard-test-{uuid.uuid4().hex[:8]}")
+    account = cpu_account.choose_account(f"hoverboard-test-{uuid.uuid4().hex[:8]}")
     spent = []
 
     def work():
-        charge.enter(threading.get_native_id())
+        account.enter(threading.get_native_id())
         begin = time.thread_time()
         while time.thread_time() - begin < _SECONDS:
             pass
@@ -28,19 +28,19 @@ def test_a_threads_time_is_found_on_its_account():
     try:
         thread.start()
         thread.join()
-        assert spent, f"{charge.how} refused the thread"
-        if isinstance(charge, Cgroup):
+        assert spent, f"{account.how} rejected the thread"
+        if isinstance(account, Cgroup):
             # What the kernel counts beside: the way in and out of the group.
-            assert _SECONDS * 0.9 <= charge.cpu_seconds() <= spent[0] + 0.1
+            assert _SECONDS * 0.9 <= account.cpu_seconds() <= spent[0] + 0.1
         else:
-            assert isinstance(charge, ThreadClock)
-            assert charge.why
+            assert isinstance(account, ThreadClock)
+            assert account.why
     finally:
-        charge.remove()
-    if isinstance(charge, Cgroup):
+        account.remove()
+    if isinstance(account, Cgroup):
 
         def gone() -> bool:
-            charge.remove()  # the kernel counts a thread among the group's for a moment after its end
-            return not charge.path.exists()
+            account.remove()  # the kernel counts a thread among the group's for a moment after its end
+            return not account.path.exists()
 
-        until(gone, 5.0, f"{charge.path} is still there")
+        until(gone, 5.0, f"{account.path} is still there")

@@ -201,7 +201,7 @@ def _vms_come_and_go(bed: Testbed, file: Path) -> None:
     with pytest.raises(InputError, match="VM db runs with host h2, and the file says h1"):
         bed.apply(file)
     file.write_text(grown.replace("hosts: 2", "hosts: 3"))
-    with pytest.raises(InputError, match="`hosts` is not what the run was started with"):
+    with pytest.raises(InputError, match="`hosts` cannot change"):
         bed.apply(file)
     file.write_text(CLUSTER)
     assert bed.apply(file)["vms"]["remove"] == ["db"]

@@ -64,7 +64,7 @@ def test_without_openssl_or_without_its_end_there_is_no_figure(monkeypatch, tmp_
         raise encryption.subprocess.TimeoutExpired(line, settings["timeout"])
 
     monkeypatch.setattr(encryption.subprocess, "run", run)
-    with pytest.raises(MeasurementError, match="it did not end"):
+    with pytest.raises(MeasurementError, match="did not end"):
         encryption.openssl(encryption.Plan(1, 2, 128), 1448)
     assert limits == [26]
 

@@ -147,7 +147,7 @@ def test_an_old_master_that_programmed_the_change_is_an_error(monkeypatch: pytes
 @pytest.mark.parametrize("change", [{"state": "down"}, {"version": 0}, {"master": False}])
 def test_a_round_waits_until_all_controllers_are_there(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
     run = Run(monkeypatch)
-    monkeypatch.setattr(failover, "_WHOLE", 0.0)
+    monkeypatch.setattr(failover, "_ALL_UP_SECONDS", 0.0)
     whole = run._status
 
     def status() -> dict[str, Any]:
@@ -163,7 +163,7 @@ def test_a_round_waits_until_all_controllers_are_there(monkeypatch: pytest.Monke
 
 def test_a_round_waits_until_all_switches_are_programmed(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
-    monkeypatch.setattr(failover, "_WHOLE", 0.0)
+    monkeypatch.setattr(failover, "_ALL_UP_SECONDS", 0.0)
     whole = run._status
     monkeypatch.setattr(run, "_status", lambda: whole() | {"switches": {"hv1": {"programmed": False}}})
     with pytest.raises(RunError):

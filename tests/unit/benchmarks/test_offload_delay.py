@@ -115,7 +115,7 @@ def test_a_flow_sends_until_its_host_sends_it_host_to_host(monkeypatch: pytest.M
     assert said == [("interval 0.5 s, flow 1 of 1", 0.5)]
 
 
-def test_a_packet_that_is_refused_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packet_that_is_refused_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, after=1, refused=True)
     offload_delay.measure(0.5, 1, "fastpath", lambda what, share: None, 0.0)
     assert run.sockets[0].sent == [1_000]
@@ -123,7 +123,7 @@ def test_a_packet_that_is_refused_is_sent_again(monkeypatch: pytest.MonkeyPatch)
 
 def test_flows_begin_spread_over_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, after=1)
-    monkeypatch.setattr(offload_delay, "_one", lambda bed, sender, source, target: len(run.waits))
+    monkeypatch.setattr(offload_delay, "_seconds_to_offload", lambda bed, sender, source, target: len(run.waits))
     said: list[float] = []
     found = offload_delay.measure(1.0, 4, "fastpath", lambda what, share: said.append(share), 0.5)
     assert found == [1e3, 2e3, 3e3, 4e3]

@@ -139,7 +139,7 @@ def test_a_run_is_whole_when_all_of_it_is_there(monkeypatch: pytest.MonkeyPatch,
     run = Run(monkeypatch)
     outage.measure("ovs", ["host process"], 1, lambda case, share: None)
     bed: Any = run.bed
-    assert outage._whole(bed)
+    assert outage._all_up(bed)
     if missing == "down":
         bed.supervision = lambda: {"restarts": 0, "down": ["h1"]}
     elif missing == "state":
@@ -148,4 +148,4 @@ def test_a_run_is_whole_when_all_of_it_is_there(monkeypatch: pytest.MonkeyPatch,
         del bed.control["switches"]["h2"]
     else:
         bed.control["switches"]["h2"] = {"programmed": True, "agent": True} | {missing: False}
-    assert not outage._whole(bed)
+    assert not outage._all_up(bed)

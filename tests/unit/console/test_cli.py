@@ -81,7 +81,7 @@ def test_a_models_file_has_a_name_that_holds_in_any_directory(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        (["--partitions", "2"], "--partitions: a control plane in one process has neither"),
+        (["--partitions", "2"], "--partitions: a control plane in one process has no partitions"),
         (["--control-plane", "processes", "--replicas", "0"], "--replicas: 0 replicas"),
         (["--control-plane", "processes", "--front-ends", "99"], "--front-ends: 99 front-ends"),
     ],

@@ -148,15 +148,15 @@ def test_cases_with_the_cpus_awake_are_those_of_latency() -> None:
     assert not any(one.awake for one in CASES)
 
 
-class Everybody:
+class MadeUpContestants:
     """Contestants that are made up, and what each was asked for, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[str] = []
-        monkeypatch.setattr(contestants, "everybody", self._everybody)
+        monkeypatch.setattr(contestants, "all_contestants", self._all_contestants)
         monkeypatch.setattr(datapath, "awake", self._awake)
 
-    def _everybody(self, scheduling: str) -> dict[str, Any]:
+    def _all_contestants(self, scheduling: str) -> dict[str, Any]:
         self.done.append(scheduling)
         return {name: lambda name=name: self._up(name) for name in ("ovs", "fastpath", "kernel")}
 
@@ -186,14 +186,14 @@ def counted(done: list[str]) -> Any:
 
 
 def test_contestants_take_turns_and_are_prepared_before_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    everybody = Everybody(monkeypatch)
-    done = everybody.done
+    made_up = MadeUpContestants(monkeypatch)
+    done = made_up.done
     between = ("fastpath", "ovs")
     quiet = Case("first", "two hosts", "ms", "less", counted(done), between=between)
     late = Case("second", "same host", "ms", "less", counted(done), latency=True, awake=True, between=("fastpath",))
-    said: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     plan = Plan(2, 1, 1, 0, 1, 1.0)
-    found = datapath.measure([quiet, late], plan, lambda what, share: said.append((what, share)), "pinned")  # type: ignore[arg-type]
+    found = datapath.measure([quiet, late], plan, lambda what, share: reported.append((what, share)), "pinned")  # type: ignore[arg-type]
     turn = ["{0} prepares two hosts", "{0} measures"]
     assert done == [
         "pinned", "fastpath up", "pinned", "ovs up",
@@ -206,10 +206,10 @@ def test_contestants_take_turns_and_are_prepared_before_each(monkeypatch: pytest
     assert found["contestants"] == {
         "fastpath": {"x": 1, "relayed_packets": 15}, "ovs": {"x": 1, "relayed_packets": 6},
     }  # fmt: skip
-    assert said[2:] == [
+    assert reported[2:] == [
         ("first: fastpath, round 1 of 2", 0.0), ("first: ovs, round 1 of 2", 0.2), ("first: ovs, round 2 of 2", 0.4),
         ("first: fastpath, round 2 of 2", 0.6), ("second: fastpath, round 1 of 1", 0.8),
         ("taking everything down", 1.0),
     ]  # fmt: skip
-    assert said[:2] == [("bringing up fastpath", 0.0), ("bringing up ovs", 0.0)]
+    assert reported[:2] == [("bringing up fastpath", 0.0), ("bringing up ovs", 0.0)]
     assert found["cases"][0]["fastpath_better_by"].keys() == {"ovs"}

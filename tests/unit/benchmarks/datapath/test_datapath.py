@@ -7,7 +7,7 @@ import pytest
 from benchmarks.datapath import __main__ as datapath
 from benchmarks.datapath import bars as datapath_bars
 from benchmarks.datapath.cases import AWAKE, AWAKE_CASES, CASES, Case, Sample
-from benchmarks.datapath.contestants import everybody
+from benchmarks.datapath.contestants import all_contestants
 
 EVERY_CASE = (*CASES, *AWAKE_CASES)
 
@@ -24,7 +24,7 @@ def test_names_are_unique_and_every_expectation_has_its_case() -> None:
         case = next(case for case in CASES if case.name == one.case)
         assert one.peer in case.between
     for case in EVERY_CASE:
-        assert set(case.between) <= set(everybody())
+        assert set(case.between) <= set(all_contestants())
         assert case.awake is case.name.endswith(AWAKE)
 
 
@@ -49,7 +49,7 @@ def test_bars_are_those_of_the_cases_that_were_measured() -> None:
     assert datapath_bars.table(found).row_count == 1 + len(case.also)
 
 
-def test_a_table_has_a_column_for_everybody_who_took_part_in_any_case() -> None:
+def test_a_table_has_a_column_for_each_contestant_in_any_case() -> None:
     first, second = CASES[0], CASES[1]
     found = [
         datapath_bars.summary(first, measured(first, fastpath=[2e9], ovs=[1e9], kernel=[2e9])),

@@ -1,4 +1,4 @@
-"""Results files as Markdown: tables with as many cells in each row, bars told apart, other files refused."""
+"""Results files as Markdown: rows of equal length, bars marked passed or missed, other files rejected."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {line.count("|") for line in lines if line.startswith("| TCP,")} == {7}
 
 
-def test_another_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_file_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "other.json"
     for content in ("[]", "{}", "no"):
         path.write_text(content)
         assert markdown.main([str(path)]) == 2
-        assert "not the results of a benchmark" in capsys.readouterr().err
+        assert "not a results file of a benchmark" in capsys.readouterr().err

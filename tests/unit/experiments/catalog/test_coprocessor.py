@@ -41,7 +41,7 @@ def test_without_both_stages_nothing_is_said(samples: list[Sample]) -> None:
     for light, verdict in zip(("acl", "shaping"), verdicts(Coprocessor, samples), strict=True):
         assert (verdict.result, verdict.ours) == ("not measured", "")
         assert verdict.claim == f"software encryption carries 0.39 of what {light} does"
-        assert (verdict.paper, verdict.why) == ("4.6 / 11.8 Gbit/s = 0.39", "one of the two stages was not.")
+        assert (verdict.paper, verdict.why) == ("4.6 / 11.8 Gbit/s = 0.39", "one of the two stages was not measured.")
 
 
 def test_the_chart_has_the_stages_that_were_measured_beside_the_paper_s() -> None:

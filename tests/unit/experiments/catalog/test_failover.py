@@ -61,14 +61,14 @@ def lost(most: float, alone: float | None = None, role: str = "front-end") -> li
 @pytest.mark.parametrize(
     ("samples", "result", "ours"),
     [
-        (lost(1), "reproduced", "at most 1 datagrams a flow lost, 0 with nobody killed"),
-        (lost(1, alone=0), "reproduced", "at most 1 datagrams a flow lost, 0 with nobody killed"),
-        (lost(1.1, alone=1), "partly", "at most 1 datagrams a flow lost, 1 with nobody killed"),
-        (lost(7, alone=7), "reproduced", "at most 7 datagrams a flow lost, 7 with nobody killed"),
-        (lost(8, alone=7), "partly", "at most 8 datagrams a flow lost, 7 with nobody killed"),
-        (lost(19, alone=0), "partly", "at most 19 datagrams a flow lost, 0 with nobody killed"),
-        (lost(20, alone=0), "not", "at most 20 datagrams a flow lost, 0 with nobody killed"),
-        *((lost(19, role=role), "partly", "at most 19 datagrams a flow lost, 0 with nobody killed")
+        (lost(1), "reproduced", "at most 1 datagrams a flow lost, 0 with no process killed"),
+        (lost(1, alone=0), "reproduced", "at most 1 datagrams a flow lost, 0 with no process killed"),
+        (lost(1.1, alone=1), "partly", "at most 1 datagrams a flow lost, 1 with no process killed"),
+        (lost(7, alone=7), "reproduced", "at most 7 datagrams a flow lost, 7 with no process killed"),
+        (lost(8, alone=7), "partly", "at most 8 datagrams a flow lost, 7 with no process killed"),
+        (lost(19, alone=0), "partly", "at most 19 datagrams a flow lost, 0 with no process killed"),
+        (lost(20, alone=0), "not", "at most 20 datagrams a flow lost, 0 with no process killed"),
+        *((lost(19, role=role), "partly", "at most 19 datagrams a flow lost, 0 with no process killed")
           for role in ("fabric-manager", "vm-controller", "control-plane", "etcd-member")),
     ],
 )  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_standby_takes_over(ms: float, result: str, ours: str) -> None:
     ("role", "path", "other", "claim", "why"),
     [
         ("host-process", DIRECT, OVER, "a killed host process costs a pause", "its checkpoint"),
-        ("hoverboard", OVER, DIRECT, "a dead Hoverboard costs a pause", "move to the other Hoverboard"),
+        ("hoverboard", OVER, DIRECT, "a dead Hoverboard costs a pause", "use the other Hoverboard"),
     ],
 )
 def test_a_data_plane_comes_back(role: str, path: str, other: str, claim: str, why: str) -> None:

@@ -42,7 +42,7 @@ def test_the_words_of_the_verdict() -> None:
     assert verdict.claim == "an overloaded Hoverboard is relieved by hosts' reports, and not by its own"
     assert verdict.paper == "why usage comes from sending hosts"
     assert verdict.ours == "100% of the pairs against 25%; lost 0% against 75%; relief after 0.30 s against never"
-    assert verdict.why == "The Hoverboard's capacity is given: 70 packets/s, flooded 40 times."
+    assert verdict.why == "The Hoverboard's capacity is 70 packets/s; the flood is 40 times it."
 
 
 @pytest.mark.parametrize("samples", [[], at(0.0, 1.0, 0.0), at(40.0, 1.0, None), at(40.0, None, 0.0)])
@@ -59,7 +59,7 @@ def test_charts_are_by_overload_and_source_of_reports() -> None:
     assert lines(drawn["time-to-relief"]) == {hosts: [(0.0, 0.2), (40.0, 0.4)], hoverboards: [(0.0, 0.1)]}
     note = drawn["time-to-relief"].note
     assert note.startswith("Of the pairs that were relieved within 7 s")
-    assert note.endswith("Where a mark of reports from hoverboards is missing, no pair was.")
+    assert note.endswith("Where a mark of reports from hoverboards is missing, no pair was relieved.")
     assert [one.y for one in drawn.values()] == ["share of pairs", "share of their datagrams", "seconds"]
 
 

@@ -58,7 +58,7 @@ def test_result(priority: list[float], arrival: list[float], result: str) -> Non
 def test_the_words_on_the_scheduler() -> None:
     verdict = shielded([10.0, 10, 10], [20.0, 20, 20])
     assert verdict.ours == "p99 in order of arrival 2.00 times as long (95 %: 2.00 to 2.00); lost 0.5 % against 2.5 %"
-    assert verdict.why == "the interval leaves out 1, which is no difference."
+    assert verdict.why == "the interval leaves out 1, and 1 means no difference."
     too_few = shielded([10.0], [20.0])
     assert too_few.ours == ""
     assert "3 repetitions or more" in too_few.why

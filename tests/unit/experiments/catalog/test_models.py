@@ -89,7 +89,7 @@ def test_charts_are_by_model() -> None:
     assert [one.y for one in drawn.values()] == ["ms of CPU a pair", "ms", "flows", "share of the datagrams"]
     first = drawn["round-trips"].series[0].spreads[0]
     assert (first.n, first.low, first.median, first.high) == (3, 3.0, 4.0, 20.0)
-    assert drawn["gateway-load"].note == "Pairs that send 200 kbit/s each, after 50% of the time."
+    assert drawn["gateway-load"].note == "Each pair sends 200 kbit/s; measured after 50% of the time."
 
 
 def test_strangers_share_no_receiver_and_meet_one_way_only() -> None:

@@ -41,7 +41,7 @@ def test_the_words_of_the_verdicts() -> None:
     assert (order.paper, order.ours) == ("pre: 1.7 1.0: 5.6 1.5: 7.5 2.0: 24.4 2.1: 24.7", "pre: 1 fastpath: 16")
     assert (gain.claim, gain.paper) == ("throughput grew 19 times in five years", "19 x (2.2 over pre)")
     assert (gain.ours, gain.ratio) == ("16.0 x (fastpath over pre)", 16 / 19)
-    assert "the bar is 16 x; two VMs joined by a bare veth pair are 8.0 x pre, so that nothing" in gain.why
+    assert "The bar is 16 x. Two VMs joined by a bare veth pair are 8.0 x pre, so no generation" in gain.why
 
 
 def test_charts_have_the_most_streams_beside_the_paper_and_a_line_for_each_generation() -> None:

@@ -55,14 +55,14 @@ def test_a_generation_s_value_is_the_median_of_the_samples_with_these_labels() -
     [
         ({}, "not measured", "an order needs two"),
         ({"pre": 1.0}, "not measured", "an order needs two"),
-        ({"pre": 1.0, "fastpath": 0.5}, "reproduced", "every pair of generations"),
-        ({"pre": 1.0, "fastpath": 1.5}, "not", "pre and fastpath are the other way round; because."),
-        ({"pre": 1.0, "ovs": 1.1}, "reproduced", "every pair"),  # 105 / 100 is an order, ...
+        ({"pre": 1.0, "fastpath": 0.5}, "reproduced", "Every pair of generations"),
+        ({"pre": 1.0, "fastpath": 1.5}, "not", "pre and fastpath are in the opposite order. because."),
+        ({"pre": 1.0, "ovs": 1.1}, "reproduced", "Every pair"),  # 105 / 100 is an order, ...
         ({"pre": 1.0, "ovs": 1.0}, "not", "pre and ovs"),  # ... and equal values are not in it
-        ({"ovs": 1.1, "ovs-offload": 1.0}, "reproduced", "every pair"),  # 110.2 / 105 is none,
-        ({"fastpath-vmm": 1.0, "fastpath": 1.1}, "reproduced", "every pair"),  # nor is 50 / 48
-        ({"fastpath-vmm": 1.0, "fastpath": 1.0}, "reproduced", "every pair"),
-        ({"ovs": 2.0, "fastpath-vmm": 2.0}, "reproduced", "every pair"),  # equal ones do not rise: as they should
+        ({"ovs": 1.1, "ovs-offload": 1.0}, "reproduced", "Every pair"),  # 110.2 / 105 is none,
+        ({"fastpath-vmm": 1.0, "fastpath": 1.1}, "reproduced", "Every pair"),  # nor is 50 / 48
+        ({"fastpath-vmm": 1.0, "fastpath": 1.0}, "reproduced", "Every pair"),
+        ({"ovs": 2.0, "fastpath-vmm": 2.0}, "reproduced", "Every pair"),  # equal ones do not rise: as they should
         ({"pre": 9.0, "ovs": 8.0, "fastpath": 1.0}, "partly", "pre and ovs are"),  # 1 of 3 pairs
         ({"pre": 1.0, "ovs": 2.0, "fastpath": 1.5}, "partly", "pre and fastpath are"),
         ({"pre": 1.0, "ovs": 2.0, "fastpath": 3.0}, "not", "pre and fastpath, ovs and fastpath are"),  # 2 of 3
@@ -82,7 +82,7 @@ def test_the_order_of_generations(found: dict[str, float], result: str, words: s
 def test_the_order_names_the_machine_as_its_reason_unless_it_is_given_one() -> None:
     verdict = generation_comparison.order({"pre": 1.0, "fastpath": 0.5}, "8", "throughput", "more")
     assert verdict.result == "not"
-    assert verdict.why.endswith("shares two cores with its guests, in software only.")
+    assert verdict.why.endswith("shares two cores with its guests.")
     assert verdict.paper == "pre: 1.7 1.0: 5.6 1.5: 7.5 2.0: 24.4 2.1: 24.7"
 
 
@@ -105,7 +105,7 @@ def test_what_the_newest_gains_over_the_oldest(newest: float, more: bool, result
     assert (verdict.claim, verdict.result, verdict.ours) == ("claim", result, ours)
     assert verdict.ratio == pytest.approx(ratio, abs=0.001)
     assert verdict.paper == "10 x (2.2 over 1.0)"
-    assert verdict.why == "the bar is 8 x; because."
+    assert verdict.why == "The bar is 8 x. because."
 
 
 @pytest.mark.parametrize("found", [{}, {"pre": 1.0}, {"pre": 0.0, "ovs": 1.0}, {"pre": 1.0, "ovs": 0.0}])
@@ -119,15 +119,15 @@ def test_a_gain_needs_two_values_above_zero(found: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     ("bare", "more", "words"),
     [
-        (16.0, True, "a bare veth pair are 8.0 x pre; because."),
-        (15.0, True, "a bare veth pair are 7.5 x pre, so that nothing reaches the bar here; because."),
-        (0.25, False, "a bare veth pair are 8.0 x pre; because."),
-        (0.5, False, "a bare veth pair are 4.0 x pre, so that nothing reaches the bar here; because."),
+        (16.0, True, "a bare veth pair are 8.0 x pre. because."),
+        (15.0, True, "a bare veth pair are 7.5 x pre, so no generation can reach the bar here. because."),
+        (0.25, False, "a bare veth pair are 8.0 x pre. because."),
+        (0.5, False, "a bare veth pair are 4.0 x pre, so no generation can reach the bar here. because."),
     ],
 )
 def test_what_a_bare_pair_gives_stands_beside_the_bar(bare: float, more: bool, words: str) -> None:
     verdict = generation_comparison.gain({"pre": 2.0, "ovs": 1.0}, 8, 10, "claim", more=more, why="because", bare=bare)
-    assert verdict.why == f"the bar is 8 x; two VMs joined by {words}"
+    assert verdict.why == f"The bar is 8 x. Two VMs joined by {words}"
 
 
 def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> None:

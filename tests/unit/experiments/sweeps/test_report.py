@@ -66,12 +66,12 @@ def test_parameters_are_those_the_run_was_measured_with(tmp_path: Path) -> None:
         (
             "",
             [Series("a", [1], [1.0], [Spread(1, 1, 1, 1)])],
-            "Marks are medians, bars the quartiles, n in the legend.",
+            "Marks are medians, bars are quartiles; n is in the legend.",
         ),
         (
             "Own.",
             [Series("a", [1], [1.0], [Spread(1, 1, 1, 1)]), Series("p", [1], [1.0], paper=True)],
-            "Own. Marks are medians, bars the quartiles, n in the legend. Grey and dashed: the paper's.",
+            "Own. Marks are medians, bars are quartiles; n is in the legend. Grey and dashed: values of the paper.",
         ),
     ],
 )
@@ -127,7 +127,7 @@ def test_the_summary_says_what_was_taken_and_what_failed(tmp_path: Path, monkeyp
     ]  # fmt: skip
     assert lines[8] == "| eyes < sides \\| always | yes | yes | 1 | **reproduced** | because |"
     assert lines[9:14] == [
-        "", "![Eyes](figures/eyes.png)", "", "Marks are medians, bars the quartiles, n in the legend.", "",
+        "", "![Eyes](figures/eyes.png)", "", "Marks are medians, bars are quartiles; n is in the legend.", "",
     ]  # fmt: skip
     assert lines[14] == "4 samples, 2 failed."
     assert lines[15].startswith("- point {'sides': 20}: MeasurementError: ")
@@ -155,7 +155,7 @@ def test_a_chart_without_values_is_not_drawn(tmp_path: Path, monkeypatch: pytest
     report.write(folder)
     assert drawn == {}
     assert "figures/" not in (folder.path / "summary.md").read_text()
-    assert "Nothing to draw: no point ended well." in (folder.path / "report.html").read_text()
+    assert "There is no figure, because no point gave a sample." in (folder.path / "report.html").read_text()
 
 
 def test_the_page_has_a_row_for_each_group_and_each_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,5 +186,5 @@ def test_an_overview_has_the_verdicts_and_figures_of_several_runs(
         "| eyes < sides \\| always | yes | yes | 1 | **reproduced** | because |", "", "![Dice](out/figures/eyes.png)",
     ]  # fmt: skip
     assert lines[12:] == [
-        "## Dice", "", "`dice`, none.", "", "No claim of the paper's.", "", "![Dice](other/figures/eyes.png)",
+        "## Dice", "", "`dice`, none.", "", "The paper has no claim about this.", "", "![Dice](other/figures/eyes.png)",
     ]  # fmt: skip

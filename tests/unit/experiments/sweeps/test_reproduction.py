@@ -60,8 +60,10 @@ def test_the_head_says_on_what_it_was_measured_and_counts_the_results(tmp_path: 
     assert counted == {"reproduced": 2, "not": 1, "not measured": 1}
     text = page.read_text()
     assert text.startswith(
-        "# The paper's evaluation beside ours\n\nMeasured on 2 cores (made up, kernel 6.18), 2026-11-29, commit "
-        "abcdefabcd; the measurements alone took 5 minutes. Again:\n"
+        "# The paper's evaluation beside ours\n\n"
+        "This page compares the paper's claims with what one run of all experiments measured.\n\n"
+        "Machine: 2 cores (made up, kernel 6.18), 2026-11-29, commit abcdefabcd. "
+        "The measurements alone took 5 minutes. These commands repeat the run:\n"
     )
     assert "\nOf 4 claims: 2 reproduced, 1 not, 1 not measured.\n" in text
     assert "--quick" not in text
@@ -73,9 +75,9 @@ def test_runs_without_claims_and_quick_ones_say_so(tmp_path: Path) -> None:
     runs = [made(tmp_path, name, quick=name != "c", record=RECORD | code) for name in ("a", "b", "c")]
     reproduction.write(runs, tmp_path / "page.md", [])
     text = (tmp_path / "page.md").read_text()
-    assert "commit unknown with local changes; " in text
-    assert "\nNo claim of the paper's was looked at.\n" in text
-    assert "\nTaken with `--quick`, so that it is no more than a first look: a, b.\n" in text
+    assert "commit unknown with local changes. " in text
+    assert "\nNo claim of the paper was measured.\n" in text
+    assert "\nMeasured with `--quick`, for a first look only: a, b.\n" in text
 
 
 def test_a_section_has_verdicts_samples_and_copies_of_the_figures(tmp_path: Path) -> None:
@@ -87,11 +89,11 @@ def test_a_section_has_verdicts_samples_and_copies_of_the_figures(tmp_path: Path
         "| the paper's claim | paper | here | here / paper | verdict | why |", "|---|---|---|---|---|---|",
         "| claim 0 | p | o |  | **partly** | w |", "",
         "1 samples, 1 failed; 2 repetitions, seed 3.", "",
-        "![Eyes](page/one--eyes.png)", "", "Marks are medians, bars the quartiles, n in the legend.", "",
+        "![Eyes](page/one--eyes.png)", "", "Marks are medians, bars are quartiles; n is in the legend.", "",
     ]  # fmt: skip
     assert (tmp_path / "page" / "one--eyes.png").read_bytes() == b"one"
     assert page.read_text().split("## Two\n")[1].splitlines() == [
-        "", "`two`, none. What dice show", "", "No claim of the paper's.", "",
+        "", "`two`, none. What dice show", "", "The paper has no claim about this.", "",
         "1 samples, 1 failed; 2 repetitions, seed 3.",
     ]  # fmt: skip
 

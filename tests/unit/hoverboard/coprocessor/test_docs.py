@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from hoverboard.contract.errors import InputError
-from hoverboard.coprocessor.policy import Policy
 from hoverboard.coprocessor.registry import Registry
+from hoverboard.coprocessor.stage_policy import StagePolicy
 from tests.unit.hoverboard.coprocessor.fakes import context, packet
 
 ROOT = Path(__file__).parents[4]
@@ -22,7 +22,7 @@ def block(language):
 
 
 def test_the_rules():
-    policy = Policy.read(yaml.safe_load(block("yaml"))["stages"])
+    policy = StagePolicy.read(yaml.safe_load(block("yaml"))["stages"])
     assert [spec.stage for spec in policy.stages] == ["internet-acl", "wan-shaping", "wan-encryption"]
     registry = Registry()
     for spec in policy.stages:
@@ -43,7 +43,7 @@ def test_the_stage(tmp_path):
 
 
 @pytest.mark.parametrize("module", sorted((ROOT / "hoverboard/coprocessor").rglob("*.py")), ids=lambda path: path.stem)
-def test_every_reason_and_every_key_is_told(module):
+def test_the_page_names_each_reason_and_each_key(module):
     source = module.read_text(encoding="utf-8")
     reasons = re.findall(r'"((?:esp|acl|shaping|dos|abuse|stage|no-such|coprocessor)-[a-z-]+)"', source)
     assert {reason for reason in reasons if f"`{reason}`" not in TEXT} == set()

@@ -18,7 +18,7 @@ def bell():
     made.close()
 
 
-def test_nobody_rings_for_one_who_is_awake(bell):
+def test_a_producer_does_not_ring_for_a_thread_that_is_awake(bell):
     bell.ring()
     bell.arm()
     bell.wait(0.0)

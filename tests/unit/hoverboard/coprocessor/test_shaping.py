@@ -71,7 +71,7 @@ def test_bucket(steps, rate):
         if bucket.take(size, now):
             taken.append((now, size))
         else:
-            at = bucket.when(size)
+            at = bucket.ready_at(size)
             assert at > now
             assert bucket.take(size, at)
             taken.append((at, size))
@@ -188,14 +188,14 @@ def test_a_bucket_holds_no_more_than_its_burst_and_no_time_runs_back():
     assert not bucket.take(5_001, BEGIN)
     assert bucket.take(5_000, BEGIN)
     assert not bucket.take(2, BEGIN - 100)
-    assert bucket.when(1_000) == pytest.approx(BEGIN + 1, abs=0.01)
+    assert bucket.ready_at(1_000) == pytest.approx(BEGIN + 1, abs=0.01)
     assert bucket.take(1_000, BEGIN + 1)
     assert not bucket.take(5_001, BEGIN + 3_600)
     assert bucket.take(5_000, BEGIN + 3_600)
-    assert Bucket(1_000.0, 5_000.0, BEGIN).when(10) == BEGIN, "what is there is there now"
+    assert Bucket(1_000.0, 5_000.0, BEGIN).ready_at(10) == BEGIN, "what is there is there now"
     emptied = Bucket(1.0, 10.0, 0.0)
     assert emptied.take(10, 0.0)
-    assert emptied.when(5) == 6.0, "a byte later than without the slack"
+    assert emptied.ready_at(5) == 6.0, "a byte later than without the slack"
 
 
 def test_a_queue_serves_its_flows_a_quantum_each_and_sheds_the_longest():
@@ -207,15 +207,15 @@ def test_a_queue_serves_its_flows_a_quantum_each_and_sheds_the_longest():
     for one in small:
         queue.push(2, one)
     assert (queue.packets, queue.bytes) == (12, 72_000)
-    assert queue.shed() is big[3]
-    assert queue.shed() is small[7], "the last one of the flow that holds most now"
+    assert queue.drop_last() is big[3]
+    assert queue.drop_last() is small[7], "the last one of the flow that holds most now"
     assert (queue.packets, queue.bytes) == (10, 58_000)
     order = [one.ticket for one in queue.release(BEGIN)]
     # 16,384 bytes a turn: one of 10,000, four of 4,000, then 6,384 are left over for the next turn.
     assert order == [
         ("big", 0), *(("small", n) for n in range(4)), ("big", 1), ("big", 2), *(("small", n) for n in range(4, 7)),
     ]  # fmt: skip
-    assert (queue.packets, queue.bytes, queue.when(), queue.release(BEGIN)) == (0, 0, None, [])
+    assert (queue.packets, queue.bytes, queue.ready_at(), queue.release(BEGIN)) == (0, 0, None, [])
 
 
 def test_flows_have_their_turns_in_the_order_in_which_they_came():

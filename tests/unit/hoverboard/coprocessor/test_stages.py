@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hoverboard.contract.errors import InputError
 from hoverboard.coprocessor import headers
-from hoverboard.coprocessor.sliding import SlidingCounts
+from hoverboard.coprocessor.sliding_window import SlidingCounts
 from hoverboard.coprocessor.stages.abuse_detection import AbuseDetection
 from hoverboard.coprocessor.stages.dos_detection import DosDetection
 from hoverboard.coprocessor.stages.internet_acl import InternetAcl
@@ -171,7 +171,7 @@ def test_what_an_entry_has_no_room_for(sample):
         DosDetection.sampling({"packets_per_second": 1, "sample": sample}, "ingress")
 
 
-def test_a_flood_of_sources_costs_no_memory_and_hides_nobody():
+def test_a_flood_of_sources_costs_no_memory_and_hides_no_attacker():
     dos = Dos(sample=1, packets_per_second=200, sources=32)
     for n in range(4000):  # 1000 a second from one, 3000 from others that come once each
         dos.clock.now += 1 / 4000
@@ -284,8 +284,8 @@ def test_memory_is_bounded_by_the_limit():
     for n in range(1, 1000):
         abuse.stage.process([packet(altered(WEB, 36, n.to_bytes(2, "big")))])
         abuse.stage.process([packet(altered(asking, 34, n.to_bytes(2, "big")), "ingress")])
-    assert len(abuse.stage._seen) == 11
-    assert len(abuse.stage._asked) == 40
+    assert len(abuse.stage._destinations) == 11
+    assert len(abuse.stage._clients) == 40
 
 
 @given(st.binary(max_size=90), st.integers(0, 90), st.sampled_from([6, 17, 1]))

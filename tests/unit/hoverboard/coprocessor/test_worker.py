@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.coprocessor.accounting import ThreadClock
+from hoverboard.coprocessor.cpu_account import ThreadClock
 from hoverboard.coprocessor.doorbell import Doorbell
-from hoverboard.coprocessor.policy import StageSpec
 from hoverboard.coprocessor.registry import Registry
 from hoverboard.coprocessor.stage import ConfiguredStage
+from hoverboard.coprocessor.stage_policy import StageSpec
 from hoverboard.coprocessor.worker import Worker
 from tests.unit.hoverboard.coprocessor.fakes import (
     BEGIN,
@@ -233,7 +233,7 @@ def test_held_packets_go_on_behind_their_stage():
     assert world.balanced()
 
 
-def test_a_crash_is_told_once_and_the_stage_starts_afresh(caplog):
+def test_a_crash_is_reported_once_and_the_stage_is_restarted(caplog):
     world = World()
     Crash.made = 0
     crash, calm = world.chain("crash"), world.chain("mark")
@@ -261,7 +261,7 @@ def test_a_crash_is_told_once_and_the_stage_starts_afresh(caplog):
     assert world.balanced()
 
 
-def test_another_kind_of_crash_is_told_too():
+def test_another_kind_of_crash_is_reported_too():
     world = World()
     chain = world.chain("crash")
     for ticket in (13, 666, 13, 666):
@@ -448,13 +448,14 @@ class Refusing:
 
 def test_an_account_that_refuses_the_thread_is_given_up():
     bell, sink = Doorbell(), WaitingSink(1)
-    charge = Refusing()
-    worker = Worker(context(), Source([packet(FRAME)]), sink, bell, registry=FakeRegistry(), charge=charge)
+    account = Refusing()
+    worker = Worker(context(), Source([packet(FRAME)]), sink, bell, registry=FakeRegistry(), account=account)
     worker.start()
     assert sink.enough.wait(10)
     assert worker.stop()
-    assert charge.removed
-    assert worker.status()["account"] == "thread clock (cgroup v1 /made/up refused the thread: Operation not permitted)"
+    assert account.removed
+    shown = worker.status()["account"]
+    assert shown == "thread clock (cgroup v1 /made/up rejected the thread: Operation not permitted)"
     bell.close()
 
 
@@ -477,7 +478,7 @@ class Stuck(ConfiguredStage):
         return batch
 
 
-def test_a_stage_that_does_not_return_keeps_its_own_vm_waiting_and_nobody_else(monkeypatch):
+def test_a_stage_that_does_not_return_delays_only_its_own_vm(monkeypatch):
     monkeypatch.setitem(STAGES, "stuck", Stuck)
     bells = [Doorbell(), Doorbell()]
     sources, sinks = [Source(), Source()], [WaitingSink(1), WaitingSink(100)]
@@ -502,7 +503,7 @@ def test_a_stage_that_does_not_return_keeps_its_own_vm_waiting_and_nobody_else(m
         bell.close()
 
 
-def test_samples_are_looked_at_and_are_in_nobodys_books():
+def test_samples_are_shown_to_stages_and_not_counted_as_packets():
     world = World()
     Look.seen = 0
     number = world.chain("look")

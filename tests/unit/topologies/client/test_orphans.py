@@ -1,4 +1,4 @@
-"""Which runs nobody finds any more, by their marks in a /proc of the test's own, and what becomes of them."""
+"""Orphaned runs: how their marks are found in a fake /proc, and how they end."""
 
 from __future__ import annotations
 

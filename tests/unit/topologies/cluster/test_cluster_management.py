@@ -33,7 +33,7 @@ def test_vms_have_joined_when_there_are_enough_and_their_host_has_its_program() 
     assert cluster.wait_joined(2, "h1", 30.0)
 
 
-def test_vms_that_do_not_join_in_time_are_told() -> None:
+def test_vms_that_do_not_join_in_time_are_reported() -> None:
     assert not Joining(state(1, "h1")).wait_joined(2, "h1", -1.0)
 
 

@@ -102,10 +102,10 @@ def test_etcd_has_members_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"control_plane": "processes", "replicas": 10}, "--replicas", "10 replicas"),
         ({"control_plane": "processes", "front_ends": -1}, "--front-ends", "-1 front-ends"),
         ({"control_plane": "processes", "store": "zookeeper"}, "--store", "unknown store"),
-        ({"control_plane": "threads"}, "--control-plane", "unknown way"),
-        ({"partitions": 2}, "--partitions", "one process has neither"),
-        ({"front_ends": 2}, "--front-ends", "one process has neither"),
-        ({"control_plane": "one-process", "store": "etcd"}, "--store", "one process has neither"),
+        ({"control_plane": "threads"}, "--control-plane", "unknown kind"),
+        ({"partitions": 2}, "--partitions", "one process has no"),
+        ({"front_ends": 2}, "--front-ends", "one process has no"),
+        ({"control_plane": "one-process", "store": "etcd"}, "--store", "one process has no"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], where: str, what: str) -> None:
@@ -115,7 +115,7 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], where: str, what: str)
     assert refused.value.next_step
 
 
-def test_etcd_that_is_not_installed_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_etcd_that_is_not_installed_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd_members, "PROGRAM", "no-such-etcd")
     with pytest.raises(MachineError, match="etcd is not installed"):
         ControlLayout.of("processes", store="etcd")

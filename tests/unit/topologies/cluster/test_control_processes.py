@@ -76,11 +76,11 @@ class World:
         )  # fmt: skip
         self.roles = {role.name: role for role in self.plane.roles}
 
-    def keep(self) -> None:
+    def supervise(self) -> None:
         """All serve, and are watched."""
         self.plane.start()
         self.listeners = listen([path for role in self.plane.roles for path in role.sockets])
-        self.plane.keep(self.supervisor, self.heard)
+        self.plane.supervise(self.supervisor, self.on_restart)
 
     def close(self) -> None:
         self.supervisor.stop()
@@ -93,7 +93,7 @@ class World:
         assert process is not None
         return process
 
-    def heard(self, role: RoleProcess) -> None:
+    def on_restart(self, role: RoleProcess) -> None:
         self.returned.append(role.name)
         if self.trouble:
             self.trouble.pop(0)(role)
@@ -196,7 +196,7 @@ def test_one_that_ends_before_it_serves_is_not_waited_for(world: World) -> None:
 
 
 def test_one_that_dies_is_started_again_as_it_is_to_be_called_now(world: World) -> None:
-    world.keep()
+    world.supervise()
     world.model = "on-demand"
     pid, begun = world.process("vm-controller-0-0").pid, len(world.launcher.started)
     world.kill("vm-controller-0-0", 1)
@@ -211,7 +211,7 @@ def test_one_that_dies_is_started_again_as_it_is_to_be_called_now(world: World) 
 
 
 def test_one_that_goes_on_dying_waits_longer_each_time_and_is_given_up_and_shown(world: World) -> None:
-    world.keep()
+    world.supervise()
     for restarts in range(1, 8):
         world.kill("vm-controller-0-1", restarts)
     assert round(world.clock.now - START, 3) == 0.2 + 0.4 + 0.8 + 1.6
@@ -226,7 +226,7 @@ def test_one_that_goes_on_dying_waits_longer_each_time_and_is_given_up_and_shown
 
 
 def test_one_is_back_when_it_serves(world: World) -> None:
-    world.keep()
+    world.supervise()
     dead, begun = world.process("front-end-0"), len(world.launcher.started)
     for listener in world.listeners:
         listener.close()
@@ -240,7 +240,7 @@ def test_one_is_back_when_it_serves(world: World) -> None:
 
 
 def test_one_that_came_back_and_is_not_well_is_killed_and_started_once_more(world: World) -> None:
-    world.keep()
+    world.supervise()
     sick: list[subprocess.Popen[bytes]] = []
 
     def ill(role: RoleProcess) -> None:
@@ -259,7 +259,7 @@ def test_an_etcd_member_comes_back_like_everybody_else(world: World, monkeypatch
     monkeypatch.setattr(etcd_members, "check_installed", lambda: None)
     with Children() as children:
         other = World(world.directory / "other", children, ControlLayout.of("processes", store="etcd", replicas=1))
-        other.keep()
+        other.supervise()
         (command, *_), *_ = other.launcher.started
         other.kill("etcd-0", 1)
         assert other.launcher.started[-1][0] == command  # the same ports and data
@@ -267,7 +267,7 @@ def test_an_etcd_member_comes_back_like_everybody_else(world: World, monkeypatch
 
 
 def test_after_the_supervisors_end_nothing_comes_back(world: World) -> None:
-    world.keep()
+    world.supervise()
     begun = len(world.launcher.started)
     world.supervisor.stop()
     for name in world.roles:

@@ -38,7 +38,9 @@ def test_a_member_is_called_with_its_own_addresses_and_those_of_all_peers() -> N
     ]  # fmt: skip
 
 
-def test_a_missing_etcd_is_told_and_an_installed_one_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_etcd_is_reported_and_an_installed_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="etcd is not installed") as refused:
         etcd_members.check_installed()

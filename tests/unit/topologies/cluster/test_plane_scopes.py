@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Flows, Program
@@ -23,13 +23,13 @@ from hoverboard.contract.openflow.pipeline import Kind, kind_of
 from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, global_flow
 from hoverboard.contract.reports import FlowUsage, UsageReport
 from topologies.cluster.control_processes import ControlLayout
-from topologies.cluster.plane_change import parts_of
+from topologies.cluster.plane_change import split_change
 from topologies.cluster.regional import RegionalClusterManager
 from topologies.processes.launcher import Launcher
 from topologies.processes.ledger import Ledger
 from topologies.processes.run_directory import RunDirectory
 from topologies.spec import schema
-from topologies.spec.region_scopes import WHOLE, PlaneScope, check_undivided
+from topologies.spec.region_scopes import WHOLE, PlaneScope, check_same_region
 from topologies.spec.topology import to_entities
 
 TEXT = """
@@ -80,7 +80,7 @@ def _core(model: str, scope: PlaneScope) -> ControllerCore:
 
 
 def _tables(core: ControllerCore) -> dict[str, dict[FlowKey, Flow]]:
-    return {switch: table.whole() for switch, table in core.expected.tables.items()}
+    return {switch: table.by_key() for switch, table in core.expected.tables.items()}
 
 
 @pytest.mark.parametrize("model", ["hoverboard", "gateway", "preprogrammed"])
@@ -136,15 +136,15 @@ def test_blocks_of_the_global_share_are_sent_as_their_flows_are() -> None:
 
 def test_what_rests_on_vms_of_two_regions_is_refused() -> None:
     divided = TEXT.replace("backends: [c]", "backends: [b, c]")
-    with pytest.raises(InputError, match="load balancer far: VMs in east and west"):
-        check_undivided(_entities(divided))
+    with pytest.raises(InputError, match="load balancer far: the VMs are in east and west"):
+        check_same_region(_entities(divided))
     both = TEXT.replace("prefix: 10.9.1.0/24", "priority: 5, prefix: 10.9.0.0/16")
-    with pytest.raises(InputError, match=r"routes of 10\.9\.0\.0/16 in network blue: VMs in east and west"):
-        check_undivided(_entities(both))
-    check_undivided(_entities())
+    with pytest.raises(InputError, match=r"routes of 10\.9\.0\.0/16 in network blue: the VMs are in east and west"):
+        check_same_region(_entities(both))
+    check_same_region(_entities())
 
 
-def test_a_change_is_told_each_plane_that_has_a_part_and_can_be_undone(tmp_path: Path) -> None:
+def test_each_plane_that_has_a_part_of_a_change_gets_it_and_can_undo_it(tmp_path: Path) -> None:
     """A route goes from one region to the other: one plane loses it, one gets it, the global ones see it change."""
     launcher = Launcher(Ledger(RunDirectory.of("parts", tmp_path)))
     cluster = RegionalClusterManager(schema.parse(TEXT), ControlLayout(), tmp_path, tmp_path, launcher)
@@ -153,18 +153,18 @@ def test_a_change_is_told_each_plane_that_has_a_part_and_can_be_undone(tmp_path:
     old = before["Route", "to-a"]
     new = old.model_copy(update={"next_hop": "c"})
     every = [*cluster.regional.values(), *cluster.globals.values()]
-    parts = {(part.plane.scope.kind, part.plane.scope.region): part for part in parts_of(every, before, [new], [])}
-    told = {key: (part.upsert, part.remove, part.undo) for key, part in parts.items()}
-    assert told == {
+    parts = {(part.plane.scope.kind, part.plane.scope.region): part for part in split_change(every, before, [new], [])}
+    found = {key: (part.upsert, part.remove, part.undo) for key, part in parts.items()}
+    assert found == {
         ("regional", "east"): ((), (old,), ((old,), ())),
         ("regional", "west"): ((new,), (), ((), (new,))),
         ("global", "east"): ((new,), (), ((old,), ())),
         ("global", "west"): ((new,), (), ((old,), ())),
     }
     vm = before["VM", "a"].model_copy(update={"tags": ()})
-    assert {part.plane.scope.region for part in parts_of(every[:2], before, [vm], [])} == {"east"}
-    with pytest.raises(InputError, match="load balancer near: VMs in east and west"):
-        parts_of(every, before, [before["LoadBalancer", "near"].model_copy(update={"backends": ("a", "c")})], [])
+    assert {part.plane.scope.region for part in split_change(every[:2], before, [vm], [])} == {"east"}
+    with pytest.raises(InputError, match="load balancer near: the VMs are in east and west"):
+        split_change(every, before, [before["LoadBalancer", "near"].model_copy(update={"backends": ("a", "c")})], [])
 
 
 def test_only_vms_of_a_known_host_come_and_go_in_a_run_with_regions(tmp_path: Path) -> None:

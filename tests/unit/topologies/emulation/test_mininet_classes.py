@@ -1,4 +1,4 @@
-"""Loading the testbed leaves everybody's loggers as they are."""
+"""The import of the testbed leaves all loggers as they are."""
 
 import ast
 import subprocess

@@ -55,7 +55,7 @@ class Clock:
 
 
 class Ledger:
-    """Remembers what it is told.
+    """Records the calls.
 
     Attributes:
         error: why it takes nothing any more.

@@ -73,7 +73,7 @@ def test_the_wait_ends_at_the_deadline_and_says_what_is_missing(clock: Clock) ->
         wait_for(lambda: False, 2.5, nothing, where="the log")
     assert 2.5 < clock.now - START < 2.53
     assert failed.value.where == "the log"
-    assert failed.value.next_step == "see the log files in the run's directory"
+    assert failed.value.next_step == "read the log files in the run's directory"
     with pytest.raises(RunError) as failed:
         wait_for(lambda: False, 0.0, nothing)
     assert failed.value.where == ""
@@ -100,7 +100,7 @@ def test_a_condition_may_give_up_by_itself(clock: Clock) -> None:
         wait_for(gone, 10.0, nothing)
 
 
-def test_a_socket_accepts_while_somebody_listens(place: Path) -> None:
+def test_a_socket_accepts_while_a_process_listens(place: Path) -> None:
     path = place / "a.sock"
     before = open_files()
     assert accepts(path) is False
@@ -131,13 +131,13 @@ def test_all_sockets_of_a_process_are_waited_for(clock: Clock, place: Path) -> N
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        (b"starting\n\nno \xffmemory\n\n", "its last words: no \N{REPLACEMENT CHARACTER}memory"),
-        (b"x" * 400, f"its last words: {'x' * 300}"),
-        (b"\n", "it left no word; try again, and see `hoverboard doctor`"),
-        (None, "it left no word; try again, and see `hoverboard doctor`"),
+        (b"starting\n\nno \xffmemory\n\n", "its last line: no \N{REPLACEMENT CHARACTER}memory"),
+        (b"x" * 400, f"its last line: {'x' * 300}"),
+        (b"\n", "it wrote no log; retry, and see `hoverboard doctor`"),
+        (None, "it wrote no log; retry, and see `hoverboard doctor`"),
     ],
 )
-def test_a_process_that_ended_is_not_waited_for_and_its_last_words_are_told(
+def test_a_process_that_ended_is_not_waited_for_and_its_last_line_is_shown(
     clock: Clock, place: Path, words: bytes | None, shown: str
 ) -> None:
     log = place / "log"

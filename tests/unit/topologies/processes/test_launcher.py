@@ -107,7 +107,7 @@ def test_a_namespace_is_there_when_its_pid_has_been_said(launcher: Launcher) -> 
     assert Path(f"/proc/{child.pid}/cmdline").read_bytes().endswith(b"sleep\0infinity\0")
 
 
-def test_a_namespace_that_does_not_come_is_told_with_its_exit_code(launcher: Launcher) -> None:
+def test_a_missing_namespace_is_reported_with_its_exit_code(launcher: Launcher) -> None:
     launcher.ledger.directory.closing.touch()
     with pytest.raises(RunError, match="no namespace for h1: exit code 125"):
         launcher.namespace("h1")

@@ -121,7 +121,7 @@ def test_a_process_forked_while_we_looked_is_found_by_its_namespace(directory: R
     killed = kill_all(directory, processes)
     assert 10 not in processes.table
     assert forever or not processes.table
-    # Whoever goes on starting processes in the namespace loses it after some turns.
+    # A program that starts processes without end loses its namespace after some rounds.
     assert len(processes.killed) == (7 if forever else 3)
     assert killed[-1] == "namespace of blue-1"
 

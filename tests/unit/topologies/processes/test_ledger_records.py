@@ -131,14 +131,14 @@ def test_a_process_and_what_it_starts_carry_the_mark_of_the_run(
 
 @pytest.mark.parametrize("how", ["deleted", "another run's", "spoiled"])
 def test_nothing_is_recorded_or_started_once_the_run_has_lost_its_directory(ledger: Ledger, how: str) -> None:
-    assert ledger.is_there()
+    assert ledger.is_intact()
     ledger.directory.ledger.unlink()
     if how == "another run's":
         Ledger(ledger.directory).create(TABLE)
     elif how == "spoiled":
         ledger.directory.ledger.write_text("nothing\n")
     before = ledger.directory.ledger.read_text() if how != "deleted" else None
-    assert not ledger.is_there()
+    assert not ledger.is_intact()
     with pytest.raises(LostDirectoryError, match="run 'r' has lost its directory"):
         ledger.append(record="restart")
     with pytest.raises(LostDirectoryError, match="hoverboard down --orphans"):
@@ -149,7 +149,7 @@ def test_nothing_is_recorded_or_started_once_the_run_has_lost_its_directory(ledg
 def test_a_run_of_an_older_version_has_no_mark(ledger: Ledger) -> None:
     ledger.directory.ledger.write_text('{"record":"run","version":1,"run":"r","boot":"b"}\n')
     older = Ledger(ledger.directory)
-    assert (older.mark, older.is_there()) == (None, False)
+    assert (older.mark, older.is_intact()) == (None, False)
     older.append(record="restart")
     assert run(older, "/bin/sh", "-c", f"echo ${VARIABLE}").stdout == "\n"
     assert Ledger(RunDirectory.of("none", ledger.directory.path)).mark is None

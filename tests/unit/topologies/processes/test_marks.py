@@ -61,7 +61,7 @@ def test_what_is_in_a_marked_namespace_belongs_to_the_run(proc: FakeProc) -> Non
     assert proc.machine.look(namespaces=False) == {RED: Marked({holder})}
 
 
-def test_the_machines_own_namespace_is_nobodys_whatever_stands_there(proc: FakeProc) -> None:
+def test_the_machines_own_namespace_belongs_to_no_run(proc: FakeProc) -> None:
     proc.marks = {1: str(RED)}
     proc.add(10)
     assert proc.machine.look() == {}
@@ -107,7 +107,7 @@ def test_what_was_forked_while_we_looked_is_ended_too(proc: FakeProc) -> None:
     assert proc.killed == [10, 11, 12, 13]
 
 
-def test_who_forks_for_ever_is_told_of(proc: FakeProc) -> None:
+def test_a_process_that_forks_without_end_is_reported(proc: FakeProc) -> None:
     proc.add(10, RED)
     proc.on_kill = lambda pid: proc.add(pid + 1, RED)
     with pytest.raises(RunError, match="faster than they are killed"):
@@ -140,4 +140,5 @@ def test_on_this_machine_a_process_and_what_it_forks_are_ended_and_others_are_no
         monkeypatch.delenv(marks.VARIABLE)
         until(lambda: len(Machine().look(namespaces=False).get(mark, Marked()).processes) == 2)
         assert marks.end(mark) == 2
-        assert (mine.wait(5.0), other.poll()) == (-9, None)
+        assert mine.wait(5.0) in (-9, 0)  # a shell ends by itself when its child is killed first
+        assert other.poll() is None

@@ -69,7 +69,7 @@ def test_a_process_is_known_by_pid_and_start_time(children: Children) -> None:
     assert identified(NEVER.pid) is None
 
 
-def test_a_name_with_brackets_and_blanks_confuses_nobody(children: Children, tmp_path: Path) -> None:
+def test_a_process_name_may_have_brackets_and_blanks(children: Children, tmp_path: Path) -> None:
     odd = tmp_path / "a) Z 1 (b"
     odd.symlink_to("/bin/sleep")
     child = children.start(odd, "60")

@@ -48,7 +48,7 @@ def test_a_lock_on_a_file_that_was_removed_is_no_lock(directory: RunDirectory) -
     second.release()
 
 
-def test_a_lock_that_was_released_twice_is_still_somebody_elses(directory: RunDirectory) -> None:
+def test_a_second_release_does_not_release_the_lock_of_another(directory: RunDirectory) -> None:
     first = RunLock.try_take(directory, create=True)
     assert first is not None
     first.release()

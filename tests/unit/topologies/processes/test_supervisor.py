@@ -1,4 +1,4 @@
-"""What dies is started again, at once at first and then after growing pauses, with real processes in made-up time."""
+"""Restarts: immediate at first, then after growing pauses; with real processes and a fake clock."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_pauses_are_these() -> None:
 
 
 def test_no_pause_is_longer_than_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "MOST_DEATHS", 12)
+    monkeypatch.setattr(supervisor, "MAX_DEATHS", 12)
     assert [pause(deaths) for deaths in range(7, 12)] == [1.6, 3.2, 5.0, 5.0, 5.0]
 
 
@@ -79,7 +79,7 @@ def test_what_dies_is_started_again_at_once_and_shown(world: World) -> None:
     check(Supervision, status)
     assert (status["watched"], status["restarts"], status["down"]) == (1, 1, 0)
     row = world.row()
-    assert re.fullmatch(r"came back at \d\d:\d\d:\d\d in 0\.000 s", row.pop("last"))
+    assert re.fullmatch(r"restarted at \d\d:\d\d:\d\d in 0\.000 s", row.pop("last"))
     assert row == {"what": "ovs-vswitchd", "server": "h1", "state": "up", "restarts": 1}
     world.kill(patient, 2)
     assert world.ledger.records[1]["number"] == 2
@@ -144,7 +144,7 @@ def test_what_waits_for_its_restart_is_down(world: World) -> None:
     assert held.wait(_DEADLINE)
     assert world.row()["state"] == "down"
     assert world.row()["last"].startswith("died at ")
-    other = world.watch("host process", "h2")  # nobody waits for a restart that takes long
+    other = world.watch("host process", "h2")  # a slow restart delays no other
     other.die()
     until(lambda: world.row(1).get("restarts") == 1)
     assert world.supervisor.status()["down"] == 1
@@ -218,7 +218,7 @@ def test_why_a_restart_failed_is_shown(world: World, error: OSError, shown: str)
     patient.trouble = [fail] * 8
     patient.die()
     until(lambda: world.row()["state"] == "given up")
-    assert world.row()["last"] == f"did not come back: {shown}"
+    assert world.row()["last"] == f"the restart failed: {shown}"
     assert len(patient.tries) == 7
 
 
@@ -261,7 +261,7 @@ def test_a_stop_during_a_pause_ends_it_without_a_restart(world: World) -> None:
     assert len(patient.tries) == 3
 
 
-def test_a_run_that_has_lost_its_directory_starts_nothing_again_and_is_told_of_once(world: World) -> None:
+def test_a_run_that_has_lost_its_directory_restarts_nothing_and_is_reported_once(world: World) -> None:
     lost: list[str] = []
     world.supervisor._lost = lambda: lost.append("lost")
     one, other = world.watch(), world.watch(server="h2")

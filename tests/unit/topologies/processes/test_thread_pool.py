@@ -7,26 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from topologies.processes.thread_pool import Workers
+from topologies.processes.thread_pool import ThreadPool
 
 _DEADLINE = 5.0  # seconds
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
-    made = Workers()
+def workers() -> Iterator[ThreadPool]:
+    made = ThreadPool()
     yield made
     made.stop()
 
 
-def test_each_item_is_worked_on_once(workers: Workers) -> None:
+def test_each_item_is_worked_on_once(workers: ThreadPool) -> None:
     done: list[int] = []
     workers.each(done.append, range(40))
     assert sorted(done) == list(range(40))
     workers.each(done.append, [])
 
 
-def test_eight_items_are_worked_on_at_a_time(workers: Workers) -> None:
+def test_eight_items_are_worked_on_at_a_time(workers: ThreadPool) -> None:
     together = threading.Barrier(8)
     workers.each(lambda _: together.wait(_DEADLINE), range(8))
     under_way, most = threading.Semaphore(0), threading.Event()
@@ -42,13 +42,13 @@ def test_eight_items_are_worked_on_at_a_time(workers: Workers) -> None:
     most.set()
 
 
-def test_work_in_the_background_gives_its_result_and_has_a_thread_with_a_name(workers: Workers) -> None:
+def test_work_in_the_background_gives_its_result_and_has_a_thread_with_a_name(workers: ThreadPool) -> None:
     assert workers.submit(lambda: threading.current_thread().name).result(_DEADLINE).startswith("testbed")
     with pytest.raises(ZeroDivisionError):
         workers.submit(lambda: 1 / 0).result(_DEADLINE)
 
 
-def test_the_first_failure_is_raised_and_nothing_more_is_begun(workers: Workers) -> None:
+def test_the_first_failure_is_raised_and_nothing_more_is_begun(workers: ThreadPool) -> None:
     begun: list[int] = []
     held = threading.Event()
 
@@ -66,7 +66,7 @@ def test_the_first_failure_is_raised_and_nothing_more_is_begun(workers: Workers)
 
 
 def test_the_end_waits_for_what_runs_and_begins_nothing_more() -> None:
-    workers = Workers()
+    workers = ThreadPool()
     held, begun, ended = threading.Event(), threading.Semaphore(0), []
 
     def work() -> None:

@@ -36,9 +36,9 @@ class World:
     """A run of two hosts and two VMs that is up.
 
     Attributes:
-        done: what was made, plugged, dropped, told or ended, in order.
+        done: what was made, plugged, dropped, sent or ended, in order.
         unpluggable: VMs whose host does not take them.
-        refuses: what the fabric manager says to each change; None: it takes it.
+        refuses: the error of the fabric manager for each change; None: it accepts it.
     """
 
     def __init__(self, state: Path) -> None:
@@ -53,12 +53,12 @@ class World:
         self.nics: dict[str, Nic] = {}
         made_up: dict[str, Any] = {
             "network": SimpleNamespace(
-                nics=self.nics, make_node=self._say("node"), make_nic=self._make_nic, drop_vm=self._drop,
+                nics=self.nics, make_node=self._record("node"), make_nic=self._make_nic, drop_vm=self._drop,
                 node=lambda name: SimpleNamespace(pid=len(name)), close=lambda: self.done.append(("close", "network")),
             ),
             "cluster": SimpleNamespace(
-                upsert=self._tell("upsert"), remove=self._tell("remove"), withdraw=self._say("withdraw"),
-                client=SimpleNamespace(diff=lambda remove: [self._tell("forget")(one) for one in remove]),
+                upsert=self._request("upsert"), remove=self._request("remove"), withdraw=self._record("withdraw"),
+                client=SimpleNamespace(diff=lambda remove: [self._request("forget")(one) for one in remove]),
                 program_state=lambda: SimpleNamespace(joined=2), wait_joined=lambda *_: True,
                 close=lambda: self.done.append(("close", "cluster")),
             ),
@@ -67,18 +67,18 @@ class World:
         for name, one in made_up.items():
             setattr(run, name, one)
         run.launcher.ledger.create(LinuxProcesses())
-        run.came_up()
+        run.finish_start()
 
-    def _say(self, verb: str) -> Any:
+    def _record(self, verb: str) -> Any:
         return lambda spec: self.done.append((verb, spec.name))
 
-    def _tell(self, verb: str) -> Any:
-        def tell(entity: Any) -> None:
+    def _request(self, verb: str) -> Any:
+        def request(entity: Any) -> None:
             if self.refuses is not None:
                 raise self.refuses
             self.done.append((verb, entity.name))
 
-        return tell
+        return request
 
     def _make_nic(self, spec: VMSpec) -> Nic:
         self.nics[spec.name] = Nic(self, spec)

@@ -15,7 +15,7 @@ from hoverboard.contract.packets import internet_checksum
 from hoverboard.rpc.errors import error_from_json, error_to_json
 from topologies.emulation.ping import echo_request, is_reply
 from topologies.processes.phases import PhaseClock, PhaseEvent
-from topologies.processes.signals import signals_wait
+from topologies.processes.signals import defer_signals
 from topologies.run.status import add_counters
 from topologies.spec import schema
 from topologies.spec.faults import Fault, TopologyFileError
@@ -39,7 +39,7 @@ def test_a_new_vm_gets_the_next_name_and_address_on_the_emptiest_host() -> None:
         ("green", None, None, "no network 'green'"),
         ("blue", "h1", None, "already is a node 'h1'"),
         ("blue", "fab", None, "already is a node 'fab'"),
-        ("blue", "no good", None, "not a name"),
+        ("blue", "no good", None, "not a valid name"),
         ("blue", None, "h9", "no host 'h9'"),
         ("full", None, None, "no free address"),
     ],
@@ -122,7 +122,7 @@ def test_a_signal_during_a_clean_up_comes_when_it_is_done(number: signal.Signals
 
     def clean_up() -> None:
         nonlocal finished
-        with signals_wait():
+        with defer_signals():
             os.kill(os.getpid(), number)
             done.wait(0.05)
             finished = True

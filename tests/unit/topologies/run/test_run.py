@@ -1,4 +1,4 @@
-"""A run changes under its lock, from one topology to the next, and goes down once, whoever asks for it."""
+"""A run changes under its lock, from one topology to the next, and goes down once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # --- changes --------------------------------------------------------------------------------------------
 
 
-def test_nobody_changes_a_run_while_somebody_else_does(world: World) -> None:
+def test_a_run_has_one_change_at_a_time(world: World) -> None:
     order: list[str] = []
 
     def other() -> None:
@@ -101,7 +101,7 @@ def test_a_vm_that_does_not_come_leaves_nothing(world: World, answers: list[str]
     assert ("withdraw", "blue-3") in world.done
 
 
-def test_vms_that_nobody_was_told_of_are_built_and_discarded(world: World) -> None:
+def test_prebuilt_vms_are_built_and_discarded(world: World) -> None:
     specs = vm_changes.prebuild_vms(world.run, "blue", 3)
     assert [(one.name, one.host, str(one.ip)) for one in specs] == [
         ("blue-3", "h1", "10.0.0.4"), ("blue-4", "h2", "10.0.0.5"), ("blue-5", "h1", "10.0.0.6"),
@@ -152,7 +152,7 @@ def test_a_run_that_goes_down_is_changed_no_more_and_leaves_nothing(world: World
 def test_a_run_that_is_taken_down_while_it_starts_does_not_come_up(world: World) -> None:
     world.run.take_down()
     with pytest.raises(RunError, match="is being taken down"):
-        world.run.came_up()
+        world.run.finish_start()
     assert world.run.state == "down"
 
 

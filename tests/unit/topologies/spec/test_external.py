@@ -28,7 +28,7 @@ def test_the_intent_says_whose_the_host_is_and_not_by_what_address() -> None:
     assert [host.name for host in found.external] == ["h2"]
     programs = {one.name: one.program for one in to_entities(found) if isinstance(one, Host)}
     assert programs == {"h1": "ours", "h2": "external"}
-    assert [vm.host for vm in found.answered(found.vms)] == ["h1"]
+    assert [vm.host for vm in found.with_our_gateway(found.vms)] == ["h1"]
 
 
 @pytest.mark.parametrize("address", ["tcp:10.0.0.9:1", "tcp:[::1]:65535", "unix:/run/mine.sock"])
@@ -43,10 +43,10 @@ def test_a_firewall_is_no_fault_where_its_vms_are_on_other_hosts() -> None:
     assert topology(networks=[network]).networks[0].ingress == "deny"
 
 
-@pytest.mark.parametrize(("dataplane", "told"), [("ovs", 0), ("fastpath", 1), ("fastpath-vmm", 1), ("pre", 1)])
-def test_what_does_not_work_behind_a_slow_path_is_told_once_a_host(dataplane: Dataplane, told: int) -> None:
+@pytest.mark.parametrize(("dataplane", "count"), [("ovs", 0), ("fastpath", 1), ("fastpath-vmm", 1), ("pre", 1)])
+def test_each_host_with_a_slow_path_has_one_note_about_its_limits(dataplane: Dataplane, count: int) -> None:
     found = notes(topology(dataplane=dataplane))
-    assert len(found) == told
+    assert len(found) == count
     assert all("host h2" in note and "uncacheable" in note for note in found)
 
 

@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 import pytest
 
 from hoverboard.contract.errors import InputError
-from topologies.run.apply import check_settled
+from topologies.run.apply import check_fixed_keys
 from topologies.spec import schema
-from topologies.spec.keys import CapacityKeys, TopologyKeys, VMKeys, keys_at, settled
+from topologies.spec.keys import CapacityKeys, TopologyKeys, VMKeys, fixed_keys, keys_at
 from topologies.spec.policy_keys import RuleKeys
 from topologies.spec.topology import Topology
 
@@ -17,27 +17,27 @@ MAY_CHANGE = {"name", "networks"}
 
 
 def test_every_key_says_whether_it_may_change_while_the_testbed_is_up() -> None:
-    assert {key for key, _, _ in settled()} == set(TopologyKeys.model_fields) - MAY_CHANGE
-    assert {name for _, name, _ in settled()} <= {field.name for field in fields(Topology)}
+    assert {key for key, _, _ in fixed_keys()} == set(TopologyKeys.model_fields) - MAY_CHANGE
+    assert {name for _, name, _ in fixed_keys()} <= {field.name for field in fields(Topology)}
 
 
-@pytest.mark.parametrize("name", sorted({name for _, name, _ in settled()}))
+@pytest.mark.parametrize("name", sorted({name for _, name, _ in fixed_keys()}))
 def test_what_is_settled_is_refused_by_its_key(name: str) -> None:
     present = schema.parse("hosts: 2")
     wanted = replace(present, **{name: "another"})
-    check_settled(present, present, present, "file.yaml")
-    key, step = next((key, marker.step) for key, becomes, marker in settled() if becomes == name)
-    with pytest.raises(InputError, match=f"`{key}` is not what the run was started with") as refused:
-        check_settled(present, present, wanted, "file.yaml")
+    check_fixed_keys(present, present, present, "file.yaml")
+    key, step = next((key, marker.step) for key, becomes, marker in fixed_keys() if becomes == name)
+    with pytest.raises(InputError, match=f"`{key}` cannot change") as refused:
+        check_fixed_keys(present, present, wanted, "file.yaml")
     assert (refused.value.where, refused.value.next_step) == (f"file.yaml: {key}", step)
     # The command line changed it, and the file is the one that the run was started from.
-    check_settled(wanted, present, wanted, "file.yaml")
+    check_fixed_keys(wanted, present, wanted, "file.yaml")
 
 
 def test_the_model_is_changed_by_its_own_command() -> None:
     present = schema.parse("hosts: 2")
     with pytest.raises(InputError, match="hoverboard model set MODEL"):
-        check_settled(present, present, replace(present, model="gateway"), "file.yaml")
+        check_fixed_keys(present, present, replace(present, model="gateway"), "file.yaml")
 
 
 def test_the_keys_below_a_key_are_those_of_its_type() -> None:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Network, Route
 from topologies.spec import placement, schema
 from topologies.spec.topology import Topology, to_entities
@@ -75,7 +75,7 @@ def test_a_shared_address_is_no_vms_own_and_is_had_by_the_backends() -> None:
 def test_what_runs_stays_where_it_is(before: str, after: str) -> None:
     running = schema.parse(FILE)
     assert before in FILE
-    wanted = schema.parse(FILE.replace(before, after), present=running)
+    wanted = schema.parse(FILE.replace(before, after), running=running)
     place = {vm.name: (vm.host, vm.ip) for vm in wanted.vms}
     assert all(place[vm.name] == (vm.host, vm.ip) for vm in running.vms)
     assert len({ip for _, ip in place.values()}) == len(place)
@@ -83,12 +83,12 @@ def test_what_runs_stays_where_it_is(before: str, after: str) -> None:
 
 def test_what_a_file_says_is_done_also_to_what_runs() -> None:
     running = schema.parse(FILE)
-    wanted = schema.parse(FILE.replace("{name: client}", "{name: client, host: h2, ip: 10.0.0.9}"), present=running)
+    wanted = schema.parse(FILE.replace("{name: client}", "{name: client, host: h2, ip: 10.0.0.9}"), running=running)
     assert {vm.name: (vm.host, str(vm.ip)) for vm in wanted.vms}["client"] == ("h2", "10.0.0.9")
 
 
 def test_ipv6_addresses_stay_too() -> None:
     text = "hosts: 1\nnetworks: [{name: a, vni: 1, subnet: 10.0.0.0/24, subnet6: 'fd00:7::/64', vms: [%s]}]\n"
     running = schema.parse(text % "{name: x}, {name: y}")
-    wanted = schema.parse(text % "{name: z}, {name: y}", present=running)
+    wanted = schema.parse(text % "{name: z}, {name: y}", running=running)
     assert {vm.name: str(vm.ip6) for vm in wanted.vms} == {"z": "fd00:7::2", "y": "fd00:7::3"}

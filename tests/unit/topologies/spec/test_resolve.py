@@ -53,7 +53,7 @@ def test_each_of_several_subnets_has_its_own_gateway() -> None:
         ("10.0.0.2", "10.0.0.1"), ("10.1.0.2", "10.1.0.1"),
     ]  # fmt: skip
     assert faults(network="subnets: [10.0.0.0/24, 10.1.0.0/24]\ngateway: 10.0.0.7\nvms: 1") == [
-        "networks[0].gateway: means nothing beside several subnets"
+        "networks[0].gateway: works only with one subnet"
     ]
     assert faults(network="subnets: [10.0.0.0/24, 10.1.0.0/24]\nvms: [{ip: 10.1.0.1}]") == [
         "networks[0].vms[0].ip: 10.1.0.1 is the gateway's address"
@@ -62,7 +62,7 @@ def test_each_of_several_subnets_has_its_own_gateway() -> None:
 
 @pytest.mark.parametrize("prefix", ["224.0.0.0/24", "127.0.0.0/8", "0.0.0.0/8"])
 def test_ranges_that_no_vm_can_use_are_refused(prefix: str) -> None:
-    assert faults(network=f"subnet: {prefix}") == [f"networks[0].subnet: {prefix} cannot be used by VMs"]
+    assert faults(network=f"subnet: {prefix}") == [f"networks[0].subnet: {prefix} cannot be used for VMs"]
 
 
 def test_a_network_without_a_subnet_has_no_other_fault_for_that() -> None:
@@ -85,7 +85,7 @@ def test_a_network_is_full_when_each_address_is_a_vms_or_a_load_balancers() -> N
     ]
 
 
-def test_all_that_is_wrong_with_the_vms_of_a_full_network_is_told_at_once() -> None:
+def test_all_faults_of_the_vms_of_a_full_network_are_reported_at_once() -> None:
     assert faults(network="subnet: 10.0.0.0/30\nsubnet6: fd00:7::/126\nvms: [{}, {host: h9}, {name: h1}]") == [
         "networks[0].vms: 3 VMs, but 10.0.0.0/30 has room for 1",
         "networks[0].vms[1].host: there is no host 'h9'",
@@ -129,7 +129,7 @@ def test_a_vms_rate_is_its_own_or_its_networks_or_none() -> None:
 
 
 def beside(text: str, running: str) -> Topology:
-    return schema.parse(text, present=schema.parse(running))
+    return schema.parse(text, running=schema.parse(running))
 
 
 def blue(vms: str, more: str = "") -> str:
@@ -254,13 +254,15 @@ def test_a_topology_is_called_as_its_file_says_or_as_the_file_is_called() -> Non
     assert schema.parse("name: mine\nhosts: 1", name="rack").name == "mine"
 
 
-def test_faults_of_policies_are_told_before_whether_they_cross_regions() -> None:
+def test_faults_of_policies_are_reported_before_whether_they_cross_regions() -> None:
     wan = "hoverboards: [{region: east}, {region: west}]\nwan: {}"
     hosts = "hosts: [{name: h1, region: east}, {name: h2, region: west}]"
     crossing = "load_balancers: [{name: front, ip: 10.0.0.9, backends: [a, b]}]"
     wrong = "load_balancers: [{name: front, ip: 10.0.0.9, backends: [a, b]}, {name: far, ip: 10.0.0.10, backends: [c]}]"
     network = "subnet: 10.0.0.0/24\nvms: [{name: a, host: h1}, {name: b, host: h2}]\n"
-    assert faults(hosts, network + crossing, wan) == ["wan: load balancer front: VMs in east and west"]
+    assert faults(hosts, network + crossing, wan) == [
+        "wan: load balancer front: the VMs are in east and west, and must be in one region"
+    ]
     (fault,) = faults(hosts, network + wrong, wan)
     assert fault.startswith("networks[0].load_balancers[1]")
     assert parse(hosts, network + crossing, "hoverboards: 1").vms  # without a wan they may
@@ -268,7 +270,7 @@ def test_faults_of_policies_are_told_before_whether_they_cross_regions() -> None
 
 def test_a_wan_needs_to_know_all_hosts() -> None:
     assert faults("hosts: [{name: h1, region: east, dataplane: dpdk}, {region: west}]", more="wan: {}") == [
-        "hosts[0].dataplane: is 'dpdk'"
+        "hosts[0].dataplane: 'dpdk' is not a possible value"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Topology files: what they mean, and golden pairs of bad file -> what people are told."""
+"""Topology files: their meaning, and golden pairs of a faulty file and its messages."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_defaults_and_given_values() -> None:
 def test_json_schema_for_editors_is_current() -> None:
     shipped = Path(schema.__file__).with_name("schema.json").read_text()
     assert json.loads(shipped) == json.loads(schema.json_schema()), (
-        "write it anew: python -c 'from topologies.spec.schema import json_schema; print(json_schema(), end=\"\")'"
+        "write it with: python -c 'from topologies.spec.schema import json_schema; print(json_schema(), end=\"\")'"
     )
 
 

@@ -165,7 +165,7 @@ class TestEncapsulate:
 
 
 def fresh(packet, layer):
-    """The packet with every length and checksum made anew by scapy."""
+    """The packet with every length and checksum recomputed by scapy."""
     made = Ether(packet)
     if IP in made:
         del made[IP].chksum, made[IP].len

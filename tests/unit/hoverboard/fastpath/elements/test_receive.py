@@ -41,7 +41,7 @@ def test_frames_come_into_the_pool_whole_and_in_order(host):
     assert m.ctl[control.FREE] == packets.POOL_SLOTS - 5
 
 
-def test_the_batch_is_no_longer_than_told(host):
+def test_the_batch_is_no_longer_than_its_limit(host):
     for _ in range(10):
         host.push(VM, frame())
     host.egress.ctl[control.BATCH] = 4

@@ -1,4 +1,4 @@
-"""Golden packets for stages, per-VM queues with their scheduler, and what an engine does when it is told to."""
+"""Golden packets for stages, per-VM queues with their scheduler, and the commands to an engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hoverboard.fastpath.elements.stages import run_stages
 from hoverboard.fastpath.elements.vmqueue import AGED, HALF_LIFE_NS, RECENT, TURN, choose, deliver, enqueue, recent_work
-from hoverboard.fastpath.engine.commands import injected, obey
+from hoverboard.fastpath.engine.commands import run_commands, take_injected
 from hoverboard.fastpath.engine.compose import EGRESS_CHAIN, compose, source
 from hoverboard.fastpath.memory import control, entries, packets, ports, rings
 from hoverboard.fastpath.memory import host as host_words
@@ -241,7 +241,7 @@ class TestVmQueues:
         fifo.ingress.queue_state[VM, 3] = 1 << 62
         assert choose(fifo.ingress, 0) == VM
 
-    def test_nobody_waits(self, host):
+    def test_no_packet_waits(self, host):
         assert choose(host.ingress, 0) == -1
         assert deliver(host.ingress, 3) == 3
 
@@ -301,12 +301,12 @@ class TestCommands:
             for five in (5, 6):
                 ring.command(m.command_index, m.commands, control.CMD_TABLE, five & 1, five)
             assert ring.waiting(m.command_index)
-            obey(m)
-            assert (m.ctl[control.TABLE], m.ctl[control.FIVE]) == (0, 6)
+            run_commands(m)
+            assert (m.ctl[control.TABLE], m.ctl[control.FIVE_TUPLES]) == (0, 6)
             assert not ring.waiting(m.command_index)
         finally:
             m.ctl[control.TABLE] = host.ingress.ctl[control.TABLE]
-            m.ctl[control.FIVE] = 0
+            m.ctl[control.FIVE_TUPLES] = 0
 
     def test_batch(self, host):
         host.datapath.set_batch(1, 2)
@@ -327,7 +327,7 @@ class TestCommands:
     def test_other_packets_stand_before_the_engine_again(self, host, kind, staged):
         host.datapath.inject(ports.UPLINK, vnet() + frame(), kind, tunnel_word())
         m = host.ingress
-        assert injected(m) == 1
+        assert take_injected(m) == 1
         slot = int(m.batch[0])
         assert host.frame(m, slot, packets.START) == frame()
         assert (m.packets[slot, packets.STAGED], m.packets[slot, packets.TUNNEL]) == (staged, tunnel_word())
@@ -359,7 +359,7 @@ class TestCommands:
     def test_injected_packets_wait_for_room_in_the_pool(self, host):
         host.datapath.inject(VM, NO_VNET + frame(), rings.INJECT_PROCESS)
         host.egress.ctl[control.FREE] = 0
-        assert injected(host.egress) == 0
+        assert take_injected(host.egress) == 0
         assert ring.waiting(host.egress.inject_index) == 1
 
 

@@ -26,18 +26,18 @@ def tap() -> Iterator[socket.socket]:
 
 
 def test_an_engine_hears_of_a_port_that_it_can_read(monkeypatch: pytest.MonkeyPatch, tap: socket.socket) -> None:
-    """An engine that cannot would not hear of it again, if it is full already: it is told of an edge, once."""
+    """The engine gets one event, at the edge: without a descriptor at that time, a full port is never served."""
     datapath = Datapath()
-    heard: list[tuple[int, list[int]]] = []
+    events: list[tuple[int, list[int]]] = []
 
     def watch(_thread: EngineThread, _host: int, port: int, fd: int) -> None:
         row = datapath.egress.ports[port]
-        heard.append((fd, row[[ports.FD, ports.KIND, ports.OFPORT]].tolist()))
+        events.append((fd, row[[ports.FD, ports.KIND, ports.OFPORT]].tolist()))
         assert datapath.egress.host[host.PORTS] > port
 
     monkeypatch.setattr(EngineThread, "watch", watch)
     datapath.set_port(PORT, tap.fileno(), OFPORT)
-    ((fd, row),) = heard
+    ((fd, row),) = events
     assert row == [fd, ports.KIND_TAP, OFPORT]
     assert fd != tap.fileno()
     assert os.path.sameopenfile(fd, tap.fileno())

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hoverboard.fastpath.compiled.compiler import compiled
-from hoverboard.fastpath.engine.commands import obey
+from hoverboard.fastpath.engine.commands import run_commands
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import control, entries, host
 from hoverboard.fastpath.memory.arrays import Memory, allocate
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, find
-from hoverboard.fastpath.packets.parse import FIVE, mix, with_ports
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE, mix, with_ports
 
 ETH_IPV6_WORD = 0x86DD << 32
 # A small pool, so that keys meet, and low entropy in all but one word, so that probes collide.
@@ -30,8 +30,8 @@ KEYS = st.builds(lambda three, ports: with_ports(three, ports) if ports else thr
 
 def look_up(memory, key):
     words = np.array(key, np.int64)
-    five = key[0] & FIVE
-    words[0] &= ~FIVE
+    five = key[0] & FIVE_TUPLE
+    words[0] &= ~FIVE_TUPLE
     ports = int(words[2] >> 48 & 0xFFFF) << 16 | int(words[3] >> 48 & 0xFFFF)
     words[2] &= (1 << 48) - 1
     words[3] &= (1 << 48) - 1
@@ -49,7 +49,7 @@ class AgainstDict(RuleBasedStateMachine):
 
     def switched(self, table, five):
         for memory in self.memories:
-            memory.ctl[control.TABLE], memory.ctl[control.FIVE] = table, five
+            memory.ctl[control.TABLE], memory.ctl[control.FIVE_TUPLES] = table, five
 
     @rule(add=st.dictionaries(KEYS, st.integers(0, 1000), max_size=8), remove=st.sets(KEYS, max_size=8))
     def update(self, add, remove):
@@ -66,8 +66,8 @@ class AgainstDict(RuleBasedStateMachine):
     @invariant()
     def same(self):
         assert len(self.table) == len(self.model)
-        five = sum(key[0] & FIVE for key in self.model)
-        assert [memory.ctl[control.FIVE] for memory in self.memories] == [five, five]
+        five = sum(key[0] & FIVE_TUPLE for key in self.model)
+        assert [memory.ctl[control.FIVE_TUPLES] for memory in self.memories] == [five, five]
         one, other = self.memories
         assert one.ctl[control.TABLE] == other.ctl[control.TABLE]
         for _ in range(2):  # both copies of the table, which the engines share, say the same
@@ -111,7 +111,7 @@ def look_up_for_ever(memory: Memory, keys: np.ndarray, pairs: int, seen: np.ndar
     """An engine: commands, then a batch of look-ups, then what the entries say; the first keys are pairs."""
     at = 0
     while not stop[0]:
-        obey(memory)
+        run_commands(memory)
         table = memory.ctl[control.TABLE]
         for i in range(BATCH):
             key = keys[(at + i) % keys.shape[0]]
@@ -137,7 +137,7 @@ def look_up_for_ever(memory: Memory, keys: np.ndarray, pairs: int, seen: np.ndar
             before = generation
         at = (at + BATCH) % keys.shape[0]
         wrong[ROUNDS] += 1
-    obey(memory)
+    run_commands(memory)
 
 
 class Readers:
@@ -152,7 +152,7 @@ class Readers:
         self.threads = []
 
     def start(self, memories, control_eventfd):
-        memories[0].host[host.NEWS_FD] = control_eventfd
+        memories[0].host[host.CONTROL_EVENTFD] = control_eventfd
         self.stop[0] = 1
         look_up_for_ever(
             memories[0], self.words, self.pairs, self.seen[0], self.wrong[0], self.rows[0], self.stop

@@ -85,7 +85,7 @@ def obey_all(index, commands, count):
     for expected in range(count):
         while ring.waiting(index) == 0:
             pass
-        slot = index[ring.TAKEN] % control.COMMAND_SLOTS
+        slot = index[ring.CONSUMED] % control.COMMAND_SLOTS
         if commands[slot, 0] != expected or commands[slot, 1] != expected * 3 or commands[slot, 2] != ~expected:
             wrong += 1
         ring.release(index)

@@ -1,4 +1,4 @@
-"""Flow misses, against a switch that says what the test tells it to."""
+"""Flow misses, against a switch with answers that the test sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT, Kind
 from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
 from hoverboard.fastpath.packets import geneve, ring
-from hoverboard.fastpath.packets.parse import FIVE
+from hoverboard.fastpath.packets.parse import FIVE_TUPLE
 from hoverboard.host.underlay.peers import probe, read_probe
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import parse_trace
@@ -69,7 +69,7 @@ def test_a_flood_of_misses_leaves_a_turn_to_others(handler):
     waiting = 60
     for proto in range(100, 100 + waiting):
         missed(handler, frame(proto=proto))
-    handler.datapath.clear_news()
+    handler.datapath.reset_control_eventfd()
     handler.handle()
     assert handler.misses == 32 < waiting
     assert ring.waiting(handler.datapath.egress.miss_index) == waiting - handler.misses
@@ -87,7 +87,7 @@ def test_the_switch_is_asked_about_the_packet_and_its_answer_becomes_the_entry(h
     assert handler.switch.asked == [question]
     assert entry(handler) == (entries.ACT_VPORT, PORT + 1)
     ((key, cached),) = handler.cached.items()
-    assert key[0] & FIVE, "the decision rests on the ICMP type"
+    assert key[0] & FIVE_TUPLE, "the decision rests on the ICMP type"
     assert handler.known(key) == (question, cached.verdict)
     assert (cached.in_port, cached.src, cached.dst, cached.proto) == (OFPORT, IPv4Address("10.0.0.2"), TO, 1)
     assert (cached.verdict.kind, cached.dropped) == (Kind.LOCAL, None)
@@ -327,7 +327,7 @@ def test_a_way_is_looked_for_where_the_route_says_so(handler, answer, data, aske
     handler.switch.answer = answer
     missed(handler, data)
     handler.handle()
-    assert handler.received.wanted_ways == asked
+    assert handler.received.wanted_routes == asked
 
 
 def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):
@@ -339,6 +339,6 @@ def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):
 
 def test_the_loop_may_sleep_once_all_is_answered(handler):
     missed(handler, frame())
-    handler.datapath.clear_news()
+    handler.datapath.reset_control_eventfd()
     handler.handle()
     assert quiet(handler)

@@ -1,6 +1,6 @@
-"""Counting over a sliding window in bounded memory, for the stages that watch for attacks. Pure.
+"""Counts packets over a sliding window in bounded memory, for the stages that detect attacks. Pure.
 
-Time comes in as an argument; nothing here knows of packets.
+Time is an argument; this module does not know packets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(slots=True)
 class Count:
-    """Packets and bytes of one key in one window; `unsure` of the packets may be another key's."""
+    """Packets and bytes of one key in one window. The `unsure` part may belong to other keys."""
 
     packets: int = 0
     bytes: int = 0
@@ -25,10 +25,10 @@ class Count:
 class SlidingCounts(Generic[K]):
     """Packets and bytes by key over the last `window` seconds, for at most `capacity` keys a window.
 
-    The window before counts by the share of it that is still inside (as in a rate limiter). When the
-    keys run out the least one's place is taken, count and all (Space-Saving, Metwally et al. 2005):
-    a key with more than 1 / capacity of all packets is always among them. What a place brought along
-    is left out of the rates, so that nobody is blamed for another.
+    The previous window counts by the share of it that is still inside (as in a rate limiter). When all places are in
+    use, a new key replaces the key with the lowest count, and takes over its count (Space-Saving, Metwally et al.
+    2005). So a key with more than 1 / capacity of all packets is always counted. The rates leave the taken-over count
+    out, so that a key is not blamed for the packets of another key.
     """
 
     def __init__(self, window: float, capacity: int) -> None:
@@ -41,7 +41,7 @@ class SlidingCounts(Generic[K]):
         return len(self._now) + len(self._before)
 
     def add(self, key: K, packets: int, size: int, now: float) -> tuple[float, float]:
-        """Count; (packets, bytes) a second of `key` over the window that ends now."""
+        """Count packets of `key`; returns its (packets, bytes) a second over the window that ends now."""
         self._turn(now)
         count = self._now.get(key)
         if count is None:

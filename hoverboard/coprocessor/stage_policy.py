@@ -1,8 +1,7 @@
-"""Which stages a flow goes through: decided once, at flow miss, and carried in its entry (paper 4.3.1, 4.4). Pure.
+"""The stages of each flow: chosen once, at its flow miss, and stored in its flow-table entry (paper 4.3.1, 4.4). Pure.
 
-Rules come from the topology. Their order is the way out of the VM: the stage nearest the fabric
-stands last. What comes in passes the same stages the other way round, so that it is decrypted before
-anybody looks at it.
+Rules come from the topology. Their order is that of egress packets: the stage nearest the fabric is
+last. Ingress packets pass the same stages in reverse order, so they are decrypted before another stage reads them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from hoverboard.coprocessor.stage import Direction
 Prefix = IPv4Network | IPv6Network
 _WORDS = ("any", "internet", "other-host", "other-region")
 
-# What is not the Internet unless a topology says otherwise: RFC 1918, 6598, 3927, 4193, 4291, multicast, broadcast.
+# Prefixes that are not the Internet, by default: RFC 1918, 6598, 3927, 4193, 4291, multicast, broadcast.
 INTERNAL: tuple[Prefix, ...] = tuple(
     ip_network(prefix)
     for prefix in (
@@ -46,12 +45,12 @@ class _Model(BaseModel):
 
 
 class When(_Model):
-    """The flows that a rule is for: all of its keys must fit.
+    """The flows that a rule applies to: all keys must match.
 
     Attributes:
         to: the other end: "any", "internet", "other-host", "other-region" or a prefix.
-        vms, networks: names; none: all.
-        direction: of the packets.
+        vms, networks: names; empty: all.
+        direction: direction of the packets.
     """
 
     to: Annotated[str, AfterValidator(_target)] = "any"
@@ -61,11 +60,11 @@ class When(_Model):
 
 
 class StageRule(_Model):
-    """A stage, its configuration, and the flows that it is for.
+    """A stage, its configuration, and the flows that it applies to.
 
     Attributes:
         stage: name of an entry point, or FILE.py[:Class].
-        config: for the stage, which checks it.
+        config: configuration of the stage; the stage checks it.
     """
 
     stage: Annotated[str, Field(min_length=1)]
@@ -81,21 +80,21 @@ class StageSpec(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The configuration as it was written."""
+        """The configuration, decoded."""
         read: dict[str, Any] = json.loads(self.config)
         return read
 
 
 @dataclass(frozen=True, slots=True)
 class FlowFacts:
-    """What is known of a flow when its first packet misses.
+    """The facts about a flow at the miss of its first packet.
 
     Attributes:
-        vm, network: the VM of this host that it belongs to, and its network.
+        vm, network: the VM of this host that has the flow, and its network.
         direction: "egress": the VM sends.
-        remote: the other end's inner address: destination of egress packets, source of ingress ones.
-        peer: the other host's underlay address; None when the other end is on this host.
-        region, peer_region: of this host and of the other; None when a host has none.
+        remote: the other end's inner address: destination of egress packets, source of ingress packets.
+        peer: the other host's underlay address. None: the other end is on this host.
+        region, peer_region: regions of this host and of the other host; None when a host has none.
     """
 
     vm: str
@@ -107,11 +106,11 @@ class FlowFacts:
     peer_region: str | None = None
 
 
-class Policy:
-    """Rules, read and ready.
+class StagePolicy:
+    """The rules of a host, checked.
 
     Args:
-        rules: in the order of the way out.
+        rules: in the order of egress packets.
         internal: prefixes that are not the Internet.
     """
 
@@ -122,11 +121,11 @@ class Policy:
         ]
 
     @classmethod
-    def read(cls, rules: Sequence[Mapping[str, Any]], *, where: str = "coprocessors") -> Policy:
-        """From configuration.
+    def read(cls, rules: Sequence[Mapping[str, Any]], *, where: str = "coprocessors") -> StagePolicy:
+        """A policy from its configuration.
 
         Raises:
-            InputError: naming the rule and the key.
+            InputError: the first fault, with the rule and the key.
         """
         read = []
         for number, rule in enumerate(rules):
@@ -145,7 +144,7 @@ class Policy:
 
     @property
     def stages(self) -> list[StageSpec]:
-        """All stages that the rules name, once each, to check them before anything runs."""
+        """All stages that the rules name, once each; used to check them before the host starts."""
         return list(dict.fromkeys(spec for _, spec in self._rules))
 
     def chain(self, facts: FlowFacts) -> tuple[StageSpec, ...]:
@@ -166,7 +165,7 @@ class Policy:
             case "other-host":
                 return facts.peer is not None
             case "other-region":
-                # A host without a region is in nobody's: what goes there leaves the region.
+                # A host without a region is in no region: packets to it leave the region.
                 return facts.peer is not None and (facts.region is None or facts.peer_region != facts.region)
             case "internet":
                 return not any(_inside(facts.remote, prefix) for prefix in self._internal)

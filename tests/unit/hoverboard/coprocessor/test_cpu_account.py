@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hoverboard.coprocessor import accounting
-from hoverboard.coprocessor.accounting import Cgroup, ThreadClock
+from hoverboard.coprocessor import cpu_account
+from hoverboard.coprocessor.cpu_account import Cgroup, ThreadClock
 
 
 def machine(tmp_path: Path, mounts: str, own: str) -> dict[str, Path]:
@@ -40,25 +40,25 @@ def test_version_1(tmp_path, kernel):
     files = machine(tmp_path, V1, "4:cpu,cpuacct:/svc\n0::/\n")
     (tmp_path / "cpu,cpuacct" / "svc").mkdir(parents=True)
     kernel({"tasks": "", "cpuacct.usage": "2500000000\n"})
-    charge = accounting.choose("hoverboard-x", **files)
-    assert isinstance(charge, Cgroup)
-    assert charge.path == tmp_path / "cpu,cpuacct" / "svc" / "hoverboard-x"
-    assert charge.how.startswith("cgroup v1")
-    charge.enter(77)
-    assert (charge.path / "tasks").read_text() == "77"
-    assert charge.cpu_seconds() == 2.5
+    account = cpu_account.choose_account("hoverboard-x", **files)
+    assert isinstance(account, Cgroup)
+    assert account.path == tmp_path / "cpu,cpuacct" / "svc" / "hoverboard-x"
+    assert account.how.startswith("cgroup v1")
+    account.enter(77)
+    assert (account.path / "tasks").read_text() == "77"
+    assert account.cpu_seconds() == 2.5
 
 
 def test_version_2(tmp_path, kernel):
     files = machine(tmp_path, V2, "0::/svc\n")
     (tmp_path / "unified" / "svc").mkdir(parents=True)
     kernel({"cgroup.type": "domain", "cgroup.threads": "", "cpu.stat": "usage_usec 1500000\nuser_usec 1\n"})
-    charge = accounting.choose("hoverboard-x", **files)
-    assert isinstance(charge, Cgroup)
-    assert (charge.path / "cgroup.type").read_text() == "threaded"
-    charge.enter(77)
-    assert (charge.path / "cgroup.threads").read_text() == "77"
-    assert charge.cpu_seconds() == 1.5
+    account = cpu_account.choose_account("hoverboard-x", **files)
+    assert isinstance(account, Cgroup)
+    assert (account.path / "cgroup.type").read_text() == "threaded"
+    account.enter(77)
+    assert (account.path / "cgroup.threads").read_text() == "77"
+    assert account.cpu_seconds() == 1.5
 
 
 @pytest.mark.parametrize(
@@ -70,16 +70,16 @@ def test_version_2(tmp_path, kernel):
     ],
 )
 def test_none_to_be_had(tmp_path, mounts, own, why):
-    charge = accounting.choose("hoverboard-x", **machine(tmp_path, mounts, own))
-    assert isinstance(charge, ThreadClock)
-    assert why in charge.how
+    account = cpu_account.choose_account("hoverboard-x", **machine(tmp_path, mounts, own))
+    assert isinstance(account, ThreadClock)
+    assert why in account.how
 
 
 def test_one_of_no_use_is_removed_again(tmp_path):
     files = machine(tmp_path, V1, "4:cpu,cpuacct:/\n")
     (tmp_path / "cpu,cpuacct").mkdir()
-    charge = accounting.choose("hoverboard-x", **files)  # a plain directory: no tasks in it
-    assert "is of no use" in charge.how
+    account = cpu_account.choose_account("hoverboard-x", **files)  # a plain directory: no tasks in it
+    assert "cannot be used" in account.how
     assert not (tmp_path / "cpu,cpuacct" / "hoverboard-x").exists()
 
 
@@ -87,10 +87,10 @@ def test_somebody_elses_is_not_touched(tmp_path):
     files = machine(tmp_path, V1, "4:cpu,cpuacct:/\n")
     theirs = tmp_path / "cpu,cpuacct" / "hoverboard-x"
     theirs.mkdir(parents=True)
-    assert "File exists" in accounting.choose("hoverboard-x", **files).how
+    assert "File exists" in cpu_account.choose_account("hoverboard-x", **files).how
     assert theirs.exists()
 
 
 def test_no_proc(tmp_path):
-    charge = accounting.choose("x", mounts=tmp_path / "none", own=tmp_path / "none")
-    assert "cannot be looked up" in charge.how
+    account = cpu_account.choose_account("x", mounts=tmp_path / "none", own=tmp_path / "none")
+    assert "cannot be read" in account.how

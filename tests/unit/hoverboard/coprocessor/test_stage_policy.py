@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from hoverboard.contract.errors import InputError
-from hoverboard.coprocessor.policy import FlowFacts, Policy, StageSpec
+from hoverboard.coprocessor.stage_policy import FlowFacts, StagePolicy, StageSpec
 
 PEER = IPv4Address("172.16.0.2")
 
@@ -52,7 +52,7 @@ CASES = [
 
 @pytest.mark.parametrize(("what", "when", "known", "chosen"), CASES, ids=[row[0] for row in CASES])
 def test_when(what, when, known, chosen):
-    policy = Policy.read([{"stage": "s", "when": when}])
+    policy = StagePolicy.read([{"stage": "s", "when": when}])
     assert policy.chain(facts(**known)) == ((StageSpec("s", "{}"),) if chosen else ())
 
 
@@ -65,15 +65,15 @@ RULES = [
 
 
 def test_the_way_in_is_the_way_out_reversed():
-    policy = Policy.read(RULES)
+    policy = StagePolicy.read(RULES)
     assert [spec.stage for spec in policy.chain(facts())] == ["internet-acl", "wan-shaping", "wan-encryption"]
     assert [spec.stage for spec in policy.chain(facts(direction="ingress"))] == ["wan-shaping", "wan-encryption"]
     assert [spec.stage for spec in policy.stages] == ["internet-acl", "wan-shaping", "wan-encryption"]
 
 
 def test_equal_configurations_are_one_stage():
-    other = Policy.read([{"stage": "internet-acl", "config": {"a": [1, 2], "b": 1}}])
-    assert other.stages[0] == Policy.read(RULES).stages[0]
+    other = StagePolicy.read([{"stage": "internet-acl", "config": {"a": [1, 2], "b": 1}}])
+    assert other.stages[0] == StagePolicy.read(RULES).stages[0]
     assert other.stages[0].settings == {"a": [1, 2], "b": 1}
 
 
@@ -89,5 +89,5 @@ def test_equal_configurations_are_one_stage():
 )
 def test_a_wrong_rule_is_named(rule, where, message):
     with pytest.raises(InputError, match=message) as caught:
-        Policy.read([{"stage": "fine"}, rule])
+        StagePolicy.read([{"stage": "fine"}, rule])
     assert caught.value.where == where

@@ -1,7 +1,7 @@
-"""Who pays for a coprocessor thread: its VM (paper section 4.4). By cgroup where there is one, else by thread clock.
+"""Counts the CPU time of a coprocessor thread for its VM (paper section 4.4): by cgroup, else by the thread's clock.
 
-Only a cgroup that this module has made is ever written to or removed; its path goes into the run's
-ledger by whoever asked. What was chosen, and why, is part of `status`.
+This module writes to and removes only cgroups that it made; the caller writes their paths into the run's ledger.
+`status` shows which account was chosen and why.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 
-class Charge(Protocol):
-    """Where a VM's coprocessor time is counted."""
+class CpuAccount(Protocol):
+    """The account of one VM's coprocessor time."""
 
     @property
     def how(self) -> str:
-        """In words, for `status`."""
+        """The account in words, for `status`."""
 
     def enter(self, thread_id: int) -> None:
-        """The thread (its kernel id) belongs to the VM from now on."""
+        """Count the thread (its kernel id) for the VM from now on."""
 
     def remove(self) -> None:
-        """The thread has ended."""
+        """Remove the account after the thread has ended."""
 
 
 @dataclass(frozen=True)
 class ThreadClock:
-    """No cgroup: the thread's own CPU clock is all there is."""
+    """No cgroup: only the thread's own CPU clock counts."""
 
     why: str
 
     @property
     def how(self) -> str:
-        """In words."""
+        """The account in words."""
         return f"thread clock ({self.why})"
 
     def enter(self, thread_id: int) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def remove(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Cgroup:
     """A control group made for one VM's coprocessor.
 
     Attributes:
-        path: its directory, for the ledger; removing an empty cgroup is rmdir.
+        path: its directory, for the ledger; rmdir removes an empty cgroup.
         version: 1 (cpu or cpuacct hierarchy) or 2 (threaded).
     """
 
@@ -58,7 +58,7 @@ class Cgroup:
 
     @property
     def how(self) -> str:
-        """In words."""
+        """The account in words."""
         return f"cgroup v{self.version} {self.path}"
 
     @property
@@ -66,26 +66,26 @@ class Cgroup:
         return self.path / ("tasks" if self.version == 1 else "cgroup.threads")
 
     def enter(self, thread_id: int) -> None:
-        """Move the thread; OSError when the kernel refuses."""
+        """Move the thread into the cgroup; raises OSError when the kernel rejects it."""
         self._threads.write_text(str(thread_id))
 
     def cpu_seconds(self) -> float:
-        """CPU time of everything that has been in it."""
+        """CPU time of all threads that have been in it."""
         if self.version == 1:
             return int((self.path / "cpuacct.usage").read_text()) / 1e9
         fields = dict(line.split() for line in (self.path / "cpu.stat").read_text().splitlines())
         return int(fields["usage_usec"]) / 1e6
 
     def remove(self) -> None:
-        """Give it back; one that still has threads, or is gone already, is left alone."""
+        """Remove the cgroup, unless it still has threads or no longer exists."""
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
 
-def planned(
+def planned_cgroup(
     name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
 ) -> Path | None:
-    """The cgroup that choose() would try to make, for the ledger; None when there is none to try."""
+    """The cgroup that choose_account() would try to make, for the ledger; None if there is none to try."""
     try:
         found = _hierarchy(mounts.read_text(), own.read_text())
     except OSError:
@@ -93,17 +93,19 @@ def planned(
     return found[0] / name if found is not None else None
 
 
-def choose(name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")) -> Charge:
-    """The best account that can be had on this machine; what was tried stands in its `how`.
+def choose_account(
+    name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
+) -> CpuAccount:
+    """The best account that this machine allows; its `how` says why.
 
     Args:
-        name: of the cgroup: unique, for example hoverboard-RUN-NODE-VM.
-        mounts, own: where the kernel says what is mounted, and which cgroups this process is in.
+        name: name of the cgroup: unique, for example hoverboard-RUN-NODE-VM.
+        mounts, own: the kernel's lists of mounts and of this process's cgroups.
     """
     try:
         found = _hierarchy(mounts.read_text(), own.read_text())
     except OSError as error:
-        return ThreadClock(f"cgroups cannot be looked up: {error.strerror}")
+        return ThreadClock(f"the cgroups of this process cannot be read: {error.strerror}")
     if found is None:
         return ThreadClock("no cgroup hierarchy for CPU is mounted")
     parent, version = found
@@ -122,15 +124,15 @@ def choose(name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = P
             (path / "cgroup.type").write_text("threaded")
     except OSError as error:
         group.remove()
-        return ThreadClock(f"cgroup {path} is of no use: {error.strerror}")
+        return ThreadClock(f"cgroup {path} cannot be used: {error.strerror}")
     return group
 
 
 def _hierarchy(mounts: str, own: str) -> tuple[Path, Literal[1, 2]] | None:
     """The directory of this process's own cgroup where CPU time is counted, version 1 before 2.
 
-    A version 2 thread may only go below its process's own cgroup; a version 1 one could go anywhere,
-    but below its process's is where it belongs too.
+    A version 2 thread may only move below the cgroup of its process. A version 1 thread may move to any cgroup; below
+    the cgroup of its process is the right place for it, too.
     """
     homes: dict[str, str] = {}
     for line in own.splitlines():
