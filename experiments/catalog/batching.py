@@ -44,9 +44,9 @@ class Batching(Experiment):
         if point["what"] == "engine":
             yield from _engine(values, bench)
             return
-        bed = bench.testbed(topology(point["batch"]))
-        here, there = bed.topology.vms
-        measure = partial(packet_rate.measure, bed.node(here.name), bed.node(there.name), str(there.ip))
+        testbed = bench.testbed(topology(point["batch"]))
+        here, there = testbed.topology.vms
+        measure = partial(packet_rate.measure, testbed.node(here.name), testbed.node(there.name), str(there.ip))
         # A sender that offers all it can takes the CPU from whoever has to receive: less is offered, too.
         spec = PacketRateSpec(seconds=values["seconds"])
         found = [measure(spec)]

@@ -53,14 +53,17 @@ class Burst(Experiment):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         """A testbed of its own; the Hoverboard's own counter is read ten times a second."""
         seconds = number(values, "seconds")
-        bed = bench.fresh(_topology(point))
-        here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
+        testbed = bench.fresh(_topology(point))
+        here, there = ([vm.name for vm in testbed.topology.vms if vm.host == name] for name in ("h1", "h2"))
         among = [(src, dst) for src in here for dst in there] + [(src, dst) for src in there for dst in here]
         draw = bench.random("pairs", across=_COMPARED)
         chosen = draw.sample(among, min(whole(values, "pairs"), len(among)))
         flows = traffic.burst(chosen, number(values, "rate") * 1e3)
         loads: list[tuple[float, float]] = []
-        with Exchange(bed, flows) as exchange, closing(bed.host_client(bed.topology.hoverboards[0].name)) as hoverboard:
+        with (
+            Exchange(testbed, flows) as exchange,
+            closing(testbed.host_client(testbed.topology.hoverboards[0].name)) as hoverboard,
+        ):
             due = traffic.schedule(bench.random("traffic", across=_COMPARED), flows, seconds, _BYTES)
             with exchange.running(due, seconds) as running:
                 at, before = 0.0, int(hoverboard.status()["counters"]["rx_packets"])
@@ -81,7 +84,7 @@ class Burst(Experiment):
             yield Sample("time to relief", relief, "s", point)
         for when, load in loads:
             yield Sample("load", load, "packets/s", {**point, "at": round(when / _TICK) * _TICK})
-        yield Sample("offloaded", float(_offloaded(bed)), "pairs", point)
+        yield Sample("offloaded", float(_offloaded(testbed)), "pairs", point)
         yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
@@ -150,8 +153,8 @@ def relieved_at(loads: list[tuple[float, float]]) -> float | None:
     return since if low > 1 else None
 
 
-def _offloaded(bed: Testbed) -> int:
-    return len(bed.offloads())
+def _offloaded(testbed: Testbed) -> int:
+    return len(testbed.offloads())
 
 
 def _topology(point: Point) -> object:

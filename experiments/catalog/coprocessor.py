@@ -35,12 +35,12 @@ class Coprocessor(Experiment):
         return [{"stage": stage} for stage in values["stages"]]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        bed, stage = bench.testbed(TOPOLOGY), point["stage"]
-        address = next(str(vm.ip) for vm in bed.topology.vms if vm.name == f"{stage}-there")
-        before = _worker(bed, stage).get("cpu_seconds", 0.0)
+        testbed, stage = bench.testbed(TOPOLOGY), point["stage"]
+        address = next(str(vm.ip) for vm in testbed.topology.vms if vm.name == f"{stage}-there")
+        before = _worker(testbed, stage).get("cpu_seconds", 0.0)
         spec = IperfSpec(seconds=values["seconds"], omit=values["omit"])
-        result = iperf.measure(bed.node(stage), bed.node(f"{stage}-there"), address, spec)
-        said = _worker(bed, stage)
+        result = iperf.measure(testbed.node(stage), testbed.node(f"{stage}-there"), address, spec)
+        said = _worker(testbed, stage)
         bench.raw("iperf3", result.raw)
         bench.raw("coprocessor", said)
         yield Sample("throughput", result.bps / 1e9, "Gbit/s", point)
@@ -82,8 +82,8 @@ class Coprocessor(Experiment):
         return made
 
 
-def _worker(bed: Testbed, vm: str) -> dict[str, Any]:
+def _worker(testbed: Testbed, vm: str) -> dict[str, Any]:
     """What the coprocessor thread of a VM says of itself; {} when it has none."""
-    host = next(one.host for one in bed.topology.vms if one.name == vm)
-    with contextlib.closing(bed.host_client(host)) as client:
+    host = next(one.host for one in testbed.topology.vms if one.name == vm)
+    with contextlib.closing(testbed.host_client(host)) as client:
         return dict(client.status()["vms"][vm]["coprocessor"] or {})

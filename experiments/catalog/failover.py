@@ -80,14 +80,14 @@ class Failover(Experiment):
         role, after = point["role"], number(values, "after")
         bring_up = bench.fresh if role == "hoverboard" else bench.testbed
         store: Literal["embedded", "etcd"] = "etcd" if role == MEMBER else "embedded"
-        bed = bring_up(topology(), control=ControlLayout(True, replicas=_REPLICAS, store=store))
-        _wait_whole(bed)
-        kinds, flows = _flows(bed)
+        testbed = bring_up(topology(), control=ControlLayout(True, replicas=_REPLICAS, store=store))
+        _wait_whole(testbed)
+        kinds, flows = _flows(testbed)
         due = schedule(bench.random("traffic", across=("role",)), flows, kinds, _SETTLED + after)
-        with Exchange(bed, flows) as exchange, exchange.running(due, _SETTLED + after) as running:
+        with Exchange(testbed, flows) as exchange, exchange.running(due, _SETTLED + after) as running:
             running.wait(_SETTLED)
-            standing = {(row["src"], row["dst"]) for row in bed.offloads()}
-            changed = _kill_and_change(bed, role, bench.random("newcomer").randrange(100, 250))
+            standing = {(row["src"], row["dst"]) for row in testbed.offloads()}
+            changed = _kill_and_change(testbed, role, bench.random("newcomer").randrange(100, 250))
             signalled = changed.pop("at") - running.began
             result = running.result()
         bench.raw("flows", result.record(flows))
@@ -204,47 +204,47 @@ def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, i
     return [pid for name, pid in what if name in names[role]]
 
 
-def _flows(bed: Testbed) -> tuple[list[str], list[traffic.TrafficFlow]]:
+def _flows(testbed: Testbed) -> tuple[list[str], list[traffic.TrafficFlow]]:
     """Kinds of flows and the flows: two of each from h1 to h2."""
-    here, there = ([vm.name for vm in bed.topology.vms if vm.host == host] for host in ("h1", "h2"))
+    here, there = ([vm.name for vm in testbed.topology.vms if vm.host == host] for host in ("h1", "h2"))
     kinds = [OVER, OVER, DIRECT, DIRECT]
     flows = [traffic.TrafficFlow(src, dst, _RATES[kind]) for src, dst, kind in zip(here, there, kinds, strict=True)]
     return kinds, flows
 
 
-def _wait_whole(bed: Testbed) -> None:
+def _wait_whole(testbed: Testbed) -> None:
     """Wait until everybody is there: whoever was killed before has come back."""
 
     def whole() -> bool:
-        control = bed.control_status()
+        control = testbed.control_status()
         rows = [row for row in control.get("controllers", ()) if row["state"] == "up" and row["version"]]
         synced = all(switch["programmed"] for switch in control.get("switches", {}).values())
         masters = sum(bool(row["master"]) for row in rows)
-        return len(rows) == _REPLICAS and masters == 1 and synced and not bed.supervision()["down"]
+        return len(rows) == _REPLICAS and masters == 1 and synced and not testbed.supervision()["down"]
 
-    wait_for(whole, 30.0, lambda: "not all processes of the run are there", where=str(bed.directory.logs))
+    wait_for(whole, 30.0, lambda: "not all processes of the run are there", where=str(testbed.directory.logs))
 
 
-def _kill_and_change(bed: Testbed, role: str, last: int) -> dict[str, Any]:
+def _kill_and_change(testbed: Testbed, role: str, last: int) -> dict[str, Any]:
     """Kill it, ask for a VM, and wait until its flow is there: {"at" (monotonic), "seconds", "killed"}."""
     # The Hoverboard that carries more comes first: its end is to be felt.
-    relays = sorted((server.name for server in bed.topology.hoverboards), key=lambda name: -_relayed(bed, name))
-    control = bed.control_status()
+    relays = sorted((server.name for server in testbed.topology.hoverboards), key=lambda name: -_relayed(testbed, name))
+    control = testbed.control_status()
     master = next((row["pid"] for row in control.get("controllers", ()) if row["master"]), 0)
-    records = ledger.live_processes(ledger.Ledger(bed.directory), LinuxProcesses())
+    records = ledger.live_processes(ledger.Ledger(testbed.directory), LinuxProcesses())
     doomed = victims(role, "h1", relays[0], [(one.what, one.process.pid) for one in records], master)
     if not doomed and role != NOBODY:
-        raise MeasurementError(f"no process of {role} was found", where=bed.run, next_step="see hoverboard status")
+        raise MeasurementError(f"no process of {role} was found", where=testbed.run, next_step="see hoverboard status")
     if role in PLUGGED:
         # A host holds flows of the VMs alone that are plugged in there.
-        return _by_plugging(bed, doomed)
-    network = bed.topology.networks[0]
-    where = bed.server(relays[1] if role == "hoverboard" else relays[0])  # a Hoverboard knows everybody
+        return _by_plugging(testbed, doomed)
+    network = testbed.topology.networks[0]
+    where = testbed.server(relays[1] if role == "hoverboard" else relays[0])  # a Hoverboard knows everybody
     newcomer: VM = network.vm(f"late-{last}", "h1", IPv4Address(f"10.0.0.{last}")).entity()
     if role == "hoverboard":
-        bed.suppress_restarts(relays[0])
+        testbed.suppress_restarts(relays[0])
     ended = threading.Event()
-    asking = threading.Thread(target=_ask, args=(bed, newcomer, ended), name="ask")
+    asking = threading.Thread(target=_ask, args=(testbed, newcomer, ended), name="ask")
     flow = re.compile(rf"nw_dst={re.escape(str(newcomer.ip))}(?![.\d])")
     begun = time.monotonic()
     for pid in doomed:
@@ -256,33 +256,33 @@ def _kill_and_change(bed: Testbed, role: str, last: int) -> dict[str, Any]:
     finally:
         ended.set()
         asking.join()
-    bed.remove(newcomer)
+    testbed.remove(newcomer)
     return {"at": begun, "seconds": took, "killed": doomed}
 
 
-def _by_plugging(bed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
+def _by_plugging(testbed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
     """Kill processes of h1, and add a VM there once they are back: until its gateway answers it."""
-    before = bed.supervision()["restarts"]
+    before = testbed.supervision()["restarts"]
     begun = time.monotonic()
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
 
     def back() -> bool:
-        now = bed.supervision()
+        now = testbed.supervision()
         return bool(now["restarts"] >= before + len(doomed) and not now["down"])
 
-    wait_for(back, _LONGEST, lambda: "what was killed on h1 does not come back", where=str(bed.directory.logs))
-    spec = bed.add_vm(bed.topology.networks[0].name, host="h1")
+    wait_for(back, _LONGEST, lambda: "what was killed on h1 does not come back", where=str(testbed.directory.logs))
+    spec = testbed.add_vm(testbed.topology.networks[0].name, host="h1")
     took = time.monotonic() - begun
-    bed.remove_vm(spec.name)
+    testbed.remove_vm(spec.name)
     return {"at": begun, "seconds": took, "killed": list(doomed)}
 
 
-def _ask(bed: Testbed, newcomer: VM, ended: threading.Event) -> None:
+def _ask(testbed: Testbed, newcomer: VM, ended: threading.Event) -> None:
     """Ask for a VM until somebody takes it: who is asked may have been killed."""
     while not ended.is_set():
         try:
-            bed.upsert(newcomer)
+            testbed.upsert(newcomer)
             return
         except HoverboardError:
             ended.wait(0.01)
@@ -295,9 +295,9 @@ def _has(server: Any, flow: re.Pattern[str]) -> bool:
         return False
 
 
-def _relayed(bed: Testbed, hoverboard: str) -> int:
+def _relayed(testbed: Testbed, hoverboard: str) -> int:
     """Packets that came to a Hoverboard so far."""
-    with closing(bed.host_client(hoverboard)) as client:
+    with closing(testbed.host_client(hoverboard)) as client:
         return int(client.status()["counters"]["rx_packets"])
 
 

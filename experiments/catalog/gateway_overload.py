@@ -59,21 +59,21 @@ class GatewayOverload(Experiment):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         """A testbed of its own: offloads of before would be in the way."""
         capacity, seconds = whole(values, "capacity"), number(values, "seconds")
-        bed = bench.fresh(_topology(point["reports"], capacity, 2 * whole(values, "pairs") + 2))
-        here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
+        testbed = bench.fresh(_topology(point["reports"], capacity, 2 * whole(values, "pairs") + 2))
+        here, there = ([vm.name for vm in testbed.topology.vms if vm.host == name] for name in ("h1", "h2"))
         chosen = list(zip(here[1:], there[1:], strict=False))[: whole(values, "pairs")]
         flows = traffic.burst(chosen, _PAIR_BPS)
         rate = point["overload"] * capacity
-        with Exchange(bed, flows) as exchange, flooding(bed, here[:1], [_NOBODY], rate) as flood:
+        with Exchange(testbed, flows) as exchange, flooding(testbed, here[:1], [_NOBODY], rate) as flood:
             wait_for(
                 lambda: flood.sent >= _FLOODED_SECONDS * rate, _FLOOD_LIMIT, lambda: f"{flood.sent} packets of a flood"
             )
-            dropped = hoverboard_counters.over_capacity(bed)
+            dropped = hoverboard_counters.over_capacity(testbed)
             due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 relieved: dict[tuple[str, str], float] = {}
                 while (now := running.now()) < seconds and len(relieved) < len(chosen):
-                    standing = {(row["src"], row["dst"]) for row in bed.offloads()}
+                    standing = {(row["src"], row["dst"]) for row in testbed.offloads()}
                     relieved |= {pair: now for pair in chosen if pair in standing and pair not in relieved}
                     running.wait(now + 0.02)
                 result = running.result()
@@ -84,7 +84,7 @@ class GatewayOverload(Experiment):
         yield Sample("relieved", len(relieved) / len(chosen), "share of pairs", point)
         yield Sample("lost", 1 - result.arrived, "share of the pairs' datagrams", point)
         yield Sample(
-            "dropped by the Hoverboard", float(hoverboard_counters.over_capacity(bed) - dropped), "packets", point
+            "dropped by the Hoverboard", float(hoverboard_counters.over_capacity(testbed) - dropped), "packets", point
         )
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:

@@ -47,22 +47,22 @@ class Isolation(Experiment):
         return [{"noise": noise, "scheduler": one} for noise in values["noise"] for one in values["schedulers"]]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        bed = bench.testbed(topology(point["scheduler"]))
+        testbed = bench.testbed(topology(point["scheduler"]))
         pings = values["pings"]
         if point["noise"] == "none":
-            found = _victim(bed, pings)
+            found = _victim(testbed, pings)
         else:
-            before = _queue_full(bed)
+            before = _queue_full(testbed)
             spec = PacketRateSpec(seconds=pings * _INTERVAL * 1.5 + 1.0, rate_pps=values["rate"] or None)
             with ThreadPoolExecutor(1) as pool:
-                flood = pool.submit(_flood, bed, point["noise"], spec)
-                found = _victim(bed, pings)
+                flood = pool.submit(_flood, testbed, point["noise"], spec)
+                found = _victim(testbed, pings)
                 if flood.done():  # it ended before the victim did, and so did not disturb all of it
                     flood.result()
                     raise MeasurementError("the flood ended before the pings did", next_step="is the machine busy?")
                 noise = flood.result()
             bench.raw("flood", asdict(noise))
-            yield Sample("dropped by full VM queues", float(_queue_full(bed) - before), "packets", point)
+            yield Sample("dropped by full VM queues", float(_queue_full(testbed) - before), "packets", point)
             yield Sample("flood offered", noise.offered_pps / 1e3, "1000 packets/s", point)
             yield Sample("flood delivered", noise.delivered_pps / 1e3, "1000 packets/s", point)
         bench.raw("ping", found.text)
@@ -151,23 +151,23 @@ def topology(scheduler: str) -> Topology:
     return schema.from_keys(keys, name=f"isolation-{scheduler}")
 
 
-def _address(bed: Testbed, name: str) -> str:
-    return next(str(vm.ip) for vm in bed.topology.vms if vm.name == name)
+def _address(testbed: Testbed, name: str) -> str:
+    return next(str(vm.ip) for vm in testbed.topology.vms if vm.name == name)
 
 
-def _flood(bed: Testbed, noise: str, spec: PacketRateSpec) -> packet_rate.PacketRateResult:
+def _flood(testbed: Testbed, noise: str, spec: PacketRateSpec) -> packet_rate.PacketRateResult:
     source, target = ("noisy", "far") if noise == "egress" else ("far", "noisy")
-    return packet_rate.measure(bed.node(source), bed.node(target), _address(bed, target), spec)
+    return packet_rate.measure(testbed.node(source), testbed.node(target), _address(testbed, target), spec)
 
 
-def _victim(bed: Testbed, pings: int) -> ping.PingResult:
+def _victim(testbed: Testbed, pings: int) -> ping.PingResult:
     """The victim is pinged from its friend, after a few that do not count: the flood has begun by then."""
-    source, address = bed.node("friend"), _address(bed, "victim")
+    source, address = testbed.node("friend"), _address(testbed, "victim")
     ping.measure(source, address, count=40, interval=0.01)
     return ping.measure(source, address, count=pings, interval=_INTERVAL)
 
 
-def _queue_full(bed: Testbed) -> int:
+def _queue_full(testbed: Testbed) -> int:
     """Packets that the victim's host dropped so far because a VM's queue was full."""
-    with closing(bed.host_client("h1")) as client:
+    with closing(testbed.host_client("h1")) as client:
         return int(client.status()["counters"]["drops"].get(_QUEUE_FULL, 0))

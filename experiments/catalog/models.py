@@ -51,8 +51,8 @@ class Models(Experiment):
         keys = {
             "hosts": 3, "hoverboards": 1, "model": point["model"], "report_interval": 0.5, "networks": [network],
         }  # fmt: skip
-        bed = bench.fresh(schema.from_keys(keys, name="models"))
-        by_name = {vm.name: vm for vm in bed.topology.vms}
+        testbed = bench.fresh(schema.from_keys(keys, name="models"))
+        by_name = {vm.name: vm for vm in testbed.topology.vms}
         apart = [
             pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]].host != by_name[pair[1]].host
         ]  # fmt: skip
@@ -60,45 +60,45 @@ class Models(Experiment):
         chosen = _strangers(bench.random("pairs", across=("model",)).sample(apart, len(apart)), whole(values, "pairs"))
         before = cpu_window.read()
         for src, dst in chosen:
-            found = ping.measure(bed.node(src), str(by_name[dst].ip), count=8, interval=0.05, wait=2.0)
+            found = ping.measure(testbed.node(src), str(by_name[dst].ip), count=8, interval=0.05, wait=2.0)
             bench.raw(f"ping-{src}-{dst}", found.text)
             if len(found.samples) < 4:
                 yield Sample("first round trip", None, "ms", point, f"{src} to {dst}: {found.received} of {found.sent}")
                 continue
             yield Sample("first round trip", found.samples[0], "ms", point)
             yield Sample("later round trip", median(found.samples[3:]), "ms", point)
-        members = run_cost.members(bed.run)
+        members = run_cost.members(testbed.run)
         cost = cpu_window.cost(before, cpu_window.read(), [one.process.pid for one in members], members)
         yield Sample("control plane CPU", cost.by_kind.get(_CONTROL_PLANE, 0.0) * 1e3 / len(chosen), "ms a pair", point)
-        yield from self._steady(point, bed, chosen, number(values, "seconds"), bench)
-        relays = {server.name for server in bed.topology.hoverboards}
-        for name, switch in bed.control_status()["switches"].items():
+        yield from self._steady(point, testbed, chosen, number(values, "seconds"), bench)
+        relays = {server.name for server in testbed.topology.hoverboards}
+        for name, switch in testbed.control_status()["switches"].items():
             where = "Hoverboard" if name in relays else "host"
             yield Sample(f"flows on a {where}", float(switch["flows"]), "flows", point)
 
     def _steady(
-        self, point: Point, bed: Testbed, chosen: list[tuple[str, str]], seconds: float, bench: Bench
+        self, point: Point, testbed: Testbed, chosen: list[tuple[str, str]], seconds: float, bench: Bench
     ) -> Iterable[Sample]:
         flows = traffic.burst(chosen, _RATE_BPS)
-        with Exchange(bed, flows) as exchange:
+        with Exchange(testbed, flows) as exchange:
             due = traffic.schedule(bench.random("traffic", across=("model",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent = hoverboard_counters.received(bed), sum(one.offered for one in running.carried)
+                before, sent = hoverboard_counters.received(testbed), sum(one.offered for one in running.carried)
                 running.wait(seconds * _WATCHED_SHARE)
-                passed = hoverboard_counters.received(bed) - before
+                passed = hoverboard_counters.received(testbed) - before
                 sent = sum(one.offered for one in running.carried) - sent
-                yield from self._settled(point, bed, chosen, bench)
+                yield from self._settled(point, testbed, chosen, bench)
                 result = running.result()
         bench.raw("flows", result.record(flows))
         yield Sample("over Hoverboards", passed / max(1, sent), "share of datagrams", point)
         yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
-    def _settled(self, point: Point, bed: Testbed, chosen: list[tuple[str, str]], bench: Bench) -> Iterable[Sample]:
+    def _settled(self, point: Point, testbed: Testbed, chosen: list[tuple[str, str]], bench: Bench) -> Iterable[Sample]:
         """Round trips of pairs that are busy, wherever their model has put them by now."""
-        addresses = {vm.name: str(vm.ip) for vm in bed.topology.vms}
+        addresses = {vm.name: str(vm.ip) for vm in testbed.topology.vms}
         for src, dst in chosen[:_STEADY_PAIRS]:
-            found = ping.measure(bed.node(src), addresses[dst], count=5, interval=0.02, wait=1.0)
+            found = ping.measure(testbed.node(src), addresses[dst], count=5, interval=0.02, wait=1.0)
             bench.raw(f"steady-ping-{src}-{dst}", found.text)
             if found.samples:
                 yield Sample("steady round trip", median(found.samples), "ms", point)

@@ -65,25 +65,28 @@ class Offload(Experiment):
     def _live(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         total, seconds = number(values, "rate") * 1e6, whole(values, "seconds")
         rates = [share * total for share in traffic_population.some(whole(values, "pairs"))]
-        bed = bench.fresh(_topology(threshold_between(rates, point["wanted"])))
-        by_name = {vm.name: vm.host for vm in bed.topology.vms}
+        testbed = bench.fresh(_topology(threshold_between(rates, point["wanted"])))
+        by_name = {vm.name: vm.host for vm in testbed.topology.vms}
         apart = [pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]] != by_name[pair[1]]]
         draw = bench.random()
         chosen = draw.sample(apart, len(rates))
         flows = [traffic.TrafficFlow(src, dst, rate) for (src, dst), rate in zip(chosen, rates, strict=True)]
-        with Exchange(bed, flows) as exchange:
+        with Exchange(testbed, flows) as exchange:
             due = traffic.schedule(draw, flows, seconds, _LIVE_BYTES)
             with exchange.running(due, seconds) as running:
                 bench.say(f"offload: {point['wanted']} pairs, waiting until reports have come")
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent_before = hoverboard_counters.received(bed), sum(one.offered for one in running.carried)
+                before, sent_before = hoverboard_counters.received(testbed), sum(one.offered for one in running.carried)
                 result = running.result()
         sent = sum(one.offered for one in result.flows) - sent_before
-        standing = {(row["src"], row["dst"]) for row in bed.offloads()}
+        standing = {(row["src"], row["dst"]) for row in testbed.offloads()}
         bench.raw("flows", result.record(flows))
         yield Sample("offloaded", len(standing & set(chosen)), "pairs", point)
         yield Sample(
-            "on Hoverboards", (hoverboard_counters.received(bed) - before) / max(1, sent), "share of datagrams", point
+            "on Hoverboards",
+            (hoverboard_counters.received(testbed) - before) / max(1, sent),
+            "share of datagrams",
+            point,
         )
         yield Sample("arrived", result.arrived, "share of datagrams", point)
 

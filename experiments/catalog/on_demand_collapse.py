@@ -58,24 +58,24 @@ class OnDemandCollapse(Experiment):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         """A testbed of its own, whose caches are empty."""
         count = int(max(numbers(values, "flooders")))
-        bed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS))
-        network, vms = bed.topology.networks[0], list(bed.topology.vms)
-        hosts = [server.name for server in bed.topology.hosts]
+        testbed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS))
+        network, vms = testbed.topology.networks[0], list(testbed.topology.vms)
+        hosts = [server.name for server in testbed.topology.hosts]
         intent = list(itertools.islice(vm_join.entities(network, hosts), whole(values, "destinations")))
-        vm_join.load(bed, intent)
+        vm_join.load(testbed, intent)
         here, there = ([vm for vm in vms if vm.host == name] for name in hosts)
         senders, targets = here[:_VICTIMS], there[:_VICTIMS]
         victims = {vm.name for vm in (*senders, *targets)}
         flooders = [vm.name for vm in vms if vm.name not in victims][: point["flooders"]]
-        before = _asked(bed)
-        with flooding(bed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
+        before = _asked(testbed)
+        with flooding(testbed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
             for sender, target in zip(senders, targets, strict=True):
-                found = ping.measure(bed.node(sender.name), str(target.ip), count=1, wait=_WAIT)
+                found = ping.measure(testbed.node(sender.name), str(target.ip), count=1, wait=_WAIT)
                 yield Sample("answered", float(bool(found.samples)), "share", point)
                 if found.samples:
                     yield Sample("first round trip", found.samples[0], "ms", point)
         yield Sample("sent", float(flood.sent), "first packets", point)
-        for name, count in _asked(bed).items():
+        for name, count in _asked(testbed).items():
             yield Sample(name, float(count - before[name]), "packets to the controller", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
@@ -135,8 +135,8 @@ def _shares(table: SampleTable, load: str, model: str) -> Series:
     return Series(f"{model}, n = {n}", [one for one, _ in some], [sum(several) / len(several) for _, several in some])
 
 
-def _asked(bed: Testbed) -> dict[str, int]:
+def _asked(testbed: Testbed) -> dict[str, int]:
     """First packets that came to the controller so far, and those that it left unanswered, by reason."""
-    counters = bed.control_status()["counters"]
+    counters = testbed.control_status()["counters"]
     names = {"asked": "packets_in", "over the limit": "packets_in_limited", "unknown": "packets_in_unknown"}
     return {name: int(counters[counter]) for name, counter in names.items()}

@@ -46,11 +46,11 @@ class PairRates(Experiment):
         """Real datagrams between the VMs of a testbed in the Hoverboard model."""
         network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/16", "vms": point["vms"]}
         keys = {"hosts": 4, "hoverboards": 1, "model": "hoverboard", "networks": [network]}
-        bed = bench.testbed(schema.from_keys(keys, name="pair-rates"))
+        testbed = bench.testbed(schema.from_keys(keys, name="pair-rates"))
         draw, seconds = bench.random(), whole(values, "seconds")
-        among = traffic.pairs([vm.name for vm in bed.topology.vms])
+        among = traffic.pairs([vm.name for vm in testbed.topology.vms])
         flows = traffic.from_cdf(draw, among, papers_cdf(), point["scale"])
-        with Exchange(bed, flows) as exchange:
+        with Exchange(testbed, flows) as exchange:
             result = exchange.run(traffic.schedule(draw, flows, seconds), seconds)
         bench.raw("flows", result.record(flows))
         talking = {(flow.src, flow.dst): flow for flow in flows}

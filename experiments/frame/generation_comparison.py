@@ -64,9 +64,9 @@ def version(generation: str) -> str:
 
 def pair(bench: Bench, generation: str) -> Pair:
     """The pair of VMs of a generation, up; it is shared by all points."""
-    bed = bench.testbed(PAIR, dataplane=generation)
-    here, there = bed.topology.vms
-    return Pair(bed.node(here.name), bed.node(there.name), str(there.ip), bed)
+    testbed = bench.testbed(PAIR, dataplane=generation)
+    here, there = testbed.topology.vms
+    return Pair(testbed.node(here.name), testbed.node(there.name), str(there.ip), testbed)
 
 
 @contextlib.contextmanager

@@ -168,11 +168,11 @@ def test_topologies_and_jobs_are_those_of_the_points(plan: Plan, tmp_path: Path)
     class Recording(FakeCluster):
         def measure(self, address: str, job: Job) -> tuple[Outcome, dict[str, str]]:
             jobs.append(job)
-            return super().measure(address, job)[0], {f"bed-{job.key}": "hosts: 1\n"}
+            return super().measure(address, job)[0], {f"testbed-{job.key}": "hosts: 1\n"}
 
     swept = replace(plan, sweep={"worth": [2]}, quick=True, seed=9, pin=False)
     folder = cluster.run(swept, tmp_path / "out", Recording("one"), quiet)
-    assert (folder.path / "topologies" / f"bed-{jobs[0].key}.yaml").is_file()
+    assert (folder.path / "topologies" / f"testbed-{jobs[0].key}.yaml").is_file()
     assert len({one.run for one in jobs}) == 1
     first = jobs[0]
     assert (first.where, first.source, first.key) == (plan.where, FILE, "worth=2,coins=1,repetition=0")
