@@ -74,7 +74,7 @@ def inline_svg(figure: Figure, name: str) -> str:
     return text
 
 
-def path(line: Timeline, *, title: str) -> Figure:
+def flow_path(line: Timeline, *, title: str) -> Figure:
     """Rate of one flow over the Hoverboard and direct, the moment of offload marked."""
     figure, axes = _axes(7.2, 3.3)
     edges, hoverboard, direct = [0.0], [], []

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
-from experiments.frame.statistics import spread
+from experiments.frame.sample_statistics import spread
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Exchange
 from topologies.run.testbed import Testbed
@@ -125,14 +125,14 @@ class Burst(Experiment):
         times = {one: table.median("time to relief", interval=one, threshold=least) for one in intervals}
         never = sum(len(table.values("not relieved", interval=one, threshold=least)) for one in intervals)
         found = [(interval, time) for interval, time in times.items() if time is not None]
-        told = ", ".join(f"{time:.1f} s at {interval:g} s" for interval, time in found) or "never"
-        told += f"; {never} times not at all" if never else ""
+        measured = ", ".join(f"{time:.1f} s at {interval:g} s" for interval, time in found) or "never"
+        measured += f"; {never} times not at all" if never else ""
         within = not never and all(time is not None and time < 2 * one + 0.6 for one, time in times.items())
         return [
             ClaimVerdict(
                 "a burst loads the Hoverboards until the next usage reports, then leaves them",
                 "sudden bursts remain a risk",
-                told, "reproduced" if within else "partly" if found else "not",
+                measured, "reproduced" if within else "partly" if found else "not",
                 "The paper gives no times; the limit here is two report intervals and 0.6 s.",
             )
         ]  # fmt: skip

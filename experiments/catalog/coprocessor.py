@@ -37,15 +37,15 @@ class Coprocessor(Experiment):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         testbed, stage = bench.testbed(TOPOLOGY), point["stage"]
         address = next(str(vm.ip) for vm in testbed.topology.vms if vm.name == f"{stage}-there")
-        before = _worker(testbed, stage).get("cpu_seconds", 0.0)
+        before = _coprocessor_status(testbed, stage).get("cpu_seconds", 0.0)
         spec = IperfSpec(seconds=values["seconds"], omit=values["omit"])
         result = iperf.measure(testbed.node(stage), testbed.node(f"{stage}-there"), address, spec)
-        said = _worker(testbed, stage)
+        status = _coprocessor_status(testbed, stage)
         bench.raw("iperf3", result.raw)
-        bench.raw("coprocessor", said)
+        bench.raw("coprocessor", status)
         yield Sample("throughput", result.bps / 1e9, "Gbit/s", point)
-        if said:
-            spent = said["cpu_seconds"] - before
+        if status:
+            spent = status["cpu_seconds"] - before
             yield Sample(
                 "sender's coprocessor", 100 * spent / (values["seconds"] + values["omit"]), "% of a CPU", point
             )
@@ -82,7 +82,7 @@ class Coprocessor(Experiment):
         return made
 
 
-def _worker(testbed: Testbed, vm: str) -> dict[str, Any]:
+def _coprocessor_status(testbed: Testbed, vm: str) -> dict[str, Any]:
     """What the coprocessor thread of a VM says of itself; {} when it has none."""
     host = next(one.host for one in testbed.topology.vms if one.name == vm)
     with contextlib.closing(testbed.host_client(host)) as client:

@@ -38,7 +38,7 @@ class Cpu(Experiment):
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         ends = generation_comparison.pair(bench, point["generation"])
-        members = run_cost.members(ends.testbed.run)
+        members = run_cost.run_processes(ends.testbed.run)
         before = cpu_window.read()
         spec = IperfSpec(seconds=values["seconds"], streams=values["streams"])
         result = iperf.measure(ends.source, ends.target, ends.address, spec)
@@ -64,7 +64,7 @@ class Cpu(Experiment):
             kept = {name: one for name, one in found.items() if one is not None}
             series.append(Series(side, list(kept), [one.median for one in kept.values()], list(kept.values())))
         return [
-            generation_comparison.beside(
+            generation_comparison.chart_beside_paper(
                 table, "CPU time", "relative", "CPU per byte by generation", "10", "total", side="total"),
             Chart("sides", "CPU per byte, hosts and guests", "generation", "CPU seconds per 10^9 bytes", series,
                   kind="bars", log_y=True, note=_NOTE),
@@ -73,10 +73,10 @@ class Cpu(Experiment):
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         found = generation_comparison.measured(table, "CPU time", side="total")
         return [
-            generation_comparison.order(
+            generation_comparison.order_verdict(
                 found, "10", "total", "each version takes less CPU per byte (paper: cycles/byte; here: s/GB)"
             ),
-            generation_comparison.gain(found, 16, 16, "CPU per byte fell to a sixteenth", more=False),
+            generation_comparison.gain_verdict(found, 16, 16, "CPU per byte fell to a sixteenth", more=False),
         ]
 
 

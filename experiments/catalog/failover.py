@@ -36,8 +36,8 @@ from topologies.spec import schema
 
 ALL_CONTROL, MEMBER = "control-plane", "etcd-member"
 CONTROL = ("fabric-manager", "vm-controller", "front-end", ALL_CONTROL, MEMBER)
-PLUGGED = ("host-process", "ovs-vswitchd", "ovsdb-server")  # of h1
-SERVERS = (*PLUGGED, "hoverboard")
+HOST_ROLES = ("host-process", "ovs-vswitchd", "ovsdb-server")  # of h1
+SERVERS = (*HOST_ROLES, "hoverboard")
 ROLES = (*CONTROL, *SERVERS)
 NOBODY = "nobody"
 OVER, DIRECT = "over Hoverboards", "host to host"
@@ -81,7 +81,7 @@ class Failover(Experiment):
         bring_up = bench.fresh if role == "hoverboard" else bench.testbed
         store: Literal["embedded", "etcd"] = "etcd" if role == MEMBER else "embedded"
         testbed = bring_up(topology(), control=ControlLayout(True, replicas=_REPLICAS, store=store))
-        _wait_whole(testbed)
+        _wait_until_up(testbed)
         kinds, flows = _flows(testbed)
         due = schedule(bench.random("traffic", across=("role",)), flows, kinds, _SETTLED + after)
         with Exchange(testbed, flows) as exchange, exchange.running(due, _SETTLED + after) as running:
@@ -212,7 +212,7 @@ def _flows(testbed: Testbed) -> tuple[list[str], list[traffic.TrafficFlow]]:
     return kinds, flows
 
 
-def _wait_whole(testbed: Testbed) -> None:
+def _wait_until_up(testbed: Testbed) -> None:
     """Wait until everybody is there: whoever was killed before has come back."""
 
     def whole() -> bool:
@@ -235,23 +235,23 @@ def _kill_and_change(testbed: Testbed, role: str, last: int) -> dict[str, Any]:
     doomed = victims(role, "h1", relays[0], [(one.what, one.process.pid) for one in records], master)
     if not doomed and role != NOBODY:
         raise MeasurementError(f"no process of {role} was found", where=testbed.run, next_step="see hoverboard status")
-    if role in PLUGGED:
+    if role in HOST_ROLES:
         # A host holds flows of the VMs alone that are plugged in there.
-        return _by_plugging(testbed, doomed)
+        return _kill_and_add_vm(testbed, doomed)
     network = testbed.topology.networks[0]
     where = testbed.server(relays[1] if role == "hoverboard" else relays[0])  # a Hoverboard knows everybody
     newcomer: VM = network.vm(f"late-{last}", "h1", IPv4Address(f"10.0.0.{last}")).entity()
     if role == "hoverboard":
         testbed.suppress_restarts(relays[0])
     ended = threading.Event()
-    asking = threading.Thread(target=_ask, args=(testbed, newcomer, ended), name="ask")
+    asking = threading.Thread(target=_request_vm, args=(testbed, newcomer, ended), name="ask")
     flow = re.compile(rf"nw_dst={re.escape(str(newcomer.ip))}(?![.\d])")
     begun = time.monotonic()
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
     asking.start()
     try:
-        wait_for(lambda: _has(where, flow), _LONGEST, lambda: f"{newcomer.name} is not programmed on {where.name}")
+        wait_for(lambda: _has_flow(where, flow), _LONGEST, lambda: f"{newcomer.name} is not programmed on {where.name}")
         took = time.monotonic() - begun
     finally:
         ended.set()
@@ -260,7 +260,7 @@ def _kill_and_change(testbed: Testbed, role: str, last: int) -> dict[str, Any]:
     return {"at": begun, "seconds": took, "killed": doomed}
 
 
-def _by_plugging(testbed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
+def _kill_and_add_vm(testbed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
     """Kill processes of h1, and add a VM there once they are back: until its gateway answers it."""
     before = testbed.supervision()["restarts"]
     begun = time.monotonic()
@@ -278,7 +278,7 @@ def _by_plugging(testbed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
     return {"at": begun, "seconds": took, "killed": list(doomed)}
 
 
-def _ask(testbed: Testbed, newcomer: VM, ended: threading.Event) -> None:
+def _request_vm(testbed: Testbed, newcomer: VM, ended: threading.Event) -> None:
     """Ask for a VM until somebody takes it: who is asked may have been killed."""
     while not ended.is_set():
         try:
@@ -288,7 +288,7 @@ def _ask(testbed: Testbed, newcomer: VM, ended: threading.Event) -> None:
             ended.wait(0.01)
 
 
-def _has(server: Any, flow: re.Pattern[str]) -> bool:
+def _has_flow(server: Any, flow: re.Pattern[str]) -> bool:
     try:
         return any(flow.search(line) for line in status.openflow(server))
     except HoverboardError:  # it is not there

@@ -21,7 +21,7 @@ HOSTS, HOVERBOARDS = "hosts", "hoverboards"
 _PAIR_BPS = 150_000.0
 _FLOODED_SECONDS = 1.0  # of the flood are sent before the pairs begin
 _FLOOD_LIMIT = 30.0  # seconds for that
-_NOBODY = "10.0.0.250"
+_UNUSED_ADDRESS = "10.0.0.250"
 
 
 class GatewayOverload(Experiment):
@@ -64,7 +64,7 @@ class GatewayOverload(Experiment):
         chosen = list(zip(here[1:], there[1:], strict=False))[: whole(values, "pairs")]
         flows = traffic.burst(chosen, _PAIR_BPS)
         rate = point["overload"] * capacity
-        with Exchange(testbed, flows) as exchange, flooding(testbed, here[:1], [_NOBODY], rate) as flood:
+        with Exchange(testbed, flows) as exchange, flooding(testbed, here[:1], [_UNUSED_ADDRESS], rate) as flood:
             wait_for(
                 lambda: flood.sent >= _FLOODED_SECONDS * rate, _FLOOD_LIMIT, lambda: f"{flood.sent} packets of a flood"
             )

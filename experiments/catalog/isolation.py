@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
-from experiments.frame.statistics import ratio
+from experiments.frame.sample_statistics import ratio
 from experiments.statistics import percentile
 from experiments.tools import packet_rate, ping
 from experiments.tools.packet_rate import PacketRateSpec

@@ -57,7 +57,8 @@ class Models(Experiment):
             pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]].host != by_name[pair[1]].host
         ]  # fmt: skip
         # No pair's answer may already be there because of the other way round, or of a shared destination.
-        chosen = _strangers(bench.random("pairs", across=("model",)).sample(apart, len(apart)), whole(values, "pairs"))
+        shuffled = bench.random("pairs", across=("model",)).sample(apart, len(apart))
+        chosen = _independent_pairs(shuffled, whole(values, "pairs"))
         before = cpu_window.read()
         for src, dst in chosen:
             found = ping.measure(testbed.node(src), str(by_name[dst].ip), count=8, interval=0.05, wait=2.0)
@@ -67,7 +68,7 @@ class Models(Experiment):
                 continue
             yield Sample("first round trip", found.samples[0], "ms", point)
             yield Sample("later round trip", median(found.samples[3:]), "ms", point)
-        members = run_cost.members(testbed.run)
+        members = run_cost.run_processes(testbed.run)
         cost = cpu_window.cost(before, cpu_window.read(), [one.process.pid for one in members], members)
         yield Sample("control plane CPU", cost.by_kind.get(_CONTROL_PLANE, 0.0) * 1e3 / len(chosen), "ms a pair", point)
         yield from self._steady(point, testbed, chosen, number(values, "seconds"), bench)
@@ -168,7 +169,7 @@ class Models(Experiment):
         return found
 
 
-def _strangers(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, str]]:
+def _independent_pairs(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, str]]:
     """Pairs of which no two have a receiver in common or meet both ways, as far as there are."""
     found: list[tuple[str, str]] = []
     receivers: set[str] = set()

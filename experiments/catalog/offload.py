@@ -64,7 +64,7 @@ class Offload(Experiment):
 
     def _live(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         total, seconds = number(values, "rate") * 1e6, whole(values, "seconds")
-        rates = [share * total for share in traffic_population.some(whole(values, "pairs"))]
+        rates = [share * total for share in traffic_population.representative_shares(whole(values, "pairs"))]
         testbed = bench.fresh(_topology(threshold_between(rates, point["wanted"])))
         by_name = {vm.name: vm.host for vm in testbed.topology.vms}
         apart = [pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]] != by_name[pair[1]]]

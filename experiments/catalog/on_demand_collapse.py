@@ -62,12 +62,12 @@ class OnDemandCollapse(Experiment):
         network, vms = testbed.topology.networks[0], list(testbed.topology.vms)
         hosts = [server.name for server in testbed.topology.hosts]
         intent = list(itertools.islice(vm_join.entities(network, hosts), whole(values, "destinations")))
-        vm_join.load(testbed, intent)
+        vm_join.load_intent(testbed, intent)
         here, there = ([vm for vm in vms if vm.host == name] for name in hosts)
         senders, targets = here[:_VICTIMS], there[:_VICTIMS]
         victims = {vm.name for vm in (*senders, *targets)}
         flooders = [vm.name for vm in vms if vm.name not in victims][: point["flooders"]]
-        before = _asked(testbed)
+        before = _controller_packets(testbed)
         with flooding(testbed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
             for sender, target in zip(senders, targets, strict=True):
                 found = ping.measure(testbed.node(sender.name), str(target.ip), count=1, wait=_WAIT)
@@ -75,7 +75,7 @@ class OnDemandCollapse(Experiment):
                 if found.samples:
                     yield Sample("first round trip", found.samples[0], "ms", point)
         yield Sample("sent", float(flood.sent), "first packets", point)
-        for name, count in _asked(testbed).items():
+        for name, count in _controller_packets(testbed).items():
             yield Sample(name, float(count - before[name]), "packets to the controller", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
@@ -104,7 +104,7 @@ class OnDemandCollapse(Experiment):
         if not all(shares.values()):
             return []
         answered = {name: sum(found) / len(found) for name, found in shares.items()}
-        told = {
+        measured = {
             name: f"{answered[name]:.0%} answered, median {time:.0f} ms" if (time := times[name]) else "none answered"
             for name in answered
         }
@@ -114,7 +114,8 @@ class OnDemandCollapse(Experiment):
         return [
             ClaimVerdict(
                 "under many first packets on demand collapses, the Hoverboard model does not", "an outage",
-                f"{ON_DEMAND}: {told[ON_DEMAND]}; {HOVERBOARD}: {told[HOVERBOARD]}, at {most * _PER_VM} a second",
+                f"{ON_DEMAND}: {measured[ON_DEMAND]}; {HOVERBOARD}: {measured[HOVERBOARD]}, "
+                f"at {most * _PER_VM} a second",
                 "reproduced" if stands and fails else "partly" if fails or slower > 2 else "not",
                 f"A vport may ask 50 times a second. Each flooding VM stays below that; only their sum is too much "
                 f"(first round trips {slower:.1f} times as long on demand).",
@@ -135,7 +136,7 @@ def _shares(table: SampleTable, load: str, model: str) -> Series:
     return Series(f"{model}, n = {n}", [one for one, _ in some], [sum(several) / len(several) for _, several in some])
 
 
-def _asked(testbed: Testbed) -> dict[str, int]:
+def _controller_packets(testbed: Testbed) -> dict[str, int]:
     """First packets that came to the controller so far, and those that it left unanswered, by reason."""
     counters = testbed.control_status()["counters"]
     names = {"asked": "packets_in", "over the limit": "packets_in_limited", "unknown": "packets_in_unknown"}

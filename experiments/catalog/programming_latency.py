@@ -68,13 +68,13 @@ class ProgrammingLatency(Experiment):
         blue, red = testbed.topology.networks
         if base := whole(values, "base"):
             bench.say(f"programming-latency: loading {base} VMs")
-            vm_join.load(testbed, list(itertools.islice(vm_join.entities(blue, hosts), base)))
+            vm_join.load_intent(testbed, list(itertools.islice(vm_join.entities(blue, hosts), base)))
         churn = list(itertools.islice(vm_join.entities(red, hosts), whole(values, "churn")))
         with churning(testbed, churn) if point["neighbour"] == CHURNING else contextlib.nullcontext(Rounds()) as rounds:
             for number in range(whole(values, "add")):
                 bench.say(f"programming-latency: {point['model']}, {point['neighbour']}, VM {number + 1}")
                 try:
-                    yield Sample(METRIC, vm_join.by_diff(testbed, blue.name).answered, "ms", point)
+                    yield Sample(METRIC, vm_join.join_one(testbed, blue.name).answered, "ms", point)
                 except HoverboardError as error:
                     yield Sample(METRIC, None, "ms", point, str(error))
         if point["neighbour"] == CHURNING:

@@ -15,7 +15,7 @@ from typing import Any
 from experiments import paper
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
-from experiments.frame.statistics import fit
+from experiments.frame.sample_statistics import fit
 from experiments.programming.point import Point as Programmed
 from experiments.programming.run import run_point
 from hoverboard.contract.models import NAMES

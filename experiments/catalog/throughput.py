@@ -44,9 +44,9 @@ class Throughput(Experiment):
             return
         results = [one.result for one in taken if one.result is not None]
         yield Sample("throughput", sum(one.bps for one in results) / 1e9, "Gbit/s", point)
-        again = [one.retransmits for one in results if one.retransmits is not None]
-        if len(again) == len(results):  # all senders' kernels tell
-            yield Sample("retransmits", sum(again), "segments", point)
+        retransmits = [one.retransmits for one in results if one.retransmits is not None]
+        if len(retransmits) == len(results):  # all senders' kernels tell
+            yield Sample("retransmits", sum(retransmits), "segments", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         names = generation_comparison.measured(table, "throughput")
@@ -55,7 +55,7 @@ class Throughput(Experiment):
         ]
         most = max(values["streams"])
         return [
-            generation_comparison.beside(
+            generation_comparison.chart_beside_paper(
                 table, "throughput", "generations", f"Throughput by generation, {most} streams", "8", "throughput",
                 streams=most,
             ),
@@ -68,10 +68,10 @@ class Throughput(Experiment):
         most = max(values["streams"])
         found = generation_comparison.measured(table, "throughput", streams=most)
         return [
-            generation_comparison.order(
+            generation_comparison.order_verdict(
                 found, "8", "throughput", f"each version carries more than the last, {most} streams, Gbit/s"
             ),
-            generation_comparison.gain(
+            generation_comparison.gain_verdict(
                 found,
                 16,
                 19,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from experiments.frame.parameters import Parameter, Values
-from experiments.frame.statistics import Spread, spread
+from experiments.frame.sample_statistics import Spread, spread
 from hoverboard.contract.public_names import old_names
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Literal
 from experiments import paper
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
-from experiments.frame.statistics import Spread, spread
+from experiments.frame.sample_statistics import Spread, spread
 from experiments.tools.bare_namespaces import bare_pair
 from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.generations import GENERATIONS, NAMES, available
@@ -85,7 +85,9 @@ def measured(table: SampleTable, metric: str, **labels: object) -> dict[str, flo
     return {name: value for name, value in found.items() if value is not None}
 
 
-def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, why: str = _EMULATED) -> ClaimVerdict:
+def order_verdict(
+    found: Mapping[str, float], figure: str, series: str, claim: str, *, why: str = _EMULATED
+) -> ClaimVerdict:
     """Whether all generations stand in the paper's order; `why` is told where some do not."""
     curve = paper.curve(figure, series)
     names = list(found)
@@ -105,7 +107,7 @@ def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, w
     return ClaimVerdict(claim, theirs, ours, result, f"{', '.join(wrong)} are in the opposite order. {why}.")
 
 
-def gain(
+def gain_verdict(
     found: Mapping[str, float], least: float, stated: float, claim: str, *, more: bool, why: str = _EMULATED,
     since: str = "pre", bare: float | None = None,
 ) -> ClaimVerdict:  # fmt: skip
@@ -131,7 +133,9 @@ def gain(
     return ClaimVerdict(claim, theirs, ours, result, f"The bar is {least:g} x. {why}.", ratio / stated)
 
 
-def beside(table: SampleTable, metric: str, name: str, title: str, figure: str, series: str, **labels: object) -> Chart:
+def chart_beside_paper(
+    table: SampleTable, metric: str, name: str, title: str, figure: str, series: str, **labels: object
+) -> Chart:
     """Every generation beside the paper's version, both as multiples of their own oldest: what can be compared."""
     curve = paper.curve(figure, series)
     names = list(measured(table, metric, **labels))

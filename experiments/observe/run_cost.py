@@ -38,7 +38,7 @@ class Share:
     cpu_seconds: float
 
 
-def members(run: str) -> list[RunProcess]:
+def run_processes(run: str) -> list[RunProcess]:
     """Everything that lives of a run; RunError when there is no such run."""
     records = ledger.live_processes(ledger.Ledger(existing(run)), LinuxProcesses())
     return [RunProcess(record.process, record.what.partition(" of ")[0]) for record in records]

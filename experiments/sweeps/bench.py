@@ -23,7 +23,7 @@ _DATAPLANE = ("host", "nursery", "switch")  # kinds of processes in a run's ledg
 _MOST_UP = 6  # testbeds at a time; two hosts with an idle fast path take about 0.2 GiB
 
 
-def seed_of(seed: int, key: str, of: str, across: Collection[str]) -> str:
+def random_seed(seed: int, key: str, of: str, across: Collection[str]) -> str:
     """What random numbers are drawn from: the run's seed and the point's key (folder.key_of), less what is compared.
 
     A value may hold commas: what does not look like NAME=VALUE belongs to the one before.
@@ -73,7 +73,7 @@ class TestbedBench:
         if (found := self._up.pop(name, None)) is not None:
             if not found.going_down:
                 self._up[name] = found  # the last used is the last to go
-                self._note(found, options)
+                self._record(found, options)
                 return found
             found.down()
         while len(self._up) >= _MOST_UP:
@@ -93,7 +93,7 @@ class TestbedBench:
 
     def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
         """Random numbers for `of`: the same for the same seed, point (but for `across`) and repetition."""
-        return random.Random(seed_of(self._seed, self._key, of, across))
+        return random.Random(random_seed(self._seed, self._key, of, across))
 
     def say(self, what: str) -> None:
         """Show what is going on."""
@@ -133,10 +133,10 @@ class TestbedBench:
         except BaseException:
             made.down()
             raise
-        self._note(made, options)
+        self._record(made, options)
         return made
 
-    def _note(self, testbed: Testbed, options: dict[str, Any]) -> None:
+    def _record(self, testbed: Testbed, options: dict[str, Any]) -> None:
         if self._pinning is not None:  # each time: what died was started again, from this process
             running = live_processes(Ledger(testbed.directory), LinuxProcesses())
             apply(self._pinning, [one.process.pid for one in running if one.kind in _DATAPLANE])

@@ -31,7 +31,7 @@ class Cluster(Protocol):
     """Machines that measure, one point each at a time."""
 
     def workers(self) -> Mapping[str, dict[str, Any]]:
-        """What each worker's machine is (worker.about) by the worker's address."""
+        """What each worker's machine is (worker.describe) by the worker's address."""
 
     def measure(self, worker: str, job: Job) -> tuple[Outcome, dict[str, str]]:
         """Have a worker measure; returns when it has. WorkerLost: it has gone."""
@@ -40,7 +40,7 @@ class Cluster(Protocol):
         """Have a worker take its testbeds down. WorkerLost: it has gone."""
 
 
-def fit(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]) -> None:
+def check_workers(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]) -> None:
     """Check that workers may measure for one run.
 
     Raises:
@@ -84,22 +84,22 @@ def run(plan: Plan, path: Path, cluster: Cluster, progress: Progress, *, resume:
     """
     document = plan.document()
     workers = cluster.workers()
-    fit(workers, document["record"]["code"])
-    folder, todo = runner.begun(plan, path, document, resume=resume)
+    check_workers(workers, document["record"]["code"])
+    folder, todo = runner.prepare(plan, path, document, resume=resume)
     folder.keep_machines({one["name"]: one for one in workers.values()})
-    work = _Work(plan, cluster, rounds(todo))
+    work = _SharedWork(plan, cluster, rounds(todo))
     threads = [threading.Thread(target=work.serve, args=(one, workers[one]["name"]), daemon=True) for one in workers]
     for one in threads:
         one.start()
     done = serving = 0
     try:
         while done < len(todo) and serving < len(threads):
-            news = work.news.get()
-            if isinstance(news, str):
+            report = work.reports.get()
+            if isinstance(report, str):
                 serving += 1  # this one serves no more
-                progress(f"{plan.experiment.name}: {news}", done / len(todo))
+                progress(f"{plan.experiment.name}: {report}", done / len(todo))
                 continue
-            outcome, topologies = news
+            outcome, topologies = report
             folder.add(outcome)
             folder.keep_topologies(topologies)
             done += 1
@@ -127,11 +127,11 @@ def rounds(todo: Sequence[runner.Todo]) -> list[list[runner.Todo]]:
     return list(found.values())
 
 
-class _Work:
+class _SharedWork:
     """What is left to do, and what has come back; shared by a thread a worker."""
 
     def __init__(self, plan: Plan, cluster: Cluster, several: list[list[runner.Todo]]) -> None:
-        self.news: queue.Queue[tuple[Outcome, dict[str, str]] | str] = queue.Queue()
+        self.reports: queue.Queue[tuple[Outcome, dict[str, str]] | str] = queue.Queue()
         self._plan, self._cluster = plan, cluster
         self._run = uuid.uuid4().hex
         self._source = plan.source()
@@ -148,16 +148,16 @@ class _Work:
 
     def serve(self, worker: str, name: str) -> None:
         """Give one worker a round after the other, until there is none or it is lost."""
-        told = f"{name} has finished"
+        ending = f"{name} has finished"
         try:
             while (several := self._next()) is not None:
                 self._measure(worker, name, several)
             self._cluster.finish(worker)
         except WorkerLost as lost:
-            told = f"{name} is lost: {lost}"
+            ending = f"{name} is lost: {lost}"
         except Exception as error:  # of the cluster's own: the others go on
-            told = f"{name} gave up: {type(error).__name__}: {error}"
-        self.news.put(told)
+            ending = f"{name} gave up: {type(error).__name__}: {error}"
+        self.reports.put(ending)
 
     def _next(self) -> list[runner.Todo] | None:
         """The next round; waits while others may still give theirs back."""
@@ -175,7 +175,7 @@ class _Work:
             while left and not self._stopped:
                 outcome, topologies = self._cluster.measure(worker, self._job(left[0]))
                 left.popleft()
-                self.news.put((replace(outcome, machine=name), topologies))
+                self.reports.put((replace(outcome, machine=name), topologies))
         finally:
             with self._changed:
                 self._busy -= 1

@@ -65,7 +65,7 @@ class DaskCluster:
                     where=address,
                     next_step="start workers by `hoverboard experiment worker`",
                 )
-        return {address: self._have(address, worker.about) for address in self._present()}
+        return {address: self._have(address, worker.describe) for address in self._present()}
 
     def measure(self, address: str, job: worker.Job) -> tuple[Outcome, dict[str, str]]:
         """Have a worker measure."""

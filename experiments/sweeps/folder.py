@@ -77,7 +77,7 @@ class Folder:
         """
         folder = cls(path)
         if (path / RUN).exists():
-            folder._must_continue(document, resume)
+            folder._check_resumable(document, resume)
             return folder
         if path.exists() and any(path.iterdir()):
             raise InputError("the folder is not empty and no run's", where=str(path), next_step="give another --out")
@@ -85,7 +85,7 @@ class Folder:
         _write(path / RUN, json.dumps(document, indent=2) + "\n")
         return folder
 
-    def _must_continue(self, document: dict[str, Any], resume: bool) -> None:
+    def _check_resumable(self, document: dict[str, Any], resume: bool) -> None:
         if not resume:
             raise InputError(
                 "the folder holds a run already", where=str(self.path), next_step="add --resume, or give another --out"

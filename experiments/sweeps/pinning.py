@@ -100,6 +100,6 @@ def restored() -> Iterator[None]:
         _pin(os.getpid(), before)
 
 
-def told(pinning: Pinning | str) -> Mapping[str, list[int]] | str:
+def pinning_document(pinning: Pinning | str) -> Mapping[str, list[int]] | str:
     """What run.json says of it."""
     return pinning if isinstance(pinning, str) else pinning.document()

@@ -11,7 +11,7 @@ from typing import Any
 from experiments import figures
 from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, SampleTable
 from experiments.frame.parameters import Values, values
-from experiments.frame.statistics import spread
+from experiments.frame.sample_statistics import spread
 from experiments.sweeps import discovery, drawing
 from experiments.sweeps.folder import Folder
 

@@ -101,7 +101,7 @@ def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
     machine, code = record["machine"], record["code"]
     commit = (code["commit"] or "unknown")[:10] + (" with local changes" if code["changed"] else "")
     minutes = sum(one.seconds for run in runs for one in run.folder.outcomes()) / 60
-    told = ", ".join(f"{counted[name]} {name}" for name in RESULTS if counted[name])
+    counts = ", ".join(f"{counted[name]} {name}" for name in RESULTS if counted[name])
     quick = [run.name for run in runs if run.document["quick"]]
     return [
         "# The paper's evaluation beside ours",
@@ -118,7 +118,7 @@ def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
         'shapes and ratios, not absolute figures. A verdict says what this run showed, "not" included.',
         "",
         *([f"Measured with `--quick`, for a first look only: {', '.join(quick)}.", ""] if quick else []),
-        f"Of {counted.total()} claims: {told}." if counted else "No claim of the paper was measured.",
+        f"Of {counted.total()} claims: {counts}." if counted else "No claim of the paper was measured.",
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from experiments.frame.parameters import Values
 from experiments.frame.progress import Progress
 from experiments.observe import provenance
 from experiments.sweeps.folder import Folder, Outcome, key_of
-from experiments.sweeps.pinning import Pinning, machine, plan, told
+from experiments.sweeps.pinning import Pinning, machine, pinning_document, plan
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.contract.plugins import file_of
 
@@ -96,7 +96,8 @@ class Plan:
             "repeat": self.repetitions,
             "quick": self.quick,
             "seed": self.seed,
-            "record": provenance.record(dict(self.given)) | {"missing": missing(), "pinning": told(self.pinning())},
+            "record": provenance.record(dict(self.given))
+            | {"missing": missing(), "pinning": pinning_document(self.pinning())},
         }
 
 
@@ -114,7 +115,7 @@ def missing() -> list[str]:
     return lacking
 
 
-def sweep_of(text: str, where: str) -> tuple[str | None, dict[str, list[Any]]]:
+def parse_sweep(text: str, where: str) -> tuple[str | None, dict[str, list[Any]]]:
     """A sweep's YAML: a line a parameter with its values, and if it likes `experiment: NAME`."""
     import yaml
 
@@ -139,7 +140,7 @@ class Todo:
     repetition: int
 
 
-def begun(plan: Plan, path: Path, document: dict[str, Any], *, resume: bool) -> tuple[Folder, list[Todo]]:
+def prepare(plan: Plan, path: Path, document: dict[str, Any], *, resume: bool) -> tuple[Folder, list[Todo]]:
     """The folder of a run, and the points that it does not have yet.
 
     Raises:
@@ -168,16 +169,16 @@ def run(plan: Plan, path: Path, bench: RunnerBench, progress: Progress, *, resum
     Raises:
         InputError: parameters or the folder are wrong; nothing was measured.
     """
-    folder, todo = begun(plan, path, plan.document(), resume=resume)
+    folder, todo = prepare(plan, path, plan.document(), resume=resume)
     began = time.monotonic()
     for number, one in enumerate(todo):
-        progress(_told(plan, one.key, number, len(todo), time.monotonic() - began), number / max(1, len(todo)))
-        folder.add(measured(plan.experiment, one.key, one.point, one.changed, one.values, one.repetition, bench))
+        progress(_progress_text(plan, one.key, number, len(todo), time.monotonic() - began), number / max(1, len(todo)))
+        folder.add(measure_point(plan.experiment, one.key, one.point, one.changed, one.values, one.repetition, bench))
         folder.keep_topologies(bench.topologies())
     return folder
 
 
-def _told(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
+def _progress_text(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
     left = 0.0
     if number:
         left = seconds / number * (of - number)
@@ -187,7 +188,7 @@ def _told(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
     return f"{plan.experiment.name}: {key.rsplit(',repetition', 1)[0]} ({number + 1} of {of}{about})"
 
 
-def measured(
+def measure_point(
     experiment: Experiment, key: str, point: Point, changed: Mapping[str, Any], values: Values, repetition: int,
     bench: RunnerBench,
 ) -> Outcome:  # fmt: skip

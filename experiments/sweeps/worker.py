@@ -20,7 +20,7 @@ from experiments.observe import provenance
 from experiments.sweeps import discovery, runner
 from experiments.sweeps.bench import TestbedBench
 from experiments.sweeps.folder import Outcome
-from experiments.sweeps.pinning import machine, plan, told
+from experiments.sweeps.pinning import machine, pinning_document, plan
 from hoverboard.contract.plugins import absolute, file_of
 
 
@@ -48,7 +48,7 @@ class Job:
     pin: bool = True
 
 
-class _Held:
+class _CurrentRun:
     """The run in hand: its experiment and its bench."""
 
     def __init__(self, job: Job) -> None:
@@ -60,14 +60,14 @@ class _Held:
 
     def experiment(self, job: Job) -> Experiment:
         if job.where not in self.experiments:
-            self.experiments[job.where] = found(job.where, job.source)
+            self.experiments[job.where] = load_experiment(job.where, job.source)
         return self.experiments[job.where]
 
 
-_held: _Held | None = None  # a worker has one thread, and so one run at a time
+_current: _CurrentRun | None = None  # a worker has one thread, and so one run at a time
 
 
-def found(where: str, source: str | None) -> Experiment:
+def load_experiment(where: str, source: str | None) -> Experiment:
     """The experiment of a job; a person's own file comes as its text. InputError: there is none."""
     if source is None:
         return discovery.find(where)
@@ -78,7 +78,7 @@ def found(where: str, source: str | None) -> Experiment:
         return discovery.find(copy)
 
 
-def about() -> dict[str, Any]:
+def describe() -> dict[str, Any]:
     """What the machine is: name, `boot` (the same for two workers of one machine), code, versions, what is missing."""
     return {
         "name": platform.node(),
@@ -88,25 +88,25 @@ def about() -> dict[str, Any]:
         "machine": provenance.machine(),
         "versions": provenance.versions(),
         "missing": runner.missing(),
-        "pinning": told(plan(machine())),
+        "pinning": pinning_document(plan(machine())),
     }
 
 
 def measure(job: Job) -> tuple[Outcome, dict[str, str]]:
     """Measure a point: its outcome, and the topologies that were up, as files by name."""
-    global _held
-    if _held is None or _held.run != job.run:
+    global _current
+    if _current is None or _current.run != job.run:
         finish()
-        _held = _Held(job)
-    outcome = runner.measured(
-        _held.experiment(job), job.key, job.point, job.changed, job.values, job.repetition, _held.bench
+        _current = _CurrentRun(job)
+    outcome = runner.measure_point(
+        _current.experiment(job), job.key, job.point, job.changed, job.values, job.repetition, _current.bench
     )
-    return outcome, _held.bench.topologies()
+    return outcome, _current.bench.topologies()
 
 
 def finish() -> None:
     """Take down what the last run left up."""
-    global _held
-    held, _held = _held, None
+    global _current
+    held, _current = _current, None
     if held is not None:
         held.bench.close()

@@ -33,7 +33,7 @@ while time.monotonic() < end and os.getppid() == parent:
 
 
 @contextlib.contextmanager
-def awake(seconds: float) -> Iterator[list[int]]:
+def keep_cpus_awake(seconds: float) -> Iterator[list[int]]:
     """No CPU halts inside the block; yields the pids of the spinners, which are gone afterwards.
 
     Args:

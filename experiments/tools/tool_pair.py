@@ -65,9 +65,9 @@ def _port(process: subprocess.Popen[str], place: ToolPlace) -> int:
     if "port" in document:
         return int(document["port"])
     process.kill()
-    said = document.get("error") or words(tool_processes.finish(process, 1.0, "the tool").stderr)
+    message = document.get("error") or words(tool_processes.finish(process, 1.0, "the tool").stderr)
     raise MeasurementError(
-        f"the measuring server did not start: {said}",
+        f"the measuring server did not start: {message}",
         where=place.name,
         next_step="is the machine overloaded? `hoverboard exec NODE -- ip address` shows the node's address",
     )
@@ -104,9 +104,9 @@ def parse(stdout: str, stderr: str, code: int, where: str) -> dict[str, Any]:
     except (IndexError, ValueError):
         document = None
     if not isinstance(document, dict) or "error" in document or code:
-        said = document["error"] if isinstance(document, dict) and "error" in document else words(stderr or stdout)
+        message = document["error"] if isinstance(document, dict) and "error" in document else words(stderr or stdout)
         raise MeasurementError(
-            f"the measuring tool ended with code {code} and said: {said}",
+            f"the measuring tool ended with code {code} and said: {message}",
             where=where,
             next_step="ping between the two VMs",
         )

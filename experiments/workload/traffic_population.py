@@ -48,7 +48,7 @@ def shares() -> list[float]:
     return found
 
 
-def some(count: int) -> list[float]:
+def representative_shares(count: int) -> list[float]:
     """Shares of `count` pairs that stand for all: the ranks in the middle of as many equal parts, summing to 1."""
     every = shares()
     picked = [every[int((number + 0.5) * len(every) / count)] for number in range(count)]

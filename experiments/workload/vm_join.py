@@ -52,7 +52,7 @@ def entities(network: NetworkSpec, hosts: list[str]) -> Iterator[VM]:
         yield network.vm(f"{network.name}-intent-{number}", host, IPv4Address(base + number)).entity()
 
 
-def load(testbed: Testbed, vms: Sequence[VM], gone: Sequence[VM] = ()) -> float:
+def load_intent(testbed: Testbed, vms: Sequence[VM], gone: Sequence[VM] = ()) -> float:
     """Tell the fabric manager of VMs that are intent only, or are gone; seconds until all switches are programmed."""
     servers = {server.name for server in testbed.topology.servers}
     begun = time.monotonic()
@@ -63,7 +63,7 @@ def load(testbed: Testbed, vms: Sequence[VM], gone: Sequence[VM] = ()) -> float:
     return time.monotonic() - begun
 
 
-def timed(testbed: Testbed, request: Callable[[], object], spec: VMSpec | None = None) -> Answer:
+def time_join(testbed: Testbed, request: Callable[[], object], spec: VMSpec | None = None) -> Answer:
     """Time a request that makes the VM `spec` reachable (default: the one that `add_vm` would plan next).
 
     A VM on another host pings it all along, from before it exists: the harder way, because every
@@ -71,13 +71,13 @@ def timed(testbed: Testbed, request: Callable[[], object], spec: VMSpec | None =
     """
     if spec is None:
         spec = placement.plan_vm(testbed.topology, testbed.topology.networks[0].name)
-    return timed_together(testbed, request, [spec])[0]
+    return time_joins(testbed, request, [spec])[0]
 
 
-def timed_together(
+def time_joins(
     testbed: Testbed, request: Callable[[], object], specs: Sequence[VMSpec], interval: float = PING_INTERVAL
 ) -> list[Answer]:
-    """As `timed`, of a request that makes several VMs reachable, in their order; `interval` of pings in seconds.
+    """As `time_join`, of a request that makes several VMs reachable, in their order; `interval` of pings in seconds.
 
     Raises:
         MeasurementError: one does not answer.
@@ -86,12 +86,12 @@ def timed_together(
     answered: dict[str, float] = {}
     asking = threading.Event()
 
-    def told(name: str) -> None:
+    def note_answer(name: str) -> None:
         answered[name] = time.monotonic()
 
     def ask() -> None:
         asking.set()
-        wait_answers(targets, ANSWER_TIMEOUT, told, interval)
+        wait_answers(targets, ANSWER_TIMEOUT, note_answer, interval)
 
     with ThreadPoolExecutor(1, thread_name_prefix="ping") as pool:
         pings = pool.submit(ask)
@@ -128,16 +128,16 @@ def prebuilt_vms(testbed: Testbed, network: str, count: int) -> Iterator[list[VM
 def join_in_turn(testbed: Testbed, specs: Sequence[VMSpec]) -> Iterator[Answer]:
     """Tell the fabric manager of one VM of `prebuilt_vms` after the other, each when the one before has answered."""
     for spec in specs:
-        yield timed(testbed, partial(testbed.intent.diff, upsert=[spec.entity()]), spec)
+        yield time_join(testbed, partial(testbed.intent.diff, upsert=[spec.entity()]), spec)
 
 
 def join_together(testbed: Testbed, specs: Sequence[VMSpec]) -> list[Answer]:
     """Tell the fabric manager of all VMs of `prebuilt_vms` in one request."""
     entities = [spec.entity() for spec in specs]
-    return timed_together(testbed, lambda: testbed.intent.diff(upsert=entities), specs, BURST_INTERVAL)
+    return time_joins(testbed, lambda: testbed.intent.diff(upsert=entities), specs, BURST_INTERVAL)
 
 
-def by_diff(testbed: Testbed, network: str) -> Answer:
+def join_one(testbed: Testbed, network: str) -> Answer:
     """Add a VM whose namespace and NIC exist already, so that only the control plane is timed; it stays."""
     (spec,) = testbed.prebuild_vms(network, 1)
-    return timed(testbed, lambda: testbed.upsert(spec.entity()), spec)
+    return time_join(testbed, lambda: testbed.upsert(spec.entity()), spec)

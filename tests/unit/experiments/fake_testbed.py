@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from experiments.frame.experiment import Experiment, Point, Sample
-from experiments.sweeps.bench import seed_of
+from experiments.sweeps.bench import random_seed
 from experiments.tools.tool_processes import Node
 from experiments.workload.traffic import Datagram, TrafficFlow
 from experiments.workload.udp_exchange import Carried, Result
@@ -92,7 +92,7 @@ class ScriptedBench:
         self.kept[name] = document
 
     def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
-        return random.Random(seed_of(1, "point", of, across))
+        return random.Random(random_seed(1, "point", of, across))
 
     def say(self, what: str) -> None:
         self.said.append(what)

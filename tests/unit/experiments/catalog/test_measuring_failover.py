@@ -252,7 +252,7 @@ def test_who_refuses_is_asked_again_a_little_later(monkeypatch: pytest.MonkeyPat
     bench = ScriptedBench(run.prepare)
     pauses: list[float] = []
     ended = SimpleNamespace(is_set=lambda: False, wait=pauses.append)
-    failover._ask(bench.testbed(failover.topology()), "new", ended)  # type: ignore[arg-type]
+    failover._request_vm(bench.testbed(failover.topology()), "new", ended)  # type: ignore[arg-type]
     assert (run.asked, pauses) == (["new"] * 3, [0.01, 0.01])
 
 
@@ -260,7 +260,7 @@ def test_a_switch_that_is_not_there_has_no_flow(monkeypatch: pytest.MonkeyPatch)
     run = Run(monkeypatch, shown=1)
     run.asked = [SimpleNamespace(ip="10.0.0.123")]
     run._taken.set()
-    there = [failover._has("hv1", re.compile("10.0.0.123,")) for _ in range(2)]
+    there = [failover._has_flow("hv1", re.compile("10.0.0.123,")) for _ in range(2)]
     assert there == [False, True]
 
 
@@ -370,10 +370,10 @@ def test_a_run_whose_switches_or_processes_are_not_there_is_not_measured(
     testbed = ScriptedBench(run.prepare).testbed(failover.topology())
     whole: list[bool] = []
     monkeypatch.setattr(failover, "wait_for", lambda condition, *_, **__: whole.append(condition()))
-    failover._wait_whole(testbed)
+    failover._wait_until_up(testbed)
     if what == "switch":
         testbed.control["switches"]["h2"] = {"programmed": False}
     else:
         testbed.supervision = lambda: {"down": ["h1"], "restarts": 0}
-    failover._wait_whole(testbed)
+    failover._wait_until_up(testbed)
     assert whole == [True, False]

@@ -42,7 +42,7 @@ class Cluster:
         members = [RunProcess(Process(5, 0), "control plane"), RunProcess(Process(6, 0), "host process")]
         monkeypatch.setattr(hoverboard_counters, "received", lambda testbed: next(counted))
         monkeypatch.setattr(cpu_window, "read", lambda: next(readings))
-        monkeypatch.setattr(run_cost, "members", lambda run: members if run == "made-up" else [])
+        monkeypatch.setattr(run_cost, "run_processes", lambda run: members if run == "made-up" else [])
         monkeypatch.setattr(ping, "measure", self._ping)
         monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.flow == 0))
 
@@ -105,7 +105,7 @@ def test_a_control_plane_that_did_nothing_spent_nothing_and_four_pairs_are_pinge
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster = Cluster(monkeypatch, *[pinged(1.0, 1.0, 1.0, 1.0)] * 5)
-    monkeypatch.setattr(run_cost, "members", lambda run: [])
+    monkeypatch.setattr(run_cost, "run_processes", lambda run: [])
     found = measured(Models, POINT, ScriptedBench(cluster.prepare), vms=12, pairs=5, seconds=2.0)
     assert found["control plane CPU"] == [(0.0, "ms a pair", POINT)]
     assert len(found["steady round trip"]) == 4
@@ -132,7 +132,7 @@ class Crowd:
         if len(answers) < 12:
             monkeypatch.setattr(on_demand_collapse, "_VICTIMS", len(answers))
         monkeypatch.setattr(ping, "measure", self._ping)
-        monkeypatch.setattr(vm_join, "load", lambda testbed, vms: self.loaded.append(vms))
+        monkeypatch.setattr(vm_join, "load_intent", lambda testbed, vms: self.loaded.append(vms))
         monkeypatch.setattr(
             vm_join, "entities", lambda network, hosts: (SimpleNamespace(ip=f"{hosts[0]}-{n}") for n in range(10**6))
         )

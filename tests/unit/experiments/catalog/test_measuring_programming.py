@@ -57,8 +57,8 @@ class Joins:
         self.joined: list[str] = []
         self._answers, self._error = list(answers), error
         monkeypatch.setattr(vm_join, "entities", self._entities)
-        monkeypatch.setattr(vm_join, "load", lambda testbed, vms: self.loaded.append(vms))
-        monkeypatch.setattr(vm_join, "by_diff", self._by_diff)
+        monkeypatch.setattr(vm_join, "load_intent", lambda testbed, vms: self.loaded.append(vms))
+        monkeypatch.setattr(vm_join, "join_one", self._by_diff)
         monkeypatch.setattr(programming_latency, "churning", self._churning)
 
     def _entities(self, network: Any, hosts: list[str]) -> Iterator[str]:

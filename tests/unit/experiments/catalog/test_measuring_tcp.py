@@ -109,7 +109,7 @@ def test_latency_is_the_tool_s_figures(monkeypatch: pytest.MonkeyPatch, ends: li
         yield
         ends.append("asleep")
 
-    monkeypatch.setattr(latency, "awake", awake)
+    monkeypatch.setattr(latency, "keep_cpus_awake", awake)
     bench, point = ScriptedBench(), {"generation": "pre", "cpus": cpus}
     assert measured(Latency, point, bench, seconds=0.5) == {
         name: [(value, "us", point)]
@@ -136,7 +136,9 @@ class Window:
         monkeypatch.setattr(generation_comparison, "pair", self._pair)
         monkeypatch.setattr(cpu.os, "getpid", lambda: 77)
         monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
-        monkeypatch.setattr(run_cost, "members", lambda run: [RunProcess(Process(5, 0), f"host process of {run}")])
+        monkeypatch.setattr(
+            run_cost, "run_processes", lambda run: [RunProcess(Process(5, 0), f"host process of {run}")]
+        )
         monkeypatch.setattr(iperf, "measure", lambda *given: (self.asked.append(given), tcp(bps))[1])
         monkeypatch.setattr(cpu, "clock_hz", lambda: 2e9)
 

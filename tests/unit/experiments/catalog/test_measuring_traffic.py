@@ -146,7 +146,7 @@ def test_live_traffic_is_what_hoverboards_still_carry_once_reports_have_come(mon
     exchanged(monkeypatch, offload)
     counted = iter([1_000, 1_060])
     monkeypatch.setattr(hoverboard_counters, "received", lambda testbed: next(counted))
-    monkeypatch.setattr(traffic_population, "some", lambda count: [0.5, 0.25, 0.125, 0.125][:count])
+    monkeypatch.setattr(traffic_population, "representative_shares", lambda count: [0.5, 0.25, 0.125, 0.125][:count])
     monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.flow == 3))
 
     def pass_(at: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from experiments.sweeps import bench
-from experiments.sweeps.bench import TestbedBench, seed_of
+from experiments.sweeps.bench import TestbedBench, random_seed
 from experiments.sweeps.folder import key_of
 from experiments.sweeps.pinning import Pinning
 from topologies.spec import schema
@@ -149,16 +149,17 @@ def test_random_numbers_are_those_of_the_seed_the_point_and_what_they_are_for() 
 
 def test_those_who_are_compared_are_offered_the_same() -> None:
     one, other = (key_of({"model": name, "sizes": [1, 2], "load": 7}, {}, 0) for name in ("gateway", "on-demand"))
-    assert seed_of(1, one, "pairs", ("model",)) == seed_of(1, other, "pairs", ("model",))
+    assert random_seed(1, one, "pairs", ("model",)) == random_seed(1, other, "pairs", ("model",))
     different = {
-        seed_of(1, one, "pairs", ()), seed_of(1, other, "pairs", ()), seed_of(1, one, "traffic", ("model",)),
-        seed_of(1, one, "pairs", ("model",)), seed_of(2, one, "pairs", ("model",)),
-        seed_of(1, one, "pairs", ("model", "load")), seed_of(1, one, "", ()),
-        seed_of(1, key_of({"model": "gateway", "sizes": [1, 2], "load": 7}, {}, 1), "pairs", ("model",)),
+        random_seed(1, one, "pairs", ()), random_seed(1, other, "pairs", ()),
+        random_seed(1, one, "traffic", ("model",)),
+        random_seed(1, one, "pairs", ("model",)), random_seed(2, one, "pairs", ("model",)),
+        random_seed(1, one, "pairs", ("model", "load")), random_seed(1, one, "", ()),
+        random_seed(1, key_of({"model": "gateway", "sizes": [1, 2], "load": 7}, {}, 1), "pairs", ("model",)),
     }  # fmt: skip
     assert len(different) == 8
-    assert seed_of(3, "a=1,b=x,y,c=2", "of", ("c",)) == "3/a=1,b=x,y/of"
-    assert seed_of(3, "a=1,b=x,y", "", ("b",)) == "3/a=1"
+    assert random_seed(3, "a=1,b=x,y,c=2", "of", ("c",)) == "3/a=1,b=x,y/of"
+    assert random_seed(3, "a=1,b=x,y", "", ("b",)) == "3/a=1"
 
 
 def test_what_is_going_on_is_said() -> None:

@@ -71,7 +71,7 @@ def client(cluster: DaskCluster) -> Client:
 def test_each_worker_says_what_its_machine_is(cluster: DaskCluster) -> None:
     assert cluster.workers() == {"tcp://a": "answer 1", "tcp://b": "answer 2"}
     assert client(cluster).calls == [
-        (worker.about, (), (address,), {"pure": False, "retries": 0}) for address in ("tcp://a", "tcp://b")
+        (worker.describe, (), (address,), {"pure": False, "retries": 0}) for address in ("tcp://a", "tcp://b")
     ]
     assert (client(cluster).scheduler, client(cluster).settings["set_as_default"]) == ("tcp://scheduler", False)
 

@@ -99,7 +99,7 @@ def test_labels_of_a_sample_are_those_of_the_sweep_and_its_own(dice: str, tmp_pa
     (experiment, point) = discovery.find(dice), {"sides": 6}
     bench = FakeBench()
     values = plan(dice).variations()[0][1]
-    outcome = runner.measured(experiment, "key", point, {"offset": 7, "sides": 9}, values, 2, bench)
+    outcome = runner.measure_point(experiment, "key", point, {"offset": 7, "sides": 9}, values, 2, bench)
     assert (outcome.key, outcome.point, outcome.repetition) == ("key", {"offset": 7, "sides": 6}, 2)
     (sample,) = outcome.samples
     assert isinstance(sample, Sample)
@@ -152,7 +152,7 @@ def test_repetitions_are_those_asked_for_else_the_experiment_s_own(
 
 
 def test_a_sweep_goes_through_all_combinations_and_labels_them(dice: str, tmp_path: Path) -> None:
-    name, sweep = runner.sweep_of("offset: [0, 100]\nsides: [4, 8]\n", "sweep.yaml")
+    name, sweep = runner.parse_sweep("offset: [0, 100]\nsides: [4, 8]\n", "sweep.yaml")
     assert name is None
     folder = runner.run(plan(dice, sweep=sweep, repeat=1), tmp_path / "out", FakeBench(), quiet)
     assert [(one.labels["offset"], one.labels["sides"]) for one in folder.table().samples] == [
@@ -163,7 +163,10 @@ def test_a_sweep_goes_through_all_combinations_and_labels_them(dice: str, tmp_pa
 
 
 def test_a_sweep_may_name_its_experiment_and_a_value_may_stand_alone() -> None:
-    assert runner.sweep_of("experiment: dice\noffset: 3\nsides: [4]\n", "x") == ("dice", {"offset": [3], "sides": [4]})
+    assert runner.parse_sweep("experiment: dice\noffset: 3\nsides: [4]\n", "x") == (
+        "dice",
+        {"offset": [3], "sides": [4]},
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_a_sweep_may_name_its_experiment_and_a_value_may_stand_alone() -> None:
 )
 def test_bad_sweeps(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        runner.sweep_of(text, "sweep.yaml")
+        runner.parse_sweep(text, "sweep.yaml")
     assert (caught.value.where, caught.value.next_step) == ("sweep.yaml", "a line is NAME: [VALUE, VALUE]")
 
 

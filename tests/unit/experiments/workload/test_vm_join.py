@@ -106,7 +106,7 @@ def test_intent_is_in_turn_on_all_hosts_with_addresses_from_the_range_of_its_own
 def test_loading_takes_until_all_switches_are_programmed(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
     more, gone = (list(islice(vm_join.entities(TOPOLOGY.networks[0], ["h1"]), count)) for count in (2, 1))
-    assert vm_join.load(run.testbed, more, gone) == 1.25
+    assert vm_join.load_intent(run.testbed, more, gone) == 1.25
     assert run.asked == [(["blue-intent-0", "blue-intent-1"], ["blue-intent-0"])]
     assert run.looks == 2
 
@@ -116,12 +116,12 @@ def test_switches_that_are_never_programmed_are_an_error(monkeypatch: pytest.Mon
     monkeypatch.setattr(vm_join, "_SETTLED_TIMEOUT", 0.0)
     run.looks = -(10**9)
     with pytest.raises(RunError, match="switches are not programmed"):
-        vm_join.load(run.testbed, [])
+        vm_join.load_intent(run.testbed, [])
 
 
 def test_a_vm_is_timed_from_the_request_to_its_first_answer_on_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
-    answer = vm_join.timed(run.testbed, lambda: run._diff())
+    answer = vm_join.time_join(run.testbed, lambda: run._diff())
     assert answer == Answer(answered=375.0, done=250.0)
     ((targets, timeout, interval),) = run.pings
     assert targets == {"blue-3": (run.testbed.pid_of("blue-2"), "10.0.0.4")}
@@ -133,7 +133,7 @@ def test_several_are_timed_in_their_order(monkeypatch: pytest.MonkeyPatch) -> No
     network = TOPOLOGY.networks[0]
     specs = [network.vm(name, host, next(islice(network.subnets[0].addresses(), at, None))) for name, host, at in (
         ("one", "h2", 10), ("two", "h1", 11))]  # fmt: skip
-    answers = vm_join.timed_together(run.testbed, lambda: run._diff(), specs, 0.02)
+    answers = vm_join.time_joins(run.testbed, lambda: run._diff(), specs, 0.02)
     assert answers == [Answer(375.0, 250.0), Answer(500.0, 250.0)]
     assert run.pings[0][0] == {
         "one": (run.testbed.pid_of("blue-1"), "10.0.0.12"), "two": (run.testbed.pid_of("blue-2"), "10.0.0.13"),
@@ -144,7 +144,7 @@ def test_several_are_timed_in_their_order(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_vm_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, silent=frozenset({"blue-3"}))
     with pytest.raises(MeasurementError, match="blue-3 does not answer blue-2 after 20 s") as caught:
-        vm_join.timed(run.testbed, lambda: run._diff())
+        vm_join.time_join(run.testbed, lambda: run._diff())
     assert caught.value.where == "h1"
 
 
@@ -173,7 +173,7 @@ def test_planted_vms_are_announced_one_by_one_or_at_once(monkeypatch: pytest.Mon
 
 def test_a_vm_of_which_only_the_control_plane_is_timed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
-    answer = vm_join.by_diff(run.testbed, "blue")
+    answer = vm_join.join_one(run.testbed, "blue")
     assert answer == Answer(375.0, 250.0)
     assert [(verb, spec.name) for verb, spec in run.done] == [("build", "blue-3")]
     assert run.asked == [(["blue-3"], [])]

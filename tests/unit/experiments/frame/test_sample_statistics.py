@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.frame.statistics import Fit, Ratio, Spread, fit, ratio, spread
+from experiments.frame.sample_statistics import Fit, Ratio, Spread, fit, ratio, spread
 
 
 @pytest.mark.parametrize("of", [lambda: spread([]), lambda: ratio([], [1.0])])
