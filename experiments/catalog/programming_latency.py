@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, whole, words
 from experiments.programming.point import Point as Programmed
-from experiments.programming.run import run_point
+from experiments.programming.point_process import run_point
 from experiments.statistics import percentile
 from experiments.workload import vm_join
 from experiments.workload.vm_churn import Rounds, churning

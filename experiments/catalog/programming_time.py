@@ -17,7 +17,7 @@ from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment,
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
 from experiments.frame.sample_statistics import fit
 from experiments.programming.point import Point as Programmed
-from experiments.programming.run import run_point
+from experiments.programming.point_process import run_point
 from hoverboard.contract.models import NAMES
 
 MESH, OURS = "preprogrammed", "hoverboard"

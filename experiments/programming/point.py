@@ -33,9 +33,9 @@ from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.view.facts import Sync
-from experiments.programming.sink import Sink, total
-from experiments.programming.switches import Bridges
-from experiments.programming.world import Cluster
+from experiments.programming.ovs_bridges import Bridges
+from experiments.programming.recording_switch import RecordingSwitch, total
+from experiments.programming.scaled_cluster import Cluster
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard
 from hoverboard.contract.wire import fabric_pb2 as pb
@@ -88,7 +88,7 @@ class _Events:
         """No packets flow here."""
 
 
-class _Run:
+class _ControlPlane:
     """A fabric manager and a VM controller without their doors."""
 
     def __init__(self, point: Point) -> None:
@@ -96,7 +96,7 @@ class _Run:
         self.fabric = IntentStore()
         self.core = ControllerCore(model_named(point.model), policy := OffloadPolicy())
         self.controller = Controller(self.core, policy)
-        self.sinks: dict[str, Sink] = {}
+        self.recording: dict[str, RecordingSwitch] = {}
         self.bytes = 0
 
     def nodes(self) -> list[Host | Hoverboard]:
@@ -110,15 +110,15 @@ class _Run:
         """Names of the nodes that relay for others."""
         return frozenset(node.name for node in self.nodes() if isinstance(node, Hoverboard))
 
-    def connect_sinks(self) -> None:
+    def connect_recording_switches(self) -> None:
         """Every switch is there, with its vports."""
         encoder = FlowModEncoder(openflow.serialize_flow_mod)
         for number, node in enumerate(self.nodes()):
-            sink = self.sinks[node.name] = Sink(datapath_id(node.underlay_ip), encoder)
+            switch = self.recording[node.name] = RecordingSwitch(datapath_id(node.underlay_ip), encoder)
             on_host = isinstance(node, Host)
-            self.controller.switch_connected(sink, self.cluster.ports(number) if on_host else {})
+            self.controller.switch_connected(switch, self.cluster.ports(number) if on_host else {})
 
-    def hello(self) -> None:
+    def connect_agents(self) -> None:
         """Every agent is there."""
         for number in range(self.cluster.hosts):
             self.controller.agent_hello(f"h{number}", self.cluster.bindings(number))
@@ -180,28 +180,28 @@ def peak_mib() -> float:
 
 async def measure(point: Point, request: Path) -> dict[str, Any]:
     """Program the switches of a point."""
-    run = _Run(point)
+    plane = _ControlPlane(point)
     if point.switches == "sink":
-        run.connect_sinks()
-        run.hello()
-        figures = await _programmed(run, request)
-        held = {name: sink.flows for name, sink in run.sinks.items()}
-        figures |= total(run.sinks.values())
-        figures["flows_by_class"] = _by_class(held, run.hoverboards())
+        plane.connect_recording_switches()
+        plane.connect_agents()
+        figures = await _programmed(plane, request)
+        held = {name: switch.flows for name, switch in plane.recording.items()}
+        figures |= total(plane.recording.values())
+        figures["flows_by_class"] = _by_class(held, plane.hoverboards())
         if point.more:
-            costs = await run.add_vms(point.more)
+            costs = await plane.add_vms(point.more)
             figures["one_more"] = {"median": statistics.median(costs), "samples": costs}
         return figures
     with tempfile.TemporaryDirectory(prefix="hb", dir="/tmp") as directory:
-        return await _on_bridges(run, request, Path(directory))
+        return await _on_bridges(plane, request, Path(directory))
 
 
-async def _programmed(run: _Run, request: Path) -> dict[str, Any]:
+async def _programmed(plane: _ControlPlane, request: Path) -> dict[str, Any]:
     raw = request.read_bytes()
     await asyncio.sleep(0)
     gc.collect()
     before, cpu = resident_mib(), time.process_time()
-    seconds = await run.full_update(raw)
+    seconds = await plane.full_update(raw)
     return {
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu,
@@ -210,27 +210,27 @@ async def _programmed(run: _Run, request: Path) -> dict[str, Any]:
     }
 
 
-async def _on_bridges(run: _Run, request: Path, directory: Path) -> dict[str, Any]:
-    events = _Events(run.controller)
+async def _on_bridges(plane: _ControlPlane, request: Path, directory: Path) -> dict[str, Any]:
+    events = _Events(plane.controller)
     front_end = FrontEnd(directory / "control.sock", events)
     await front_end.start()
     bridges = Bridges(directory, directory / "control.sock")
     try:
-        ports = {f"h{number}": run.cluster.ports(number) for number in range(run.cluster.hosts)}
-        nodes = run.nodes()
+        ports = {f"h{number}": plane.cluster.ports(number) for number in range(plane.cluster.hosts)}
+        nodes = plane.nodes()
         await asyncio.to_thread(
             bridges.make, {node.name: (datapath_id(node.underlay_ip), ports.get(node.name, {})) for node in nodes}
         )
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             while events.connected < len(nodes):
                 await asyncio.sleep(0.01)
-        run.hello()
+        plane.connect_agents()
         switch_cpu = bridges.cpu_seconds()
-        figures = await _programmed(run, request)
+        figures = await _programmed(plane, request)
         figures["switch_cpu_seconds"] = bridges.cpu_seconds() - switch_cpu
         held = {node.name: await asyncio.to_thread(bridges.flow_count, node.name) for node in nodes}
         figures["flows"] = sum(held.values())
-        figures["flows_by_class"] = _by_class(held, run.hoverboards())
+        figures["flows_by_class"] = _by_class(held, plane.hoverboards())
         return figures
     finally:
         await front_end.stop()

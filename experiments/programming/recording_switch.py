@@ -22,7 +22,7 @@ _CONTROL = sum(
 )  # fmt: skip
 
 
-class Sink:
+class RecordingSwitch:
     """One recorded switch.
 
     Attributes:
@@ -61,11 +61,11 @@ class Sink:
         """Nothing to end."""
 
 
-def total(sinks: Iterable[Sink]) -> dict[str, int]:
+def total(switches: Iterable[RecordingSwitch]) -> dict[str, int]:
     """Over many switches."""
-    recorded = list(sinks)
+    recorded = list(switches)
     return {
-        "flows": sum(sink.flows for sink in recorded),
-        "bytes": sum(sink.bytes for sink in recorded),
-        "programs": sum(sink.programs for sink in recorded),
+        "flows": sum(switch.flows for switch in recorded),
+        "bytes": sum(switch.bytes for switch in recorded),
+        "programs": sum(switch.programs for switch in recorded),
     }
