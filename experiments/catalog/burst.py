@@ -1,4 +1,4 @@
-"""Many pairs start at once at a high rate (paper section 6.3): what a Hoverboard carries until they are offloaded."""
+"""Many pairs start at once at a high rate (paper section 6.3). Measures the Hoverboard's load until the offloads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from experiments.workload.udp_exchange import Exchange
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
-_TICK = 0.1  # seconds between two looks at the Hoverboard's counters
-_RELIEVED = 0.1  # of the highest load: the Hoverboard is relieved
+_TICK = 0.1  # seconds between two readings of the Hoverboard's counters
+_RELIEVED = 0.1  # share of the highest load below which the Hoverboard is relieved
 _BYTES = 1_000
 _COMPARED = ("interval", "threshold")
 
@@ -43,7 +43,7 @@ class Burst(Experiment):
     )
 
     def points(self, values: Values) -> list[Point]:
-        """Each interval with each threshold."""
+        """One point for each interval and threshold."""
         return [
             {"interval": interval, "threshold": threshold}
             for threshold in numbers(values, "threshold")
@@ -51,7 +51,7 @@ class Burst(Experiment):
         ]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own; the Hoverboard's own counter is read ten times a second."""
+        """Measure on a fresh testbed. Read the Hoverboard's counter ten times a second."""
         seconds = number(values, "seconds")
         testbed = bench.fresh(_topology(point))
         here, there = ([vm.name for vm in testbed.topology.vms if vm.host == name] for name in ("h1", "h2"))
@@ -88,7 +88,7 @@ class Burst(Experiment):
         yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Load over time; time to relief by interval."""
+        """The load over time, and the time to relief by interval."""
         least = min(numbers(values, "threshold"))
         over_time = []
         for interval in table.seen("interval", "load"):
@@ -117,7 +117,7 @@ class Burst(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """Whether every burst is relieved, and what it waits for; at the lowest threshold."""
+        """The verdict on relief after a burst, at the lowest threshold."""
         least = min(numbers(values, "threshold"))
         intervals = sorted(table.seen("interval", "highest load"))
         if not intervals:
@@ -139,9 +139,12 @@ class Burst(Experiment):
 
 
 def relieved_at(loads: list[tuple[float, float]]) -> float | None:
-    """When the load is down to a tenth of its highest for good; None: never. (seconds, load) in order.
+    """The second from which the load stays at or below a tenth of its highest value; None: it never does.
 
-    The traffic's own end is no relief: it must be down for two windows at least before the last one.
+    The end of the traffic does not count. So the load must be low in at least two windows before the last one.
+
+    Args:
+        loads: (seconds, load) of each window, in order.
     """
     peak = max(load for _, load in loads)
     since, low = None, 0

@@ -1,10 +1,12 @@
-"""Figure 9: the TCP round trip of every generation of the dataplane, with CPUs as they are and kept from halting."""
+"""The TCP round trip of every generation (paper figure 9), with CPUs that may halt and CPUs that are kept awake."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
 from dataclasses import asdict
+
+from typing_extensions import override
 
 from experiments.frame import generation_comparison
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
@@ -25,6 +27,8 @@ _WHY_ORDER = (
 
 
 class Latency(Experiment):
+    """The TCP round trip, by generation."""
+
     name = "latency"
     order = 20
     title = "TCP round trip by generation"
@@ -42,10 +46,12 @@ class Latency(Experiment):
         Parameter("seconds", 1.0, "s", "of each measurement", quick=0.5, least=0.1, most=60),
     )  # fmt: skip
 
+    @override
     def points(self, values: Values) -> list[Point]:
         names = (*generation_comparison.chosen(values), generation_comparison.BARE)
         return [{"generation": name, "cpus": cpus} for cpus in values["cpus"] for name in names]
 
+    @override
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         spinning = keep_cpus_awake(_LONGEST) if point["cpus"] == "awake" else contextlib.nullcontext()
         with generation_comparison.ends_of(bench, point["generation"]) as ends, spinning:
@@ -55,6 +61,7 @@ class Latency(Experiment):
         for name, field in _PERCENTILES.items():
             yield Sample(name, getattr(found, field), "us", point)
 
+    @override
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         made = []
         for cpus in table.seen("cpus", "mean"):
@@ -78,6 +85,7 @@ class Latency(Experiment):
             ]  # fmt: skip
         return made
 
+    @override
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         made = []
         for cpus in values["cpus"]:

@@ -1,4 +1,4 @@
-"""The programming models side by side (paper section 3.3): what a first packet waits for, and who pays for it."""
+"""Compares the programming models (paper section 3.3): round trips, flows in switches, load, and CPU."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
 _RATE_BPS = 200_000.0  # of each flow: ten times the offload threshold
-_SETTLED_SHARE, _WATCHED_SHARE = 0.5, 0.75  # of the traffic's time: offloads stand; then round trips are measured
+_SETTLED_SHARE, _WATCHED_SHARE = 0.5, 0.75  # the measured window, as shares of the traffic's time
 _STEADY_PAIRS = 4
 _CONTROL_PLANE = "control plane"
 
 
 class Models(Experiment):
-    """First packets, steady packets, state and load by model."""
+    """First packets, steady packets, flows and load, by model."""
 
     name = "models"
     order = 70
@@ -42,11 +42,11 @@ class Models(Experiment):
     )
 
     def points(self, values: Values) -> list[Point]:
-        """One a model."""
+        """One point a model."""
         return [{"model": name} for name in words(values, "models")]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own: nobody has met anybody yet."""
+        """Measure on a fresh testbed, where no pair has sent a packet yet."""
         network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": whole(values, "vms")}
         keys = {
             "hosts": 3, "hoverboards": 1, "model": point["model"], "report_interval": 0.5, "networks": [network],
@@ -56,7 +56,7 @@ class Models(Experiment):
         apart = [
             pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]].host != by_name[pair[1]].host
         ]  # fmt: skip
-        # No pair's answer may already be there because of the other way round, or of a shared destination.
+        # A reverse pair or a shared destination would warm the caches of another pair.
         shuffled = bench.random("pairs", across=("model",)).sample(apart, len(apart))
         chosen = _independent_pairs(shuffled, whole(values, "pairs"))
         before = cpu_window.read()
@@ -96,7 +96,7 @@ class Models(Experiment):
         yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
     def _settled(self, point: Point, testbed: Testbed, chosen: list[tuple[str, str]], bench: Bench) -> Iterable[Sample]:
-        """Round trips of pairs that are busy, wherever their model has put them by now."""
+        """The round trips of pairs that send, on the path that their model has chosen."""
         addresses = {vm.name: str(vm.ip) for vm in testbed.topology.vms}
         for src, dst in chosen[:_STEADY_PAIRS]:
             found = ping.measure(testbed.node(src), addresses[dst], count=5, interval=0.02, wait=1.0)
@@ -107,7 +107,7 @@ class Models(Experiment):
                 yield Sample("steady round trip", None, "ms", point, f"{src} to {dst}: nothing came back")
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Round trips, state, and who carries what."""
+        """The control plane's CPU, round trips, flows, and traffic over Hoverboards."""
         models = table.seen("model")
         return [
             Chart(
@@ -134,7 +134,7 @@ class Models(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """What section 3.3 says of each model."""
+        """The verdicts on the claims of section 3.3."""
         first = {name: table.median("first round trip", model=name) for name in NAMES}
         over = {name: table.median("over Hoverboards", model=name) for name in NAMES}
         found = []
@@ -170,7 +170,7 @@ class Models(Experiment):
 
 
 def _independent_pairs(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """Pairs of which no two have a receiver in common or meet both ways, as far as there are."""
+    """Up to `count` of the pairs, without two that share a receiver or are the reverse of each other."""
     found: list[tuple[str, str]] = []
     receivers: set[str] = set()
     for src, dst in among:

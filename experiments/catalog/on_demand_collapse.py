@@ -1,9 +1,9 @@
-"""The outage of section 6.3: on demand, many first packets at once overwhelm the controller; a Hoverboard carries them.
+"""Many first packets at once: the on-demand model overloads its controller, a Hoverboard carries them (section 6.3).
 
-Some VMs reach for new destinations all the time, as machines do that scan, crawl or start up; other VMs of the same
-hosts meet somebody for the first time, and that is what is measured. The destinations exist and are intent only.
-Generation ovs by default, as the outage was: there one default route answers for all destinations, where the fast path
-of this testbed asks Open vSwitch about each new flow and is itself too slow for some 500 a second.
+Flooding VMs send to new destinations all the time, like a scan or a crawler. The experiment measures the first round
+trips of other pairs on the same hosts. The destinations are intent only: they have no namespace.
+The default generation is `ovs`, as in the paper's outage. There one default route matches all destinations. The fast
+path asks Open vSwitch about each new flow, and about 500 new flows a second are too many for it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
 ON_DEMAND, HOVERBOARD = "on-demand", "hoverboard"
-_PER_VM = 40  # first packets a second: below the 50 that a vport may ask, so that only their sum is too much
+_PER_VM = 40  # first packets a second, below the limit of 50 a vport: only their sum is too much
 _VICTIMS = 12
 _WAIT = 1.0  # seconds after which a first packet counts as lost
 
 
 class OnDemandCollapse(Experiment):
-    """First packets of bystanders while others reach for new destinations."""
+    """First packets of some pairs while other VMs send to new destinations."""
 
     name = "on-demand-collapse"
     order = 100
@@ -48,7 +48,7 @@ class OnDemandCollapse(Experiment):
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        """Each model at each load."""
+        """One point for each load and model."""
         return [
             {"model": model, "flooders": int(count), "first packets a second": int(count) * _PER_VM}
             for count in numbers(values, "flooders")
@@ -56,7 +56,7 @@ class OnDemandCollapse(Experiment):
         ]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own, whose caches are empty."""
+        """Measure on a fresh testbed, whose caches are empty."""
         count = int(max(numbers(values, "flooders")))
         testbed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS))
         network, vms = testbed.topology.networks[0], list(testbed.topology.vms)
@@ -79,7 +79,7 @@ class OnDemandCollapse(Experiment):
             yield Sample(name, float(count - before[name]), "packets to the controller", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Latency and answers against the load."""
+        """First round trips and answered packets, by load."""
         models = table.seen("model")
         load, x = "first packets a second", "first packets a second of all flooding VMs"
         return [
@@ -94,7 +94,7 @@ class OnDemandCollapse(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """How either model stands the largest load."""
+        """The verdict on both models at the largest load."""
         loads = [load for load in table.seen("flooders") if load]
         if not loads:
             return []
@@ -137,7 +137,7 @@ def _shares(table: SampleTable, load: str, model: str) -> Series:
 
 
 def _controller_packets(testbed: Testbed) -> dict[str, int]:
-    """First packets that came to the controller so far, and those that it left unanswered, by reason."""
+    """The first packets that the controller has received, and those it did not answer, by reason."""
     counters = testbed.control_status()["counters"]
     names = {"asked": "packets_in", "over the limit": "packets_in_limited", "unknown": "packets_in_unknown"}
     return {name: int(counters[counter]) for name, counter in names.items()}

@@ -101,7 +101,7 @@ def test_rows_of_verdicts_and_comparisons() -> None:
         ("run latencie", "there is no experiment latencie"),
         ("run nothing.py", "there is no Python file 'nothing.py'"),
         ("run latency --set second=1", "no parameter second"),
-        ("run latency --set seconds=long", "no value of seconds"),
+        ("run latency --set seconds=long", "not a value of seconds"),
         ("run latency --set seconds", "is not NAME=VALUE"),
         ("run latency --resume", "nothing says what to resume"),
         ("run latency --repeat 0", "nothing is measured 0 times"),

@@ -182,7 +182,7 @@ def test_a_server_s_process_that_does_not_come_back_is_an_error(monkeypatch: pyt
     run = Run(monkeypatch)
     monkeypatch.setattr(failover, "_LONGEST", 0.01)
     monkeypatch.setattr(failover.os, "kill", lambda pid, number: None)  # no restart is counted
-    with pytest.raises(RunError, match="what was killed on h1 does not come back"):
+    with pytest.raises(RunError, match="killed processes of h1"):
         run.measure("host-process")
 
 
@@ -346,7 +346,7 @@ def test_a_run_that_is_not_whole_is_not_measured(monkeypatch: pytest.MonkeyPatch
         raise RunError(missing())
 
     monkeypatch.setattr(failover, "wait_for", wait_for)
-    with pytest.raises(RunError, match="not all processes of the run are there"):
+    with pytest.raises(RunError, match="not all processes of the run are up"):
         run.measure("nobody")
     assert waited == [30.0]
 

@@ -180,7 +180,11 @@ def test_bad_sweeps(text: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"side": "6"}, "no parameter side"), ({"sides": "6,1"}, "no value of sides"), ({"offset": "-1"}, "no value of")],
+    [
+        ({"side": "6"}, "no parameter side"),
+        ({"sides": "6,1"}, "not a value of sides"),
+        ({"offset": "-1"}, "not a value of"),
+    ],
 )
 def test_bad_parameters_are_refused_before_anything_runs(dice: str, given: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words) as found:
