@@ -1,4 +1,4 @@
-"""What a testbed's Hoverboards have carried and dropped so far, by their own counters."""
+"""Reads the counters of a testbed's Hoverboards: packets received and packets dropped."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def received(testbed: Testbed) -> int:
-    """Packets that came to Hoverboards."""
+    """The number of packets that all Hoverboards have received."""
     return sum(int(counters["rx_packets"]) for counters in _counters(testbed))
 
 
 def over_capacity(testbed: Testbed) -> int:
-    """Packets that they dropped because their capacity did not suffice."""
+    """The number of packets that all Hoverboards have dropped because they were over their capacity."""
     return sum(int(counters["drops"].get(OVER_CAPACITY, 0)) for counters in _counters(testbed))
 
 
