@@ -1,7 +1,7 @@
-"""What a machine does for somebody else's run: one point at a time, on testbeds of its own.
+"""Measures points for a run that another machine holds, one at a time, on testbeds of this machine.
 
-The functions here are called on a worker of a cluster (dask_cluster.py), one after the other; testbeds
-stay up from point to point until the run is finished or another begins.
+A cluster (dask_cluster.py) calls these functions on its worker, one after another. Testbeds stay up from
+point to point, until the run is finished or another run begins.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class Job:
     """A point to measure.
 
     Attributes:
-        run: names the run; testbeds are kept within one.
-        where: a name of the catalogue, or of a file that `source` is the text of.
-        changed: what the sweep set for this point.
+        run: the name of the run. Testbeds stay up within one run.
+        where: the experiment's name in the catalogue, or the path of its file.
+        source: the text of the file; None: the experiment is in the catalogue.
+        changed: the parameters that the sweep sets for this point.
         values: all parameters.
     """
 
@@ -49,7 +50,7 @@ class Job:
 
 
 class _CurrentRun:
-    """The run in hand: its experiment and its bench."""
+    """The current run: its experiment and its bench."""
 
     def __init__(self, job: Job) -> None:
         self.run = job.run
@@ -68,7 +69,7 @@ _current: _CurrentRun | None = None  # a worker has one thread, and so one run a
 
 
 def load_experiment(where: str, source: str | None) -> Experiment:
-    """The experiment of a job; a person's own file comes as its text. InputError: there is none."""
+    """The experiment of a job, loaded from `source` if there is one. InputError: there is no such experiment."""
     if source is None:
         return discovery.find(where)
     with tempfile.TemporaryDirectory(prefix="hb-experiment-") as directory:
@@ -79,7 +80,7 @@ def load_experiment(where: str, source: str | None) -> Experiment:
 
 
 def describe() -> dict[str, Any]:
-    """What the machine is: name, `boot` (the same for two workers of one machine), code, versions, what is missing."""
+    """The facts of this machine: name, code, versions, missing features. `boot` is the same for all its workers."""
     return {
         "name": platform.node(),
         "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
@@ -93,7 +94,7 @@ def describe() -> dict[str, Any]:
 
 
 def measure(job: Job) -> tuple[Outcome, dict[str, str]]:
-    """Measure a point: its outcome, and the topologies that were up, as files by name."""
+    """Measure a point. Returns its outcome, and the topology files of its testbeds by name."""
     global _current
     if _current is None or _current.run != job.run:
         finish()
@@ -105,7 +106,7 @@ def measure(job: Job) -> tuple[Outcome, dict[str, str]]:
 
 
 def finish() -> None:
-    """Take down what the last run left up."""
+    """Take down the testbeds of the last run."""
     global _current
     held, _current = _current, None
     if held is not None:

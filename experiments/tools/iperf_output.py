@@ -31,7 +31,8 @@ class IperfResult:
         sent_bps: bit/s of payload written to the sending sockets.
         seconds: duration at the receiver.
         retransmits: retransmitted TCP segments. None: UDP, or the sender's kernel does not count them.
-        lost_percent, jitter_ms: UDP only.
+        lost_percent: of datagrams; None: TCP.
+        jitter_ms: None: TCP.
         cpu_client, cpu_server: percent of one core used by the client and server processes.
         intervals: the client's periodic figures.
         raw: iperf3's own JSON document.

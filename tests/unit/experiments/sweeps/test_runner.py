@@ -137,7 +137,7 @@ def test_a_file_that_was_changed_is_another_version(dice: str, tmp_path: Path) -
 
 
 def test_nothing_is_measured_0_times(dice: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing is measured 0 times"):
+    with pytest.raises(InputError, match="repetitions is below 1"):
         runner.run(plan(dice, repeat=0), tmp_path / "out", FakeBench(), quiet)
     assert not (tmp_path / "out").exists()
 
@@ -170,12 +170,12 @@ def test_a_sweep_may_name_its_experiment_and_a_value_may_stand_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("- 1\n", "a sweep is a mapping"), ("a: [1\n", "no YAML"), ("", "a sweep is a mapping")]
+    ("text", "words"), [("- 1\n", "a sweep is a mapping"), ("a: [1\n", "not YAML"), ("", "a sweep is a mapping")]
 )
 def test_bad_sweeps(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         runner.parse_sweep(text, "sweep.yaml")
-    assert (caught.value.where, caught.value.next_step) == ("sweep.yaml", "a line is NAME: [VALUE, VALUE]")
+    assert (caught.value.where, caught.value.next_step) == ("sweep.yaml", "write lines NAME: [VALUE, VALUE]")
 
 
 @pytest.mark.parametrize(
