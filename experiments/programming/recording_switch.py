@@ -1,4 +1,4 @@
-"""A switch that only records the programs that `frontend.SwitchSession` would send to it.
+"""A switch that only records the programs that `switch_interface.SwitchSession` would send to it.
 
 It stands for switches when a machine cannot run so many. It encodes every message as a front end does.
 So the cost of encoding and the bytes are real. The work of the switch itself is missing.

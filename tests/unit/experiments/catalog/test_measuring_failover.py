@@ -264,7 +264,7 @@ def test_a_switch_that_is_not_there_has_no_flow(monkeypatch: pytest.MonkeyPatch)
     assert there == [False, True]
 
 
-def test_a_vm_is_asked_for_until_somebody_takes_it_and_looked_for_until_it_is_there(
+def test_a_vm_is_requested_until_it_is_accepted_and_looked_for_until_it_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = Run(monkeypatch, refusals=2, shown=3)
