@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from hoverboard.contract.errors import HoverboardError
 
@@ -62,6 +63,7 @@ def faults_told() -> Iterator[None]:
 class GuardedGroup(TyperGroup):
     """A group of commands in which no error ends as a traceback."""
 
+    @override
     def invoke(self, ctx: Any) -> Any:
         with faults_told():
             return super().invoke(ctx)
