@@ -93,7 +93,7 @@ def _make_plans(
     if sweep is not None:
         if not sweep.is_file():
             raise InputError("there is no such file", where=str(sweep), next_step="give a YAML file")
-        named, loops = runner.sweep_of(sweep.read_text(), str(sweep))
+        named, loops = runner.parse_sweep(sweep.read_text(), str(sweep))
         if named not in (None, name):
             raise InputError(
                 f"this sweep is for {named}, not for {name}", where=str(sweep), next_step=f"run {named} with it"
