@@ -23,9 +23,10 @@ class RunEnded(BaseException):
 
 
 def hold(testbed: Testbed, command: Callable[..., object]) -> int:
-    """Prompt until the end of input, `exit`, Ctrl-C, or until somebody else takes the run down.
+    """Prompt until the end of input, `exit` or Ctrl-C, or until another command takes the run down.
 
     Args:
+        testbed: the run, which this process holds.
         command: the `hoverboard` command, whose verbs can be typed.
 
     Returns:
