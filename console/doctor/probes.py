@@ -1,7 +1,7 @@
-"""The real machine behind the doctor's port: tries, counts and asks; never installs, loads, starts or stops anything.
+"""Looks at the real machine for the doctor. It installs, loads, starts and stops nothing.
 
-Kernel features are tried by a child in a throw-away network namespace (console/doctor/kernel_features.py) instead of
-being guessed from version numbers. Stands for no part of the paper.
+Kernel features are not guessed from version numbers: a child in a temporary network namespace tries them
+(`kernel_features`). The paper has no counterpart.
 """
 
 from __future__ import annotations
@@ -16,25 +16,30 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from typing_extensions import override
+
 from console.doctor import kernel_features
-from console.doctor.port import ModuleState
+from console.doctor.port import ModuleState, Probes
 from hoverboard.contract.errors import HoverboardError
 
-# How each tool is asked; mnexec has no version of its own.
+# The argument that prints a tool's version; mnexec has none.
 _VERSION_ARGUMENTS = {"ip": "-V", "ping": "-V", "mnexec": None}
 _SECONDS = 5.0
 _PROC_MEMINFO = Path("/proc/meminfo")
 
 
-class MachineProbes:
-    """Asks this machine; satisfies console.doctor.port.Probes."""
+class MachineProbes(Probes):
+    """The facts of this machine."""
 
+    @override
     def root(self) -> bool:
         return os.geteuid() == 0
 
+    @override
     def kernel(self) -> str:
         return f"{platform.release()} {platform.machine()}"
 
+    @override
     def kernel_features(self) -> dict[str, str] | str:
         if not self.root():
             return "need root to be tried"
@@ -46,42 +51,47 @@ class MachineProbes:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"could not be tried: {error}"
         if done.returncode != 0:
-            # Without network namespaces nothing else is worth a word either.
+            # Without network namespaces no feature can be used.
             reason = (done.stderr.strip().splitlines() or [f"unshare ended with {done.returncode}"])[-1]
             return {name: reason for name in kernel_features.FEATURES}
         found: dict[str, str] = json.loads(done.stdout)
         return found
 
+    @override
     def openvswitch_module(self) -> ModuleState:
         if Path("/sys/module/openvswitch").exists():
             return "loaded"
-        # A dry run: looking must not load it.
+        # A dry run, as looking must not load it.
         return "loadable" if _output("modprobe", "--dry-run", "--quiet", "openvswitch") is not None else "absent"
 
+    @override
     def cgroup(self) -> str:
         kinds = {line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()}
         found = [name for kind, name in (("cgroup", "v1"), ("cgroup2", "v2")) if kind in kinds]
         return " and ".join(found) or "none"
 
+    @override
     def tool(self, name: str) -> str | None:
         if shutil.which(name) is None:
             return None
         argument = _VERSION_ARGUMENTS.get(name, "--version")
-        said = _output(name, argument) if argument else None
-        version = re.search(r"\d+(\.\d+)+|\b\d{8}\b", said or "")
+        output = _output(name, argument) if argument else None
+        version = re.search(r"\d+(\.\d+)+|\b\d{8}\b", output or "")
         return version[0] if version else "found"
 
+    @override
     def package(self, name: str) -> str | None:
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             return None
 
+    @override
     def compiled_fast_path(self) -> bool:
         try:
             import numba
 
-            # Importing it tells Numba which cache belongs to today's source.
+            # Its import sets Numba's cache directory to that of the present source.
             from hoverboard.fastpath.compiled import compiler
 
             del compiler
@@ -90,9 +100,11 @@ class MachineProbes:
             return False
         return next(cache.rglob("engine.run-*.nbc"), None) is not None
 
+    @override
     def python(self) -> str:
         return platform.python_version()
 
+    @override
     def dead_runs(self) -> list[str] | str:
         if not self.root():
             return "need root to be listed"
@@ -103,6 +115,7 @@ class MachineProbes:
         except (ImportError, OSError, HoverboardError) as error:
             return f"could not be listed: {error}"
 
+    @override
     def lost_runs(self) -> list[str] | str:
         if not self.root():
             return "need root to be listed"
@@ -113,14 +126,17 @@ class MachineProbes:
         except (ImportError, OSError, HoverboardError) as error:
             return f"could not be listed: {error}"
 
+    @override
     def memory_mib(self) -> tuple[int, int]:
         fields = dict(line.split(":", 1) for line in _PROC_MEMINFO.read_text().splitlines())
         available, total = (int(fields[name].split()[0]) // 1024 for name in ("MemAvailable", "MemTotal"))
         return available, total
 
+    @override
     def cores(self) -> int:
         return len(os.sched_getaffinity(0))
 
+    @override
     def disk_mib(self) -> tuple[str, int]:
         where = Path(os.environ.get("HOVERBOARD_STATE_DIR") or "/run/hoverboard")
         while not where.exists():
@@ -129,7 +145,7 @@ class MachineProbes:
 
 
 def _output(*argv: str) -> str | None:
-    """What a tool says, both streams; None when it fails, is not there, or does not answer."""
+    """Output of a tool, both streams; None if it fails, is not there, or does not answer in time."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):

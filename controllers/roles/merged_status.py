@@ -1,4 +1,4 @@
-"""One status document from those of all VM controllers: masters speak for their switches. Pure."""
+"""Merges the status documents of all VM controllers: each master reports its switches. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def joined(masters: Iterable[ReplicaStatus]) -> int:
     return sum(one["joined"] for one in masters)
 
 
-def combined(servers: Iterable[str], masters: Sequence[ReplicaStatus]) -> PlaneStatus:
-    """What the masters know, together; a server that none of them owns is shown, too."""
+def merge_status(servers: Iterable[str], masters: Sequence[ReplicaStatus]) -> PlaneStatus:
+    """The merged status of the masters; also lists nodes that no master owns."""
     switches: dict[str, Switch] = {
         name: {
             "connected": False, "agent": False, "sync": "unknown", "flows": 0, "programmed": False,

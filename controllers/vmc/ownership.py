@@ -41,9 +41,9 @@ class Ownership:
         ours = node not in self._view.external and self._share.programs(self._view, node)
         return ours and self._in_partition(dpid)
 
-    def judges(self, node: str) -> bool:
+    def can_reconcile(self, node: str) -> bool:
         """Whether the controller knows enough of a node to compare the flows of its switch with the expected ones."""
-        return self.complete and node in self._agents.heard
+        return self.complete and node in self._agents.known
 
     def abandoned(self, dpid: int) -> bool:
         """Whether to empty a connected switch that has no node in the view.

@@ -1,4 +1,4 @@
-"""What a coprocessor stage needs in a test: a context, packets, and time that passes when it is told to."""
+"""Helpers for tests of a coprocessor stage: a context, packets, and a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ BEGIN = 1_000_003.0  # seconds of the clock
 
 
 class Clock:
-    """Time that passes when it is told to; monotonic and wall clock together."""
+    """A clock that the test sets, as monotonic and wall clock; `now` is in seconds."""
 
     def __init__(self) -> None:
         self.now = BEGIN
         self.wall_offset = 0
 
     def __call__(self) -> float:
+        """The monotonic time in seconds."""
         return self.now
 
     def wall(self) -> int:
@@ -31,7 +32,7 @@ def context(clock: Clock | None = None, *, local: IPv4Address = HERE, number: in
     """The context of a stage of VM web-1 on host h1.
 
     Args:
-        clock: the stage's clock; default: one of its own.
+        clock: the stage's clock; default: a new one.
         local: underlay address of the host.
         number: of the VM on its host.
         more: other attributes of `StageContext`.
@@ -60,6 +61,9 @@ def packet(
         frame: inner Ethernet frame, without FCS.
         direction: "egress" or "ingress".
         peer: underlay address of the other host; None: it is not known.
-        chain, ticket, vnet, vni: as in `Packet`.
+        chain: number of the chain of stages in its flow-table entry.
+        ticket: data that the source needs when the packet comes back; stages do not use it.
+        vnet: its virtio-net header, 12 bytes.
+        vni: virtual network, 24 bits.
     """
     return Packet(bytearray(frame), vnet=vnet, direction=direction, vni=vni, peer=peer, chain=chain, ticket=ticket)

@@ -44,6 +44,7 @@ ROOMS = (
     Room("console.show", "console experiments topologies hoverboard", knows="rich"),
     Room("console.guard", CONTRACT, knows="typer"),
     Room("console.runs", "topologies hoverboard.contract"),
+    Room("console.python_runner", ""),
     # --- experiments: measurements that repeat the paper's
     Room("experiments.demo", "experiments topologies hoverboard", knows="jinja2 matplotlib"),
     Room("experiments.sweeps", "experiments topologies hoverboard", knows="dask distributed jinja2 matplotlib yaml"),
@@ -83,10 +84,15 @@ ROOMS = (
     Room(
         "controllers.fm",
         f"controllers {CONTRACT}",
-        pure="codec fabric index queues refusals slices",
+        pure="codec index intent_store queues rejections slices",
         knows="grpc pydantic@codec",
     ),
-    Room("controllers.ofe", f"controllers {CONTRACT}", pure="frontend messages templates", knows="os_ken@openflow"),
+    Room(
+        "controllers.ofe",
+        f"controllers {CONTRACT}",
+        pure="messages switch_interface templates",
+        knows="os_ken@openflow",
+    ),
     Room("controllers.partitions", CONTRACT, pure="all"),
     Room("controllers.program", CONTRACT, pure="all"),
     Room("controllers.gc_pause", ""),

@@ -94,6 +94,8 @@ def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: 
     """The command that runs tcpdump on a port of a server with Open vSwitch, in the namespace of its device.
 
     Args:
+        client: the client of the run.
+        place: the server, and the port.
         file: for the packets; None: print them.
         snap: bytes to keep of each packet.
         count: of packets; 0: no limit.
@@ -112,7 +114,7 @@ def compile_debug_engine(host: HostClient, notify: Callable[[str], None]) -> Non
     Raises:
         RunError: they do not compile.
     """
-    if host.looking_ready():
+    if host.inspection_ready():
         return
     notify("compiling the engine with its debug elements: once, about half a minute")
     done = subprocess.run(

@@ -102,7 +102,7 @@ class RunClient:
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
         """Add a VM; return {"name", "network", "ip", "host", "mac"} when its gateway answers."""
-        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))
+        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))  # tour: vm 1
 
     def remove_vm(self, name: str) -> None:
         """Remove a VM."""
@@ -116,7 +116,10 @@ class RunClient:
         """Change the run to the topology file with this text; return the plan (`topologies.run.apply.apply`).
 
         Args:
-            source, name, base: see `topologies.spec.schema.parse`.
+            text: the YAML text of the file.
+            source: see `topologies.spec.schema.parse`.
+            name: see there.
+            base: see there.
             dry_run: only plan.
         """
         given = {"text": text, "source": source, "name": name, "base": base}
@@ -145,7 +148,10 @@ def start_detached(
     Args:
         file: path of the topology file, or name of a shipped topology.
         run: name of the run.
-        model, dataplane, scheduling, offload_policy: see `topologies.run.testbed.Testbed`.
+        model: instead of the topology's.
+        dataplane: instead of the topology's, for all servers.
+        scheduling: instead of the topology's.
+        offload_policy: instead of the topology's.
         control: arguments of `topologies.cluster.control_processes.ControlLayout.of`.
         progress: called as phases of the start advance.
 

@@ -129,6 +129,9 @@ class ClusterTopo(Topo):
         """Add a VM of `network` on `host`, with its NIC.
 
         Args:
+            name: name of the VM.
+            network: name of its network.
+            host: name of its host.
             ip: default: the first free address.
             tags: for firewall rules.
             ip6: default: the first free IPv6 address, if the network has IPv6; False: none.

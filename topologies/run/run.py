@@ -148,7 +148,7 @@ class Run:
         """
         try:
             self.network.make_node(spec)
-            self.network.make_nic(spec)
+            self.network.make_nic(spec)  # tour: vm 6
             self.plug_vm(spec.name)
         except BaseException:
             self.network.drop_vm(spec.name)
@@ -158,6 +158,7 @@ class Run:
         """Send a VM's NIC to its host process.
 
         Args:
+            name: name of the VM.
             client: the caller's own connection to the host process; default: the server's.
         """
         nic = self.network.nics[name]

@@ -1,8 +1,8 @@
-"""The gateway model: everything that leaves a host goes through Hoverboards, always (paper section 3.3).
+"""The gateway model: all traffic that leaves a host goes through Hoverboards (paper section 3.3).
 
-A VM costs its own host a few flows and each Hoverboard one; no other host hears of it, so what a
-host holds does not grow with the network. A Route costs the hosts of its next hops and each Hoverboard.
-Gateways have to be made for the peak; the models built on this one relieve them, each in its way.
+A VM costs its own host a few flows, and each Hoverboard one. Other hosts get none, so a host's flows do not grow with
+the network. A route costs the hosts of its next hops, and each Hoverboard. Gateways must be sized for the peak; the
+models that derive from this one relieve them in different ways.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from ipaddress import IPv4Network
+
+from typing_extensions import override
 
 from controllers.program import Part, block
 from controllers.vmc.flow_groups.network import host_network_flows, plugged_flows
@@ -28,11 +30,13 @@ from hoverboard.contract.openflow.pipeline import (
 
 
 class GatewayModel(ProgrammingModel, shipped="gateway"):
-    """Default route on VM hosts, all routes on Hoverboards."""
+    """A default route on VM hosts, all routes on Hoverboards."""
 
+    @override
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network) | view.hoverboards.keys()
 
+    @override
     def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Part]:
         if switch in view.hoverboards:
             yield from network_flows(network.vni, hoverboard=True)
@@ -44,22 +48,26 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
                 if view.speaks_ipv6(network.name):
                     yield block(default_flow, network.vni, gateway.underlay_ip, 6, self.learns)
 
+    @override
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
         return (vm.host, *view.hoverboards)
 
+    @override
     def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
         vni = view.networks[vm.network].vni
         if switch in view.hoverboards:
-            # Intent is enough here: a packet that comes before the VM's vport is dropped by its host.
+            # Intent is enough here: the VM's host drops a packet that arrives before the vport exists.
             for address in addresses(vm):
                 yield block(relay_flow, vni, address, view.hosts[vm.host].underlay_ip)
         elif switch == vm.host:
             yield from plugged_flows(view, vm)
 
+    @override
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
         yield from view.hoverboards
         yield from {vm.host for vm in view.next_hops(network, prefix)} | set(delivered_around(view, network, prefix))
 
+    @override
     def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
         first = winner(view, network, prefix)
         underlay = view.hosts[first.host].underlay_ip
@@ -70,6 +78,7 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
         if first.host != switch and switch in delivered_around(view, network.name, prefix):
             yield block(route_prefix_flow, network.vni, prefix, underlay)
 
+    @override
     def gateway_change(self, view: View) -> Iterator[Scope]:
         for network in view.networks:
             yield NetworkScope(network)
@@ -79,15 +88,16 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
             for prefix in prefixes:
                 yield RouteScope(network, prefix)
 
+    @override
     def liveness_change(self, view: View) -> Iterator[Scope]:
         for network in view.networks:
             yield NetworkScope(network)
 
 
 def rendezvous(host: str, hoverboards: Iterable[str]) -> str:
-    """The Hoverboard of a host: highest random weight, so that one that goes or comes moves only its share.
+    """The Hoverboard of a host, by highest random weight: only the hosts of an added or removed Hoverboard move.
 
-    By host, not by destination: a default route is one flow a network, as in the paper; by hash of
-    (VNI, destination) it would have to be one flow for each destination, or a group.
+    By host, not by destination: so the default route is one flow per network, as in the paper. A hash of
+    (VNI, destination) would need one flow per destination, or a group.
     """
     return max(hoverboards, key=lambda name: (blake2b(f"{host}|{name}".encode(), digest_size=8).digest(), name))

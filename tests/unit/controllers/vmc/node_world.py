@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.testing.world import World, host, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named

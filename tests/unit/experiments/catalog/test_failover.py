@@ -29,7 +29,7 @@ def test_victims() -> None:
     }  # fmt: skip
 
 
-def test_nobody_is_killed_where_there_is_no_master() -> None:
+def test_no_process_is_killed_without_a_master() -> None:
     assert failover.victims("vm-controller", "h1", "hv1", PROCESSES, 0) == []
 
 

@@ -108,7 +108,7 @@ def test_what_cannot_stand_on_one_page_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             reproduction.write(runs, page, [])
-    with pytest.raises(InputError, match="needs an ending"):
+    with pytest.raises(InputError, match="needs a suffix"):
         reproduction.write([one], tmp_path / "page", [])
     assert not page.exists()
     with pytest.raises(InputError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,18 +13,31 @@ from typing import Any
 
 import pytest
 
+from experiments.programming import ovs_bridges
 from experiments.programming import point as module
-from experiments.programming import switches
+from experiments.programming.ovs_bridges import Bridges
 from experiments.programming.point import Point
-from experiments.programming.switches import Bridges
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.tools.no_namespace import program
 
 NOTE = '#!/bin/sh\nprintf "%s\\n" "${0##*/} $*" >> "$NOTED"\n'
-# A daemon makes the file that it is waited for by, and stays; `unshare -n` is left out.
-DAEMON = NOTE + 'for one in "$@"; do case "$one" in --unixctl=*) : > "${one#--unixctl=}";; esac; done\n'
-SERVER = NOTE + ': > "$OVS_RUNDIR/db.sock"\nexec sleep 60\n'
+# A daemon makes its sockets and listens on them a little later, as ovsdb-server does, and stays.
+LISTEN = """
+import socket, sys, time
+sockets = [socket.socket(socket.AF_UNIX) for path in sys.argv[1:]]
+for one, path in zip(sockets, sys.argv[1:]):
+    one.bind(path)
+time.sleep(0.1)
+for one in sockets:
+    one.listen()
+time.sleep(60)
+"""
+# `unshare -n` is left out.
+DAEMON = NOTE + 'for one in "$@"; do case "$one" in --unixctl=*) socket="${one#--unixctl=}";; esac; done\n'
+STAYS = f"exec {sys.executable} -ISc '{LISTEN}' "
+CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+VSCTL = NOTE + f'exec {sys.executable} -ISc "{CONNECT}" "$OVS_RUNDIR/db.sock"\n'
 
 
 @pytest.fixture
@@ -31,12 +45,12 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the programs note their command lines."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("ovsdb-tool", "ovs-vsctl"):
-        program(folder, name, NOTE)
+    program(folder, "ovsdb-tool", NOTE)
+    program(folder, "ovs-vsctl", VSCTL)
     program(folder, "ovs-ofctl", NOTE + 'echo "NXST_AGGREGATE reply: packet_count=1 byte_count=2 flow_count=42 x"\n')
-    program(folder, "ovsdb-server", SERVER)
+    program(folder, "ovsdb-server", NOTE + STAYS + '"$OVS_RUNDIR/db.sock"\n')
     program(folder, "unshare", '#!/bin/sh\nshift\nexec "$@"\n')
-    program(folder, "ovs-vswitchd", DAEMON + "exec sleep 60\n")
+    program(folder, "ovs-vswitchd", DAEMON + STAYS + '"$socket"\n')
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("NOTED", str(tmp_path / "noted"))
     return tmp_path / "noted"
@@ -57,7 +71,7 @@ def test_the_programs_are_started_and_ended(noted: Path, run: Path) -> None:
     bridges = Bridges(run, Path("/somewhere/control.sock"))
     pids = [process.pid for process in bridges._processes]
     assert lines(noted) == [
-        f"ovsdb-tool create {run}/conf.db {switches.SCHEMA}",
+        f"ovsdb-tool create {run}/conf.db {ovs_bridges.SCHEMA}",
         f"ovsdb-server conf.db --remote=punix:{run}/db.sock --unixctl={run}/db.ctl",
         f"ovs-vsctl -t 60 --db=unix:{run}/db.sock --no-wait init",
         f"ovs-vswitchd unix:{run}/db.sock --unixctl={run}/vswitchd.ctl --enable-dummy --log-file=vswitchd.log",
@@ -90,7 +104,7 @@ def test_bridges_have_their_datapath_ids_ports_and_controller(noted: Path, run: 
 
 
 def test_many_bridges_are_made_by_several_commands(noted: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switches, "_BATCH", 2)
+    monkeypatch.setattr(ovs_bridges, "_BATCH", 2)
     bridges = Bridges(run, Path("/control.sock"))
     bridges.make({f"h{number}": (number, {}) for number in range(5)}, controller=False)
     bridges.close()
@@ -121,9 +135,9 @@ def test_a_command_that_is_refused_keeps_its_words(noted: Path, run: Path) -> No
 
 def test_a_call_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1_000_003.0, 1_000_005.5])
-    monkeypatch.setattr(switches, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(ovs_bridges, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     done: list[bool] = []
-    assert switches.timed(lambda: done.append(True)) == 2.5
+    assert ovs_bridges.timed(lambda: done.append(True)) == 2.5
     assert done == [True]
 
 
