@@ -7,6 +7,8 @@
     ├── MachineError      the machine lacks something (root, a kernel feature, a tool); exit code 4
     ├── SwitchError       a switch rejected a request or did not answer; exit code 5
     └── MeasurementError  an iperf3, ping or sample failed or timed out; exit code 6
+
+`hoverboard.errors` has the same names for programs that catch them.
 """
 
 from __future__ import annotations
