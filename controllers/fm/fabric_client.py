@@ -71,6 +71,7 @@ class FabricClient:
         """Replace the whole configuration.
 
         Args:
+            entities: the new configuration; every entity that is not in it is removed.
             expected_version: reject the request unless the configuration is at this version.
 
         Raises:
@@ -90,9 +91,11 @@ class FabricClient:
         *,
         expected_version: int | None = None,
     ) -> UpdateResult:
-        """Add or change the entities of `upsert`; remove those of `remove`, given whole or as (type, name).
+        """Change a part of the configuration.
 
         Args:
+            upsert: entities to add, or to change if their type and name exist.
+            remove: entities to remove, whole or as (type, name).
             expected_version: reject the request unless the configuration is at this version.
 
         Raises:

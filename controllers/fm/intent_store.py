@@ -91,6 +91,7 @@ class IntentStore:
         """Replace the whole configuration.
 
         Args:
+            entities: the new configuration; every entity that is not in it is removed.
             expected: the version that the request expects; None: any.
 
         Raises:
@@ -105,9 +106,11 @@ class IntentStore:
         return changes
 
     def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
-        """Add or change `upsert`, remove the (type, name) pairs of `remove`; repeating it changes nothing.
+        """Change a part of the configuration; the same diff a second time changes nothing.
 
         Args:
+            upsert: entities to add, or to change if their type and name exist.
+            remove: (type, name) of each entity to remove.
             expected: the version that the request expects; None: any.
 
         Raises:

@@ -142,7 +142,9 @@ class ControllerCore:
         """Apply a change of the fabric manager's intent.
 
         Args:
+            changes: the entities that are added, changed and removed.
             complete: the fabric manager has had a full update.
+            now: seconds of a monotonic clock, the same clock for all methods.
             number: number of the update; the master confirms updates by it (see `unconfirmed`). The first complete
                 update counts as 0: what it brings a new standby, the master has programmed long before.
         """
@@ -208,6 +210,9 @@ class ControllerCore:
         """Record the end of a connection, unless a newer one exists. The switch's flows stay as they are.
 
         Args:
+            dpid: datapath id of the switch.
+            generation: generation of the connection, from `switch_connected`.
+            now: seconds of the core's monotonic clock.
             reported: False: the link to the front end broke, and the state of the switch is unknown.
         """
         if self._programs.disconnected(dpid, generation):
