@@ -19,6 +19,8 @@ from typing import Any
 
 from hoverboard.contract.errors import InputError
 
+_PREFIX = "plugin_"  # of the module name of a user's file
+
 
 def file_of(reference: str) -> tuple[Path, str] | None:
     """(file, name of the class or "") of FILE.py:Class or FILE.py; None if the reference names no Python file."""
@@ -104,7 +106,7 @@ def _run(path: Path, base: type[Any]) -> tuple[ModuleType, dict[str, type[Any]]]
     The name of the module depends on the path: two files of one name are two modules.
     """
     whole = path.resolve()
-    name = f"plugin_{path.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}"
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, whole)
     assert spec is not None
     assert spec.loader is not None
@@ -151,6 +153,25 @@ def error_text(error: BaseException) -> str:
     except Exception:
         message = "its message cannot be made: __str__ raises"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def place_in_user_code(error: BaseException) -> tuple[str, str] | None:
+    """Where code of a user's file raised an exception: ("Mine.vm_flows", "/path/mine.py:7").
+
+    The function is the one by which the traceback enters the file, named with the class of its `self`. The line is the
+    last one in that file. None: no such file is in the traceback.
+    """
+    frames = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).startswith(_PREFIX)
+    ]
+    if not frames:
+        return None
+    entry, (last, line) = frames[0][0], frames[-1]
+    owner = entry.f_locals.get("self")
+    name = entry.f_code.co_qualname if owner is None else f"{type(owner).__name__}.{entry.f_code.co_name}"
+    return name, f"{last.f_code.co_filename}:{line}"
 
 
 def _line(error: BaseException, path: str) -> int | None:

@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 from controllers import __main__ as process
-from controllers.crash import Crash, crash_on_error, critical_task
+from controllers.crash import Crash, answer_to, crash_on_error, critical_task
 from controllers.fm.dispatch import Dispatcher
+from controllers.fm.fabric_client import FabricClient
 from controllers.fm.intent_store import Changes
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder
 from controllers.single_process import Settings
-from hoverboard.contract.errors import RunError
+from controllers.testing.world import cluster
+from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.reports import FlowUsage, UsageReport
-from tests.unit.controllers.event_loop import run, turns
+from tests.unit.controllers.event_loop import StillClock, run, turns
 from tests.unit.controllers.vmc.controller_rig import B1, B2, Rig, story
 
 
@@ -174,6 +176,51 @@ def test_a_change_that_fails_in_a_controller_reaches_its_caller_and_ends_the_pro
     run(tell())
 
 
+BAD = """
+from controllers.vmc.models import MODELS
+
+def flows_of(vm):
+    raise RuntimeError("bad model")
+
+class Common(type(MODELS["gateway"])):
+    def vm_flows(self, view, switch, vm):
+        yield from flows_of(vm)
+
+class Bad(Common):
+    pass
+"""
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.py"
+    path.write_text(BAD)
+    return path
+
+
+def test_an_exception_in_a_users_model_is_answered_with_its_class_file_and_line(bad: Path) -> None:
+    async def tell() -> None:
+        rig = await Rig().start()
+        ended = Ended()
+        with pytest.raises(RuntimeError) as raised:
+            rig.controller.set_model(f"{bad}:Bad")
+        assert ended.times == 1
+        answer = answer_to(raised.value)
+        assert isinstance(answer, InputError)
+        assert (answer.what, answer.where) == ("Bad.vm_flows() raised RuntimeError: bad model", f"{bad}:5")
+        rig.controller.stop()
+
+    run(tell(), StillClock)
+
+
+def test_an_exception_of_ours_is_answered_with_its_class_and_text() -> None:
+    rejected = RunError("no")
+    assert answer_to(rejected) is rejected
+    answer = answer_to(ZeroDivisionError("half done"))
+    assert isinstance(answer, RunError)
+    assert answer.what == "the request failed in the control plane: ZeroDivisionError: half done"
+
+
 # --- the process ---------------------------------------------------------------------------------------
 
 
@@ -191,6 +238,26 @@ class Failing:
         if self.hangs:
             await asyncio.Event().wait()
         self.stopped = True
+
+
+def test_the_request_that_ends_the_process_gets_its_answer_first(tmp_path: Path, bad: Path) -> None:
+    def ask() -> str:
+        with FabricClient(f"unix:{tmp_path}/control.sock") as client:
+            client.wait_ready(10.0)
+            client.full_update([*cluster(), B1])
+            with pytest.raises(InputError) as answer:
+                client.set_model(f"{bad}:Bad")
+            return str(answer.value)
+
+    async def tell() -> None:
+        serving = asyncio.create_task(
+            process._serve(argparse.Namespace(role="all"), Settings(tmp_path, "gateway"), "control")
+        )
+        answer = await asyncio.to_thread(ask)
+        assert answer.startswith(f"{bad}:5: Bad.vm_flows() raised RuntimeError: bad model\n  -> correct the file")
+        assert await serving == 1
+
+    run(tell())
 
 
 @pytest.mark.parametrize("hangs", [False, True])
