@@ -16,6 +16,7 @@ SHOWN = {
     "CONTRIBUTING.md": ["a test cannot run all tests"],
     "docs/experiments.md": ["several machines"],
     "docs/reproduction.md": ["half an hour; experiments.md runs all of it with --quick"],
+    "docs/testing.md": ["tests/system/test_mutate.py runs tests/mutate"],
     "vagrant/README.md": ["needs Vagrant and a hypervisor"],
 }
 
