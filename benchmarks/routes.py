@@ -28,10 +28,10 @@ from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from console.runs import need_root
 from console.show import tables
-from controllers.fm.fabric import Changes, IntentStore
-from controllers.gc_pause import spared
-from controllers.ofe.frontend import SwitchSession
+from controllers.fm.intent_store import Changes, IntentStore
+from controllers.gc_pause import gc_paused
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
@@ -117,7 +117,7 @@ async def through_front_end(cluster: Cluster, directory: Path) -> tuple[float, s
 
 async def _change(controller: Controller, changes: Changes, dpid: int) -> float:
     gc.collect()
-    with spared():  # as the fabric manager does during a full update
+    with gc_paused():  # as the fabric manager does during a full update
         begun = time.monotonic()
         await controller.changed(changes, complete=True)
         await _programmed(controller.core, dpid)

@@ -1,13 +1,14 @@
 """The control plane: fabric manager, VM controllers, OpenFlow front ends (paper section 3).
 
-    fm/       intent: entities validated and kept, gRPC door, typed client
-    vmc/      intent + physical facts + usage -> flow programs; the core is pure
-      models/ the programming models, one class each
-    ofe/      OpenFlow sessions; `openflow` alone knows os-ken
-    single_process  all roles in one process; `python -m controllers` runs it
-    testing/  switches in memory and a cluster without processes, for tests and labs
+- `fm/`: the intent; it checks and stores entities, with a gRPC service and a typed client.
+- `vmc/`: intent, physical facts and usage in, flow programs out; the core is pure.
+- `vmc/models/`: the programming models, one class each.
+- `ofe/`: OpenFlow sessions; only `openflow` knows os-ken.
+- `roles/`: each role as a separate process; `election/` and `store/` belong to it.
+- `single_process`: all roles in one process; `python -m controllers` runs it.
+- `testing/`: switches in memory and a cluster without processes, for tests and labs.
 
-Imports from the data plane its contract only (`hoverboard.contract`).
+From the data plane it imports only the contract (`hoverboard.contract`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PUBLIC = {
     "block": "controllers.program",
     "route_flow": "hoverboard.contract.openflow.pipeline",
 }
-# Modules of version 0.1 that its documents name; they go with the next version.
+# Modules that the documents of version 0.1 name; the next version removes them.
 OLD_PATHS = {
     "controllers.fm.client": "controllers.fm.fabric_client",
 }

@@ -1,7 +1,7 @@
-"""`python -m controllers`: the control plane as a process, or with --role one of its roles.
+"""`python -m controllers`: runs the control plane as one process, or one of its roles with --role.
 
-Ends cleanly on SIGTERM and SIGINT; what the switches hold stays. A second control plane in the same
-directory is refused.
+SIGTERM and SIGINT end it in order; the switches keep their flows. A directory holds one control plane: a second
+one is rejected.
 """
 
 from __future__ import annotations
@@ -34,87 +34,95 @@ from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.models import DEFAULT_MODEL, MODELS, choices
 from hoverboard.contract.plugins import absolute, file_of
 
-_LAST_WORDS = 2.0  # seconds that a process in which something unexpected has happened gets to end in order
+_STOP_TIMEOUT = 2.0  # seconds that a process has to stop in order after an unexpected exception
 
 
 def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a number greater than 0")
     return value
 
 
 def _not_negative(text: str) -> float:
     value = float(text)
     if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return value
 
 
 def _model(text: str) -> str:
     if text not in MODELS and file_of(text) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {choices()}, and not a FILE.py:CLASS")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither one of {choices()} nor a FILE.py:CLASS")
     return absolute(text, Path())
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m controllers", description="The control plane of one run.")
-    parser.add_argument("--dir", type=Path, required=True, help="where control.sock and of.sock are made")
+    parser.add_argument("--dir", type=Path, required=True, help="directory for control.sock and of.sock")
     parser.add_argument(
         "--model", type=_model, default=DEFAULT_MODEL, help=f"programming model: {choices()}, or FILE.py:CLASS"
     )
     offload = OffloadSettings()
     for option, default, what in (
-        ("--threshold", offload.threshold_bps, "offload above this many bits a second"),
-        ("--idle-expiry", offload.idle_expiry, "take an offload back after idle seconds"),
-        ("--offload-keep", offload.keep_bps, "an offload that sends more bits a second than this is not idle"),
-        ("--offload-lifetime", offload.minimum_lifetime, "seconds for which no bigger pair displaces an offload"),
+        ("--threshold", offload.threshold_bps, "offload a VM pair above this many bits a second"),
+        ("--idle-expiry", offload.idle_expiry, "withdraw an offload after this many idle seconds"),
+        ("--offload-keep", offload.keep_bps, "an offload is idle at or below this many bits a second"),
+        ("--offload-lifetime", offload.minimum_lifetime, "seconds before a busier pair may replace an offload"),
     ):
         parser.add_argument(option, type=_positive if default else _not_negative, default=default, help=what)
-    parser.add_argument("--offload-budget", type=int, default=offload.budget, help="offloads of a host; 0: any number")
     parser.add_argument(
-        "--offload-reports", default=offload.reports, choices=["hosts", "hoverboards"], help="who tells of usage"
+        "--offload-budget", type=int, default=offload.budget, help="maximum number of offloads of a host; 0: no limit"
     )
-    parser.add_argument("--offload-policy", metavar="FILE.py:CLASS", help="an offload policy of your own")
+    parser.add_argument(
+        "--offload-reports",
+        default=offload.reports,
+        choices=["hosts", "hoverboards"],
+        help="nodes that send the usage reports",
+    )
+    parser.add_argument("--offload-policy", metavar="FILE.py:CLASS", help="your own offload policy")
     parser.add_argument("--report-interval", type=_positive, default=1.0, help="seconds between usage reports")
     parser.add_argument(
-        "--shared-queue", action="store_true", help="one queue of changes for all networks, to compare with"
+        "--shared-queue", action="store_true", help="one queue of changes for all networks, for comparison"
     )
     parser.add_argument("--scope", default="whole", choices=["whole", "regional", "global"], help="see docs/regions.md")
-    parser.add_argument("--region", help="whose switches a regional or global control plane programs")
+    parser.add_argument("--region", help="region of the switches that a regional or global control plane programs")
     roles = parser.add_argument_group("one process for each role")
     roles.add_argument("--role", default="all", choices=["all", "fabric-manager", "vm-controller", "front-end"])
-    roles.add_argument("--number", type=int, default=0, help="of this front end")
-    roles.add_argument("--partition", type=int, default=0, help="that this VM controller is a replica of")
-    roles.add_argument("--partitions", type=int, default=1, help="how many there are")
-    roles.add_argument("--replica", type=int, default=0, help="number of this VM controller in its partition")
-    roles.add_argument("--front-ends", type=int, default=1, help="how many there are")
+    roles.add_argument("--number", type=int, default=0, help="number of this front end")
+    roles.add_argument("--partition", type=int, default=0, help="partition of this VM controller")
+    roles.add_argument("--partitions", type=int, default=1, help="number of partitions")
+    roles.add_argument("--replica", type=int, default=0, help="number of this VM controller within its partition")
+    roles.add_argument("--front-ends", type=int, default=1, help="number of front ends")
     roles.add_argument(
-        "--store", default="embedded", metavar="embedded|HOST:PORT,...", help="the fabric manager's, or etcd's members"
+        "--store",
+        default="embedded",
+        metavar="embedded|HOST:PORT,...",
+        help="store for elections: embedded in the fabric manager, or the members of etcd",
     )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     arguments = parser.parse_args()
     if (arguments.scope == "whole") != (arguments.region is None):
-        parser.error("--scope regional or global goes together with --region")
+        parser.error("--scope regional and --scope global need --region, and only they take it")
     if arguments.scope != "whole" and arguments.role != "all":
-        parser.error("--scope is for a control plane in one process")
+        parser.error("--scope needs a control plane in one process (--role all)")
     return arguments
 
 
 def _lock(directory: Path, name: str) -> int:
-    """Hold the directory for this process.
+    """Lock the directory for this process.
 
     Raises:
-        RunError: another control plane holds it.
+        RunError: another control plane holds the lock.
     """
     descriptor = os.open(directory / f"{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(
-            f"{'a control plane' if name == 'control' else name} is running here already",
+            f"{'a control plane' if name == 'control' else name} already runs in this directory",
             where=str(directory),
-            next_step="end that one first, or give another --dir",
+            next_step="stop it first, or use another --dir",
         ) from None
     return descriptor
 
@@ -130,7 +138,7 @@ def _store(arguments: argparse.Namespace) -> Store:
 
 
 async def _start(arguments: argparse.Namespace, settings: Settings) -> _Runs:
-    """Start what the arguments name; it runs until `stop`."""
+    """Start the roles that the arguments name; they run until `stop`."""
     match arguments.role:
         case "fabric-manager":
             manager = FabricManagerRole(settings, arguments.partitions, embedded=arguments.store == "embedded")
@@ -161,7 +169,7 @@ async def _start(arguments: argparse.Namespace, settings: Settings) -> _Runs:
 
 
 async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -> int:
-    """Run until told to stop, or until something unexpected has happened; returns the exit code."""
+    """Run until a signal or an unexpected exception; return the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     crash = Crash(stop.set)
@@ -177,7 +185,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -
             await running.stop()
         else:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_WORDS):
+                async with asyncio.timeout(_STOP_TIMEOUT):
                     await running.stop()
     return 0 if crash.error is None else 1
 
@@ -195,13 +203,13 @@ def _name(arguments: argparse.Namespace) -> str:
 
 
 def main() -> int:
-    """Run until told to stop; returns the exit code."""
+    """Run the control plane until it is stopped; return the exit code."""
     arguments = _arguments()
     logging.basicConfig(
         level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     os.umask(0o077)
-    # Intent and flows are many objects without cycles: the default thresholds scan them over and over.
+    # Intent and flows are many objects without cycles. With the default thresholds, Python would scan them very often.
     gc.set_threshold(100_000, 20, 100)
     try:
         arguments.dir.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""An unexpected exception in a process of the control plane ends that process; its supervisor starts it again.
+"""An unexpected exception in a process of the control plane ends that process; its supervisor restarts it.
 
-Going on would be worse: a view that is half changed programs switches, and a task that has ended in silence is never
-missed. A new process is told the whole intent, reads every switch, and sends what differs.
+To continue would be worse: a half-changed view would program switches, and a task that ended would stay unnoticed.
+The new process receives the whole intent, reads every switch, and sends the differences.
 
-Whoever notices one tells the event loop (`whole`, `watched`); the loop's handler, `Crash`, ends the process. Errors
-that a person is meant to read (HoverboardError) are answers: they end no process, unless a task ends by one.
+`crash_on_error` and `critical_task` report the exception to the event loop; the loop's handler, `Crash`, ends the
+process. A HoverboardError is an answer for a person: it ends no process, unless it ends a critical task.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hoverboard.contract.errors import HoverboardError
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _PACKAGE = __name__.partition(".")[0]
-_OURS = "controllers.crash"  # key of a context for the loop's handler: whoever told it knows that it is ours
+_OURS = "controllers.crash"  # key in the loop handler's context: this module reported the exception
 
 
 class Crash:
@@ -31,7 +31,7 @@ class Crash:
         end: ends the process; called once.
 
     Attributes:
-        error: why; None so far.
+        error: the exception that ends the process; None so far.
     """
 
     def __init__(self, end: Callable[[], None]) -> None:
@@ -39,9 +39,9 @@ class Crash:
         self._end = end
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What asyncio calls; exceptions that have nothing to do with our code only get their line in the log."""
+        """Handle an exception that asyncio reports; one that is not from this package is only logged."""
         error = context.get("exception")
-        if not isinstance(error, Exception) or not (_OURS in context or _through_ours(error)):
+        if not isinstance(error, Exception) or not (_OURS in context or _raised_in_this_package(error)):
             loop.default_exception_handler(context)
         elif self.error is None:
             self.error = error
@@ -49,31 +49,31 @@ class Crash:
             self._end()
 
 
-def _through_ours(error: BaseException) -> bool:
+def _raised_in_this_package(error: BaseException) -> bool:
     return not isinstance(error, HoverboardError) and any(
         str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE
         for frame, _ in traceback.walk_tb(error.__traceback__)
     )
 
 
-def _tell(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+def _report(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
     loop.call_exception_handler({"message": "unexpected exception", "exception": error, _OURS: True})
 
 
 @contextmanager
-def whole() -> Iterator[None]:
-    """What is done inside is done whole; an unexpected exception, which goes on from here, ends the process."""
+def crash_on_error() -> Iterator[None]:
+    """End the process if the body raises an unexpected exception; the exception continues as well."""
     try:
         yield
     except HoverboardError:
         raise
     except Exception as error:
-        _tell(asyncio.get_running_loop(), error)
+        _report(asyncio.get_running_loop(), error)
         raise
 
 
-def watched(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-    """A task that may end, or be cancelled, but not by an unexpected exception."""
+def critical_task(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    """Start a task that ends the process if it ends by an exception; it may return or be cancelled."""
     task = asyncio.get_running_loop().create_task(doing)
     task.add_done_callback(_ended)
     return task
@@ -82,4 +82,4 @@ def watched(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
 def _ended(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        _tell(task.get_loop(), error)
+        _report(task.get_loop(), error)

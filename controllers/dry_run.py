@@ -1,7 +1,7 @@
-"""What a change would do, worked out by a controller core of its own and then forgotten (paper section 3.1).
+"""The flow changes that a request would cause, computed by a temporary controller core (paper section 3.1).
 
-The core is given the intent of the networks concerned as it is, then the change: what its switches would be
-sent is the consequence. Flows of one network never depend on another's, so the rest may be left out.
+The core receives the current intent of the affected networks, then the change: the result is what it would send to
+the switches. Flows of one network never depend on another network, so the other networks are left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from controllers.fm.codec import entity_document
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.fm.slices import network_of
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model import ProgrammingModel
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Change, FlowCounts, FromTo, Plan
 
 
-_NOW = 0.0  # no time passes in a plan
+_NOW = 0.0  # no time passes in a dry run
 CoreMaker = Callable[[ProgrammingModel, OffloadPolicy], ControllerCore]
 
 
 def concerned(changes: Changes, entities: Iterable[AnyEntity]) -> list[AnyEntity]:
-    """Of all entities those that the consequences of a change depend on."""
+    """The entities on which the result of a change depends."""
     touched = [*changes.added, *changes.removed, *(one for pair in changes.changed for one in pair)]
     networks = {network_of(entity) for entity in touched}
     everything = None in networks
@@ -46,12 +46,12 @@ def consequences(
     plugged: Collection[str] | None = None,
     make: CoreMaker = ControllerCore,
 ) -> dict[str, FlowCounts]:
-    """{switch: {"added", "changed", "removed"}} in flows, of the switches that would change.
+    """{switch: {"added", "changed", "removed"}}: number of flows, for each switch that would change.
 
     Args:
-        entities: those concerned, as they are before.
-        plugged: the VMs that are plugged in; None: all are. New ones will be.
-        make: the core, that of a global control plane for its share.
+        entities: the affected entities, before the change.
+        plugged: the VMs that are plugged in; None: all of them. New VMs count as plugged in.
+        make: makes the core; a global control plane passes one with its share.
     """
     core = make(model, OffloadPolicy())
     before = tuple(entities)
@@ -60,19 +60,19 @@ def consequences(
     core.fabric_changed(Changes(changes.version, added=before), complete=False, now=_NOW)
     _plug(core, [*vms, *new])
     core.expected.settle()
-    keys = {name: table.whole().keys() for name, table in core.expected.tables.items()}
+    keys = {name: table.by_key().keys() for name, table in core.expected.tables.items()}
     core.fabric_changed(changes, complete=False, now=_NOW)
     found: dict[str, FlowCounts] = {}
     for name, program in sorted(core.expected.settle().items()):
         added = sum(1 for flow in program.adds if flow.key not in keys.get(name, ()))
         found[name] = {"added": added, "changed": len(program.adds) - added, "removed": len(program.deletes)}
-    for name in keys.keys() - core.expected.tables.keys():  # taken out: emptied
+    for name in keys.keys() - core.expected.tables.keys():  # removed from the intent: the switch is emptied
         found[name] = {"added": 0, "changed": 0, "removed": len(keys[name])}
     return dict(sorted(found.items()))
 
 
 def _plug(core: ControllerCore, vms: Iterable[VM]) -> None:
-    """Plug VMs in, at any ports: how many flows there are does not depend on which."""
+    """Plug VMs in, at any ports: the number of flows does not depend on the ports."""
     names: dict[str, list[str]] = {}
     for vm in vms:
         names.setdefault(vm.host, []).append(vm.name)
@@ -85,7 +85,7 @@ def _plug(core: ControllerCore, vms: Iterable[VM]) -> None:
 
 
 def plan_document(changes: Changes, version: int, switches: Mapping[str, FlowCounts]) -> Plan:
-    """The plan as people and programs read it."""
+    """The plan as a JSON document."""
     return {
         "version": version,
         "added": [entity_document(entity) for entity in changes.added],

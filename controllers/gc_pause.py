@@ -1,7 +1,7 @@
-"""Python's collector of cyclic garbage, spared what large requests make.
+"""Pauses Python's collector of cyclic garbage during large requests.
 
-Intent and flows are many objects without cycles that stay for long; each round of the collector would look at all of
-them, for nothing, and keep everybody waiting for some 50 ms meanwhile.
+Intent and flows are many long-lived objects without cycles. Each collection would visit all of them in vain, and would
+stop the process for some 50 ms.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _inside = 0
 
 
 @contextlib.contextmanager
-def spared() -> Iterator[None]:
-    """No collection inside, in this or any other task; what is there at the end is looked at never again.
+def gc_paused() -> Iterator[None]:
+    """Collect no garbage inside, in any task; objects that exist at the end are never visited again.
 
-    Cycles that are garbage by then stay for good: it is for requests that are few, and much larger than what is lost.
+    Cycles that are garbage by then are never freed. Use it for requests that are few, and far larger than this loss.
     """
     global _inside
     _inside += 1

@@ -1,8 +1,7 @@
 """Which partition owns a host, and which front end a switch connects to (paper section 3.1).
 
-Consistent hashing by highest random weight: every party ranks all owners by a hash of owner and key
-and takes the first. Nobody has to be asked, and another number of owners moves only the keys that it
-must: those that the new owner wins, or those that the old one had.
+Consistent hashing by highest random weight: each process ranks all owners by a hash of owner and key, and takes the
+first. No process has to be asked. When an owner is added or removed, only the keys of that owner move.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from hoverboard.contract.errors import InputError
 
 
 class Owners:
-    """`count` owners, numbered from 0."""
+    """The owners 0 to `count` - 1."""
 
     def __init__(self, count: int) -> None:
         if count < 1:
-            raise InputError(f"{count} owners own nothing", next_step="give a number of at least 1")
+            raise InputError(f"{count} owners own nothing", next_step="use a number of at least 1")
         self.count = count
         self._seeds = [blake2b(number.to_bytes(4, "big"), digest_size=8) for number in range(count)]
 

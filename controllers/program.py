@@ -1,9 +1,8 @@
-"""What VM controllers send to switches: flow programs, as plain data.
+"""Flow programs: the plain data that VM controllers send to switches.
 
-A program is applied by a switch as one atomic, ordered change. Neither side's libraries show here.
-Most flows of a large network are never looked at one by one: a `Block` is several of them by the
-function that makes them and its arguments, a tenth of their size, encoded in one go
-(`ofe.templates`), and turned into flows only where somebody has to look.
+A switch applies a program as one atomic, ordered change. Neither side's libraries show here. Most flows of a large
+network are never inspected one by one. A `Block` stands for several flows: the function that makes them, and its
+arguments. It has a tenth of their size, is encoded in one step (`ofe.templates`), and makes flows only when needed.
 """
 
 from __future__ import annotations
@@ -24,9 +23,8 @@ class Block(NamedTuple):
     """The flows that `make(*arguments)` returns, one or several; equal blocks are equal flows.
 
     Attributes:
-        make: a pure function of the pipeline; which flows it makes, apart from the values in them,
-            may depend only on the types of its arguments, on lengths of prefixes, and on arguments that are no
-            VNI, port, MAC, address or prefix.
+        make: a pure function of the pipeline. The values in its flows may depend on all arguments. Of a VNI, port, MAC
+            or address, only the type may affect the set of flows; of a prefix, also its length.
         arguments: hashable, by position.
     """
 
@@ -34,14 +32,14 @@ class Block(NamedTuple):
     arguments: tuple[Any, ...]
 
     def flows(self) -> Sequence[Flow]:
-        """The flows, made now."""
+        """The flows, made by this call."""
         made = self.make(*self.arguments)
         return (made,) if isinstance(made, Flow) else made
 
     @property
     def size(self) -> int:
-        """How many flows there are."""
-        # Of a value only its type decides how many flows there are.
+        """The number of flows."""
+        # For a value, only its type affects the number of flows.
         shape = (self.make, *[kind if (kind := type(one)) in _VALUES else one for one in self.arguments])
         size = _sizes.get(shape)
         if size is None:
@@ -55,12 +53,12 @@ Part = Flow | Block
 
 
 def block(make: Callable[..., Flow | Sequence[Flow]], *arguments: Any) -> Block:
-    """The flows of `make(*arguments)`, not made yet."""
+    """The flows of `make(*arguments)`, to be made later."""
     return Block(make, arguments)
 
 
 class Flows(Sequence[Flow]):
-    """A sequence of flows, held as parts; each is made when it is looked at.
+    """A sequence of flows, stored as parts; each flow is made when it is read.
 
     Args:
         parts: flows and blocks.
@@ -103,7 +101,7 @@ class Flows(Sequence[Flow]):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One atomic change of one switch: `deletes` (by table, priority, match) first, then `adds`.
+    """One atomic change of one switch: first `deletes` (by table, priority, match), then `adds`.
 
     Adding a flow whose key exists replaces it. No key is in both parts.
     """
@@ -119,5 +117,5 @@ class Program:
 
     @property
     def parts(self) -> Sequence[Part]:
-        """What is added, in the form that is encoded fastest."""
+        """The flows to add, as the parts that are encoded fastest."""
         return self.adds.parts if isinstance(self.adds, Flows) else self.adds

@@ -1,7 +1,7 @@
 """All roles of the control plane in one process: fabric manager, VM controller, front end (paper section 3).
 
-One event loop, no threads of its own, and nothing between the roles but calls. With one process for
-each role the same parts run apart (see `controllers.roles`).
+One event loop, no additional threads; the roles call each other directly. `controllers.roles` runs the same parts as
+separate processes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import grpc
 from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.fabric_server import FabricManagerServicer
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.fm.index import EntityKey
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.ofe.switch_server import FrontEnd
 from controllers.vmc.agents import HostsServicer
 from controllers.vmc.controller import Controller
@@ -48,16 +48,16 @@ _SHARES = {"whole": WHOLE, "regional": REGIONAL, "global": GLOBAL}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to run a control plane.
+    """The settings of a control plane.
 
     Attributes:
         directory: where control.sock (gRPC) and of.sock (OpenFlow) are made.
-        offload: what the offload policy is told.
-        offload_policy: "path.py:Class" of a policy of one's own.
+        offload: settings of the offload policy.
+        offload_policy: "path.py:Class" of a user's policy.
         report_interval: seconds between usage reports.
-        fair_queues: a queue of changes for each network; False: one for all, to compare.
-        scope: "whole": all there is; "regional", "global": what is within a region, what crosses its border.
-        region: whose switches a regional or global plane programs.
+        fair_queues: one queue of changes for each network; False: one for all networks, for comparison.
+        scope: "whole": everything; "regional": traffic within a region; "global": traffic that crosses its border.
+        region: the region whose switches a regional or global plane programs.
     """
 
     directory: Path
@@ -71,7 +71,7 @@ class Settings:
 
 
 def settings_document(settings: Settings) -> PlaneStatus:
-    """What `status` says of the settings."""
+    """The settings, as part of the status document."""
     return {
         "offload_threshold_bps": settings.offload.threshold_bps,
         "offload_idle_expiry_s": settings.offload.idle_expiry,
@@ -80,10 +80,10 @@ def settings_document(settings: Settings) -> PlaneStatus:
 
 
 class ControlPlane:
-    """The running control plane; listens to cluster management, host agents and switches.
+    """The running control plane; serves cluster management, host agents and switches.
 
     Attributes:
-        controller: the VM controller in it.
+        controller: its VM controller.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -107,7 +107,7 @@ class ControlPlane:
         return ControllerCore(model, policy)
 
     async def start(self) -> None:
-        """Serve OpenFlow, then gRPC: once Status answers, everything is there."""
+        """Serve OpenFlow, then gRPC: when Status answers, everything is ready."""
         await self._front_end.start()
         path = self.settings.directory / "control.sock"
         with contextlib.suppress(FileNotFoundError):
@@ -128,20 +128,20 @@ class ControlPlane:
         os.chmod(path, 0o600)
 
     async def stop(self) -> None:
-        """Stop serving; switches and hosts go on with what they have."""
+        """Stop serving; switches and hosts keep their state."""
         if self._server is not None:
             await self._server.stop(grace=None)
         await self._front_end.stop()
         self.controller.stop()
 
-    # --- fm.server.ControlPlanePort -----------------------------------------------------------------
+    # --- fm.fabric_server.ControlPlanePort -----------------------------------------------------------------
 
     async def full_update(
         self, entities: Sequence[AnyEntity], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
-        """Apply a full update; returns when live switches have it (or after a moment)."""
+        """Apply a full update; return when the connected switches have confirmed it, or after a short timeout."""
         self._check_region(entities)
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             self.controller.flush()
             changes = self._fabric.full_update(entities, expected)
         return await self._changed(changes)
@@ -149,28 +149,28 @@ class ControlPlane:
     async def diff(
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
-        """Apply a diff; returns when live switches have it (or after a moment)."""
+        """Apply a diff; return when the connected switches have confirmed it, or after a short timeout."""
         self._check_region(upsert)
         self.controller.flush()
         return await self._changed(await self._admission.diff(upsert, remove, expected))
 
     def _check_region(self, entities: Sequence[AnyEntity]) -> None:
-        """A regional plane is told nothing of what is elsewhere, so that nothing elsewhere can touch it."""
+        """Reject nodes of other regions: a regional plane knows only its own, so other regions cannot disturb it."""
         for entity in entities if self.settings.scope == "regional" else ():
             if isinstance(entity, Host | Hoverboard) and entity.region != self.settings.region:
                 raise EntityError(
-                    f"is in region {entity.region}, and this is the regional control plane of {self.settings.region}",
+                    f"is in region {entity.region}, but this is the regional control plane of {self.settings.region}",
                     where=f"{entity.TYPE}/{entity.name}.region",
-                    next_step="tell the global control planes",
+                    next_step="send it to the global control planes",
                 )
 
     async def _changed(self, changes: Changes) -> tuple[Changes, Sequence[str]]:
         return changes, await self._dispatcher.submit(changes, self._fabric.synced)
 
     async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
-        """What a diff would do, worked out beside the event loop; nothing is changed."""
+        """The changes that a diff would make, computed in a thread; nothing is changed."""
         self._check_region(upsert)
-        async with self._admission.alone():
+        async with self._admission.exclusive():
             changes = self._fabric.trial(upsert, remove, expected)
             entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
         plugged = frozenset(self._core.view.ports)
@@ -178,8 +178,8 @@ class ControlPlane:
         return plan_document(changes, version, switches)
 
     async def entities(self, kind: str) -> dict[str, Any]:
-        """All entities of a type, or of all ("")."""
-        async with self._admission.alone():
+        """The entities of a type, or of all types ("")."""
+        async with self._admission.exclusive():
             return self._fabric.listed(kind)
 
     async def status(self) -> PlaneStatus:
@@ -200,15 +200,16 @@ class ControlPlane:
         }
 
     async def set_model(self, name: str) -> dict[str, Any]:
-        """Go over to another programming model; status()["switching"] tells when it is done."""
+        """Change to another programming model; status()["switching"] is None when the change is complete."""
         model = model_named(name, where="SetModel")
         if self.settings.scope != "whole" and (model.answers or model.learns):
             raise InputError(
-                f"model {name} does not go with regions: a host's question would have two answers", where="SetModel",
-                next_step="use a model in which no host asks",
+                f"model {name} does not go with regions: two control planes would answer a host's lookup",
+                where="SetModel",
+                next_step="use a model whose hosts neither send lookups nor learn routes",
             )  # fmt: skip
         return self.controller.set_model(name)
 
     async def offloads(self) -> list[Offload]:
-        """The offloads that stand; `since` in seconds of the Unix epoch."""
+        """The active offloads; `since` in seconds of the Unix epoch."""
         return self.controller.offloads()

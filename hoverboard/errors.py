@@ -1,4 +1,4 @@
-"""The project's errors, for people who catch them; `hoverboard.contract.errors` has the tree and what each means."""
+"""Errors of Hoverboard, for code that catches them; `hoverboard.contract.errors` has the tree and their meanings."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _tcpdump(
 
     target = None if file is None else str(file.absolute())
     argv = inspect.tcpdump(client, place, file=target, snap=snap, count=count)
-    _tell(f"{place.node} has dataplane {place.dataplane}: no engine to look into; running {' '.join(argv[3:])}")
+    _tell(f"{place.node} has dataplane {place.dataplane}: no engine to inspect; running {' '.join(argv[3:])}")
     with guard.ended_by_signals():
         try:
             running = subprocess.Popen(argv)

@@ -1,9 +1,8 @@
 """One replica's part in the election of its partition's master, as a state machine. Pure.
 
-The store holds two keys for each partition: `term`, which only grows and stays, and `master`, which
-hangs on the master's lease. Both are written in one conditional write, so each term has one master.
-A replica without an answer from the store stays what it is: programs carry the term, and front ends
-refuse those of lower terms than they have heard of.
+The store holds two keys per partition: `term`, which stays and only grows, and `master`, which belongs to the master's
+lease. One conditional write sets both, so each term has one master. Without an answer from the store, a replica keeps
+its role. Programs carry the term, and a front end rejects a term below the highest that it knows.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from controllers.store.port import Entry, Put
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """The write that would make this replica master of `term`; see `Store.commit`."""
+    """The write that would make this replica master of `term` (see `Store.commit`)."""
 
     term: int
     expect: dict[str, int]
@@ -25,11 +24,11 @@ class Campaign:
 
 
 class Candidacy:
-    """What one replica knows of its partition's election.
+    """The state of its partition's election that one replica knows.
 
     Attributes:
-        master: name of the master, "" while there is none.
-        term: the highest term heard of.
+        master: name of the master, "" if there is none.
+        term: the highest term known.
         mine: the term that this replica is master of; 0: it is a standby.
     """
 
@@ -44,11 +43,11 @@ class Candidacy:
         self._suspected = 0
 
     def watching(self) -> None:
-        """A new watch has begun: what it tells first is all there is."""
+        """Forget the state before a new watch, which first sends all keys."""
         self.master, self._term_revision, self._master_revision = "", 0, 0
 
     def received(self, entries: Iterable[Entry]) -> None:
-        """The watch told of changes."""
+        """Record changes from the watch."""
         for entry in entries:
             if entry.key == self.prefix + "term":
                 self._term_revision = entry.revision if entry.data is not None else 0
@@ -61,22 +60,22 @@ class Candidacy:
             self.mine = 0
 
     def suspect(self, term: int) -> None:
-        """The master of this term is said to be gone: do not wait for the end of its lease."""
+        """Note that the master of this term is probably dead: do not wait for the end of its lease."""
         self._suspected = max(self._suspected, term)
 
     def deposed(self, term: int) -> None:
-        """A front end knows a higher term than `term`."""
+        """Record that a front end knows a higher term than `term`."""
         self.term = max(self.term, term)
         if self.mine == term:
             self.mine = 0
 
     def lost(self) -> None:
-        """The lease is over, and so is what hung on it."""
+        """Record that the lease has ended, and with it the mastership."""
         self.mine = 0
 
     @property
     def suspicious(self) -> bool:
-        """Whether the master is said to be gone."""
+        """Whether the master is probably dead."""
         return 0 < self.term <= self._suspected
 
     def wants(self) -> bool:
@@ -84,7 +83,7 @@ class Candidacy:
         return not self.mine and (not self.master or self.suspicious or self.master == self.replica)
 
     def campaign(self, lease: int) -> Campaign:
-        """The write to try; that somebody else was faster makes it fail."""
+        """The write to try; it fails if another replica was faster."""
         term = self.term + 1
         master = json.dumps({"replica": self.replica, "term": term})
         return Campaign(
@@ -94,7 +93,7 @@ class Candidacy:
         )
 
     def won(self, campaign: Campaign, revision: int) -> None:
-        """The write was made."""
+        """Record that the write succeeded."""
         if campaign.term >= self.term:
             self.term = self.mine = campaign.term
             self.master = self.replica

@@ -8,36 +8,36 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.election.candidacy import Candidacy
 from controllers.store.port import Entry, LeaseLost, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
 LEASE = 1.0  # seconds
-_PAUSE = 0.05  # between two tries with a store that does not answer
-_DEFERENCE = 0.3  # seconds that a standby leaves to a former master when it, or the store, has been away
+_PAUSE = 0.05  # seconds between two tries with a store that does not answer
+_DEFERENCE = 0.3  # seconds that a standby waits for a former master after it, or the store, has reconnected
 
 
 class Election:
     """One replica in its partition's election.
 
     Args:
-        changed: called whenever `candidacy.mine`, `.term` or `.master` has changed.
+        changed: called when `candidacy.mine`, `.term` or `.master` has changed.
     """
 
     def __init__(self, store: Store, candidacy: Candidacy, changed: Callable[[], None]) -> None:
         self.candidacy = candidacy
         self._store = store
         self._changed = changed
-        self._told: tuple[int, int, str] = (0, 0, "")
+        self._notified: tuple[int, int, str] = (0, 0, "")
         self._lease = 0
         self._store_away = False
         self._wake = asyncio.Event()
-        self._task = watched(self._run())
+        self._task = critical_task(self._run())
 
     async def close(self) -> None:
-        """Leave; a master's place is free at once."""
+        """Leave the election; a master's place becomes free at once."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._lease:
@@ -47,14 +47,14 @@ class Election:
                 _log.info("%s", error)
 
     def suspect(self, term: int) -> None:
-        """The master of this term is said to be gone."""
+        """Note that the master of this term is probably dead."""
         self.candidacy.suspect(term)
         self._wake.set()
 
     def deposed(self, term: int) -> None:
-        """A front end refused our programs of this term."""
+        """Record that a front end rejected our program of this term."""
         self.candidacy.deposed(term)
-        self._tell()
+        self._notify()
         self._wake.set()
 
     async def _run(self) -> None:
@@ -76,7 +76,7 @@ class Election:
             candidacy.watching()
             candidacy.received(await anext(watch))
             self._store_away = False
-            self._tell()
+            self._notify()
             listening = asyncio.ensure_future(self._listen(watch))
             listening.add_done_callback(lambda _: self._wake.set())
             try:
@@ -99,7 +99,7 @@ class Election:
             self._lease = lease = await self._store.lease(LEASE, lambda: self._over(lease))
 
     async def _defer(self, listening: asyncio.Future[Any]) -> None:
-        """Leave a former master its time, unless it is said to be gone."""
+        """Give a former master time to return, unless it is probably dead."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_DEFERENCE):
                 while not (listening.done() or self.candidacy.suspicious):
@@ -109,7 +109,7 @@ class Election:
     async def _listen(self, watch: AsyncGenerator[list[Entry], None]) -> None:
         async for entries in watch:
             self.candidacy.received(entries)
-            self._tell()
+            self._notify()
             self._wake.set()
         raise StoreError("the watch has ended", where="store")
 
@@ -119,19 +119,19 @@ class Election:
         revision = await self._store.commit(campaign.expect, campaign.put)
         if revision is not None:
             candidacy.won(campaign, revision)
-            self._tell()
+            self._notify()
 
     def _over(self, lease: int) -> None:
-        """A lease is over; if another stands by now, the end of this one was known from a write before."""
+        """Record that a lease has ended; ignored if a newer lease has replaced it."""
         if lease != self._lease:
             return
         self._lease = 0
         self.candidacy.lost()
-        self._tell()
+        self._notify()
         self._wake.set()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         now = (self.candidacy.mine, self.candidacy.term, self.candidacy.master)
-        if now != self._told:
-            self._told = now
+        if now != self._notified:
+            self._notified = now
             self._changed()

@@ -1,9 +1,9 @@
-"""The way into the fabric manager's store: one request after the other, and a large one keeps no other network waiting.
+"""Admission to the fabric manager's store: requests one after the other, but a large one does not delay other networks.
 
-Checking 10,000 entities takes a tenth of a second and more. So a large request of some networks is checked and taken in
-step by step, and between two steps small requests of other networks have their turn, if they have nothing to do with
-it: no network, no name, nothing that is unique in the whole cluster. All else waits. Each request is still taken
-whole or refused whole (paper section 3.1).
+Checking 10,000 entities takes a tenth of a second or more. So a large request is checked and applied in steps. Between
+two steps, small requests of other networks are applied. They must have nothing in common with the large one: no
+network, no name, nothing that is unique in the cluster. All other requests wait. Each request is accepted or rejected
+whole (paper 3.1).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import EntityKey, key_of
+from controllers.fm.intent_store import Changes, IntentStore
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network
 
-SMALL = 200  # entities of a request that is taken in at once: about 2 ms
+SMALL = 200  # most entities of a request that is applied in one step: about 2 ms
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What a request has to do with.
+    """The part of the intent that a request affects.
 
     Attributes:
-        networks: whose entities it adds, changes or removes.
-        keys: of these.
+        networks: the networks whose entities it adds, changes or removes.
+        keys: the keys of these entities.
     """
 
     networks: set[str]
@@ -34,7 +34,7 @@ class _Claim:
 
     @classmethod
     def of(cls, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], fabric: IntentStore) -> _Claim | None:
-        """None where it has to do with more than some networks' own entities."""
+        """The claim of a request; None if it affects more than the entities of some networks."""
         keys = {*map(key_of, upsert), *remove}
         there = fabric.entities
         entities = [*upsert, *[there[key] for key in keys if key in there]]
@@ -48,33 +48,33 @@ class _Claim:
             networks.add(entity.network)
         return cls(networks=networks, keys=keys)
 
-    def meets(self, other: _Claim) -> bool:
-        """Whether the two may not go on side by side."""
+    def conflicts_with(self, other: _Claim) -> bool:
+        """Whether the two requests must not be applied at the same time."""
         return not (self.networks.isdisjoint(other.networks) and self.keys.isdisjoint(other.keys))
 
 
 class Admission:
-    """Who may change a fabric manager's store, and when.
+    """Decides when a request may change the fabric manager's store.
 
     Args:
-        fabric: the store; nobody else may change it.
+        fabric: the store; only this object changes it.
     """
 
     def __init__(self, fabric: IntentStore) -> None:
         self._fabric = fabric
         self._turn = asyncio.Lock()
-        self._under_way: _Claim | None = None  # of the large request whose steps go on
+        self._under_way: _Claim | None = None  # of the large request in progress
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Inside, no request is half taken in."""
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Inside, no request is in progress."""
         async with self._turn:
             yield
 
     async def diff(
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> Changes:
-        """As `IntentStore.diff`; when it returns, the caller goes on before any other request does.
+        """Apply a diff (see `IntentStore.diff`); on return, the caller runs before any other request.
 
         Raises:
             As `IntentStore.diff`.
@@ -82,7 +82,7 @@ class Admission:
         small = len(upsert) + len(remove) <= SMALL
         if small and expected is None and self._under_way is not None:
             claim = _Claim.of(upsert, remove, self._fabric)
-            if claim is not None and not claim.meets(self._under_way):
+            if claim is not None and not claim.conflicts_with(self._under_way):
                 return self._fabric.diff(upsert, remove)
         async with self._turn:
             claim = None if small or expected is not None else _Claim.of(upsert, remove, self._fabric)
@@ -102,5 +102,5 @@ class Admission:
                     return changes
                 await asyncio.sleep(0)
         finally:
-            steps.close()  # where it was given up, all is put back as it was
+            steps.close()  # a cancelled request leaves the store as it was
             self._under_way = None

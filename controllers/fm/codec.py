@@ -1,7 +1,7 @@
-"""Entities as they travel: protobuf messages that carry a type and a JSON document.
+"""Entities in messages: protobuf messages with a type and a JSON document. No I/O.
 
-The one place that turns a request's text into validated entities and validation faults into
-EntityErrors that name the entity and the field. Does no I/O.
+Only this module turns the text of a request into validated entities, and validation errors into EntityErrors that name
+the entity and the field.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MAX_ENTITY = 256 * 1024  # bytes of an entity's JSON
 
 
 def encode_entity(entity: AnyEntity) -> pb.Entity:
-    """An entity as a message; parameters that have their default are left out."""
+    """An entity as a message; parameters with their default value are left out."""
     return pb.Entity(type=entity.TYPE, json=entity.model_dump_json(exclude_defaults=True))
 
 
 def entity_document(entity: AnyEntity) -> dict[str, Any]:
-    """An entity as plain data: its type, and what has not its default."""
+    """An entity as plain data: its type, and the parameters without their default value."""
     return {"type": entity.TYPE, **entity.model_dump(mode="json", exclude_defaults=True)}
 
 
@@ -32,11 +32,11 @@ def decode_entity(message: pb.Entity) -> AnyEntity:
     """The entity in a message.
 
     Raises:
-        EntityError: unknown type, not JSON, unknown or missing or wrong parameter, larger than any may be.
+        EntityError: type unknown; not JSON; a parameter unknown, missing or wrong; larger than MAX_ENTITY.
     """
     if len(message.json) > MAX_ENTITY:
         raise EntityError(
-            f"its JSON has {len(message.json)} characters; the most is {MAX_ENTITY}",
+            f"its JSON has {len(message.json)} characters; the maximum is {MAX_ENTITY}",
             where=f"{message.type[:64]}/?",
             next_step="send entities as docs/fabric-manager.md describes them",
         )

@@ -1,8 +1,8 @@
-"""From accepted requests to VM controllers, fairly between networks (paper section 3.1).
+"""Passes accepted requests to the VM controllers, fairly between networks (paper section 3.1).
 
-A request is validated whole before it comes here, and answered when its own pieces are programmed; the
-event loop runs between pieces. Of one network only a few pieces are under way at a time, so that a switch
-is never given so much of one network that another's piece waits behind it.
+A request arrives here validated, and is answered when its pieces are programmed. The event loop runs between pieces.
+Only a few pieces of one network are in progress at a time. So one network never fills a switch's queue, and pieces of
+other networks do not wait behind it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
-from controllers.crash import whole
-from controllers.fm.fabric import Changes
+from controllers.crash import crash_on_error
+from controllers.fm.intent_store import Changes
 from controllers.fm.queues import FairQueues
 from controllers.fm.slices import claims, cut
 
-UNDER_WAY = 2  # pieces of one network: one in the switches, one in their queues
+UNDER_WAY = 2  # pieces of one network in progress: one in the switches, one in their queues
 
-# Applies a change; the names of the switches whose program changed, once live ones have it or after a moment.
+# Applies a change; returns the names of the switches whose program changed, when they have it or after a timeout.
 Apply = Callable[[Changes, bool], Awaitable[list[str]]]
 
 
@@ -28,8 +28,8 @@ class _Request:
     """A request that is being programmed.
 
     Attributes:
-        left: pieces not done.
-        claims: what other queues may not touch meanwhile.
+        left: number of pieces that are not done.
+        claims: what pieces in other queues must not affect meanwhile.
     """
 
     left: int
@@ -43,8 +43,8 @@ class Dispatcher:
     """Queues of changes between the fabric manager's store and the VM controllers.
 
     Args:
-        apply: hands one change to the controllers.
-        fair: False: one queue for all networks, for experiments that compare.
+        apply: passes one change to the controllers.
+        fair: one queue per network; False: one queue for all networks, for experiments that compare.
     """
 
     def __init__(self, apply: Apply, *, fair: bool = True) -> None:
@@ -56,24 +56,24 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._turn = asyncio.Lock()  # of those who wait until everything before them is done
+        self._turn = asyncio.Lock()  # held by a request that waits until all earlier ones are done
         self._pump_due = False
 
     @property
     def fair(self) -> bool:
-        """Whether each network has a queue of its own."""
+        """Whether each network has a separate queue."""
         return self._queues.fair
 
     def waiting(self) -> int:
-        """Pieces that wait or are under way."""
+        """The number of pieces that wait or are in progress."""
         return len(self._queues) + sum(self._under_way.values())
 
     async def submit(self, changes: Changes, complete: bool) -> list[str]:
-        """Program an accepted request; the switches whose program changed.
+        """Program an accepted request; return the switches whose program changed.
 
-        Call it in the order of the requests' versions: it has taken its place before it first waits.
+        Call it in the order of the requests' versions: it enters its queue before it first waits.
         """
-        with whole():
+        with crash_on_error():
             return await self._submit(changes, complete)
 
     async def _submit(self, changes: Changes, complete: bool) -> list[str]:
@@ -88,14 +88,14 @@ class Dispatcher:
         return await self._enter(held, pieces)
 
     def _may_enter(self, held: frozenset[Hashable], pieces: Iterable[str]) -> bool:
-        """Whether what it touches is in no other queue."""
+        """Whether no other queue contains anything that it affects."""
         if held.isdisjoint(self._claimed_by):
             return True
         networks = frozenset(pieces)
         return all(self._claimed_by.get(claim, networks) == networks for claim in held)
 
     async def _alone(self, changes: Changes, complete: bool) -> list[str]:
-        """When everything that came before is done, and nothing that comes after has begun."""
+        """Apply a change when all earlier ones are done, and before any later one begins."""
         async with self._turn:
             await self._idle.wait()
             return await self._apply(changes, complete)
@@ -119,7 +119,7 @@ class Dispatcher:
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Begin one piece; whatever else the loop has to do comes before the next."""
+        """Begin one piece; the loop does other work before the next one."""
         self._pump_due = False
         shared = sum(self._under_way.values())
         taken = self._queues.take(lambda network: (self._under_way[network] if self.fair else shared) < UNDER_WAY)
@@ -135,12 +135,12 @@ class Dispatcher:
     async def _work(self, network: str, request: _Request, piece: Changes) -> None:
         cost = len(piece.added) + len(piece.changed) + len(piece.removed)
         try:
-            with whole():
+            with crash_on_error():
                 switches = await self._apply(piece, True)
             request.switches.update(switches)
-            # A change of one entity is a change at each switch that it reaches, and most reach few.
+            # An entity is one change on each switch that it reaches; most entities reach few.
             cost = max(cost, len(switches))
-        except Exception as fault:  # told to the one who asked, by `submit`
+        except Exception as fault:  # `submit` raises it to its caller
             request.fault = fault
         finally:
             self._under_way[network] -= 1

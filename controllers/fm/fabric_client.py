@@ -1,7 +1,7 @@
-"""The typed client of the fabric manager: what cluster management calls (paper section 3.1).
+"""The typed client of the fabric manager, for cluster management (paper section 3.1).
 
-Blocking, one channel per client, safe to use from several threads. Refusals come back as the same
-exceptions that the fabric manager raised.
+Blocking, one channel per client, safe for several threads. A rejected request raises the exception that the fabric
+manager raised.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 
 from controllers.fm.codec import encode_entity
-from controllers.fm.wire import MAX_MESSAGE, error_from_status
+from controllers.fm.grpc_errors import MAX_MESSAGE, error_from_status
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.wire import fabric_pb2 as pb
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Offload, PlaneStatus
 
 
-_REQUEST_TIMEOUT = 60.0  # seconds; a full update of 100,000 VMs fits, a dead control plane is noticed
+_REQUEST_TIMEOUT = 60.0  # seconds; enough for a full update of 100,000 VMs, short enough to notice a dead control plane
 _UNLIMITED = MAX_MESSAGE
 
 
@@ -50,7 +50,7 @@ class FabricClient:
             options=[
                 ("grpc.max_send_message_length", _UNLIMITED),
                 ("grpc.max_receive_message_length", _UNLIMITED),
-                # A restarted control plane must be found at once, not after gRPC's usual back-off of up to 120 s.
+                # Reconnect at once to a restarted control plane, not after gRPC's usual back-off of up to 120 s.
                 ("grpc.initial_reconnect_backoff_ms", 50),
                 ("grpc.min_reconnect_backoff_ms", 50),
                 ("grpc.max_reconnect_backoff_ms", 500),
@@ -60,10 +60,10 @@ class FabricClient:
         self._stub: Any = FabricManagerStub(self._channel)  # type: ignore[no-untyped-call]
 
     def wait_ready(self, timeout: float) -> None:
-        """Return when the control plane answers.
+        """Wait until the control plane answers.
 
         Raises:
-            RunError: it did not within `timeout` seconds.
+            RunError: it did not answer within `timeout` seconds.
         """
         self._call(self._stub.Status, pb.Empty(), timeout=timeout, wait=True)
 
@@ -71,10 +71,10 @@ class FabricClient:
         """Replace the whole configuration.
 
         Args:
-            expected_version: refuse it unless the configuration is at this version.
+            expected_version: reject the request unless the configuration is at this version.
 
         Raises:
-            EntityError: an entity is refused; nothing was changed.
+            EntityError: an entity was rejected; nothing was changed.
             InputError: the request is too large.
             RunError: the version is another one, or the control plane does not answer.
         """
@@ -93,17 +93,17 @@ class FabricClient:
         """Add or change the entities of `upsert`; remove those of `remove`, given whole or as (type, name).
 
         Args:
-            expected_version: refuse it unless the configuration is at this version.
+            expected_version: reject the request unless the configuration is at this version.
 
         Raises:
-            EntityError: an entity is refused; nothing was changed.
+            EntityError: an entity was rejected; nothing was changed.
             InputError: the request is too large.
             RunError: there was no full update yet, the version is another one, or the control plane does not answer.
         """
         return self.send(diff_request(upsert, remove, expected_version))
 
     def send(self, request: pb.DiffRequest) -> UpdateResult:
-        """A diff that was made before, by `diff_request`; raises what `diff` does."""
+        """Send a diff that `diff_request` made; raises the same as `diff`."""
         return _result(self._call(self._stub.Diff, request))
 
     def plan(
@@ -114,7 +114,7 @@ class FabricClient:
         expected_version: int | None = None,
         timeout: float = _REQUEST_TIMEOUT,
     ) -> Plan:
-        """What the same `diff` would change, entities and flows by switch; nothing is changed.
+        """The changes that the same `diff` would make to entities and switches; nothing is changed.
 
         Returns:
             {"version", "added": [..], "changed": [..], "removed": [..], "switches": {name: {"added", ..}}}.
@@ -125,25 +125,25 @@ class FabricClient:
         return cast("Plan", self._document(self._stub.Plan, diff_request(upsert, remove, expected_version), timeout))
 
     def entities(self, kind: str = "") -> dict[str, Any]:
-        """{"version", "entities": [{"type", "name", ..}]}: all there are, or those of one type."""
+        """{"version", "entities": [{"type", "name", ..}]}: all entities, or those of one type."""
         return self._document(self._stub.List, pb.EntityRef(type=kind))
 
     def status(self, timeout: float = _REQUEST_TIMEOUT) -> PlaneStatus:
-        """The control plane's status document; RunError after `timeout` seconds without one."""
+        """The control plane's status document; RunError if there is none within `timeout` seconds."""
         return cast("PlaneStatus", self._document(self._stub.Status, pb.Empty(), timeout))
 
     def offloads(self, timeout: float = _REQUEST_TIMEOUT) -> list[Offload]:
-        """The VM pairs that go host to host now: network, src, dst, src_host, dst_host, since, rate_bps."""
+        """The VM pairs that use the direct path now: network, src, dst, src_host, dst_host, since, rate_bps."""
         document = json.loads(self._call(self._stub.Offloads, pb.Empty(), timeout=timeout).json)
         assert isinstance(document, list)
         return document
 
     def set_model(self, model: str) -> dict[str, Any]:
-        """Go over to another programming model: {"model", "from", "switching"}; status() tells when it is done.
+        """Change to another programming model: {"model", "from", "switching"}; see status() for its end.
 
         Raises:
-            InputError: there is no such model.
-            RunError: another change is under way, or the control plane does not answer.
+            InputError: the model does not exist.
+            RunError: another change is in progress, or the control plane does not answer.
         """
         document = json.loads(self._call(self._stub.SetModel, pb.SetModelRequest(model=model)).json)
         assert isinstance(document, dict)
@@ -169,13 +169,13 @@ class FabricClient:
             return method(request, timeout=timeout, wait_for_ready=wait)
         except grpc.RpcError as error:
             code, details = error.code(), error.details() or ""
-            refused = error_from_status(code, details)
-            if refused is not None:
-                raise refused from error
+            rejected = error_from_status(code, details)
+            if rejected is not None:
+                raise rejected from error
             raise RunError(
                 f"the control plane does not answer ({code.name.lower().replace('_', ' ')}: {details})",
                 where=self.address,
-                next_step="look whether the run is up (hoverboard status) and read its control plane's log",
+                next_step="check that the run is up (hoverboard status), and read its control plane's log",
             ) from error
 
 
@@ -184,7 +184,7 @@ def diff_request(
     remove: Iterable[AnyEntity | tuple[str, str]] = (),
     expected_version: int | None = None,
 ) -> pb.DiffRequest:
-    """The message of `FabricClient.diff`."""
+    """The message that `FabricClient.diff` sends."""
     return pb.DiffRequest(
         upsert=[encode_entity(entity) for entity in upsert],
         remove=[_reference(entity) for entity in remove],

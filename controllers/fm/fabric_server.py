@@ -1,6 +1,6 @@
-"""The fabric manager's door: gRPC in, entities out (paper section 3.1).
+"""The gRPC service of the fabric manager (paper section 3.1).
 
-Thin: decodes, hands on to the plane, maps refusals to status codes. Decides nothing.
+Thin: it decodes requests, passes them to the control plane, and turns errors into status codes. Decides nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from controllers.fm.codec import decode_entity
-from controllers.fm.fabric import Changes
+from controllers.fm.grpc_errors import status_of
 from controllers.fm.index import EntityKey
-from controllers.fm.wire import status_of
-from controllers.gc_pause import spared
+from controllers.fm.intent_store import Changes
+from controllers.gc_pause import gc_paused
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError
 from hoverboard.contract.wire import fabric_pb2 as pb
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
 
 
 MAX_ENTITIES = 1_000_000  # in one request
-_LARGE = 1_000  # entities of a request that the collector of garbage is not to look at
-_AT_A_TIME = 100  # entities decoded before the event loop may do something else
+_LARGE = 1_000  # entities; during a larger request, garbage collection pauses
+_AT_A_TIME = 100  # entities decoded before the event loop may do other work
 
 
 class ControlPlanePort(Protocol):
-    """What the door needs from the plane behind it."""
+    """The control plane, as the gRPC service needs it."""
 
     async def full_update(
         self, entities: Sequence[AnyEntity], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
-        """Apply a full update; what changed, and on which switches."""
+        """Apply a full update; return the changes, and the switches whose program changed."""
         ...
 
     async def diff(
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
-        """Apply a diff; what changed, and on which switches."""
+        """Apply a diff; return the changes, and the switches whose program changed."""
         ...
 
     async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
-        """What a diff would do; nothing is changed."""
+        """The changes that a diff would make; nothing is changed."""
         ...
 
     async def entities(self, kind: str) -> dict[str, Any]:
-        """All entities of a type, or of all ("")."""
+        """The entities of a type, or of all types ("")."""
         ...
 
     async def status(self) -> PlaneStatus:
@@ -58,11 +58,11 @@ class ControlPlanePort(Protocol):
         ...
 
     async def offloads(self) -> list[Offload]:
-        """The offloads that stand."""
+        """The active offloads."""
         ...
 
     async def set_model(self, name: str) -> dict[str, Any]:
-        """Go over to another programming model; {"model", "from", "switching"}."""
+        """Change to another programming model; return {"model", "from", "switching"}."""
         ...
 
 
@@ -73,56 +73,56 @@ class FabricManagerServicer:
         self._plane = plane
 
     async def FullUpdate(self, request: pb.FullUpdateRequest, context: Any) -> pb.UpdateReply:
-        """The whole configuration."""
+        """Replace the whole configuration."""
         try:
-            with _spared(len(request.entities)):
+            with _gc_paused_for(len(request.entities)):
                 entities = await decode_entities(request.entities)
                 return _reply(*await self._plane.full_update(entities, _expected(request)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
-        """A change."""
+        """Change a part of the configuration."""
         try:
-            with _spared(len(request.upsert) + len(request.remove)):
+            with _gc_paused_for(len(request.upsert) + len(request.remove)):
                 upsert, remove = await decode_entities(request.upsert), await _references(request)
                 return _reply(*await self._plane.diff(upsert, remove, _expected(request)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def Plan(self, request: pb.DiffRequest, context: Any) -> pb.Json:
-        """What a diff would do."""
+        """The changes that a diff would make."""
         try:
             upsert, remove = await decode_entities(request.upsert), await _references(request)
             return pb.Json(json=json.dumps(await self._plane.plan(upsert, remove, _expected(request))))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def List(self, request: pb.EntityRef, context: Any) -> pb.Json:
-        """The entities."""
+        """The entities of a type, or of all types."""
         try:
             return pb.Json(json=json.dumps(await self._plane.entities(request.type)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
     async def Status(self, request: pb.Empty, context: Any) -> pb.Json:
         """The status document."""
         return pb.Json(json=json.dumps(await self._plane.status()))
 
     async def Offloads(self, request: pb.Empty, context: Any) -> pb.Json:
-        """The offloads that stand."""
+        """The active offloads."""
         return pb.Json(json=json.dumps(await self._plane.offloads()))
 
     async def SetModel(self, request: pb.SetModelRequest, context: Any) -> pb.Json:
-        """Another programming model."""
+        """Change to another programming model."""
         try:
             return pb.Json(json=json.dumps(await self._plane.set_model(request.model)))
-        except HoverboardError as refused:
-            await _abort(context, refused)
+        except HoverboardError as rejected:
+            await _abort(context, rejected)
 
 
-def _spared(entities: int) -> AbstractContextManager[None]:
-    return spared() if entities > _LARGE else nullcontext()
+def _gc_paused_for(entities: int) -> AbstractContextManager[None]:
+    return gc_paused() if entities > _LARGE else nullcontext()
 
 
 async def _references(request: pb.DiffRequest) -> list[EntityKey]:
@@ -138,16 +138,16 @@ def _expected(request: pb.FullUpdateRequest | pb.DiffRequest) -> int | None:
 
 
 async def decode_entities(messages: Sequence[pb.Entity]) -> list[AnyEntity]:
-    """The entities in messages; a long list does not keep the event loop from its other work.
+    """Decode entities; a long list does not block the event loop.
 
     Raises:
         EntityError: one of them is wrong, or there are too many.
     """
     if len(messages) > MAX_ENTITIES:
         raise EntityError(
-            f"{len(messages)} entities in one request; the most is {MAX_ENTITIES}",
+            f"{len(messages)} entities in one request; the maximum is {MAX_ENTITIES}",
             where="fabric manager",
-            next_step="send the full update with fewer, and the rest as diffs",
+            next_step="send fewer with the full update, and the rest as diffs",
         )
     entities = []
     for at in range(0, len(messages), _AT_A_TIME):
@@ -156,8 +156,8 @@ async def decode_entities(messages: Sequence[pb.Entity]) -> list[AnyEntity]:
     return entities
 
 
-async def _abort(context: Any, refused: HoverboardError) -> NoReturn:
-    await context.abort(*status_of(refused))
+async def _abort(context: Any, rejected: HoverboardError) -> NoReturn:
+    await context.abort(*status_of(rejected))
     raise AssertionError("context.abort returned")
 
 

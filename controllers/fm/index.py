@@ -1,7 +1,7 @@
-"""Indices over the entities of one cluster, so that a request is checked in the time of its own size.
+"""Indices over the entities of one cluster; with them, a check takes time proportional to the request.
 
-`add` and `remove` are exact inverses; `add` refuses what must be unique. No rule about references
-between entities lives here (see `controllers.fm.fabric`).
+`add` and `remove` are exact inverses; `add` rejects values that are not unique. `controllers.fm.intent_store` checks
+references between entities.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ EntityKey = tuple[str, str]  # type, name
 
 
 def key_of(entity: AnyEntity) -> EntityKey:
-    """(type, name): what names an entity in the cluster."""
+    """(type, name): the key of an entity in the cluster."""
     return (entity.TYPE, entity.name)
 
 
 def entity_where(entity: AnyEntity, field: str) -> str:
-    """ "VM/blue-1.ip": the place an EntityError points at."""
+    """ "VM/blue-1.ip": the place that an EntityError names."""
     return f"{entity.TYPE}/{entity.name}.{field}"
 
 
 class FabricIndex:
-    """Entities by name, and by everything that has to be unique or is asked for backwards."""
+    """Entities by name, by each unique value, and by the entities that they refer to."""
 
     def __init__(self) -> None:
         self.entities: dict[EntityKey, AnyEntity] = {}
@@ -58,30 +58,30 @@ class FabricIndex:
         self.balancers_of_backend: dict[str, dict[str, LoadBalancer]] = {}
 
     def add(self, entity: AnyEntity) -> None:
-        """Take `entity` in.
+        """Add `entity`.
 
         Raises:
             EntityError: a name, address, MAC or VNI is taken already; nothing was changed.
         """
         match entity:
             case Network():
-                _refuse_taken(self.network_by_vni.get(entity.vni), entity, "vni", entity.vni)
+                _reject_if_taken(self.network_by_vni.get(entity.vni), entity, "vni", entity.vni)
                 self.network_by_vni[entity.vni] = entity
             case Host() | Hoverboard():
-                _refuse_taken(self.node_by_name.get(entity.name), entity, "name", repr(entity.name))
+                _reject_if_taken(self.node_by_name.get(entity.name), entity, "name", repr(entity.name))
                 underlay = entity.underlay_ip
-                _refuse_taken(self.node_by_underlay.get(underlay), entity, "underlay_ip", underlay)
+                _reject_if_taken(self.node_by_underlay.get(underlay), entity, "underlay_ip", underlay)
                 self.node_by_name[entity.name] = entity
                 self.node_by_underlay[underlay] = entity
             case VM():
                 by_address, by_mac = (entity.network, entity.ip), (entity.network, entity.mac)
-                _refuse_taken(self.vm_by_address.get(by_address), entity, "ip", entity.ip, entity.network)
-                _refuse_taken(self.vm_by_mac.get(by_mac), entity, "mac", entity.mac, entity.network)
+                _reject_if_taken(self.vm_by_address.get(by_address), entity, "ip", entity.ip, entity.network)
+                _reject_if_taken(self.vm_by_mac.get(by_mac), entity, "mac", entity.mac, entity.network)
                 for external in entity.external_ips:
-                    _refuse_taken(self.vm_by_external.get(external), entity, "external_ips", external)
+                    _reject_if_taken(self.vm_by_external.get(external), entity, "external_ips", external)
                 if entity.ip6 is not None:
                     by_ip6 = (entity.network, entity.ip6)
-                    _refuse_taken(self.vm_by_address.get(by_ip6), entity, "ip6", entity.ip6, entity.network)
+                    _reject_if_taken(self.vm_by_address.get(by_ip6), entity, "ip6", entity.ip6, entity.network)
                     self.vm_by_address[by_ip6] = entity
                 self.vm_by_external.update(dict.fromkeys(entity.external_ips, entity))
                 self.vm_by_address[by_address] = entity
@@ -93,7 +93,7 @@ class FabricIndex:
             case Route():
                 rank = (entity.network, entity.prefix, entity.priority)
                 taken = f"{entity.priority} for {entity.prefix} in network {entity.network!r}"
-                _refuse_taken(self.route_by_rank.get(rank), entity, "priority", taken)
+                _reject_if_taken(self.route_by_rank.get(rank), entity, "priority", taken)
                 self.route_by_rank[rank] = entity
                 self.routes_of_network.setdefault(entity.network, {})[entity.name] = entity
                 self.routes_of_next_hop.setdefault(entity.next_hop, {})[entity.name] = entity
@@ -102,7 +102,7 @@ class FabricIndex:
             case LoadBalancer():
                 address = (entity.network, entity.ip)
                 taken = f"{entity.ip} in network {entity.network!r}"
-                _refuse_taken(self.vm_by_address.get(address), entity, "ip", taken)
+                _reject_if_taken(self.vm_by_address.get(address), entity, "ip", taken)
                 self.vm_by_address[address] = entity
                 self.balancers_of_network.setdefault(entity.network, {})[entity.name] = entity
                 for backend in entity.backends:
@@ -110,7 +110,7 @@ class FabricIndex:
         self.entities[key_of(entity)] = entity
 
     def remove(self, entity: AnyEntity) -> None:
-        """Take `entity`, which is in, out again."""
+        """Remove `entity`, which is in the index."""
         del self.entities[key_of(entity)]
         match entity:
             case Network():
@@ -149,16 +149,16 @@ def _discard(index: dict[str, dict[str, _T]], key: str, name: str) -> None:
         del index[key]
 
 
-def _refuse_taken(
+def _reject_if_taken(
     holder: AnyEntity | None, entity: AnyEntity, field: str, value: object, network: str | None = None
 ) -> None:
-    # The value comes as it is: to make text of every VM's addresses costs more than to take the VM in.
+    # `value` is not text yet: formatting every VM's addresses would cost more than adding the VM.
     if holder is not None:
         within = "" if network is None else f" in network {network!r}"
         raise EntityError(
             f"{value}{within} is taken by {holder.TYPE} {holder.name!r}",
             where=entity_where(entity, field),
-            next_step=f"give it {_article(field)} {field} of its own",
+            next_step=f"give it {_article(field)} {field} that is not taken",
         )
 
 

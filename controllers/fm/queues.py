@@ -1,9 +1,8 @@
-"""A queue for each virtual network, served in turn by what each one costs (paper section 3.1).
+"""A queue for each virtual network, served in turn by the cost of each network's items (paper section 3.1). Pure.
 
-Deficit round robin (Shreedhar and Varghese, 1995), with the cost charged when it is known, after the
-work: a queue may overdraw by one item, and then waits until the others have had as much. So a network
-that asks for 10,000 VMs delays another's one VM by one item of its own, not by 10,000. Pure; knows
-nothing of what the items are. One shared queue, first come first served, is there for comparison.
+Deficit round robin (Shreedhar and Varghese, 1995). The cost is charged after the work, when it is known. A queue may
+overdraw by one item, and then waits until the other queues have had as much. So a network that adds 10,000 VMs delays
+another network's VM by one item, not by 10,000. One shared queue, first come first served, is there for comparison.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-DEFAULT_QUANTUM = 64  # cost a queue may use in a round; ours, about what one VM costs at eight switches
+DEFAULT_QUANTUM = 64  # cost that a queue may use in a round; ours, about the cost of one VM at eight switches
 
 
 class FairQueues(Generic[K, T]):
-    """Items by key; `take` gives the next of the key whose turn it is.
+    """Items by key; `take` gives the next item of the key whose turn it is.
 
     Args:
-        quantum: what a key may use each time its turn comes round; any cost is in the same unit.
+        quantum: the cost that a key may use in each round; costs have the same unit.
         fair: False: all keys share one queue, first come first served.
     """
 
@@ -43,31 +42,31 @@ class FairQueues(Generic[K, T]):
         return key if self.fair else None
 
     def put(self, key: K, item: T) -> None:
-        """An item waits in its key's queue."""
+        """Put an item into its key's queue."""
         queue = self._queue(key)
         items = self._waiting.get(queue)
         if items is None:
             items = self._waiting[queue] = deque()
             self._round.append(queue)
-            # A queue that has just run empty does not come back with more than it left with.
+            # A queue that has just run empty keeps its credit.
             self._credit.setdefault(queue, 0.0)
         items.append((key, item))
 
     def waiting(self, key: K) -> int:
-        """How many items of a key wait."""
+        """The number of waiting items of a key."""
         items = self._waiting.get(self._queue(key), ())
         return sum(1 for of, _ in items if of == key)
 
     def take(self, may: Callable[[K], bool] = lambda key: True) -> tuple[K, T] | None:
-        """The next item, or None where none may go now; its cost is to be charged.
+        """Remove and return the next item, or None if none may go now; call `charge` with its cost later.
 
         Args:
-            may: whether an item of this key may go now; what may not keeps its place, and gains nothing by waiting.
+            may: whether an item of this key may go now; an item that may not keeps its place, and gains no credit.
         """
         ready = [queue for queue in self._round if may(self._waiting[queue][0][0])]
         if not ready:
             return None
-        # As many whole rounds as it takes until one of them may go, at once instead of one by one; none where one may.
+        # Add the credit of as many whole rounds as one of them needs, in one step; 0 rounds if one has credit.
         rounds = max(0, min(int(-self._credit[queue] // self.quantum) + 1 for queue in ready))
         for queue in ready:
             self._credit[queue] += rounds * self.quantum
@@ -80,7 +79,7 @@ class FairQueues(Generic[K, T]):
         return key, item
 
     def charge(self, key: K, cost: float) -> None:
-        """An item of `key` that was taken has cost so much."""
+        """Charge the cost of an item of `key` that was taken."""
         queue = self._queue(key)
         self._credit[queue] -= max(cost, 1.0)
         self._busy[queue] -= 1
@@ -91,6 +90,6 @@ class FairQueues(Generic[K, T]):
                 self._round.remove(queue)
                 self._round.append(queue)
         elif queue not in self._busy and self._credit[queue] >= 0:
-            del self._credit[queue]  # no debt: nothing to remember
+            del self._credit[queue]  # no debt to remember
         if not self._waiting and not self._busy:
-            self._credit.clear()  # nothing waits and nothing is under way: no debt delays another queue
+            self._credit.clear()  # all queues are empty and nothing is in progress: debts are forgotten

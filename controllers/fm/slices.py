@@ -1,7 +1,7 @@
-"""An accepted request, cut into pieces that may be programmed one after the other (paper section 3.1).
+"""Cuts an accepted request into pieces that may be programmed one after the other (paper section 3.1). Pure.
 
-The pieces of a network keep their order, those of two networks have none. What cannot be cut so that every
-piece leaves a whole intent behind stays in one; what concerns all networks is no network's. Pure.
+Pieces of one network keep their order; pieces of different networks have none. Each piece must leave a consistent
+intent: what cannot be cut that way stays in one piece. A request that affects all networks is not cut.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TypeVar
 
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from hoverboard.contract.entities import VM, AnyEntity, Host, Hoverboard, Network
 
 _T = TypeVar("_T")
 SLICE = 64  # entities in a piece: a few ms of work
 
-# What stands on what: an entity comes after those before it here, and goes before them.
+# An entity is added after the types before its own, to which it refers, and removed before them.
 _RANK = {"Network": 0, "Subnetwork": 1, "VM": 2}
 
 
 def network_of(entity: AnyEntity) -> str | None:
-    """The network that an entity is a part of; None for hosts and Hoverboards."""
+    """The network of an entity; None for hosts and Hoverboards."""
     if isinstance(entity, Host | Hoverboard):
         return None
     return entity.name if isinstance(entity, Network) else entity.network
 
 
 def claims(changes: Changes) -> set[Hashable]:
-    """What no two requests may hold in different queues at once: names of any type, and VNIs."""
+    """Names of all types, and VNIs: no two requests in different queues may have one in common."""
     found: set[Hashable] = {(entity.TYPE, entity.name) for entity in _all(changes)}
     for entity in _all(changes):
         if isinstance(entity, Network):
@@ -36,9 +36,9 @@ def claims(changes: Changes) -> set[Hashable]:
 
 
 def cut(changes: Changes, size: int = SLICE) -> dict[str, list[Changes]] | None:
-    """The pieces by network, in order; None where the request concerns more than each network for itself."""
+    """The pieces by network, in order; None if the request affects networks together."""
     if not changes.changed and {type(entity) for entity in _all(changes)} == {VM}:
-        return _cut_vms(changes, size)  # the usual large request; the same as below, in less time
+        return _cut_vms(changes, size)  # the usual large request; the same result as below, in less time
     if any(network_of(entity) is None for entity in _all(changes)):
         return None
     if any(network_of(before) != network_of(after) for before, after in changes.changed):
@@ -46,7 +46,7 @@ def cut(changes: Changes, size: int = SLICE) -> dict[str, list[Changes]] | None:
     vnis: dict[int, str] = {}
     for entity in _all(changes):
         if isinstance(entity, Network) and vnis.setdefault(entity.vni, entity.name) != entity.name:
-            return None  # a VNI goes from one network to another
+            return None  # a VNI moves from one network to another
     parts: dict[str, tuple[list[AnyEntity], list[tuple[AnyEntity, AnyEntity]], list[AnyEntity]]] = {}
 
     def part(entity: AnyEntity) -> tuple[list[AnyEntity], list[tuple[AnyEntity, AnyEntity]], list[AnyEntity]]:
@@ -91,7 +91,7 @@ def _pieces(
         for pairs in _batches(changed, size):
             yield Changes(version, changed=pairs)
     else:
-        # An address, a name or a next hop may go from one entity to another within the request.
+        # An address, a name or a next hop may move from one entity to another within the request.
         yield Changes(version, tuple(added), tuple(changed), tuple(removed))
 
 
@@ -100,13 +100,13 @@ def _rank(entity: AnyEntity) -> int:
 
 
 def _stays_put(before: AnyEntity, after: AnyEntity) -> bool:
-    """Whether nothing else of the request can depend on what this change leaves or takes."""
+    """Whether the change keeps every unique value, so that nothing else in the request depends on it."""
     place = _place(before)
     return place is not None and place == _place(after)
 
 
 def _place(entity: AnyEntity) -> tuple[object, ...] | None:
-    """What a VM has for itself; None for anything else."""
+    """The unique values of a VM; None for anything else."""
     return (entity.network, entity.ip, entity.ip6, entity.mac) if isinstance(entity, VM) else None
 
 

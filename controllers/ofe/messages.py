@@ -1,6 +1,6 @@
-"""What switches say, as plain data: the meaning of their OpenFlow messages.
+"""The messages of switches as plain data: the meaning of their OpenFlow messages.
 
-No library and no bytes but those that are sent back as they are.
+No library, and no bytes except those that are sent back unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class EchoRequest:
-    """To be answered with the same data."""
+    """A request to answer with the same data."""
 
     data: bytes
 
@@ -38,7 +38,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """A part of the port description; `more` parts follow."""
+    """A part of the port description; `more`: further parts follow."""
 
     ports: tuple[tuple[str, int], ...]
     more: bool
@@ -46,7 +46,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class PortStatus:
-    """A port came or changed (its number) or went (None)."""
+    """A port was added or changed (its number), or removed (None)."""
 
     name: str
     port: int | None
@@ -54,7 +54,7 @@ class PortStatus:
 
 @dataclass(frozen=True, slots=True)
 class ForeignFlow:
-    """A flow that ours cannot express: what it is, and the flow-mod that deletes exactly it."""
+    """A flow that our flow type cannot express: its description, and the flow-mod that deletes exactly this flow."""
 
     text: str
     delete: bytes
@@ -62,7 +62,7 @@ class ForeignFlow:
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """A part of the flow table; `more` parts follow."""
+    """A part of the flow table; `more`: further parts follow."""
 
     flows: tuple[Flow, ...]
     foreign: tuple[ForeignFlow, ...]
@@ -80,8 +80,8 @@ class BundleReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """An OFPT_ERROR, in words."""
+class Rejection:
+    """The reason of an OFPT_ERROR, in words."""
 
     reason: str
 
@@ -91,9 +91,9 @@ class PacketIn:
     """A packet that a flow sent to the controller.
 
     Attributes:
-        in_port: where the switch received it.
-        cookie: of that flow.
-        frame: the packet, whole.
+        in_port: the port on which the switch received it.
+        cookie: the cookie of that flow.
+        frame: the whole packet.
     """
 
     in_port: int
@@ -103,12 +103,12 @@ class PacketIn:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A message that a front end has no use for."""
+    """A message that a front end does not use."""
 
     type: int
 
 
-Said = (
+SwitchMessage = (
     Hello
     | EchoRequest
     | EchoReply
@@ -118,7 +118,7 @@ Said = (
     | Flows
     | Barrier
     | BundleReply
-    | Refusal
+    | Rejection
     | PacketIn
     | Other
 )

@@ -1,8 +1,8 @@
-"""OpenFlow messages: the one module that knows os-ken (paper section 3.1; OpenFlow 1.4).
+"""OpenFlow messages; only this module knows os-ken (paper section 3.1; OpenFlow 1.4).
 
-Flows to flow-mod bytes and back, bundles, and the few other messages a front end needs; no sockets.
-Two things are not left to os-ken, for its speed: flow-mods in bulk go through `ofe.templates`, and
-the match of a listed flow is read here; unit tests hold both against os-ken's own results.
+Flows to flow-mod bytes and back, bundles, and the other messages that a front end needs; no sockets. For speed, two
+things do not use os-ken: `ofe.templates` encodes most flow-mods, and this module decodes the match of a listed flow.
+Unit tests compare both with os-ken's results.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-import os_ken.base.app_manager  # noqa: F401  (first: os-ken's modules import each other in a circle)
+import os_ken.base.app_manager  # noqa: F401  (first, because os-ken's modules import each other in a circle)
 from os_ken.lib import type_desc
 from os_ken.ofproto import ofproto_parser, ofproto_protocol, oxm_fields
 from os_ken.ofproto import ofproto_v1_4 as ofp
@@ -34,7 +34,7 @@ from hoverboard.contract.openflow.shares import WHOLE, Share
 
 
 class _OpenVSwitchField(oxm_fields._OxmClass):
-    """Fields of the class that Open vSwitch 2.11 and later use for neighbour discovery, unknown to os-ken."""
+    """Fields of the class that Open vSwitch 2.11 and later use for neighbour discovery; os-ken does not know them."""
 
     _class = 0x1000
 
@@ -58,7 +58,7 @@ _DELETE: int = ofp.OFPFC_DELETE_STRICT
 
 
 class UndecodableFlow(ValueError):
-    """A flow in a switch that our flow type cannot express: somebody else put it there."""
+    """A flow in a switch that our flow type cannot express: another program installed it."""
 
 
 # --- flows to os-ken and back -----------------------------------------------------------------------
@@ -78,7 +78,7 @@ def _instructions(actions: tuple[Action, ...]) -> list[Any]:
             case Move(src, dst):
                 applied.append(parser.NXActionRegMove(src_field=src, dst_field=dst, n_bits=FIELDS[src].bits))
             case Output(port):
-                # Of what goes to the controller, all bytes: it sends the packet on itself.
+                # The controller needs all bytes of a packet: it sends the packet on.
                 applied.append(parser.OFPActionOutput(port, ofp.OFPCML_NO_BUFFER if port == CONTROLLER else 0))
             case WriteMetadata(value):
                 rest.append(parser.OFPInstructionWriteMetadata(value, (1 << 64) - 1))
@@ -90,7 +90,7 @@ def _instructions(actions: tuple[Action, ...]) -> list[Any]:
 
 
 def serialize_flow_mod(delete: bool, flow: Flow, mask: int = 0) -> bytes:
-    """A flow-mod, xid 0, that adds or replaces the flow, or deletes exactly that of its key (and cookie, in `mask`)."""
+    """A flow-mod, xid 0, that adds or replaces a flow, or deletes the flow of its key (and cookie, by `mask`)."""
     message = parser.OFPFlowMod(
         _DESC, cookie=flow.cookie, cookie_mask=mask if delete else 0, table_id=flow.table,
         command=_DELETE if delete else _ADD, priority=flow.priority,
@@ -107,7 +107,7 @@ def _serialize(message: Any, xid: int) -> bytes:
 
 
 def _integer(field: str, value: Any) -> int:
-    """A field's value as os-ken's users see it ("10.0.0.1", "02:00:...") as an integer."""
+    """A field's value in os-ken's form ("10.0.0.1", "02:00:...") as an integer."""
     if isinstance(value, int):
         return value
     size = (FIELDS[field].bits + 7) // 8
@@ -133,7 +133,7 @@ def _decode_match(raw: bytes) -> tuple[Match, ...]:
 
 
 def _oxm_headers() -> dict[int, tuple[str, int, bool]]:
-    """OXM header -> (field, bytes of its value, whether a mask follows), in os-ken's words."""
+    """OXM header -> (os-ken's field name, bytes of its value, whether a mask follows)."""
     headers = {}
     for field, (_, bits) in FIELDS.items():
         size = (bits + 7) // 8
@@ -155,7 +155,7 @@ def _decode_action(action: Any) -> Action:
         case parser.OFPActionSetField() if action.key in FIELDS:
             return SetField(action.key, _integer(action.key, action.value))
         case parser.NXActionRegMove() if action.src_ofs == action.dst_ofs == 0:
-            # Open vSwitch answers with the older of a field's two headers, which os-ken calls ..._nxm.
+            # Open vSwitch answers with the older of a field's two headers; os-ken's name of it ends in _nxm.
             src, dst = action.src_field.removesuffix("_nxm"), action.dst_field.removesuffix("_nxm")
             if src in FIELDS and dst in FIELDS and action.n_bits == FIELDS[src].bits == FIELDS[dst].bits:
                 return Move(src, dst)
@@ -183,7 +183,7 @@ _actions_seen: dict[bytes, tuple[Action, ...]] = {}
 
 
 def _decode_actions(raw: bytes) -> tuple[Action, ...]:
-    """The actions in instruction bytes; many flows of a switch share them, so they are remembered."""
+    """The actions in instruction bytes; cached, because many flows of a switch share them."""
     actions = _actions_seen.get(raw)
     if actions is None:
         decoded: list[Action] = []
@@ -199,7 +199,7 @@ def _decode_actions(raw: bytes) -> tuple[Action, ...]:
 
 
 def decode_flows(body: bytes) -> tuple[list[Flow], list[messages.ForeignFlow]]:
-    """The flows in the body of a flow-stats reply: ours, and those that ours cannot express."""
+    """The flows in the body of a flow-stats reply: ours, and those that our flow type cannot express."""
     flows: list[Flow] = []
     foreign: list[messages.ForeignFlow] = []
     at = 0
@@ -238,7 +238,7 @@ def ports_request(xid: int) -> bytes:
 
 
 def flows_request(xid: int, share: Share = WHOLE) -> bytes:
-    """OFPMP_FLOW request for all flows of all tables that are in a share."""
+    """OFPMP_FLOW request for the flows of a share, in all tables."""
     return _serialize(parser.OFPFlowStatsRequest(_DESC, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY, *share), xid)
 
 
@@ -268,12 +268,12 @@ def bundle_commit(xid: int, bundle: int) -> bytes:
 
 
 def bundle_discard(xid: int, bundle: int) -> bytes:
-    """Throw an open bundle away."""
+    """Discard an open bundle."""
     return _serialize(parser.OFPBundleCtrlMsg(_DESC, bundle, ofp.OFPBCT_DISCARD_REQUEST, _BUNDLE_FLAGS, []), xid)
 
 
 def packet_out(xid: int, in_port: int, frame: bytes) -> bytes:
-    """OFPT_PACKET_OUT: a frame goes through the tables as if it had come in by `in_port`."""
+    """OFPT_PACKET_OUT: sends a frame through the tables as if it came in by `in_port`."""
     actions = [parser.OFPActionOutput(ofp.OFPP_TABLE, 0)]
     message = parser.OFPPacketOut(_DESC, ofp.OFP_NO_BUFFER, in_port, actions, frame)
     return _serialize(message, xid)
@@ -291,10 +291,10 @@ def bundle_add(xid: int, bundle: int, flow_mod: bytes) -> bytes:
     return head + flow_mod[:4] + xid.to_bytes(4, "big") + flow_mod[8:]
 
 
-# --- what switches say ------------------------------------------------------------------------------
+# --- messages of switches ---------------------------------------------------------------------------
 
 
-def parse(raw: bytes) -> tuple[int, messages.Said]:
+def parse(raw: bytes) -> tuple[int, messages.SwitchMessage]:
     """(xid, meaning) of one complete message.
 
     Raises:
@@ -335,10 +335,10 @@ def _hello_versions(version: int, raw: bytes) -> tuple[int, ...]:
     return tuple(number for one in bitmaps for number in one.versions) or (version,)
 
 
-def _meaning(message: Any) -> messages.Said:
+def _meaning(message: Any) -> messages.SwitchMessage:
     match message:
         case parser.OFPErrorMsg():
-            return messages.Refusal(_reason(message))
+            return messages.Rejection(_reason(message))
         case parser.OFPSwitchFeatures():
             return messages.Features(message.datapath_id)
         case parser.OFPPortDescStatsReply():
@@ -363,7 +363,7 @@ def _packet_in(raw: bytes) -> messages.PacketIn:
     while at < match_at + match_length:
         header = int.from_bytes(raw[at : at + 4], "big")
         end = at + 4 + (header & 0xFF)
-        if header in _OXM:  # registers and tunnel fields that we have no use for ride along
+        if header in _OXM:  # the match also has registers and tunnel fields, which are not used here
             name, size, _ = _OXM[header]
             fields[name] = int.from_bytes(raw[at + 4 : at + 4 + size], "big")
         at = end

@@ -1,7 +1,7 @@
-"""The front end's socket: accepts switches, keeps the sessions, ends the silent ones.
+"""The OpenFlow socket of a front end: it accepts switches, holds their sessions, and ends silent ones.
 
-All sessions share one event loop and no thread; the state is the set of sessions, nothing else
-(paper section 3.1: front ends keep little state).
+All sessions share one event loop, without threads. The set of sessions is the only state (paper section 3.1: front ends
+keep little state).
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import os
 from functools import partial
 from pathlib import Path
 
-from controllers.crash import watched
-from controllers.ofe.frontend import SwitchEvents
+from controllers.crash import critical_task
 from controllers.ofe.openflow import serialize_flow_mod
+from controllers.ofe.switch_interface import SwitchEvents
 from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder
 from hoverboard.contract.openflow.shares import WHOLE, Share
 
 _log = logging.getLogger(__name__)
 
-_CHECK_INTERVAL = 5.0  # seconds between two looks for silent switches
+_CHECK_INTERVAL = 5.0  # seconds between two checks for silent switches
 
 
 class FrontEnd:
     """Serves OpenFlow on the Unix socket `path` (created with mode 0600).
 
     Args:
-        path: of the socket; one left by a dead process is replaced.
-        events: who hears of switches.
+        path: the socket; the socket of a dead process is replaced.
+        events: receives the switches' events.
         share: the flows that are read, and may be deleted.
     """
 
@@ -44,16 +44,16 @@ class FrontEnd:
         self._checker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen."""
+        """Listen for switches."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self._server = await loop.create_unix_server(self._new_session, str(self._path))
         os.chmod(self._path, 0o600)
-        self._checker = watched(self._check())
+        self._checker = critical_task(self._check())
 
     async def stop(self) -> None:
-        """End all sessions; the switches keep forwarding with what they have."""
+        """End all sessions; the switches keep forwarding with their present flows."""
         if self._checker is not None:
             self._checker.cancel()
         if self._server is not None:

@@ -1,7 +1,7 @@
 """One OpenFlow session: handshake, keep-alive, programs and reads of one switch.
 
-A program is one atomic bundle: the switch first checks every message of it, and only a bundle
-without a refusal is committed. A slow switch delays nobody but those who wait for this session.
+A program is one atomic bundle: the switch first checks every message, and the bundle is committed only if none was
+rejected. A slow switch delays only those who wait for its session.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from controllers.ofe import messages, openflow
-from controllers.ofe.frontend import SwitchEvents
+from controllers.ofe.switch_interface import SwitchEvents
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Program
 from hoverboard.contract.errors import SwitchError
@@ -20,16 +20,17 @@ from hoverboard.contract.openflow.shares import WHOLE, Share
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 16  # bytes encoded between two looks at other sessions: about 3 ms
-_SILENCE_PROBE, _SILENCE_END = 10.0, 30.0  # seconds without a word: ask; give up (Open vSwitch asks after 5)
+_CHUNK = 1 << 16  # bytes encoded before other sessions may run: about 3 ms
+# Silent seconds before a probe, and before the session ends (Open vSwitch probes after 5).
+_SILENCE_PROBE, _SILENCE_END = 10.0, 30.0
 
 
 class Session(asyncio.Protocol):
-    """The front end's side of one connection; becomes a `frontend.SwitchSession` once the switch is known.
+    """The front end's side of one connection; a `switch_interface.SwitchSession` as soon as the switch is known.
 
     Args:
-        events: told when the switch is known, when ports change, when it is gone.
-        encoder: shared by all sessions, as it only remembers shapes.
+        events: receives the events of the switch: connected, port changed, packet-in, disconnected.
+        encoder: shared by all sessions: it only caches templates.
         ended: called once when the connection is over.
         share: the flows that are read.
     """
@@ -53,13 +54,13 @@ class Session(asyncio.Protocol):
         self._ready = False
         self._xid = 0
         self._bundle = 0
-        self._last_heard = self._loop.time()
+        self._last_received = self._loop.time()
         self._turn = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._writable = asyncio.Event()
         self._writable.set()
         self._barriers: dict[int, asyncio.Future[None]] = {}
-        self._refusals: list[tuple[int, str]] | None = None
+        self._rejections: list[tuple[int, str]] | None = None
         self._foreign: list[messages.ForeignFlow] = []
         self._read: tuple[int, list[Flow], asyncio.Future[list[Flow]]] | None = None
 
@@ -71,22 +72,22 @@ class Session(asyncio.Protocol):
         transport.write(openflow.hello(self._next_xid()))
 
     def data_received(self, data: bytes) -> None:
-        self._last_heard = self._loop.time()
+        self._last_received = self._loop.time()
         self._buffer += data
         try:
-            heard = [openflow.parse(raw) for raw in self._messages()]
+            received = [openflow.parse(raw) for raw in self._messages()]
         except (ValueError, IndexError, AssertionError) as fault:
             _log.warning("switch %#x: not OpenFlow 1.4: %s; closing the session", self.dpid, fault)
             self.close()
             return
-        for xid, said in heard:
-            self._heard(xid, said)
+        for xid, message in received:
+            self._handle(xid, message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         gone = SwitchError(
-            "the switch went away",
+            "the switch disconnected",
             where=f"switch {self.dpid:#x}",
-            next_step="it is programmed when it connects again",
+            next_step="it is programmed when it reconnects",
         )
         for waiting in (*self._barriers.values(), *(() if self._read is None else (self._read[2],))):
             if not waiting.done():
@@ -105,38 +106,38 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    # --- frontend.SwitchSession -------------------------------------------------------------------
+    # --- switch_interface.SwitchSession -------------------------------------------------------------------
 
     async def send(self, program: Program) -> None:
-        """Apply a program as one atomic change (see `frontend.SwitchSession`)."""
+        """Apply a program as one atomic change (see `switch_interface.SwitchSession`)."""
         async with self._turn:
             self._bundle += 1
             bundle = self._bundle
-            refusals: list[tuple[int, str]] = []
-            self._refusals = refusals
+            rejections: list[tuple[int, str]] = []
+            self._rejections = rejections
             try:
                 first = self._write(openflow.bundle_open, bundle)
                 origin = await self._write_flow_mods(bundle, program)
                 await self._barrier()
-                if not refusals:
+                if not rejections:
                     self._write(openflow.bundle_commit, bundle)
                     await self._barrier()
-                elif all(xid != first for xid, _ in refusals):
+                elif all(xid != first for xid, _ in rejections):
                     self._write(openflow.bundle_discard, bundle)
             finally:
-                self._refusals = None
-            if refusals:
-                xid, reason = refusals[0]
+                self._rejections = None
+            if rejections:
+                xid, reason = rejections[0]
                 raise SwitchError(
-                    f"refused {len(refusals)} of {len(program)} flow changes; the first: {reason}",
+                    f"rejected {len(rejections)} of {len(program)} flow changes; the first: {reason}",
                     where=f"switch {self.dpid:#x}, {_named(program, xid - origin)}",
-                    next_step="nothing of the program was applied; it is tried again",
+                    next_step="nothing of the program was applied; the switch is read again, and the program retried",
                 )
 
     async def dump(self) -> list[Flow]:
-        """All flows of the switch (see `frontend.SwitchSession`)."""
+        """All flows of the switch (see `switch_interface.SwitchSession`)."""
         async with self._reading:
-            # The switch answers in the order in which it is asked: what comes next need not wait for the answer.
+            # The switch answers in order: the next request need not wait for this answer.
             async with self._turn:
                 answer: asyncio.Future[list[Flow]] = self._loop.create_future()
                 xid = self._write(openflow.flows_request, self._share)
@@ -150,7 +151,7 @@ class Session(asyncio.Protocol):
             return flows
 
     def packet_out(self, in_port: int, frame: bytes) -> None:
-        """Send a packet through the tables (see `frontend.SwitchSession`)."""
+        """Send a packet through the tables (see `switch_interface.SwitchSession`)."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(openflow.packet_out(self._next_xid(), in_port, frame))
 
@@ -160,8 +161,8 @@ class Session(asyncio.Protocol):
             self._transport.abort()
 
     def check_alive(self, now: float) -> None:
-        """Probe a switch that says nothing, end the session of one that is silent for too long."""
-        silence = now - self._last_heard
+        """Probe a silent switch; end its session if it stays silent for too long."""
+        silence = now - self._last_received
         if silence > _SILENCE_END:
             _log.warning("switch %#x has been silent for %.0f s; closing the session", self.dpid, silence)
             self.close()
@@ -169,10 +170,10 @@ class Session(asyncio.Protocol):
             self._write(openflow.echo_request)
 
     async def _evict_foreign(self) -> None:
-        """Delete what somebody else put into the tables: it could lead packets past the pipeline."""
+        """Delete foreign flows from the tables: they could lead packets past the pipeline."""
         if self._foreign:
             _log.warning(
-                "switch %#x held %d flows that are not ours, deleted; the first: %s",
+                "switch %#x held %d foreign flows; deleted them; the first: %s",
                 self.dpid, len(self._foreign), self._foreign[0].text,
             )  # fmt: skip
             for foreign in self._foreign:
@@ -197,7 +198,7 @@ class Session(asyncio.Protocol):
         return self._transport
 
     async def _write_flow_mods(self, bundle: int, program: Program) -> int:
-        """Write the program's messages; returns the xid of its first."""
+        """Write the program's messages; return the xid of the first."""
         origin = self._next_xid()
         pieces: list[bytes] = []
         size = 0
@@ -209,7 +210,7 @@ class Session(asyncio.Protocol):
                 self._writer().write(b"".join(pieces))
                 pieces.clear()
                 size = 0
-                await asyncio.sleep(0)  # a turn for the other sessions, not a pause
+                await asyncio.sleep(0)  # lets other sessions run
                 await self._writable.wait()
         self._writer().write(b"".join(pieces))
         return origin
@@ -237,8 +238,8 @@ class Session(asyncio.Protocol):
         finally:
             del buffer[:start]
 
-    def _heard(self, xid: int, said: messages.Said) -> None:
-        match said:
+    def _handle(self, xid: int, message: messages.SwitchMessage) -> None:
+        match message:
             case messages.Hello(versions):
                 self._agree(versions)
             case messages.EchoRequest(data):
@@ -256,50 +257,52 @@ class Session(asyncio.Protocol):
                     self._events.port_changed(self, name, port)
             case messages.PacketIn():
                 if self._ready:
-                    self._events.packet_in(self, said)
+                    self._events.packet_in(self, message)
             case messages.Flows():
-                self._heard_flows(xid, said)
+                self._handle_flows(xid, message)
             case messages.Barrier():
                 done = self._barriers.pop(xid, None)
                 if done is not None and not done.done():
                     done.set_result(None)
-            case messages.Refusal(reason):
-                self._refused(xid, reason)
+            case messages.Rejection(reason):
+                self._rejected(xid, reason)
             case _:
                 pass
 
     def _agree(self, versions: tuple[int, ...]) -> None:
         if openflow.VERSION not in versions:
             _log.error(
-                "a switch offers OpenFlow wire versions %s and not 5 (1.4): set the bridge's protocols=OpenFlow14",
+                "a switch offers OpenFlow wire versions %s, but not 5 (1.4): set the bridge's protocols=OpenFlow14",
                 list(versions),
             )
             self.close()
             return
         self._write(openflow.features_request)
 
-    def _heard_flows(self, xid: int, said: messages.Flows) -> None:
+    def _handle_flows(self, xid: int, message: messages.Flows) -> None:
         if self._read is None or self._read[0] != xid:
             return
         _, flows, answer = self._read
-        flows.extend(said.flows)
-        self._foreign.extend(said.foreign)
-        if not said.more and not answer.done():
+        flows.extend(message.flows)
+        self._foreign.extend(message.foreign)
+        if not message.more and not answer.done():
             answer.set_result(flows)
 
-    def _refused(self, xid: int, reason: str) -> None:
+    def _rejected(self, xid: int, reason: str) -> None:
         if self._read is not None and self._read[0] == xid:
-            self._read[2].set_exception(
-                SwitchError(f"refused to list its flows: {reason}", where=f"switch {self.dpid:#x}")
-            )
-        elif self._refusals is not None:
-            self._refusals.append((xid, reason))
+            _, _, answer = self._read
+            if not answer.done():
+                answer.set_exception(
+                    SwitchError(f"rejected the request for its flows: {reason}", where=f"switch {self.dpid:#x}")
+                )
+        elif self._rejections is not None:
+            self._rejections.append((xid, reason))
         else:
             _log.warning("switch %#x: %s (message %d)", self.dpid, reason, xid)
 
 
 def _named(program: Program, index: int) -> str:
-    """What the message at `index` of a program was about."""
+    """A description of the message at `index` of a program."""
     if 0 <= index < len(program.deletes):
         return f"deleting {program.deletes[index]}"
     index -= len(program.deletes)

@@ -1,9 +1,9 @@
-"""Flow-mods in bulk: one serialized template for each shape of flow or block, values patched in.
+"""Fast encoding of flow-mods: one serialized template per shape of flow or block, with values patched in.
 
-os-ken serializes a flow-mod in about 130 us, a patched copy takes about 3, and one patched copy of a
-whole block (a VM's seven flows) about 5. A shape is everything but the values: command, table,
-priority, matched fields and masks, kinds of actions. Where a value goes is found by serializing the
-shape with bits of that value set; nothing here knows the format.
+os-ken serializes a flow-mod in about 130 us. A patched copy takes about 3, and one patched copy of a whole block (a
+VM's seven flows) about 5. A shape is everything except the values: command, table, priority, matched fields and masks,
+kinds of actions. To find the place of a value, the shape is serialized with bits of that value set; so this module does
+not know the format.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Serializer = Callable[[bool, Flow], bytes]
 # (xid, bundle, flow-mod) -> the message that puts the flow-mod into the bundle
 Wrapper = Callable[[int, int, bytes], bytes]
 
-_TEMPLATES = 4096  # of blocks; shapes are few, and more than that would be values taken for shapes
+_TEMPLATES = 4096  # most templates of blocks; there are few shapes, unless values are taken for shapes by mistake
 _MAC_BITS = 48
-# Parameters of the pipeline's functions that are values; of all others each value makes a shape of its own.
+# Parameters of the pipeline's functions that are values; for any other parameter, each value makes another shape.
 _VALUE_BITS = {"vni": 24, "port": 32, "mac": _MAC_BITS}
 _XID_BITS = 32
 _BITS = {name: (1 << field.bits) - 1 for name, field in FIELDS.items()}
@@ -34,7 +34,7 @@ _COOKIE, _PORT = (1 << 64) - 1, (1 << 32) - 1
 
 
 def _slots(flow: Flow) -> list[tuple[int, int]]:
-    """(value, the bits it may have) of everything in a flow that may vary within its shape, in a fixed order."""
+    """(value, the bits that may be set) of everything in a flow that varies within its shape, in a fixed order."""
     slots = [(flow.cookie, _COOKIE)]
     for m in flow.match:
         slots.append((m.value, _BITS[m.field] if m.mask is None else m.mask))
@@ -72,7 +72,7 @@ def _with_slots(flow: Flow, values: list[int]) -> Flow:
 @dataclass(frozen=True, slots=True)
 class _Template:
     base: int  # the message with zeros in all slots, as one big integer
-    shifts: tuple[int, ...]  # of each slot's lowest bit from the message's end
+    shifts: tuple[int, ...]  # distance of each slot's lowest bit from the end of the message
     size: int
 
 
@@ -94,7 +94,7 @@ def _make_template(serialize: Serializer, delete: bool, flow: Flow) -> _Template
 
 
 def _lowest(number: int) -> int:
-    """The place of the lowest 1."""
+    """The index of the lowest 1."""
     return (number & -number).bit_length() - 1
 
 
@@ -102,15 +102,15 @@ def _lowest(number: int) -> int:
 
 
 def _parameters(make: Callable[..., Any]) -> tuple[int, ...]:
-    """For each parameter its width in bits where it is a value, else 0."""
+    """For each parameter, its width in bits if it is a value, else 0."""
     return tuple([_VALUE_BITS.get(name, 0) for name in inspect.signature(make).parameters])
 
 
 def _split(widths: Iterable[int], arguments: Iterable[Any]) -> tuple[list[Any], list[int]]:
-    """The shape of a block's arguments, and the values that are not shape."""
+    """The shape of a block's arguments, and their values."""
     shape: list[Any] = []
     values: list[int] = []
-    # Some arguments may be left out, so the widths may be more.
+    # A block may leave arguments out: there may be more widths.
     for argument, width in zip(arguments, widths, strict=False):
         kind = type(argument)
         if kind is IPv4Address or kind is IPv6Address:
@@ -133,7 +133,7 @@ def _split(widths: Iterable[int], arguments: Iterable[Any]) -> tuple[list[Any], 
 
 
 def _joined(shape: Sequence[Any], values: Iterable[int]) -> tuple[Any, ...]:
-    """Arguments of this shape with these values; the inverse of `_split`."""
+    """The arguments with this shape and these values; the inverse of `_split`."""
     rest = iter(values)
     arguments: list[Any] = []
     for kind in shape:
@@ -150,7 +150,7 @@ def _joined(shape: Sequence[Any], values: Iterable[int]) -> tuple[Any, ...]:
 
 
 def _free_bits(shape: Sequence[Any], widths: Iterable[int]) -> list[tuple[int, int]]:
-    """(lowest bit, first bit above) that each value of this shape may have set."""
+    """(lowest bit, first bit above) of the bits that each value of this shape may have set."""
     free = []
     for kind, width in zip(shape, widths, strict=False):
         match kind:
@@ -168,25 +168,25 @@ def _free_bits(shape: Sequence[Any], widths: Iterable[int]) -> list[tuple[int, i
     return free
 
 
-# Of one value: the bits `mask` of (value >> low), XORed into the messages at every 1 of `places`.
+# (low, mask, places) of one value: its bits (value >> low) & mask are XORed into the messages at every 1 of `places`.
 _Run = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _BlockTemplate:
-    base: int  # all messages of the block, wrapped, with zeros for values and 0, 1, 2 ... for xids
-    runs: tuple[tuple[_Run, ...], ...]  # for each value
-    xids: int  # a 1 at the place of every xid
-    bundles: int  # ... and of every bundle id
+    base: int  # all messages of the block, in the bundle, with zeros for values and 0, 1, 2 ... for xids
+    runs: tuple[tuple[_Run, ...], ...]  # of each value
+    xids: int  # a 1 at the place of every xid's lowest bit
+    bundles: int  # a 1 at the place of every bundle id's lowest bit
     size: int  # bytes
     count: int  # messages
 
 
 def _runs(serialized: Callable[[int], int], base: int, low: int, high: int) -> tuple[_Run, ...] | None:
-    """Where the bits [low, high) of a value go: each bit of the messages follows one of them, or its opposite.
+    """The places of a value's bits [low, high): each bit of the messages that changes follows one of them.
 
-    The probes spell the number of each bit in binary, so that few of them tell where every bit went.
-    None where it cannot be so; that it is so only a comparison can tell.
+    Each probe sets the bits whose number has a certain binary digit, so a few probes show the source of every bit.
+    None if a bit has no source; a later comparison checks the result.
     """
     changed = serialized((1 << high) - (1 << low)) ^ base
     source = dict.fromkeys(_ones(changed), 0)  # bit of the messages -> bit of the value
@@ -196,17 +196,17 @@ def _runs(serialized: Callable[[int], int], base: int, low: int, high: int) -> t
             if bit not in source:
                 return None
             source[bit] |= 1 << digit
-    offsets: dict[int, int] = {}  # how far bits move -> which bits
+    offsets: dict[int, int] = {}  # distance that bits move -> those bits
     for place, bit in source.items():
         offsets[place - bit] = offsets.get(place - bit, 0) | 1 << bit
-    places: dict[int, int] = {}  # which bits -> a 1 wherever they go
+    places: dict[int, int] = {}  # bits -> a 1 at each of their places
     for offset, mask in offsets.items():
         places[mask] = places.get(mask, 0) | 1 << offset + _lowest(mask)
     return tuple([(_lowest(mask), mask >> _lowest(mask), at) for mask, at in places.items()])
 
 
 def _ones(number: int) -> list[int]:
-    """The places of the 1s."""
+    """The indices of the 1s."""
     found = []
     while number:
         lowest = number & -number
@@ -219,12 +219,12 @@ def _ones(number: int) -> list[int]:
 
 
 class FlowModEncoder:
-    """Flow-mods as bytes; remembers one template for each shape.
+    """Encodes flow-mods as bytes; caches one template for each shape.
 
     Args:
-        serialize: one flow-mod, slowly.
+        serialize: encodes one flow-mod, slowly.
         wrap: puts a flow-mod into a bundle.
-        cookie: of deletes, for a serializer that masks them by it.
+        cookie: cookie of deletes, for a serializer that masks them by it.
     """
 
     def __init__(self, serialize: Serializer, wrap: Wrapper = openflow.bundle_add, cookie: int = 0) -> None:
@@ -245,10 +245,10 @@ class FlowModEncoder:
         return self._encode(True, Flow(table, priority, match, (), self._cookie))
 
     def bundle(self, program: Program, xid: int, bundle: int) -> Iterator[tuple[bytes, int]]:
-        """The program's messages for a bundle, in order: (bytes, number of messages) piece by piece.
+        """Encode a program for a bundle, in order: pieces of (bytes, number of messages).
 
         Args:
-            xid: of the first message; each of the others has one more.
+            xid: of the first message; each next message has one more.
         """
         for key in program.deletes:
             yield self._wrap(xid, bundle, self.delete(key)), 1
@@ -287,7 +287,7 @@ class FlowModEncoder:
     def _block_template(
         self, part: Block, widths: Sequence[int], shape: Sequence[Any], values: Sequence[int]
     ) -> _BlockTemplate | None:
-        """A template of the block's shape; None where its values do not go into the messages bit by bit."""
+        """The template of the block's shape; None if its values do not appear in the messages bit by bit."""
 
         def serialized(some: Sequence[int], xid: int = 0, bundle: int = 0) -> bytes:
             return self._one_by_one(Block(part.make, _joined(shape, some)), xid, bundle)[0]
@@ -306,7 +306,7 @@ class FlowModEncoder:
             if found is None:
                 return None
             runs.append(found)
-        # Of n messages the last has the highest xid, so that no sum of these carries into the next bits.
+        # The caller makes sure that the last xid fits its bits, so the sum never carries into the next bits.
         bundles = int.from_bytes(serialized(zeros, 0, 1), "big") ^ base
         xids = int.from_bytes(serialized(zeros, 1 << _XID_BITS - 1), "big") ^ base
         template = _BlockTemplate(base, tuple(runs), xids >> _XID_BITS - 1, bundles, len(raw), count)
@@ -339,7 +339,7 @@ def _action_shape(action: Action) -> Any:
         case SetField(field, _):
             return field
         case Output(port) if port == CONTROLLER:
-            return action  # it goes with another length
+            return action  # the action has another length then
         case Output() | WriteMetadata():
             return type(action)
         case _:

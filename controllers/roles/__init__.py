@@ -1,11 +1,12 @@
-"""The roles of the control plane as processes of their own (paper section 3.1), and the wire between them.
+"""The roles of the control plane as separate processes (paper section 3.1), and the messages between them.
 
-fabric_manager  intent for VM controllers, their elections' embedded store, status of all
-intent          a VM controller's stream from the fabric manager
-vm_controller   one replica of one partition
-switches        a VM controller's stream to one front end: switches as if they were here
-front_end       sessions with switches and host agents, for whichever controllers there are
-flows           flow programs as text
+- `fabric_manager`: sends the intent to VM controllers, holds the embedded store, and merges the status of all.
+- `replicas`: the fabric manager's side of the VM controllers' streams.
+- `intent_stream`: a VM controller's stream from the fabric manager.
+- `vm_controller`: one replica of one partition.
+- `remote_switches`: a VM controller's stream to one front end; its switches look like local ones.
+- `front_end`: sessions with switches and host agents, for any VM controllers.
+- `flow_codec`: flow programs as text.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The fabric manager as a process: intent for VM controllers, and the document of them all (paper 3.1).
+"""The fabric manager as a process: sends the intent to the VM controllers, and merges their status (paper 3.1).
 
-Keeps the embedded store, where that is chosen. Programs nothing itself: with it gone, elections stand
-still and no intent changes, and everything else goes on.
+It holds the embedded store, if that is used. It programs no switch. While it is down, no election ends and no intent
+changes; everything else continues.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import grpc
 from controllers.dry_run import concerned, consequences, plan_document
 from controllers.fm.admission import Admission
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.fabric_server import FabricManagerServicer
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.fm.index import EntityKey
-from controllers.fm.wire import MAX_MESSAGE
-from controllers.roles.merged_status import combined
+from controllers.fm.intent_store import Changes, IntentStore
+from controllers.roles.merged_status import merge_status
 from controllers.roles.replicas import Replica, ReplicasServicer, Roster
 from controllers.single_process import Settings, settings_document
 from controllers.store.store_server import StoreServicer
@@ -39,8 +39,8 @@ class FabricManagerRole:
     """The fabric manager.
 
     Args:
-        partitions: how many there are.
-        embedded: whether it keeps the store.
+        partitions: number of partitions.
+        embedded: whether it holds the store for elections.
     """
 
     def __init__(self, settings: Settings, partitions: int, *, embedded: bool) -> None:
@@ -49,7 +49,7 @@ class FabricManagerRole:
         self._fabric = IntentStore()
         self._admission = Admission(self._fabric)
         self._roster = Roster(partitions, settings.model)
-        self._dispatcher = Dispatcher(lambda changes, _: self._roster.spread(changes), fair=settings.fair_queues)
+        self._dispatcher = Dispatcher(lambda changes, _: self._roster.broadcast(changes), fair=settings.fair_queues)
         self._store: StoreServicer | None = None
         self._server: grpc.aio.Server | None = None
 
@@ -77,30 +77,30 @@ class FabricManagerRole:
         if self._server is not None:
             await self._server.stop(grace=0)
 
-    # --- fm.server.ControlPlanePort -------------------------------------------------------------------
+    # --- fm.fabric_server.ControlPlanePort -------------------------------------------------------------------
 
     async def full_update(
         self, entities: Sequence[AnyEntity], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
-        """Apply a full update; returns when live switches have it (or after a moment)."""
-        async with self._admission.alone():
+        """Apply a full update; return when the connected switches have confirmed it, or after a short timeout."""
+        async with self._admission.exclusive():
             cut, changes = self._fabric.synced, self._fabric.full_update(entities, expected)
         return await self._changed(cut, changes)
 
     async def diff(
         self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None
     ) -> tuple[Changes, Sequence[str]]:
-        """Apply a diff; returns when live switches have it (or after a moment)."""
-        # A diff is refused before the first full update.
+        """Apply a diff; return when the connected switches have confirmed it, or after a short timeout."""
+        # A diff before the first full update is rejected.
         return await self._changed(True, await self._admission.diff(upsert, remove, expected))
 
     async def _changed(self, cut: bool, changes: Changes) -> tuple[Changes, Sequence[str]]:
-        # The first full update goes out whole: a controller takes what it hears first for all there is.
+        # The first full update is not cut: a controller takes its first update for the whole intent.
         return changes, await self._dispatcher.submit(changes, cut)
 
     async def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], expected: int | None = None) -> Plan:
-        """What a diff would do, worked out beside the event loop as if every VM were plugged in."""
-        async with self._admission.alone():
+        """The changes that a diff would make, computed in a thread as if every VM were plugged in."""
+        async with self._admission.exclusive():
             changes = self._fabric.trial(upsert, remove, expected)
             entities, version = concerned(changes, self._fabric.entities.values()), self._fabric.version
         model = model_named(self._roster.orders.model)
@@ -108,8 +108,8 @@ class FabricManagerRole:
         return plan_document(changes, version, switches)
 
     async def entities(self, kind: str) -> dict[str, Any]:
-        """All entities of a type, or of all ("")."""
-        async with self._admission.alone():
+        """The entities of a type, or of all types ("")."""
+        async with self._admission.exclusive():
             return self._fabric.listed(kind)
 
     async def status(self) -> documents.PlaneStatus:
@@ -117,7 +117,7 @@ class FabricManagerRole:
         answers = await self._roster.ask("status")
         masters = self._roster.masters()
         servers = [name for kind, name in self._fabric.entities if kind in ("Host", "Hoverboard")]
-        together = combined(servers, [answers[one] for one in masters.values() if one in answers])
+        together = merge_status(servers, [answers[one] for one in masters.values() if one in answers])
         joined, waiting = together.pop("joined"), self._roster.orders.waiting
         if waiting is not None:
             stage = self._roster.orders.order.stage
@@ -139,7 +139,7 @@ class FabricManagerRole:
         }
 
     def _intended(self) -> int:
-        """How many VMs should be plugged in at switches that are ours to program."""
+        """The number of VMs that should be plugged in at switches that are ours to program."""
         entities = self._fabric.entities
         count = sum(kind == "VM" for kind, _ in entities)
         external = {one.name for one in entities.values() if isinstance(one, Host) and one.program == "external"}
@@ -148,12 +148,12 @@ class FabricManagerRole:
         return count
 
     async def set_model(self, name: str) -> dict[str, Any]:
-        """Go over to another programming model; status()["switching"] tells when it is done."""
+        """Change to another programming model; status()["switching"] is None when the change is complete."""
         before = self._roster.orders.begin(name)
         return {"from": before, "model": self._roster.orders.model, "switching": self._roster.orders.order.stage}
 
     async def offloads(self) -> list[documents.Offload]:
-        """The offloads that stand."""
+        """The active offloads."""
         answers = await self._roster.ask("offloads")
         return [offload for master in self._roster.masters().values() for offload in answers.get(master, ())]
 

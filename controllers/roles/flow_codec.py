@@ -1,7 +1,7 @@
-"""Flow programs as text, for the wire between VM controllers and front ends (control.proto says how).
+"""Flow programs as text, for the messages between VM controllers and front ends (format: control.proto).
 
-Blocks of the pipeline's own functions travel by name and arguments, so that neither side makes their
-flows one by one.
+Blocks of the pipeline's own functions are sent as name and arguments, so that neither side makes their flows one by
+one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from hoverboard.contract.openflow.flow import Action, Flow, FlowKey, Goto, Match
 
 
 def encode_adds(program: Program) -> str:
-    """What a program adds."""
+    """The flows that a program adds, as text."""
     texts: list[Any] = []
     last: Any = None
-    run: list[Any] = []  # the function of the last block, and the arguments of the blocks in a row that it makes
+    run: list[Any] = []  # the function of the last block, and the arguments of consecutive blocks of that function
     for part in program.parts:
         if isinstance(part, Block) and _known(part.make):
             if part.make is not last:
@@ -37,22 +37,22 @@ def encode_adds(program: Program) -> str:
 
 
 def encode_deletes(program: Program) -> str:
-    """What a program deletes."""
+    """The keys that a program deletes, as text."""
     return _dump(
         [[table, priority, [list(match) for match in matches]] for table, priority, matches in program.deletes]
     )
 
 
 def encode_flows(flows: Iterable[Flow]) -> str:
-    """Flows of a switch."""
+    """The flows of a switch, as text."""
     return _dump([_flow(flow) for flow in flows])
 
 
 def decode_program(deletes: str, adds: str) -> Program:
-    """A program from its two texts.
+    """The program of two texts.
 
     Raises:
-        InputError: it is not what `encode_*` writes.
+        InputError: a text is not what `encode_*` writes.
     """
     try:
         keys: tuple[FlowKey, ...] = tuple((table, priority, _match(match)) for table, priority, match in _load(deletes))
@@ -65,7 +65,7 @@ def decode_program(deletes: str, adds: str) -> Program:
 
 
 def decode_flows(text: str) -> list[Flow]:
-    """Flows of a switch."""
+    """The flows of a switch, from text."""
     return [_flow_of(one) for one in _load(text)]
 
 
@@ -113,7 +113,7 @@ def _match(texts: Sequence[Sequence[Any]]) -> tuple[Match, ...]:
     return tuple(Match(*text) for text in texts)
 
 
-# What may be named on the wire: the pipeline's own public functions.
+# The functions that a message may name: the pipeline's own public ones.
 _MAKERS: dict[str, Callable[..., Any]] = {
     name: make
     for name, make in vars(pipeline).items()

@@ -1,8 +1,8 @@
-"""A front end as a process: sessions with switches and host agents stay, whatever controllers do (paper 3.1).
+"""A front end as a process: it keeps sessions with switches and host agents while controllers restart (paper 3.1).
 
-Tells every VM controller which switches are there, and the rest to those that subscribe. Keeps of a
-switch what a newly come controller must be told, its ports and its agent's bindings, and of each
-partition the highest term, by which it refuses a deposed master. Decides nothing else.
+It sends the list of connected switches to every VM controller, and a switch's events to its subscribers. It stores what
+a new controller needs: the ports of each switch, and the bindings of each agent. It also stores the highest term of
+each partition, to reject programs of a deposed master. Decides nothing else.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 import grpc
 
-from controllers.crash import watched, whole
-from controllers.fm.wire import MAX_MESSAGE
-from controllers.ofe.frontend import SwitchSession
+from controllers.crash import crash_on_error, critical_task
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.roles import openflow_socket
 from controllers.roles.flow_codec import decode_program, encode_flows
@@ -35,8 +35,8 @@ from hoverboard.contract.wire.control_pb2_grpc import add_FrontEndsServicer_to_s
 _log = logging.getLogger(__name__)
 
 _FLOWS_AT_ONCE = 2000
-_PAUSE = 0.2  # between two tries with a store that does not answer
-_TERMS_TIMEOUT = 1.0  # how long a store that does not answer may hold switches up
+_PAUSE = 0.2  # seconds between two tries with a store that does not answer
+_TERMS_TIMEOUT = 1.0  # seconds that a store without an answer may delay the switches
 
 
 @dataclass(slots=True)
@@ -49,8 +49,8 @@ class _Switch:
     def ref(self) -> pb.SwitchRef:
         return pb.SwitchRef(dpid=self.session.dpid, session=self.number)
 
-    def told(self) -> pb.FrontEndEvent:
-        """Everything about it."""
+    def as_event(self) -> pb.FrontEndEvent:
+        """The event that tells a controller everything about the switch."""
         return pb.FrontEndEvent(subscribed=pb.SwitchPorts(switch=self.ref, ports=self.ports))
 
 
@@ -60,8 +60,8 @@ class _Agent:
     dpid: int
     bindings: dict[str, str]
 
-    def told(self) -> pb.FrontEndEvent:
-        """What it would say in a Hello now."""
+    def as_event(self) -> pb.FrontEndEvent:
+        """The event with the Hello that the agent would send now."""
         bindings = [fabric_pb2.Binding(vm=vm, vport=vport) for vm, vport in self.bindings.items()]
         hello = fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node=self.node, bindings=bindings, dpid=self.dpid))
         return pb.FrontEndEvent(agent=pb.AgentEvent(node=self.node, event=hello))
@@ -78,9 +78,9 @@ class FrontEndRole:
     """One front end.
 
     Args:
-        path: its gRPC socket; OpenFlow's is beside it, with the suffix `.of`.
-        store: where terms are announced; without an answer from it, those count that controllers tell.
-        report_interval, report_relayed: told to every host agent.
+        path: its gRPC socket; the OpenFlow socket is beside it, with the suffix `.of`.
+        store: the store that announces terms. Without its answer, the terms of the controllers' requests count.
+        report_interval, report_relayed: sent to every host agent.
     """
 
     def __init__(self, path: Path, store: Store, report_interval: float, *, report_relayed: bool = False) -> None:
@@ -109,13 +109,13 @@ class FrontEndRole:
         await server.start()
         os.chmod(self._path, 0o600)
         self._spawn(self._follow_terms())
-        # A master that was deposed while this front end was away must not find it young and believing.
+        # A master that was deposed while this front end was down must not program switches through it.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._terms_known.wait(), _TERMS_TIMEOUT)
         await self._front_end.start()
 
     async def stop(self) -> None:
-        """Stop serving; switches and hosts go on with what they have."""
+        """Stop serving; switches and hosts keep their state."""
         for task in list(self._tasks):
             task.cancel()
         await self._front_end.stop()
@@ -124,7 +124,7 @@ class FrontEndRole:
         await self._store.close()
 
     def _spawn(self, doing: Any) -> None:
-        task = watched(doing)
+        task = critical_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -135,21 +135,21 @@ class FrontEndRole:
                     for entry in entries:
                         _, partition, kind = entry.key.split("/")
                         if kind == "term" and entry.data is not None:
-                            self.heard_term(int(partition), int(entry.data))
+                            self.record_term(int(partition), int(entry.data))
                     self._terms_known.set()
             except StoreError as error:
                 _log.info("%s", error)
             await asyncio.sleep(_PAUSE)
 
-    def heard_term(self, partition: int, term: int) -> None:
-        """A term that somebody knows of."""
+    def record_term(self, partition: int, term: int) -> None:
+        """Record a term of a partition, if it is the highest so far."""
         if term > self._terms.get(partition, 0):
             self._terms[partition] = term
 
-    # --- ofe.frontend.SwitchEvents --------------------------------------------------------------------
+    # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
 
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
-        """A switch is there; a newer session of the same switch replaces the older."""
+        """Record a new session; it replaces an older session of the same switch."""
         former = self._switches.get(session.dpid)
         self._numbers += 1
         switch = self._switches[session.dpid] = _Switch(session, self._numbers, dict(ports))
@@ -157,17 +157,17 @@ class FrontEndRole:
             former.session.close()
         for controller in self._controllers:
             known = session.dpid in controller.subscribed
-            controller.outbox.put(switch.told() if known else pb.FrontEndEvent(connected=switch.ref))
+            controller.outbox.put(switch.as_event() if known else pb.FrontEndEvent(connected=switch.ref))
 
     def switch_disconnected(self, session: SwitchSession) -> None:
-        """A session is over."""
+        """Record the end of a session."""
         switch = self._switches.get(session.dpid)
         if switch is not None and switch.session is session:
             del self._switches[session.dpid]
-            self._tell(session.dpid, pb.FrontEndEvent(gone=switch.ref))
+            self._publish(session.dpid, pb.FrontEndEvent(gone=switch.ref))
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
-        """A port came or went."""
+        """Record a new or removed port."""
         switch = self._switches.get(session.dpid)
         if switch is None or switch.session is not session:
             return
@@ -176,27 +176,27 @@ class FrontEndRole:
         else:
             switch.ports[name] = port
         change = pb.PortChange(switch=switch.ref, name=name, port=port or 0, gone=port is None)
-        self._tell(session.dpid, pb.FrontEndEvent(port=change))
+        self._publish(session.dpid, pb.FrontEndEvent(port=change))
 
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
-        """A flow sent a packet to the controller."""
+        """Pass on a packet that a flow sent to the controller."""
         switch = self._switches.get(session.dpid)
         if switch is not None and switch.session is session:
             event = pb.PacketInEvent(
                 switch=switch.ref, in_port=packet.in_port, cookie=packet.cookie, frame=packet.frame
             )
-            self._tell(session.dpid, pb.FrontEndEvent(packet_in=event))
+            self._publish(session.dpid, pb.FrontEndEvent(packet_in=event))
 
-    def _tell(self, dpid: int, event: pb.FrontEndEvent) -> None:
-        """To those who subscribed; what names no switch goes to all."""
+    def _publish(self, dpid: int, event: pb.FrontEndEvent) -> None:
+        """Send an event to the subscribers of a switch; to all controllers if `dpid` is 0."""
         for controller in self._controllers:
             if not dpid or dpid in controller.subscribed:
                 controller.outbox.put(event)
 
     # --- host agents ----------------------------------------------------------------------------------
 
-    def agent_said(self, node: str, event: fabric_pb2.HostEvent) -> None:
-        """An event of an agent; a Hello comes first."""
+    def agent_event(self, node: str, event: fabric_pb2.HostEvent) -> None:
+        """Record an event of an agent; its Hello comes first."""
         match event.WhichOneof("event"):
             case "hello":
                 bindings = {binding.vm: binding.vport for binding in event.hello.bindings}
@@ -207,33 +207,33 @@ class FrontEndRole:
                     self._agents[node].bindings.pop(binding.vm, None)
                 else:
                     self._agents[node].bindings[binding.vm] = binding.vport
-        self._tell(self._agents[node].dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, event=event)))
+        self._publish(self._agents[node].dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, event=event)))
 
     def agent_gone(self, node: str) -> None:
-        """An agent's stream ended."""
+        """Record the end of an agent's stream."""
         agent = self._agents.pop(node)
-        self._tell(agent.dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, gone=True)))
+        self._publish(agent.dpid, pb.FrontEndEvent(agent=pb.AgentEvent(node=node, gone=True)))
 
     # --- VM controllers -------------------------------------------------------------------------------
 
     def join(self, controller: _Controller) -> None:
-        """A controller is there: it learns which switches are."""
+        """Add a controller, and send it the list of connected switches."""
         self._controllers.add(controller)
         for switch in self._switches.values():
             controller.outbox.put(pb.FrontEndEvent(connected=switch.ref))
         for agent in self._agents.values():
             if not agent.dpid:
-                controller.outbox.put(agent.told())
+                controller.outbox.put(agent.as_event())
 
     def leave(self, controller: _Controller) -> None:
-        """Its stream ended."""
+        """Remove a controller whose stream ended."""
         self._controllers.discard(controller)
 
-    def asked(self, controller: _Controller, request: pb.FrontEndRequest) -> None:
-        """What a controller wants."""
+    def handle(self, controller: _Controller, request: pb.FrontEndRequest) -> None:
+        """Handle a controller's request."""
         match request.WhichOneof("request"):
             case "term":
-                self.heard_term(request.term.partition, request.term.term)
+                self.record_term(request.term.partition, request.term.term)
             case "subscribe":
                 self._subscribe(controller, request.subscribe.dpid)
             case "program":
@@ -243,7 +243,7 @@ class FrontEndRole:
             case "packet_out":
                 out = request.packet_out
                 asked = self._switches.get(out.switch.dpid)
-                if asked is not None and asked.number == out.switch.session and not self._over(out.term):
+                if asked is not None and asked.number == out.switch.session and not self._term_is_over(out.term):
                     asked.session.packet_out(out.in_port, out.frame)
             case "close":
                 switch = self._switches.get(request.close.dpid)
@@ -253,20 +253,20 @@ class FrontEndRole:
     def _subscribe(self, controller: _Controller, dpid: int) -> None:
         controller.subscribed.add(dpid)
         if dpid in self._switches:
-            controller.outbox.put(self._switches[dpid].told())
+            controller.outbox.put(self._switches[dpid].as_event())
         for agent in self._agents.values():
             if agent.dpid == dpid:
-                controller.outbox.put(agent.told())
+                controller.outbox.put(agent.as_event())
 
-    def _over(self, told: pb.Term) -> bool:
-        """Whether a request's term is over; the highest term is known from now on."""
-        self.heard_term(told.partition, told.term)
-        return not told.term or told.term < self._terms.get(told.partition, 0)
+    def _term_is_over(self, term: pb.Term) -> bool:
+        """Record the term of a request; return whether a higher one has begun."""
+        self.record_term(term.partition, term.term)
+        return not term.term or term.term < self._terms.get(term.partition, 0)
 
     async def _answer(self, controller: _Controller, request: pb.ProgramRequest | pb.DumpRequest, doing: Any) -> None:
         partition, term = request.term.partition, request.term.term
         done = pb.Done(id=request.id)
-        if self._over(request.term):
+        if self._term_is_over(request.term):
             doing.close()
             known = self._terms.get(partition, 0)
             done.refused = f"the sender's term {term} of partition {partition} is over: term {known} has begun"
@@ -280,7 +280,7 @@ class FrontEndRole:
         controller.outbox.put(pb.FrontEndEvent(done=done))
 
     async def _program(self, request: pb.ProgramRequest) -> None:
-        # Sessions take their turns in the order in which they are asked: nothing may wait before this.
+        # A session sends programs in the order of these calls: do not await anything before.
         await self._session(request.switch).send(decode_program(request.deletes, request.adds))
 
     async def _dump(self, controller: _Controller, request: pb.DumpRequest) -> None:
@@ -288,15 +288,15 @@ class FrontEndRole:
         for begin in range(0, len(flows), _FLOWS_AT_ONCE):
             piece = pb.Done(id=request.id, flows=encode_flows(flows[begin : begin + _FLOWS_AT_ONCE]), more=True)
             controller.outbox.put(pb.FrontEndEvent(done=piece))
-            await asyncio.sleep(0)  # a turn for the other sessions, not a pause
+            await asyncio.sleep(0)  # lets other sessions run
 
     def _session(self, ref: pb.SwitchRef) -> SwitchSession:
         switch = self._switches.get(ref.dpid)
         if switch is None or switch.number != ref.session:
             raise HoverboardError(
-                "the switch went away",
+                "the switch disconnected",
                 where=f"switch {ref.dpid:#x}",
-                next_step="it is programmed when it connects again",
+                next_step="it is programmed when it reconnects",
             )
         return switch.session
 
@@ -308,14 +308,14 @@ class _FrontEndsServicer:
         self._role = role
 
     async def Session(self, requests: AsyncIterator[pb.FrontEndRequest], context: Any) -> None:
-        """One controller's stream; its hello comes first."""
+        """Serve one controller's stream; its hello comes first."""
         controller: _Controller | None = None
         writing: asyncio.Task[None] | None = None
         try:
             async for request in requests:
                 if controller is not None:
-                    with whole():
-                        self._role.asked(controller, request)
+                    with crash_on_error():
+                        self._role.handle(controller, request)
                 elif request.WhichOneof("request") == "hello":
                     hello = request.hello
                     controller = _Controller(f"partition {hello.partition} replica {hello.replica}")
@@ -329,12 +329,12 @@ class _FrontEndsServicer:
 
     async def _write(self, controller: _Controller, context: Any) -> None:
         await controller.outbox.write_to(context)
-        _log.warning("%s reads nothing; its stream is ended", controller.name)
+        _log.warning("%s does not read its stream; the stream is closed", controller.name)
         context.cancel()
 
 
 class _AgentsServicer:
-    """The Hosts service of fabric.proto; hands on what agents say as they say it."""
+    """The Hosts service of fabric.proto; passes agents' events on unchanged."""
 
     def __init__(self, role: FrontEndRole, command: fabric_pb2.HostCommand) -> None:
         self._role = role
@@ -344,21 +344,21 @@ class _AgentsServicer:
     async def Session(
         self, requests: AsyncIterator[fabric_pb2.HostEvent], context: Any
     ) -> AsyncIterator[fabric_pb2.HostCommand]:
-        """One agent's stream; what comes before its Hello is ignored."""
+        """Serve one agent's stream; messages before its Hello are ignored."""
         node, token = "", object()
         try:
             async for event in requests:
                 if event.WhichOneof("event") == "hello":
                     node = event.hello.node
                     self._newest[node] = token
-                    with whole():
-                        self._role.agent_said(node, event)
+                    with crash_on_error():
+                        self._role.agent_event(node, event)
                     yield self._command
                 elif node and self._newest.get(node) is token:
-                    with whole():
-                        self._role.agent_said(node, event)
+                    with crash_on_error():
+                        self._role.agent_event(node, event)
                 elif node:
-                    return  # the agent has opened another stream since
+                    return  # the agent has opened a newer stream
         finally:
             if node and self._newest.get(node) is token:
                 del self._newest[node]

@@ -1,7 +1,7 @@
-"""A VM controller's stream from the fabric manager: intent comes, what became of it goes back.
+"""A VM controller's stream from the fabric manager: it receives the intent, and reports the results.
 
-A full update is compared with what is known already, so that a fabric manager that was restarted
-changes nothing that it does not say. While it is away, what is known stays.
+A full update is compared with the known intent: so a restarted fabric manager causes only the changes that it sends.
+While the fabric manager is down, the known intent stays.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import grpc
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.fm.codec import decode_entity
-from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
+from controllers.fm.intent_store import Changes
 from controllers.roles.stream import Outbox
 from controllers.store.channels import aio_channel
 from hoverboard.contract.entities import AnyEntity
@@ -28,31 +28,31 @@ _PAUSE = 0.05
 
 
 class IntentEvents(Protocol):
-    """Who hears of intent."""
+    """The receiver of the fabric manager's messages."""
 
     async def changed(self, changes: Changes, number: int) -> list[str]:
-        """The intent changed by an update; names of the switches whose program did, once they have it."""
+        """Apply a change of the intent; return the switches whose program changed, when they have it."""
         ...
 
     def applied(self, number: int) -> None:
-        """The master has put this update into its switches."""
+        """Record that the master's switches have this update."""
         ...
 
     def ordered(self, order: pb.ModelOrder) -> None:
-        """The programming model that there is to be, and how far the change to it may go."""
+        """Record the ordered programming model, and the stage that the change to it may reach."""
         ...
 
     def document(self, what: str) -> str:
-        """The JSON document that was asked for."""
+        """The JSON document that was requested."""
         ...
 
     def suspect(self, term: int) -> None:
-        """The master of this term is said to be gone."""
+        """Record that the master of this term is probably dead."""
         ...
 
 
 class Intent:
-    """All entities, as pieces of updates bring them. Pure."""
+    """All entities, assembled from pieces of updates. Pure."""
 
     def __init__(self) -> None:
         self._entities: dict[EntityKey, AnyEntity] = {}
@@ -60,11 +60,11 @@ class Intent:
         self._remove: list[EntityKey] = []
 
     def begin(self) -> None:
-        """A new stream: pieces of an update that the old one did not finish are forgotten."""
+        """Begin a new stream: drop the pieces of an update that the old stream did not finish."""
         self._upsert, self._remove = [], []
 
     def take(self, part: pb.FabricPart) -> Changes | None:
-        """Take a piece in; what changed, once the last piece of the update is there."""
+        """Add a piece; return the changes after the last piece of the update, else None."""
         self._upsert += map(decode_entity, part.upsert)
         self._remove += [(one.type, one.name) for one in part.remove]
         if not part.last:
@@ -89,7 +89,7 @@ class Intent:
 
 
 class FabricLink:
-    """The stream from the fabric manager at `address`; kept up for good."""
+    """The stream from the fabric manager at `address`; it reconnects without a limit."""
 
     def __init__(self, address: str, hello: pb.ControllerHello, events: IntentEvents) -> None:
         self.connected = False
@@ -102,7 +102,7 @@ class FabricLink:
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._task = watched(self._run())
+        self._task = critical_task(self._run())
 
     async def close(self) -> None:
         """End the stream."""
@@ -111,17 +111,17 @@ class FabricLink:
         await asyncio.gather(self._task, return_exceptions=True)
         await self._channel.close(None)
 
-    def tell_standing(self, master: bool, term: int) -> None:
-        """What the election came to."""
+    def report_standing(self, master: bool, term: int) -> None:
+        """Report whether this controller is master, and the highest term."""
         if (self._standing.master, self._standing.term) != (master, term):
             self._standing = pb.Standing(master=master, term=term)
-            self._say(pb.ControllerReport(standing=self._standing))
+            self._send_report(pb.ControllerReport(standing=self._standing))
 
-    def tell_reached(self, number: int, stage: str) -> None:
-        """A stage of a change of the programming model has ended here."""
-        self._say(pb.ControllerReport(reached=pb.Reached(number=number, stage=stage)))
+    def report_reached(self, number: int, stage: str) -> None:
+        """Report that a stage of a model change has ended here."""
+        self._send_report(pb.ControllerReport(reached=pb.Reached(number=number, stage=stage)))
 
-    def _say(self, report: pb.ControllerReport) -> None:
+    def _send_report(self, report: pb.ControllerReport) -> None:
         if self.connected:
             self._outbox.put(report)
 
@@ -131,7 +131,7 @@ class FabricLink:
                 await self._session()
             except grpc.aio.AioRpcError as error:
                 _log.info("fabric manager: %s", error.details())
-            except asyncio.InvalidStateError as error:  # written to after the call had failed
+            except asyncio.InvalidStateError as error:  # a write after the call had failed
                 _log.info("fabric manager: %s", error)
             finally:
                 self.connected = False
@@ -143,32 +143,32 @@ class FabricLink:
         self._intent.begin()
         await call.write(pb.ControllerReport(hello=self._hello))
         self.connected = True
-        self._say(pb.ControllerReport(standing=self._standing))
+        self._send_report(pb.ControllerReport(standing=self._standing))
         writing = asyncio.ensure_future(outbox.write_to(call))
         try:
             async for update in call:
-                self._heard(update)
+                self._handle(update)
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
             call.cancel()
 
-    def _heard(self, update: pb.FabricUpdate) -> None:
+    def _handle(self, update: pb.FabricUpdate) -> None:
         match update.WhichOneof("update"):
             case "part":
                 changes = self._intent.take(update.part)
                 if changes is not None:
-                    # Tasks begin in the order in which they are made, and so updates are applied in theirs.
-                    task = watched(self._apply(changes, update.part.number))
+                    # Tasks start in the order of their creation: so updates are applied in order.
+                    task = critical_task(self._apply(changes, update.part.number))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
             case "ask":
                 answer = pb.Answer(id=update.ask.id, json=self._events.document(update.ask.what))
-                self._say(pb.ControllerReport(answer=answer))
+                self._send_report(pb.ControllerReport(answer=answer))
             case "suspect":
                 self._events.suspect(update.suspect.term)
             case "applied":
-                # After the update itself, which is worked out in a task.
+                # Not before the update itself, which a task applies.
                 self._loop.call_soon(self._events.applied, update.applied)
             case "model":
                 self._events.ordered(update.model)
@@ -176,4 +176,4 @@ class FabricLink:
     async def _apply(self, changes: Changes, number: int) -> None:
         switches = await self._events.changed(changes, number)
         applied = pb.Applied(number=number, version=changes.version, switches=switches)
-        self._say(pb.ControllerReport(applied=applied))
+        self._send_report(pb.ControllerReport(applied=applied))

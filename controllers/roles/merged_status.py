@@ -1,4 +1,4 @@
-"""One status document from those of all VM controllers: masters speak for their switches. Pure."""
+"""Merges the status documents of all VM controllers: each master reports its switches. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 Document = Mapping[str, Any]
 
 
-def combined(servers: Iterable[str], masters: Sequence[Document]) -> dict[str, Any]:
-    """What the masters know, together; a server that none of them owns is shown, too."""
+def merge_status(servers: Iterable[str], masters: Sequence[Document]) -> dict[str, Any]:
+    """The merged status of the masters; also lists nodes that no master owns."""
     switches: dict[str, Any] = {
         name: {
             "connected": False, "agent": False, "sync": "unknown", "flows": 0, "programmed": False,

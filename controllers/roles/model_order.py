@@ -1,7 +1,7 @@
-"""A change of the programming model, carried through all partitions stage by stage (paper section 3.3).
+"""A change of the programming model, ordered stage by stage for all partitions (paper section 3.3).
 
-Each partition makes before it breaks, for its own switches; hosts of one send to Hoverboards of another,
-so all of them end a stage before any begins the next. Pure but for the orders that it sends.
+Each partition makes before it breaks for its own switches. Hosts of one partition send to Hoverboards of another. So
+all partitions end a stage before the next stage begins. Pure, except that it sends the orders.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _NEXT = {"gain": "hosts", "hosts": "done"}
 
 
 class ModelOrders:
-    """The order that stands.
+    """The present order.
 
     Args:
-        model: what the controllers were started with.
+        model: the model with which the controllers started.
         send: sends an order to all of them.
     """
 
@@ -31,22 +31,22 @@ class ModelOrders:
 
     @property
     def model(self) -> str:
-        """The programming model, or the one to come."""
+        """The programming model, or the new one during a change."""
         return self.order.model
 
     @property
     def waiting(self) -> list[int] | None:
-        """Partitions that the change waits for; None: there is none under way."""
+        """Partitions that the change waits for; None if no change is in progress."""
         if self.order.stage == "done":
             return None
         return sorted(set(range(self._partitions)) - self._reached)
 
     def begin(self, model: str) -> str:
-        """Go over to a model; returns the one before.
+        """Begin a change to a model; return the previous model.
 
         Raises:
-            InputError: there is no such model.
-            RunError: another change is still under way.
+            InputError: the model does not exist.
+            RunError: another change is still in progress.
         """
         model_named(model, where="SetModel")
         before = self.model
@@ -54,22 +54,22 @@ class ModelOrders:
             return before
         if self.waiting is not None:
             raise RunError(
-                f"the change to model {before} is still under way",
+                f"the change to model {before} is still in progress",
                 where="SetModel",
-                next_step="try again in a few seconds; `hoverboard status` shows what it waits for",
+                next_step="retry in a few seconds; `hoverboard status` shows what it waits for",
             )
-        self._give(pb.ModelOrder(number=self.order.number + 1, model=model, stage="gain"))
+        self._issue(pb.ModelOrder(number=self.order.number + 1, model=model, stage="gain"))
         return before
 
-    def reached(self, partition: int, said: pb.Reached) -> None:
-        """The master of a partition has come to the end of a stage."""
-        if (said.number, said.stage) != (self.order.number, self.order.stage) or self.order.stage == "done":
+    def reached(self, partition: int, report: pb.Reached) -> None:
+        """Record that the master of a partition has ended a stage."""
+        if (report.number, report.stage) != (self.order.number, self.order.stage) or self.order.stage == "done":
             return
         self._reached.add(partition)
         if len(self._reached) == self._partitions:
-            self._give(pb.ModelOrder(number=said.number, model=self.model, stage=_NEXT[said.stage]))
+            self._issue(pb.ModelOrder(number=report.number, model=self.model, stage=_NEXT[report.stage]))
 
-    def _give(self, order: pb.ModelOrder) -> None:
+    def _issue(self, order: pb.ModelOrder) -> None:
         self.order = order
         self._reached = set()
         self._send(order)

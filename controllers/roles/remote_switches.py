@@ -1,7 +1,7 @@
-"""A VM controller's stream to one front end: its switches look as if they were connected here.
+"""A VM controller's stream to one front end: its switches look like local sessions.
 
-Programs carry the partition and the term. Only so many for one switch are on their way at a time: a
-slow switch holds its own programs up, here, and nothing else.
+Programs carry the partition and the term. The number of unconfirmed programs per switch is limited: a slow switch
+delays only its own programs, and they wait here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import grpc
 
-from controllers.crash import watched
-from controllers.ofe.frontend import Deposed, SwitchEvents, SwitchSession
+from controllers.crash import critical_task
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import Deposed, SwitchEvents, SwitchSession
 from controllers.program import Program
 from controllers.roles.flow_codec import decode_flows, encode_adds, encode_deletes
 from controllers.roles.stream import Outbox, Questions
@@ -28,26 +28,26 @@ from hoverboard.contract.wire.control_pb2_grpc import FrontEndsStub
 
 _log = logging.getLogger(__name__)
 
-_ON_THEIR_WAY = 8  # programs for one switch that its front end has and has not confirmed
+_MAX_UNCONFIRMED = 8  # programs of one switch that its front end has not confirmed
 _PAUSE = 0.05
 
 
 class Events(SwitchEvents, AgentEvents, Protocol):
-    """Who hears of switches and of agents."""
+    """The receiver of the events of switches and agents."""
 
-    def line_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
-        """The line to a front end broke: nothing is known any more of its switches and agents."""
+    def front_end_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
+        """Record that the link to a front end broke: the state of its switches and agents is unknown."""
         ...
 
 
 class RemoteSwitch:
-    """A session with a switch, held by a front end (see `frontend.SwitchSession`)."""
+    """A session with a switch, held by a front end (see `switch_interface.SwitchSession`)."""
 
     def __init__(self, link: FrontEndLink, ref: pb.SwitchRef) -> None:
         self.dpid = int(ref.dpid)
         self.ref = ref
         self._link = link
-        self._turns = asyncio.Semaphore(_ON_THEIR_WAY)
+        self._turns = asyncio.Semaphore(_MAX_UNCONFIRMED)
 
     async def send(self, program: Program) -> None:
         async with self._turns:
@@ -74,11 +74,11 @@ class RemoteSwitch:
 
 
 class FrontEndLink:
-    """The stream to the front end at `address`; kept up for good.
+    """The stream to the front end at `address`; it reconnects without a limit.
 
     Args:
         wants: whether to subscribe to a switch, by datapath id.
-        term: the highest term known, and the one that this controller is master of (0: none).
+        term: the highest term known, and the term that this controller is master of (0: none).
     """
 
     def __init__(
@@ -99,26 +99,26 @@ class FrontEndLink:
         self._stub: Any = FrontEndsStub(self._channel)  # type: ignore[no-untyped-call]
         self._outbox = Outbox()
         self._questions = Questions()
-        self._there: set[int] = set()  # switches at the front end
+        self._available: set[int] = set()  # switches at the front end
         self._subscribed: set[int] = set()
         self._flows: dict[int, list[Flow]] = {}
         self._switches: dict[int, RemoteSwitch] = {}
         self._agents: set[str] = set()
-        self._task = watched(self._run())
+        self._task = critical_task(self._run())
 
     async def close(self) -> None:
-        """End the stream; the switches keep what they have."""
+        """End the stream; the switches keep their flows."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._channel.close(None)
 
     def send(self, message: pb.FrontEndRequest) -> None:
-        """Say something, if anybody hears it."""
+        """Send a message, if the front end is connected."""
         if self.connected:
             self._outbox.put(message)
 
-    def tell_term(self) -> None:
-        """Tell the highest term known."""
+    def send_term(self) -> None:
+        """Send the highest term known."""
         known, _ = self._term()
         self.send(pb.FrontEndRequest(term=pb.Term(partition=self._candidate.partition, term=known)))
 
@@ -126,22 +126,22 @@ class FrontEndLink:
         """The term that this controller is master of; 0: none."""
         return pb.Term(partition=self._candidate.partition, term=self._term()[1])
 
-    def look_again(self) -> None:
-        """Subscribe to what is wanted by now."""
-        for dpid in self._there - self._subscribed:
-            self._consider(dpid)
+    def update_subscriptions(self) -> None:
+        """Subscribe to the switches that are wanted by now."""
+        for dpid in self._available - self._subscribed:
+            self._subscribe_if_wanted(dpid)
 
-    def _consider(self, dpid: int) -> None:
+    def _subscribe_if_wanted(self, dpid: int) -> None:
         if dpid not in self._subscribed and self._wants(dpid):
             self._subscribed.add(dpid)
             self._outbox.put(pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=dpid)))
 
     async def request(self, make: Callable[[int, pb.Term], pb.FrontEndRequest]) -> list[Flow]:
-        """Ask, and return the flows of the answer.
+        """Send a request, and return the flows of the answer.
 
         Raises:
-            Deposed: another controller was elected since.
-            SwitchError: the switch refused, or the front end went away.
+            Deposed: another controller has been elected.
+            SwitchError: the switch rejected the program, or the front end disconnected.
         """
         term = self.term()
         if not term.term:
@@ -170,7 +170,7 @@ class FrontEndLink:
                 await self._session()
             except grpc.aio.AioRpcError as error:
                 _log.info("front end %s: %s", self.address, error.details())
-            except asyncio.InvalidStateError as error:  # written to after the call had failed
+            except asyncio.InvalidStateError as error:  # a write after the call had failed
                 _log.info("front end %s: %s", self.address, error)
             finally:
                 self._gone()
@@ -181,11 +181,11 @@ class FrontEndLink:
         self._outbox = outbox = Outbox()
         await call.write(pb.FrontEndRequest(hello=self._candidate))
         self.connected = True
-        self.tell_term()
+        self.send_term()
         writing = asyncio.ensure_future(outbox.write_to(call))
         try:
             async for event in call:
-                self._heard(event)
+                self._handle(event)
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
@@ -193,23 +193,25 @@ class FrontEndLink:
 
     def _away(self) -> SwitchError:
         return SwitchError(
-            "the front end is away", where=self.address, next_step="switches are read again when it returns"
+            "the front end is not connected",
+            where=self.address,
+            next_step="its switches are read again when it reconnects",
         )
 
     def _gone(self) -> None:
         self.connected = False
         switches, self._switches = self._switches, {}
         agents, self._agents = self._agents, set()
-        self._there.clear()
+        self._available.clear()
         self._subscribed.clear()
         self._questions.fail(self._away())
-        self._events.line_lost(switches.values(), agents)
+        self._events.front_end_lost(switches.values(), agents)
 
-    def _heard(self, event: pb.FrontEndEvent) -> None:
+    def _handle(self, event: pb.FrontEndEvent) -> None:
         match event.WhichOneof("event"):
             case "connected":
-                self._there.add(event.connected.dpid)
-                self._consider(event.connected.dpid)
+                self._available.add(event.connected.dpid)
+                self._subscribe_if_wanted(event.connected.dpid)
             case "subscribed":
                 switch = RemoteSwitch(self, event.subscribed.switch)
                 self._switches[switch.dpid] = switch
@@ -227,14 +229,14 @@ class FrontEndLink:
             case "packet_in":
                 asking = self._switches.get(event.packet_in.switch.dpid)
                 if asking is not None and asking.ref == event.packet_in.switch:
-                    heard = event.packet_in
-                    self._events.packet_in(asking, PacketIn(heard.in_port, heard.cookie, heard.frame))
+                    packet = event.packet_in
+                    self._events.packet_in(asking, PacketIn(packet.in_port, packet.cookie, packet.frame))
             case "agent":
-                self._heard_agent(event.agent)
+                self._handle_agent(event.agent)
             case "done":
-                self._heard_answer(event.done)
+                self._handle_answer(event.done)
 
-    def _heard_agent(self, agent: pb.AgentEvent) -> None:
+    def _handle_agent(self, agent: pb.AgentEvent) -> None:
         if agent.gone:
             self._agents.discard(agent.node)
             self._events.agent_gone(agent.node)
@@ -242,7 +244,7 @@ class FrontEndLink:
             self._agents.add(agent.node)
             deliver(self._events, agent.node, agent.event)
 
-    def _heard_answer(self, done: pb.Done) -> None:
+    def _handle_answer(self, done: pb.Done) -> None:
         if done.flows:
             self._flows.setdefault(done.id, []).extend(decode_flows(done.flows))
         if not done.more:

@@ -1,7 +1,7 @@
-"""The fabric manager's side of the VM controllers' streams: who is there, who is master, what each was told.
+"""The fabric manager's side of the VM controllers' streams: members, masters, and the updates sent to each.
 
-Updates go to all replicas in one order. A controller that comes is told everything as it has been sent to
-the others so far: what waits in a network's queue comes to it with the rest, in its turn.
+All replicas receive updates in the same order. A new controller receives the whole intent that the others have so far.
+Changes that still wait in a network's queue come to it later, with the others.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controllers.crash import whole
+from controllers.crash import crash_on_error
 from controllers.fm.codec import encode_entity
-from controllers.fm.fabric import Changes
 from controllers.fm.index import EntityKey, key_of
+from controllers.fm.intent_store import Changes
 from controllers.roles.model_order import ModelOrders
 from controllers.roles.stream import Outbox, Questions
 from hoverboard.contract.entities import AnyEntity
@@ -28,7 +28,7 @@ from hoverboard.contract.wire import fabric_pb2
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 2000  # entities in one message
-# How long an update waits for the masters' word, and they for their switches' (see `controllers.vmc.controller`).
+# Seconds that an update waits for the masters; they wait for their switches (see `controllers.vmc.controller`).
 _CONFIRM_TIMEOUT = 0.25
 _ANSWER_TIMEOUT = 1.0
 
@@ -44,13 +44,13 @@ class Replica:
     questions: Questions = field(default_factory=Questions)
     master: bool = False
     term: int = 0
-    told: bool = False  # the full update
-    version: int = 0  # the last that it has computed
+    synced: bool = False  # has received a full update
+    version: int = 0  # of the last update that it has computed
 
 
 @dataclass(slots=True)
 class _Confirmation:
-    """What the masters say of one update."""
+    """The masters' confirmations of one update."""
 
     done: asyncio.Event = field(default_factory=asyncio.Event)
     partitions: set[int] = field(default_factory=set)
@@ -61,27 +61,27 @@ class Roster:
     """The VM controllers.
 
     Args:
-        partitions: how many there are.
-        model: the programming model that they are to run.
+        partitions: number of partitions.
+        model: the programming model that they should run.
     """
 
     def __init__(self, partitions: int, model: str) -> None:
         self.partitions = partitions
         self.members: set[Replica] = set()
-        self.orders = ModelOrders(model, partitions, self._order)
-        self._begun = False  # a first update was sent
-        self._intent: dict[EntityKey, AnyEntity] = {}  # as it was sent so far
+        self.orders = ModelOrders(model, partitions, self._send_order)
+        self._begun = False  # the first update was sent
+        self._intent: dict[EntityKey, AnyEntity] = {}  # as sent so far
         self._version = 0
         self._number = 0
         self._waiting: dict[int, _Confirmation] = {}
         self._closing = False
 
     def close(self) -> None:
-        """The fabric manager goes: that streams end says nothing of controllers."""
+        """Stop: streams that end from now on do not mean that controllers died."""
         self._closing = True
 
     def masters(self) -> dict[int, Replica]:
-        """By partition: of those that take themselves for the master, the one of the highest term."""
+        """The master of each partition: of the replicas that report to be master, the one with the highest term."""
         found: dict[int, Replica] = {}
         for one in self.members:
             if one.master and (one.partition not in found or found[one.partition].term < one.term):
@@ -90,8 +90,8 @@ class Roster:
 
     # --- intent ---------------------------------------------------------------------------------------
 
-    async def spread(self, changes: Changes) -> list[str]:
-        """Send a change to all; the switches whose program it changed, once the masters have it or after a moment."""
+    async def broadcast(self, changes: Changes) -> list[str]:
+        """Send a change to all; return the switches whose program changed, when they have it or after a timeout."""
         if self._begun and not changes:
             return []
         self._begun = True
@@ -105,8 +105,8 @@ class Roster:
         confirmation = self._waiting[number] = _Confirmation()
         parts: list[pb.FabricUpdate] | None = None
         for member in self.members:
-            if not member.told:
-                self._tell_all(member)
+            if not member.synced:
+                self._send_full_update(member)
                 continue
             if parts is None:
                 parts = list(_parts(number, changes.version, upsert, remove, full=False))
@@ -119,31 +119,31 @@ class Roster:
             del self._waiting[number]
         return sorted(confirmation.switches)
 
-    def _tell_all(self, member: Replica) -> None:
+    def _send_full_update(self, member: Replica) -> None:
         for part in _parts(self._number, self._version, list(self._intent.values()), [], full=True):
             member.outbox.put(part)
-        member.told = True
+        member.synced = True
 
     # --- programming model ----------------------------------------------------------------------------
 
-    def _order(self, order: pb.ModelOrder) -> None:
+    def _send_order(self, order: pb.ModelOrder) -> None:
         for member in self.members:
             member.outbox.put(pb.FabricUpdate(model=order))
 
     # --- members --------------------------------------------------------------------------------------
 
     def join(self, member: Replica) -> None:
-        """A controller is there; it is told everything, as soon as there is anything to tell."""
+        """Add a controller; send it the whole intent, now or with the first update."""
         self.members.add(member)
         member.outbox.put(pb.FabricUpdate(model=self.orders.order))
         if self._begun:
-            self._tell_all(member)
+            self._send_full_update(member)
 
     def leave(self, member: Replica) -> None:
-        """Its stream broke: if it was the master, the standbys need not wait for the end of its lease."""
+        """Remove a controller whose stream broke; if it was master, its standbys need not wait for its lease."""
         self.members.discard(member)
         member.questions.fail(
-            RunError("the VM controller is away", where="fabric manager", next_step="try again in a moment")
+            RunError("the VM controller disconnected", where="fabric manager", next_step="retry in a moment")
         )
         if member.master and not self._closing:
             for other in self.members:
@@ -151,7 +151,7 @@ class Roster:
                     other.outbox.put(pb.FabricUpdate(suspect=pb.Suspect(term=member.term)))
 
     def received(self, member: Replica, report: pb.ControllerReport) -> None:
-        """What a controller says."""
+        """Handle a controller's report."""
         match report.WhichOneof("report"):
             case "standing":
                 member.master, member.term = report.standing.master, report.standing.term
@@ -178,7 +178,7 @@ class Roster:
                 confirmation.done.set()
 
     async def ask(self, what: str) -> dict[Replica, Any]:
-        """Ask all controllers; answers of those that do in time."""
+        """Request a document from all controllers; return the answers that arrive in time."""
         waiting: dict[asyncio.Future[Any], Replica] = {}
         for member in self.members:
             number, answer = member.questions.ask()
@@ -195,7 +195,7 @@ class Roster:
 def _parts(
     number: int, version: int, upsert: Sequence[AnyEntity], remove: Sequence[EntityKey], *, full: bool
 ) -> Iterator[pb.FabricUpdate]:
-    """An update in messages of a bearable size."""
+    """An update, cut into messages of limited size."""
     ranges = range(0, max(len(upsert), 1), _AT_ONCE)
     for begin in ranges:
         yield pb.FabricUpdate(
@@ -217,13 +217,13 @@ class ReplicasServicer:
         self._roster = roster
 
     async def Session(self, reports: AsyncIterator[pb.ControllerReport], context: Any) -> None:
-        """One controller's stream; its hello comes first."""
+        """Serve one controller's stream; its hello comes first."""
         member: Replica | None = None
         writing: asyncio.Task[None] | None = None
         try:
             async for report in reports:
                 if member is not None:
-                    with whole():
+                    with crash_on_error():
                         self._roster.received(member, report)
                 elif report.WhichOneof("report") == "hello":
                     hello = report.hello
@@ -238,5 +238,5 @@ class ReplicasServicer:
 
     async def _write(self, member: Replica, context: Any) -> None:
         await member.outbox.write_to(context)
-        _log.warning("VM controller %d/%d reads nothing; stream ended", member.partition, member.replica)
+        _log.warning("VM controller %d/%d does not read its stream; closed", member.partition, member.replica)
         context.cancel()

@@ -1,4 +1,4 @@
-"""Both ends of a long stream between two roles: what is to be said waits in a queue, and one task says it."""
+"""Both ends of a long stream between two roles: messages wait in a queue, and one task writes them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import itertools
 from typing import Any
 
-_BEHIND = 50_000  # messages that a peer may be behind; one that reads nothing is cut off and begins anew
+_BEHIND = 50_000  # messages that may wait for a peer; beyond that its stream is closed, and it reconnects
 
 
 class Outbox:
     """Messages for one peer, in order.
 
     Attributes:
-        overrun: set when the peer is too far behind; the stream is to be ended then.
+        overrun: set when the peer is too far behind; the stream must end then.
     """
 
     def __init__(self) -> None:
@@ -21,14 +21,14 @@ class Outbox:
         self.overrun = asyncio.Event()
 
     def put(self, message: Any) -> None:
-        """Say this."""
+        """Add a message."""
         if self._queue.qsize() >= _BEHIND:
             self.overrun.set()
             return
         self._queue.put_nowait(message)
 
     async def write_to(self, stream: Any) -> None:
-        """Say everything there is and will be; ends when the peer is too far behind."""
+        """Write all present and future messages; return when the peer is too far behind."""
         behind = asyncio.ensure_future(self.overrun.wait())
         try:
             while not self.overrun.is_set():
@@ -51,7 +51,7 @@ class Questions:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
     def ask(self) -> tuple[int, asyncio.Future[Any]]:
-        """The number of a new question, and where its answer will be."""
+        """Make a question; return its number, and the future for its answer."""
         number = next(self._numbers)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
@@ -59,13 +59,13 @@ class Questions:
         return number, answer
 
     def answer(self, number: int, answer: Any) -> None:
-        """The answer has come; one that nobody waits for is dropped."""
+        """Record an answer; an unknown number is ignored."""
         waiting = self._waiting.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
     def fail(self, error: Exception) -> None:
-        """The peer is gone."""
+        """Fail all questions: the peer disconnected."""
         for waiting in list(self._waiting.values()):
             if not waiting.done():
                 waiting.set_exception(error)

@@ -1,7 +1,7 @@
 """A VM controller as a process: one replica of one partition (paper section 3.1).
 
-Master or standby, it hears the same of intent, switches and agents; only the master programs. The
-election decides who that is, and the front ends hold everybody to it.
+Master and standbys receive the same intent and the same events of switches and agents; only the master programs. The
+election chooses the master, and the front ends reject programs of any other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.partitions import Owners
 from controllers.roles.intent_stream import FabricLink
 from controllers.roles.remote_switches import FrontEndLink
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReplicaId:
-    """Which part of the hosts a controller owns, of how many parts, and which of its owners it is."""
+    """The partition of a controller, the number of partitions, and its number within the partition."""
 
     partition: int
     partitions: int
@@ -64,7 +64,7 @@ class VmControllerRole:
             return owners.of(dpid) == place.partition
 
         def wants(dpid: int) -> bool:
-            # Everybody has to know which Hoverboards live.
+            # Every partition needs to know which Hoverboards are alive.
             return owns(dpid) or core.names.get(dpid) in core.view.hoverboards
 
         core = ControllerCore(model, policy, owns, active=False, gate=self._may_go_on)
@@ -90,12 +90,12 @@ class VmControllerRole:
         await self._store.close()
 
     def _elected(self) -> None:
-        """The election came to something."""
+        """Act on a change of the election."""
         candidacy = self._candidacy
         for link in self._links:
-            link.tell_term()
-        # Told first: whoever asks what a change has come to must know whom to believe.
-        self._fabric.tell_standing(bool(candidacy.mine), candidacy.term)
+            link.send_term()
+        # Sent first: the fabric manager accepts results only from the master that it knows.
+        self._fabric.report_standing(bool(candidacy.mine), candidacy.term)
         if candidacy.mine != self._mine:
             if self._mine:
                 _log.info("no longer master of partition %d", self._place.partition)
@@ -104,60 +104,60 @@ class VmControllerRole:
             if self._mine:
                 _log.info("master of partition %d, term %d", self._place.partition, self._mine)
                 self._controller.activate()
-                self._tell_reached()
+                self._report_reached()
 
     def _deposed(self) -> None:
-        """A front end refused what we sent."""
+        """Record that a front end rejected our program."""
         if self._mine:
             self._election.deposed(self._mine)
 
-    # --- roles.intent.IntentEvents --------------------------------------------------------------------
+    # --- roles.intent_stream.IntentEvents --------------------------------------------------------------------
 
     async def changed(self, changes: Changes, number: int) -> list[str]:
-        """The intent changed."""
+        """Apply a change of the intent."""
         self._follow()
         switches = await self._controller.changed(changes, complete=True, number=number)
         for link in self._links:
-            link.look_again()
+            link.update_subscriptions()
         return switches
 
     def applied(self, number: int) -> None:
-        """The master has put this update into its switches."""
-        self._controller.core.missed.applied(number)
+        """Record that the master's switches have this update."""
+        self._controller.core.unconfirmed.applied(number)
 
     def ordered(self, order: pb.ModelOrder) -> None:
-        """The programming model that there is to be, and how far the change to it may go."""
+        """Record the ordered programming model, and the stage that the change to it may reach."""
         self._order = order
         self._follow()
-        self._tell_reached()
+        self._report_reached()
 
     def _follow(self) -> None:
-        """Begin the change that was ordered, if it is still to be begun, and none other is under way."""
+        """Begin the ordered change, unless it has begun or another one is in progress."""
         order, core = self._order, self._controller.core
         if order is not None and core.switching is None and core.model.name != order.model:
             self._controller.set_model(order.model)
 
     def _may_go_on(self, stage: str) -> bool:
-        """Whether the stage of a change that has ended here has ended everywhere."""
+        """Whether all partitions have ended the stage that has ended here."""
         order = self._order
         if order is None or order.model != self._controller.core.model.name or order.stage not in ("gain", stage):
             return True
         if self._mine:
-            self._fabric.tell_reached(order.number, stage)
+            self._fabric.report_reached(order.number, stage)
         return False
 
-    def _tell_reached(self) -> None:
-        """A controller that has been on the ordered model from the start holds nobody up."""
+    def _report_reached(self) -> None:
+        """Report a stage that this controller does not need, because it runs the ordered model from its start."""
         order, core = self._order, self._controller.core
         if self._mine and order is not None and core.model.name == order.model and core.switching is None:
-            self._fabric.tell_reached(order.number, order.stage)
+            self._fabric.report_reached(order.number, order.stage)
 
     def suspect(self, term: int) -> None:
-        """The master of this term is said to be gone."""
+        """Record that the master of this term is probably dead."""
         self._election.suspect(term)
 
     def document(self, what: str) -> str:
-        """What the fabric manager puts together for `status` and `offloads`."""
+        """The document that the fabric manager merges into `status` or `offloads`."""
         if what == "offloads":
             return json.dumps(self._controller.offloads() if self._mine else [])
         core = self._controller.core

@@ -1,4 +1,4 @@
-"""gRPC channels that find a server which has come back at once, and what their failures mean."""
+"""gRPC channels that reconnect at once to a restarted server, and the error for a server that does not answer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import grpc
 
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.store.port import StoreError
 
-ANSWER_TIMEOUT = 2.0  # seconds; the store answers in a few ms or is not there
+ANSWER_TIMEOUT = 2.0  # seconds; a store that is up answers in a few ms
 OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
-    # A restarted process must be found at once, not after gRPC's usual back-off of up to 120 s.
+    # Reconnect at once to a restarted process, not after gRPC's usual back-off of up to 120 s.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 250),
@@ -32,8 +32,8 @@ def thread_channel(address: str) -> grpc.Channel:
 
 
 def no_answer(address: str, error: Any) -> StoreError:
-    """The store did not answer."""
+    """The error for a store that did not answer."""
     what = f"{error.code().name.lower().replace('_', ' ')}: {error.details()}"
     return StoreError(
-        f"the store does not answer ({what})", where=address, next_step="look whether its process runs, and at its log"
+        f"the store does not answer ({what})", where=address, next_step="check that its process runs, and read its log"
     )

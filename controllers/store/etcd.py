@@ -1,7 +1,6 @@
 """The store in etcd: `store.port` over etcd's gRPC API, version 3.
 
-Revisions are etcd's own, leases too: a lease has whole seconds, and etcd looks for those that are over
-twice a second.
+Revisions and leases are etcd's. A lease has whole seconds, and etcd checks twice a second for leases that have ended.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 import grpc
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
-from controllers.store.lease_keepalive import KeeperOf, LeaseKeepalive
+from controllers.store.lease_keepalive import KeepaliveFactory, LeaseKeepalive
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract.wire import etcd_pb2 as pb
 from hoverboard.contract.wire.etcd_pb2_grpc import KVStub, LeaseStub, WatchStub
@@ -26,21 +25,23 @@ class EtcdStore:
     """A `port.Store` in etcd.
 
     Args:
-        members: host:port of the members' client ports; any that answers will do.
-        root: put before every key.
-        keeper: makes what keeps its leases alive.
+        members: host:port of the members' client ports; one that answers is enough.
+        root: prefix of every key.
+        keepalive: makes the object that keeps the leases alive.
     """
 
-    def __init__(self, members: Sequence[str], root: str = "/hoverboard/", keeper: KeeperOf = LeaseKeepalive) -> None:
+    def __init__(
+        self, members: Sequence[str], root: str = "/hoverboard/", keepalive: KeepaliveFactory = LeaseKeepalive
+    ) -> None:
         self._address = f"ipv4:{','.join(members)}"
         self._root = root
         self._channel = aio_channel(self._address)
         self._kv: Any = KVStub(self._channel)  # type: ignore[no-untyped-call]
         self._watch: Any = WatchStub(self._channel)  # type: ignore[no-untyped-call]
         self._lease: Any = LeaseStub(self._channel)  # type: ignore[no-untyped-call]
-        self._side = thread_channel(self._address)
-        self._side_lease: Any = LeaseStub(self._side)  # type: ignore[no-untyped-call]
-        self._keeper = keeper(self._keep)
+        self._thread_channel = thread_channel(self._address)
+        self._thread_lease: Any = LeaseStub(self._thread_channel)  # type: ignore[no-untyped-call]
+        self._keepalive = keepalive(self._keep)
 
     async def get(self, key: str) -> Entry | None:
         reply = await self._call(self._kv.Range, pb.RangeRequest(key=self._key(key)))
@@ -85,31 +86,31 @@ class EtcdStore:
                     yield [self._event(event) for event in reply.events]
         except grpc.aio.AioRpcError as error:
             raise no_answer(self._address, error) from error
-        except asyncio.InvalidStateError as error:  # written to after the call had failed
+        except asyncio.InvalidStateError as error:  # a write after the call had failed
             raise no_answer(self._address, _Cancelled("the connection broke")) from error
         finally:
             call.cancel()
 
     async def lease(self, seconds: float, lost: Callable[[], None]) -> int:
         granted = await self._call(self._lease.LeaseGrant, pb.LeaseGrantRequest(TTL=max(1, math.ceil(seconds))))
-        self._keeper.add(granted.ID, float(granted.TTL), lost)
+        self._keepalive.add(granted.ID, float(granted.TTL), lost)
         return int(granted.ID)
 
     async def revoke(self, lease: int) -> None:
-        self._keeper.remove(lease)
+        self._keepalive.remove(lease)
         try:
             await self._call(self._lease.LeaseRevoke, pb.LeaseRevokeRequest(ID=lease))
         except LeaseLost:
-            return  # it was over: as wished
+            return  # the lease has ended already
 
     async def close(self) -> None:
-        self._keeper.close()
-        self._side.close()
+        self._keepalive.close()
+        self._thread_channel.close()
         await self._channel.close(None)
 
     def _keep(self, lease: int) -> bool | None:
         try:
-            replies = self._side_lease.LeaseKeepAlive(
+            replies = self._thread_lease.LeaseKeepAlive(
                 iter([pb.LeaseKeepAliveRequest(ID=lease)]), timeout=ANSWER_TIMEOUT
             )
             for reply in replies:
@@ -145,20 +146,20 @@ class EtcdStore:
 
 
 class _Cancelled:
-    """What `no_answer` asks of an error, for a watch that the server ended by itself."""
+    """The error that `no_answer` needs, for a watch that the server cancelled."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
     def code(self) -> grpc.StatusCode:
-        """As of a call."""
+        """The status code."""
         return grpc.StatusCode.CANCELLED
 
     def details(self) -> str:
-        """What the server said."""
+        """The server's reason."""
         return self._reason
 
 
 def _end(prefix: bytes) -> bytes:
-    """The first key behind all that begin with `prefix`."""
+    """The first key after all keys that begin with `prefix`."""
     return prefix[:-1] + bytes([prefix[-1] + 1])

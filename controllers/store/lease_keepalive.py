@@ -1,7 +1,7 @@
-"""Keeps leases alive from a thread of its own.
+"""Keeps leases alive from a separate thread.
 
-A controller that computes for seconds is alive all the same; one whose process is stopped or gone is
-not. The thread ends with its owner's `close`, and with the process.
+So a controller that computes for seconds keeps its lease, and one whose process is stopped or dead loses it. The thread
+ends with its owner's `close`, and with the process.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-Keep = Callable[[int], bool | None]  # keep a lease alive; False: it is over, None: no answer, which says nothing
-_TURNS = 4  # an attempt each quarter of a lease's time
+Keep = Callable[[int], bool | None]  # renews a lease; False: it has ended, None: no answer, so unknown
+_TURNS = 4  # renewals within a lease's time
 
 
 class LeaseKeepalive:
-    """Calls `keep` for every lease, again and again.
+    """Calls `keep` for every lease at regular intervals.
 
     Args:
-        keep: keeps one alive.
-        ended: what the thread waits on between two turns; set by `close`.
+        keep: renews one lease.
+        ended: the event that the thread waits on between renewals; set by `close`.
     """
 
     def __init__(self, keep: Keep, ended: threading.Event | None = None) -> None:
@@ -31,7 +31,7 @@ class LeaseKeepalive:
         self._thread: threading.Thread | None = None
 
     def add(self, lease: int, seconds: float, lost: Callable[[], None]) -> None:
-        """Keep one more alive; `lost` is called, from the loop, should it end."""
+        """Keep a lease alive; if it ends, the loop calls `lost`."""
         with self._lock:
             self._leases[lease] = (seconds, lost)
         if self._thread is None:
@@ -39,12 +39,12 @@ class LeaseKeepalive:
             self._thread.start()
 
     def remove(self, lease: int) -> None:
-        """Keep it alive no longer."""
+        """Stop to keep a lease alive."""
         with self._lock:
             self._leases.pop(lease, None)
 
     def close(self) -> None:
-        """End the thread; it is not waited for, it may be in a call."""
+        """End the thread, without waiting: it may be in a call."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -61,4 +61,4 @@ class LeaseKeepalive:
             pause = min((seconds for seconds, _ in leases.values()), default=1.0) / _TURNS
 
 
-KeeperOf = Callable[[Keep], LeaseKeepalive]
+KeepaliveFactory = Callable[[Keep], LeaseKeepalive]

@@ -1,7 +1,7 @@
-"""The embedded store's data: keys with revisions, leases with deadlines, and who watches. Pure.
+"""The data of the embedded store: keys with revisions, leases with deadlines, and watchers. Pure.
 
-Times come in as arguments. Keys without a lease can be written down and taken in again, so that a
-restart does not forget them; keys of a lease end with the process that kept them.
+Times are arguments. Keys without a lease can be saved and restored, so that they survive a restart. Keys with a lease
+end with the process that keeps the lease alive.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MemoryStore:
         return [self._values[key].entry for key in sorted(self._values) if key.startswith(prefix)]
 
     def commit(self, expect: Mapping[str, int], put: Mapping[str, Put], delete: Iterable[str] = ()) -> int | None:
-        """See `port.Store.commit`."""
+        """Write and delete keys under conditions (see `port.Store.commit`)."""
         for lease in {write.lease for write in put.values()} - {0}:
             if lease not in self._leases:
                 raise LeaseLost(f"there is no lease {lease}", where="store", next_step="take a new lease")
@@ -62,28 +62,28 @@ class MemoryStore:
         self.revision += 1
         changes = [self._put(key, write) for key, write in put.items()]
         changes += [gone for key in delete if (gone := self._delete(key)) is not None]
-        self._tell(changes)
+        self._notify(changes)
         return self.revision
 
     def watch(self, prefix: str, watcher: Watcher) -> object:
-        """Tell `watcher` what is there, now, and every change from now on; returns what `unwatch` takes."""
+        """Call `watcher` now with all keys, and from now on with every change; return the token for `unwatch`."""
         token = object()
         self._watchers[token] = (prefix, watcher)
         watcher(self.items(prefix))
         return token
 
     def unwatch(self, token: object) -> None:
-        """Tell no more."""
+        """Stop a watch."""
         self._watchers.pop(token, None)
 
     def grant(self, seconds: float, now: float) -> int:
-        """A new lease."""
+        """Grant a new lease; return its number."""
         lease, self._next_lease = self._next_lease, self._next_lease + 1
         self._leases[lease] = _Lease(seconds, now + seconds)
         return lease
 
     def keep(self, lease: int, now: float) -> bool:
-        """Keep a lease alive; False: it is over."""
+        """Keep a lease alive; return False if it has ended."""
         held = self._leases.get(lease)
         if held is None:
             return False
@@ -91,11 +91,11 @@ class MemoryStore:
         return True
 
     def revoke(self, lease: int) -> None:
-        """End a lease; harmless when it is over."""
+        """End a lease; does nothing if it has ended."""
         held = self._leases.pop(lease, None)
         if held is not None and held.keys:
             self.revision += 1
-            self._tell([gone for key in sorted(held.keys) if (gone := self._delete(key)) is not None])
+            self._notify([gone for key in sorted(held.keys) if (gone := self._delete(key)) is not None])
 
     def expire(self, now: float) -> None:
         """End the leases whose time is over."""
@@ -103,12 +103,12 @@ class MemoryStore:
             self.revoke(lease)
 
     def grace(self, seconds: float) -> None:
-        """The store itself was away so long, and could hear nobody: nobody's lease ends for that."""
+        """Extend every lease by the time for which the store was down."""
         for held in self._leases.values():
             held.deadline += seconds
 
     def lasting(self) -> dict[str, str]:
-        """The keys that no lease holds."""
+        """The keys without a lease, with their data."""
         return {key: str(value.entry.data) for key, value in self._values.items() if value.lease == 0}
 
     def _put(self, key: str, write: Put) -> Entry:
@@ -128,7 +128,7 @@ class MemoryStore:
         if value is not None and value.lease in self._leases:
             self._leases[value.lease].keys.discard(key)
 
-    def _tell(self, changes: list[Entry]) -> None:
+    def _notify(self, changes: list[Entry]) -> None:
         for prefix, watcher in list(self._watchers.values()):
             mine = [change for change in changes if change.key.startswith(prefix)]
             if mine:

@@ -1,7 +1,7 @@
-"""The interface of the store: what the adapters `store.remote` (embedded) and `store.etcd` both do.
+"""The interface of the store, with two adapters: `store.remote` (embedded) and `store.etcd`.
 
-Every write has a revision, larger than all before; a value's revision is that of its last write, 0
-stands for "not there". A lease that is not kept alive ends and takes its keys with it.
+Every write has a revision, larger than all before. The revision of a key is that of its last write; 0 stands for an
+absent key. A lease that is not kept alive ends, and its keys are deleted.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from hoverboard.contract.errors import HoverboardError
 
 
 class StoreError(HoverboardError):
-    """The store does not answer; nothing is known of what became of the request."""
+    """The store does not answer; the result of the request is unknown."""
 
 
 class LeaseLost(StoreError):
-    """The lease has ended: its keys are gone, or will be at once."""
+    """The lease has ended: its keys are deleted, or will be at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key; `data` is None and `revision` that of the removal where a watch tells of one."""
+    """One key. For a removal, which only a watch reports, `data` is None and `revision` is that of the removal."""
 
     key: str
     data: str | None
@@ -32,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A write; `lease` is one of `Store.lease`, 0 for a key that stays."""
+    """A write; `lease` is a number from `Store.lease`, or 0 for a key that stays."""
 
     data: str
     lease: int = 0
@@ -56,28 +56,28 @@ class Store(Protocol):
         """Write and delete, all of it or nothing: only if each key of `expect` has that revision (0: absent).
 
         Returns:
-            The revision of the write, or None: something was not as expected.
+            The revision of the write, or None if a key has another revision.
 
         Raises:
-            LeaseLost: a lease named is not there.
+            LeaseLost: a lease of the request does not exist.
         """
         ...
 
     def watch(self, prefix: str) -> AsyncGenerator[list[Entry], None]:
-        """First all keys there are (perhaps none), then every change in order, in lists of one request each."""
+        """Yield all present keys (perhaps none), then every change in order, one list per request."""
         ...
 
     async def lease(self, seconds: float, lost: Callable[[], None]) -> int:
-        """A new lease that is kept alive until `revoke` or `close`; `lost` is called once should it end before.
+        """Take a new lease, and keep it alive until `revoke` or `close`; `lost` is called once if it ends before.
 
-        An adapter may make it longer: etcd has whole seconds. While the store does not answer nothing is lost.
+        An adapter may make it longer: etcd has whole seconds. No lease ends here while the store does not answer.
         """
         ...
 
     async def revoke(self, lease: int) -> None:
-        """End a lease; its keys go at once."""
+        """End a lease; its keys are deleted at once."""
         ...
 
     async def close(self) -> None:
-        """End the connection; leases are not kept alive any longer."""
+        """End the connection; its leases are no longer kept alive."""
         ...

@@ -1,4 +1,4 @@
-"""The embedded store as its clients see it: `store.port` over gRPC (see `store.server`)."""
+"""The client of the embedded store: `store.port` over gRPC (see `store.store_server`)."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 import grpc
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
-from controllers.store.lease_keepalive import KeeperOf, LeaseKeepalive
+from controllers.store.lease_keepalive import KeepaliveFactory, LeaseKeepalive
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract.wire import store_pb2 as pb
 from hoverboard.contract.wire.store_pb2_grpc import StoreStub
 
 
 class RemoteStore:
-    """A `port.Store` at a gRPC address of the process that keeps it.
+    """A `port.Store` at the gRPC address of the process that holds the store.
 
     Args:
-        keeper: makes what keeps its leases alive.
+        keepalive: makes the object that keeps the leases alive.
     """
 
-    def __init__(self, address: str, keeper: KeeperOf = LeaseKeepalive) -> None:
+    def __init__(self, address: str, keepalive: KeepaliveFactory = LeaseKeepalive) -> None:
         self._address = address
         self._channel = aio_channel(address)
         self._stub: Any = StoreStub(self._channel)  # type: ignore[no-untyped-call]
-        self._side = thread_channel(address)
-        self._side_stub: Any = StoreStub(self._side)  # type: ignore[no-untyped-call]
-        self._keeper = keeper(self._keep)
+        self._thread_channel = thread_channel(address)
+        self._thread_stub: Any = StoreStub(self._thread_channel)  # type: ignore[no-untyped-call]
+        self._keepalive = keepalive(self._keep)
 
     async def get(self, key: str) -> Entry | None:
         found = await self._call(self._stub.Get, pb.StoreQuery(key=key))
@@ -59,21 +59,21 @@ class RemoteStore:
 
     async def lease(self, seconds: float, lost: Callable[[], None]) -> int:
         granted = await self._call(self._stub.Grant, pb.StoreLease(seconds=seconds))
-        self._keeper.add(granted.lease, seconds, lost)
+        self._keepalive.add(granted.lease, seconds, lost)
         return int(granted.lease)
 
     async def revoke(self, lease: int) -> None:
-        self._keeper.remove(lease)
+        self._keepalive.remove(lease)
         await self._call(self._stub.Revoke, pb.StoreLease(lease=lease))
 
     async def close(self) -> None:
-        self._keeper.close()
-        self._side.close()
+        self._keepalive.close()
+        self._thread_channel.close()
         await self._channel.close(None)
 
     def _keep(self, lease: int) -> bool | None:
         try:
-            return bool(self._side_stub.Keep(pb.StoreLease(lease=lease), timeout=ANSWER_TIMEOUT).seconds)
+            return bool(self._thread_stub.Keep(pb.StoreLease(lease=lease), timeout=ANSWER_TIMEOUT).seconds)
         except (grpc.RpcError, ValueError):  # ValueError: the channel was closed meanwhile
             return None
 

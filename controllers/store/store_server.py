@@ -1,6 +1,6 @@
-"""The embedded store's door: gRPC in, `store.memory` behind it (in the fabric manager's process).
+"""The gRPC service of the embedded store, in the fabric manager's process, over `store.memory`.
 
-What no lease holds is written to a file, so that a restart forgets no term. Nothing is decided here.
+Keys without a lease are saved in a file, so that a restart does not lose the terms. Decides nothing.
 """
 
 from __future__ import annotations
@@ -15,48 +15,48 @@ from typing import Any
 
 import grpc
 
-from controllers.crash import watched
+from controllers.crash import critical_task
 from controllers.store.memory import MemoryStore
 from controllers.store.port import Entry, LeaseLost, Put
 from hoverboard.contract.wire import store_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
-_TURN = 0.05  # seconds between two looks for leases that are over
-_BEHIND = 1000  # changes that a watcher may be behind before it is cut off
+_TURN = 0.05  # seconds between two checks for leases that have ended
+_BEHIND = 1000  # changes that may wait for a watcher; beyond that its watch is closed
 
 
 class StoreServicer:
     """The Store service of store.proto.
 
     Args:
-        path: where the keys that no lease holds are written; None: nowhere.
+        path: file for the keys without a lease; None: they are not saved.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        # Leases of a former life of this store must not be taken for those of this one.
+        # Lease numbers must differ from those of this store before a restart.
         self._store = MemoryStore(first_lease=time.time_ns())
         self._path = path
         self._written: dict[str, str] = {}
         self._read()
-        self._clock = watched(self._expire())
+        self._clock = critical_task(self._expire())
 
     def close(self) -> None:
-        """Leases end no more."""
+        """Stop to end leases."""
         self._clock.cancel()
 
     # --- the service --------------------------------------------------------------------------------
 
     async def Get(self, request: pb.StoreQuery, context: Any) -> pb.StoreEntries:
-        """One key, or all that begin with it."""
+        """The entry of a key, or of all keys that begin with it."""
         if request.prefix:
             return _message(self._store.items(request.key))
         entry = self._store.get(request.key)
         return _message([] if entry is None else [entry])
 
     async def Commit(self, request: pb.StoreCommit, context: Any) -> pb.StoreCommitted:
-        """A conditional write."""
+        """Write and delete keys under conditions."""
         put = {key: Put(write.data, write.lease) for key, write in request.put.items()}
         try:
             revision = self._store.commit(dict(request.expect), put, list(request.delete))
@@ -66,19 +66,19 @@ class StoreServicer:
         return pb.StoreCommitted(revision=revision)
 
     async def Watch(self, request: pb.StoreQuery, context: Any) -> AsyncIterator[pb.StoreEntries]:
-        """What is there, then every change."""
+        """Send all present keys, then every change."""
         changes: asyncio.Queue[list[Entry]] = asyncio.Queue()
         token = self._store.watch(request.key, changes.put_nowait)
         try:
             while True:
                 yield _message(await changes.get())
                 if changes.qsize() > _BEHIND:
-                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow a watcher; watch anew")
+                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "watcher too slow; restart the watch")
         finally:
             self._store.unwatch(token)
 
     async def Grant(self, request: pb.StoreLease, context: Any) -> pb.StoreLease:
-        """A new lease."""
+        """Grant a new lease."""
         return pb.StoreLease(lease=self._store.grant(request.seconds, self._loop.time()), seconds=request.seconds)
 
     async def Keep(self, request: pb.StoreLease, context: Any) -> pb.StoreLease:
@@ -98,7 +98,7 @@ class StoreServicer:
         while True:
             await asyncio.sleep(_TURN)
             now = self._loop.time()
-            if now - last > 4 * _TURN:  # this process was busy or stopped: renewals wait in its sockets
+            if now - last > 4 * _TURN:  # this process was busy or stopped: renewals still wait in its sockets
                 self._store.grace(now - last)
             last = now
             self._store.expire(now)
@@ -110,7 +110,7 @@ class StoreServicer:
             keys = json.loads(self._path.read_text(encoding="utf-8"))
             self._store.commit({}, {str(key): Put(str(data)) for key, data in keys.items()})
         except (ValueError, AttributeError) as fault:
-            _log.warning("%s: not what this store wrote (%s); beginning anew", self._path, fault)
+            _log.warning("%s: not a file of this store (%s); starting empty", self._path, fault)
         self._written = self._store.lasting()
 
     def _write(self) -> None:

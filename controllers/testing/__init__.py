@@ -1,4 +1,4 @@
-"""For tests of programming models, policies and flows: switches in memory, and a cluster without processes."""
+"""Tools for tests of programming models, policies and flows: switches in memory, and a cluster without processes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A fake multi-table switch and a fabric of fakes that follows a packet from VM to VM (unit tests).
+"""A fake multi-table switch, and a fabric of such switches that follows a packet from VM to VM (unit tests).
 
-It interprets the same flows as a real switch: tables, priorities, masks, actions. Packets are dicts
-of integer fields. `tests/system/control_plane/` holds it against a real Open vSwitch.
+It interprets the same flows as a real switch: tables, priorities, masks, actions. A packet is a dict of integer fields.
+`tests/system/control_plane/` compares it with a real Open vSwitch.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ _REGISTERS = ("reg5", "xxreg1")
 
 @dataclass(frozen=True, slots=True)
 class FakeVerdict:
-    """What a switch did with a packet.
+    """The result of a packet in a switch.
 
     Attributes:
         outputs: (port, packet as it left), in order; empty: dropped.
-        path: the flows it met.
-        dropped: reason of the drop by name, "" for a packet that left.
+        path: the flows that matched it.
+        dropped: name of the drop reason, "" for a packet that left.
     """
 
     outputs: tuple[tuple[int, Packet], ...]
@@ -82,7 +82,7 @@ class FakeSwitch:
         self.programs: list[Program] = []
 
     def apply(self, program: Program) -> None:
-        """Apply a program; deleting what is not there changes nothing, as in a real switch."""
+        """Apply a program; deleting an absent flow changes nothing, as in a real switch."""
         self.programs.append(program)
         for key in program.deletes:
             self.flows.pop(key, None)
@@ -125,7 +125,7 @@ class FakeSwitch:
                 case WriteMetadata(value):
                     packet["metadata"] = value
                 case Output(port):
-                    # A switch never sends a packet back where it came from unless told so by IN_PORT.
+                    # A switch sends a packet back to its ingress port only for IN_PORT.
                     if port == IN_PORT:
                         outputs.append((packet["in_port"], dict(packet)))
                     elif port != packet["in_port"]:
@@ -150,13 +150,13 @@ def _reason(flow: Flow) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """Where a packet went.
+    """The way of a packet.
 
     Attributes:
         delivered: (switch, port) of every copy that reached a vport.
         hops: the switches it passed.
         dropped: reasons, one for each copy that was dropped.
-        punted: (switch, port it came in by, cookie of the flow) of every copy that went to the controller.
+        punted: (switch, ingress port, cookie of the flow) of every copy that went to the controller.
     """
 
     delivered: tuple[tuple[str, int], ...]
@@ -173,7 +173,7 @@ class FakeFabric:
     underlay: dict[int, str] = field(default_factory=dict)  # address -> switch
 
     def send(self, switch: str, port: int, packet: Mapping[str, int], *, limit: int = 8) -> Journey:
-        """Let a VM at `port` of `switch` send; more than `limit` hops is a loop and raises."""
+        """Send a packet from a VM at `port` of `switch`; more than `limit` hops is a loop and raises RuntimeError."""
         delivered: list[tuple[str, int]] = []
         hops: list[str] = []
         dropped: list[str] = []
@@ -203,7 +203,7 @@ class FakeFabric:
 
 
 def _across(packet: Packet) -> Packet:
-    """What a packet still is after the tunnel: headers and the VNI, no metadata or registers."""
+    """The part of a packet that survives the tunnel: headers and the VNI, no metadata or registers."""
     return {name: value for name, value in packet.items() if name not in ("metadata", *_REGISTERS, "in_port")}
 
 

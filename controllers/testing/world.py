@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Protocol
 
-from controllers.fm.fabric import IntentStore
 from controllers.fm.index import EntityKey
+from controllers.fm.intent_store import IntentStore
 from controllers.program import Program
 from controllers.testing.fake_switch import FakeFabric, FakeSwitch, Journey, Packet, ipv4_packet
 from controllers.vmc.core import ControllerCore
@@ -22,7 +22,7 @@ from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage, UsageReport
 
 VNIS = {"blue": 7, "green": 9}
-START = 1_000_003.0  # where the clocks of these tests begin: a time that is left out or subtracted wrongly shows
+START = 1_000_003.0  # start of the clocks in these tests; not 0, so that a missing or wrong time shows
 
 
 def host(number: int) -> Host:
@@ -55,7 +55,7 @@ def route(name: str, net: str, prefix: str, next_hop: str, priority: int = 1000)
 
 
 def cluster(hosts: int = 2, hoverboards: int = 1) -> list[AnyEntity]:
-    """Both networks, VM hosts and Hoverboards; no VM."""
+    """Two networks, VM hosts and Hoverboards; no VM."""
     nodes: list[AnyEntity] = [host(number + 1) for number in range(hosts)]
     nodes += [hoverboard(number + 1) for number in range(hoverboards)]
     return [*network("blue"), *network("green"), *nodes]
@@ -65,17 +65,17 @@ class Talk(Protocol):
     """A packet's protocol and ports."""
 
     def packet(self, sender: VM, src: Address, dst: Address) -> Packet:
-        """As a VM sends it."""
+        """The packet, as the VM sends it."""
 
 
 class World:
-    """Drives a controller's core as its process does; a program reaches its switch at once, unless `refuse` names it.
+    """A controller's core with its inputs and outputs; a program reaches its switch at once, unless `refuse` names it.
 
     Args:
         model: name of a shipped programming model.
         threshold: of the offload policy, bit/s.
-        idle: seconds after which an idle offload is taken back.
-        gate: whether a change of the model may go on to its next stage; default: always.
+        idle: seconds after which an idle offload is withdrawn.
+        gate: whether a model change may begin its next stage; default: always.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class World:
         self.work()
 
     def connect(self, node: Host | Hoverboard, ports: dict[str, int] | None = None) -> int:
-        """The node's switch connects, with vports by name -> number; returns its generation."""
+        """Connect the node's switch, with vports by name -> number; return the connection's generation."""
         self.net.switches.setdefault(node.name, FakeSwitch())
         self.net.underlay[int(node.underlay_ip)] = node.name
         self.nodes[datapath_id(node.underlay_ip)] = node.name
@@ -119,39 +119,39 @@ class World:
         return generation
 
     def hello(self, node: str, bindings: dict[str, str] | None = None) -> None:
-        """The node's agent reports its VMs' vports."""
+        """Report all bindings of the node's VMs to vports, as its agent does."""
         self.core.agent_hello(node, bindings or {}, self.now)
         self.work()
 
     def port(self, node: Host | Hoverboard, name: str, number: int | None) -> None:
-        """A vport of the node's switch gets a number, or goes (None)."""
+        """Give a vport of the node's switch a number, or remove it (None)."""
         self.core.port_changed(datapath_id(node.underlay_ip), name, number)
         self.work()
 
     def bind(self, node: str, vm_name: str, vport: str) -> None:
-        """The node's agent binds a VM to a vport."""
+        """Bind a VM of the node to a vport, as its agent does."""
         self.core.agent_bound(node, vm_name, vport)
         self.work()
 
     def unbind(self, node: str, vm_name: str) -> None:
-        """The node's agent unbinds a VM."""
+        """Unbind a VM of the node, as its agent does."""
         self.core.agent_unbound(node, vm_name)
         self.work()
 
     def usage(self, reporter: str, vni: int, src: str, dst: str, sent: int, seconds: float = 1.0) -> None:
-        """A node reports bytes from one address to another."""
+        """Report bytes that went from one address to another, as a node does."""
         flow = FlowUsage(vni, ip_address(src), ip_address(dst), sent, 1)
         self.core.usage(UsageReport(reporter, seconds, (flow,)), self.now)
         self.work()
 
     def pass_time(self, seconds: float) -> None:
-        """Let seconds pass, and the core work."""
+        """Let seconds pass, and do the core's work."""
         self.now += seconds
         self.core.tick(self.now)
         self.work()
 
     def punt(self, journey: Journey, packet: dict[str, int]) -> Journey:
-        """Have the controller answer for what a journey sent it; the journey of the packet that then goes on."""
+        """Let the controller answer the packets that a journey sent to it; return the journey after the answers."""
         self.out = Journey((), (), ())
         for switch, port, cookie in journey.punted:
             switch_dpid = next(dpid for dpid, name in self.core.names.items() if name == switch)
@@ -165,7 +165,7 @@ class World:
     # --- outputs ---
 
     def work(self) -> None:
-        """Carry out the core's work until there is none."""
+        """Do the core's work until there is none."""
         while True:
             work = self.core.take()
             self.changed |= work.changed
@@ -174,7 +174,7 @@ class World:
             for dpid, generation, program in work.programs:
                 name = self._node(dpid)
                 if name in self.refuse:
-                    self.core.program_refused(dpid, generation, "table full", self.now)
+                    self.core.program_rejected(dpid, generation, "table full", self.now)
                     continue
                 self.sent.append((name, program))
                 self.net.switches[name].apply(program)
@@ -185,41 +185,41 @@ class World:
                 self.core.switch_flows(dpid, generation, self.net.switches[self._node(dpid)].dump(), self.now)
 
     def _node(self, dpid: int) -> str:
-        """The node of a switch, also after that has left the intent."""
+        """The node of a switch, also after the node has left the intent."""
         return self.core.names.get(dpid) or self.nodes[dpid]
 
     def tables(self) -> dict[str, dict[FlowKey, Flow]]:
-        """Flows of all switches, as they are."""
+        """The flows of all switches."""
         return {name: dict(switch.flows) for name, switch in self.net.switches.items()}
 
     def expected(self) -> dict[str, dict[FlowKey, Flow]]:
-        """Flows of all switches, as the core wants them."""
-        return {name: table.whole() for name, table in self.core.expected.tables.items()}
+        """The flows that the core expects on each switch."""
+        return {name: table.by_key() for name, table in self.core.expected.tables.items()}
 
     def travel(self, src: VM, dst: VM) -> Journey:
-        """A packet from a joined VM to another's address."""
+        """Send a packet from a joined VM to another VM's address."""
         return self.send(src, int(dst.ip))
 
     def send(self, src: VM, dst: int | str, source: int | str | None = None) -> Journey:
-        """A packet from a joined VM to any address, from its own address unless `source` is given."""
+        """Send a packet from a joined VM to any address, from its own address unless `source` is given."""
         packet = ipv4_packet(src.mac, int(IPv4Address(source if source is not None else src.ip)), int(IPv4Address(dst)))
         journey = self.net.send(src.host, self.core.view.ports[src.name], packet)
         return self.punt(journey, packet) if journey.punted else journey
 
     def travel_as_it_is(self, src: VM, dst: VM) -> Journey:
-        """The same as the switches are now: nobody answers a question."""
+        """Send a packet as `travel` does, but without the controller's answers to lookups."""
         packet = ipv4_packet(src.mac, int(src.ip), int(dst.ip))
         return self.net.send(src.host, self.core.view.ports[src.name], packet)
 
     def speak(self, src: VM, dst: Address, talk: Talk, source: Address | None = None) -> Journey:
-        """A packet of a protocol from a joined VM to any address, from its own unless `source` is given."""
+        """Send a packet of a protocol from a joined VM to any address, from its own unless `source` is given."""
         own = src.ip if dst.version == 4 or src.ip6 is None else src.ip6
         packet = talk.packet(src, source if source is not None else own, dst)
         journey = self.net.send(src.host, self.core.view.ports[src.name], packet)
         return self.punt(journey, packet) if journey.punted else journey
 
     def reaches(self, src: VM, dst: VM) -> bool:
-        """Whether it arrives at exactly the vport of `dst` and nowhere else."""
+        """Whether a packet arrives at exactly the vport of `dst` and nowhere else."""
         delivered = self.travel(src, dst).delivered
         return delivered == ((dst.host, self.core.view.ports.get(dst.name)),)
 
@@ -236,7 +236,7 @@ def ethernet(packet: dict[str, int]) -> bytes:
 def ready(
     model: str = "hoverboard", hosts: int = 2, hoverboards: int = 1, gate: Callable[[Stage], bool] | None = None
 ) -> World:
-    """A world with all switches connected and agents heard, and no VM."""
+    """A world without VMs, in which all switches and agents are connected."""
     world = World(model, gate=gate)
     world.full_update(cluster(hosts, hoverboards))
     for number in range(hosts):
@@ -249,7 +249,7 @@ def ready(
 
 
 def place(world: World, *vms: VM) -> None:
-    """Intend VMs, plug them in and bind them."""
+    """Add VMs to the intent, plug them in and bind them."""
     for number, one in enumerate(vms):
         world.diff([one])
         home = world.fabric.entities["Host", one.host]

@@ -1,4 +1,4 @@
-"""Which groups of flows a change is about: what has to be computed again. Pure."""
+"""The scopes that a change affects: their flows have to be computed again. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Load
 
 
 def touched_scopes(view: View, entity: AnyEntity) -> tuple[list[Scope], list[str]]:
-    """Scopes of an entity that is in the view; and VMs whose offloads rest on it."""
+    """Scopes of an entity of the view; and the VMs whose offloads depend on it."""
     match entity:
         case VM():
             return [VmScope(entity.name), *_routes_via(view, entity.name), *_policy_of(view, entity)], []
@@ -23,7 +23,7 @@ def touched_scopes(view: View, entity: AnyEntity) -> tuple[list[Scope], list[str
         case Route():
             return list(_prefix(view, entity.network, entity.prefix)), []
         case Network():
-            # The VNI stands in every flow of the network.
+            # Every flow of the network contains the VNI.
             vms = list(view.vms_of_network.get(entity.name, ()))
             routes: list[Scope] = [RouteScope(entity.name, prefix) for prefix in view.routes.get(entity.name, ())]
             policy: list[Scope] = [BalancerScope(name) for name in view.balancers_of.get(entity.name, ())]
@@ -41,7 +41,7 @@ def touched_scopes(view: View, entity: AnyEntity) -> tuple[list[Scope], list[str
 
 
 def _prefix(view: View, network: str, prefix: IPv4Network) -> Iterator[Scope]:
-    """Routes of a prefix changed: so do the exceptions to them that a longer prefix makes."""
+    """The scopes of a prefix whose routes changed: its own, and those of longer prefixes, which are exceptions."""
     yield RouteScope(network, prefix)
     for inside in view.longer(network, prefix):
         yield RouteScope(network, inside)
@@ -53,7 +53,7 @@ def _routes_via(view: View, vm: str) -> Iterator[Scope]:
 
 
 def _policy_of(view: View, vm: VM) -> Iterator[Scope]:
-    """A VM changed: so do the rules that name it by a tag, and the load balancers that it stands behind."""
+    """The scopes of a VM that changed: rules that name one of its tags, and load balancers with it as a backend."""
     if view.named_by_rules(vm):
         yield FirewallScope(vm.network)
     for name in view.balancers_via(vm.name):
@@ -61,18 +61,18 @@ def _policy_of(view: View, vm: VM) -> Iterator[Scope]:
 
 
 class FlowMarks:
-    """Has groups of flows computed again, in what the switches should hold."""
+    """Marks scopes, so that their expected flows are computed again."""
 
     def __init__(self, view: View, programs: SwitchPrograms) -> None:
         self._view = view
         self._programs = programs
 
     def scope(self, scope: Scope) -> None:
-        """One group, wherever it was or now belongs."""
+        """Mark a scope, on all switches where it was or now belongs."""
         self._programs.expected.mark(scope)
 
     def entities(self, entities: Iterable[AnyEntity]) -> list[str]:
-        """What entities of the view are about; the VMs whose offloads rest on them."""
+        """Mark the scopes of entities of the view; return the VMs whose offloads depend on them."""
         vms: list[str] = []
         for entity in entities:
             scopes, of_entity = touched_scopes(self._view, entity)
@@ -82,7 +82,7 @@ class FlowMarks:
         return vms
 
     def presence(self, host: str, network: str) -> None:
-        """A host has got its first VM of a network, or lost its last."""
+        """Mark what depends on whether a host has VMs of a network."""
         expected = self._programs.expected
         expected.mark(NetworkScope(network), host)
         expected.mark(FirewallScope(network), host)
@@ -93,7 +93,7 @@ class FlowMarks:
                 expected.mark(scope, host)
 
     def join(self, vm: VM) -> None:
-        """A VM was plugged in, or pulled out: what that is about, on its host."""
+        """Mark what depends on whether a VM is plugged in, on its host."""
         expected = self._programs.expected
         expected.mark(VmScope(vm.name), vm.host)
         for network, prefix in self._view.prefixes_via(vm.name):
@@ -102,7 +102,7 @@ class FlowMarks:
             expected.mark(BalancerScope(name), vm.host)
 
     def gateways(self) -> None:
-        """The set or an address of the Hoverboards changed."""
+        """Mark what depends on the set and the addresses of the Hoverboards."""
         for model in self._programs.expected.models:
             for scope in model.gateway_change(self._view):
                 self.scope(scope)
@@ -110,7 +110,7 @@ class FlowMarks:
             self.scope(BalancerScope(name))
 
     def liveness(self) -> None:
-        """A Hoverboard died, or came back."""
+        """Mark what depends on which Hoverboards are alive."""
         for model in self._programs.expected.models:
             for scope in model.liveness_change(self._view):
                 self.scope(scope)

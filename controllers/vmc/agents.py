@@ -1,4 +1,4 @@
-"""The host agents' door: one stream for each host process (paper sections 3.1 and 3.2).
+"""The gRPC service for host agents: one stream for each host process (paper sections 3.1 and 3.2).
 
 Bindings and usage come in, the report interval goes out. Decides nothing.
 """
@@ -17,26 +17,26 @@ _log = logging.getLogger(__name__)
 
 
 class AgentEvents(Protocol):
-    """Who listens to host agents; called from the event loop, must not block."""
+    """The receiver of host agents' events; called from the event loop, must not block."""
 
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
-        """An agent is there, with all its bindings, VM -> vport."""
+        """Record all bindings, VM -> vport, of an agent that opened its stream."""
         ...
 
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
-        """A VM was plugged in."""
+        """Record that a VM was plugged in."""
         ...
 
     def agent_unbound(self, node: str, vm: str) -> None:
-        """A VM was unplugged."""
+        """Record that a VM was unplugged."""
         ...
 
     def agent_gone(self, node: str) -> None:
-        """The agent's stream ended."""
+        """Record the end of the agent's stream."""
         ...
 
     def usage(self, report: UsageReport) -> None:
-        """A usage report."""
+        """Process a usage report."""
         ...
 
 
@@ -44,9 +44,9 @@ class HostsServicer:
     """The Hosts service of fabric.proto.
 
     Args:
-        events: who hears of agents.
-        report_interval: seconds between usage reports, told to every agent.
-        report_relayed: Hoverboards are to report, too, what they relay.
+        events: receives the agents' events.
+        report_interval: seconds between usage reports, sent to every agent.
+        report_relayed: whether Hoverboards also report the traffic that they relay.
     """
 
     def __init__(self, events: AgentEvents, report_interval: float, *, report_relayed: bool = False) -> None:
@@ -56,7 +56,7 @@ class HostsServicer:
         self._newest: dict[str, object] = {}
 
     async def Session(self, requests: AsyncIterator[pb.HostEvent], context: Any) -> AsyncIterator[pb.HostCommand]:
-        """One agent's stream; what comes before its Hello is ignored."""
+        """Serve one agent's stream; messages before its Hello are ignored."""
         node, token = "", object()
         try:
             async for event in requests:
@@ -68,7 +68,7 @@ class HostsServicer:
                 elif not node:
                     _log.warning("an agent sent %s before its Hello; ignored", event.WhichOneof("event"))
                 elif self._newest.get(node) is not token:
-                    return  # the agent has opened another stream since
+                    return  # the agent has opened a newer stream
                 else:
                     deliver(self._events, node, event)
         finally:
@@ -77,7 +77,7 @@ class HostsServicer:
 
 
 def deliver(events: AgentEvents, node: str, event: pb.HostEvent) -> None:
-    """Tell `events` what the agent of `node` said."""
+    """Pass an agent's event to `events`."""
     match event.WhichOneof("event"):
         case "hello":
             events.agent_hello(node, {binding.vm: binding.vport for binding in event.hello.bindings})
@@ -89,7 +89,7 @@ def deliver(events: AgentEvents, node: str, event: pb.HostEvent) -> None:
             try:
                 report = _report(node, event.usage)
             except ValueError as fault:
-                _log.warning("%s reports what is no usage: %s; ignored", node, fault)
+                _log.warning("%s sent an invalid usage report: %s; ignored", node, fault)
             else:
                 events.usage(report)
 

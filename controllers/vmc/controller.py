@@ -1,8 +1,7 @@
 """A running VM controller: the core, the sessions of its switches, and the clock (paper sections 3.1 and 3.3).
 
-Inputs go to the pure core in the order they come, the core's work goes to the switches' sessions.
-Nothing is computed here, and nothing is known of where sessions and reports come from: the same
-controller runs beside the front end in one process, or in a process of its own.
+Inputs go to the pure core in the order in which they arrive; the core's work goes to the switches' sessions. Nothing
+is computed here. The same controller runs in one process with the front end, or in a separate process.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from controllers.crash import watched, whole
-from controllers.fm.fabric import Changes
-from controllers.ofe.frontend import Deposed, SwitchSession
+from controllers.crash import crash_on_error, critical_task
+from controllers.fm.intent_store import Changes
 from controllers.ofe.messages import PacketIn
+from controllers.ofe.switch_interface import Deposed, SwitchSession
 from controllers.program import Program
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
@@ -35,18 +34,18 @@ _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# How long an update waits for the switches to confirm before it answers all the same: a live switch
-# takes a few ms, and a dead one must not hold up cluster management.
+# Seconds that an update waits for the switches to confirm it. A live switch takes a few ms; a dead one must not
+# delay cluster management.
 _CONFIRM_TIMEOUT = 0.1
 
 
-def _whole(method: Callable[Concatenate[Controller, _P], _T]) -> Callable[Concatenate[Controller, _P], _T]:
-    """Something that the core is told; once an unexpected exception has left that half done, nothing goes out."""
+def _core_call(method: Callable[Concatenate[Controller, _P], _T]) -> Callable[Concatenate[Controller, _P], _T]:
+    """Make a method an input of the core: after an unexpected exception, the controller sends nothing more."""
 
     @wraps(method)
-    def told(self: Controller, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def call(self: Controller, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
-            with whole():
+            with crash_on_error():
                 return method(self, *args, **kwargs)
         except HoverboardError:
             raise
@@ -54,19 +53,19 @@ def _whole(method: Callable[Concatenate[Controller, _P], _T]) -> Callable[Concat
             self.broken = True
             raise
 
-    return told
+    return call
 
 
 class Controller:
-    """One VM controller on one event loop; hears of intent, switches and host agents.
+    """One VM controller on one event loop; receives intent, and events of switches and host agents.
 
     Args:
-        core: what it is to know and to decide.
-        deposed: called when a front end refused a program because another controller was elected since.
-        epoch: seconds of the Unix epoch now.
+        core: the controller's state and decisions.
+        deposed: called when a front end rejects a program because another controller has been elected.
+        epoch: returns the seconds of the Unix epoch now.
 
     Attributes:
-        broken: the core has had an unexpected exception: the process ends (see `controllers.crash`).
+        broken: the core has raised an unexpected exception: the process ends (see `controllers.crash`).
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Controller:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
-        """Stop working; switches go on with what they have."""
+        """Stop working; switches keep their flows."""
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._tasks):
@@ -97,33 +96,36 @@ class Controller:
     # --- intent ---------------------------------------------------------------------------------------
 
     async def changed(self, changes: Changes, *, complete: bool, number: int = 0) -> list[str]:
-        """The intent changed; names of the switches whose program did, once they have it (or after a moment)."""
+        """Apply a change of the intent; return the names of the switches whose program changed.
+
+        Returns when these switches have confirmed their program, or after a short timeout.
+        """
         switches, sending = self._changed(changes, complete, number)
         if sending:
             await asyncio.wait(sending, timeout=_CONFIRM_TIMEOUT)
         return sorted(switches)
 
-    @_whole
+    @_core_call
     def _changed(self, changes: Changes, complete: bool, number: int) -> tuple[set[str], list[asyncio.Task[None]]]:
         if self.broken:
             raise RunError(
                 "the VM controller ends after an unexpected exception", where="fabric manager",
-                next_step="see its log file; try again when it is back",
+                next_step="read its log file, and retry after its restart",
             )  # fmt: skip
         self.core.fabric_changed(changes, complete=complete, now=self._loop.time(), number=number)
         return self.flush()
 
     # --- mastership -----------------------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def activate(self) -> None:
-        """From now on this controller programs its switches; each is read and reconciled first."""
+        """Become master: program the switches from now on; each is read and reconciled first."""
         self.core.activate(self._loop.time())
         self.schedule()
 
-    @_whole
+    @_core_call
     def deactivate(self) -> None:
-        """Another controller is the master: send nothing, go on learning."""
+        """Become a standby, because another controller is the master: send nothing, continue to learn."""
         self.core.deactivate()
         self._sessions = {
             dpid: (self.core.switches[dpid].generation, session) for dpid, (_, session) in self._sessions.items()
@@ -131,13 +133,13 @@ class Controller:
 
     # --- programming model ----------------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def set_model(self, name: str) -> dict[str, Any]:
-        """Go over to another programming model; returns when it has begun.
+        """Begin a change to another programming model, and return its document at once.
 
         Raises:
-            InputError: there is no such model.
-            RunError: another change is still under way.
+            InputError: the model does not exist.
+            RunError: another change is still in progress.
         """
         model, before = model_named(name, where="SetModel"), self.core.model.name
         self.core.set_model(model, self._loop.time())
@@ -145,19 +147,19 @@ class Controller:
         return {"from": before, **self.model_document()}
 
     def model_document(self) -> PlaneStatus:
-        """The programming model, what a change to it waits for (None: done), and what belongs to models."""
+        """The programming model, what a change to it waits for (None: complete), and the state of the models."""
         core = self.core
         return {
             "model": core.model.name,
             "switching": core.switching,
-            "lookups": len(core.asking.lookups),
+            "lookups": len(core.questions.lookups),
             "hoverboards_down": sorted(core.view.down),
         }
 
     # --- documents ------------------------------------------------------------------------------------
 
     def switches(self) -> dict[str, Switch]:
-        """The switches this controller owns, as `status` shows them; those that others program have what is due."""
+        """The switches of this controller, as `status` shows them; externally programmed ones have fixed values."""
         core = self.core
         found: dict[str, Switch] = {}
         dpids = {name: dpid for dpid, name in core.names.items()}
@@ -180,7 +182,7 @@ class Controller:
         return dict(sorted(found.items()))
 
     def offloads(self) -> list[Offload]:
-        """The offloads that stand; `since` in seconds of the Unix epoch."""
+        """The active offloads; `since` in seconds of the Unix epoch."""
         now, epoch, vms = self._loop.time(), self._epoch(), self.core.view.vms
         return [
             {
@@ -195,11 +197,11 @@ class Controller:
             for pair, offload, rate in self.policy.rates(now)
         ]
 
-    # --- ofe.frontend.SwitchEvents --------------------------------------------------------------------
+    # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
-        """A switch is there; a newer session of the same switch replaces the older."""
+        """Record a new session; it replaces an older session of the same switch."""
         former = self._sessions.get(session.dpid)
         generation = self.core.switch_connected(session.dpid, ports, self._loop.time())
         self._sessions[session.dpid] = (generation, session)
@@ -207,99 +209,99 @@ class Controller:
             former[1].close()
         self.schedule()
 
-    @_whole
+    @_core_call
     def switch_disconnected(self, session: SwitchSession) -> None:
-        """A session is over."""
+        """Record the end of a session."""
         generation = self._generation_of(session)
         if generation is not None:
             del self._sessions[session.dpid]
             self.core.switch_disconnected(session.dpid, generation, self._loop.time())
             self.schedule()
 
-    @_whole
+    @_core_call
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
-        """A port came or went."""
+        """Record a new or removed port."""
         if self._generation_of(session) is not None:
             self.core.port_changed(session.dpid, name, port)
             self.schedule()
 
-    @_whole
+    @_core_call
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
-        """A flow sent a packet to the controller."""
+        """Handle a packet that a flow sent to the controller."""
         generation = self._generation_of(session)
         if generation is not None:
             now = self._loop.time()
             self.core.packet_in(session.dpid, generation, packet.in_port, packet.cookie, packet.frame, now)
             self.schedule()
 
-    @_whole
-    def line_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
-        """The line to a front end broke: nothing is known any more of its switches and agents."""
+    @_core_call
+    def front_end_lost(self, sessions: Iterable[SwitchSession], nodes: Iterable[str]) -> None:
+        """Record that the link to a front end broke: the state of its switches and agents is unknown."""
         now = self._loop.time()
         for session in sessions:
             generation = self._generation_of(session)
             if generation is not None:
                 del self._sessions[session.dpid]
-                self.core.switch_disconnected(session.dpid, generation, now, told=False)
+                self.core.switch_disconnected(session.dpid, generation, now, reported=False)
         for node in nodes:
-            self.core.agent_gone(node, now, told=False)
+            self.core.agent_gone(node, now, reported=False)
         self.schedule()
 
-    # --- vmc.hosts.AgentEvents ------------------------------------------------------------------------
+    # --- vmc.agents.AgentEvents -----------------------------------------------------------------------
 
-    @_whole
+    @_core_call
     def agent_hello(self, node: str, bindings: Mapping[str, str]) -> None:
-        """An agent is there."""
+        """Record all bindings of an agent that opened its stream."""
         self.core.agent_hello(node, bindings, self._loop.time())
         self.schedule()
 
-    @_whole
+    @_core_call
     def agent_bound(self, node: str, vm: str, vport: str) -> None:
-        """A VM was plugged in."""
+        """Record that a VM was plugged in."""
         self.core.agent_bound(node, vm, vport)
         self.schedule()
 
-    @_whole
+    @_core_call
     def agent_unbound(self, node: str, vm: str) -> None:
-        """A VM was unplugged."""
+        """Record that a VM was unplugged."""
         self.core.agent_unbound(node, vm)
         self.schedule()
 
-    @_whole
+    @_core_call
     def agent_gone(self, node: str) -> None:
-        """An agent's stream ended."""
+        """Record the end of an agent's stream."""
         self.core.agent_gone(node, self._loop.time())
         self.schedule()
 
-    @_whole
+    @_core_call
     def usage(self, report: UsageReport) -> None:
-        """A usage report came."""
+        """Process a usage report."""
         self.core.usage(report, self._loop.time())
         self.schedule()
 
     # --- sessions -------------------------------------------------------------------------------------
 
     def _generation_of(self, session: SwitchSession) -> int | None:
-        """The connection that a session stands for; None where it is over, or another has replaced it."""
+        """The generation of the connection that a session holds; None if the session is over or replaced."""
         known = self._sessions.get(session.dpid)
         return known[0] if known is not None and known[1] is session else None
 
     def _session_of(self, dpid: int, generation: int) -> SwitchSession | None:
-        """The session of a connection, if that is the one there is."""
+        """The session of a connection; None if that connection is over."""
         known = self._sessions.get(dpid)
         return known[1] if known is not None and known[0] == generation else None
 
     # --- work -----------------------------------------------------------------------------------------
 
     def schedule(self) -> None:
-        """Let the core work once all events that are here already have been taken in."""
+        """Let the core work after all events that have already arrived."""
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self.flush)
 
-    @_whole
+    @_core_call
     def flush(self) -> tuple[set[str], list[asyncio.Task[None]]]:
-        """Do what the core asks for; the switches changed, and the sends under way."""
+        """Do the core's work; return the switches whose program changed, and the sends in progress."""
         self._flush_due = False
         if self.broken:
             return set(), []
@@ -323,7 +325,7 @@ class Controller:
         if session is None:
             return None
         doing = self._read(session, generation) if program is None else self._send(session, generation, program)
-        task = watched(doing)
+        task = critical_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -338,7 +340,7 @@ class Controller:
             _log.warning("%s", error)
             session.close()
             return
-        self._has_read(session.dpid, generation, flows)
+        self._flows_read(session.dpid, generation, flows)
 
     async def _send(self, session: SwitchSession, generation: int, program: Program) -> None:
         try:
@@ -347,22 +349,22 @@ class Controller:
             self._not_master(error)
         except SwitchError as error:
             _log.warning("%s", error)
-            self._is_refused(session.dpid, generation, str(error))
+            self._program_rejected(session.dpid, generation, str(error))
         else:
-            self._is_done(session.dpid, generation)
+            self._program_done(session.dpid, generation)
 
-    @_whole
-    def _has_read(self, dpid: int, generation: int, flows: list[Flow]) -> None:
+    @_core_call
+    def _flows_read(self, dpid: int, generation: int, flows: list[Flow]) -> None:
         self.core.switch_flows(dpid, generation, flows, self._loop.time())
         self.schedule()
 
-    @_whole
-    def _is_refused(self, dpid: int, generation: int, reason: str) -> None:
-        self.core.program_refused(dpid, generation, reason, self._loop.time())
+    @_core_call
+    def _program_rejected(self, dpid: int, generation: int, reason: str) -> None:
+        self.core.program_rejected(dpid, generation, reason, self._loop.time())
         self.schedule()
 
-    @_whole
-    def _is_done(self, dpid: int, generation: int) -> None:
+    @_core_call
+    def _program_done(self, dpid: int, generation: int) -> None:
         self.core.program_done(dpid, generation)
         self.schedule()
 
@@ -377,7 +379,7 @@ class Controller:
         due = self.core.deadline()
         self._timer = self._loop.call_at(due, self._tick) if due is not None else None
 
-    @_whole
+    @_core_call
     def _tick(self) -> None:
         self.core.tick(self._loop.time())
         self.flush()

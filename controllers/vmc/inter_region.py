@@ -1,8 +1,8 @@
-"""The share of a global control plane: it knows all regions, and programs what crosses from its own to others.
+"""The share of a global control plane: it knows all regions, and programs the traffic between its region and others.
 
-The same view, joins and programming models as everywhere; of the groups of flows that come out only those are kept
-that are about VMs elsewhere, on switches of its own region, marked as the global share. A key belongs to one group,
-a group to one plane: the two planes' shares never meet (paper section 3.5). Pure.
+View, joins and programming models are the same as everywhere. The share keeps their flows for VMs
+in other regions on switches of its own region, and marks these flows as global. Each flow key belongs to one scope, and
+each scope to one control plane, so two shares never overlap (paper section 3.5). Pure.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from hoverboard.contract.reports import UsageReport
 
 
 class InterRegionShare:
-    """What the switches of `region` hold because of VMs in others; the model must not let hosts ask or learn.
+    """The flows on the switches of `region` for VMs in other regions; hosts of the model must not look up or learn.
 
     Args:
-        region: the plane's own.
+        region: the plane's own region.
     """
 
     def __init__(self, region: str) -> None:
         self._region = region
 
     def programs(self, view: View, node: str) -> bool:
-        """The switches of its own region."""
+        """Whether the node is in the plane's region."""
         return (view.hosts.get(node) or view.hoverboards[node]).region == self._region
 
     def parts(self, flows: ScopeFlows, switch: str, scope: Scope) -> Iterable[Part]:
-        """Flows because of VMs elsewhere."""
+        """The scope's flows for VMs in other regions."""
         if isinstance(scope, FirewallScope):
             return self._firewall(flows.view, switch, scope.network)
         if not self._crosses(flows.view, scope):
@@ -43,7 +43,7 @@ class InterRegionShare:
         return [_marked(part) for part in flows.parts(switch, scope)]
 
     def usage(self, view: View, report: UsageReport) -> UsageReport:
-        """Only what is sent to another region."""
+        """The flows of a report that go to another region."""
         found = ((flow, view.vm_at(flow.vni, flow.dst)) for flow in report.flows)
         return replace(
             report, flows=tuple(flow for flow, dst in found if dst is not None and not self._local(view, dst))
@@ -53,7 +53,7 @@ class InterRegionShare:
         return view.hosts[vm.host].region == self._region
 
     def _crosses(self, view: View, scope: Scope) -> bool:
-        """Whether a group is about VMs elsewhere; what rests on several VMs is to have them all in one region."""
+        """Whether a scope concerns VMs in other regions; if it depends on several VMs, one of them is enough."""
         vms: Iterable[VM] = ()
         match scope:
             case VmScope(vm):
@@ -69,7 +69,7 @@ class InterRegionShare:
         return not all(self._local(view, vm) for vm in vms)
 
     def _firewall(self, view: View, switch: str, name: str) -> Iterator[Part]:
-        """What rules that name tags mean by them elsewhere; all else of a firewall is regional."""
+        """The firewall flows for tagged VMs in other regions; all other firewall flows are regional."""
         if name in view.networks:
             network = view.networks[name]
             local = firewall_flows(view, switch, network, among=lambda vm: self._local(view, vm))

@@ -1,4 +1,4 @@
-"""Joins of intent and facts (paper section 3.1): a VM is plugged in where its host's agent and switch agree. Pure."""
+"""Joins of intent and facts (paper section 3.1): a VM is plugged in if its host's agent and switch agree. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from controllers.vmc.view.intent import View
 
 
 class Joins:
-    """Keeps `View.ports` true."""
+    """Keeps `View.ports` up to date."""
 
     def __init__(self, view: View, agents: Agents, programs: SwitchPrograms) -> None:
         self._view = view
         self._agents = agents
         self._programs = programs
 
-    def again(self, vm_name: str) -> bool:
-        """Join intent, binding and port of one VM again; whether that came to something else than before."""
+    def update(self, vm_name: str) -> bool:
+        """Join intent, binding and port of one VM; return whether the result changed."""
         view = self._view
         vm = view.vms.get(vm_name)
         switch = self._programs.switch_of(vm.host) if vm is not None else None

@@ -1,8 +1,8 @@
 """The interface of a programming model (paper section 3.3).
 
-A model says which flows a switch holds for a network, a VM, a routed prefix and an offloaded pair, and which
-switches those are. It keeps no state and sees only the View; the controller core asks again for
-what a change touches, so a model's answers must depend on nothing else.
+A model gives the flows of a network, a VM, a routed prefix and an offloaded pair, and the switches that hold them. It
+keeps no state and sees only the View. The core calls it again for everything that a change affects, so the answers of
+a model must depend on nothing else.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from hoverboard.contract.models import MODELS, ModelFacts
 
 
 class ProgrammingModel(ABC):
-    """One way to give switches their share of the forwarding state.
+    """One way to distribute the forwarding state over the switches.
 
-    A shipped model is declared as `class Mine(ProgrammingModel, shipped="mine")` and has its facts from the row "mine"
-    of `hoverboard.contract.models`; one from a file sets them as class attributes.
+    A shipped model is declared as `class Mine(ProgrammingModel, shipped="mine")`, and takes its facts from the row
+    "mine" of `hoverboard.contract.models`. A model from a file sets them as class attributes.
 
     Attributes:
-        name: what people call it: a shipped one's name, or `/path/file.py:Class`.
+        name: the name of a shipped model, or `/path/file.py:Class`.
         offloads, answers, learns, relays: see `ModelFacts`.
     """
 
@@ -47,54 +47,54 @@ class ProgrammingModel(ABC):
             )
 
     def facts(self) -> ModelFacts:
-        """What the layers above have to know of it."""
+        """The facts that the layers above need."""
         return ModelFacts(offloads=self.offloads, answers=self.answers, learns=self.learns, relays=self.relays)
 
     @abstractmethod
     def network_switches(self, view: View, network: str) -> Iterable[str]:
-        """Switches that hold flows of the network as such."""
+        """The switches that hold flows of the network itself."""
 
     @abstractmethod
     def network_flows(self, view: View, switch: str, network: Network) -> Iterable[Part]:
-        """The flows of the network as such on one of these switches."""
+        """The flows of the network itself on one of these switches."""
 
     @abstractmethod
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
-        """Switches that hold flows because of this VM."""
+        """The switches that hold flows for this VM."""
 
     @abstractmethod
     def vm_flows(self, view: View, switch: str, vm: VM) -> Iterable[Part]:
-        """The flows because of this VM on one of these switches."""
+        """The flows for this VM on one of these switches."""
 
     @abstractmethod
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterable[str]:
-        """Switches that hold flows because of the routes of this prefix, of which the view has one or more."""
+        """The switches that hold flows for the routes of this prefix; the view has at least one such route."""
 
     @abstractmethod
     def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterable[Part]:
-        """The flows because of the routes of this prefix on one of these switches.
+        """The flows for the routes of this prefix on one of these switches.
 
         They may depend on the winners of shorter prefixes of the network, never on longer ones.
         """
 
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterable[Part]:
-        """The flows on the sender's host that take this pair host to host."""
+        """The flows on the sender's host that send this pair's traffic over the direct path."""
         return ()
 
     def lookup_flows(
         self, view: View, host: str, network: Network, address: IPv4Address | IPv6Address
     ) -> Iterable[Part]:
-        """The flows on `host` that answer its question about an address; a drop says that nothing is there."""
+        """The flows on `host` that answer its lookup of an address; a drop means that the address does not exist."""
         return ()
 
     def arrival(self, view: View, host: str, network: str) -> Iterable[Scope]:
-        """VM and route scopes to look at again on `host` when it gets its first or loses its last VM of `network`."""
+        """VM and route scopes to compute again on `host` when it gets its first or loses its last VM of `network`."""
         return ()
 
     def gateway_change(self, view: View) -> Iterable[Scope]:
-        """Scopes to look at again everywhere when the set or an address of the Hoverboards changed."""
+        """Scopes to compute again on all switches when the set or an address of the Hoverboards changes."""
         return ()
 
     def liveness_change(self, view: View) -> Iterable[Scope]:
-        """Scopes to look at again everywhere when a Hoverboard died or came back (`view.gateways`)."""
+        """Scopes to compute again on all switches when a Hoverboard dies or comes back (`view.gateways`)."""
         return ()

@@ -1,4 +1,4 @@
-"""Hosts and Hoverboards that come into the intent, change or leave it: whose switches are programmed. Pure."""
+"""Hosts and Hoverboards that are added, changed or removed: which switches this controller programs. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 
 
 class Nodes:
-    """The nodes that there should be.
+    """The nodes of the intent.
 
     Args:
-        ours: whether a node of the view, whose switch has that datapath id, is this controller's to program.
+        ours: whether this controller programs a node of the view, whose switch has that datapath id.
     """
 
     def __init__(
@@ -37,53 +37,53 @@ class Nodes:
         self._ours = ours
 
     def changed(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity], now: float) -> None:
-        """Of the entities that the view had and has now, take the nodes in."""
-        gone = [node for node in old if isinstance(node, Host | Hoverboard)]
-        come = [node for node in new if isinstance(node, Host | Hoverboard)]
-        held = {datapath_id(node.underlay_ip) for node in gone if node.name in self._programs.expected.tables}
-        for node in gone:
-            self._programs.unname(datapath_id(node.underlay_ip))
-        for node in come:
-            self._programs.name(datapath_id(node.underlay_ip), node.name)
-        owned = {node.name for node in come if self._ours(datapath_id(node.underlay_ip), node.name)}
+        """Apply the changes of nodes among the entities that the view had before and has now."""
+        removed = [node for node in old if isinstance(node, Host | Hoverboard)]
+        added = [node for node in new if isinstance(node, Host | Hoverboard)]
+        held = {datapath_id(node.underlay_ip) for node in removed if node.name in self._programs.expected.tables}
+        for node in removed:
+            self._programs.remove_node(datapath_id(node.underlay_ip))
+        for node in added:
+            self._programs.add_node(datapath_id(node.underlay_ip), node.name)
+        owned = {node.name for node in added if self._ours(datapath_id(node.underlay_ip), node.name)}
         expected = self._programs.expected
-        for node in gone:
+        for node in removed:
             if node.name in expected.tables and node.name not in owned:
                 expected.remove_switch(node.name)
-            if not self._programs.named(node.name):
+            if not self._programs.has_node(node.name):
                 self._liveness.forget(node.name)
             dpid = datapath_id(node.underlay_ip)
-            if dpid in held and self._let_go(node.name, dpid):
-                self._programs.take_out(dpid)
-        for node in come:
+            if dpid in held and self._is_released(node.name, dpid):
+                self._programs.retire(dpid)
+        for node in added:
             if node.name in owned and node.name not in expected.tables:
-                self._begin(node.name)
+                self._take_over(node.name)
             switch = self._programs.switch_of(node.name)
             if switch is not None:
-                self._programs.consider_reading(switch)
+                self._programs.read_if_ready(switch)
             if isinstance(node, Hoverboard):
                 self._watch(node.name, now)
-        if any(isinstance(node, Hoverboard) for node in (*gone, *come)):
+        if any(isinstance(node, Hoverboard) for node in (*removed, *added)):
             self._view.down = self._view.down & self._view.hoverboards.keys()
             self._marks.gateways()
 
-    def _let_go(self, name: str, dpid: int) -> bool:
-        """Whether nobody of ours has the switch of a node that has gone, or is another's to program from now on."""
+    def _is_released(self, name: str, dpid: int) -> bool:
+        """Whether a switch is no longer ours: its node left the intent, or other programs control it now."""
         if name in self._view.external:
             return self._programs.names.get(dpid) == name
-        return not self._programs.named(name) and dpid not in self._programs.names
+        return not self._programs.has_node(name) and dpid not in self._programs.names
 
-    def _begin(self, name: str) -> None:
-        """A node's switch is ours from now on; its host may have VMs already."""
+    def _take_over(self, name: str) -> None:
+        """Start to program a node's switch; its host may already have VMs."""
         self._programs.expected.add_switch(name)
         for network in self._view.networks_on(name):
             self._marks.presence(name, network)
 
     def _watch(self, name: str, now: float) -> None:
-        """A Hoverboard that others rely on: what stands of it already?"""
+        """Watch a Hoverboard's liveness, with the connections that it already has."""
         self._liveness.watch(name, now)
         if name in self._agents.online:
-            self._liveness.stands(name, "agent", now)
+            self._liveness.connection_up(name, "agent", now)
         switch = self._programs.switch_of(name)
         if switch is not None and switch.connected:
-            self._liveness.stands(name, "switch", now)
+            self._liveness.connection_up(name, "switch", now)

@@ -1,7 +1,7 @@
-"""Switches and their flow programs: what each should hold, reads, sends, refusals (paper section 3.1).
+"""The switches and their flow programs: expected flows, reads, sends, rejections (paper section 3.1). Pure.
 
-A switch gets nothing before it was read, and is not read before this controller knows enough to judge it: a
-young controller never wipes a switch. Pure.
+A switch receives nothing before it was read. It is not read before this controller knows enough to judge its flows:
+a new controller never wipes a switch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from controllers.vmc.view.facts import Switch, Sync
 from hoverboard.contract.openflow.flow import Flow
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that refused a program is tried again
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before a switch that rejected a program is read again
 COUNTERS = (
     "reconciliations", "reconciled_flows_kept", "reconciled_flows_changed", "programs_refused", "switches_emptied",
 )  # fmt: skip
@@ -24,12 +24,12 @@ COUNTERS = (
 
 @dataclass(slots=True)
 class Work:
-    """What is to be done with the switches, each named by datapath id and generation.
+    """The work for the switches; each switch is named by datapath id and generation.
 
     Attributes:
-        reads: whose flows to read.
-        programs: what to send, in this order.
-        packets: (datapath id, generation, port, frame) to send through the tables, after that.
+        reads: the switches whose flows to read.
+        programs: the programs to send, in this order.
+        packets: (datapath id, generation, port, frame) to send through the tables after that.
         changed: names of switches whose program changed, connected or not.
     """
 
@@ -43,22 +43,22 @@ class SwitchPrograms:
     """The switches of one controller.
 
     Args:
-        expected: what they should hold.
-        judges: whether enough is known of a node to judge what its switch holds.
-        counters: where to count; has COUNTERS.
+        expected: the flows that they should hold.
+        can_reconcile: whether enough is known of a node to judge the flows of its switch.
+        counters: the counters to increment; has COUNTERS.
         active: whether programs are sent; a standby only learns (see `activate`).
 
     Attributes:
-        expected: may be replaced; what switches need for that goes through `spread`.
+        expected: may be replaced; the programs that this requires go through `distribute`.
         switches: by datapath id.
-        names: datapath id -> node name, of all nodes that there should be.
-        missed: what a standby would have sent lately.
+        names: datapath id -> node name, of all nodes of the intent.
+        unconfirmed: the programs of a standby that its master has not confirmed.
     """
 
     def __init__(
         self,
         expected: ExpectedFlows | Switchover,
-        judges: Callable[[str], bool],
+        can_reconcile: Callable[[str], bool],
         counters: dict[str, int],
         *,
         active: bool = True,
@@ -67,77 +67,77 @@ class SwitchPrograms:
         self.active = active
         self.switches: dict[int, Switch] = {}
         self.names: dict[int, str] = {}
-        self.missed = UnconfirmedPrograms()
-        self._judges = judges
+        self.unconfirmed = UnconfirmedPrograms()
+        self._can_reconcile = can_reconcile
         self._counters = counters
         self._dpids: dict[str, int] = {}  # node name -> datapath id
-        self._taken_out: set[int] = set()
+        self._retired: set[int] = set()
         self._failed: set[int] = set()
-        self._cause = (0, 0.0)  # number and time of the update that is being worked out
+        self._cause = (0, 0.0)  # number and time of the update that is being computed
         self._work = Work()
 
     # --- nodes ------------------------------------------------------------------------------------
 
-    def name(self, dpid: int, node: str) -> None:
-        """There should be a node, whose switch has this datapath id."""
+    def add_node(self, dpid: int, node: str) -> None:
+        """Add a node of the intent, whose switch has this datapath id."""
         self.names[dpid], self._dpids[node] = node, dpid
-        self._taken_out.discard(dpid)
+        self._retired.discard(dpid)
 
-    def unname(self, dpid: int) -> None:
-        """There should be no such node any more."""
+    def remove_node(self, dpid: int) -> None:
+        """Remove a node that left the intent or changed."""
         del self._dpids[self.names.pop(dpid)]
         if dpid in self.switches and self.switches[dpid].connected:
             self.switches[dpid].sync = Sync.WAITING
 
-    def take_out(self, dpid: int) -> None:
-        """The node of this switch has left the intent for good: the switch is emptied, now or when it connects."""
-        self._taken_out.add(dpid)
+    def retire(self, dpid: int) -> None:
+        """Empty the switch of a node that left the intent for good, now or when it connects."""
+        self._retired.add(dpid)
         if dpid in self.switches:
-            self.consider_reading(self.switches[dpid])
+            self.read_if_ready(self.switches[dpid])
 
-    def named(self, node: str) -> bool:
-        """Whether there should be a node of this name."""
+    def has_node(self, node: str) -> bool:
+        """Whether the intent has a node of this name."""
         return node in self._dpids
 
     def switch_of(self, node: str) -> Switch | None:
-        """What is known of a node's switch."""
+        """The known state of a node's switch, or None."""
         dpid = self._dpids.get(node)
         return self.switches.get(dpid) if dpid is not None else None
 
-    def to_be_adopted(self, node: str) -> bool:
-        """Whether offloads of a former master may stand at a host that this controller has not read yet."""
+    def awaits_adoption(self, node: str) -> bool:
+        """Whether a host may hold offloads of a former master that this controller has not read yet."""
         switch = self.switch_of(node)
         return switch is not None and switch.inherited
 
     # --- mastership -------------------------------------------------------------------------------
 
     def activate(self, now: float) -> None:
-        """Elected: every switch is read, and what differs from the expected is sent.
+        """Become master: read every switch, and send what differs from the expected flows.
 
-        Changes go out at once, those first that came while nobody was master. They may find a switch in any state; what
-        they leave wrong there, the answer to the read shows.
+        Changes are sent at once, first those that came while there was no master. A switch may be in any state then;
+        the read that follows finds and mends what they leave wrong.
         """
         self.settle()
         self.active = True
         for switch in self.switches.values():
             switch.inherited = switch.connected
-            self.consider_reading(switch)
-        self._hand_out(dict(self.missed.take(now)))
+            self.read_if_ready(switch)
+        self._send_where_ready(dict(self.unconfirmed.take(now)))
 
     def deactivate(self) -> None:
-        """Not the master any more: nothing is sent."""
+        """Become a standby: nothing is sent."""
         self.active = False
         self._failed.clear()
         self._work = Work(changed=self._work.changed)
         for switch in self.switches.values():
-            switch.generation += 1  # answers to what was asked before mean nothing any more
+            switch.generation += 1  # answers to earlier requests are ignored
             if switch.connected:
                 switch.sync, switch.outstanding = Sync.WAITING, 0
 
     # --- connections ------------------------------------------------------------------------------
 
     def connected(self, dpid: int, ports: Mapping[str, int]) -> tuple[Switch, Mapping[str, int]]:
-        """A switch is there, with these ports (name -> number); it, and the ports that it had before."""
+        """Record a new connection with its ports (name -> number); return the switch, and its former ports."""
         switch = self.switches.setdefault(dpid, Switch(dpid))
         switch.generation += 1
         switch.sync, switch.outstanding, switch.inherited = Sync.WAITING, 0, False
@@ -145,51 +145,51 @@ class SwitchPrograms:
         return switch, former
 
     def disconnected(self, dpid: int, generation: int) -> bool:
-        """A connection ended; False where it is not the one that there is now."""
-        switch = self.present(dpid, generation)
+        """Record the end of a connection; return False if it is not the switch's present connection."""
+        switch = self.current(dpid, generation)
         if switch is None:
             return False
         switch.sync, switch.outstanding = Sync.AWAY, 0
         return True
 
-    def present(self, dpid: int, generation: int) -> Switch | None:
-        """The switch, if that connection is the one that it has now."""
+    def current(self, dpid: int, generation: int) -> Switch | None:
+        """The switch, if this is its present connection; else None."""
         switch = self.switches.get(dpid)
         return switch if switch is not None and switch.generation == generation and switch.connected else None
 
     # --- reads ------------------------------------------------------------------------------------
 
-    def consider_reading(self, switch: Switch) -> None:
-        """Read a switch that waits for it, if it is ours and enough is known."""
+    def read_if_ready(self, switch: Switch) -> None:
+        """Read a switch that waits for a read, if this controller programs it and knows enough."""
         if not self.active or switch.sync is not Sync.WAITING:
             return
         name = self.names.get(switch.dpid)
-        if switch.dpid in self._taken_out or (name in self.expected.tables and self._judges(name)):
+        if switch.dpid in self._retired or (name in self.expected.tables and self._can_reconcile(name)):
             switch.sync = Sync.READING
             self._work.reads.append((switch.dpid, switch.generation))
 
-    def consider_all(self) -> None:
-        """More is known now."""
+    def read_all_ready(self) -> None:
+        """Read all waiting switches for which enough is known now."""
         for switch in self.switches.values():
-            self.consider_reading(switch)
+            self.read_if_ready(switch)
 
-    def read_again(self) -> None:
-        """Whatever is in step now has to be compared once more."""
+    def reread_all(self) -> None:
+        """Read all synced switches again."""
         for switch in self.switches.values():
             if switch.sync is Sync.SYNCED:
                 switch.sync = Sync.WAITING
-                self.consider_reading(switch)
+                self.read_if_ready(switch)
 
-    def asked(self, dpid: int, generation: int) -> Switch | None:
-        """The switch that an answer to a read is from; None where nobody waits for it any more."""
-        switch = self.present(dpid, generation)
+    def answering(self, dpid: int, generation: int) -> Switch | None:
+        """Accept the answer to a read and return its switch; None if no read waits for it."""
+        switch = self.current(dpid, generation)
         if switch is None or switch.sync is not Sync.READING:
             return None
-        switch.inherited = False  # from here on what is to be sent follows from what was read
+        switch.inherited = False  # from here on, programs follow from this read
         return switch
 
     def reconcile(self, switch: Switch, flows: Iterable[Flow]) -> None:
-        """A switch holds these flows, of those that are ours to judge; what differs from the expected is sent."""
+        """Compare a switch's flows with the expected ones, and send what differs."""
         self.settle()
         table = self.expected.tables[self.names[switch.dpid]]
         actual = {flow.key: flow for flow in flows}
@@ -202,7 +202,7 @@ class SwitchPrograms:
             self._send(switch, program)
 
     def empty(self, switch: Switch, flows: Iterable[Flow]) -> None:
-        """A switch whose node was taken out of the intent holds these flows of ours: it loses them."""
+        """Delete these flows of ours from a switch whose node left the intent."""
         program = Program((), tuple([flow.key for flow in flows]))
         switch.sync = Sync.SYNCED
         self._counters["switches_emptied"] += 1
@@ -211,26 +211,26 @@ class SwitchPrograms:
 
     # --- programs ---------------------------------------------------------------------------------
 
-    def update_begins(self, number: int, now: float) -> None:
-        """What is worked out from here on is for this update (0: for none)."""
+    def begin_update(self, number: int, now: float) -> None:
+        """Set the update that the next programs belong to (0: none)."""
         if not self.active:
-            self.settle()  # for what came before
+            self.settle()  # programs of earlier changes keep their update
         self._cause = (number, now)
 
     def settle(self) -> None:
-        """Work out what was marked, and send it."""
-        self.spread(self.expected.settle())
+        """Compute the marked flows, and send the changes."""
+        self.distribute(self.expected.settle())
 
-    def spread(self, programs: Mapping[str, Program]) -> None:
-        """Send what switches need, by name; a standby keeps it for a while."""
+    def distribute(self, programs: Mapping[str, Program]) -> None:
+        """Send programs, by switch name; a standby keeps them for a while instead."""
         self._work.changed.update(programs)
         if self.active:
-            self._hand_out(programs)
+            self._send_where_ready(programs)
         else:
             for name, program in programs.items():
-                self.missed.keep(name, program, *self._cause)
+                self.unconfirmed.keep(name, program, *self._cause)
 
-    def _hand_out(self, programs: Mapping[str, Program]) -> None:
+    def _send_where_ready(self, programs: Mapping[str, Program]) -> None:
         for name, program in programs.items():
             switch = self.switch_of(name)
             if switch is None:
@@ -243,8 +243,8 @@ class SwitchPrograms:
         self._work.programs.append((switch.dpid, switch.generation, program))
 
     def done(self, dpid: int, generation: int) -> Switch | None:
-        """A program is in the switch's tables; the switch, if nothing is left to be done."""
-        switch = self.present(dpid, generation)
+        """Record that a switch has a program; return the switch if no program is outstanding, else None."""
+        switch = self.current(dpid, generation)
         if switch is None:
             return None
         switch.outstanding -= 1
@@ -253,11 +253,11 @@ class SwitchPrograms:
         switch.pause = 0.0
         return switch
 
-    def refused(self, dpid: int, generation: int, reason: str, now: float) -> None:
-        """A switch refused a program, whole; it is read again after a pause that grows."""
-        switch = self.present(dpid, generation)
+    def rejected(self, dpid: int, generation: int, reason: str, now: float) -> None:
+        """Record that a switch rejected a whole program; it is read again after a pause that grows."""
+        switch = self.current(dpid, generation)
         if switch is None:
-            return  # it went away instead, and is read when it returns
+            return  # the connection is over: the switch is read when it returns
         self._counters["programs_refused"] += 1
         switch.outstanding -= 1
         switch.errors += 1
@@ -273,7 +273,7 @@ class SwitchPrograms:
         self._work.packets.append((switch.dpid, switch.generation, port, frame))
 
     def take(self) -> Work:
-        """Everything that is to be done since the last call."""
+        """The work since the last call."""
         self.settle()
         self._cause = (0, self._cause[1])
         work, self._work = self._work, Work()
@@ -282,16 +282,16 @@ class SwitchPrograms:
     # --- time -------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Time passed: switches that refused a program are read again."""
+        """Let time pass: read switches again that rejected a program."""
         for dpid in list(self._failed):
             switch = self.switches[dpid]
-            if switch.sync is not Sync.FAILED:  # it has connected anew, or gone, since
+            if switch.sync is not Sync.FAILED:  # it has reconnected or disconnected since
                 self._failed.discard(dpid)
             elif switch.retry_at <= now:
                 self._failed.discard(dpid)
                 switch.sync = Sync.WAITING
-                self.consider_reading(switch)
+                self.read_if_ready(switch)
 
     def deadline(self) -> float | None:
-        """When `tick` is due next, or None."""
+        """The time at which `tick` is due next, or None."""
         return min((self.switches[dpid].retry_at for dpid in self._failed), default=None)

@@ -1,7 +1,7 @@
-"""What a standby would have sent lately: its master may have died before it sent the same (paper section 3.5). Pure.
+"""Programs of the last 3 s that the master has not confirmed (paper section 3.5). Pure.
 
-A standby that is elected sends what the master did not report as done, and need not wait until it has read its
-switches: a change that comes while the master dies is the one that somebody waits for.
+A standby keeps them, and sends them first when it becomes master; it need not read its switches before. So a change
+that comes while the master dies is not delayed by the reads.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 from controllers.program import Program
 from hoverboard.contract.openflow.flow import Flow, FlowKey
 
-# Seconds: longer than it takes to notice a dead or hanging master. Flow changes: what is more is left to the read.
+# Seconds: longer than it takes to notice a dead or hanging master. Flow changes: the read finds what exceeds this.
 WINDOW, MOST = 3.0, 2_000
 
 
 class _Kept(NamedTuple):
     at: float
-    number: int  # of the update that it is for; 0: that is done, or it is for what switches and agents said
+    number: int  # of its update; 0: confirmed, or the cause was an event of a switch or agent
     name: str
     program: Program
 
@@ -32,21 +32,21 @@ class UnconfirmedPrograms:
         self._size = 0
 
     def keep(self, name: str, program: Program, number: int, now: float) -> None:
-        """A program for the switch `name` that was not sent."""
+        """Keep a program for the switch `name` that was not sent."""
         self._kept.append(_Kept(now, number, name, program))
         self._size += len(program)
         while self._size > MOST:
             self._size -= len(self._kept.popleft().program)
 
     def applied(self, number: int) -> None:
-        """The master has put the update of this number into its switches."""
-        # It stays, for it may have changed again what an update before it is for.
+        """Mark the update of this number as confirmed by the master."""
+        # It stays: it may have changed flows of an earlier update once more.
         self._kept = deque([one._replace(number=0) if one.number == number else one for one in self._kept])
 
     def take(self, now: float) -> Iterator[tuple[str, Program]]:
-        """For each switch what updates ask of it, in one program; then nothing is left.
+        """The flow changes of unconfirmed updates, one program per switch; nothing is kept after that.
 
-        What is done or has another cause counts only where it changes the same flows again.
+        Programs that are confirmed or have another cause count only where they change the same flows once more.
         """
         merged: dict[str, dict[FlowKey, Flow | None]] = {}
         for at, number, name, program in self._kept:

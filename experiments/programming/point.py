@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from controllers.fm.codec import decode_entity, encode_entity
-from controllers.fm.fabric import IntentStore
-from controllers.gc_pause import spared
+from controllers.fm.intent_store import IntentStore
+from controllers.gc_pause import gc_paused
 from controllers.ofe import openflow
-from controllers.ofe.frontend import SwitchSession
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.ofe.templates import FlowModEncoder
 from controllers.vmc.controller import Controller
@@ -129,7 +129,7 @@ class _Run:
         """From the request's bytes to programmed switches; seconds of each phase."""
         clock = time.perf_counter
         times = [clock()]
-        with spared():
+        with gc_paused():
             entities = [decode_entity(message) for message in pb.FullUpdateRequest.FromString(raw).entities]
             times.append(clock())
             changes = self.fabric.full_update(entities)

@@ -1,4 +1,4 @@
-"""A switch that only records: what `frontend.SwitchSession` sends, encoded as a front end encodes it.
+"""A switch that only records: what `switch_interface.SwitchSession` sends, encoded as a front end encodes it.
 
 For more switches than a machine can run. Every message is really made, so that its cost is paid and
 its bytes are counted; what a switch would do with them is left out.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hoverboard.contract.errors import MeasurementError
-from topologies.processes.deadlines import wait_for
+from topologies.processes.deadlines import accepts, wait_for
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _TIMEOUT = 60.0
@@ -111,7 +111,7 @@ class Bridges:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment, cwd=self.dir)
         self._processes.append(process)
         wait_for(
-            lambda: listens.exists() or process.poll() is not None,
+            lambda: accepts(listens) or process.poll() is not None,
             _TIMEOUT,
             lambda: f"{command[0]} does not listen on {listens}",
         )

@@ -1,5 +1,5 @@
-"""What both planes agree on: entities, the OpenFlow pipeline, the encapsulation, usage reports.
+"""Agreed between the control plane and the data plane: entities, OpenFlow pipeline, encapsulation, usage reports.
 
-Nothing in here does I/O, and nothing in here imports from the rest of the project. The control
-plane (`controllers/`) sees the data plane only through this package.
+Nothing here does I/O or imports from the rest of the project. The control plane (`controllers/`) imports nothing else
+of the data plane.
 """

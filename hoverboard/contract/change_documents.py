@@ -1,4 +1,4 @@
-"""What `--json` prints of the verbs that start or change something: up, down, vm, model, apply (see `documents`)."""
+"""JSON documents of the verbs that start or change something: up, down, vm, model, apply (see `documents`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FromModel = TypedDict("_FromModel", {"from": str})
 
 
 class Ready(TypedDict):
-    """`hoverboard up --detach`: seconds by phase, and in all."""
+    """`hoverboard up --detach`: seconds by phase, and in total."""
 
     run: str
     phases: dict[str, float]
@@ -23,7 +23,7 @@ class Ready(TypedDict):
 
 
 class Checked(TypedDict):
-    """`hoverboard up --check`: what the file describes."""
+    """`hoverboard up --check`: contents of the file."""
 
     ok: bool
     name: str
@@ -35,7 +35,7 @@ class Checked(TypedDict):
 
 
 class Down(TypedDict):
-    """`hoverboard down`: names of the runs."""
+    """`hoverboard down`: names of the runs that were ended."""
 
     down: list[str]
 
@@ -64,7 +64,7 @@ class ListedVM(Addresses):
 
 
 class ModelChange(_FromModel):
-    """`hoverboard model set`: the model now, the one before, and how long it took."""
+    """`hoverboard model set`: the new model, the old one, and how long the change took."""
 
     model: str
     seconds: float
@@ -85,7 +85,7 @@ class ModelShown(TypedDict):
 
 
 class FlowCounts(TypedDict):
-    """Flows that a change adds to a switch, changes there, and removes."""
+    """Flows that a change adds, changes and removes in a switch."""
 
     added: int
     changed: int
@@ -93,7 +93,7 @@ class FlowCounts(TypedDict):
 
 
 class Change(TypedDict):
-    """An entity that changes, by parameter."""
+    """A changed entity: old and new value by parameter."""
 
     type: str
     name: str
@@ -101,7 +101,7 @@ class Change(TypedDict):
 
 
 class PlannedPlane(TypedDict):
-    """A control plane that takes part; `version` None: it does not answer, and is told when it does."""
+    """A control plane that takes part; `version` None: it does not answer, and gets the change later."""
 
     region: str
     scope: str
@@ -109,7 +109,7 @@ class PlannedPlane(TypedDict):
 
 
 class Plan(TypedDict):
-    """What a control plane says a change would do; entities have their type, name and what has not its default."""
+    """Changes that a control plane plans. Entities have type, name, and parameters that are not the default."""
 
     version: int
     added: list[dict[str, Any]]
@@ -120,7 +120,7 @@ class Plan(TypedDict):
 
 
 class BuiltVM(TypedDict):
-    """A VM that is to come."""
+    """A VM to be built."""
 
     name: str
     network: str
@@ -129,7 +129,7 @@ class BuiltVM(TypedDict):
 
 
 class AlteredVM(TypedDict):
-    """A VM whose rate or shared addresses change, as they will be."""
+    """A VM whose rate or shared addresses change, with the new values."""
 
     name: str
     rate_bps: int | None
@@ -137,7 +137,7 @@ class AlteredVM(TypedDict):
 
 
 class VMChanges(TypedDict):
-    """What is done to VMs."""
+    """Changes to VMs."""
 
     build: list[BuiltVM]
     remove: list[str]
@@ -145,7 +145,7 @@ class VMChanges(TypedDict):
 
 
 class Applied(Plan):
-    """`hoverboard apply`; `applied` is False for --dry-run, and where there is nothing to do."""
+    """`hoverboard apply`; `applied` is False for --dry-run, and if nothing changes."""
 
     run: str
     applied: bool

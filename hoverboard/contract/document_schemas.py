@@ -1,8 +1,8 @@
-"""JSON Schemas of the documents that `--json` prints, by verb; made of their types, and shipped in schemas/.
+"""JSON Schemas of the documents that `--json` prints, by verb; made from their types, and shipped in schemas/.
 
-    python -m hoverboard.contract.document_schemas     # writes them anew
+    python -m hoverboard.contract.document_schemas     # writes the files
 
-Only tools and tests import this: nothing else pays for pydantic to read the types.
+Only tools and tests import this module, because pydantic takes time to read the types.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hoverboard.contract import experiment_documents as experiments
 from hoverboard.contract import node_documents as nodes
 
 SCHEMAS = Path(__file__).parent / "schemas"
-# By the verb, its words joined by "-".
+# by verb, its words joined by "-"
 DOCUMENTS: dict[str, Any] = {
     "status": documents.Status,
     "status-node": nodes.Node,
@@ -50,7 +50,7 @@ DOCUMENTS: dict[str, Any] = {
 
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """What validates documents of a type: no key may be missing, of another type, or unknown."""
+    """The validator of a type: every key is required, has the type's type, and no other key is allowed."""
     for module in (documents, nodes, changes, experiments):
         for one in vars(module).values():
             if is_typeddict(one):
@@ -59,7 +59,7 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def check(kind: Any, document: Any) -> None:
-    """pydantic.ValidationError when a document, as it would be printed, is not what its type says.
+    """Raise pydantic.ValidationError if a document, as it would be printed, does not match its type.
 
     Args:
         kind: a verb of `DOCUMENTS`, or one of the types.
@@ -69,14 +69,14 @@ def check(kind: Any, document: Any) -> None:
 
 
 def json_schemas() -> Iterator[tuple[str, str]]:
-    """(verb, text of its JSON Schema)."""
+    """(verb, text of its JSON Schema), for all verbs."""
     for verb, kind in DOCUMENTS.items():
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": verb}
         yield verb, json.dumps({**head, **adapter(kind).json_schema(), **head}, indent=2) + "\n"
 
 
 def main() -> None:
-    """Write them where they are shipped."""
+    """Write the schemas into the folder that is shipped."""
     SCHEMAS.mkdir(exist_ok=True)
     for verb, text in json_schemas():
         (SCHEMAS / f"{verb}.json").write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""What `--json` prints, verb by verb, as types: what builds, sends or shows a document names its type here.
+"""JSON documents that `--json` prints, as types, verb by verb. Code that builds, sends or shows one names its type.
 
-hoverboard/contract/schemas/ has the JSON Schema of each, made of these types by `hoverboard.contract.document_schemas`.
-A `NotRequired` key is absent where it means nothing; a value that exists but is not known is None. Figures named
+hoverboard/contract/schemas/ has the JSON Schema of each, made by `hoverboard.contract.document_schemas`. A
+`NotRequired` key is absent where it does not apply; a value that exists but is not known is None. Numbers named
 `.._bps` are bits a second, `.._pps` packets a second, `.._seconds` and `.._s` seconds, `.._us` microseconds.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NotRequired
 
-# typing's own is nothing that pydantic can read before Python 3.12.
+# pydantic cannot read typing's own TypedDict before Python 3.12.
 from typing_extensions import TypedDict
 
 
@@ -25,7 +25,7 @@ class Counters(TypedDict, total=False):
 
 
 class Server(TypedDict):
-    """A VM host or a Hoverboard in `status`; `vms` of a host only, `error` of one that does not answer."""
+    """A VM host or a Hoverboard in `status`; `vms`: hosts only; `error`: if it does not answer."""
 
     name: str
     dataplane: str
@@ -38,14 +38,14 @@ class Server(TypedDict):
 
 
 class ExternalProgram(TypedDict, total=False):
-    """Of a host whose switch another controller programs: that it is so, and where that controller is."""
+    """Keys of a host whose switch another controller programs: "external", and the controller's address."""
 
     program: str
     controller: str
 
 
 class Addresses(TypedDict):
-    """Of a VM; `ip6` only where it has one."""
+    """Addresses of a VM; `ip6` only if it has one."""
 
     ip: str
     ip6: NotRequired[str]
@@ -70,7 +70,7 @@ class Network(TypedDict):
 
 
 class VMCpu(TypedDict):
-    """CPU time that a VM has caused, by where."""
+    """CPU time that a VM has caused, by place."""
 
     vm: str
     host: str
@@ -92,7 +92,7 @@ class Supervised(TypedDict):
 
 
 class Supervision(TypedDict, total=False):
-    """Processes of the data plane: how many are watched, and those that died. Empty where nothing is up."""
+    """Supervised processes of the data plane: how many there are, and those that died. Empty where nothing is up."""
 
     watched: int
     restarts: int
@@ -101,7 +101,7 @@ class Supervision(TypedDict, total=False):
 
 
 class Switch(TypedDict):
-    """A switch as the control plane sees it."""
+    """A switch, as the control plane sees it."""
 
     connected: bool
     agent: bool
@@ -113,21 +113,21 @@ class Switch(TypedDict):
 
 
 class VMCount(TypedDict):
-    """VMs there should be; VMs whose port is known too."""
+    """Number of VMs in the intent, and of those whose port is known."""
 
     intended: int
     joined: int
 
 
 class Queues(TypedDict):
-    """Changes that wait; `fair`: in a queue for each network."""
+    """Changes that wait; `fair`: in a queue per network."""
 
     fair: bool
     waiting: int
 
 
 class ControlProcess(TypedDict):
-    """A process of the control plane, as its starter sees it."""
+    """A process of the control plane, as the run sees it."""
 
     name: str
     pid: int | None
@@ -150,7 +150,7 @@ class Controller(TypedDict):
 
 
 class Plane(TypedDict):
-    """The control plane of a region; all but the first seven only where it answers, `error` where it does not."""
+    """The control plane of a region; the keys after `refused` only if it answers, `error` only if it does not."""
 
     region: str
     scope: str
@@ -167,10 +167,10 @@ class Plane(TypedDict):
 
 
 class PlaneStatus(TypedDict, total=False):
-    """What a control plane says of itself.
+    """Status of a control plane.
 
-    `scope`, `region` of one in one process; `partitions`, `store`, `controllers` of one in several; `planes` of one for
-    each region, which together have no figures but those that are sums.
+    `scope` and `region` come from a control plane in one process. `partitions`, `store` and `controllers` come from a
+    control plane in several processes. `planes` has one item per region; other numbers are then sums over the regions.
     """
 
     model: str
@@ -196,7 +196,7 @@ class PlaneStatus(TypedDict, total=False):
 
 
 class ControlFacts(TypedDict):
-    """What is known of a control plane without asking it; `processes` of one in several."""
+    """Facts about a control plane that need no answer from it; `processes` of a control plane in several processes."""
 
     pid: NotRequired[int | None]
     restarts: NotRequired[int]
@@ -204,14 +204,14 @@ class ControlFacts(TypedDict):
 
 
 class Control(PlaneStatus, ControlFacts):
-    """The control plane: "up" with what it says, "unreachable" with the error, or the state of the run alone."""
+    """The control plane: "up" with its status, "unreachable" with the error, or only the state of the run."""
 
     state: str
     error: NotRequired[str]
 
 
 class Wan(TypedDict):
-    """The link between two regions: what of it is done, by which queueing disciplines, and what is not."""
+    """The link between two regions: its properties, the queueing disciplines that make them, and missing ones."""
 
     regions: list[str]
     rate_bps: int | None
@@ -221,7 +221,7 @@ class Wan(TypedDict):
 
 
 class WanStatus(TypedDict):
-    """`wan` where two regions are joined by one."""
+    """The key `wan`, if a link joins two regions."""
 
     wan: NotRequired[Wan]
 
@@ -244,7 +244,7 @@ class Status(WanStatus):
 
 
 class Offload(TypedDict):
-    """A VM pair that goes host to host; `since` in seconds of the Unix epoch."""
+    """A VM pair on the direct path; `since` in seconds of the Unix epoch."""
 
     network: str
     src: str

@@ -1,13 +1,12 @@
-"""Addresses and the encapsulation of the overlay: what a frame looks like between two hosts.
+"""Addresses and encapsulation of the overlay: the frame on the wire between two hosts.
 
-The paper encapsulates in GRE (figures 6 and 7); we use Geneve (RFC 8926), which Open vSwitch speaks
-too, so that every generation of the dataplane interoperates. Two things are ours:
+The paper encapsulates in GRE (figures 6 and 7). Hoverboard uses Geneve (RFC 8926), which Open vSwitch supports, so
+that every generation of the dataplane interoperates. Two options are Hoverboard's own:
 
-- The *segment option* carries a frame's virtio-net header along, so that a 64 KB TCP segment
-  crosses the fabric whole and unchecksummed, as it would cross a NIC with segmentation offload.
-- The *probe option*, in a Geneve OAM packet of VNI 0, asks a peer whether it understands the
-  segment option. Open vSwitch does not answer, so a peer that never answers gets MTU-sized,
-  checksummed packets.
+- The *segment option* carries a frame's virtio-net header. So a 64 KB TCP segment crosses the fabric whole
+  and without a checksum, as it would cross a NIC with segmentation offload.
+- The *probe option*, in a Geneve OAM packet of VNI 0, asks a peer whether it understands the segment option. Open
+  vSwitch does not answer. A peer that never answers gets MTU-sized packets with checksums.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ GUEST_MTU = 1450
 FABRIC_MTU = 65521
 GUEST_GSO_MAX = 64000
 
-# Every virtual network's gateway has this MAC; it exists only in the virtual switch's answers.
+# Every virtual network's gateway has this MAC; it exists only in the virtual switch's replies.
 GATEWAY_MAC = "02:00:5e:00:00:01"
-# ... and, to VMs that have an IPv6 address, this one on the link (as in GCP, a VM's route leads over it).
+# For VMs with an IPv6 address, the gateway also has this link-local address (as in GCP, a VM's route goes over it).
 GATEWAY_LINK_LOCAL = IPv6Address("fe80::1")
 
 
 def underlay_mac(address: str | IPv4Address) -> str:
-    """MAC of the NIC that holds an underlay IPv4 `address` (the fabric's addressing plan).
+    """MAC of the NIC that has an underlay IPv4 `address` (the fabric's addressing plan).
 
     Locally administered, 02:fa then the four bytes of the address, so that a host can write an
-    outer Ethernet header without ARP. Hosts answer ARP for it all the same, because OVS asks.
+    outer Ethernet header without ARP. Hosts answer ARP for it all the same, because Open vSwitch asks.
     """
     return mac_text(b"\x02\xfa" + IPv4Address(address).packed)
 
@@ -59,12 +58,12 @@ def datapath_id(address: str | IPv4Address) -> int:
 def guest_mac(vni: int, address: str | IPv4Address) -> str:
     """Default MAC of a VM: 06, the low byte of the VNI, then its IPv4 address.
 
-    Two networks may share the low byte; MACs never leave a virtual network, so that is harmless.
+    Two networks may share the low byte. This is harmless, because MACs never leave a virtual network.
     """
     return mac_text(bytes((0x06, vni & 0xFF)) + IPv4Address(address).packed)
 
 
 def link_local(mac: str) -> IPv6Address:
-    """The link-local address that a NIC with this MAC gives itself (RFC 4291, appendix A: modified EUI-64)."""
+    """The link-local address of a NIC with this MAC (RFC 4291, appendix A: modified EUI-64)."""
     raw = mac_bytes(mac)
     return IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 0x02]) + raw[1:3] + b"\xff\xfe" + raw[3:])

@@ -1,8 +1,8 @@
 """Entities of the fabric manager's interface (paper section 3.1, figure 2): intent, not mechanism.
 
-An entity has a known type, a unique name and typed parameters. Entities are immutable; a change is
-a new entity of the same type and name. What one entity alone can get wrong is checked here; what
-needs the others (a VM whose network does not exist) is checked by `controllers.fm`.
+An entity has a known type, a unique name and typed parameters. Entities are immutable: a change is a new entity of the
+same type and name. This module checks each entity alone. Checks that need other entities (the network of a VM exists)
+are in `controllers.fm`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 # VNI 0 carries the probes between hosts (contract.encapsulation).
 MAX_VNI = (1 << 24) - 1
 MAX_PREFIX6 = 126
-# What one entity may hold: each item is flows in switches.
+# Limits of one entity: each item becomes flows in switches.
 MAX_RANGES, MAX_TAGS, MAX_PREFIXES, MAX_BACKENDS = 16, 32, 64, 256
 MAX_RULE_PRIORITY = 30_000
 # Unspecified, loopback and IPv4-mapped (RFC 4291, 2.5), link-local, multicast.
@@ -45,11 +45,11 @@ def _mac(value: str) -> str:
 
 
 def unusable_ip6(address: IPv6Address | IPv6Network) -> str | None:
-    """Why VMs cannot have an IPv6 address, or addresses of a prefix; None if they can."""
+    """The reason why VMs cannot have an IPv6 address, or addresses of a prefix; None if they can."""
     prefix = IPv6Network(address)
-    for of_its_own in _NOT_FOR_VMS:
-        if prefix.overlaps(of_its_own):
-            return f"{address} reaches into {of_its_own}, which is not for VMs"
+    for reserved in _NOT_FOR_VMS:
+        if prefix.overlaps(reserved):
+            return f"{address} reaches into {reserved}, which is not for VMs"
     return None
 
 
@@ -70,7 +70,7 @@ def _prefix6(value: IPv6Network) -> IPv6Network:
 
 
 def _port_range(value: Any) -> Any:
-    """ "80" and 80 and "8000-8099" as (first, last)."""
+    """The port range (first, last) of "80", 80 or "8000-8099"."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if isinstance(value, str):
@@ -105,12 +105,12 @@ Mac = Annotated[str, AfterValidator(_mac)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 FirewallAction = Literal["allow", "deny"]
-Program = Literal["ours", "external"]  # who programs a host's switch: the control plane, or others
+Program = Literal["ours", "external"]  # who programs a host's switch: our control plane, or another controller
 Scheduling = Literal["adaptive", "dedicated", "compacting"]  # of the fast path's engines (paper 4.2)
 
 
 class Entity(BaseModel):
-    """Base of all entities: frozen, no unknown parameters, `name` unique within its type."""
+    """Base of all entities: immutable, without unknown parameters, with a `name` that is unique within its type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     TYPE: ClassVar[str] = ""
@@ -121,9 +121,9 @@ class Entity(BaseModel):
 class Network(Entity):
     """A virtual network; `vni` is its 24-bit identifier on the wire, unique in the cluster.
 
-    `ingress` and `egress` are what its firewall does with packets to and from its VMs that no FirewallRule is
-    about. `rate_bps` is its QoS, the line rate of VMs that have none of their own (0: unlimited). Rates reach
-    the hosts with the VMs themselves, from topology files; the fabric manager refuses any but 0.
+    `ingress` and `egress` are the firewall's default actions, for packets to and from its VMs that no FirewallRule
+    matches. `rate_bps` is the default line rate of its VMs (0: unlimited). Rates reach the hosts with the VMs, from
+    topology files; the fabric manager rejects any value but 0.
     """
 
     TYPE = "Network"
@@ -136,8 +136,8 @@ class Network(Entity):
 class Subnetwork(Entity):
     """An address range of a network; the switch answers for `gateway` (default: first address).
 
-    `prefix6` is its IPv6 range, if its VMs may have IPv6 addresses too. Their gateway is a link-local
-    address, the same in every network (contract.encapsulation).
+    `prefix6` is its IPv6 range, if its VMs may have IPv6 addresses, too. Their gateway is a link-local address, the
+    same in every network (contract.encapsulation).
     """
 
     TYPE = "Subnetwork"
@@ -156,17 +156,17 @@ class Subnetwork(Entity):
 
     @property
     def gateway_address(self) -> IPv4Address:
-        """The gateway's address, given or the first of the prefix."""
+        """The gateway's address: `gateway`, or the first address of the prefix."""
         return self.gateway if self.gateway is not None else self.prefix.network_address + 1
 
 
 class VM(Entity):
-    """A virtual machine with one NIC: where it should run and what it may send as.
+    """A virtual machine with one NIC: its host, and the addresses that it may send from.
 
-    `ip6` is a second address, in the IPv6 range of the Subnetwork that `ip` is in. `tags` are what
-    FirewallRules name VMs by. `external_ips` are unique in the cluster. `rate_bps` is the NIC's line rate
-    (0: its network's); any but 0 is refused, as for the Network. The vport is not here: it is a physical fact,
-    reported by the host's agent and the host's switch.
+    `ip6` is a second address, in the IPv6 range of the Subnetwork that `ip` is in. FirewallRules select VMs by `tags`.
+    `external_ips` are unique in the cluster. `rate_bps` is the NIC's line rate (0: its network's); the fabric manager
+    rejects any value but 0, as for the Network. The vport is not a parameter: it is a physical fact, which the host's
+    agent and the host's switch report.
     """
 
     TYPE = "VM"
@@ -183,11 +183,10 @@ class VM(Entity):
 class Route(Entity):
     """Traffic of `network` to an address in `prefix` goes to VM `next_hop`, a VM of the same network.
 
-    Of the routes that cover an address the longest prefix wins, then the lowest `priority` number.
-    The choice is by intent alone: a next hop that is not plugged in drops, no other route steps in.
-    A prefix never overlaps a Subnetwork of the network, so that no route can take a VM's own traffic.
-    Being the next hop of a route, a winning one or not, allows a VM to send with source addresses
-    inside the prefix; without that its answers would be dropped as spoofed.
+    If several routes match an address, the longest prefix wins, then the lowest `priority` number. Only the intent
+    decides: if the next hop is not plugged in, packets are dropped, and no other route replaces it. A prefix never
+    overlaps a Subnetwork of the network, so that no route takes a VM's own traffic. The next hop of a route, winning or
+    not, may send with source addresses inside the prefix. Without that its answers would be dropped as spoofed.
     """
 
     TYPE = "Route"
@@ -198,9 +197,9 @@ class Route(Entity):
 
 
 class Host(Entity):
-    """A VM host: its address in the fabric, its dataplane generation (informative), its region if there are several.
+    """A VM host: its fabric address, its dataplane generation (for information), and its region if there are several.
 
-    `program` says who programs its switch. With "external" it gets no flows of ours, and no other is evicted there.
+    `program` says who programs its switch. With "external" it gets none of our flows, and flows of others stay.
     """
 
     TYPE = "Host"
@@ -220,14 +219,13 @@ class Hoverboard(Entity):
 
 
 class FirewallRule(Entity):
-    """What the hosts of a network's VMs do with packets to (ingress) or from (egress) some of them.
+    """A rule that allows or denies packets to (ingress) or from (egress) VMs of a network, enforced at their hosts.
 
-    Of the rules of a direction that are about a packet the lowest `priority` number decides, at equal
-    numbers a denial. A rule is about the packets of VMs that have one of the `targets` tags (none given: of
-    all VMs of the network), with the other end in one of `prefixes` or at a VM with one of the `tags`
-    (neither given: anywhere), of `protocol`, to destination `ports` (none given: any).
-
-    Rules have no memory: what comes back for an allowed packet is told by its ports alone (docs/fabric-manager.md).
+    The matching rule with the lowest `priority` number decides; at equal priority, deny wins. A rule matches packets
+    of VMs that have one of the `targets` tags (empty: all VMs of the network). The other end is in one of `prefixes`,
+    or is a VM with one of the `tags` (both empty: any other end). The packets have `protocol` and one of the
+    destination `ports` (empty: any port). Rules are stateless: an answer to an allowed packet is recognized by its
+    ports (docs/fabric-manager.md).
     """
 
     TYPE = "FirewallRule"
@@ -255,9 +253,9 @@ class FirewallRule(Entity):
 class LoadBalancer(Entity):
     """An address of a network that several VMs share: each flow goes to one of `backends` (direct server return).
 
-    The backends own `ip` beside their own address and answer with it. Which one a flow goes to is decided by
-    bits of its source port and address, so that it stays; a backend that is removed hands on its flows only.
-    `ports` are the destination ports that are served (none given: all).
+    The backends have `ip` in addition to their own address, and answer from it. Bits of a flow's source port and
+    address choose its backend, so that a flow stays at one backend. If a backend is removed, only its flows move.
+    `ports` are the destination ports that are served (empty: all).
     """
 
     TYPE = "LoadBalancer"

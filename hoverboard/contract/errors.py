@@ -5,7 +5,7 @@ HoverboardError
 │   └── EntityError   an entity in a fabric-manager request is wrong
 ├── RunError          a run is not in the state that the command needs; exit code 3
 ├── MachineError      the machine lacks something (root, a kernel feature, a tool); exit code 4
-├── SwitchError       a switch refused or did not answer; exit code 5
+├── SwitchError       a switch rejected a request or did not answer; exit code 5
 └── MeasurementError  an iperf3, ping or sample failed or timed out; exit code 6
 """
 
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 
 class HoverboardError(Exception):
-    """Base of all errors that a person is meant to read.
+    """Base of all errors with a message for people.
 
     Args:
-        what: the fault, one sentence.
-        where: file:line, node, socket or key it was found at; may be empty.
-        next_step: what the reader can do about it; may be empty.
+        what: the fault, in one sentence.
+        where: file:line, node, socket or key where it was found; may be empty.
+        next_step: how the reader can correct it; may be empty.
     """
 
     exit_code = 1
@@ -35,7 +35,7 @@ class HoverboardError(Exception):
 
 
 class InputError(HoverboardError):
-    """Something a person wrote cannot be used as it is."""
+    """A file, a command line or a request is wrong."""
 
     exit_code = 2
 
@@ -45,24 +45,24 @@ class EntityError(InputError):
 
 
 class RunError(HoverboardError):
-    """A run is unknown, already up, half up or being changed by somebody else."""
+    """A run is unknown, already up, half up, or changed by another process."""
 
     exit_code = 3
 
 
 class MachineError(HoverboardError):
-    """The machine lacks a privilege, a kernel feature, a tool or room."""
+    """The machine lacks a privilege, a kernel feature, a tool or space."""
 
     exit_code = 4
 
 
 class SwitchError(HoverboardError):
-    """A switch refused a message, or did not answer in time."""
+    """A switch rejected a request, or did not answer in time."""
 
     exit_code = 5
 
 
 class MeasurementError(HoverboardError):
-    """A measurement ended without a figure; the message carries the tool's own words."""
+    """A measurement ended without a result; the message has the tool's own text."""
 
     exit_code = 6

@@ -1,4 +1,4 @@
-"""What `--json` prints of verbs that measure, or look at the machine: doctor, experiment, demo (see `documents`)."""
+"""JSON documents of the verbs that measure or check the machine: doctor, experiment, demo (see `documents`)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class DoctorLine(TypedDict):
 
 
 class Doctor(TypedDict):
-    """`hoverboard doctor`; `healthy`: nothing that is required is missing."""
+    """`hoverboard doctor`; `healthy`: everything required is there."""
 
     healthy: bool
     lines: list[DoctorLine]
 
 
 class ListedParameter(TypedDict):
-    """What may be set of an experiment."""
+    """A parameter of an experiment."""
 
     default: Any
     unit: str
@@ -50,7 +50,7 @@ class ListedExperiment(TypedDict):
 
 
 class Verdict(TypedDict):
-    """What became of one claim of the paper's; `ratio` is ours over the paper's where that makes sense."""
+    """The result for one claim of the paper; `ratio` is ours over the paper's, where there is one."""
 
     claim: str
     paper: str
@@ -61,7 +61,7 @@ class Verdict(TypedDict):
 
 
 class MeasuredExperiment(TypedDict):
-    """A row of `hoverboard experiment run` and `report`: the folder, samples that failed, verdicts."""
+    """A row of `hoverboard experiment run` and `report`: the folder, number of failed samples, verdicts."""
 
     folder: str
     failed: int
@@ -69,7 +69,7 @@ class MeasuredExperiment(TypedDict):
 
 
 class ComparedRow(TypedDict):
-    """Samples of one run that differ in nothing but their value."""
+    """Samples of one run with the same metric and labels."""
 
     metric: str
     unit: str
@@ -96,7 +96,7 @@ class Compared(TypedDict):
 
 
 class Check(TypedDict):
-    """Something that must hold, and what was seen."""
+    """A condition that must hold, and the observed detail."""
 
     name: str
     ok: bool
@@ -116,7 +116,7 @@ class Pinged(TypedDict):
 
 
 class SameAddress(TypedDict):
-    """An address that two tenants have: what its owner in the sending tenant got, and the other tenant's owner."""
+    """An address that two tenants have: packets to its owner in the sending tenant, and to the other tenant's owner."""
 
     tenant: str
     address: str
@@ -130,7 +130,7 @@ class SameAddress(TypedDict):
 
 
 class ForeignAddress(TypedDict):
-    """An address of another tenant only."""
+    """An address that only another tenant has."""
 
     tenant: str
     source: str
@@ -145,7 +145,7 @@ class ForeignAddress(TypedDict):
 
 
 class Isolation(TypedDict):
-    """Whether a packet crossed tenants."""
+    """Whether any packet crossed tenants."""
 
     ok: bool
     same_address: list[SameAddress]
@@ -153,7 +153,7 @@ class Isolation(TypedDict):
 
 
 class RoundTrips(TypedDict):
-    """Of a ping, in milliseconds; None where nothing came back."""
+    """Round trips of a ping, in milliseconds; None if no reply came."""
 
     sent: int
     received: int
@@ -166,14 +166,14 @@ class RoundTrips(TypedDict):
 
 
 class Latencies(TypedDict):
-    """Round trips by way."""
+    """Round trips over the Hoverboard and on the direct path."""
 
     hoverboard: RoundTrips
     direct: RoundTrips
 
 
 class PathPoint(TypedDict):
-    """What a flow had sent on each way, `at` seconds after the sampler began."""
+    """Bytes that a flow had sent on each path, `at` seconds after the sampler started."""
 
     at: float
     hoverboard_bytes: int
@@ -181,7 +181,7 @@ class PathPoint(TypedDict):
 
 
 class Path(TypedDict):
-    """The way of one flow over time, in seconds after the sampler began."""
+    """The path of one flow over time, in seconds after the sampler started."""
 
     src: str
     dst: str
@@ -195,7 +195,7 @@ class Path(TypedDict):
 
 
 class Throughput(TypedDict):
-    """A measurement by iperf3, and what of it Hoverboards received meanwhile."""
+    """A measurement by iperf3, and the part of it that Hoverboards received."""
 
     streams: int
     bps: float
@@ -208,7 +208,7 @@ class Throughput(TypedDict):
 
 
 class DemoGeneration(TypedDict):
-    """What was found with one generation of the dataplane."""
+    """Results of one generation of the dataplane."""
 
     dataplane: str
     run: str
@@ -224,7 +224,7 @@ class DemoGeneration(TypedDict):
 
 
 class Ratios(TypedDict, total=False):
-    """How many times better `fastpath` is than `ovs`; throughput by streams. Empty where one of them was left out."""
+    """How many times better `fastpath` is than `ovs`; throughput by streams. Empty unless both were measured."""
 
     throughput: dict[str, float]
     latency_direct: float | None
@@ -232,7 +232,7 @@ class Ratios(TypedDict, total=False):
 
 
 class Code(TypedDict):
-    """The checkout that ran: `changed` when files differ from the commit, `changes` a name for the difference."""
+    """The checkout that ran. `changed`: files differ from the commit; `changes`: a name for the difference."""
 
     commit: str | None
     changed: bool | None

@@ -1,7 +1,7 @@
-"""The generations of the dataplane (paper 5.2): one table of facts, so that nobody else compares names.
+"""The generations of the dataplane (paper 5.2): one table of facts, so that no other module compares names.
 
-All of them stand behind the same OpenFlow program and speak the same Geneve, so that hosts of different
-generations make one cluster. docs/generations.md says what each stands for and where it differs.
+All generations run the same OpenFlow program and use the same Geneve, so that one cluster may mix them.
+docs/generations.md describes each and its differences.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from typing import Literal, get_args
 
 # The name of a generation, oldest first.
 Dataplane = Literal["pre", "ovs", "ovs-offload", "fastpath-vmm", "fastpath"]
-# Who moves the packets of a host: Open vSwitch, the host process's engines, or a process per VM.
+# what moves a host's packets: Open vSwitch, the host process's engines, or a process per VM
 Carrier = Literal["switch", "engines", "processes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationFacts:
-    """What the layers above and the host process need to know of a generation.
+    """Facts about a generation, for the layers above and the host process.
 
     Attributes:
-        andromeda: the paper's version it stands for.
-        carrier: who moves the packets.
-        nic: a tap, whose descriptor is handed to the host process, or a veth pair into the host's namespace.
-        uplink: the server's link to the fabric: a tap whose descriptor is handed over, or a device.
-        addressed: that device carries the underlay address itself (else Open vSwitch's br-phy does, or nobody).
-        guest_offloads: the guest leaves checksums and segmentation to what is below it.
-        takes_segments: whole segments arrive by the tunnel (the segment option): it answers probes.
-        kernel_switch: needs the kernel's openvswitch module.
+        andromeda: the version in the paper that it stands for.
+        carrier: what moves the packets.
+        nic: a tap, whose descriptor is sent to the host process, or a veth pair into the host's namespace.
+        uplink: the server's link to the fabric: a tap whose descriptor is sent to the host process, or a device.
+        addressed: the uplink device has the underlay address (else Open vSwitch's br-phy has it, or no device).
+        guest_offloads: the guest leaves checksums and segmentation to the layer below it.
+        takes_segments: it receives whole segments through the tunnel (the segment option), and so answers probes.
+        kernel_switch: it needs the kernel's openvswitch module.
         vmm: a VMM stands between virtual NIC and engine.
-        relay: the generation that a Hoverboard runs where this one is asked for: the nearest that relays.
-        stands_for: one line for people.
+        relay: the generation that a Hoverboard runs when this one is chosen: the nearest that can relay.
+        stands_for: a one-line description for users.
     """
 
     andromeda: str
@@ -117,10 +117,10 @@ NAMES: tuple[Dataplane, ...] = get_args(Dataplane)
 
 
 def facts(dataplane: Dataplane) -> GenerationFacts:
-    """The row of a generation."""
+    """The facts about a generation."""
     return GENERATIONS[dataplane]
 
 
 def available(datapath_type: str) -> tuple[Dataplane, ...]:
-    """The generations to be had where Open vSwitch has this datapath, oldest first."""
+    """The generations that can run where Open vSwitch has this datapath, oldest first."""
     return tuple(name for name in NAMES if datapath_type == "system" or not GENERATIONS[name].kernel_switch)

@@ -1,26 +1,26 @@
-"""The programming models (paper 3.3): one table of facts, so that nobody else lists names or compares them.
+"""The programming models (paper 3.3): one table of facts, so that no other module lists or compares names.
 
-A new model is a row here and a class in controllers/vmc/models/. A model from a file, `FILE.py:Class`, has no row:
-its class has the facts as attributes. docs/models.md says what each model does.
+A new model is a row here and a class in controllers/vmc/models/. A model from a file, `FILE.py:Class`, has no row: its
+class has the facts as attributes. docs/models.md describes each model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A class in a file, path.py:Class, or path.py where it holds one (contract.plugins): for editors.
+# A class in a file, path.py:Class, or path.py if the file has one class (contract.plugins); for editors.
 FILE_PATTERN = r"^.+\.py(:[A-Za-z_]\w*)?$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What everybody but the model itself needs to know of a programming model.
+    """Facts about a programming model, for all code outside the model.
 
     Attributes:
-        offloads: busy pairs get flows of their own, so that usage matters.
-        answers: hosts ask the controller, by packet-in, about addresses that they do not know.
-        learns: hosts may put flows in themselves (Kind.LEARNED), which then are left alone.
-        relays: Hoverboards carry packets, so that there has to be one.
+        offloads: busy VM pairs get flows for the direct path, so that usage reports matter.
+        answers: hosts ask the controller, by packet-in, about unknown addresses.
+        learns: hosts may install flows themselves (Kind.LEARNED), which the controller leaves alone.
+        relays: Hoverboards carry packets, so that at least one is required.
     """
 
     offloads: bool = False
@@ -30,7 +30,7 @@ class ModelFacts:
 
     @property
     def scoped(self) -> bool:
-        """Whether it goes with regions: a host's question would have an answer from each of two control planes."""
+        """Whether it works with regions. With two control planes, a host's question would get two answers."""
         return not (self.answers or self.learns)
 
 
@@ -46,7 +46,7 @@ DEFAULT_MODEL = "hoverboard"
 
 
 def choices(*, relays: bool | None = None, scoped: bool | None = None) -> str:
-    """The names for a message, comma between them: of all models, or of those with these facts."""
+    """The names for a message, separated by commas: of all models, or of those with the given facts."""
     return ", ".join(
         name for name, facts in MODELS.items() if relays in (None, facts.relays) and scoped in (None, facts.scoped)
     )

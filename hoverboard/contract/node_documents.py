@@ -1,4 +1,4 @@
-"""What `--json` prints of the verbs that look into a node: status NODE, flows, latency, capture (see `documents`)."""
+"""JSON documents of the verbs that look into a node: status NODE, flows, latency, capture (see `documents`)."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Coprocessor(TypedDict):
     errors: dict[str, int]
     cpu_seconds: float
     account: str
-    stages: dict[str, dict[str, Any]]  # what a stage tells of itself is its own
+    stages: dict[str, dict[str, Any]]  # each stage has its own keys
     events: list[dict[str, Any]]
     samples_lost: int
     blocked: list[str]
 
 
 class NodeVM(TypedDict):
-    """What a host knows of a VM."""
+    """A VM, as its host sees it."""
 
     fastpath_seconds: float | None
     vmm_seconds: float | None
@@ -46,7 +46,7 @@ class NodeVM(TypedDict):
 
 
 class FlowKey(TypedDict):
-    """A flow-table entry: packets to `dst` of network `vni`, by where they came `from`, go `via` a host or a VM."""
+    """A flow-table entry: packets to `dst` of network `vni`, `from` a VM or the tunnel, go `via` a host or a VM."""
 
     vni: int | None
     src: str | None
@@ -60,11 +60,11 @@ _From = TypedDict("_From", {"from": str})
 
 
 class Flow(FlowKey, _From):
-    """An entry without what it carried."""
+    """An entry without its counts."""
 
 
 class Entry(Flow):
-    """An entry and what it carried; `now` is False for a way that it led before."""
+    """An entry with its counts; `now` is False for an earlier answer of the entry."""
 
     now: bool
     packets: int
@@ -72,14 +72,14 @@ class Entry(Flow):
 
 
 class BusyFlow(Flow):
-    """One of the entries that carry most, over the last second."""
+    """One of the entries that carried most in the last second."""
 
     pps: float
     bps: float
 
 
 class PortRate(TypedDict):
-    """Over the last second; rx is what the engines received from the port."""
+    """Rates in the last second; rx is what the engines received from the port."""
 
     rx_pps: float
     rx_bps: float
@@ -88,7 +88,7 @@ class PortRate(TypedDict):
 
 
 class Rates(TypedDict):
-    """What a node carried in the last second."""
+    """Packets that a node carried in the last second."""
 
     seconds: float
     ports: dict[str, PortRate]
@@ -96,7 +96,7 @@ class Rates(TypedDict):
 
 
 class Checkpoint(TypedDict):
-    """What a host process has written down, and what it went on from."""
+    """The checkpoint of a host process: records written, and whether an earlier one was used."""
 
     written: NotRequired[int]
     failure: NotRequired[str | None]
@@ -106,7 +106,7 @@ class Checkpoint(TypedDict):
 
 
 class HostStatus(TypedDict):
-    """What the host process of a VM host or Hoverboard says of it."""
+    """Status of the host process of a VM host or Hoverboard."""
 
     node: str
     role: Literal["host", "hoverboard"]
@@ -168,7 +168,7 @@ Node = ServerNode | SilentNode | VMNode | FabricNode
 
 
 class Flows(TypedDict):
-    """`hoverboard flows NODE`: lines of the switch, and the dataplane's own flow table."""
+    """`hoverboard flows NODE`: flows of the switch, and entries of the dataplane's flow table."""
 
     node: str
     openflow: list[str]
@@ -186,14 +186,14 @@ EngineLatency = TypedDict(
 
 
 class EngineLatencies(TypedDict):
-    """Of both engines of a host."""
+    """Latencies of both engines of a host."""
 
     egress: EngineLatency
     ingress: EngineLatency
 
 
 class Latency(EngineLatencies):
-    """`hoverboard latency NODE`: times inside the engines of sampled packets."""
+    """`hoverboard latency NODE`: time of sampled packets inside the engines."""
 
     node: str
 

@@ -1,7 +1,7 @@
-"""Bytes of packets, and what stands in them: addresses, MACs, the Internet checksum.
+"""Bytes of packets, and values in them: addresses, MACs, the Internet checksum. Pure.
 
-Pure. Compiled code sums words by itself (`hoverboard/fastpath/packets/segment.py`, `geneve.py`): Numba cannot call
-this.
+Compiled code computes checksums itself (`hoverboard/fastpath/packets/segment.py`, `geneve.py`), because Numba cannot
+call this module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def internet_checksum(data: bytes | bytearray | memoryview) -> int:
     """The checksum of RFC 1071 of `data`; an odd last byte counts as if a zero followed.
 
     Returns:
-        16 bits. Over data that hold their own checksum: 0.
+        16 bits. 0 over data that contain their own correct checksum.
     """
     words = int.from_bytes(data, "big") << 8 * (len(data) & 1)
     if not words:
@@ -29,11 +29,11 @@ def mac_bytes(text: str) -> bytes:
     """The 6 bytes of a MAC address such as "02:00:5e:00:00:01".
 
     Raises:
-        ValueError: it is not hexadecimal, or has not 6 bytes.
+        ValueError: it is not hexadecimal, or does not have 6 bytes.
     """
     raw = bytes.fromhex(text.replace(":", ""))
     if len(raw) != 6:
-        raise ValueError(f"{text!r} is no MAC address: 6 bytes, as in 02:00:5e:00:00:01")
+        raise ValueError(f"{text!r} is not a MAC address: 6 bytes, as in 02:00:5e:00:00:01")
     return raw
 
 
@@ -47,5 +47,5 @@ def mac_number(text: str) -> int:
 
 
 def mac_text(mac: bytes | int) -> str:
-    """A MAC address, 6 bytes or a 48-bit number, in lower case with colons."""
+    """The text of a MAC address (6 bytes or a 48-bit number): lower case with colons."""
     return (mac.to_bytes(6, "big") if isinstance(mac, int) else mac).hex(":")

@@ -1,7 +1,7 @@
-"""Classes that people write in files of their own, named as FILE.py:Class, or FILE.py where it holds one.
+"""Loads classes that users write in their own files, named as FILE.py:Class, or FILE.py if it has one such class.
 
-The one loader of coprocessor stages, offload policies, experiments and programming models, and the one place where
-such a file is run: what is wrong with it is told with its line. It reads the file, and does nothing else.
+The one loader of coprocessor stages, offload policies, experiments and programming models. Only this module runs such
+a file; errors name the line. It reads the file, and does no other I/O.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def file_of(reference: str) -> tuple[Path, str] | None:
 
 
 def absolute(reference: str, directory: Path | None = None) -> str:
-    """The reference with its file's whole path; a relative one starts from `directory`, or here. Other names stay."""
+    """The reference with its file's absolute path; a relative path starts from `directory`, or the current one."""
     found = file_of(reference)
     if found is None:
         return reference
@@ -36,20 +36,20 @@ def absolute(reference: str, directory: Path | None = None) -> str:
 
 
 def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, next_step: str) -> type[Any]:
-    """Run the file of a reference, and give the class that it names.
+    """Run the file of a reference, and return the class that it names.
 
-    Without a name, it is the only class of the file that derives from `base`: classes that it imports, and those
-    that lack a method, do not count. The file runs anew at each call.
+    Without a name, it is the only class of the file that derives from `base`: imported classes and abstract classes do
+    not count. The file runs at each call.
 
     Args:
         reference: FILE.py:Class, or FILE.py.
-        base: what the class has to derive from; a protocol with `runtime_checkable` will do.
-        where: what holds the reference (a key, an option), for the error.
-        noun: what such a class is: "stage", "offload policy".
-        next_step: how one is written and named.
+        base: the class to derive from; a protocol with `runtime_checkable` works, too.
+        where: the key or option that holds the reference, for the error.
+        noun: the name of the kind of class: "stage", "offload policy".
+        next_step: how to write and name such a class.
 
     Raises:
-        InputError: there is no such file or class, the file cannot be run, or the class is none of `base`.
+        InputError: there is no such file or class, the file cannot be run, or the class does not derive from `base`.
     """
     place = f"{where}: {reference}" if where else reference
     found = file_of(reference)
@@ -70,7 +70,7 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         raise InputError(f"the file has no {noun}", where=place, next_step=next_step)
     if len(own) > 1:
         raise InputError(
-            f"one {noun} has to be named: the file has {', '.join(own)}",
+            f"name one {noun}: the file has {', '.join(own)}",
             where=place,
             next_step=f"name it as {path.name}:{own[0]}",
         )
@@ -97,14 +97,14 @@ def _named(
 
 
 def _run(path: Path) -> ModuleType:
-    """The file as a module of its own for each path: two files of one name do not meet in sys.modules."""
+    """Run the file as a module whose name depends on its path: two files of one name are two modules."""
     whole = path.resolve()
     name = f"plugin_{path.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, whole)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses and pydantic look for a class's annotations
+    sys.modules[name] = module  # dataclasses and pydantic look there for a class's annotations
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a user's code may raise anything

@@ -1,7 +1,7 @@
-"""Public names of a package (docs/api.md), looked up when they are used; names of version 0.1 that stand elsewhere.
+"""Public names of a package (docs/api.md), resolved when they are used; and old paths of version 0.1.
 
 A package's `__init__` has a table of strings, name -> module. Nothing is imported before a name is used (PEP 562), so
-`hoverboard --help` pays for none of them. Old paths stay for one version and warn with the import to write instead.
+that `hoverboard --help` loads none of them. Old paths stay for one version, and warn with the import to write instead.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def look_up(module: str, name: str) -> Any:
-    """What `from module import name` gives: an attribute of a module, or a module of a package."""
+    """The result of `from module import name`: an attribute of a module, or a module of a package."""
     return getattr(__import__(module, fromlist=(name,)), name)
 
 
 def public_names(package: str, names: Mapping[str, str], old_paths: Mapping[str, str] = _NONE) -> tuple[Getter, Lister]:
-    """`__getattr__` and `__dir__` of a package.
+    """The functions `__getattr__` and `__dir__` of a package.
 
     Args:
         package: its `__name__`.
@@ -47,12 +47,12 @@ def public_names(package: str, names: Mapping[str, str], old_paths: Mapping[str,
 
 
 class OldPath(ModuleType):
-    """A module of version 0.1 whose names stand elsewhere now.
+    """A module of version 0.1 whose names are in another module now.
 
     Args:
-        old: where it stood, dotted.
+        old: its old path, dotted.
         new: module that has its names now.
-        package, names: public names, of which the warning tells first.
+        package, names: public names, which the warning prefers.
     """
 
     def __init__(self, old: str, new: str, package: str, names: Mapping[str, str]) -> None:
@@ -60,14 +60,14 @@ class OldPath(ModuleType):
         self._new, self._package, self._names = new, package, names
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # Python's own questions about a module are no use of it
+        if name.startswith("__"):  # Python looks these up by itself: no use of the module
             raise AttributeError(name)
         value = look_up(self._new, name)
         _warn(f"{self.__name__}.{name}", self._instead(name))
         return value
 
     def _instead(self, name: str) -> str:
-        """The import to write."""
+        """The import to write instead."""
         room, _, module = self._new.rpartition(".")
         if self._names.get(name) == self._new:
             return f"from {self._package} import {name}"
@@ -77,7 +77,7 @@ class OldPath(ModuleType):
 
 
 def old_names(module: str, names: Mapping[str, str]) -> Getter:
-    """`__getattr__` of a module that lost some names.
+    """The function `__getattr__` of a module that lost some names.
 
     Args:
         module: its `__name__`.

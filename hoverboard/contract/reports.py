@@ -1,7 +1,7 @@
-"""Usage reports: what a VM host tells the control plane about the flows it sends (paper 3.3.1).
+"""Usage reports: a VM host reports the flows it sends to the control plane (paper 3.3.1).
 
-Reports come from sending hosts, never from Hoverboards: an overloaded Hoverboard could fail to
-report exactly when an offload is needed most.
+Reports come from sending hosts, not from Hoverboards: an overloaded Hoverboard could fail to report exactly when an
+offload is needed most. Only an offload policy that asks for them, for comparison, gets reports of Hoverboards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class FlowUsage:
 
     Attributes:
         vni: virtual network, 24 bits.
-        src, dst: inner addresses, both of one family. A pair that speaks IPv4 and IPv6 is told of twice.
+        src, dst: inner addresses, both of one family. A pair that uses IPv4 and IPv6 has two rows.
         bytes, packets: sent in the interval, inner frames without encapsulation.
     """
 

@@ -1,18 +1,18 @@
-"""A token bucket: so many at once, so many a second. Pure: who asks brings the time."""
+"""A token bucket: limits a burst and a rate. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
-# Questions about an address that a vport may have answered, a second and at once (paper 3.3, on demand). The host
-# process bounds them where Open vSwitch carries no packets, the controller everywhere; the paper gives no figures.
+# Questions per second and per burst that one vport may ask about addresses (paper 3.3, on demand). The host process
+# limits them where Open vSwitch carries no packets, the controller everywhere; the paper gives no figures.
 ASK_RATE, ASK_BURST = 50.0, 25.0
 
 
 class TokenBucket:
-    """Holds `burst` tokens at most, begins full, and gets `rate` a second.
+    """Holds at most `burst` tokens, starts full, and gains `rate` tokens a second.
 
     Args:
         rate: tokens a second.
-        burst: the most that it holds, at least 1.
+        burst: most tokens that it holds, at least 1.
         now: seconds of any clock that does not run backwards; the same clock at each call.
     """
 
@@ -23,7 +23,7 @@ class TokenBucket:
         self._tokens, self._filled = burst, now
 
     def take(self, now: float) -> bool:
-        """Take one token; False, and nothing taken, if there is not a whole one."""
+        """Take one token; False, without taking any, if less than one is left."""
         self._fill(now)
         if self._tokens < 1:
             return False
@@ -31,7 +31,7 @@ class TokenBucket:
         return True
 
     def full(self, now: float) -> bool:
-        """Whether it is as it was made: who has many of them may forget it."""
+        """Whether it is full, as a new one is, so that its owner may delete it."""
         self._fill(now)
         return self._tokens == self._burst
 

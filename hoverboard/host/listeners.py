@@ -1,4 +1,4 @@
-"""What the parts of a host tell each other: small protocols, given to a part when it is made.
+"""Protocols by which the parts of a host notify each other; each part gets its listeners when it is made.
 
 A part that changes something calls the method of its listener, always from the host's control thread.
 """
@@ -12,38 +12,38 @@ from typing import Protocol
 from hoverboard.contract.packets import Address
 from hoverboard.fastpath.packets.flow_table import Key
 
-Way = tuple[int, Address, IPv4Address]  # VNI, destination, the host that it was sent to
+UsedRoute = tuple[int, Address, IPv4Address]  # VNI, destination, underlay address of the host that it was sent to
 
 
 class EntryListener(Protocol):
-    """Hears of flow-table entries."""
+    """Is notified of changes of the flow table."""
 
     def flows_changed(self, keys: Iterable[Key]) -> None:
-        """Entries came, went, or have another answer."""
+        """Take note of entries that were installed or removed, or have another answer."""
 
 
 class PeerListener(Protocol):
-    """Hears of other hosts."""
+    """Is notified of other hosts."""
 
     def peer_changed(self, address: IPv4Address) -> None:
-        """A peer was met, or takes whole segments from now on."""
+        """Take note of a peer that is new, or takes whole segments from now on."""
 
 
 class RouteListener(Protocol):
-    """Hears what a host that learns routes has to know."""
+    """Is notified of what a host needs for learning routes."""
 
-    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
-        """A packet to `dst` met a default route that says "learn"; it goes by way of `gateway`."""
+    def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
+        """Take note of a packet to `dst` that goes through `gateway`, by a default route of kind LEARN."""
 
-    def carried(self, ways: Iterable[Way]) -> None:
-        """All ways of a report interval, from a dataplane that cannot call `wanted`."""
+    def routes_used(self, routes: Iterable[UsedRoute]) -> None:
+        """Take all routes used in a report interval, from a dataplane that cannot call `route_wanted`."""
 
-    def received(self, sender: IPv4Address, payload: bytes) -> None:
-        """A datagram of another host's route exchange."""
+    def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
+        """Take a datagram of the route exchange that arrived from another host."""
 
 
-class Nobody:
-    """All listeners in one; does nothing."""
+class NoListener:
+    """All listeners in one class; does nothing."""
 
     def flows_changed(self, keys: Iterable[Key]) -> None:
         """See EntryListener."""
@@ -51,14 +51,14 @@ class Nobody:
     def peer_changed(self, address: IPv4Address) -> None:
         """See PeerListener."""
 
-    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
+    def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
         """See RouteListener."""
 
-    def carried(self, ways: Iterable[Way]) -> None:
+    def routes_used(self, routes: Iterable[UsedRoute]) -> None:
         """See RouteListener."""
 
-    def received(self, sender: IPv4Address, payload: bytes) -> None:
+    def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
         """See RouteListener."""
 
 
-NOBODY = Nobody()
+NO_LISTENER = NoListener()

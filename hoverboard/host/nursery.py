@@ -1,8 +1,8 @@
-"""The warmed parent of all host processes: imports and compiled code once, then a fork per host.
+"""The parent of all host processes: it imports and compiles once, then forks one child per host.
 
-Forked children share those pages, so that a host process costs milliseconds and a few MB. A child
-waits at a gate until its pid has been recorded by whoever asked for it; a child whose gate closes
-unopened exits without having made anything.
+Children share its memory pages, so that a host process costs milliseconds and a few MB. A child waits at a gate, a
+pipe, until the client has recorded its pid and releases it. If the gate closes before that, the child exits and has
+made nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hoverboard.fastpath.engine.warm import warm
 from hoverboard.host import process
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.generations import pre_vm_process, shared_engines
-from hoverboard.host.generations.pre import LOBBY
+from hoverboard.host.generations.pre import VMM_SOCKET
 from hoverboard.rpc.answering import Methods
 from hoverboard.rpc.connection import Service
 from hoverboard.rpc.server import Server
@@ -43,7 +43,7 @@ def enter_network_namespace(pid: int) -> None:
 
 
 def _write_to(path: str) -> None:
-    """Have stdout and stderr go to a log file."""
+    """Send stdout and stderr to a log file."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -51,31 +51,33 @@ def _write_to(path: str) -> None:
 
 
 class Nursery:
-    """Forks for one client, for as long as that is connected; then its children that wait at the gate end.
+    """Forks processes for one client while that client is connected; then children that still wait at a gate exit.
 
     Args:
-        path: of the socket.
+        path: the socket to serve.
     """
 
     def __init__(self, path: Path) -> None:
         self._gates: dict[int, int] = {}
-        self._left = False
+        self._client_closed = False
         self._methods: Methods = {
             "spawn": self._spawn,
             "spawn_engines": self._spawn_engines,
             "spawn_vmm": self._spawn_vmm,
             "release": self._release,
         }
-        self._server = Server(path, lambda _: Service(self._methods, self._leave), connections=1, log="nursery.log")
+        self._server = Server(
+            path, lambda _: Service(self._methods, self._on_client_closed), connections=1, log="nursery.log"
+        )
 
     def serve(self) -> None:
-        """Serve until the client has closed."""
-        while not self._left:
+        """Serve until the client closes its connection."""
+        while not self._client_closed:
             self._server.serve(None)
         self._server.close()
 
-    def _leave(self) -> None:
-        self._left = True
+    def _on_client_closed(self) -> None:
+        self._client_closed = True
         for gate in self._gates.values():
             os.close(gate)
 
@@ -100,13 +102,13 @@ class Nursery:
         def run() -> None:
             _write_to(f"{node_dir}/host.log")
             enter_network_namespace(netns_pid)
-            pre_vm_process.main(Path(node_dir) / LOBBY, vm)
+            pre_vm_process.main(Path(node_dir) / VMM_SOCKET, vm)
 
         return self._fork(f"process of VM {vm}", run)
 
     def _release(self, pid: int) -> int:
         if pid not in self._gates:
-            raise InputError(f"no process {pid} waits")
+            raise InputError(f"no process {pid} waits for its release")
         gate = self._gates.pop(pid)
         try:
             os.write(gate, b"g")
@@ -124,13 +126,13 @@ class Nursery:
             raise
         if pid == 0:
             os.close(writer)
-            self._be_born(who, reader, run)
+            self._run_child(who, reader, run)
         os.close(reader)
         self._gates[pid] = writer
         return pid
 
-    def _be_born(self, who: str, gate: int, run: Callable[[], None]) -> NoReturn:
-        """In the child: wait until it is let go, and be what it is to be."""
+    def _run_child(self, who: str, gate: int, run: Callable[[], None]) -> NoReturn:
+        """Run `run` in the child process, once the gate opens. Never returns."""
         status = 1
         try:
             self._server.close_in_child()
@@ -150,14 +152,14 @@ class Nursery:
 
 
 def main() -> None:
-    """`python -m hoverboard.host.nursery --socket PATH`"""
+    """Start the nursery: `python -m hoverboard.host.nursery --socket PATH`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--socket", required=True, type=Path)
     options = parser.parse_args()
     warm()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     nursery = Nursery(options.socket)
-    gc.freeze()  # the collector leaves shared pages alone, so that they stay shared
+    gc.freeze()  # the garbage collector leaves shared pages alone, so that they stay shared
     nursery.serve()
 
 

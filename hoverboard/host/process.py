@@ -1,7 +1,7 @@
-"""The host process: host agent and dataplane of one VM host or Hoverboard (paper sections 3.2 and 4).
+"""The host process: agent and dataplane of one VM host or Hoverboard (paper sections 3.2 and 4).
 
-One control loop serves requests from above, the dataplane's events and timers, all in one thread:
-what it decides is decided in order. The engine has a thread of its own and never waits for it.
+One thread, the control loop, serves requests, dataplane events and timers, one after the other. The engines run in
+threads of their own and never wait for the control loop.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from hoverboard.host.checkpointing.resumption import Resumption
 from hoverboard.host.control.agent_session import ControlSessions
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.generations import make
-from hoverboard.host.telemetry.hoverboard_reports import Reports
-from hoverboard.host.telemetry.inspection import Looking
+from hoverboard.host.telemetry.hoverboard_reports import HoverboardReports
+from hoverboard.host.telemetry.inspection import Inspection
 from hoverboard.rpc.answering import Methods, TakesDescriptors
 from hoverboard.rpc.descriptors import Descriptors
 from hoverboard.rpc.server import Server
 from hoverboard.vswitch.ovs import Ovs
 
 _HOUSEKEEPING = 1.0  # seconds
-_EXCHANGE = 0.1  # seconds between two looks at routes that are learned, while there are any
-_NUDGES = 3  # one a housekeeping
+_EXCHANGE = 0.1  # seconds between two calls of RouteExchange.tick(), while there are routes or questions
+_NUDGES = 3  # times that vswitchd is woken after the control plane is back, one a second
 
 
-def _outlive(work: Callable[[], object]) -> None:
-    """Do `work`; what goes wrong in it is written to host.log, and the host goes on forwarding."""
+def _log_exceptions(work: Callable[[], object]) -> None:
+    """Do `work`. Write an exception to host.log instead of raising it, so that the host goes on forwarding."""
     try:
         work()
-    except Exception:  # an answer nobody foresaw must cost one packet or one report, not a host's VMs
+    except Exception:  # an unexpected answer must cost one packet or one report, not the VMs of the host
         traceback.print_exc(file=sys.stderr)
 
 
 class HostProcess:
-    """The parts of one host, wired together."""
+    """The parts of one host, wired together; `run` serves until SIGTERM."""
 
     def __init__(self, config: HostConfig) -> None:
         self._config = config
@@ -61,21 +61,21 @@ class HostProcess:
         self._nudges = 0
         self._reported = time.monotonic()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._keeper = CheckpointWriter()
-        self._resumption = Resumption(config, self._switch, self._keeper)
+        self._checkpoint_writer = CheckpointWriter()
+        self._resumption = Resumption(config, self._switch, self._checkpoint_writer)
         self._next_ofport = self._resumption.saved.free_ofport()
-        self._complete = not config.resume  # all that the process before this one had is plugged in
+        self._complete = not config.resume  # every port of the process before this one is plugged in
         if not config.resume:
             self._resumption.configure()
-        made = make(config, self._switch, self._keeper)
+        made = make(config, self._switch, self._checkpoint_writer)
         self._plane, self._exchange = made.plane, made.routes
         try:
             self._plane.limit(*config.capacity)
         except SwitchError:
             if self._complete:
-                raise  # else the switch may be away: it is told when it is back
-        self._relayed = False  # a Hoverboard reports, too
-        self._reports = Reports(self._plane)
+                raise  # if the switch is down, switch_back() sets the limits later
+        self._relayed = False  # the control plane asked for reports of Hoverboards, too
+        self._reports = HoverboardReports(self._plane)
         self._session = ControlSessions(
             [config.control_address, *(address for address, _ in config.more_endpoints)],
             config.node, self._set_interval, datapath_id(config.underlay_ip),
@@ -91,10 +91,10 @@ class HostProcess:
             "set_rate": self._set_rate,
             "status": self._status,
             "flows": lambda: self._plane.flows(),
-            "looking_ready": lambda: self._looking().ready(),
+            "inspection_ready": lambda: self._inspection().ready(),
             "capture": TakesDescriptors(self._capture, 2, 2),
-            "sample_latency": TakesDescriptors(lambda fds, every: self._looking().sample(int(every), *fds.numbers)),
-            "latency": lambda: self._looking().latency(),
+            "sample_latency": TakesDescriptors(lambda fds, every: self._inspection().sample(int(every), *fds.numbers)),
+            "latency": lambda: self._inspection().latency(),
         }
 
     def run(self) -> None:
@@ -113,36 +113,36 @@ class HostProcess:
             self._sync_readers()
             now = time.monotonic()
             due = min(next_second, self._reported + self._interval)
-            if self._keeper.due is not None:
-                due = min(due, self._keeper.due)
+            if self._checkpoint_writer.due is not None:
+                due = min(due, self._checkpoint_writer.due)
             if self._exchange.busy:
                 due = min(due, now + _EXCHANGE)
             for key, _events in self._selector.select(max(0.0, due - now)):
-                _outlive(key.data)
+                _log_exceptions(key.data)
             now = time.monotonic()
             if self._exchange.busy:
-                _outlive(self._exchange.tick)
+                _log_exceptions(self._exchange.tick)
             if now >= self._reported + self._interval:
-                _outlive(partial(self._report, now))
-            if self._keeper.due is not None and now >= self._keeper.due:
-                _outlive(partial(self._keeper.flush, now))
+                _log_exceptions(partial(self._report, now))
+            if self._checkpoint_writer.due is not None and now >= self._checkpoint_writer.due:
+                _log_exceptions(partial(self._checkpoint_writer.flush, now))
             if now >= next_second:
                 next_second = now + _HOUSEKEEPING
                 self._nudge()
                 if not self._resumption.settled:
-                    _outlive(self._settle)
-                _outlive(partial(self._plane.every_second, now))
+                    _log_exceptions(self._settle)
+                _log_exceptions(partial(self._plane.every_second, now))
         self._session.stop()
         self._plane.close()
-        self._keeper.close()
+        self._checkpoint_writer.close()
 
     def _begin(self) -> None:
-        """Everything is as it is to be: keep it, and tell the control plane."""
-        self._resumption.keep(lambda: self._vports, self._plane.kept)
+        """Start the checkpoint and the control sessions: all ports are plugged in."""
+        self._resumption.keep(lambda: self._vports, self._plane.checkpoint_source)
         self._session.start()
 
     def _resume(self) -> None:
-        """All ports are plugged in. The control plane hears of this host only now: it takes a Hello for the whole."""
+        """Start to forward: all ports are plugged in. Send Hello to the control plane only now, with all bindings."""
         if self._complete:
             return
         self._plane.resume(self._resumption.saved)
@@ -150,7 +150,7 @@ class HostProcess:
         self._begin()
 
     def _settle(self) -> None:
-        """Have the switch agree with what is plugged in here; later, if it is away or not everything is."""
+        """Make the ports of the switch agree with what is plugged in here. Retry later if the switch is down."""
         if self._complete and self._resumption.settle(self._vports):
             self._plane.switch_back()
 
@@ -167,7 +167,7 @@ class HostProcess:
         self._nudge()
 
     def _nudge(self) -> None:
-        """The control plane is back: have the switch look for it too, until its back-off has surely passed."""
+        """Wake vswitchd, so that it connects to its controller now. Repeat until its back-off has passed."""
         if self._nudges:
             self._nudges -= 1
             self._switch.nudge()
@@ -214,7 +214,7 @@ class HostProcess:
         )  # fmt: skip
         self._vports[vm] = (vport, ofport)
         self._exchange.attached(ofport, vni or 0, mac, addresses)
-        self._keeper.vport_changed(vm)
+        self._checkpoint_writer.vport_changed(vm)
         self._session.bind(vm, vport)
         return vport
 
@@ -227,27 +227,27 @@ class HostProcess:
     def _detach(self, vm: str) -> bool:
         if vm not in self._vports:
             return False
-        # Forgotten last, so that a detach which failed half way can be asked for again.
+        # Removed last, so that a detach that failed half way can be requested once more.
         self._resumption.remove_vport(self._vports[vm][0])
         self._plane.detach(vm)
         self._exchange.detached(self._vports[vm][1])
         self._session.unbind(vm)
         del self._vports[vm]
-        self._keeper.vport_changed(vm)
+        self._checkpoint_writer.vport_changed(vm)
         return True
 
-    def _looking(self) -> Looking:
-        looking = self._plane.looking
-        if looking is None:
+    def _inspection(self) -> Inspection:
+        inspection = self._plane.inspection
+        if inspection is None:
             node = self._config.node
             raise InputError(
-                f"{node} has dataplane {self._config.dataplane}, which has no engine to look into",
+                f"{node} has dataplane {self._config.dataplane}, which has no engine to inspect",
                 where=node, next_step=f"use tcpdump: hoverboard exec {node} -- tcpdump -i DEVICE",
             )  # fmt: skip
-        return looking
+        return inspection
 
     def _capture(self, fds: Descriptors, ports: list[str], snap: int, count: int) -> list[str]:
-        return self._looking().capture([str(name) for name in ports], int(snap), int(count), *fds.numbers)
+        return self._inspection().capture([str(name) for name in ports], int(snap), int(count), *fds.numbers)
 
     def _status(self) -> HostStatus:
         config = self._config
@@ -267,18 +267,18 @@ class HostProcess:
             "rates": self._plane.rates(),
             "learning": self._exchange.status(),
             "reports": self._reports.counters,
-            "checkpoint": cast("Checkpoint", {**(self._keeper.status() or {}), **self._resumption.status()}),
+            "checkpoint": cast("Checkpoint", {**(self._checkpoint_writer.status() or {}), **self._resumption.status()}),
             "next_report_seconds": max(0.0, self._reported + self._interval - time.monotonic()),
         }
 
     def _report(self, now: float) -> None:
         seconds, self._reported = now - self._reported, now
-        # A Hoverboard does not report: the paper takes usage from sending hosts only (section 3.3.1), and an offload
-        # policy that asks for the other is there to compare.
+        # A Hoverboard does not report by default: the paper takes usage from sending hosts only (section 3.3.1). An
+        # offload policy that asks for reports of Hoverboards exists for comparison.
         relays = self._config.role == "hoverboard"
         if relays and not self._relayed:
             return
-        self._plane.tell_relayed(relays)
+        self._plane.report_relayed(relays)
         flows = self._plane.usage()
         if not relays:
             self._exchange.used(flows)
@@ -287,7 +287,7 @@ class HostProcess:
 
 
 class _PlaneReader:
-    """Marks a callback as the dataplane's, so that it is unregistered when the dataplane drops it."""
+    """Mark a callback as the dataplane's, so that it is unregistered when the dataplane drops it."""
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback

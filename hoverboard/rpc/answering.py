@@ -1,4 +1,4 @@
-"""From the line of a request to the line of its answer: a table of callables, and what goes wrong on the way."""
+"""Answers one request: from its line, a table of methods and the descriptors, to the line of the answer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TakesDescriptors:
-    """A method that is called with the request's `Descriptors` first, then with its arguments.
+    """A method whose first argument is the request's `Descriptors`.
 
-    What it does not take of them is closed when it returns.
+    Descriptors that it does not take are closed when it returns.
     """
 
     call: Callable[..., Any]
@@ -32,7 +32,7 @@ class TakesDescriptors:
 
 @dataclass(frozen=True)
 class WithDescriptors:
-    """A result that copies of descriptors go with; they stay those of the method."""
+    """A result with descriptors: copies are sent, and the method keeps its own."""
 
     result: Any
     numbers: tuple[int, ...]
@@ -43,7 +43,7 @@ Methods = Mapping[str, Callable[..., Any] | TakesDescriptors]
 
 @dataclass(frozen=True)
 class Answer:
-    """A line to send, and descriptors to go with it, which whoever sends them closes."""
+    """A line to send, and the descriptors to send with it. The sender closes them."""
 
     line: bytes
     descriptors: Descriptors
@@ -54,45 +54,45 @@ class Answerer:
     """Answers requests, for a server.
 
     Attributes:
-        where: what errors that name no place are about: a node; may be empty.
-        log: where the trace of an error that nobody foresaw is found.
+        where: the node that errors without a place are about; may be empty.
+        log: the file that holds the traceback of an unexpected error.
     """
 
     where: str = ""
     log: str = "the log files of the run"
 
     def answer(self, methods: Methods, line: bytes, inbox: Inbox) -> Answer:
-        """Carry out a request, with its parameters as keywords; whatever goes wrong is the answer."""
+        """Call the method of a request, with its parameters as keywords; an error of any kind becomes the answer."""
         name = "request"
         try:
             message = decode(line)
             with inbox.take(message) as given:
-                name, call = _bound(methods, message, given)
+                name, call = _bind(methods, message, given)
                 return _answer(name, call())
         except HoverboardError as error:
-            return self.refusal(error)
+            return self.error_answer(error)
         except OSError as error:
             _log.exception("%s failed", name)
-            return self.refusal(RunError(f"{name}: {error}"))
-        except Exception as error:  # the server must outlive any one request
+            return self.error_answer(RunError(f"{name}: {error}"))
+        except Exception as error:  # the server must survive every request
             _log.exception("%s failed", name)
-            return self.refusal(RunError(f"{name}: {error!r}", next_step=f"see {self.log}"))
+            return self.error_answer(RunError(f"{name}: {error!r}", next_step=f"see {self.log}"))
 
-    def refusal(self, error: HoverboardError, *, last: bool = False) -> Answer:
-        """The answer that is an error; `last`: the connection ends with it."""
+    def error_answer(self, error: HoverboardError, *, last: bool = False) -> Answer:
+        """The answer that reports an error; `last`: the server closes the connection after it."""
         document = error_to_json(error)
         document["where"] = document["where"] or self.where
         return Answer(encode({"error": document, "last": True} if last else {"error": document}), Descriptors())
 
 
-def _bound(methods: Methods, message: dict[str, Any], given: Descriptors) -> tuple[str, Callable[[], Any]]:
-    """The method that a message asks for, and the call of it."""
+def _bind(methods: Methods, message: dict[str, Any], given: Descriptors) -> tuple[str, Callable[[], Any]]:
+    """The method that a message names, and a callable that calls it with the message's parameters."""
     name, params = message.get("method"), message.get("params", {})
     method = methods.get(name) if isinstance(name, str) else None
     if method is None:
         raise InputError(f"unknown method {name!r}", next_step=f"use one of: {', '.join(methods)}")
     if not isinstance(params, dict):
-        raise InputError(f"{name}: its parameters are no object, but a {type(params).__name__}")
+        raise InputError(f"{name}: its parameters are a {type(params).__name__}, not an object")
     wanted = (method.least, method.most) if isinstance(method, TakesDescriptors) else (0, 0)
     if not wanted[0] <= len(given) <= wanted[1]:
         raise InputError(f"{name}: takes {_range(*wanted)} descriptors, not {len(given)}")
@@ -126,7 +126,7 @@ def _answer(name: str, result: Any) -> Answer:
 
 
 def answer_one(channel: Channel, methods: Methods, where: str = "") -> bool:
-    """Wait for a request on a channel and answer it; False when the peer has closed instead. OSError: of the socket."""
+    """Wait for a request on a channel and answer it; False if the peer closes instead. OSError: the socket failed."""
     line = channel.receive_line()
     if line is None:
         return False

@@ -1,4 +1,4 @@
-"""One end of a connection that waits: sends and receives whole messages, each by a deadline."""
+"""One end of a connection that waits: sends and receives whole messages, each with a deadline."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hoverboard.contract.errors import RunError
 from hoverboard.rpc import descriptors
 from hoverboard.rpc.messages import MOST_ANSWER, Inbox, decode, encode
 
-_PAUSE = 0.005  # seconds between two looks at whether somebody listens
+_PAUSE = 0.005  # seconds between two attempts to connect
 
 
 class Deadline:
-    """A moment in `seconds` from now; None: never."""
+    """A moment in `seconds` from now; None: no deadline."""
 
     def __init__(self, seconds: float | None) -> None:
         self._at = None if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float | None:
-        """Seconds until then, 0 when it has passed; None: it never does."""
+        """Seconds until the deadline, 0 when it has passed; None: there is no deadline."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
     def check(self) -> float | None:
-        """Seconds until then. TimeoutError: it has passed."""
+        """Seconds until the deadline. TimeoutError: it has passed."""
         left = self.left()
         if left == 0.0:
             raise TimeoutError("timed out")
@@ -40,12 +40,12 @@ class Channel:
     """A connected Unix socket, for one exchange of messages at a time.
 
     Args:
-        sock: is the channel's from now on.
-        most: bytes of a message that comes.
+        sock: the socket, which the channel owns from now on.
+        most: bytes of a message that it receives.
 
     Attributes:
-        socket: for whoever waits for the end of the connection.
-        inbox: what has arrived.
+        socket: to poll for the end of the connection.
+        inbox: the bytes that have arrived.
     """
 
     def __init__(self, sock: socket.socket, most: int = MOST_ANSWER) -> None:
@@ -55,16 +55,16 @@ class Channel:
 
     @classmethod
     def connect(cls, path: str | Path, seconds: float | None) -> Channel:
-        """Wait until somebody listens on `path` and takes the connection.
+        """Wait until a server listens on `path` and accepts.
 
         Raises:
-            RunError: nobody does after `seconds`, or never will.
+            RunError: none does within `seconds`, or the path cannot be connected to.
         """
         deadline = Deadline(seconds)
         while True:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                sock.setblocking(False)  # connect() would wait for room in the backlog, for ever
+                sock.setblocking(False)  # connect() would wait for room in the backlog, without a limit
                 sock.connect(str(path))
             except OSError as error:
                 sock.close()
@@ -80,11 +80,11 @@ class Channel:
                 return cls(sock)
 
     def send(self, message: Mapping[str, Any], numbers: Sequence[int] = (), deadline: Deadline | None = None) -> None:
-        """Send a message with copies of some descriptors; OSError when the peer has gone, or never reads."""
+        """Send a message with copies of descriptors. OSError: the peer has closed, or does not read in time."""
         self.send_line(encode({**message, "fds": len(numbers)} if numbers else message), numbers, deadline)
 
     def send_line(self, line: bytes, numbers: Sequence[int] = (), deadline: Deadline | None = None) -> None:
-        """As send(), of a message that is encoded already."""
+        """Send a message that is encoded already; see send()."""
         rest = memoryview(line)
         while rest:
             self.socket.settimeout(deadline.check() if deadline else None)
@@ -92,7 +92,7 @@ class Channel:
             numbers = ()  # they went with the first byte
 
     def receive_line(self, deadline: Deadline | None = None) -> bytes | None:
-        """The next line; None when the peer has closed. OSError: there is none in time, or it is too long."""
+        """The next line; None when the peer has closed. OSError: no line arrived in time, or it is too long."""
         while (line := self.inbox.line()) is None:
             self.socket.settimeout(deadline.check() if deadline else None)
             if not self.inbox.receive(self.socket):
@@ -103,7 +103,7 @@ class Channel:
         """The next message and its descriptors; None when the peer has closed.
 
         Raises:
-            InputError: it is no message. OSError: there is none in time, or it is too long.
+            InputError: it is not a message. OSError: none arrived in time, or it is too long.
         """
         line = self.receive_line(deadline)
         if line is None:
@@ -114,12 +114,12 @@ class Channel:
         return message, taken
 
     def interrupt(self) -> None:
-        """End the connection for whoever waits on it, in another thread; it is still to be closed."""
+        """End the connection for another thread that waits on it; close() is still needed."""
         with self._closing, contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection, and the descriptors that came over it and were not taken."""
+        """Close the connection, and descriptors that arrived and were not taken."""
         with self._closing:
             self.inbox.close()
             self.socket.close()

@@ -1,4 +1,4 @@
-"""The client of a server of ours; several threads may use one. Imports nothing heavy: every command pays for it."""
+"""Client of an rpc server; several threads may share one. Imports nothing heavy: every command loads it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An answer that came.
+class Reply:
+    """An answer from the peer.
 
     Attributes:
-        last: the connection ends with it.
+        last: the peer closes the connection after it.
     """
 
     message: dict[str, Any]
@@ -31,7 +31,7 @@ class Answered:
     last: bool
 
     def get(self) -> tuple[Any, Descriptors]:
-        """The result, and the descriptors that came with it; raises the error that it is instead."""
+        """Return the result and its descriptors, or raise the error that the answer reports."""
         if "error" in self.message:
             self.descriptors.close()
             raise error_from_json(self.message["error"])
@@ -47,40 +47,40 @@ def exchange(
     deadline: Deadline,
     peer: str = "the peer",
     where: str = "",
-) -> Answered:
-    """Send a request on a channel, with copies of some descriptors, and wait for its answer.
+) -> Reply:
+    """Send a request on a channel, with copies of descriptors, and wait for its answer.
 
     Raises:
-        RunError: there is none; names the `peer`. The channel is of no use then.
+        RunError: there is none; it names the `peer`. The channel cannot be used any more.
     """
     unsent = None
     try:
         try:
             channel.send({"method": method, "params": params}, fds, deadline)
         except ConnectionError as error:
-            unsent = error  # but the peer may have said why it reads no more
+            unsent = error  # the peer may have sent the reason before it closed
         got = channel.receive(deadline)
     except OSError as error:
         raise RunError(f"{method}: no answer ({unsent or error})", where=where) from error
     except InputError as error:
-        raise RunError(f"{method}: {peer} answered what is no answer: {error}", where=where) from error
+        raise RunError(f"{method}: {peer} sent something that is not an answer: {error}", where=where) from error
     if got is None:
         raise RunError(f"{method}: {peer} closed the connection", where=where)
     answer, given = got
     if not {"result", "error"} & answer.keys():
         given.close()
         raise RunError(f"{method}: {peer} answered neither a result nor an error", where=where)
-    return Answered(answer, given, bool(unsent or answer.get("last")))
+    return Reply(answer, given, bool(unsent or answer.get("last")))
 
 
 class Client:
-    """A connection to a server, made when it is first needed. One request at a time: threads wait for each other.
+    """A connection to a server, opened at the first request. One request at a time: threads wait for each other.
 
-    An exchange that does not end as it should ends the connection, so that a late answer is nobody's; the next
-    request makes another one.
+    If an exchange fails, the connection is closed, so that a late answer cannot be taken for the next one. The next
+    request opens a new connection.
     """
 
-    peer = "the peer"  # as its errors call the other end
+    peer = "the peer"  # how its errors name the other end
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
@@ -96,13 +96,13 @@ class Client:
         self.close()
 
     def connect(self, timeout: float) -> None:
-        """Wait until the socket accepts; RunError after `timeout` seconds."""
-        with self._alone("connect", timeout):
+        """Wait until the server accepts a connection; RunError after `timeout` seconds."""
+        with self._exclusive("connect", timeout):
             if self._channel is None:
                 self._channel = Channel.connect(self.path, timeout)
 
     def close(self) -> None:
-        """Close the connection; harmless when there is none. Whoever waits for an answer waits no more."""
+        """Close the connection, if there is one. A thread that waits for an answer gets an error."""
         channel = self._channel
         if channel is not None:
             channel.interrupt()
@@ -113,10 +113,10 @@ class Client:
         """Send one request, with copies of descriptors `fds`, and return its result.
 
         Args:
-            timeout: seconds for all of it.
+            timeout: seconds for the whole exchange.
 
         Raises:
-            HoverboardError: what the peer reports, in its own kind; RunError if the peer is gone or silent.
+            HoverboardError: the error that the peer reports, in its class; RunError if the peer closes or is silent.
         """
         result, given = self.call_for_descriptors(method, fds=fds, timeout=timeout, **params)
         given.close()
@@ -125,9 +125,9 @@ class Client:
     def call_for_descriptors(
         self, method: str, /, *, fds: Sequence[int] = (), timeout: float = TIMEOUT, **params: Any
     ) -> tuple[Any, Descriptors]:
-        """As call(), and the descriptors that came with the answer: for the caller to close."""
+        """Send one request as call() does; return its result and the answer's descriptors, which the caller closes."""
         deadline = Deadline(timeout)
-        with self._alone(method, timeout):
+        with self._exclusive(method, timeout):
             if self._channel is None:
                 self._channel = Channel.connect(self.path, deadline.left())
             try:
@@ -135,14 +135,14 @@ class Client:
                     self._channel, method, params, fds=fds, deadline=deadline, peer=self.peer, where=self.path
                 )
             except BaseException:
-                self._drop()  # its answer may still come
+                self._drop()  # its answer may still arrive
                 raise
             if answer.last:
                 self._drop()
         return answer.get()
 
     @contextlib.contextmanager
-    def _alone(self, method: str, timeout: float) -> Iterator[None]:
+    def _exclusive(self, method: str, timeout: float) -> Iterator[None]:
         if not self._exchange.acquire(timeout=timeout):
             raise RunError(f"{method}: no answer: the request before it has not ended", where=self.path)
         try:

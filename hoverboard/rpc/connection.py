@@ -1,4 +1,4 @@
-"""One connection of a server: what has arrived, what is to be sent. Never waits."""
+"""One connection of a server: received bytes, and the answer to send. Never blocks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hoverboard.rpc.messages import Inbox
 
 
 def _nothing() -> None:
-    """For connections whose end is nobody's business."""
+    """Do nothing when a connection has ended."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What one connection is served: its methods, and what is called when it has ended."""
+    """The methods of one connection, and a callback for its end."""
 
     methods: Methods
     ended: Callable[[], None] = _nothing
@@ -30,14 +30,14 @@ class Connection:
     """A peer's connection, as its server sees it.
 
     Args:
-        sock: is the connection's from now on.
+        sock: the socket, which the connection owns from now on.
         longest: bytes of a request.
 
     Attributes:
-        service: what the peer is served.
-        watched: what of epoll's events the server waits for; 0: it is not registered.
-        working: a thread carries out a request of it.
-        taken: somebody else has its socket now.
+        service: the methods that the peer may call.
+        watched: the epoll events that the server waits for; 0: the socket is not registered.
+        working: a thread carries out a request of this connection.
+        taken: a method has taken the socket; it is no longer the connection's.
     """
 
     def __init__(self, sock: socket.socket, longest: int) -> None:
@@ -49,19 +49,19 @@ class Connection:
         self.working = False
         self.taken = False
         self._outgoing = memoryview(b"")
-        self._riding = Descriptors()  # with its first byte
+        self._riding = Descriptors()  # to be sent with the first byte
 
     @property
     def sending(self) -> bool:
-        """Whether the last answer has not gone yet."""
+        """Whether a part of the last answer is still to be sent."""
         return bool(self._outgoing)
 
     def put(self, answer: Answer) -> None:
-        """Have an answer sent by the next flush()."""
+        """Set the answer that the next flush() sends."""
         self._outgoing, self._riding = memoryview(answer.line), answer.descriptors
 
     def flush(self) -> None:
-        """Send as much as the peer takes now. OSError: it has gone."""
+        """Send as many bytes as the peer takes now. OSError: it has closed."""
         with contextlib.suppress(BlockingIOError):
             while self._outgoing:
                 sent = descriptors.send(self.socket, self._outgoing, self._riding.numbers)
@@ -69,7 +69,7 @@ class Connection:
                 self._riding.close()
 
     def take(self) -> Channel:
-        """For a method of this connection: the socket is the caller's now, and the request gets no answer."""
+        """Give the socket to the caller, a method of this connection; its request gets no answer."""
         self.taken = True
         self.inbox.close()
         return Channel(self.socket)
@@ -84,7 +84,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the socket, and every descriptor that came or was to go."""
+        """Close the socket, and all descriptors that were received or to be sent."""
         self._outgoing = memoryview(b"")
         self._riding.close()
         self.inbox.close()

@@ -1,4 +1,4 @@
-"""File descriptors over a Unix socket (SCM_RIGHTS): every one that arrives has an owner, or is closed."""
+"""File descriptors over a Unix socket (SCM_RIGHTS): each received descriptor has an owner, or is closed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import socket
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
-MOST = 16  # descriptors that are not yet somebody's, of one connection
+MOST = 16  # descriptors of one connection that no method has taken yet
 _CHUNK = 1 << 16  # bytes
 _INT = array.array("i").itemsize
 
 
 class TooManyDescriptors(ConnectionError):
-    """A peer sent more descriptors than anybody takes."""
+    """A peer sent more descriptors than a server accepts."""
 
 
 class Descriptors:
-    """Descriptors that came with a message; a context manager that closes those that nobody has taken."""
+    """Descriptors that came with a message; a context manager that closes those that were not taken."""
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
         self.numbers = list(numbers)
@@ -35,22 +35,22 @@ class Descriptors:
         self.close()
 
     def take(self, count: int | None = None) -> list[int]:
-        """The first `count` of them, or all; the caller closes them from now on."""
+        """Take the first `count` descriptors, or all; the caller closes them."""
         count = len(self.numbers) if count is None else count
         taken, self.numbers = self.numbers[:count], self.numbers[count:]
         return taken
 
     def close(self) -> None:
-        """Close those that nobody has taken."""
+        """Close descriptors that were not taken."""
         for number in self.take():
             os.close(number)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """Some bytes, b"" at the end, and the descriptors that came with them, which are the caller's.
+    """Receive some bytes, b"" at the end, and the descriptors that came with them, which the caller owns.
 
     Raises:
-        TooManyDescriptors: more than MOST came at once, or there was no room for them; all are closed.
+        TooManyDescriptors: more than MOST came at once, or this process has no number left; all are closed.
     """
     room = socket.CMSG_SPACE(MOST * _INT)
     data, ancillary, flags, _address = sock.recvmsg(_CHUNK, room, socket.MSG_CMSG_CLOEXEC)
@@ -65,7 +65,7 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def send(sock: socket.socket, data: bytes | bytearray | memoryview, numbers: Sequence[int] = ()) -> int:
-    """Send some of `data`, and all descriptors with its first byte; how many bytes went. The descriptors stay ours."""
+    """Send some of `data`, and all descriptors with its first byte; return the number of bytes. Closes nothing."""
     if not numbers:
         return sock.send(data)
     return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))])

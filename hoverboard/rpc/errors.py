@@ -1,4 +1,4 @@
-"""Errors over a socket: what one end reports is raised again, in its own kind, at the other end."""
+"""Errors over a socket: the client raises the error that the server reports, in the same class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def error_to_json(error: Exception) -> dict[str, Any]:
     kind = next(c.__name__ for c in type(error).__mro__ if getattr(errors, c.__name__, None) is c)
     found = {"kind": kind, "exit_code": error.exit_code}
     text = str(error)
-    # A list of faults is text of its own, not what/where/next step.
+    # The text of a list of faults is not made of what, where and next step.
     plain = str(HoverboardError(error.what, where=error.where, next_step=error.next_step))
     if text != plain:
         return {**found, "what": text, "where": "", "next_step": ""}
@@ -23,7 +23,7 @@ def error_to_json(error: Exception) -> dict[str, Any]:
 
 
 def error_from_json(data: object) -> HoverboardError:
-    """The error that `error_to_json` wrote; what is no such thing is a RunError all the same."""
+    """The error that `error_to_json` wrote; RunError for any other document."""
     given: dict[str, Any] = data if isinstance(data, dict) else {"what": str(data)}
     kind = getattr(errors, str(given.get("kind")), RunError)
     if not (isinstance(kind, type) and issubclass(kind, HoverboardError)):

@@ -1,4 +1,4 @@
-"""Cuts what arrives on a connection into messages: one JSON object a line, of bounded length, with its descriptors."""
+"""Messages of a connection: one JSON object a line, of bounded length, with its descriptors."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class TooLong(ConnectionError):
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """The line of a message. TypeError, ValueError: it is not of JSON's types."""
+    """The line of a message. TypeError, ValueError: it holds other types than JSON's."""
     return json.dumps(message).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The message of a line. InputError: it is none."""
+    """The message of a line. InputError: it is not a JSON object."""
     try:
         # Not json.loads(bytes), which guesses at other encodings. RecursionError: thousands of brackets.
         message = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"this is no line of JSON: {error}") from error
+        raise InputError(f"this is not a line of JSON: {error}") from error
     if not isinstance(message, dict):
-        raise InputError(f"this is JSON, but no object: a {type(message).__name__}")
+        raise InputError(f"this is JSON, but not an object: a {type(message).__name__}")
     return message
 
 
 class Inbox:
-    """What has arrived on one connection and was not looked at yet.
+    """The bytes and descriptors of one connection that no message has used yet.
 
     Args:
         most: bytes of a message.
@@ -50,29 +50,29 @@ class Inbox:
         self._descriptors: list[int] = []
 
     def receive(self, sock: socket.socket) -> bool:
-        """Take in what has arrived, or wait for something; False when the peer has closed.
+        """Read available bytes, or wait for some; False when the peer has closed.
 
         Raises:
-            TooManyDescriptors: more than there can be use for; TooLong: see `line`. OSError: of the socket.
+            TooManyDescriptors: no message can use so many; TooLong: see `line`. OSError: the socket failed.
         """
         data, numbers = descriptors.receive(sock)
         self._descriptors += numbers
         self._bytes += data
         if len(self._descriptors) > descriptors.MOST:
-            raise TooManyDescriptors(f"more than {descriptors.MOST} descriptors that no message speaks of")
+            raise TooManyDescriptors(f"more than {descriptors.MOST} descriptors that no message announced")
         if not self.complete and len(self._bytes) > self._most:
             raise TooLong(f"a message longer than {self._most} bytes")
         return bool(data)
 
     @property
     def complete(self) -> bool:
-        """Whether a whole line is there."""
+        """Whether a whole line has arrived."""
         at = self._bytes.find(b"\n", self._searched)
         self._searched = len(self._bytes) if at < 0 else at
         return at >= 0
 
     def line(self) -> bytes | None:
-        """The next line without its newline; None when it is not complete. TooLong: it is too long."""
+        """The next line without its newline; None when it is not complete. TooLong: it has too many bytes."""
         if not self.complete:
             return None
         line = bytes(self._bytes[: self._searched])
@@ -83,24 +83,24 @@ class Inbox:
         return line
 
     def take(self, message: Mapping[str, Any]) -> Descriptors:
-        """The descriptors that a message says came with it.
+        """Take the descriptors that a message announces in "fds".
 
         Raises:
-            InputError: it says what is not so.
+            InputError: so many have not arrived, or "fds" is not a number.
         """
         count = message.get("fds", 0)
         if not isinstance(count, int) or not 0 <= count <= len(self._descriptors):
             there = len(self._descriptors)
-            raise InputError(f"the message speaks of {count!r} descriptors, and {there} came")
+            raise InputError(f"the message announces {count!r} descriptors, and {there} came")
         taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         return Descriptors(taken)
 
     def close_strays(self) -> None:
-        """Close descriptors that no message speaks of, once no part of a message is here that may still."""
+        """Close descriptors that no message announced, unless a part of a message is here that may do so."""
         if not self._bytes:
             self.close()
 
     def close(self) -> None:
-        """Close all descriptors that nobody has taken."""
+        """Close all descriptors that were not taken."""
         Descriptors(self._descriptors).close()
         self._descriptors = []

@@ -1,8 +1,8 @@
-"""Serves a table of callables on a Unix socket. No peer can stop it: not one that sends half a message, too much or
-rubbish, not one that goes away or never reads.
+"""Serves a table of methods on a Unix socket; no peer can stop or delay it.
 
-A program with a loop of its own registers the server's descriptor there and calls `serve` when it can be read; for
-another one, `start` does that in a thread.
+It survives peers that send half a message, too many bytes or rubbish, and peers that close or never read. A program
+with its own loop polls the server's descriptor and calls `serve` when it is readable. Other programs call `start`,
+which serves in a thread.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from hoverboard.rpc.messages import MOST_REQUEST, TooLong
 
 MOST_CONNECTIONS = 256
 _BACKLOG = 64
-_LAST_SECONDS = 1.0  # for the answer to a request that was at work when the server closed
+_LAST_SECONDS = 1.0  # for the answer to a request that still ran when the server closed
 _log = logging.getLogger(__name__)
 
 
 def listen(path: str | Path, mode: int = 0o600) -> socket.socket:
-    """A listening socket at `path`, which never had more rights than `mode`; one that a dead process left is replaced.
+    """A listening socket at `path` with rights `mode` from the start; a socket left by a dead process is replaced.
 
     Raises:
-        OSError: something else is there, or the path is too long.
+        OSError: another kind of file is there, or the path is too long.
     """
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Before bind(), which makes the file with these rights: a chmod() after it leaves a gap, and a umask is
-        # that of all threads.
+        # Before bind(), which makes the file with these rights: chmod() after it leaves a gap, and a umask would apply
+        # to all threads.
         os.fchmod(listener.fileno(), mode)
         listener.bind(str(path))
         listener.listen(_BACKLOG)
@@ -58,12 +58,12 @@ class Server:
     """Listens as soon as it is made.
 
     Args:
-        path: of the socket; one that is there is replaced.
-        methods: by name; or what gives each new connection its own.
+        path: of the socket; an existing socket is replaced.
+        methods: by name; or a function that returns the Service of each new connection.
         mode: rights of the socket.
-        threads: run each request in a thread of its own, so that a long one holds up no other; else in `serve`.
+        threads: run each request in its own thread, so that a long one delays no other; else in `serve`.
         where, log: see Answerer.
-        connections: most at a time; one more is told so, and closed.
+        connections: most at a time; one more gets an error and is closed.
         longest: bytes of a request.
     """
 
@@ -86,7 +86,7 @@ class Server:
         self._most, self._longest = connections, longest
         self._connections: set[Connection] = set()
         self._by_fd: dict[int, Connection] = {}
-        self._again: collections.deque[Connection] = collections.deque()  # have sent several requests
+        self._more_requests: collections.deque[Connection] = collections.deque()  # have sent several requests at once
         self._answered: collections.deque[tuple[Connection, Answer]] = collections.deque()  # by threads
         self._closing = threading.Lock()
         self._closed = False
@@ -99,7 +99,7 @@ class Server:
         self._epoll.register(self._wake, select.EPOLLIN)
 
     def fileno(self) -> int:
-        """Readable when there is something to serve."""
+        """Descriptor of the server: readable when there is something to serve."""
         return self._epoll.fileno()
 
     def start(self, name: str) -> None:
@@ -112,14 +112,14 @@ class Server:
             self.serve(None)
 
     def serve(self, timeout: float | None = 0.0) -> None:
-        """Serve what is ready, a request a connection; wait for it `timeout` seconds at most, None: for ever."""
+        """Serve what is ready, one request per connection; wait at most `timeout` seconds (None: without a limit)."""
         for fd, _events in self._epoll.poll(timeout):
             if self._closed:
                 return
             if fd == self._listener.fileno():
                 self._accept()
             elif fd == self._wake:
-                self._go_on()
+                self._on_wake()
             elif (connection := self._by_fd.get(fd)) is not None:
                 self._attend(connection, self._exchange)
 
@@ -130,19 +130,19 @@ class Server:
             sock, _ = self._listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._turn_away()
-            return  # else it has gone again
+                self._reject_connection()
+            return  # else the peer has closed already
         connection = Connection(sock, self._longest)
         if len(self._connections) >= self._most:
             fault = RunError(f"more than {self._most} connections at a time", where=self._path)
-            connection.end(self._answerer.refusal(fault, last=True))
+            connection.end(self._answerer.error_answer(fault, last=True))
             return
         connection.service = self._methods(connection) if callable(self._methods) else Service(self._methods)
         self._connections.add(connection)
         self._watch(connection, select.EPOLLIN)
 
-    def _turn_away(self) -> None:
-        """No descriptor is left: close the next connection, or it would be ready for ever."""
+    def _reject_connection(self) -> None:
+        """Close the next connection: no descriptor is left, and it would be ready without end."""
         os.close(self._spare)
         with contextlib.suppress(OSError):
             self._listener.accept()[0].close()
@@ -166,11 +166,11 @@ class Server:
         self._connections.discard(connection)
 
     def _end(self, connection: Connection, fault: HoverboardError | None = None) -> None:
-        """Close a connection, and tell whoever wants to know."""
+        """Close a connection, and call its `ended`."""
         self._forget(connection)
-        self._last(connection, None if fault is None else self._answerer.refusal(fault, last=True))
+        self._close_with(connection, None if fault is None else self._answerer.error_answer(fault, last=True))
 
-    def _last(self, connection: Connection, answer: Answer | None, seconds: float = 0.0) -> None:
+    def _close_with(self, connection: Connection, answer: Answer | None, seconds: float = 0.0) -> None:
         connection.end(answer, seconds)
         try:
             connection.service.ended()
@@ -180,11 +180,11 @@ class Server:
     # -- requests ---------------------------------------------------------------------------------
 
     def _attend(self, connection: Connection, work: Callable[[Connection], None]) -> None:
-        """Do something for a connection, and end it when that cannot be done."""
+        """Do `work` for a connection, and close the connection if that fails."""
         try:
             work(connection)
         except BlockingIOError:
-            pass  # the event was of a connection before this one
+            pass  # the event belonged to an earlier connection with this number
         except (TooLong, TooManyDescriptors) as error:
             self._end(connection, InputError(str(error)))
         except OSError:
@@ -199,12 +199,12 @@ class Server:
         self._next(connection)
 
     def _next(self, connection: Connection) -> None:
-        """Answer the next request, if it is there and the answer before it has gone."""
+        """Answer the next request, if it has arrived and the answer before it is sent."""
         line = None if connection.sending else connection.inbox.line()
         if line is None:
             self._wait(connection)
         elif self._threads:
-            self._have_worked(connection, line)
+            self._start_worker(connection, line)
         else:
             answer = self._answerer.answer(connection.service.methods, line, connection.inbox)
             if connection.taken:
@@ -212,7 +212,7 @@ class Server:
             else:
                 self._deliver(connection, answer)
 
-    def _have_worked(self, connection: Connection, line: bytes) -> None:
+    def _start_worker(self, connection: Connection, line: bytes) -> None:
         self._watch(connection, 0)
         connection.working = True
         worker = threading.Thread(target=self._work, args=(connection, line), name="rpc-request", daemon=True)
@@ -220,7 +220,7 @@ class Server:
             worker.start()
         except RuntimeError as error:  # no more threads
             connection.working = False
-            self._deliver(connection, self._answerer.refusal(RunError(str(error), where=self._path)))
+            self._deliver(connection, self._answerer.error_answer(RunError(str(error), where=self._path)))
 
     def _work(self, connection: Connection, line: bytes) -> None:
         answer = self._answerer.answer(connection.service.methods, line, connection.inbox)
@@ -229,7 +229,7 @@ class Server:
                 self._answered.append((connection, answer))
                 os.eventfd_write(self._wake, 1)
                 return
-        self._last(connection, answer, _LAST_SECONDS)
+        self._close_with(connection, answer, _LAST_SECONDS)
 
     def _deliver(self, connection: Connection, answer: Answer) -> None:
         connection.put(answer)
@@ -237,33 +237,33 @@ class Server:
         self._wait(connection)
 
     def _wait(self, connection: Connection) -> None:
-        """Have the loop come back to a connection when it can go on."""
+        """Make the loop return to a connection when it can go on."""
         if connection.sending:
             self._watch(connection, select.EPOLLOUT)
         elif connection.inbox.complete:
-            # It may have sent thousands of requests: others come between.
+            # It may have sent thousands of requests: serve other connections in between.
             self._watch(connection, 0)
-            self._again.append(connection)
+            self._more_requests.append(connection)
             os.eventfd_write(self._wake, 1)
         else:
             connection.inbox.close_strays()
             self._watch(connection, select.EPOLLIN)
 
-    def _go_on(self) -> None:
+    def _on_wake(self) -> None:
         os.eventfd_read(self._wake)
         for _ in range(len(self._answered)):
             connection, answer = self._answered.popleft()
             connection.working = False
             self._attend(connection, lambda known, answer=answer: self._deliver(known, answer))  # type: ignore[misc]
-        for _ in range(len(self._again)):
-            self._attend(self._again.popleft(), self._next)
+        for _ in range(len(self._more_requests)):
+            self._attend(self._more_requests.popleft(), self._next)
 
     # -- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Take no more connections and end those that are there; not from a method, unless it runs in a thread.
+        """Accept no more connections and close all; not from a method, unless it runs in a thread.
 
-        A request that is being carried out in a thread still gets its answer.
+        A request that a thread still carries out gets its answer.
         """
         with self._closing:
             if self._closed:
@@ -275,11 +275,11 @@ class Server:
         for connection in [connection for connection in self._connections if not connection.working]:
             self._end(connection)
         for connection, answer in self._answered:
-            self._last(connection, answer, _LAST_SECONDS)
+            self._close_with(connection, answer, _LAST_SECONDS)
         self._close_own()
 
     def close_in_child(self) -> None:
-        """In a forked child, which does not serve: close its copies of everything, and tell nobody."""
+        """Close a forked child's copies of all descriptors, without any message to the peers."""
         for connection in self._connections:
             connection.close()
         self._close_own()
@@ -294,5 +294,5 @@ class Server:
 
 
 def _spare() -> int:
-    """A descriptor to give up when there is no other."""
+    """Open a descriptor that can be given up when no other is left."""
     return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

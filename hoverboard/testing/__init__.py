@@ -1,4 +1,4 @@
-"""For tests of stages and of the fast path: engines over ports in memory, a stage's context, packets, a clock."""
+"""Helpers for tests of stages and the fast path: engines over ports in memory, a stage's context, packets, a clock."""
 
 from __future__ import annotations
 

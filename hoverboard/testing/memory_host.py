@@ -1,6 +1,6 @@
-"""One host's two engines over ports in memory, without threads: frames in, what came out, what was counted.
+"""One host's two engines over ports in memory, without threads: frames in, frames and counts out.
 
-Each port is a pair of rings; a test pushes frames, has an engine serve the port, and reads the rings.
+Each port is a pair of rings. A test pushes frames, makes an engine serve the port, and reads the rings.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NO_VNET = bytes(packets.VNET_BYTES)
 
 @dataclass(frozen=True)
 class Taken:
-    """What was read from a ring: META words, virtio-net header, frame."""
+    """A packet read from a ring: META words, virtio-net header, frame."""
 
     port: int
     kind: int
@@ -45,22 +45,22 @@ class Taken:
 
 
 def array(data: bytes, before: int = 0) -> Array:
-    """uint8 array of `before` zero bytes and `data`, with nothing after it."""
+    """A uint8 array of `before` zero bytes and `data`, with no byte after them."""
     return np.frombuffer(bytearray(bytes(before) + data), np.uint8)
 
 
 def empty_key() -> Array:
-    """A zero flow key."""
+    """A flow key of zeros."""
     return np.zeros(entries.KEY_WORDS, np.int64)
 
 
 def empty_packet() -> Array:
-    """A zero row of packets[]."""
+    """A row of packets[] of zeros."""
     return np.zeros(packets.WORDS, np.int64)
 
 
 def take(index: Array, meta: Array, data: Array) -> list[Taken]:
-    """All packets of a ring, in order."""
+    """Take all packets of a ring, in order."""
     taken = []
     while ring.waiting(index):
         row = meta[at := int(ring.slot_at(index, meta))]
@@ -73,18 +73,18 @@ def take(index: Array, meta: Array, data: Array) -> list[Taken]:
 
 
 def vnet(gso_type: int = 0, size: int = 0, start: int = 34, offset: int = 16, flags: int = 1) -> bytes:
-    """A virtio-net header that asks for a checksum, and for segmentation with a gso_type."""
+    """A virtio-net header that asks for a checksum and, with a gso_type, for segmentation."""
     return struct.pack("<BBHHHHH", flags, gso_type, 0, size, start, offset, 0)
 
 
 def tunnel_word(source: IPv4Address = REMOTE, vni: int = VNI) -> int:
-    """Word 1 of a flow key."""
+    """Word 1 of a flow key: tunnel source and VNI."""
     word = int(source) << 32 | vni
     return word - (1 << 64) if word >> 63 else word
 
 
 def key_of(inner: bytes, in_port: int, tunnel: int = 0, five: bool = False) -> Key:
-    """Flow key of an inner frame."""
+    """The flow key of an inner frame."""
     key, packet = empty_key(), empty_packet()
     assert parse(array(inner), 0, len(inner), in_port, tunnel, key, packet) < 0
     words = tuple(int(word) for word in key)
@@ -92,13 +92,13 @@ def key_of(inner: bytes, in_port: int, tunnel: int = 0, five: bool = False) -> K
 
 
 def to_tunnel(remote: IPv4Address = REMOTE, vni: int = VNI, peer: int = PEER, **more: Any) -> Entry:
-    """An entry that sends through the tunnel."""
+    """An entry that sends packets through the tunnel."""
     headers, checksum = geneve.template(LOCAL, remote, vni)
     return Entry(entries.ACT_TUNNEL, peer, template=headers, checksum=checksum, **more)
 
 
 class MemoryHost:
-    """Engines whose ports are rings in memory; nothing runs unless called.
+    """Engines whose ports are rings in memory; nothing runs before it is called.
 
     Args:
         ofports: engine port -> OpenFlow port of each VM.
@@ -115,11 +115,11 @@ class MemoryHost:
         self.table = FlowTable(self.datapath.memories, self.datapath.switch_table)
 
     def close(self) -> None:
-        """Close its descriptors."""
+        """Close the engines' descriptors."""
         self.datapath.stop()
 
     def reset(self) -> None:
-        """An empty table, empty rings, no rates, counters at zero."""
+        """Empty the table and the rings, remove rate limits, set counters to 0."""
         self.table.update(remove=list(self.table.statistics()))
         self.reset_rings()
         self.egress.peers[:] = 0
@@ -127,7 +127,7 @@ class MemoryHost:
         self.egress.ports[:, 7] = 1
 
     def reset_rings(self) -> None:
-        """Empty rings and queues, counters at zero; the table stays."""
+        """Empty rings and queues, and set counters to 0; the table stays."""
         for m in self.datapath.memories:
             for side in range(rings.SIDES):
                 m.side_index[:, side] = 0
@@ -142,7 +142,7 @@ class MemoryHost:
 
     @staticmethod
     def reset_pool(m: Memory) -> None:
-        """Every pool slot is free."""
+        """Mark every pool slot free."""
         m.ctl[control.FREE] = packets.POOL_SLOTS
         m.free[:] = range(packets.POOL_SLOTS - 1, -1, -1)
 
@@ -151,7 +151,7 @@ class MemoryHost:
         return self.ingress if port == ports.UPLINK else self.egress
 
     def push(self, port: int, frame: bytes, header: bytes = NO_VNET) -> bool:
-        """A frame waits at a port; False when its ring is full."""
+        """Push a frame to a port; False when its ring is full."""
         m = self.memory(port)
         whole = array(header + frame)
         return ring.push(
@@ -160,16 +160,16 @@ class MemoryHost:
         )  # fmt: skip
 
     def serve(self, port: int) -> int:
-        """One turn of the engine with a port; packets received."""
+        """Run one turn of the engine with a port; return the number of packets received."""
         return int(compose().serve(self.memory(port), port))
 
     def attend(self) -> None:
-        """Both engines look after their rings."""
+        """Make both engines look after their rings."""
         for m in self.datapath.memories:
             compose().serve_rings(m)
 
     def sent(self, port: int, m: Memory | None = None) -> list[Taken]:
-        """What left by a port, by either engine unless one is named."""
+        """Packets that left by a port, from both engines or from `m`."""
         memories = self.datapath.memories if m is None else (m,)
         return [
             packet
@@ -180,25 +180,25 @@ class MemoryHost:
         ]
 
     def side(self, m: Memory, port: int, side: int) -> list[Taken]:
-        """What waits in a ring beside a port."""
+        """Packets that wait in a ring beside a port."""
         return take(m.side_index[port, side], m.side_meta[port, side], m.side_data[port, side])
 
     def missed(self, m: Memory) -> list[Taken]:
-        """What the control thread would be given."""
+        """Packets that wait for the control thread."""
         missed = take(m.miss_index, m.miss_meta, m.miss_data)
         for packet in missed:
             m.pending[ports.COUNT + packet.port] += 1
         return missed
 
     def drops(self) -> dict[str, int]:
-        """Drops by reason, both engines together."""
+        """Drops by reason, of both engines together."""
         counts = self.egress.drops + self.ingress.drops
         return {reason: int(count) for reason, count in zip(reasons.NAMES, counts, strict=True) if count}
 
     def place(
         self, m: Memory, frame: bytes, port: int, header: bytes = NO_VNET, tunnel: int = 0, staged: int = 0
     ) -> int:
-        """Put a received frame into the pool, at the end of a batch that the caller counts; its slot."""
+        """Put a received frame into the pool, at the end of a batch that the caller counts; return its slot."""
         m.ctl[control.FREE] -= 1
         slot = int(m.free[m.ctl[control.FREE]])
         begin = slot * packets.SLOT_BYTES + packets.HEADROOM - packets.VNET_BYTES
@@ -207,7 +207,7 @@ class MemoryHost:
         return slot
 
     def batch(self, m: Memory, *slots: int) -> int:
-        """Make these slots the batch; its length."""
+        """Make these slots the batch; return its length."""
         for i, slot in enumerate(slots):
             m.batch[i] = slot
         return len(slots)
@@ -220,7 +220,7 @@ class MemoryHost:
 
     @staticmethod
     def all_free(m: Memory) -> bool:
-        """Whether every pool slot is on the free list, once."""
+        """Whether every pool slot is on the free list exactly once."""
         return int(m.ctl[control.FREE]) == packets.POOL_SLOTS and sorted(m.free) == list(range(packets.POOL_SLOTS))
 
 

@@ -1,4 +1,4 @@
-"""What a coprocessor stage needs in a test: a context, packets, and time that passes when it is told to."""
+"""Helpers for tests of a coprocessor stage: a context, packets, and a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BEGIN = 1_000_003.0  # seconds of the clock
 
 
 class Clock:
-    """Time that passes when it is told to; monotonic and wall clock together."""
+    """A clock that the test sets, as monotonic and wall clock; `now` is in seconds."""
 
     def __init__(self) -> None:
         self.now = BEGIN
@@ -31,7 +31,7 @@ def context(clock: Clock | None = None, *, local: IPv4Address = HERE, number: in
     """The context of a stage of VM web-1 on host h1.
 
     Args:
-        clock: the stage's clock; default: one of its own.
+        clock: the stage's clock; default: a new one.
         local: underlay address of the host.
         number: of the VM on its host.
         more: other attributes of `StageContext`.

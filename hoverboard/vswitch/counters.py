@@ -1,4 +1,4 @@
-"""A switch's own counters, for dataplane "ovs": drops by the pipeline's reasons, traffic by port."""
+"""Counters of a switch, for dataplane "ovs": drops by the pipeline's reasons, traffic by port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ofctl(command: str, management: str) -> str:
 
 
 def parse_drops(dump_flows: str) -> dict[str, int]:
-    """Packets by drop reason in the output of `ovs-ofctl dump-flows`; reasons with none are left out."""
+    """Packets by drop reason in the output of `ovs-ofctl dump-flows`; reasons without packets are left out."""
     drops: dict[str, int] = {}
     for found in _FLOW.finditer(dump_flows):
         kind = kind_of(int(found[1], 16))

@@ -1,8 +1,8 @@
-"""Usage by megaflow, for hosts whose packets OVS itself forwards (dataplane "ovs").
+"""Usage by megaflow, for hosts whose packets Open vSwitch forwards (dataplane "ovs").
 
-`dpctl/dump-flows` lists the datapath's megaflows with byte counts. The pipeline keeps a packet's
-destination exact in them (contract.pipeline), so a VM pair's traffic can be told apart. Read with
-regular expressions, not with `ovs.flow`: this runs every report interval, and needs five fields.
+`dpctl/dump-flows` lists the datapath's megaflows with byte counts. The pipeline keeps a packet's destination exact
+in them (contract.pipeline), so that they show the traffic of a VM pair. Parsed with regular expressions, not with
+`ovs.flow`: this runs at every report interval, and needs five fields.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, ip_address
 
 from hoverboard.contract.packets import Address
 
-# A masked address is followed by its mask; of IPv6, a label may stand between addresses and protocol.
+# A masked address is followed by its mask. In IPv6, a label may stand between addresses and protocol.
 _MATCH = re.compile(
     r"ipv4\(src=([\d.]+)(?:/[\d.]+)?,dst=([\d.]+)(?:/[\d.]+)?(?:,proto=(\d+))?"
     r"|ipv6\(src=([\da-f:.]+)(?:/[\da-f:.]+)?,dst=([\da-f:.]+)(?:/[\da-f:.]+)?"
@@ -28,16 +28,16 @@ _PORT = re.compile(r"(?:^|,)(\d+)$")
 
 @dataclass(frozen=True)
 class Megaflow:
-    """One datapath flow that carries overlay IPv4 or IPv6 packets.
+    """A datapath flow that carries overlay packets of IPv4 or IPv6.
 
     Attributes:
         src, dst: inner addresses, both of one family.
-        match: the flow's match, which names it among the datapath's flows.
-        vni: virtual network, where the flow itself says it (from or to the tunnel), else None.
+        match: the flow's match, which identifies it among the datapath's flows.
+        vni: virtual network if the flow shows it (from or to the tunnel), else None.
         from_tunnel: whether the packets come from the fabric.
         proto: IP protocol, or None if wildcarded.
-        peer: underlay address it is sent to, or None.
-        port: datapath port number it is delivered to, or None; with `peer` None too, a drop.
+        peer: underlay address to which it sends, or None.
+        port: datapath port number to which it delivers, or None; with `peer` None too, a drop.
     """
 
     match: str
@@ -53,7 +53,7 @@ class Megaflow:
 
 
 def parse_megaflows(text: str) -> list[Megaflow]:
-    """Megaflows with an inner source and destination in the output of `dpctl/dump-flows`."""
+    """The megaflows with an inner source and destination in the output of `dpctl/dump-flows`."""
     flows = []
     for line in text.splitlines():
         head, _, actions = line.partition("actions:")

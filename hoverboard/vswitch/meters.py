@@ -1,7 +1,7 @@
 """The capacity of a Hoverboard whose packets Open vSwitch carries: meters in front of its tunnels.
 
-On the physical bridge, before encapsulated packets reach the tunnel port: one meter counts packets, a second bits;
-what they drop is counted. Nothing is there where there is no limit.
+Packets meet them on the physical bridge, before the tunnel port. One meter limits packets, another bits; both count
+what they drop. Without a limit there are no meters.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Meters:
         self._set = False
 
     def set(self, pps: int | None, bps: int | None) -> None:
-        """Limit what comes from the fabric for the tunnels; None: no limit.
+        """Limit packets from the fabric to the tunnels; None: no limit.
 
         Raises:
-            SwitchError: the switch has no such meters.
+            SwitchError: the switch cannot make the meters.
         """
         if pps is None and bps is None:
             return
@@ -42,20 +42,20 @@ class Meters:
                 try:
                     self._run("add-meter", meter)
                 except SwitchError as error:
-                    if "METER_EXISTS" not in str(error):  # of a host process before this one
+                    if "METER_EXISTS" not in str(error):  # made by an earlier host process
                         raise
                 actions.append(f"meter:{number}")
-        # One meter to a table: OpenFlow has one to an instruction list.
+        # One table for each meter: OpenFlow allows one meter in an instruction list.
         for table, meter in enumerate(actions):
             then = f"resubmit(,{table + 1})" if table + 1 < len(actions) else "NORMAL"
-            # What the node itself sends comes from LOCAL, and is not limited.
+            # Packets of the node itself come from LOCAL, and are not limited.
             match = f"table={table},udp,tp_dst={GENEVE_PORT}"
             self._run("add-flow", f"{match},priority=10,actions={meter},{then}")
             self._run("add-flow", f"{match},priority=20,in_port=LOCAL,actions=NORMAL")
         self._set = True
 
     def drops(self) -> dict[str, int]:
-        """{"over-capacity": packets} that were too many; {} where there is no limit or nothing was."""
+        """{"over-capacity": packets} that the meters dropped; {} without a limit or without drops."""
         if not self._set:
             return {}
         dropped = sum(int(count) for count in _DROPPED.findall(self._run("meter-stats")))

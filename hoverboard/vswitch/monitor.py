@@ -1,8 +1,8 @@
-"""Watch a switch's OpenFlow tables: which packets might a change concern? (paper section 3.2)
+"""Watches a switch's OpenFlow tables, and finds the packets that a change might concern (paper section 3.2).
 
-A flow monitor (`ovs-ofctl monitor ... watch:`) reports every change of a flow within a millisecond
-or so. A change concerns a flow-table entry if its match could cover the entry's packet; fields that
-say nothing about the packet as it arrived are ignored, so that the answer errs on the safe side.
+A flow monitor (`ovs-ofctl monitor ... watch:`) reports every change of a flow within about a millisecond. A change
+concerns a flow-table entry if its match could cover the entry's packet. Fields that the packet does not have when it
+arrives are ignored: then a change concerns more entries, never fewer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from socket import inet_aton
 from typing import IO, NamedTuple
 
-# Thousands of changes a second come in while a network is filled: only what a Change tells of is looked at.
+# While a network is filled, thousands of changes a second arrive: only the fields of a Change are parsed.
 _FIELD = re.compile(r"[ ,](in_port|metadata|tun_id|nw_src|nw_dst|ipv6_src|ipv6_dst)=([^ ,]+)")
 _DOTTED = re.compile(r"[0-9.]+").fullmatch
 
 
 class Change(NamedTuple):
-    """What a changed flow matches on, as far as it is about the packet; None means anything.
+    """The match of a changed flow, reduced to fields of the arriving packet; None means anything.
 
     Attributes:
         in_port: OpenFlow port. vni: virtual network. src, dst: prefixes of the inner addresses.
@@ -34,10 +34,10 @@ class Change(NamedTuple):
 
 
 def parse_event(line: str) -> Change | None:
-    """The change in one line of the monitor's output; None for lines that report none.
+    """The change in one line of the monitor's output; None for other lines.
 
-    Both the flow before and the flow after a change match on the same fields, for a flow's match is
-    part of its identity: one Change stands for an addition, a deletion and a new set of actions.
+    A flow's match is part of its identity, so that the flow before and after a change has the same match. One Change
+    stands for an addition, a deletion and a new set of actions.
     """
     text = line.strip()
     if not text.startswith("event=") or text.startswith("event=INITIAL"):
@@ -60,10 +60,10 @@ def _prefix(text: str | None) -> IPv4Network | IPv6Network | None:
 
 
 class FlowMonitor:
-    """A running `ovs-ofctl monitor`; its output is to be polled by the owner's loop.
+    """A running `ovs-ofctl monitor`; the owner's loop polls its output.
 
-    It begins with all flows there are, which are no changes. An entry made before that, or before the switch
-    came back, may have missed one: whoever owns such entries looks at them again once `begun` says so.
+    It starts with a list of all flows, which are not changes. An entry made before that list, or before the switch
+    restarted, may have missed a change: its owner revalidates such entries when `begun` returns True.
 
     Args:
         management: the bridge's management socket, "unix:...".
@@ -72,11 +72,11 @@ class FlowMonitor:
 
     def __init__(self, management: str, directory: Path) -> None:
         self._process = subprocess.Popen(
-            # It ends with this process, even if that is killed.
+            # setpriv: it ends with this process, even if this process is killed.
             ["setpriv", "--pdeathsig", "KILL", "ovs-ofctl", "-O", "OpenFlow14", "monitor", management, "watch:"],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,  # where ovs-ofctl prints the flows there are
-            stderr=subprocess.STDOUT,  # ... and what becomes of them
+            stdout=subprocess.PIPE,  # ovs-ofctl prints the list of all flows there
+            stderr=subprocess.STDOUT,  # ... and changes of flows there
             env={**os.environ, "OVS_RUNDIR": str(directory)},
         )
         assert self._process.stdout is not None
@@ -86,17 +86,17 @@ class FlowMonitor:
         self._begun = False
 
     def fileno(self) -> int:
-        """For a selector: readable when changes (or the end) may have come."""
+        """Descriptor for a selector: readable when changes, or the end, may have arrived."""
         return self._output.fileno()
 
     def begun(self) -> bool:
-        """Whether the watch has begun since the last call: from here on no change is missed."""
+        """Whether the monitor has started since the last call: from here on it misses no change."""
         begun, self._begun = self._begun, False
         return begun
 
     @property
     def ended(self) -> bool:
-        """Whether the monitor is gone, as it is when the switch went away."""
+        """Whether the monitor has ended, as it does when the switch goes down."""
         return self._process.poll() is not None
 
     def read(self) -> list[Change]:
@@ -109,7 +109,7 @@ class FlowMonitor:
             self._process.wait(timeout=5)
             return []
         *lines, self._pending = (self._pending + chunk).split(b"\n")
-        # What it answers to being asked has a number, what it tells later has none.
+        # The answer to its request has a number (xid), later reports have 0.
         self._begun |= any(line.startswith(b"OFPST_FLOW_MONITOR") and b"(xid=0x0)" not in line for line in lines)
         changes = (parse_event(line.decode()) for line in lines)
         return [change for change in changes if change is not None]

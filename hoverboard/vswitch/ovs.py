@@ -1,6 +1,6 @@
 """One node's Open vSwitch, through its own run directory: OVSDB by `ovs-vsctl`, questions by unixctl.
 
-Never the machine's own Open vSwitch: every call names this node's sockets.
+Every call names this node's sockets, never those of the machine's own Open vSwitch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
 from hoverboard.vswitch.unixctl import UnixctlClient
 
-PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink, where OVS looks for tunnel routes
+PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink; Open vSwitch looks for tunnel routes there
 
 
 def openflow_ports(dpif_show: str, bridge: str) -> dict[str, int]:
-    """OpenFlow numbers of the ports of `bridge` in the answer of `dpif/show`, by name."""
+    """OpenFlow numbers of the ports of `bridge`, by name, in the answer of `dpif/show`."""
     found: dict[str, int] = {}
     here = False
     for line in dpif_show.splitlines():
@@ -40,7 +40,7 @@ def openflow_port(dpif_show: str, name: str) -> int | None:
 
 
 class Ovs:
-    """Sockets of one switch.
+    """Commands to one switch, over its sockets.
 
     Args:
         directory: run directory with db.sock, vswitchd.ctl and, later, br-int.mgmt.
@@ -52,7 +52,7 @@ class Ovs:
 
     @property
     def management(self) -> str:
-        """ovs-ofctl's name for the integration bridge."""
+        """The integration bridge as ovs-ofctl names it."""
         return f"unix:{self.directory}/{BRIDGE}.mgmt"
 
     def vsctl(self, *args: str, timeout: int = 10) -> str:
@@ -71,7 +71,7 @@ class Ovs:
         return done.stdout.strip()
 
     def appctl(self, command: str, *args: str) -> str:
-        """One unixctl command to vswitchd over a kept connection; SwitchError if it fails or is gone."""
+        """Send one unixctl command to vswitchd over a connection that stays open; SwitchError if it fails."""
         for attempt in (1, 2):
             if self._unixctl is None:
                 error, client = UnixctlClient.create(f"{self.directory}/vswitchd.ctl")
@@ -81,7 +81,7 @@ class Ovs:
             error, failure, result = self._unixctl.transact(command, list(args))
             if not error:
                 break
-            # vswitchd was restarted since the last call: one fresh connection, then give up.
+            # vswitchd has restarted since the last call: one new connection, then give up.
             self._unixctl.close()
             self._unixctl = None
             if attempt == 2:
@@ -91,22 +91,22 @@ class Ovs:
         return str(result)
 
     def nudge(self) -> None:
-        """Wake vswitchd's main loop, so that a controller that is back is connected to now, not soon."""
+        """Wake vswitchd's main loop, so that it connects at once to a controller that is back."""
         with contextlib.suppress(SwitchError):
             self.appctl("version")
 
     def check_reachable(self) -> None:
-        """SwitchError when database or switch are away: a transaction would wait for them in vain."""
+        """Raise SwitchError when database or switch are down: a transaction would wait for them until its timeout."""
         for name in ("db.sock", "vswitchd.ctl"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 try:
                     sock.connect(f"{self.directory}/{name}")
                 except OSError as error:
                     what = "ovsdb-server" if name == "db.sock" else "ovs-vswitchd"
-                    raise SwitchError(f"{what} is away ({error.strerror})", where=str(self.directory)) from error
+                    raise SwitchError(f"{what} is down ({error.strerror})", where=str(self.directory)) from error
 
     def vports(self) -> dict[str, int]:
-        """OpenFlow numbers of the integration bridge's ports, by name, once vswitchd has carried out all changes."""
+        """OpenFlow numbers of the integration bridge's ports, by name, after vswitchd has carried out all changes."""
         self.vsctl("set", "open_vswitch", ".", f"external_ids:settled={time.monotonic_ns()}")
         return openflow_ports(self.appctl("dpif/show"), BRIDGE)
 
@@ -122,14 +122,14 @@ class Ovs:
     ) -> None:
         """Make the integration bridge, its Geneve port, and (with an uplink device) the physical bridge.
 
-        Secure fail mode: without a controller the switch goes on with the flows it has (fail static)
-        and never turns into a learning switch.
+        Fail mode "secure": without a controller the switch keeps its flows (fail static), and never becomes a learning
+        switch.
         """
         commands = [
-            # Two threads suffice for a host of this size; a rack of 20 hosts shares two cores.
+            # Two threads suffice for a host of this size; 20 hosts of a rack share two cores.
             "set open_vswitch . other_config:n-handler-threads=1 other_config:n-revalidator-threads=1"
-            # Behind a fast path the switch's own flow cache is empty: nothing to look after twice a second.
-            # (Not much rarer: these wake-ups are also what makes vswitchd try its controller again.)
+            # Behind a fast path the switch's own flow cache is empty: no need to revalidate it twice a second.
+            # (But not much less often: at these wake-ups vswitchd also retries its controller.)
             + ("" if uplink_device else " other_config:max-revalidator=2000"),
             f"--may-exist add-br {BRIDGE}",
             f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols={','.join(versions)} "
@@ -156,10 +156,10 @@ class Ovs:
             self.address_physical_bridge(f"{underlay_ip}/{prefixlen}")
 
     def address_physical_bridge(self, address: str) -> None:
-        """The underlay address is on br-phy, whose device is new whenever vswitchd is.
+        """Set the underlay address on br-phy, whose device is new after each restart of vswitchd.
 
         Raises:
-            SwitchError: there is no such device.
+            SwitchError: the device does not exist.
         """
         for command in (
             ["ip", "address", "replace", address, "dev", PHYSICAL_BRIDGE],
@@ -173,8 +173,8 @@ class Ovs:
         """Add a VM's port to the integration bridge and return its OpenFlow number.
 
         Args:
-            device: True if `name` is a network device that carries the packets (dataplane "ovs");
-                False for a port whose packets the fast path carries: it exists for OpenFlow alone.
+            device: True if `name` is a network device that carries the packets (dataplane "ovs"). False for a port that
+                exists for OpenFlow only, while the fast path carries the packets.
         """
         kind = "" if device else "internal"
         self.vsctl(
@@ -182,7 +182,7 @@ class Ovs:
             "--", "set", "interface", name, f"ofport_request={ofport}", f"external_ids:vm={vm}",
             *([f"type={kind}"] if kind else []),
         )  # fmt: skip
-        # Asked over the kept connection: a second ovs-vsctl would take as long as all the rest.
+        # Asked over the open connection: a second ovs-vsctl would take as long as all the rest.
         number = openflow_port(self.appctl("dpif/show"), name)
         if number is None:
             raise SwitchError(

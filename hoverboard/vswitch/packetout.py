@@ -1,7 +1,8 @@
-"""Put a packet in front of a switch's tables, as if it had come in by a port (OFPT_PACKET_OUT to OFPP_TABLE).
+"""Sends a packet through a switch's tables, as if it had come in by a port (OFPT_PACKET_OUT to OFPP_TABLE).
 
-How a packet that only the fast path has seen reaches the controller: the real switch looks it up, and its own
-flow sends it on as a real packet-in. One kept connection to the bridge's management socket, which never blocks.
+So a packet that only the fast path has seen reaches the controller: the real switch's own flow makes a real packet-in
+of it. Uses one connection to the bridge's management socket, which stays open. No call blocks for longer than
+_PATIENCE.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ _VERSION = 5  # OpenFlow 1.4 on the wire
 _HEADER = struct.Struct("!BBHI")
 _HELLO, _ECHO_REQUEST, _ECHO_REPLY, _PACKET_OUT = 0, 2, 3, 13
 _NO_BUFFER, _TO_TABLE = 0xFFFFFFFF, 0xFFFFFFF9
-_PATIENCE = 0.05  # seconds; the buffer holds hundreds of packets: this bounds what a stopped switch costs
+_PATIENCE = 0.05  # seconds; the buffer holds hundreds of packets, so that only a stopped switch costs this time
 _OUTPUT = struct.Struct("!HHIH6x")  # OFPAT_OUTPUT, length, port, max_len
 
 
 def packet_out(xid: int, in_port: int, frame: bytes) -> bytes:
-    """The message: look `frame` up as coming from `in_port`."""
+    """The message that looks `frame` up as if it came from `in_port`."""
     action = _OUTPUT.pack(0, _OUTPUT.size, _TO_TABLE, 0)
     body = struct.pack("!IIH6x", _NO_BUFFER, in_port, len(action)) + action + frame
     return _HEADER.pack(_VERSION, _PACKET_OUT, _HEADER.size + len(body), xid) + body
@@ -39,7 +40,7 @@ class PacketOut:
         self._xid = 0
 
     def send(self, in_port: int, frame: bytes) -> bool:
-        """Hand a packet over; False if the switch does not take it now."""
+        """Send a packet through the tables; False if the switch does not take it now."""
         for _ in range(2):
             if self._socket is None and not self._connect():
                 return False
@@ -50,10 +51,10 @@ class PacketOut:
                 self._socket.sendall(packet_out(self._xid, in_port, frame))
                 return True
             except TimeoutError:
-                self.close()  # the switch does not read, and half a message must not stay before the next
+                self.close()  # the switch does not read; half a message must not stay before the next one
                 return False
             except OSError:
-                self.close()  # it was restarted: one more try, on a new connection
+                self.close()  # the switch has restarted: one more try, on a new connection
         return False
 
     def close(self) -> None:
@@ -77,7 +78,7 @@ class PacketOut:
         return True
 
     def _drain(self) -> None:
-        """Read what the switch said, and answer its echo requests; then the socket waits _PATIENCE at most."""
+        """Read what the switch sent, and answer its echo requests. Leaves the socket with a timeout of _PATIENCE."""
         assert self._socket is not None
         self._socket.setblocking(False)
         with contextlib.suppress(BlockingIOError):

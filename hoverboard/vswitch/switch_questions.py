@@ -1,6 +1,6 @@
-"""Asking a switch what its OpenFlow tables do with a packet: the port, and its adapter for Open vSwitch.
+"""Asks a switch what its OpenFlow tables do with a packet: the port, and its adapter for Open vSwitch.
 
-Whoever makes flow-table entries, or follows routes, asks through this port and needs no switch in its tests.
+Code that makes flow-table entries or follows routes asks through this port, and needs no switch in its tests.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from hoverboard.vswitch.trace import TraceResult, parse_trace
 
 
 class SwitchQuestions(Protocol):
-    """A switch that answers for single packets. The adapters are OvsQuestions and, in tests, FakeQuestions."""
+    """A switch that answers for single packets. Adapters: OvsQuestions and, in tests, FakeQuestions."""
 
     def trace(self, packet: str) -> TraceResult:
-        """What the tables do with a packet, which stays where it is.
+        """The tables' actions for a packet, which is not sent.
 
         Args:
-            packet: its headers in the words of `ofproto/trace`.
+            packet: its headers as `ofproto/trace` reads them.
 
         Raises:
             SwitchError: the switch does not answer.
-            ValueError: the answer makes no sense.
+            ValueError: the answer cannot be parsed.
         """
 
     def look_up(self, in_port: int, frame: bytes) -> bool:
-        """Send a frame through the tables, as if it had come in by an OpenFlow port; False: the switch took it not."""
+        """Send a frame through the tables, as if it came in by an OpenFlow port; False: the switch did not take it."""
 
 
 class OvsQuestions:
-    """Asks a running Open vSwitch: `ofproto/trace`, and packet-out."""
+    """Asks a running Open vSwitch, by `ofproto/trace` and packet-out."""
 
     def __init__(self, switch: Ovs) -> None:
         self._switch = switch
         self._packet_out = PacketOut(switch.management.removeprefix("unix:"))
 
     def trace(self, packet: str) -> TraceResult:
-        """See SwitchQuestions."""
+        """See SwitchQuestions.trace."""
         return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, packet))
 
     def look_up(self, in_port: int, frame: bytes) -> bool:
-        """See SwitchQuestions."""
+        """See SwitchQuestions.look_up."""
         return self._packet_out.send(in_port, frame)
 
     def close(self) -> None:
-        """End the connection that frames go by."""
+        """Close the packet-out connection."""
         self._packet_out.close()

@@ -1,7 +1,7 @@
-"""Flow miss: ask the real vswitchd what its OpenFlow tables do with a packet (paper section 3.2).
+"""Traces a missed packet: parses vswitchd's answer about what its OpenFlow tables do (paper section 3.2). Pure.
 
-`ofproto/trace` answers in text: the tables visited with their cookies, the packet's headers after
-all actions ("Final flow"), the fields the decision rests on ("Megaflow"). Parsing is pure.
+`ofproto/trace` answers in text. It lists the tables visited with their cookies, the packet's headers after all actions
+("Final flow"), and the fields on which the decision depends ("Megaflow").
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
 
-# Megaflow fields that a flow key holds anyway, so that an entry for the key can stand for them; and all of a tunnel's.
+# Megaflow fields that a flow key holds, so that an entry for the key may depend on them. Tunnel fields are, too.
 _IN_KEY = frozenset(
     [
         "recirc_id",
@@ -53,29 +53,29 @@ _DISCOVERY_TYPES = frozenset({"135", "136"})
 _STEP = re.compile(r"^\s*(\d+)\. (.*)$")
 _COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
 _SET_TUNNEL_ID = re.compile(r"^\s+set_field:(0x[0-9a-f]+|\d+)->tun_id\s*$")
-# "Final flow" leaves these out, whatever they are.
+# "Final flow" leaves these two fields out.
 _SET_DISCOVERY = re.compile(r"^\s+set_field:(\d+)->(nd_reserved|nd_options_type)\s*$")
 _OUTPUT = re.compile(r"^\s+(?:output:(\d+)|IN_PORT)\s*$")
-# Where only flows that are not ours send packets, but for questions to the controller (Kind.PUNT).
+# Only flows that are not of the pipeline send packets there, except questions to the controller (Kind.PUNT).
 _ELSEWHERE = re.compile(r"^\s+(?:CONTROLLER|FLOOD|ALL|NORMAL|LOCAL|TABLE|group:|controller\()")
 _NO_ONE_PORT = 0xFFFFFFFF  # OpenFlow's "any"
 
 
 @dataclass(frozen=True)
 class TraceResult:
-    """What the OpenFlow tables say about one packet.
+    """The answer of the OpenFlow tables for one packet.
 
     Attributes:
-        kind: what the last flow was for; a DROP_ kind names the reason.
-        vni: network of the last flow, 0 if it belongs to none.
-        out_port: OpenFlow port, or None for a drop; _NO_ONE_PORT where it is not one port.
+        kind: purpose of the last flow; a DROP_ kind names the reason.
+        vni: network of the last flow; 0 if it belongs to none.
+        out_port: OpenFlow port; None for a drop; _NO_ONE_PORT if the packet goes to several ports or elsewhere.
         tun_dst: peer's underlay address when out_port is the tunnel, else None.
-        tun_id: VNI on the wire then.
+        tun_id: VNI in the tunnel header then.
         headers: the packet's fields after all actions, as vswitchd names them (dl_src, nw_dst, ...).
         changed: the fields among them that the actions changed.
-        needs_ports: the decision rests on transport ports or ICMP type: a 5-tuple entry.
-        cacheable: False if it rests on something no flow key holds, or leads to anything else than one port.
-        matched: False if no flow at all matched in the last table, as in a switch without a program.
+        needs_ports: the decision depends on transport ports or ICMP type, so that the entry needs a 5-tuple key.
+        cacheable: False if it depends on a field no flow key holds, or the packet does not go to exactly one port.
+        matched: False if no flow matched in the last table, as in a switch without a program.
     """
 
     kind: Kind | None
@@ -100,7 +100,7 @@ def split_fields(text: str) -> dict[str, str]:
 
 
 def parse_trace(text: str) -> TraceResult:
-    """The verdict in the output of `ofproto/trace`; ValueError if it has none."""
+    """The answer in the output of `ofproto/trace`; ValueError if there is none."""
     initial: dict[str, str] = {}
     final: dict[str, str] | None = None
     megaflow: dict[str, str] = {}
@@ -118,7 +118,7 @@ def parse_trace(text: str) -> TraceResult:
         elif line.startswith("Megaflow: "):
             megaflow = split_fields(line[10:])
         elif line.startswith("bridge("):
-            ours = f'"{BRIDGE}"' in line  # what the tunnel's packet meets on the physical bridge decides nothing
+            ours = f'"{BRIDGE}"' in line  # the physical bridge, which the tunnel's packet passes, decides nothing
         elif not ours:
             continue
         elif step := _STEP.match(line):
@@ -135,15 +135,15 @@ def parse_trace(text: str) -> TraceResult:
         elif _ELSEWHERE.match(line) and kind_of(cookie) is not Kind.PUNT:
             outputs = 2
     if final is None or not megaflow:
-        raise ValueError(f"no verdict in the answer of ofproto/trace: {text[:200]!r}")
+        raise ValueError(f"no result in the answer of ofproto/trace: {text[:200]!r}")
     if outputs > 1:
         out_port = _NO_ONE_PORT
     tunnel = out_port == TUNNEL_PORT
-    if tunnel and "tun_dst" not in final:  # a flow that is not ours: the switch itself drops such a packet
+    if tunnel and "tun_dst" not in final:  # not a flow of the pipeline: the switch itself drops such a packet
         raise ValueError("ofproto/trace sends to no host through the tunnel")
     needed = {name for name in megaflow if name not in _IN_KEY and not name.startswith("tun_")}
     if initial.get("icmp_type") not in _DISCOVERY_TYPES and needed & _DISCOVERY:
-        # The tables looked for fields that no packet of another ICMPv6 type has: the type stands for them.
+        # The tables tested fields that only these ICMPv6 types have: the type stands for them.
         needed = needed - _DISCOVERY | {"icmp_type"}
     return TraceResult(
         kind=kind_of(cookie),

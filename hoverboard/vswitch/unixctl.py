@@ -1,7 +1,7 @@
-"""Questions to an Open vSwitch process over its control socket: the client of its own Python library, `ovs`.
+"""The client of an Open vSwitch process's control socket, from Open vSwitch's Python library `ovs`.
 
-`ovs` imports eventlet where it finds it: os-ken brings it, and nobody here uses it. Eventlet loads `threading` a second
-time, after which nobody can wait for the end of the thread that did so. So `ovs` does not find it.
+`ovs` imports eventlet if it is installed: os-ken requires it, and nothing here uses it. Eventlet loads `threading` a
+second time, after which no other thread can join the thread that did so. So eventlet is hidden from `ovs`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ovs.unixctl.client import UnixctlClient
 else:
     _eventlet = sys.modules.get("eventlet")
-    sys.modules["eventlet"] = None  # how Python says that there is no such module
+    sys.modules["eventlet"] = None  # tells Python that there is no such module
     try:
         UnixctlClient = importlib.import_module("ovs.unixctl.client").UnixctlClient
     finally:

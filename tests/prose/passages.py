@@ -45,8 +45,7 @@ class Passage:
 def of_document(path: Path, name: str) -> Iterator[Passage]:
     """The passages of a Markdown file. Code, comments and headings are left out."""
     text = _NOT_PROSE.sub(lambda match: "\n" * match[0].count("\n"), path.read_text(encoding="utf-8"))
-    text = _INDENTED.sub(lambda match: "\n" * match[0].count("\n"), text)
-    for line, block in _blocks(text.splitlines()):
+    for line, block in _blocks(_without_drawings(text).splitlines()):
         yield Passage(f"{name}:{line}", "document", _plain(block))
 
 
@@ -91,13 +90,18 @@ def _docstring(
         return
     kind = "header" if isinstance(node, ast.Module) else "docstring"
     begin = node.body[0].lineno
-    for number, (line, block) in enumerate(_blocks(text.splitlines())):
+    for number, (line, block) in enumerate(_blocks(_without_drawings(text).splitlines())):
         if _SECTION.match(block) or block.startswith(">>>"):
             continue
         yield Passage(
             f"{name}:{begin + line - 1}", kind, _plain(_FIELD.sub("", block, count=1) if number else block),
             first=number == 0, acts=number == 0 and _acts(node),
         )  # fmt: skip
+
+
+def _without_drawings(text: str) -> str:
+    """The text without what stands indented in a paragraph of its own: code, trees, layouts."""
+    return _INDENTED.sub(lambda match: "\n" * match[0].count("\n"), f"{text}\n")
 
 
 def _acts(node: ast.AST) -> bool:

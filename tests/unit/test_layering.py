@@ -138,10 +138,15 @@ ROOMS = (
     Room(
         "controllers.fm",
         f"controllers {CONTRACT}",
-        pure="codec fabric index queues refusals slices",
+        pure="codec index intent_store queues rejections slices",
         knows="grpc pydantic@codec",
     ),
-    Room("controllers.ofe", f"controllers {CONTRACT}", pure="frontend messages templates", knows="os_ken@openflow"),
+    Room(
+        "controllers.ofe",
+        f"controllers {CONTRACT}",
+        pure="messages switch_interface templates",
+        knows="os_ken@openflow",
+    ),
     Room("controllers.partitions", CONTRACT, pure="all"),
     Room("controllers.program", CONTRACT, pure="all"),
     Room("controllers.gc_pause", ""),

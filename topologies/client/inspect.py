@@ -112,7 +112,7 @@ def compile_debug_engine(host: HostClient, notify: Callable[[str], None]) -> Non
     Raises:
         RunError: they do not compile.
     """
-    if host.looking_ready():
+    if host.inspection_ready():
         return
     notify("compiling the engine with its debug elements: once, about half a minute")
     done = subprocess.run(

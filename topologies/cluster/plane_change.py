@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controllers.dry_run import plan_document
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
 from topologies.cluster.cluster_management import Entities

@@ -154,7 +154,7 @@ class PolicyReader:
         wanted = list(policies)
         if not wanted:
             return
-        from controllers.fm.fabric import IntentStore  # imports gRPC: only files with a policy pay for that
+        from controllers.fm.intent_store import IntentStore  # imports gRPC: only files with a policy pay for that
 
         fabric = IntentStore()
         fabric.full_update(list(others))

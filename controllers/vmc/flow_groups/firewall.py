@@ -1,7 +1,7 @@
 """The firewall of a network on one VM host, the same under every programming model (paper section 4.3.1).
 
-All of a network's rules on a switch are one group of flows: rules that say the same are one flow. A rule
-that names tags costs each host a flow for each pair of VMs that it means there.
+All rules of a network form one scope on a switch: equal rules give one flow. A rule that names tags costs a host one
+flow for each pair of VMs on it that the tags select.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from hoverboard.contract.openflow.policy import Prefix, firewall_policy_flows, f
 def firewall_flows(
     view: View, switch: str, network: Network, among: Callable[[VM], bool] | None = None
 ) -> tuple[Flow, ...]:
-    """On a VM host that has a VM of the network; none where the network has no firewall.
+    """The firewall flows on a switch; none where it has no VM of the network, or the network has no firewall.
 
     Args:
-        among: the VMs that tags may mean; default: any.
+        among: whether a rule's tags may select a VM; default: any VM.
     """
     if not view.guarded(network.name) or not view.present(switch, network.name):
         return ()

@@ -1,8 +1,8 @@
-"""Load balancers under every programming model: who chooses a flow's backend, and who delivers (paper 3.1, 3.2).
+"""Load balancers under every programming model: where a backend is chosen, and where it receives (paper 3.1, 3.2).
 
-The one who has the routes chooses: Hoverboards where the model has them, else the sender's host. Backends
-answer directly. Which backend a bucket has is decided by names alone, so that all switches agree, and one
-that goes or comes moves only its own buckets.
+The node with the routes chooses the backend: a Hoverboard if the model relays, else the sender's host. Backends answer
+directly. The backend of a bucket depends on names only, so all switches agree. When a backend is added or removed, only
+its own buckets move.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Buckets = tuple[tuple[str, ...], tuple[str, ...]]
 
 @lru_cache(maxsize=4096)
 def buckets(name: str, backends: frozenset[str]) -> Buckets:
-    """The backend of each bucket, with ports and without: that of the highest random weight."""
+    """The backend of each bucket, with ports and without: the one with the highest random weight."""
     return _chosen(f"{name}|flow", backends, BUCKETS), _chosen(f"{name}|address", backends, ADDRESS_ONLY_BUCKETS)
 
 
@@ -36,14 +36,14 @@ def _chosen(salt: str, backends: Iterable[str], count: int) -> tuple[str, ...]:
 
 
 def balancer_switches(view: View, model: ProgrammingModel, balancer: LoadBalancer) -> set[str]:
-    """Switches that hold flows because of a load balancer."""
+    """The switches that hold flows for a load balancer."""
     if not model.relays:
         return set(view.hosts_of(balancer.network))
     return {view.vms[name].host for name in balancer.backends} | view.hoverboards.keys()
 
 
 def balancer_flows(view: View, model: ProgrammingModel, switch: str, balancer: LoadBalancer) -> Iterator[Part]:
-    """The flows because of a load balancer on one of these switches."""
+    """The flows for a load balancer on one of these switches."""
     vni = view.networks[balancer.network].vni
     chosen = buckets(balancer.name, frozenset(balancer.backends))
     backends = [view.vms[name] for name in balancer.backends]

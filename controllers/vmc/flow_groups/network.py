@@ -1,7 +1,7 @@
-"""What all programming models do alike with a network on a VM host: tunnel ingress, and its gateway.
+"""The flows of a network on a VM host that all programming models share: tunnel ingress, and the gateway.
 
-Costs the same however many VMs the network has (paper section 3.3); the IPv6 part is there only for
-a network that has an IPv6 range.
+Their number does not depend on the number of VMs (paper section 3.3). The IPv6 flows exist only for a network that has
+an IPv6 range.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hoverboard.contract.openflow.pipeline import gateway_flows, link_flows, net
 
 
 def host_network_flows(view: View, network: Network) -> Iterator[Part]:
-    """On a host that has a VM of the network."""
+    """The flows on a host that has a VM of the network."""
     yield block(_ingress, network.vni)
     for subnetwork in view.subnetworks.get(network.name, {}).values():
         yield block(gateway_flows, network.vni, subnetwork.gateway_address)
@@ -25,7 +25,7 @@ def host_network_flows(view: View, network: Network) -> Iterator[Part]:
 
 
 def plugged_flows(view: View, vm: VM) -> Iterator[Part]:
-    """On the host of a VM: what it may send as, and delivery to it, while it is plugged in."""
+    """The flows on the host of a VM while it is plugged in: the addresses it may send from, and delivery to it."""
     port = view.ports.get(vm.name)
     if port is not None:
         guarded = view.guarded(vm.network)

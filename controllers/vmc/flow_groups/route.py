@@ -1,7 +1,7 @@
-"""What all programming models do alike with the routes of one prefix (paper section 3.3).
+"""The flows of the routes of one prefix that all programming models share (paper section 3.3).
 
-The host of a next hop delivers the prefix and lets the next hop send from it. Which route wins is
-decided by intent, here as everywhere; joins only decide between delivery and a named drop.
+The host of a next hop delivers the prefix, and lets the next hop send from it. The intent decides which route wins.
+Joins decide only between delivery and a drop with a reason.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def winner(view: View, network: Network, prefix: IPv4Network) -> VM:
 
 
 def delivered_around(view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
-    """Hosts that deliver a shorter prefix around this one: without a flow of its own it would win there."""
+    """Hosts that deliver a shorter prefix around this one: there, the longer prefix needs its own flow."""
     for around in view.shorter(network, prefix):
         vm = view.winner(network, around)
         if vm is not None:
@@ -32,7 +32,7 @@ def delivered_around(view: View, network: str, prefix: IPv4Network) -> Iterator[
 
 
 def next_hop_flows(view: View, host: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
-    """On a VM host: sources of the next hops there, and delivery if the winner is among them."""
+    """The flows on a VM host: sources of its next hops, and delivery if the winner is one of them."""
     guarded = view.guarded(network.name)
     for vm in view.next_hops(network.name, prefix):
         if vm.host == host and vm.name in view.ports:

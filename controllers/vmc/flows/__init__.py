@@ -1,1 +1,1 @@
-"""Which flows each switch should hold, and which of them a change affects."""
+"""The flows that each switch should hold, and the changes to them."""

@@ -1,10 +1,8 @@
-"""Which flows every switch should hold, kept up to date group by group.
+"""The flows that every switch should hold, updated group by group. Pure.
 
-A group is what one scope (a network, a VM, a routed prefix, an offloaded pair, an answer) puts on one
-switch. Changes mark groups; `settle` asks the model again for marked groups only and returns what became different.
-Groups are held as the parts that the model gave, flows or blocks of flows; flows are made from them
-only where an old one and a new one have to be compared. Pure; knows neither switches' state nor
-where the marks come from.
+A scope is a network, a VM, a routed prefix, an offloaded pair or an answer. A group is the flows of one scope on one
+switch. Changes mark groups; `settle` asks the model for the marked groups only, and returns the differences. A group is
+stored as the model's parts: flows, or blocks of flows. Flows are made from blocks only to compare old and new.
 """
 
 from __future__ import annotations
@@ -31,15 +29,15 @@ class SwitchFlows(ABC):
     def flows(self) -> Flows:
         """All flows, in the form that is sent fastest."""
 
-    def whole(self) -> dict[FlowKey, Flow]:
+    def by_key(self) -> dict[FlowKey, Flow]:
         """All flows by key."""
         return {flow.key: flow for flow in self.flows}
 
     def program_from(self, actual: Mapping[FlowKey, Flow]) -> Program:
-        """What brings a switch that holds `actual` here."""
+        """The program that changes a switch from the flows `actual` to these."""
         if not actual:
             return Program(self.flows)
-        expected = self.whole()
+        expected = self.by_key()
         adds = tuple([flow for key, flow in expected.items() if actual.get(key) != flow])
         return Program(adds, tuple([key for key in actual if key not in expected]))
 
@@ -48,7 +46,7 @@ class SwitchFlows(ABC):
 
 
 class _Groups(SwitchFlows):
-    """The groups of one switch; their flows are made when they are asked for."""
+    """The groups of one switch; their flows are made when they are read."""
 
     def __init__(self, groups: Mapping[Scope, Group]) -> None:
         self._groups = groups
@@ -65,7 +63,7 @@ class ExpectedFlows:
         share: which of all flows they are.
 
     Attributes:
-        tables: what each switch should hold, by name; not to be modified.
+        tables: the flows that each switch should hold, by name; not to be modified.
     """
 
     def __init__(self, model: ProgrammingModel, view: View, share: FlowShare = WHOLE) -> None:
@@ -74,14 +72,14 @@ class ExpectedFlows:
         self._share = share
         self._flows = ScopeFlows(model, view)
         self._held: dict[str, dict[Scope, Group]] = {}  # by switch
-        self._holders: dict[Scope, set[str]] = {}  # by scope: where it has a group
+        self._holders: dict[Scope, set[str]] = {}  # by scope: the switches on which it has a group
         self._marked: dict[tuple[str, Scope], None] = {}
         self._marked_everywhere: dict[Scope, None] = {}
         self.tables: dict[str, SwitchFlows] = {}
 
     @property
     def models(self) -> tuple[ProgrammingModel, ...]:
-        """The models whose flows they are: one."""
+        """The models whose flows these are: one."""
         return (self.model,)
 
     def under(self, model: ProgrammingModel) -> ExpectedFlows:
@@ -89,19 +87,19 @@ class ExpectedFlows:
         return ExpectedFlows(model, self._view, self._share)
 
     def add_switch(self, switch: str) -> None:
-        """A switch exists from now on."""
+        """Add a switch."""
         self._held[switch] = {}
         self.tables[switch] = _Groups(self._held[switch])
         self.mark(BASE, switch)
 
     def remove_switch(self, switch: str) -> None:
-        """A switch is not ours any more: forget what it should hold, without touching it."""
+        """Remove a switch that is no longer ours: forget its expected flows, and send nothing."""
         del self.tables[switch]
         for scope in self._held.pop(switch):
             self._left(switch, scope)
 
     def mark(self, scope: Scope, switch: str | None = None) -> None:
-        """Look at a scope again, on one switch or wherever it was or now belongs."""
+        """Mark a scope, on one switch or on all switches where it was or now belongs."""
         if switch is None:
             self._marked_everywhere[scope] = None
         else:
@@ -109,17 +107,17 @@ class ExpectedFlows:
 
     @property
     def granted(self) -> set[OffloadScope | LookupScope]:
-        """What has flows for what happened, not by intent: offloaded pairs, and answers to hosts."""
+        """Scopes that have flows because of an event, not of the intent: offloaded pairs, and answers to hosts."""
         return self._flows.granted
 
     def grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
-        """Give an offload or a lookup its flows, or take them back; ignored by a model without such."""
+        """Give an offload or a lookup its flows, or withdraw them; a model without them ignores this."""
         if self.model.offloads if isinstance(scope, OffloadScope) else self.model.answers:
             (self.granted.add if given else self.granted.discard)(scope)
             self.mark(scope)
 
     def settle(self) -> dict[str, Program]:
-        """Bring `tables` up to date; what each switch needs for that."""
+        """Bring `tables` up to date; return the program that each switch needs."""
         marked = self._marked
         for scope in self._marked_everywhere:
             for switch in self._holders.get(scope, ()):
@@ -169,11 +167,11 @@ class ExpectedFlows:
 
 
 def _program(changes: Iterable[tuple[Group, Group]]) -> Program:
-    """What takes a switch from the old groups to the new ones."""
+    """The program that changes a switch from the old groups to the new ones."""
     old_parts = [part for old, _ in changes for part in old]
     new_parts = [part for _, new in changes for part in new]
     if not old_parts:
-        return Program(Flows(new_parts))  # keys belong to one group each: nothing to compare
+        return Program(Flows(new_parts))  # each key belongs to one group: nothing to compare
     # Over all groups at once: two VMs may swap addresses in one request.
     staying = set(old_parts) & set(new_parts)
     old = {flow.key: flow for flow in Flows([part for part in old_parts if part not in staying])}

@@ -1,4 +1,4 @@
-"""Which of all flows a controller programs: the port that a region stands behind (paper section 3.5). Pure."""
+"""The interface of a controller's share of all flows; regional and global planes each have one (paper 3.5). Pure."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class FlowShare(Protocol):
     """One controller's share of switches, flows and usage."""
 
     def programs(self, view: View, node: str) -> bool:
-        """Whether it has flows on the switch of a node that is in the view."""
+        """Whether the share has flows on the switch of a node of the view."""
         ...
 
     def parts(self, flows: ScopeFlows, switch: str, scope: Scope) -> Iterable[Part]:
-        """Of a scope's flows on a switch those of the share, marked as such."""
+        """The flows of a scope on a switch that belong to the share, marked as its own."""
         ...
 
     def usage(self, view: View, report: UsageReport) -> UsageReport:
-        """Of a usage report what can have consequences in the share."""
+        """The part of a usage report that can cause offloads in the share."""
         ...
 
 
 class WholeShare:
-    """All there is, or all of a region that is told of nothing else."""
+    """All flows: of a cluster, or of a region whose control plane knows only that region."""
 
     def programs(self, view: View, node: str) -> bool:
-        """Every switch."""
+        """Always true."""
         return True
 
     def parts(self, flows: ScopeFlows, switch: str, scope: Scope) -> Iterable[Part]:
@@ -40,7 +40,7 @@ class WholeShare:
         return flows.parts(switch, scope)
 
     def usage(self, view: View, report: UsageReport) -> UsageReport:
-        """All usage."""
+        """The whole report."""
         return report
 
 

@@ -1,6 +1,6 @@
-"""Which switches a scope has flows on, and which flows: the programming model's answers, scope by scope. Pure.
+"""The switches and the flows of each scope, as the programming model gives them. Pure.
 
-Firewalls and load balancers are the same under every model, but for who chooses a backend.
+Firewalls and load balancers are the same under every model, except for the node that chooses a backend.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ScopeFlows:
     """The flows of all scopes under one programming model.
 
     Attributes:
-        granted: scopes that have flows for what happened, not by intent: offloaded pairs, and answers to hosts.
+        granted: scopes that have flows because of an event, not of the intent: offloaded pairs, and answers to hosts.
     """
 
     def __init__(self, model: ProgrammingModel, view: View) -> None:
@@ -41,7 +41,7 @@ class ScopeFlows:
         self.granted: set[OffloadScope | LookupScope] = set()
 
     def switches(self, scope: Scope) -> Iterable[str]:
-        """Switches on which a scope belongs now."""
+        """The switches on which a scope belongs now."""
         view = self.view
         match scope:
             case NetworkScope(network) if network in view.networks:
@@ -62,9 +62,9 @@ class ScopeFlows:
                 return ()
 
     def parts(self, switch: str, scope: Scope) -> Iterable[Part]:
-        """The flows of a scope on a switch, by the parts that the model gives."""
+        """The flows of a scope on a switch, as the model's parts."""
         view = self.view
-        if isinstance(scope, VmScope):  # nearly all are: before the match, which looks at each case in turn
+        if isinstance(scope, VmScope):  # nearly all scopes are; `match` would try each case first
             vm = view.vms.get(scope.vm)
             return self.model.vm_flows(view, switch, vm) if vm is not None else ()
         match scope:

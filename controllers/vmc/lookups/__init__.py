@@ -1,1 +1,1 @@
-"""Questions of hosts by packet-in, and their answers as flows (paper 3.3)."""
+"""Lookups: a host asks the controller by packet-in, and gets a flow as the answer (paper 3.3)."""

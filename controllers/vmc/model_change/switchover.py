@@ -1,9 +1,8 @@
-"""From one programming model to another on running switches, without a hole (make before break).
+"""A change from one programming model to another on running switches without loss (make before break).
 
-Stands in for `ExpectedFlows` while it lasts, with the flows of both models underneath. In stage
-"gain" the Hoverboards hold both models' flows; when they have them, in stage "hosts", each host goes
-over in one atomic change; when the hosts have done so and what they sent before has arrived, the
-Hoverboards lose what is not needed any more, and the new model stands alone. Pure.
+It replaces `ExpectedFlows` during the change, and holds the flows of both models. In the stage "gain", the Hoverboards
+receive the flows of both models. In the stage "hosts", each host changes to the new model in one atomic program. When
+packets of the old model have arrived, the Hoverboards lose its flows, and the new model stays alone. Pure.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ Made = dict[FlowKey, Flow]
 
 
 def difference(old: Mapping[FlowKey, Flow], new: Mapping[FlowKey, Flow]) -> Program:
-    """What makes a switch with `old` hold `new`."""
+    """The program that changes a switch from `old` to `new`."""
     adds = tuple([flow for key, flow in new.items() if old.get(key) != flow])
     return Program(adds, tuple([key for key in old if key not in new]))
 
 
 class _Union(SwitchFlows):
-    """The flows of a Hoverboard under two models; where they differ in one key, the new one's."""
+    """The flows of a Hoverboard under two models; for a key of both, the new model's flow."""
 
     def __init__(self, old: Made, new: Made) -> None:
         self.old, self.new = old, new
@@ -39,11 +38,11 @@ class _Union(SwitchFlows):
     def flows(self) -> Flows:
         return Flows(self._made.values())
 
-    def whole(self) -> Made:
+    def by_key(self) -> Made:
         return dict(self._made)
 
     def follow(self, of_old: Program, of_new: Program) -> Program:
-        """Each model's own change; what the switch needs for both."""
+        """Apply each model's changes; return the program that the switch needs for both."""
         adds: list[Flow] = []
         deletes: list[FlowKey] = []
         for key in {**_applied(self.old, of_old), **_applied(self.new, of_new)}:
@@ -58,7 +57,7 @@ class _Union(SwitchFlows):
 
 
 def _applied(table: Made, program: Program) -> dict[FlowKey, None]:
-    """Apply a program; the keys that it touches, in its order."""
+    """Apply a program; return the keys that it touches, in its order."""
     touched = dict.fromkeys(program.deletes)
     for key in program.deletes:
         del table[key]
@@ -75,7 +74,7 @@ class Switchover:
         old, new: both have settled.
 
     Attributes:
-        tables: what each switch should hold now, by name.
+        tables: the flows that each switch should hold now, by name.
     """
 
     def __init__(self, old: ExpectedFlows, new: ExpectedFlows, view: View) -> None:
@@ -83,7 +82,7 @@ class Switchover:
         self.stage: Stage = "gain"
         self._view = view
         self._unions = {
-            name: _Union(old.tables[name].whole(), new.tables[name].whole())
+            name: _Union(old.tables[name].by_key(), new.tables[name].by_key())
             for name in new.tables
             if name in view.hoverboards
         }
@@ -93,34 +92,34 @@ class Switchover:
         return {**(self.old if self.stage == "gain" else self.new).tables, **self._unions}
 
     def begin(self) -> dict[str, Program]:
-        """Both models' flows for the Hoverboards; what each needs for that."""
-        return _some({name: difference(union.old, union.whole()) for name, union in self._unions.items()})
+        """The programs that give the Hoverboards the flows of both models."""
+        return _nonempty({name: difference(union.old, union.by_key()) for name, union in self._unions.items()})
 
     def advance(self) -> dict[str, Program]:
-        """To the hosts' stage; what each host needs for that."""
+        """Enter the stage "hosts"; return the program that each host needs."""
         self.stage = "hosts"
         self.tables = self._tables()
-        return _some(
+        return _nonempty(
             {
-                name: difference(self.old.tables[name].whole(), self.new.tables[name].whole())
+                name: difference(self.old.tables[name].by_key(), self.new.tables[name].by_key())
                 for name in self.tables
                 if name not in self._unions
             }
         )
 
     def finish(self) -> dict[str, Program]:
-        """The new model alone; what each Hoverboard needs for that."""
-        return _some({name: difference(union.whole(), union.new) for name, union in self._unions.items()})
+        """The programs that leave the Hoverboards only the flows of the new model."""
+        return _nonempty({name: difference(union.by_key(), union.new) for name, union in self._unions.items()})
 
     # --- as ExpectedFlows -----------------------------------------------------------------------------
 
     @property
     def models(self) -> tuple[ProgrammingModel, ...]:
-        """The models whose flows they are: both."""
+        """The models whose flows these are: both."""
         return (self.old.model, self.new.model)
 
     def add_switch(self, switch: str) -> None:
-        """A switch exists from now on."""
+        """Add a switch."""
         for side in (self.old, self.new):
             side.add_switch(switch)
         if switch in self._view.hoverboards:
@@ -128,30 +127,30 @@ class Switchover:
         self.tables = self._tables()
 
     def remove_switch(self, switch: str) -> None:
-        """A switch is not ours any more."""
+        """Remove a switch that is no longer ours."""
         for side in (self.old, self.new):
             side.remove_switch(switch)
         self._unions.pop(switch, None)
         self.tables = self._tables()
 
     def mark(self, scope: Scope, switch: str | None = None) -> None:
-        """Look at a scope again."""
+        """Mark a scope (see `ExpectedFlows.mark`)."""
         self.old.mark(scope, switch)
         self.new.mark(scope, switch)
 
     def grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
-        """As in ExpectedFlows; each model takes what it knows."""
+        """Grant or withdraw a scope's flows (see `ExpectedFlows.grant`); each model takes the scopes it knows."""
         self.old.grant(scope, given)
         self.new.grant(scope, given)
 
     def settle(self) -> dict[str, Program]:
-        """Bring `tables` up to date; what each switch needs for that."""
+        """Bring `tables` up to date; return the program that each switch needs."""
         old, new = self.old.settle(), self.new.settle()
         programs = dict(old if self.stage == "gain" else new)
         for name, union in self._unions.items():
             programs[name] = union.follow(old.get(name, Program()), new.get(name, Program()))
-        return _some(programs)
+        return _nonempty(programs)
 
 
-def _some(programs: dict[str, Program]) -> dict[str, Program]:
+def _nonempty(programs: dict[str, Program]) -> dict[str, Program]:
     return {name: program for name, program in programs.items() if program}

@@ -1,6 +1,6 @@
-"""A change of the programming model on running switches: when its next step is due, and what it waits for.
+"""A change of the programming model on running switches: when its next step is due, and what it waits for. Pure.
 
-`switchover` knows the flows of each stage; this watches the switches. Pure.
+`switchover` knows the flows of each stage; this module watches the switches.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from controllers.vmc.view.facts import Switch, Sync
 from controllers.vmc.view.flow_scopes import BalancerScope, FirewallScope, NetworkScope, RouteScope, Scope, VmScope
 from controllers.vmc.view.intent import View
 
-# Seconds, ours: a switch's own flow cache follows its tables within half a second (Open vSwitch's revalidators).
+# Seconds, ours. Open vSwitch's revalidators adapt its flow cache to its tables within half a second.
 SETTLE, DRAIN = 0.5, 1.0
-_HELD = 0.05  # seconds between two looks whether the other partitions have come as far
+_GATE_INTERVAL = 0.05  # seconds between two calls of `gate`
 
 
 class ModelChange:
-    """The change under way, if there is one.
+    """The change in progress, if any.
 
     Args:
-        switch_of: what is known of a node's switch, or None.
-        gate: asked at the end of a stage whether the next may begin: other partitions may not have come as far.
+        switch_of: the known state of a node's switch, or None.
+        gate: called at the end of a stage; whether the next stage may begin. Other partitions may be behind.
 
     Attributes:
-        due: when the next step may be done, at the earliest.
+        due: the earliest time of the next step.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ModelChange:
         self._switch_of = switch_of
 
     def begin(self, old: ExpectedFlows, model: ProgrammingModel, now: float) -> tuple[Switchover, dict[str, Program]]:
-        """Both models' flows, and what each Hoverboard needs first. `old` has settled."""
+        """Compute both models' flows; return them, and the first program of each Hoverboard. `old` has settled."""
         new = old.under(model)
         for name in old.tables:
             new.add_switch(name)
@@ -52,18 +52,18 @@ class ModelChange:
         return switchover, switchover.begin()
 
     def ready(self, switchover: Switchover, now: float) -> bool:
-        """Whether the next step may be done now."""
+        """Whether the next step may be taken now."""
         if self.waiting(switchover):
             self.due = now + (SETTLE if switchover.stage == "gain" else DRAIN)
         if self.due is None or self.due > now:
             return False
         if self._gate is not None and not self._gate(switchover.stage):
-            self.due = now + _HELD
+            self.due = now + _GATE_INTERVAL
             return False
         return True
 
     def step(self, switchover: Switchover, now: float) -> tuple[dict[str, Program], bool]:
-        """The next step's programs, and whether it was the last."""
+        """Take the next step; return its programs, and whether it was the last step."""
         if switchover.stage == "gain":
             self.due = now + DRAIN
             return switchover.advance(), False
@@ -84,7 +84,7 @@ class ModelChange:
 
 
 def _everything(view: View) -> Iterator[Scope]:
-    """All scopes that intent alone makes."""
+    """All scopes that the intent makes."""
     yield from (NetworkScope(network) for network in view.networks)
     yield from (FirewallScope(network) for network in view.networks)
     yield from (BalancerScope(name) for name in view.balancers)

@@ -1,6 +1,6 @@
-"""The programming models by name: a shipped one has a module here, any other is a class in a file (paper section 3.3).
+"""The programming models by name: shipped ones are modules here, others are classes in files (paper section 3.3).
 
-The one place where the rest of the control plane, and the layers above, get a model from.
+The rest of the control plane, and the layers above, get their models only from here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _EXAMPLE = "write a file with `class Mine(GatewayModel)`, and name it as mine.py
 
 
 def _shipped(name: str) -> ProgrammingModel:
-    """The model of module NAME, which declares it by `shipped=NAME`."""
+    """The model of module NAME, which is declared with `shipped=NAME`."""
     module = import_module(f"{__name__}.{name.replace('-', '_')}")
     kinds = (kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, ProgrammingModel))
     return next(kind for kind in kinds if kind.name == name)()
@@ -29,7 +29,7 @@ def model_named(name: str, *, where: str = "--model") -> ProgrammingModel:
     """The model of this name, or of this file: "/path/file.py:Class".
 
     Raises:
-        InputError: there is none, the file is wrong, or its class cannot be made.
+        InputError: the model or file does not exist, or its class cannot be made.
     """
     if name in MODELS:
         return MODELS[name]
@@ -41,7 +41,9 @@ def model_named(name: str, *, where: str = "--model") -> ProgrammingModel:
         model: ProgrammingModel = kind()
     except Exception as error:  # a user's code may raise anything
         raise InputError(
-            f"{kind.__name__}() raised {error!r}", where=f"{where}: {name}", next_step="make it without arguments"
+            f"{kind.__name__}() raised {error!r}",
+            where=f"{where}: {name}",
+            next_step="give it an `__init__` without arguments",
         ) from error
     model.name = name
     return model

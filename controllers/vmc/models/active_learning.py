@@ -1,8 +1,8 @@
-"""Active learning: hosts learn direct routes from their gateway themselves (Achelous, SIGCOMM 2023).
+"""Active learning: hosts learn direct routes from their gateway (Achelous, SIGCOMM 2023).
 
-The control plane programs what the gateway model does, and no more: the default route says that the
-host may learn. Requests, answers, the cache and its revalidation are the host process's
-(hoverboard.host.underlay.learned_routes); its flows, of Kind.LEARNED, are its own and nobody else's to touch.
+The control plane programs the gateway model, with a default route that says that the host may learn. The host process
+sends the requests, and keeps and revalidates the answers (hoverboard.host.underlay.learned_routes). Its flows have
+Kind.LEARNED, and only the host process changes them.
 """
 
 from __future__ import annotations
@@ -11,4 +11,4 @@ from controllers.vmc.models.gateway import GatewayModel
 
 
 class ActiveLearningModel(GatewayModel, shipped="active-learning"):
-    """Default route on VM hosts, all routes on Hoverboards; the rest is between those two."""
+    """A default route on VM hosts, all routes on Hoverboards; hosts learn the direct paths from them."""

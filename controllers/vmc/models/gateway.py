@@ -1,8 +1,8 @@
-"""The gateway model: everything that leaves a host goes through Hoverboards, always (paper section 3.3).
+"""The gateway model: all traffic that leaves a host goes through Hoverboards (paper section 3.3).
 
-A VM costs its own host a few flows and each Hoverboard one; no other host hears of it, so what a
-host holds does not grow with the network. A Route costs the hosts of its next hops and each Hoverboard.
-Gateways have to be made for the peak; the models built on this one relieve them, each in its way.
+A VM costs its own host a few flows, and each Hoverboard one. Other hosts get none, so a host's flows do not grow with
+the network. A route costs the hosts of its next hops, and each Hoverboard. Gateways must be sized for the peak; the
+models that derive from this one relieve them in different ways.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hoverboard.contract.openflow.pipeline import (
 
 
 class GatewayModel(ProgrammingModel, shipped="gateway"):
-    """Default route on VM hosts, all routes on Hoverboards."""
+    """A default route on VM hosts, all routes on Hoverboards."""
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network) | view.hoverboards.keys()
@@ -50,7 +50,7 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
     def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
         vni = view.networks[vm.network].vni
         if switch in view.hoverboards:
-            # Intent is enough here: a packet that comes before the VM's vport is dropped by its host.
+            # Intent is enough here: the VM's host drops a packet that arrives before the vport exists.
             for address in addresses(vm):
                 yield block(relay_flow, vni, address, view.hosts[vm.host].underlay_ip)
         elif switch == vm.host:
@@ -85,9 +85,9 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
 
 
 def rendezvous(host: str, hoverboards: Iterable[str]) -> str:
-    """The Hoverboard of a host: highest random weight, so that one that goes or comes moves only its share.
+    """The Hoverboard of a host, by highest random weight: only the hosts of an added or removed Hoverboard move.
 
-    By host, not by destination: a default route is one flow a network, as in the paper; by hash of
-    (VNI, destination) it would have to be one flow for each destination, or a group.
+    By host, not by destination: so the default route is one flow per network, as in the paper. A hash of
+    (VNI, destination) would need one flow per destination, or a group.
     """
     return max(hoverboards, key=lambda name: (blake2b(f"{host}|{name}".encode(), digest_size=8).digest(), name))

@@ -1,7 +1,7 @@
 """The Hoverboard model: a default route to a gateway, and offload flows for busy pairs (paper 3.3.1).
 
-What a host holds does not grow with the network, but with what its VMs do: a pair above the usage
-threshold goes host to host, the long tail goes through the Hoverboards.
+The flows of a host do not grow with the network, but with its VMs' traffic. A pair above the usage threshold uses the
+direct path; all other pairs go through the Hoverboards.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["HoverboardModel", "rendezvous"]
 
 
 class HoverboardModel(GatewayModel, shipped="hoverboard"):
-    """Default route on VM hosts, all routes on Hoverboards, direct flows for pairs worth one."""
+    """A default route on VM hosts, all routes on Hoverboards, direct paths for busy pairs."""
 
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Part]:
         vni, underlay = view.networks[src.network].vni, view.hosts[dst.host].underlay_ip

@@ -1,8 +1,8 @@
-"""The on-demand model: a host knows its own VMs, and asks the controller about all others (paper 3.3).
+"""The on-demand model: a host knows its own VMs, and looks all others up at the controller (paper 3.3).
 
-The first packet to an address goes to the controller, which answers with a direct route, or with a
-drop where there is nothing. Hoverboards carry nothing. It scales better than a full mesh, and depends
-on the controller for every new address: the paper's outage is what becomes of that.
+The first packet to an address goes to the controller. It answers with a direct route, or with a drop if the address
+does not exist. Hoverboards relay nothing. The model scales better than a full mesh, but every new address needs the
+controller. The paper describes the outage that this caused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hoverboard.contract.openflow.pipeline import punt_flow, route_flow, route_p
 
 
 class OnDemandModel(ProgrammingModel, shipped="on-demand"):
-    """Local delivery, answers that were asked for, and a question for the rest."""
+    """Local delivery, answers to lookups, and a lookup for everything else."""
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network)
@@ -61,6 +61,6 @@ class OnDemandModel(ProgrammingModel, shipped="on-demand"):
 
 
 def _routed_to(view: View, network: Network, address: IPv4Address | IPv6Address) -> VM | None:
-    """The next hop of the longest prefix that an address is in; None if it is in none."""
+    """The next hop of the longest prefix that contains an address; None if no prefix does."""
     covering = [prefix for prefix in view.routes.get(network.name, ()) if address in prefix]
     return winner(view, network, max(covering, key=lambda prefix: prefix.prefixlen)) if covering else None

@@ -1,7 +1,7 @@
 """The preprogrammed model: every host knows every VM of its networks (paper section 3.3).
 
-A full mesh, shared per host: one route to each VM of the network on each host that has a VM of it,
-O(VMs x hosts). Hoverboards carry nothing and have no routes; they only drop.
+A full mesh: each host with a VM of a network has one route to each VM of it, O(VMs x hosts). Hoverboards relay nothing
+and have no routes; they only drop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hoverboard.contract.openflow.pipeline import route_flow, route_prefix_flow
 
 
 class PreprogrammedModel(ProgrammingModel, shipped="preprogrammed"):
-    """Routes to all VMs everywhere they may be sent from."""
+    """Routes to all VMs of a network on all hosts that have one."""
 
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network)

@@ -1,4 +1,4 @@
-"""Which flows leave the Hoverboards, and the policies that decide it (paper 3.3.1)."""
+"""Decides which VM pairs are offloaded from the Hoverboards (paper 3.3.1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.public_names import old_names
 
-# In version 0.1 `policy` stood at this path; its names go from here with the next version.
+# In version 0.1 `policy` was at this path. The next version removes these names from here.
 OLD_NAMES = {
     "Decision": "from controllers import Decision",
     "Offload": "from controllers.vmc.offload.policy import Offload",

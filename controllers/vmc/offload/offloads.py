@@ -1,7 +1,7 @@
-"""What the controller makes of usage: reports in, offloads and their flows out (paper section 3.3.1).
+"""Handles usage: reports in, offloads and their flows out (paper section 3.3.1). Pure.
 
-The policy decides; this names the VMs in reports, keeps offloads legal while VMs come, move and go, and
-takes over those that an earlier controller made. Pure.
+The policy decides. This module finds the VMs of a report, and keeps offloads valid while VMs are added, moved
+and removed. It takes over the offloads of an earlier controller.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Grant = Callable[[OffloadScope, bool], None]
 
 
 class Offloading:
-    """Offloads and the VMs they are about.
+    """The offloads and their VMs.
 
     Args:
-        grant: gives an offload scope its flows, or takes them back.
-        mark: has a scope's flows computed again.
-        counters: where to count; has COUNTERS.
+        grant: gives an offload scope its flows, or withdraws them.
+        mark: marks a scope, so that its flows are computed again.
+        counters: the counters to increment; has COUNTERS.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Offloading:
         self._pairs_of: dict[str, set[Pair]] = {}
 
     def accepts(self, report: UsageReport) -> bool:
-        """Whether a report comes from whom usage is taken from; else it is counted and of no use."""
+        """Count a report; return whether the policy uses reports of this node."""
         counters = self._counters
         if report.host in self._view.hoverboards:
             counters["usage_reports_from_hoverboards"] += 1
@@ -56,15 +56,15 @@ class Offloading:
         return self.policy.settings.reports == "hosts"
 
     def report(self, report: UsageReport, now: float) -> None:
-        """Take in an accepted report."""
+        """Process an accepted report."""
         view = self._view
-        used: dict[Pair, int] = {}  # over both families: a pair goes host to host whole
+        used: dict[Pair, int] = {}  # IPv4 and IPv6 together: an offload covers both
         relayed = report.host in view.hoverboards
         for flow in report.flows:
             src = view.vm_at(flow.vni, flow.src)
             dst = view.vm_at(flow.vni, flow.dst)
             if src is None and (relayed or view.routed_to_host(flow.vni, flow.src, report.host)):
-                continue  # a next hop's answer; only pairs of VMs are offloaded
+                continue  # sent by a next hop or backend with a routed address; only pairs of VMs are offloaded
             if src is None or (src.host != report.host and not relayed):
                 self._counters["usage_flows_not_sent_by_reporter"] += 1
             elif dst is not None and dst.host != src.host:
@@ -79,17 +79,17 @@ class Offloading:
             self._offload(pair)
 
     def tick(self, now: float) -> None:
-        """Take idle offloads back."""
+        """Withdraw idle offloads."""
         for pair in self.policy.expire(now):
             self._ended(pair)
 
-    def marked_with(self, vm: str) -> None:
-        """Something that offloads of a VM rest on has changed."""
+    def mark_pairs_of(self, vm: str) -> None:
+        """Mark the offloads of a VM: something that they depend on has changed."""
         for pair in self._pairs_of.get(vm, ()):
             self._mark(OffloadScope(*pair))
 
     def recheck(self, vm: str) -> None:
-        """A VM came, changed or went: its offloads are pointed at where it is now where legal, taken back where not."""
+        """Update the offloads of a VM that was added, changed or removed; withdraw those that are not valid."""
         for pair in list(self._pairs_of.get(vm, ())):
             if self._legal(pair):
                 self._mark(OffloadScope(*pair))
@@ -97,12 +97,12 @@ class Offloading:
                 self._end(pair)
 
     def end_all(self) -> None:
-        """The programming model has no use for offloads any more."""
+        """Withdraw all offloads: the new programming model does not use them."""
         for pair in list(self.policy.active):
             self._end(pair)
 
     def adopt(self, host: str, flows: Iterable[Flow], now: float) -> None:
-        """Offloads outlive the controller that made them: those still legal are taken over as they are."""
+        """Take over valid offloads of an earlier controller that a switch still holds."""
         for flow in flows:
             if kind_of(flow.cookie) is not Kind.OFFLOAD:
                 continue
@@ -116,7 +116,7 @@ class Offloading:
                 self._offload(pair)
 
     def _end_of(self, flow: Flow, end: str) -> VM | None:
-        """The VM that a flow's "src" or "dst" names."""
+        """The VM that a flow matches as its "src" or "dst"."""
         vni = vni_of(flow.cookie)
         for match in flow.match:
             if match.field == f"ipv4_{end}":
@@ -126,7 +126,7 @@ class Offloading:
         return None
 
     def _legal(self, pair: Pair) -> bool:
-        """Whether the pair may go host to host from the host that holds the flow: a sender that moved starts again."""
+        """Whether the pair may use the direct path from the host that holds the flow. A VM that moved starts again."""
         src, dst = self._view.vms.get(pair.src), self._view.vms.get(pair.dst)
         return (
             src is not None and dst is not None and src.network == dst.network

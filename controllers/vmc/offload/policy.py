@@ -1,8 +1,8 @@
-"""The offload policy: which VM pairs are worth a flow of their own (paper section 3.3.1).
+"""The offload policy: which VM pairs get a flow for the direct path (paper section 3.3.1). Pure.
 
-Pure: pairs, bytes and times in, decisions out. The threshold of 20 kb/s is the paper's evaluation value;
-the paper gives no rule for keeping an offload or taking it back, so all else here is ours. Another policy
-is a subclass of `OffloadPolicy` with a `decide` of its own (controllers.vmc.offload.policy_file loads it from a file).
+Pairs, bytes and times in, decisions out. The threshold of 20 kb/s is the value of the paper's evaluation. The paper
+gives no rule for keeping or withdrawing an offload, so all other values are ours. Another policy is a subclass of
+`OffloadPolicy` that overrides `decide` (`controllers.vmc.offload.policy_file` loads it from a file).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Pair(NamedTuple):
 
 @dataclass(slots=True)
 class Offload:
-    """An offload that stands.
+    """An active offload.
 
     Attributes:
         host: the sender's host, which holds the flow.
-        since: when it was decided or adopted.
+        since: time of the decision or adoption.
         last_used: end of the last report in which the pair sent more than the keep threshold.
-        last_report: end of the last report in which it sent anything.
+        last_report: end of the last report in which the pair sent anything.
         rate_bps: rate in that report, bits a second of inner frames.
         interval: length of that report, seconds.
     """
@@ -44,13 +44,13 @@ class Offload:
     interval: float
 
     def rate(self, now: float) -> float:
-        """Present rate, bits a second: a pair missing from the reports sends nothing."""
+        """The present rate, bits a second; 0 if the last reports do not contain the pair."""
         return self.rate_bps if now - self.last_report <= 2 * self.interval + 0.5 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a pair sent in a report interval: bytes of inner frames; `host` is the sender's."""
+    """The bytes of inner frames that a pair sent in a report interval; `host` is the sender's host."""
 
     pair: Pair
     host: str
@@ -59,7 +59,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Pairs to offload, and standing offloads to take back now, before any expires."""
+    """Pairs to offload, and active offloads to withdraw now, before they expire."""
 
     start: tuple[Pair, ...] = ()
     stop: tuple[Pair, ...] = ()
@@ -67,15 +67,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class OffloadSettings:
-    """What a policy may be told.
+    """The settings of a policy.
 
     Attributes:
         threshold_bps: a pair that sends more is offloaded.
         keep_bps: an offload that sends more is not idle; below `threshold_bps`, so that no pair flaps.
-        minimum_lifetime: seconds for which no bigger pair displaces an offload.
-        idle_expiry: seconds idle after which it is taken back.
-        budget: offloads a host may have; 0: any number.
-        reports: who tells of usage: "hosts", as in the paper, or "hoverboards", to compare.
+        minimum_lifetime: seconds before a busier pair may replace an offload.
+        idle_expiry: idle seconds after which an offload is withdrawn.
+        budget: maximum number of offloads of a host; 0: no limit.
+        reports: nodes that send the usage reports: "hosts", as in the paper, or "hoverboards", for comparison.
     """
 
     threshold_bps: float = DEFAULT_THRESHOLD_BPS
@@ -87,11 +87,11 @@ class OffloadSettings:
 
 
 class OffloadPolicy:
-    """Offload above the threshold, the largest first within the budget; take back what was idle too long.
+    """Offloads pairs above the threshold, the busiest first within the budget; withdraws idle offloads.
 
     Attributes:
         settings: as given.
-        active: the offloads that stand; only the methods here change it.
+        active: the active offloads; only the methods here change it.
     """
 
     def __init__(self, settings: OffloadSettings | None = None) -> None:
@@ -101,7 +101,7 @@ class OffloadPolicy:
         self._next_expiry: float | None = None
 
     def decide(self, host: str, candidates: Sequence[tuple[Pair, float]], now: float) -> Decision:
-        """Which of a host's pairs to offload, and which of its offloads to take back for that.
+        """Decide which of a host's pairs to offload, and which of its offloads to withdraw for that.
 
         Args:
             candidates: (pair, rate in bits a second) of pairs that sent and are not offloaded.
@@ -135,11 +135,11 @@ class OffloadPolicy:
     # --- what the controller calls ------------------------------------------------------------------
 
     def standing(self, host: str) -> frozenset[Pair]:
-        """The pairs that `host` has offloads of."""
+        """The pairs of the active offloads of `host`."""
         return frozenset(self._by_host.get(host, ()))
 
     def report(self, usage: Iterable[Sent], seconds: float, now: float) -> Decision:
-        """Take in one report of `seconds`, and say what changes; that is done here already."""
+        """Process one report of `seconds`; apply what `decide` says, and return it."""
         candidates: dict[str, list[tuple[Pair, float]]] = {}
         for sent in usage:
             if not sent.bytes:
@@ -168,18 +168,18 @@ class OffloadPolicy:
         return Decision(tuple(start), tuple(stop))
 
     def adopt(self, pair: Pair, host: str, now: float) -> None:
-        """Take over an offload found on a switch; it ages from now on like any other."""
+        """Take over an offload that a switch holds; it ages from now on like any other."""
         if pair not in self.active:
             self._start(pair, Offload(host, now, now, now, 0.0, 0.0))
 
     def drop(self, pair: Pair) -> None:
-        """Forget an offload whose VMs are gone or moved."""
+        """Forget an offload whose VMs were removed or moved."""
         offload = self.active.pop(pair, None)
         if offload is not None:
             self._by_host[offload.host].discard(pair)
 
     def expire(self, now: float) -> list[Pair]:
-        """Forget and return the offloads that were idle too long."""
+        """Forget the offloads that were idle too long, and return them."""
         if self._next_expiry is None or now < self._next_expiry:
             return []
         after = max(self.settings.idle_expiry, self.settings.minimum_lifetime)
@@ -191,11 +191,11 @@ class OffloadPolicy:
         return idle
 
     def deadline(self) -> float | None:
-        """When `expire` has to be called next, at the earliest; None: nothing can expire."""
+        """The earliest time at which `expire` is due; None if nothing can expire."""
         return self._next_expiry
 
     def rates(self, now: float) -> Iterator[tuple[Pair, Offload, float]]:
-        """Standing offloads with their present rate."""
+        """The active offloads with their present rate."""
         for pair, offload in self.active.items():
             yield pair, offload, offload.rate(now)
 
@@ -203,5 +203,5 @@ class OffloadPolicy:
         self.active[pair] = offload
         self._by_host.setdefault(offload.host, set()).add(pair)
         expiry = offload.last_used + max(self.settings.idle_expiry, self.settings.minimum_lifetime)
-        # An earlier bound stays: last_used only grows, so it is never too late, and expire() tightens it.
+        # An earlier bound stays. `last_used` only grows, so the bound is never too late; expire() computes it exactly.
         self._next_expiry = expiry if self._next_expiry is None else min(self._next_expiry, expiry)

@@ -1,4 +1,4 @@
-"""Offload policies from files: `path.py:Class`, a subclass of `OffloadPolicy` (docs/models.md has an example)."""
+"""Loads offload policies from files: `path.py:Class`, a subclass of `OffloadPolicy` (example: docs/models.md)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _EXAMPLE = "write a file with `class Mine(OffloadPolicy)`, and name it as mine.p
 
 
 def load_policy(reference: str | None, settings: OffloadSettings) -> OffloadPolicy:
-    """The policy that `reference`, "path.py:Class", names; the built-in one for None.
+    """Load the policy that `reference`, "path.py:Class", names; None: the built-in policy.
 
     Raises:
-        InputError: there is no such file or class, or it cannot be made.
+        InputError: the file or class does not exist, or the policy cannot be made.
     """
     if reference is None:
         return OffloadPolicy(settings)
@@ -24,12 +24,12 @@ def load_policy(reference: str | None, settings: OffloadSettings) -> OffloadPoli
         raise InputError(
             f"{kind.__name__}(settings) raised {error!r}",
             where=reference,
-            next_step="take OffloadSettings, as the base does",
+            next_step="let `__init__` take OffloadSettings, like OffloadPolicy",
         ) from error
 
 
 def find_policy(reference: str) -> type[OffloadPolicy]:
-    """The class of `reference`, "path.py:Class" or "path.py" with one policy in it.
+    """The class of `reference`: "path.py:Class", or "path.py" of a file with one policy.
 
     Raises:
         InputError: the file cannot be read or run, or has no such policy.

@@ -1,1 +1,1 @@
-"""What a VM controller knows: intent, physical facts, and which nodes live."""
+"""The state of a VM controller: intent, physical facts, and the Hoverboards that are alive."""

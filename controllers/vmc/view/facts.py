@@ -1,7 +1,7 @@
-"""Physical facts: what switches and host agents say is there (paper sections 3.1 and 3.2).
+"""Physical facts: the state that switches and host agents report (paper sections 3.1 and 3.2).
 
-Switches are known by datapath id and tell ports by name and number; agents tell which vport a VM's
-NIC is plugged into. Facts stay when their teller goes away (fail static).
+A switch is identified by datapath id, and reports its ports by name and number. An agent reports the vport of each VM's
+NIC. Facts stay when the switch or agent disconnects (fail static).
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from enum import Enum
 
 
 class Sync(Enum):
-    """How much of a switch's tables we know."""
+    """How far a switch's tables are known."""
 
     AWAY = "away"  # not connected
-    WAITING = "waiting"  # connected; a full update or the agent's Hello is missing
-    READING = "reading"  # asked for its flows
-    FAILED = "failed"  # refused a program; read again after a pause
+    WAITING = "waiting"  # connected; waits for a full update or the agent's Hello
+    READING = "reading"  # its flows are being read
+    FAILED = "failed"  # rejected a program; read again after a pause
     SYNCED = "synced"  # holds what was last sent
-    EXTERNAL = "external"  # others program it, and it does not connect to us
+    EXTERNAL = "external"  # other programs control it; it does not connect to us
 
 
 @dataclass(slots=True)
 class Switch:
-    """One switch.
+    """The known state of one switch.
 
     Attributes:
-        generation: counts its connections, so that late answers of an old one are told apart.
+        generation: number of its connection; shows that a late answer belongs to an old connection.
         ports: OpenFlow port by name.
-        outstanding: programs sent and not yet answered.
-        inherited: another controller has kept it in step until now, so that changes need not wait for the read.
-        retry_at: when to try again after a refusal; `pause` is how long that took.
+        outstanding: programs sent and not yet confirmed or rejected.
+        inherited: another controller has kept it in step until now, so changes need not wait for the read.
+        retry_at: time of the next read after a rejection; `pause` is the length of the wait.
     """
 
     dpid: int
@@ -47,15 +47,20 @@ class Switch:
 
     @property
     def connected(self) -> bool:
-        """Whether it is there."""
+        """Whether the switch is connected."""
         return self.sync is not Sync.AWAY
 
 
 class Agents:
-    """Bindings by node, both ways: VM -> vport and vport -> VM."""
+    """Bindings by node, both ways: VM -> vport and vport -> VM.
+
+    Attributes:
+        known: nodes whose agent has sent its bindings.
+        online: nodes whose agent is connected.
+    """
 
     def __init__(self) -> None:
-        self.heard: set[str] = set()
+        self.known: set[str] = set()
         self.online: set[str] = set()
         self._vport: dict[str, dict[str, str]] = {}
         self._vm: dict[str, dict[str, str]] = {}
@@ -69,7 +74,7 @@ class Agents:
         return self._vm.get(node, {}).get(vport)
 
     def replace(self, node: str, bindings: Mapping[str, str]) -> set[str]:
-        """All bindings of a node, VM -> vport; returns the VMs whose binding is new, other or gone."""
+        """Replace all bindings of a node, VM -> vport; return the VMs whose binding changed."""
         before = dict(self._vport.get(node, {}))
         self._vport[node], self._vm[node] = {}, {}
         for vm, vport in bindings.items():
@@ -78,7 +83,7 @@ class Agents:
         return {vm for vm in before.keys() | after.keys() if before.get(vm) != after.get(vm)}
 
     def bind(self, node: str, vm: str, vport: str) -> tuple[str, ...]:
-        """Plug a VM into a vport; returns the VMs touched (a vport holds one VM: the last wins)."""
+        """Bind a VM to a vport; return the VMs affected (a vport has one VM: the last one wins)."""
         self.unbind(node, vm)
         former = self._vm.setdefault(node, {}).get(vport)
         if former is not None:
@@ -88,7 +93,7 @@ class Agents:
         return (vm,) if former is None else (vm, former)
 
     def unbind(self, node: str, vm: str) -> None:
-        """Unplug a VM; harmless if it is not plugged in."""
+        """Unbind a VM; does nothing if it is not bound."""
         vport = self._vport.get(node, {}).pop(vm, None)
         if vport is not None:
             del self._vm[node][vport]

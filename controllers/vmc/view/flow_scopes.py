@@ -1,7 +1,7 @@
-"""What a group of flows is about: one kind of NamedTuple for each kind of group. Pure.
+"""The scopes: the objects for which switches hold flows, one kind of NamedTuple for each kind. Pure.
 
-NamedTuples are equal when their fields are, whatever their class: `kind` is among the fields, so that a network
-and a firewall of one name stay two scopes. Nobody gives it.
+NamedTuples of different classes are equal when their fields are. The field `kind` keeps a network and a firewall of
+one name apart; it always has its default.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ class BaseScope(NamedTuple):
 
 
 class NetworkScope(NamedTuple):
-    """The flows of a network as such."""
+    """The flows of a network itself."""
 
     network: str
     kind: Literal["network"] = "network"
 
 
 class VmScope(NamedTuple):
-    """The flows because of a VM."""
+    """The flows for a VM."""
 
     vm: str
     kind: Literal["vm"] = "vm"
 
 
 class RouteScope(NamedTuple):
-    """The flows because of the routes of a prefix."""
+    """The flows for the routes of a prefix."""
 
     network: str
     prefix: IPv4Network
@@ -39,7 +39,7 @@ class RouteScope(NamedTuple):
 
 
 class OffloadScope(NamedTuple):
-    """The flows that take a pair of VMs host to host."""
+    """The flows that send a pair's traffic over the direct path."""
 
     src: str
     dst: str
@@ -47,7 +47,7 @@ class OffloadScope(NamedTuple):
 
 
 class LookupScope(NamedTuple):
-    """The flows that answer a host's question about an address."""
+    """The flows that answer a host's lookup of an address."""
 
     host: str
     network: str
@@ -63,7 +63,7 @@ class FirewallScope(NamedTuple):
 
 
 class BalancerScope(NamedTuple):
-    """The flows because of a load balancer."""
+    """The flows for a load balancer."""
 
     balancer: str
     kind: Literal["balancer"] = "balancer"

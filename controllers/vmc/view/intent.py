@@ -1,6 +1,6 @@
-"""What a VM controller knows: the intent it was given and the VMs it could place on a vport.
+"""The view of a VM controller: the intent, and the vports of the VMs that are plugged in.
 
-Plain indices, updated in the time of the change; the programming models read it and nothing else.
+Plain indices; an update takes time proportional to the change. The programming models read the view and nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _C = TypeVar("_C", bound=Sized)
 
 
 class View:
-    """Intent by every key the models ask for, and `ports`: VM name -> OpenFlow port, joined VMs only."""
+    """The intent by every key that the models need, and `ports`: VM name -> OpenFlow port, for joined VMs only."""
 
     def __init__(self) -> None:
         self.networks: dict[str, Network] = {}
@@ -35,9 +35,9 @@ class View:
         self.subnetworks: dict[str, dict[str, Subnetwork]] = {}
         self.vms: dict[str, VM] = {}
         self.hosts: dict[str, Host] = {}
-        self.external: set[str] = set()  # hosts whose switches others program
+        self.external: set[str] = set()  # hosts whose switches other programs control
         self.hoverboards: dict[str, Hoverboard] = {}
-        self.down: set[str] = set()  # Hoverboards that nothing can be sent to (vmc.liveness)
+        self.down: set[str] = set()  # Hoverboards that are down (vmc.view.liveness)
         self.ports: dict[str, int] = {}
         self.vms_of_network: dict[str, set[str]] = {}
         self.routes: dict[str, dict[IPv4Network, set[Route]]] = {}
@@ -54,7 +54,7 @@ class View:
         self._vm_at: dict[tuple[str, IPv4Address | IPv6Address], str] = {}
 
     def gateways(self) -> list[str]:
-        """The Hoverboards to send to: those that live; all, if none does (fail static)."""
+        """The Hoverboards to use: those that are alive, or all if none is (fail static)."""
         living = [name for name in self.hoverboards if name not in self.down]
         return living or list(self.hoverboards)
 
@@ -75,7 +75,7 @@ class View:
         return [vm for network in self.networks_on(host) for vm in self._vms_on[host, network]]
 
     def intended(self) -> int:
-        """How many VMs should be plugged in at switches that are ours to program."""
+        """The number of VMs that should be plugged in at switches that are ours to program."""
         return len(self.vms) - sum(len(self.vms_on(host)) for host in self.external)
 
     def vms_among(self, entities: Iterable[AnyEntity]) -> Iterable[str]:
@@ -105,12 +105,12 @@ class View:
         return [self.vms[name] for name in sorted({route.next_hop for route in routes})]
 
     def shorter(self, network: str, prefix: IPv4Network) -> Iterator[IPv4Network]:
-        """Routed prefixes of the network that hold `prefix` and more."""
+        """Routed prefixes of the network that contain `prefix` and are shorter."""
         routed = self.routes.get(network, {})
         return (other for length in range(prefix.prefixlen) if (other := prefix.supernet(new_prefix=length)) in routed)
 
     def longer(self, network: str, prefix: IPv4Network) -> Iterator[IPv4Network]:
-        """Routed prefixes of the network inside `prefix`, itself left out."""
+        """Routed prefixes of the network that lie inside `prefix` and are longer."""
         return (other for other in self.routes.get(network, {}) if other != prefix and other.subnet_of(prefix))
 
     def prefixes_via(self, vm: str) -> set[tuple[str, IPv4Network]]:
@@ -123,7 +123,7 @@ class View:
         return any(subnetwork.prefix6 is not None for subnetwork in self.subnetworks.get(network, {}).values())
 
     def guarded(self, network: str) -> bool:
-        """Whether the network has a firewall: a rule, or a policy other than to let everything through."""
+        """Whether the network has a firewall: a rule, or a default policy of deny."""
         known = self.networks.get(network)
         return network in self.rules or (known is not None and "deny" in (known.ingress, known.egress))
 
@@ -133,7 +133,7 @@ class View:
         return [self.vms[name] for name in sorted(names)]
 
     def named_by_rules(self, vm: VM) -> bool:
-        """Whether a rule of its network is about one of the VM's tags."""
+        """Whether a rule of its network names one of the VM's tags."""
         counted = self._tags_in_rules.get(vm.network)
         return counted is not None and any(tag in counted for tag in vm.tags)
 
@@ -142,7 +142,7 @@ class View:
         return self._balancers_via.get(vm, set())
 
     def routed_to_host(self, vni: int, address: IPv4Address | IPv6Address, host: str) -> bool:
-        """Whether a next hop or a backend on `host` may send with this address, which is no VM's."""
+        """Whether a next hop or a backend on `host` may send from this address, which belongs to no VM."""
         network = self.network_by_vni.get(vni, "")
         for name in self.balancers_of.get(network, ()):
             balancer = self.balancers[name]
@@ -154,7 +154,7 @@ class View:
         )
 
     def add(self, entity: AnyEntity) -> None:
-        """Take in a (validated) entity that is not in."""
+        """Add a validated entity that is not in the view."""
         match entity:
             case Network():
                 self.networks[entity.name] = entity
@@ -190,7 +190,7 @@ class View:
                     self._balancers_via.setdefault(backend, set()).add(entity.name)
 
     def remove(self, entity: AnyEntity) -> None:
-        """Take out an entity that is in."""
+        """Remove an entity that is in the view."""
         match entity:
             case Network():
                 del self.networks[entity.name]
@@ -215,7 +215,7 @@ class View:
             case FirewallRule():
                 del self.rules[entity.network][entity.name]
                 _prune(self.rules, entity.network)
-                # Rules without tags leave nothing to count, and may be there still when the last tag has gone.
+                # The network may have rules without tags left: then the counter is absent already.
                 counted = self._tags_in_rules.pop(entity.network, Counter())
                 counted.subtract((*entity.targets, *entity.tags))
                 if left := +counted:

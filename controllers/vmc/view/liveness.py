@@ -1,76 +1,76 @@
-"""Which Hoverboards can be sent to: one that has died is left out of the default routes (paper 3.3.1, 3.5).
+"""Which Hoverboards are alive: a dead one is left out of the default routes (paper 3.3.1, 3.5). Pure.
 
-Pure. A Hoverboard lives while its switch's session and its host process's stream stand, as far as this
-controller has heard of them. Where all seem dead none is left out (fail static).
+A Hoverboard is alive while its switch's session and its host process's stream are up, as far as this controller knows.
+If all seem dead, none is left out (fail static).
 """
 
 from __future__ import annotations
 
-# Seconds, ours. A Hoverboard whose connection broke may be back at once; one that came back may go again.
+# Seconds, ours: wait GRACE before a Hoverboard counts as down, and PROBATION before it counts as up again.
 GRACE, PROBATION = 0.1, 1.0
-PATIENCE = 5.0  # for one of which a young controller has heard nothing at all
+PATIENCE = 5.0  # wait for a Hoverboard whose connections are unknown, as in a new controller
 
 
 class Liveness:
-    """Hears of connections, says who is down.
+    """Decides from the state of connections which Hoverboards are down.
 
     Attributes:
-        down: names of Hoverboards that are out.
+        down: names of the Hoverboards that are down.
     """
 
     def __init__(self) -> None:
         self.down: set[str] = set()
-        self._parts: dict[str, dict[str, bool]] = {}  # node -> connections known -> whether each stands
-        self._turning: dict[str, float] = {}  # node -> when it goes down, or comes back
+        self._connections: dict[str, dict[str, bool]] = {}  # node -> each known connection -> whether it is up
+        self._due: dict[str, float] = {}  # node -> time at which it counts as down, or as up again
 
     def watch(self, node: str, now: float) -> None:
-        """A Hoverboard there should be; every partition hears of every one."""
-        if not self._parts.setdefault(node, {}) and node not in self.down:
-            self._turning[node] = now + PATIENCE
+        """Watch a Hoverboard of the intent; every partition watches all of them."""
+        if not self._connections.setdefault(node, {}) and node not in self.down:
+            self._due[node] = now + PATIENCE
 
     def forget(self, node: str) -> None:
-        """A Hoverboard there should be no more."""
-        self._parts.pop(node, None)
-        self._turning.pop(node, None)
+        """Forget a Hoverboard that left the intent."""
+        self._connections.pop(node, None)
+        self._due.pop(node, None)
         self.down.discard(node)
 
-    def stands(self, node: str, part: str, now: float) -> None:
-        """A connection of a node ("switch" or "agent") stands."""
-        if node not in self._parts:
+    def connection_up(self, node: str, part: str, now: float) -> None:
+        """Record that a connection of a node ("switch" or "agent") is up."""
+        if node not in self._connections:
             return
-        self._parts[node][part] = True
-        if all(self._parts[node].values()):
+        self._connections[node][part] = True
+        if all(self._connections[node].values()):
             if node in self.down:
-                self._turning[node] = now + PROBATION
+                self._due[node] = now + PROBATION
             else:
-                self._turning.pop(node, None)
+                self._due.pop(node, None)
 
-    def broke(self, node: str, part: str, now: float, *, told: bool = True) -> None:
-        """A connection of a node broke; or, not `told`, the line to the front end that tells of this node."""
-        if not told:
-            self.unsure(node, now)
-        elif node in self._parts:
-            self._parts[node][part] = False
-            self._turning.pop(node, None)
+    def connection_down(self, node: str, part: str, now: float, *, reported: bool = True) -> None:
+        """Record that a connection of a node broke; not `reported`: that its front end is lost."""
+        if not reported:
+            self.front_end_lost(node, now)
+        elif node in self._connections:
+            self._connections[node][part] = False
+            self._due.pop(node, None)
             if node not in self.down:
-                self._turning[node] = now + GRACE
+                self._due[node] = now + GRACE
 
-    def unsure(self, node: str, now: float) -> None:
-        """The front end of this node is lost. The node counts as up for PATIENCE seconds."""
-        if node in self._parts:
-            self._parts[node].clear()
-            self._turning.pop(node, None)
+    def front_end_lost(self, node: str, now: float) -> None:
+        """Record that the front end of this node is lost. The node counts as up for PATIENCE seconds."""
+        if node in self._connections:
+            self._connections[node].clear()
+            self._due.pop(node, None)
             if node not in self.down:
-                self._turning[node] = now + PATIENCE
+                self._due[node] = now + PATIENCE
 
-    def turn(self, now: float) -> bool:
-        """Let time pass; whether `down` changed."""
-        due = [node for node, at in self._turning.items() if at <= now]
+    def tick(self, now: float) -> bool:
+        """Let time pass; return whether `down` changed."""
+        due = [node for node, at in self._due.items() if at <= now]
         for node in due:
-            del self._turning[node]
+            del self._due[node]
             self.down ^= {node}
         return bool(due)
 
     def deadline(self) -> float | None:
-        """When `turn` is due."""
-        return min(self._turning.values(), default=None)
+        """The time at which `tick` is due next, or None."""
+        return min(self._due.values(), default=None)

@@ -1,8 +1,8 @@
 """An OpenFlow flow as plain data: fields, actions, flow. No library, no bytes.
 
-The control plane computes these, its front end turns them into OpenFlow messages and back; two
-flows are equal when a switch would treat packets the same. Field names are OXM names as os-ken
-and ovs-ofctl know them, values are integers in host order.
+The control plane computes flows; its front end converts them to OpenFlow messages and back. Two flows are equal if a
+switch treats packets the same by both. Field names are OXM names as os-ken and ovs-ofctl use them; values are integers
+in host order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-IN_PORT = 0xFFFFFFF8  # OFPP_IN_PORT: back out of the port it came in by
+IN_PORT = 0xFFFFFFF8  # OFPP_IN_PORT: out of the port by which the packet came in
 CONTROLLER = 0xFFFFFFFD  # OFPP_CONTROLLER: the whole packet, in a packet-in
 
 
@@ -32,7 +32,7 @@ FIELDS: dict[str, Field] = {
         Field("eth_src", 48),
         Field("eth_dst", 48),
         Field("eth_type", 16),
-        Field("vlan_vid", 13),  # 0x1000 says that there is a tag
+        Field("vlan_vid", 13),  # 0x1000: a tag is present
         Field("ip_proto", 8),
         Field("tcp_src", 16),
         Field("tcp_dst", 16),
@@ -47,8 +47,8 @@ FIELDS: dict[str, Field] = {
         Field("icmpv6_code", 8),
         Field("ipv6_nd_target", 128),
         Field("ipv6_nd_tll", 48),
-        Field("nd_reserved", 32),  # Open vSwitch's: flags of a neighbour advertisement
-        Field("nd_options_type", 8),  # Open vSwitch's: type of the option with a link-layer address
+        Field("nd_reserved", 32),  # Open vSwitch's own field: flags of a neighbour advertisement
+        Field("nd_options_type", 8),  # Open vSwitch's own field: type of the option with a link-layer address
         Field("arp_op", 16),
         Field("arp_spa", 32),
         Field("arp_tpa", 32),
@@ -86,14 +86,14 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Send out of an OpenFlow port; IN_PORT: back where it came from; CONTROLLER: to whoever programs the switch."""
+    """Send out of an OpenFlow port. IN_PORT: where it came in; CONTROLLER: to the controller, as a packet-in."""
 
     port: int
 
 
 @dataclass(frozen=True, slots=True)
 class WriteMetadata:
-    """Set the metadata register; ours holds the VNI once a packet is classified."""
+    """Set the metadata register, which holds the VNI once a packet is classified."""
 
     value: int
 
@@ -106,12 +106,12 @@ class Goto:
 
 
 Action = SetField | Move | Output | WriteMetadata | Goto
-FlowKey = tuple[int, int, tuple[Match, ...]]  # table, priority, match: what names a flow in a switch
+FlowKey = tuple[int, int, tuple[Match, ...]]  # table, priority, match: the identity of a flow in a switch
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One flow: no actions means drop. `match` is sorted by field name."""
+    """One flow; without actions it drops. `match` is sorted by field name."""
 
     table: int
     priority: int
@@ -121,5 +121,5 @@ class Flow:
 
     @property
     def key(self) -> FlowKey:
-        """What identifies the flow inside one switch."""
+        """The flow's identity inside one switch."""
         return (self.table, self.priority, self.match)

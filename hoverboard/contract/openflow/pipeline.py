@@ -1,26 +1,25 @@
-"""The flows of the OpenFlow pipeline of every switch; its tables are declared in `contract.tables`.
+"""The flows of the OpenFlow pipeline of every switch; its tables are declared in `contract.openflow.tables`.
 
-    CLASSIFY -> ARP                      what a VM sends: anti-spoof, then gateway answers
-             -> LINK -> NEIGHBOUR        ... for IPv6: gateway answers, and what must stay on the link
+    CLASSIFY -> ARP                      packets of a VM: anti-spoofing, then gateway replies
+             -> LINK -> NEIGHBOUR        ... of IPv6: gateway replies, and packets that must stay on the link
              -> ROUTE -> DELIVER         ... then local VM, offloaded pair, route, or Hoverboard
-             -> TUNNEL -> DELIVER        what the fabric brings to a VM host
-                       -> RELAY          what the fabric brings to a Hoverboard (paper 3.3.1)
+             -> TUNNEL -> DELIVER        packets from the fabric, at a VM host
+                       -> RELAY          packets from the fabric, at a Hoverboard (paper 3.3.1)
 
-In a network with a firewall EGRESS stands before ROUTE, and INGRESS -> VPORT behind DELIVER; for the address
-of a load balancer BALANCE stands between ROUTE and DELIVER, RELAY_BALANCE behind RELAY (`contract.policy`).
+With a firewall, EGRESS stands before ROUTE, and INGRESS -> VPORT behind DELIVER. For the address of a load balancer,
+BALANCE stands between ROUTE and DELIVER, and RELAY_BALANCE behind RELAY (`contract.openflow.policy`).
 
-Only the functions below and in `contract.policy` make flows, by `tables.make_flow`, so that a flow which
-matches a field its table does not declare, or jumps to a table its table may not reach, raises here and never
-meets a switch. The metadata register holds the VNI from the first table on: after it, no table can mix two tenants.
-Loops are impossible by shape: gotos go forward only, and what comes out of the fabric on a VM host
-can only be delivered, never sent out again.
+Only the functions below and in `contract.openflow.policy` make flows, by `tables.make_flow`. A flow may match only
+fields that its table declares, and go only to tables that its table may reach; else `make_flow` raises PipelineError.
+The metadata register holds the VNI from the first table on; after it, no table can mix two tenants.
+Loops are impossible: gotos go forward only, and a VM host delivers packets from the fabric and never sends them out
+again.
 
-A prefix flow stands for a Route: it ranks by the length of its prefix, below every flow for one
-address and above the default, so that tables find the longest prefix; which of several routes of one
-prefix wins is decided before, and only that one is here.
+A prefix flow stands for a Route. Its priority grows with the length of its prefix, between the default's and that of
+flows for one address. So the longest prefix wins. If several routes have one prefix, the caller chooses one of them.
 
-IPv6 is beside IPv4 from table ROUTE on: the same flows with the other address field. Only networks
-with an IPv6 range, and VMs with an IPv6 address, have such flows.
+IPv6 is parallel to IPv4 from table ROUTE on: the same flows with the other address field. Only networks with an IPv6
+range, and VMs with an IPv6 address, have these flows.
 """
 
 from __future__ import annotations
@@ -110,8 +109,8 @@ __all__ = [
 _TAGGED = 0x1000  # OFPVID_PRESENT
 
 
-def _toward(vni: int, dst: Address) -> Matches:
-    """What matches the packets of a network to one address."""
+def _to_address(vni: int, dst: Address) -> Matches:
+    """The match of packets of a network to one address."""
     if isinstance(dst, IPv4Address):
         return {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(dst)}
     return {"metadata": vni, "eth_type": ETH_IPV6, "ipv6_dst": int(dst)}
@@ -120,15 +119,15 @@ def _toward(vni: int, dst: Address) -> Matches:
 _GATEWAY = mac_number(GATEWAY_MAC)
 _LINK_LOCAL, _MULTICAST = IPv6Network("fe80::/10"), IPv6Network("ff00::/8")
 _SOLICITATION, _ADVERTISEMENT, _ECHO6_REQUEST, _ECHO6_REPLY = 135, 136, 128, 129  # RFC 4861, RFC 4443
-# Of an advertisement: from a router, solicited, overrides what was known (RFC 4861, 4.4).
+# Flags of an advertisement: from a router, solicited, overrides what was known (RFC 4861, 4.4).
 _ADVERTISED_FLAGS = 0xE0000000
 _TARGET_ADDRESS_OPTION = 2
 
 
 def base_flows() -> list[Flow]:
-    """What every switch has before it knows any network: the tunnel port and named drops.
+    """Flows of every switch before it knows any network: the tunnel port and named drops.
 
-    LINK and NEIGHBOUR are only gone to where `link_flows` are, and those leave nothing over.
+    LINK and NEIGHBOUR need no drops: packets get there only through `link_flows`, which match all of them.
     """
     misses = {
         Table.CLASSIFY: Kind.DROP_UNKNOWN_PORT,
@@ -146,7 +145,7 @@ def base_flows() -> list[Flow]:
 
 
 def network_flows(vni: int, *, hoverboard: bool) -> list[Flow]:
-    """Tunnel ingress of one network: delivered on a VM host, relayed on a Hoverboard."""
+    """Tunnel ingress of one network: delivered at a VM host, relayed at a Hoverboard."""
     target = Table.RELAY if hoverboard else Table.DELIVER
     return [
         make_flow(Table.TUNNEL, tables.EXACT, Kind.PLUMBING, vni, {"tunnel_id": vni}, WriteMetadata(vni), Goto(target)),
@@ -154,7 +153,7 @@ def network_flows(vni: int, *, hoverboard: bool) -> list[Flow]:
 
 
 def gateway_flows(vni: int, gateway: IPv4Address) -> list[Flow]:
-    """Answers for a subnetwork's gateway on a VM host: ARP for it, and ICMP echo to it."""
+    """Replies for a subnetwork's gateway at a VM host: ARP, and ICMP echo."""
     address = int(gateway)
     return [
         make_flow(
@@ -175,10 +174,10 @@ def gateway_flows(vni: int, gateway: IPv4Address) -> list[Flow]:
 
 
 def link_flows(vni: int, guarded: bool = False) -> list[Flow]:
-    """IPv6 of one network on a VM host: the gateway's answers, and what may not leave the link.
+    """IPv6 of one network at a VM host: the gateway's replies, and packets that may not leave the link.
 
-    A neighbour solicitation for the gateway becomes the advertisement in two tables, for a switch
-    lets only a table that knows the packet to be an advertisement write the target's MAC into it.
+    A neighbour solicitation for the gateway becomes the advertisement in two tables. A switch writes the target's
+    MAC only in a table that matches the packet as an advertisement.
     """
     ours: Matches = {"metadata": vni, "eth_type": ETH_IPV6}
     gateway = int(GATEWAY_LINK_LOCAL)
@@ -206,7 +205,7 @@ def link_flows(vni: int, guarded: bool = False) -> list[Flow]:
         ),
         make_flow(Table.LINK, tables.EXACT, Kind.DROP_ND_NOT_GATEWAY, vni, solicitation),
         make_flow(Table.LINK, tables.SOURCE, Kind.DROP_MULTICAST, vni, {**ours, "ipv6_dst": _MULTICAST}),
-        # No router forwards what comes from, or goes to, a link-local address (RFC 4291, 2.5.6).
+        # No router forwards packets from or to a link-local address (RFC 4291, 2.5.6).
         make_flow(Table.LINK, tables.PAIR, Kind.DROP_LINK_LOCAL, vni, {**ours, "ipv6_dst": _LINK_LOCAL}),
         make_flow(Table.LINK, tables.PAIR, Kind.DROP_LINK_LOCAL, vni, {**ours, "ipv6_src": _LINK_LOCAL}),
         make_flow(Table.LINK, tables.DEFAULT, Kind.PLUMBING, vni, ours, _onward(guarded)),
@@ -214,19 +213,19 @@ def link_flows(vni: int, guarded: bool = False) -> list[Flow]:
 
 
 def _onward(guarded: bool) -> Goto:
-    """Where what a VM may send goes on."""
+    """The next step for packets that a VM may send."""
     return Goto(Table.EGRESS if guarded else Table.ROUTE)
 
 
-def _handed_over(port: int, guarded: bool) -> Action:
-    """The last step to a VM, once the packet carries its MAC."""
+def _deliver_action(port: int, guarded: bool) -> Action:
+    """The last step to a VM, once the packet has the VM's MAC."""
     return Goto(Table.INGRESS) if guarded else Output(port)
 
 
 def vport_flows(
     vni: int, port: int, ip: IPv4Address, mac: str, ip6: IPv6Address | None = None, guarded: bool = False
 ) -> list[Flow]:
-    """A VM on this host: what it may send as (RFC 2827 at the vport), and delivery to it.
+    """A VM on this host: the addresses it may send from (RFC 2827 at the vport), and delivery to it.
 
     Args:
         guarded: its network has a firewall.
@@ -244,10 +243,10 @@ def vport_flows(
             )
             for sender in (ip6, link_local(mac))
         ]  # fmt: skip
-        # A NIC without an address yet asks who else has it, and who routes, from "::".
-        unheard: Matches = {"in_port": port, "eth_type": ETH_IPV6, "ipv6_dst": _MULTICAST}
+        # From "::", a NIC without an address asks whether its address is in use, and for routers.
+        multicast: Matches = {"in_port": port, "eth_type": ETH_IPV6, "ipv6_dst": _MULTICAST}
         own6 += [
-            make_flow(Table.CLASSIFY, tables.PAIR, Kind.DROP_MULTICAST, vni, unheard),
+            make_flow(Table.CLASSIFY, tables.PAIR, Kind.DROP_MULTICAST, vni, multicast),
             *_local_flows(vni, port, source, ip6, guarded),
         ]
     return [
@@ -265,29 +264,29 @@ def vport_flows(
         make_flow(Table.CLASSIFY, tables.ROUTE, Kind.DROP_SPOOFED, vni, {"in_port": port}),
         *_local_flows(vni, port, source, ip, guarded),
         *own6,
-        *([_door(vni, port, source)] if guarded else ()),
+        *([_vport_delivery(vni, port, source)] if guarded else ()),
     ]  # fmt: skip
 
 
-def _door(vni: int, port: int, mac: int) -> Flow:
-    """In a network with a firewall: what the firewall has let through to a VM, by its MAC."""
+def _vport_delivery(vni: int, port: int, mac: int) -> Flow:
+    """Delivery to a VM, by its MAC, of packets that the firewall has allowed."""
     return make_flow(Table.VPORT, tables.EXACT, Kind.LOCAL, vni, {"metadata": vni, "eth_dst": mac}, Output(port))
 
 
 def _local_flows(vni: int, port: int, mac: int, dst: Address, guarded: bool) -> list[Flow]:
     """Delivery of one address to a VM on this host."""
     return [
-        make_flow(Table.ROUTE, tables.EXACT, Kind.LOCAL, vni, _toward(vni, dst), Goto(Table.DELIVER)),
+        make_flow(Table.ROUTE, tables.EXACT, Kind.LOCAL, vni, _to_address(vni, dst), Goto(Table.DELIVER)),
         make_flow(
-            Table.DELIVER, tables.EXACT, Kind.LOCAL, vni, _toward(vni, dst),
-            SetField("eth_dst", mac), SetField("eth_src", _GATEWAY), _handed_over(port, guarded),
+            Table.DELIVER, tables.EXACT, Kind.LOCAL, vni, _to_address(vni, dst),
+            SetField("eth_dst", mac), SetField("eth_src", _GATEWAY), _deliver_action(port, guarded),
         ),
     ]  # fmt: skip
 
 
 def _to_host(vni: int, version: int, underlay: IPv4Address, port: int) -> tuple[Action, ...]:
-    # The register has one purpose: reading the destination into it keeps it exact in the megaflow, so
-    # that usage can be counted by VM pair even under a default route.
+    # The only use of the register: reading the destination into it keeps the destination exact in the megaflow, so
+    # that usage is counted by VM pair even under a default route.
     return (
         Move("ipv4_dst", "reg5") if version == 4 else Move("ipv6_dst", "xxreg1"),
         SetField("tunnel_id", vni),
@@ -297,14 +296,14 @@ def _to_host(vni: int, version: int, underlay: IPv4Address, port: int) -> tuple[
 
 
 def route_flow(vni: int, dst: Address, underlay: IPv4Address) -> Flow:
-    """VM host: traffic of the network to VM address `dst` goes straight to the host at `underlay`."""
+    """VM host: traffic of the network to VM address `dst` goes to the host at `underlay` on the direct path."""
     actions = _to_host(vni, dst.version, underlay, TUNNEL_PORT)
-    return make_flow(Table.ROUTE, tables.ROUTE, Kind.ROUTE, vni, _toward(vni, dst), *actions)
+    return make_flow(Table.ROUTE, tables.ROUTE, Kind.ROUTE, vni, _to_address(vni, dst), *actions)
 
 
 def offload_flow(vni: int, src: Address, dst: Address, underlay: IPv4Address) -> Flow:
-    """VM host: one busy VM pair leaves the Hoverboard and goes host to host (paper 3.3.1)."""
-    match = _toward(vni, dst)
+    """VM host: a busy VM pair leaves the Hoverboard and takes the direct path (paper 3.3.1)."""
+    match = _to_address(vni, dst)
     match["ipv4_src" if src.version == 4 else "ipv6_src"] = int(src)
     return make_flow(
         Table.ROUTE, tables.PAIR, Kind.OFFLOAD, vni, match, *_to_host(vni, dst.version, underlay, TUNNEL_PORT)
@@ -312,38 +311,38 @@ def offload_flow(vni: int, src: Address, dst: Address, underlay: IPv4Address) ->
 
 
 def default_flow(vni: int, hoverboard: IPv4Address, version: int = 4, learn: bool = False) -> Flow:
-    """VM host: what of IP `version` no other rule of the network covers goes to a Hoverboard.
+    """VM host: packets of IP `version` that no other flow of the network matches go to a Hoverboard.
 
-    `learn`: the host may ask that Hoverboard for a direct way (Kind.LEARN).
+    `learn`: the host may ask that Hoverboard for a direct route (Kind.LEARN).
     """
     actions = _to_host(vni, version, hoverboard, TUNNEL_PORT)
     kind = Kind.LEARN if learn else Kind.TO_HOVERBOARD
-    return make_flow(Table.ROUTE, tables.DEFAULT, kind, vni, _any_of(vni, version), *actions)
+    return make_flow(Table.ROUTE, tables.DEFAULT, kind, vni, _any_address(vni, version), *actions)
 
 
 def punt_flow(vni: int, version: int = 4) -> Flow:
-    """VM host: what of IP `version` no other rule of the network covers goes to the controller, which answers."""
-    # The metadata register rides along in the packet-in: it tells the controller the network.
-    return make_flow(Table.ROUTE, tables.DEFAULT, Kind.PUNT, vni, _any_of(vni, version), Output(CONTROLLER))
+    """VM host: packets of IP `version` that no other flow matches go to the controller, which answers with flows."""
+    # The metadata register is part of the packet-in: the controller finds the network in it.
+    return make_flow(Table.ROUTE, tables.DEFAULT, Kind.PUNT, vni, _any_address(vni, version), Output(CONTROLLER))
 
 
 def unknown_flow(vni: int, dst: Address) -> Flow:
-    """VM host: the controller was asked for `dst` and knows nothing there; a negative answer, as a flow."""
-    return make_flow(Table.ROUTE, tables.ROUTE, Kind.DROP_UNKNOWN_DESTINATION, vni, _toward(vni, dst))
+    """VM host: a negative answer as a flow; the controller was asked for `dst` and knows no such address."""
+    return make_flow(Table.ROUTE, tables.ROUTE, Kind.DROP_UNKNOWN_DESTINATION, vni, _to_address(vni, dst))
 
 
-def _any_of(vni: int, version: int) -> Matches:
+def _any_address(vni: int, version: int) -> Matches:
     return {"metadata": vni, "eth_type": {4: ETH_IPV4, 6: ETH_IPV6}[version]}
 
 
 def relay_flow(vni: int, dst: Address, underlay: IPv4Address) -> Flow:
     """Hoverboard: traffic of the network to VM address `dst` goes on to its host (a hairpin)."""
     actions = _to_host(vni, dst.version, underlay, IN_PORT)
-    return make_flow(Table.RELAY, tables.EXACT, Kind.RELAY, vni, _toward(vni, dst), *actions)
+    return make_flow(Table.RELAY, tables.EXACT, Kind.RELAY, vni, _to_address(vni, dst), *actions)
 
 
 def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network, guarded: bool = False) -> list[Flow]:
-    """A next hop on this host: it may also send, and ask for its gateway, as an address in `prefix`.
+    """A next hop on this host: it may also send, and ask for its gateway, from an address in `prefix`.
 
     An operating system that answers from an address behind it asks ARP with that address, too.
     """
@@ -364,9 +363,9 @@ def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network, guar
 
 
 def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str, guarded: bool = False) -> list[Flow]:
-    """The next hop's host: `prefix` is delivered to the next hop, or dropped while that has no vport.
+    """The next hop's host: `prefix` is delivered to the next hop, or dropped while the next hop has no vport.
 
-    The drop is a flow, not the table's miss: a shorter prefix beside it must not step in.
+    The drop is a flow of its prefix, not the table's miss, so that a shorter prefix does not match instead.
     """
     match: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": prefix}
     rank = tables.PREFIX + prefix.prefixlen
@@ -378,13 +377,13 @@ def local_prefix_flows(vni: int, prefix: IPv4Network, port: int | None, mac: str
         make_flow(
             Table.DELIVER, rank, Kind.LOCAL, vni, match,
             Move("ipv4_dst", "reg5"), SetField("eth_dst", mac_number(mac)), SetField("eth_src", _GATEWAY),
-            _handed_over(port, guarded),
+            _deliver_action(port, guarded),
         ),
     ]  # fmt: skip
 
 
 def route_prefix_flow(vni: int, prefix: IPv4Network, underlay: IPv4Address) -> Flow:
-    """VM host: traffic of the network to `prefix` goes straight to the next hop's host at `underlay`."""
+    """VM host: traffic of the network to `prefix` goes to the next hop's host at `underlay` on the direct path."""
     match: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": prefix}
     rank = tables.PREFIX + prefix.prefixlen
     return make_flow(Table.ROUTE, rank, Kind.ROUTE, vni, match, *_to_host(vni, 4, underlay, TUNNEL_PORT))

@@ -1,11 +1,10 @@
-"""Flows of a network's policy: its firewall, and the addresses that several of its VMs share (paper 3.1, 4.3.1).
+"""Flows of a network's policy: its firewall, and addresses that several of its VMs share (paper 3.1, 4.3.1).
 
-Without memory: each packet is judged by its headers alone, so that the answer of `ofproto/trace` for one
-packet holds for every packet of the same 5-tuple, and the fast path can keep it. Only a network that has a
-firewall or a load balancer has such flows.
+Stateless: the headers of a packet decide alone. So the answer of `ofproto/trace` for one packet holds for every packet
+of the same 5-tuple, and the fast path can keep it. Only a network with a firewall or a load balancer has these flows.
 
-An answer, here, is a TCP or UDP packet from a service's port (below 32768) to a client's (32768 and above,
-from which Linux takes the ports of connections), or an ICMP message that only ever answers or reports.
+An answer is a TCP or UDP packet from a service's port to a client's, or an ICMP message that only answers or reports.
+Ports below 32768 are services' ports. The others are clients' ports: Linux takes them for connections.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ _ANSWERS4 = (0, 3, 11, 12)  # echo reply, unreachable, time exceeded, bad parame
 _ANSWERS6 = (1, 2, 3, 4, 129)  # the same, and packet too big (RFC 4443)
 _PROTOCOLS = {"tcp": PROTO_TCP, "udp": PROTO_UDP}
 
-# Priorities in the firewall's tables. A rule has two, so that a denial wins over what has the same number.
+# Priorities in the firewall's tables. Each rule priority has two, so that deny wins over allow at equal priority.
 _GATEWAY, _ANSWERS, _POLICY = 65_000, 20, tables.DEFAULT
 _LEAST_RULE = 100
 
-# A load balancer's buckets: bits of the source port (not the lowest, which Linux leaves even in connections)
-# and of the source address; without ports, bits of the address alone.
+# A load balancer's buckets: bits of the source port (not the lowest bit, which Linux keeps even for connections) and
+# of the source address; without ports, bits of the address alone.
 PORT_BITS, ADDRESS_BITS, ADDRESS_ONLY_BITS = 4, 2, 4
 BUCKETS = 1 << PORT_BITS + ADDRESS_BITS
 ADDRESS_ONLY_BUCKETS = 1 << ADDRESS_ONLY_BITS
@@ -52,7 +51,7 @@ Prefix = IPv4Network | IPv6Network
 
 
 def port_masks(ports: Sequence[PortRange]) -> list[int | tuple[int, int] | None]:
-    """The port ranges as exact values and (value, mask); [None] for no ranges, which is any port."""
+    """The port ranges as exact values and (value, mask); [None] for no ranges, which means any port."""
     if not ports:
         return [None]
     found: list[int | tuple[int, int] | None] = []
@@ -70,7 +69,7 @@ def port_masks(ports: Sequence[PortRange]) -> list[int | tuple[int, int] | None]
 
 
 def _families(prefix: Prefix | None, ipv6: bool) -> Iterator[tuple[int, Matches]]:
-    """(version, what matches the other end) of a rule's prefix; None is anywhere."""
+    """(version, match of the other end) of a rule's prefix; None means anywhere."""
     if prefix is None:
         yield 4, {}
         if ipv6:
@@ -80,7 +79,7 @@ def _families(prefix: Prefix | None, ipv6: bool) -> Iterator[tuple[int, Matches]
 
 
 def _kinds(protocol: str, ports: Sequence[PortRange], version: int) -> Iterator[Matches]:
-    """What matches packets of a rule's protocol and destination ports."""
+    """The matches of packets of a rule's protocol and destination ports."""
     if protocol == "any":
         yield {}
     elif protocol in _PROTOCOLS:
@@ -91,7 +90,7 @@ def _kinds(protocol: str, ports: Sequence[PortRange], version: int) -> Iterator[
 
 
 def _answers(protocol: str, ports: Sequence[PortRange], version: int) -> Iterator[Matches]:
-    """What matches answers to packets of this protocol to these ports."""
+    """The matches of answers to packets of this protocol to these ports."""
     for name, number in _PROTOCOLS.items():
         if protocol in ("any", name):
             for mask in port_masks(ports):
@@ -106,7 +105,7 @@ def _answers(protocol: str, ports: Sequence[PortRange], version: int) -> Iterato
 
 
 class _Direction:
-    """One direction's table, and what its flows are like."""
+    """One direction's table, fields and drop kind."""
 
     def __init__(self, vni: int, name: str) -> None:
         out = name == "egress"
@@ -118,7 +117,7 @@ class _Direction:
         self.onward = Goto(Table.ROUTE if out else Table.VPORT)
 
     def flow(self, rank: int, action: FirewallAction, version: int | None, match: Matches) -> Flow:
-        """A flow of this direction; `match` names the other end "prefix" and the VM "vm", where it does."""
+        """A flow of this direction; in `match`, "prefix" stands for the other end and "vm" for the VM's MAC."""
         whole: Matches = {"metadata": self.vni}
         if version is not None:
             whole["eth_type"] = ETH_IPV4 if version == 4 else ETH_IPV6
@@ -137,7 +136,7 @@ def _opposite(direction: str) -> str:
 def firewall_policy_flows(
     vni: int, ingress: FirewallAction, egress: FirewallAction, gateways: Iterable[IPv4Address], *, ipv6: bool
 ) -> list[Flow]:
-    """What a network's firewall does where no rule says otherwise; a VM always reaches its gateway."""
+    """Default actions of a network's firewall, for packets that no rule matches. A VM always reaches its gateway."""
     actions: Mapping[str, FirewallAction] = {"ingress": ingress, "egress": egress}
     flows = []
     for name, action in actions.items():
@@ -163,11 +162,11 @@ def firewall_rule_flows(
     ports: Sequence[PortRange],
     ipv6: bool,
 ) -> Iterator[Flow]:
-    """One rule on one VM host, with the answers to what it allows.
+    """The flows of one rule at one VM host, with the answers to packets that it allows.
 
     Args:
-        targets: MACs of the VMs that it is for; None: all of the network.
-        prefixes: the other ends that it is about; None: anywhere.
+        targets: MACs of the VMs that it is for; None: all VMs of the network.
+        prefixes: the other ends that it matches; None: anywhere.
         ipv6: the network has IPv6 addresses.
     """
     rank = _LEAST_RULE + 2 * (MAX_RULE_PRIORITY - priority) + (action == "deny")
@@ -188,7 +187,7 @@ def firewall_rule_flows(
 
 
 def _bucket(number: int, protocol: str) -> Matches:
-    """What matches the packets of one bucket of a protocol with ports."""
+    """The match of packets of one bucket, for a protocol with ports."""
     port, address = number >> ADDRESS_BITS, number & (1 << ADDRESS_BITS) - 1
     return {
         "ip_proto": _PROTOCOLS[protocol],
@@ -198,7 +197,7 @@ def _bucket(number: int, protocol: str) -> Matches:
 
 
 def bucket_of(source: int, port: int | None) -> int:
-    """The bucket of a packet: of its source address and, with TCP and UDP, its source port."""
+    """The bucket of a packet: from its source address and, with TCP and UDP, its source port."""
     if port is None:
         return source & ADDRESS_ONLY_BUCKETS - 1
     return (port >> 1 & (1 << PORT_BITS) - 1) << ADDRESS_BITS | source & (1 << ADDRESS_BITS) - 1
@@ -209,7 +208,7 @@ def _protocols(protocol: str) -> tuple[str, ...]:
 
 
 def _each_bucket(protocol: str, backends: Sequence[str], others: Sequence[str]) -> Iterator[tuple[str, int, Matches]]:
-    """(backend, priority, match) of every bucket; the other protocols' buckets only where all are served."""
+    """(backend, priority, match) of every bucket; buckets without ports only if all protocols are served."""
     for name in _protocols(protocol):
         for number, backend in enumerate(backends):
             yield backend, tables.EXACT, _bucket(number, name)
@@ -228,12 +227,12 @@ def balanced_flows(
     *,
     local: Iterable[str] | None,
 ) -> Iterator[Flow]:
-    """A switch that chooses: a flow to `vip` goes to the host of its bucket's backend.
+    """Flows of a switch that chooses backends: a flow to `vip` goes to the host of its bucket's backend.
 
     Args:
         buckets: the backend of each bucket, with ports and without.
-        underlays: the backends' hosts.
-        local: backends on this VM host; None: it is a Hoverboard.
+        underlays: address of each backend's host.
+        local: backends on this VM host; None: the switch is a Hoverboard's.
     """
     here = set(local or ())
     first, second = (Table.ROUTE, Table.BALANCE) if local is not None else (Table.RELAY, Table.RELAY_BALANCE)
@@ -261,11 +260,11 @@ def backend_flows(
     *,
     guarded: bool,
 ) -> Iterator[Flow]:
-    """The host of backends: what the fabric brings for their buckets is delivered to them.
+    """Flows at the backends' host: packets from the fabric in a backend's buckets are delivered to it.
 
     Args:
-        here: OpenFlow port and MAC of this host's backends, None of one that is not plugged in: its buckets are
-            dropped by flows of their own, so that those of other protocols do not step in.
+        here: OpenFlow port and MAC of this host's backends; None for one that is not plugged in. Separate flows drop
+            its buckets, so that buckets of other protocols do not match instead.
         guarded: the network has a firewall.
     """
     to: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(vip)}

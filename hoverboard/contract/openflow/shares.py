@@ -1,8 +1,8 @@
-"""Whose share of a switch's tables a flow is in, where a regional and a global control plane program one switch.
+"""The share of a switch's flows that a control plane owns, if a regional and a global one program one switch.
 
-Bit 0 of the cookie says it (kind and VNI have the upper bits), so that each plane reads, and can delete, its own flows
-only. A global flow for one VM ranks just below the regional one that would be about the same packets: their keys
-differ, and whatever a global plane sends, and when, intra-region flows stay and win (paper section 3.5).
+Bit 0 of the cookie says it; kind and VNI have the upper bits. So each plane reads, and can delete, its own flows only.
+A global flow for one VM ranks just below the regional flow that matches the same packets. So their keys differ, and
+regional flows stay and win, whatever a global plane sends (paper section 3.5).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _BELOW = frozenset(
 
 
 class Share(NamedTuple):
-    """The flows whose cookie has `cookie` in the bits of `mask`."""
+    """The flows whose cookie, under `mask`, is `cookie`."""
 
     cookie: int = 0
     mask: int = 0
 
     def holds(self, flow: Flow) -> bool:
-        """Whether a flow is in it."""
+        """Whether a flow belongs to the share."""
         return flow.cookie & self.mask == self.cookie
 
 
@@ -43,7 +43,7 @@ def global_flow(flow: Flow) -> Flow:
 
 @cache
 def globally(make: Callable[..., Flow | Sequence[Flow]]) -> Callable[..., Flow | Sequence[Flow]]:
-    """The function of the same parameters that makes the flows of `make` for the global share."""
+    """A function with the parameters of `make` that makes its flows for the global share."""
 
     @wraps(make)
     def made(*arguments: object) -> Flow | Sequence[Flow]:

@@ -1,7 +1,7 @@
-"""The OpenFlow pipeline's tables, declared once, as data: what each matches on and where it may go.
+"""The tables of the OpenFlow pipeline, declared once, as data: the fields each matches and the tables it may go to.
 
-`pipeline` makes the flows, with `make_flow`, which lets no illegal one pass; the declaration itself is
-checked at import. Cookies: bits 63-48 kind (`Kind`), bits 47-24 VNI, bits 23-0 free; `status` and the
+`pipeline` makes the flows with `make_flow`, which rejects illegal ones; the declaration itself is checked at import.
+A cookie has kind (bits 63-48, `Kind`), VNI (47-24) and share (0, `shares`); the other bits are free. `status` and the
 fast path name drops by kind.
 """
 
@@ -18,12 +18,12 @@ PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6 = 1, 6, 17, 58
 
 BRIDGE = "br-int"  # the integration bridge of every switch
 TUNNEL_PORT_NAME = "gnv"  # its one Geneve port, remote_ip=flow, key=flow
-TUNNEL_PORT = 1  # ... and that port's OpenFlow number
-FIRST_VPORT = 100  # vports are numbered from here by the host agent
+TUNNEL_PORT = 1  # ... and the OpenFlow number of that port
+FIRST_VPORT = 100  # the host agent numbers vports from here
 
 
 class Table(IntEnum):
-    """The tables, in the order packets meet them."""
+    """The tables, in the order in which packets reach them."""
 
     CLASSIFY = 0
     TUNNEL = 10
@@ -41,7 +41,7 @@ class Table(IntEnum):
 
 
 class Kind(IntEnum):
-    """What a flow is for; the top 16 bits of its cookie. Bits 24 to 47 are the VNI, bit 0 is of `shares`."""
+    """The purpose of a flow: the top 16 bits of its cookie. Bits 24 to 47 are the VNI; bit 0 belongs to `shares`."""
 
     PLUMBING = 0x0001
     VPORT = 0x0002
@@ -54,11 +54,11 @@ class Kind(IntEnum):
     RELAY = 0x0009
     ND_ANSWER = 0x000A
     PUNT = 0x000B  # to the controller, which answers with flows (programming model "on-demand")
-    LEARN = 0x000C  # to a Hoverboard, which the host may ask for a direct way (model "active-learning")
-    LEARNED = 0x000D  # the direct way; put here by the host itself, not by a controller
+    LEARN = 0x000C  # to a Hoverboard, which the host may ask for a direct route (model "active-learning")
+    LEARNED = 0x000D  # the direct route; installed by the host itself, not by a controller
     FIREWALL = 0x000E
     BALANCE = 0x000F
-    # Drops, 0x01xx: the name, lowercased with dashes, is the reason people read.
+    # Drops, 0x01xx: the name, in lower case with dashes, is the reason shown to users.
     DROP_UNKNOWN_PORT = 0x0101
     DROP_SPOOFED = 0x0102
     DROP_NO_IPV6 = 0x0103  # from a VM that has no IPv6 address
@@ -70,13 +70,13 @@ class Kind(IntEnum):
     DROP_MULTICAST = 0x0109
     DROP_LINK_LOCAL = 0x010A
     DROP_ND_NOT_GATEWAY = 0x010B
-    DROP_UNKNOWN_DESTINATION = 0x010C  # asked for and not found; forgotten after a while
+    DROP_UNKNOWN_DESTINATION = 0x010C  # the controller found no such address; removed after a while
     DROP_FIREWALL_EGRESS = 0x010D
     DROP_FIREWALL_INGRESS = 0x010E
 
 
 def drop_reason(kind: Kind) -> str | None:
-    """ "unknown-vni" for DROP_UNKNOWN_VNI, and so on; None for a kind that does not drop."""
+    """The drop reason: "unknown-vni" for DROP_UNKNOWN_VNI, and so on; None for a kind that does not drop."""
     _, _, reason = kind.name.partition("DROP_")
     return reason.lower().replace("_", "-") or None
 
@@ -87,7 +87,7 @@ def cookie(kind: Kind, vni: int = 0) -> int:
 
 
 def kind_of(value: int) -> Kind | None:
-    """The kind in a cookie, or None for a cookie that is not ours."""
+    """The kind in a cookie; None for a cookie that is not ours."""
     try:
         return Kind(value >> 48)
     except ValueError:
@@ -95,13 +95,13 @@ def kind_of(value: int) -> Kind | None:
 
 
 def vni_of(value: int) -> int:
-    """The VNI in a cookie (0: belongs to no network)."""
+    """The VNI in a cookie (0: the flow belongs to no network)."""
     return value >> 24 & 0xFFFFFF
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """What a table may match on and where it may go next."""
+    """The fields that a table may match, and the tables that it may go to."""
 
     matches: frozenset[str]
     gotos: frozenset[Table]
@@ -138,16 +138,16 @@ PIPELINE: dict[Table, TableSpec] = {
     Table.RELAY_BALANCE: TableSpec(_IP | _TRANSPORT, frozenset()),
 }
 
-# Priorities, by name; within a table the higher wins. A prefix of n bits has PREFIX + n: 20 to 52.
+# Priorities, by name; within a table the highest wins. A prefix of n bits has PREFIX + n: 20 to 52.
 EXCEPTION, EXACT, SOURCE, PAIR, ROUTE, LEARNED, PREFIX, DEFAULT, MISS = 400, 300, 250, 200, 100, 90, 20, 10, 0
 
 
 class PipelineError(ValueError):
-    """A flow or the declaration of the pipeline breaks the pipeline's own rules."""
+    """A flow, or the declaration of the pipeline, breaks the pipeline's own rules."""
 
 
 def check_flow(flow: Flow) -> Flow:
-    """Return `flow` if it is legal in PIPELINE; raise PipelineError otherwise."""
+    """Return `flow` if it is legal in PIPELINE; raise PipelineError if not."""
     spec = PIPELINE[Table(flow.table)]
     for match in flow.match:
         if match.field not in spec.matches:
@@ -155,7 +155,7 @@ def check_flow(flow: Flow) -> Flow:
         if match.value >> FIELDS[match.field].bits:
             raise PipelineError(f"{match.field}={match.value:#x} does not fit {FIELDS[match.field].bits} bits")
         if match.mask is not None:
-            # A switch gives every mask back in one form; only in that form do sent and read flows compare.
+            # A switch returns every mask in one form; sent and read flows compare only in that form.
             whole = (1 << FIELDS[match.field].bits) - 1
             if not 0 < match.mask < whole:
                 raise PipelineError(f"{match.field} with mask {match.mask:#x}: leave out the mask, or the field")
@@ -186,18 +186,18 @@ def _check_pipeline() -> None:
 
 _Masked = tuple[int, int]  # value, mask
 _Prefix = IPv4Network | IPv6Network
-Matches = dict[str, int | _Prefix | _Masked]  # a prefix, or a mask, matches a part of the field
+Matches = dict[str, int | _Prefix | _Masked]  # a prefix or a mask matches a part of the field
 
 
 def make_flow(table: Table, priority: int, kind: Kind, vni: int, match: Matches, *actions: Action) -> Flow:
-    """A legal flow; PipelineError for any other."""
+    """Make a legal flow; PipelineError if it is not legal."""
     fields = [_match(name, match[name]) for name in sorted(match)]
     exact_or_part = tuple([one for one in fields if one.mask != 0])
     return check_flow(Flow(int(table), priority, exact_or_part, actions, cookie(kind, vni)))
 
 
 def _match(name: str, value: int | _Prefix | _Masked) -> Match:
-    """Of a prefix, exact for one address; a prefix of every address has mask 0 and is no match at all."""
+    """The match of a value. A prefix of one address is exact; a prefix of all addresses has mask 0."""
     if isinstance(value, int):
         return Match(name, value)
     if isinstance(value, tuple):

@@ -45,7 +45,7 @@ class FabricServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Session(self, request_iterator, context):
-        """One stream for the life of a VM controller; it is opened anew when the fabric manager returns.
+        """One stream for the life of a VM controller; it opens a new one when the fabric manager is back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

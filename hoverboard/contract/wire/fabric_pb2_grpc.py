@@ -87,15 +87,16 @@ class FabricManagerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Plan(self, request, context):
-        """What a Diff would do, changing nothing: {"version", "added", "changed", "removed": [{"type", "name", ...}],
-        "switches": {name: {"added", "changed", "removed"}} in flows}. Refused as the Diff would be.
+        """The changes that a Diff would make, without making them: {"version", "added", "changed",
+        "removed": [{"type", "name", ...}], "switches": {name: {"added", "changed", "removed"}} in flows}.
+        Rejected if the Diff would be.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """All entities, as {"version", "entities": [{"type", "name", <parameters>}]}; for type only, if one is given.
+        """All entities, or those of one type, as {"version", "entities": [{"type", "name", <parameters>}]}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +117,7 @@ class FabricManagerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetModel(self, request, context):
-        """Another programming model, without a hole: {"model", "from", "switching": what it waits for}
+        """Changes the programming model, without an interruption: {"model", "from", "switching": what the change waits for}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -381,7 +382,7 @@ class HostsServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Session(self, request_iterator, context):
-        """One stream for the life of a host process; it is opened anew when the control plane returns.
+        """One stream for the life of a host process; it opens a new one when the control plane is back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

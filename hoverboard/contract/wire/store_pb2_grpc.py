@@ -82,7 +82,7 @@ class StoreServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """First what is there, then every change in order, one message for each request.
+        """First the current entries, then every change in order, one message per request that changed keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,7 +1,7 @@
-"""What a host process keeps for the one that comes after it (paper 3.5: "hosts checkpoint state").
+"""The checkpoint that a host process keeps for the next one (paper 3.5: "hosts checkpoint state").
 
-Which vport each VM has, which peers take segments, and each flow-table entry as the question and vswitchd's answer
-that it came from. What stands in the engines' memory is made from that again; counts begin anew.
+It holds each VM's vport, the peers that take segments, and each flow-table entry as a question and vswitchd's answer.
+The next process builds the engines' memory from these; counts start at 0.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from hoverboard.vswitch.trace import TraceResult
 
 FILE = "checkpoint"
 _VPORT, _PEER, _FLOW = "vport", "peer", "flow"
-TracedFlow = tuple[str, TraceResult]  # the question, and the answer
+TracedFlow = tuple[str, TraceResult]  # question, answer
 
 
 @dataclass
-class Saved:
-    """What a host process left.
+class SavedState:
+    """The state that a host process left.
 
     Attributes:
         vports: VM -> (vport, OpenFlow port).
-        peers: whether each takes segments.
-        flows: what was written last comes last.
+        peers: peer -> whether it takes segments.
+        flows: key -> question and answer; the last written comes last.
     """
 
     vports: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -41,17 +41,17 @@ class Saved:
     flows: dict[Key, TracedFlow] = field(default_factory=dict)
 
     def free_ofport(self) -> int:
-        """An OpenFlow port that no VM had: a new VM may come before the old ones are plugged in again."""
+        """An OpenFlow port above those of all saved VMs, for a new VM that comes before they are plugged in."""
         return max((FIRST_VPORT, *(ofport + 1 for _vport, ofport in self.vports.values())))
 
 
-class Kept(NamedTuple):
-    """How the keeper asks a dataplane for what is to be kept of it; by itself, nothing is.
+class CheckpointSource(NamedTuple):
+    """Where the checkpoint writer reads a dataplane's state; by default there is none.
 
     Attributes:
-        peers: see Saved.
-        flow: a flow-table entry's question and answer; None: there is none.
-        flow_keys: of all entries.
+        peers: see SavedState.
+        flow: a flow-table entry's question and answer; None if there is no such entry.
+        flow_keys: the keys of all entries.
     """
 
     peers: Callable[[], Mapping[IPv4Address, bool]] = dict
@@ -60,12 +60,12 @@ class Kept(NamedTuple):
 
 
 class CheckpointWriter:
-    """Keeps a checkpoint; whoever changes something says what has changed (it is an Entry- and a PeerListener)."""
+    """Writes the checkpoint. As EntryListener and PeerListener it notes changes, which flush() writes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._vports: Callable[[], Mapping[str, tuple[str, int]]] = dict
-        self._kept = Kept()
+        self._source = CheckpointSource()
         self.journal: Journal | None = None
 
     def begin(
@@ -73,23 +73,23 @@ class CheckpointWriter:
         directory: Path,
         owner: Mapping[str, Any],
         vports: Callable[[], Mapping[str, tuple[str, int]]],
-        kept: Kept,
+        source: CheckpointSource,
     ) -> None:
-        """Write the checkpoint anew, and keep it from now on.
+        """Write a new checkpoint, and keep it up to date from now on.
 
         Args:
-            vports: see Saved; asked at each write, as is `kept`.
+            vports: see SavedState; called at each write, as is `source`.
         """
-        self._vports, self._kept = vports, kept
+        self._vports, self._source = vports, source
         self.journal = Journal(directory / FILE, dict(owner), self._value, self._everything)
 
     def _value(self, ident: Ident) -> Any:
         kind, name = ident
         if kind == _FLOW:
-            flow = self._kept.flow(name)
+            flow = self._source.flow(name)
             return None if flow is None else [flow[0], encode(flow[1])]
         if kind == _PEER:
-            segments = self._kept.peers().get(IPv4Address(name))
+            segments = self._source.peers().get(IPv4Address(name))
             return None if segments is None else int(segments)
         vport = self._vports().get(name)
         return None if vport is None else list(vport)
@@ -97,8 +97,8 @@ class CheckpointWriter:
     def _everything(self) -> Iterable[Ident]:
         return [
             *((_VPORT, vm) for vm in self._vports()),
-            *((_PEER, str(address)) for address in self._kept.peers()),
-            *((_FLOW, key) for key in self._kept.flow_keys()),
+            *((_PEER, str(address)) for address in self._source.peers()),
+            *((_FLOW, key) for key in self._source.flow_keys()),
         ]
 
     def _note(self, kind: str, names: Iterable[Any]) -> None:
@@ -106,47 +106,47 @@ class CheckpointWriter:
             self.journal.note(self._clock(), [(kind, name) for name in names])
 
     def vport_changed(self, vm: str) -> None:
-        """A VM's vport came or went."""
+        """Note that a VM's vport was added or removed."""
         self._note(_VPORT, [vm])
 
     def peer_changed(self, address: IPv4Address) -> None:
-        """A peer was met, or has answered."""
+        """Note that a peer is new, or takes segments now."""
         self._note(_PEER, [str(address)])
 
     def flows_changed(self, keys: Iterable[Key]) -> None:
-        """Entries came, went, or have another answer."""
+        """Note that entries were installed or removed, or have another answer."""
         self._note(_FLOW, keys)
 
     @property
     def due(self) -> float | None:
-        """When flush() has something to do."""
+        """When flush() has something to do; None: nothing."""
         return self.journal.due if self.journal is not None else None
 
     def flush(self, now: float) -> None:
-        """Write what is due."""
+        """Write changes that are due."""
         if self.journal is not None:
             self.journal.flush(now)
 
     def status(self) -> dict[str, Any] | None:
-        """{"written": records, "failure": why it is not kept any more}; None where nothing is kept."""
+        """{"written": records, "failure": why it is no longer written}; None where there is no checkpoint."""
         if self.journal is None:
             return None
         return {"written": self.journal.written, "failure": self.journal.failure}
 
     def close(self) -> None:
-        """Keep it no more."""
+        """Stop writing."""
         if self.journal is not None:
             self.journal.close()
 
 
-def load(directory: Path, owner: Mapping[str, Any]) -> Saved:
-    """What the last host process of this node left.
+def load(directory: Path, owner: Mapping[str, Any]) -> SavedState:
+    """The state that the last host process of this node left.
 
     Raises:
-        RunError: nothing that can be used, and why.
+        RunError: there is no usable checkpoint; the message says why.
     """
     table = journal.read(directory / FILE, dict(owner))
-    saved = Saved()
+    saved = SavedState()
     try:
         for (kind, name), value in table.items():
             if kind == _VPORT:
@@ -158,12 +158,12 @@ def load(directory: Path, owner: Mapping[str, Any]) -> Saved:
             else:
                 raise ValueError(f"a record of kind {kind!r}")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise RunError(f"the checkpoint makes no sense: {error!r}", where=str(directory / FILE)) from error
+        raise RunError(f"the checkpoint cannot be read: {error!r}", where=str(directory / FILE)) from error
     return saved
 
 
 def encode(verdict: TraceResult) -> list[Any]:
-    """A verdict as JSON."""
+    """An answer of the switch as JSON."""
     return [
         verdict.kind.name if verdict.kind is not None else None,
         verdict.vni,
@@ -179,7 +179,7 @@ def encode(verdict: TraceResult) -> list[Any]:
 
 
 def decode(value: list[Any]) -> TraceResult:
-    """The verdict that `encode` was given."""
+    """The answer of the switch from the JSON of `encode`."""
     kind, vni, out_port, tun_dst, tun_id, headers, changed, needs_ports, cacheable, matched = value
     return TraceResult(
         kind=Kind[kind] if kind is not None else None,

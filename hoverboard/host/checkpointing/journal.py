@@ -1,7 +1,7 @@
-"""A table that outlives its process: an append-only file of records, each checked by itself (paper 3.5).
+"""A table that survives its process: an append-only file of records, each with a checksum (paper 3.5).
 
-Only what changed since the last flush is written, as it is by then, a bounded number of records at a time; the
-file is written anew, in slices, when most of it is past. What the records mean is somebody else's business.
+A flush writes only records that changed since the last one, with their current values, and a bounded number of them.
+When most of the file is out of date, a new file is written in slices. The caller decides what records mean.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 from hoverboard.contract.errors import RunError
 
 VERSION = 1
-FLUSH_SECONDS = 0.05  # the most that is lost: what was learned meanwhile comes back as misses
-FLUSH_RECORDS = 200  # some 50 us each, beside 460 us for the answer itself: flow misses wait 10 ms for a flush
-_SLACK = 2_000  # records of the past that are always suffered
+FLUSH_SECONDS = 0.05  # bounds the loss: entries learned since the last flush come back as misses
+FLUSH_RECORDS = 200  # some 50 us each, and 460 us for tracing each; flow misses wait 10 ms for a flush
+_SLACK = 2_000  # out-of-date records that never cause a new file
 Ident = tuple[str, Any]  # kind of record, and which; hashable, and the same after JSON
 
 
@@ -34,16 +34,16 @@ def _frozen(value: Any) -> Any:
 
 
 def read(path: Path, head: dict[str, Any]) -> dict[Ident, Any]:
-    """The table in a file that was written under the same `head`; a last line that was cut short is left out.
+    """The table in a file that was written with the same `head`; an incomplete last line is left out.
 
     Raises:
-        RunError: there is none, it is of another version or owner, or it is damaged.
+        RunError: there is no file, it has another version or owner, or it is damaged.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise RunError(f"no checkpoint ({error.strerror})", where=str(path)) from error
-    lines.pop()  # b"" behind the last newline, or the line that the death of its writer cut short
+    lines.pop()  # b"" after the last newline, or a line that its writer did not complete
     if not lines:
         raise RunError("the checkpoint is empty", where=str(path))
     table: dict[Ident, Any] = {}
@@ -56,25 +56,25 @@ def read(path: Path, head: dict[str, Any]) -> dict[Ident, Any]:
             raise RunError(f"the checkpoint is damaged: line {number}: {error}", where=str(path)) from error
         if number == 1:
             if record != {"version": VERSION, **head}:
-                raise RunError(f"the checkpoint is another's or of another version: {record}", where=str(path))
+                raise RunError(f"the checkpoint has another owner or version: {record}", where=str(path))
             continue
         kind, ident, value = record
-        table.pop((kind, _frozen(ident)), None)  # what was written last comes last
+        table.pop((kind, _frozen(ident)), None)  # the last written comes last
         if value is not None:
             table[kind, _frozen(ident)] = value
     return table
 
 
 class Journal:
-    """Keeps the file; for one thread.
+    """Writes the file; for one thread.
 
     Args:
-        head: whose it is; whoever reads it has to say the same.
-        value: a record's value as it is now, JSON; None: it is gone.
-        everything: all there are now.
+        head: the owner; read() needs the same.
+        value: a record's current value, JSON; None: the record is gone.
+        everything: the names of all current records.
 
     Attributes:
-        failure: why nothing is written any more; None: it is.
+        failure: why nothing is written any more; None: writing works.
         written: records written so far.
     """
 
@@ -92,10 +92,10 @@ class Journal:
         self._changed: dict[Ident, None] = {}
         self._due: float | None
         self._lines: int  # records in the file
-        self._live: int  # of them, when it was begun
+        self._live: int  # records in the file when it was new
         self._fd = -1
         self._next_fd = -1
-        self._rest: Iterator[Ident] | None  # what is still to be written into the next file
+        self._rest: Iterator[Ident] | None  # records to be written into the next file
         self._next_lines: int
         self.failure: str | None = None
         self.written = 0
@@ -110,7 +110,7 @@ class Journal:
         return self._path.with_suffix(".next")
 
     def note(self, now: float, idents: Iterable[Ident]) -> None:
-        """These have come, changed or gone."""
+        """Note that these records were added, changed or removed."""
         if self.failure is None:
             self._changed.update(dict.fromkeys(idents))
             if self._due is None and self._changed:
@@ -122,7 +122,7 @@ class Journal:
         return self._due
 
     def flush(self, now: float) -> None:
-        """Write what is due; a disk that is full ends the journal, not its owner."""
+        """Write changes that are due; a full disk stops the journal, not its owner."""
         if self.failure is not None:
             return
         try:
@@ -132,12 +132,12 @@ class Journal:
         self._due = now + FLUSH_SECONDS if self._changed or self._rest is not None else None
 
     def _fail(self, why: str) -> None:
-        """Write no more, and have nothing to do any more."""
+        """Stop writing, and delete the file."""
         self.failure = why
         self._changed.clear()
         self._rest = self._due = None
         self.close()
-        with contextlib.suppress(OSError):  # better none than one that is not true any more
+        with contextlib.suppress(OSError):  # no checkpoint is better than an outdated one
             self._path.unlink()
 
     def _flush(self) -> None:
@@ -160,7 +160,7 @@ class Journal:
         return b"".join(_line([kind, ident, self._value((kind, ident))]) for kind, ident in idents)
 
     def _begin(self) -> None:
-        """Start the next file."""
+        """Start to write the next file."""
         self._next_fd = os.open(self._next_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         _write(self._next_fd, _line({"version": VERSION, **self._head}))
         idents = list(self._everything())
@@ -169,7 +169,7 @@ class Journal:
         self._go_on()
 
     def _go_on(self) -> None:
-        """The next slice; after the last one, the next file is the file."""
+        """Write the next slice; after the last one, replace the file."""
         assert self._rest is not None
         idents = list(islice(self._rest, FLUSH_RECORDS))
         _write(self._next_fd, self._records(idents))
@@ -183,7 +183,7 @@ class Journal:
         self._lines = self._next_lines
 
     def close(self) -> None:
-        """Write no more."""
+        """Stop writing, and close the files."""
         for fd in (self._fd, self._next_fd):
             if fd >= 0:
                 os.close(fd)

@@ -1,7 +1,7 @@
-"""How a host process takes over from one that was killed, and how it finds back to a switch that was (paper 3.5).
+"""How a host process takes over from one that was killed, and from a switch that was restarted (paper 3.5).
 
-First packets go on by the checkpoint, without asking anybody. Then, and whenever Open vSwitch comes back, ports
-that are missing there are made again and those of VMs that have gone are removed: nothing else is touched.
+First, packets are forwarded by the checkpoint, without any question to the switch. Then, and whenever Open vSwitch is
+back, missing ports are added and ports of VMs that have gone are removed. Nothing else is touched.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Any
 from hoverboard.contract.errors import HoverboardError, RunError, SwitchError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT_NAME
-from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved, load
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, CheckpointWriter, SavedState, load
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.vswitch.ovs import Ovs
 
 _OUR_VERSION = ("OpenFlow14",)
-_ANY_VERSION = ("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")  # what people's controllers speak
-_VPORT = "vp"  # and its OpenFlow number
+_ANY_VERSION = ("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")  # versions of controllers that users bring
+_VPORT = "vp"  # prefix of a vport's name; its OpenFlow number follows
 
 
 class Resumption:
-    """The checkpoint that was there at the start, and what the switch still has to be told.
+    """The checkpoint found at the start, and the ports that the switch still has to add or remove.
 
     Attributes:
-        saved: what the last host process left; empty for the first one.
-        refused: why its checkpoint could not be used; None: it could, or there was no need.
-        settled: the switch agrees with what is plugged in.
+        saved: the state that the last host process left; empty for the first one.
+        refused: why its checkpoint could not be used; None: it was used, or none was needed.
+        settled: the switch agrees with the ports that are plugged in.
     """
 
-    def __init__(self, config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> None:
+    def __init__(self, config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> None:
         self._config = config
         self._switch = switch
-        self._keeper = keeper
+        self._checkpoint_writer = checkpoint_writer
         self._directory = Path(config.node_dir)
         self._owner = {"node": config.node, "underlay_ip": config.underlay_ip, "dataplane": config.dataplane}
-        # Where Open vSwitch carries nothing, the uplink is none of its business.
+        # On other generations Open vSwitch does not use the uplink.
         self._uplink = config.uplink_device if facts(config.dataplane).carrier == "switch" else None
         self._unwanted: set[str] = set()
-        self.saved = Saved()
+        self.saved = SavedState()
         self.refused: str | None = None
         self.settled = not config.resume
         if config.resume:
@@ -66,29 +66,29 @@ class Resumption:
             uplink_device=self._uplink,
         )
 
-    def keep(self, vports: Callable[[], Mapping[str, tuple[str, int]]], kept: Kept) -> None:
-        """Keep a checkpoint from now on; see Keeper.begin."""
-        self._keeper.begin(self._directory, self._owner, vports, kept)
+    def keep(self, vports: Callable[[], Mapping[str, tuple[str, int]]], source: CheckpointSource) -> None:
+        """Write a checkpoint from now on; see CheckpointWriter.begin."""
+        self._checkpoint_writer.begin(self._directory, self._owner, vports, source)
 
-    def vport(self, vm: str, told: str | None) -> tuple[str, int] | None:
-        """The vport of a VM that was there before, and its OpenFlow number; None: it is new.
+    def vport(self, vm: str, remembered: str | None) -> tuple[str, int] | None:
+        """The vport of a VM that was there before, and its OpenFlow number; None if it is new.
 
         Args:
-            told: its name, as whoever plugs it in remembers it.
+            remembered: the vport's name in the caller's record.
         """
         if vm in self.saved.vports:
             return self.saved.vports[vm]
-        if told is None or not self._config.resume:
+        if remembered is None or not self._config.resume:
             return None
-        number = told.removeprefix(_VPORT)
-        if told != number and number.isdigit():
-            return told, int(number)  # vswitchd gives the number that the name was made from
+        number = remembered.removeprefix(_VPORT)
+        if remembered != number and number.isdigit():
+            return remembered, int(number)  # vswitchd gives the number that the name was made from
         self._switch.check_reachable()
-        ofport = self._switch.vports().get(told)
-        return None if ofport is None else (told, ofport)
+        ofport = self._switch.vports().get(remembered)
+        return None if ofport is None else (remembered, ofport)
 
     def remove_vport(self, name: str) -> None:
-        """Remove a VM's port, as soon as the switch is there."""
+        """Remove a VM's port; later, if the switch is down."""
         try:
             self._switch.check_reachable()
             self._switch.remove_vport(name)
@@ -98,7 +98,7 @@ class Resumption:
             self.settled = False
 
     def settle(self, vports: Mapping[str, tuple[str, int]]) -> bool:
-        """Have the switch agree with what is plugged in; False when it is away: to be tried again.
+        """Make the ports of the switch agree with `vports`; False when the switch is down, to be retried.
 
         Args:
             vports: by VM.

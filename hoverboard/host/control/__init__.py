@@ -1,1 +1,1 @@
-"""The host process as the control plane and the layers above reach it."""
+"""The control side of a host process: its session with the control plane, and its client for the layers above."""

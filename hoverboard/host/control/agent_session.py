@@ -1,8 +1,7 @@
-"""The host agent's line to the control plane: bindings and usage up, settings down (paper 3.1, 3.2).
+"""The host agent's session with the control plane: bindings and usage up, settings down (paper 3.1, 3.2).
 
-One gRPC stream. When it breaks it is opened again, beginning with a complete Hello; until then the
-host goes on forwarding with what it has (fail static, paper 3.5). Nothing in here blocks the
-host's control loop.
+One gRPC stream. When it breaks, the session opens a new one, which starts with a complete Hello. Until then the host
+goes on forwarding with the flows it has (fail static, paper 3.5). No call here blocks the host's control loop.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ import grpc
 from hoverboard.contract.reports import UsageReport
 from hoverboard.contract.wire import fabric_pb2, fabric_pb2_grpc
 
-_MOST_WAITING = 16  # events: a report that comes behind so many is lost, for who hangs does not read
-_FIRST_RETRY, _LAST_RETRY = 0.02, 0.5  # seconds; a control plane that restarts is met within half a second
-# A channel of its own each time, so that gRPC's own, longer back-off does not add to ours.
+_MOST_WAITING = 16  # events; a report behind so many events is lost, because the control plane does not read
+_FIRST_RETRY, _LAST_RETRY = 0.02, 0.5  # seconds; a control plane that restarts has its session within half a second
+# A separate channel for each attempt, so that gRPC's own, longer back-off does not add to ours.
 _CHANNEL = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 
 class ControlSession:
-    """Keeps the stream open from a thread of its own.
+    """Holds the stream open, in a thread of its own.
 
     Args:
         address: gRPC address, "unix:/path".
         node: this host's name.
-        on_interval: called (from the session's thread) with the report interval in seconds, and whether a Hoverboard
-            is to report, too.
+        on_interval: called from the session's thread with the report interval in seconds, and whether a Hoverboard
+            reports, too.
         dpid: datapath id of this host's switch.
     """
 
@@ -56,19 +55,19 @@ class ControlSession:
         self._close_outbox()
 
     def bind(self, vm: str, vport: str) -> None:
-        """A VM's NIC is now plugged into `vport`."""
+        """Send that a VM's NIC is plugged into `vport`."""
         with self._lock:
             self._bindings[vm] = vport
             self._send(fabric_pb2.HostEvent(bound=fabric_pb2.Bound(binding=_binding(vm, vport))))
 
     def unbind(self, vm: str) -> None:
-        """A VM's NIC was unplugged."""
+        """Send that a VM's NIC was unplugged."""
         with self._lock:
             vport = self._bindings.pop(vm, "")
             self._send(fabric_pb2.HostEvent(bound=fabric_pb2.Bound(binding=_binding(vm, vport), gone=True)))
 
     def report(self, report: UsageReport) -> None:
-        """Send a usage report; lost if the control plane is away or hangs, for the next one tells the same."""
+        """Send a usage report. It is lost if the control plane is down or hangs; later reports replace it."""
         usage = fabric_pb2.Usage(
             seconds=report.seconds,
             flows=[
@@ -93,7 +92,7 @@ class ControlSession:
                 try:
                     retry = self._hold(fabric_pb2_grpc.HostsStub(channel).Session(self._events()), retry)
                 except grpc.RpcError:
-                    pass  # away, or restarting: the next turn of the loop says Hello again
+                    pass  # down, or restarting: the next turn of the loop sends Hello
                 finally:
                     self.connected = False
                     self._close_outbox()
@@ -101,10 +100,10 @@ class ControlSession:
             retry = min(retry * 2, _LAST_RETRY)
 
     def _hold(self, call: Any, retry: float) -> float:
-        """Stay until the stream `call` ends; returns the next pause.
+        """Stay until the stream `call` ends; return the next pause in seconds.
 
-        The control plane answers Hello with one command. To wait for another by reading would wake
-        this thread ten times a second, in each of a rack's hosts; to wait for the end costs nothing.
+        The control plane answers Hello with one command. Reading on for a second command would wake this thread ten
+        times a second, in each host of a rack. Waiting for the end costs nothing.
         """
         ended = threading.Event()
         if not call.add_callback(ended.set):
@@ -135,10 +134,10 @@ class ControlSession:
 
 
 class ControlSessions:
-    """The lines to all control planes of this host, each for itself: one that is away or hangs holds up no other.
+    """The sessions with all control planes of this host; a control plane that is down or hangs delays no other.
 
     Args:
-        addresses: of the planes; all are run with the same report interval.
+        addresses: of the control planes; all run with the same report interval.
         node, on_interval, dpid: as `ControlSession`'s.
     """
 
@@ -149,7 +148,7 @@ class ControlSessions:
 
     @property
     def connected(self) -> bool:
-        """Whether all of them stand."""
+        """Whether all sessions are connected."""
         return all(session.connected for session in self._all)
 
     def start(self) -> None:
@@ -158,22 +157,22 @@ class ControlSessions:
             session.start()
 
     def stop(self) -> None:
-        """End the streams."""
+        """End the streams and their threads."""
         for session in self._all:
             session.stop()
 
     def bind(self, vm: str, vport: str) -> None:
-        """A VM's NIC is now plugged into `vport`."""
+        """Send that a VM's NIC is plugged into `vport`."""
         for session in self._all:
             session.bind(vm, vport)
 
     def unbind(self, vm: str) -> None:
-        """A VM's NIC was unplugged."""
+        """Send that a VM's NIC was unplugged."""
         for session in self._all:
             session.unbind(vm)
 
     def report(self, report: UsageReport) -> None:
-        """Send a usage report."""
+        """Send a usage report to all control planes."""
         for session in self._all:
             session.report(report)
 

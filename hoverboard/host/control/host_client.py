@@ -1,7 +1,7 @@
-"""How the layers above talk to the nursery and to host processes: hoverboard.rpc, over Unix sockets.
+"""Clients of the nursery and of host processes, for the layers above: hoverboard.rpc over Unix sockets.
 
-File descriptors (a virtual NIC's ring, the uplink) ride along as SCM_RIGHTS, as a VMM hands guest
-queues to the dataplane by RPC (paper section 4).
+File descriptors (a virtual NIC's ring, the uplink) go with a request by SCM_RIGHTS. In the paper (section 4), a VMM
+passes guest queues to the dataplane by RPC in the same way.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hoverboard.rpc.client import Client
 
-if TYPE_CHECKING:  # entities imports pydantic, for which every command would pay
+if TYPE_CHECKING:  # entities imports pydantic, whose import would slow every command down
     from hoverboard.contract.entities import Dataplane, Scheduling
     from hoverboard.contract.node_documents import EngineLatencies, Entry, HostStatus
 
 
 @dataclass(frozen=True)
 class HostConfig:
-    """All a host process needs to know; the rest it learns from its switch and the control plane.
+    """The settings of a host process; it learns the rest from its switch and the control plane.
 
     Attributes:
-        node_dir: the switch's private run directory; `host.sock` is made there.
-        scheduling: when the engines run (fastpath.threads); "compacting": in the process that serves `engines`.
+        node_dir: the switch's private run directory; the host process makes `host.sock` there.
+        scheduling: when the engines run (fastpath.threads); "compacting": in the process that listens on `engines`.
         coprocessors: for hosts whose VMs' flows may have stages: {rules: [rule of
             coprocessor.stage_policy], regions: {underlay address: region}, relays: [underlay address of a Hoverboard],
             secret: file, ledger: file}.
-        batch: most packets at a time, egress and ingress engine; 1 is no batching.
-        vm_priority: serve the VM that used the ingress engine least; else packets in order of arrival.
-        capacity: of a Hoverboard: most packets and bits a second that it takes from the fabric (None: any number).
-        resume: another host process of this node was there before: go on where its checkpoint says it was.
-        more_doors: addresses, as `control_address` and `openflow_address`, of further control planes of this server.
-        external: `openflow_address` is an OpenFlow controller of somebody else, the only one.
+        batch: most packets at a time, of the egress and the ingress engine; 1 is no batching.
+        vm_priority: serve the VM first that used the ingress engine least; else packets in order of arrival.
+        capacity: of a Hoverboard: most packets and bits a second that it accepts from the fabric (None: no limit).
+        resume: go on from the checkpoint of an earlier host process of this node.
+        more_endpoints: `control_address` and `openflow_address` of further control planes of this server.
+        external: `openflow_address` belongs to an OpenFlow controller outside Hoverboard, the only one.
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
@@ -60,10 +60,10 @@ class HostConfig:
 
 
 class NurseryClient(Client):
-    """To the warmed parent of all host processes.
+    """The client of the nursery, the parent of all host processes.
 
-    A spawned child waits until it is released, so that its pid can be written to the ledger before
-    it makes anything; children that were never released exit when this connection closes.
+    A spawned child waits until it is released, so that its pid is in the ledger before the child makes anything.
+    Children that were never released exit when this connection closes.
     """
 
     def spawn(self, config: HostConfig, netns_pid: int) -> int:
@@ -75,18 +75,18 @@ class NurseryClient(Client):
         return int(self.call("spawn_engines", path=str(path), log=str(log)))
 
     def spawn_vmm(self, node_dir: Path, vm: str, netns_pid: int) -> int:
-        """Fork a VM's own process (generation "pre"), which reports to the host process in `node_dir`; its pid."""
+        """Fork a VM's own process (generation "pre"), which joins the host process in `node_dir`; return its pid."""
         return int(self.call("spawn_vmm", node_dir=str(node_dir), vm=vm, netns_pid=netns_pid))
 
     def release(self, pid: int) -> None:
-        """Let a spawned child go on."""
+        """Let a spawned child start its work."""
         self.call("release", pid=pid)
 
 
 class HostClient(Client):
-    """To one host process, over `host.sock` in its node directory; several threads may use it.
+    """The client of one host process, over `host.sock` in its node directory; several threads may use it.
 
-    Each call raises what the host process reports, as the error it is, and RunError when there is no answer.
+    Each call raises the error that the host process reports, in its own class, and RunError when there is no answer.
     """
 
     def wait_ready(self, timeout: float) -> None:
@@ -95,7 +95,7 @@ class HostClient(Client):
         self.call("ready", timeout=timeout)
 
     def set_uplink(self, fd: int) -> None:
-        """Hand over the fabric tap (dataplane fastpath); the caller keeps, and may close, its own copy."""
+        """Send the fabric's tap (fast path only); the caller keeps its own copy, and may close it."""
         self.call("set_uplink", fds=(fd,))
 
     def attach(
@@ -112,28 +112,28 @@ class HostClient(Client):
         ip6: str | None = None,
         vport: str | None = None,
     ) -> str:
-        """Plug a VM's NIC in: a tap's descriptor, or a device of the node; return the vport.
+        """Plug a VM's NIC in, a tap's descriptor or a device of the node; return the vport.
 
         Args:
-            network: name of the VM's network, for rules about stages.
-            rate: bit/s that the VM may send; None: as much as it can.
+            network: name of the VM's network, for stage rules.
+            rate: bit/s that the VM may send; None: no limit.
             vni, ip6: for generation "pre", which finds a VM's process by its network and addresses.
-            vport: what it was in a host process that has gone.
+            vport: its vport in an earlier host process of this node.
         """
         fds = () if fd is None else (fd,)
         more = {"device": device, "network": network, "rate": rate, "vni": vni, "ip6": ip6, "vport": vport}
         return str(self.call("attach", fds=fds, vm=vm, mac=mac, ip=ip, timeout=30.0, **more))
 
     def resume(self) -> None:
-        """All that was plugged into the host process before this one is plugged into this: go on."""
+        """Start to forward: all NICs of the earlier host process are plugged into this one."""
         self.call("resume", timeout=60.0)
 
     def switch_back(self) -> None:
-        """Open vSwitch was started anew and serves again."""
+        """Reconfigure after Open vSwitch has restarted and serves requests."""
         self.call("switch_back", timeout=60.0)
 
     def set_rate(self, vm: str, rate: int | None) -> None:
-        """From now on the VM may send `rate` bit/s; None: as much as it can. Refused where nothing would enforce it."""
+        """Limit what the VM sends to `rate` bit/s; None: no limit. RunError where nothing would enforce it."""
         self.call("set_rate", vm=vm, rate=rate)
 
     def detach(self, vm: str) -> None:
@@ -148,28 +148,30 @@ class HostClient(Client):
         """The flow table: [{vni, src, dst, proto, kind, via, packets, bytes}]."""
         return list(self.call("flows"))
 
-    def looking_ready(self) -> bool:
-        """Whether capture() and sample_latency() begin at once; else `hoverboard.fastpath.engine.warm --debug` comes
-        first."""
-        return bool(self.call("looking_ready"))
+    def inspection_ready(self) -> bool:
+        """Whether capture() and sample_latency() start at once.
+
+        Else `hoverboard.fastpath.engine.warm --debug` has to run first.
+        """
+        return bool(self.call("inspection_ready"))
 
     def capture(
-        self, ports: tuple[str, ...], output: int, leash: socket.socket, *, snap: int = 256, count: int = 0
+        self, ports: tuple[str, ...], output: int, stop_socket: socket.socket, *, snap: int = 256, count: int = 0
     ) -> list[str]:
-        """Have packets written to descriptor `output` as pcapng; returns the names of the ports once it has begun.
+        """Write packets to descriptor `output` as pcapng; return the names of the ports once the capture runs.
 
         Args:
             ports: VMs of the host, or "uplink"; empty: all.
-            leash: one end of a socket pair. The capture ends after `count` packets (0: never), or when the other
-                end is shut down; then the line {"packets", "lost", "error"} comes there.
+            stop_socket: one end of a socket pair. The capture ends after `count` packets (0: no limit), or when the
+                other end is shut down. Then the line {"packets", "lost", "error"} comes on the other end.
             snap: bytes kept of a packet.
         """
-        fds = (output, leash.fileno())
+        fds = (output, stop_socket.fileno())
         return list(self.call("capture", fds=fds, timeout=300.0, ports=list(ports), snap=snap, count=count))
 
-    def sample_latency(self, every: int, leash: socket.socket) -> None:
-        """Follow one packet in `every` through the engines until the leash's other end is closed."""
-        self.call("sample_latency", fds=(leash.fileno(),), timeout=300.0, every=every)
+    def sample_latency(self, every: int, stop_socket: socket.socket) -> None:
+        """Follow one packet in `every` through the engines until the other end of `stop_socket` is closed."""
+        self.call("sample_latency", fds=(stop_socket.fileno(),), timeout=300.0, every=every)
 
     def latency(self) -> EngineLatencies:
         """{"egress", "ingress"}: {"samples", "p50_us", .., "histogram"} since sampling began."""

@@ -1,7 +1,7 @@
-"""Sources that a stage had blocked: what they send to a VM is dropped by the flow table until their time is over.
+"""Sources that a stage has blocked: the flow table drops their packets to a VM until the block ends.
 
-Asked for by coprocessor threads, decided and forgotten by the host's control thread, which alone touches
-flow-table entries.
+Coprocessor threads request blocks. The host's control thread adds and removes them, because only it writes flow-table
+entries.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ipaddress import ip_address
 from hoverboard.contract.packets import Address
 
 BlockedSource = tuple[int, Address]  # OpenFlow port of the VM, the source
-MOST = 1_024  # of one VM; the oldest gives way, so that nobody can fill a host's memory with addresses
+MOST = 1_024  # of one VM; the oldest is removed, so that a flood of addresses cannot fill the host's memory
 
 
-class Blocks:
+class BlockedSources:
     """All blocked sources of one host.
 
     Args:
-        clock: seconds, the same as `now` of `turn`.
+        clock: seconds; `now` of `update` is of the same clock.
 
     Attributes:
-        news_fd: readable when a stage has asked for something.
+        control_eventfd: readable when a stage has requested a block.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,13 +35,13 @@ class Blocks:
         self.control_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._closed = False
-        self._asked: deque[tuple[int, bytes, float]] = deque(maxlen=4 * MOST)
+        self._requests: deque[tuple[int, bytes, float]] = deque(maxlen=4 * MOST)
         self._until: dict[int, OrderedDict[Address, float]] = {}
 
-    def ask(self, ofport: int, source: bytes, seconds: float) -> None:
-        """From any thread: block `source` (4 or 16 bytes) for the VM on `ofport`."""
-        self._asked.append((ofport, source, self._clock() + seconds))
-        with self._lock:  # a thread that was left behind must not write to whatever has the number next
+    def block(self, ofport: int, source: bytes, seconds: float) -> None:
+        """Request that `source` (4 or 16 bytes) is blocked for the VM on `ofport`; from any thread."""
+        self._requests.append((ofport, source, self._clock() + seconds))
+        with self._lock:  # after close() the number may belong to another file: a late thread must not write to it
             if not self._closed:
                 os.eventfd_write(self.control_eventfd, 1)
 
@@ -49,13 +49,13 @@ class Blocks:
         sources = self._until.get(flow[0])
         return sources is not None and flow[1] in sources
 
-    def turn(self, now: float) -> set[BlockedSource]:
-        """Take up what was asked for, forget whose time is over; the flows that this changes."""
+    def update(self, now: float) -> set[BlockedSource]:
+        """Add requested blocks and remove those that are over; return the flows whose entries this changes."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.control_eventfd)
         changed: set[BlockedSource] = set()
-        while self._asked:
-            ofport, source, until = self._asked.popleft()
+        while self._requests:
+            ofport, source, until = self._requests.popleft()
             sources = self._until.setdefault(ofport, OrderedDict())
             address: Address = ip_address(source)
             sources[address] = until
@@ -70,16 +70,16 @@ class Blocks:
                 changed.add((ofport, address))
         return changed
 
-    def of(self, ofport: int) -> list[str]:
-        """Who is blocked for a VM."""
+    def sources(self, ofport: int) -> list[str]:
+        """Sources that are blocked for a VM."""
         return [str(address) for address in self._until.get(ofport, ())]
 
     def forget(self, ofport: int) -> None:
-        """The VM has gone."""
+        """Forget the blocks of a VM that has gone."""
         self._until.pop(ofport, None)
 
     def close(self) -> None:
-        """Nobody listens any more."""
+        """Close the eventfd; later requests have no effect."""
         with self._lock:
             self._closed = True
             os.close(self.control_eventfd)

@@ -1,7 +1,7 @@
-"""The coprocessors of one host: which flows use them, a thread for each VM that needs one, and what they cost.
+"""The coprocessors of one host: the stages of each flow, a thread for each VM that needs one, and their cost.
 
-A VM gets its thread when the first flow that has a stage misses (paper section 4.4), and loses it when it
-is unplugged. Everything here is called by the host's control thread.
+A VM gets its thread when the first flow with a stage misses (paper section 4.4), and loses it when it is unplugged.
+The host's control thread makes all calls.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from hoverboard.coprocessor.stage_policy import FlowFacts, StagePolicy, StageSpe
 from hoverboard.coprocessor.worker import Worker
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import control, host, reasons, rings
-from hoverboard.host.coprocessing.blocked_sources import Blocks
-from hoverboard.host.coprocessing.flow_stages import MOST_CHAINS, MOST_EVERY, NOTHING, Treatment
-from hoverboard.host.coprocessing.rings import EngineBell, RingSink, RingSource, Way
+from hoverboard.host.coprocessing.blocked_sources import BlockedSources
+from hoverboard.host.coprocessing.flow_stages import MOST_CHAINS, MOST_EVERY, NO_STAGES, FlowStages
+from hoverboard.host.coprocessing.rings import DivertedFlow, EngineBell, RingSink, RingSource
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import Coprocessor
 
 
 _STOP_TIMEOUT = 1.0  # a stage that does not return keeps its thread, not the host
-_NO_CHAIN = -1  # what cannot be made: the worker drops by reason, for no packet may pass a stage that is not there
+_NO_CHAIN = -1  # the chain cannot be made: the worker drops by reason, because no packet may skip a stage
 _log = logging.getLogger("hoverboard.coprocessor")
 
 
 @dataclass(frozen=True)
 class CoprocessorConfig:
-    """What a run tells its hosts.
+    """The coprocessor settings of a run, for one host.
 
-    Attributes:
-        policy: which flows use which stages.
-        regions: of hosts, by underlay address; static for the life of a host process.
+    policy: the stages of each flow.
+        regions: region of each host, by underlay address; fixed for the life of a host process.
+        relays: underlay addresses of Hoverboards.
         relays: underlay addresses of Hoverboards.
         secret: at least 16 bytes, the same on all hosts.
         run, node: names.
-        announce: called with the path of a cgroup that is about to be made.
+        announce: called with the path of a cgroup just before it is made.
     """
 
     policy: StagePolicy
@@ -60,7 +60,7 @@ class CoprocessorConfig:
 
     @classmethod
     def read(cls, given: Mapping[str, Any], run: str, node: str, announce: Callable[[Path], None]) -> CoprocessorConfig:
-        """From HostConfig.coprocessors: {rules, regions: {address: region}, relays: [address], secret: file}."""
+        """Read HostConfig.coprocessors: {rules, regions: {address: region}, relays: [address], secret: file}."""
         return cls(
             policy=StagePolicy.read(given["rules"], where="stages"),
             regions={IPv4Address(address): region for address, region in given["regions"].items()},
@@ -74,38 +74,38 @@ class CoprocessorConfig:
 
 @dataclass(frozen=True)
 class _Running:
-    """The coprocessor of a VM, with what it shares with the engines.
+    """The coprocessor of a VM, with its rings and bell.
 
     Attributes:
-        lent: the engines' number of the bell.
+        engine_bell_fd: the bell's descriptor number in the engines' process.
     """
 
     worker: Worker
     source: RingSource
     sink: RingSink
     bell: EngineBell
-    lent: int
+    engine_bell_fd: int
 
 
 @dataclass
 class _ServedVm:
-    """A VM, and its coprocessor once it has one."""
+    """A VM, with its coprocessor once it has one."""
 
-    vm: str
+    name: str
     network: str
     port: int
     ofport: int
     running: _Running | None = None
-    ways: list[Way] = field(default_factory=list)
-    numbers: dict[Way, int] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
+    flows: list[DivertedFlow] = field(default_factory=list)
+    numbers: dict[DivertedFlow, int] = field(default_factory=dict)
+    logged: set[str] = field(default_factory=set)
 
 
 class Coprocessors:
     """All coprocessors of one host.
 
     Args:
-        datapath: whose rings they use.
+        datapath: the engines whose rings they use.
         local: underlay address of the host.
     """
 
@@ -114,151 +114,153 @@ class Coprocessors:
         self._registry = Registry()
         for spec in config.policy.stages:
             self._registry.check(spec.stage, spec.settings)
-        self._guests: dict[int, _ServedVm] = {}  # by OpenFlow port
-        self.blocks = Blocks()
+        self._vms: dict[int, _ServedVm] = {}  # by OpenFlow port
+        self.blocked_sources = BlockedSources()
 
     def attach(self, vm: str, network: str, port: int, ofport: int) -> None:
-        """A VM is there; it costs nothing until a flow of it has a stage."""
-        self._guests[ofport] = _ServedVm(vm, network, port, ofport)
+        """Add a VM; it gets a thread only when a flow of it has a stage."""
+        self._vms[ofport] = _ServedVm(vm, network, port, ofport)
 
-    def treatment(
+    def stages_of(
         self, direction: Direction, ofport: int, remote: Address, vni: int, peer: IPv4Address | None
-    ) -> Treatment:
-        """What the flow-table entry of a flow of the VM on `ofport` says of that VM's part.
+    ) -> FlowStages:
+        """One VM's part of the stages of a flow, for the flow-table entry: of the VM on `ofport`.
 
         Args:
             remote: inner address of the other end.
-            peer: underlay address of the other host; None when the other end is on this one.
+            peer: underlay address of the other host; None when the other end is on this host.
         """
-        guest = self._guests.get(ofport)
-        if guest is None:
-            return NOTHING
-        if direction == "ingress" and (ofport, remote) in self.blocks:
-            return Treatment(drop=reasons.NAMES[reasons.BLOCKED])
+        vm = self._vms.get(ofport)
+        if vm is None:
+            return NO_STAGES
+        if direction == "ingress" and (ofport, remote) in self.blocked_sources:
+            return FlowStages(drop=reasons.NAMES[reasons.BLOCKED])
         regions = self._config.regions
         facts = FlowFacts(
-            guest.vm, guest.network, direction, remote, peer,
+            vm.name, vm.network, direction, remote, peer,
             regions.get(self._local), regions.get(peer) if peer is not None else None,
         )  # fmt: skip
-        specs, looking, every = self._sorted(self._config.policy.chain(facts), direction)
-        if not specs and not looking:
-            return NOTHING
-        if guest.running is None:
-            guest.running = self._start(guest)
-        worker = guest.running.worker
-        chain = self._chain(guest, worker, specs)
-        sampled = self._chain(guest, worker, looking)
-        way = Way(chain, direction, vni, peer, peer in self._config.relays, sampled, every)
-        if way not in guest.numbers:
-            if len(guest.ways) > MOST_CHAINS:
-                self._tell(guest, f"there are more than {MOST_CHAINS} combinations of stages and hosts")
-                return Treatment(drop=reasons.NAMES[reasons.UNCACHEABLE])
-            guest.ways.append(way)  # before anybody is told its number
-            guest.numbers[way] = len(guest.ways) - 1
-        return Treatment(guest.numbers[way], bool(specs), every)
+        specs, sampling, every = self._sorted(self._config.policy.chain(facts), direction)
+        if not specs and not sampling:
+            return NO_STAGES
+        if vm.running is None:
+            vm.running = self._start(vm)
+        worker = vm.running.worker
+        chain = self._chain(vm, worker, specs)
+        sampled = self._chain(vm, worker, sampling)
+        flow = DivertedFlow(chain, direction, vni, peer, peer in self._config.relays, sampled, every)
+        if flow not in vm.numbers:
+            if len(vm.flows) > MOST_CHAINS:
+                self._log_once(vm, f"there are more than {MOST_CHAINS} combinations of stages and hosts")
+                return FlowStages(drop=reasons.NAMES[reasons.UNCACHEABLE])
+            vm.flows.append(flow)  # before its number is in an entry
+            vm.numbers[flow] = len(vm.flows) - 1
+        return FlowStages(vm.numbers[flow], bool(specs), every)
 
     def _sorted(
         self, chain: tuple[StageSpec, ...], direction: Direction
     ) -> tuple[tuple[StageSpec, ...], tuple[StageSpec, ...], int]:
-        """(stages that packets pass, stages that look at samples, one packet in how many: the finest)."""
+        """(stages that packets pass, stages that get samples, sampling interval in packets: the smallest)."""
         asked = {spec: self._registry.sampling(spec.stage, spec.settings, direction) for spec in chain}
-        looking = tuple(spec for spec in chain if asked[spec])
-        every = min((asked[spec] or MOST_EVERY for spec in looking), default=0)
-        return tuple(spec for spec in chain if asked[spec] is None), looking, min(every, MOST_EVERY)
+        sampling = tuple(spec for spec in chain if asked[spec])
+        every = min((asked[spec] or MOST_EVERY for spec in sampling), default=0)
+        return tuple(spec for spec in chain if asked[spec] is None), sampling, min(every, MOST_EVERY)
 
-    def _chain(self, guest: _ServedVm, worker: Worker, specs: tuple[StageSpec, ...]) -> int:
+    def _chain(self, vm: _ServedVm, worker: Worker, specs: tuple[StageSpec, ...]) -> int:
         try:
             return worker.chains.add(specs)
         except InputError as error:
-            self._tell(guest, str(error))
+            self._log_once(vm, str(error))
             return _NO_CHAIN
 
-    def _tell(self, guest: _ServedVm, what: str) -> None:
-        if what not in guest.told:
-            guest.told.add(what)
-            _log.error("VM %s: packets that need this stage are dropped: %s", guest.vm, what)
+    def _log_once(self, vm: _ServedVm, what: str) -> None:
+        if what not in vm.logged:
+            vm.logged.add(what)
+            _log.error("VM %s: packets that need this stage are dropped: %s", vm.name, what)
 
-    def _start(self, guest: _ServedVm) -> _Running:
+    def _start(self, vm: _ServedVm) -> _Running:
         memories, lock = self._datapath.memories, threading.Lock()
         config = self._config
-        name = f"hoverboard-{config.run}-{config.node}-{guest.vm}"
+        name = f"hoverboard-{config.run}-{config.node}-{vm.name}"
         planned = cpu_account.planned_cgroup(name)
         if planned is not None:
             config.announce(planned)
-        bell = EngineBell(memories, guest.port)
-        sink = RingSink(memories, guest.port, self._datapath.wake, lock)
-        source = RingSource(memories, guest.port, guest.ways, sink.flush, lock)
+        bell = EngineBell(memories, vm.port)
+        sink = RingSink(memories, vm.port, self._datapath.wake, lock)
+        source = RingSource(memories, vm.port, vm.flows, sink.flush, lock)
         context = StageContext(
-            vm=guest.vm,
+            vm=vm.name,
             host=config.node,
             local=self._local,
-            number=guest.ofport,
+            number=vm.ofport,
             secret=config.secret,
             region_of=config.regions.get,
-            block=partial(self.blocks.ask, guest.ofport),
+            block=partial(self.blocked_sources.block, vm.ofport),
         )
         worker = Worker(context, source, sink, bell, registry=self._registry, account=cpu_account.choose_account(name))
-        lent = self._datapath.share_fd(bell.fd)
+        engine_bell_fd = self._datapath.share_fd(bell.fd)
         memories[0].host[host.SIDES] += 1
         worker.start()
         for memory in memories:
-            memory.side_wake[guest.port, rings.COPROCESSOR_FD] = lent
-        return _Running(worker, source, sink, bell, lent)
+            memory.side_wake[vm.port, rings.COPROCESSOR_FD] = engine_bell_fd
+        return _Running(worker, source, sink, bell, engine_bell_fd)
 
     def detach(self, ofport: int) -> None:
-        """A VM goes, and its entries have gone: end its thread, and leave its rings empty."""
-        guest = self._guests.pop(ofport, None)
-        self.blocks.forget(ofport)
-        if guest is None or guest.running is None:
+        """End a VM's thread and empty its rings; its entries are removed already."""
+        vm = self._vms.pop(ofport, None)
+        self.blocked_sources.forget(ofport)
+        if vm is None or vm.running is None:
             return
-        running = guest.running
+        running = vm.running
         memories = self._datapath.memories
         for memory in memories:
-            memory.side_wake[guest.port, rings.COPROCESSOR_FD] = -1
-        self._datapath.command(control.CMD_PORT)  # past it, no engine pushes or rings
+            memory.side_wake[vm.port, rings.COPROCESSOR_FD] = -1
+        self._datapath.command(control.CMD_PORT)  # after it, no engine pushes to the rings or rings the bell
         ended = running.worker.stop(_STOP_TIMEOUT)
-        # Also of a thread that hangs in a stage: whenever it comes back, it touches nothing.
+        # Even if the thread hangs in a stage and returns later, it touches no ring then.
         running.source.close()
         running.sink.close()
         running.source.drain()
-        # An engine carries out a command, then takes what was given back; the second answer is behind the first taking.
+        # An engine carries out a command, then takes returned packets; the second answer comes after the first taking.
         self._datapath.command(control.CMD_PORT)
         self._datapath.command(control.CMD_PORT)
         memories[0].host[host.SIDES] -= 1
-        self._datapath.unshare_fd(running.lent)
+        self._datapath.unshare_fd(running.engine_bell_fd)
         for memory in memories:
-            memory.samples[guest.port] = 0
+            memory.samples[vm.port] = 0
         if ended:
             running.bell.close()
         else:
-            _log.error("VM %s: a stage does not return; its thread is left behind", guest.vm)
+            _log.error("VM %s: a stage does not return; its thread stays, without packets", vm.name)
 
     def close(self) -> None:
-        """The host ends: end all threads."""
-        for ofport in list(self._guests):
+        """End all threads: the host process ends."""
+        for ofport in list(self._vms):
             self.detach(ofport)
-        self.blocks.close()
+        self.blocked_sources.close()
 
     def status(self) -> dict[str, Coprocessor]:
-        """By VM: worker.Worker.status(), drops of the way back among its drops; samples_lost: copies that the fast path
-        had no room for; blocked: sources.
+        """Status by VM: worker.Worker.status() plus three keys.
+
+        Its drops include those on the way back to the engines. samples_lost: copies that found no room in the ring.
+        blocked: sources.
         """
         found: dict[str, Coprocessor] = {}
-        for guest in self._guests.values():
-            if guest.running is not None:
-                said = guest.running.worker.status()
-                said["drops"] = {**said["drops"], **guest.running.sink.drops}
-                said["samples_lost"] = sum(
-                    int(m.samples[guest.port, rings.SAMPLES_LOST]) for m in self._datapath.memories
+        for vm in self._vms.values():
+            if vm.running is not None:
+                status = vm.running.worker.status()
+                status["drops"] = {**status["drops"], **vm.running.sink.drops}
+                status["samples_lost"] = sum(
+                    int(m.samples[vm.port, rings.SAMPLES_LOST]) for m in self._datapath.memories
                 )
-                said["blocked"] = self.blocks.of(guest.ofport)
-                found[guest.vm] = cast("Coprocessor", said)
+                status["blocked"] = self.blocked_sources.sources(vm.ofport)
+                found[vm.name] = cast("Coprocessor", status)
         return found
 
     def drops(self) -> dict[str, int]:
-        """By reason, over all VMs."""
+        """Drops by reason, over all VMs."""
         total: dict[str, int] = {}
-        for said in self.status().values():
-            for reason, count in said["drops"].items():
+        for status in self.status().values():
+            for reason, count in status["drops"].items():
                 total[reason] = total.get(reason, 0) + count
         return total

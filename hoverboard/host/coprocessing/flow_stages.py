@@ -1,7 +1,7 @@
-"""What is done with a flow beside forwarding it: its stages, as decided at flow miss (paper 4.3.1, 4.4). Pure.
+"""The stages of a flow in its flow-table entry, decided at flow miss (paper 4.3.1, 4.4). Pure.
 
-One VM's part is a Treatment; a flow between two VMs of one host has two, the sender's and the receiver's,
-and its flow-table entry carries both.
+FlowStages is one VM's part. A flow between two VMs of one host has two parts, the sender's and the receiver's, and
+its entry carries both.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from hoverboard.contract.packets import Address
 from hoverboard.coprocessor.stage import Direction
 from hoverboard.fastpath.memory import entries
 
-MOST_CHAINS = MOST_EVERY = entries.HALF  # what an entry has room for
+MOST_CHAINS = MOST_EVERY = entries.HALF  # limits of the fields of an entry
 
 
-class Treatment(NamedTuple):
-    """One VM's part.
+class FlowStages(NamedTuple):
+    """One VM's part of the stages of a flow.
 
     Attributes:
-        chain: what its coprocessor does with packets and samples; at most MOST_CHAINS.
-        diverts: all packets go there.
-        every: one packet in so many is copied there; 0: none; at most MOST_EVERY.
-        drop: nothing is forwarded, for this reason (of reasons.NAMES).
+        chain: number of the DivertedFlow that its coprocessor uses; at most MOST_CHAINS.
+        diverts: all packets go through the coprocessor.
+        every: one packet in so many is copied to the coprocessor; 0: none; at most MOST_EVERY.
+        drop: drop all packets, for this reason (of reasons.NAMES).
     """
 
     chain: int = 0
@@ -34,35 +34,37 @@ class Treatment(NamedTuple):
 
     @property
     def stages(self) -> int:
-        """STAGE_ bits."""
+        """STAGE_ bits of the entry."""
         return entries.STAGE_COPROCESSOR * self.diverts | entries.STAGE_SAMPLE * (self.every > 0)
 
 
-NOTHING = Treatment()
+NO_STAGES = FlowStages()
 
 
-class Words(NamedTuple):
-    """What of it stands in a flow-table entry (flowtable.Entry)."""
+class StageWords(NamedTuple):
+    """The stage fields of a flow-table entry (flow_table.Entry)."""
 
     stages: int = 0
     chain: int = 0
     sample: int = 0
 
 
-def words(first: Treatment, receiver: Treatment = NOTHING) -> Words:
-    """The words of an entry whose packets pass `first`, and then `receiver` on the same host."""
-    return Words(
+def stage_words(first: FlowStages, receiver: FlowStages = NO_STAGES) -> StageWords:
+    """The fields of an entry whose packets pass `first`, and then `receiver` on the same host."""
+    return StageWords(
         first.stages | receiver.stages << entries.STAGE_NEXT,
         first.chain | receiver.chain << entries.HALF_BITS,
         first.every | receiver.every << entries.HALF_BITS,
     )
 
 
-# (direction, OpenFlow port of the VM, inner address of the other end, VNI, underlay address of the other host or None)
-# -> the VM's part of the treatment of a flow.
-TreatmentOf = Callable[[Direction, int, Address, int, IPv4Address | None], Treatment]
+# (direction, OpenFlow port of the VM, inner address of the other end, VNI, underlay address of the other host or
+# None) -> the VM's part of the stages of a flow.
+StageLookup = Callable[[Direction, int, Address, int, IPv4Address | None], FlowStages]
 
 
-def no_stages(_direction: Direction, _ofport: int, _remote: Address, _vni: int, _peer: IPv4Address | None) -> Treatment:
-    """The treatment on hosts without coprocessors."""
-    return NOTHING
+def no_stages(
+    _direction: Direction, _ofport: int, _remote: Address, _vni: int, _peer: IPv4Address | None
+) -> FlowStages:
+    """NO_STAGES for every flow: the lookup of hosts without coprocessors."""
+    return NO_STAGES

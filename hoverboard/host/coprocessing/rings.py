@@ -1,7 +1,7 @@
-"""Between a VM's coprocessor thread and the two engines: rings of a port as source and sink, and its doorbell.
+"""Rings between a VM's coprocessor thread and the two engines, as the worker's source, sink and doorbell.
 
-The engines push what a flow-table entry diverts, and look up what comes back without its stages (paper
-section 4.4). All rings have one producer and one consumer; after close() the thread touches none of them.
+The engines push packets that a flow-table entry diverts, and look returned packets up without their stages (paper
+section 4.4). Each ring has one producer and one consumer; after close() the thread touches none of them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from hoverboard.fastpath.packets import ring
 
 RING_FULL, TOO_LONG = "coprocessor-return-full", "coprocessor-frame-too-long"
 _SPARE = 128  # bytes behind a frame, so that encryption finds room for its trailer
-# How long a thread waits for room on the way back, at its own VM's expense, before it drops: 20 x 0.25 ms.
+# How long a thread waits for room on the way back before it drops a packet of its VM: 20 x 0.25 ms.
 _TRIES, _PAUSE = 20, 0.00025
 
 
-class Way(NamedTuple):
-    """What the flow-table entry of a diverted packet says, by the number that the entry carries."""
+class DivertedFlow(NamedTuple):
+    """Facts about packets that a flow-table entry diverts, by the number in that entry."""
 
     chain: int
     direction: Direction
     vni: int
     peer: IPv4Address | None
-    relayed: bool  # the peer is a Hoverboard: who is behind it is not known
-    sampled: int = 0  # the chain that looks at samples
+    relayed: bool  # the peer is a Hoverboard: the host behind it is not known
+    sampled: int = 0  # the chain that gets samples
     every: int = 0  # a sample is one packet in so many
 
 
 class Ticket(NamedTuple):
-    """Where a packet came from, and so has to go back to."""
+    """The engine and port to which a packet has to return."""
 
     engine: int
     port: int
@@ -52,29 +52,29 @@ class RingSource:
     """Packets that the engines diverted for the VM of one port; the worker's Source.
 
     Args:
-        ways: by number; grows, and never changes.
-        before: called before each look, from the worker's thread.
+        flows: by number; grows, and items never change.
+        before: called at the start of each take(), in the worker's thread.
     """
 
     def __init__(
         self,
         memories: Sequence[Memory],
         port: int,
-        ways: Sequence[Way],
+        flows: Sequence[DivertedFlow],
         before: Callable[[], None],
         lock: threading.Lock,
     ) -> None:
         side = rings.TO_COPROCESSOR
         self._rings = [(m.side_index[port, side], m.side_meta[port, side], m.side_data[port, side]) for m in memories]
         self._bytes = [memoryview(data) for _index, _meta, data in self._rings]
-        self._ways = ways
+        self._flows = flows
         self._before = before
         self._lock = lock
         self._first = 0
         self.closed = False
 
     def take(self, limit: int) -> list[Packet]:
-        """See worker.Source: at most `limit` packets, or some 64 KB of them, from both engines in turn."""
+        """Take at most `limit` packets, or some 64 KB of them, from both engines in turn (worker.Source)."""
         self._before()
         taken: list[Packet] = []
         with self._lock:
@@ -97,36 +97,36 @@ class RingSource:
             kind, length = words[rings.KIND], words[rings.LENGTH]
             begin = at * packets.SLOT_BYTES + words[rings.OFFSET]
             end = begin + length
-            # Whatever stands behind the frame is copied along and cut off: its room stays.
+            # Bytes behind the frame are copied, too, and cut off: their room stays in the buffer.
             frame = bytearray(store[begin + packets.VNET_BYTES : end + _SPARE])
             del frame[length - packets.VNET_BYTES :]
             copied = kind <= rings.CHAIN_SAMPLE
-            way = self._ways[rings.CHAIN_SAMPLE - kind if copied else kind]
-            # The stages of a sending VM are the first; those of the one that receives are always the last.
-            done = packets.FIRST_DONE if way.direction == "egress" else packets.ALL_DONE
+            flow = self._flows[rings.CHAIN_SAMPLE - kind if copied else kind]
+            # A sending VM's stages come first; a receiving VM's are always the last.
+            done = packets.FIRST_DONE if flow.direction == "egress" else packets.ALL_DONE
             packet = Packet(
                 frame,
                 vnet=bytes(store[begin : begin + packets.VNET_BYTES]),
-                direction=way.direction,
-                vni=way.vni,
-                peer=way.peer,
-                chain=way.sampled if copied else way.chain,
+                direction=flow.direction,
+                vni=flow.vni,
+                peer=flow.peer,
+                chain=flow.sampled if copied else flow.chain,
                 ticket=None if copied else Ticket(engine, words[rings.PORT], words[rings.TUNNEL], done),
             )
-            packet.relayed = way.relayed
-            packet.sample = way.every if copied else 0
+            packet.relayed = flow.relayed
+            packet.sample = flow.every if copied else 0
             taken.append(packet)
             ring.release(index)
             room -= length
         return room
 
     def close(self) -> None:
-        """The worker gets nothing any more."""
+        """Give the worker no more packets."""
         with self._lock:
             self.closed = True
 
     def drain(self) -> int:
-        """Throw away what waits, once the engines push no more and the worker has ended; how many packets."""
+        """Drop waiting packets, after the engines stopped pushing and the worker has ended; return how many."""
         thrown = 0
         for index, _meta, _data in self._rings:
             for _ in range(int(ring.waiting(index))):
@@ -136,10 +136,10 @@ class RingSource:
 
 
 class RingSink:
-    """Back to the engine that a packet came from; the worker's Sink.
+    """Returns packets to the engine from which they came; the worker's Sink.
 
     Args:
-        wake: has the engines look at their rings.
+        wake: makes the engines look at their rings.
 
     Attributes:
         drops: {reason: packets} that found no room.
@@ -157,7 +157,7 @@ class RingSink:
         self.drops: dict[str, int] = {}
 
     def give(self, packet: Packet) -> None:
-        """See worker.Sink; waits a few milliseconds for room, then drops."""
+        """Return a packet (worker.Sink); wait a few milliseconds for room, then drop it."""
         ticket: Ticket = packet.ticket
         length = len(packet.frame) + packets.VNET_BYTES
         if length > len(self._bytes):
@@ -172,7 +172,7 @@ class RingSink:
             if self._push(ticket, length):
                 self._given = True
                 return
-            self._given = True  # there is something to be fetched, by whomever
+            self._given = True  # the ring is full: the next flush() wakes the engines, which empty it
         self._drop(RING_FULL)
 
     def _push(self, ticket: Ticket, length: int) -> bool:
@@ -194,13 +194,13 @@ class RingSink:
             )
 
     def flush(self) -> None:
-        """Wake the engines if anything was given since the last time."""
+        """Wake the engines if any packet was returned since the last call."""
         if self._given:
             self._given = False
             self._wake()
 
     def close(self) -> None:
-        """What is given from now on ends here."""
+        """Drop packets silently from now on."""
         with self._lock:
             self.closed = True
 
@@ -209,24 +209,24 @@ class RingSink:
 
 
 class EngineBell(Doorbell):
-    """A doorbell whose word is in the engines' memories: each engine reads its own."""
+    """A doorbell whose word lies in the engines' memories: each engine reads its own copy."""
 
     def __init__(self, memories: Sequence[Memory], port: int) -> None:
         super().__init__()
         self._asleep = [m.side_wake[port, rings.COPROCESSOR_ASLEEP : rings.COPROCESSOR_ASLEEP + 1] for m in memories]
 
     def arm(self) -> None:
-        """See Waiter."""
+        """Ask the engines for a wake-up (see Waiter)."""
         for word in self._asleep:
             word[0] = 1
-        super().arm()  # with the fence behind all of them
+        super().arm()  # with its fence behind all of the words
 
     def disarm(self) -> None:
-        """See Waiter."""
+        """Ask for no wake-up (see Waiter)."""
         for word in self._asleep:
             word[0] = 0
         super().disarm()
 
     def ring(self) -> None:
-        """Wake the thread, asleep or not."""
+        """Wake the thread, whether it sleeps or not."""
         os.eventfd_write(self.fd, 1)

@@ -1,4 +1,4 @@
-"""Makes the dataplane that a host's configuration asks for; nobody else knows which class that is.
+"""Makes the dataplane that a host's configuration asks for; no other module names the classes.
 
 A new generation is a row of contract.generations, a module with its plane, and a line of MAKERS.
 """
@@ -21,8 +21,8 @@ from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig
 from hoverboard.host.generations.fastpath import FastpathPlane
+from hoverboard.host.generations.host_dataplane import HostDataplane
 from hoverboard.host.generations.ovs import OvsPlane
-from hoverboard.host.generations.port import HostDataplane
 from hoverboard.host.generations.pre import PrePlane
 from hoverboard.host.generations.shared_engines import SharedEngineProcess, shared_memory
 from hoverboard.host.telemetry.capture import Answers
@@ -33,66 +33,66 @@ from hoverboard.vswitch.switch_questions import OvsQuestions
 
 
 @dataclass(frozen=True)
-class Made:
-    """The dataplane of a host, and the route exchange that hears of its packets."""
+class MadeDataplane:
+    """The dataplane of a host, and the route exchange that its packets go to."""
 
     plane: HostDataplane
     routes: RouteExchange
 
 
 class _Parts:
-    """What every generation is made from."""
+    """Arguments from which every generation is made."""
 
-    def __init__(self, config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> None:
+    def __init__(self, config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> None:
         self.config = config
         self.switch = switch
-        self.keeper = keeper
+        self.checkpoint_writer = checkpoint_writer
         self.questions = OvsQuestions(switch)
         self.local_ip = IPv4Address(config.underlay_ip)
         self.directory = Path(config.node_dir)
 
     def routes(self, datagrams: Datagrams) -> RouteExchange:
-        """The route exchange, over the generation's own way to other hosts."""
+        """The route exchange, which sends by the generation's own datagrams."""
         return RouteExchange(self.switch, self.questions, self.local_ip, datagrams, self.config.role)
 
 
-def make(config: HostConfig, switch: Ovs, keeper: CheckpointWriter) -> Made:
-    """The dataplane of a host.
+def make(config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> MadeDataplane:
+    """Make the dataplane of a host.
 
     Args:
-        switch: the node's.
-        keeper: told of what the next process of this host is to know.
+        switch: the node's Open vSwitch.
+        checkpoint_writer: notified of what the next process of this host needs.
     """
-    return MAKERS[config.dataplane](_Parts(config, switch, keeper))
+    return MAKERS[config.dataplane](_Parts(config, switch, checkpoint_writer))
 
 
-def _engines(parts: _Parts) -> Made:
+def _engines(parts: _Parts) -> MadeDataplane:
     config, answers = parts.config, Answers()
     datapath = _datapath(config, parts.local_ip, answers)
     routes = parts.routes(EngineDatagrams(datapath, parts.local_ip))
     plane = FastpathPlane(
-        parts.switch, parts.questions, parts.local_ip, parts.directory, datapath, answers, routes, parts.keeper,
-        _coprocessors(config), vmm=facts(config.dataplane).vmm, resuming=config.resume,
+        parts.switch, parts.questions, parts.local_ip, parts.directory, datapath, answers, routes,
+        parts.checkpoint_writer, _coprocessors(config), vmm=facts(config.dataplane).vmm, resuming=config.resume,
         shared=config.engines is not None,
     )  # fmt: skip
-    return Made(plane, routes)
+    return MadeDataplane(plane, routes)
 
 
-def _processes(parts: _Parts) -> Made:
+def _processes(parts: _Parts) -> MadeDataplane:
     uplink, datagrams = parts.config.uplink_device, KernelDatagrams(underlay_socket(parts.local_ip))
     assert uplink is not None
     routes = parts.routes(datagrams)
     plane = PrePlane(parts.switch, parts.questions, parts.local_ip, parts.directory, uplink, datagrams, routes)
-    return Made(plane, routes)
+    return MadeDataplane(plane, routes)
 
 
-def _switch(parts: _Parts) -> Made:
+def _switch(parts: _Parts) -> MadeDataplane:
     datagrams = KernelDatagrams(underlay_socket(parts.local_ip))
     routes = parts.routes(datagrams)
-    return Made(OvsPlane(parts.switch, parts.local_ip, datagrams, routes), routes)
+    return MadeDataplane(OvsPlane(parts.switch, parts.local_ip, datagrams, routes), routes)
 
 
-MAKERS: Mapping[Name, Callable[[_Parts], Made]] = MappingProxyType(
+MAKERS: Mapping[Name, Callable[[_Parts], MadeDataplane]] = MappingProxyType(
     {
         "pre": _processes,
         "ovs": _switch,
@@ -104,7 +104,7 @@ MAKERS: Mapping[Name, Callable[[_Parts], Made]] = MappingProxyType(
 
 
 def _datapath(config: HostConfig, local_ip: IPv4Address, answers: Answers) -> Datapath:
-    """The engines of a host, where its configuration has them run."""
+    """The engines of a host, in a thread of their own or in the shared process, as its configuration says."""
     if config.engines is None:
         datapath = Datapath(OwnEngineThread(config.scheduling), local_ip=local_ip, answers=answers)
     else:
@@ -123,7 +123,7 @@ def _coprocessors(config: HostConfig) -> CoprocessorConfig | None:
         return None
 
     def announce(path: Path) -> None:
-        """Into the run's ledger, in one write, before it is made."""
+        """Write the path into the run's ledger, in one write, before the cgroup is made."""
         fd = os.open(given["ledger"], os.O_WRONLY | os.O_APPEND)
         try:
             os.write(fd, json.dumps({"record": "cgroup", "path": str(path)}).encode() + b"\n")

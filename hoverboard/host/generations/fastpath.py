@@ -1,7 +1,7 @@
-"""Generations "fastpath" (Andromeda 2.1) and "fastpath-vmm" (2.0): the host process forwards, in its engines.
+"""Generations "fastpath" (Andromeda 2.1) and "fastpath-vmm" (2.0): the engines of the host process forward packets.
 
-In 2.1 the engines read and write the virtual NICs themselves; in 2.0 a VMM thread per VM does, and
-exchanges packets with them over rings in memory.
+In 2.1 the engines read and write the virtual NICs themselves. In 2.0 a VMM thread per VM does that, and exchanges
+packets with the engines over rings in memory.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.engine.vmm import VmmThread
 from hoverboard.fastpath.memory import control, entries, ports
 from hoverboard.fastpath.packets.flow_table import FlowTable, Key
-from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, CheckpointWriter, SavedState
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.listeners import RouteListener
-from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.slowpath.entry_writer import EntryWriter
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.telemetry import usage
 from hoverboard.host.telemetry.capture import Answers
-from hoverboard.host.telemetry.inspection import UPLINK_NAME, Looking
+from hoverboard.host.telemetry.inspection import UPLINK_NAME, Inspection
 from hoverboard.host.underlay.peers import Peers
 from hoverboard.vswitch.monitor import FlowMonitor
 from hoverboard.vswitch.ovs import Ovs
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters
 
 
-# A bucket holds what the rate gives in 4 ms (the engines' thread may sleep 2 ms past its time), and no less than two
-# segments of 64 KB, for it may go below zero by a batch.
+# A bucket holds the tokens of 4 ms (the engine thread may sleep 2 ms too long), and at least two segments of 64 KB,
+# because one batch may take it below zero.
 BURST_SECONDS, BURST_LEAST = 0.004, 2 * 65_536
-IDLE_SECONDS = 30  # a flow-table entry that carried nothing for so long is removed (ours: the paper gives none)
+IDLE_SECONDS = 30  # an entry without packets for so long is removed (our figure: the paper gives none)
 
 
 class FastpathPlane:
-    """Engine, flow table, flow-miss handling and the watch on the switch's tables, for one host.
+    """Engines, flow table, flow-miss handling and flow monitor of one host.
 
     Args:
-        switch, questions: the node's switch, and how to ask it about packets.
-        directory: the node's, of the same name.
-        datapath: the engines, which tell `answers` of the frames that this process sends by itself.
-        routes: told of default routes that say "learn", and given the route exchange's datagrams.
-        keeper: told of what the next process of this host is to know.
-        vmm: a VMM thread stands between each VM's NIC and the engines.
-        resuming: ports wait for resume(), and the engines too: no packet is to meet half of what there was.
-        shared: the engines run in another process, which has to know the host before it can know its ports.
+        switch, questions: the node's switch, and the port by which it answers for single packets.
+        directory: the node's directory; its base name is the node's name.
+        datapath: the engines; they report the frames that this process sends by itself to `answers`.
+        routes: notified of packets that match a route of kind LEARN, and of datagrams of the route exchange.
+        checkpoint_writer: notified of what the next process of this host needs.
+        vmm: a VMM thread runs between each VM's NIC and the engines.
+        resuming: ports and engines start in resume(), when the flow table is restored.
+        shared: the engines run in another process, which has to know the host before its ports.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class FastpathPlane:
         datapath: Datapath,
         answers: Answers,
         routes: RouteListener,
-        keeper: CheckpointWriter,
+        checkpoint_writer: CheckpointWriter,
         coprocessors: CoprocessorConfig | None = None,
         *,
         vmm: bool = False,
@@ -80,17 +80,17 @@ class FastpathPlane:
         self._directory = directory
         self._datapath = datapath
         self._table = FlowTable(self._datapath.memories, self._datapath.switch_table)
-        self._peers = Peers(self._datapath, local_ip, peers=keeper, routes=routes)
+        self._peers = Peers(self._datapath, local_ip, peers=checkpoint_writer, routes=routes)
         self._ports: dict[str, int] = {}  # VM -> engine port
         self._by_ofport: dict[int, int] = {}
         self._coprocessors = Coprocessors(datapath, local_ip, coprocessors) if coprocessors is not None else None
-        treatment = self._coprocessors.treatment if self._coprocessors is not None else no_stages
-        recipes = Recipes(local_ip, self._peers, self._by_ofport.get, treatment)
+        stages_of = self._coprocessors.stages_of if self._coprocessors is not None else no_stages
+        entry_writer = EntryWriter(local_ip, self._peers, self._by_ofport.get, stages_of)
         self._misses = FlowMisses(
-            self._datapath, self._table, questions, recipes, self._peers, entries=keeper, routes=routes
+            self._datapath, self._table, questions, entry_writer, self._peers, entries=checkpoint_writer, routes=routes
         )  # fmt: skip
-        self.kept = Kept(self._peers.known, self._misses.known, self._misses.cached.keys)
-        self.looking = Looking(datapath, answers, directory.name, self._names)
+        self.checkpoint_source = CheckpointSource(self._peers.known, self._misses.known, self._misses.cached.keys)
+        self.inspection = Inspection(datapath, answers, directory.name, self._names)
         self._waiting: dict[int, int] | None = {} if resuming else None  # port -> our copy of its descriptor
         self._monitor: FlowMonitor | None = None
         self._next_expiry = 0.0
@@ -98,26 +98,26 @@ class FastpathPlane:
             self._datapath.start()
             self._monitor = FlowMonitor(switch.management, directory)
 
-    def tell_relayed(self, relayed: bool) -> None:
-        """Whether usage() tells of what is relayed, too."""
-        self._misses.tell_relayed(relayed)
+    def report_relayed(self, relayed: bool) -> None:
+        """Set whether usage() includes relayed packets, too."""
+        self._misses.report_relayed(relayed)
 
     def limit(self, pps: int | None, bps: int | None) -> None:
-        """The capacity of a Hoverboard, kept by the ingress engine's element `police`."""
+        """Set the capacity of a Hoverboard, kept by the ingress engine's element `police`."""
         ctl = self._datapath.ingress.ctl
         ctl[control.PACKET_NS] = max(1, 1_000_000_000 // pps) if pps else 0
         ctl[control.KILOBYTE_NS] = max(1, 8 * 1_024 * 1_000_000_000 // bps) if bps else 0
 
     def readers(self) -> dict[int, Callable[[], None]]:
-        """The engines' eventfd, and the flow monitor while there is one."""
+        """The engines' eventfd, the inspection's, and the flow monitor's output while there is one."""
         readers: dict[int, Callable[[], None]] = {
             self._datapath.control_eventfd: self._on_wake,
-            **self.looking.readers(),
+            **self.inspection.readers(),
         }
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
         if self._coprocessors is not None:
-            readers[self._coprocessors.blocks.control_eventfd] = self._on_blocks
+            readers[self._coprocessors.blocked_sources.control_eventfd] = self._on_blocked_sources
         return readers
 
     def _names(self) -> dict[str, tuple[int, ...]]:
@@ -128,27 +128,27 @@ class FastpathPlane:
     def _on_wake(self) -> None:
         self._datapath.reset_control_eventfd()
         self._misses.handle()
-        if self._misses.doubtful:
-            self._misses.ask_some()
+        if self._misses.stale:
+            self._misses.revalidate_some()
 
-    def _on_blocks(self) -> None:
+    def _on_blocked_sources(self) -> None:
         assert self._coprocessors is not None
-        if changed := self._coprocessors.blocks.turn(time.monotonic()):
-            self._misses.treat_anew(changed)
+        if changed := self._coprocessors.blocked_sources.update(time.monotonic()):
+            self._misses.reapply_stages(changed)
 
     def _on_change(self) -> None:
         assert self._monitor is not None
         changes = self._monitor.read()
         if self._monitor.begun():
-            self._misses.doubt()
-            self._misses.ask_some()
+            self._misses.mark_all_stale()
+            self._misses.revalidate_some()
         self._misses.revalidate(changes)
         if self._monitor.ended:
             self._monitor.close()
             self._monitor = None  # every_second() starts another once the switch is back
 
     def set_uplink(self, fd: int) -> None:
-        """The fabric's tap."""
+        """Take the fabric's tap, and announce the host on the fabric."""
         if self._waiting is not None:
             self._waiting[ports.UPLINK] = os.dup(fd)
             return
@@ -167,7 +167,7 @@ class FastpathPlane:
         vni: int = 0,
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """Carry the packets of a VM's tap, at most `rate` bit/s of what it sends."""
+        """Carry the packets of a VM's tap; limit what the VM sends to `rate` bit/s."""
         if fd is None:
             raise ValueError(f"VM {vm}: the fast path needs the tap's descriptor")
         used = set(self._ports.values())
@@ -191,8 +191,8 @@ class FastpathPlane:
         else:
             self._vmms[vm] = VmmThread(self._datapath, port, ofport, fd)
 
-    def resume(self, saved: Saved) -> None:
-        """Forward by the entries of the process that was killed, which are then looked at one by one."""
+    def resume(self, saved: SavedState) -> None:
+        """Restore the entries of the process before this one, and start ports and engines."""
         waiting, self._waiting = self._waiting or {}, None
         self._peers.restore(saved.peers)
         self._misses.restore(saved.flows)
@@ -200,8 +200,8 @@ class FastpathPlane:
         if self._shared:
             self._datapath.start()
         try:
-            # Before a thread of ours starts: one that hears of a port before it can read there would not hear of it
-            # again if it is full, as it is after a while without anybody who reads.
+            # Before a thread of ours starts: a port that is full signals only once, and an engine that cannot read the
+            # port yet would miss that signal.
             if ports.UPLINK in waiting:
                 self._datapath.set_port(ports.UPLINK, waiting[ports.UPLINK])
             if not self._shared and self._vmms is not None:
@@ -215,24 +215,24 @@ class FastpathPlane:
                 os.close(fd)
 
     def switch_back(self) -> None:
-        """Watch its tables at once; what begins with a look at all of them."""
+        """Watch the tables of a switch that has restarted; the monitor begins by listing all flows."""
         if self._monitor is not None:
             self._monitor.close()
         self._monitor = FlowMonitor(self._switch.management, self._directory)
 
     def set_rate(self, vm: str, rate: int | None) -> None:
-        """From now on, at most `rate` bit/s of what the VM sends; None: no limit."""
+        """Limit what the VM sends to `rate` bit/s from now on; None: no limit."""
         row = self._datapath.egress.ports[self._ports[vm]]
         if not rate:
             row[ports.RATE] = 0
             return
-        # The rate comes last: an engine that reads in between goes by the old one.
+        # The rate is written last: until then an engine uses the old one.
         row[ports.BURST] = row[ports.TOKENS] = max(BURST_LEAST, int(rate / 8 * BURST_SECONDS))
         row[ports.FILLED] = time.monotonic_ns()
         row[ports.RATE] = max(1, rate // 8)
 
     def detach(self, vm: str) -> None:
-        """Forget a VM's tap."""
+        """Remove a VM's tap and its entries."""
         port = self._ports.pop(vm)
         ofport = next(number for number, index in self._by_ofport.items() if index == port)
         del self._by_ofport[ofport]
@@ -248,11 +248,11 @@ class FastpathPlane:
                 self._misses.drops["vport-down"] = self._misses.drops.get("vport-down", 0) + vmm.lost
 
     def usage(self) -> tuple[FlowUsage, ...]:
-        """What each VM pair sent into the fabric since the last call."""
+        """Packets and bytes that each VM pair sent into the fabric since the last call."""
         return usage.usage([(self._table, self._misses)])
 
     def flows(self) -> list[nodes.Entry]:
-        """The flow table, entry by entry."""
+        """The flow table, one row per entry and earlier answer."""
         return usage.flows(self._table, self._misses, self._vm_of)
 
     def _vm_of(self, target: int) -> str | None:
@@ -263,7 +263,7 @@ class FastpathPlane:
 
     def rates(self) -> nodes.Rates | None:
         """{"seconds", "ports": {name: rates}, "flows": the busiest}, of the last second; None before there is one."""
-        interval = self.looking.rates.interval
+        interval = self.inspection.rates.interval
         if interval is None:
             return None
         top = interval.top_rows()
@@ -292,11 +292,11 @@ class FastpathPlane:
         return counters
 
     def table(self) -> dict[str, int]:
-        """State of the flow table."""
+        """State of the flow table: entries, capacity, evictions."""
         return usage.table(self._table, self._misses)
 
     def vms(self) -> dict[str, nodes.NodeVM]:
-        """By VM: {fastpath_seconds: engine time of delivery to it, rate_bps: its limit, coprocessor: its status}."""
+        """By VM: fastpath_seconds (engine time of delivery), vmm_seconds, rate_bps (limit), coprocessor (status)."""
         coprocessors = self._coprocessors.status() if self._coprocessors is not None else {}
         rows = self._datapath.egress.ports
         return {
@@ -310,12 +310,12 @@ class FastpathPlane:
         }
 
     def every_second(self, now: float) -> None:
-        """Probe peers, expire idle entries, watch a switch that has come back."""
+        """Probe peers, expire idle entries, and watch a switch that has restarted."""
         self._peers.every_second()
         self._misses.punts.expire()
-        self.looking.rates.look(now, self._table.used)
+        self.inspection.rates.look(now, self._table.used)
         if self._coprocessors is not None:
-            self._on_blocks()
+            self._on_blocked_sources()
         if now >= self._next_expiry:
             self._next_expiry = now + IDLE_SECONDS
             self._misses.expire()
@@ -323,12 +323,12 @@ class FastpathPlane:
             self._monitor = FlowMonitor(self._switch.management, self._directory)
 
     def close(self) -> None:
-        """Stop the engine and the monitor."""
+        """Stop the engines, the threads and the monitor."""
         if self._monitor is not None:
             self._monitor.close()
         if self._coprocessors is not None:
             self._coprocessors.close()
-        self.looking.close()
+        self.inspection.close()
         for vmm in (self._vmms or {}).values():
             vmm.close()
         self._datapath.stop()

@@ -1,6 +1,6 @@
-"""Generations "ovs" and "ovs-offload" (Andromeda 1.0, 1.5): Open vSwitch carries the packets and does the tunnels.
+"""Generations "ovs" and "ovs-offload" (Andromeda 1.0, 1.5): Open vSwitch carries the packets and makes the tunnels.
 
-A VM's NIC is a port of it. The host process forwards nothing here; it reads the switch's own flow cache and counters.
+A VM's NIC is a port of Open vSwitch. The host process forwards nothing; it reads the switch's megaflows and counters.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.checkpointing.checkpoint import Kept, Saved
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
 from hoverboard.host.listeners import RouteListener
 from hoverboard.host.telemetry.switch_usage import SwitchUsage
 from hoverboard.host.underlay.datagrams import KernelDatagrams
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class OvsPlane:
-    """Reads what Open vSwitch does on one host, and announces the host on the fabric.
+    """Reads what Open vSwitch carries on one host, and announces the host on the fabric.
 
     Args:
-        datagrams: closed with the rest; what comes by them goes to `routes`.
-        routes: told of every way that packets went, with each usage().
+        datagrams: the socket of the route exchange; closed with the plane. Datagrams go to `routes`.
+        routes: notified, at each usage(), of every route that packets used.
     """
 
-    kept = Kept()  # nothing: the switch keeps its flows itself
+    checkpoint_source = CheckpointSource()  # nothing to save: the switch keeps its flows itself
 
     def __init__(self, switch: Ovs, local_ip: IPv4Address, datagrams: KernelDatagrams, routes: RouteListener) -> None:
         self._switch = switch
@@ -51,29 +51,29 @@ class OvsPlane:
         self._datagrams = datagrams
         self._routes = routes
 
-    def tell_relayed(self, relayed: bool) -> None:
-        """Whether usage() tells of what is relayed, too."""
+    def report_relayed(self, relayed: bool) -> None:
+        """Set whether usage() includes relayed packets, too."""
         self._relayed = relayed
 
     def limit(self, pps: int | None, bps: int | None) -> None:
-        """The capacity of a Hoverboard, kept by meters of the physical bridge."""
+        """Set the capacity of a Hoverboard, kept by meters of the physical bridge."""
         self._limits = (pps, bps)
         self._capacity.set(pps, bps)
 
     @staticmethod
     def _listen() -> socket.socket:
-        """A socket on the fabric; one that hears nothing while the switch, whose device it is, is away."""
+        """Open a socket on the fabric; it receives nothing while the switch, which owns the device, is down."""
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        with contextlib.suppress(OSError):  # switch_back() makes another
+        with contextlib.suppress(OSError):  # switch_back() opens another
             sock.bind((PHYSICAL_BRIDGE, 0))
         return sock
 
     def readers(self) -> dict[int, Callable[[], None]]:
-        """The route exchange's socket."""
-        return self._datagrams.readers(self._routes.received)
+        """The socket of the route exchange."""
+        return self._datagrams.readers(self._routes.datagram_received)
 
     def set_uplink(self, fd: int) -> None:
-        """Refused: the uplink is a port of br-phy."""
+        """Raise ValueError: the uplink is a port of br-phy."""
         raise ValueError("dataplane ovs has its uplink as a device in the node's namespace, not as a descriptor")
 
     def attach(
@@ -88,35 +88,35 @@ class OvsPlane:
         vni: int = 0,
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """Nothing to do: the switch carries the packets. A rate is refused: nothing would enforce it."""
+        """Do nothing: the switch carries the packets. RunError for a rate, which nothing would enforce."""
         self.set_rate(vm, rate)
 
     def set_rate(self, vm: str, rate: int | None) -> None:
-        """Refused, but for no limit."""
+        """Raise RunError, except for None (no limit)."""
         if rate:
             raise RunError(
                 "dataplane ovs has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
             )
 
-    def resume(self, saved: Saved) -> None:
-        """The switch has carried the packets all the time; what it has counted until now is not news."""
+    def resume(self, saved: SavedState) -> None:
+        """Drop what the switch counted until now: it carried the packets all the time, and they are no new usage."""
         self.usage()
 
     def switch_back(self) -> None:
-        """Its device is new: say where the host is."""
+        """Set the meters and announce the host: the switch has restarted, and its device is new."""
         self._capacity.set(*self._limits)
         self._fabric.close()
         self._fabric = self._listen()
         self._fabric.send(self._announcement)
 
     def detach(self, vm: str) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def _megaflows(self) -> list[Megaflow]:
         return parse_megaflows(self._switch.appctl("dpctl/dump-flows"))
 
     def usage(self) -> tuple[FlowUsage, ...]:
-        """What each VM pair sent into the fabric since the last call."""
+        """Packets and bytes that each VM pair sent into the fabric since the last call."""
         return self._usage.usage(self._relayed)
 
     def flows(self) -> list[nodes.Entry]:
@@ -124,21 +124,21 @@ class OvsPlane:
         return self._usage.flows()
 
     def counters(self) -> Counters:
-        """The integration bridge's port counters, and its drop flows by reason."""
+        """The integration bridge's port counters, and packets of its drop flows by reason."""
         ports, over = parse_ports(ofctl("dump-ports", self._switch.management)), self._capacity.drops()
-        ports["rx_packets"] += sum(over.values())  # what its capacity did not suffice for came, too
+        ports["rx_packets"] += sum(over.values())  # packets over the capacity arrived, too
         drops = {**parse_drops(ofctl("dump-flows", self._switch.management)), **over}
         return cast("Counters", {**ports, "misses": 0, "drops": drops})
 
     def vms(self) -> dict[str, nodes.NodeVM]:
-        """Not known: the switch's threads serve all VMs alike."""
+        """Empty: the switch's threads serve all VMs together, so that no VM's share is known."""
         return {}
 
     def table(self) -> dict[str, int]:
         """State of the datapath's flow cache."""
         return {"entries": self._usage.entries()}
 
-    looking = None  # there is no engine to look into: tcpdump shows the same on the switch's devices
+    inspection = None  # there is no engine to inspect: tcpdump shows the same on the switch's devices
 
     def rates(self) -> None:
         """None: the switch has counters, not an engine's arrays."""
@@ -146,7 +146,7 @@ class OvsPlane:
     def every_second(self, now: float) -> None:
         """Announce the host on the fabric when it is time."""
         if self._announcements.due():
-            with contextlib.suppress(OSError):  # br-phy is away while vswitchd restarts
+            with contextlib.suppress(OSError):  # br-phy is missing while vswitchd restarts
                 self._fabric.send(self._announcement)
 
     def close(self) -> None:

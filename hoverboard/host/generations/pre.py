@@ -1,7 +1,7 @@
-"""Generation "pre" (before Andromeda): a process per VM carries its packets, by UDP sockets (paper 5.2).
+"""Generation "pre" (before Andromeda): one process per VM carries its packets, by UDP sockets (paper 5.2).
 
-The host process sees to what a VM's process does not know: flow misses, entries that a change of the tables makes
-wrong, and which socket gets which datagram. Two VMs of one host talk by way of the host's own underlay address.
+The host process does the rest: it handles flow misses, revalidates entries, and chooses which socket gets which
+datagram. Two VMs of one host talk over the host's own underlay address.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets import geneve
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
-from hoverboard.host.checkpointing.checkpoint import Kept, Saved
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
 from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.generations.pre_sockets import SocketGroup
-from hoverboard.host.generations.pre_vm_process import PORT, Lobby, VmmProcess
+from hoverboard.host.generations.pre_vm_process import PORT, VmmListener, VmmProcess
 from hoverboard.host.generations.shared_engines import shared_memory
 from hoverboard.host.listeners import RouteListener
-from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.slowpath.entry_writer import EntryWriter
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.telemetry import usage
 from hoverboard.host.underlay.datagrams import KernelDatagrams
@@ -45,30 +45,30 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters
 
 
-IDLE_SECONDS = 30  # as on the fast path
+IDLE_SECONDS = 30  # the same as on the fast path
 SOCKET_FULL = "socket-queue-full"
-NOBODYS = "no-such-vm"  # what came by the tunnel for a VM that is not here
-LOBBY = "vmms.sock"
+NO_SUCH_VM = "no-such-vm"  # packets from the tunnel for a VM that is not here
+VMM_SOCKET = "vmms.sock"
 
 
 class _Underlay:
-    """The other hosts, where the kernel finds them: nobody is probed, nobody is sent segments."""
+    """The other hosts, which the kernel finds: no peer is probed, and no peer gets segments."""
 
     def index(self, address: IPv4Address) -> int:
-        """The row of peers[] that stands for nobody in particular."""
+        """0: one row of peers[] stands for all hosts."""
         return 0
 
     def handle(self, frame: bytes) -> None:
-        """ARP and probes are not for a VM's process: the kernel answers the one, nobody the other."""
+        """Do nothing: the kernel answers ARP, and this generation does not answer probes."""
 
 
-class VmRecipes(Recipes):
-    """Entries of one VM's process: another VM of this host is behind a tunnel, too."""
+class VmEntryWriter(EntryWriter):
+    """Writes entries for one VM's process, which reaches other VMs of the same host through the tunnel, too."""
 
     def entry(self, verdict: TraceResult, key: Key) -> Entry:
         neighbour = verdict.out_port is not None and verdict.tun_dst is None
         if neighbour and self.vport_of(verdict.out_port or 0) is None:
-            # Another VM of this host: its process has a socket like anybody's.
+            # Another VM of this host: its process has a socket like the process of any remote VM.
             template, checksum = geneve.template(self.local_ip, self.local_ip, verdict.vni)
             return Entry(entries.ACT_TUNNEL, 0, b"", template, checksum)
         return super().entry(verdict, key)
@@ -76,7 +76,7 @@ class VmRecipes(Recipes):
 
 @dataclass
 class _Vm:
-    """What the host process keeps for one VM."""
+    """State that the host process keeps for one VM."""
 
     ofport: int
     process: VmmProcess
@@ -90,13 +90,13 @@ class PrePlane:
     """The VMs' processes of one host, their flow tables and sockets.
 
     Args:
-        switch, questions: the node's switch, and how to ask it about packets.
+        switch, questions: the node's switch, and the port by which it answers for single packets.
         uplink: the device that leads to the fabric.
-        datagrams: closed with the rest; what comes by them goes to `routes`.
-        routes: told of default routes that say "learn".
+        datagrams: the socket of the route exchange; closed with the plane. Datagrams go to `routes`.
+        routes: notified of packets that match a route of kind LEARN, and of datagrams.
     """
 
-    kept = Kept()  # nothing: the VMs' processes end with the host's
+    checkpoint_source = CheckpointSource()  # nothing to save: the VMs' processes end with the host process
 
     def __init__(
         self,
@@ -112,12 +112,12 @@ class PrePlane:
         self._questions = questions
         self._local_ip = local_ip
         self._directory = directory
-        self._lobby = Lobby(directory / LOBBY)
+        self._listener = VmmListener(directory / VMM_SOCKET)
         self._sockets = SocketGroup(local_ip)
         self._vms: dict[str, _Vm] = {}
         self._datagrams = datagrams
         self._routes = routes
-        self._past: dict[str, Any] = {}  # counters of VMs that have gone
+        self._ended_counters: dict[str, Any] = {}  # counters of VMs that were detached
         self._strays = 0
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._fabric.bind((uplink, 0))
@@ -125,32 +125,32 @@ class PrePlane:
         self._monitor: FlowMonitor | None = FlowMonitor(switch.management, directory)
         self._next_expiry = 0.0
 
-    def tell_relayed(self, relayed: bool) -> None:
-        """Nothing: no Hoverboard runs this generation."""
+    def report_relayed(self, relayed: bool) -> None:
+        """Do nothing: no Hoverboard runs this generation."""
 
     def limit(self, pps: int | None, bps: int | None) -> None:
-        """Nothing: no Hoverboard runs this generation."""
+        """Do nothing: no Hoverboard runs this generation."""
 
     def readers(self) -> dict[int, Callable[[], None]]:
-        """Each process's misses and its end, the host's own socket, and the flow monitor while there is one."""
+        """The misses and the end of each VM's process, the host's own socket, and the flow monitor's output."""
         readers: dict[int, Callable[[], None]] = {
             self._sockets.own.fileno(): self._on_stray,
-            **self._datagrams.readers(self._routes.received),
+            **self._datagrams.readers(self._routes.datagram_received),
         }
         for name, vm in self._vms.items():
-            readers[vm.datapath.control_eventfd] = _of(self._on_news, name)
+            readers[vm.datapath.control_eventfd] = _of(self._on_engine_event, name)
             if not vm.ended:
                 readers[vm.process.fileno()] = _of(self._on_end, name)
         if self._monitor is not None:
             readers[self._monitor.fileno()] = self._on_change
         return readers
 
-    def _on_news(self, name: str) -> None:
+    def _on_engine_event(self, name: str) -> None:
         if (vm := self._vms.get(name)) is not None:
             vm.datapath.reset_control_eventfd()
             vm.misses.handle()
-            if vm.misses.doubtful:
-                vm.misses.ask_some()
+            if vm.misses.stale:
+                vm.misses.revalidate_some()
 
     def _on_end(self, name: str) -> None:
         if (vm := self._vms.get(name)) is not None:
@@ -167,15 +167,15 @@ class PrePlane:
             if vm.ended:
                 continue
             if begun:
-                vm.misses.doubt()
-                vm.misses.ask_some()
+                vm.misses.mark_all_stale()
+                vm.misses.revalidate_some()
             vm.misses.revalidate(changes)
         if self._monitor.ended:
             self._monitor.close()
             self._monitor = None  # every_second() starts another once the switch is back
 
     def set_uplink(self, fd: int) -> None:
-        """Refused: the kernel has the uplink."""
+        """Raise ValueError: the kernel has the uplink."""
         raise ValueError("dataplane pre has its uplink as a device in the node's namespace, not as a descriptor")
 
     def attach(
@@ -190,18 +190,18 @@ class PrePlane:
         vni: int = 0,
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """Have the VM's process, which waits in the lobby, carry its packets. A rate is refused: nobody would wait."""
+        """Have the VM's process, which has joined, carry its packets. A rate is rejected: nothing would enforce it."""
         self.set_rate(vm, rate)
         if fd is None:
             raise ValueError(f"VM {vm}: its process needs the tap's descriptor")
-        connection, pid = self._lobby.welcome(vm)
+        connection, pid = self._listener.wait_for(vm)
         memory_fd = shared_memory(vm)
         process = VmmProcess(connection, pid, memory_fd, self._sockets.add(vm, vni, addresses))
         datapath = Datapath(process, memory_fd, local_ip=self._local_ip)
         table = FlowTable(datapath.memories, datapath.switch_table)
         underlay = _Underlay()
-        recipes = VmRecipes(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
-        misses = FlowMisses(datapath, table, self._questions, recipes, underlay, routes=self._routes)
+        entry_writer = VmEntryWriter(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
+        misses = FlowMisses(datapath, table, self._questions, entry_writer, underlay, routes=self._routes)
         datapath.start()
         try:
             datapath.set_port(PORT, fd, ofport)
@@ -211,25 +211,25 @@ class PrePlane:
             raise
         self._vms[vm] = _Vm(ofport, process, datapath, table, misses)
 
-    def resume(self, saved: Saved) -> None:
-        """Nothing to do: the VMs' processes ended with the host's, and learn their flows again."""
+    def resume(self, saved: SavedState) -> None:
+        """Do nothing: the VMs' processes ended with the host process, and learn their flows by new misses."""
 
     def switch_back(self) -> None:
-        """Watch its tables at once."""
+        """Watch the tables of a switch that has restarted."""
         if self._monitor is not None:
             self._monitor.close()
         self._monitor = FlowMonitor(self._switch.management, self._directory)
 
     def set_rate(self, vm: str, rate: int | None) -> None:
-        """Refused, but for no limit."""
+        """Raise RunError, except for None (no limit)."""
         if rate:
             raise RunError(
                 "dataplane pre has no rate limits", where=vm, next_step="use dataplane fastpath, or remove the rate"
             )
 
     def detach(self, vm: str) -> None:
-        """End the VM's process; entries of others that lead to the VM go too."""
-        usage.merge(self._past, self._counters(vm))
+        """End the VM's process, and remove entries of other VMs that lead to it."""
+        usage.merge(self._ended_counters, self._counters(vm))
         gone = self._vms.pop(vm)
         gone.datapath.stop()
         self._sockets.remove(vm)
@@ -237,14 +237,14 @@ class PrePlane:
             if not other.ended:
                 other.misses.forget_port(gone.ofport)
         del gone
-        gc.collect()  # the mapping of its tables keeps a descriptor until nobody refers to it, in circles neither
+        gc.collect()  # the mapping of the VM's tables holds a descriptor; a reference cycle may keep it alive
 
     def usage(self) -> tuple[FlowUsage, ...]:
-        """What each VM pair sent into the fabric since the last call."""
+        """Packets and bytes that each VM pair sent into the fabric since the last call."""
         return usage.usage((vm.table, vm.misses) for vm in self._vms.values())
 
     def flows(self) -> list[nodes.Entry]:
-        """The flow tables of all processes, entry by entry."""
+        """The flow tables of all processes, one row per entry and earlier answer."""
         return [
             flow for name, vm in self._vms.items() for flow in usage.flows(vm.table, vm.misses, {PORT: name}.get)
         ]  # fmt: skip
@@ -252,7 +252,7 @@ class PrePlane:
     def counters(self) -> Counters:
         """Sums over all processes, and drops by reason."""
         zero = {name: 0 for name in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "misses")}
-        total = usage.merge({**zero, "drops": {NOBODYS: self._strays} if self._strays else {}}, self._past)
+        total = usage.merge({**zero, "drops": {NO_SUCH_VM: self._strays} if self._strays else {}}, self._ended_counters)
         for name in self._vms:
             usage.merge(total, self._counters(name))
         return cast("Counters", total)
@@ -265,14 +265,14 @@ class PrePlane:
         return counters
 
     def table(self) -> dict[str, int]:
-        """State of all flow tables together."""
+        """State of all flow tables, added up."""
         total: dict[str, int] = {"entries": 0}
         for vm in self._vms.values():
             usage.merge(total, usage.table(vm.table, vm.misses))
         return total
 
     def vms(self) -> dict[str, nodes.NodeVM]:
-        """By VM: {vmm_seconds: CPU time of its process, ..}; there is no fast path and no coprocessor."""
+        """By VM: vmm_seconds (CPU time of its process); there is no fast path and no coprocessor."""
         return {
             name: {
                 "fastpath_seconds": None,
@@ -283,13 +283,13 @@ class PrePlane:
             for name, vm in self._vms.items()
         }
 
-    looking = None  # debug elements are the batch engines': tcpdump shows the same on the node's uplink
+    inspection = None  # debug elements exist for batch engines only: tcpdump shows the same on the node's uplink
 
     def rates(self) -> None:
-        """None: nobody measures them."""
+        """None: this generation does not measure rates."""
 
     def every_second(self, now: float) -> None:
-        """Announce the host, expire idle entries, watch a switch that has come back."""
+        """Announce the host, expire idle entries, and watch a switch that has restarted."""
         if self._announcements.due():
             with contextlib.suppress(OSError):
                 self._fabric.send(announcement(self._local_ip))
@@ -309,7 +309,7 @@ class PrePlane:
             self._monitor.close()
         for vm in self._vms.values():
             vm.datapath.stop()
-        self._lobby.close()
+        self._listener.close()
         self._sockets.close()
         self._fabric.close()
         self._datagrams.close()

@@ -1,7 +1,7 @@
-"""Which VM's process gets a Geneve datagram: UDP sockets with one port, and a classic BPF program that chooses.
+"""Chooses which VM's process gets a Geneve datagram: UDP sockets on one port, and a classic BPF program.
 
-Generation "pre" has a socket per VM. The kernel runs the program for each datagram (SO_ATTACH_REUSEPORT_CBPF,
-socket(7)): it finds the VM by VNI and inner destination. What is nobody's goes to the host's own socket.
+Generation "pre" has one socket per VM. The kernel runs the program for each datagram (SO_ATTACH_REUSEPORT_CBPF,
+socket(7)). The program finds the VM by VNI and inner destination; every other datagram goes to the host's own socket.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SO_NO_CHECK, _SO_ATTACH_REUSEPORT_CBPF, _SO_MEMINFO = 11, 51, 55  # asm-generic
 _LD, _ST, _ALU, _JMP, _RET, _MISC = 0x00, 0x02, 0x04, 0x05, 0x06, 0x07
 _W, _H, _B, _ABS, _IND, _MEM = 0x00, 0x08, 0x10, 0x20, 0x40, 0x60
 _AND, _LSH, _RSH, _JA, _JEQ, _TAX = 0x50, 0x60, 0x70, 0x00, 0x10, 0x00
-_INNER = 8  # bytes of the Geneve header before its options; X holds the length of those
+_INNER = 8  # bytes of the Geneve header before its options; register X holds the length of the options
 _ETHERTYPE, _IPV4_DST, _IPV6_DST = _INNER + 12, _INNER + 14 + 16, _INNER + 14 + 24
 _VNI_CELL, _DST_CELL = 0, 1  # scratch memory of the program
 
@@ -32,7 +32,7 @@ def _words(address: Address) -> list[int]:
 
 
 def _rule(vni: int, address: Address, index: int) -> list[Instruction]:
-    """Return `index` for datagrams to this address of this network, else go on behind."""
+    """Instructions that return `index` for datagrams to this address of this network, and else fall through."""
     words = _words(address)
     tests: list[Instruction] = []
     for number, word in enumerate(words):
@@ -53,9 +53,9 @@ def _rules(address_bytes: int, offset: int, rules: list[tuple[int, Address, int]
 
 
 def selector(rules: Iterable[tuple[int, Address, int]]) -> list[Instruction]:
-    """The program: for a datagram whose data is a Geneve packet, the index of the socket, or 0.
+    """The BPF program: for a datagram that holds a Geneve packet, the index of the socket, or 0.
 
-    A datagram that is too short ends the program at the load that misses, which gives 0, too.
+    A load beyond the end of a short datagram ends the program with 0.
 
     Args:
         rules: (VNI, inner destination, index of the socket).
@@ -83,7 +83,7 @@ def selector(rules: Iterable[tuple[int, Address, int]]) -> list[Instruction]:
 
 
 class SocketGroup:
-    """The sockets of a host, in the order that the kernel keeps them: a new one last; the last fills a gap.
+    """The sockets of a host, in the kernel's order: a new socket is last, and the last one fills a gap.
 
     Args:
         address: the host's underlay address.
@@ -103,8 +103,8 @@ class SocketGroup:
     def _open(self) -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # No UDP checksum, as Open vSwitch and the fast path send Geneve. Left to be completed by a NIC that a
-        # veth pair does not have, it would be wrong, too, for whoever reads the other end raw.
+        # No UDP checksum, as Open vSwitch and the fast path send Geneve. With checksum offload, which a veth pair does
+        # not have, the checksum would be wrong for a raw socket at the other end.
         made.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
         made.bind((self._address, GENEVE_PORT))
         return made
@@ -121,7 +121,7 @@ class SocketGroup:
         self.own.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)
 
     def add(self, vm: str, vni: int, addresses: Iterable[Address]) -> int:
-        """The descriptor of a socket that gets what is for a VM; it stays ours."""
+        """Open a socket for a VM's datagrams and return its descriptor, which this object owns."""
         made = self._open()
         self._order.append(vm)
         self._sockets[vm] = (made, vni, tuple(addresses))
@@ -129,7 +129,7 @@ class SocketGroup:
         return made.fileno()
 
     def remove(self, vm: str) -> None:
-        """Close a VM's socket, of which nobody else may have a copy any more."""
+        """Close a VM's socket; no other process may still have a copy."""
         made, _, _ = self._sockets.pop(vm)
         index = self._order.index(vm)
         made.close()
@@ -139,11 +139,11 @@ class SocketGroup:
         self._program()
 
     def overflows(self, vm: str) -> int:
-        """Datagrams that came while the VM's socket was full, since it was made."""
+        """Datagrams that found the VM's socket full, since it was opened."""
         return int(struct.unpack("=9I", self._sockets[vm][0].getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[8])
 
     def strays(self) -> int:
-        """Take what came to nobody; how many of them were packets, not probes."""
+        """Read the host's own socket; return how many datagrams were packets, not probes."""
         count = 0
         while True:
             try:

@@ -1,7 +1,7 @@
-"""A VM's own process (generation "pre"): takes its NIC and its socket from the host process, and carries packets.
+"""A VM's own process (generation "pre"): gets its NIC and its socket from the host process, and carries packets.
 
-Forked from the nursery like a host process. It decides nothing: flow misses go to the host process over
-rings in shared memory, and it ends when the host process closes the connection, or dies.
+The nursery forks it like a host process. It decides nothing: flow misses go to the host process over rings in shared
+memory. It ends when the host process closes the connection or dies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hoverboard.rpc.connection import Connection, Service
 from hoverboard.rpc.descriptors import Descriptors
 from hoverboard.rpc.server import Server
 
-PORT = ports.FIRST_TAP  # the only one of its kind
+PORT = ports.FIRST_TAP  # the only port of the process
 _JOIN_SECONDS = 10.0
 _LEAVE_SECONDS = 5.0
 _CPUCLOCK_SCHED = 2  # linux/posix-timers_types.h: a process's CPU clock has the number ~pid << 3 | 2
@@ -41,7 +41,7 @@ _UCRED = struct.Struct("iII")  # unix(7): pid, uid, gid
 
 
 def main(path: Path, vm: str) -> None:
-    """Carry the packets of `vm` for the host process that listens on `path`; returns when that has had enough."""
+    """Carry the packets of `vm` for the host process that listens on `path`, until it closes the connection."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
     control = Channel.connect(path, _JOIN_SECONDS)
@@ -60,53 +60,53 @@ def main(path: Path, vm: str) -> None:
             carried.append(lambda: pre.run(process, *memories))
             return tap
 
-        # From here on it is the host process that asks; where it did not want us, it has closed.
+        # From here on the host process asks; if it did not want this process, it has closed the connection.
         if answer_one(control, {"carry": TakesDescriptors(carry, _FDS, _FDS)}, vm) and carried:
             carried[0]()
 
 
-class Lobby:
-    """Where the VMs' processes report to the host process. They send "join"; then the host process asks them."""
+class VmmListener:
+    """Accepts the VMs' processes. A process sends "join"; from then on the host process sends the requests."""
 
     def __init__(self, path: Path) -> None:
         self._server = Server(path, self._service)
-        self._here: dict[str, Channel] = {}
+        self._joined: dict[str, Channel] = {}
 
     def _service(self, connection: Connection) -> Service:
         def join(vm: str) -> None:
-            self._send_away(vm)  # one that was there before has died
-            self._here[vm] = connection.take()
+            self._disconnect(vm)  # an earlier process of this VM has died
+            self._joined[vm] = connection.take()
 
         return Service({"join": join})
 
-    def _send_away(self, vm: str) -> None:
-        if vm in self._here:
-            self._here.pop(vm).close()
+    def _disconnect(self, vm: str) -> None:
+        if vm in self._joined:
+            self._joined.pop(vm).close()
 
-    def welcome(self, vm: str) -> tuple[Channel, int]:
-        """The connection to a VM's process, and its pid; RunError when it does not come."""
+    def wait_for(self, vm: str) -> tuple[Channel, int]:
+        """Wait for a VM's process and return its connection and pid; RunError when it does not join in time."""
         deadline = Deadline(_JOIN_SECONDS)
-        while vm not in self._here:
+        while vm not in self._joined:
             left = deadline.left()
             if not left:
                 raise RunError(f"no process of VM {vm} after {_JOIN_SECONDS:g} s", next_step="see the logs")
             self._server.serve(left)
-        channel = self._here.pop(vm)
+        channel = self._joined.pop(vm)
         credentials = channel.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         return channel, int(_UCRED.unpack(credentials)[0])
 
     def close(self) -> None:
-        """Nobody else may come; whoever waits is sent away."""
+        """Accept no more processes, and close the connections of those that still wait."""
         self._server.close()
-        for vm in list(self._here):
-            self._send_away(vm)
+        for vm in list(self._joined):
+            self._disconnect(vm)
 
 
 class VmmProcess(EngineHome):
-    """A VM's process as the home of its engines for the host process.
+    """A VM's process as the home of its engines, seen from the host process.
 
     Attributes:
-        wake_fd: has the process look at its rings.
+        wake_fd: eventfd that makes the process serve its rings.
     """
 
     def __init__(self, connection: Channel, pid: int, memory_fd: int, udp: int) -> None:
@@ -118,7 +118,7 @@ class VmmProcess(EngineHome):
         self._control_eventfd = -1
 
     def fileno(self) -> int:
-        """Readable when the process has ended."""
+        """The connection: readable when the process has ended."""
         return self._connection.socket.fileno()
 
     @property
@@ -128,12 +128,12 @@ class VmmProcess(EngineHome):
 
     @override
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        """It starts with plug()."""
+        """Keep the eventfd; the process starts to carry packets with plug()."""
         self._control_eventfd = control_eventfd
 
     @override
     def plug(self, port: int, fd: int, row: I64) -> None:
-        """Have the process carry the packets of the VM's tap: it is given the descriptor, and needs no row."""
+        """Send the VM's tap to the process, which starts to carry packets; write its descriptor number into `row`."""
         fds = [self._memory_fd, self._control_eventfd, self._wake_fd, fd, self._udp]
         who = f"the process of the VM (pid {self.pid})"
         answer = exchange(self._connection, "carry", {}, fds=fds, deadline=Deadline(_JOIN_SECONDS), peer=who)
@@ -144,16 +144,16 @@ class VmmProcess(EngineHome):
 
     @override
     def unplug(self, port: int) -> None:
-        """The descriptor goes with the process."""
+        """Do nothing: the descriptor goes with the process."""
 
     @override
     def share_fd(self, fd: int) -> int:
-        """Nobody stands beside this engine."""
+        """Raise ValueError: nothing stands beside this engine."""
         raise ValueError("a VM's process has no rings beside its port")
 
     @override
     def unshare_fd(self, number: int) -> None:
-        """Nothing is lent."""
+        """Do nothing: no descriptor is shared."""
 
     @override
     def wake(self) -> None:
@@ -162,18 +162,18 @@ class VmmProcess(EngineHome):
 
     @override
     def set_debug(self, debug: tuple[str, ...]) -> None:
-        """A chain of one packet has no debug elements."""
+        """Raise ValueError: an engine without batches has no debug elements."""
         raise ValueError("a VM's process has no debug elements")
 
     def cpu_seconds(self) -> float:
-        """CPU time of the process so far; 0 when it has gone."""
+        """CPU time of the process so far; 0 when it has ended."""
         try:
             return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
         except OSError:
             return 0.0
 
     def close(self) -> None:
-        """End the process and wait for it; whatever it held is closed then."""
+        """End the process and wait until it has closed all it held."""
         sock = self._connection.socket
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_WR)
@@ -182,7 +182,7 @@ class VmmProcess(EngineHome):
                 while sock.recv(64):
                     pass
             except TimeoutError:
-                os.kill(self.pid, signal.SIGKILL)  # its connection is open: the pid is still its own
+                os.kill(self.pid, signal.SIGKILL)  # its connection is open, so the pid is still its own
         self._connection.close()
         os.close(self._wake_fd)
         if self._memory_fd >= 0:

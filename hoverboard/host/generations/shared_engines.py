@@ -1,8 +1,8 @@
-"""Compacting: the engines of several hosts in one thread of one process (paper 4.2's scheduling, for small machines).
+"""Compacting: one thread of one process runs the engines of several hosts (paper 4.2's scheduling).
 
-Each host process keeps its control thread and shares its engines' memory with this process by a memfd; the
-descriptors of its ports come here by SCM_RIGHTS. One thread that serves all hosts needs no wake-up between
-two of them, and is alone in looking for work before it sleeps.
+For small machines. Each host process keeps its control thread and shares its engines' memory by a memfd. The
+descriptors of its ports come here by SCM_RIGHTS. One thread for all hosts needs no wake-up between two of them, and
+only that thread looks for work before it sleeps.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ from hoverboard.rpc.connection import Service
 from hoverboard.rpc.descriptors import Descriptors
 from hoverboard.rpc.server import Server
 
-_CONNECT_TIMEOUT = 10.0  # seconds; the process may be starting again
-_TIMEOUT = 300.0  # seconds; for another host, the engines may be compiled with debug elements just now
+_CONNECT_TIMEOUT = 10.0  # seconds; the process may be restarting
+_TIMEOUT = 300.0  # seconds; the engines may be compiled with debug elements for another host
 _MOST_HOSTS = 4096
 
 
 class _SharedHost:
-    """A host whose engines run here: what its connection may ask."""
+    """A host whose engines run here, and the methods of its connection."""
 
     def __init__(self, thread: EngineThread) -> None:
         self._thread = thread
         self._number = -1
         self._engine_ports = np.empty((0, 0), np.int64)
         self._ports: dict[int, int] = {}
-        self._lent: set[int] = set()
+        self._shared_fds: set[int] = set()
         self.service = Service(
             {
                 "join": TakesDescriptors(self._join, 2, 2),
                 "plug": TakesDescriptors(self._plug),
                 "unplug": self._unplug,
-                "share_fd": TakesDescriptors(self._lend),
-                "unshare_fd": self._give_back,
+                "share_fd": TakesDescriptors(self._share_fd),
+                "unshare_fd": self._unshare_fd,
                 "debug": self._debug,
             },
             self._leave,
         )
 
     def _join(self, fds: Descriptors) -> WithDescriptors:
-        """Serve the host whose memory and eventfd these are; its number, and the eventfd that wakes its engines."""
+        """Add a host, by its memory and control eventfd; return its number, and the eventfd that wakes its engines."""
         if self._number >= 0:
             raise InputError("this host has joined already")
         memories = lay_out(mmap.mmap(fds.numbers[0], mapping_bytes(), mmap.MAP_SHARED))
         _, control_eventfd = fds.numbers
-        self._lent.add(control_eventfd)
+        self._shared_fds.add(control_eventfd)
         fds.numbers.remove(control_eventfd)
         memories[control.EGRESS].host[host.CONTROL_EVENTFD] = control_eventfd
         self._engine_ports = memories[control.EGRESS].ports
@@ -75,7 +75,7 @@ class _SharedHost:
         (fd,) = fds.take()
         os.set_blocking(fd, False)
         self._ports[port] = fd
-        # Before the thread hears of it: it hears of a port that is full only once.
+        # Written before the thread watches the port: a port that is full signals only once.
         self._engine_ports[port, ports.FD] = fd
         self._thread.watch(self._number, port, fd)
         return fd
@@ -87,15 +87,15 @@ class _SharedHost:
         self._thread.unwatch(fd)
         os.close(fd)
 
-    def _lend(self, fds: Descriptors) -> int:
+    def _share_fd(self, fds: Descriptors) -> int:
         (fd,) = fds.take()
-        self._lent.add(fd)
+        self._shared_fds.add(fd)
         return fd
 
-    def _give_back(self, fd: int) -> None:
-        if fd not in self._lent:
-            raise InputError(f"descriptor {fd} was not lent")
-        self._lent.remove(fd)
+    def _unshare_fd(self, fd: int) -> None:
+        if fd not in self._shared_fds:
+            raise InputError(f"descriptor {fd} was not shared")
+        self._shared_fds.remove(fd)
         os.close(fd)
 
     def _debug(self, elements: list[str]) -> None:
@@ -104,27 +104,27 @@ class _SharedHost:
         self._thread.set_debug(self._number, tuple(elements))
 
     def _leave(self) -> None:
-        """The host process has gone: its ports are served no more."""
+        """Stop serving the ports of a host whose process has gone."""
         if self._number >= 0:
             self._thread.set_debug(self._number, ())
             self._thread.remove_host(self._number)
         for fd in self._ports.values():
             self._thread.unwatch(fd)
-        for fd in (*self._ports.values(), *self._lent):
+        for fd in (*self._ports.values(), *self._shared_fds):
             os.close(fd)
 
 
 def server(path: Path, thread: EngineThread) -> Server:
-    """Serves hosts whose engines run in `thread`: what SharedThread asks."""
+    """The server for hosts whose engines run in `thread`; SharedEngineProcess is its client."""
     return Server(path, lambda _: _SharedHost(thread).service, log="engines.log", connections=_MOST_HOSTS)
 
 
 def serve(path: Path, scheduling: Scheduling) -> None:
-    """Run the shared thread and serve hosts on a Unix socket until SIGTERM."""
+    """Run the shared engine thread and serve hosts on a Unix socket until SIGTERM."""
     thread = EngineThread(scheduling)
     thread.start()
     hosts = server(path, thread)
-    threading.Thread(target=_learn_to_part, args=(scheduling,), name="warm", daemon=True).start()
+    threading.Thread(target=_compile_removal, args=(scheduling,), name="warm", daemon=True).start()
     stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
@@ -134,8 +134,8 @@ def serve(path: Path, scheduling: Scheduling) -> None:
     thread.close()
 
 
-def _learn_to_part(scheduling: Scheduling) -> None:
-    """Compile what a host's leaving takes, which no cache keeps: else the first to die would hold up all others."""
+def _compile_removal(scheduling: Scheduling) -> None:
+    """Compile the code for removing a host, which no cache keeps. Else the first host to go delays all others."""
     spare = EngineThread(scheduling)
     spare.add_host(allocate())
     spare.remove_host(0)
@@ -143,7 +143,7 @@ def _learn_to_part(scheduling: Scheduling) -> None:
 
 
 class SharedEngineProcess(EngineHome):
-    """The home of a host's engines in that process: what Datapath asks of it."""
+    """The home of a host's engines in the shared process, seen from Datapath."""
 
     def __init__(self, path: Path, memory_fd: int) -> None:
         self._client = Client(path)
@@ -154,19 +154,19 @@ class SharedEngineProcess(EngineHome):
     @property
     @override
     def wake_fd(self) -> int:
-        """Known once start() has returned."""
+        """The eventfd that wakes the engines; known once start() has returned."""
         return self._wake_fd
 
     @override
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
-        """`memories` are over the memfd that this was made with."""
+        """Join the shared process; `memories` lie in the memfd of the constructor."""
         _, given = self._client.call_for_descriptors("join", fds=(self._memory_fd, control_eventfd), timeout=_TIMEOUT)
         (self._wake_fd,) = given.take()
         os.close(self._memory_fd)
 
     @override
     def plug(self, port: int, fd: int, row: I64) -> None:
-        """That process writes the number, too, before its thread hears of the port."""
+        """Send a port's descriptor; the process also writes its number to `row` before its thread watches the port."""
         row[ports.FD] = int(self._client.call("plug", fds=(fd,), timeout=_TIMEOUT, port=port))
 
     @override
@@ -199,7 +199,7 @@ class SharedEngineProcess(EngineHome):
 
 
 def shared_memory(node: str) -> int:
-    """A memfd for the engines' memory of a host."""
+    """Make a memfd for the memory of a host's engines."""
     fd = os.memfd_create(f"engines-{node}", os.MFD_CLOEXEC)
     os.ftruncate(fd, mapping_bytes())
     return fd

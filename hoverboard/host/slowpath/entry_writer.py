@@ -1,4 +1,4 @@
-"""Turns vswitchd's answer about a packet into what a flow-table entry says (paper 4.3). Asks and installs nothing."""
+"""Writes a flow-table entry from vswitchd's answer about a packet (paper 4.3). Traces and installs nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hoverboard.contract.packets import mac_bytes
 from hoverboard.fastpath.memory import entries, reasons
 from hoverboard.fastpath.packets import geneve
 from hoverboard.fastpath.packets.flow_table import Entry, Key
-from hoverboard.host.coprocessing.flow_stages import TreatmentOf, Words, words
+from hoverboard.host.coprocessing.flow_stages import StageLookup, StageWords, stage_words
 from hoverboard.host.slowpath.trace_request import addresses
 from hoverboard.vswitch.trace import TraceResult
 
@@ -19,23 +19,23 @@ _MASK32 = 0xFFFFFFFF
 
 
 class Underlay(Protocol):
-    """The other hosts: where they stand in peers[], and what they say to this one."""
+    """The other hosts: their rows in peers[], and the handler of frames for this host itself."""
 
     def index(self, address: IPv4Address) -> int:
-        """Row of peers[] of a host."""
+        """The row of peers[] of a host."""
 
     def handle(self, frame: bytes) -> None:
-        """A frame from the fabric for the host itself."""
+        """Handle a frame from the fabric that is for the host itself."""
 
 
-class Recipes:
-    """What is needed to write entries.
+class EntryWriter:
+    """Writes the entries of one host.
 
     Args:
         local_ip: underlay address of this host.
         peers: the other hosts.
         vport_of: OpenFlow port -> engine port index, or None.
-        treatment_of: which stages a flow uses.
+        stages_of: the stages of a flow, for one VM of it.
     """
 
     def __init__(
@@ -43,58 +43,56 @@ class Recipes:
         local_ip: IPv4Address,
         peers: Underlay,
         vport_of: Callable[[int], int | None],
-        treatment_of: TreatmentOf,
+        stages_of: StageLookup,
     ) -> None:
         self.local_ip = local_ip
         self._peers = peers
         self.vport_of = vport_of
-        self.treatment_of = treatment_of
+        self.stages_of = stages_of
 
     def entry(self, verdict: TraceResult, key: Key) -> Entry:
-        """The entry of a 3-tuple or 5-tuple key."""
+        """The entry for a 3-tuple or 5-tuple key."""
         if verdict.out_port is None:
             return Entry(entries.ACT_DROP, drop_index(verdict))
         rewrite = b""
         if verdict.changed:
             rewrite = mac_bytes(verdict.headers["dl_dst"]) + mac_bytes(verdict.headers["dl_src"])
-        treated = self._treatment(verdict, key)
-        if isinstance(treated, str):
-            return Entry(entries.ACT_DROP, reasons.NAMES.index(treated))
+        stages = self._stages(verdict, key)
+        if isinstance(stages, str):
+            return Entry(entries.ACT_DROP, reasons.NAMES.index(stages))
         if verdict.tun_dst is not None:
             template, checksum = geneve.template(self.local_ip, verdict.tun_dst, verdict.tun_id)
             peer = self._peers.index(verdict.tun_dst)
-            return Entry(entries.ACT_TUNNEL, peer, rewrite, template, checksum, *treated)
+            return Entry(entries.ACT_TUNNEL, peer, rewrite, template, checksum, *stages)
         vport = self.vport_of(verdict.out_port)
         if vport is None:
             return Entry(entries.ACT_DROP, reasons.NAMES.index("vport-down"))
-        return Entry(
-            entries.ACT_VPORT, vport, rewrite, stages=treated.stages, chain=treated.chain, sample=treated.sample
-        )
+        return Entry(entries.ACT_VPORT, vport, rewrite, stages=stages.stages, chain=stages.chain, sample=stages.sample)
 
-    def _treatment(self, verdict: TraceResult, key: Key) -> Words | str:
-        """Stages of the entry: of the VM that sends, and of the one of this host that receives; or why it drops."""
+    def _stages(self, verdict: TraceResult, key: Key) -> StageWords | str:
+        """The stages of the VM that sends and of the VM here that receives; or the reason to drop the flow."""
         ends, in_port = addresses(key), key[0] >> 48 & 0xFFFF
         if ends is None or (in_port == TUNNEL_PORT and verdict.tun_dst is not None):
-            return Words()  # not IP; or relayed by a Hoverboard, where no VM pays
+            return StageWords()  # not IP; or relayed by a Hoverboard, where no VM's coprocessor is involved
         parts = []
         if in_port != TUNNEL_PORT:
             vni = verdict.tun_id if verdict.tun_dst is not None else verdict.vni
-            parts.append(self.treatment_of("egress", in_port, ends[1], vni, verdict.tun_dst))
+            parts.append(self.stages_of("egress", in_port, ends[1], vni, verdict.tun_dst))
         if verdict.tun_dst is None:
             assert verdict.out_port is not None
             tunnel = in_port == TUNNEL_PORT
             peer, vni = (IPv4Address(key[1] >> 32 & _MASK32), key[1] & 0xFFFFFF) if tunnel else (None, verdict.vni)
-            parts.append(self.treatment_of("ingress", verdict.out_port, ends[0], vni, peer))
+            parts.append(self.stages_of("ingress", verdict.out_port, ends[0], vni, peer))
         reason = next((part.drop for part in parts if part.drop is not None), None)
-        return reason or words(*parts)
+        return reason or stage_words(*parts)
 
 
 def why_dropped(verdict: TraceResult, entry: Entry) -> str | None:
-    """Why an entry drops what the switch would forward."""
+    """The reason for which an entry drops what the switch would forward; None: it does not."""
     return reasons.NAMES[entry.target] if entry.action == entries.ACT_DROP and verdict.out_port is not None else None
 
 
 def drop_index(verdict: TraceResult) -> int:
-    """Index of the reason why a packet is dropped; a flow that is not the pipeline's gives none."""
+    """Index of the reason why a packet is dropped; UNNAMED for a flow that is not of the pipeline."""
     reason = drop_reason(verdict.kind) if verdict.kind is not None else None
     return reasons.NAMES.index(reason) if reason else reasons.UNNAMED

@@ -1,9 +1,9 @@
-"""The flow-miss coprocessor: packets without an entry, and entries without a right (paper 3.2, 4.3).
+"""The flow-miss coprocessor: handles flow misses and revalidates flow-table entries (paper 3.2, 4.3).
 
-A missed packet goes to the real vswitchd (`ofproto/trace`); the answer becomes a flow-table entry
-and the packet is put back in front of the engine. All of it, and all revalidation, happens in the
-host's one control thread: a trace made before a change of the tables is installed before the
-change's event is handled, so that no stale answer can slip in behind it.
+A missed packet is traced in the real vswitchd (`ofproto/trace`). The answer becomes a flow-table entry, and the packet
+is injected into the engine once more. All misses and all revalidation run in the host's one control thread. An answer
+from before a change of the tables is installed before the change is handled, and then revalidated. So no stale answer
+stays.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
 from hoverboard.fastpath.packets.parse import FIVE_TUPLE, with_ports
-from hoverboard.host.listeners import NOBODY, EntryListener, RouteListener
+from hoverboard.host.listeners import NO_LISTENER, EntryListener, RouteListener
 from hoverboard.host.slowpath import switch_replies
-from hoverboard.host.slowpath.entry_writer import Recipes, Underlay, drop_index, why_dropped
-from hoverboard.host.slowpath.known_entries import Cached, touched
+from hoverboard.host.slowpath.entry_writer import EntryWriter, Underlay, drop_index, why_dropped
+from hoverboard.host.slowpath.known_entries import KnownEntry, touched
 from hoverboard.host.slowpath.missed_packet import MissedPacket, parsed, take
 from hoverboard.host.slowpath.punts import Punts
 from hoverboard.host.slowpath.trace_request import addresses, question_for
@@ -31,24 +31,24 @@ from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.switch_questions import SwitchQuestions
 from hoverboard.vswitch.trace import TraceResult
 
-_RETRACE_MAX = 150  # entries traced anew on a change; more than that are dropped and come back as misses
-_DOUBTS = 32  # entries asked about in one turn of the loop: some 10 ms, and misses may come in between
-_RESTORE_MAX = 20_000  # entries that a new process begins with: a second's work
-_BURSTS = 4  # bursts of misses at a time: a flood of new flows may not keep changes of the tables waiting
-_MACS = {"dl_src", "dl_dst"}  # what an entry can change in a packet
-Fresh = dict[Key, tuple[Entry, Cached]]  # entries of one burst, before they are installed together
+_RETRACE_MAX = 150  # entries traced on a change; if more are concerned, they are removed and come back as misses
+_STALE_BATCH = 32  # entries traced in one turn of the loop: some 10 ms, with misses handled in between
+_RESTORE_MAX = 20_000  # entries that a restarted process restores: one second's work
+_BURSTS = 4  # bursts of misses in one turn: a flood of new flows must not delay changes of the tables
+_MACS = {"dl_src", "dl_dst"}  # the header fields that an entry can change in a packet
+NewEntries = dict[Key, tuple[Entry, KnownEntry]]  # entries of one burst, before they are installed together
 
 
 class FlowMisses:
-    """Turns misses into entries, and keeps entries true.
+    """Makes entries of misses, and revalidates the entries.
 
     Args:
-        datapath, table: the engines and the control thread's side of their flow table.
-        switch: what is asked about packets.
-        recipes: writes the entries.
-        peers: takes frames from the fabric that are for the host itself.
-        entries: told of the keys whose entries came, went or have another answer.
-        routes: told of destinations whose default route says "learn".
+        datapath, table: the engines, and the control thread's side of their flow table.
+        switch: answers what its tables do with a packet.
+        entry_writer: writes the entries.
+        peers: handles frames from the fabric that are for the host itself.
+        entries: notified of keys whose entries were installed or removed, or have another answer.
+        routes: notified of destinations whose default route is of kind LEARN.
     """
 
     def __init__(
@@ -56,68 +56,70 @@ class FlowMisses:
         datapath: Datapath,
         table: FlowTable,
         switch: SwitchQuestions,
-        recipes: Recipes,
+        entry_writer: EntryWriter,
         peers: Underlay,
         *,
-        entries: EntryListener = NOBODY,
-        routes: RouteListener = NOBODY,
+        entries: EntryListener = NO_LISTENER,
+        routes: RouteListener = NO_LISTENER,
     ) -> None:
         self._datapath = datapath
         self._table = table
         self._switch = switch
-        self._recipes = recipes
+        self._entry_writer = entry_writer
         self._peers = peers
         self._entries = entries
         self._routes = routes
-        self.cached: dict[Key, Cached] = {}
-        self.forgotten: list[tuple[Cached, int, int]] = []  # with packets and bytes, until usage() has taken them
-        self.drops: dict[str, int] = {}  # decided here, beside the engine's own
-        self.tells_relayed = False  # see tell_relayed
-        self.punts = Punts(switch.look_up, self._again, self.drop)
-        self._doubtful: deque[Key] = deque()  # entries to be asked about again, when there is time
-        self._unprogrammed = False  # the switch knows nothing, as far as the last entry asked about tells
+        self.cached: dict[Key, KnownEntry] = {}
+        self.forgotten: list[tuple[KnownEntry, int, int]] = []  # with packets and bytes, until usage() collects them
+        self.drops: dict[str, int] = {}  # drops decided here, in addition to those of the engines
+        self.reports_relayed = False  # see report_relayed()
+        self.punts = Punts(switch.look_up, self._reinject, self.drop)
+        self._stale: deque[Key] = deque()  # entries to be revalidated when there is time
+        self._unprogrammed = False  # the last entry that was traced found no program in the switch
         self.misses = 0
         self.traces = 0
         self.revalidations = 0
 
-    def tell_relayed(self, relayed: bool) -> None:
-        """Whether usage tells of what comes from the fabric and goes back, too."""
-        self.tells_relayed = relayed
+    def report_relayed(self, relayed: bool) -> None:
+        """Set whether usage includes relayed packets: from the fabric and back into it."""
+        self.reports_relayed = relayed
 
     def handle(self) -> None:
-        """Answer waiting misses; if more are left than one turn takes, the engines' news fires again."""
+        """Handle waiting misses; if more are left than one turn handles, set the engines' eventfd again."""
         for _ in range(_BURSTS):
             waiting = [missed for m in self._datapath.memories for missed in take(m)]
             if not waiting:
                 return
-            again: list[MissedPacket] = []
-            fresh: Fresh = {}
+            reinject: list[MissedPacket] = []
+            fresh: NewEntries = {}
             for missed in waiting:
                 if missed.kind == rings.MISS_CONTROL:
                     self._peers.handle(missed.frame)
                 elif self._resolve(missed, fresh):
-                    again.append(missed)
+                    reinject.append(missed)
             self._install(fresh)
-            for missed in again:
-                self._again(missed)
+            for missed in reinject:
+                self._reinject(missed)
         if self._datapath.misses_waiting():
             os.eventfd_write(self._datapath.control_eventfd, 1)
 
-    def _again(self, missed: MissedPacket) -> None:
-        """A packet goes through the engine once more."""
+    def _reinject(self, missed: MissedPacket) -> None:
+        """Send a packet through the engine once more."""
         staged = missed.kind - rings.MISS_STAGED
         kind = rings.INJECT_STAGED + staged if staged >= 0 else rings.INJECT_PROCESS
         if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
             self.drop("miss-queue-full")
 
     def drop(self, reason: str) -> None:
-        """Count a packet that ends here."""
+        """Count a packet that is dropped here."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
-    def _resolve(self, missed: MissedPacket, fresh: Fresh) -> bool:
-        """Find out about one missed packet; True if it is to go through the engine again."""
+    def _resolve(self, missed: MissedPacket, fresh: NewEntries) -> bool:
+        """Trace one missed packet; return whether it goes through the engine once more."""
         self.misses += 1
-        packet = parsed(missed, self._recipes.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT]))
+        packet = parsed(
+            missed, self._entry_writer.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT])
+        )
         if packet is None:
             self.drop("malformed-ipv4")
             return False
@@ -125,7 +127,7 @@ class FlowMisses:
         five = with_ports(three, transport)
         if three in self._table or five in self._table or three in fresh or five in fresh:
             return True
-        question = question_for(three, transport, inner, self._recipes.local_ip)
+        question = question_for(three, transport, inner, self._entry_writer.local_ip)
         try:
             verdict = self._trace(question)
         except (SwitchError, ValueError):
@@ -135,7 +137,7 @@ class FlowMisses:
             self.drop("switch-not-programmed")
             return False
         if verdict.kind is Kind.DROP_UNKNOWN_PORT:
-            # A VM whose flows are on their way: its next packet is to meet them, not an entry of before.
+            # The VM's flows are not installed yet: no entry, so that its next packet is traced once more.
             self.drop(reasons.NAMES[drop_index(verdict)])
             return False
         if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
@@ -145,33 +147,33 @@ class FlowMisses:
             self._answer(missed.port, inner, verdict)
             return False
         if not verdict.cacheable:
-            # A drop that rests on what no key holds (an ARP message's content) still has its own reason.
+            # A drop that depends on a field no key holds (an ARP message's content) still has its own reason.
             self.drop(
                 reasons.NAMES[drop_index(verdict)] if verdict.out_port is None else reasons.NAMES[reasons.UNCACHEABLE]
             )
             return False
         chosen = five if verdict.needs_ports else three
-        entry = self._recipes.entry(verdict, three)
+        entry = self._entry_writer.entry(verdict, three)
         cached = _cached(three, question, verdict, why_dropped(verdict, entry))
         fresh[chosen] = entry, cached
-        self._look_for_a_way(cached)
+        self._request_direct_route(cached)
         return True
 
-    def _look_for_a_way(self, cached: Cached) -> None:
-        """An entry leads to a gateway that knows better: whoever learns routes asks it."""
+    def _request_direct_route(self, cached: KnownEntry) -> None:
+        """Ask the Hoverboard for a direct route if the entry uses a default route of kind LEARN."""
         verdict = cached.verdict
         if verdict.kind is Kind.LEARN and cached.dst and verdict.tun_dst:
-            self._routes.wanted(verdict.vni, cached.dst, verdict.tun_dst)
+            self._routes.route_wanted(verdict.vni, cached.dst, verdict.tun_dst)
 
     def _trace(self, question: str) -> TraceResult:
-        """The switch's answer; SwitchError when there is none, ValueError for one that makes no sense."""
+        """The switch's answer. SwitchError: there is none. ValueError: it cannot be parsed."""
         self.traces += 1
         return self._switch.trace(question)
 
-    def treat_anew(self, flows: Set[tuple[int, Address]]) -> None:
-        """Decide again on the treatment of entries that lead to (OpenFlow port, from address); nothing is traced."""
+    def reapply_stages(self, flows: Set[tuple[int, Address]]) -> None:
+        """Write the entries of `flows`, (OpenFlow port, source), with their current stages; trace nothing."""
         replace = {
-            key: self._recipes.entry(cached.verdict, key)
+            key: self._entry_writer.entry(cached.verdict, key)
             for key, cached in self.cached.items()
             if (cached.verdict.out_port, cached.src) in flows
         }
@@ -180,18 +182,18 @@ class FlowMisses:
         for key in replace:
             cached = self.cached[key]
             dropped = why_dropped(cached.verdict, replace[key])
-            cached.turn(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
+            cached.change_answer(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
 
     def _answer(self, port: int, inner: bytes, verdict: TraceResult) -> None:
-        """The switch itself answers (ARP, ping to the gateway): no entry, each packet comes here."""
-        out = self._recipes.vport_of(verdict.out_port) if verdict.out_port is not None else None
+        """Send the switch's own reply (ARP, ping to the gateway); no entry, so each such packet comes here."""
+        out = self._entry_writer.vport_of(verdict.out_port) if verdict.out_port is not None else None
         reply = switch_replies.rewrite(inner, verdict.headers)
         if out is None or reply is None or port == ports.UPLINK:
             self.drop(reasons.NAMES[reasons.UNCACHEABLE])
             return
         self._datapath.inject(out, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
 
-    def _install(self, fresh: Fresh) -> None:
+    def _install(self, fresh: NewEntries) -> None:
         if len(self._table) + len(fresh) > self._table.capacity:
             self.make_room(len(fresh))
         self._table.update(add=[(key, entry) for key, (entry, _cached) in fresh.items()])
@@ -199,7 +201,7 @@ class FlowMisses:
         self._entries.flows_changed(fresh)
 
     def make_room(self, wanted: int) -> None:
-        """Evict the entries that have carried least since the last housekeeping."""
+        """Evict the entries that carried least since the last call of expire()."""
         statistics = self._table.statistics()
         by_use = sorted(statistics, key=lambda key: statistics[key][2] - self.cached[key].seen)
         victims = by_use[: max(wanted, self._table.capacity // 8)]
@@ -210,8 +212,8 @@ class FlowMisses:
         """Remove entries; their packets come back as misses."""
         for key in keys:
             cached = self.cached.pop(key, None)
-            # Only what a report may tell: nobody ever collects the rest, and on a Hoverboard that is everything.
-            if cached is not None and cached.told(self.tells_relayed):
+            # Only packets that a report includes: a Hoverboard does not collect the rest, which would pile up.
+            if cached is not None and cached.is_usage(self.reports_relayed):
                 self.forgotten.append((cached, *self._table.counted(key)))
         self._table.update(remove=keys)
         self._entries.flows_changed(keys)
@@ -227,45 +229,45 @@ class FlowMisses:
         )
 
     def revalidate(self, changes: list[Change]) -> None:
-        """Make all entries agree with the OpenFlow tables again after `changes`."""
+        """Revalidate the entries that `changes` of the OpenFlow tables concern."""
         self.punts.answered(changes)
         concerned = touched(changes, self.cached)
         if not concerned:
             return
         if len(concerned) > _RETRACE_MAX:
-            if self._unprogrammed:  # it gets back what it had: these entries are most likely right
-                self._doubtful.extend(concerned)
-                self.ask_some()
+            if self._unprogrammed:  # the switch is getting its program back: these entries are most likely right
+                self._stale.extend(concerned)
+                self.revalidate_some()
                 return
             self.revalidations += len(concerned)
             self.forget(concerned)
             return
-        self._ask_again(concerned)
+        self._revalidate(concerned)
 
-    def doubt(self) -> None:
-        """Any entry might be wrong: they were made by a switch or a process that has gone. All go on meanwhile."""
-        self._doubtful = deque(self.cached)
+    def mark_all_stale(self) -> None:
+        """Mark every entry for revalidation: the switch or process that answered has gone. The entries stay in use."""
+        self._stale = deque(self.cached)
 
     @property
-    def doubtful(self) -> int:
-        """Entries that are still to be asked about."""
-        return len(self._doubtful)
+    def stale(self) -> int:
+        """Number of entries that are still to be revalidated."""
+        return len(self._stale)
 
-    def ask_some(self) -> None:
-        """Ask about a few of the doubtful entries; the engines' news fires again if there are more."""
+    def revalidate_some(self) -> None:
+        """Revalidate a few of the stale entries; if more are left, set the engines' eventfd again."""
         some: list[Key] = []
-        while self._doubtful and len(some) < _DOUBTS:
-            key = self._doubtful.popleft()
+        while self._stale and len(some) < _STALE_BATCH:
+            key = self._stale.popleft()
             if key in self.cached:
                 some.append(key)
-        if not self._ask_again(some):
-            self._doubtful.extendleft(reversed(some))
-            return  # the switch is away again: whoever sees it come back doubts anew
-        if self._doubtful:
+        if not self._revalidate(some):
+            self._stale.extendleft(reversed(some))
+            return  # the switch is down again; when it is back, all entries are marked once more
+        if self._stale:
             os.eventfd_write(self._datapath.control_eventfd, 1)
 
-    def _ask_again(self, concerned: list[Key]) -> bool:
-        """Make entries agree with the OpenFlow tables; False when the switch does not answer."""
+    def _revalidate(self, concerned: list[Key]) -> bool:
+        """Trace entries once more and make them agree with the answers; False when the switch does not answer."""
         self.revalidations += len(concerned)
         answered = True
         replace: dict[Key, Entry] = {}
@@ -277,51 +279,51 @@ class FlowMisses:
                 verdict = self._trace(cached.question)
             except SwitchError:
                 answered = False
-                break  # the switch is gone: go on with what there is (fail static)
+                break  # the switch is down: keep the entries (fail static)
             except ValueError:
                 remove.append(key)
                 continue
             self._unprogrammed = not verdict.matched or verdict.kind is Kind.DROP_UNKNOWN_PORT
             if self._unprogrammed:
-                continue  # an empty switch is one that has just restarted: fail static as well
+                continue  # an empty switch has just restarted: keep the entry (fail static)
             if verdict == cached.verdict:
-                self._look_for_a_way(cached)  # it may be another process's entry
+                self._request_direct_route(cached)  # the entry may be restored from another process
                 continue
             by_packet = not verdict.cacheable or verdict.kind is Kind.PUNT or verdict.changed - _MACS
             if by_packet or verdict.needs_ports != bool(key[0] & FIVE_TUPLE):
                 remove.append(key)
             else:
                 answers_now[key] = verdict
-                replace[key] = self._recipes.entry(verdict, key)
+                replace[key] = self._entry_writer.entry(verdict, key)
         self.forget(remove)
         targets = {key: self._table.target(key) for key in replace}
         self._table.update(add=replace.items())
         for key, verdict in answers_now.items():
             dropped = why_dropped(verdict, replace[key])
-            self.cached[key].turn(verdict, targets[key], *self._table.carried(key), dropped=dropped)
-            self._look_for_a_way(self.cached[key])
+            self.cached[key].change_answer(verdict, targets[key], *self._table.carried(key), dropped=dropped)
+            self._request_direct_route(self.cached[key])
         self._entries.flows_changed(replace)
         return answered
 
     def known(self, key: Key) -> tuple[str, TraceResult] | None:
-        """Question and answer of an entry; None: there is none."""
+        """Question and answer of an entry; None if there is no such entry."""
         cached = self.cached.get(key)
         return None if cached is None else (cached.question, cached.verdict)
 
     def restore(self, flows: Mapping[Key, tuple[str, TraceResult]]) -> None:
-        """Entries of a process that has gone, by the questions and answers they came from; the last ones, if too many.
+        """Restore entries from the questions and answers of an earlier process; if too many, the last ones.
 
-        Ports and peers have to be known. Whether the answers still hold is asked later: see `doubt`.
+        Ports and peers have to be known before. The entries are revalidated later: see `mark_all_stale`.
         """
         room = min(self._table.capacity, _RESTORE_MAX)
         kept = dict(islice(flows.items(), max(0, len(flows) - room), None))
-        entries = {key: self._recipes.entry(verdict, key) for key, (_question, verdict) in kept.items()}
+        entries = {key: self._entry_writer.entry(verdict, key) for key, (_question, verdict) in kept.items()}
         for key, (question, verdict) in kept.items():
             self.cached[key] = _cached(key, question, verdict, why_dropped(verdict, entries[key]))
         self._table.update(add=entries.items())
 
     def expire(self) -> None:
-        """Housekeeping: remove the entries that carried nothing since the last call."""
+        """Remove the entries that carried nothing since the last call."""
         statistics = self._table.statistics()
         idle = [key for key, cached in self.cached.items() if statistics[key][2] == cached.seen]
         self.forget(idle)
@@ -330,9 +332,9 @@ class FlowMisses:
             cached.seen = statistics[key][2]
 
 
-def _cached(key: Key, question: str, verdict: TraceResult, dropped: str | None) -> Cached:
+def _cached(key: Key, question: str, verdict: TraceResult, dropped: str | None) -> KnownEntry:
     src, dst = addresses(key) or (None, None)
-    return Cached(
+    return KnownEntry(
         question=question,
         verdict=verdict,
         in_port=key[0] >> 48 & 0xFFFF,

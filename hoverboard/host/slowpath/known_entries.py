@@ -1,7 +1,7 @@
-"""What the control thread knows of a flow-table entry beside what the engine needs (paper 4.3).
+"""State of a flow-table entry that only the control thread needs (paper 4.3). Pure.
 
-Why it is there (the question and vswitchd's answer), whom a change of the tables touches, and what it
-carried by each way that it led. Pure.
+It holds the question and vswitchd's answer, decides which changes of the tables concern the entry, and remembers what
+the entry carried under earlier answers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(slots=True)
-class Past:
-    """What an entry carried while its answer was another one; `target` as in the engine's entry."""
+class EarlierAnswer:
+    """Packets and bytes that an entry carried under an earlier answer; `target` as in the engine's entry."""
 
     verdict: TraceResult
     target: int
@@ -31,17 +31,17 @@ class Past:
 
 
 @dataclass
-class Cached:
-    """What is known about an entry beside what the engine needs.
+class KnownEntry:
+    """An entry's state in the control thread.
 
     Attributes:
-        question: the flow that was traced, in ofproto/trace's words.
+        question: the flow that was traced, as ofproto/trace writes it.
         verdict: the answer.
-        src, dst: inner addresses, or None for other than IP.
-        seen: packets counted at the last housekeeping, to find idle entries.
-        reported: (packets, bytes) already told to the control plane.
-        past: the ways it led before its answer changed, each once.
-        dropped: why this host drops what the switch would forward; None: it does not.
+        src, dst: inner addresses; None if the packet is not IP.
+        seen: packets counted at the last expire(), to find idle entries.
+        reported: (packets, bytes) that are reported to the control plane already.
+        earlier: what the entry carried under each earlier answer, one item per answer.
+        dropped: the reason for which this host drops what the switch would forward; None: it does not.
     """
 
     question: str
@@ -52,31 +52,33 @@ class Cached:
     proto: int
     seen: int = -1
     reported: tuple[int, int] = (0, 0)
-    past: list[Past] = field(default_factory=list)
+    earlier: list[EarlierAnswer] = field(default_factory=list)
     dropped: str | None = None
 
-    def turn(self, verdict: TraceResult, target: int, packets: int, octets: int, *, dropped: str | None = None) -> None:
-        """The answer changes; until now the entry led to `target` and counted so much in all."""
-        packets -= sum(past.packets for past in self.past)
-        octets -= sum(past.bytes for past in self.past)
-        for past in self.past:
-            if (past.verdict.kind, past.verdict.tun_dst, past.target, past.dropped) == (
+    def change_answer(
+        self, verdict: TraceResult, target: int, packets: int, octets: int, *, dropped: str | None = None
+    ) -> None:
+        """Replace the answer. Until now the entry led to `target`, and counted `packets` and `octets` in all."""
+        packets -= sum(earlier.packets for earlier in self.earlier)
+        octets -= sum(earlier.bytes for earlier in self.earlier)
+        for earlier in self.earlier:
+            if (earlier.verdict.kind, earlier.verdict.tun_dst, earlier.target, earlier.dropped) == (
                 self.verdict.kind, self.verdict.tun_dst, target, self.dropped,
             ):  # fmt: skip
-                past.packets += packets
-                past.bytes += octets
+                earlier.packets += packets
+                earlier.bytes += octets
                 break
         else:
-            self.past.append(Past(self.verdict, target, packets, octets, self.dropped))
+            self.earlier.append(EarlierAnswer(self.verdict, target, packets, octets, self.dropped))
         self.verdict, self.dropped = verdict, dropped
 
-    def told(self, relayed: bool) -> bool:
-        """Whether its packets are usage: sent by a VM of this host into the fabric; or `relayed`, from there back."""
+    def is_usage(self, relayed: bool) -> bool:
+        """Whether its packets are usage: sent into the fabric by a VM here or, with `relayed`, by relaying."""
         return self.verdict.tun_dst is not None and (relayed or self.in_port != TUNNEL_PORT)
 
 
-def concerns(change: Change, cached: Cached) -> bool:
-    """Whether a changed OpenFlow flow might decide over the packets of an entry."""
+def concerns(change: Change, cached: KnownEntry) -> bool:
+    """Whether a changed OpenFlow flow could match the packets of an entry."""
     if change.in_port is not None and change.in_port != cached.in_port:
         return False
     if change.vni is not None and cached.verdict.vni and change.vni != cached.verdict.vni:
@@ -86,13 +88,13 @@ def concerns(change: Change, cached: Cached) -> bool:
     return not (change.dst is not None and (cached.dst is None or cached.dst not in change.dst))
 
 
-def touched(changes: Iterable[Change], entries: Mapping[K, Cached]) -> list[K]:
-    """The entries that any of the changes concerns.
+def touched(changes: Iterable[Change], entries: Mapping[K, KnownEntry]) -> list[K]:
+    """The keys of the entries that any of the changes concerns.
 
-    Changes come by the thousand while a network is filled, and nearly all of them are about one address: what they cost
-    is not to be multiplied by the entries.
+    While a network is filled, thousands of changes arrive, most of them about one address. So these are looked up by
+    address, and only the others are compared with every entry.
     """
-    about: dict[int | None, set[Address]] = defaultdict(set)  # by VNI, changes that are about one destination alone
+    about: dict[int | None, set[Address]] = defaultdict(set)  # by VNI: destinations of changes
     others: set[Change] = set()
     for change in changes:
         dst = change.dst
@@ -104,7 +106,7 @@ def touched(changes: Iterable[Change], entries: Mapping[K, Cached]) -> list[K]:
         return []
     anywhere, everywhere = about.pop(None, set()), set[Address]().union(*about.values())
 
-    def concerned(entry: Cached) -> bool:
+    def concerned(entry: KnownEntry) -> bool:
         if entry.dst in anywhere:
             return True
         vni = entry.verdict.vni

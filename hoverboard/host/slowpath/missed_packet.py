@@ -1,4 +1,4 @@
-"""A packet on its way from an engine to the flow-miss coprocessor: out of the ring, and by parts (paper 4.3)."""
+"""A packet on its way from an engine to the flow-miss coprocessor: read from the ring, and parsed (paper 4.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hoverboard.fastpath.packets import geneve, ring
 from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.fastpath.packets.parse import OTHER, PARSED, parse
 
-BURST = 8  # misses answered before their entries are installed together: bounds the first one's wait
+BURST = 8  # misses whose entries are installed together: bounds how long the first one waits
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class MissedPacket:
     """A packet that came from an engine, with its virtio-net header.
 
     Attributes:
-        port: the engine's number of the port it came in by.
-        kind: MISS_FLOW, MISS_CONTROL, or MISS_STAGED and above: then `frame` is the inner one, `tunnel` tells the rest.
+        port: the engine's number of the port by which it arrived.
+        kind: MISS_FLOW, MISS_CONTROL, or MISS_STAGED and above: then `frame` is the inner one, and `tunnel` is set.
     """
 
     port: int
@@ -33,7 +33,7 @@ class MissedPacket:
 
 
 def take(m: Memory) -> list[MissedPacket]:
-    """Up to BURST packets from the miss ring of an engine."""
+    """Take up to BURST packets from the miss ring of an engine."""
     taken = []
     for _ in range(min(BURST, int(ring.waiting(m.miss_index)))):
         meta = m.miss_meta[slot := int(ring.slot_at(m.miss_index, m.miss_meta))]
@@ -50,7 +50,7 @@ def parsed(missed: MissedPacket, local_ip: IPv4Address, ofport: int) -> tuple[Ke
 
     Args:
         local_ip: underlay address of this host.
-        ofport: OpenFlow number of the port it came in by, unless that is the uplink.
+        ofport: OpenFlow number of the port by which it arrived; not used for the uplink.
     """
     data = np.frombuffer(bytearray(missed.frame), np.uint8)
     row = np.zeros(packets.WORDS, np.int64)

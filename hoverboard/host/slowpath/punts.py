@@ -1,8 +1,8 @@
-"""Packets whose flow says "ask the controller", on hosts where Open vSwitch carries none (paper 3.3, on demand).
+"""Packets whose flow sends them to the controller, on hosts where Open vSwitch carries none (paper 3.3, on demand).
 
-The first packet to an address goes through the real switch's tables, whose flow makes a packet-in of it; it
-and those behind it wait here until a flow about that address comes, and then go their way. Bounded in number,
-in time, and for each vport in questions a second; the paper gives no figures.
+The first packet to an address goes through the real switch's tables, whose flow makes a packet-in of it. It and later
+packets wait here until a flow for that address arrives, and then go on. Packets are bounded in number and time, and
+questions in number a second for each vport; the paper gives no figures.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from hoverboard.contract.packets import Address, internet_checksum
 from hoverboard.contract.token_bucket import ASK_BURST, ASK_RATE, TokenBucket
 from hoverboard.vswitch.monitor import Change
 
-PATIENCE = 1.0  # seconds that packets wait, and after which the same is asked again
-WAITING, WAITING_EACH = 256, 16  # packets that wait, in all and for one address
-_MOST = 1_000  # bytes of a packet that the switch is shown: headers decide
+PATIENCE = 1.0  # seconds that packets wait; after that the same address may be asked for once more
+WAITING, WAITING_EACH = 256, 16  # most packets that wait, in all and for one address
+_MOST = 1_000  # bytes of a packet that the switch gets: its tables match headers only
 
 
 def shown(frame: bytes) -> bytes:
-    """A frame as the switch is shown it: a whole segment cut to what fits a packet, with lengths that are true."""
+    """A frame for the switch's tables: a large segment is cut to _MOST bytes, with correct lengths and checksum."""
     if len(frame) <= _MOST:
         return frame
     cut = bytearray(frame[:_MOST])
@@ -44,22 +44,22 @@ class _Question:
 
 
 class Punts:
-    """Questions that stand, and the packets that wait for the answers.
+    """Open questions, and the packets that wait for their answers.
 
     Args:
-        ask: puts a frame in front of the switch's tables: (OpenFlow port, frame) -> whether it was taken.
-        again: sends a packet through the fast path again.
-        lost: counts a packet that is given up, by reason.
+        ask: sends a frame through the switch's tables: (OpenFlow port, frame) -> whether the switch took it.
+        reinject: sends a packet through the fast path once more.
+        drop: counts a packet that is given up, by reason.
     """
 
     def __init__(
         self,
         ask: Callable[[int, bytes], bool],
-        again: Callable[[Any], None],
-        lost: Callable[[str], None],
+        reinject: Callable[[Any], None],
+        drop: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask, self._again, self._lost, self._clock = ask, again, lost, clock
+        self._ask, self._reinject, self._drop, self._clock = ask, reinject, drop, clock
         self._questions: dict[tuple[int, Address], _Question] = {}
         self._buckets: dict[int, TokenBucket] = {}  # by vport
 
@@ -67,25 +67,25 @@ class Punts:
         return sum(len(question.packets) for question in self._questions.values())
 
     def punt(self, vni: int, dst: Address, in_port: int, frame: bytes, packet: object) -> None:
-        """A packet's flow says "ask": ask, unless that is asked already, and let the packet wait."""
+        """Let a packet wait for a flow, and ask the controller, unless the question is open already."""
         now = self._clock()
         question = self._questions.get((vni, dst))
         if question is None or now - question.asked > PATIENCE:
             if not self._may_ask(in_port, now):
-                self._lost("too-many-questions")
+                self._drop("too-many-questions")
                 return
             if not self._ask(in_port, shown(frame)):
-                self._lost("switch-not-programmed")
+                self._drop("switch-not-programmed")
                 return
             question = self._questions.setdefault((vni, dst), _Question(now))
             question.asked = now
         if len(question.packets) < WAITING_EACH and len(self) < WAITING:
             question.packets.append(packet)
         else:
-            self._lost("waits-for-answer")
+            self._drop("waits-for-answer")
 
     def answered(self, changes: Iterable[Change]) -> None:
-        """Flows changed: what waits for an address that one is about goes its way."""
+        """Send the packets on that wait for an address which a changed flow matches."""
         if not self._questions:
             return
         for change in changes:
@@ -93,14 +93,14 @@ class Punts:
                 continue
             for vni, dst in [key for key in self._questions if key[1] in change.dst and change.vni in (None, key[0])]:
                 for packet in self._questions.pop((vni, dst)).packets:
-                    self._again(packet)
+                    self._reinject(packet)
 
     def expire(self) -> None:
-        """Give up what was not answered in time."""
+        """Drop the packets whose question was not answered in time."""
         now = self._clock()
         for key in [key for key, question in self._questions.items() if now - question.asked > PATIENCE]:
             for _ in self._questions.pop(key).packets:
-                self._lost("no-answer")
+                self._drop("no-answer")
         self._buckets = {port: one for port, one in self._buckets.items() if not one.full(now)}
 
     def _may_ask(self, in_port: int, now: float) -> bool:

@@ -1,6 +1,6 @@
 """Packets that the virtual switch itself answers: ARP and neighbour discovery for the gateway, ping to it.
 
-The OpenFlow tables say what the answer's headers are; this writes them into the packet. Pure.
+The OpenFlow tables decide the headers of the answer; this module writes them into the packet. Pure.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _SOURCE_ADDRESS_OPTION, _ADDRESS_OPTION_BYTES = 1, 8  # RFC 4861, 4.6.1
 
 
 def rewrite(frame: bytes, headers: dict[str, str]) -> bytes | None:
-    """`frame` with the header values of `headers` (vswitchd's names); None for a kind it cannot write.
+    """`frame` with the header values of `headers` (vswitchd's names); None for a kind of packet it cannot write.
 
-    Handles ARP, and unfragmented ICMP over IPv4 and IPv6; lengths and checksums come out right.
+    Handles ARP, and unfragmented ICMP over IPv4 and IPv6; writes correct lengths and checksums.
     """
     ethernet = mac_bytes(headers["dl_dst"]) + mac_bytes(headers["dl_src"])
     if frame[12:14] == b"\x08\x06" and len(frame) >= 42:
@@ -67,7 +67,7 @@ def _rewrite6(frame: bytes, ethernet: bytes, headers: dict[str, str]) -> bytes |
 
 
 def _advertise(icmp: bytearray, headers: dict[str, str]) -> bool:
-    """Make a neighbour solicitation the advertisement of `headers`; False if it is too short to be one."""
+    """Turn a neighbour solicitation into the advertisement of `headers`; False if it is too short or malformed."""
     if len(icmp) < _DISCOVERY_BYTES:
         return False
     icmp[4:8] = int(headers.get("nd_reserved", "0")).to_bytes(4, "big")

@@ -1,7 +1,7 @@
-"""What vswitchd is asked about a missed packet: a flow in the words of `ofproto/trace` (paper 3.2).
+"""The question about a missed packet: a flow as `ofproto/trace` reads it (paper 3.2).
 
-A flow key holds most of it; the rest (TTL, ARP's and neighbour discovery's content) is read from the
-packet's own headers. Pure.
+A flow key holds most fields. The others (TTL, the content of ARP and neighbour discovery) are read from the packet's
+own headers. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MASK32, _MASK64 = 0xFFFFFFFF, (1 << 64) - 1
 
 
 def addresses(key: Key) -> tuple[Address, Address] | None:
-    """(source, destination) in a flow key, or None for other than IP."""
+    """(source, destination) in a flow key; None if it is not IP."""
     kind = key[0] >> 32 & 0xFFFF
     if kind == ETH_IPV4:
         return IPv4Address(key[4] >> 32 & _MASK32), IPv4Address(key[4] & _MASK32)
@@ -29,7 +29,7 @@ def addresses(key: Key) -> tuple[Address, Address] | None:
 
 
 def question_for(key: Key, ports: int, inner: bytes, local_ip: IPv4Address) -> str:
-    """The packet of 3-tuple `key` and `ports`, with headers `inner`, as ofproto/trace wants to be told of it."""
+    """The flow for `ofproto/trace`: a packet with 3-tuple `key`, transport `ports` and headers `inner`."""
     kind = key[0] >> 32 & 0xFFFF
     fields = [f"in_port={key[0] >> 48 & 0xFFFF}"]
     if key[1]:
@@ -65,7 +65,7 @@ def question_for(key: Key, ports: int, inner: bytes, local_ip: IPv4Address) -> s
 def _transport_fields(proto: int, ports: int, inner: bytes) -> list[str]:
     first, second = ports >> 16 & 0xFFFF, ports & 0xFFFF
     if proto in _PORT_FIELDS:
-        # "tp_src" is vswitchd's name of TCP's port alone.
+        # vswitchd names TCP's port alone "tp_src"
         return [f"{_PORT_FIELDS[proto]}_src={first}", f"{_PORT_FIELDS[proto]}_dst={second}"]
     if proto == 1:
         return [f"icmp_type={first}", f"icmp_code={second}"]
@@ -75,7 +75,7 @@ def _transport_fields(proto: int, ports: int, inner: bytes) -> list[str]:
 
 
 def _discovery_fields(kind: int, inner: bytes) -> list[str]:
-    """Of a neighbour solicitation or advertisement (RFC 4861) without extension headers: target and first option."""
+    """Target and first option of a neighbour solicitation or advertisement (RFC 4861) without extension headers."""
     if kind not in (135, 136) or len(inner) < 78 or inner[20] != 58:
         return []
     fields = [f"nd_target={IPv6Address(inner[62:78])}"]

@@ -1,1 +1,1 @@
-"""What a host reports about its traffic: usage, rates, captures and latencies."""
+"""Usage, rates, captures and latencies of a host's traffic."""

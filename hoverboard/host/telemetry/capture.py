@@ -1,7 +1,7 @@
 """The control side of packet capture: arms the engines' capture element, and writes its rings to a pcapng file.
 
-A thread of its own drains the rings, so that a reader of the file that is slow, or gone, stops neither the
-engines nor the host's control loop. The capture ends by count, when its leash is let go, or when writing fails.
+A separate thread drains the rings, so that a slow or closed output stops neither the engines nor the host's control
+loop. The capture ends after a count of packets, when the other end of its stop socket is closed, or when writing fails.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets import ring
 from hoverboard.host.telemetry.pcapng import INBOUND, OUTBOUND, Writer
 
-# How long packets may lie in the ring: 8,192 slots in 5 ms are 1.6 million packets a second.
+# Packets may stay in the ring for so long: 8,192 slots in 5 ms are 1.6 million packets a second.
 _DRAIN_SECONDS = 0.005
-_ANSWERS = 1_024  # of the control thread's own frames, at most this many wait for the writer
+_ANSWERS = 1_024  # most frames of the control thread that wait for the writer
 DEFAULT_SNAP = 256
 
 
 @dataclass(frozen=True)
 class Captured:
-    """One packet: as it came out of a ring.
+    """One packet, as read from a ring.
 
     Attributes:
         time: monotonic ns.
-        came: port by which it came in, for one that goes out; -1: the host's own answer.
+        came: for an outgoing packet, the port by which it came in; -1: the host's own answer.
     """
 
     time: int
@@ -47,7 +47,7 @@ class Captured:
 
 
 def arm(memories: tuple[Memory, Memory], ports: Mapping[int, str], snap: int) -> None:
-    """Have both engines capture these ports from now on; while the element is not composed in, nothing happens."""
+    """Have both engines capture these ports from now on; no effect while the capture element is not composed in."""
     stride = -(-snap // 64) * 64
     slots = min(debug.CAPTURE_SLOTS, 1 << (debug.CAPTURE_BYTES // stride).bit_length() - 1)
     for m in memories:
@@ -62,13 +62,13 @@ def arm(memories: tuple[Memory, Memory], ports: Mapping[int, str], snap: int) ->
 
 
 def disarm(memories: tuple[Memory, Memory]) -> None:
-    """Capture no further packets; what is in the rings stays."""
+    """Capture no more packets; packets in the rings stay."""
     for m in memories:
         m.capture_control[debug.CAP_PORTS] = 0
 
 
 def take(m: Memory) -> list[Captured]:
-    """All that waits in an engine's capture ring; its slots are free again."""
+    """Take all packets that wait in an engine's capture ring, and free their slots."""
     taken = []
     stride, slots = int(m.capture_control[debug.CAP_STRIDE]), int(m.capture_control[debug.CAP_SLOTS])
     for _ in range(ring.waiting(m.capture_index)):
@@ -86,12 +86,12 @@ def take(m: Memory) -> list[Captured]:
 
 
 def lost(memories: tuple[Memory, Memory]) -> int:
-    """Packets that found a ring full since arm()."""
+    """Number of packets that found a ring full since arm()."""
     return sum(int(m.capture_control[debug.CAP_LOST]) for m in memories)
 
 
 class Answers:
-    """The frames that the control thread sends by itself, while a capture takes them (datapath.AnswerListener)."""
+    """Collects frames that the control thread itself sends, during a capture (see datapath.AnswerListener)."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Captured] = queue.Queue(_ANSWERS)
@@ -100,16 +100,16 @@ class Answers:
         self.lost = 0
 
     def begin(self, ports: Iterable[int], snap: int) -> None:
-        """Keep the first `snap` bytes of what leaves by these ports; what was kept before is dropped."""
+        """Keep the first `snap` bytes of frames that leave by these ports; drop what was kept before."""
         self._queue = queue.Queue(_ANSWERS)
         self._ports, self._snap, self.lost = frozenset(ports), snap, 0
 
     def end(self) -> None:
-        """Keep no more."""
+        """Keep no more frames."""
         self._ports = frozenset()
 
     def answered(self, port: int, frame: bytes) -> None:
-        """See AnswerListener."""
+        """Keep a frame, if its port is captured (AnswerListener)."""
         if port in self._ports:
             one = Captured(time.monotonic_ns(), port, debug.EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
             try:
@@ -118,27 +118,27 @@ class Answers:
                 self.lost += 1
 
     def take(self) -> list[Captured]:
-        """All that was kept since the last call."""
+        """Take all frames kept since the last call."""
         return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
 
 
 class Capture:
-    """One capture of one host, from arm() to the summary.
+    """One capture on one host, from arm() to the summary.
 
     Args:
-        answers: the control thread's own frames, which no engine sees.
+        answers: collects the control thread's own frames, which no engine sees.
         node: the host's name, for descriptions.
         ports: engine port -> name of its interface.
-        count: end after so many packets; 0: do not.
+        count: end after so many packets; 0: no limit.
         output: descriptor of the file; closed at the end.
-        leash: the other end is whoever asked for the capture: it ends when that end is shut down or closed, and
-            the summary goes there as a line of JSON.
-        on_end: called in the writer's thread once the file is written, to have the control thread clean up.
+        stop_socket: the capture ends when the other end is shut down or closed. The summary goes there as a line
+            of JSON.
+        on_end: called in the writer's thread once the file is written, so that the control thread cleans up.
     """
 
     def __init__(
         self, memories: tuple[Memory, Memory], answers: Answers, node: str, ports: Mapping[int, str], *,
-        snap: int, count: int, output: int, leash: socket.socket, on_end: Callable[[], None],
+        snap: int, count: int, output: int, stop_socket: socket.socket, on_end: Callable[[], None],
     ) -> None:  # fmt: skip
         self._memories = memories
         self._answers = answers
@@ -147,7 +147,7 @@ class Capture:
         self._snap = min(max(snap, 14), packets.FRAME_MAX)
         self._count = count
         self._file = os.fdopen(output, "wb", buffering=1 << 20)
-        self._leash = leash
+        self._stop_socket = stop_socket
         self._on_end = on_end
         self._per_port = dict.fromkeys(self._ports, 0)
         self.packets = 0
@@ -155,13 +155,13 @@ class Capture:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self) -> None:
-        """Arm the engines and begin to write."""
+        """Arm the engines and start the writer."""
         arm(self._memories, self._ports, self._snap)
         self._answers.begin(self._ports, self._snap)
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, if it has not ended, and wait until the file is written."""
+        """End the capture, if it still runs, and wait until the file is written."""
         self.ended = True
         self._thread.join()
 
@@ -179,9 +179,9 @@ class Capture:
         except OSError as error:
             fault = fault or f"cannot write the capture: {error.strerror or error}"
         summary = {"packets": self.packets, "lost": lost(self._memories) + self._answers.lost, "error": fault}
-        with contextlib.suppress(OSError):  # whoever asked has gone
-            self._leash.sendall(json.dumps(summary).encode() + b"\n")
-        self._leash.close()
+        with contextlib.suppress(OSError):  # the other end is closed
+            self._stop_socket.sendall(json.dumps(summary).encode() + b"\n")
+        self._stop_socket.close()
         self._on_end()
 
     def _write(self) -> None:
@@ -191,17 +191,17 @@ class Capture:
         self._file.flush()
         offset = time.time_ns() - time.monotonic_ns()
         while not self.ended:
-            readable, _, _ = select.select([self._leash], [], [], _DRAIN_SECONDS)
+            readable, _, _ = select.select([self._stop_socket], [], [], _DRAIN_SECONDS)
             over = bool(readable) or self.ended
             if over:
-                disarm(self._memories)  # then what is in the rings is all there is
+                disarm(self._memories)  # then the rings hold all that is left
             self._drain(writer, offset)
             if over or (self._count and self.packets >= self._count):
                 break
         now = time.time_ns()
         missing = lost(self._memories) + self._answers.lost
         for port, name in self._ports.items():
-            # The rings count what they had no room for, not whose it was: told once, of the first port.
+            # The rings count missing packets, but not by port: the first port reports them all.
             self._per_port[port] += missing
             writer.statistics(self._interface(writer, port, name), now, self._per_port[port], missing)
             missing = 0
@@ -212,7 +212,7 @@ class Capture:
     def _drain(self, writer: Writer, offset: int) -> None:
         found = [one for m in self._memories for one in take(m)]
         found += self._answers.take()
-        found.sort(key=lambda one: one.time)  # stable: within an engine the order is that of the ring
+        found.sort(key=lambda one: one.time)  # stable: packets of one engine stay in the order of its ring
         for one in found:
             if self._count and self.packets >= self._count:
                 return
@@ -220,7 +220,7 @@ class Capture:
             self._per_port[one.port] += 1
             self.packets += 1
             if one.event == debug.EVENT_DROP:
-                # As it came in, again: beside the packets, so that nobody takes it for a second one.
+                # This packet is in the file already, as it came in: a second interface keeps the two apart.
                 number = writer.interface(f"{name} dropped", f"{self._node}: what an entry of the flow table drops")
             else:
                 number = self._interface(writer, one.port, name)

@@ -1,8 +1,8 @@
-"""What becomes of a Hoverboard's own usage reports: they are packets like others (paper section 3.3.1).
+"""A Hoverboard's own usage reports get lost like other packets (paper section 3.3.1).
 
-The paper takes usage from sending hosts, because an overloaded Hoverboard may fail to report. Here its
-reports share the capacity it was given: in an interval in which it drops packets, each packet of a report
-is lost as often as any other. Hosts' reports always pass.
+The paper takes usage from sending hosts, because an overloaded Hoverboard may fail to report. Here a Hoverboard's
+reports share its capacity: while it drops packets, each packet of a report is lost with the same probability as any
+other packet. Reports of hosts always arrive.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters
 
 
-_FLOWS_A_PACKET = 30  # FlowUsage messages, about 45 bytes each, that fit 1,400 bytes
+_FLOWS_A_PACKET = 30  # FlowUsage messages of about 45 bytes each that fit 1,400 bytes
 
 
-class Counted(Protocol):
-    """A dataplane, as far as its counters go."""
+class CounterSource(Protocol):
+    """A dataplane with counters."""
 
     def counters(self) -> Counters:
-        """With rx_packets and drops by reason."""
+        """The counters, with rx_packets and drops by reason."""
 
 
-class Reports:
-    """Whether a report gets through.
+class HoverboardReports:
+    """Decides whether each report arrives, and counts the decisions.
 
     Args:
-        chance: a number in [0, 1), new each time.
+        chance: gives a new random number in [0, 1) at each call.
     """
 
-    def __init__(self, plane: Counted, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, plane: CounterSource, chance: Callable[[], float] = random.random) -> None:
         self._plane = plane
         self._chance = chance
         self._before = (0, 0)
@@ -50,7 +50,7 @@ class Reports:
         return through
 
     def _loss(self) -> float:
-        """Share of the packets from the fabric that the capacity did not suffice for, since the last call."""
+        """Share of the packets from the fabric that were over the capacity, since the last call."""
         counters = self._plane.counters()
         dropped = int(counters["drops"].get(OVER_CAPACITY, 0))
         came = int(counters["rx_packets"])

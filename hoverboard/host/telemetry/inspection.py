@@ -1,7 +1,7 @@
-"""Looking inside a host's engines while they run: captures, latency samples and rates (the paper's debug elements).
+"""Inspection of a host's engines while they run: captures, latency samples and rates (the paper's debug elements).
 
-It composes the debug elements in while somebody looks, and takes them out afterwards: an engine that
-nobody looks into runs without them.
+Composes the debug elements in while a capture or a sampler runs, and removes them afterwards: an engine that is not
+inspected runs without them.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 UPLINK_NAME = "uplink"
-# All of them in one composition: one to compile, and each of them costs a look at one word while it is off.
+# All in one composition: only one to compile, and an element that is off costs a look at one word.
 _DEBUG = tuple(sorted(DEBUG_ELEMENTS))
 
 
-class Looking:
-    """What is being looked at on one host; for the control thread.
+class Inspection:
+    """The captures, samplers and rates of one host; for the control thread.
 
     Args:
-        answers: told by the datapath of the frames that this process sends by itself.
+        answers: collects the frames that this process sends by itself.
         node: the host's name.
-        ports: the ports by name now, all rows of a multi-queue one.
+        ports: current ports by name, all rows of a multi-queue port.
     """
 
     def __init__(
@@ -50,21 +50,21 @@ class Looking:
         self.rates = Rates(datapath.memories)
 
     def readers(self) -> dict[int, Callable[[], None]]:
-        """What tells the control thread that somebody has stopped looking."""
+        """Descriptors to poll: the end of the capture, and of each sampler."""
         found: dict[int, Callable[[], None]] = {self._ended: self._on_end}
         found.update({fd: partial(self._stop_sampling, fd) for fd in self._samplers})
         return found
 
     def ready(self) -> bool:
-        """Whether the engines with debug elements are compiled; else the first look takes half a minute."""
+        """Whether the engines with debug elements are compiled; else the first inspection takes half a minute."""
         return is_compiled(_DEBUG)
 
-    def capture(self, names: list[str], snap: int, count: int, output: int, leash: int) -> list[str]:
-        """Write the packets of some ports to `output` until count, or until the leash is let go.
+    def capture(self, names: list[str], snap: int, count: int, output: int, stop_socket: int) -> list[str]:
+        """Write packets of some ports to `output`, until `count` or until the other end of `stop_socket` is closed.
 
         Args:
-            names: of VMs, or UPLINK_NAME; none: all ports.
-            output, leash: see Capture; copies are made.
+            names: of VMs, or UPLINK_NAME; empty: all ports.
+            output, stop_socket: see Capture; they are duplicated.
 
         Returns:
             The names of the ports.
@@ -84,7 +84,7 @@ class Looking:
         ports = {port: name for name in chosen for port in known[name]}
         self._capture = Capture(
             self._datapath.memories, self._answers, self._node, ports, snap=snap, count=count, output=os.dup(output),
-            leash=socket.socket(fileno=os.dup(leash)), on_end=lambda: os.eventfd_write(self._ended, 1),
+            stop_socket=socket.socket(fileno=os.dup(stop_socket)), on_end=lambda: os.eventfd_write(self._ended, 1),
         )  # fmt: skip
         try:
             self._compose()
@@ -101,11 +101,11 @@ class Looking:
             self._capture = None
             self._compose()
 
-    def sample(self, every: int, leash: int) -> None:
-        """Follow one packet in `every` until the leash is let go; counts begin anew."""
+    def sample(self, every: int, stop_socket: int) -> None:
+        """Follow one packet in `every` until the other end of `stop_socket` is closed; all counts start at 0."""
         if every < 1:
             raise InputError(f"one packet in {every} cannot be sampled", where="latency", next_step="give 1 or more")
-        copy = socket.socket(fileno=os.dup(leash))
+        copy = socket.socket(fileno=os.dup(stop_socket))
         self._samplers[copy.fileno()] = copy
         set_sampling(self._datapath.memories, every)
         self._compose()
@@ -125,7 +125,7 @@ class Looking:
         self._datapath.set_debug(_DEBUG if looked_at else ())
 
     def close(self) -> None:
-        """End what runs; before the engines stop."""
+        """End the capture and the samplers, before the engines stop."""
         if self._capture is not None:
             self._capture.stop()
         for sampler in self._samplers.values():

@@ -1,4 +1,4 @@
-"""The control side of the latency sampler: switches it on, and makes percentiles of the engines' histograms."""
+"""The control side of the latency sampler: switches it on, and computes percentiles of the engines' histograms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PERCENTILES = (50, 90, 99, 99.9)
 
 
 def set_sampling(memories: tuple[Memory, Memory], every: int) -> None:
-    """Follow one packet in `every` from now on (0: none), and count anew."""
+    """Follow one packet in `every` from now on (0: none), with all counts at 0."""
     for m in memories:
         m.sample[debug.SAMPLE_EVERY] = 0
         m.latency[:] = 0
@@ -36,7 +36,7 @@ def summary(counts: Sequence[int] | I64) -> EngineLatency:
     found: dict[str, Any] = {"samples": total}
     for percent in _PERCENTILES:
         bucket = int(np.searchsorted(up_to, np.ceil(total * percent / 100)))
-        # A bucket's middle: at most 6 % off.
+        # the middle of a bucket: at most 6 % off
         found[f"p{percent:g}_us"] = round((least_of(bucket) + least_of(bucket + 1)) / 2000, 3)
     found["histogram"] = [[least_of(int(bucket)), int(counted[bucket])] for bucket in np.flatnonzero(counted)]
     return cast("EngineLatency", found)

@@ -1,6 +1,6 @@
 """Writes pcapng (draft-ietf-opsawg-pcapng): packets with interface, direction, time in ns and a comment.
 
-Just what a capture needs: one section, interfaces as they are met, enhanced packets, interface statistics.
+Only what a capture needs: one section, interfaces as they appear, enhanced packets, interface statistics.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def _time(ns: int) -> bytes:
 
 
 class Writer:
-    """One capture into one open file, which stays the caller's.
+    """Writes one capture into one open file, which the caller closes.
 
     Args:
         snap: most bytes kept of a packet.
-        application: who wrote it.
+        application: name of the program that writes it.
     """
 
     def __init__(self, file: BinaryIO, *, snap: int, application: str) -> None:
@@ -47,7 +47,7 @@ class Writer:
         file.write(_block(_SECTION, body, _option(_APPLICATION, application.encode())))
 
     def interface(self, name: str, description: str) -> int:
-        """Number of the interface of that name, told of to readers the first time."""
+        """The number of the interface with that name; writes its description at the first call."""
         if name not in self._interfaces:
             self._interfaces[name] = len(self._interfaces)
             options = [_option(_IF_NAME, name.encode()), _option(_IF_DESCRIPTION, description.encode())]
@@ -56,11 +56,11 @@ class Writer:
         return self._interfaces[name]
 
     def packet(self, interface: int, ns: int, data: bytes, length: int, direction: int, comment: str = "") -> None:
-        """One packet.
+        """Write one packet.
 
         Args:
             ns: since 1970.
-            length: on the wire; `data` may be less of it.
+            length: on the wire; `data` may be shorter.
             direction: INBOUND or OUTBOUND.
         """
         body = struct.pack("<I", interface) + _time(ns) + struct.pack("<II", len(data), length)
@@ -70,7 +70,7 @@ class Writer:
         self._file.write(_block(_PACKET, body + data + bytes(-len(data) % 4), *options))
 
     def statistics(self, interface: int, ns: int, received: int, dropped: int) -> None:
-        """How many packets an interface had, and how many of them are missing here."""
+        """Write how many packets an interface had, and how many of them are not in the file."""
         options = [
             _option(_ISB_RECEIVED, struct.pack("<Q", received)),
             _option(_ISB_DROPPED, struct.pack("<Q", dropped)),

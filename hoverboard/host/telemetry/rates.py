@@ -1,6 +1,6 @@
-"""Statistics exporter: rates by port and the flows that carry most, from the counters that the engines keep anyway.
+"""Statistics exporter: rates by port, and the flows that carry most, from counters that the engines keep anyway.
 
-The control thread reads the engines' arrays once a second and takes differences: it costs the engines nothing.
+Once a second the control thread reads the engines' arrays and takes differences: the engines do nothing for it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 
 from hoverboard.fastpath.memory.arrays import I64, Memory
 
-TOP = 10  # flows told of
+TOP = 10  # flows in the list of the busiest
 
 
 @dataclass(frozen=True)
 class Interval:
-    """What was counted between two looks.
+    """Counts between two readings of the counters.
 
     Attributes:
-        seconds: between them.
+        seconds: length of the interval.
         ports: (PORTS, 4) rx packets, rx bytes, tx packets, tx bytes.
         entries: (rows, 2) packets and bytes by row of the flow table.
     """
@@ -41,7 +41,7 @@ class Interval:
         return found
 
     def top_rows(self, count: int = TOP) -> list[tuple[int, dict[str, float]]]:
-        """(row, {pps, bps}) of the entries that carried most bytes, the busiest first; idle ones are left out."""
+        """(row, {pps, bps}) of the entries that carried most bytes, the busiest first; idle entries are left out."""
         octets = self.entries[:, 1]
         rows = [int(row) for row in np.argsort(octets)[::-1][:count] if octets[row] > 0]
         return [
@@ -52,7 +52,7 @@ class Interval:
 
 
 class Rates:
-    """Looks at the counters of one host's engines.
+    """Rates from the counters of one host's engines.
 
     Args:
         memories: (egress, ingress).
@@ -64,13 +64,13 @@ class Rates:
         self.interval: Interval | None = None
 
     def look(self, now: float, rows: int) -> None:
-        """Take the counters as they stand; `rows` is how much of the flow table was ever used."""
+        """Read the counters; `rows` is the number of rows of the flow table that were ever used."""
         ports = sum((m.port_stats for m in self._memories), np.zeros_like(self._memories[0].port_stats))
         entries = self._memories[0].stats[:rows] + self._memories[1].stats[:rows]
         if self._last is not None:
             then, before_ports, before = self._last
             before = np.concatenate([before, np.zeros((rows - len(before), 2), np.int64)])
-            # A row that counts less than before is another entry's now, and began at 0.
+            # A row that counts less than before belongs to a new entry, which began at 0.
             carried = np.where((entries < before).any(axis=1, keepdims=True), entries, entries - before)
             self.interval = Interval(now - then, ports - before_ports, carried)
         self._last = (now, ports, entries)

@@ -1,4 +1,4 @@
-"""What Open vSwitch's own flow cache has carried, as others are told: usage by VM pair, and flows (paper 3.3.1)."""
+"""Usage by VM pair, and flows, from Open vSwitch's own flow cache (paper 3.3.1)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class SwitchUsage:
-    """Reads the flow cache of one switch.
+    """Usage and flows of the flow cache of one switch.
 
     Args:
-        megaflows: all flows of the cache now; SwitchError when the switch is away.
-        routes: told of every way that packets of VMs went, with each usage().
+        megaflows: all flows of the cache now; SwitchError when the switch is down.
+        routes: notified, at each usage(), of every route that packets of VMs used.
     """
 
     def __init__(self, megaflows: Callable[[], list[Megaflow]], routes: RouteListener) -> None:
@@ -29,13 +29,13 @@ class SwitchUsage:
         self._seen: dict[str, tuple[int, int]] = {}  # megaflow's match -> bytes, packets
 
     def usage(self, relayed: bool = False) -> tuple[FlowUsage, ...]:
-        """What each VM pair sent into the fabric since the last call.
+        """Packets and bytes that each VM pair sent into the fabric since the last call.
 
-        Counted flow by flow, not pair by pair: the switch forgets an idle megaflow, and a pair's sum that
-        went down for that would be taken for new traffic. A single count that went down is a new flow.
+        Counted flow by flow, not pair by pair: the switch forgets an idle megaflow, and the smaller sum of the pair
+        would look like new traffic. If the count of one flow goes down, it is a new flow.
 
         Args:
-            relayed: with what came from the fabric and went back there.
+            relayed: include packets that came from the fabric and went back into it.
         """
         try:
             flows = self._megaflows()
@@ -55,13 +55,13 @@ class SwitchUsage:
                 pair = pairs.setdefault((flow.vni, flow.src, flow.dst), [0, 0])
                 pair[0] += flow.bytes - before[0]
                 pair[1] += flow.packets - before[1]
-        self._routes.carried(
+        self._routes.routes_used(
             [(flow.vni, flow.dst, flow.peer) for flow in flows if flow.vni and flow.peer and not flow.from_tunnel]
         )
         return tuple(FlowUsage(*pair, octets, packets) for pair, (octets, packets) in pairs.items())
 
     def flows(self) -> list[nodes.Entry]:
-        """See plane.Dataplane."""
+        """The rows of `hoverboard flows NODE` (see HostDataplane.flows)."""
         return [
             {
                 "vni": flow.vni,
@@ -79,5 +79,5 @@ class SwitchUsage:
         ]
 
     def entries(self) -> int:
-        """How many flows the cache holds."""
+        """Number of flows in the cache."""
         return len(self._megaflows())

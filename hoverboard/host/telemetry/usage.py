@@ -1,4 +1,4 @@
-"""What a flow table has carried, as others are told: usage by VM pair, entries, counters (paper 3.3.1, 4.3)."""
+"""Usage by VM pair, entries and counters, from a flow table (paper 3.3.1, 4.3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets.flow_table import FlowTable
 from hoverboard.host.slowpath.flow_misses import FlowMisses
-from hoverboard.host.slowpath.known_entries import Cached
+from hoverboard.host.slowpath.known_entries import KnownEntry
 from hoverboard.vswitch.trace import TraceResult
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ...]:
-    """What each VM pair sent into the fabric since the last call."""
+    """Packets and bytes that each VM pair sent into the fabric since the last call."""
     pairs: dict[tuple[int, Address, Address], list[int]] = {}
     for table, misses in tables:
         entries = [(cached, *table.counted(key)) for key, cached in misses.cached.items()]
@@ -29,7 +29,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
         misses.forgotten.clear()
         for cached, packets, octets in entries:
             verdict, before = cached.verdict, cached.reported
-            if (packets, octets) == before or not cached.told(misses.tells_relayed):
+            if (packets, octets) == before or not cached.is_usage(misses.reports_relayed):
                 continue
             cached.reported = (packets, octets)
             if cached.src is None or cached.dst is None:
@@ -40,16 +40,16 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
     return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
 
 
-def describe(cached: Cached, vm: str | None) -> Flow:
+def describe(cached: KnownEntry, vm: str | None) -> Flow:
     """An entry without its counts.
 
     Args:
-        vm: to whose port it leads, if to one.
+        vm: the VM to whose port it leads; None if it leads to no VM.
     """
     return _row(cached, cached.verdict, cached.dropped, vm)
 
 
-def _row(cached: Cached, verdict: TraceResult, dropped: str | None, vm: str | None) -> Flow:
+def _row(cached: KnownEntry, verdict: TraceResult, dropped: str | None, vm: str | None) -> Flow:
     kind = f"drop-{dropped}" if dropped else verdict.kind.name.lower().replace("_", "-") if verdict.kind else None
     via = str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None
     return {
@@ -64,18 +64,18 @@ def _row(cached: Cached, verdict: TraceResult, dropped: str | None, vm: str | No
 
 
 def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[Entry]:
-    """A flow table, entry by entry; one whose answer changed has a row for each way that it led before, too.
+    """A flow table, one row per entry, and one more per earlier answer of the entry.
 
     Args:
-        vm_of: VM by the engines' number of its port.
+        vm_of: engine port -> VM.
     """
     rows: list[Entry] = []
     for key, (_action, target, packets, octets) in table.statistics().items():
         cached = misses.cached[key]
-        for past in cached.past:
-            packets, octets = packets - past.packets, octets - past.bytes
-            row = _row(cached, past.verdict, past.dropped, vm_of(past.target))
-            rows.append({**row, "now": False, "packets": past.packets, "bytes": past.bytes})
+        for earlier in cached.earlier:
+            packets, octets = packets - earlier.packets, octets - earlier.bytes
+            row = _row(cached, earlier.verdict, earlier.dropped, vm_of(earlier.target))
+            rows.append({**row, "now": False, "packets": earlier.packets, "bytes": earlier.bytes})
         rows.append({**describe(cached, vm_of(target)), "now": True, "packets": packets, "bytes": octets})
     return rows
 
@@ -100,7 +100,7 @@ def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> Counters:
 
 
 def table(table: FlowTable, misses: FlowMisses) -> dict[str, int]:
-    """State of a flow table."""
+    """State of a flow table: entries, capacity, evicted, aged, traces, revalidations."""
     return {
         "entries": len(table),
         "capacity": table.capacity,
@@ -112,7 +112,7 @@ def table(table: FlowTable, misses: FlowMisses) -> dict[str, int]:
 
 
 def merge(one: dict[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the numbers of `two` to those of `one`, in depth."""
+    """Add the numbers of `two` to those of `one`, at every depth; return `one`."""
     for name, value in two.items():
         one[name] = merge(one.get(name, {}), value) if isinstance(value, Mapping) else one.get(name, 0) + value
     return one

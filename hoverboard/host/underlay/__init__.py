@@ -1,1 +1,1 @@
-"""What hosts say to each other on the fabric: ARP, probes and the route exchange."""
+"""Messages between hosts on the fabric: ARP, probes and the route exchange."""

@@ -1,7 +1,7 @@
 """Datagrams between host processes over the fabric, on the UDP port of the route exchange (`ROUTES_PORT`).
 
-Where the kernel has the node's underlay address they are its business; where the fast path has the uplink, they
-are frames among its own. Lost ones are lost: who asks asks again.
+If the kernel has the node's underlay address, they go through a kernel socket. If the fast path has the uplink, they
+are frames that the host process injects. They may get lost; the sender of a request retries.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, rings
 
-Heard = Callable[[IPv4Address, bytes], None]
+DatagramReceiver = Callable[[IPv4Address, bytes], None]
 
 
 class Datagrams(Protocol):
-    """A way to other hosts. What comes from them is handed over by whoever receives it (listeners.RouteListener)."""
+    """Sends datagrams to other hosts. Received datagrams go to listeners.RouteListener."""
 
     def send(self, to: IPv4Address, payload: bytes) -> None:
-        """Send, or lose, a datagram."""
+        """Send a datagram, which may get lost."""
 
 
 class EngineDatagrams:
-    """By frames of the host's own, where the engines have the uplink; peers.Peers receives them.
+    """Datagrams as frames, where the engines have the uplink; peers.Peers receives them.
 
     Args:
         local_ip: underlay address of this host.
@@ -48,19 +48,19 @@ class EngineDatagrams:
 
 
 def underlay_socket(local_ip: IPv4Address) -> socket.socket:
-    """A socket on the port of the route exchange."""
+    """Open a socket on the port of the route exchange."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # The address may come with the switch's own device, a moment later or again.
+    # The address may be missing now, or go and return, with the switch's own device.
     made.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
     made.bind((str(local_ip), ROUTES_PORT))
     return made
 
 
 class KernelDatagrams:
-    """By a socket, where a device of the node carries the underlay address.
+    """Datagrams through a socket, where a device of the node has the underlay address.
 
     Args:
-        made: an `underlay_socket`.
+        made: a socket from `underlay_socket`.
     """
 
     def __init__(self, made: socket.socket) -> None:
@@ -68,21 +68,20 @@ class KernelDatagrams:
         self._socket.setblocking(False)
 
     def send(self, to: IPv4Address, payload: bytes) -> None:
-        """Send a datagram."""
+        """Send a datagram; an error of the socket loses it."""
         with contextlib.suppress(OSError):
             self._socket.sendto(payload, (str(to), ROUTES_PORT))
 
-    def readers(self, received: Heard) -> dict[int, Callable[[], None]]:
-        """The socket to poll, and what to call when it is readable: each datagram goes to `received`, with its
-        sender."""
+    def readers(self, received: DatagramReceiver) -> dict[int, Callable[[], None]]:
+        """The socket to poll, and its callback, which passes each datagram and its sender to `received`."""
         return {self._socket.fileno(): partial(self._receive, received)}
 
-    def _receive(self, received: Heard) -> None:
+    def _receive(self, received: DatagramReceiver) -> None:
         while True:
             try:
                 payload, (sender, _port) = self._socket.recvfrom(2048)
             except OSError:
-                return  # nothing more, for now
+                return  # nothing more for now
             received(IPv4Address(sender), payload)
 
     def close(self) -> None:
@@ -91,7 +90,7 @@ class KernelDatagrams:
 
 
 def datagram(source: IPv4Address, target: IPv4Address, payload: bytes) -> bytes:
-    """An Ethernet frame with a UDP datagram of the route exchange."""
+    """An Ethernet frame that holds a UDP datagram of the route exchange."""
     udp = struct.pack("!HHHH", ROUTES_PORT, ROUTES_PORT, 8 + len(payload), 0)  # no checksum: RFC 768 allows 0
     length = 20 + len(udp) + len(payload)
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, 17, 0, source.packed, target.packed)
@@ -101,7 +100,7 @@ def datagram(source: IPv4Address, target: IPv4Address, payload: bytes) -> bytes:
 
 
 def read_datagram(frame: bytes) -> tuple[IPv4Address, bytes] | None:
-    """(sender, payload) of a frame from the fabric; None for anything else."""
+    """(sender, payload) of a frame from the fabric; None for any other frame."""
     if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[14] != 0x45 or frame[23] != 17:
         return None
     port, size = struct.unpack("!HH", frame[36:40])

@@ -1,10 +1,10 @@
-"""Routes that a host learns from its gateway by itself: request and answer in the data plane, and a cache.
+"""Routes that a host learns from its Hoverboard: requests and answers in the data plane, and a cache.
 
-Programming model "active-learning" (Achelous, SIGCOMM 2023; the figures are ours). A request names a virtual
-network and a destination; the Hoverboard's host process looks that up in its own switch's tables and answers with
-the host to send to. What was learned becomes an OpenFlow flow of this host's switch, of Kind.LEARNED, so that
-every generation of the dataplane follows it; packets go through the Hoverboard until then. A used route is
-asked for again every few seconds; one that is not used, or not confirmed, goes.
+Programming model "active-learning" (Achelous, SIGCOMM 2023; the figures are ours). A request names a virtual network
+and a destination. The Hoverboard's host process looks the destination up in the tables of its own switch and answers
+with the host to send to. The host installs a learned route as an OpenFlow flow of Kind.LEARNED in its switch, so that
+every generation of the dataplane uses it. Until then packets go through the Hoverboard. A route in use is revalidated
+every few seconds. A route that is unused or unconfirmed is removed.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _MAGIC = b"HBR1"
 _REQUEST, _ANSWER = 1, 2
 _MESSAGE = struct.Struct("!4sBBHI16s4s")  # magic, kind, IP version, 0, VNI, destination, underlay (0.0.0.0: none)
 
-# Seconds; ours.
-RETRY = 0.2  # between two requests that are not answered
+# Seconds; our figures.
+RETRY = 0.2  # between a request and its retry
 TRIES = 5
-REVALIDATE = 5.0  # age at which a used route is asked for again
-UNCONFIRMED = 15.0  # age at which it goes
-IDLE = 30.0  # without use after which it goes
-NEGATIVE = 5.0  # for which what the gateway does not know is not asked for again
-MOST = 10_000  # routes; beyond, destinations stay with the gateway
+REVALIDATE = 5.0  # age at which a route in use is revalidated
+UNCONFIRMED = 15.0  # age at which a route is removed
+IDLE = 30.0  # time without use after which a route is removed
+NEGATIVE = 5.0  # time for which a negative answer is kept
+MOST = 10_000  # routes; more destinations stay with the Hoverboard
 
 
 class Destination(NamedTuple):
-    """What a route is to."""
+    """A virtual network and an address in it."""
 
     vni: int
     address: Address
 
 
 def request(wanted: Destination) -> bytes:
-    """The datagram that asks for a route."""
+    """The datagram that requests a route."""
     return _pack(_REQUEST, wanted, IPv4Address(0))
 
 
 def answer(wanted: Destination, underlay: IPv4Address | None) -> bytes:
-    """The datagram that answers; None: there is no such destination."""
+    """The datagram that answers a request; None: there is no such destination."""
     return _pack(_ANSWER, wanted, underlay or IPv4Address(0))
 
 
@@ -55,7 +55,7 @@ def _pack(kind: int, wanted: Destination, underlay: IPv4Address) -> bytes:
 
 
 def read(payload: bytes) -> tuple[bool, Destination, IPv4Address | None] | None:
-    """(whether it is a request, what about, the answer) of a datagram; None if it is none of ours."""
+    """(whether it is a request, destination, answer) of a datagram; None if it is not of the route exchange."""
     if len(payload) != _MESSAGE.size:
         return None
     magic, kind, version, _, vni, raw, underlay = _MESSAGE.unpack(payload)
@@ -70,9 +70,9 @@ class Learned:
     """A route in the cache.
 
     Attributes:
-        underlay: the host to send to; None: the gateway knows nothing there.
-        confirmed: when the gateway last said so.
-        used: when something was last sent there.
+        underlay: the host to send to; None: the Hoverboard knows no such destination.
+        confirmed: when the Hoverboard last gave this answer.
+        used: when a packet was last sent by this route.
     """
 
     underlay: IPv4Address | None
@@ -86,17 +86,17 @@ class _Question:
     gateway: IPv4Address
     asked: float
     tries: int
-    fresh: bool  # packets go through the gateway; else a route that stands is revalidated
+    fresh: bool  # packets go through the Hoverboard; False: a route in use is revalidated
 
 
 class Learner:
-    """The cache of one host. Times are seconds of any one clock.
+    """The cache of one host. All times are seconds of one clock.
 
     Args:
-        local: this host, to which no route is ever put in.
-        send: sends a datagram to a gateway.
-        install: puts a route's flow in (underlay), or takes it out (None).
-        stands: whether that flow is in the switch now.
+        local: this host; no route to it is ever installed.
+        send: sends a datagram to a Hoverboard.
+        install: installs a route's flow (underlay), or removes it (None).
+        is_installed: whether the route's flow is in the switch now.
     """
 
     def __init__(
@@ -104,18 +104,18 @@ class Learner:
         local: IPv4Address,
         send: Callable[[IPv4Address, bytes], None],
         install: Callable[[Destination, IPv4Address | None], None],
-        stands: Callable[[Destination], bool],
+        is_installed: Callable[[Destination], bool],
     ) -> None:
         self.routes: dict[Destination, Learned] = {}
         self.counters = {"requests": 0, "answers": 0, "learned": 0, "changed": 0, "expired": 0}
         self._local = local
-        self._send, self._install, self._stands = send, install, stands
+        self._send, self._install, self._is_installed = send, install, is_installed
         self._questions: dict[Destination, _Question] = {}
 
     def wanted(self, wanted: Destination, gateway: IPv4Address, now: float) -> None:
-        """Packets to a destination go through `gateway`, and the host may learn better."""
+        """Request a direct route to a destination whose packets go through `gateway`, unless one is requested."""
         known = self.routes.get(wanted)
-        # The flow of a route is on its way for a moment.
+        # The flow of a new route is not installed at once.
         if known is not None and now - known.confirmed < (NEGATIVE if known.underlay is None else RETRY):
             return
         if (question := self._questions.get(wanted)) is not None:
@@ -124,15 +124,15 @@ class Learner:
             self._ask(wanted, gateway, now, fresh=True)
 
     def received(self, gateway: IPv4Address, wanted: Destination, underlay: IPv4Address | None, now: float) -> None:
-        """An answer; one that was not asked for, or of somebody else, is not believed."""
+        """Take an answer; one that was not requested, or comes from another host, is ignored."""
         question = self._questions.get(wanted)
         if question is None or question.gateway != gateway:
             return
         del self._questions[wanted]
         self.counters["answers"] += 1
         before = self.routes.get(wanted)
-        if not question.fresh and not self._stands(wanted):
-            # Its flow was taken out: the programming model is another one now, or the switch is new.
+        if not question.fresh and not self._is_installed(wanted):
+            # Its flow was removed: another programming model is active now, or the switch has restarted.
             self.routes.pop(wanted, None)
             return
         if underlay == self._local:
@@ -144,14 +144,14 @@ class Learner:
                 self._install(wanted, underlay)
 
     def used(self, flows: Iterable[FlowUsage], now: float) -> None:
-        """What the host's VMs sent since the last call."""
+        """Note which routes the host's VMs used since the last call."""
         for flow in flows:
             route = self.routes.get(Destination(flow.vni, flow.dst))
             if route is not None:
                 route.used = now
 
     def tick(self, now: float) -> None:
-        """Ask again where no answer came, revalidate, and let go what is over. To be called several times a second."""
+        """Retry requests, revalidate routes in use, remove routes that are over. Call it several times a second."""
         for wanted, question in list(self._questions.items()):
             if now - question.asked >= RETRY:
                 if question.tries >= TRIES:
@@ -168,13 +168,13 @@ class Learner:
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything that time can change."""
+        """Whether there are routes or open requests, so that tick() is needed."""
         return bool(self.routes or self._questions)
 
     def _forget(self, wanted: Destination) -> None:
         route = self.routes.pop(wanted)
         self.counters["expired"] += 1
-        if route.underlay is not None and self._stands(wanted):
+        if route.underlay is not None and self._is_installed(wanted):
             self._install(wanted, None)
 
     def _ask(self, wanted: Destination, gateway: IPv4Address, now: float, *, fresh: bool) -> None:

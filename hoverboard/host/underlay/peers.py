@@ -1,7 +1,7 @@
-"""What a host says to other hosts for itself: ARP on the fabric, and probes for the segment option.
+"""Packets that a host sends to other hosts for itself: ARP on the fabric, and probes for the segment option.
 
-A peer that answers a probe runs a fast path and takes whole segments; Open vSwitch does not answer,
-and gets MTU-sized packets (contract.encapsulation).
+A peer that answers a probe runs a fast path and takes whole segments. Open vSwitch does not answer, and gets packets
+of MTU size (contract.encapsulation).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from hoverboard.contract.encapsulation import (
 from hoverboard.contract.packets import internet_checksum, mac_bytes
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries, packets, ports, rings
-from hoverboard.host.listeners import NOBODY, PeerListener, RouteListener
+from hoverboard.host.listeners import NO_LISTENER, PeerListener, RouteListener
 from hoverboard.host.underlay.datagrams import read_datagram
 
-_PROBES = 5  # unanswered probes, a second apart, after which a peer is taken for an Open vSwitch
+_PROBES = 5  # unanswered probes, one a second, after which a peer counts as Open vSwitch
 _OAM = 0x80
 
 
@@ -39,7 +39,7 @@ def probe(source: IPv4Address, target: IPv4Address, kind: int) -> bytes:
 
 
 def read_probe(frame: bytes) -> tuple[IPv4Address, int] | None:
-    """(sender, probe type) of a Geneve OAM frame from the fabric, or None for anything else."""
+    """(sender, probe type) of a Geneve OAM frame from the fabric; None for any other frame."""
     if len(frame) < 54 or frame[12:14] != b"\x08\x00" or frame[14] != 0x45 or frame[23] != 17:
         return None
     options = (frame[42] & 0x3F) * 4
@@ -52,7 +52,7 @@ def read_probe(frame: bytes) -> tuple[IPv4Address, int] | None:
 
 
 def arp_reply(frame: bytes, address: IPv4Address) -> bytes | None:
-    """The answer to an ARP request for our `address`, or None if it is not one (RFC 826)."""
+    """The answer to an ARP request for our `address`; None for any other frame (RFC 826)."""
     if frame[12:22] != b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" or frame[38:42] != address.packed:
         return None
     own = mac_bytes(underlay_mac(address))
@@ -62,7 +62,7 @@ def arp_reply(frame: bytes, address: IPv4Address) -> bytes | None:
 def announcement(address: IPv4Address) -> bytes:
     """A gratuitous ARP reply, from which a switch learns our MAC before its first packet needs it.
 
-    Open vSwitch drops the packets that make it ask; RFC 5227 section 3 calls this an announcement.
+    Open vSwitch drops packets for which it has to ask; RFC 5227 section 3 calls this reply an announcement.
     """
     own = mac_bytes(underlay_mac(address))
     body = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 2, own, address.packed, own, address.packed)
@@ -70,7 +70,7 @@ def announcement(address: IPv4Address) -> bytes:
 
 
 class Announcements:
-    """When to announce: each second while neighbours may still be starting, then now and then.
+    """The times of announcements: each second while neighbours may still start, then every 300 seconds.
 
     Open vSwitch forgets a neighbour after 15 minutes.
     """
@@ -81,17 +81,17 @@ class Announcements:
         self._second = 0
 
     def due(self) -> bool:
-        """Call once a second; whether to announce now."""
+        """Whether to announce now; call it once a second."""
         self._second += 1
         return self._second <= self.FIRST or self._second % self.EVERY == 0
 
 
 class Peers:
-    """The other hosts that this one sends to, and whether they take whole segments.
+    """The other hosts that this host sends to, and whether they take whole segments.
 
     Args:
-        peers: told of peers that are met, or that take segments now.
-        routes: given the datagrams of the route exchange.
+        peers: notified of peers that are new or take segments now.
+        routes: notified of datagrams of the route exchange.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Peers:
         datapath: Datapath,
         local_ip: IPv4Address,
         *,
-        peers: PeerListener = NOBODY,
-        routes: RouteListener = NOBODY,
+        peers: PeerListener = NO_LISTENER,
+        routes: RouteListener = NO_LISTENER,
     ) -> None:
         self._datapath = datapath
         self._listener = peers
@@ -111,12 +111,12 @@ class Peers:
         self._announcements = Announcements()
 
     def known(self) -> dict[IPv4Address, bool]:
-        """All peers, and whether each takes whole segments as far as we know."""
+        """All peers, and whether each takes whole segments as far as is known."""
         takes = self._datapath.egress.peers
         return {address: bool(takes[number]) for address, number in self._index.items()}
 
     def restore(self, peers: Mapping[IPv4Address, bool]) -> None:
-        """Peers that a process which has gone knew; who did not answer it is asked again, a second from now."""
+        """Restore the peers of an earlier process; probe those that did not answer it, from the next second on."""
         for address, segments in peers.items():
             number = len(self._index) + 1
             if number >= entries.MAX_PEERS:
@@ -128,11 +128,11 @@ class Peers:
                 self._unanswered[address] = 0
 
     def announce(self) -> None:
-        """Tell the fabric where we are."""
+        """Announce this host's MAC on the fabric."""
         self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + announcement(self._local_ip), rings.INJECT_RAW)
 
     def index(self, address: IPv4Address) -> int:
-        """Index of a peer in the engines' `peers` array; a new peer is probed."""
+        """Index of a peer in the engines' `peers` array; a new peer is probed. 0 when the array is full."""
         known = self._index.get(address)
         if known is not None:
             return known
@@ -146,7 +146,7 @@ class Peers:
         return number
 
     def every_second(self) -> None:
-        """Probe again whoever has not answered; announce ourselves when it is time."""
+        """Probe peers that have not answered once more; announce this host when it is time."""
         if self._announcements.due():
             self.announce()
         for address, tries in list(self._unanswered.items()):
@@ -154,15 +154,15 @@ class Peers:
                 self._ask(address)
 
     def handle(self, frame: bytes) -> None:
-        """A frame from the fabric for the host itself, with its virtio-net header."""
+        """Handle a frame from the fabric for the host itself, with its virtio-net header."""
         ethernet = frame[packets.VNET_BYTES :]
         if (reply := arp_reply(ethernet, self._local_ip)) is not None:
             self._datapath.inject(ports.UPLINK, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
-        elif (told := read_datagram(ethernet)) is not None:
-            self._routes.received(*told)
+        elif (datagram := read_datagram(ethernet)) is not None:
+            self._routes.datagram_received(*datagram)
         elif (found := read_probe(ethernet)) is not None:
             sender, kind = found
-            # Whoever asks can take segments too.
+            # A host that sends probes takes segments, too.
             number = self.index(sender)
             if number and not self._datapath.egress.peers[number]:
                 self._datapath.egress.peers[number] = 1

@@ -233,7 +233,7 @@ def test_a_second_control_plane_in_the_directory_is_refused(cluster: Rig) -> Non
         capture_output=True, text=True, timeout=20, cwd=ROOT, check=False,
     )  # fmt: skip
     assert done.returncode == RunError.exit_code
-    assert "a control plane is running here already" in done.stderr
+    assert "a control plane already runs in this directory" in done.stderr
     assert "Traceback" not in done.stderr
     assert cluster.client.status()["synced"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from controllers.ofe.frontend import SwitchSession
+from controllers.ofe.switch_interface import SwitchSession
 from controllers.ofe.switch_server import FrontEnd
 from controllers.program import Program
 from controllers.testing.fake_switch import FakeSwitch, Packet
@@ -197,7 +197,7 @@ def test_a_refused_flow_is_named_and_nothing_is_applied(switch: Switch, director
 
     async def use(listener: Listener) -> None:
         session = session_of(listener)
-        with pytest.raises(SwitchError, match="refused 1 of 8 flow changes; the first: OFPET_BAD_ACTION") as refused:
+        with pytest.raises(SwitchError, match="rejected 1 of 8 flow changes; the first: OFPET_BAD_ACTION") as refused:
             await session.send(Program((*good, bad)))
         assert "adding Flow(table=30, priority=5" in refused.value.where
         assert await session.dump() == []
@@ -243,7 +243,7 @@ def test_a_closed_session_fails_what_waits_and_the_switch_comes_back(switch: Swi
         waiting = asyncio.create_task(session.send(Program(tuple(pipeline.base_flows()))))
         await asyncio.sleep(0)
         session.close()
-        with pytest.raises(SwitchError, match="went away|not connected"):
+        with pytest.raises(SwitchError, match="disconnected|not connected"):
             await waiting
         switch.resume()
         await listener.until(lambda: listener.connections == 2)
@@ -376,7 +376,7 @@ def test_goto_forward_only_is_also_the_switchs_rule(switch: Switch, directory: P
     back = Flow(30, 5, (), (Goto(10),), 1)
 
     async def use(listener: Listener) -> None:
-        with pytest.raises(SwitchError, match="refused 1 of 1"):
+        with pytest.raises(SwitchError, match="rejected 1 of 1"):
             await session_of(listener).send(Program((back,)))
 
     with_session(directory, use)

@@ -106,7 +106,7 @@ def test_each_plane_is_told_its_part_and_has_its_own_flows(bed: Testbed, planes:
 
 
 def _known(planes: RegionalClusterManager) -> dict[str, Any]:
-    """What each plane intends."""
+    """The intent of each plane."""
     every = [*planes.regional.values(), *planes.globals.values()]
     return {plane.address: sorted(map(str, plane.client.entities()["entities"])) for plane in every}
 

@@ -219,7 +219,7 @@ def test_models_over_partitions_and_front_ends(testbed: Callable[..., Testbed], 
 
 
 def refuses_the_deposed(bed: Testbed, server: str, partition: int, term: int) -> None:
-    """Whoever writes in the name of a term that is over is refused, and the switch stays as it is."""
+    """A front end rejects a program of a term that is over, and the switch stays as it is."""
     before = ages(bed)
     socket = front_end_socket(bed.directory.control, 0)
     requests: SimpleQueue[pb.FrontEndRequest | None] = SimpleQueue()

@@ -28,7 +28,7 @@ def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
 
 @pytest.fixture(scope="module")
 def before(bed: Testbed) -> list[str]:
-    """What is in the switch that nobody has programmed yet."""
+    """The flows of a switch that no controller has programmed yet."""
     return bed.flows("h2")["openflow"]
 
 
@@ -60,7 +60,7 @@ def _reached(bed: Testbed, one: str, other: str) -> None:
 
 
 def _connects(bed: Testbed, one: str, other: str, port: int) -> str:
-    """How an attempt to connect to a port where nobody listens ends."""
+    """How an attempt to connect to a port without a listener ends."""
     command = [sys.executable, "-c", CONNECT, str(bed.node(other).IP()), str(port)]
     with bed.node(one).popen(command, text=True) as attempt:
         return str(attempt.communicate(timeout=20)[0]).strip()

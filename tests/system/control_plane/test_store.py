@@ -156,7 +156,7 @@ def test_revisions_and_conditional_writes(use: Use) -> None:
     use(test)
 
 
-def test_a_watch_tells_what_is_there_and_then_every_change_in_order(use: Use) -> None:
+def test_a_watch_sends_the_present_keys_and_then_every_change_in_order(use: Use) -> None:
     async def test(place: Place) -> None:
         writer, reader = place.connect(), place.connect()
         await writer.commit({}, {"w/old": Put("1"), "v/other": Put("1")})
@@ -227,7 +227,7 @@ def test_what_no_lease_holds_outlives_a_restart_and_clients_find_it_again(use: U
 
 
 class Voter:
-    """A replica and what it was told."""
+    """A replica and the events it received."""
 
     def __init__(self, place: Place, name: str) -> None:
         self.store = place.connect()

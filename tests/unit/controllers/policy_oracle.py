@@ -1,4 +1,4 @@
-"""What a network's firewall and load balancers mean, said without any flow: held against programmed switches."""
+"""The meaning of a network's firewall and load balancers, without any flow: compared with programmed switches."""
 
 from __future__ import annotations
 

@@ -135,7 +135,8 @@ def test_zero_is_a_number_where_it_means_something(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "what"), [("all", "a control plane is running here already"), ("front-end", "front-end-0 is running here")]
+    ("role", "what"),
+    [("all", "a control plane already runs in this directory"), ("front-end", "front-end-0 already runs")],
 )
 def test_a_second_one_in_a_directory_is_refused(
     served: Served, role: str, what: str, capsys: pytest.CaptureFixture[str]
@@ -156,7 +157,7 @@ def test_a_second_one_in_a_directory_is_refused(
     assert served.main("--role", role) == 0  # one that has ended holds nothing
 
 
-def test_a_fault_is_told_and_is_the_exit_code(
+def test_an_error_is_printed_and_gives_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served = Served(monkeypatch, tmp_path, InputError("no such policy", where="mine.py"))

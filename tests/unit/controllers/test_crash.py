@@ -1,4 +1,4 @@
-"""What ends a process of the control plane, and what does not."""
+"""The exceptions that end a process of the control plane, and those that do not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from controllers import __main__ as process
-from controllers.crash import Crash, watched, whole
+from controllers.crash import Crash, crash_on_error, critical_task
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.switch_session import Session
 from controllers.ofe.templates import FlowModEncoder
@@ -39,14 +39,14 @@ async def fails(error: Exception) -> None:
     raise error
 
 
-def test_the_first_unexpected_exception_ends_the_process_once_and_is_told_with_its_traceback(
+def test_the_first_unexpected_exception_ends_the_process_once_and_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def tell() -> None:
         ended = Ended()
         first, second = KeyError("first"), KeyError("second")
         for error in (first, second):
-            with pytest.raises(KeyError), whole():
+            with pytest.raises(KeyError), crash_on_error():
                 raise error
         assert (ended.times, ended.crash.error) == (1, first)
 
@@ -59,23 +59,23 @@ def test_the_first_unexpected_exception_ends_the_process_once_and_is_told_with_i
 def test_an_answer_for_a_person_ends_nothing() -> None:
     async def tell() -> None:
         ended = Ended()
-        with pytest.raises(RunError), whole():
+        with pytest.raises(RunError), crash_on_error():
             raise RunError("under way")
         assert ended.times == 0
 
     run(tell())
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), RunError("nobody was to see this")])
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RunError("unexpected")])
 def test_a_task_that_ends_by_an_exception_ends_the_process_and_one_that_is_cancelled_does_not(error: Exception) -> None:
     async def tell() -> None:
         ended = Ended()
-        task = watched(asyncio.sleep(3600))
+        task = critical_task(asyncio.sleep(3600))
         task.cancel()
-        assert await watched(asyncio.sleep(0, "well")) == "well"
+        assert await critical_task(asyncio.sleep(0, "well")) == "well"
         await turns()
         assert ended.times == 0
-        failing = watched(fails(error))
+        failing = critical_task(fails(error))
         await turns()
         assert failing.exception() is error
         assert (ended.times, ended.crash.error) == (1, error)
@@ -140,7 +140,7 @@ async def test_a_core_that_has_failed_programs_nothing_any_more(rig: Rig) -> Non
 @story()
 async def test_an_answer_of_a_switch_that_the_core_fails_at_ends_the_process(rig: Rig) -> None:
     ended = Ended()
-    rig.core.asking.held.release = None  # type: ignore[method-assign,assignment]
+    rig.core.questions.held.release = None  # type: ignore[method-assign,assignment]
     rig.controller.port_changed(rig.sessions["h1"], "vp-b1", 101)  # type: ignore[arg-type]
     await turns()
     assert (ended.times, rig.controller.broken) == (1, True)
@@ -161,7 +161,7 @@ async def test_a_timer_that_the_core_fails_at_ends_the_process(rig: Rig) -> None
     assert ended.times == 1
 
 
-def test_a_change_that_a_controller_fails_at_is_told_to_who_asked_and_ends_the_process() -> None:
+def test_a_change_that_fails_in_a_controller_reaches_its_caller_and_ends_the_process() -> None:
     async def apply(changes: Changes, complete: bool) -> list[str]:
         raise LookupError("no such switch")
 
@@ -184,7 +184,7 @@ class Failing:
         self.hangs, self.stopped = hangs, False
 
     async def start(self) -> Failing:
-        watched(fails(ZeroDivisionError("half done")))
+        critical_task(fails(ZeroDivisionError("half done")))
         return self
 
     async def stop(self) -> None:
@@ -199,7 +199,7 @@ def test_the_process_ends_with_an_exit_code_and_leaves_its_place_in_order(
 ) -> None:
     role = Failing(hangs=hangs)
     monkeypatch.setattr(process, "_start", lambda *_: role.start())
-    monkeypatch.setattr(process, "_LAST_WORDS", 0.05)
+    monkeypatch.setattr(process, "_STOP_TIMEOUT", 0.05)
     assert run(process._serve(argparse.Namespace(), Settings(tmp_path), "control")) == 1
     assert role.stopped is not hangs
     assert "ZeroDivisionError: half done" in caplog.text

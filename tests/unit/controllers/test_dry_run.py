@@ -1,4 +1,4 @@
-"""What a change would do: which entities that depends on, and how many flows of which switches."""
+"""The result of a dry run: the entities that it depends on, and the number of flows by switch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from controllers.dry_run import concerned, consequences, plan_document
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import EntityKey
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.testing.world import cluster, host, hoverboard, network, place, ready, route, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named

@@ -1,4 +1,4 @@
-"""The collector of garbage, while requests that overlap are spared of it."""
+"""The collector of garbage, while requests that overlap pause it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controllers.gc_pause import spared
+from controllers.gc_pause import gc_paused
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def as_it_was() -> Iterator[None]:
 
 
 def test_it_is_on_again_when_the_last_is_done() -> None:
-    one, other = spared(), spared()
+    one, other = gc_paused(), gc_paused()
     one.__enter__()
     other.__enter__()
     one.__exit__(None, None, None)
@@ -31,9 +31,9 @@ def test_it_is_on_again_when_the_last_is_done() -> None:
 
 
 def test_it_is_on_again_after_a_fault() -> None:
-    with pytest.raises(ZeroDivisionError), spared():
+    with pytest.raises(ZeroDivisionError), gc_paused():
         _ = 1 / gc.isenabled()
     assert gc.isenabled()
-    with spared():
+    with gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()

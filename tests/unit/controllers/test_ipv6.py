@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 import pytest
 
 from controllers.fm.codec import decode_entity, encode_entity
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.testing.fake_switch import ipv6_packet
 from controllers.testing.world import VNIS, World, cluster, host, place, ready, vm
 from controllers.vmc.agents import _report

@@ -1,4 +1,4 @@
-"""Consistent hashing: balanced, the same for everybody, and another number of owners moves only what it must."""
+"""Consistent hashing: balanced, equal in all processes, and another number of owners moves few keys."""
 
 from __future__ import annotations
 

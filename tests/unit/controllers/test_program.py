@@ -16,7 +16,7 @@ def flow(number: int) -> Flow:
 
 
 class Maker:
-    """Makes as many flows as it is told, and counts how often."""
+    """Makes as many flows as its argument says, and counts how often."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -87,7 +87,7 @@ def test_flows_are_a_sequence_of_what_their_parts_make() -> None:
     assert flows
     made = make.calls
     assert bool(flows)
-    assert make.calls == made  # nobody had to look
+    assert make.calls == made  # no flow was made
 
 
 def test_a_program_is_something_where_it_adds_or_deletes() -> None:

@@ -155,7 +155,7 @@ def test_a_request_while_a_large_one_is_taken_in_sees_no_half_of_it(tmp_path: Pa
     assert not run(story(asks[2]))[0]
 
 
-def test_a_plan_tells_what_a_diff_would_do_and_does_nothing(tmp_path: Path) -> None:
+def test_a_plan_shows_what_a_diff_would_do_and_changes_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         plane = await begun(tmp_path)
         found = await plane.plan([B2], [("VM", "b1")], 1)
@@ -201,7 +201,7 @@ def test_the_status_is_one_document(tmp_path: Path) -> None:
         plane.controller.usage(report_of(b1_sends=1_000_000))
         assert await plane.offloads() == []  # this model has none
         assert (await plane.set_model("hoverboard"))["from"] == "gateway"
-        with pytest.raises(RunError, match="still under way"):
+        with pytest.raises(RunError, match="still in progress"):
             await plane.set_model("preprogrammed")
         with pytest.raises(InputError, match="unknown programming model"):
             await plane.set_model("star")

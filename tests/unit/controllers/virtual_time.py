@@ -26,7 +26,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """See above; descriptors of the test itself (socket pairs) work as ever.
+    """See above; descriptors of the test itself (socket pairs) work as usual.
 
     Attributes:
         now: what `time()` says.

@@ -12,9 +12,9 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, rings
 from hoverboard.fastpath.packets import ring
 from hoverboard.fastpath.packets.flow_table import FlowTable, Key
-from hoverboard.host.coprocessing.flow_stages import TreatmentOf, no_stages
-from hoverboard.host.listeners import Nobody
-from hoverboard.host.slowpath.entry_writer import Recipes
+from hoverboard.host.coprocessing.flow_stages import StageLookup, no_stages
+from hoverboard.host.listeners import NoListener
+from hoverboard.host.slowpath.entry_writer import EntryWriter
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.underlay.peers import Peers
 from hoverboard.testing.memory_host import take
@@ -31,32 +31,32 @@ EMPTY = replace(SPOOFED, kind=None, matched=False)
 LOCAL_FLOW = replace(ROUTED, out_port=OFPORT + 1, tun_dst=None, tun_id=0, vni=7)
 
 
-class Heard(Nobody):
-    """Remembers what flow misses tell.
+class Received(NoListener):
+    """Records the notifications of flow misses.
 
     Attributes:
         changed: keys of entries that came, went, or have another answer.
-        wanted_ways: (VNI, destination, gateway) of flows for which a better way may be learned.
+        wanted_routes: (VNI, destination, gateway) of flows for which a direct route may be learned.
     """
 
     def __init__(self) -> None:
         self.changed: list[Key] = []
-        self.wanted_ways: list[tuple[int, Address, IPv4Address]] = []
+        self.wanted_routes: list[tuple[int, Address, IPv4Address]] = []
 
     def flows_changed(self, keys: Iterable[Key]) -> None:
         self.changed.extend(keys)
 
-    def wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
-        self.wanted_ways.append((vni, dst, gateway))
+    def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
+        self.wanted_routes.append((vni, dst, gateway))
 
 
 class Oracle(FlowMisses):
     """Flow misses of a host with VMs at PORT and PORT + 1, and all that stands around them; nothing runs.
 
     Attributes:
-        switch: answers ROUTED unless told otherwise.
-        heard: what was told.
-        treatment: which stages a flow uses.
+        switch: answers ROUTED by default.
+        received: the notifications.
+        stages_of: which stages a flow uses.
     """
 
     def __init__(self) -> None:
@@ -64,12 +64,13 @@ class Oracle(FlowMisses):
         self.datapath.egress.ports[[PORT, PORT + 1], ports.OFPORT] = OFPORT, OFPORT + 1
         self.table = FlowTable(self.datapath.memories, self.datapath.switch_table)
         self.peers = Peers(self.datapath, LOCAL)
-        self.switch, self.received = FakeQuestions(ROUTED), Heard()
-        self.treatment: TreatmentOf = no_stages
+        self.switch, self.received = FakeQuestions(ROUTED), Received()
+        self.stages_of: StageLookup = no_stages
         vports = {OFPORT: PORT, OFPORT + 1: PORT + 1}
-        recipes = Recipes(LOCAL, self.peers, vports.get, lambda *facts: self.treatment(*facts))
+        entry_writer = EntryWriter(LOCAL, self.peers, vports.get, lambda *facts: self.stages_of(*facts))
         super().__init__(
-            self.datapath, self.table, self.switch, recipes, self.peers, entries=self.received, routes=self.received
+            self.datapath, self.table, self.switch, entry_writer, self.peers,
+            entries=self.received, routes=self.received,
         )  # fmt: skip
 
 
@@ -135,14 +136,14 @@ def carried(handler: Oracle, key: Key, packets: int) -> None:
         m.stats[handler.table._rows[key]] += (packets, packets * 100)
 
 
-def doubt(handler: Oracle) -> None:
+def revalidate_all(handler: Oracle) -> None:
     """As the loop does: until the engines' news says that nothing is left."""
-    handler.doubt()
-    handler.ask_some()
-    while handler.doubtful:
-        before = handler.doubtful
-        handler.ask_some()
-        if handler.doubtful == before:
+    handler.mark_all_stale()
+    handler.revalidate_some()
+    while handler.stale:
+        before = handler.stale
+        handler.revalidate_some()
+        if handler.stale == before:
             return
 
 

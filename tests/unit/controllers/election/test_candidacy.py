@@ -135,7 +135,7 @@ def test_a_front_end_deposes() -> None:
     assert only.me.mine == 2
 
 
-def test_the_store_being_away_ends_nobodys_lease() -> None:
+def test_a_store_that_was_down_ends_no_lease() -> None:
     vote = Vote()
     vote.turns(2)
     vote.store.grace(10.0)
@@ -191,7 +191,7 @@ def candidacy(replica: str = "0/1") -> Candidacy:
 
 
 def told(term: int, master: str, revision: int) -> list[Entry]:
-    """What the watch tells of an election."""
+    """The entries that the watch sends of an election."""
     text = json.dumps({"replica": master, "term": term})
     return [Entry("partition/0/term", str(term), revision), Entry("partition/0/master", text, revision)]
 

@@ -20,7 +20,7 @@ LEASE = 1.0
 
 
 class Voter:
-    """A replica, and each state (mine, term, master) that it was told of."""
+    """A replica, and each state (mine, term, master) that it reported."""
 
     def __init__(self, place: Place, name: str) -> None:
         self.store = place.connect()
@@ -42,7 +42,7 @@ class Voter:
 
 
 class Partition:
-    """Some replicas of one partition and their store."""
+    """Replicas of one partition and their store."""
 
     def __init__(self, replicas: int = 3) -> None:
         self.place = Place()
@@ -85,11 +85,11 @@ def with_replicas(test: Callable[[Partition], Coroutine[Any, Any, None]], replic
     run(inside)
 
 
-def test_of_three_replicas_one_is_elected_and_all_are_told() -> None:
+def test_of_three_replicas_one_is_elected_and_all_are_notified() -> None:
     async def test(partition: Partition) -> None:
         begun = asyncio.get_running_loop().time()
         first = await partition.elected()
-        assert asyncio.get_running_loop().time() - begun < 0.1  # without a term nobody is deferred to
+        assert asyncio.get_running_loop().time() - begun < 0.1  # without a term, no replica waits to
         assert first.told[-1] == (1, 1, first.me.replica)
         await asyncio.sleep(20)
         assert partition.terms() == [1]
@@ -221,7 +221,7 @@ def test_a_store_that_is_away_from_the_start_is_warned_of_once(caplog: pytest.Lo
     with_replicas(test, 0)
 
 
-def test_a_replica_that_comes_late_is_told_who_is_master() -> None:
+def test_a_late_replica_learns_who_is_master() -> None:
     async def test(partition: Partition) -> None:
         first = await partition.elected()
         late = Voter(partition.place, "late")
@@ -232,7 +232,7 @@ def test_a_replica_that_comes_late_is_told_who_is_master() -> None:
     with_replicas(test)
 
 
-def test_victories_and_lost_leases_are_told_before_the_watch_says_so() -> None:
+def test_victories_and_lost_leases_are_reported_before_the_watch_reports_them() -> None:
     async def test(partition: Partition) -> None:
         partition.place.slow = 5.0
         only = partition.voters[0]
@@ -333,7 +333,7 @@ def test_a_watch_that_ends_while_a_replica_defers_begins_again_at_once() -> None
     with_replicas(test, 0)
 
 
-def test_a_lease_that_is_over_at_the_write_is_replaced_and_its_late_end_deposes_nobody() -> None:
+def test_a_lease_that_is_over_at_the_write_is_replaced_and_its_late_end_deposes_no_master() -> None:
     """The store knows of the end at once; the thread that keeps leases alive may find out seconds later."""
 
     async def test(partition: Partition) -> None:
@@ -379,7 +379,7 @@ def test_a_write_whose_answer_is_lost_is_found_by_the_next_watch() -> None:
 
         store.commit = unheard  # type: ignore[method-assign]
         await until_async(lambda: only.me.mine, 2.0)
-        assert only.terms == [2]  # term 1 was written, and who has it nobody can know
+        assert only.terms == [2]  # term 1 was written, and its owner is unknown
 
     with_replicas(test, 1)
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from controllers.fm.admission import SMALL, Admission
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from hoverboard.contract.encapsulation import guest_mac
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Host, Network, Subnetwork
 from hoverboard.contract.errors import EntityError, RunError
@@ -45,7 +45,7 @@ def store() -> tuple[IntentStore, Admission]:
 async def beside(
     admission: Admission, large: list[AnyEntity], *others: Awaitable[object], expected: int | None = None
 ) -> list[object]:
-    """What becomes of a large request and of others that come right behind it, in the order in which they end."""
+    """A large request and others right behind it, in the order in which they end."""
     ended: list[object] = []
 
     async def watch(what: Awaitable[object]) -> None:
@@ -207,7 +207,7 @@ def test_who_looks_sees_whole_requests() -> None:
         fabric, admission = store()
         task = asyncio.create_task(admission.diff([vm(8, number) for number in range(MANY)], []))
         await asyncio.sleep(0)
-        async with admission.alone():
+        async with admission.exclusive():
             assert len(fabric.listed("VM")["entities"]) == MANY
         assert (await task).version == 2
 
@@ -218,7 +218,7 @@ def test_nothing_goes_between_what_is_done_alone() -> None:
     async def story() -> None:
         fabric, admission = store()
         await admission.diff([vm(8, number) for number in range(MANY)], [])
-        async with admission.alone():
+        async with admission.exclusive():
             small = asyncio.create_task(admission.diff([vm(7, 0)], []))
             await turns()
             assert fabric.version == 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes
+from controllers.fm.intent_store import Changes
 from controllers.fm.slices import SLICE
 from controllers.testing.world import cluster, host, vm
 from hoverboard.contract.entities import VM, AnyEntity
@@ -265,7 +265,7 @@ def test_two_requests_of_two_networks_may_share_a_queue_when_both_are_of_both() 
     run(story())
 
 
-def test_a_fault_is_told_to_the_one_who_asked_and_disturbs_no_other() -> None:
+def test_an_error_reaches_its_caller_and_disturbs_no_other_request() -> None:
     async def story() -> None:
         switches = Switches()
         dispatcher = Dispatcher(switches.apply)
@@ -286,7 +286,7 @@ def test_a_fault_is_told_to_the_one_who_asked_and_disturbs_no_other() -> None:
     run(story())
 
 
-def test_a_request_that_nobody_waits_for_any_more_is_done_all_the_same() -> None:
+def test_a_request_without_a_waiting_caller_is_still_done() -> None:
     async def story() -> None:
         switches = Switches()
         dispatcher = Dispatcher(switches.apply)

@@ -1,4 +1,4 @@
-"""The fabric manager's door and its client: what is decoded, what is handed on, and how a refusal comes back."""
+"""The fabric manager's gRPC service and its client: decoding, passing on, and the way of an error back."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import grpc
 import pytest
 
 from controllers.fm.codec import encode_entity
-from controllers.fm.fabric import Changes
 from controllers.fm.fabric_client import FabricClient, UpdateResult, diff_request
 from controllers.fm.fabric_server import FabricManagerServicer, decode_entities
 from controllers.fm.index import EntityKey
+from controllers.fm.intent_store import Changes
 from controllers.testing.world import cluster, host, vm
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import EntityError, HoverboardError, RunError
@@ -81,7 +81,7 @@ class Plane:
 
 
 class Aborted(Exception):
-    """What `abort` of a call's context raises."""
+    """The exception that `abort` of a call's context raises."""
 
 
 class Context:
@@ -112,14 +112,14 @@ def collected() -> Iterator[None]:
 def test_a_request_is_decoded_and_handed_on_with_the_version_that_it_expects(expected: int | None) -> None:
     async def story() -> None:
         plane, context = Plane(), Context()
-        door = FabricManagerServicer(plane)
+        servicer = FabricManagerServicer(plane)
         given = [encode_entity(one) for one in (B1, B2)]
-        reply = await door.FullUpdate(pb.FullUpdateRequest(entities=given, expected_version=expected), context)
+        reply = await servicer.FullUpdate(pb.FullUpdateRequest(entities=given, expected_version=expected), context)
         assert (reply.version, reply.added, reply.changed, reply.removed) == (7, 2, 1, 3)
         assert list(reply.switches) == ["h1", "h2"]
         request = diff_request([B1], [B2, ("Host", "h9")], expected)
-        assert await door.Diff(request, context) == reply
-        assert json.loads((await door.Plan(request, context)).json) == DOCUMENT
+        assert await servicer.Diff(request, context) == reply
+        assert json.loads((await servicer.Plan(request, context)).json) == DOCUMENT
         gone = [("VM", "b2"), ("Host", "h9")]
         assert plane.asked == [
             ("full update", [B1, B2], expected), ("diff", [B1], gone, expected), ("plan", [B1], gone, expected),
@@ -132,24 +132,24 @@ def test_a_request_is_decoded_and_handed_on_with_the_version_that_it_expects(exp
 def test_questions_are_handed_on_and_documents_come_back() -> None:
     async def story() -> None:
         plane, context = Plane(), Context()
-        door = FabricManagerServicer(plane)
+        servicer = FabricManagerServicer(plane)
         answers = [
-            await door.List(pb.EntityRef(type="VM"), context), await door.Status(pb.Empty(), context),
-            await door.SetModel(pb.SetModelRequest(model="gateway"), context),
+            await servicer.List(pb.EntityRef(type="VM"), context), await servicer.Status(pb.Empty(), context),
+            await servicer.SetModel(pb.SetModelRequest(model="gateway"), context),
         ]  # fmt: skip
         assert [json.loads(answer.json) for answer in answers] == [DOCUMENT] * 3
-        assert json.loads((await door.Offloads(pb.Empty(), context)).json) == [DOCUMENT]
+        assert json.loads((await servicer.Offloads(pb.Empty(), context)).json) == [DOCUMENT]
         assert plane.asked == [("entities", "VM"), ("status",), ("set model", "gateway"), ("offloads",)]
 
     run(story())
 
 
 REFUSING: list[Callable[[FabricManagerServicer, Context], Any]] = [
-    lambda door, context: door.FullUpdate(pb.FullUpdateRequest(), context),
-    lambda door, context: door.Diff(pb.DiffRequest(), context),
-    lambda door, context: door.Plan(pb.DiffRequest(), context),
-    lambda door, context: door.List(pb.EntityRef(), context),
-    lambda door, context: door.SetModel(pb.SetModelRequest(), context),
+    lambda servicer, context: servicer.FullUpdate(pb.FullUpdateRequest(), context),
+    lambda servicer, context: servicer.Diff(pb.DiffRequest(), context),
+    lambda servicer, context: servicer.Plan(pb.DiffRequest(), context),
+    lambda servicer, context: servicer.List(pb.EntityRef(), context),
+    lambda servicer, context: servicer.SetModel(pb.SetModelRequest(), context),
 ]
 
 
@@ -183,12 +183,12 @@ def test_an_entity_that_is_wrong_is_refused_before_the_plane_hears_of_it() -> No
 def test_a_large_request_is_spared_the_collector_of_garbage(count: int, collecting: bool) -> None:
     async def story() -> None:
         plane = Plane()
-        door = FabricManagerServicer(plane)
+        servicer = FabricManagerServicer(plane)
         one = encode_entity(B1)
-        await door.FullUpdate(pb.FullUpdateRequest(entities=[one] * count), Context())
+        await servicer.FullUpdate(pb.FullUpdateRequest(entities=[one] * count), Context())
         half = [one] * (count // 2)
         gone = [pb.EntityRef(type="VM", name="x")] * (count - count // 2)
-        await door.Diff(pb.DiffRequest(upsert=half, remove=gone), Context())
+        await servicer.Diff(pb.DiffRequest(upsert=half, remove=gone), Context())
         assert plane.collecting == [collecting] * 2
         assert gc.isenabled()
 
@@ -236,7 +236,7 @@ class Many(Sequence[pb.Entity]):
 def test_a_million_entities_are_looked_at_and_more_are_not() -> None:
     with pytest.raises(LookupError):
         run(decode_entities(Many(1_000_000)))
-    with pytest.raises(EntityError, match="1000001 entities in one request; the most is 1000000") as refused:
+    with pytest.raises(EntityError, match="1000001 entities in one request; the maximum is 1000000") as refused:
         run(decode_entities(Many(1_000_001)))
     assert refused.value.where == "fabric manager"
 
@@ -246,7 +246,7 @@ def test_a_million_entities_are_looked_at_and_more_are_not() -> None:
 
 @asynccontextmanager
 async def served(plane: Plane, directory: Path) -> AsyncIterator[str]:
-    """The door on a Unix socket."""
+    """The servicer on a Unix socket."""
     server = grpc.aio.server()
     fabric_pb2_grpc.add_FabricManagerServicer_to_server(FabricManagerServicer(plane), server)
     address = f"unix:{directory}/control.sock"
@@ -298,7 +298,7 @@ def test_a_refusal_is_raised_as_the_plane_raised_it(tmp_path: Path) -> None:
     run(story())
 
 
-def test_a_control_plane_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_control_plane_has_its_address(tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/control.sock"
     with FabricClient(address) as client:
         with pytest.raises(RunError, match=r"the control plane does not answer \(unavailable: .+\)") as refused:

@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from controllers.fm.fabric import Changes, IntentStore
 from controllers.fm.index import FabricIndex, entity_where, key_of
-from controllers.fm.refusals import in_use
+from controllers.fm.intent_store import Changes, IntentStore
+from controllers.fm.rejections import in_use
 from controllers.testing.world import cluster, host, hoverboard, network, route, vm
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network, Subnetwork
 from hoverboard.contract.errors import EntityError
@@ -56,25 +56,26 @@ def test_what_is_removed_is_as_if_it_had_never_been(gone: AnyEntity) -> None:
 @pytest.mark.parametrize(
     ("entity", "where", "what", "next_step"),
     [
-        (Network(name="red", vni=7), "Network/red.vni", "7 is taken by Network 'blue'", "give it a vni of its own"),
+        (Network(name="red", vni=7), "Network/red.vni", "7 is taken by Network 'blue'",
+         "give it a vni that is not taken"),
         (host(1).model_copy(update={"name": "h9"}), "Host/h9.underlay_ip", "172.16.0.1 is taken by Host 'h1'",
-         "give it an underlay_ip of its own"),
+         "give it an underlay_ip that is not taken"),
         (hoverboard(7).model_copy(update={"name": "h1"}), "Hoverboard/h1.name", "'h1' is taken by Host 'h1'",
-         "give it a name of its own"),
+         "give it a name that is not taken"),
         (vm("x", "blue", "h1", 2), "VM/x.ip", "10.0.0.2 in network 'blue' is taken by VM 'b1'",
-         "give it an ip of its own"),
+         "give it an ip that is not taken"),
         (vm("x", "blue", "h1", 9).model_copy(update={"mac": B1.mac}), "VM/x.mac",
-         "06:07:0a:00:00:02 in network 'blue' is taken by VM 'b1'", "give it a mac of its own"),
+         "06:07:0a:00:00:02 in network 'blue' is taken by VM 'b1'", "give it a mac that is not taken"),
         (having(vm("x", "blue", "h1", 9), "192.0.2.2", "fd00:7::9"), "VM/x.external_ips",
-         "192.0.2.2 is taken by VM 'b2'", "give it an external_ips of its own"),
+         "192.0.2.2 is taken by VM 'b2'", "give it an external_ips that is not taken"),
         (having(vm("x", "blue", "h1", 9), "192.0.2.9", "fd00:7::3"), "VM/x.ip6",
-         "fd00:7::3 in network 'blue' is taken by VM 'b2'", "give it an ip6 of its own"),
+         "fd00:7::3 in network 'blue' is taken by VM 'b2'", "give it an ip6 that is not taken"),
         (vm("x", "blue", "h1", 100), "VM/x.ip", "10.0.0.100 in network 'blue' is taken by LoadBalancer 'lb'",
-         "give it an ip of its own"),
+         "give it an ip that is not taken"),
         (balancer("x", "blue", 2, "b1"), "LoadBalancer/x.ip", "10.0.0.2 in network 'blue' is taken by VM 'b1'",
-         "give it an ip of its own"),
+         "give it an ip that is not taken"),
         (route("x", "blue", "192.168.7.0/24", "b2", 5), "Route/x.priority",
-         "5 for 192.168.7.0/24 in network 'blue' is taken by Route 's'", "give it a priority of its own"),
+         "5 for 192.168.7.0/24 in network 'blue' is taken by Route 's'", "give it a priority that is not taken"),
     ],
 )  # fmt: skip
 def test_what_is_taken_is_refused_and_changes_nothing(entity: AnyEntity, where: str, what: str, next_step: str) -> None:
@@ -166,7 +167,7 @@ def test_entities_are_listed_by_type() -> None:
     assert refused.value.where == "Volcano/"
 
 
-def test_a_trial_tells_what_a_change_would_do_and_leaves_nothing_of_it() -> None:
+def test_a_trial_returns_what_a_change_would_do_and_changes_nothing() -> None:
     fabric = started(B3, route("r", "blue", "192.168.7.0/24", "b3"))
     before = dict(fabric.entities)
     moved = B3.model_copy(update={"host": "h2"})

@@ -68,7 +68,7 @@ def test_a_new_key_waits_for_one_turn_at_most(backlog: int, cost: int) -> None:
     assert before <= 64 + cost
 
 
-def test_a_key_that_may_not_go_keeps_its_place_and_holds_nobody_up() -> None:
+def test_a_key_that_may_not_go_keeps_its_place_and_delays_no_other() -> None:
     queues: FairQueues[str, int] = FairQueues(10)
     queues.put("a", 1)
     queues.put("b", 2)

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.dispatch import Dispatcher
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.fm.slices import SLICE
 from controllers.testing.world import World, cluster, host, hoverboard, vm
 from hoverboard.contract.entities import VM, Network

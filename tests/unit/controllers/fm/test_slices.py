@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.fm.slices import SLICE, claims, cut, network_of
 from controllers.testing.world import cluster, host, hoverboard, network, route, vm
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, LoadBalancer, Network

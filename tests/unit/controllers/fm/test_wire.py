@@ -1,4 +1,4 @@
-"""What crosses the fabric manager's door: entities as JSON with their faults named, and refusals as gRPC's status."""
+"""The messages of the fabric manager: entities as JSON with their faults named, and errors as gRPC's status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from controllers.fm.codec import MAX_ENTITY, decode_entity, encode_entity, entity_document
-from controllers.fm.wire import MAX_MESSAGE, error_from_status, status_of
+from controllers.fm.grpc_errors import MAX_MESSAGE, error_from_status, status_of
 from controllers.testing.world import cluster, vm
 from hoverboard.contract.entities import ENTITY_TYPES, Network
 from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError, SwitchError
@@ -65,7 +65,7 @@ def test_an_entity_of_256_kib_is_looked_at_and_a_larger_one_is_not() -> None:
     assert MAX_ENTITY == 262_144
     document = NETWORK % ""
     assert decode_entity(pb.Entity(type="Network", json=document + " " * (262_144 - len(document)))).name == "n"
-    with pytest.raises(EntityError, match="its JSON has 262145 characters; the most is 262144") as refused:
+    with pytest.raises(EntityError, match="its JSON has 262145 characters; the maximum is 262144") as refused:
         decode_entity(pb.Entity(type="N" * 65, json=document + " " * (262_145 - len(document))))
     assert refused.value.where == "N" * 64 + "/?"
 
@@ -100,7 +100,7 @@ def test_a_refusal_comes_back_as_it_was(error: HoverboardError) -> None:
 
 
 @pytest.mark.parametrize("details", ["no JSON", "5", '{"what": "wrong"}', ""])
-def test_a_refusal_by_grpc_itself_is_told_as_it_stands(details: str) -> None:
+def test_an_error_of_grpc_itself_is_passed_on_unchanged(details: str) -> None:
     error = error_from_status(grpc.StatusCode.INVALID_ARGUMENT, details)
     assert type(error) is EntityError
     assert (error.what, error.where) == (details, "")
@@ -115,9 +115,9 @@ def test_a_request_that_is_too_large_says_what_to_do() -> None:
     assert MAX_MESSAGE == 268_435_456
     error = error_from_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "300 MB")
     assert isinstance(error, InputError)
-    assert error.what == "the request is larger than 256 MiB, or so is its answer (300 MB)"
+    assert error.what == "the request or its answer is larger than 256 MiB (300 MB)"
     assert (error.where, error.next_step) == (
-        "fabric manager", "send fewer entities at a time: a full update, then diffs",
+        "fabric manager", "send fewer entities in one request: a full update, then diffs",
     )  # fmt: skip
 
 

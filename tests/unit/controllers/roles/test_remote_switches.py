@@ -1,4 +1,4 @@
-"""A slow switch holds its own programs up, at the sender, and nobody else's."""
+"""A slow switch delays only its own programs, and they wait at the sender."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controllers.program import Program
-from controllers.roles.remote_switches import _ON_THEIR_WAY, RemoteSwitch
+from controllers.roles.remote_switches import _MAX_UNCONFIRMED, RemoteSwitch
 from hoverboard.contract.openflow.pipeline import base_flows
 from hoverboard.contract.wire import control_pb2 as pb
 from tests.unit.controllers import event_loop
@@ -40,9 +40,9 @@ def test_only_so_many_programs_of_a_switch_are_under_way() -> None:
         link = Link()
         slow, other = (RemoteSwitch(link, pb.SwitchRef(dpid=dpid, session=1)) for dpid in (1, 2))  # type: ignore[arg-type]
         program = Program(tuple(base_flows()))
-        sending = [asyncio.ensure_future(slow.send(program)) for _ in range(3 * _ON_THEIR_WAY)]
+        sending = [asyncio.ensure_future(slow.send(program)) for _ in range(3 * _MAX_UNCONFIRMED)]
         await asyncio.sleep(0)
-        assert len(link.waiting[1]) == _ON_THEIR_WAY
+        assert len(link.waiting[1]) == _MAX_UNCONFIRMED
         quick = asyncio.ensure_future(other.send(program))
         await asyncio.sleep(0)
         link.waiting[2][0].set_result(None)
@@ -50,7 +50,7 @@ def test_only_so_many_programs_of_a_switch_are_under_way() -> None:
         link.waiting[1][0].set_result(None)  # one is done: one more may go
         await sending[0]
         await asyncio.sleep(0)
-        assert len(link.waiting[1]) == _ON_THEIR_WAY + 1
+        assert len(link.waiting[1]) == _MAX_UNCONFIRMED + 1
         assert [message.program.term.term for message in link.said] == [4] * len(link.said)
         for one in sending:
             one.cancel()

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from controllers.fm.codec import encode_entity
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.ofe.messages import PacketIn
 from controllers.program import Flows, Program
 from controllers.roles.flow_codec import decode_flows, decode_program, encode_adds, encode_deletes, encode_flows
 from controllers.roles.front_end import FrontEndRole, _Controller
 from controllers.roles.intent_stream import Intent
-from controllers.roles.merged_status import combined
+from controllers.roles.merged_status import merge_status
 from controllers.roles.model_order import ModelOrders
 from controllers.roles.replicas import Replica, Roster
 from controllers.roles.stream import Outbox
@@ -120,7 +120,7 @@ def test_no_partition_begins_a_stage_before_all_have_ended_the_last() -> None:
     with pytest.raises(InputError):
         orders.begin("no-such-model")
     assert orders.begin("gateway") == "hoverboard"
-    with pytest.raises(RunError, match="still under way"):
+    with pytest.raises(RunError, match="still in progress"):
         orders.begin("on-demand")
     number = orders.order.number
     orders.reached(0, pb.Reached(number=number, stage="gain"))
@@ -198,7 +198,7 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
         for controller in (old, new):
             role.join(controller)
             assert [event.WhichOneof("event") for event in said(controller.outbox)] == ["connected"]
-            role.asked(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=session.dpid)))
+            role.handle(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=session.dpid)))
         (told,) = said(new.outbox)
         assert dict(told.subscribed.ports) == {"gnv": 1}
         list(said(old.outbox))
@@ -211,14 +211,14 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
                 adds=encode_adds(program),
                 term=pb.Term(partition=0, term=term),
             )
-            role.asked(controller, pb.FrontEndRequest(program=request))
+            role.handle(controller, pb.FrontEndRequest(program=request))
             while role._tasks:
                 await asyncio.wait(role._tasks)
             (answer,) = said(controller.outbox)
             return answer.done
 
         assert not (await write(old, 3, 1)).refused
-        role.asked(new, pb.FrontEndRequest(term=pb.Term(partition=0, term=4)))
+        role.handle(new, pb.FrontEndRequest(term=pb.Term(partition=0, term=4)))
         done = await write(old, 3, 2)
         assert done.deposed
         assert "term 4 has begun" in done.refused
@@ -226,13 +226,13 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
         out = pb.PacketOutRequest(switch=told.subscribed.switch, in_port=7, frame=b"x")
         for term in (3, 4):
             out.term.CopyFrom(pb.Term(partition=0, term=term))
-            role.asked(old, pb.FrontEndRequest(packet_out=out))
+            role.handle(old, pb.FrontEndRequest(packet_out=out))
         assert session.out == [b"x"]
         assert len(session.sent) == 1
         assert not (await write(new, 4, 4)).refused
         assert (await write(old, 3, 5)).deposed is not False
         other = pb.Term(partition=1, term=1)  # another partition's elections are its own
-        assert not role._over(other)
+        assert not role._term_is_over(other)
         role.packet_in(session, PacketIn(7, 1, b"frame"))
         assert [event.packet_in.frame for event in said(new.outbox)] == [b"frame"]
 
@@ -244,14 +244,14 @@ def model_parts() -> list[Any]:
     return list(world.core.expected.tables["h1"].flows.parts)
 
 
-def test_a_switch_that_connects_anew_is_another_session() -> None:
+def test_a_switch_that_reconnects_is_another_session() -> None:
     async def run() -> None:
         role = FrontEndRole(Path("/nowhere/ofe-0.sock"), None, 1.0)  # type: ignore[arg-type]
         first, second = Session(5), Session(5)
         role.switch_connected(first, {})
         controller = _Controller("one")
         role.join(controller)
-        role.asked(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=5)))
+        role.handle(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=5)))
         before = [event for event in said(controller.outbox) if event.HasField("subscribed")][0].subscribed.switch
         role.switch_connected(second, {"vp": 9})
         assert first.closed
@@ -259,11 +259,11 @@ def test_a_switch_that_connects_anew_is_another_session() -> None:
         role.port_changed(second, "vp", None)
         told = list(said(controller.outbox))
         assert [event.WhichOneof("event") for event in told] == ["subscribed", "port"]
-        role.asked(controller, pb.FrontEndRequest(close=before))
+        role.handle(controller, pb.FrontEndRequest(close=before))
         assert not second.closed
-        role.agent_said("h1", fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node="h1", dpid=6)))
-        assert list(said(controller.outbox)) == []  # nobody subscribed to that host's switch
-        role.asked(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=6)))
+        role.agent_event("h1", fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node="h1", dpid=6)))
+        assert list(said(controller.outbox)) == []  # no subscriber of that host's switch
+        role.handle(controller, pb.FrontEndRequest(subscribe=pb.Subscribe(dpid=6)))
         (agent,) = said(controller.outbox)
         assert agent.agent.node == "h1"
 
@@ -273,12 +273,12 @@ def test_a_switch_that_connects_anew_is_another_session() -> None:
 # --- fabric manager -------------------------------------------------------------------------------------
 
 
-def test_who_joins_late_is_told_what_the_others_were() -> None:
+def test_a_late_member_receives_what_the_others_received() -> None:
     async def run() -> None:
         fabric, roster = IntentStore(), Roster(1, "hoverboard")
         early, late = Replica(0, 0, 1), Replica(0, 1, 2)
         roster.join(early)
-        first = asyncio.ensure_future(roster.spread(fabric.full_update(cluster(2))))
+        first = asyncio.ensure_future(roster.broadcast(fabric.full_update(cluster(2))))
         await asyncio.sleep(0)
         roster.received(early, pb.ControllerReport(standing=pb.Standing(master=True, term=1)))
         waits_in_a_queue = fabric.diff([vm("a", "blue", "h1", 2)], [])
@@ -293,7 +293,7 @@ def test_who_joins_late_is_told_what_the_others_were() -> None:
             await asyncio.sleep(0)
         assert await first == ["h1"]
         assert [event.applied for event in said(late.outbox)] == [told[early][0].number]  # a standby may forget it
-        second = asyncio.ensure_future(roster.spread(waits_in_a_queue))
+        second = asyncio.ensure_future(roster.broadcast(waits_in_a_queue))
         await asyncio.sleep(0)
         (diff,) = [event.part for event in said(late.outbox)]
         assert (diff.full, [one.type for one in diff.upsert]) == (False, ["VM"])
@@ -301,8 +301,8 @@ def test_who_joins_late_is_told_what_the_others_were() -> None:
         roster.leave(early)
         (suspect,) = said(late.outbox)
         assert suspect.suspect.term == 1
-        assert await second == []  # nobody was master
-        assert await roster.spread(Changes(2)) == []
+        assert await second == []  # there was no master
+        assert await roster.broadcast(Changes(2)) == []
 
     event_loop.run(run())
 
@@ -314,12 +314,12 @@ def test_one_document_of_all_partitions() -> None:
             "switching": None, "lookups": 1, "joined": 3, "offloads": 1, **more,
         }  # fmt: skip
 
-    found = combined(["h2", "h1", "orphan"], [master("h1"), master("h2", switching="gain: hv1")])
+    found = merge_status(["h2", "h1", "orphan"], [master("h1"), master("h2", switching="gain: hv1")])
     assert list(found["switches"]) == ["h1", "h2", "orphan"]
     assert found["switches"]["orphan"]["programmed"] is False
     assert (found["joined"], found["lookups"], found["offloads"], found["switching"]) == (6, 2, 2, "gain: hv1")
     assert (found["hoverboards_down"], found["counters"]) == (["hv1"], {"usage_reports": 4})
-    assert combined([], [])["switching"] is None
+    assert merge_status([], [])["switching"] is None
 
 
 # --- VM controller --------------------------------------------------------------------------------------
@@ -330,14 +330,14 @@ def test_a_line_that_breaks_says_nothing_of_hoverboards() -> None:
     for name in ("hv1", "hv2"):
         liveness.watch(name, 0.0)
         for one in ("switch", "agent"):
-            liveness.stands(name, one, 0.0)
-    liveness.unsure("hv1", 1.0)
-    liveness.unsure("hv1", 1.0)
-    assert not liveness.turn(1.0 + PATIENCE / 2)
-    liveness.stands("hv1", "switch", 2.0)
+            liveness.connection_up(name, one, 0.0)
+    liveness.front_end_lost("hv1", 1.0)
+    liveness.front_end_lost("hv1", 1.0)
+    assert not liveness.tick(1.0 + PATIENCE / 2)
+    liveness.connection_up("hv1", "switch", 2.0)
     assert liveness.deadline() is None
-    liveness.unsure("hv1", 3.0)
-    assert liveness.turn(3.0 + PATIENCE)
+    liveness.front_end_lost("hv1", 3.0)
+    assert liveness.tick(3.0 + PATIENCE)
     assert liveness.down == {"hv1"}
 
 
@@ -347,8 +347,8 @@ def test_a_controller_whose_line_breaks_keeps_what_it_knows() -> None:
     before, sent = world.tables(), len(world.sent)
     for node in (hoverboard(1), host(1)):
         dpid = datapath_id(node.underlay_ip)
-        world.core.switch_disconnected(dpid, world.core.switches[dpid].generation, world.now, told=False)
-        world.core.agent_gone(node.name, world.now, told=False)
+        world.core.switch_disconnected(dpid, world.core.switches[dpid].generation, world.now, reported=False)
+        world.core.agent_gone(node.name, world.now, reported=False)
     world.pass_time(1.0)
     assert len(world.sent) == sent
     for node in (hoverboard(1), host(1)):

@@ -1,4 +1,4 @@
-"""What `store.etcd` uses of an etcd member, over `MemoryStore`: it takes requests as etcd's documentation says."""
+"""The part of an etcd member that `store.etcd` uses, over `MemoryStore`, as etcd's documentation describes it."""
 
 from __future__ import annotations
 

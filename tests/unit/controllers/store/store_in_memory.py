@@ -17,7 +17,7 @@ class Place:
 
     Attributes:
         away: it does not answer.
-        slow: seconds until a change is told to those who watch.
+        slow: seconds until watchers receive a change.
     """
 
     def __init__(self) -> None:

@@ -59,7 +59,7 @@ def connection(make: Callable[..., Store]) -> Connection:
         made.append(Leases(keep))
         return made[-1]
 
-    return Connection(make(keeper=keeper), made[0])
+    return Connection(make(keepalive=keeper), made[0])
 
 
 Connect = Callable[[], Connection]
@@ -91,5 +91,5 @@ async def etcd(directory: Path) -> AsyncIterator[Connect]:
 Place = Callable[[Path], AbstractAsyncContextManager[Connect]]
 
 
-def nobody() -> None:
-    """For leases whose loss is not looked at."""
+def ignore() -> None:
+    """Ignore the loss of a lease."""

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from controllers.fm.wire import MAX_MESSAGE
+from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.store import channels
 
 
@@ -27,7 +27,7 @@ def test_a_channel_finds_a_restarted_server_at_once(monkeypatch: pytest.MonkeyPa
                 "grpc.initial_reconnect_backoff_ms": 50,
                 "grpc.min_reconnect_backoff_ms": 50,
                 "grpc.max_reconnect_backoff_ms": 250,
-                # A flag: a channel that is made anew does not share the old one's pause.
+                # A flag: a channel that is made again does not share the old one's pause.
                 "grpc.use_local_subchannel_pool": 1,
             },
         )
@@ -40,5 +40,5 @@ def test_a_store_that_does_not_answer_is_given_up_before_an_election_is_late() -
     found = channels.no_answer("unix:/run/store.sock", error)
     assert found.what == "the store does not answer (deadline exceeded: late)"
     assert (found.where, found.next_step) == (
-        "unix:/run/store.sock", "look whether its process runs, and at its log",
+        "unix:/run/store.sock", "check that its process runs, and read its log",
     )  # fmt: skip

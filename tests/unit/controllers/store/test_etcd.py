@@ -1,4 +1,4 @@
-"""What is etcd's own about the store in etcd: whole seconds, one root, and how its watches begin and end."""
+"""The properties of the store in etcd alone: whole seconds, one root, and how its watches begin and end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from controllers.store import etcd
 from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, Put, StoreError
 from tests.unit.controllers.store.fake_etcd import FakeEtcd
-from tests.unit.controllers.store.store_places import connection, nobody
+from tests.unit.controllers.store.store_places import connection, ignore
 
 _DEADLINE = 10.0  # seconds
 
@@ -46,7 +46,7 @@ def test_all_keys_stand_under_one_root() -> None:
 def test_a_lease_has_whole_seconds_and_at_least_one() -> None:
     async def test(member: FakeEtcd, store: EtcdStore) -> None:
         for seconds in (0.2, 1.0, 1.2, 3.0):
-            await store.lease(seconds, nobody)
+            await store.lease(seconds, ignore)
         assert member.granted == [1, 1, 2, 3]
 
     run(test)
@@ -65,7 +65,7 @@ def test_the_default_root_is_ours() -> None:
     asyncio.run(asyncio.wait_for(inside(), _DEADLINE))
 
 
-def test_no_change_is_lost_or_told_twice_between_what_is_there_and_the_beginning_of_a_watch() -> None:
+def test_no_change_is_lost_or_repeated_between_the_present_keys_and_the_beginning_of_a_watch() -> None:
     async def test(member: FakeEtcd, store: EtcdStore) -> None:
         await store.commit({}, {"w/a": Put("1")})
         member.before_watch = lambda: member.data.commit({}, {"/hoverboard/w/a": Put("2")})
@@ -104,7 +104,7 @@ def test_a_stream_that_ends_without_an_answer_says_nothing_of_a_lease() -> None:
         member = FakeEtcd()
         server, port = await member.start()
         store, leases = connection(partial(EtcdStore, [f"127.0.0.1:{port}"]))
-        lease = await store.lease(1.0, nobody)
+        lease = await store.lease(1.0, ignore)
         assert await leases.keep(lease) is True
         member.silent = True
         assert await leases.keep(lease) is None

@@ -123,7 +123,7 @@ def test_one_thread_keeps_all_leases_and_ends_with_its_owner() -> None:
     run(test)
 
 
-def test_a_lease_that_ended_is_told_once_and_asked_about_no_more() -> None:
+def test_a_lease_that_ended_is_reported_once_and_not_renewed() -> None:
     async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
         keeper.add(1, 2.0, store.losing("one"))
         keeper.add(2, 8.0, store.losing("two"))

@@ -11,7 +11,7 @@ START = 1_000_003.0
 
 
 def watched(store: MemoryStore, prefix: str = "") -> list[list[Entry]]:
-    """What a watcher of this prefix is told, list by list."""
+    """The lists that a watcher of this prefix receives."""
     seen: list[list[Entry]] = []
     store.watch(prefix, seen.append)
     return seen
@@ -35,7 +35,7 @@ def test_one_key_is_found_by_its_whole_name_and_many_by_their_beginning_in_order
     assert [entry.key for entry in store.items("p/")] == ["p/1", "p/2"]
 
 
-def test_a_watcher_is_told_what_is_there_and_then_every_change() -> None:
+def test_a_watcher_receives_the_present_keys_and_then_every_change() -> None:
     store = MemoryStore()
     store.commit({}, {"p/old": Put("1"), "q/old": Put("1")})
     seen = watched(store, "p/")
@@ -46,7 +46,7 @@ def test_a_watcher_is_told_what_is_there_and_then_every_change() -> None:
     assert watched(MemoryStore()) == [[]]
 
 
-def test_a_watcher_that_left_is_told_nothing() -> None:
+def test_a_watcher_that_left_receives_nothing() -> None:
     store = MemoryStore()
     left: list[list[Entry]] = []
     token = store.watch("", left.append)
@@ -106,7 +106,7 @@ def test_a_lease_that_is_kept_alive_lasts_as_long_again() -> None:
     assert store.get("a") is None
 
 
-def test_a_lease_that_is_revoked_is_over_at_once_and_one_without_keys_tells_no_watcher() -> None:
+def test_a_revoked_lease_is_over_at_once_and_one_without_keys_notifies_no_watcher() -> None:
     store = MemoryStore()
     empty, held = store.grant(1.0, START), store.grant(1.0, START)
     store.commit({}, {"a": Put("1", held)})

@@ -79,7 +79,7 @@ def test_a_write_says_its_revision_or_that_something_was_not_as_expected_or_the_
     serve(test)
 
 
-def test_a_watch_tells_what_is_there_then_each_change() -> None:
+def test_a_watch_sends_the_present_keys_then_each_change() -> None:
     async def test(store: StoreServicer) -> None:
         await put(store, a="1", b="1")
         stream = store.Watch(pb.StoreQuery(key="a"), Context())
@@ -94,7 +94,7 @@ def test_a_watch_tells_what_is_there_then_each_change() -> None:
     serve(test)
 
 
-def test_changes_are_kept_for_nobody_whose_stream_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_changes_are_kept_for_an_ended_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     watching: list[object] = []
 
     class Watched(MemoryStore):
@@ -247,7 +247,7 @@ def test_the_file_is_written_only_when_what_lasts_has_changed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", b"\xff"])
-def test_a_file_of_somebody_else_is_left_out_and_warned_of(
+def test_a_foreign_file_is_ignored_with_a_warning(
     text: str | bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "store.json"
@@ -260,4 +260,4 @@ def test_a_file_of_somebody_else_is_left_out_and_warned_of(
 
     with caplog.at_level(logging.WARNING, logger="controllers.store.store_server"):
         serve(test, path)
-    assert "not what this store wrote" in caplog.text
+    assert "not a file of this store" in caplog.text

@@ -17,7 +17,7 @@ from controllers.store.etcd import EtcdStore
 from controllers.store.port import Entry, LeaseLost, Put, Store, StoreError
 from controllers.store.remote import RemoteStore
 from hoverboard.contract.wire import store_pb2 as pb
-from tests.unit.controllers.store.store_places import Connection, Place, embedded, etcd, nobody
+from tests.unit.controllers.store.store_places import Connection, Place, embedded, etcd, ignore
 from tests.waiting import until_async
 
 _DEADLINE = 10.0  # seconds
@@ -80,7 +80,7 @@ def test_revisions_and_conditional_writes(use: Use) -> None:
     use(test)
 
 
-def test_a_watch_tells_what_is_there_and_then_every_change_in_order(use: Use) -> None:
+def test_a_watch_sends_the_present_keys_and_then_every_change_in_order(use: Use) -> None:
     async def test(here: Connection, there: Connection) -> None:
         writer, reader = here.store, there.store
         await writer.commit({}, {"w/old": Put("1"), "v/other": Put("1"), "w0": Put("1")})
@@ -99,7 +99,7 @@ def test_a_watch_tells_what_is_there_and_then_every_change_in_order(use: Use) ->
     use(test)
 
 
-def test_a_watch_of_nothing_tells_so_at_once(use: Use) -> None:
+def test_a_watch_without_keys_sends_an_empty_list_at_once(use: Use) -> None:
     async def test(here: Connection, there: Connection) -> None:
         watch = here.store.watch("none/")
         assert await anext(watch) == []
@@ -111,7 +111,7 @@ def test_a_watch_of_nothing_tells_so_at_once(use: Use) -> None:
 def test_keys_of_a_lease_go_when_it_is_revoked_and_nothing_can_be_put_under_it(use: Use) -> None:
     async def test(here: Connection, there: Connection) -> None:
         one, two = here.store, there.store
-        lease, other = await one.lease(1.0, nobody), await two.lease(1.0, nobody)
+        lease, other = await one.lease(1.0, ignore), await two.lease(1.0, ignore)
         assert lease != other
         await one.commit({}, {"l/mine": Put("1", lease), "l/theirs": Put("1", other), "l/stays": Put("1")})
         await one.revoke(lease)
@@ -134,7 +134,7 @@ def test_a_lease_is_kept_alive_until_it_is_revoked_and_its_keeper_ends_with_the_
         tell()
         assert lost == ["lost"]
         assert await here.leases.keep(lease) is True
-        await there.store.revoke(lease)  # by somebody else
+        await there.store.revoke(lease)  # by another client
         assert await here.leases.keep(lease) is False
         await here.store.revoke(lease)
         assert here.leases.kept == {}
@@ -150,7 +150,7 @@ def test_while_the_store_does_not_answer_nothing_is_known_of_a_lease(place: Plac
     async def inside() -> None:
         async with place(tmp_path) as connect:
             store, leases = connect()
-            lease = await store.lease(1.0, nobody)
+            lease = await store.lease(1.0, ignore)
         assert await leases.keep(lease) is None
         await store.close()
 
@@ -181,13 +181,13 @@ def test_a_store_that_is_not_there_is_a_store_error_that_says_where_it_was_looke
 ) -> None:
     async def inside() -> None:
         store = connect(tmp_path)
-        asking = (store.get("a"), store.items("a"), store.commit({}, {}), store.lease(1.0, nobody), store.revoke(1))
+        asking = (store.get("a"), store.items("a"), store.commit({}, {}), store.lease(1.0, ignore), store.revoke(1))
         for asked in asking:
             with pytest.raises(StoreError, match=r"the store does not answer \(unavailable: ") as failed:
                 await asked
             assert not isinstance(failed.value, LeaseLost)
             assert failed.value.where in (f"unix:{tmp_path}/none.sock", "ipv4:127.0.0.1:1")
-            assert failed.value.next_step == "look whether its process runs, and at its log"
+            assert failed.value.next_step == "check that its process runs, and read its log"
         with pytest.raises(StoreError, match="the store does not answer"):
             await anext(store.watch("a"))
         await store.close()

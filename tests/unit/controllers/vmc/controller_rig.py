@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.ofe.messages import PacketIn
 from controllers.program import Program
 from controllers.testing.fake_switch import FakeSwitch, ipv4_packet
@@ -92,7 +92,7 @@ class Rig:
     def right(self) -> bool:
         """Whether the switches hold what they should."""
         tables = self.core.expected.tables
-        return all(session.switch.flows == tables[name].whole() for name, session in self.sessions.items())
+        return all(session.switch.flows == tables[name].by_key() for name, session in self.sessions.items())
 
     def of(self, name: str) -> Any:
         return self.core.switches[self.sessions[name].dpid]
@@ -101,7 +101,7 @@ class Rig:
 def story(
     model: str = "hoverboard", **options: bool
 ) -> Callable[[Callable[[Rig], Awaitable[None]]], Callable[[], None]]:
-    """A test that is told about a rig which has started, on a clock that stands still."""
+    """A test that gets a rig which has started, on a clock that stands still."""
 
     def decorate(tell: Callable[[Rig], Awaitable[None]]) -> Callable[[], None]:
         async def whole() -> None:

@@ -75,7 +75,7 @@ def plugged() -> Agents:
 
 
 def seen(agents: Agents) -> tuple[dict[str, str], dict[str, str | None]]:
-    """Of h1: VM -> vport, vport -> VM."""
+    """The bindings of h1: VM -> vport, vport -> VM."""
     vms, vports = ("b1", "b2", "b3"), ("vp1", "vp2", "vp3")
     return {name: agents.vport("h1", name) for name in vms}, {name: agents.vm("h1", name) for name in vports}
 
@@ -108,7 +108,7 @@ def test_what_is_unplugged_is_gone_both_ways() -> None:
     assert seen(agents) == ({"b1": "vp1", "b2": "", "b3": ""}, {"vp1": "b1", "vp2": None, "vp3": None})
 
 
-def test_all_bindings_of_a_node_replace_those_before_and_tell_what_differs() -> None:
+def test_all_bindings_of_a_node_replace_the_old_ones_and_return_the_differences() -> None:
     agents = plugged()
     assert agents.replace("h1", {"b1": "vp1", "b2": "vp3", "b3": "vp2"}) == {"b2", "b3"}
     assert seen(agents) == ({"b1": "vp1", "b2": "vp3", "b3": "vp2"}, {"vp1": "b1", "vp2": "b3", "vp3": "b2"})

@@ -86,7 +86,7 @@ class Agent:
 
 
 @pytest.mark.parametrize("relayed", [True, False])
-def test_what_an_agent_says_is_handed_on_and_it_is_told_how_often_to_report(relayed: bool) -> None:
+def test_an_agents_events_are_passed_on_and_it_receives_the_report_interval(relayed: bool) -> None:
     async def story() -> None:
         listener = Listener()
         agent = Agent(HostsServicer(listener, 2.5, report_relayed=relayed))
@@ -133,7 +133,7 @@ def test_usage_of_what_is_no_address_is_ignored(caplog: pytest.LogCaptureFixture
     wrong = pb.HostEvent(usage=pb.Usage(seconds=1.0, flows=[pb.FlowUsage(vni=7, src=b"?", dst=b"?", bytes=1)]))
     deliver(heard, "h1", wrong)
     assert heard.said == []
-    assert "h1 reports what is no usage" in caplog.text
+    assert "h1 sent an invalid usage report" in caplog.text
 
 
 def test_the_newest_stream_of_an_agent_counts() -> None:

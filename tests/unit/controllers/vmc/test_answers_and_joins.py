@@ -114,7 +114,7 @@ def test_packets_of_a_connection_that_ended_go_nowhere_and_the_next_may_ask_as_m
     assert world.core.counters["packets_in_limited"] == 5
 
 
-def test_nobody_is_asked_where_hosts_do_not_ask_or_the_switch_is_not_read_yet() -> None:
+def test_no_answer_where_hosts_do_not_ask_or_the_switch_is_not_read_yet() -> None:
     world = running("gateway")
     asks(world)
     assert world.core.counters["packets_in"] == 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from controllers.fm.fabric import IntentStore
-from controllers.ofe.frontend import Deposed
+from controllers.fm.intent_store import IntentStore
+from controllers.ofe.switch_interface import Deposed
 from controllers.testing.world import START, cluster, host, vm
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
@@ -108,7 +108,7 @@ async def test_a_switch_that_does_not_answer_a_read_is_hung_up_on(rig: Rig) -> N
 
 
 @story()
-async def test_a_master_that_is_deposed_is_told_so(rig: Rig) -> None:
+async def test_a_deposed_master_is_notified(rig: Rig) -> None:
     rig.sessions["hv1"].fault = Deposed("term 5 has begun")
     await rig.diff(vm("b3", "blue", "h1", 9))
     await turns()
@@ -196,14 +196,14 @@ async def test_a_program_for_a_session_that_is_over_is_not_sent(rig: Rig) -> Non
 @story()
 async def test_a_lost_line_says_nothing_of_the_nodes_behind_it(rig: Rig) -> None:
     h1, hv1 = rig.sessions["h1"], rig.sessions["hv1"]
-    rig.controller.line_lost([hv1], ["hv1"])
+    rig.controller.front_end_lost([hv1], ["hv1"])
     assert not rig.of("hv1").connected
     assert "hv1" not in rig.core.agents.online
     await later(4.0)
     assert rig.core.view.down == set()
     await later(1.0)
     assert rig.core.counters["hoverboards_lost"] == 1
-    rig.controller.line_lost([hv1, Session(host(1))], [])  # of no session that there is
+    rig.controller.front_end_lost([hv1, Session(host(1))], [])  # of no session that there is
     assert rig.of("h1").connected
     rig.controller.switch_connected(hv1, {})
     await turns()
@@ -214,7 +214,7 @@ async def test_a_lost_line_says_nothing_of_the_nodes_behind_it(rig: Rig) -> None
 
 @story()
 async def test_a_lost_line_to_a_switch_alone_says_nothing_of_it_either(rig: Rig) -> None:
-    rig.controller.line_lost([rig.sessions["hv1"]], [])
+    rig.controller.front_end_lost([rig.sessions["hv1"]], [])
     await later(4.0)
     assert rig.core.counters["hoverboards_lost"] == 0
     await later(1.0)

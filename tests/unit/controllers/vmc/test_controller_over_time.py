@@ -23,7 +23,7 @@ def busy(rig: Rig) -> None:
 
 
 @story()
-async def test_an_offload_is_made_told_and_taken_back_by_the_clock(rig: Rig) -> None:
+async def test_an_offload_is_made_shown_and_withdrawn_by_the_clock(rig: Rig) -> None:
     busy(rig)
     await turns()
     assert len(rig.sessions["h1"].sent) == 1
@@ -113,7 +113,7 @@ async def test_an_update_is_missed_for_three_seconds(rig: Rig) -> None:
 
 
 @story()
-async def test_a_change_of_the_model_is_told_and_goes_on_by_the_clock(rig: Rig) -> None:
+async def test_a_change_of_the_model_is_shown_and_continues_by_the_clock(rig: Rig) -> None:
     with pytest.raises(InputError, match="unknown programming model 'star'") as refused:
         rig.controller.set_model("star")
     assert refused.value.where == "SetModel"
@@ -121,7 +121,7 @@ async def test_a_change_of_the_model_is_told_and_goes_on_by_the_clock(rig: Rig) 
     assert found == {
         "from": "hoverboard", "model": "gateway", "switching": "gain: settling", "lookups": 0, "hoverboards_down": [],
     }  # fmt: skip
-    with pytest.raises(RunError, match="still under way"):
+    with pytest.raises(RunError, match="still in progress"):
         rig.controller.set_model("preprogrammed")
     await later(0.5)
     assert rig.controller.model_document()["switching"] == "hosts: settling"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controllers.dry_run import consequences
-from controllers.fm.fabric import Changes, IntentStore
+from controllers.fm.intent_store import Changes, IntentStore
 from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.single_process import Settings
 from controllers.testing.world import START, World, cluster, host, place, ready, vm
@@ -54,7 +54,7 @@ def test_it_is_neither_read_nor_sent_anything_under_any_model(model: str) -> Non
     assert [name for name, _ in world.sent if name == "h2"] == []
 
 
-def test_nobody_waits_for_its_vms() -> None:
+def test_its_vms_are_not_waited_for() -> None:
     world = with_external()
     assert (world.core.view.intended(), world.core.external()) == (1, ["h2"])
     world.diff([B3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.testing.world import START, cluster, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.inter_region import InterRegionShare
@@ -40,7 +40,7 @@ def started(model: str) -> ControllerCore:
 
 
 def tables(core: ControllerCore) -> dict[str, set[Flow]]:
-    return {name: set(table.whole().values()) for name, table in core.expected.tables.items()}
+    return {name: set(table.by_key().values()) for name, table in core.expected.tables.items()}
 
 
 def test_only_what_crosses_to_another_region_counts_and_unknown_addresses_do_not() -> None:

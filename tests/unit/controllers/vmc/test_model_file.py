@@ -75,7 +75,7 @@ class Half(ProgrammingModel):
         (
             EXAMPLE + "class Other(Tagged): pass\n",
             "",
-            "one programming model has to be named: the file has Other, Tagged",
+            "name one programming model: the file has Other, Tagged",
         ),
         (ABSTRACT, "Half", "class 'Half' lacks network_flows, network_switches, route_flows, route_switches, vm_flows"),
         (EXAMPLE + "    def __init__(self, size): pass\n", "Tagged", "Tagged() raised TypeError"),

@@ -118,7 +118,7 @@ def test_a_host_at_another_address_keeps_its_flows_and_is_read_at_its_new_switch
     assert world.core.view.ports["b1"] == 222  # what the new switch says
     check(world)
     assert world.reaches(B2, B1)
-    world.core.switch_connected(old, {"vp-b1": 5}, world.now)  # the old switch is nobody's any more
+    world.core.switch_connected(old, {"vp-b1": 5}, world.now)  # the old switch belongs to no node any more
     assert world.core.take().reads == []
     assert world.core.view.ports["b1"] == 222
 
@@ -270,16 +270,16 @@ def test_a_switch_that_connects_again_within_a_moment_was_not_lost() -> None:
     assert world.core.deadline() is None
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(True, 0.1), (False, 5.0)])
+@pytest.mark.parametrize(("reported", "seconds"), [(True, 0.1), (False, 5.0)])
 @pytest.mark.parametrize("part", ["agent", "switch"])
-def test_a_lost_line_to_a_front_end_is_no_dead_hoverboard(part: str, told: bool, seconds: float) -> None:
+def test_a_lost_line_to_a_front_end_is_no_dead_hoverboard(part: str, reported: bool, seconds: float) -> None:
     world = ready(hoverboards=2)
     if part == "agent":
-        world.core.agent_gone("hv1", world.now, told=told)
+        world.core.agent_gone("hv1", world.now, reported=reported)
         assert "hv1" not in world.core.agents.online
     else:
         dpid = dpid_of(hoverboard(1))
-        world.core.switch_disconnected(dpid, world.core.switches[dpid].generation, world.now, told=told)
+        world.core.switch_disconnected(dpid, world.core.switches[dpid].generation, world.now, reported=reported)
     assert world.core.deadline() == world.now + seconds
     world.pass_time(seconds)
     assert world.core.view.down == {"hv1"}

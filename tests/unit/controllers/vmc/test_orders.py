@@ -26,7 +26,7 @@ SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthChe
 
 
 def lines(world: World) -> list[list[Callable[[], object]]]:
-    """What happens on each line until four VMs, a route and a shared address are there, in its own order."""
+    """The events of each connection, in its own order, until four VMs, a route and a shared address exist."""
     vms = [vm(f"b{n}", "blue", f"h{1 + n % 3}", n) for n in (2, 3, 4)] + [vm("g2", "green", "h1", 2)]
     shared = LoadBalancer.model_validate(
         {"name": "lb", "network": "blue", "ip": "10.0.0.100", "backends": ["b2", "b4"], "protocol": "tcp"}
@@ -118,7 +118,7 @@ def test_whatever_is_applied_and_taken_back_leaves_nothing(
     def lasting(of: dict[str, dict[Any, Any]]) -> dict[str, set[Any]]:
         return {name: {one for one in table.values() if kind_of(one.cookie) not in keep} for name, table in of.items()}
 
-    # The switch of a node that is in the intent no more is nobody's to program: it keeps what it held.
+    # No controller programs the switch of a node that left the intent: it keeps its flows.
     ours, before_it = lasting(world.tables()), lasting(tables)
     assert {name: ours[name] for name in world.expected()} == {name: before_it[name] for name in world.expected()}
 

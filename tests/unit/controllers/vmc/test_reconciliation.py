@@ -103,12 +103,12 @@ def test_late_news_of_an_old_connection_is_ignored() -> None:
     world.connect(H1, {"vp-b1": 100})
     world.core.switch_disconnected(dpid, old, world.now)
     world.core.switch_flows(dpid, old, [], world.now)
-    world.core.program_refused(dpid, old, "late", world.now)
+    world.core.program_rejected(dpid, old, "late", world.now)
     assert world.core.switches[dpid].sync is Sync.SYNCED
     assert world.core.switches[dpid].errors == 0
 
 
-def test_a_refused_program_is_tried_again_and_disturbs_nobody() -> None:
+def test_a_rejected_program_is_retried_and_disturbs_no_other_switch() -> None:
     world = running()
     world.refuse = {"hv1"}
     world.diff([vm("b3", "blue", "h1", 9)])
@@ -170,5 +170,5 @@ def test_a_program_lost_with_its_connection_is_no_refusal() -> None:
     dpid = datapath_id(H1.underlay_ip)
     switch = world.core.switches[dpid]
     world.core.switch_disconnected(dpid, switch.generation, world.now)
-    world.core.program_refused(dpid, switch.generation, "went away", world.now)
+    world.core.program_rejected(dpid, switch.generation, "went away", world.now)
     assert (switch.errors, switch.outstanding, world.core.deadline()) == (0, 0, world.policy.deadline())

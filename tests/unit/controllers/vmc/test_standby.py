@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.testing.world import START, World, cluster, host, hoverboard, place, vm
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
@@ -72,7 +72,7 @@ def test_partitions_share_the_switches_out() -> None:
     assert set(parts[0].expected()) | set(parts[1].expected()) == set(whole.expected())
     assert set(parts[0].expected()) & set(parts[1].expected()) == set()
     assert parts[0].expected() | parts[1].expected() == whole.expected()
-    for world in (whole, *parts):  # a node may go that is somebody else's
+    for world in (whole, *parts):  # a removed node may belong to another partition
         world.diff(remove=[("Hoverboard", "hv1"), ("Hoverboard", "hv2")])
     assert parts[0].expected() | parts[1].expected() == whole.expected()
 
@@ -104,7 +104,7 @@ def test_a_change_need_not_wait_until_an_inherited_switch_is_read() -> None:
     assert world.tables() == world.expected()
 
 
-def test_a_switch_that_connects_anew_is_read_before_anything_is_sent() -> None:
+def test_a_switch_that_reconnects_is_read_before_anything_is_sent() -> None:
     world = World()
     world.full_update(cluster())
     world.connect(hoverboard(1))
@@ -158,7 +158,7 @@ def test_an_elected_standby_begins_with_what_its_master_did_not_get_done() -> No
         change = fabric.diff([vm(name, "blue", "h2", last)], [])
         core.fabric_changed(change, complete=True, now=START + number / 10, number=number)
         assert core.take().programs == []
-    core.missed.applied(1)
+    core.unconfirmed.applied(1)
     gone = fabric.diff([], [("VM", "late")])
     core.fabric_changed(gone, complete=True, now=START + 0.4, number=4)
     core.activate(START + 0.5)
@@ -171,7 +171,7 @@ def test_an_elected_standby_begins_with_what_its_master_did_not_get_done() -> No
     assert len(work.reads) == 1  # which shows whether the rest is right
 
 
-def test_what_a_young_standby_is_told_at_first_is_nothing_that_its_master_missed() -> None:
+def test_the_first_update_of_a_new_standby_is_not_unconfirmed() -> None:
     world = World()
     world.full_update(cluster())
     for node in (host(1), host(2), hoverboard(1)):

@@ -30,17 +30,17 @@ class Bench:
         self.counters = dict.fromkeys(switch_programs.COUNTERS, 0)
         expected = ExpectedFlows(self.model, view)
         self.programs = SwitchPrograms(expected, lambda node: self.judged, self.counters, active=active)
-        self.programs.name(DPID, "h1")
+        self.programs.add_node(DPID, "h1")
         expected.add_switch("h1")
 
     def connect(self) -> int:
         switch, _ = self.programs.connected(DPID, {})
-        self.programs.consider_reading(switch)
+        self.programs.read_if_ready(switch)
         return switch.generation
 
     def in_step(self) -> int:
         generation = self.connect()
-        switch = self.programs.asked(DPID, generation)
+        switch = self.programs.answering(DPID, generation)
         assert switch is not None
         self.programs.reconcile(switch, base_flows())
         self.programs.take()
@@ -56,24 +56,24 @@ def test_a_switch_is_read_once_its_node_can_be_judged_and_then_sent_what_differs
     generation = bench.connect()
     assert bench.programs.take().reads == []
     bench.judged = True
-    bench.programs.consider_all()
-    bench.programs.consider_all()
+    bench.programs.read_all_ready()
+    bench.programs.read_all_ready()
     assert bench.programs.take().reads == [(DPID, generation)]
-    switch = bench.programs.asked(DPID, generation)
+    switch = bench.programs.answering(DPID, generation)
     assert switch is not None
     bench.write(1)
     bench.programs.reconcile(switch, [*base_flows(), flow(2)])
     work = bench.programs.take()
     assert work.programs == [(DPID, generation, Program((flow(1),), (flow(2).key,)))]
     assert work.changed == {"h1"}
-    assert bench.programs.asked(DPID, generation) is None
+    assert bench.programs.answering(DPID, generation) is None
     assert bench.counters["reconciled_flows_changed"] == 2
 
 
 def test_a_standby_sends_nothing_until_it_is_elected() -> None:
     bench = Bench(active=False)
     generation = bench.connect()
-    bench.programs.update_begins(1, START)
+    bench.programs.begin_update(1, START)
     bench.write(1)
     work = bench.programs.take()
     assert (work.reads, work.programs, work.changed) == ([], [], {"h1"})
@@ -89,7 +89,7 @@ def test_a_refused_program_is_tried_again_after_a_pause_that_grows() -> None:
     for pause in (1.0, 2.0, 4.0):
         bench.write(int(pause))
         assert len(bench.programs.take().programs) == 1
-        bench.programs.refused(DPID, generation, "full", now)
+        bench.programs.rejected(DPID, generation, "full", now)
         assert bench.programs.deadline() == now + pause
         bench.programs.tick(now + pause - 0.1)
         assert bench.programs.take().reads == []
@@ -97,7 +97,7 @@ def test_a_refused_program_is_tried_again_after_a_pause_that_grows() -> None:
         bench.programs.tick(now)
         assert bench.programs.take().reads == [(DPID, generation)]
         assert bench.programs.deadline() is None
-        switch = bench.programs.asked(DPID, generation)
+        switch = bench.programs.answering(DPID, generation)
         assert switch is not None
         bench.programs.reconcile(switch, bench.programs.expected.tables["h1"].flows)
         bench.programs.take()
@@ -120,7 +120,7 @@ def test_a_connection_of_before_says_nothing_any_more() -> None:
     bench = Bench()
     old = bench.in_step()
     new = bench.connect()
-    assert bench.programs.present(DPID, old) is None
+    assert bench.programs.current(DPID, old) is None
     assert not bench.programs.disconnected(DPID, old)
     assert bench.programs.disconnected(DPID, new)
     assert bench.programs.switches[DPID].sync is Sync.AWAY

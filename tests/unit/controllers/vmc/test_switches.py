@@ -79,7 +79,7 @@ def test_an_unplugged_vm_is_not_joined_any_more() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_events_of_a_switch_that_nobody_knows_change_nothing(known: bool) -> None:
+def test_events_of_an_unknown_switch_change_nothing(known: bool) -> None:
     world = running()
     dpid = datapath_id(host(9).underlay_ip)
     if known:  # it connected, but is no node of the cluster
@@ -90,7 +90,7 @@ def test_events_of_a_switch_that_nobody_knows_change_nothing(known: bool) -> Non
     world.core.switch_flows(dpid, generation, [], world.now)
     world.core.program_done(dpid, generation)
     world.core.packet_in(dpid, generation, 1, cookie(Kind.PUNT, 7), b"", world.now)
-    world.core.program_refused(dpid, generation + 1, "full", world.now)
+    world.core.program_rejected(dpid, generation + 1, "full", world.now)
     world.core.switch_disconnected(dpid, generation, world.now)
     work = world.core.take()
     assert (work.reads, work.programs, world.core.counters["programs_refused"]) == ([], [], 0)
@@ -243,7 +243,7 @@ def test_a_program_that_is_done_after_another_was_refused_ends_no_pause() -> Non
     world = ready()
     (first, second) = sent_to(world, B1, B2)
     assert outstanding(world) == (2, Sync.SYNCED)
-    world.core.program_refused(*first[:2], "table full", world.now)
+    world.core.program_rejected(*first[:2], "table full", world.now)
     world.core.program_done(*second[:2])
     assert outstanding(world) == (0, Sync.FAILED)
     assert world.core.switches[HV1].pause == 1.0
@@ -254,7 +254,7 @@ def test_a_program_that_is_done_after_another_was_refused_ends_no_pause() -> Non
 def test_two_refusals_of_programs_sent_together_are_one_pause() -> None:
     world = ready()
     for program in sent_to(world, B1, B2):
-        world.core.program_refused(*program[:2], "table full", world.now)
+        world.core.program_rejected(*program[:2], "table full", world.now)
     assert world.core.switches[HV1].pause == 1.0
     assert world.core.switches[HV1].errors == 2
 

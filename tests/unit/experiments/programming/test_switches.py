@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +22,22 @@ from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.tools.no_namespace import program
 
 NOTE = '#!/bin/sh\nprintf "%s\\n" "${0##*/} $*" >> "$NOTED"\n'
-# A daemon makes the file that it is waited for by, and stays; `unshare -n` is left out.
-DAEMON = NOTE + 'for one in "$@"; do case "$one" in --unixctl=*) : > "${one#--unixctl=}";; esac; done\n'
-SERVER = NOTE + ': > "$OVS_RUNDIR/db.sock"\nexec sleep 60\n'
+# A daemon makes its sockets and listens on them a little later, as ovsdb-server does, and stays.
+LISTEN = """
+import socket, sys, time
+sockets = [socket.socket(socket.AF_UNIX) for path in sys.argv[1:]]
+for one, path in zip(sockets, sys.argv[1:]):
+    one.bind(path)
+time.sleep(0.1)
+for one in sockets:
+    one.listen()
+time.sleep(60)
+"""
+# `unshare -n` is left out.
+DAEMON = NOTE + 'for one in "$@"; do case "$one" in --unixctl=*) socket="${one#--unixctl=}";; esac; done\n'
+STAYS = f"exec {sys.executable} -ISc '{LISTEN}' "
+CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+VSCTL = NOTE + f'exec {sys.executable} -ISc "{CONNECT}" "$OVS_RUNDIR/db.sock"\n'
 
 
 @pytest.fixture
@@ -31,12 +45,12 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the programs note their command lines."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("ovsdb-tool", "ovs-vsctl"):
-        program(folder, name, NOTE)
+    program(folder, "ovsdb-tool", NOTE)
+    program(folder, "ovs-vsctl", VSCTL)
     program(folder, "ovs-ofctl", NOTE + 'echo "NXST_AGGREGATE reply: packet_count=1 byte_count=2 flow_count=42 x"\n')
-    program(folder, "ovsdb-server", SERVER)
+    program(folder, "ovsdb-server", NOTE + STAYS + '"$OVS_RUNDIR/db.sock"\n')
     program(folder, "unshare", '#!/bin/sh\nshift\nexec "$@"\n')
-    program(folder, "ovs-vswitchd", DAEMON + "exec sleep 60\n")
+    program(folder, "ovs-vswitchd", DAEMON + STAYS + '"$socket"\n')
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("NOTED", str(tmp_path / "noted"))
     return tmp_path / "noted"

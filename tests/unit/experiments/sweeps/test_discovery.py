@@ -20,7 +20,7 @@ def test_a_file_has_one_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     assert discovery.find("dice.py").name == "dice"
     (tmp_path / "base.py").write_text(f"{FILE}\nclass Loaded(Dice):\n    name = 'loaded'\n")
-    with pytest.raises(InputError, match="one experiment has to be named: the file has Dice, Loaded"):
+    with pytest.raises(InputError, match="name one experiment: the file has Dice, Loaded"):
         discovery.find("base.py")
     assert discovery.find("base.py:Loaded").name == "loaded"
 

@@ -17,7 +17,7 @@ ADDED = {"name": "late", "network": "blue", "ip": "10.0.0.9", "host": "h2", "mac
 def test_the_shipped_schemas_are_those_of_the_types() -> None:
     shipped = {file.stem: file.read_text() for file in SCHEMAS.iterdir()}
     made = dict(document_schemas.json_schemas())
-    assert shipped == made, "write them anew: python -m hoverboard.contract.document_schemas"
+    assert shipped == made, "write them: python -m hoverboard.contract.document_schemas"
     assert set(made) == set(DOCUMENTS)
 
 
@@ -50,7 +50,7 @@ def test_any_other_is_not(document: Any) -> None:
         check("vm-add", document)
 
 
-def test_each_way_that_a_document_may_look_is_told() -> None:
+def test_each_form_of_a_document_is_in_its_schema() -> None:
     check("status-node", {"node": "fab", "role": "fabric", "state": "up", "pid": 7})
     with pytest.raises(ValidationError):
         check("status-node", {"node": "fab", "role": "host", "state": "up", "pid": 7})

@@ -1,4 +1,4 @@
-"""What each generation of the dataplane is, as docs/generations.md tells it."""
+"""The facts about each generation of the dataplane, as docs/generations.md lists them."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ LINES = text_of("").count("\n")
         (TWO, ":Cow", "there is no class 'Cow' in the file", "{}:Cow", "it has Cat, Dog"),
         ("", ":Cow", "there is no class 'Cow' in the file", "{}:Cow", re.escape(NEXT)),
         ("class Cat(Base): pass", ":Cat", "class 'Cat' lacks noise", "{}:Cat", re.escape(NEXT)),
-        (TWO, "", "one animal has to be named: the file has Cat, Dog", "{}", "name it as mine.py:Cat"),
+        (TWO, "", "name one animal: the file has Cat, Dog", "{}", "name it as mine.py:Cat"),
     ],
 )
 def test_a_file_that_is_no_good_is_refused_in_full(

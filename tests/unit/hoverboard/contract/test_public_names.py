@@ -49,7 +49,7 @@ def test_no_other_name_is_there(package: ModuleType) -> None:
         ("import made_up.frames\nmade_up.frames.mac_number", "from made_up import packets` and `packets.mac_number"),
     ],
 )
-def test_an_old_path_tells_the_import_to_write(package: ModuleType, line: str, instead: str) -> None:
+def test_an_old_path_names_the_import_to_write(package: ModuleType, line: str, instead: str) -> None:
     with pytest.warns(DeprecationWarning, match="is a path of version 0.1") as seen:
         exec(compile(line, "users.py", "exec"), {})
     (warning,) = seen

@@ -53,7 +53,7 @@ def test_a_students_stage_is_one_file(write):
 def test_a_class_by_name(write):
     path = write(ONE + ONE.replace("Colour", "Other").replace('"colour"\n', '"other"\n'))
     assert Registry().find(f"{path}:Other").name == "other"
-    with pytest.raises(InputError, match="one stage has to be named: the file has Colour, Other"):
+    with pytest.raises(InputError, match="name one stage: the file has Colour, Other"):
         Registry().find(path)
 
 

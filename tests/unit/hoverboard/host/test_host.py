@@ -12,7 +12,7 @@ from hoverboard.contract.encapsulation import PROBE_REPLY_TYPE, PROBE_REQUEST_TY
 from hoverboard.contract.openflow.pipeline import Kind
 from hoverboard.fastpath.memory import packets
 from hoverboard.fastpath.packets.parse import parse
-from hoverboard.host.slowpath.known_entries import Cached, concerns, touched
+from hoverboard.host.slowpath.known_entries import KnownEntry, concerns, touched
 from hoverboard.host.slowpath.switch_replies import rewrite
 from hoverboard.host.slowpath.trace_request import question_for
 from hoverboard.host.underlay.datagrams import read_datagram
@@ -105,12 +105,12 @@ def verdict(vni=7):
     ],
 )
 def test_which_entries_a_change_concerns(change, expected):
-    cached = Cached("", verdict(), 100, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 6)
+    cached = KnownEntry("", verdict(), 100, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 6)
     assert concerns(change, cached) is expected
 
 
 def test_a_change_of_a_network_concerns_drops_that_belong_to_none():
-    cached = Cached("", verdict(vni=0), 1, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 6)
+    cached = KnownEntry("", verdict(vni=0), 1, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 6)
     assert concerns(Change(vni=8), cached)
 
 
@@ -127,7 +127,7 @@ _PREFIXES = st.none() | st.builds(lambda ip, bits: IPv4Network((int(ip), bits), 
 @example([Change(vni=7, dst=IPv4Network("10.0.0.3"))], [(vni, 100, IPv4Address("10.0.0.3")) for vni in (0, 7, 8)])
 def test_many_changes_concern_what_each_of_them_does(changes, entries):
     cached = {
-        number: Cached("", verdict(vni=vni), port, dst, dst, 6) for number, (vni, port, dst) in enumerate(entries)
+        number: KnownEntry("", verdict(vni=vni), port, dst, dst, 6) for number, (vni, port, dst) in enumerate(entries)
     }
     wanted = [key for key, entry in cached.items() if any(concerns(change, entry) for change in changes)]
     assert touched(changes, cached) == wanted

@@ -1,4 +1,4 @@
-"""The nursery: forks for one client, lets go when it is told, and ends with that client, and its children with it."""
+"""The nursery: forks for one client, releases children on request, and ends with that client, as its children do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hoverboard.host.nursery import Nursery
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 Nursery(Path(sys.argv[1])).serve()
 """
-NOBODY = 1 << 22  # more than any pid
+NO_PROCESS = 1 << 22  # more than any pid
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def ended(pidfd: int) -> bool:
 
 def test_a_child_that_is_never_let_go_ends_with_the_client(tmp_path: Path) -> None:
     with started(tmp_path / "nursery.sock") as (process, client):
-        children = [os.pidfd_open(client.spawn_vmm(tmp_path, vm, NOBODY)) for vm in ("blue-1", "blue-2")]
+        children = [os.pidfd_open(client.spawn_vmm(tmp_path, vm, NO_PROCESS)) for vm in ("blue-1", "blue-2")]
         assert select.select(children, [], [], 0)[0] == []
         client.close()
         assert process.wait(DEADLINE) == 0
@@ -67,14 +67,14 @@ def test_a_child_that_is_let_go_runs_and_its_end_is_in_its_log(
     nursery: tuple[subprocess.Popen[bytes], NurseryClient], tmp_path: Path
 ) -> None:
     _, client = nursery
-    pid = client.spawn_vmm(tmp_path, "blue-1", NOBODY)
+    pid = client.spawn_vmm(tmp_path, "blue-1", NO_PROCESS)
     child = os.pidfd_open(pid)
     client.release(pid)
     assert ended(child)
     os.close(child)
     log = (tmp_path / "host.log").read_text()
     assert log.startswith("process of VM blue-1 ends: FileNotFoundError")
-    assert f"/proc/{NOBODY}/ns/net" in log
+    assert f"/proc/{NO_PROCESS}/ns/net" in log
     with pytest.raises(InputError, match=f"no process {pid} waits"):
         client.release(pid)
 
@@ -89,14 +89,14 @@ def test_what_is_wrong_is_refused_and_it_forks_on(
         client.call("kill")
     with pytest.raises(RunError, match="unexpected keyword argument"):
         client.call("spawn", config={"color": "red"}, netns_pid=1)
-    pid = client.spawn_vmm(tmp_path, "blue-1", NOBODY)
+    pid = client.spawn_vmm(tmp_path, "blue-1", NO_PROCESS)
     child = os.pidfd_open(pid)
     os.kill(pid, 9)
     assert ended(child)
     os.close(child)
     with pytest.raises(RunError, match="Broken pipe"):
         client.release(pid)
-    client.release(client.spawn_vmm(tmp_path, "blue-2", NOBODY))
+    client.release(client.spawn_vmm(tmp_path, "blue-2", NO_PROCESS))
     assert process.poll() is None
 
 
@@ -107,7 +107,7 @@ def test_it_is_one_clients_alone(nursery: tuple[subprocess.Popen[bytes], Nursery
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 other.send(words)
             assert "more than 1 connections" in other.line()["error"]["what"]
-    client.spawn_vmm(tmp_path, "blue-1", NOBODY)
+    client.spawn_vmm(tmp_path, "blue-1", NO_PROCESS)
     assert process.poll() is None
 
 
@@ -115,8 +115,8 @@ def test_a_child_keeps_nothing_of_the_nurserys(
     nursery: tuple[subprocess.Popen[bytes], NurseryClient], tmp_path: Path
 ) -> None:
     _, client = nursery
-    client.spawn_vmm(tmp_path, "blue-1", NOBODY)
-    pid = client.spawn_vmm(tmp_path, "blue-2", NOBODY)
+    client.spawn_vmm(tmp_path, "blue-1", NO_PROCESS)
+    pid = client.spawn_vmm(tmp_path, "blue-2", NO_PROCESS)
     kept: list[str] = []
     while len(kept) != 1:  # until it has come to its gate
         kept = [

@@ -51,7 +51,7 @@ class Served:
     def close(self) -> None:
         self._server.close()
         for thread in threading.enumerate():
-            if thread.name == "rpc-request":  # at the answer to somebody who has gone
+            if thread.name == "rpc-request":  # at the answer to a peer that has closed
                 thread.join()
 
 
@@ -75,7 +75,7 @@ def served(rig: Rig, no_leaks: None, request: pytest.FixtureRequest) -> Iterator
 
 @contextlib.contextmanager
 def a_file() -> Iterator[tuple[int, int]]:
-    """The ends of a pipe: the reader sees the end when nobody has a copy of the writer any more."""
+    """The ends of a pipe: the reader sees the end when no copy of the writer is left."""
     reader, writer = os.pipe()
     try:
         yield reader, writer
@@ -88,7 +88,7 @@ def send_fds(peer: Peer, data: bytes, fds: list[int]) -> None:
 
 
 def at_end(reader: int) -> bool:
-    """Whether nobody has the writer any more; waits for that."""
+    """Wait until no copy of the writer is left; whether that came."""
     return bool(select.select([reader], [], [], DEADLINE)[0]) and os.read(reader, 1) == b""
 
 
@@ -122,7 +122,7 @@ def test_a_peer_that_says_it_has_no_more_to_say_gets_its_answer(served: Served) 
     peer.close()
 
 
-def test_megabytes_without_a_newline_are_told_and_cut_off(served: Served) -> None:
+def test_megabytes_without_a_newline_get_an_error_and_are_cut_off(served: Served) -> None:
     peer = served.peer()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         for _ in range(3 * LONGEST // 4096):
@@ -161,7 +161,7 @@ def test_a_peer_that_closes_in_the_middle_of_an_answer(served: Served) -> None:
     peer.close()
 
 
-def test_a_peer_that_never_reads_holds_up_nobody_and_is_read_no_more(served: Served) -> None:
+def test_a_peer_that_never_reads_delays_no_other_and_is_read_no_more(served: Served) -> None:
     deaf = served.peer()
     deaf.socket.setblocking(False)
     sent = 0
@@ -182,7 +182,7 @@ def test_what_waits_is_answered_once_a_slow_peer_reads(served: Served) -> None:
     peer.close()
 
 
-def test_one_connection_too_many_is_told_so(served: Served) -> None:
+def test_one_connection_too_many_gets_an_error(served: Served) -> None:
     peers = [served.peer() for _ in range(MOST)]
     for peer in peers:
         assert peer.ask(PING[:-1]) == PONG
@@ -191,7 +191,7 @@ def test_one_connection_too_many_is_told_so(served: Served) -> None:
     assert more.line() is None
     more.close()
     peers.pop().close()
-    while True:  # the end of the other is heard of by and by
+    while True:  # the server notices the end of the other one after a while
         late = served.peer()
         late.socket.sendall(PING)
         answer = late.line()
@@ -252,7 +252,7 @@ def test_when_no_descriptor_is_left_connections_are_closed_and_later_ones_served
         b"\n",
     ],
 )
-def test_descriptors_that_nobody_takes_are_closed(served: Served, line: bytes) -> None:
+def test_descriptors_that_no_method_takes_are_closed(served: Served, line: bytes) -> None:
     peer = served.peer()
     with a_file() as (reader, writer):
         send_fds(peer, line, [writer])
@@ -308,7 +308,7 @@ def test_too_many_descriptors_one_by_one(served: Served) -> None:
             for _ in range(descriptors.MOST + 1):
                 send_fds(peer, b"x", [writer])
         os.close(writer)
-        assert "descriptors that no message speaks of" in peer.line()["error"]["what"]
+        assert "descriptors that no message announced" in peer.line()["error"]["what"]
         assert at_end(reader)
     peer.close()
 
@@ -321,7 +321,7 @@ def test_a_peer_that_sends_something_else_than_descriptors(served: Served) -> No
     peer.close()
 
 
-def test_everybody_at_once(served: Served) -> None:
+def test_all_bad_peers_at_once(served: Served) -> None:
     """Peers of all kinds from several threads, while others are served well."""
     faults: list[BaseException] = []
 

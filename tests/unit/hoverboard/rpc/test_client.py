@@ -167,10 +167,13 @@ def test_an_answer_in_drips_does_not_last_longer_than_the_timeout(tmp_path: Path
     [
         (b"", "x: the peer closed the connection"),
         (b'{"result": ', "x: the peer closed the connection"),
-        (b"\xff\n", "x: the peer answered what is no answer: this is no line of JSON"),
-        (b"[]\n", "x: the peer answered what is no answer: this is JSON, but no object: a list"),
+        (b"\xff\n", "x: the peer sent something that is not an answer: this is not a line of JSON"),
+        (b"[]\n", "x: the peer sent something that is not an answer: this is JSON, but not an object: a list"),
         (b"{}\n", "x: the peer answered neither a result nor an error"),
-        (b'{"result": 1, "fds": 1}\n', "x: the peer answered what is no answer: the message speaks of 1 descriptors"),
+        (
+            b'{"result": 1, "fds": 1}\n',
+            "x: the peer sent something that is not an answer: the message announces 1 descriptors",
+        ),
         (b'{"error": "text"}\n', "^text$"),
         (b'{"error": null}\n', "^None$"),
     ],
@@ -220,7 +223,7 @@ def test_who_is_interrupted_in_an_exchange_does_not_leave_its_answer_to_the_next
         client.close()
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_no_server_listens(tmp_path: Path) -> None:
     before = open_descriptors()
     with pytest.raises(RunError, match=r"nothing listens on .*/s after 0.01 s"):
         Client(tmp_path / "s").connect(0.01)
@@ -235,7 +238,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert more_than(before) == []
 
 
-def test_connecting_waits_until_somebody_listens(tmp_path: Path) -> None:
+def test_connecting_waits_until_a_server_listens(tmp_path: Path) -> None:
     path = tmp_path / "s"
     client = Client(path)
     connected = threading.Thread(target=client.connect, args=(DEADLINE,))

@@ -63,7 +63,7 @@ def test_a_method_is_called_with_its_parameters(served: Rig) -> None:
         (b"{}", "InputError", "unknown method None"),
         (b'{"method": "add"}', "InputError", "add: missing a required argument: 'a'"),
         (b'{"method": "add", "params": {"a": 1, "c": 2}}', "InputError", "add: got an unexpected keyword argument 'c'"),
-        (b'{"method": "add", "params": [1]}', "InputError", "add: its parameters are no object, but a list"),
+        (b'{"method": "add", "params": [1]}', "InputError", "add: its parameters are a list, not an object"),
         (b'{"method": "add", "params": {"a": 1}, "fds": 1}', "InputError", "1 descriptors, and 0 came"),
         (b'{"method": "add", "params": {"a": 1}, "fds": -1}', "InputError", "-1 descriptors, and 0 came"),
         (b'{"method": "add", "params": {"a": 1}, "fds": "x"}', "InputError", "'x' descriptors, and 0 came"),
@@ -72,16 +72,18 @@ def test_a_method_is_called_with_its_parameters(served: Rig) -> None:
         (b'{"method": "break_down"}', "RunError", "break_down: ZeroDivisionError('by chance')"),
         (b'{"method": "lose_a_file"}', "RunError", "lose_a_file: [Errno 2] No such file or directory: '/x'"),
         (b'{"method": "odd"}', "RunError", "odd: TypeError("),
-        (b"add", "InputError", "this is no line of JSON"),
-        (b"", "InputError", "this is no line of JSON"),
-        (b'"add"', "InputError", "this is JSON, but no object: a str"),
-        (b"\xff\xfe", "InputError", "this is no line of JSON: 'utf-8' codec can't decode"),
-        ('{"method": "add"}'.encode("utf-16"), "InputError", "this is no line of JSON"),
-        (b"[" * 100_000, "InputError", "this is no line of JSON: maximum recursion depth"),
-        (b"1" * 100_000, "InputError", "this is no line of JSON"),
+        (b"add", "InputError", "this is not a line of JSON"),
+        (b"", "InputError", "this is not a line of JSON"),
+        (b'"add"', "InputError", "this is JSON, but not an object: a str"),
+        (b"\xff\xfe", "InputError", "this is not a line of JSON: 'utf-8' codec can't decode"),
+        ('{"method": "add"}'.encode("utf-16"), "InputError", "this is not a line of JSON"),
+        (b"[" * 100_000, "InputError", "this is not a line of JSON: maximum recursion depth"),
+        (b"1" * 100_000, "InputError", "this is not a line of JSON"),
     ],
 )
-def test_whatever_is_wrong_is_told_and_the_connection_goes_on(served: Rig, line: bytes, kind: str, text: str) -> None:
+def test_each_wrong_request_gets_an_error_and_the_connection_goes_on(
+    served: Rig, line: bytes, kind: str, text: str
+) -> None:
     peer = served.peer()
     error = peer.ask(line)["error"]
     assert error["kind"] == kind
@@ -90,7 +92,7 @@ def test_whatever_is_wrong_is_told_and_the_connection_goes_on(served: Rig, line:
     assert peer.ask(b'{"method": "add", "params": {"a": 1}}') == {"result": 2}
 
 
-def test_what_nobody_foresaw_is_written_to_the_log_with_its_trace(
+def test_an_unexpected_error_is_written_to_the_log_with_its_trace(
     served: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = served.peer().ask(b'{"method": "break_down"}')["error"]
@@ -146,7 +148,7 @@ def test_no_more_threads_is_an_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch)
     assert peer.ask(b'{"method": "add", "params": {"a": 1}}') == {"result": 2}
 
 
-def test_each_connection_can_have_methods_of_its_own_and_its_end_is_told(rig: Rig) -> None:
+def test_each_connection_can_have_its_own_methods_and_a_callback_for_its_end(rig: Rig) -> None:
     ended: list[int] = []
     all_ended = threading.Event()
     numbers = iter(range(3))
@@ -191,10 +193,10 @@ def test_the_socket_of_a_dead_process_is_replaced_and_nothing_else_is(tmp_path: 
     with listen(path), socket.socket(socket.AF_UNIX) as peer:
         peer.connect(str(path))
     path.unlink()
-    path.write_text("somebody's")
+    path.write_text("another program's")
     with pytest.raises(OSError, match="Address already in use"):
         listen(path)
-    assert path.read_text() == "somebody's"
+    assert path.read_text() == "another program's"
 
 
 def test_close_ends_connections_and_answers_what_is_being_carried_out(rig: Rig, no_leaks: None) -> None:

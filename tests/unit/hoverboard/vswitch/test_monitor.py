@@ -80,7 +80,7 @@ def test_lines_come_in_pieces(watched: Monitored) -> None:
 def test_the_watch_has_begun_once_the_flows_there_are_were_listed(watched: Monitored) -> None:
     assert not watched.monitor.begun()
     assert watched.say(LATER + ADDED) == [CHANGE]
-    assert not watched.monitor.begun(), "what it tells by itself has no number"
+    assert not watched.monitor.begun(), "later reports have number 0"
     assert watched.say(INITIAL[:20]) == []
     assert not watched.monitor.begun()
     assert watched.say(INITIAL[20:]) == []
@@ -106,7 +106,7 @@ def test_a_monitor_that_closes_its_pipe_before_it_exits_has_ended_all_the_same(
     monitor = FlowMonitor(MANAGEMENT, tmp_path)
     assert select.select([monitor], [], [], 10)[0]
     assert monitor.read() == []
-    assert monitor.ended, "its end is waited for, for nothing else would tell of it"
+    assert monitor.ended, "read() waits for the end of the process"
     monitor.close()
 
 

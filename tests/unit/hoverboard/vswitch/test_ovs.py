@@ -140,15 +140,15 @@ def test_a_nudge_is_a_harmless_question(switch: Ovs, vswitchd: Vswitchd) -> None
 
 
 @pytest.mark.parametrize(
-    ("there", "away"), [([], "ovsdb-server"), (["db.sock"], "ovs-vswitchd"), (["vswitchd.ctl"], "ovsdb-server")]
+    ("there", "down"), [([], "ovsdb-server"), (["db.sock"], "ovs-vswitchd"), (["vswitchd.ctl"], "ovsdb-server")]
 )
-def test_the_process_that_is_away_is_named_before_anything_is_asked(switch: Ovs, there: list[str], away: str) -> None:
+def test_the_process_that_is_down_is_named_before_anything_is_asked(switch: Ovs, there: list[str], down: str) -> None:
     listeners = []
     for name in there:
         listeners.append(socket.socket(socket.AF_UNIX))
         listeners[-1].bind(str(switch.directory / name))
         listeners[-1].listen()
-    with pytest.raises(SwitchError, match=f"{away} is away") as caught:
+    with pytest.raises(SwitchError, match=f"{down} is down") as caught:
         switch.check_reachable()
     assert caught.value.where == str(switch.directory)
     for listener in listeners:

@@ -72,7 +72,7 @@ class RealSwitch:
 
 
 class FakeSwitch:
-    """The fake, told what the real one would find in the text."""
+    """The fake, with the answer that the real one would find in the text."""
 
     def __init__(self) -> None:
         self.fake = FakeQuestions(SwitchError("away"))
@@ -107,7 +107,7 @@ def test_a_question_is_asked_as_it_is_and_the_answer_is_parsed(switch: Switch) -
 
 def test_an_answer_that_makes_no_sense_is_a_value_error(switch: Switch) -> None:
     switch.answers("Bad openflow flow syntax")
-    with pytest.raises(ValueError, match="no verdict"):
+    with pytest.raises(ValueError, match="no result"):
         switch.questions.trace(QUESTION)
 
 

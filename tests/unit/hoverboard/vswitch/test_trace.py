@@ -69,7 +69,7 @@ def test_what_leads_to_anything_else_than_one_port_fits_no_entry(outputs: tuple[
     assert parse_trace(answer(" 0. priority 0", "    output:7")).cacheable
 
 
-def test_a_question_of_ours_to_the_controller_is_told_by_its_kind() -> None:
+def test_a_question_to_the_controller_has_its_own_kind() -> None:
     verdict = parse_trace(answer("30. ip, priority 1, cookie 0xb000007000000", "    CONTROLLER:65535"))
     assert (verdict.kind, verdict.out_port) == (Kind.PUNT, None)
 
@@ -140,7 +140,7 @@ def test_an_answer_that_names_no_packet_has_no_headers() -> None:
 
 @pytest.mark.parametrize("missing", ["Final flow: ", "Megaflow: "])
 def test_half_an_answer_is_none(missing: str) -> None:
-    with pytest.raises(ValueError, match="no verdict"):
+    with pytest.raises(ValueError, match="no result"):
         parse_trace(answer().replace(missing, "Else: "))
 
 

@@ -63,7 +63,7 @@ def test_a_drop_of_ipv6_fits_a_key_and_one_of_an_arp_message_does_not():
 
 
 def test_no_verdict_is_an_error():
-    with pytest.raises(ValueError, match="no verdict"):
+    with pytest.raises(ValueError, match="no result"):
         parse_trace("Bad openflow flow syntax")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.ofe.openflow import serialize_flow_mod
 from controllers.ofe.templates import FlowModEncoder
 from controllers.program import Flows, Program
@@ -80,7 +80,7 @@ def _core(model: str, scope: PlaneScope) -> ControllerCore:
 
 
 def _tables(core: ControllerCore) -> dict[str, dict[FlowKey, Flow]]:
-    return {switch: table.whole() for switch, table in core.expected.tables.items()}
+    return {switch: table.by_key() for switch, table in core.expected.tables.items()}
 
 
 @pytest.mark.parametrize("model", ["hoverboard", "gateway", "preprogrammed"])

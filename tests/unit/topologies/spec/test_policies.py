@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Network, Route
 from topologies.spec import placement, schema
 from topologies.spec.topology import Topology, to_entities

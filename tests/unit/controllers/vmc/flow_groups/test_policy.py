@@ -1,4 +1,4 @@
-"""What a firewall and load balancers cost: no flow where there is none, few changes where there are."""
+"""The cost of a firewall and load balancers: no flow where there is none, few changes where there are."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Book:
         self.first = self.expected.settle()
 
     def write(self, scope: Scope, **flows: tuple[Flow, ...]) -> None:
-        """What the scope has on each switch from now on; marks it."""
+        """Set the scope's flows on each switch, and mark it."""
         for switch in ("h1", "h2", "hv1"):
             self.model.flows.pop((switch, scope), None)
         self.model.flows.update({(switch, scope): one for switch, one in flows.items()})
@@ -52,7 +52,7 @@ class Book:
 
     def beyond_base(self) -> dict[str, set[Flow]]:
         base = set(base_flows())
-        return {name: set(table.whole().values()) - base for name, table in self.expected.tables.items()}
+        return {name: set(table.by_key().values()) - base for name, table in self.expected.tables.items()}
 
 
 def test_a_switch_that_is_added_needs_what_every_switch_has_and_once() -> None:
@@ -266,7 +266,7 @@ def test_a_switch_that_holds_nothing_gets_everything_and_any_other_the_differenc
     table = book.expected.tables["h1"]
     whole = table.program_from({})
     assert (set(whole.adds), whole.deletes, whole.parts[0]) == (set(table.flows), (), block(base_flows))
-    held = table.whole()
+    held = table.by_key()
     assert not table.program_from(held)
     del held[flow(1).key]
     held[flow(2).key] = flow(2, 9)

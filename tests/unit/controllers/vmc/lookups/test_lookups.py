@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 import pytest
 
 from controllers.testing.world import START
-from controllers.vmc.lookups.lookups import AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.lookups.lookups import HeldPackets, Lookup, Lookups, QuestionLimit, destination
 from hoverboard.contract.packets import Address
 
 B2, B3 = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
@@ -38,14 +38,14 @@ def test_the_destination_is_read_from_whole_headers_only(frame: bytes, address: 
 
 
 def test_a_vport_may_ask_25_at_once_and_then_50_a_second() -> None:
-    limit = AskLimit()
+    limit = QuestionLimit()
     assert [limit.take(1, 100, START) for _ in range(26)] == [True] * 25 + [False]
     assert [limit.take(1, 100, START + 0.5) for _ in range(26)] == [True] * 25 + [False]
     assert [limit.take(1, 100, START + 1.0) for _ in range(26)] == [True] * 25 + [False]
 
 
 def test_tokens_come_back_with_time_and_never_more_than_the_burst() -> None:
-    limit = AskLimit(2.0, 3.0)
+    limit = QuestionLimit(2.0, 3.0)
     assert [limit.take(1, 100, START) for _ in range(4)] == [True, True, True, False]
     assert not limit.take(1, 100, START + 0.25)
     assert [limit.take(1, 100, START + 0.5) for _ in range(2)] == [True, False]
@@ -53,7 +53,7 @@ def test_tokens_come_back_with_time_and_never_more_than_the_burst() -> None:
 
 
 def test_each_vport_has_a_limit_of_its_own_until_its_switch_goes() -> None:
-    limit = AskLimit(2.0, 1.0)
+    limit = QuestionLimit(2.0, 1.0)
     for dpid, port in ((1, 100), (1, 101), (2, 100)):
         assert [limit.take(dpid, port, START) for _ in range(2)] == [True, False]
     limit.forget(1)
@@ -117,9 +117,9 @@ def test_intent_turns_an_answer_into_a_negative_one_and_back() -> None:
     lookups = filled()
     lookups.used(H1_B3, START + 29.0)
     lookups.used(GREEN, START + 29.0)
-    lookups.turned(H1_B3, negative=True)
-    lookups.turned(GREEN, negative=True)
-    lookups.turned(GREEN, negative=False)
+    lookups.set_negative(H1_B3, negative=True)
+    lookups.set_negative(GREEN, negative=True)
+    lookups.set_negative(GREEN, negative=False)
     assert lookups.expire(START + 32.0) == [H1_B2, H2_B3]
     assert lookups.deadline() == START + 34.0
     lookups.add(H2_B3, negative=True, now=START + 31.0)
@@ -157,7 +157,7 @@ def test_a_dropped_answer_is_about_nothing_any_more() -> None:
 
 
 def test_64_packets_wait_for_a_switch_and_the_next_is_not_kept() -> None:
-    held = Held()
+    held = HeldPackets()
     frames = [(100 + number % 2, bytes([number])) for number in range(64)]
     assert all(held.keep(1, port, frame) for port, frame in frames)
     assert held.keep(1, 100, b"one too many") is False

@@ -97,7 +97,7 @@ def test_a_second_change_waits_for_the_first_and_the_same_model_is_none() -> Non
     world.core.set_model(model_named("hoverboard"), world.now)
     assert world.core.switching is None
     world.core.set_model(model_named("gateway"), world.now)
-    with pytest.raises(RunError, match="still under way"):
+    with pytest.raises(RunError, match="still in progress"):
         world.core.set_model(model_named("preprogrammed"), world.now)
     with pytest.raises(InputError, match="unknown programming model"):
         model_named("star")
@@ -111,7 +111,7 @@ def changed_to_end(world: World) -> None:
 
 
 def changed_to(world: World, model: str) -> None:
-    """Another model, to the end of the change."""
+    """Change to a model, to the end of the change."""
     world.core.set_model(model_named(model), world.now)
     world.work()
     changed_to_end(world)
@@ -131,7 +131,7 @@ def test_a_change_is_counted_and_says_what_it_waits_for() -> None:
     world.pass_time(0.5)
     assert world.core.switching == "hosts: settling"
     assert world.core.deadline() == world.now + 1.0
-    with pytest.raises(RunError, match="the change to model gateway is still under way") as refused:
+    with pytest.raises(RunError, match="the change to model gateway is still in progress") as refused:
         world.core.set_model(model_named("hoverboard"), world.now)
     assert refused.value.where == "SetModel"
     world.pass_time(1.0)
@@ -146,7 +146,7 @@ def test_what_came_before_a_change_is_part_of_both_models() -> None:
     world.work()
     assert world.tables() == world.expected()
     world.core.fabric_changed(world.fabric.diff([], [("VM", "b4")]), complete=True, now=world.now)
-    world.core.tick(world.now + 0.5)  # the hosts' turn, with a change that nobody has taken yet
+    world.core.tick(world.now + 0.5)  # the hosts' turn, with a change that is not taken yet
     world.work()
     assert world.tables() == world.expected()
     world.core.fabric_changed(world.fabric.diff([b4], []), complete=True, now=world.now)
@@ -179,7 +179,7 @@ def test_an_address_is_answered_again_when_a_model_that_answers_comes_back() -> 
     world = running("on-demand")
     asked = world.core.counters["packets_in"]
     changed_to(world, "gateway")
-    assert len(world.core.asking.lookups) == 0
+    assert len(world.core.questions.lookups) == 0
     changed_to(world, "on-demand")
     assert world.reaches(B1, B2)
     assert world.core.counters["packets_in"] == asked + 1
@@ -190,13 +190,13 @@ def test_what_is_in_use_is_answered_while_the_change_lasts_and_not_after() -> No
     world = running("gateway")
     world.core.set_model(model_named("on-demand"), world.now)
     world.work()
-    assert len(world.core.asking.lookups) == 3  # what is in use already
+    assert len(world.core.questions.lookups) == 3  # what is in use already
     world.usage("h2", 7, "10.0.0.3", "10.0.0.4", 1_000)
-    assert len(world.core.asking.lookups) == 4
+    assert len(world.core.questions.lookups) == 4
     changed_to_end(world)
     assert world.travel_as_it_is(B2, B3).delivered
     world.usage("h3", 7, "10.0.0.4", "10.0.0.3", 1_000)
-    assert len(world.core.asking.lookups) == 4  # from now on hosts ask
+    assert len(world.core.questions.lookups) == 4  # from now on hosts ask
 
 
 def test_only_switches_that_may_have_learned_are_read_again_at_the_end() -> None:

@@ -57,7 +57,7 @@ class Two:
         self.change = Switchover(self.old, new, self.view)
 
     def write(self, which: int, **flows: tuple[Flow, ...]) -> dict[str, Program]:
-        """Another answer of the old (0) or the new (1) model; what that calls for."""
+        """Change the answer of the old (0) or the new (1) model; return the programs for that."""
         for switch, one in flows.items():
             self.models[which].flows[switch, OF_B1] = one
         self.change.mark(OF_B1)
@@ -68,10 +68,10 @@ class Two:
 
 
 def held(change: Switchover, switch: str) -> set[Flow]:
-    """What a switch should hold now, beyond what every switch has."""
+    """The expected flows of a switch now, without those that every switch has."""
     table = change.tables[switch]
-    assert set(table.flows) == set(table.whole().values())
-    assert len(table) == len(table.whole())
+    assert set(table.flows) == set(table.by_key().values())
+    assert len(table) == len(table.by_key())
     return set(table.flows) - set(base_flows())
 
 
@@ -233,7 +233,7 @@ def test_the_new_model_is_asked_about_all_that_intent_has() -> None:
         alone.mark(policy)
         alone.settle()
         assert len(alone.tables["h1"]) > before
-    assert switchover.new.tables["h1"].whole() == alone.tables["h1"].whole()
+    assert switchover.new.tables["h1"].by_key() == alone.tables["h1"].by_key()
 
 
 def test_the_steps_are_the_hosts_then_the_new_model_alone() -> None:

@@ -1,4 +1,4 @@
-"""What each switch holds under each programming model, and that packets follow each change."""
+"""The flows of each switch under each programming model, and that packets follow each change."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hoverboard.contract.openflow.pipeline import Kind, cookie, kind_of
 from hoverboard.contract.token_bucket import ASK_BURST
 
 B1, B2, B3 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3), vm("b3", "blue", "h3", 4)
-NOBODY = "10.0.0.99"
+UNUSED = "10.0.0.99"
 
 
 @pytest.fixture
@@ -38,16 +38,16 @@ def test_the_first_packet_asks_and_arrives_and_the_second_goes_straight(world: W
     assert not any(kind_of(flow.cookie) is Kind.RELAY for flow in world.tables()["hv1"].values())
 
 
-def test_nobody_is_there_is_an_answer_too_for_a_while(world: World) -> None:
-    assert world.send(B1, NOBODY).delivered == ()
+def test_an_unused_address_gets_a_negative_answer_for_a_while(world: World) -> None:
+    assert world.send(B1, UNUSED).delivered == ()
     assert kinds(world, "h1") == [Kind.DROP_UNKNOWN_DESTINATION]
-    assert world.send(B1, NOBODY).dropped == ("unknown-destination",)
+    assert world.send(B1, UNUSED).dropped == ("unknown-destination",)
     assert world.core.counters["packets_in"] == 1
-    world.usage("h1", 7, "10.0.0.2", NOBODY, 1_000)  # use does not keep it
+    world.usage("h1", 7, "10.0.0.2", UNUSED, 1_000)  # use does not keep it
     world.pass_time(NEGATIVE_EXPIRY + 0.1)
     assert kinds(world, "h1") == []
     # The VM that comes is heard of at once, not after the negative answer's time.
-    world.send(B1, NOBODY)
+    world.send(B1, UNUSED)
     late = vm("b9", "blue", "h3", 99)
     place(world, late)
     assert kinds(world, "h1") == [Kind.ROUTE]
@@ -65,7 +65,7 @@ def test_an_answer_lives_while_it_is_used(world: World) -> None:
     world.pass_time(2)
     assert kinds(world, "h1") == []
     assert world.core.deadline() is None
-    assert not len(world.core.asking.lookups)
+    assert not len(world.core.questions.lookups)
 
 
 def test_answers_follow_moves_routes_and_the_last_vm(world: World) -> None:
@@ -81,7 +81,7 @@ def test_answers_follow_moves_routes_and_the_last_vm(world: World) -> None:
     assert world.send(B1, "192.168.7.9").dropped == ("unknown-destination",)
     world.diff(remove=[("VM", "b1")])
     assert kinds(world, "h1") == []
-    assert not len(world.core.asking.lookups)
+    assert not len(world.core.questions.lookups)
 
 
 def test_a_flood_of_one_vm_costs_the_other_nothing(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What the controller makes of usage reports: which pairs go host to host, and what takes that back."""
+"""Usage reports in the controller: which pairs are offloaded, and when offloads are withdrawn."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_pairs_on_one_host_and_unknown_addresses_are_left_alone(world: World) ->
     assert offloaded(world) == set()
 
 
-def test_a_moved_receiver_is_followed_and_a_moved_sender_starts_anew(world: World) -> None:
+def test_a_moved_receiver_is_followed_and_a_moved_sender_starts_again(world: World) -> None:
     busy(world)
     ((_, first),) = offloaded(world)
     world.diff([vm("b2", "blue", "h3", 3)])
@@ -135,7 +135,7 @@ def test_a_report_of_a_hoverboard_of_no_length_is_of_no_use() -> None:
     assert made.core.counters["usage_reports_from_hoverboards"] == 2
 
 
-def test_flows_of_nobody_are_counted_where_a_host_says_that_it_sent_them(world: World) -> None:
+def test_flows_without_a_sender_are_counted_where_a_host_reports_them(world: World) -> None:
     world.diff([route("r", "blue", "192.168.7.0/24", "b1")])
     world.usage("h1", 7, "192.168.7.7", "10.0.0.3", 1_000_000)  # as the next hop of a route
     assert world.core.counters["usage_flows_not_sent_by_reporter"] == 0
@@ -214,7 +214,7 @@ def test_a_vm_that_goes_ends_its_offloads_as_sender_and_as_receiver(world: World
     assert world.core.counters["offloads_ended"] == (1 if name == "b1" else 2)
 
 
-def test_a_sender_that_moves_starts_anew_and_what_it_receives_is_pointed_at_its_new_host(world: World) -> None:
+def test_a_sender_that_moves_starts_again_and_offloads_to_it_point_at_its_new_host(world: World) -> None:
     busy(world)
     world.usage("h2", 7, "10.0.0.3", "10.0.0.2", 1_000_000)
     world.diff([vm("b1", "blue", "h3", 2)])

@@ -33,7 +33,7 @@ EXAMPLE = "write a file with `class Mine(OffloadPolicy)`, and name it as mine.py
 
 
 def starts(policy: OffloadPolicy) -> list[Pair]:
-    """What it offloads of a pair that sends next to nothing."""
+    """The offloads for a pair that sends next to nothing."""
     decision = policy.report([Sent(Pair("a", "b"), "h1", 1)], 1.0, START)
     return list(decision.start)
 
@@ -66,10 +66,10 @@ def test_of_several_policies_in_a_file_the_named_one_is_loaded(tmp_path: Path) -
          "correct it; run it with python to see the whole error"),
         ("class Mine: pass", ":Mine", "'Mine' is no offload policy", "{}:Mine", EXAMPLE),
         (GOOD, ":OffloadPolicy", "'OffloadPolicy' is no offload policy", "{}:OffloadPolicy", EXAMPLE),
-        (TWO, "", "one offload policy has to be named: the file has Everything, Nothing", "{}",
+        (TWO, "", "name one offload policy: the file has Everything, Nothing", "{}",
          "name it as mine.py:Everything"),
         (GOOD + "\n    def __init__(self): pass\n", ":Everything", r"Everything\(settings\) raised TypeError.*",
-         "{}:Everything", "take OffloadSettings, as the base does"),
+         "{}:Everything", "let `__init__` take OffloadSettings, like OffloadPolicy"),
     ],
 )  # fmt: skip
 def test_a_bad_policy_file_is_refused_in_full(

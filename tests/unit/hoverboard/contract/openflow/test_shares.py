@@ -21,7 +21,7 @@ LOCAL = {
 }
 
 
-def test_bit_0_of_the_cookie_tells_the_shares_apart() -> None:
+def test_bit_0_of_the_cookie_is_the_share() -> None:
     there = global_flow(ROUTE)
     assert there.cookie == ROUTE.cookie | 1
     assert (pipeline.kind_of(there.cookie), pipeline.vni_of(there.cookie)) == (Kind.ROUTE, 7)

@@ -15,7 +15,15 @@ from hoverboard.contract.openflow.pipeline import FIRST_VPORT, Kind
 from hoverboard.fastpath.memory import entries
 from hoverboard.fastpath.packets.flow_table import Key
 from hoverboard.host.checkpointing import checkpoint
-from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept, Saved, TracedFlow, decode, encode, load
+from hoverboard.host.checkpointing.checkpoint import (
+    CheckpointSource,
+    CheckpointWriter,
+    SavedState,
+    TracedFlow,
+    decode,
+    encode,
+    load,
+)
 from hoverboard.host.checkpointing.journal import FLUSH_SECONDS, Journal
 from hoverboard.vswitch.trace import TraceResult
 
@@ -49,10 +57,10 @@ class State:
         self.peers = {PEER: True, OTHER: False}
         self.flows: dict[Key, TracedFlow] = {KEY: ("in_port=100,ip", ROUTED)}
 
-    def begin(self, keeper: CheckpointWriter, directory: Path) -> CheckpointWriter:
-        kept = Kept(lambda: self.peers, lambda key: self.flows.get(key), lambda: self.flows.keys())
-        keeper.begin(directory, OWNER, lambda: self.vports, kept)
-        return keeper
+    def begin(self, checkpoint_writer: CheckpointWriter, directory: Path) -> CheckpointWriter:
+        source = CheckpointSource(lambda: self.peers, lambda key: self.flows.get(key), lambda: self.flows.keys())
+        checkpoint_writer.begin(directory, OWNER, lambda: self.vports, source)
+        return checkpoint_writer
 
 
 @pytest.fixture
@@ -61,19 +69,19 @@ def state() -> State:
 
 
 @pytest.fixture
-def keeper(state: State, tmp_path: Path) -> Iterator[CheckpointWriter]:
+def checkpoint_writer(state: State, tmp_path: Path) -> Iterator[CheckpointWriter]:
     made = state.begin(CheckpointWriter(Clock()), tmp_path)
     yield made
     made.close()
 
 
-def settle(keeper: CheckpointWriter) -> None:
-    while keeper.due is not None:
-        keeper.flush(keeper.due)
+def settle(checkpoint_writer: CheckpointWriter) -> None:
+    while checkpoint_writer.due is not None:
+        checkpoint_writer.flush(checkpoint_writer.due)
 
 
-def test_everything_comes_back(keeper: CheckpointWriter, tmp_path: Path) -> None:
-    settle(keeper)
+def test_everything_comes_back(checkpoint_writer: CheckpointWriter, tmp_path: Path) -> None:
+    settle(checkpoint_writer)
     saved = load(tmp_path, OWNER)
     assert saved.vports == {"blue-1": ("vp100", 100)}
     assert saved.peers == {PEER: True, OTHER: False}
@@ -81,72 +89,77 @@ def test_everything_comes_back(keeper: CheckpointWriter, tmp_path: Path) -> None
 
 
 def test_a_new_vm_takes_no_port_that_another_had() -> None:
-    assert Saved().free_ofport() == FIRST_VPORT
-    assert Saved({"blue-1": ("vp3", FIRST_VPORT - 5)}).free_ofport() == FIRST_VPORT
-    assert Saved({"blue-1": ("vp3", FIRST_VPORT + 1), "blue-2": ("vp2", FIRST_VPORT)}).free_ofport() == FIRST_VPORT + 2
+    assert SavedState().free_ofport() == FIRST_VPORT
+    assert SavedState({"blue-1": ("vp3", FIRST_VPORT - 5)}).free_ofport() == FIRST_VPORT
+    assert (
+        SavedState({"blue-1": ("vp3", FIRST_VPORT + 1), "blue-2": ("vp2", FIRST_VPORT)}).free_ofport()
+        == FIRST_VPORT + 2
+    )
 
 
 @pytest.mark.parametrize("what", ["vport", "peer", "flow"])
 def test_each_change_is_written_a_moment_later(
-    keeper: CheckpointWriter, state: State, tmp_path: Path, what: str
+    checkpoint_writer: CheckpointWriter, state: State, tmp_path: Path, what: str
 ) -> None:
-    settle(keeper)
-    assert keeper.status() == {"written": 0, "failure": None}
+    settle(checkpoint_writer)
+    assert checkpoint_writer.status() == {"written": 0, "failure": None}
     if what == "vport":
         state.vports = {"blue-1": ("vp101", 101)}
-        keeper.vport_changed("blue-1")
+        checkpoint_writer.vport_changed("blue-1")
     elif what == "peer":
         state.peers = {OTHER: True}
-        keeper.peer_changed(OTHER)
+        checkpoint_writer.peer_changed(OTHER)
     else:
         state.flows = {KEY: ("in_port=100,ip6", UNNAMED)}
-        keeper.flows_changed([KEY])
-    assert keeper.due == Clock.now + FLUSH_SECONDS
-    settle(keeper)
-    assert keeper.status() == {"written": 1, "failure": None}
+        checkpoint_writer.flows_changed([KEY])
+    assert checkpoint_writer.due == Clock.now + FLUSH_SECONDS
+    settle(checkpoint_writer)
+    assert checkpoint_writer.status() == {"written": 1, "failure": None}
     saved = load(tmp_path, OWNER)
     assert saved.vports == {"blue-1": ("vp101", 101) if what == "vport" else ("vp100", 100)}
     assert saved.peers == {PEER: True, OTHER: what == "peer"}
     assert saved.flows == {KEY: ("in_port=100,ip6", UNNAMED) if what == "flow" else ("in_port=100,ip", ROUTED)}
 
 
-def test_what_has_gone_since_does_not_come_back(keeper: CheckpointWriter, state: State, tmp_path: Path) -> None:
-    settle(keeper)
+def test_what_has_gone_since_does_not_come_back(
+    checkpoint_writer: CheckpointWriter, state: State, tmp_path: Path
+) -> None:
+    settle(checkpoint_writer)
     state.vports, state.peers, state.flows = {}, {}, {}
-    keeper.vport_changed("blue-1")
-    keeper.peer_changed(PEER)
-    keeper.peer_changed(OTHER)
-    keeper.flows_changed([KEY])
-    settle(keeper)
-    assert load(tmp_path, OWNER) == checkpoint.Saved()
+    checkpoint_writer.vport_changed("blue-1")
+    checkpoint_writer.peer_changed(PEER)
+    checkpoint_writer.peer_changed(OTHER)
+    checkpoint_writer.flows_changed([KEY])
+    settle(checkpoint_writer)
+    assert load(tmp_path, OWNER) == checkpoint.SavedState()
 
 
 def test_nothing_is_kept_before_it_begins(tmp_path: Path) -> None:
-    keeper = CheckpointWriter()
-    keeper.vport_changed("blue-1")
-    keeper.flows_changed([KEY])
-    keeper.flush(Clock.now)
-    keeper.close()
-    assert keeper.due is None
-    assert keeper.status() is None
-    keeper.begin(tmp_path, OWNER, dict, Kept())
-    settle(keeper)
-    keeper.flows_changed([KEY])
-    settle(keeper)
-    assert load(tmp_path, OWNER) == Saved(), "there is nothing by itself"
-    keeper.close()
+    checkpoint_writer = CheckpointWriter()
+    checkpoint_writer.vport_changed("blue-1")
+    checkpoint_writer.flows_changed([KEY])
+    checkpoint_writer.flush(Clock.now)
+    checkpoint_writer.close()
+    assert checkpoint_writer.due is None
+    assert checkpoint_writer.status() is None
+    checkpoint_writer.begin(tmp_path, OWNER, dict, CheckpointSource())
+    settle(checkpoint_writer)
+    checkpoint_writer.flows_changed([KEY])
+    settle(checkpoint_writer)
+    assert load(tmp_path, OWNER) == SavedState(), "there is nothing by itself"
+    checkpoint_writer.close()
 
 
-def test_a_closed_checkpoint_holds_no_file_open(keeper: CheckpointWriter) -> None:
-    settle(keeper)
-    keeper.close()
-    assert keeper.journal is not None
-    assert (keeper.journal._fd, keeper.journal._next_fd) == (-1, -1)
+def test_a_closed_checkpoint_holds_no_file_open(checkpoint_writer: CheckpointWriter) -> None:
+    settle(checkpoint_writer)
+    checkpoint_writer.close()
+    assert checkpoint_writer.journal is not None
+    assert (checkpoint_writer.journal._fd, checkpoint_writer.journal._next_fd) == (-1, -1)
 
 
-def test_a_checkpoint_of_another_owner_is_refused(keeper: CheckpointWriter, tmp_path: Path) -> None:
-    settle(keeper)
-    keeper.close()
+def test_a_checkpoint_of_another_owner_is_refused(checkpoint_writer: CheckpointWriter, tmp_path: Path) -> None:
+    settle(checkpoint_writer)
+    checkpoint_writer.close()
     with pytest.raises(RunError, match="another"):
         load(tmp_path, {**OWNER, "node": "h2"})
 
@@ -178,7 +191,7 @@ GOOD = encode(ROUTED)
 def test_records_that_make_no_sense_are_refused(tmp_path: Path, kind: str, name: Any, content: Any) -> None:
     journal = Journal(tmp_path / checkpoint.FILE, dict(OWNER), lambda _ident: content, lambda: [(kind, name)])
     journal.close()
-    with pytest.raises(RunError, match="makes no sense") as caught:
+    with pytest.raises(RunError, match="cannot be read") as caught:
         load(tmp_path, OWNER)
     assert caught.value.where == str(tmp_path / checkpoint.FILE)
 

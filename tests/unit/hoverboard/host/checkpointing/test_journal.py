@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ),
     st.integers(1, 30),
 )
-def test_what_was_flushed_comes_back_also_after_the_file_was_written_anew(folder, changes, every) -> None:
+def test_what_was_flushed_comes_back_also_from_a_new_file(folder, changes, every) -> None:
     path = folder / "checkpoint"
     path.unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def test_a_last_record_that_was_cut_short_is_left_out(written: Path) -> None:
     assert read(written, HEAD) == {("flow", number): [number] for number in range(4)}
 
 
-def test_what_the_journal_is_told_between_flushes_is_written_once(tmp_path: Path) -> None:
+def test_a_record_that_changes_several_times_between_flushes_is_written_once(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "checkpoint")
     kept.settle()
     for value in range(100):

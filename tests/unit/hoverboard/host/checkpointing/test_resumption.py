@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import RunError, SwitchError
-from hoverboard.host.checkpointing.checkpoint import CheckpointWriter, Kept
+from hoverboard.host.checkpointing.checkpoint import CheckpointSource, CheckpointWriter
 from hoverboard.host.checkpointing.resumption import Resumption
 from hoverboard.host.control.host_client import HostConfig
 
@@ -65,12 +65,12 @@ def switch() -> Switch:
 @pytest.fixture
 def resumed(tmp_path: Path, switch: Switch) -> Resumption:
     """The successor of a process with two VMs."""
-    keeper = CheckpointWriter()
-    before = Resumption(config(tmp_path), switch, keeper)  # type: ignore[arg-type]
-    before.keep(lambda: VPORTS, Kept())
-    while keeper.due is not None:
-        keeper.flush(keeper.due)
-    keeper.close()
+    checkpoint_writer = CheckpointWriter()
+    before = Resumption(config(tmp_path), switch, checkpoint_writer)  # type: ignore[arg-type]
+    before.keep(lambda: VPORTS, CheckpointSource())
+    while checkpoint_writer.due is not None:
+        checkpoint_writer.flush(checkpoint_writer.due)
+    checkpoint_writer.close()
     return resumption(tmp_path, switch, resume=True)
 
 
@@ -96,7 +96,7 @@ def test_a_checkpoint_of_another_is_refused_and_the_process_goes_on(
     stranger = resumption(tmp_path, switch, resume=True, **other)
     assert stranger.saved.vports == {}
     assert stranger.refused is not None
-    assert "another's" in stranger.refused
+    assert "another owner" in stranger.refused
     assert "the checkpoint is not used" in capsys.readouterr().err
 
 

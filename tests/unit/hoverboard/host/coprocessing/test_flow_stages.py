@@ -10,39 +10,41 @@ from hoverboard.fastpath.memory import entries
 from hoverboard.host.coprocessing.flow_stages import (
     MOST_CHAINS,
     MOST_EVERY,
-    NOTHING,
-    Treatment,
-    Words,
+    NO_STAGES,
+    FlowStages,
+    StageWords,
     no_stages,
-    words,
+    stage_words,
 )
 
 
 @pytest.mark.parametrize(
-    ("treatment", "stages"),
+    ("flow_stages", "stages"),
     [
-        (NOTHING, 0),
-        (Treatment(7), 0),
-        (Treatment(7, True), entries.STAGE_COPROCESSOR),
-        (Treatment(7, False, 1), entries.STAGE_SAMPLE),
-        (Treatment(7, True, 8), entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE),
+        (NO_STAGES, 0),
+        (FlowStages(7), 0),
+        (FlowStages(7, True), entries.STAGE_COPROCESSOR),
+        (FlowStages(7, False, 1), entries.STAGE_SAMPLE),
+        (FlowStages(7, True, 8), entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE),
     ],
 )
-def test_stages_are_diverted_packets_and_samples(treatment: Treatment, stages: int) -> None:
-    assert treatment.stages == stages
+def test_stages_are_diverted_packets_and_samples(flow_stages: FlowStages, stages: int) -> None:
+    assert flow_stages.stages == stages
 
 
 def test_one_vms_part_stands_alone() -> None:
-    assert words(Treatment(7, True, 8)) == Words(entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE, 7, 8)
-    assert words(NOTHING) == Words() == Words(0, 0, 0)
+    assert stage_words(FlowStages(7, True, 8)) == StageWords(entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE, 7, 8)
+    assert stage_words(NO_STAGES) == StageWords() == StageWords(0, 0, 0)
 
 
 def test_the_receivers_part_stands_above_the_senders() -> None:
-    both = words(Treatment(7, True), Treatment(9, False, 3))
-    assert both == Words(entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE << entries.STAGE_NEXT, 7 | 9 << 16, 3 << 16)
-    most = words(Treatment(MOST_CHAINS, True, MOST_EVERY), Treatment(MOST_CHAINS, True, MOST_EVERY))
+    both = stage_words(FlowStages(7, True), FlowStages(9, False, 3))
+    assert both == StageWords(
+        entries.STAGE_COPROCESSOR | entries.STAGE_SAMPLE << entries.STAGE_NEXT, 7 | 9 << 16, 3 << 16
+    )
+    most = stage_words(FlowStages(MOST_CHAINS, True, MOST_EVERY), FlowStages(MOST_CHAINS, True, MOST_EVERY))
     assert (most.chain, most.sample) == (0xFFFFFFFF, 0xFFFFFFFF), "they fill the entry's words"
 
 
 def test_hosts_without_coprocessors_do_nothing() -> None:
-    assert no_stages("egress", 100, IPv4Address("10.0.0.3"), 7, None) == NOTHING
+    assert no_stages("egress", 100, IPv4Address("10.0.0.3"), 7, None) == NO_STAGES

@@ -15,12 +15,12 @@ from hoverboard.fastpath.memory import control, packets, rings
 from hoverboard.fastpath.memory.arrays import Memory, allocate
 from hoverboard.fastpath.packets import ring
 from hoverboard.host.coprocessing import rings as coprocessor_rings
-from hoverboard.host.coprocessing.rings import EngineBell, RingSink, RingSource, Ticket, Way
+from hoverboard.host.coprocessing.rings import DivertedFlow, EngineBell, RingSink, RingSource, Ticket
 from hoverboard.testing.memory_host import VM, Taken, take, vnet
 from tests.unit.hoverboard.packets import array
 
 PEER = IPv4Address("172.16.0.2")
-WAYS = [Way(5, "egress", 7, PEER, False, sampled=6, every=16), Way(9, "ingress", 8, None, True)]
+FLOWS = [DivertedFlow(5, "egress", 7, PEER, False, sampled=6, every=16), DivertedFlow(9, "ingress", 8, None, True)]
 
 
 @dataclass
@@ -32,8 +32,8 @@ class Rig:
     looks: int = 0
     wakes: int = 0
 
-    def source(self, ways: Sequence[Way] = WAYS) -> RingSource:
-        return RingSource(self.memories, VM, ways, self._look, self.lock)
+    def source(self, flows: Sequence[DivertedFlow] = FLOWS) -> RingSource:
+        return RingSource(self.memories, VM, flows, self._look, self.lock)
 
     def sink(self) -> RingSink:
         return RingSink(self.memories, VM, self._wake, self.lock)

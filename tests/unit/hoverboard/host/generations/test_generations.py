@@ -76,7 +76,7 @@ def test_an_engine_generation_is_made_as_configured(engines: FastpathPlane) -> N
     assert [int(m.ctl[control.BATCH]) for m in memories] == [3, 5]
     assert [int(m.ctl[control.PRIORITY]) for m in memories] == [0, 0]
     assert memories[control.EGRESS].host[host.IP] == memories[control.INGRESS].host[host.IP] == 0xAC100001
-    assert (engines.kept.peers(), list(engines.kept.flow_keys())) == ({}, [])
+    assert (engines.checkpoint_source.peers(), list(engines.checkpoint_source.flow_keys())) == ({}, [])
 
 
 def test_who_makes_a_generation_is_asked_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

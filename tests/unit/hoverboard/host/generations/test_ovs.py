@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.host.listeners import Nobody
+from hoverboard.host.listeners import NoListener
 from hoverboard.host.telemetry.switch_usage import SwitchUsage
 from hoverboard.vswitch.megaflows import Megaflow
 
@@ -19,16 +19,16 @@ def megaflow(match, packets, size=100, peer="172.16.0.2", from_tunnel=False):
     )  # fmt: skip
 
 
-class Cache(Nobody):
-    """A flow cache, and the ways that were told of."""
+class Cache(NoListener):
+    """A flow cache, and the routes that were reported."""
 
     def __init__(self):
         self.flows = []
-        self.ways = []
+        self.routes = []
         self.usage = SwitchUsage(lambda: self.flows, self)
 
-    def carried(self, ways):
-        self.ways.extend(ways)
+    def routes_used(self, routes):
+        self.routes.extend(routes)
 
 
 @pytest.fixture
@@ -56,20 +56,20 @@ def test_a_forgotten_flow_is_not_new_traffic_of_its_pair(cache):
     assert usage(cache, megaflow("b", 401)) == [(100, 1)]
 
 
-def test_a_flow_that_was_made_anew_counts_from_zero(cache):
+def test_a_flow_that_was_replaced_counts_from_zero(cache):
     usage(cache, megaflow("a", 500))
     usage(cache)
     assert usage(cache, megaflow("a", 3)) == [(300, 3)]
     assert usage(cache, megaflow("a", 2)) == [(200, 2)]
 
 
-def test_what_is_relayed_is_told_when_asked_for_and_who_learns_hears_of_every_way(cache):
+def test_relayed_packets_are_reported_on_request_and_every_used_route_to_the_listener(cache):
     found = usage(cache, megaflow("a", 5, from_tunnel=True), megaflow("b", 1), relayed=True)
     assert found == [(600, 6)]
-    assert cache.ways == [(7, IPv4Address("10.0.0.3"), IPv4Address("172.16.0.2"))]
+    assert cache.routes == [(7, IPv4Address("10.0.0.3"), IPv4Address("172.16.0.2"))]
 
 
-def test_a_switch_that_is_away_tells_nothing_and_is_no_new_beginning(cache):
+def test_a_switch_that_is_down_has_no_usage_and_counts_go_on_afterwards(cache):
     def away():
         raise SwitchError("away")
 

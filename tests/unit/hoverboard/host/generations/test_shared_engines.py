@@ -19,11 +19,11 @@ from tests.unit.hoverboard.rpc.conftest import more_than, open_descriptors
 
 
 class Thread:
-    """In place of EngineThread: remembers what it is told."""
+    """In place of EngineThread: records its calls."""
 
     def __init__(self) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.hosts: list[Any] = []
 
     def add_host(self, memories: Any) -> int:
@@ -31,7 +31,7 @@ class Thread:
         return len(self.hosts) - 1
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *given: self.told.append((name, *given))
+        return lambda *given: self.calls.append((name, *given))
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     assert same(number, writer)
     assert not os.get_blocking(number)
     assert int(memories[control.EGRESS].ports[3, ports.FD]) == number
-    assert thread.told == [("watch", 0, 3, number)]
+    assert thread.calls == [("watch", 0, 3, number)]
     lent = home.share_fd(control_eventfd)
     os.eventfd_write(lent, 5)
     assert os.eventfd_read(control_eventfd) == 5
     home.set_debug(("capture",))
     home.unshare_fd(lent)
     home.unplug(3)
-    assert thread.told[1:] == [("set_debug", 0, ("capture",)), ("unwatch", number)]
+    assert thread.calls[1:] == [("set_debug", 0, ("capture",)), ("unwatch", number)]
     os.close(writer)
     assert os.read(reader, 1) == b""  # no copy is left
     os.close(reader)
@@ -111,7 +111,7 @@ def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None
     os.close(writer)
     home.close()
     assert os.read(reader, 1) == b""  # waits for the end of both
-    assert thread.told[1:] == [("set_debug", 0, ()), ("remove_host", 0), ("unwatch", number)]
+    assert thread.calls[1:] == [("set_debug", 0, ()), ("remove_host", 0), ("unwatch", number)]
     os.close(reader)
     os.close(control_eventfd)
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread
             plug(home, wrong, writer)
     with pytest.raises(InputError, match="nothing is plugged into port 4"):
         home.unplug(4)
-    with pytest.raises(InputError, match=f"descriptor {number} was not lent"):
+    with pytest.raises(InputError, match=f"descriptor {number} was not shared"):
         home.unshare_fd(number)
     os.close(writer)
     os.write(number, b"x")
@@ -147,7 +147,7 @@ def test_who_has_not_joined_is_refused(path: Path, thread: Thread, tmp_path: Pat
             client.call("join", fds=(small.fileno(),))
         with pytest.raises(Exception, match="mmap length is greater than file size"):
             client.call("join", fds=(small.fileno(), small.fileno()))
-    assert thread.told == []
+    assert thread.calls == []
     assert thread.hosts == []
     assert len(more_than(before)) <= 1  # the server may still be at the end of the connection
 

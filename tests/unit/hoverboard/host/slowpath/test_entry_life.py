@@ -101,7 +101,7 @@ def test_a_large_table_makes_room_for_more_than_it_needs_at_once(handler, monkey
 
 
 def test_a_hoverboard_remembers_what_it_relayed(handler):
-    handler.tell_relayed(True)
+    handler.report_relayed(True)
     (key,) = learnt(handler, [100])
     handler.cached[key].in_port = TUNNEL_PORT
     carried(handler, key, 3)

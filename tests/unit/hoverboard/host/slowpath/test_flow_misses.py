@@ -1,4 +1,4 @@
-"""Flow misses, against a switch that says what the test tells it to."""
+"""Flow misses, against a switch with answers that the test sets."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def test_a_way_is_looked_for_where_the_route_says_so(handler, answer, data, aske
     handler.switch.answer = answer
     missed(handler, data)
     handler.handle()
-    assert handler.received.wanted_ways == asked
+    assert handler.received.wanted_routes == asked
 
 
 def test_a_host_that_does_not_learn_goes_by_the_gateway(handler):

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import pytest
 
 from hoverboard.contract.openflow.pipeline import Kind
-from hoverboard.host.slowpath.known_entries import Cached, Past, concerns, touched
+from hoverboard.host.slowpath.known_entries import EarlierAnswer, KnownEntry, concerns, touched
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import TraceResult
 
@@ -18,8 +18,8 @@ ROUTED = TraceResult(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
 OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD)
 
 
-def entry(verdict: TraceResult = ROUTED, dst: IPv4Address | IPv6Address | None = DST, in_port: int = 100) -> Cached:
-    return Cached("", verdict, in_port, SRC, dst, 6)
+def entry(verdict: TraceResult = ROUTED, dst: IPv4Address | IPv6Address | None = DST, in_port: int = 100) -> KnownEntry:
+    return KnownEntry("", verdict, in_port, SRC, dst, 6)
 
 
 def of_network(vni: int) -> TraceResult:
@@ -28,11 +28,11 @@ def of_network(vni: int) -> TraceResult:
 
 def test_each_way_counts_what_went_there_alone() -> None:
     cached = entry()
-    cached.turn(OFFLOADED, 1, 10, 1_000)
+    cached.change_answer(OFFLOADED, 1, 10, 1_000)
     assert (cached.verdict, cached.dropped) == (OFFLOADED, None)
-    cached.turn(ROUTED, 2, 15, 1_600)
-    cached.turn(OFFLOADED, 1, 18, 1_700)
-    assert cached.past == [Past(ROUTED, 1, 13, 1_100), Past(OFFLOADED, 2, 5, 600)]
+    cached.change_answer(ROUTED, 2, 15, 1_600)
+    cached.change_answer(OFFLOADED, 1, 18, 1_700)
+    assert cached.earlier == [EarlierAnswer(ROUTED, 1, 13, 1_100), EarlierAnswer(OFFLOADED, 2, 5, 600)]
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,17 @@ def test_each_way_counts_what_went_there_alone() -> None:
 )
 def test_ways_that_differ_in_one_thing_stay_apart(verdict: TraceResult, target: int, dropped: str | None) -> None:
     cached = entry()
-    cached.turn(verdict, 1, 10, 1_000, dropped=dropped)
-    cached.turn(ROUTED, target, 11, 1_001)
-    assert cached.past == [Past(ROUTED, 1, 10, 1_000), Past(verdict, target, 1, 1, dropped)]
+    cached.change_answer(verdict, 1, 10, 1_000, dropped=dropped)
+    cached.change_answer(ROUTED, target, 11, 1_001)
+    assert cached.earlier == [EarlierAnswer(ROUTED, 1, 10, 1_000), EarlierAnswer(verdict, target, 1, 1, dropped)]
     assert cached.dropped is None
 
 
 def test_the_same_way_in_other_words_is_one_way() -> None:
     cached = entry()
-    cached.turn(replace(ROUTED, headers={"nw_ttl": "63"}, needs_ports=True), 1, 10, 1_000)
-    cached.turn(ROUTED, 1, 12, 1_200)
-    assert cached.past == [Past(ROUTED, 1, 12, 1_200)]
+    cached.change_answer(replace(ROUTED, headers={"nw_ttl": "63"}, needs_ports=True), 1, 10, 1_000)
+    cached.change_answer(ROUTED, 1, 12, 1_200)
+    assert cached.earlier == [EarlierAnswer(ROUTED, 1, 12, 1_200)]
 
 
 ONE = Change(vni=7, dst=IPv4Network("10.0.0.3/32"))
@@ -91,14 +91,14 @@ def test_changes_and_the_entries_that_they_concern(changes: list[Change], found:
         "eight": entry(of_network(8)),
         "four": entry(of_network(7), IPv4Address("10.0.0.4")),
         "six": entry(of_network(7), IPv6Address("fd00::3")),
-        "arp": Cached("", of_network(7), 100, None, None, 0),
+        "arp": KnownEntry("", of_network(7), 100, None, None, 0),
     }
     assert touched(changes, entries) == found
     assert [name for name, one in entries.items() if any(concerns(change, one) for change in changes)] == found
 
 
 def test_a_change_of_a_source_concerns_no_entry_without_addresses() -> None:
-    arp = Cached("", ROUTED, 100, None, None, 0)
+    arp = KnownEntry("", ROUTED, 100, None, None, 0)
     assert not concerns(Change(src=IPv4Network("0.0.0.0/0")), arp)
     assert not concerns(Change(dst=IPv4Network("0.0.0.0/0")), arp)
     assert concerns(Change(src=IPv4Network("0.0.0.0/0")), entry())

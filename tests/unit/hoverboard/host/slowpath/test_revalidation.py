@@ -27,15 +27,15 @@ from tests.unit.hoverboard.flow_miss_oracle import (
     SPOOFED,
     Oracle,
     carry,
-    doubt,
     entry,
     kinds,
     learn,
     missed,
+    revalidate_all,
 )
 from tests.unit.hoverboard.packets import frame
 
-DOUBTS = 32  # asked about in one turn
+STALE_BATCH = 32  # asked about in one turn
 # In a switch that has lost its program: no table at all, or the first flows only.
 UNPROGRAMMED = [EMPTY, replace(SPOOFED, kind=Kind.DROP_UNKNOWN_PORT)]
 
@@ -105,16 +105,16 @@ def test_a_switch_that_goes_away_half_way_leaves_no_entry_that_looks_right_and_i
 def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
     learn(handler, 50)
     handler.switch.answer = OFFLOADED
-    handler.doubt()
-    assert handler.doubtful == 50
+    handler.mark_all_stale()
+    assert handler.stale == 50
     handler.datapath.reset_control_eventfd()
-    handler.ask_some()
-    assert handler.doubtful == 50 - DOUBTS
+    handler.revalidate_some()
+    assert handler.stale == 50 - STALE_BATCH
     assert woken(handler), "the loop comes back for the rest"
-    assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (50 - DOUBTS)
+    assert kinds(handler) == [Kind.OFFLOAD] * STALE_BATCH + [Kind.ROUTE] * (50 - STALE_BATCH)
     handler.datapath.reset_control_eventfd()
-    handler.ask_some()
-    assert handler.doubtful == 0
+    handler.revalidate_some()
+    assert handler.stale == 0
     assert not woken(handler)
     assert set(kinds(handler)) == {Kind.OFFLOAD}
 
@@ -123,9 +123,9 @@ def test_what_is_doubted_is_asked_about_again_a_few_at_a_time(handler):
 def test_a_switch_that_is_away_or_empty_takes_no_entry_away(handler, answer):
     learn(handler, 50)
     handler.switch.answer = answer
-    doubt(handler)
+    revalidate_all(handler)
     assert kinds(handler) == [Kind.ROUTE] * 50
-    assert handler.doubtful == (50 if isinstance(answer, SwitchError) else 0)
+    assert handler.stale == (50 if isinstance(answer, SwitchError) else 0)
     handler.revalidate([Change()])
     assert kinds(handler) == [Kind.ROUTE] * 50
 
@@ -135,13 +135,13 @@ def test_a_switch_that_gets_its_program_back_makes_no_entry_a_miss_however_many_
     monkeypatch.setattr(flow_misses, "_RETRACE_MAX", 10)
     learn(handler, 50)
     handler.switch.answer = lost
-    doubt(handler)
+    revalidate_all(handler)
     handler.switch.answer = OFFLOADED
     asked = handler.traces
     handler.revalidate([Change()])
-    assert (handler.traces - asked, handler.doubtful) == (DOUBTS, 50 - DOUBTS)
-    while handler.doubtful:
-        handler.ask_some()
+    assert (handler.traces - asked, handler.stale) == (STALE_BATCH, 50 - STALE_BATCH)
+    while handler.stale:
+        handler.revalidate_some()
     assert kinds(handler) == [Kind.OFFLOAD] * 50
     handler.revalidate([Change()])
     assert kinds(handler) == [], "a change of a switch that is programmed is a change"
@@ -164,8 +164,8 @@ def test_150_entries_are_asked_about_and_one_more_are_dropped(handler):
 def test_a_new_process_believes_that_its_switch_is_programmed(handler, monkeypatch):
     monkeypatch.setattr(flow_misses, "_RETRACE_MAX", 3)
     learn(handler, 4)
-    handler.ask_some()
-    assert handler.doubtful == 0
+    handler.revalidate_some()
+    assert handler.stale == 0
     handler.revalidate([Change()])
     assert handler.cached == {}
 
@@ -282,24 +282,24 @@ def test_an_entry_turns_with_its_macs_and_port(handler):
 def test_a_switch_that_is_away_leaves_the_doubtful_ones_in_their_order(handler):
     learn(handler, 40)
     handler.switch.answer = SwitchError("away")
-    handler.doubt()
+    handler.mark_all_stale()
     handler.datapath.reset_control_eventfd()
-    handler.ask_some()
-    assert handler.doubtful == 40
+    handler.revalidate_some()
+    assert handler.stale == 40
     assert not woken(handler), "a switch that is away is not asked again and again"
     handler.switch.answer = OFFLOADED
-    handler.ask_some()
-    assert kinds(handler) == [Kind.OFFLOAD] * DOUBTS + [Kind.ROUTE] * (40 - DOUBTS)
+    handler.revalidate_some()
+    assert kinds(handler) == [Kind.OFFLOAD] * STALE_BATCH + [Kind.ROUTE] * (40 - STALE_BATCH)
 
 
 def test_doubtful_entries_that_went_meanwhile_are_not_asked_about(handler):
     learn(handler, 3)
-    handler.doubt()
+    handler.mark_all_stale()
     handler.forget(list(handler.cached)[:2])
     asked = handler.traces
-    handler.ask_some()
-    assert (handler.traces - asked, handler.doubtful) == (1, 0)
-    handler.ask_some()
+    handler.revalidate_some()
+    assert (handler.traces - asked, handler.stale) == (1, 0)
+    handler.revalidate_some()
     assert handler.traces - asked == 1
 
 
@@ -307,12 +307,12 @@ LEARNS = replace(ROUTED, kind=Kind.LEARN)
 
 
 def test_a_way_is_looked_for_when_an_answer_becomes_or_stays_one_to_learn(handler):
-    learned = handler.received.wanted_ways
+    learned = handler.received.wanted_routes
     learn(handler, 1)
     handler.revalidate([Change()])
     assert learned == []
     handler.switch.answer = LEARNS
     handler.revalidate([Change()])
     assert learned == [(7, IPv4Address("10.0.0.3"), REMOTE)]
-    doubt(handler)  # the entry may be another process's, which had not learned yet
+    revalidate_all(handler)  # the entry may be another process's, which had not learned yet
     assert learned == [(7, IPv4Address("10.0.0.3"), REMOTE)] * 2

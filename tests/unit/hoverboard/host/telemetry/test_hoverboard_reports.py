@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.contract.reports import FlowUsage
-from hoverboard.host.telemetry.hoverboard_reports import Reports
+from hoverboard.host.telemetry.hoverboard_reports import HoverboardReports
 
 FLOW = FlowUsage(7, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 1, 1)
 
@@ -36,7 +36,7 @@ class Dice:
 
 def test_reports_are_lost_as_often_as_packets() -> None:
     plane, dice = Plane(), Dice(0.5, 0.5, 0.95)
-    reports = Reports(plane, dice)
+    reports = HoverboardReports(plane, dice)
     plane.come, plane.dropped = 1_000, 900
     assert not reports.passes([FLOW], True)
     plane.come += 1_000  # nothing was dropped in this one
@@ -49,7 +49,7 @@ def test_reports_are_lost_as_often_as_packets() -> None:
 @pytest.mark.parametrize(("chance", "passes"), [(0.249, False), (0.25, True)])
 def test_the_loss_is_the_share_of_the_interval(chance: float, passes: bool) -> None:
     plane = Plane()
-    reports = Reports(plane, Dice(0.0, chance))
+    reports = HoverboardReports(plane, Dice(0.0, chance))
     plane.come, plane.dropped = 1_000_003, 1_000
     reports.passes([FLOW], True)
     plane.come, plane.dropped = plane.come + 400, plane.dropped + 100
@@ -63,17 +63,17 @@ def test_the_loss_is_the_share_of_the_interval(chance: float, passes: bool) -> N
 def test_the_first_interval_counts_from_nothing(come: int, dropped: int, chance: float, passes: bool) -> None:
     plane = Plane()
     plane.come, plane.dropped = come, dropped
-    assert Reports(plane, Dice(chance)).passes([FLOW], True) is passes
+    assert HoverboardReports(plane, Dice(chance)).passes([FLOW], True) is passes
 
 
 @pytest.mark.parametrize(("flows", "packets"), [(1, 1), (30, 1), (31, 2), (90, 3), (91, 4)])
 def test_a_report_passes_with_all_its_packets_or_not_at_all(flows: int, packets: int) -> None:
     plane, dice = Plane(), Dice(*[0.9] * 4)
-    reports = Reports(plane, dice)
+    reports = HoverboardReports(plane, dice)
     plane.come, plane.dropped = 100, 50
     assert reports.passes([FLOW] * flows, True)
     assert dice.thrown == packets
-    unlucky = Reports(plane, Dice(*[0.9] * (packets - 1), 0.4))
+    unlucky = HoverboardReports(plane, Dice(*[0.9] * (packets - 1), 0.4))
     assert not unlucky.passes([FLOW] * flows, True)
     assert unlucky.counters == {"sent": 0, "lost": 1}
 
@@ -81,14 +81,14 @@ def test_a_report_passes_with_all_its_packets_or_not_at_all(flows: int, packets:
 def test_where_more_is_dropped_than_was_counted_all_is_lost() -> None:
     plane = Plane()
     plane.come, plane.dropped = 10, 40  # read a moment later
-    assert not Reports(plane, Dice(0.999)).passes([FLOW], True)
+    assert not HoverboardReports(plane, Dice(0.999)).passes([FLOW], True)
 
 
 def test_where_nothing_came_nothing_is_lost() -> None:
-    assert Reports(Plane(), Dice(0.0)).passes([FLOW], True)
+    assert HoverboardReports(Plane(), Dice(0.0)).passes([FLOW], True)
 
 
 def test_a_hosts_reports_always_pass() -> None:
     plane = Plane()
     plane.come, plane.dropped = 10, 10
-    assert Reports(plane, Dice(0.0)).passes([FLOW], False)
+    assert HoverboardReports(plane, Dice(0.0)).passes([FLOW], False)

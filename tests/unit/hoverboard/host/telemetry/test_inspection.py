@@ -100,7 +100,7 @@ def answers():
 class TestAnswers:
     """Frames that the control thread sends by itself."""
 
-    def test_are_kept_while_somebody_captures_their_port(self, answers):
+    def test_are_kept_while_their_port_is_captured(self, answers):
         answers.answered(VM, b"before")
         answers.begin([VM], 4)
         answers.answered(VM, b"abcdef")
@@ -124,7 +124,7 @@ class TestAnswers:
 class TestCapture:
     @pytest.fixture
     def capturing(self, host, answers, tmp_path):
-        """start(count) -> (capture, our end of its leash, path); all are ended at the end."""
+        """start(count) -> (capture, our end of its stop_socket, path); all are ended at the end."""
         host.reset()
         made = []
 
@@ -134,7 +134,7 @@ class TestCapture:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT) if output is None else output
             capture = Capture(
                 host.datapath.memories, answers, "h1", ports or {VM: "blue-1"}, snap=256, count=count,
-                output=fd, leash=theirs, on_end=lambda: None,
+                output=fd, stop_socket=theirs, on_end=lambda: None,
             )  # fmt: skip
             capture.start()
             made.append((capture, ours))
@@ -177,7 +177,7 @@ class TestCapture:
         _capture, ours, _path = capturing(output=writer)
         assert "cannot write the capture" in self.summary(ours)["error"]
 
-    def test_nobody_who_asked_is_left(self, host, capturing):
+    def test_the_other_end_of_the_stop_socket_has_gone(self, host, capturing):
         capture, ours, _path = capturing()
         ours.close()
         capture.stop()

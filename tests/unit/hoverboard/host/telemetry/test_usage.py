@@ -11,7 +11,7 @@ from hoverboard.contract.openflow.pipeline import TUNNEL_PORT, Kind
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.packets.flow_table import FlowTable
-from hoverboard.host.slowpath.known_entries import Cached
+from hoverboard.host.slowpath.known_entries import KnownEntry
 from hoverboard.host.telemetry import usage
 from hoverboard.vswitch.monitor import Change
 from tests.unit.hoverboard.flow_miss_oracle import (
@@ -91,7 +91,7 @@ def test_an_entry_that_went_is_reported_once_more(handler):
     ids=["into the fabric", "to a VM here", "dropped", "relayed by a host", "relayed by a Hoverboard", "delivered"],
 )
 def test_only_what_goes_into_the_fabric_is_usage(handler, answer, in_port, relays, reported):
-    handler.tell_relayed(relays)
+    handler.report_relayed(relays)
     handler.switch.answer = answer
     (key,) = learnt(handler, [100])
     handler.cached[key].in_port = in_port
@@ -113,7 +113,7 @@ def test_only_bytes_or_only_packets_are_news_too(handler):
     assert used(handler) == [(0, 5)]
 
 
-ENTRY = Cached("", ROUTED, OFPORT, SRC, DST, 17)
+ENTRY = KnownEntry("", ROUTED, OFPORT, SRC, DST, 17)
 ROW = {"vni": 7, "src": "10.0.0.2", "dst": "10.0.0.3", "proto": 17, "kind": "route", "via": str(REMOTE), "from": "vm"}
 
 

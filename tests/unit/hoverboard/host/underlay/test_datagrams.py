@@ -24,12 +24,12 @@ class Host:
         self.datagrams = KernelDatagrams(made)
         self.arrived: list[tuple[IPv4Address, bytes]] = []
 
-    def received(self, sender: IPv4Address, payload: bytes) -> None:
+    def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
         self.arrived.append((sender, payload))
 
     def readable(self) -> None:
         """Wait for something, and take all there is."""
-        ((fd, callback),) = self.datagrams.readers(self.received).items()
+        ((fd, callback),) = self.datagrams.readers(self.datagram_received).items()
         assert select.select([fd], [], [], 10)[0]
         callback()
 
@@ -77,7 +77,7 @@ def test_a_socket_may_be_bound_before_its_address_is_there(monkeypatch: pytest.M
 
 
 def test_a_socket_with_nothing_more_is_left_alone(two: Host) -> None:
-    ((_fd, callback),) = two.datagrams.readers(two.received).items()
+    ((_fd, callback),) = two.datagrams.readers(two.datagram_received).items()
     callback()
     assert two.arrived == []
 
@@ -92,7 +92,7 @@ def test_a_host_that_is_not_there_costs_nothing(one: Host, two: Host) -> None:
 
 def test_a_closed_socket_sends_nothing_and_raises_nothing(one: Host) -> None:
     fd = one.datagrams._socket.fileno()
-    assert list(one.datagrams.readers(one.received)) == [fd]
+    assert list(one.datagrams.readers(one.datagram_received)) == [fd]
     one.datagrams.close()
     one.datagrams.send(TWO, b"late")
-    assert list(one.datagrams.readers(one.received)) == [-1]
+    assert list(one.datagrams.readers(one.datagram_received)) == [-1]

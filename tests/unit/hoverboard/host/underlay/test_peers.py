@@ -11,7 +11,7 @@ from scapy.contrib.geneve import GENEVE
 from hoverboard.contract.encapsulation import OPTION_CLASS, PROBE_REPLY_TYPE, PROBE_REQUEST_TYPE
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import entries, packets, ports, rings
-from hoverboard.host.listeners import Nobody
+from hoverboard.host.listeners import NoListener
 from hoverboard.host.underlay.datagrams import EngineDatagrams, datagram, read_datagram
 from hoverboard.host.underlay.peers import Announcements, Peers, announcement, arp_reply, probe, read_probe
 from hoverboard.testing.memory_host import take
@@ -21,7 +21,7 @@ LOCAL, REMOTE, OTHER = (IPv4Address(f"172.16.0.{last}") for last in (1, 2, 3))
 NO_VNET = bytes(packets.VNET_BYTES)
 
 
-class Here(Nobody):
+class Here(NoListener):
     """The peers of one host, and what they have sent."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Here(Nobody):
     def peer_changed(self, address: IPv4Address) -> None:
         self.changed.append(address)
 
-    def received(self, sender: IPv4Address, payload: bytes) -> None:
+    def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
         self.arrived.append((sender, payload))
 
     def sent(self) -> list[bytes]:

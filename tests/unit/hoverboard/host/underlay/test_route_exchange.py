@@ -89,8 +89,8 @@ class Node:
         return self.commands.given("ovs-ofctl").splitlines()
 
     def learned(self) -> Node:
-        self.exchange.wanted(D.vni, D.address, GATEWAY)
-        self.exchange.received(GATEWAY, learned_routes.answer(D, THERE))
+        self.exchange.route_wanted(D.vni, D.address, GATEWAY)
+        self.exchange.datagram_received(GATEWAY, learned_routes.answer(D, THERE))
         return self
 
 
@@ -135,8 +135,8 @@ def test_changes_gather_while_the_switch_is_busy_and_go_together(host: Node) -> 
     host.learned()
     for last in (4, 5):
         wanted = Destination(7, IPv4Address(f"10.0.0.{last}"))
-        host.exchange.wanted(7, wanted.address, GATEWAY)
-        host.exchange.received(GATEWAY, learned_routes.answer(wanted, THERE))
+        host.exchange.route_wanted(7, wanted.address, GATEWAY)
+        host.exchange.datagram_received(GATEWAY, learned_routes.answer(wanted, THERE))
     assert host.exchange.busy
     gate.write_bytes(b"")
     host.commands.put("ovs-ofctl")
@@ -160,12 +160,12 @@ def test_what_the_process_before_had_learned_is_taken_out(commands: FakeCommands
 
 
 def test_a_host_asks_and_does_not_answer(host: Node) -> None:
-    host.exchange.received(THERE, learned_routes.request(D))
-    host.exchange.received(THERE, b"nonsense")
+    host.exchange.datagram_received(THERE, learned_routes.request(D))
+    host.exchange.datagram_received(THERE, b"nonsense")
     assert (host.post.sent, host.switch.asked) == ([], [])
-    host.exchange.wanted(D.vni, D.address, GATEWAY)
+    host.exchange.route_wanted(D.vni, D.address, GATEWAY)
     assert host.exchange.busy
-    host.exchange.wanted(D.vni, D.address, GATEWAY)
+    host.exchange.route_wanted(D.vni, D.address, GATEWAY)
     assert len(host.post.sent) == 1
     host.now += 0.2 + 0.01
     host.exchange.tick()
@@ -180,10 +180,10 @@ def test_an_answer_goes_to_the_switch_at_once(host: Node) -> None:
 def test_what_a_host_says_of_its_routes(host: Node) -> None:
     host.learned()
     other = Destination(7, IPv4Address("10.0.0.4"))
-    host.exchange.wanted(7, other.address, GATEWAY)
-    host.exchange.received(GATEWAY, learned_routes.answer(other, THERE))
-    host.exchange.wanted(7, IPv4Address("10.0.0.9"), GATEWAY)
-    host.exchange.received(GATEWAY, learned_routes.answer(Destination(7, IPv4Address("10.0.0.9")), None))
+    host.exchange.route_wanted(7, other.address, GATEWAY)
+    host.exchange.datagram_received(GATEWAY, learned_routes.answer(other, THERE))
+    host.exchange.route_wanted(7, IPv4Address("10.0.0.9"), GATEWAY)
+    host.exchange.datagram_received(GATEWAY, learned_routes.answer(Destination(7, IPv4Address("10.0.0.9")), None))
     status = host.exchange.status()
     assert (status["routes"], status["requests"], status["answers"], status["learned"]) == (2, 3, 3, 3)
 
@@ -200,22 +200,22 @@ def test_use_keeps_a_route(host: Node) -> None:
 
 
 def test_a_hoverboard_answers_from_its_relay_flows(hoverboard: Node) -> None:
-    hoverboard.exchange.received(THERE, learned_routes.request(D))
+    hoverboard.exchange.datagram_received(THERE, learned_routes.request(D))
     assert hoverboard.post.sent == [(THERE, learned_routes.answer(D, IPv4Address("172.16.0.2")))]
     assert hoverboard.switch.asked == [
         "in_port=1,tun_id=0x7,tun_src=172.16.0.2,tun_dst=172.16.0.1,dl_src=06:07:00:00:00:01,"
         "dl_dst=02:00:5e:00:00:01,ip,nw_proto=6,nw_ttl=64,nw_src=0.0.0.1,nw_dst=10.0.0.3"
     ]
-    hoverboard.exchange.received(THERE, learned_routes.request(SIX))
+    hoverboard.exchange.datagram_received(THERE, learned_routes.request(SIX))
     assert hoverboard.switch.asked[1].endswith("ipv6,nw_proto=6,nw_ttl=64,ipv6_src=::1,ipv6_dst=fd00::3")
     assert hoverboard.exchange.status() == {"answered": 2, "refused": 0}
 
 
 def test_what_it_does_not_relay_is_no_destination(hoverboard: Node) -> None:
     hoverboard.switch.answer = DROP
-    hoverboard.exchange.received(THERE, learned_routes.request(D))
+    hoverboard.exchange.datagram_received(THERE, learned_routes.request(D))
     hoverboard.switch.answer = LEARN
-    hoverboard.exchange.received(THERE, learned_routes.request(D))
+    hoverboard.exchange.datagram_received(THERE, learned_routes.request(D))
     assert hoverboard.post.sent == [(THERE, learned_routes.answer(D, None))] * 2
     assert hoverboard.exchange.status() == {"answered": 2, "refused": 0}
 
@@ -231,28 +231,28 @@ def test_what_it_does_not_relay_is_no_destination(hoverboard: Node) -> None:
 )
 def test_a_switch_that_knows_nothing_gives_no_answer(hoverboard: Node, answer: str | Exception) -> None:
     hoverboard.switch.answer = answer
-    hoverboard.exchange.received(THERE, learned_routes.request(D))
+    hoverboard.exchange.datagram_received(THERE, learned_routes.request(D))
     assert hoverboard.post.sent == []
     assert hoverboard.exchange.status() == {"answered": 0, "refused": 1}
 
 
 def test_a_hoverboard_answers_so_many_a_second(hoverboard: Node) -> None:
     for _ in range(203):
-        hoverboard.exchange.received(THERE, learned_routes.request(D))
+        hoverboard.exchange.datagram_received(THERE, learned_routes.request(D))
     assert hoverboard.exchange.status() == {"answered": 200, "refused": 3}
     assert len(hoverboard.switch.asked) == 200, "a refusal asks nothing"
     hoverboard.now += 2.5 / 200
     for _ in range(3):
-        hoverboard.exchange.received(THERE, learned_routes.request(D))
+        hoverboard.exchange.datagram_received(THERE, learned_routes.request(D))
     assert hoverboard.exchange.status() == {"answered": 202, "refused": 4}
     hoverboard.now += 3600
     for _ in range(201):
-        hoverboard.exchange.received(THERE, learned_routes.request(D))
+        hoverboard.exchange.datagram_received(THERE, learned_routes.request(D))
     assert hoverboard.exchange.status() == {"answered": 402, "refused": 5}
 
 
 def test_a_hoverboard_learns_nothing_itself(hoverboard: Node) -> None:
-    hoverboard.exchange.received(GATEWAY, learned_routes.answer(D, THERE))
+    hoverboard.exchange.datagram_received(GATEWAY, learned_routes.answer(D, THERE))
     assert not hoverboard.exchange.busy
 
 
@@ -263,16 +263,16 @@ def test_a_route_stands_as_seen_by_a_vm_of_its_network_and_family(host: Node) ->
     host.exchange.attached(100, 8, "06:08:0a:00:00:02", [OWN])
     host.exchange.attached(101, 7, MAC, [IPv6Address("fd00::2"), OWN])
     host.switch.answer = LEARNED
-    assert host.exchange._stands(D)
+    assert host.exchange._is_installed(D)
     assert host.switch.asked == [
         f"in_port=101,dl_src={MAC},dl_dst=02:00:5e:00:00:01,ip,nw_proto=6,nw_ttl=64,nw_src=10.0.0.2,nw_dst=10.0.0.3"
     ]
-    assert host.exchange._stands(SIX)
+    assert host.exchange._is_installed(SIX)
     assert "ipv6_src=fd00::2,ipv6_dst=fd00::3" in host.switch.asked[1]
     host.switch.answer = LEARN
-    assert not host.exchange._stands(D)
+    assert not host.exchange._is_installed(D)
     host.switch.answer = SwitchError("away")
-    assert not host.exchange._stands(D)
+    assert not host.exchange._is_installed(D)
 
 
 def test_a_vm_that_went_sees_nothing(host: Node) -> None:
@@ -280,7 +280,7 @@ def test_a_vm_that_went_sees_nothing(host: Node) -> None:
     host.exchange.detached(101)
     host.exchange.detached(101)
     host.switch.answer = LEARNED
-    assert not host.exchange._stands(D)
+    assert not host.exchange._is_installed(D)
     assert host.switch.asked == []
 
 
@@ -288,18 +288,18 @@ def test_where_the_switch_carries_packets_new_ways_are_looked_at_now_and_then(ho
     host.exchange.attached(100, 7, MAC, [OWN])
     host.switch.answer = LEARN
     way = (7, D.address, GATEWAY)
-    host.exchange.carried([way])
+    host.exchange.routes_used([way])
     assert len(host.switch.asked) == 1
     assert host.post.sent == [(IPv4Address("172.16.0.2"), learned_routes.request(D))], (
         "the gateway that the switch names"
     )
     host.now = START + 1.9
-    host.exchange.carried([way])
+    host.exchange.routes_used([way])
     assert len(host.switch.asked) == 1
-    host.exchange.carried([(7, D.address, THERE)])
+    host.exchange.routes_used([(7, D.address, THERE)])
     assert len(host.switch.asked) == 2, "another way to the same destination is another"
     host.now = START + 2.0
-    host.exchange.carried([way])
+    host.exchange.routes_used([way])
     assert len(host.switch.asked) == 3
 
 
@@ -307,20 +307,20 @@ def test_where_the_switch_carries_packets_new_ways_are_looked_at_now_and_then(ho
 def test_other_ways_are_not_learned(host: Node, answer: str | Exception) -> None:
     host.exchange.attached(100, 7, MAC, [OWN])
     host.switch.answer = answer
-    host.exchange.carried([(7, D.address, GATEWAY)])
+    host.exchange.routes_used([(7, D.address, GATEWAY)])
     assert host.post.sent == []
 
 
 def test_so_many_new_ways_are_looked_at_at_once(host: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert route_exchange._LOOKS == 50
-    monkeypatch.setattr(route_exchange, "_LOOKS", 3)
-    monkeypatch.setattr(route_exchange, "_JUDGED", 4)
+    assert route_exchange._TRACES_PER_INTERVAL == 50
+    monkeypatch.setattr(route_exchange, "_TRACES_PER_INTERVAL", 3)
+    monkeypatch.setattr(route_exchange, "_MOST_TRACES", 4)
     host.exchange.attached(100, 7, MAC, [OWN])
     ways = [(7, IPv4Address(0x0A000100 + last), GATEWAY) for last in range(5)]
-    host.exchange.carried(ways)
+    host.exchange.routes_used(ways)
     assert len(host.switch.asked) == 3
-    host.exchange.carried(ways)
+    host.exchange.routes_used(ways)
     assert len(host.switch.asked) == 5, "the others come in the next interval"
-    host.exchange.carried(ways)
+    host.exchange.routes_used(ways)
     assert len(host.switch.asked) == 6, "one was forgotten"
     assert host.switch.asked[-1].endswith(str(ways[0][1])), "the first"

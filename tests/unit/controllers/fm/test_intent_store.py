@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.fm.codec import decode_entity, encode_entity
-from controllers.fm.fabric import IntentStore
+from controllers.fm.intent_store import IntentStore
 from controllers.testing.world import cluster, route, vm
 from hoverboard.contract.entities import (
     VM,
@@ -95,7 +95,7 @@ def test_ranges_of_a_network_lie_side_by_side_in_both_families() -> None:
 def test_a_request_for_another_version_is_refused() -> None:
     fabric = started()
     before = dict(fabric.entities)
-    with pytest.raises(RunError, match="at version 1, and the request expects version 0"):
+    with pytest.raises(RunError, match="at version 1, but the request expects version 0"):
         fabric.diff([vm("x", "blue", "h1", 9)], [], expected=0)
     with pytest.raises(RunError, match="at version 1"):
         fabric.full_update([], expected=7)

@@ -1,7 +1,7 @@
-"""What the controller makes of packets that hosts send it: questions in, answers as flows out (paper 3.3).
+"""Handles the packets that hosts send to the controller: lookups in, answers as flows out (paper 3.3).
 
-For models whose hosts ask (`ProgrammingModel.answers`). The packet waits until the answer is in the
-switch, and then goes through the switch's tables once more. Pure.
+For models whose hosts look addresses up (`ProgrammingModel.answers`). A packet waits until the answer is in the switch,
+and then passes the switch's tables once more. Pure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Address
 
-from controllers.vmc.lookups.lookups import AskLimit, Held, Lookup, Lookups, destination
+from controllers.vmc.lookups.lookups import HeldPackets, Lookup, Lookups, QuestionLimit, destination
 from controllers.vmc.view.flow_scopes import LookupScope, Scope
 from controllers.vmc.view.intent import View, addresses
 from hoverboard.contract.entities import VM, AnyEntity, Host, Network, Route
@@ -22,17 +22,17 @@ _RECENT = 3.0  # seconds for which a flow that was used counts as established
 COUNTERS = ("packets_in", "packets_in_limited", "packets_in_unknown", "lookups_expired")
 
 
-class Asking:
-    """Questions of hosts and the answers that stand.
+class HostQuestions:
+    """The lookups of hosts, and the active answers.
 
     Args:
-        grant: gives a lookup scope its flows, or takes them back.
-        mark: has a scope's flows computed again.
-        answer: the flows that a model answers a lookup with.
-        counters: where to count; has COUNTERS.
+        grant: gives a lookup scope its flows, or withdraws them.
+        mark: marks a scope, so that its flows are computed again.
+        answer: the flows with which a model answers a lookup.
+        counters: the counters to increment; has COUNTERS.
 
     Attributes:
-        recent: what hosts sent to lately, and when; the oldest first.
+        recent: destinations that hosts used lately, and when; the oldest first.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Asking:
         counters: dict[str, int],
     ) -> None:
         self.lookups = Lookups()
-        self.limit = AskLimit()
-        self.foreseen = False  # a model that answers is to come: what is used is answered before it is asked
+        self.limit = QuestionLimit()
+        self.preparing = False  # during a change to a model with lookups: used destinations get answers in advance
         self.recent: dict[Lookup, float] = {}
-        self.held = Held()
+        self.held = HeldPackets()
         self._view = view
         self._grant = grant
         self._mark = mark
@@ -55,7 +55,7 @@ class Asking:
         self._counters = counters
 
     def packet_in(self, host: str, dpid: int, in_port: int, cookie: int, frame: bytes, now: float) -> bool:
-        """A host asks by sending a packet; whether that packet now waits for the answer."""
+        """Answer the lookup that a host's packet makes; return whether the packet waits for the answer."""
         self._counters["packets_in"] += 1
         if kind_of(cookie) is not Kind.PUNT or (address := destination(frame)) is None:
             self._counters["packets_in_unknown"] += 1
@@ -75,27 +75,27 @@ class Asking:
         return not negative and self.held.keep(dpid, in_port, frame)
 
     def usage(self, report: UsageReport, now: float) -> None:
-        """What a host sends to keeps the answers it has about that; or is what it would ask for first."""
+        """Renew the answers that a host uses; prepare answers during a change to a model with lookups."""
         for flow in report.flows:
             network = self._view.network_by_vni.get(flow.vni)
             if network is not None:
                 lookup = Lookup(report.host, network, flow.dst)
                 self.recent.pop(lookup, None)
                 self.recent[lookup] = now
-                if self.foreseen:
-                    self._foresee(lookup, now)
+                if self.preparing:
+                    self._prepare(lookup, now)
                 self.lookups.used(lookup, now)
         while self.recent and now - self.recent[first := next(iter(self.recent))] > _RECENT:
             del self.recent[first]
 
-    def foresee(self, now: float) -> None:
-        """Another model comes, whose hosts ask: flows that are established get their answers before that."""
-        self.foreseen = True
+    def prepare(self, now: float) -> None:
+        """Install answers for established flows before the change to a model whose hosts ask."""
+        self.preparing = True
         for lookup, last in list(self.recent.items()):
             if now - last <= _RECENT:
-                self._foresee(lookup, now)
+                self._prepare(lookup, now)
 
-    def _foresee(self, lookup: Lookup, now: float) -> None:
+    def _prepare(self, lookup: Lookup, now: float) -> None:
         if lookup in self.lookups or not self._view.present(lookup.host, lookup.network):
             return
         if not self._negative(lookup):
@@ -103,42 +103,42 @@ class Asking:
             self.lookups.add(lookup, negative=False, now=now)
 
     def tick(self, now: float) -> None:
-        """Take back what has expired."""
+        """Withdraw the expired answers."""
         for lookup in self.lookups.expire(now):
             self._counters["lookups_expired"] += 1
             self._grant(_scope(lookup), False)
 
-    def touched(self, entity: AnyEntity) -> None:
-        """An entity came, changed or goes: the answers that it is about are given anew."""
-        if not self.lookups:  # most models give none, and a full update is 100,000 entities
+    def entity_changed(self, entity: AnyEntity) -> None:
+        """Renew the answers about an entity that is added, changed or removed."""
+        if not self.lookups:  # most models have none, and a full update may be 100,000 entities
             return
         match entity:
             case VM():
                 for address in addresses(entity):
-                    self._again(self.lookups.about(entity.network, address))
+                    self._refresh(self.lookups.about(entity.network, address))
                 for network, prefix in self._view.prefixes_via(entity.name):
-                    self._again(self.lookups.about(network, prefix))
+                    self._refresh(self.lookups.about(network, prefix))
             case Route():
-                self._again(self.lookups.about(entity.network, entity.prefix))
+                self._refresh(self.lookups.about(entity.network, entity.prefix))
             case Network():
-                self._again(self.lookups.about(entity.name))
+                self._refresh(self.lookups.about(entity.name))
             case Host():
-                self._again(self.lookups.all())
+                self._refresh(self.lookups.all())
             case _:
                 pass
 
-    def gone(self, host: str, network: str) -> None:
-        """A host has no VM of a network any more."""
+    def network_left(self, host: str, network: str) -> None:
+        """Withdraw the answers of a host that has lost its last VM of a network."""
         for lookup in self.lookups.of_host(host, network):
             self._drop(lookup)
 
     def end_all(self) -> None:
-        """The programming model answers no questions any more."""
+        """Withdraw all answers: the new programming model has no lookups."""
         for lookup in self.lookups.all():
             self._drop(lookup)
 
     def adopt(self, host: str, flows: Iterable[Flow], now: float) -> None:
-        """Answers outlive the controller that gave them: they are taken over, and age from now on."""
+        """Take over the answers of an earlier controller that a switch still holds; they age from now on."""
         for flow in flows:
             kind, network = kind_of(flow.cookie), self._view.network_by_vni.get(vni_of(flow.cookie), "")
             if kind not in (Kind.ROUTE, Kind.DROP_UNKNOWN_DESTINATION):
@@ -151,9 +151,9 @@ class Asking:
                 self._grant(_scope(lookup), True)
                 self.lookups.add(lookup, negative=self._negative(lookup), now=now)
 
-    def _again(self, lookups: Iterable[Lookup]) -> None:
+    def _refresh(self, lookups: Iterable[Lookup]) -> None:
         for lookup in list(lookups):
-            self.lookups.turned(lookup, negative=self._negative(lookup))
+            self.lookups.set_negative(lookup, negative=self._negative(lookup))
             self._mark(_scope(lookup))
 
     def _drop(self, lookup: Lookup) -> None:
@@ -169,7 +169,7 @@ def _scope(lookup: Lookup) -> LookupScope:
 
 
 def _destination_of(flow: Flow) -> Address | None:
-    """The one address that a flow is about; None for a prefix, or anything else."""
+    """The single address that a flow matches; None for a prefix, or anything else."""
     for match in flow.match:
         if match.field == "ipv4_dst" and match.mask is None:
             return IPv4Network(match.value).network_address

@@ -1,8 +1,8 @@
 """The fabric manager's store: the validated intent of one cluster (paper section 3.1).
 
-A full update replaces everything, a diff changes a part; each is applied whole or not at all, costs
-what it changes rather than what is there, and yields the change set that VM controllers consume.
-It does no I/O and knows neither switches nor programming models.
+A full update replaces everything, a diff changes a part. Each is applied whole or not at all. Its cost depends on the
+size of the change, not of the store. The result is the change set for the VM controllers. No I/O; knows neither
+switches nor programming models.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from controllers.fm.codec import entity_document
 from controllers.fm.index import EntityKey, FabricIndex, entity_where, key_of
-from controllers.fm.refusals import check_ip6, in_use, is_gateway, overlap, rate_refused, unknown_type
+from controllers.fm.rejections import check_ip6, in_use, is_gateway, overlap, rate_rejected, unknown_type
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import (
     ENTITY_TYPES,
@@ -29,12 +29,12 @@ from hoverboard.contract.entities import (
 )
 from hoverboard.contract.errors import EntityError, RunError
 
-_STEP = 100  # entities looked at between two chances for others: about a ms
+_STEP = 100  # entities checked in one step, before other requests may run: about a ms
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one accepted request changed; `changed` holds (before, after)."""
+    """The changes of one accepted request; `changed` holds (before, after)."""
 
     version: int
     added: tuple[AnyEntity, ...] = ()
@@ -50,7 +50,7 @@ class IntentStore:
 
     Attributes:
         version: grows by one with each request that changes something, and with the first full update.
-        synced: a full update was accepted; before it a diff is refused.
+        synced: a full update was accepted; a diff before it is rejected.
     """
 
     def __init__(self) -> None:
@@ -64,10 +64,10 @@ class IntentStore:
         return self._index.entities
 
     def listed(self, kind: str) -> dict[str, Any]:
-        """{"version", "entities"}: those of a type, or all of them ("").
+        """{"version", "entities"}: the entities of a type, or of all types ("").
 
         Raises:
-            EntityError: there is no such type.
+            EntityError: the type does not exist.
         """
         if kind and kind not in ENTITY_TYPES:
             raise unknown_type(kind, "")
@@ -75,26 +75,26 @@ class IntentStore:
         return {"version": self.version, "entities": found}
 
     def expect(self, version: int | None) -> None:
-        """Refuse a request that was made for another version than there is; None: made for any.
+        """Reject a request that expects a version other than the present one; None: any version.
 
         Raises:
-            RunError: somebody else has changed something since.
+            RunError: another request has changed the intent since.
         """
         if version is not None and version != self.version:
             raise RunError(
-                f"the configuration is at version {self.version}, and the request expects version {version}",
+                f"the configuration is at version {self.version}, but the request expects version {version}",
                 where="fabric manager",
-                next_step="read the status, decide again, and send the request with the version that is there",
+                next_step="read the present state, and send a new request with the present version",
             )
 
     def full_update(self, entities: Sequence[AnyEntity], expected: int | None = None) -> Changes:
         """Replace the whole configuration.
 
         Args:
-            expected: the version that this is to follow; None: any.
+            expected: the version that the request expects; None: any.
 
         Raises:
-            EntityError: an entity is wrong by itself or beside the others; nothing was changed.
+            EntityError: an entity is wrong, or does not fit the others; nothing was changed.
             RunError: the version is not the expected one.
         """
         self.expect(expected)
@@ -108,7 +108,7 @@ class IntentStore:
         """Add or change `upsert`, remove the (type, name) pairs of `remove`; repeating it changes nothing.
 
         Args:
-            expected: the version that this is to follow; None: any.
+            expected: the version that the request expects; None: any.
 
         Raises:
             RunError: there was no full update yet, or the version is not the expected one.
@@ -119,15 +119,15 @@ class IntentStore:
     def diff_in_steps(
         self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None
     ) -> Generator[None, None, Changes]:
-        """`diff`, a little each time; between two steps other changes may be made, which this one must have no part in.
+        """Apply a diff step by step; between two steps, other requests may change what this one does not affect.
 
-        Who may go between is not known here: see `controllers.fm.admission`.
+        `controllers.fm.admission` decides which requests those are.
         """
         if not self.synced:
             raise RunError(
                 "a diff came before the first full update",
                 where="fabric manager",
-                next_step="send the whole configuration first (FullUpdate), then diffs",
+                next_step="send the whole configuration (FullUpdate) before diffs",
             )
         self.expect(expected)
         removed = list(remove)
@@ -145,7 +145,7 @@ class IntentStore:
         return (yield from self._apply(upsert, removed, first=False))
 
     def trial(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
-        """What `diff` would change, without leaving it changed.
+        """The changes that `diff` would make; nothing is changed.
 
         Raises:
             As `diff`.
@@ -174,7 +174,7 @@ class IntentStore:
                 raise EntityError(
                     f"the request names {key[0]} {key[1]!r} twice",
                     where=entity_where(entity, "name"),
-                    next_step="give each entity of a type a name of its own",
+                    next_step="give each entity of a type a different name",
                 )
             seen.add(key)
             before = entities.get(key)
@@ -189,7 +189,7 @@ class IntentStore:
         return Changes(self.version, tuple(added), tuple(changed), tuple(removed))
 
     def _replace(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity]) -> Generator[None, None, None]:
-        """Take `old` out and put `new` in; on a fault, or when it is given up, put everything back and raise."""
+        """Remove `old` and add `new`; on an error or cancellation, restore everything and raise."""
         taken: list[AnyEntity] = []
         placed: list[AnyEntity] = []
         try:
@@ -208,7 +208,7 @@ class IntentStore:
                 if not at % _STEP:
                     yield
             for at, entity in enumerate(old):
-                self._check_left_behind(entity)
+                self._check_references_to(entity)
                 if not at % _STEP:
                     yield
         except BaseException:
@@ -231,7 +231,7 @@ class IntentStore:
             case LoadBalancer():
                 self._check_balancer(entity)
             case Network() if entity.rate_bps:
-                raise rate_refused(entity)
+                raise rate_rejected(entity)
             case Network() | Host() | Hoverboard():
                 pass
 
@@ -274,7 +274,7 @@ class IntentStore:
     def _check_vm(self, vm: VM) -> None:
         self._network_of(vm)
         if vm.rate_bps:
-            raise rate_refused(vm)
+            raise rate_rejected(vm)
         if ("Host", vm.host) not in self._index.entities:
             a_hoverboard = ("Hoverboard", vm.host) in self._index.entities
             raise EntityError(
@@ -319,7 +319,7 @@ class IntentStore:
                     f"{route.prefix} overlaps {subnetwork.prefix} of Subnetwork {subnetwork.name!r}"
                     f" in network {route.network!r}",
                     where=entity_where(route, "prefix"),
-                    next_step="choose a prefix outside the network's subnetworks: a route never takes VMs' addresses",
+                    next_step="choose a prefix outside the subnetworks: a route must not contain VMs' addresses",
                 )
         self._check_next_hop(route)
 
@@ -348,8 +348,8 @@ class IntentStore:
                     next_step=f"name VMs of network {balancer.network!r}, added in the same request or before",
                 )
 
-    def _check_left_behind(self, old: AnyEntity) -> None:
-        """`old` was removed or changed: whatever leaned on it must still stand."""
+    def _check_references_to(self, old: AnyEntity) -> None:
+        """Check that everything that refers to `old`, which was removed or changed, is still valid."""
         index = self._index
         match old:
             case Network():
@@ -391,7 +391,7 @@ class IntentStore:
 
 
 def _run(steps: Generator[None, None, Changes]) -> Changes:
-    """All steps at once."""
+    """Take all steps; return their result."""
     while True:
         try:
             next(steps)

@@ -1,6 +1,6 @@
-"""How a refusal crosses gRPC: status code, and the error's three parts as JSON in the details.
+"""How an error crosses gRPC: a status code, and the error's three parts as JSON in the details.
 
-The server side of the mapping and the client side stand together so that they cannot drift apart.
+The server's and the client's side of the mapping are both here, so that they stay consistent.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import grpc
 from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError
 
 MAX_MESSAGE = 256 * 1024 * 1024  # a full update of 100,000 VMs is about 20 MB
-# Characters of each part of a refusal: details travel as a header, and gRPC drops an answer with more than 8 KiB of
-# them. What is quoted is the caller's, and may be as long as the caller likes.
-_MOST_TOLD = 600
+# Characters of each part of an error. The details are a header, and gRPC drops an answer with headers over 8 KiB.
+# An error may quote a text of any length from the request.
+_MAX_PART = 600
 
 _CODES: dict[type[HoverboardError], grpc.StatusCode] = {
     EntityError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -24,26 +24,26 @@ _CODES: dict[type[HoverboardError], grpc.StatusCode] = {
 
 
 def status_of(error: HoverboardError) -> tuple[grpc.StatusCode, str]:
-    """The gRPC status code and details for a refusal."""
+    """The gRPC status code and details of an error."""
     code = _CODES.get(type(error), grpc.StatusCode.INTERNAL)
     parts = {"what": error.what, "where": error.where, "next_step": error.next_step}
     return code, json.dumps({name: _shortened(text) for name, text in parts.items()})
 
 
 def _shortened(text: str) -> str:
-    """The beginning and the end of a text that is too long, in ASCII as it travels."""
+    """The beginning and the end of a text that is too long, escaped to ASCII."""
     plain = text.encode("ascii", "backslashreplace").decode()
-    return text if len(plain) <= _MOST_TOLD else f"{plain[: _MOST_TOLD - 104]} ... {plain[-99:]}"
+    return text if len(plain) <= _MAX_PART else f"{plain[: _MAX_PART - 104]} ... {plain[-99:]}"
 
 
 def error_from_status(code: grpc.StatusCode, details: str) -> HoverboardError | None:
-    """The refusal that the server raised, or None where the status is not one of ours."""
+    """The error that the server raised, or None if the status is not one of ours."""
     kind = {grpc.StatusCode.INVALID_ARGUMENT: EntityError, grpc.StatusCode.FAILED_PRECONDITION: RunError}.get(code)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return InputError(
-            f"the request is larger than {MAX_MESSAGE >> 20} MiB, or so is its answer ({details})",
+            f"the request or its answer is larger than {MAX_MESSAGE >> 20} MiB ({details})",
             where="fabric manager",
-            next_step="send fewer entities at a time: a full update, then diffs",
+            next_step="send fewer entities in one request: a full update, then diffs",
         )
     if kind is None:
         return None

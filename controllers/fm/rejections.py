@@ -1,4 +1,4 @@
-"""Refusals of the fabric manager's store: what is wrong, where, and what to do. Pure; decides nothing.
+"""The errors of the fabric manager's store: the fault, its place, and the next step. Pure; decides nothing.
 
 (Paper section 3.1: a rejected request names the entity and the field.)
 """
@@ -21,7 +21,7 @@ from hoverboard.contract.errors import EntityError
 
 
 def unknown_type(kind: str, name: str) -> EntityError:
-    """A type that there is not."""
+    """The error for an entity type that does not exist."""
     return EntityError(
         f"unknown entity type {kind!r}", where=f"{kind}/{name}", next_step=f"use one of {', '.join(ENTITY_TYPES)}"
     )
@@ -30,7 +30,7 @@ def unknown_type(kind: str, name: str) -> EntityError:
 def overlap(
     subnetwork: Subnetwork, field: str, prefix: IPv4Network | IPv6Network, taken: object, other: Subnetwork
 ) -> EntityError:
-    """Two ranges of one network."""
+    """The error for two overlapping ranges of one network."""
     return EntityError(
         f"{prefix} overlaps {taken} of Subnetwork {other.name!r} in network {subnetwork.network!r}",
         where=entity_where(subnetwork, field),
@@ -39,7 +39,7 @@ def overlap(
 
 
 def check_ip6(vm: VM, ip6: IPv6Address, home: Subnetwork) -> None:
-    """EntityError unless `ip6` is an address of the Subnetwork that holds the VM's other one."""
+    """Raise EntityError unless `ip6` is an address of the Subnetwork that holds the VM's IPv4 address."""
     if home.prefix6 is None or ip6 not in home.prefix6:
         has = f"has {home.prefix6}" if home.prefix6 is not None else "has no IPv6 range"
         raise EntityError(
@@ -56,7 +56,7 @@ def check_ip6(vm: VM, ip6: IPv6Address, home: Subnetwork) -> None:
 
 
 def is_gateway(vm: VM | LoadBalancer, address: IPv4Address, subnetwork: Subnetwork) -> EntityError:
-    """The address is the gateway's."""
+    """The error for an address that is the gateway's."""
     return EntityError(
         f"{address} is the gateway of Subnetwork {subnetwork.name!r}",
         where=entity_where(vm, "ip"),
@@ -65,7 +65,7 @@ def is_gateway(vm: VM | LoadBalancer, address: IPv4Address, subnetwork: Subnetwo
 
 
 def in_use(old: AnyEntity, left: Sequence[AnyEntity]) -> EntityError:
-    """What is to go, or to change, has others that lean on it."""
+    """The error for an entity that others refer to, and that a request removes or changes."""
     names = ", ".join("/".join(key_of(entity)) for entity in left[:3])
     more = f" and {len(left) - 3} more" if len(left) > 3 else ""
     return EntityError(
@@ -75,8 +75,8 @@ def in_use(old: AnyEntity, left: Sequence[AnyEntity]) -> EntityError:
     )
 
 
-def rate_refused(entity: Network | VM) -> EntityError:
-    """A rate that nothing would enforce: the hosts' agents are told rates with their VMs, not by the fabric manager."""
+def rate_rejected(entity: Network | VM) -> EntityError:
+    """The error for a rate that nothing would enforce: hosts get rates with their VMs, not from the fabric manager."""
     return EntityError(
         f"a rate of {entity.rate_bps} bit/s would not be enforced: requests do not carry rates to the hosts",
         where=entity_where(entity, "rate_bps"),

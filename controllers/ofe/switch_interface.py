@@ -1,7 +1,7 @@
-"""The narrow port between VM controllers and OpenFlow front ends: sessions, events, answers.
+"""The interface between VM controllers and OpenFlow front ends: sessions, events, answers.
 
-Controllers see switches only through this; the adapters are `ofe.openflow` (real switches) and
-`controllers.testing` (tables in memory).
+Controllers reach switches only through it. Its adapters are `ofe.switch_session` (real switches),
+`roles.remote_switches` (sessions of another process), and fakes in tests.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from hoverboard.contract.openflow.flow import Flow
 
 
 class Deposed(SwitchError):
-    """A front end refused a program: its sender is not the master of the partition any more."""
+    """A front end rejected a program: its sender is no longer the master of the partition."""
 
 
 class SwitchSession(Protocol):
-    """One connection to one switch; everything on it happens in the order it was asked for.
+    """One connection to one switch; requests take effect in the order in which they are made.
 
     Attributes:
         dpid: datapath id of the switch.
@@ -29,10 +29,10 @@ class SwitchSession(Protocol):
     dpid: int
 
     async def send(self, program: Program) -> None:
-        """Apply a program as one atomic change and return when the switch has it.
+        """Apply a program as one atomic change; return when the switch has it.
 
         Raises:
-            SwitchError: the switch refused it (nothing was applied) or went away.
+            SwitchError: the switch rejected it (nothing was applied) or disconnected.
         """
         ...
 
@@ -45,29 +45,29 @@ class SwitchSession(Protocol):
         ...
 
     def packet_out(self, in_port: int, frame: bytes) -> None:
-        """Send a packet through the switch's tables as if it had come in by `in_port`; lost if it went away."""
+        """Send a packet through the switch's tables as if it came in by `in_port`; lost if the switch disconnects."""
         ...
 
     def close(self) -> None:
-        """End the connection; the switch will connect again."""
+        """End the connection; the switch will reconnect."""
         ...
 
 
 class SwitchEvents(Protocol):
-    """Who listens to switches; called from the event loop, must not block."""
+    """The receiver of switches' events; called from the event loop, must not block."""
 
     def switch_connected(self, session: SwitchSession, ports: Mapping[str, int]) -> None:
-        """A switch is there; its ports by name."""
+        """Record a new session, with the switch's ports by name."""
         ...
 
     def switch_disconnected(self, session: SwitchSession) -> None:
-        """That session is over."""
+        """Record the end of a session."""
         ...
 
     def port_changed(self, session: SwitchSession, name: str, port: int | None) -> None:
-        """A port came or changed its number, or went (None)."""
+        """Record a new port or port number, or the removal of a port (None)."""
         ...
 
     def packet_in(self, session: SwitchSession, packet: PacketIn) -> None:
-        """A flow sent a packet to the controller."""
+        """Handle a packet that a flow sent to the controller."""
         ...

@@ -8,8 +8,8 @@ import pytest
 
 from controllers.testing.fake_switch import ipv4_packet
 from controllers.testing.world import START, VNIS, ethernet, host, network, route, vm
+from controllers.vmc.lookups.host_questions import COUNTERS, HostQuestions
 from controllers.vmc.lookups.lookups import Lookup
-from controllers.vmc.lookups.on_demand import COUNTERS, Asking
 from controllers.vmc.view.flow_scopes import LookupScope, Scope
 from controllers.vmc.view.intent import View
 from hoverboard.contract.entities import AnyEntity
@@ -35,7 +35,7 @@ class Desk:
         self.granted: list[tuple[Scope, bool]] = []
         self.marked: list[Scope] = []
         self.counters = dict.fromkeys(COUNTERS, 0)
-        self.asking = Asking(
+        self.questions = HostQuestions(
             self.view, lambda scope, given: self.granted.append((scope, given)), self.marked.append, self._answer,
             self.counters,
         )  # fmt: skip
@@ -50,14 +50,14 @@ class Desk:
         self, address: Address = B2.ip, *, port: int = PORT, what: int = ASKS, now: float = START, host: str = "h1"
     ) -> bool:
         """Whether the packet now waits."""
-        return self.asking.packet_in(host, DPID, port, what, frame(address), now)
+        return self.questions.packet_in(host, DPID, port, what, frame(address), now)
 
     def sends(self, address: Address, now: float, *, host: str = "h1", vni: int = VNIS["blue"]) -> None:
         usage = FlowUsage(vni, B1.ip, address, 1_000, 1)
-        self.asking.usage(UsageReport(host, 1.0, (usage,)), now)
+        self.questions.usage(UsageReport(host, 1.0, (usage,)), now)
 
-    def told(self) -> list[tuple[Scope, bool]]:
-        """What was granted and taken back since the last call."""
+    def grants(self) -> list[tuple[Scope, bool]]:
+        """The scopes granted and withdrawn since the last call."""
         told, self.granted[:] = list(self.granted), []
         return told
 
@@ -74,26 +74,26 @@ def test_a_question_is_answered_once_and_its_packets_wait_in_order() -> None:
     desk = Desk()
     assert desk.ask() is True
     assert desk.ask(port=101) is True
-    assert desk.told() == [(of(B2.ip), True)]
-    assert desk.asking.held.release(DPID) == [(PORT, frame(B2.ip)), (101, frame(B2.ip))]
+    assert desk.grants() == [(of(B2.ip), True)]
+    assert desk.questions.held.release(DPID) == [(PORT, frame(B2.ip)), (101, frame(B2.ip))]
     assert desk.counters == {
         "packets_in": 2, "packets_in_limited": 0, "packets_in_unknown": 0, "lookups_expired": 0,
     }  # fmt: skip
 
 
-def test_a_packet_to_nobody_gets_an_answer_and_does_not_wait() -> None:
+def test_a_packet_to_an_unused_address_gets_an_answer_and_does_not_wait() -> None:
     desk = Desk()
     assert desk.ask(NOWHERE) is False
-    assert desk.told() == [(of(NOWHERE), True)]
-    assert desk.asking.held.release(DPID) == []
-    assert desk.asking.lookups.deadline() == START + 5.0
+    assert desk.grants() == [(of(NOWHERE), True)]
+    assert desk.questions.held.release(DPID) == []
+    assert desk.questions.lookups.deadline() == START + 5.0
 
 
 def test_a_packet_to_a_vm_of_the_same_host_waits_for_no_flow() -> None:
     desk = Desk()
     desk.silent = {B2.ip}
     assert desk.ask() is True
-    assert desk.asking.lookups.deadline() == START + 30.0
+    assert desk.questions.lookups.deadline() == START + 30.0
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_a_packet_to_a_vm_of_the_same_host_waits_for_no_flow() -> None:
 )
 def test_what_is_no_question_is_counted(what: int, data: bytes, on: str) -> None:
     desk = Desk()
-    assert desk.asking.packet_in(on, DPID, PORT, what, data, START) is False
+    assert desk.questions.packet_in(on, DPID, PORT, what, data, START) is False
     assert (desk.counters["packets_in"], desk.counters["packets_in_unknown"]) == (1, 1)
-    assert desk.told() == []
+    assert desk.grants() == []
 
 
 def test_the_limit_is_of_the_vport_that_asks() -> None:
@@ -118,7 +118,7 @@ def test_the_limit_is_of_the_vport_that_asks() -> None:
     assert asked == [True] * 26 + [False] * 4  # 25 at once, and one more in 30 ms
     assert desk.counters["packets_in_limited"] == 4
     assert desk.ask(port=101, now=START)
-    desk.asking.limit.forget(DPID)
+    desk.questions.limit.forget(DPID)
     assert desk.ask(now=START + 0.03)
 
 
@@ -129,29 +129,29 @@ def test_usage_keeps_the_answer_of_the_host_that_sends() -> None:
     desk = Desk()
     desk.ask()
     desk.ask(host="h2")
-    desk.told()
+    desk.grants()
     desk.sends(B2.ip, START + 20.0)
     desk.sends(B2.ip, START + 20.0, vni=999)
-    desk.asking.tick(START + 30.0)
-    assert desk.told() == [(of(B2.ip, on="h2"), False)]
+    desk.questions.tick(START + 30.0)
+    assert desk.grants() == [(of(B2.ip, on="h2"), False)]
     assert desk.counters["lookups_expired"] == 1
-    desk.asking.tick(START + 50.0)
-    assert desk.told() == [(of(B2.ip), False)]
+    desk.questions.tick(START + 50.0)
+    assert desk.grants() == [(of(B2.ip), False)]
     assert desk.counters["lookups_expired"] == 2
 
 
 def test_only_the_last_three_seconds_of_use_are_remembered() -> None:
     desk = Desk()
     desk.sends(B2.ip, START, vni=999)
-    assert desk.asking.recent == {}
+    assert desk.questions.recent == {}
     desk.sends(B2.ip, START)
     desk.sends(NOWHERE, START + 1.0)
     desk.sends(B2.ip, START + 3.0)
-    assert list(desk.asking.recent) == [Lookup("h1", "blue", NOWHERE), Lookup("h1", "blue", B2.ip)]
+    assert list(desk.questions.recent) == [Lookup("h1", "blue", NOWHERE), Lookup("h1", "blue", B2.ip)]
     desk.sends(B2.ip, START + 4.0)
-    assert list(desk.asking.recent) == [Lookup("h1", "blue", NOWHERE), Lookup("h1", "blue", B2.ip)]
+    assert list(desk.questions.recent) == [Lookup("h1", "blue", NOWHERE), Lookup("h1", "blue", B2.ip)]
     desk.sends(B2.ip, START + 4.5)
-    assert list(desk.asking.recent) == [Lookup("h1", "blue", B2.ip)]
+    assert list(desk.questions.recent) == [Lookup("h1", "blue", B2.ip)]
 
 
 # --- another model comes ------------------------------------------------------------------------------
@@ -160,37 +160,37 @@ def test_only_the_last_three_seconds_of_use_are_remembered() -> None:
 def test_what_is_in_use_is_answered_before_hosts_ask() -> None:
     desk = Desk()
     desk.ask()
-    desk.told()
+    desk.grants()
     other = IPv4Address("10.0.0.4")
     for address in (B2.ip, other, NOWHERE):
         desk.sends(address, START)
     desk.sends(B1.ip, START - 1.0, host="h2")
     desk.sends(other, START, host="h9")  # a host without a VM of the network
-    desk.asking.foresee(START + 3.0)
-    assert desk.told() == [(of(other), True)]  # one is answered already, one is nowhere, one was too long ago
-    assert desk.asking.lookups.all() == [Lookup("h1", "blue", B2.ip), Lookup("h1", "blue", other)]
+    desk.questions.prepare(START + 3.0)
+    assert desk.grants() == [(of(other), True)]  # one is answered already, one is nowhere, one was too long ago
+    assert desk.questions.lookups.all() == [Lookup("h1", "blue", B2.ip), Lookup("h1", "blue", other)]
     desk.sends(B1.ip, START + 4.0, host="h2")  # from now on also what is used first
-    assert desk.told() == [(of(B1.ip, on="h2"), True)]
-    assert desk.asking.lookups.expire(START + 33.0) == [Lookup("h1", "blue", B2.ip), Lookup("h1", "blue", other)]
-    assert desk.asking.lookups.expire(START + 34.0) == [Lookup("h2", "blue", B1.ip)]
+    assert desk.grants() == [(of(B1.ip, on="h2"), True)]
+    assert desk.questions.lookups.expire(START + 33.0) == [Lookup("h1", "blue", B2.ip), Lookup("h1", "blue", other)]
+    assert desk.questions.lookups.expire(START + 34.0) == [Lookup("h2", "blue", B1.ip)]
 
 
 def test_nothing_is_answered_before_it_is_asked_under_a_model_that_stays() -> None:
     desk = Desk()
     desk.sends(B2.ip, START)
-    assert desk.told() == []
+    assert desk.grants() == []
 
 
 def test_a_model_that_does_not_answer_takes_all_answers_back() -> None:
     desk = Desk()
     desk.ask()
     desk.ask(what=cookie(Kind.PUNT, VNIS["green"]))
-    desk.told()
-    desk.asking.end_all()
-    assert desk.told() == [(of(B2.ip), False), (of(B2.ip, "green"), False)]
-    assert desk.asking.lookups.all() == []
+    desk.grants()
+    desk.questions.end_all()
+    assert desk.grants() == [(of(B2.ip), False), (of(B2.ip, "green"), False)]
+    assert desk.questions.lookups.all() == []
     assert desk.ask() is True  # a later model answers again
-    assert desk.told() == [(of(B2.ip), True)]
+    assert desk.grants() == [(of(B2.ip), True)]
 
 
 # --- intent -------------------------------------------------------------------------------------------
@@ -212,9 +212,9 @@ def test_a_model_that_does_not_answer_takes_all_answers_back() -> None:
 def test_an_entity_touches_the_answers_that_are_about_it(entity: AnyEntity, again: set[Scope]) -> None:
     desk = Desk(route("r", "blue", "192.168.0.0/16", "b1"))
     for address in (B2.ip, IPv4Address("192.168.7.9"), IPv6Address("fd00:7::3")):
-        desk.asking.lookups.add(Lookup("h1", "blue", address), negative=False, now=START)
-    desk.asking.lookups.add(Lookup("h1", "green", B1.ip), negative=False, now=START)
-    desk.asking.touched(entity)
+        desk.questions.lookups.add(Lookup("h1", "blue", address), negative=False, now=START)
+    desk.questions.lookups.add(Lookup("h1", "green", B1.ip), negative=False, now=START)
+    desk.questions.entity_changed(entity)
     assert set(desk.marked) == again
 
 
@@ -223,8 +223,8 @@ def test_an_answer_that_intent_turns_around_lives_as_long_as_the_new_one() -> No
     desk.ask()
     desk.ask(NOWHERE)
     desk.unknown = {B2.ip}
-    desk.asking.touched(host(1))
-    assert desk.asking.lookups.expire(START + 5.0) == [Lookup("h1", "blue", B2.ip)]
+    desk.questions.entity_changed(host(1))
+    assert desk.questions.lookups.expire(START + 5.0) == [Lookup("h1", "blue", B2.ip)]
 
 
 def test_a_host_that_loses_its_last_vm_of_a_network_loses_the_answers_about_it() -> None:
@@ -232,10 +232,10 @@ def test_a_host_that_loses_its_last_vm_of_a_network_loses_the_answers_about_it()
     desk.ask()
     desk.ask(host="h2")
     desk.ask(what=cookie(Kind.PUNT, VNIS["green"]))
-    desk.told()
-    desk.asking.gone("h1", "blue")
-    assert desk.told() == [(of(B2.ip), False)]
-    assert desk.asking.lookups.all() == [Lookup("h2", "blue", B2.ip), Lookup("h1", "green", B2.ip)]
+    desk.grants()
+    desk.questions.network_left("h1", "blue")
+    assert desk.grants() == [(of(B2.ip), False)]
+    assert desk.questions.lookups.all() == [Lookup("h2", "blue", B2.ip), Lookup("h1", "green", B2.ip)]
 
 
 # --- a successor --------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_a_successor_takes_answers_over_as_they_stand_on_the_switch() -> None:
     desk = Desk()
     six = IPv6Address("fd00:7::3")
     desk.ask()
-    desk.told()
+    desk.grants()
     flows = [
         answer(Kind.ROUTE, Match("eth_type", 0x800), Match("ipv4_dst", int(B2.ip))),  # stands already
         answer(Kind.ROUTE, Match("eth_type", 0x86DD), Match("ipv6_dst", int(six))),
@@ -261,10 +261,10 @@ def test_a_successor_takes_answers_over_as_they_stand_on_the_switch() -> None:
         answer(Kind.OFFLOAD, Match("ipv4_dst", int(B1.ip))),  # no answer
         answer(Kind.ROUTE, Match("ipv4_dst", int(B1.ip)), vni=999),  # no network
     ]
-    desk.asking.adopt("h1", flows, START + 1.0)
-    assert desk.told() == [(of(six), True), (of(NOWHERE), True), (of(B1.ip, "green"), True)]
-    assert desk.asking.lookups.expire(START + 6.0) == [Lookup("h1", "blue", NOWHERE)]
-    assert desk.asking.lookups.expire(START + 30.0) == [Lookup("h1", "blue", B2.ip)]
-    assert len(desk.asking.lookups.expire(START + 31.0)) == 2
-    desk.asking.adopt("h2", [answer(Kind.ROUTE, Match("ipv4_dst", int(B1.ip)), vni=VNIS["green"])], START)
-    assert desk.told() == []  # the host has no VM of that network
+    desk.questions.adopt("h1", flows, START + 1.0)
+    assert desk.grants() == [(of(six), True), (of(NOWHERE), True), (of(B1.ip, "green"), True)]
+    assert desk.questions.lookups.expire(START + 6.0) == [Lookup("h1", "blue", NOWHERE)]
+    assert desk.questions.lookups.expire(START + 30.0) == [Lookup("h1", "blue", B2.ip)]
+    assert len(desk.questions.lookups.expire(START + 31.0)) == 2
+    desk.questions.adopt("h2", [answer(Kind.ROUTE, Match("ipv4_dst", int(B1.ip)), vni=VNIS["green"])], START)
+    assert desk.grants() == []  # the host has no VM of that network
