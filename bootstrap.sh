@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Sets a machine up for Hoverboard: `sudo ./bootstrap.sh demo` (to run it) or `sudo ./bootstrap.sh test` (and its tests).
-# With --ha also etcd, for `hoverboard up --store etcd`; the tests need it, so `test` has it anyway.
+# Sets a machine up for Hoverboard, or removes it again:
 #
-# Debian packages, a virtual environment with pinned packages, this checkout installed in it, the fast path compiled,
-# `hoverboard` on root's PATH. Safe to repeat; what is there already is left alone. It never starts, stops or restarts
-# the distribution's own Open vSwitch: packages are installed under a policy that keeps every service from being touched.
+#   sudo ./bootstrap.sh demo [--ha]   what `hoverboard` needs; with --ha also etcd, for `hoverboard up --store etcd`
+#   sudo ./bootstrap.sh test          the same, etcd, and what the tests need
+#   sudo ./bootstrap.sh uninstall     removes the environment and the command; Debian packages stay
+#
+# It installs Debian packages, makes a virtual environment with pinned packages and this checkout, compiles the fast path,
+# and puts `hoverboard` on root's PATH. It is safe to repeat: what is there already is left alone. It never starts, stops or
+# restarts the distribution's own Open vSwitch: a policy keeps every service as it is while packages are installed.
 #
 #   HOVERBOARD_PREFIX   where the environment goes          (/opt/hoverboard)
 #   HOVERBOARD_BIN      where the `hoverboard` command goes (/usr/local/bin)
@@ -25,14 +28,14 @@ NEED_MB=2048 # the environment is 0.7 GB, and as much again while it is unpacked
 APT_SECONDS=900
 PIP_SECONDS=1200
 
-say() { printf 'bootstrap: %s\n' "$*"; }
+report() { printf 'bootstrap: %s\n' "$*"; }
 die() {
     printf 'bootstrap: error: %s\n' "$*" >&2
     exit 1
 }
 
 usage() {
-    echo "usage: sudo ./bootstrap.sh demo|test [--ha]" >&2
+    echo "usage: sudo ./bootstrap.sh demo|test [--ha], or sudo ./bootstrap.sh uninstall" >&2
     exit 2
 }
 
@@ -48,7 +51,7 @@ check_release() {
     codename=$(. /etc/os-release && echo "${PRETTY_NAME:-unknown system}")
     case "$id:$version" in
         debian:12 | debian:13 | ubuntu:24.04) PACKAGES+=(python3 python3-venv) ;;
-        # Its python3 is 3.10; the project needs 3.11, which Ubuntu has beside it. Mininet is plain Python and is seen by both.
+        # Its python3 is 3.10. The project needs 3.11, which Ubuntu has too. Mininet is plain Python and works with both.
         ubuntu:22.04) PYTHON=/usr/bin/python3.11 PACKAGES+=(python3.11 python3.11-venv) ;;
         *) die "$codename is not supported; use Debian 12 or 13, or Ubuntu 22.04 or 24.04 (vagrant/ makes such a machine)" ;;
     esac
@@ -74,15 +77,15 @@ take_lock() {
 log_size() { stat -c %s "$LOG" 2>/dev/null || echo 0; }
 
 quietly() { # WHAT SECONDS COMMAND...: into the log; one clear line when it fails
-    local what=$1 seconds=$2 begin status=0 said
+    local what=$1 seconds=$2 begin status=0 output
     shift 2
     begin=$(log_size)
     printf '\n$ %s\n' "$*" >>"$LOG"
-    # Not in the background and without --foreground: the time-out ends the tool's own children too.
+    # Not in the background and without --foreground, so that the time-out ends the children of the tool too.
     timeout --kill-after=10 "$seconds" "$@" >>"$LOG" 2>&1 </dev/null 9>&- || status=$?
     [ "$status" -ne 0 ] || return 0
-    said=$(tail -c "+$((begin + 1))" "$LOG")
-    case "$said" in
+    output=$(tail -c "+$((begin + 1))" "$LOG")
+    case "$output" in
         *"No space left on device"* | *"not have enough free space"* | *"You don't have enough free space"*)
             die "$what: no space left on the disk; make room and call bootstrap again (details: $LOG)" ;;
         *"Could not get lock"*)
@@ -93,13 +96,13 @@ quietly() { # WHAT SECONDS COMMAND...: into the log; one clear line when it fail
     if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
         die "$what: no answer within $seconds s; check the network (or the proxy) and call bootstrap again (details: $LOG)"
     fi
-    if grep -qiE 'certificate.verify.failed|certificate verification failed' <<<"$said"; then
+    if grep -qiE 'certificate.verify.failed|certificate verification failed' <<<"$output"; then
         die "$what: the package registry's certificate is not trusted here; check the clock, the proxy and ca-certificates (details: $LOG)"
     fi
-    if grep -qiE 'could not resolve|temporary failure|connection (refused|reset|timed out|failed)|could not connect|cannot initiate the connection|failed to fetch|connecttimeout|newconnectionerror|read timed out|max retries|failed to establish|proxyerror|sslerror|unable to connect|network is unreachable' <<<"$said"; then
+    if grep -qiE 'could not resolve|temporary failure|connection (refused|reset|timed out|failed)|could not connect|cannot initiate the connection|failed to fetch|connecttimeout|newconnectionerror|read timed out|max retries|failed to establish|proxyerror|sslerror|unable to connect|network is unreachable' <<<"$output"; then
         die "$what: the package registry does not answer; check the network (or the proxy) and call bootstrap again (details: $LOG)"
     fi
-    die "$what failed (status $status): $(grep -E '^(E:|ERROR|error)|Error:' <<<"$said" | tail -n 1 || true) (details: $LOG)"
+    die "$what failed (status $status): $(grep -E '^(E:|ERROR|error)|Error:' <<<"$output" | tail -n 1 || true) (details: $LOG)"
 }
 
 # --- Debian packages ----------------------------------------------------------------------------------------------
@@ -111,7 +114,7 @@ missing_packages() {
     done
 }
 
-remove_policy() { # only our own: a policy that somebody else put there stays
+remove_policy() { # only ours: a policy that another program made stays
     if [ -f "$POLICY" ] && grep -qxF "$POLICY_MARK" "$POLICY" 2>/dev/null; then rm -f "$POLICY"; fi
 }
 
@@ -133,23 +136,25 @@ install_packages() {
     local missing
     mapfile -t missing < <(missing_packages)
     if [ "${#missing[@]}" -eq 0 ]; then return; fi
-    say "installing Debian packages: ${missing[*]}"
+    report "installing Debian packages: ${missing[*]}"
     need_space /usr
     need_space /var/cache/apt
     local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C apt-get -q -y
         -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 -o Acquire::Retries=1 -o DPkg::Lock::Timeout=120)
-    # A repository of the person's own that does not answer is no reason to stop: what counts is whether ours come.
+    # Other repositories of this machine may not answer. What counts is whether our packages are available.
     quietly "reading the package lists" "$APT_SECONDS" "${apt[@]}" update
     local package
     for package in "${missing[@]}"; do
-        # Update answers 0 even when no registry did: then nothing is known of the packages.
+        # The update returns 0 even if no registry answered. Then the packages are unknown.
         [[ "$(LC_ALL=C apt-cache policy "$package" 2>/dev/null)" =~ Candidate:\ [^\(] ]] ||
-            die "no package $package to be had: either the package registry does not answer, or Ubuntu's 'universe' is not enabled (details: $LOG)"
+            die "package $package is not available: the package registry does not answer, or Ubuntu's 'universe' is not enabled (details: $LOG)"
     done
     put_policy
     quietly "installing Debian packages" "$APT_SECONDS" "${apt[@]}" install --no-install-recommends --no-upgrade "${missing[@]}"
     remove_policy
-    # Runs start members of their own: the package's service, which we have just brought, is not to start at the next boot.
+    mkdir -p "$PREFIX"
+    printf '%s\n' "${missing[@]}" >>"$PREFIX/debian-packages" # for `uninstall`, which names them
+    # A run starts its own etcd members. The service of the package, which is new here, must not start at the next boot.
     if [[ " ${missing[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
         quietly "keeping etcd's own service from starting" 60 systemctl disable etcd.service
     fi
@@ -180,7 +185,7 @@ make_environment() { # MODE
     local mode=$1 wanted installed extras=()
     mkdir -p "$PREFIX"
     if ! "$VENV/bin/python" -c 'import pip' >/dev/null 2>&1; then
-        say "making a virtual environment in $VENV"
+        report "making a virtual environment in $VENV"
         need_space "$PREFIX"
         quietly "making a virtual environment" 120 "$PYTHON" -m venv --system-site-packages "$VENV"
     fi
@@ -191,10 +196,10 @@ make_environment() { # MODE
     installed=$(cat "$PREFIX/installed" 2>/dev/null || true)
     # "A B" (with test's) also satisfies "A".
     if [ "$installed" != "$wanted" ] && [ "${installed%% *}" != "$wanted" ]; then
-        say "installing Python packages (pinned in constraints.txt)"
+        report "installing Python packages (pinned in constraints.txt)"
         need_space "$PREFIX"
         rm -f "$PREFIX/installed"
-        # setuptools first: with it in place nothing outside constraints.txt is fetched for the packages that are built.
+        # setuptools first: then building packages fetches nothing outside constraints.txt.
         pip_install "installing Python packages" "$(requirements | grep -E '^setuptools\b')"
         requirements "${extras[@]}" >"$PREFIX/requirements.txt"
         pip_install "installing Python packages" --no-build-isolation --use-pep517 --requirement "$PREFIX/requirements.txt"
@@ -203,7 +208,7 @@ make_environment() { # MODE
 
     wanted="$CHECKOUT $(cat "$CHECKOUT/setup.cfg" "$CHECKOUT/pyproject.toml" "$CHECKOUT/hoverboard/__init__.py" | digest)"
     if [ "$(cat "$PREFIX/checkout" 2>/dev/null || true)" != "$wanted" ] || [ ! -x "$VENV/bin/hoverboard" ]; then
-        say "installing hoverboard from $CHECKOUT"
+        report "installing hoverboard from $CHECKOUT"
         pip_install "installing hoverboard" --no-build-isolation --no-deps --editable "$CHECKOUT"
         echo "$wanted" >"$PREFIX/checkout"
     fi
@@ -235,37 +240,78 @@ EOF
 
 warm_fast_path() {
     local cache=$VENV/numba-cache stamp
-    # What the compiled code depends on: the source (hoverboard/fastpath/compiled/compiler.py keeps a cache for each state of it)
-    # and where it is, the packages, the processor.
+    # The compiled code depends on the source (hoverboard/fastpath/compiled/compiler.py keeps a cache for each state of it)
+    # and its place, on the packages, and on the processor.
     stamp="$CHECKOUT $({ cat "$CHECKOUT"/hoverboard/fastpath/{,*/}*.py "$CHECKOUT"/hoverboard/contract/{,openflow/}*.py "$PREFIX/installed"
         grep -m 1 'model name' /proc/cpuinfo || uname -m; } | digest)"
     if [ -d "$cache" ] && grep -qxF "$stamp" "$PREFIX/compiled" 2>/dev/null; then return; fi
-    say "compiling the fast path (a minute or two)"
+    report "compiling the fast path (a minute or two)"
     quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$VENV/bin/python" -m hoverboard.fastpath.engine.warm
     echo "$stamp" >>"$PREFIX/compiled"
-    # Caches of source that is gone; one of an older state that is still used is made again when it is missed.
+    # Remove old caches. One that is still used, by an older state of the source, is compiled when it is next needed.
     if [ -d "$cache" ] && [ -n "$(find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +7 -print -exec rm -rf {} +)" ]; then
         echo "$stamp" >"$PREFIX/compiled"
     fi
 }
 
 load_kernel_modules() {
-    # OVS's kernel datapath, where the kernel has it; without it OVS forwards in user space, which works as well.
+    # The kernel datapath of OVS, if the kernel has it. Without it OVS forwards in user space, which works too.
     modprobe --quiet openvswitch 2>>"$LOG" || true
+}
+
+# --- removing it again --------------------------------------------------------------------------------------------
+
+# What this script makes in PREFIX, apart from the environment.
+MADE=(bin/run-in bin installed requirements.txt checkout compiled set-up-seconds debian-packages)
+
+uninstall() { # removes what this script has made, and nothing else that may be in the same directories
+    local state=${HOVERBOARD_STATE_DIR:-/run/hoverboard} packages=() name
+    if compgen -G "$state/*/ledger.jsonl" >/dev/null; then
+        die "a run is up, or has left something; end it first: sudo hoverboard down --all"
+    fi
+    remove_policy # one that a killed bootstrap left
+    if [ -f "$PREFIX/debian-packages" ]; then mapfile -t packages < <(sort -u "$PREFIX/debian-packages"); fi
+    if [ -e "$PREFIX" ]; then
+        [ -f "$VENV/pyvenv.cfg" ] || [ -f "$PREFIX/debian-packages" ] || die "$PREFIX was not made by this script; it is left alone"
+        rm -rf "$VENV"
+        for name in "${MADE[@]}"; do
+            if [ -d "$PREFIX/$name" ]; then rmdir --ignore-fail-on-non-empty "$PREFIX/$name"; else rm -f "$PREFIX/$name"; fi
+        done
+        rmdir --ignore-fail-on-non-empty "$PREFIX"
+        if [ -e "$PREFIX" ]; then report "$PREFIX holds other files and stays"; else report "removed $PREFIX"; fi
+    else
+        report "there is no $PREFIX"
+    fi
+    if [ -f "$BIN/hoverboard" ] && grep -qF "exec \"$VENV/bin/hoverboard\"" "$BIN/hoverboard"; then
+        rm -f "$BIN/hoverboard"
+        report "removed $BIN/hoverboard"
+    fi
+    if [ "${#packages[@]}" -gt 0 ]; then
+        report "these Debian packages were installed for Hoverboard and stay: ${packages[*]}"
+        report "to remove them: sudo apt-get remove ${packages[*]}"
+    else
+        report "Debian packages stay: ${PACKAGES[*]}"
+    fi
+    report "this checkout stays, and so does $LOG"
 }
 
 # --- main ---------------------------------------------------------------------------------------------------------
 
 [ "$#" -ge 1 ] && [ "$#" -le 2 ] || usage
-case "$1" in demo | test) mode=$1 ;; *) usage ;; esac
+case "$1" in demo | test) mode=$1 ;; uninstall) [ "$#" -eq 1 ] && mode=$1 || usage ;; *) usage ;; esac
 case "${2:-}" in "") ;; --ha) PACKAGES+=(etcd-server) ;; *) usage ;; esac
 if [ "$mode" = test ] && [ -z "${2:-}" ]; then PACKAGES+=(etcd-server); fi
-[ "$(id -u)" -eq 0 ] || die "root is needed to install packages; call it as: sudo ./bootstrap.sh $mode"
-# pip and apt of a person's own shell would put things elsewhere.
+[ "$(id -u)" -eq 0 ] || die "this needs root; call it as: sudo ./bootstrap.sh $mode"
+# Settings of the caller's shell would make pip install elsewhere.
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONPATH PYTHONHOME VIRTUAL_ENV NUMBA_CACHE_DIR
 export LC_ALL=C.UTF-8
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
+if [ "$mode" = uninstall ]; then
+    take_lock
+    uninstall
+    exit
+fi
 check_release
 take_lock
 mkdir -p "$(dirname "$LOG")"
@@ -283,5 +329,5 @@ load_kernel_modules
 make_environment "$mode"
 make_commands
 warm_fast_path
-echo "$SECONDS" >"$PREFIX/set-up-seconds" # tests/run tells it apart from its own time
-say "ready for '$mode' after $SECONDS s: $BIN/hoverboard"
+echo "$SECONDS" >"$PREFIX/set-up-seconds" # tests/run prints it beside its own time
+report "ready for '$mode' after $SECONDS s: $BIN/hoverboard"

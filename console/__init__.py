@@ -1,1 +1,1 @@
-"""What a person types and looks at: the `hoverboard` command."""
+"""The `hoverboard` command: what a person types, and what is shown."""

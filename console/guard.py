@@ -1,6 +1,6 @@
-"""Turns errors into what a person reads: one fault, one next step, an exit code; never a traceback.
+"""Turns errors into a message with a next step and an exit code, instead of a traceback.
 
-HOVERBOARD_DEBUG=1 lets tracebacks through, for people who work on the testbed itself.
+With HOVERBOARD_DEBUG=1 tracebacks are shown, for people who work on the testbed itself.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _INTERNAL = 70  # EX_SOFTWARE
 
 
 def debugging() -> bool:
-    """Whether tracebacks are wanted."""
+    """Whether tracebacks are shown."""
     return os.environ.get("HOVERBOARD_DEBUG", "") not in ("", "0")
 
 
-def complain(error: HoverboardError) -> None:
-    """The fault and its next step, on stderr."""
+def print_error(error: HoverboardError) -> None:
+    """Print a fault and its next step on stderr."""
     print(f"hoverboard: {error}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def faults_told() -> Iterator[None]:
-    """Errors inside end the command with their message and exit code."""
+def report_errors() -> Iterator[None]:
+    """End the command with the message and the exit code of an error that the block raises."""
     try:
         yield
     except HoverboardError as error:
         if debugging():
             raise
-        complain(error)
+        print_error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         print("hoverboard: interrupted", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from None
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): not a fault, but nothing may be flushed any more.
+        # The reader of our output has gone (`| head`). That is no fault, but nothing can be flushed any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, AssertionError) as error:
@@ -53,23 +53,23 @@ def faults_told() -> Iterator[None]:
             raise
         print(
             f"hoverboard: internal error: {type(error).__name__}: {error}\n"
-            "  -> this is a fault of the testbed; run it again with HOVERBOARD_DEBUG=1 and report the traceback",
+            "  -> this is a fault of the testbed; repeat the command with HOVERBOARD_DEBUG=1 and report the traceback",
             file=sys.stderr,
         )
         raise typer.Exit(_INTERNAL) from None
 
 
 class GuardedGroup(TyperGroup):
-    """A group of commands in which no error ends as a traceback."""
+    """A group of commands whose errors are reported without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        with faults_told():
+        with report_errors():
             return super().invoke(ctx)
 
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it started is taken down."""
+    """End the block at SIGTERM and SIGHUP as at Ctrl-C, so that all it has started is taken down."""
 
     def interrupt(number: int, _frame: object) -> None:
         raise KeyboardInterrupt

@@ -1,8 +1,7 @@
-"""Which run a command means, and whether its caller may touch it. Says so before anything is tried."""
+"""Finds the run that a command is for, and checks that its caller is root, before anything is done."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -10,27 +9,31 @@ from hoverboard.contract.errors import MachineError, RunError
 
 
 def need_root(verb: str) -> None:
-    """MachineError unless the caller is root."""
+    """Check that the caller is root; raise MachineError otherwise."""
     if os.geteuid() != 0:
         raise MachineError(
-            f"`hoverboard {verb}` works on network namespaces, which needs root",
+            f"`hoverboard {verb}` needs root, because it uses network namespaces",
             next_step=f"run it as: sudo hoverboard {verb} ...",
         )
 
 
 def choose(given: str | None, runs: list[str]) -> str:
-    """The run that is meant: the one given, or the only one there is; RunError otherwise."""
+    """The given run, or else the only one of `runs`.
+
+    Raises:
+        RunError: none is given, and there is not exactly one.
+    """
     if given is not None:
         return given
     if len(runs) == 1:
         return runs[0]
     if not runs:
         raise RunError("no run is up", next_step="start one with: hoverboard up")
-    raise RunError(f"{len(runs)} runs are up: {', '.join(runs)}", next_step="say which with --run NAME")
+    raise RunError(f"{len(runs)} runs are up: {', '.join(runs)}", next_step="name one with --run NAME")
 
 
 def live(given: str | None) -> str:
-    """The run that is meant among those that are up."""
+    """The given run, or else the only one that is up. Orphans are mentioned on stderr."""
     from topologies.client.run_client import live_runs
 
     mention_orphans()
@@ -38,30 +41,9 @@ def live(given: str | None) -> str:
 
 
 def mention_orphans() -> None:
-    """Say on stderr which runs of the state directory nobody holds or finds any more, and how to end them."""
+    """Name on stderr the runs whose holder died or whose directory is gone, and the command that ends them."""
     from topologies.client import orphans
 
     if found := orphans.find(everywhere=False):
         names = ", ".join(str(one) for one in found)
         print(f"hoverboard: orphaned: {names}; end with: hoverboard down --orphans", file=sys.stderr)
-
-
-def end_orphans(run: str | None, as_json: bool) -> None:
-    """End what runs have left whose holder died, or whose directory is gone; `run`: only those of that name.
-
-    JSON: {down: [name]}.
-    """
-    from topologies.client import orphans
-
-    ended = [orphans.end(one) for one in orphans.find() if run in (None, one.run)]
-    for one in ended:
-        if one.holder is not None:
-            print(
-                f"hoverboard: pid {one.holder}, which held {one.run}, does other things as well and goes on",
-                file=sys.stderr,
-            )
-    names = [one.run for one in ended]
-    if as_json:
-        print(json.dumps({"down": names}, indent=2))
-    else:
-        print(f"down: {', '.join(names)}" if names else "there are no orphans")

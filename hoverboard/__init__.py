@@ -1,3 +1,3 @@
 """The data plane of Hoverboard: fast path, coprocessors, vswitch (slow path) and host process."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

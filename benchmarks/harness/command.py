@@ -41,7 +41,7 @@ def execute(measure: Callable[[Progress], int]) -> int:
         with guard.ended_by_signals(), StepProgress() as progress:
             return measure(progress)
     except HoverboardError as error:
-        guard.complain(error)
+        guard.print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

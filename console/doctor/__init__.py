@@ -1,1 +1,1 @@
-"""What this machine has and lacks for Hoverboard: `hoverboard doctor`."""
+"""Checks of the machine: what it has and lacks for Hoverboard (`hoverboard doctor`)."""

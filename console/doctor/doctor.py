@@ -1,7 +1,7 @@
-"""What this machine has and lacks for Hoverboard, and what follows from it: `hoverboard doctor`.
+"""Judges what this machine has and lacks for Hoverboard, and what follows from that (`hoverboard doctor`).
 
-`run_doctor` only judges; everything it knows of the machine comes through the port `port.Probes` (the real adapter is
-console/doctor/probes.py), and it changes nothing. Stands for no part of the paper: it is the testbed's own check-up.
+All facts about the machine come through the port `port.Probes`; the real adapter is `probes.MachineProbes`. Nothing is
+changed. The paper has no counterpart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hoverboard.contract.errors import MachineError
 
 State = Literal["ok", "missing", "degraded"]
 
-OVS_RUNS_NOTHING = "no switch can run: apt-get install openvswitch-switch, or sudo ./bootstrap.sh demo"
+NO_SWITCH = "no switch can run: apt-get install openvswitch-switch, or sudo ./bootstrap.sh demo"
 BOOTSTRAP = "sudo ./bootstrap.sh demo installs it"
 MEMORY_FOR_RACK_MIB = 4096
 MEMORY_FOR_DEMO_MIB = 1536
@@ -30,11 +30,11 @@ class Line:
     """One finding.
 
     Attributes:
-        name: what was looked at.
-        state: `ok`; `missing` (not there); `degraded` (there, or replaced, but with a loss).
-        detail: what was found: a version, a number, the kernel's own words.
+        name: what was checked.
+        state: `ok`; `missing`; `degraded` (it works, or is replaced, but something is lost).
+        detail: what was found: a version, a number, or the kernel's error.
         consequence: what follows from it; empty when nothing does.
-        required: without it the testbed does not run: `missing` then makes the exit code not 0.
+        required: the testbed does not run without it. If it is missing, the exit code is not 0.
     """
 
     name: str
@@ -44,26 +44,30 @@ class Line:
     required: bool = False
 
 
-# Feature -> (required, what follows when it does not work, what it is called).
+# Feature -> (required, what follows when it does not work, its name for people).
 _FEATURES: dict[str, tuple[bool, str, str]] = {
     "tun": (
         True,
         "no VM NIC for the dataplanes 'fastpath', 'fastpath-vmm' and 'pre'; only --dataplane ovs works",
         "tun/tap with segment header",
     ),
-    "tun-uso": (False, "UDP goes packet by packet instead of in segments; TCP is not touched", "tap: UDP segmentation"),
+    "tun-uso": (
+        False,
+        "UDP is sent packet by packet instead of in segments; TCP is not affected",
+        "tap: UDP segmentation",
+    ),
     "veth": (True, "no links between VMs, servers and fabric: nothing can be brought up", "veth"),
     "bridge": (True, "no fabric between the servers: nothing can be brought up", "bridge"),
     "netem": (False, "link delay and loss are not available on this kernel", "netem"),
     "htb": (False, "link rates cannot be limited", "htb"),
-    "af-xdp": (False, "nothing today: the fast path uses taps", "AF_XDP"),
+    "af-xdp": (False, "nothing: the fast path uses taps", "AF_XDP"),
     "vxlan": (False, "the kernel's own overlay cannot be measured for comparison", "vxlan"),
 }
 
 _TOOLS: dict[str, tuple[bool, str]] = {
-    "ovs-vswitchd": (True, OVS_RUNS_NOTHING),
-    "ovsdb-server": (True, OVS_RUNS_NOTHING),
-    "ovs-ofctl": (True, OVS_RUNS_NOTHING),
+    "ovs-vswitchd": (True, NO_SWITCH),
+    "ovsdb-server": (True, NO_SWITCH),
+    "ovs-ofctl": (True, NO_SWITCH),
     "mnexec": (True, f"no namespaces can be made or entered; {BOOTSTRAP} (package mininet)"),
     "ip": (True, f"no links can be made; {BOOTSTRAP} (package iproute2)"),
     "ethtool": (True, f"TCP hangs on the dataplane 'ovs' with offloads on; {BOOTSTRAP}"),
@@ -76,7 +80,7 @@ _PACKAGES = ("mininet", "numba", "numpy", "os-ken", "ovs", "grpcio", "protobuf",
 
 
 def run_doctor(probes: Probes) -> list[Line]:
-    """All findings, in the order a person reads them."""
+    """All findings, in the order in which they are shown."""
     return [
         *_machine(probes),
         *_kernel(probes),
@@ -96,23 +100,25 @@ def _machine(probes: Probes) -> Iterator[Line]:
     if probes.root():
         yield Line("root", "ok", "yes")
     else:
-        yield Line("root", "degraded", "no", "checks that need root are left out; up, demo and down need sudo")
+        yield Line("root", "degraded", "no", "checks that need root are left out; most commands need sudo")
     cores = probes.cores()
     if cores >= 2:
         yield Line("cores", "ok", str(cores))
     else:
-        yield Line("cores", "degraded", str(cores), "everything shares one core: rates and delays say little")
+        yield Line(
+            "cores", "degraded", str(cores), "all processes share one core: measured rates and delays mean little"
+        )
     available, total = probes.memory_mib()
     detail = f"{available} MiB of {total} MiB available"
     if available >= MEMORY_FOR_RACK_MIB:
         yield Line("memory", "ok", detail)
     elif available >= MEMORY_FOR_DEMO_MIB:
         yield Line(
-            "memory", "degraded", detail, f"enough for the demo; the 20-host rack wants {MEMORY_FOR_RACK_MIB} MiB"
+            "memory", "degraded", detail, f"enough for the demo; the rack of 20 hosts needs {MEMORY_FOR_RACK_MIB} MiB"
         )
     else:
         yield Line(
-            "memory", "degraded", detail, f"the demo wants {MEMORY_FOR_DEMO_MIB} MiB: expect processes to be killed"
+            "memory", "degraded", detail, f"the demo needs {MEMORY_FOR_DEMO_MIB} MiB: the kernel may kill processes"
         )
     where, free = probes.disk_mib()
     if free >= DISK_MIB:
@@ -143,7 +149,7 @@ def _kernel(probes: Probes) -> Iterator[Line]:
                 "openvswitch module",
                 "ok",
                 "loaded",
-                "datapath_type system (kernel) is used; dataplane ovs-offload can be had",
+                "datapath_type system (kernel) is used; dataplane ovs-offload works",
             )
         case "loadable":
             yield Line(
@@ -155,7 +161,7 @@ def _kernel(probes: Probes) -> Iterator[Line]:
                 "openvswitch module",
                 "missing",
                 "the kernel has none",
-                "datapath_type netdev (user space) is used; dataplane ovs-offload cannot be had",
+                "datapath_type netdev (user space) is used; dataplane ovs-offload does not work",
             )
     version = probes.cgroup()
     if version == "v2":
@@ -196,20 +202,20 @@ def _python(probes: Probes) -> Iterator[Line]:
     else:
         yield Line(
             "compiled fast path", "degraded", "not in Numba's cache",
-            "the first start compiles it, up to a minute; sudo ./bootstrap.sh demo does so beforehand",
+            "the first start compiles it, which takes up to a minute; sudo ./bootstrap.sh demo compiles it now",
         )  # fmt: skip
 
 
 def _dead_runs(probes: Probes) -> Line:
     dead = probes.dead_runs()
     if isinstance(dead, str):
-        return Line("dead runs", "degraded", dead, "leftovers of runs that died are not known")
+        return Line("dead runs", "degraded", dead, "it is not known what dead runs have left")
     if dead:
         return Line(
             "dead runs",
             "degraded",
             ", ".join(dead),
-            "they hold memory and processes; hoverboard down --run NAME clears one, down --orphans all",
+            "they hold memory and processes; hoverboard down --run NAME removes one, down --orphans all",
         )
     return Line("dead runs", "ok", "none")
 
@@ -235,12 +241,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def print_doctor(as_json: bool) -> int:
-    """Look at this machine and print what was found, as a table or as JSON.
+    """Check this machine, and print the findings as a table or as JSON (`experiment_documents.Doctor`).
 
     Returns:
         Exit code: 0, or that of MachineError when something required is missing.
-
-    JSON: {healthy, lines: [{name, state, detail, consequence, required}]}.
     """
     from console.doctor.probes import MachineProbes
 
@@ -261,7 +265,7 @@ def _print_table(lines: list[Line], good: bool) -> None:
     colors = {"ok": "green", "degraded": "yellow", "missing": "red"}
     table = Table(box=None, pad_edge=False, show_header=False)
     for line in lines:
-        # "missing" alarms only where it stops something.
+        # Red is only for what keeps the testbed from running.
         color = "yellow" if line.state == "missing" and not line.required else colors[line.state]
         table.add_row(
             Text(line.name), Text(line.state, style=color), Text(line.detail), Text(line.consequence, style="dim")

@@ -1,8 +1,8 @@
-"""Tries kernel features out, each by really making one, and prints what came of it as JSON: {name: "" or the reason}.
+"""Tries out kernel features, and prints as JSON {name: "" if it works, else the reason}.
 
-Runs as a program of its own inside a throw-away network namespace (`unshare --net python kernel_features.py`), so
-nothing it makes is ever seen by the machine and all of it is gone when it ends. Standard library only: it must start
-fast and work on a machine where nothing else does. Stands for no part of the paper.
+It runs as a program in a temporary network namespace: `unshare --net python kernel_features.py`. So the machine sees
+nothing of what it makes, and all of it is gone when it ends. It uses the standard library only: it has to work on a
+machine where nothing else does. The paper has no counterpart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FRAMES, _FRAME_SIZE = 64, 2048
 
 
 def _run(*argv: str) -> None:
-    """Run a tool; OSError with the last line it said when it fails."""
+    """Run a tool; raise OSError with its last line of output when it fails."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False)
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
@@ -46,46 +46,46 @@ def _tap(name: str, offloads: int) -> None:
 
 
 def tun() -> None:
-    """A tap with the segment header and TCP segmentation, as the fast path's virtual NIC."""
+    """Make a tap with the segment header and TCP segmentation, as the fast path's virtual NIC."""
     _tap("p-tap", _CSUM | _TSO4 | _TSO6)
 
 
 def tun_uso() -> None:
-    """The same with UDP segmentation (Linux 6.2)."""
+    """Make such a tap with UDP segmentation too (Linux 6.2)."""
     _tap("p-uso", _CSUM | _TSO4 | _TSO6 | _USO4 | _USO6)
 
 
 def veth() -> None:
-    """A pair of virtual Ethernet devices."""
+    """Make a pair of virtual Ethernet devices."""
     _run("ip", "link", "add", "p-veth", "type", "veth", "peer", "name", "p-peer")
     _run("ip", "link", "del", "p-veth")
 
 
 def bridge() -> None:
-    """A Linux bridge, the fabric."""
+    """Make a Linux bridge, as the fabric is."""
     _run("ip", "link", "add", "p-bridge", "type", "bridge")
 
 
 def vxlan() -> None:
-    """A VXLAN device."""
+    """Make a VXLAN device."""
     _run("ip", "link", "add", "p-vxlan", "type", "vxlan", "id", "7", "dstport", "4789", "local", "127.0.0.1")
 
 
 def netem() -> None:
-    """The delay and loss qdisc."""
+    """Add the qdisc for delay and loss."""
     _run("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
     _run("tc", "qdisc", "del", "dev", "lo", "root")
 
 
 def htb() -> None:
-    """The rate limiting qdisc, with a class."""
+    """Add the qdisc that limits rates, with a class."""
     _run("tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb")
     _run("tc", "class", "add", "dev", "lo", "parent", "1:", "classid", "1:1", "htb", "rate", "10mbit")
     _run("tc", "qdisc", "del", "dev", "lo", "root")
 
 
 def af_xdp() -> None:
-    """An AF_XDP socket bound to a veth device."""
+    """Bind an AF_XDP socket to a veth device."""
     _run("ip", "link", "add", "p-xdp", "type", "veth", "peer", "name", "p-xdp-peer")
     _run("ip", "link", "set", "p-xdp", "up")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -117,7 +117,7 @@ FEATURES: dict[str, Callable[[], None]] = {
 
 
 def try_all() -> dict[str, str]:
-    """Each feature with "" or the reason why it does not work."""
+    """Name of each feature -> "" if it works, else the reason."""
     found = {}
     for name, attempt in FEATURES.items():
         try:

@@ -1,4 +1,4 @@
-"""What the doctor asks of a machine; `probes` asks a real one."""
+"""The port through which the doctor sees a machine. The adapter for a real machine is `probes`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ModuleState = Literal["loaded", "loadable", "absent"]
 
 
 class Probes(Protocol):
-    """What the doctor asks of the machine; every answer is fresh, none raises."""
+    """The facts that the doctor asks for. Each call looks at the machine again, and none raises."""
 
     def root(self) -> bool:
         """Whether we are root."""
@@ -17,19 +17,19 @@ class Probes(Protocol):
         """Release of the kernel."""
 
     def kernel_features(self) -> dict[str, str] | str:
-        """Name of a feature -> "" when it works, or the kernel's reason; a text when none could be tried."""
+        """Name of a feature -> "" if it works, else the kernel's reason; a text if none could be tried."""
 
     def openvswitch_module(self) -> ModuleState:
-        """Whether the kernel has the datapath of Open vSwitch."""
+        """State of the kernel's datapath of Open vSwitch."""
 
     def cgroup(self) -> str:
         """`v2`, `v1`, `v1 and v2` or `none`."""
 
     def tool(self, name: str) -> str | None:
-        """Version (or "found") of a program on PATH; None when it is not there."""
+        """Version of a program on PATH, "found" if it tells none; None if it is not there."""
 
     def package(self, name: str) -> str | None:
-        """Version of an installed Python package; None when it is not there."""
+        """Version of an installed Python package; None if it is not there."""
 
     def compiled_fast_path(self) -> bool:
         """Whether Numba's cache holds the fast path."""
@@ -38,10 +38,10 @@ class Probes(Protocol):
         """Version of this Python."""
 
     def dead_runs(self) -> list[str] | str:
-        """Names of runs that died and left something; a text when they could not be listed."""
+        """Names of dead runs that have left something; a text if they could not be listed."""
 
     def lost_runs(self) -> list[str] | str:
-        """Runs whose directory was deleted, with what runs of them; a text when they could not be listed."""
+        """Runs whose directory was deleted, with their processes; a text if they could not be listed."""
 
     def memory_mib(self) -> tuple[int, int]:
         """Available and total memory, MiB."""
@@ -50,4 +50,4 @@ class Probes(Protocol):
         """Cores that this process may use."""
 
     def disk_mib(self) -> tuple[str, int]:
-        """Where runs keep their files, and what is free there, MiB."""
+        """The directory of the runs' files, and the free space there in MiB."""

@@ -1,7 +1,7 @@
-"""The real machine behind the doctor's port: tries, counts and asks; never installs, loads, starts or stops anything.
+"""Looks at the real machine for the doctor. It installs, loads, starts and stops nothing.
 
-Kernel features are tried by a child in a throw-away network namespace (console/doctor/kernel_features.py) instead of
-being guessed from version numbers. Stands for no part of the paper.
+Kernel features are not guessed from version numbers: a child in a temporary network namespace tries them
+(`kernel_features`). The paper has no counterpart.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from console.doctor import kernel_features
 from console.doctor.port import ModuleState
 from hoverboard.contract.errors import HoverboardError
 
-# How each tool is asked; mnexec has no version of its own.
+# The argument that prints a tool's version; mnexec has none.
 _VERSION_ARGUMENTS = {"ip": "-V", "ping": "-V", "mnexec": None}
 _SECONDS = 5.0
 _PROC_MEMINFO = Path("/proc/meminfo")
 
 
 class MachineProbes:
-    """Asks this machine; satisfies console.doctor.port.Probes."""
+    """The facts of this machine; satisfies `console.doctor.port.Probes`."""
 
     def root(self) -> bool:
         return os.geteuid() == 0
@@ -46,7 +46,7 @@ class MachineProbes:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"could not be tried: {error}"
         if done.returncode != 0:
-            # Without network namespaces nothing else is worth a word either.
+            # Without network namespaces no feature can be used.
             reason = (done.stderr.strip().splitlines() or [f"unshare ended with {done.returncode}"])[-1]
             return {name: reason for name in kernel_features.FEATURES}
         found: dict[str, str] = json.loads(done.stdout)
@@ -55,7 +55,7 @@ class MachineProbes:
     def openvswitch_module(self) -> ModuleState:
         if Path("/sys/module/openvswitch").exists():
             return "loaded"
-        # A dry run: looking must not load it.
+        # A dry run, as looking must not load it.
         return "loadable" if _output("modprobe", "--dry-run", "--quiet", "openvswitch") is not None else "absent"
 
     def cgroup(self) -> str:
@@ -67,8 +67,8 @@ class MachineProbes:
         if shutil.which(name) is None:
             return None
         argument = _VERSION_ARGUMENTS.get(name, "--version")
-        said = _output(name, argument) if argument else None
-        version = re.search(r"\d+(\.\d+)+|\b\d{8}\b", said or "")
+        output = _output(name, argument) if argument else None
+        version = re.search(r"\d+(\.\d+)+|\b\d{8}\b", output or "")
         return version[0] if version else "found"
 
     def package(self, name: str) -> str | None:
@@ -81,7 +81,7 @@ class MachineProbes:
         try:
             import numba
 
-            # Importing it tells Numba which cache belongs to today's source.
+            # Its import sets Numba's cache directory to that of the present source.
             from hoverboard.fastpath.compiled import compiler
 
             del compiler
@@ -129,7 +129,7 @@ class MachineProbes:
 
 
 def _output(*argv: str) -> str | None:
-    """What a tool says, both streams; None when it fails, is not there, or does not answer."""
+    """Output of a tool, both streams; None if it fails, is not there, or does not answer in time."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
-"""The prompt of a run in the foreground: the command's own verbs, and `NODE CMD` as in Mininet.
+"""The prompt of a run in the foreground. It takes verbs of `hoverboard`, and `NODE CMD` as in Mininet.
 
-Reads a script as well as a person: end of input ends the run. As in Mininet, a VM's name among the
+Input comes from a person or from a script. The end of input ends the run. As in Mininet, the name of a VM among the
 arguments of `NODE CMD` stands for its address.
 """
 
@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "apply", "doctor")
 _HELP = """\
-  status [NODE]          servers, networks, counters; of one node
-  flows NODE             what a switch does with which flow
-  offloads               VM pairs that go host to host
-  capture NODE [PORT]    packets inside the data plane; Ctrl-C ends it
-  latency NODE           how long packets are inside the engines
-  vm add|remove|list     change the run
-  model show|set MODEL   the programming model
-  apply FILE             have the run be what a changed file says; --dry-run: only tell
+  status [NODE]          show servers, networks and counters, or one node
+  flows NODE             show the flows of a switch, and its flow table
+  offloads               list VM pairs whose traffic goes host to host
+  capture NODE [PORT]    show packets inside the data plane; Ctrl-C ends it
+  latency NODE           measure how long packets stay inside the engines
+  vm add|remove|list     add, remove or list VMs
+  model show|set MODEL   show or change the programming model
+  apply FILE             change the run to match a file; --dry-run only shows what would change
   NODE CMD ...           run a command in a node: blue-1 ping -c 3 blue-2
-  exit, Ctrl-D, Ctrl-C   take everything down
+  exit, Ctrl-D, Ctrl-C   take the run down
 """
 
 
@@ -33,11 +33,11 @@ class Prompt(cmd.Cmd):
 
     Args:
         run: name of the run.
-        verb: executes a verb of the command line, e.g. ["status", "h1"]; returns its exit code.
-        nodes: the names that `NODE CMD` may start with, asked again for each line.
-        addresses: VM name -> address, likewise.
-        execute: runs argv in a node; returns its exit code.
-        over: whether the run was taken down meanwhile: then the prompt ends after the line.
+        verb: executes a verb of the command line, e.g. ["status", "h1"], and returns its exit code.
+        nodes: the names with which `NODE CMD` may start. Called for each line.
+        addresses: name of a VM -> its address. Called for each line.
+        execute: runs argv in a node, and returns its exit code.
+        ended: whether the run has been taken down. If so, the prompt ends after the current line.
     """
 
     def __init__(
@@ -48,40 +48,40 @@ class Prompt(cmd.Cmd):
         nodes: Callable[[], Iterable[str]],
         addresses: Callable[[], dict[str, str]],
         execute: Callable[[str, list[str]], int],
-        over: Callable[[], bool] = lambda: False,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.tty = sys.stdin.isatty()
         self.prompt = f"hoverboard({run})> " if self.tty else ""
-        self.failed = 0
-        self.reading = False  # waiting for a line, and so allowed to be woken out of it
+        self.exit_code = 0
+        self.reading = False  # waits for a line, and may be woken
         self._verb, self._nodes, self._addresses, self._execute = verb, nodes, addresses, execute
-        self._over = over
+        self._ended = ended
 
     def emptyline(self) -> bool:
-        """An empty line does nothing; cmd.Cmd would repeat the last one."""
+        """Do nothing: cmd.Cmd would repeat the last line."""
         return False
 
     def preloop(self) -> None:
-        """The first line is read next."""
+        """Note that the first line is read next."""
         self.reading = True
 
     def precmd(self, line: str) -> str:
-        """A line has come and is executed now."""
+        """Note that a line is executed now, and return it."""
         self.reading = False
         return line
 
     def postcmd(self, stop: bool, line: str) -> bool:
-        """The wake-up for the end of the run is lost on us while a command has the terminal: look for it."""
+        """Whether the prompt ends. A signal that comes while a command runs wakes no read, so `ended` is asked."""
         self.reading = True
-        return stop or self._over()
+        return stop or self._ended()
 
     def postloop(self) -> None:
-        """No line is waited for any more."""
+        """Note that no further line is read."""
         self.reading = False
 
     def do_help(self, arg: str) -> None:
-        """What can be typed."""
+        """Print what can be typed."""
         print(_HELP, end="")
 
     def do_exit(self, arg: str) -> bool:
@@ -97,7 +97,7 @@ class Prompt(cmd.Cmd):
         return True
 
     def default(self, line: str) -> None:
-        """A verb, or a node and a command."""
+        """Execute a verb, or a command in a node."""
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:
@@ -106,7 +106,7 @@ class Prompt(cmd.Cmd):
         if not words:
             return
         code = self._run(words)
-        self.failed = code or self.failed
+        self.exit_code = code or self.exit_code
 
     def _run(self, words: Sequence[str]) -> int:
         first, rest = words[0], list(words[1:])
@@ -118,26 +118,26 @@ class Prompt(cmd.Cmd):
             return self._fail(f"{first!r} is neither a verb nor a node; try `help`")
         rest = rest[1:] if rest[:1] == ["--"] else rest
         if not rest:
-            return self._fail(f"what should {first} run? For a shell: {first} bash")
+            return self._fail(f"there is no command to run in {first}; for a shell: {first} bash")
         addresses = self._addresses()
         return self._execute(first, [addresses.get(word, word) for word in rest])
 
     def _fail(self, text: str) -> int:
         print(f"hoverboard: {text}", file=sys.stderr)
-        self.failed = 2
+        self.exit_code = 2
         return 2
 
     def completenames(self, text: str, *ignored: object) -> list[str]:
-        """Tab completes verbs and nodes."""
+        """The verbs and nodes that start with `text`, for tab completion."""
         return [name for name in (*VERBS, "exec", "help", "exit", *self._nodes()) if name.startswith(text)]
 
 
 def run_in(pid: int, argv: list[str]) -> int:
-    """Run a command in the namespaces of `pid` with our own terminal; Ctrl-C is for it alone."""
+    """Run a command in the namespaces of `pid` with our terminal. Ctrl-C reaches only the command."""
     kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         sys.stdout.flush()
-        # SIG_IGN would be inherited: the command gets the default back.
+        # The command would inherit SIG_IGN, so it gets the default handler.
         return subprocess.run(
             ["mnexec", "-a", str(pid), *argv],
             check=False,

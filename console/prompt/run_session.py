@@ -1,4 +1,4 @@
-"""A run held in the foreground: its prompt, wired to the testbed of this process."""
+"""Connects the prompt to a run that this process holds."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from topologies.run.testbed import Testbed
 
 
-_AGAIN_SECONDS = 0.1
+_WAKE_SECONDS = 0.1
 
 
 class RunEnded(BaseException):
-    """The run was taken down while its prompt was waiting for a line."""
+    """The run was taken down while its prompt waited for a line."""
 
 
 def hold(testbed: Testbed, command: Callable[..., object]) -> int:
-    """Prompt until the end of input, `exit`, Ctrl-C, or until somebody else takes the run down.
+    """Prompt until the end of input, `exit` or Ctrl-C, or until another command takes the run down.
 
     Args:
         command: the `hoverboard` command, whose verbs can be typed.
@@ -34,7 +34,7 @@ def hold(testbed: Testbed, command: Callable[..., object]) -> int:
 
     def verb(words: list[str]) -> int:
         if words[0] != "doctor":
-            # Behind the verb's own words, before anything that belongs to a command.
+            # Each verb but `doctor` is for this run.
             words = [*words, "--run", testbed.run]
         try:
             command(words, prog_name="")
@@ -45,34 +45,34 @@ def hold(testbed: Testbed, command: Callable[..., object]) -> int:
     prompt = Prompt(
         testbed.run,
         verb=verb,
-        nodes=lambda: _names(testbed),
+        nodes=lambda: _node_names(testbed),
         addresses=lambda: {vm.name: str(vm.ip) for vm in testbed.topology.vms},
         execute=lambda node, argv: run_in(testbed.pid_of(node), argv),
-        over=lambda: testbed.going_down,
+        ended=lambda: testbed.going_down,
     )
-    with _woken_when_down(testbed, prompt):
+    with _wake_when_down(testbed, prompt):
         try:
             if prompt.tty:
                 print("type `help`; Ctrl-D takes everything down", file=sys.stderr)
             prompt.cmdloop()
         except (KeyboardInterrupt, RunEnded):
             print(file=sys.stderr)
-    return 0 if prompt.tty else prompt.failed
+    return 0 if prompt.tty else prompt.exit_code
 
 
-def _names(testbed: Testbed) -> list[str]:
+def _node_names(testbed: Testbed) -> list[str]:
     topology = testbed.topology
     return [vm.name for vm in topology.vms] + [server.name for server in topology.servers] + [testbed.fabric_name]
 
 
 @contextlib.contextmanager
-def _woken_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
-    """Wake the prompt out of its read when the run is taken down by `hoverboard down`.
+def _wake_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
+    """End the prompt's read when `hoverboard down` takes the run down.
 
-    The signal is sent again until the prompt has ended: one that comes just before the read sleeps, or that
-    the kernel gives to another thread, wakes nobody. It ends a read of the prompt and nothing else.
+    The signal is sent until the prompt has ended. One signal may be lost: it may come just before the read sleeps, or
+    the kernel may deliver it to another thread. It ends a read of the prompt and nothing else.
     """
-    over = threading.Event()
+    ended = threading.Event()
     main = threading.main_thread()
 
     def end(_number: int, _frame: object) -> None:
@@ -82,7 +82,7 @@ def _woken_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
 
     def watch() -> None:
         testbed.wait_going_down()
-        while not over.wait(_AGAIN_SECONDS):
+        while not ended.wait(_WAKE_SECONDS):
             if main.ident is not None:
                 signal.pthread_kill(main.ident, signal.SIGUSR1)
 
@@ -93,7 +93,7 @@ def _woken_when_down(testbed: Testbed, prompt: Prompt) -> Iterator[None]:
         yield
     finally:
         prompt.reading = False
-        over.set()
+        ended.set()
         if testbed.going_down:
-            watcher.join()  # its signal must not meet the handler of before, which would end us
+            watcher.join()  # the default handler of its signal would end this process
             signal.signal(signal.SIGUSR1, before)

@@ -1,1 +1,1 @@
-"""How results are shown: tables, and progress."""
+"""How results are shown: tables, JSON and progress."""

@@ -1,4 +1,4 @@
-"""What `hoverboard demo` shows when it is done, as tables for people. Pure."""
+"""Tables of `hoverboard demo`: the path of the flow, what was measured, and the checks. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def demo(summary: documents.Demo) -> list[Table]:
-    """What `hoverboard demo` shows when it is done."""
+    """All tables of a demonstration."""
     generations = summary["generations"]
     ratios = summary["ratios"]
     heads = [f"#{generation['dataplane']}" for generation in generations]
@@ -24,10 +24,10 @@ def demo(summary: documents.Demo) -> list[Table]:
         better = ratios.get("throughput", {}).get(str(streams))
         rows.append([f"TCP, {streams} stream{'s' if streams != 1 else ''}", *values, times(better)])
     trips = [generation["latency_ms"] for generation in generations]
-    direct = [milliseconds(one["direct"]["avg"]) for one in trips]
-    relayed = [milliseconds(one["hoverboard"]["avg"]) for one in trips]
-    rows.append(["round trip, direct (mean)", *direct, times(ratios.get("latency_direct"))])
-    rows.append(["round trip, over the Hoverboard (mean)", *relayed, times(ratios.get("latency_hoverboard"))])
+    direct = [milliseconds(one["direct"]["median"]) for one in trips]
+    relayed = [milliseconds(one["hoverboard"]["median"]) for one in trips]
+    rows.append(["round trip, direct (median)", *direct, times(ratios.get("latency_direct"))])
+    rows.append(["round trip, over the Hoverboard (median)", *relayed, times(ratios.get("latency_hoverboard"))])
     checks = [("passed" if check["ok"] else "FAILED", check["name"], check["detail"]) for check in summary["checks"]]
     return [
         path_table(generations[0]),
@@ -37,12 +37,12 @@ def demo(summary: documents.Demo) -> list[Table]:
 
 
 def times(ratio: float | None) -> str:
-    """A ratio."""
+    """A ratio as text."""
     return "-" if ratio is None else f"{ratio:.1f} x"
 
 
 def path_table(generation: documents.DemoGeneration) -> Table:
-    """Second by second, where one flow went."""
+    """The path of one flow, second by second."""
     path = generation["path"]
     offloaded_at = path["offloaded_at"]
     rows = []
@@ -66,7 +66,7 @@ def path_table(generation: documents.DemoGeneration) -> Table:
 
 
 def whole_seconds(points: list[documents.PathPoint]) -> list[documents.PathPoint]:
-    """The points nearest after each whole second, and the last one."""
+    """The first point after each whole second, and the last point."""
     chosen = []
     due = 1.0
     for point in points:

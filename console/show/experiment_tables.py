@@ -1,4 +1,4 @@
-"""Tables of `hoverboard experiment`: what there is, what it takes, what holds, what two runs differ in. Pure."""
+"""Tables of `hoverboard experiment`: experiments, parameters, verdicts, and two runs compared. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def experiments(documents: Iterable[ListedExperiment]) -> Table:
-    """One line an experiment."""
+    """The experiments, one row each."""
     return table(
         "experiments",
         ("name", "source", "what is measured", "#minutes"),
@@ -26,7 +26,7 @@ def experiments(documents: Iterable[ListedExperiment]) -> Table:
 
 
 def parameters(several: Iterable[Parameter]) -> Table:
-    """What may be set of an experiment."""
+    """The parameters of an experiment."""
     return table(
         "parameters (--set NAME=VALUE)",
         ("name", "default", "unit", "what", "allowed"),
@@ -35,7 +35,7 @@ def parameters(several: Iterable[Parameter]) -> Table:
 
 
 def verdicts(name: str, several: Sequence[ClaimVerdict]) -> Table:
-    """What became of the paper's claims."""
+    """The paper's claims, each with what was measured and a verdict."""
     return table(
         name,
         ("claim", "paper", "here", "#here / paper", "verdict", "why"),

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, one line a step elsewhere. stdout stays for results."""
+"""Progress on stderr: bars on a terminal, one line per step elsewhere. stdout is for results."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from topologies.processes.phases import PhaseEvent
 
 
+def print_progress(text: str) -> None:
+    """Print a line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _bars(*columns: Any) -> Any:
     from rich.console import Console
     from rich.progress import Progress
@@ -20,13 +25,13 @@ def _bars(*columns: Any) -> Any:
 
 
 class PhaseProgress:
-    """The phases of a start: a bar each with its count and seconds, or a line each when it ends."""
+    """The phases of a start: a bar per phase with its count and seconds, or a line when the phase ends."""
 
     def __init__(self) -> None:
         self._tty = sys.stderr.isatty()
         self._lock = threading.Lock()
         self._tasks: dict[str, Any] = {}
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._started = time.monotonic()
         self._progress: Any = None
 
@@ -48,25 +53,25 @@ class PhaseProgress:
             print(f"{'up':>14} in {time.monotonic() - self._started:.2f} s", file=sys.stderr)
 
     def __call__(self, event: PhaseEvent) -> None:
-        """Show one event; may be called from any thread."""
+        """Show one event. Any thread may call it."""
         with self._lock:
             if self._progress is not None:
                 if event.phase not in self._tasks:
                     self._tasks[event.phase] = self._progress.add_task(event.phase, total=event.total, seconds=0.0)
                 self._progress.update(self._tasks[event.phase], completed=event.done, seconds=event.seconds)
-            elif event.done == event.total and event.phase not in self._told:
-                self._told.add(event.phase)
+            elif event.done == event.total and event.phase not in self._printed:
+                self._printed.add(event.phase)
                 print(f"{event.phase:>14} {event.done}/{event.total} {event.seconds:.2f} s", file=sys.stderr)
 
 
 class StepProgress:
-    """One bar over named steps of unequal length; `__call__(step, share done)`."""
+    """One bar over named steps of different lengths."""
 
     def __init__(self) -> None:
         self._tty = sys.stderr.isatty()
         self._progress: Any = None
         self._task: Any = None
-        self._told = ""
+        self._last_step = ""
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -89,11 +94,11 @@ class StepProgress:
             self._progress.stop()
 
     def __call__(self, step: str, share: float) -> None:
-        """A step has begun, or has something to tell."""
+        """Show the running step, and the share of the whole that is done (0 to 1)."""
         if self._progress is not None:
             self._progress.update(self._task, completed=share, description=step)
             return
         name = step.partition(",")[0] if ": starting" in step else step
-        if name != self._told:
-            self._told = name
+        if name != self._last_step:
+            self._last_step = name
             print(f"[{time.monotonic() - self._started:5.1f} s] {name}", file=sys.stderr)

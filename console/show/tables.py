@@ -1,4 +1,4 @@
-"""Results as tables for people. Pure but for the last step: takes the --json documents, prints them."""
+"""Makes tables of the documents that `--json` prints. All functions but `show` are pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Percentile = Literal["p50_us", "p90_us", "p99_us", "p99.9_us"]
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """A plain table; a column whose name starts with "#" is aligned to the right."""
+    """A plain table. A column whose name starts with "#" is aligned to the right."""
     made = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         made.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left")
@@ -31,7 +31,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 
 def rate(bps: float | None) -> str:
-    """A rate with its unit."""
+    """A rate with its unit; the value is in bit/s."""
     if bps is None:
         return "-"
     for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
@@ -41,12 +41,12 @@ def rate(bps: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A round trip."""
+    """A round trip as text; the value is in milliseconds."""
     return "-" if value is None else f"{value:.3f} ms"
 
 
 def _state(server: documents.Server) -> str:
-    """A server's state, and that others program it where they do."""
+    """The state of a server, and who programs it if that is not our control plane."""
     state = server.get("state", "up")
     return f"{state}, {server['program']}" if "program" in server else state
 
@@ -62,7 +62,7 @@ def status(document: documents.Status) -> list[Table]:
             (
                 (
                     server["name"], server["dataplane"], server["datapath_type"], _state(server),
-                    _some(server["vms"]) if "vms" in server else "Hoverboard",
+                    _abbreviate(server["vms"]) if "vms" in server else "Hoverboard",
                 )
                 for server in hosts
             ),
@@ -103,7 +103,7 @@ def status(document: documents.Status) -> list[Table]:
 
 
 def control(document: documents.Control) -> Table:
-    """The processes of a control plane that has one for each role."""
+    """The processes of a control plane that has one process per role."""
     known: dict[int | None, documents.Controller] = {one["pid"]: one for one in document.get("controllers", ())}
     title = "control plane"
     if "store" in document:
@@ -122,16 +122,16 @@ def control(document: documents.Control) -> Table:
 
 
 def _mastership(controller: documents.Controller | None) -> tuple[object, object, object]:
-    """Whether it is a master, of which term, with how many switches."""
+    """Cells of a controller: whether it is master, its term, its number of switches."""
     if controller is None:
         return "", "-", "-"
     return "master" if controller["master"] else "", _or_dash(controller["term"]), _or_dash(controller["switches"])
 
 
 def wan(document: documents.Wan) -> Table:
-    """What the link between two regions does, and what of it this kernel cannot."""
+    """The link between two regions, and which of its properties this kernel lacks."""
     rate, delay = document["rate_bps"], document["delay_s"]
-    rows = [("rate", "as fast as it goes" if rate is None else f"{rate / 1e6:g} Mbit/s each way")]
+    rows = [("rate", "no limit" if rate is None else f"{rate / 1e6:g} Mbit/s each way")]
     rows.append(("delay", "none" if delay is None else f"{delay * 1000:g} ms one way"))
     rows += [("missing", what) for what in document["missing"]]
     return table(f"WAN between {' and '.join(document['regions'])}", ("what", "value"), rows)
@@ -155,7 +155,7 @@ def _or_dash(value: object) -> object:
 
 
 def supervision(document: documents.Supervision) -> Table:
-    """Processes that died, and what became of them."""
+    """Processes that died, with their state and their restarts."""
     return table(
         f"{document['restarts']} restarts of {document['watched']} processes",
         ("process", "server", "state", "#restarts", "last"),
@@ -174,12 +174,12 @@ def _addresses(vm: documents.Addresses) -> str:
     return ", ".join(vm[key] for key in ("ip", "ip6") if vm.get(key))
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def _abbreviate(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
 
 
 def counters(document: documents.Counters) -> Table:
-    """Counters, drops by reason last."""
+    """Counters. Drops by reason come last."""
     flat = {key: value for key, value in document.items() if not isinstance(value, Mapping)}
     for key, group in document.items():
         if isinstance(group, Mapping):
@@ -210,7 +210,7 @@ def node(document: nodes.Node) -> list[Table]:
 
 
 def _vm_tables(vms: Mapping[str, nodes.NodeVM]) -> list[Table]:
-    """CPU by VM, and the coprocessors of those that have one."""
+    """CPU by VM, and the coprocessors of VMs that have one."""
     busy = {name: one for name, facts in vms.items() if (one := facts["coprocessor"])}
     made = [
         table(
@@ -242,7 +242,7 @@ def _vm_tables(vms: Mapping[str, nodes.NodeVM]) -> list[Table]:
                         one["samples_lost"],
                         _counts(one["drops"]),
                         _stages(one["stages"]),
-                        _first(one["blocked"]),
+                        _first_names(one["blocked"]),
                     )
                     for name, one in busy.items()
                 ),
@@ -251,8 +251,8 @@ def _vm_tables(vms: Mapping[str, nodes.NodeVM]) -> list[Table]:
     return made
 
 
-def _first(names: list[str], shown: int = 3) -> str:
-    """The first of a list, and how many there are more."""
+def _first_names(names: list[str], shown: int = 3) -> str:
+    """The first names of a list, and the number of the others."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "") or "-"
 
@@ -262,7 +262,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _stages(stages: Mapping[str, Mapping[str, Any]]) -> str:
-    """Names of stages, with what went wrong in them."""
+    """Names of stages, each with its errors."""
     return ", ".join(
         name + (f" ({facts['errors']} errors, last: {facts.get('last_error', '')})" if facts["errors"] else "")
         for name, facts in stages.items()
@@ -270,7 +270,7 @@ def _stages(stages: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def rates(document: nodes.Rates) -> Table:
-    """Rates by port over the last second; rx is what the engines received from the port."""
+    """Rates by port. rx counts what the engines received from the port."""
     return table(
         f"rates over {document['seconds']:.1f} s", ("port", "#rx packet/s", "#rx", "#tx packet/s", "#tx"),
         (
@@ -281,24 +281,24 @@ def rates(document: nodes.Rates) -> Table:
 
 
 def latency(document: nodes.Latency) -> Table:
-    """How long sampled packets were inside a node's engines."""
+    """How long sampled packets stayed inside the engines of a node."""
     keys: tuple[Percentile, ...] = ("p50_us", "p90_us", "p99_us", "p99.9_us")
     return table(
         f"time inside the engines of {document['node']}",
         ("engine", "#samples", *(f"#{name.removesuffix('_us')} (us)" for name in keys)),
         (
-            (name, one["samples"], *(_some_us(one.get(key)) for key in keys))
+            (name, one["samples"], *(_microseconds(one.get(key)) for key in keys))
             for name, one in (("egress", document["egress"]), ("ingress", document["ingress"]))
         ),
     )
 
 
-def _some_us(value: float | None) -> str:
+def _microseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
 def entries(document: nodes.Flows) -> Table:
-    """A node's flow table, busiest first."""
+    """The flow table of a node. Entries with most bytes come first."""
     rows = sorted(document["entries"], key=lambda entry: -int(entry["bytes"]))
     return table(
         f"flow table of {document['node']}: {len(rows)} entries",
@@ -315,7 +315,7 @@ def entries(document: nodes.Flows) -> Table:
 
 
 def offloads(document: Iterable[documents.Offload]) -> Table:
-    """VM pairs that go host to host."""
+    """VM pairs whose traffic goes host to host."""
     rows = list(document)
     now = time.time()
     return table(
@@ -341,7 +341,7 @@ def vms(document: Iterable[changes.ListedVM]) -> Table:
 
 
 def show(tables: Iterable[Table]) -> None:
-    """Print to stdout; wide enough for a file when stdout is none."""
+    """Print tables to stdout, 140 columns wide where that is not a terminal."""
     console = Console(soft_wrap=False)
     if not console.is_terminal:
         console = Console(width=140)

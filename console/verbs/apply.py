@@ -1,31 +1,29 @@
-"""`hoverboard apply`: a topology file, changed, for a run that is up (docs/fabric-manager.md)."""
+"""`hoverboard apply`: changes a run to match a topology file (docs/fabric-manager.md)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console import runs
+from console.show.json_output import print_json
+from console.verbs.options import Json, Run
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Applied
 
-
-Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_TIMEOUT = 600.0  # seconds; a file may ask for many VMs
+_TIMEOUT = 600.0  # seconds; a file may add many VMs
 
 
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or a shipped one's name.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would change.")] = False,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or the name of a shipped one.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Have a running testbed be what FILE says: VMs, networks, firewalls, load balancers, routes, rates."""
+    """Change a run to match FILE: its VMs, networks, firewalls, load balancers, routes and rates."""
     runs.need_root("apply")
     from topologies.client.run_client import RunClient
     from topologies.spec import schema
@@ -37,16 +35,16 @@ def apply(
             dry_run=dry_run,
         )  # fmt: skip
     if as_json:
-        print(json.dumps(plan, indent=2))
+        print_json(plan)
     else:
         show(plan, dry_run=dry_run)
 
 
 def show(plan: Applied, *, dry_run: bool) -> None:
-    """The plan, and what came of it."""
+    """Print a plan, and whether it was applied."""
     from console.show import tables
 
-    lines = list(_lines(plan))
+    lines = list(_plan_lines(plan))
     for line in lines:
         print(line)
     if plan["switches"]:
@@ -57,16 +55,18 @@ def show(plan: Applied, *, dry_run: bool) -> None:
         tables.show([tables.table("flows", ("switch", "#added", "#changed", "#removed"), touched)])
     for plane in plan.get("planes", ()):
         if plane["version"] is None:
-            print(f"the {plane['scope']} {plane['region']} control plane does not answer: it is told when it does")
+            print(
+                f"the {plane['scope']} {plane['region']} control plane does not answer; it gets the change when it does"
+            )
     if not lines:
-        print(f"run {plan['run']!r} is what the file says: nothing to do")
+        print(f"run {plan['run']!r} matches the file: nothing to do")
     elif dry_run:
         print(f"dry run: nothing was changed in run {plan['run']!r}")
     else:
         print(f"applied to run {plan['run']!r}, now at version {plan['version']}, in {plan['seconds']:.2f} s")
 
 
-def _lines(plan: Applied) -> Iterator[str]:
+def _plan_lines(plan: Applied) -> Iterator[str]:
     for entity in plan["added"]:
         yield f"+ {entity['type']} {entity['name']}{_parameters(entity)}"
     for change in plan["changed"]:
@@ -79,9 +79,9 @@ def _lines(plan: Applied) -> Iterator[str]:
     vms = plan["vms"]
     if vms["build"]:
         places = (f"{vm['name']} on {vm['host']}" for vm in vms["build"])
-        yield f"VMs to build: {_some(places)}"
+        yield f"VMs to build: {_abbreviate(places)}"
     if vms["remove"]:
-        yield f"VMs to remove: {_some(vms['remove'])}"
+        yield f"VMs to remove: {_abbreviate(vms['remove'])}"
     for vm in vms["alter"]:
         rate = "no limit" if vm["rate_bps"] is None else f"{vm['rate_bps']} bit/s"
         shared = ", ".join(vm["shared_addresses"]) or "none"
@@ -105,7 +105,7 @@ def _value(value: Any) -> str:
     return ",".join(map(_value, value)) if isinstance(value, list) else str(value)
 
 
-def _some(names: Iterable[str], most: int = 8) -> str:
+def _abbreviate(names: Iterable[str], most: int = 8) -> str:
     every = list(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more

@@ -1,65 +1,47 @@
-"""`hoverboard model`: which programming model a run has, and another one while it runs (docs/models.md)."""
+"""`hoverboard model`: shows the programming model of a run, and changes it while the run is up (docs/models.md)."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from console import runs
-from hoverboard.contract.models import MODELS, choices
-from hoverboard.contract.plugins import absolute, file_of
+from console.show.json_output import print_json
+from console.verbs.options import Json, Run, resolve_model
+from hoverboard.contract.models import choices
 
-if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import ModelShown
-
-
-def named(model: str | None) -> str | None:
-    """A model as typed, by a name that holds in any directory; refused at once when there can be none."""
-    if model is None or model in MODELS:
-        return model
-
-    if file_of(model) is None:
-        raise typer.BadParameter(f"{model!r} is not one of {choices()}, and not a FILE.py:Class.")
-    return absolute(model, Path())
-
-
-Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Which run; not needed when one is up.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-app = typer.Typer(help="The programming model of a run.", no_args_is_help=True)
-
-
-def _print(document: Any) -> None:
-    print(json.dumps(document, indent=2))
+app = typer.Typer(help="Show or change the programming model of a run.", no_args_is_help=True)
 
 
 @app.command("set")
 def model_set(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", callback=named, help=f"{choices()}, or FILE.py:Class (docs/models.md).")
+        str,
+        typer.Argument(
+            metavar="MODEL", callback=resolve_model, help=f"{choices()}, or FILE.py:Class (docs/models.md)."
+        ),
     ],
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Change the programming model of a running testbed; established flows lose no packet."""
+    """Change the programming model of a run. Established flows lose no packet."""
     runs.need_root("model set")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
         done = client.set_model(model)
     if as_json:
-        _print(done)
+        print_json(done)
     else:
         print(f"model {done['model']} instead of {done['from']}, after {done['seconds']:.1f} s")
 
 
 @app.command("show")
 def model_show(run: Run = None, as_json: Json = False) -> None:
-    """The programming model of a run, and what each server holds because of it."""
+    """Show the programming model of a run, and how many flows each server has."""
     runs.need_root("model show")
+    from hoverboard.contract.change_documents import ModelShown
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
@@ -73,7 +55,7 @@ def model_show(run: Run = None, as_json: Json = False) -> None:
         "flows": {name: switch["flows"] for name, switch in control.get("switches", {}).items()},
     }
     if as_json:
-        _print(shown)
+        print_json(shown)
         return
     print(f"model {shown['model']}" + (f", changing: {shown['switching']}" if shown["switching"] else ""))
     for name, count in shown["flows"].items():

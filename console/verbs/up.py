@@ -1,78 +1,80 @@
-"""`hoverboard up`: brings a run up, in the background or behind a prompt, or only looks at its file.
-
-Imports of the layers below stand inside: `--help` must not pay for them.
-"""
+"""`hoverboard up`: brings a run up, with a prompt or in the background, or only checks its topology file."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
 
 import typer
 
 from console import guard, runs
-from console.verbs import model
+from console.show.json_output import print_json
+from console.verbs.options import Json, resolve_model
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
-
-if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import Checked
-
-
-if TYPE_CHECKING:
-    from topologies.spec.topology import Topology
 
 ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="MODEL",
-        callback=model.named,
-        help=f"Programming model, instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
+        callback=resolve_model,
+        help=f"Programming model to use instead of the file's: {choices()}, or FILE.py:Class (docs/models.md).",
     ),
 ]
 DataplaneOption = Annotated[
     Dataplane | None,
-    typer.Option("--dataplane", help="Dataplane generation of all servers, instead of the file's."),
+    typer.Option("--dataplane", help="Dataplane generation of all servers, to use instead of the file's."),
 ]
 
 SchedulingOption = Annotated[
     Literal["adaptive", "dedicated", "compacting"] | None,
-    typer.Option("--scheduling", help="When the fast path's engines run, instead of what the file says."),
+    typer.Option("--scheduling", help="Scheduling of the fast path's engines, to use instead of the file's."),
 ]
 
 OffloadPolicyOption = Annotated[
     str | None,
-    typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="An offload policy of your own (docs/models.md)."),
+    typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="Your own offload policy (docs/models.md)."),
 ]
 
 # One process for each role: docs/control-plane.md.
 ControlPlaneOption = Annotated[
     Literal["one-process", "processes"] | None,
-    typer.Option("--control-plane", help="All roles in one process (default), or a process each."),
+    typer.Option("--control-plane", help="All roles in one process (default), or one process per role."),
 ]
 PartitionsOption = Annotated[
-    int | None, typer.Option("--partitions", metavar="P", help="Parts of the hosts, with VM controllers each: 1.")
+    int | None,
+    typer.Option(
+        "--partitions", metavar="P", help="Partitions of the hosts. Each has its own VM controllers. Default: 1."
+    ),
 ]
 ReplicasOption = Annotated[
-    int | None, typer.Option("--replicas", metavar="R", help="VM controllers of a partition, one of them master: 3.")
+    int | None,
+    typer.Option(
+        "--replicas", metavar="R", help="VM controllers per partition. One of them is the master. Default: 3."
+    ),
 ]
-FrontEndsOption = Annotated[int | None, typer.Option("--front-ends", metavar="F", help="OpenFlow front ends: 1.")]
+FrontEndsOption = Annotated[
+    int | None, typer.Option("--front-ends", metavar="F", help="OpenFlow front ends. Default: 1.")
+]
 StoreOption = Annotated[
     Literal["embedded", "etcd"] | None,
-    typer.Option("--store", help="What elections go by: kept by the fabric manager (default), or etcd."),
+    typer.Option("--store", help="Store for elections: embedded in the fabric manager (default), or etcd."),
 ]
 
 
 def up(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="A topology file, or a shipped one's name.")] = "demo",
-    run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name; default: the topology's.")] = None,
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="A topology file, or the name of a shipped one.")
+    ] = "demo",
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. Default: that of the topology.")
+    ] = None,
     model: ModelOption = None,
     dataplane: DataplaneOption = None,
     scheduling: SchedulingOption = None,
@@ -82,13 +84,15 @@ def up(
     replicas: ReplicasOption = None,
     front_ends: FrontEndsOption = None,
     store: StoreOption = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Hold the run in the background.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Validate the file; start nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave the run in the background, without a prompt.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Bring a topology up; without --detach, with a prompt."""
+    """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
     if check:
-        _check(file, as_json)
+        _print_check(file, as_json)
         return
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
@@ -101,15 +105,17 @@ def up(
     }  # fmt: skip
     from topologies.cluster.control_processes import ControlLayout
 
-    # Faults of options and file are told here, before anything is started.
+    # Faults of options and file show here, before anything is started.
     layout = ControlLayout.of(**control)
     if not detach:
         raise typer.Exit(foreground(file, run, context.find_root().command, control=layout, **options))
     from console.show.progress import PhaseProgress
     from topologies.client.run_client import start_detached
-    from topologies.spec import schema
+    from topologies.spec import external, schema
 
     topology = schema.load(file)
+    if dataplane is not None:
+        topology = topology.with_dataplane(dataplane)
     name = run or topology.name
     options["offload_policy"] = _absolute(offload_policy)
     with guard.ended_by_signals(), PhaseProgress() as progress:
@@ -117,14 +123,15 @@ def up(
             os.path.abspath(file) if os.path.exists(file) else file, run=name, control=control, progress=progress,
             **options,
         )  # fmt: skip
-    _note(topology, dataplane)
+    _print_notes(external.notes(topology))
     if as_json:
-        print(json.dumps(ready, indent=2))
+        print_json(ready)
     else:
         print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
 
-def _check(file: str, as_json: bool) -> None:
+def _print_check(file: str, as_json: bool) -> None:
+    from hoverboard.contract.change_documents import Checked
     from topologies.spec import schema
 
     topology = schema.load(file)
@@ -138,7 +145,7 @@ def _check(file: str, as_json: bool) -> None:
         "vms": len(topology.vms),
     }
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         print(
             f"{file}: fine: {found['hosts']} hosts, {found['hoverboards']} Hoverboards, "
@@ -146,35 +153,39 @@ def _check(file: str, as_json: bool) -> None:
         )
 
 
-def _note(topology: Topology, dataplane: Dataplane | None = None) -> None:
-    """Say once, beside what is printed, what works less than people may think."""
-    from topologies.spec.external import notes
-
-    for note in notes(topology if dataplane is None else topology.with_dataplane(dataplane)):
+def _print_notes(notes: Iterable[str]) -> None:
+    """Print on stderr what works on fewer dataplanes than people may expect."""
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
 
 def _absolute(policy: str | None) -> str | None:
-    """The policy by a path that holds in any directory."""
+    """The absolute path of an offload policy."""
     return None if policy is None else os.path.abspath(policy)
 
 
 def foreground(file: str, run: str | None, command: Callable[..., object], **options: Any) -> int:
-    """Hold the run in this process until its prompt ends; `options` are a Testbed's."""
+    """Bring a run up in this process, hold it until its prompt ends, and take it down.
+
+    Args:
+        command: the `hoverboard` command, whose verbs can be typed at the prompt.
+        options: those of `Testbed`.
+    """
     from console.prompt.run_session import hold
     from console.show.progress import PhaseProgress
     from topologies.run.testbed import Testbed
+    from topologies.spec import external
 
     testbed = Testbed(file, run=run, **options)
     with guard.ended_by_signals():
         try:
             with PhaseProgress() as progress:
                 testbed.up(progress)
-            _note(testbed.topology)
+            _print_notes(external.notes(testbed.topology))
             return hold(testbed, command)
         finally:
             try:
-                # A terminal that was closed takes no words; what was started has to go all the same.
+                # Writing to a closed terminal fails. The run has to be taken down all the same.
                 with contextlib.suppress(OSError):
                     if testbed.state != "down":
                         print(f"taking {testbed.run!r} down", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""The demonstration: three hosts, one Hoverboard, two tenants with the same addresses, two generations.
+"""Runs the demonstration: three hosts, one Hoverboard, two tenants with the same addresses, two dataplane generations.
 
-For each generation of the dataplane it brings a testbed up, proves that tenants reach themselves and
-not each other, follows one flow from the Hoverboard to its direct path (paper section 3.3.1), and
-measures latency and throughput host to host. It measures; figures and the report are made elsewhere.
+For each generation it brings a testbed up and checks that no packet crosses tenants. It follows one flow from the
+Hoverboard to its direct path (paper section 3.3.1), and measures round trips and throughput. Figures and the report are
+made elsewhere.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from topologies.run.testbed import Testbed
 from topologies.spec import schema
 from topologies.spec.topology import Topology
 
-_LATE_REPORT = 10.0  # seconds that a report may be late
-_PINGS_AT_ONCE = 4  # more would measure two cores' scheduler
-
-# A step has begun: its name, and the share of the whole that is done (0 to 1).
+_REPORT_GRACE = 10.0  # seconds that a usage report may be late
+_PINGS_AT_ONCE = 4  # more would measure the scheduler of two cores
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSpec:
-    """Parameters of a demonstration; times in seconds, iperf3's whole ones.
+    """Parameters of a demonstration. Times are in seconds; those of iperf3 are whole seconds.
 
     Attributes:
-        run: prefix of the runs' names, which end in their generations'.
-        generations: dataplane generations, in the order they are measured.
-        pair: VM names of the flow that is followed and measured.
-        slow_pings, slow_interval: pings over the Hoverboard, slow enough to stay below the threshold.
-        pings, ping_interval: pings on the direct path.
+        run: first part of the names of its runs; the generation is the second.
+        generations: dataplane generations, in the order in which they are measured.
+        pair: names of the VMs between which it measures.
+        slow_pings: number of pings over the Hoverboard.
+        slow_interval: time between them, long enough to stay below the offload threshold.
+        pings: number of pings on the direct path.
+        ping_interval: time between them.
     """
 
     topology: str = "demo"
@@ -64,7 +64,7 @@ class DemoSpec:
     ping_interval: float = 0.005
 
     def parameters(self, topology: Topology) -> dict[str, Any]:
-        """As they are recorded with the result."""
+        """The parameters as the result records them."""
         return {
             "topology": self.topology,
             "model": topology.model,
@@ -85,11 +85,11 @@ class DemoSpec:
 
 
 def demo_spec(run: str, generations: str) -> DemoSpec:
-    """The default demonstration of other generations: names by comma, or "all" that this machine can have.
+    """The default demonstration with these generations: names separated by commas, or "all" that this machine supports.
 
     Raises:
         InputError: there is no such generation.
-        MachineError: this machine cannot have it.
+        MachineError: this machine does not support it.
     """
     kind = datapath_type()
     if generations == "all":
@@ -99,7 +99,7 @@ def demo_spec(run: str, generations: str) -> DemoSpec:
         if name not in NAMES:
             raise InputError(
                 f"there is no dataplane generation {name!r}", where="demo",
-                next_step=f"use some of: {', '.join(NAMES)}; or all",
+                next_step=f"use one or more of: {', '.join(NAMES)}; or all",
             )  # fmt: skip
     chosen = tuple(name for name in NAMES if name in named)
     for name in chosen:
@@ -108,7 +108,7 @@ def demo_spec(run: str, generations: str) -> DemoSpec:
 
 
 class _Steps:
-    """Tells the caller which step runs, as a share of all steps' expected seconds."""
+    """Reports the running step and the share of the whole that is done, by the expected seconds of the steps."""
 
     def __init__(self, spec: DemoSpec, progress: Progress) -> None:
         self._expected = {
@@ -128,14 +128,14 @@ class _Steps:
         self._progress = progress
 
     def begin(self, dataplane: str, name: str) -> None:
-        """A step begins, and the one before it is done."""
+        """Begin a step, which ends the step before it."""
         self._done += self._running
         self._running = self._expected[name]
         self._name = f"{dataplane}: {name}"
         self._progress(self._name, self._done / self._total)
 
     def detail(self, text: str) -> None:
-        """Something to show about the running step."""
+        """Show a detail of the running step."""
         self._progress(f"{self._name}, {text}", self._done / self._total)
 
 
@@ -143,17 +143,17 @@ def run(spec: DemoSpec, progress: Progress) -> DemoResult:
     """Run the whole demonstration.
 
     Raises:
-        HoverboardError: a testbed does not come up, or a measurement gives no figure. Everything
-            that was started is gone when this returns or raises.
+        HoverboardError: a testbed does not come up, or a measurement gives no figure. All that was started has ended
+            when this returns or raises.
     """
     topology = schema.load(spec.topology)
     steps = _Steps(spec, progress)
     started = time.monotonic()
-    generations = tuple(_generation(spec, topology, dataplane, steps) for dataplane in spec.generations)
+    generations = tuple(_measure_generation(spec, topology, dataplane, steps) for dataplane in spec.generations)
     return DemoResult(spec.parameters(topology), topology, generations, time.monotonic() - started)
 
 
-def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps: _Steps) -> Generation:
+def _measure_generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps: _Steps) -> Generation:
     name = f"{spec.run}-{dataplane}"
     topology = topology.with_dataplane(dataplane)
     with contextlib.ExitStack() as stack:
@@ -163,7 +163,7 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
         stack.callback(testbed.down)
         testbed.up(lambda event: steps.detail(f"{event.phase} {event.done}/{event.total}"))
         up_seconds = time.monotonic() - begun
-        # Called first when the block is left, before the testbed goes down.
+        # Called before the testbed goes down.
         stack.callback(steps.begin, dataplane, "stopping")
         clients = {
             server.name: stack.enter_context(contextlib.closing(testbed.host_client(server.name)))
@@ -171,18 +171,18 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
         }
         flow = _Flow(testbed, clients, *spec.pair)
         steps.begin(dataplane, "isolation")
-        crossed = _isolation(testbed)
+        isolation = _prove_isolation(testbed)
         steps.begin(dataplane, "pings")
-        matrix = _matrix(testbed)
+        matrix = _ping_matrix(testbed)
         steps.begin(dataplane, "latency over the Hoverboard")
         slow = flow.ping(spec.slow_pings, spec.slow_interval, ping.SMALL)
         slow_stayed = flow.offloaded() is None
         steps.begin(dataplane, "following one flow")
-        timeline = _follow(flow, spec)
+        timeline = _follow_flow(flow, spec)
         steps.begin(dataplane, "latency, direct")
         direct = flow.ping(spec.pings, spec.ping_interval)
         steps.begin(dataplane, "throughput")
-        throughput = tuple(_throughput(flow, spec, streams) for streams in spec.streams)
+        throughput = tuple(_measure_throughput(flow, spec, streams) for streams in spec.streams)
         servers = {server: client.status() for server, client in clients.items()}
     return Generation(
         dataplane=dataplane,
@@ -191,7 +191,7 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
         phases=testbed.phases,
         servers=servers,
         matrix=matrix,
-        isolation=crossed,
+        isolation=isolation,
         latency_hoverboard=slow,
         latency_hoverboard_stayed=slow_stayed,
         latency_direct=direct,
@@ -201,7 +201,7 @@ def _generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps:
 
 
 class _Flow:
-    """The VM pair that is followed and measured."""
+    """The VM pair between which the demonstration measures."""
 
     def __init__(self, testbed: Testbed, clients: Mapping[str, HostClient], src: str, dst: str) -> None:
         vms = {vm.name: vm for vm in testbed.topology.vms}
@@ -215,12 +215,12 @@ class _Flow:
         if not result.received:
             raise MeasurementError(
                 f"{self.src.name} gets no answer from {self.dst.name} ({self.dst.ip})",
-                next_step="`hoverboard up demo`, then `flows` on both hosts",
+                next_step="look at the flows of both hosts: hoverboard up demo, then hoverboard flows HOST",
             )
         return result
 
     def offloaded(self) -> float | None:
-        """Since when the control plane lists the pair as offloaded (Unix epoch); None when it does not."""
+        """When the control plane offloaded the pair (Unix epoch, seconds); None if it is not offloaded."""
         src, dst = self.src, self.dst
         return next(
             (
@@ -234,18 +234,18 @@ class _Flow:
         )
 
     def relayed(self) -> int:
-        """Bytes that the Hoverboards have received so far."""
+        """Bytes that all Hoverboards have received so far."""
         names = [server.name for server in self.testbed.topology.hoverboards]
         return sum(int(self.clients[name].status()["counters"]["rx_bytes"]) for name in names)
 
 
-def _few(testbed: Testbed, source: str, address: str) -> PingResult:
-    """So few and small pings that the pair stays far below the threshold."""
+def _ping_briefly(testbed: Testbed, source: str, address: str) -> PingResult:
+    """Send three small pings, which keep the pair far below the offload threshold."""
     return ping.measure(testbed.node(source), address, count=3, size=ping.SMALL)
 
 
-def _matrix(testbed: Testbed) -> tuple[PingCell, ...]:
-    """Every ordered pair within each tenant."""
+def _ping_matrix(testbed: Testbed) -> tuple[PingCell, ...]:
+    """Ping from each VM to each other VM of its tenant."""
     pairs = [
         (network.name, src, dst)
         for network in testbed.topology.networks
@@ -254,15 +254,15 @@ def _matrix(testbed: Testbed) -> tuple[PingCell, ...]:
         if src.name != dst.name
     ]
     with ThreadPoolExecutor(_PINGS_AT_ONCE) as pool:
-        results = pool.map(lambda pair: _few(testbed, pair[1].name, str(pair[2].ip)), pairs)
+        results = pool.map(lambda pair: _ping_briefly(testbed, pair[1].name, str(pair[2].ip)), pairs)
         return tuple(
             PingCell(network, src.name, dst.name, result.sent, result.received, result.min_ms)
             for (network, src, dst), result in zip(pairs, results, strict=True)
         )
 
 
-def _isolation(testbed: Testbed) -> tenant_isolation.Isolation:
-    """Both proofs, in both directions, for the first two networks."""
+def _prove_isolation(testbed: Testbed) -> tenant_isolation.Isolation:
+    """Ping a shared and a foreign address, from each of the first two networks to the other."""
     one, two = testbed.topology.networks[:2]
     same = []
     for mine, other in ((one, two), (two, one)):
@@ -274,12 +274,12 @@ def _isolation(testbed: Testbed) -> tenant_isolation.Isolation:
             if vm.ip in owners
         ]
         same += tenant_isolation.same_address(mine.name, (source.name, testbed.node(source.name)), targets)
-    foreign = [_foreign(testbed, mine.name, other.name) for mine, other in ((one, two), (two, one))]
+    foreign = [_ping_foreign_address(testbed, mine.name, other.name) for mine, other in ((one, two), (two, one))]
     return tenant_isolation.Isolation(tuple(same), tuple(foreign))
 
 
-def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> tenant_isolation.ForeignAddress:
-    """Add a VM to `owner_tenant` at an address nobody else has, ping it from `tenant`, remove it again."""
+def _ping_foreign_address(testbed: Testbed, tenant: str, owner_tenant: str) -> tenant_isolation.ForeignAddress:
+    """Add a VM to `owner_tenant` at an address that no other VM has, ping it from `tenant`, and remove it."""
     networks = {network.name: network for network in testbed.topology.networks}
     source, inside = networks[tenant].vms[0], networks[owner_tenant].vms[0]
     owner = testbed.add_vm(owner_tenant, f"{owner_tenant}-only", networks[owner_tenant].vms[-1].host)
@@ -296,7 +296,7 @@ def _foreign(testbed: Testbed, tenant: str, owner_tenant: str) -> tenant_isolati
 
 
 def _await_report(client: HostClient) -> None:
-    """Return when the host begins another report interval: the time that is left of it has grown."""
+    """Wait until the host begins a new report interval, which shows when the time left of it grows."""
     first = left = client.status()["next_report_seconds"]
 
     def reported() -> bool:
@@ -304,14 +304,14 @@ def _await_report(client: HostClient) -> None:
         before, left = left, client.status()["next_report_seconds"]
         return bool(left > before)
 
-    wait_for(reported, first + _LATE_REPORT, lambda: "a usage report of the sending host")
+    wait_for(reported, first + _REPORT_GRACE, lambda: "a usage report of the sending host")
 
 
-def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
-    """One TCP stream, watched from before its first packet to after its last.
+def _follow_flow(flow: _Flow, spec: DemoSpec) -> Timeline:
+    """Follow one TCP stream from before its first packet until after its last.
 
-    It starts when the sending host has just reported its usage: so late a start of the next report is the
-    longest that a flow can stay on the Hoverboard, and there is something to see.
+    It starts right after a usage report of the sending host, so that the flow stays on the Hoverboard for a full report
+    interval.
     """
     client = flow.clients[flow.src.host]
     _await_report(client)
@@ -325,7 +325,7 @@ def _follow(flow: _Flow, spec: DemoSpec) -> Timeline:
     return replace(sampler.timeline(), iperf=result)
 
 
-def _throughput(flow: _Flow, spec: DemoSpec, streams: int) -> Throughput:
+def _measure_throughput(flow: _Flow, spec: DemoSpec, streams: int) -> Throughput:
     measured = IperfSpec(seconds=spec.seconds, streams=streams, omit=spec.omit)
     before = flow.relayed()
     result = iperf.measure(flow.source, flow.target, str(flow.dst.ip), measured)

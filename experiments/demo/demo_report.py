@@ -1,7 +1,6 @@
-"""Writes what a demonstration found: raw data, CSV, figures, summary.json and one report.html.
+"""Writes the results of a demonstration: raw data, CSV, figures, summary.json and report.html.
 
-The report is one file that needs no other: figures are inlined as SVG. It reads nothing but the
-results, so that it says what was measured and no more.
+The report is one file that needs no other: figures are inlined as SVG. It is made from the results alone.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ _CSV_HEAD = ("generation", "quantity", "condition", "unit", "value")
 
 
 def default_folder() -> Path:
-    """results/demo-DATE-TIME below the working directory."""
+    """results/demo-DATE-TIME below the current directory."""
     return Path("results") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def write(result: DemoResult, folder: Path) -> Demo:
-    """Write everything into `folder`, made if need be; return the document of summary.json."""
+    """Write all files into `folder`, which is made if it is missing; return the document of summary.json."""
     folder.mkdir(parents=True, exist_ok=True)
     summary = result.summary(provenance.record(result.parameters))
     _write_raw(result, folder / "raw")
@@ -113,7 +112,7 @@ def _page(summary: Demo, inline: dict[str, str], result: DemoResult) -> str:
 
 
 def _matrix(generation: DemoGeneration) -> dict[str, Any]:
-    """The ping matrix by network, as rows and columns of VM names."""
+    """The ping matrix by network, with rows and columns by VM name."""
     networks: dict[str, dict[str, Any]] = {}
     for cell in generation["ping_matrix"]:
         network = networks.setdefault(cell["network"], {"vms": [], "cells": {}})

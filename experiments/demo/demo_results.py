@@ -1,6 +1,6 @@
-"""What a demonstration found, as plain data: results, checks, the summary and the table. No I/O.
+"""Results of a demonstration as plain data, its checks, its summary and its CSV rows. No I/O.
 
-The shape of `summary()` is what `hoverboard demo --json` prints and what the report is made from.
+`hoverboard demo --json` prints the summary, and the report is made from it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class PingCell:
 
     @property
     def ok(self) -> bool:
-        """The pair reaches each other; what was lost on the way is told apart."""
+        """Whether an answer came. Lost packets are counted, and do not make a cell fail."""
         return self.received > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """One iperf3 measurement; `relayed_bytes` is what Hoverboards received meanwhile (outer frames)."""
+    """One iperf3 measurement; `relayed_bytes` is what Hoverboards received during it (outer frames)."""
 
     streams: int
     result: IperfResult
@@ -47,14 +47,14 @@ class Throughput:
 
     @property
     def relayed_share(self) -> float:
-        """Share of the traffic that still went over Hoverboards."""
+        """Share of the traffic that went over Hoverboards (0 to 1)."""
         sent = sum(interval.bps * (interval.end - interval.start) for interval in self.result.intervals) / 8
         return min(1.0, self.relayed_bytes / sent) if sent else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What was found with one generation of the dataplane; see `DemoResult.summary` for the names."""
+    """Results of one generation of the dataplane; `experiment_documents.DemoGeneration` explains the names."""
 
     dataplane: str
     run: str
@@ -70,7 +70,7 @@ class Generation:
     throughput: tuple[Throughput, ...]
 
     def checks(self) -> Iterator[Check]:
-        """What must hold for the demonstration to count as passed."""
+        """The checks of this generation. The demonstration has passed if all hold."""
         silent = [f"{cell.src} -> {cell.dst}" for cell in self.matrix if not cell.ok]
         sent, received = (sum(getattr(cell, name) for cell in self.matrix) for name in ("sent", "received"))
         yield Check(
@@ -83,19 +83,19 @@ class Generation:
             self.isolation.ok,
             f"{len(self.isolation.same)} shared and {len(self.isolation.foreign)} unshared addresses tried",
         )
-        line = self.timeline
-        seen = line.hoverboard_bytes > 0 and line.offloaded_at is not None and line.direct_bytes > 0
+        timeline = self.timeline
+        seen = timeline.hoverboard_bytes > 0 and timeline.offloaded_at is not None and timeline.direct_bytes > 0
         yield Check(
             f"{self.dataplane}: the flow starts on the Hoverboard and is offloaded",
             seen,
-            f"offloaded about {offload_delay(line):.1f} s after its first packet"
+            f"offloaded about {offload_delay(timeline):.1f} s after its first packet"
             if seen
-            else f"{line.hoverboard_bytes} bytes over the Hoverboard, {line.direct_bytes} direct, "
-            f"{'listed' if line.offloaded_at is not None else 'never listed'} as offloaded",
+            else f"{timeline.hoverboard_bytes} bytes over the Hoverboard, {timeline.direct_bytes} direct, "
+            f"{'listed' if timeline.offloaded_at is not None else 'never listed'} as offloaded",
         )
 
     def record(self) -> documents.DemoGeneration:
-        """As JSON."""
+        """The document of this generation in the summary."""
         return {
             "dataplane": self.dataplane,
             "run": self.run,
@@ -106,12 +106,12 @@ class Generation:
             "isolation": self.isolation.record(),
             "latency_ms": {
                 "hoverboard": {
-                    **_ping(self.latency_hoverboard),
+                    **_round_trips(self.latency_hoverboard),
                     "stayed_on_hoverboard": self.latency_hoverboard_stayed,
                 },
-                "direct": _ping(self.latency_direct),
+                "direct": _round_trips(self.latency_direct),
             },
-            "path": _timeline(self.timeline),
+            "path": _path(self.timeline),
             "throughput": [
                 {
                     "streams": item.streams,
@@ -131,7 +131,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that must hold, and what was seen."""
+    """A condition of the demonstration, whether it holds, and what was seen."""
 
     name: str
     ok: bool
@@ -140,7 +140,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """A whole demonstration; `seconds` includes bringing the testbeds up and down."""
+    """Results of a whole demonstration; `seconds` includes bringing testbeds up and taking them down."""
 
     parameters: dict[str, Any]
     topology: Topology
@@ -148,11 +148,11 @@ class DemoResult:
     seconds: float
 
     def checks(self) -> list[Check]:
-        """All generations' checks."""
+        """The checks of all generations."""
         return [check for generation in self.generations for check in generation.checks()]
 
     def summary(self, record: documents.Record) -> documents.Demo:
-        """The document of `summary.json`; `record` says what it ran on."""
+        """The document of `summary.json`; `record` describes machine, code and parameters."""
         checks = self.checks()
         return {
             "experiment": "demo",
@@ -165,7 +165,7 @@ class DemoResult:
         }
 
     def ratios(self) -> documents.Ratios:
-        """How many times better `fastpath` is than `ovs`: throughput by streams, mean latency."""
+        """How many times better `fastpath` is than `ovs`: throughput by streams, and median round trips."""
         by_name = {generation.dataplane: generation for generation in self.generations}
         fast, slow = by_name.get("fastpath"), by_name.get("ovs")
         if fast is None or slow is None:
@@ -177,12 +177,12 @@ class DemoResult:
                 for item in fast.throughput
                 if before.get(item.streams)
             },
-            "latency_direct": _divide(slow.latency_direct.avg_ms, fast.latency_direct.avg_ms),
-            "latency_hoverboard": _divide(slow.latency_hoverboard.avg_ms, fast.latency_hoverboard.avg_ms),
+            "latency_direct": _ratio(slow.latency_direct.median_ms, fast.latency_direct.median_ms),
+            "latency_hoverboard": _ratio(slow.latency_hoverboard.median_ms, fast.latency_hoverboard.median_ms),
         }
 
     def csv_rows(self) -> Iterator[tuple[str, str, str, str, float]]:
-        """Tidy rows: generation, quantity, condition, unit, value."""
+        """Rows of demo.csv: generation, quantity, condition, unit, value."""
         for item in self.generations:
             name = item.dataplane
             yield name, "start-up", "", "s", item.up_seconds
@@ -198,18 +198,18 @@ class DemoResult:
                 yield name, "path rate", f"direct {rate.start:.2f}-{rate.end:.2f} s", "bit/s", rate.direct_bps
 
 
-def offload_delay(line: Timeline) -> float:
-    """Seconds from the flow's first packet to its offload, as far as sampling can tell; nan if none."""
-    if line.offloaded_at is None or line.first_packet_at is None:
+def offload_delay(timeline: Timeline) -> float:
+    """Seconds from the first packet of the flow to its offload, as precise as the sampling; nan if there was none."""
+    if timeline.offloaded_at is None or timeline.first_packet_at is None:
         return float("nan")
-    return max(0.0, line.offloaded_at - line.first_packet_at)
+    return max(0.0, timeline.offloaded_at - timeline.first_packet_at)
 
 
-def _divide(above: float | None, below: float | None) -> float | None:
+def _ratio(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-def _ping(result: PingResult) -> documents.RoundTrips:
+def _round_trips(result: PingResult) -> documents.RoundTrips:
     return {
         "sent": result.sent,
         "received": result.received,
@@ -221,15 +221,15 @@ def _ping(result: PingResult) -> documents.RoundTrips:
     }
 
 
-def _timeline(line: Timeline) -> documents.Path:
+def _path(timeline: Timeline) -> documents.Path:
     return {
-        "src": line.src,
-        "dst": line.dst,
-        "first_packet_at": line.first_packet_at,
-        "offloaded_at": line.offloaded_at,
-        "direct_at": line.direct_at,
-        "hoverboard_bytes": line.hoverboard_bytes,
-        "direct_bytes": line.direct_bytes,
-        "points": cast("list[documents.PathPoint]", [asdict(point) for point in line.points]),
-        "failures": list(line.failures),
+        "src": timeline.src,
+        "dst": timeline.dst,
+        "first_packet_at": timeline.first_packet_at,
+        "offloaded_at": timeline.offloaded_at,
+        "direct_at": timeline.direct_at,
+        "hoverboard_bytes": timeline.hoverboard_bytes,
+        "direct_bytes": timeline.direct_bytes,
+        "points": cast("list[documents.PathPoint]", [asdict(point) for point in timeline.points]),
+        "failures": list(timeline.failures),
     }

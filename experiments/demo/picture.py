@@ -1,7 +1,6 @@
 """Draws a topology as one SVG: servers, VMs by tenant, the fabric, and the two paths of a flow.
 
-Pure: a `Topology` in, text out. The picture carries its own colours for light and dark pages, so it
-can stand in a README as well as inside a report.
+Pure: a `Topology` in, text out. The picture has colours for light and dark pages, so it suits a README and a report.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _STYLE = """
 
 
 def draw(topology: Topology, pair: tuple[str, str] | None = None) -> str:
-    """The picture; with `pair`, two VM names, also how their traffic goes before and after its offload."""
+    """The picture as SVG text. With `pair`, two VM names, it shows their traffic before and after its offload."""
     hosts = topology.hosts[:_MOST_HOSTS]
     shown = {host.name: [vm for vm in topology.vms if vm.host == host.name][:_MOST_VMS] for host in hosts}
     tallest = max((len(vms) for vms in shown.values()), default=0)
@@ -121,7 +120,7 @@ def _vm(vm: VMSpec, x: int, y: int, colour: str) -> str:
 
 
 def _paths(start: tuple[int, int], end: tuple[int, int], width: int, legend_y: int) -> str:
-    """The relayed path above the direct one; both pass between a host's name and its address."""
+    """The relayed path, and below it the direct one; both pass between a host's name and its address."""
     (x1, y1), (x2, y2) = (start[0] + 12, start[1]), (end[0] + 12, end[1])
     middle, over = width // 2, _TOP + 66
     first, second = x1 + 62, x2 + 62

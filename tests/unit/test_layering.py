@@ -99,6 +99,7 @@ ROOMS = (
     Room("console.show", "console experiments topologies hoverboard", knows="rich"),
     Room("console.guard", CONTRACT, knows="typer"),
     Room("console.runs", "topologies hoverboard.contract"),
+    Room("console.python_runner", ""),
     # --- experiments: measurements that repeat the paper's
     Room("experiments.demo", "experiments topologies hoverboard", knows="jinja2 matplotlib"),
     Room("experiments.sweeps", "experiments topologies hoverboard", knows="dask distributed jinja2 matplotlib yaml"),

@@ -48,11 +48,11 @@ def test_interrupted_demo_leaves_nothing(state: Path, run_name: str, tmp_path: P
     try:
         wait_for(lambda: (state / f"{run_name}-fastpath" / "nodes").is_dir(), 120, lambda: "nothing was started")
         os.kill(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
     assert run_names() == []
     assert not (tmp_path / "out").exists()

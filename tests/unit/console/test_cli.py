@@ -12,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from console import guard, runs
-from console.cli import app, split_command
+from console.cli import app
 from console.show import tables
-from console.verbs import model, up
+from console.verbs import up
+from console.verbs.exec import split_command
+from console.verbs.options import resolve_model
 from hoverboard.contract.errors import InputError, MachineError, RunError
 from topologies.client import orphans
 from topologies.client.orphans import Ended, Orphan
@@ -45,7 +47,7 @@ def test_version() -> None:
 SLOW = ("topologies", "experiments", "controllers", "numpy", "numba", "grpc", "os_ken", "mininet", "matplotlib")
 
 
-@pytest.mark.parametrize("command", ["", "up", "status", "model set", "vm", "experiment run", "capture", "apply"])
+@pytest.mark.parametrize("command", ["", "up", "exec", "model set", "vm", "experiment run", "capture", "apply", "demo"])
 def test_help_imports_no_layer_below(command: str) -> None:
     slow = {*SLOW, *(() if command else ("pydantic",))}  # Typer reads options of a verb with pydantic
     code = (
@@ -69,10 +71,10 @@ def test_a_model_that_cannot_be_is_refused_by_its_name(command: list[str]) -> No
 
 def test_a_models_file_has_a_name_that_holds_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert model.named("gateway") == "gateway"
-    assert model.named(None) is None
-    assert model.named("star.py:Star") == f"{tmp_path}/star.py:Star"
-    assert model.named("/a/b.py") == "/a/b.py"
+    assert resolve_model("gateway") == "gateway"
+    assert resolve_model(None) is None
+    assert resolve_model("star.py:Star") == f"{tmp_path}/star.py:Star"
+    assert resolve_model("/a/b.py") == "/a/b.py"
 
 
 @pytest.mark.usefixtures("nothing_up")
@@ -171,7 +173,7 @@ def orphaned(monkeypatch: pytest.MonkeyPatch, nothing_up: None) -> list[Orphan]:
 
 @pytest.mark.usefixtures("orphaned")
 @pytest.mark.parametrize("line", ["status", "vm list", "exec h1 -- true", "down", "down --run none", "up nosuch"])
-def test_whoever_looks_at_runs_is_told_of_orphans_and_how_to_end_them(line: str) -> None:
+def test_a_verb_that_looks_at_runs_names_orphans_and_how_to_end_them(line: str) -> None:
     shown = runner.invoke(app, line.split())
     assert shown.stderr.startswith(
         "hoverboard: orphaned: dead (its holder died, 3 processes), lost (has lost its directory, 1 process); "
@@ -183,7 +185,7 @@ def test_whoever_looks_at_runs_is_told_of_orphans_and_how_to_end_them(line: str)
 def test_orphans_are_ended_and_a_holder_that_goes_on_is_named(orphaned: list[Orphan]) -> None:
     shown = runner.invoke(app, ["down", "--orphans"])
     assert (shown.exit_code, shown.stdout, orphaned) == (0, "down: dead, lost\n", [])
-    assert shown.stderr == "hoverboard: pid 77, which held lost, does other things as well and goes on\n"
+    assert shown.stderr == "hoverboard: pid 77, which held lost, also does other work and keeps running\n"
     assert runner.invoke(app, ["down", "--orphans"]).stdout == "there are no orphans\n"
     assert json.loads(runner.invoke(app, ["down", "--orphans", "--json"]).stdout) == {"down": []}
 

@@ -17,7 +17,7 @@ from hoverboard.contract.errors import MachineError
 
 @dataclass
 class Machine:
-    """A machine as a test wants it; a student's virtual machine with everything on it unless told otherwise."""
+    """A machine as a test wants it; by default a student's virtual machine that lacks nothing."""
 
     is_root: bool = True
     features: dict[str, str] | str = field(default_factory=lambda: dict.fromkeys(FEATURES, ""))
@@ -100,11 +100,11 @@ WORSE = [
     (Machine(is_root=False), "root", "degraded", "sudo"),
     (Machine(core_count=1), "cores", "degraded", "one core"),
     (Machine(memory=(2_000, 24_000)), "memory", "degraded", "enough for the demo"),
-    (Machine(memory=(200, 24_000)), "memory", "degraded", "killed"),
+    (Machine(memory=(200, 24_000)), "memory", "degraded", "kernel may kill"),
     (Machine(disk=3), "disk", "degraded", "make room"),
     (Machine(features="need root to be tried"), "kernel features", "degraded", "netem"),
     (without("tun"), "tun/tap with segment header", "missing", "--dataplane ovs"),
-    (without("tun-uso"), "tap: UDP segmentation", "missing", "UDP goes packet by packet"),
+    (without("tun-uso"), "tap: UDP segmentation", "missing", "UDP is sent packet by packet"),
     (without("veth"), "veth", "missing", "nothing can be brought up"),
     (without("bridge"), "bridge", "missing", "no fabric"),
     (without("netem"), "netem", "missing", "delay and loss are not available"),

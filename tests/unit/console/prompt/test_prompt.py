@@ -45,17 +45,21 @@ def test_verbs(session: Session) -> None:
 def test_node_and_command(session: Session, line: str) -> None:
     session.prompt.onecmd(line)
     assert session.executed == [("blue-1", ["ping", "10.0.0.3"])]
-    assert session.prompt.failed == 7
+    assert session.prompt.exit_code == 7
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
-    [("nosuch ls", "neither a verb nor a node"), ("blue-1", "what should blue-1 run"), ("blue-1 'x", "cannot read")],
+    ("line", "message"),
+    [
+        ("nosuch ls", "neither a verb nor a node"),
+        ("blue-1", "there is no command to run in blue-1"),
+        ("blue-1 'x", "cannot read"),
+    ],
 )
-def test_wrong_words(session: Session, line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_words(session: Session, line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not session.prompt.onecmd(line)
-    assert said in capsys.readouterr().err
-    assert session.prompt.failed == 2
+    assert message in capsys.readouterr().err
+    assert session.prompt.exit_code == 2
 
 
 @pytest.mark.parametrize("line", ["exit", "quit", "EOF"])
@@ -78,7 +82,7 @@ def test_a_run_that_is_taken_down_during_a_command_ends_the_prompt() -> None:
         return 137
 
     prompt = Prompt(
-        "r", verb=lambda words: 0, nodes=lambda: ["h1"], addresses=dict, execute=execute, over=lambda: bool(gone)
+        "r", verb=lambda words: 0, nodes=lambda: ["h1"], addresses=dict, execute=execute, ended=lambda: bool(gone)
     )
     prompt.cmdqueue = ["help", "h1 bash", "h1 never"]
     prompt.cmdloop()

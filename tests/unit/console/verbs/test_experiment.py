@@ -103,10 +103,10 @@ def test_rows_of_verdicts_and_comparisons() -> None:
         ("run latency --set second=1", "no parameter second"),
         ("run latency --set seconds=long", "no value of seconds"),
         ("run latency --set seconds", "is not NAME=VALUE"),
-        ("run latency --resume", "nothing says what to resume"),
+        ("run latency --resume", "--resume needs the folder of a run"),
         ("run latency --repeat 0", "nothing is measured 0 times"),
-        ("run all --set seconds=1", "no parameter in common"),
-        ("run all --sweep nothing.yaml", "no parameter in common"),
+        ("run all --set seconds=1", "--set and --sweep work for one experiment only"),
+        ("run all --sweep nothing.yaml", "--set and --sweep work for one experiment only"),
         ("run latency --sweep nothing.yaml", "there is no such file"),
         ("report nowhere", "no run.json"),
         ("compare nowhere nowhere", "no run.json"),
@@ -127,7 +127,7 @@ def test_measuring_needs_root(line: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     shown = cli.invoke(app, ["experiment", *line.split()])
     assert shown.exit_code != 0
-    assert f"`hoverboard experiment {line.split()[0]}` works on network namespaces" in shown.stderr
+    assert f"`hoverboard experiment {line.split()[0]}` needs root" in shown.stderr
 
 
 def made(path: Path, name: str, scale: float, *, failed: bool = True) -> Path:

@@ -78,7 +78,7 @@ def test_a_sweep_of_another_experiment_is_refused(named: str | None, code: int, 
     sweep.write_text(f"experiment: {named or file}\noffset: [1]\n")
     shown = run(file, "--quick", "--out", str(tmp_path / "out"), "--sweep", str(sweep))
     assert shown.exit_code == code
-    assert ("the sweep is of latency, not of" in shown.stderr) == bool(code)
+    assert ("this sweep is for latency, not for" in shown.stderr) == bool(code)
 
 
 def test_resuming_goes_on_and_without_it_the_folder_is_refused(file: str, tmp_path: Path) -> None:
@@ -118,5 +118,5 @@ def test_an_interrupted_run_says_how_to_go_on(file: str, tmp_path: Path, monkeyp
     out = tmp_path / "out"
     shown = run(file, "--out", str(out), "--quick")
     assert shown.exit_code == 130
-    assert f"what was measured is in {out}; add --resume --out {out} to go on" in shown.stderr
+    assert f"results so far are in {out}; to continue, add --resume --out {out}" in shown.stderr
     assert closed == [True]

@@ -6,21 +6,23 @@ import pytest
 
 from console.show import tables
 from console.verbs import up
-from topologies.spec import schema
+from hoverboard.contract.generations import Dataplane
+from topologies.spec import external, schema
 
 HOSTS = [{"name": "h1"}, {"name": "h2", "program": "external", "controller": "tcp:127.0.0.1:6653"}]
 
 
 @pytest.mark.parametrize(
-    ("of_file", "option", "told"), [("ovs", None, 0), ("fastpath", None, 1), ("fastpath", "ovs", 0), ("ovs", "pre", 1)]
+    ("of_file", "option", "count"), [("ovs", None, 0), ("fastpath", None, 1), ("fastpath", "ovs", 0), ("ovs", "pre", 1)]
 )
 def test_up_says_once_what_does_not_work_on_the_generation_that_runs(
-    of_file: str, option: up.GenerationName | None, told: int, capsys: pytest.CaptureFixture[str]
+    of_file: str, option: Dataplane | None, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    up._note(schema.from_keys({"hosts": HOSTS, "dataplane": of_file}), option)
-    said = capsys.readouterr()
-    assert said.out == ""  # where --json is printed
-    assert said.err.count("note: host h2 is programmed by tcp:127.0.0.1:6653") == told
+    topology = schema.from_keys({"hosts": HOSTS, "dataplane": of_file})
+    up._print_notes(external.notes(topology if option is None else topology.with_dataplane(option)))
+    printed = capsys.readouterr()
+    assert printed.out == ""  # where --json is printed
+    assert printed.err.count("note: host h2 is programmed by tcp:127.0.0.1:6653") == count
 
 
 def test_status_tells_such_a_host_from_the_others() -> None:

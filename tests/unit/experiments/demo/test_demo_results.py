@@ -42,12 +42,12 @@ def test_ratios_say_how_many_times_better_the_fast_path_is() -> None:
 
 def test_a_ratio_needs_both_values() -> None:
     fast, slow = result().generations
-    silent = replace(slow.latency_direct, avg_ms=None)
+    silent = replace(slow.latency_direct, samples=())
     nothing = replace(slow, throughput=(Throughput(1, tcp(1, 0.0), 0),), latency_direct=silent)
     assert replace(result(), generations=(fast, nothing)).ratios() == {
         "throughput": {}, "latency_direct": None, "latency_hoverboard": pytest.approx(10.0),
     }  # fmt: skip
-    instant = replace(fast, latency_direct=replace(fast.latency_direct, avg_ms=0.0))
+    instant = replace(fast, latency_direct=replace(fast.latency_direct, samples=(0.0,)))
     assert replace(result(), generations=(instant, slow)).ratios()["latency_direct"] is None
 
 
@@ -169,9 +169,23 @@ def test_the_table_has_a_row_for_each_value() -> None:
 
 def test_what_was_not_counted_has_no_row() -> None:
     one = generation("ovs", 1)
-    untold = replace(one, throughput=(Throughput(1, replace(tcp(1, 1e9), retransmits=None), 0),))
-    rows = list(replace(result(), generations=(untold,)).csv_rows())
+    uncounted = replace(one, throughput=(Throughput(1, replace(tcp(1, 1e9), retransmits=None), 0),))
+    rows = list(replace(result(), generations=(uncounted,)).csv_rows())
     assert "retransmits" not in {row[1] for row in rows}
+
+
+def test_round_trips_are_compared_and_shown_by_their_medians() -> None:
+    fast, slow = result().generations
+    # A pause of the scheduler moves the mean of ovs tenfold, and its median not at all.
+    pause = replace(slow.latency_direct, samples=(1.0, 2.0, 6.0, 1.0, 300.0), avg_ms=62.0)
+    paused = replace(result(), generations=(fast, replace(slow, latency_direct=pause)))
+    assert paused.ratios()["latency_direct"] == pytest.approx(10.0)
+    _, shown, _ = demo_tables.demo(paused.summary({}))
+    rows = list(zip(*(column.cells for column in shown.columns), strict=True))
+    assert rows[2:] == [
+        ("round trip, direct (median)", "0.200 ms", "2.000 ms", "10.0 x"),
+        ("round trip, over the Hoverboard (median)", "0.600 ms", "6.000 ms", "10.0 x"),
+    ]
 
 
 def test_the_shown_path_has_a_row_a_second() -> None:

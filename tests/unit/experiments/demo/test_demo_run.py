@@ -25,21 +25,21 @@ from topologies.spec.topology import Topology
 SPEC = DemoSpec(generations=("fastpath", "ovs"), streams=(1, 16), seconds=4, omit=1, follow_seconds=7)
 
 
-class Bed(FakeBed):
+class DemoTestbed(FakeBed):
     """A testbed whose Hoverboard receives 1000 bytes more at each look; `made` are all so far."""
 
-    made: ClassVar[list[Bed]] = []
+    made: ClassVar[list[DemoTestbed]] = []
     fails: ClassVar[bool] = False
 
     def __init__(self, topology: Topology, *, run: str) -> None:
-        super().__init__(topology, {}, self._say)
+        super().__init__(topology, {}, self._status)
         self.run, self.is_up, self.received, self.looks = run, False, 0, 0
         self.added: list[tuple[str, str, str]] = []
         self.removed: list[str] = []
         self.phases = {"nodes": 0.25}
-        Bed.made.append(self)
+        DemoTestbed.made.append(self)
 
-    def _say(self, name: str) -> dict[str, Any]:
+    def _status(self, name: str) -> dict[str, Any]:
         if name == "hv1":
             self.received += 1_000
         return {"name": name, "counters": {"rx_bytes": self.received}, "next_report_seconds": self._left(name)}
@@ -51,7 +51,7 @@ class Bed(FakeBed):
 
     def up(self, progress: Any) -> None:
         progress(SimpleNamespace(phase="nodes", done=1, total=3))
-        if Bed.fails:
+        if DemoTestbed.fails:
             raise MeasurementError("it does not come up")
         self.is_up = True
 
@@ -91,8 +91,8 @@ class Tools:
         self.proofs: list[tuple[Any, ...]] = []
         self.samplers: list[tuple[Any, ...]] = []
         self._silent = silent  # counts of pings that stay without an answer
-        monkeypatch.setattr(demo, "Testbed", Bed)
-        monkeypatch.setattr(Bed, "made", [])
+        monkeypatch.setattr(demo, "Testbed", DemoTestbed)
+        monkeypatch.setattr(DemoTestbed, "made", [])
         monkeypatch.setattr(ping, "measure", self._ping)
         monkeypatch.setattr(iperf, "measure", self._measure)
         monkeypatch.setattr(iperf, "started", self._started)
@@ -138,11 +138,14 @@ def run(tools: Tools, spec: DemoSpec = SPEC) -> tuple[DemoResult, list[str]]:
 
 def test_each_generation_gets_a_testbed_of_its_own_that_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
     result, steps = run(Tools(monkeypatch))
-    assert [one.run for one in Bed.made] == ["demo-fastpath", "demo-ovs"]
-    assert [{server.dataplane for server in bed.topology.servers} for bed in Bed.made] == [{"fastpath"}, {"ovs"}]
-    assert not any(bed.is_up for bed in Bed.made)
-    for bed in Bed.made:
-        assert bed.opened == bed.closed[::-1] == [server.name for server in bed.topology.servers]
+    assert [one.run for one in DemoTestbed.made] == ["demo-fastpath", "demo-ovs"]
+    assert [{server.dataplane for server in testbed.topology.servers} for testbed in DemoTestbed.made] == [
+        {"fastpath"},
+        {"ovs"},
+    ]
+    assert not any(testbed.is_up for testbed in DemoTestbed.made)
+    for testbed in DemoTestbed.made:
+        assert testbed.opened == testbed.closed[::-1] == [server.name for server in testbed.topology.servers]
     assert [one.dataplane for one in result.generations] == ["fastpath", "ovs"]
     assert steps[:3] == ["fastpath: starting", "fastpath: starting, nodes 1/3", "fastpath: isolation"]
     assert steps[8] == "fastpath: stopping"
@@ -180,7 +183,7 @@ def test_latency_and_throughput_are_those_of_the_pair(monkeypatch: pytest.Monkey
         (*ends, IperfSpec(seconds=4, streams=16, omit=1)),
     ]  # fmt: skip
     # Three looks at the time that is left: some, less, and more again after the report; the fourth is at the counters.
-    assert [bed.looks for bed in Bed.made] == [4, 4]
+    assert [testbed.looks for testbed in DemoTestbed.made] == [4, 4]
     vni, src, dst, relays, _, _, interval = tools.samplers[0]
     assert (vni, src, dst, relays, interval) == (7, "10.0.0.2", "10.0.0.3", ["172.16.255.1"], 0.25)
 
@@ -200,19 +203,19 @@ def test_both_proofs_go_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools(monkeypatch)
     (one, _) = run(tools)[0].generations
     assert (one.isolation.same, one.isolation.foreign) == ((SAME, SAME), (FOREIGN, FOREIGN))
-    bed = Bed.made[0]
+    testbed = DemoTestbed.made[0]
     tenant, source, targets = tools.proofs[0]
-    assert (tenant, source) == ("blue", ("blue-1", bed.node("blue-1")))
+    assert (tenant, source) == ("blue", ("blue-1", testbed.node("blue-1")))
     assert [(address, mine, other) for address, mine, _, other, _ in targets] == [
         ("10.0.0.3", "blue-2", "red-2"), ("10.0.0.4", "blue-3", "red-3"),
     ]  # fmt: skip
-    assert targets[0][2:] == (bed.node("blue-2"), "red-2", bed.node("red-2"))
-    assert tools.proofs[1][:2] == ("red", ("red-1", bed.node("red-1")))
+    assert targets[0][2:] == (testbed.node("blue-2"), "red-2", testbed.node("red-2"))
+    assert tools.proofs[1][:2] == ("red", ("red-1", testbed.node("red-1")))
     assert tools.proofs[2][0] == "blue"
-    host = next(vm.host for vm in bed.topology.vms if vm.name == "red-3")
-    assert bed.added[0] == ("red", "red-only", host)
-    assert [name for name, *_ in bed.added] == ["red", "blue"]
-    assert bed.removed == ["red-only", "blue-only"]
+    host = next(vm.host for vm in testbed.topology.vms if vm.name == "red-3")
+    assert testbed.added[0] == ("red", "red-only", host)
+    assert [name for name, *_ in testbed.added] == ["red", "blue"]
+    assert testbed.removed == ["red-only", "blue-only"]
 
 
 def test_the_vm_of_the_second_proof_is_removed_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,20 +227,20 @@ def test_the_vm_of_the_second_proof_is_removed_whatever_happens(monkeypatch: pyt
     monkeypatch.setattr(tenant_isolation, "foreign_address", fail)
     with pytest.raises(MeasurementError, match="no counter"):
         run(tools)
-    assert Bed.made[0].removed == ["red-only"]
-    assert not Bed.made[0].is_up
-    assert Bed.made[0].opened == Bed.made[0].closed[::-1]
+    assert DemoTestbed.made[0].removed == ["red-only"]
+    assert not DemoTestbed.made[0].is_up
+    assert DemoTestbed.made[0].opened == DemoTestbed.made[0].closed[::-1]
 
 
 def test_a_pair_that_was_offloaded_meanwhile_did_not_stay_on_the_hoverboard(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools(monkeypatch)
-    original = Bed.__init__
+    original = DemoTestbed.__init__
 
-    def made(self: Bed, topology: Topology, *, run: str) -> None:
+    def made(self: DemoTestbed, topology: Topology, *, run: str) -> None:
         original(self, topology, run=run)
         self.standing = (("blue-1", "blue-2"),)
 
-    monkeypatch.setattr(Bed, "__init__", made)
+    monkeypatch.setattr(DemoTestbed, "__init__", made)
     (one, _) = run(tools)[0].generations
     assert not one.latency_hoverboard_stayed
     assert tools.samplers[0][5]() == 4.0  # when the control plane listed the pair, by its addresses
@@ -247,15 +250,15 @@ def test_a_pair_that_does_not_answer_ends_the_demonstration(monkeypatch: pytest.
     tools = Tools(monkeypatch, silent=frozenset({20}))
     with pytest.raises(MeasurementError, match=r"blue-1 gets no answer from blue-2 \(10.0.0.3\)"):
         run(tools)
-    assert len(Bed.made) == 1
-    assert not Bed.made[0].is_up
+    assert len(DemoTestbed.made) == 1
+    assert not DemoTestbed.made[0].is_up
 
 
 def test_a_testbed_that_does_not_come_up_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools(monkeypatch)
     downs: list[str] = []
-    monkeypatch.setattr(Bed, "fails", True)
-    monkeypatch.setattr(Bed, "down", lambda self: downs.append(self.run))
+    monkeypatch.setattr(DemoTestbed, "fails", True)
+    monkeypatch.setattr(DemoTestbed, "down", lambda self: downs.append(self.run))
     with pytest.raises(MeasurementError, match="does not come up"):
         run(tools)
     assert downs == ["demo-fastpath"]

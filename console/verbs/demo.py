@@ -1,0 +1,51 @@
+"""`hoverboard demo`: shows two tenants, an offload and two dataplane generations, and writes a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console import guard, runs
+from console.show.json_output import print_json
+from console.verbs.options import Json
+
+
+def demo(
+    run: Annotated[str, typer.Option("--run", metavar="NAME", help="First part of the names of its runs.")] = "demo",
+    generation: Annotated[
+        str,
+        typer.Option(
+            "--generation",
+            metavar="NAME,...",
+            help="Dataplane generations, separated by commas. `all`: all that this machine supports.",
+        ),  # fmt: skip
+    ] = "fastpath,ovs",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results. Default: results/demo-DATE.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a flow that starts on a Hoverboard and is offloaded, measure two dataplanes, and write a report."""
+    runs.need_root("demo")
+    from console.show.progress import StepProgress
+    from experiments.demo import demo as experiment
+    from experiments.demo import demo_report
+
+    folder = out if out is not None else demo_report.default_folder()
+    with guard.ended_by_signals(), StepProgress() as progress:
+        result = experiment.run(experiment.demo_spec(run, generation), progress)
+        progress("writing the report", 0.99)
+        summary = demo_report.write(result, folder)
+    if as_json:
+        print_json(summary)
+    else:
+        from console.show import demo_tables, tables
+
+        tables.show(demo_tables.demo(summary))
+        if summary["ok"]:
+            print("all checks passed: VMs reach only VMs of their own tenant, and the flow was offloaded")
+        print(f"{summary['seconds']:.0f} s; report: {folder / 'report.html'}")
+    if not summary["ok"]:
+        raise typer.Exit(1)

@@ -1,0 +1,68 @@
+"""`hoverboard down`: takes runs down, and removes what dead runs have left (docs/failure.md)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from console import runs
+from console.show.json_output import print_json
+from console.verbs.options import Json
+from hoverboard.contract.errors import InputError
+
+
+def down(
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. May be left out when only one is up.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Take all runs down, dead ones too.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Remove only orphans: runs whose holder died or whose directory is gone.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a run down, or remove what a dead run has left. Nothing else is touched."""
+    runs.need_root("down")
+    if everything and (orphans or run is not None):
+        other = "--orphans" if orphans else "--run"
+        raise InputError(f"{other} and --all exclude each other", where="down", next_step="give one of them")
+    if orphans:
+        _end_orphans(run, as_json)
+        return
+    from topologies.client import run_client
+    from topologies.processes.run_directory import run_names
+
+    try:
+        names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
+        for name in names:
+            run_client.down(name, missing_ok=everything)
+    finally:
+        runs.mention_orphans()
+    if as_json:
+        print_json({"down": names})
+    else:
+        print(f"down: {', '.join(names)}" if names else "nothing was up")
+
+
+def _end_orphans(run: str | None, as_json: bool) -> None:
+    """Remove what orphans have left: runs whose holder died, or whose directory is gone.
+
+    Args:
+        run: only those of this name; None: all.
+    """
+    from topologies.client import orphans
+
+    ended = [orphans.end(one) for one in orphans.find() if run in (None, one.run)]
+    for one in ended:
+        if one.holder is not None:
+            print(
+                f"hoverboard: pid {one.holder}, which held {one.run}, also does other work and keeps running",
+                file=sys.stderr,
+            )
+    names = [one.run for one in ended]
+    if as_json:
+        print_json({"down": names})
+    else:
+        print(f"down: {', '.join(names)}" if names else "there are no orphans")

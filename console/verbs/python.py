@@ -1,0 +1,53 @@
+"""`hoverboard python`: runs a Python file with the environment's Python, which finds Hoverboard and its libraries."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from console import python_runner
+from hoverboard.contract.errors import InputError
+
+
+def python(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE|-m MODULE", help="A Python file, or a module of Hoverboard.")
+    ] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENT", help="Its arguments.")] = None,
+) -> None:
+    """Run a Python file with the Python of Hoverboard's environment.
+
+    The file's own folder comes first on sys.path. The current directory is not on it.
+
+    The exit code is that of the file.
+    """
+    if file is None:
+        raise InputError(
+            "there is no file to run", where="python", next_step="give one: hoverboard python FILE [ARGUMENT]..."
+        )
+    if file != "-m":
+        _check_readable(file)
+    elif not arguments:
+        raise InputError("-m needs a module", where="python", next_step="name one: hoverboard python -m MODULE")
+    environment = dict(os.environ)
+    if "PYTHONPATH" in environment:
+        # An empty or relative entry stands for the current directory, or for a place below it.
+        entries = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(os.path.isabs, entries))
+    command = [sys.executable, "-P", python_runner.__file__, file, *(arguments or ())]
+    os.execve(sys.executable, command, environment)
+
+
+def _check_readable(file: str) -> None:
+    """Check that a file can be run: InputError says why it cannot."""
+    try:
+        with open(file, "rb"):
+            return
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except OSError as error:
+        reason = f"it cannot be read: {(error.strerror or 'unknown reason').lower()}"
+    raise InputError(reason, where=file, next_step="give the path of a Python file")

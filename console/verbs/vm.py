@@ -1,0 +1,69 @@
+"""`hoverboard vm`: adds, removes and lists the VMs of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console import runs
+from console.show.json_output import print_json
+from console.verbs.options import Json, Run
+
+app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
+
+
+@app.command("add")
+def vm_add(
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="The virtual network.")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: the next free name.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Default: the host with the fewest VMs.")
+    ] = None,
+    run: Run = None,
+    as_json: Json = False,
+) -> None:
+    """Add a VM, and return when its gateway answers."""
+    runs.need_root("vm add")
+    from topologies.client.run_client import RunClient
+
+    with RunClient(runs.live(run)) as client:
+        added = client.add_vm(network, name, host)
+    if as_json:
+        print_json(added)
+    else:
+        print(f"added {added['name']}: {added['ip']} on {added['host']}")
+
+
+@app.command("remove")
+def vm_remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The VM.")], run: Run = None, as_json: Json = False
+) -> None:
+    """Remove a VM."""
+    runs.need_root("vm remove")
+    from topologies.client.run_client import RunClient
+
+    with RunClient(runs.live(run)) as client:
+        client.remove_vm(name)
+    if as_json:
+        print_json({"removed": name})
+    else:
+        print(f"removed {name}")
+
+
+@app.command("list")
+def vm_list(run: Run = None, as_json: Json = False) -> None:
+    """List the VMs of a run."""
+    runs.need_root("vm list")
+    from hoverboard.contract.change_documents import ListedVM
+    from topologies.client.run_client import RunClient
+
+    with RunClient(runs.live(run)) as client:
+        networks = client.status()["networks"]
+    found: list[ListedVM] = [{**vm, "network": network["name"]} for network in networks for vm in network["vms"]]
+    if as_json:
+        print_json(found)
+        return
+    from console.show import tables
+
+    tables.show([tables.vms(found)])
