@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_each_file_is_used_after_it(page: str) -> None:
     for number, block in enumerate(found, 1):
         if block.file:
             assert any(block.file in later.text for later in found[number:] if later.language != "text"), block.place
+
+
+@each_page
+def test_commands_name_the_one_python_of_all_documents(page: str) -> None:
+    for block in documented.blocks(PAGES[page]):
+        for command in block.commands() if block.language == "sh" else []:
+            bare = re.search(r"(?<!hoverboard )\bpython3? |sudo -E", command)
+            assert not bare, f"{block.place}: {command}: `hoverboard python` is the Python of documents"
 
 
 def test_blocks_that_no_test_runs_are_these() -> None:
