@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from hoverboard.contract.errors import HoverboardError
 
@@ -62,6 +63,7 @@ def report_errors() -> Iterator[None]:
 class GuardedGroup(TyperGroup):
     """A group of commands whose errors are reported without a traceback."""
 
+    @override
     def invoke(self, ctx: Any) -> Any:
         with report_errors():
             return super().invoke(ctx)

@@ -16,8 +16,10 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from typing_extensions import override
+
 from console.doctor import kernel_features
-from console.doctor.port import ModuleState
+from console.doctor.port import ModuleState, Probes
 from hoverboard.contract.errors import HoverboardError
 
 # The argument that prints a tool's version; mnexec has none.
@@ -26,15 +28,18 @@ _SECONDS = 5.0
 _PROC_MEMINFO = Path("/proc/meminfo")
 
 
-class MachineProbes:
+class MachineProbes(Probes):
     """The facts of this machine; satisfies `console.doctor.port.Probes`."""
 
+    @override
     def root(self) -> bool:
         return os.geteuid() == 0
 
+    @override
     def kernel(self) -> str:
         return f"{platform.release()} {platform.machine()}"
 
+    @override
     def kernel_features(self) -> dict[str, str] | str:
         if not self.root():
             return "need root to be tried"
@@ -52,17 +57,20 @@ class MachineProbes:
         found: dict[str, str] = json.loads(done.stdout)
         return found
 
+    @override
     def openvswitch_module(self) -> ModuleState:
         if Path("/sys/module/openvswitch").exists():
             return "loaded"
         # A dry run, as looking must not load it.
         return "loadable" if _output("modprobe", "--dry-run", "--quiet", "openvswitch") is not None else "absent"
 
+    @override
     def cgroup(self) -> str:
         kinds = {line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()}
         found = [name for kind, name in (("cgroup", "v1"), ("cgroup2", "v2")) if kind in kinds]
         return " and ".join(found) or "none"
 
+    @override
     def tool(self, name: str) -> str | None:
         if shutil.which(name) is None:
             return None
@@ -71,12 +79,14 @@ class MachineProbes:
         version = re.search(r"\d+(\.\d+)+|\b\d{8}\b", output or "")
         return version[0] if version else "found"
 
+    @override
     def package(self, name: str) -> str | None:
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             return None
 
+    @override
     def compiled_fast_path(self) -> bool:
         try:
             import numba
@@ -90,9 +100,11 @@ class MachineProbes:
             return False
         return next(cache.rglob("engine.run-*.nbc"), None) is not None
 
+    @override
     def python(self) -> str:
         return platform.python_version()
 
+    @override
     def dead_runs(self) -> list[str] | str:
         if not self.root():
             return "need root to be listed"
@@ -103,6 +115,7 @@ class MachineProbes:
         except (ImportError, OSError, HoverboardError) as error:
             return f"could not be listed: {error}"
 
+    @override
     def lost_runs(self) -> list[str] | str:
         if not self.root():
             return "need root to be listed"
@@ -113,14 +126,17 @@ class MachineProbes:
         except (ImportError, OSError, HoverboardError) as error:
             return f"could not be listed: {error}"
 
+    @override
     def memory_mib(self) -> tuple[int, int]:
         fields = dict(line.split(":", 1) for line in _PROC_MEMINFO.read_text().splitlines())
         available, total = (int(fields[name].split()[0]) // 1024 for name in ("MemAvailable", "MemTotal"))
         return available, total
 
+    @override
     def cores(self) -> int:
         return len(os.sched_getaffinity(0))
 
+    @override
     def disk_mib(self) -> tuple[str, int]:
         where = Path(os.environ.get("HOVERBOARD_STATE_DIR") or "/run/hoverboard")
         while not where.exists():

@@ -186,7 +186,7 @@ class IntentStore:
         yield from self._replace(removed + [old for old, _ in changed], added + [new for _, new in changed])
         if removed or added or changed or first:
             self.version += 1
-        return Changes(self.version, tuple(added), tuple(changed), tuple(removed))
+        return Changes(self.version, tuple(added), tuple(changed), tuple(removed))  # tour: vm 4
 
     def _replace(self, old: Sequence[AnyEntity], new: Sequence[AnyEntity]) -> Generator[None, None, None]:
         """Remove `old` and add `new`; on an error or cancellation, restore everything and raise."""

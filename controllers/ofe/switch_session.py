@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 
+from typing_extensions import override
+
 from controllers.ofe import messages, openflow
 from controllers.ofe.switch_interface import SwitchEvents
 from controllers.ofe.templates import FlowModEncoder
@@ -66,11 +68,13 @@ class Session(asyncio.Protocol):
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.write(openflow.hello(self._next_xid()))
 
+    @override
     def data_received(self, data: bytes) -> None:
         self._last_received = self._loop.time()
         self._buffer += data
@@ -83,6 +87,7 @@ class Session(asyncio.Protocol):
         for xid, message in received:
             self._handle(xid, message)
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         gone = SwitchError(
             "the switch disconnected",
@@ -100,9 +105,11 @@ class Session(asyncio.Protocol):
             self._ready = False
             self._events.switch_disconnected(self)
 
+    @override
     def pause_writing(self) -> None:
         self._writable.clear()
 
+    @override
     def resume_writing(self) -> None:
         self._writable.set()
 
@@ -120,7 +127,7 @@ class Session(asyncio.Protocol):
                 origin = await self._write_flow_mods(bundle, program)
                 await self._barrier()
                 if not rejections:
-                    self._write(openflow.bundle_commit, bundle)
+                    self._write(openflow.bundle_commit, bundle)  # tour: vm 10
                     await self._barrier()
                 elif all(xid != first for xid, _ in rejections):
                     self._write(openflow.bundle_discard, bundle)

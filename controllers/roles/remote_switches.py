@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import grpc
+from typing_extensions import override
 
 from controllers.crash import critical_task
 from controllers.ofe.messages import PacketIn
@@ -40,7 +41,7 @@ class Events(SwitchEvents, AgentEvents, Protocol):
         ...
 
 
-class RemoteSwitch:
+class RemoteSwitch(SwitchSession):
     """A session with a switch, held by a front end (see `switch_interface.SwitchSession`)."""
 
     def __init__(self, link: FrontEndLink, ref: pb.SwitchRef) -> None:
@@ -49,6 +50,7 @@ class RemoteSwitch:
         self._link = link
         self._turns = asyncio.Semaphore(_MAX_UNCONFIRMED)
 
+    @override
     async def send(self, program: Program) -> None:
         async with self._turns:
             await self._link.request(
@@ -60,15 +62,18 @@ class RemoteSwitch:
                 )
             )  # fmt: skip
 
+    @override
     async def dump(self) -> list[Flow]:
         return await self._link.request(
             lambda number, term: pb.FrontEndRequest(dump=pb.DumpRequest(id=number, switch=self.ref, term=term))
         )
 
+    @override
     def packet_out(self, in_port: int, frame: bytes) -> None:
         out = pb.PacketOutRequest(switch=self.ref, term=self._link.term(), in_port=in_port, frame=frame)
         self._link.send(pb.FrontEndRequest(packet_out=out))
 
+    @override
     def close(self) -> None:
         self._link.send(pb.FrontEndRequest(close=self.ref))
 

@@ -11,17 +11,18 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from typing import Any
 
 import grpc
+from typing_extensions import override
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
 from controllers.store.lease_keepalive import KeepaliveFactory, LeaseKeepalive
-from controllers.store.port import Entry, LeaseLost, Put
+from controllers.store.port import Entry, LeaseLost, Put, Store
 from hoverboard.contract.wire import etcd_pb2 as pb
 from hoverboard.contract.wire.etcd_pb2_grpc import KVStub, LeaseStub, WatchStub
 
 _NO_LEASE = "lease not found"
 
 
-class EtcdStore:
+class EtcdStore(Store):
     """A `port.Store` in etcd.
 
     Args:
@@ -43,14 +44,17 @@ class EtcdStore:
         self._thread_lease: Any = LeaseStub(self._thread_channel)  # type: ignore[no-untyped-call]
         self._keepalive = keepalive(self._keep)
 
+    @override
     async def get(self, key: str) -> Entry | None:
         reply = await self._call(self._kv.Range, pb.RangeRequest(key=self._key(key)))
         return self._entry(reply.kvs[0]) if reply.kvs else None
 
+    @override
     async def items(self, prefix: str) -> list[Entry]:
         reply = await self._range(prefix)
         return [self._entry(one) for one in reply.kvs]
 
+    @override
     async def commit(self, expect: Mapping[str, int], put: Mapping[str, Put], delete: Iterable[str] = ()) -> int | None:
         request = pb.TxnRequest(
             compare=[
@@ -70,6 +74,7 @@ class EtcdStore:
         reply = await self._call(self._kv.Txn, request)
         return int(reply.header.revision) if reply.succeeded else None
 
+    @override
     async def watch(self, prefix: str) -> AsyncGenerator[list[Entry], None]:
         now = await self._range(prefix)
         create = pb.WatchCreateRequest(
@@ -91,11 +96,13 @@ class EtcdStore:
         finally:
             call.cancel()
 
+    @override
     async def lease(self, seconds: float, lost: Callable[[], None]) -> int:
         granted = await self._call(self._lease.LeaseGrant, pb.LeaseGrantRequest(TTL=max(1, math.ceil(seconds))))
         self._keepalive.add(granted.ID, float(granted.TTL), lost)
         return int(granted.ID)
 
+    @override
     async def revoke(self, lease: int) -> None:
         self._keepalive.remove(lease)
         try:
@@ -103,6 +110,7 @@ class EtcdStore:
         except LeaseLost:
             return  # the lease has ended already
 
+    @override
     async def close(self) -> None:
         self._keepalive.close()
         self._thread_channel.close()

@@ -6,15 +6,16 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
+from typing_extensions import override
 
 from controllers.store.channels import ANSWER_TIMEOUT, aio_channel, no_answer, thread_channel
 from controllers.store.lease_keepalive import KeepaliveFactory, LeaseKeepalive
-from controllers.store.port import Entry, LeaseLost, Put
+from controllers.store.port import Entry, LeaseLost, Put, Store
 from hoverboard.contract.wire import store_pb2 as pb
 from hoverboard.contract.wire.store_pb2_grpc import StoreStub
 
 
-class RemoteStore:
+class RemoteStore(Store):
     """A `port.Store` at the gRPC address of the process that holds the store.
 
     Args:
@@ -29,13 +30,16 @@ class RemoteStore:
         self._thread_stub: Any = StoreStub(self._thread_channel)  # type: ignore[no-untyped-call]
         self._keepalive = keepalive(self._keep)
 
+    @override
     async def get(self, key: str) -> Entry | None:
         found = await self._call(self._stub.Get, pb.StoreQuery(key=key))
         return _entries(found)[0] if found.entries else None
 
+    @override
     async def items(self, prefix: str) -> list[Entry]:
         return _entries(await self._call(self._stub.Get, pb.StoreQuery(key=prefix, prefix=True)))
 
+    @override
     async def commit(self, expect: Mapping[str, int], put: Mapping[str, Put], delete: Iterable[str] = ()) -> int | None:
         request = pb.StoreCommit(
             expect=expect,
@@ -47,6 +51,7 @@ class RemoteStore:
             raise LeaseLost("the lease is over", where=self._address, next_step="take a new lease")
         return int(reply.revision) or None
 
+    @override
     async def watch(self, prefix: str) -> AsyncGenerator[list[Entry], None]:
         call = self._stub.Watch(pb.StoreQuery(key=prefix, prefix=True))
         try:
@@ -57,15 +62,18 @@ class RemoteStore:
         finally:
             call.cancel()
 
+    @override
     async def lease(self, seconds: float, lost: Callable[[], None]) -> int:
         granted = await self._call(self._stub.Grant, pb.StoreLease(seconds=seconds))
         self._keepalive.add(granted.lease, seconds, lost)
         return int(granted.lease)
 
+    @override
     async def revoke(self, lease: int) -> None:
         self._keepalive.remove(lease)
         await self._call(self._stub.Revoke, pb.StoreLease(lease=lease))
 
+    @override
     async def close(self) -> None:
         self._keepalive.close()
         self._thread_channel.close()

@@ -99,4 +99,4 @@ def _report(node: str, usage: pb.Usage) -> UsageReport:
         FlowUsage(flow.vni, ip_address(flow.src), ip_address(flow.dst), flow.bytes, flow.packets)
         for flow in usage.flows
     )
-    return UsageReport(node, usage.seconds, flows)
+    return UsageReport(node, usage.seconds, flows)  # tour: report 4

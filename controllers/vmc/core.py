@@ -159,7 +159,7 @@ class ControllerCore:
             self.view.remove(entity)
         for entity in new:
             self.view.add(entity)
-        self._mark(new)
+        self._mark(new)  # tour: vm 5
         for network in networks & self.view.networks.keys():
             if self.view.guarded(network) != (network in guarded_before):
                 self._mark([self.view.networks[network]])

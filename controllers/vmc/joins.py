@@ -28,5 +28,5 @@ class Joins:
         if port is None:
             del view.ports[vm_name]
         else:
-            view.ports[vm_name] = port
+            view.ports[vm_name] = port  # tour: vm 8
         return True

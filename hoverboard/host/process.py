@@ -215,7 +215,7 @@ class HostProcess:
         self._vports[vm] = (vport, ofport)
         self._exchange.attached(ofport, vni or 0, mac, addresses)
         self._checkpoint_writer.vport_changed(vm)
-        self._session.bind(vm, vport)
+        self._session.bind(vm, vport)  # tour: vm 7
         return vport
 
     def _set_rate(self, vm: str, rate: int | None) -> bool:

@@ -20,6 +20,7 @@ class Clock:
         self.wall_offset = 0
 
     def __call__(self) -> float:
+        """The monotonic time in seconds."""
         return self.now
 
     def wall(self) -> int:

@@ -45,7 +45,7 @@ def parse_event(line: str) -> Change | None:
     match = dict(_FIELD.findall(text.partition(" actions=")[0]))
     vni = match.get("metadata", match.get("tun_id"))
     port = match.get("in_port", "")
-    return Change(
+    return Change(  # tour: report 8
         int(port) if port.isdigit() else None,
         int(vni, 16) if vni and "/" not in vni else None,
         _prefix(match.get("nw_src") or match.get("ipv6_src")),

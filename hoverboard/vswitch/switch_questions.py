@@ -40,7 +40,7 @@ class OvsQuestions:
 
     def trace(self, packet: str) -> TraceResult:
         """See SwitchQuestions.trace."""
-        return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, packet))
+        return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, packet))  # tour: miss 5
 
     def look_up(self, in_port: int, frame: bytes) -> bool:
         """See SwitchQuestions.look_up."""

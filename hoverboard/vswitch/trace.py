@@ -145,7 +145,7 @@ def parse_trace(text: str) -> TraceResult:
     if initial.get("icmp_type") not in _DISCOVERY_TYPES and needed & _DISCOVERY:
         # The tables tested fields that only these ICMPv6 types have: the type stands for them.
         needed = needed - _DISCOVERY | {"icmp_type"}
-    return TraceResult(
+    return TraceResult(  # tour: miss 6
         kind=kind_of(cookie),
         vni=vni_of(cookie),
         out_port=out_port,

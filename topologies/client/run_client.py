@@ -102,7 +102,7 @@ class RunClient:
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
         """Add a VM; return {"name", "network", "ip", "host", "mac"} when its gateway answers."""
-        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))
+        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))  # tour: vm 1
 
     def remove_vm(self, name: str) -> None:
         """Remove a VM."""

@@ -125,7 +125,7 @@ class ClusterManager(ClusterManagement):
     def upsert(self, entity: AnyEntity) -> None:
         """Add or change one entity."""
         with self._lock:
-            self.client.diff(upsert=[entity])
+            self.client.diff(upsert=[entity])  # tour: vm 3
             self._entities[entity.TYPE, entity.name] = entity
 
     def remove(self, entity: AnyEntity) -> None:

@@ -102,7 +102,7 @@ def wait_answers(
             for fd, _ in poller.poll(max(0.0, min(next_round, deadline) - time.monotonic()) * 1000 + 1):
                 name, sock, six = sockets[fd]
                 packet = sock.recv(2048)
-                if is_reply6(packet) if six else is_reply(packet):
+                if is_reply6(packet) if six else is_reply(packet):  # tour: vm 12
                     poller.unregister(fd)
                     sock.close()
                     del sockets[fd]

@@ -148,7 +148,7 @@ class Run:
         """
         try:
             self.network.make_node(spec)
-            self.network.make_nic(spec)
+            self.network.make_nic(spec)  # tour: vm 6
             self.plug_vm(spec.name)
         except BaseException:
             self.network.drop_vm(spec.name)

@@ -30,7 +30,7 @@ def add_vm(run: Run, network: str, name: str | None = None, host: str | None = N
     """
     with run.changing():
         cluster = run.cluster
-        spec = placement.plan_vm(run.topology, network, name, host)
+        spec = placement.plan_vm(run.topology, network, name, host)  # tour: vm 2
         joined = cluster.program_state().joined
         pinged = run.topology.with_our_gateway([spec])
         sent = run.workers.submit(lambda: cluster.upsert(spec.entity()))

@@ -156,7 +156,7 @@ class ExpectedFlows:
         for switch, pairs in changes.items():
             program = _program(pairs)
             if program:
-                programs[switch] = program
+                programs[switch] = program  # tour: vm 9
         return programs
 
     def _left(self, switch: str, scope: Scope) -> None:

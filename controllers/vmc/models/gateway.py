@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from ipaddress import IPv4Network
 
+from typing_extensions import override
+
 from controllers.program import Part, block
 from controllers.vmc.flow_groups.network import host_network_flows, plugged_flows
 from controllers.vmc.flow_groups.route import delivered_around, next_hop_flows, winner
@@ -30,9 +32,11 @@ from hoverboard.contract.openflow.pipeline import (
 class GatewayModel(ProgrammingModel, shipped="gateway"):
     """A default route on VM hosts, all routes on Hoverboards."""
 
+    @override
     def network_switches(self, view: View, network: str) -> Iterable[str]:
         return view.hosts_of(network) | view.hoverboards.keys()
 
+    @override
     def network_flows(self, view: View, switch: str, network: Network) -> Iterator[Part]:
         if switch in view.hoverboards:
             yield from network_flows(network.vni, hoverboard=True)
@@ -44,9 +48,11 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
                 if view.speaks_ipv6(network.name):
                     yield block(default_flow, network.vni, gateway.underlay_ip, 6, self.learns)
 
+    @override
     def vm_switches(self, view: View, vm: VM) -> Iterable[str]:
         return (vm.host, *view.hoverboards)
 
+    @override
     def vm_flows(self, view: View, switch: str, vm: VM) -> Iterator[Part]:
         vni = view.networks[vm.network].vni
         if switch in view.hoverboards:
@@ -56,10 +62,12 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
         elif switch == vm.host:
             yield from plugged_flows(view, vm)
 
+    @override
     def route_switches(self, view: View, network: str, prefix: IPv4Network) -> Iterator[str]:
         yield from view.hoverboards
         yield from {vm.host for vm in view.next_hops(network, prefix)} | set(delivered_around(view, network, prefix))
 
+    @override
     def route_flows(self, view: View, switch: str, network: Network, prefix: IPv4Network) -> Iterator[Part]:
         first = winner(view, network, prefix)
         underlay = view.hosts[first.host].underlay_ip
@@ -70,6 +78,7 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
         if first.host != switch and switch in delivered_around(view, network.name, prefix):
             yield block(route_prefix_flow, network.vni, prefix, underlay)
 
+    @override
     def gateway_change(self, view: View) -> Iterator[Scope]:
         for network in view.networks:
             yield NetworkScope(network)
@@ -79,6 +88,7 @@ class GatewayModel(ProgrammingModel, shipped="gateway"):
             for prefix in prefixes:
                 yield RouteScope(network, prefix)
 
+    @override
     def liveness_change(self, view: View) -> Iterator[Scope]:
         for network in view.networks:
             yield NetworkScope(network)

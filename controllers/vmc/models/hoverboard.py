@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from typing_extensions import override
+
 from controllers.program import Part, block
 from controllers.vmc.models.gateway import GatewayModel, rendezvous
 from controllers.vmc.view.intent import View
@@ -20,8 +22,9 @@ __all__ = ["HoverboardModel", "rendezvous"]
 class HoverboardModel(GatewayModel, shipped="hoverboard"):
     """A default route on VM hosts, all routes on Hoverboards, direct paths for busy pairs."""
 
+    @override
     def offload_flows(self, view: View, src: VM, dst: VM) -> Iterator[Part]:
         vni, underlay = view.networks[src.network].vni, view.hosts[dst.host].underlay_ip
-        yield block(offload_flow, vni, src.ip, dst.ip, underlay)
+        yield block(offload_flow, vni, src.ip, dst.ip, underlay)  # tour: report 7
         if src.ip6 is not None and dst.ip6 is not None:
             yield block(offload_flow, vni, src.ip6, dst.ip6, underlay)

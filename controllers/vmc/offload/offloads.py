@@ -71,7 +71,7 @@ class Offloading:
                 pair = Pair(src.name, dst.name)
                 used[pair] = used.get(pair, 0) + flow.bytes
         sent = [Sent(pair, view.vms[pair.src].host, octets) for pair, octets in used.items()]
-        decision = self.policy.report(sent, report.seconds, now)
+        decision = self.policy.report(sent, report.seconds, now)  # tour: report 5
         for pair in decision.stop:
             self._ended(pair)
         for pair in decision.start:

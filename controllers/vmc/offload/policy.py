@@ -111,7 +111,7 @@ class OffloadPolicy:
             (one for one in candidates if one[1] > settings.threshold_bps), key=lambda one: (-one[1], one[0])
         )
         if not settings.budget:
-            return Decision(tuple(pair for pair, _ in wanted))
+            return Decision(tuple(pair for pair, _ in wanted))  # tour: report 6
         room = settings.budget - len(self.standing(host))
         start, stop = [], []
         old_enough = sorted(

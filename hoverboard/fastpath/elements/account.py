@@ -18,7 +18,7 @@ def account(m: Memory, n: int) -> int:
         index = packet[packets.INDEX]
         if not packet[packets.STAGED]:
             m.stats[index, 0] += 1
-            m.stats[index, 1] += packet[packets.LENGTH]
+            m.stats[index, 1] += packet[packets.LENGTH]  # tour: report 1
         if m.entries[index, entries.ACTION] == entries.ACT_DROP:
             drop(m, slot, m.entries[index, entries.TARGET])
             continue

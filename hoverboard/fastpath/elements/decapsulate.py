@@ -25,7 +25,7 @@ def decapsulate_packets(m: Memory, n: int) -> int:
             if verdict == FOR_HOST:
                 to_control(m, slot, rings.MISS_CONTROL)
                 continue
-            packet[packets.TUNNEL] = tunnel
+            packet[packets.TUNNEL] = tunnel  # tour: miss 12
         m.batch[kept] = slot
         kept += 1
     return kept

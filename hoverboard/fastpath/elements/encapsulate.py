@@ -65,7 +65,7 @@ def encapsulate_packets(m: Memory, n: int) -> int:
                 outer = encapsulate(
                     m, m.pool, frame, length, index, carried, entropy_of(packet), ecn_of(m, frame)
                 )  # fmt: skip
-                packet[packets.OUT_START] = outer
+                packet[packets.OUT_START] = outer  # tour: miss 11
                 packet[packets.OUT_LENGTH] = length + frame - outer
             else:
                 packet[packets.OUT_LENGTH] = CUT

@@ -38,7 +38,7 @@ def look_up(m: Memory, n: int) -> int:
             ports = packet[packets.PORTS]
             index = find(m.slots, table, m.keys, key, ports, FIVE_TUPLE, mix(key, ports, FIVE_TUPLE))
         if index < 0:
-            done = packet[packets.STAGED]
+            done = packet[packets.STAGED]  # tour: miss 3
             to_control(m, slot, rings.MISS_STAGED + done - packets.FIRST_DONE if done else rings.MISS_FLOW)
             continue
         packet[packets.INDEX] = index

@@ -30,7 +30,7 @@ def enqueue(m: Memory, n: int) -> int:
     for i in range(n):
         slot = m.batch[i]
         port = m.packets[slot, packets.OUT]
-        if port == ports.UPLINK:
+        if port == ports.UPLINK:  # tour: miss 13
             m.batch[kept] = slot
             kept += 1
             continue
@@ -101,7 +101,7 @@ def deliver(m: Memory, n: int) -> int:
         state = m.queue_state[port]
         turn = min(state[PRODUCED] - state[CONSUMED], TURN if m.ctl[control.PRIORITY] else 1, room_for(m, port))
         for _ in range(turn):
-            send_packet(m, m.queues[port, state[CONSUMED] & (packets.VM_QUEUE_SLOTS - 1)])
+            send_packet(m, m.queues[port, state[CONSUMED] & (packets.VM_QUEUE_SLOTS - 1)])  # tour: miss 14
             state[CONSUMED] += 1
         m.ctl[control.QUEUED] -= turn
         after = now_ns(m.cpu[0])

@@ -22,7 +22,7 @@ def run_commands(m: Memory) -> None:
         at = index[ring.CONSUMED] & (control.COMMAND_SLOTS - 1)
         operation = m.commands[at, 0]
         if operation == control.CMD_TABLE:
-            m.ctl[control.TABLE] = m.commands[at, 1]
+            m.ctl[control.TABLE] = m.commands[at, 1]  # tour: miss 9
             m.ctl[control.FIVE_TUPLES] = m.commands[at, 2]
         elif operation == control.CMD_BATCH:
             m.ctl[control.BATCH] = m.commands[at, 1]

@@ -212,7 +212,7 @@ class FlowTable:
             for row in fresh:
                 insert(m.slots, shadow, m.keys, row)
             self._table = shadow
-            self._switch(shadow, self._five)
+            self._switch(shadow, self._five)  # tour: miss 8
         for old, row in carried:
             # Not in the row itself, because an engine may already count there.
             before = self._before.pop(old, (0, 0))

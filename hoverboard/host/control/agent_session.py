@@ -79,7 +79,7 @@ class ControlSession:
         )
         with self._lock:
             if self._outbox is not None and self._outbox.qsize() < _MOST_WAITING:
-                self._send(fabric_pb2.HostEvent(usage=usage))
+                self._send(fabric_pb2.HostEvent(usage=usage))  # tour: report 3
 
     def _send(self, event: fabric_pb2.HostEvent) -> None:
         if self._outbox is not None:

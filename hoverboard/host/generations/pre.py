@@ -17,6 +17,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from typing_extensions import override
+
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
@@ -65,6 +67,7 @@ class _Underlay:
 class VmEntryWriter(EntryWriter):
     """Writes entries for one VM's process, which reaches other VMs of the same host through the tunnel, too."""
 
+    @override
     def entry(self, verdict: TraceResult, key: Key) -> Entry:
         neighbour = verdict.out_port is not None and verdict.tun_dst is None
         if neighbour and self.vport_of(verdict.out_port or 0) is None:

@@ -63,7 +63,7 @@ class EntryWriter:
         if verdict.tun_dst is not None:
             template, checksum = geneve.template(self.local_ip, verdict.tun_dst, verdict.tun_id)
             peer = self._peers.index(verdict.tun_dst)
-            return Entry(entries.ACT_TUNNEL, peer, rewrite, template, checksum, *stages)
+            return Entry(entries.ACT_TUNNEL, peer, rewrite, template, checksum, *stages)  # tour: miss 7
         vport = self.vport_of(verdict.out_port)
         if vport is None:
             return Entry(entries.ACT_DROP, reasons.NAMES.index("vport-down"))

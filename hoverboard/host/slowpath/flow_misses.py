@@ -107,7 +107,7 @@ class FlowMisses:
         """Send a packet through the engine once more."""
         staged = missed.kind - rings.MISS_STAGED
         kind = rings.INJECT_STAGED + staged if staged >= 0 else rings.INJECT_PROCESS
-        if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):
+        if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):  # tour: miss 10
             self.drop("miss-queue-full")
 
     def drop(self, reason: str) -> None:
@@ -127,7 +127,7 @@ class FlowMisses:
         five = with_ports(three, transport)
         if three in self._table or five in self._table or three in fresh or five in fresh:
             return True
-        question = question_for(three, transport, inner, self._entry_writer.local_ip)
+        question = question_for(three, transport, inner, self._entry_writer.local_ip)  # tour: miss 4
         try:
             verdict = self._trace(question)
         except (SwitchError, ValueError):
@@ -231,7 +231,7 @@ class FlowMisses:
     def revalidate(self, changes: list[Change]) -> None:
         """Revalidate the entries that `changes` of the OpenFlow tables concern."""
         self.punts.answered(changes)
-        concerned = touched(changes, self.cached)
+        concerned = touched(changes, self.cached)  # tour: vm 11
         if not concerned:
             return
         if len(concerned) > _RETRACE_MAX:
@@ -294,7 +294,7 @@ class FlowMisses:
                 remove.append(key)
             else:
                 answers_now[key] = verdict
-                replace[key] = self._entry_writer.entry(verdict, key)
+                replace[key] = self._entry_writer.entry(verdict, key)  # tour: report 9
         self.forget(remove)
         targets = {key: self._table.target(key) for key in replace}
         self._table.update(add=replace.items())

@@ -35,7 +35,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
             if cached.src is None or cached.dst is None:
                 continue
             pair = pairs.setdefault((verdict.vni, cached.src, cached.dst), [0, 0])
-            pair[0] += octets - before[1]
+            pair[0] += octets - before[1]  # tour: report 2
             pair[1] += packets - before[0]
     return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
 
@@ -74,7 +74,7 @@ def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | Non
         cached = misses.cached[key]
         for earlier in cached.earlier:
             packets, octets = packets - earlier.packets, octets - earlier.bytes
-            row = _row(cached, earlier.verdict, earlier.dropped, vm_of(earlier.target))
+            row = _row(cached, earlier.verdict, earlier.dropped, vm_of(earlier.target))  # tour: report 10
             rows.append({**row, "now": False, "packets": earlier.packets, "bytes": earlier.bytes})
         rows.append({**describe(cached, vm_of(target)), "now": True, "packets": packets, "bytes": octets})
     return rows

@@ -1,0 +1,88 @@
+"""docs/tour.md and the marks in the code (`# tour: miss 3`) name the same stops, in the same files and functions."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("console", "topologies", "controllers", "hoverboard")
+WALKS = {"miss", "vm", "report"}
+_MARK = re.compile(r"# tour: (\w+ \d+)$")
+# Heading; file and function; text; a value that a run printed.
+_STOP = re.compile(r"^### (\w+ \d+): [^\n]+\n\n`(\S+\.py)`, `([\w.]+)`\n\n[^#\n].*?\n\n```text\n.+?^```$", re.M | re.S)
+
+
+def tour() -> str:
+    """The text of the tour."""
+    return (ROOT / "docs/tour.md").read_text(encoding="utf-8")
+
+
+def functions(tree: ast.AST, name: str = "") -> dict[str, tuple[int, int]]:
+    """Functions by qualified name, with their first and last line."""
+    found: dict[str, tuple[int, int]] = {}
+    for node in ast.iter_child_nodes(tree):
+        inner = name
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = f"{name}.{node.name}".lstrip(".")
+            if not isinstance(node, ast.ClassDef):
+                found[inner] = (node.lineno, node.end_lineno or node.lineno)
+        found |= functions(node, inner)
+    return found
+
+
+def marks_in(text: str) -> list[tuple[str, str]]:
+    """(stop, function) of each mark in a module; of functions within each other the outermost."""
+    found = []
+    spans = functions(ast.parse(text)) if "# tour: " in text else {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _MARK.search(line):
+            around = [name for name, (first, last) in spans.items() if first <= number <= last]
+            assert around, f"outside a function: {match[1]}"
+            found.append((match[1], min(around, key=len)))
+    return found
+
+
+def marks() -> list[tuple[str, str, str]]:
+    """(stop, file, function) of each mark in the code."""
+    return [
+        (stop, path.relative_to(ROOT).as_posix(), function)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for stop, function in marks_in(path.read_text(encoding="utf-8"))
+    ]
+
+
+def test_each_stop_is_a_mark_in_the_code() -> None:
+    stops = _STOP.findall(tour())
+    assert sorted(stops) == sorted(marks())
+    assert len({stop for stop, *_ in stops}) == len(stops)
+
+
+def test_each_stop_has_its_file_and_function_its_text_and_its_value() -> None:
+    headings = re.findall(r"^### (\w+ \d+):", tour(), re.M)
+    assert [stop for stop, *_ in _STOP.findall(tour())] == headings
+    assert tour().count("\n### ") == len(headings)
+
+
+def test_each_walk_counts_its_stops() -> None:
+    numbers: dict[str, list[int]] = {}
+    for stop, *_ in _STOP.findall(tour()):
+        walk, number = stop.split()
+        numbers.setdefault(walk, []).append(int(number))
+    assert set(numbers) == WALKS
+    assert all(of_walk == list(range(1, len(of_walk) + 1)) for of_walk in numbers.values())
+    assert all(len(of_walk) > 5 for of_walk in numbers.values())
+
+
+def test_a_mark_names_the_outermost_function_around_it() -> None:
+    module = "class A:\n    def f(self):\n        def g():\n            return 1  # tour: miss 1\n"
+    assert marks_in(module) == [("miss 1", "A.f")]
+
+
+def test_a_mark_outside_a_function_is_an_error() -> None:
+    with pytest.raises(AssertionError, match="outside a function: miss 1"):
+        marks_in("x = 1  # tour: miss 1\n")
