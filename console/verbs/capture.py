@@ -110,7 +110,7 @@ def _tcpdump(
 
     target = None if file is None else str(file.absolute())
     argv = inspect.tcpdump(client, place, file=target, snap=snap, count=count)
-    print_progress(f"{place.node} has dataplane {place.dataplane}: it has no engine, so this runs {' '.join(argv[3:])}")
+    print_progress(f"{place.node} has dataplane {place.dataplane}, which has no engine; running {' '.join(argv[3:])}")
     with guard.ended_by_signals():
         try:
             running = subprocess.Popen(argv)
