@@ -120,6 +120,7 @@ def test_a_mark_is_one_of_the_known_ones(mark: str, marked: bool) -> None:
 
 
 def typed(tmp_path: Path, text: str, *marks: str, seconds: float = 20) -> None:
+    tmp_path.mkdir(exist_ok=True)
     file = tmp_path / "page.md"
     file.write_text(text)
     environment = documented.checkout_environment(tmp_path / "bin")
@@ -139,6 +140,13 @@ def test_files_are_written_and_commands_typed_in_order(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_named_with_what_it_printed(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"page\.md:2: sudo ls absent: exit code 2\n.*absent"):
         typed(tmp_path, "<!-- tested -->\n```sh\nsudo ls absent\n```\n", documented.QUICK)
+
+
+def test_a_command_that_should_fail_does(tmp_path: Path) -> None:
+    page = "<!-- tested: fails -->\n```sh\nfalse\n```\n"
+    typed(tmp_path, page, documented.FAILS)
+    with pytest.raises(AssertionError, match=r"page\.md:2: true: exit code 0"):
+        typed(tmp_path / "again", page.replace("false", "true"), documented.FAILS)
 
 
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
