@@ -31,11 +31,13 @@ from tests.prose.collection import ROOT, documents
 LANGUAGES = {"sh", "yaml", "python", "text"}
 QUICK, FAILS, LONG = "tested", "tested: fails", "tested: long"
 FROM_CLONE, TEST_COMMAND = "tested from a clone", "test command"
+IN_CI, IN_LONG_RING = (QUICK, FAILS), (QUICK, FAILS, LONG)
 _FILE = re.compile(r"tested: (?P<name>\S+\.\w+)")
 _SHOWN = re.compile(r"shown: (?P<reason>.+)")
 _MARK = re.compile(r"<!-- (.*) -->")
-_FENCE = re.compile(r"```(\w*)")
+_FENCE = re.compile(r"```(.*)")
 _INDENTED = re.compile(r"(?: {4}|\t)\s*\S")
+_OTHER_FENCE = re.compile(r"\s+```|\s*~~~")
 _BAR_MISSED = "MISSED"
 
 
@@ -70,7 +72,7 @@ class Block:
     @property
     def is_marked(self) -> bool:
         """Whether the mark says how the block is tested."""
-        return self.mark in (QUICK, FAILS, LONG, FROM_CLONE, TEST_COMMAND) or bool(self.file or self.shown)
+        return self.mark in (*IN_LONG_RING, FROM_CLONE, TEST_COMMAND) or bool(self.file or self.shown)
 
     def commands(self) -> list[str]:
         """The commands of the block; a line that ends in a backslash goes on."""
@@ -111,14 +113,14 @@ def file_text(page: str, name: str) -> str:
 
 
 def indented(path: Path) -> list[str]:
-    """Places of the indented lines that Markdown shows as code."""
+    """Places of indented code: indented lines after an empty one, and fences that are indented or of another kind."""
     found = []
     lines = iter(enumerate(path.read_text(encoding="utf-8").splitlines(), 1))
     before = ""
     for number, line in lines:
         if _FENCE.fullmatch(line):
             _until_fence(lines)
-        elif _INDENTED.match(line) and not before.strip():
+        elif _OTHER_FENCE.match(line) or (_INDENTED.match(line) and not before.strip()):
             found.append(f"{path.name}:{number}")
         before = line
     return found

@@ -95,6 +95,12 @@ output
 - an item
 
     indented
+
+1. a step
+
+   ```sh
+   ls
+   ```
 """
 
 
@@ -107,7 +113,7 @@ def test_blocks_are_found_with_their_marks(tmp_path: Path) -> None:
     assert (sh.mark, sh.file, sh.is_marked) == ("tested", None, True)
     assert sh.commands() == ["hoverboard up one.yaml    --check   # now", "sleep 1 &"]
     assert (text.mark, text.language, text.is_marked) == ("", "text", False)
-    assert documented.indented(file) == ["page.md:25"]
+    assert documented.indented(file) == ["page.md:25", "page.md:29", "page.md:31"]
 
 
 @pytest.mark.parametrize(

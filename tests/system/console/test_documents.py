@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import documented
-from tests.documented import FAILS, LONG, QUICK, ROOT
+from tests.documented import IN_CI, IN_LONG_RING, LONG, ROOT
 from topologies.processes.run_directory import run_names
 
 PAGES = {page: documented.blocks(path) for page, path in documented.pages().items() if page != "README.md"}
@@ -19,9 +19,9 @@ PAGES = {page: documented.blocks(path) for page, path in documented.pages().item
 IN_THE_CHECKOUT = {"docs/testing.md", "docs/tour.md"}
 
 
-def with_mark(mark: str) -> list[str]:
-    """The pages that have a block with this mark."""
-    return [page for page, blocks in PAGES.items() if any(block.mark == mark for block in blocks)]
+def with_mark(*marks: str) -> list[str]:
+    """The pages that have a block with one of these marks."""
+    return [page for page, blocks in PAGES.items() if any(block.mark in marks for block in blocks)]
 
 
 def type_page(page: str, marks: tuple[str, ...], state: Path, tmp_path: Path, seconds: float) -> None:
@@ -38,13 +38,13 @@ def type_page(page: str, marks: tuple[str, ...], state: Path, tmp_path: Path, se
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", with_mark(QUICK))
+@pytest.mark.parametrize("page", with_mark(*IN_CI))
 def test_what_takes_seconds(page: str, state: Path, tmp_path: Path) -> None:
-    type_page(page, (QUICK, FAILS), state, tmp_path, 120)
+    type_page(page, IN_CI, state, tmp_path, 120)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", with_mark(LONG))
 def test_the_whole_page(page: str, state: Path, tmp_path: Path) -> None:
-    type_page(page, (QUICK, FAILS, LONG), state, tmp_path, 1800)
+    type_page(page, IN_LONG_RING, state, tmp_path, 1800)

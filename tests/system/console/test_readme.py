@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import documented
-from tests.documented import FROM_CLONE, QUICK, ROOT
+from tests.documented import FROM_CLONE, IN_CI, IN_LONG_RING, ROOT
 
 BLOCKS = documented.blocks(ROOT / "README.md")
 
@@ -19,7 +19,7 @@ def test_commands(state: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     environment = documented.checkout_environment(tmp_path / "bin")
-    documented.type_blocks(BLOCKS, (QUICK,), work, environment, seconds=180)
+    documented.type_blocks(BLOCKS, IN_CI, work, environment, seconds=180)
 
 
 @pytest.mark.long
@@ -36,7 +36,7 @@ def test_all_commands_from_a_fresh_clone(state: Path, tmp_path: Path) -> None:
         "PATH": f"{commands}:{path}", "HOVERBOARD_PREFIX": str(prefix), "HOVERBOARD_BIN": str(commands),
         "HOVERBOARD_LOG": str(tmp_path / "log"),
     }  # fmt: skip
-    documented.type_blocks(BLOCKS, (QUICK, FROM_CLONE), clone, environment, seconds=1200)
+    documented.type_blocks(BLOCKS, (*IN_LONG_RING, FROM_CLONE), clone, environment, seconds=1200)
     assert list(clone.glob("results/demo-*/report.html"))
     assert not prefix.exists()
     assert list(commands.iterdir()) == []
