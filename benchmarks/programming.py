@@ -23,7 +23,7 @@ from console.show import tables
 from controllers.vmc.models import MODELS
 from experiments.frame.progress import Progress
 from experiments.programming.point import Point
-from experiments.programming.run import run_point
+from experiments.programming.point_process import run_point
 
 MESH = "preprogrammed"
 PAPER = (40_000, 10_000)  # VMs, hosts

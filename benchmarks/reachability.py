@@ -93,10 +93,10 @@ class _WideNetwork:
         more = size - self._real - len(self._held)
         if more < 0:
             gone, self._held = self._held[more:], self._held[:more]
-            return vm_join.load(self.testbed, (), gone)
+            return vm_join.load_intent(self.testbed, (), gone)
         new = list(itertools.islice(self._intent, more))
         self._held += new
-        return vm_join.load(self.testbed, new)
+        return vm_join.load_intent(self.testbed, new)
 
     def alone(self, count: int) -> list[Answer]:
         """Join VMs one by one; returns their answers."""
@@ -149,7 +149,7 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
                     answers[key(BURST, size)] = wide.burst(plan.burst)
         wide.resize(plan.base)
         progress(f"adding {plan.add} VMs, namespace and NIC too", 0.5)
-        requested = [vm_join.timed(testbed, lambda: testbed.add_vm(wide.network.name)) for _ in range(plan.add)]
+        requested = [vm_join.time_join(testbed, lambda: testbed.add_vm(wide.network.name)) for _ in range(plan.add)]
         progress(f"beside {plan.churn} VMs that join and leave another network", 0.6)
         alone, burst, churned = wide.beside(plan.churn, plan.beside, plan.burst)
         answers |= {key(BESIDE, plan.base): alone, key(BURST_BESIDE, plan.base): burst}

@@ -39,8 +39,8 @@ from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.view.facts import Sync
 from experiments.frame.progress import Progress
-from experiments.programming.switches import Bridges, timed
-from experiments.programming.world import Cluster
+from experiments.programming.ovs_bridges import Bridges, timed
+from experiments.programming.scaled_cluster import Cluster
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import MeasurementError

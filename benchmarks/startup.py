@@ -73,7 +73,7 @@ def _idle(run: str, seconds: float) -> dict[str, Any]:
     """Memory, and CPU over some windows of `seconds` each; by kind of process, in the median window."""
     passing = threading.Event()  # never set: wait() only lets time pass
     passing.wait(_SETTLE_SECONDS)
-    found = run_cost.members(run)
+    found = run_cost.run_processes(run)
     before, begun = run_cost.shares(found), time.monotonic()
     windows: list[dict[str, float]] = []
     for _ in range(_IDLE_WINDOWS):

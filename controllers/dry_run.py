@@ -49,7 +49,9 @@ def consequences(
     """{switch: {"added", "changed", "removed"}}: number of flows, for each switch that would change.
 
     Args:
+        model: the programming model in use, which decides the flows.
         entities: the affected entities, before the change.
+        changes: the change, which the intent store has accepted but not applied (`IntentStore.trial`).
         plugged: the VMs that are plugged in; None: all of them. New VMs count as plugged in.
         make: makes the core; a global control plane passes one with its share.
     """

@@ -1,7 +1,7 @@
 """Scripted experiments on a running testbed: raw samples, tables, figures, a report.
 
-The measuring tools (iperf3, ping) are driven by one module each; experiments combine them. This
-layer stands on `topologies` and knows nothing of the command line.
+One module drives each measuring tool (iperf3, ping), and experiments combine these modules.
+This layer stands on `topologies` and does not know the command line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PUBLIC = {
     "iperf": "experiments.tools",
     "ping": "experiments.tools",
 }
-# Modules of version 0.1 that its documents name; they go with the next version.
+# Modules of version 0.1 that its documents name. The next version removes them.
 OLD_PATHS = {
     "experiments.iperf": "experiments.tools.iperf",
     "experiments.ping": "experiments.tools.ping",

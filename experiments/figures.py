@@ -1,7 +1,7 @@
-"""Figures as matplotlib objects, and how they are written: PNG, SVG, and SVG for a page's own colours.
+"""Draws figures with matplotlib, and writes them as PNG, as SVG, and as SVG inside a page.
 
-Colours are Okabe and Ito's, which people with any kind of colour blindness can tell apart; nothing
-is told by colour alone. Every figure names its units and what n it stands on.
+The colours are Okabe and Ito's, so that colour-blind readers can tell them apart. Labels or hatches repeat
+what a colour means. Every figure names its units and its number of values, n.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
 
 
 def style() -> Any:
-    """Context manager in which figures must be made and written."""
+    """A context manager with the style of all figures: make and write figures inside it."""
     import matplotlib
 
     return matplotlib.rc_context(_STYLE)
@@ -58,9 +58,9 @@ def write(figure: Figure, stem: Path) -> None:
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element that takes black from the page's text colour.
+    """The figure as an SVG element. The page's text colour replaces black.
 
-    `name` makes the identifiers inside unique to the figure, so that several fit on one page.
+    `name` makes the identifiers inside unique, so that several figures fit on one page.
     """
     import matplotlib
 
@@ -74,8 +74,8 @@ def inline_svg(figure: Figure, name: str) -> str:
     return text
 
 
-def path(line: Timeline, *, title: str) -> Figure:
-    """Rate of one flow over the Hoverboard and direct, the moment of offload marked."""
+def flow_path(line: Timeline, *, title: str) -> Figure:
+    """The rate of one flow over the Hoverboard and on the direct path. A line marks the offload."""
     figure, axes = _axes(7.2, 3.3)
     edges, hoverboard, direct = [0.0], [], []
     for rate in line.rates():
@@ -104,7 +104,7 @@ def path(line: Timeline, *, title: str) -> Figure:
 
 
 def throughput(bars: Mapping[str, Mapping[int, float]]) -> Figure:
-    """Gbit/s by generation and number of streams; input is generation -> streams -> bit/s."""
+    """Throughput in Gbit/s, by generation and number of streams. `bars`: generation -> streams -> bit/s."""
     labels = [(name, streams) for name, by_streams in bars.items() for streams in by_streams]
     figure, axes = _axes(7.2, 0.9 + 0.45 * len(labels))
     values = [bars[name][streams] / 1e9 for name, streams in labels]
@@ -119,7 +119,7 @@ def throughput(bars: Mapping[str, Mapping[int, float]]) -> Figure:
 
 
 def latency(samples: Mapping[str, Sequence[float]]) -> Figure:
-    """Distribution of ping round trips; input is label -> milliseconds each, generation first in the label."""
+    """The distribution of ping round trips. `samples`: label -> milliseconds; a label begins with the generation."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     kept = {label: values for label, values in samples.items() if values}

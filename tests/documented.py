@@ -8,6 +8,7 @@ The comment in the line before a fenced block is its mark:
 - `<!-- tested: long -->`: as `tested`, but in the long ring.
 - `<!-- tested from a clone -->`: commands that set Hoverboard up or remove it. The long ring types them in a clone.
 - `<!-- test command -->`: CI is this command (.ci/run).
+- `<!-- part of FILE -->`: lines of a file of the checkout, which other tests use.
 - `<!-- shown: REASON -->`: commands that no test runs, and the reason.
 
 Output and layouts have the language `text` and no mark. `type_blocks` runs what has one.
@@ -28,11 +29,12 @@ from pathlib import Path
 
 from tests.prose.collection import ROOT, documents
 
-LANGUAGES = {"sh", "yaml", "python", "text"}
+LANGUAGES = {"sh", "yaml", "python", "toml", "text"}
 QUICK, FAILS, LONG = "tested", "tested: fails", "tested: long"
 FROM_CLONE, TEST_COMMAND = "tested from a clone", "test command"
 IN_CI, IN_LONG_RING = (QUICK, FAILS), (QUICK, FAILS, LONG)
 _FILE = re.compile(r"tested: (?P<name>\S+\.\w+)")
+_PART = re.compile(r"part of (?P<file>\S+)")
 _SHOWN = re.compile(r"shown: (?P<reason>.+)")
 _MARK = re.compile(r"<!-- (.*) -->")
 _FENCE = re.compile(r"```(.*)")
@@ -64,6 +66,12 @@ class Block:
         return found["name"] if found else None
 
     @property
+    def part_of(self) -> str | None:
+        """The file of the checkout that has the block's lines; None if it stands for itself."""
+        found = _PART.fullmatch(self.mark)
+        return found["file"] if found else None
+
+    @property
     def shown(self) -> str | None:
         """Reason for which no test runs the block; None if one does."""
         found = _SHOWN.fullmatch(self.mark)
@@ -72,7 +80,7 @@ class Block:
     @property
     def is_marked(self) -> bool:
         """Whether the mark says how the block is tested."""
-        return self.mark in (*IN_LONG_RING, FROM_CLONE, TEST_COMMAND) or bool(self.file or self.shown)
+        return self.mark in (*IN_LONG_RING, FROM_CLONE, TEST_COMMAND) or bool(self.file or self.part_of or self.shown)
 
     def commands(self) -> list[str]:
         """The commands of the block; a line that ends in a backslash goes on."""

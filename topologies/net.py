@@ -94,7 +94,9 @@ class HoverboardNet(Mininet):
         """Add a VM to the running network; return when its gateway answers.
 
         Args:
-            name, host: default: the next number, and the host with the fewest VMs.
+            network: name of the network.
+            name: default: the network's name with the next number.
+            host: default: the host with the fewest VMs.
         """
         spec = self.testbed.add_vm(network, name, host)
         node = self.testbed.node(spec.name)

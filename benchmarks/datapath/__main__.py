@@ -20,7 +20,7 @@ from benchmarks.harness import command, report
 from benchmarks.harness.statistics import turns
 from console.runs import need_root
 from experiments.frame.progress import Progress
-from experiments.tools.no_cpu_idle import awake
+from experiments.tools.no_cpu_idle import keep_cpus_awake
 from hoverboard.contract.entities import Scheduling
 
 _LONGEST_TURN = 120.0  # seconds after which a spinner ends by itself
@@ -63,7 +63,7 @@ def _turn(one: Contestant, case: Case, plan: Plan) -> tuple[Sample, int]:
     """One measurement, and the number of its packets that a Hoverboard relayed."""
     one.prepare(case.where)
     before = one.relayed()
-    with awake(_LONGEST_TURN) if case.awake else contextlib.nullcontext():
+    with keep_cpus_awake(_LONGEST_TURN) if case.awake else contextlib.nullcontext():
         sample = case.measure(one, case, plan)
     return sample, one.relayed() - before
 

@@ -48,6 +48,11 @@ def finish(
 
     Args:
         name: name of the benchmark; its command is `python -m benchmarks.NAME`.
+        parameters: the parameters of the benchmark, for the results file.
+        figures: all results, for the results file.
+        bars: the bars, with the measured values.
+        shown: tables to print.
+        as_json: print the results file instead of tables.
         out: the results file; default results/benchmark-NAME-DATE.json.
     """
     now = datetime.now(UTC)

@@ -59,6 +59,7 @@ class Meter:
         self._marks: list[tuple[float, int]] = []
 
     def __call__(self) -> None:
+        """Read CPU time and frames now."""
         self._marks.append((self._rig.cpu_seconds(), self._rig.counted(tap.FRAMES)))
 
     @property

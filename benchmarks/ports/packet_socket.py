@@ -39,8 +39,12 @@ def forward(
 
     Args:
         pollfds: (2,) as in tap.forward.
-        inward, outward: mmsghdr vectors of (batch, 8) over the same buffers.
+        inward: (batch, 8) mmsghdr vectors for receiving.
+        outward: (batch, 8) mmsghdr vectors for sending, over the same buffers.
         vectors: (batch, 2) iovecs of `outward`.
+        spin_ns: how long to spin before sleeping in poll().
+        stop: (1,) 1 ends the loop.
+        stats: counters, as in tap.forward.
     """
     spec = np.zeros(2, np.int64)
     batch = len(inward)

@@ -81,9 +81,14 @@ def forward(
         peers: (n,) index of the peer of each port.
         uplinks: (n,) 1 for ports whose frames have the shim.
         epoll: an epoll descriptor with all ports, or -1: poll() all of them each time.
-        batch, batch_bytes: limits of a batch of one port.
+        buf: (batch * SLOT,) memory for one batch.
+        batch: most frames in a batch of one port.
+        batch_bytes: a batch ends when it has so many bytes.
         spin_ns: how long to spin before sleeping in poll(). Negative: spin so long, but only while it pays. On a core
             that the guest needs itself, spinning delays the guest's next packet.
+        header_length: hdr_len of the outer virtio-net header, as in `wrap`; at most the length of the frame.
+        stop: (1,) 1 ends the loop.
+        stats: (4,) counters, written: FRAMES, PASSES, POLLS, LOST.
     """
     spec = np.zeros(2, np.int64)
     base = np.uintp(buf.ctypes.data)

@@ -111,6 +111,7 @@ def open_socket(device: str, umem: Bytes, owner: int | None) -> Attached:
     """A socket on queue 0 of `device`, in the calling thread's namespace.
 
     Args:
+        device: name of the device.
         umem: page-aligned memory, FRAME bytes a frame.
         owner: the socket that registered `umem` before, or None.
     """

@@ -29,7 +29,7 @@ _PROC_MEMINFO = Path("/proc/meminfo")
 
 
 class MachineProbes(Probes):
-    """The facts of this machine; satisfies `console.doctor.port.Probes`."""
+    """The facts of this machine."""
 
     @override
     def root(self) -> bool:

@@ -26,6 +26,7 @@ def hold(testbed: Testbed, command: Callable[..., object]) -> int:
     """Prompt until the end of input, `exit` or Ctrl-C, or until another command takes the run down.
 
     Args:
+        testbed: the run, which this process holds.
         command: the `hoverboard` command, whose verbs can be typed.
 
     Returns:

@@ -93,7 +93,7 @@ def _make_plans(
     if sweep is not None:
         if not sweep.is_file():
             raise InputError("there is no such file", where=str(sweep), next_step="give a YAML file")
-        named, loops = runner.sweep_of(sweep.read_text(), str(sweep))
+        named, loops = runner.parse_sweep(sweep.read_text(), str(sweep))
         if named not in (None, name):
             raise InputError(
                 f"this sweep is for {named}, not for {name}", where=str(sweep), next_step=f"run {named} with it"
@@ -188,6 +188,7 @@ def worker(
 
 
 def print_reports(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json: bool) -> None:
+    """Print the verdicts and the report of each experiment."""
     from dataclasses import asdict
 
     from experiments.sweeps.report import REPORT

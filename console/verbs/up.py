@@ -168,6 +168,8 @@ def foreground(file: str, run: str | None, command: Callable[..., object], **opt
     """Bring a run up in this process, hold it until its prompt ends, and take it down.
 
     Args:
+        file: the topology file, or the name of a shipped topology.
+        run: the run's name; None: the topology's.
         command: the `hoverboard` command, whose verbs can be typed at the prompt.
         options: those of `Testbed`.
     """

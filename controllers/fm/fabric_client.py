@@ -21,7 +21,7 @@ from hoverboard.contract.wire import fabric_pb2 as pb
 from hoverboard.contract.wire.fabric_pb2_grpc import FabricManagerStub
 
 if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.change_documents import ModelBegun, Plan
     from hoverboard.contract.documents import Offload, PlaneStatus
 
 
@@ -71,6 +71,7 @@ class FabricClient:
         """Replace the whole configuration.
 
         Args:
+            entities: the new configuration; every entity that is not in it is removed.
             expected_version: reject the request unless the configuration is at this version.
 
         Raises:
@@ -90,9 +91,11 @@ class FabricClient:
         *,
         expected_version: int | None = None,
     ) -> UpdateResult:
-        """Add or change the entities of `upsert`; remove those of `remove`, given whole or as (type, name).
+        """Change a part of the configuration.
 
         Args:
+            upsert: entities to add, or to change if their type and name exist.
+            remove: entities to remove, whole or as (type, name).
             expected_version: reject the request unless the configuration is at this version.
 
         Raises:
@@ -138,16 +141,14 @@ class FabricClient:
         assert isinstance(document, list)
         return document
 
-    def set_model(self, model: str) -> dict[str, Any]:
+    def set_model(self, model: str) -> ModelBegun:
         """Change to another programming model: {"model", "from", "switching"}; see status() for its end.
 
         Raises:
             InputError: the model does not exist.
             RunError: another change is in progress, or the control plane does not answer.
         """
-        document = json.loads(self._call(self._stub.SetModel, pb.SetModelRequest(model=model)).json)
-        assert isinstance(document, dict)
-        return document
+        return cast("ModelBegun", self._document(self._stub.SetModel, pb.SetModelRequest(model=model)))
 
     def close(self) -> None:
         """Close the channel."""

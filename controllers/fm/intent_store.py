@@ -83,14 +83,14 @@ class IntentStore:
         if version is not None and version != self.version:
             raise RunError(
                 f"the configuration is at version {self.version}, but the request expects version {version}",
-                where="fabric manager",
-                next_step="read the present state, and send a new request with the present version",
-            )
+                where="fabric manager", next_step="read the present state, and send a new request with its version",
+            )  # fmt: skip
 
     def full_update(self, entities: Sequence[AnyEntity], expected: int | None = None) -> Changes:
         """Replace the whole configuration.
 
         Args:
+            entities: the new configuration; every entity that is not in it is removed.
             expected: the version that the request expects; None: any.
 
         Raises:
@@ -105,9 +105,11 @@ class IntentStore:
         return changes
 
     def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
-        """Add or change `upsert`, remove the (type, name) pairs of `remove`; repeating it changes nothing.
+        """Change a part of the configuration; the same diff a second time changes nothing.
 
         Args:
+            upsert: entities to add, or to change if their type and name exist.
+            remove: (type, name) of each entity to remove.
             expected: the version that the request expects; None: any.
 
         Raises:
@@ -125,10 +127,9 @@ class IntentStore:
         """
         if not self.synced:
             raise RunError(
-                "a diff came before the first full update",
-                where="fabric manager",
+                "a diff came before the first full update", where="fabric manager",
                 next_step="send the whole configuration (FullUpdate) before diffs",
-            )
+            )  # fmt: skip
         self.expect(expected)
         removed = list(remove)
         for kind, name in removed:

@@ -248,7 +248,9 @@ class FlowModEncoder:
         """Encode a program for a bundle, in order: pieces of (bytes, number of messages).
 
         Args:
-            xid: of the first message; each next message has one more.
+            program: encoded with its deletes first.
+            xid: transaction id of the first message, 32 bits; each next message has one more.
+            bundle: id of the open bundle, 32 bits.
         """
         for key in program.deletes:
             yield self._wrap(xid, bundle, self.delete(key)), 1

@@ -1,4 +1,4 @@
-"""Section 4.2: batches of 1 to 128 packets, in the engine alone and between two VMs."""
+"""Batches of 1 to 128 packets (paper section 4.2), in the engine alone and between two VMs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from statistics import median
 from typing import Any
+
+from typing_extensions import override
 
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
@@ -21,6 +23,8 @@ _CLAIM = "batching raises the peak packet rate 2.4 times"
 
 
 class Batching(Experiment):
+    """The packet rate by batch size, of the engine alone and between two VMs."""
+
     name = "batching"
     order = 140
     title = "Packets taken at a time"
@@ -37,17 +41,19 @@ class Batching(Experiment):
         Parameter("seconds", 1.0, "s", "of each packet rate", quick=0.4, least=0.1, most=60),
     )  # fmt: skip
 
+    @override
     def points(self, values: Values) -> list[Point]:
         return [{"what": "engine"}, *({"what": "live", "batch": batch} for batch in values["live"])]
 
+    @override
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         if point["what"] == "engine":
             yield from _engine(values, bench)
             return
-        bed = bench.testbed(topology(point["batch"]))
-        here, there = bed.topology.vms
-        measure = partial(packet_rate.measure, bed.node(here.name), bed.node(there.name), str(there.ip))
-        # A sender that offers all it can takes the CPU from whoever has to receive: less is offered, too.
+        testbed = bench.testbed(topology(point["batch"]))
+        here, there = testbed.topology.vms
+        measure = partial(packet_rate.measure, testbed.node(here.name), testbed.node(there.name), str(there.ip))
+        # A sender at full rate takes the CPU from the receiver, so lower rates are tried too.
         spec = PacketRateSpec(seconds=values["seconds"])
         found = [measure(spec)]
         for share in (1.5, 1.1):
@@ -57,6 +63,7 @@ class Batching(Experiment):
         best = max(one.delivered_pps for one in found)
         yield Sample("packet rate", best / 1e3, "1000 packets/s", {"batch": point["batch"]})
 
+    @override
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         engine = table.line("engine", "batch", "egress engine alone", lambda ns: 1e3 / ns)
         live = table.line("packet rate", "batch", "VM to VM, 64 bytes")
@@ -72,6 +79,7 @@ class Batching(Experiment):
             if line.y
         ]  # fmt: skip
 
+    @override
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         ns = {batch: table.median("engine", batch=batch) for batch in values["batches"]}
         rates = {batch: table.median("packet rate", batch=batch) for batch in values["live"]}
@@ -96,7 +104,7 @@ def _verdict(claim: str, rates: dict[Any, float], unit: str, why: str) -> ClaimV
 
 
 def topology(batch: int) -> Topology:
-    """Two VMs on two hosts whose engines take so many packets at a time."""
+    """Two VMs on two hosts whose engines take `batch` packets at a time."""
     keys = {
         "hosts": 2,
         "hoverboards": 0,
@@ -108,7 +116,7 @@ def topology(batch: int) -> Topology:
 
 
 def _engine(values: Values, bench: Bench) -> Iterable[Sample]:
-    """ns a packet by batch, the sizes taking turns in an order of their own each round."""
+    """Samples of the engine alone in ns a packet. Each round measures all batch sizes in a random order."""
     import numpy as np
 
     from experiments.tools import engine_loop

@@ -1,4 +1,4 @@
-"""Many pairs start at once at a high rate (paper section 6.3): what a Hoverboard carries until they are offloaded."""
+"""Many pairs start at once at a high rate (paper section 6.3). Measures the Hoverboard's load until the offloads."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import closing
 
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, number, numbers, whole
-from experiments.frame.statistics import spread
+from experiments.frame.sample_statistics import spread
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Exchange
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
-_TICK = 0.1  # seconds between two looks at the Hoverboard's counters
-_RELIEVED = 0.1  # of the highest load: the Hoverboard is relieved
+_TICK = 0.1  # seconds between two readings of the Hoverboard's counters
+_RELIEVED = 0.1  # share of the highest load below which the Hoverboard is relieved
 _BYTES = 1_000
 _COMPARED = ("interval", "threshold")
 
@@ -43,7 +43,7 @@ class Burst(Experiment):
     )
 
     def points(self, values: Values) -> list[Point]:
-        """Each interval with each threshold."""
+        """One point for each interval and threshold."""
         return [
             {"interval": interval, "threshold": threshold}
             for threshold in numbers(values, "threshold")
@@ -51,16 +51,19 @@ class Burst(Experiment):
         ]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own; the Hoverboard's own counter is read ten times a second."""
+        """Measure on a fresh testbed. Read the Hoverboard's counter ten times a second."""
         seconds = number(values, "seconds")
-        bed = bench.fresh(_topology(point))
-        here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
+        testbed = bench.fresh(_topology(point))
+        here, there = ([vm.name for vm in testbed.topology.vms if vm.host == name] for name in ("h1", "h2"))
         among = [(src, dst) for src in here for dst in there] + [(src, dst) for src in there for dst in here]
         draw = bench.random("pairs", across=_COMPARED)
         chosen = draw.sample(among, min(whole(values, "pairs"), len(among)))
         flows = traffic.burst(chosen, number(values, "rate") * 1e3)
         loads: list[tuple[float, float]] = []
-        with Exchange(bed, flows) as exchange, closing(bed.host_client(bed.topology.hoverboards[0].name)) as hoverboard:
+        with (
+            Exchange(testbed, flows) as exchange,
+            closing(testbed.host_client(testbed.topology.hoverboards[0].name)) as hoverboard,
+        ):
             due = traffic.schedule(bench.random("traffic", across=_COMPARED), flows, seconds, _BYTES)
             with exchange.running(due, seconds) as running:
                 at, before = 0.0, int(hoverboard.status()["counters"]["rx_packets"])
@@ -81,11 +84,11 @@ class Burst(Experiment):
             yield Sample("time to relief", relief, "s", point)
         for when, load in loads:
             yield Sample("load", load, "packets/s", {**point, "at": round(when / _TICK) * _TICK})
-        yield Sample("offloaded", float(_offloaded(bed)), "pairs", point)
+        yield Sample("offloaded", float(_offloaded(testbed)), "pairs", point)
         yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Load over time; time to relief by interval."""
+        """The load over time, and the time to relief by interval."""
         least = min(numbers(values, "threshold"))
         over_time = []
         for interval in table.seen("interval", "load"):
@@ -114,7 +117,7 @@ class Burst(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """Whether every burst is relieved, and what it waits for; at the lowest threshold."""
+        """The verdict on relief after a burst, at the lowest threshold."""
         least = min(numbers(values, "threshold"))
         intervals = sorted(table.seen("interval", "highest load"))
         if not intervals:
@@ -122,23 +125,26 @@ class Burst(Experiment):
         times = {one: table.median("time to relief", interval=one, threshold=least) for one in intervals}
         never = sum(len(table.values("not relieved", interval=one, threshold=least)) for one in intervals)
         found = [(interval, time) for interval, time in times.items() if time is not None]
-        told = ", ".join(f"{time:.1f} s at {interval:g} s" for interval, time in found) or "never"
-        told += f"; {never} times not at all" if never else ""
+        measured = ", ".join(f"{time:.1f} s at {interval:g} s" for interval, time in found) or "never"
+        measured += f"; {never} times not at all" if never else ""
         within = not never and all(time is not None and time < 2 * one + 0.6 for one, time in times.items())
         return [
             ClaimVerdict(
                 "a burst loads the Hoverboards until the next usage reports, then leaves them",
                 "sudden bursts remain a risk",
-                told, "reproduced" if within else "partly" if found else "not",
+                measured, "reproduced" if within else "partly" if found else "not",
                 "The paper gives no times; the limit here is two report intervals and 0.6 s.",
             )
         ]  # fmt: skip
 
 
 def relieved_at(loads: list[tuple[float, float]]) -> float | None:
-    """When the load is down to a tenth of its highest for good; None: never. (seconds, load) in order.
+    """The second from which the load stays at or below a tenth of its highest value; None: it never does.
 
-    The traffic's own end is no relief: it must be down for two windows at least before the last one.
+    The end of the traffic does not count. So the load must be low in at least two windows before the last one.
+
+    Args:
+        loads: (seconds, load) of each window, in order.
     """
     peak = max(load for _, load in loads)
     since, low = None, 0
@@ -150,8 +156,8 @@ def relieved_at(loads: list[tuple[float, float]]) -> float | None:
     return since if low > 1 else None
 
 
-def _offloaded(bed: Testbed) -> int:
-    return len(bed.offloads())
+def _offloaded(testbed: Testbed) -> int:
+    return len(testbed.offloads())
 
 
 def _topology(point: Point) -> object:

@@ -1,4 +1,4 @@
-"""Section 4.4: one TCP stream through each coprocessor stage, beside one that passes none."""
+"""One TCP stream through each coprocessor stage, and one without a stage (paper section 4.4)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from typing_extensions import override
 
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
@@ -19,6 +21,8 @@ _PAPER = {"acl": 11.8, "shaping": 11.8, "encryption": 4.6}  # Gbit/s
 
 
 class Coprocessor(Experiment):
+    """The throughput of one TCP stream, by coprocessor stage."""
+
     name = "coprocessor"
     order = 130
     title = "What coprocessor stages cost"
@@ -26,30 +30,33 @@ class Coprocessor(Experiment):
     measures = "one TCP stream between two hosts through no stage, ACLs, WAN shaping, encryption in software"
     minutes = 1.0
     parameters = (
-        Parameter("stages", STAGES, "", "what to send through", choices=STAGES),
+        Parameter("stages", STAGES, "", "stages to measure", choices=STAGES),
         Parameter("seconds", 3, "s", "of each measurement", quick=1, least=1, most=60),
         Parameter("omit", 1, "s", "left out at its start", quick=0, least=0, most=10),
     )
 
+    @override
     def points(self, values: Values) -> list[Point]:
         return [{"stage": stage} for stage in values["stages"]]
 
+    @override
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        bed, stage = bench.testbed(TOPOLOGY), point["stage"]
-        address = next(str(vm.ip) for vm in bed.topology.vms if vm.name == f"{stage}-there")
-        before = _worker(bed, stage).get("cpu_seconds", 0.0)
+        testbed, stage = bench.testbed(TOPOLOGY), point["stage"]
+        address = next(str(vm.ip) for vm in testbed.topology.vms if vm.name == f"{stage}-there")
+        before = _coprocessor_status(testbed, stage).get("cpu_seconds", 0.0)
         spec = IperfSpec(seconds=values["seconds"], omit=values["omit"])
-        result = iperf.measure(bed.node(stage), bed.node(f"{stage}-there"), address, spec)
-        said = _worker(bed, stage)
+        result = iperf.measure(testbed.node(stage), testbed.node(f"{stage}-there"), address, spec)
+        status = _coprocessor_status(testbed, stage)
         bench.raw("iperf3", result.raw)
-        bench.raw("coprocessor", said)
+        bench.raw("coprocessor", status)
         yield Sample("throughput", result.bps / 1e9, "Gbit/s", point)
-        if said:
-            spent = said["cpu_seconds"] - before
+        if status:
+            spent = status["cpu_seconds"] - before
             yield Sample(
                 "sender's coprocessor", 100 * spent / (values["seconds"] + values["omit"]), "% of a CPU", point
             )
 
+    @override
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         here = table.line("throughput", "stage", "here")
         theirs = [stage for stage in here.x if stage in _PAPER]
@@ -60,6 +67,7 @@ class Coprocessor(Experiment):
             ], kind="bars"),
         ]  # fmt: skip
 
+    @override
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         made = []
         for light in ("acl", "shaping"):
@@ -82,8 +90,8 @@ class Coprocessor(Experiment):
         return made
 
 
-def _worker(bed: Testbed, vm: str) -> dict[str, Any]:
-    """What the coprocessor thread of a VM says of itself; {} when it has none."""
-    host = next(one.host for one in bed.topology.vms if one.name == vm)
-    with contextlib.closing(bed.host_client(host)) as client:
+def _coprocessor_status(testbed: Testbed, vm: str) -> dict[str, Any]:
+    """The status of a VM's coprocessor thread; {} if the VM has none."""
+    host = next(one.host for one in testbed.topology.vms if one.name == vm)
+    with contextlib.closing(testbed.host_client(host)) as client:
         return dict(client.status()["vms"][vm]["coprocessor"] or {})

@@ -1,4 +1,4 @@
-"""Figure 10: CPU per byte of every generation, both ends together, what guests used and what hosts used apart."""
+"""CPU per byte of every generation (paper figure 10): both ends together, split into guests and hosts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+
+from typing_extensions import override
 
 from experiments.frame import generation_comparison
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
@@ -21,6 +23,8 @@ _NOTE = "Guest: iperf3's processes with the guest's TCP. Host: everything else t
 
 
 class Cpu(Experiment):
+    """CPU time per byte, by generation and side."""
+
     name = "cpu"
     order = 30
     title = "CPU per byte by generation"
@@ -33,12 +37,14 @@ class Cpu(Experiment):
         Parameter("seconds", 3, "s", "of each measurement", quick=1, least=1, most=60),
     )
 
+    @override
     def points(self, values: Values) -> list[Point]:
         return [{"generation": name} for name in generation_comparison.chosen(values)]
 
+    @override
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         ends = generation_comparison.pair(bench, point["generation"])
-        members = run_cost.members(ends.testbed.run)
+        members = run_cost.run_processes(ends.testbed.run)
         before = cpu_window.read()
         spec = IperfSpec(seconds=values["seconds"], streams=values["streams"])
         result = iperf.measure(ends.source, ends.target, ends.address, spec)
@@ -57,6 +63,7 @@ class Cpu(Experiment):
             if clock is not None:
                 yield Sample("cycles", clock * seconds[side] / size, "cycles/byte", labels)
 
+    @override
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         series = []
         for side in _SIDES:
@@ -64,23 +71,24 @@ class Cpu(Experiment):
             kept = {name: one for name, one in found.items() if one is not None}
             series.append(Series(side, list(kept), [one.median for one in kept.values()], list(kept.values())))
         return [
-            generation_comparison.beside(
+            generation_comparison.chart_beside_paper(
                 table, "CPU time", "relative", "CPU per byte by generation", "10", "total", side="total"),
             Chart("sides", "CPU per byte, hosts and guests", "generation", "CPU seconds per 10^9 bytes", series,
                   kind="bars", log_y=True, note=_NOTE),
         ]  # fmt: skip
 
+    @override
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         found = generation_comparison.measured(table, "CPU time", side="total")
         return [
-            generation_comparison.order(
+            generation_comparison.order_verdict(
                 found, "10", "total", "each version takes less CPU per byte (paper: cycles/byte; here: s/GB)"
             ),
-            generation_comparison.gain(found, 16, 16, "CPU per byte fell to a sixteenth", more=False),
+            generation_comparison.gain_verdict(found, 16, 16, "CPU per byte fell to a sixteenth", more=False),
         ]
 
 
 def clock_hz() -> float | None:
-    """Of the CPUs now; None where the machine does not tell."""
+    """The mean clock rate of the CPUs now; None if /proc/cpuinfo does not have it."""
     found = re.findall(r"^cpu MHz\s*: ([\d.]+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return 1e6 * sum(float(one) for one in found) / len(found) if found else None

@@ -1,9 +1,9 @@
-"""Each role is killed under traffic (paper section 3.5, fail static): what is lost, and when the next change is made.
+"""Kills each role under traffic (paper section 3.5, fail static). Measures the loss and the time to the next change.
 
-SIGKILL of one process, of the whole control plane, or of all that a Hoverboard runs. Datagrams go on all the time, over
-the Hoverboards and host to host; right behind the signal a new VM is asked for, and counts as programmed once its flow
-is in a Hoverboard's switch. Where a host's own process was hit it is that host's next VM: once the process is back, the
-VM is added, and its gateway has to answer it.
+SIGKILL ends one process, the whole control plane, or all processes of a Hoverboard. Datagrams flow all the time, over
+the Hoverboards and host to host. Right after the signal a new VM is requested. The change is complete when the VM's
+flow is in a Hoverboard's switch. After a kill of a host's process, the new VM is on that host. It is added when the
+process is back, and the change is complete when the gateway answers the VM.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from topologies.spec import schema
 
 ALL_CONTROL, MEMBER = "control-plane", "etcd-member"
 CONTROL = ("fabric-manager", "vm-controller", "front-end", ALL_CONTROL, MEMBER)
-PLUGGED = ("host-process", "ovs-vswitchd", "ovsdb-server")  # of h1
-SERVERS = (*PLUGGED, "hoverboard")
+HOST_ROLES = ("host-process", "ovs-vswitchd", "ovsdb-server")  # the processes of h1
+SERVERS = (*HOST_ROLES, "hoverboard")
 ROLES = (*CONTROL, *SERVERS)
 NOBODY = "nobody"
 OVER, DIRECT = "over Hoverboards", "host to host"
 _RATES = {OVER: 160_000.0, DIRECT: 1_600_000.0}  # bit/s of each flow; the threshold lies between
 _BYTES = {OVER: 200, DIRECT: 1000}  # of a datagram: 100 and 200 a second
 _THRESHOLD = "500kbit"
-_SETTLED = 2.0  # seconds of traffic before the signal: usage reports have come, offloads stand
+_SETTLED = 2.0  # seconds of traffic before the signal: time for usage reports and offloads
 _LONGEST = 15.0
 _REPLICAS = 3  # the paper's: a master and two standbys
 _CONTROL_PROCESSES = ("fabric-manager", "front-end-", "vm-controller-")
@@ -65,29 +65,29 @@ class Failover(Experiment):
     repeat = 3
     parameters = (
         Parameter(
-            "roles", (NOBODY, *ROLES), "", "who is killed", quick=(NOBODY, "vm-controller"),
+            "roles", (NOBODY, *ROLES), "", "roles to kill", quick=(NOBODY, "vm-controller"),
             choices=(NOBODY, *ROLES),
         ),
         Parameter("after", 5.0, "s", "of traffic after the signal", quick=2.5, least=1.0, most=60),
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        """One a role."""
+        """One point a role."""
         return [{"role": role} for role in words(values, "roles")]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """Traffic, the signal, a change, and more traffic."""
+        """Send traffic, kill the role, make a change, and send more traffic."""
         role, after = point["role"], number(values, "after")
         bring_up = bench.fresh if role == "hoverboard" else bench.testbed
         store: Literal["embedded", "etcd"] = "etcd" if role == MEMBER else "embedded"
-        bed = bring_up(topology(), control=ControlLayout(True, replicas=_REPLICAS, store=store))
-        _wait_whole(bed)
-        kinds, flows = _flows(bed)
+        testbed = bring_up(topology(), control=ControlLayout(True, replicas=_REPLICAS, store=store))
+        _wait_until_up(testbed)
+        kinds, flows = _flows(testbed)
         due = schedule(bench.random("traffic", across=("role",)), flows, kinds, _SETTLED + after)
-        with Exchange(bed, flows) as exchange, exchange.running(due, _SETTLED + after) as running:
+        with Exchange(testbed, flows) as exchange, exchange.running(due, _SETTLED + after) as running:
             running.wait(_SETTLED)
-            standing = {(row["src"], row["dst"]) for row in bed.offloads()}
-            changed = _kill_and_change(bed, role, bench.random("newcomer").randrange(100, 250))
+            standing = {(row["src"], row["dst"]) for row in testbed.offloads()}
+            changed = _kill_and_change(testbed, role, bench.random("newcomer").randrange(100, 250))
             signalled = changed.pop("at") - running.began
             result = running.result()
         bench.raw("flows", result.record(flows))
@@ -108,22 +108,22 @@ class Failover(Experiment):
             yield Sample("silence", silence * 1e3, "ms", labels)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Silence and changes by role."""
+        """The silence and the time to the next change, by role."""
         roles = table.seen("role")
         return [
             Chart(
-                "silence", "The longest time in which nothing of a flow arrived", "who was killed", "ms",
+                "silence", "The longest time in which nothing of a flow arrived", "killed role", "ms",
                 [_bars(table, "silence", kind, roles, path=kind) for kind in (OVER, DIRECT)], kind="bars", log_y=True,
                 note="Datagrams are 10 ms apart over Hoverboards, 5 ms host to host. `nobody`: no process was killed.",
             ),
             Chart(
-                "next-change", "Until the next change is programmed", "who was killed", "ms",
+                "next-change", "Until the next change is programmed", "killed role", "ms",
                 [_bars(table, "next change", "new VM", roles)], kind="bars", log_y=True,
             ),
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """Fail static without a control plane; a standby takes over; data planes come back."""
+        """The verdicts on fail static, on the takeover by a standby, and on restarted data planes."""
         found = []
         lost = [value for role in CONTROL for value in table.values("lost", role=role)]
         alone = max(table.values("lost", role=NOBODY), default=0.0)
@@ -162,7 +162,7 @@ class Failover(Experiment):
 
 
 def topology() -> Any:
-    """Two hosts, two Hoverboards, VMs enough for four flows that share no VM."""
+    """Two hosts, two Hoverboards, and eight VMs, so that four flows share no VM."""
     keys = {
         "hosts": 2, "hoverboards": 2, "model": "hoverboard", "report_interval": 0.25, "offload_threshold": _THRESHOLD,
         "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 8}],
@@ -173,7 +173,7 @@ def topology() -> Any:
 def schedule(
     draw: random.Random, flows: Sequence[traffic.TrafficFlow], kinds: Sequence[str], seconds: float
 ) -> list[traffic.Datagram]:
-    """Datagrams of all flows in order of time, each of its kind's size."""
+    """The datagrams of all flows in order of time. The kind of a flow gives their size."""
     parts = [
         [replace(one, flow=number) for one in traffic.schedule(draw, [flow], seconds, _BYTES[kind])]
         for number, (flow, kind) in enumerate(zip(flows, kinds, strict=True))
@@ -182,13 +182,21 @@ def schedule(
 
 
 def longest_silence(carried: Carried, begin: float, end: float) -> float:
-    """Seconds: the longest part of [begin, end] in which nothing of a flow arrived."""
+    """The longest time between `begin` and `end` without an arrival, in seconds."""
     moments = [begin, *(at for at, _ in carried.arrivals if begin < at < end), end]
     return max(later - sooner for sooner, later in zip(moments, moments[1:], strict=False))
 
 
 def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, int]], master: int) -> list[int]:
-    """Pids to kill, of a run's processes as (what, pid); [] for nobody. `master` is 0 where there is none."""
+    """The pids to kill for a role; [] for the role `nobody`.
+
+    Args:
+        role: one of ROLES, or `nobody`.
+        server: the host whose processes are killed.
+        hoverboard: the Hoverboard whose processes are killed.
+        what: the processes of the run, as (what, pid).
+        master: the pid of the master VM controller; 0: there is none.
+    """
     names = {
         "fabric-manager": ("fabric-manager",), "front-end": ("front-end-0",), NOBODY: (),
         "host-process": (f"host process of {server}",), "ovs-vswitchd": (f"ovs-vswitchd of {server}",),
@@ -204,100 +212,106 @@ def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, i
     return [pid for name, pid in what if name in names[role]]
 
 
-def _flows(bed: Testbed) -> tuple[list[str], list[traffic.TrafficFlow]]:
-    """Kinds of flows and the flows: two of each from h1 to h2."""
-    here, there = ([vm.name for vm in bed.topology.vms if vm.host == host] for host in ("h1", "h2"))
+def _flows(testbed: Testbed) -> tuple[list[str], list[traffic.TrafficFlow]]:
+    """The kinds of the flows and the flows: two of each kind, from h1 to h2."""
+    here, there = ([vm.name for vm in testbed.topology.vms if vm.host == host] for host in ("h1", "h2"))
     kinds = [OVER, OVER, DIRECT, DIRECT]
     flows = [traffic.TrafficFlow(src, dst, _RATES[kind]) for src, dst, kind in zip(here, there, kinds, strict=True)]
     return kinds, flows
 
 
-def _wait_whole(bed: Testbed) -> None:
-    """Wait until everybody is there: whoever was killed before has come back."""
+def _wait_until_up(testbed: Testbed) -> None:
+    """Wait until all processes of the run are up, restarted ones included."""
 
     def whole() -> bool:
-        control = bed.control_status()
+        control = testbed.control_status()
         rows = [row for row in control.get("controllers", ()) if row["state"] == "up" and row["version"]]
         synced = all(switch["programmed"] for switch in control.get("switches", {}).values())
         masters = sum(bool(row["master"]) for row in rows)
-        return len(rows) == _REPLICAS and masters == 1 and synced and not bed.supervision()["down"]
+        return len(rows) == _REPLICAS and masters == 1 and synced and not testbed.supervision()["down"]
 
-    wait_for(whole, 30.0, lambda: "not all processes of the run are there", where=str(bed.directory.logs))
+    wait_for(whole, 30.0, lambda: "not all processes of the run are up", where=str(testbed.directory.logs))
 
 
-def _kill_and_change(bed: Testbed, role: str, last: int) -> dict[str, Any]:
-    """Kill it, ask for a VM, and wait until its flow is there: {"at" (monotonic), "seconds", "killed"}."""
-    # The Hoverboard that carries more comes first: its end is to be felt.
-    relays = sorted((server.name for server in bed.topology.hoverboards), key=lambda name: -_relayed(bed, name))
-    control = bed.control_status()
+def _kill_and_change(testbed: Testbed, role: str, last: int) -> dict[str, Any]:
+    """Kill a role, request a VM, and wait until its flow is installed.
+
+    Returns:
+        "at": when the role was killed (monotonic clock); "seconds": until the flow; "killed": the pids.
+    """
+    # The busiest Hoverboard comes first, so that the flows notice its end.
+    relays = sorted((server.name for server in testbed.topology.hoverboards), key=lambda name: -_relayed(testbed, name))
+    control = testbed.control_status()
     master = next((row["pid"] for row in control.get("controllers", ()) if row["master"]), 0)
-    records = ledger.live_processes(ledger.Ledger(bed.directory), LinuxProcesses())
+    records = ledger.live_processes(ledger.Ledger(testbed.directory), LinuxProcesses())
     doomed = victims(role, "h1", relays[0], [(one.what, one.process.pid) for one in records], master)
     if not doomed and role != NOBODY:
-        raise MeasurementError(f"no process of {role} was found", where=bed.run, next_step="see hoverboard status")
-    if role in PLUGGED:
-        # A host holds flows of the VMs alone that are plugged in there.
-        return _by_plugging(bed, doomed)
-    network = bed.topology.networks[0]
-    where = bed.server(relays[1] if role == "hoverboard" else relays[0])  # a Hoverboard knows everybody
+        raise MeasurementError(
+            f"no process of {role} was found", where=testbed.run, next_step="run `hoverboard status`"
+        )
+    if role in HOST_ROLES:
+        # The switch of a host has flows for the VMs of this host only.
+        return _kill_and_add_vm(testbed, doomed)
+    network = testbed.topology.networks[0]
+    where = testbed.server(relays[1] if role == "hoverboard" else relays[0])  # has flows of every VM
     newcomer: VM = network.vm(f"late-{last}", "h1", IPv4Address(f"10.0.0.{last}")).entity()
     if role == "hoverboard":
-        bed.suppress_restarts(relays[0])
+        testbed.suppress_restarts(relays[0])
     ended = threading.Event()
-    asking = threading.Thread(target=_ask, args=(bed, newcomer, ended), name="ask")
+    asking = threading.Thread(target=_request_vm, args=(testbed, newcomer, ended), name="ask")
     flow = re.compile(rf"nw_dst={re.escape(str(newcomer.ip))}(?![.\d])")
     begun = time.monotonic()
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
     asking.start()
     try:
-        wait_for(lambda: _has(where, flow), _LONGEST, lambda: f"{newcomer.name} is not programmed on {where.name}")
+        wait_for(lambda: _has_flow(where, flow), _LONGEST, lambda: f"{newcomer.name} is not programmed on {where.name}")
         took = time.monotonic() - begun
     finally:
         ended.set()
         asking.join()
-    bed.remove(newcomer)
+    testbed.remove(newcomer)
     return {"at": begun, "seconds": took, "killed": doomed}
 
 
-def _by_plugging(bed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
-    """Kill processes of h1, and add a VM there once they are back: until its gateway answers it."""
-    before = bed.supervision()["restarts"]
+def _kill_and_add_vm(testbed: Testbed, doomed: Sequence[int]) -> dict[str, Any]:
+    """Kill processes of h1, wait until they are back, and add a VM there. Returns as `_kill_and_change`."""
+    before = testbed.supervision()["restarts"]
     begun = time.monotonic()
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
 
     def back() -> bool:
-        now = bed.supervision()
+        now = testbed.supervision()
         return bool(now["restarts"] >= before + len(doomed) and not now["down"])
 
-    wait_for(back, _LONGEST, lambda: "what was killed on h1 does not come back", where=str(bed.directory.logs))
-    spec = bed.add_vm(bed.topology.networks[0].name, host="h1")
+    wait_for(back, _LONGEST, lambda: "the killed processes of h1 do not restart", where=str(testbed.directory.logs))
+    spec = testbed.add_vm(testbed.topology.networks[0].name, host="h1")
     took = time.monotonic() - begun
-    bed.remove_vm(spec.name)
+    testbed.remove_vm(spec.name)
     return {"at": begun, "seconds": took, "killed": list(doomed)}
 
 
-def _ask(bed: Testbed, newcomer: VM, ended: threading.Event) -> None:
-    """Ask for a VM until somebody takes it: who is asked may have been killed."""
+def _request_vm(testbed: Testbed, newcomer: VM, ended: threading.Event) -> None:
+    """Request a VM until the control plane accepts it. The process that gets a request may be dead."""
     while not ended.is_set():
         try:
-            bed.upsert(newcomer)
+            testbed.upsert(newcomer)
             return
         except HoverboardError:
             ended.wait(0.01)
 
 
-def _has(server: Any, flow: re.Pattern[str]) -> bool:
+def _has_flow(server: Any, flow: re.Pattern[str]) -> bool:
     try:
         return any(flow.search(line) for line in status.openflow(server))
-    except HoverboardError:  # it is not there
+    except HoverboardError:  # the switch is down
         return False
 
 
-def _relayed(bed: Testbed, hoverboard: str) -> int:
-    """Packets that came to a Hoverboard so far."""
-    with closing(bed.host_client(hoverboard)) as client:
+def _relayed(testbed: Testbed, hoverboard: str) -> int:
+    """The number of packets that a Hoverboard has received."""
+    with closing(testbed.host_client(hoverboard)) as client:
         return int(client.status()["counters"]["rx_packets"])
 
 

@@ -1,7 +1,7 @@
-"""Who should tell of usage when a Hoverboard is overloaded: sending hosts, or it itself (paper section 3.3.1).
+"""Compares two sources of usage reports under overload: sending hosts and the Hoverboard (paper section 3.3.1).
 
-A Hoverboard with a capacity gets a flood that no offload can take off it, and beside it pairs that are worth one.
-Where it reports itself it sees only what it did not drop, and its reports share the fate of its packets.
+A Hoverboard with a limited capacity gets a flood that cannot be offloaded, and pairs that can. If the Hoverboard
+reports usage itself, its reports miss all dropped packets, and reports can be dropped too.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from topologies.spec import schema
 
 HOSTS, HOVERBOARDS = "hosts", "hoverboards"
 _PAIR_BPS = 150_000.0
-_FLOODED_SECONDS = 1.0  # of the flood are sent before the pairs begin
-_FLOOD_LIMIT = 30.0  # seconds for that
-_NOBODY = "10.0.0.250"
+_FLOODED_SECONDS = 1.0  # the pairs start when this much of the flood is sent
+_FLOOD_LIMIT = 30.0  # seconds to wait for it
+_UNUSED_ADDRESS = "10.0.0.250"
 
 
 class GatewayOverload(Experiment):
-    """Relief of a Hoverboard by either source of usage reports."""
+    """The relief of a Hoverboard, by source of usage reports."""
 
     name = "gateway-overload"
     order = 90
@@ -40,16 +40,16 @@ class GatewayOverload(Experiment):
     parameters = (
         Parameter("reports", (HOSTS, HOVERBOARDS), "", "who reports usage", choices=(HOSTS, HOVERBOARDS)),
         Parameter(
-            "overload", (0.0, 2.0, 10.0, 40.0), "times the capacity", "what floods the Hoverboard",
+            "overload", (0.0, 2.0, 10.0, 40.0), "times the capacity", "rate of the flood",
             quick=(40.0,), least=0, most=100,
         ),
         Parameter("capacity", 100, "packets/s", "of the Hoverboard", least=10, most=100_000),
-        Parameter("pairs", 3, "pairs", "that are worth an offload", least=1, most=10),
-        Parameter("seconds", 4.0, "s", "to be relieved in", quick=3.0, least=1, most=60),
+        Parameter("pairs", 3, "pairs", "that can be offloaded", least=1, most=10),
+        Parameter("seconds", 4.0, "s", "to wait for the relief", quick=3.0, least=1, most=60),
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        """Either source at each overload."""
+        """One point for each overload and source."""
         return [
             {"reports": reports, "overload": overload}
             for overload in numbers(values, "overload")
@@ -57,23 +57,25 @@ class GatewayOverload(Experiment):
         ]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own: offloads of before would be in the way."""
+        """Measure on a fresh testbed, which has no offloads of an earlier point."""
         capacity, seconds = whole(values, "capacity"), number(values, "seconds")
-        bed = bench.fresh(_topology(point["reports"], capacity, 2 * whole(values, "pairs") + 2))
-        here, there = ([vm.name for vm in bed.topology.vms if vm.host == name] for name in ("h1", "h2"))
+        testbed = bench.fresh(_topology(point["reports"], capacity, 2 * whole(values, "pairs") + 2))
+        here, there = ([vm.name for vm in testbed.topology.vms if vm.host == name] for name in ("h1", "h2"))
         chosen = list(zip(here[1:], there[1:], strict=False))[: whole(values, "pairs")]
         flows = traffic.burst(chosen, _PAIR_BPS)
         rate = point["overload"] * capacity
-        with Exchange(bed, flows) as exchange, flooding(bed, here[:1], [_NOBODY], rate) as flood:
+        with Exchange(testbed, flows) as exchange, flooding(testbed, here[:1], [_UNUSED_ADDRESS], rate) as flood:
             wait_for(
-                lambda: flood.sent >= _FLOODED_SECONDS * rate, _FLOOD_LIMIT, lambda: f"{flood.sent} packets of a flood"
+                lambda: flood.sent >= _FLOODED_SECONDS * rate,
+                _FLOOD_LIMIT,
+                lambda: f"only {flood.sent} packets of the flood are sent",
             )
-            dropped = hoverboard_counters.over_capacity(bed)
+            dropped = hoverboard_counters.over_capacity(testbed)
             due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 relieved: dict[tuple[str, str], float] = {}
                 while (now := running.now()) < seconds and len(relieved) < len(chosen):
-                    standing = {(row["src"], row["dst"]) for row in bed.offloads()}
+                    standing = {(row["src"], row["dst"]) for row in testbed.offloads()}
                     relieved |= {pair: now for pair in chosen if pair in standing and pair not in relieved}
                     running.wait(now + 0.02)
                 result = running.result()
@@ -84,11 +86,11 @@ class GatewayOverload(Experiment):
         yield Sample("relieved", len(relieved) / len(chosen), "share of pairs", point)
         yield Sample("lost", 1 - result.arrived, "share of the pairs' datagrams", point)
         yield Sample(
-            "dropped by the Hoverboard", float(hoverboard_counters.over_capacity(bed) - dropped), "packets", point
+            "dropped by the Hoverboard", float(hoverboard_counters.over_capacity(testbed) - dropped), "packets", point
         )
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Relieved pairs, their loss and their time to relief by overload."""
+        """The relieved pairs, their loss and their time to relief, by overload."""
         names, x = table.seen("reports"), "flood, times the Hoverboard's capacity"
         drawn = [
             Chart(metric, title, x, y, [_line(table, metric, name) for name in names])
@@ -109,7 +111,7 @@ class GatewayOverload(Experiment):
         return drawn
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """At the largest flood."""
+        """The verdict at the largest flood."""
         floods = [one for one in table.seen("overload") if one]
         if not floods:
             return []

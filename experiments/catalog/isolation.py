@@ -1,4 +1,4 @@
-"""Section 6.1: what a noisy VM does to its neighbour, on the way out and on the way in, with and without protection."""
+"""A noisy VM and its neighbour (paper section 6.1): a flood going out or coming in, with and without protection."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 
+from typing_extensions import override
+
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
-from experiments.frame.statistics import ratio
+from experiments.frame.sample_statistics import ratio
 from experiments.statistics import percentile
 from experiments.tools import packet_rate, ping
 from experiments.tools.packet_rate import PacketRateSpec
@@ -21,12 +23,14 @@ from topologies.spec.topology import Topology
 _NOISE = ("none", "egress", "ingress")
 _SCHEDULERS = ("priority", "arrival")
 _INTERVAL = 0.005  # seconds between pings
-_LEAST_SAMPLES = 3  # of either scheduler, for an interval to mean something
-_CLEARLY = 1.25  # times as long: a difference that is worth a scheduler
+_LEAST_SAMPLES = 3  # of each scheduler; fewer give no useful interval
+_CLEARLY = 1.25  # the ratio from which the difference counts as clear
 _QUEUE_FULL = "vm-queue-full"
 
 
 class Isolation(Experiment):
+    """A victim's round trip and loss, by its neighbour's flood and by scheduler."""
+
     name = "isolation"
     order = 120
     title = "A noisy neighbour"
@@ -34,35 +38,39 @@ class Isolation(Experiment):
     measures = "a victim's p99 round trip and loss while a neighbour sends or gets a flood of small packets, with and "
     measures += "without the VM priority scheduler"
     minutes = 3.0
-    repeat = 6  # p99 scatters more than twofold from one to the next
+    repeat = 6  # p99 differs more than twofold between repetitions
     parameters = (
-        Parameter("noise", _NOISE, "", "what the neighbour does", choices=_NOISE),
+        Parameter("noise", _NOISE, "", "the neighbour's flood: its direction", choices=_NOISE),
         Parameter("schedulers", _SCHEDULERS, "", "VM priority scheduler, or packets in order of arrival",
                   choices=_SCHEDULERS),
         Parameter("pings", 300, "", "of the victim, 5 ms apart", quick=100, least=20, most=100_000),
-        Parameter("rate", 0, "packets/s", "of the flood; 0: all that goes", least=0),
+        Parameter("rate", 0, "packets/s", "of the flood; 0: as many as possible", least=0),
     )  # fmt: skip
 
+    @override
     def points(self, values: Values) -> list[Point]:
         return [{"noise": noise, "scheduler": one} for noise in values["noise"] for one in values["schedulers"]]
 
+    @override
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        bed = bench.testbed(topology(point["scheduler"]))
+        testbed = bench.testbed(topology(point["scheduler"]))
         pings = values["pings"]
         if point["noise"] == "none":
-            found = _victim(bed, pings)
+            found = _victim(testbed, pings)
         else:
-            before = _queue_full(bed)
+            before = _queue_full(testbed)
             spec = PacketRateSpec(seconds=pings * _INTERVAL * 1.5 + 1.0, rate_pps=values["rate"] or None)
             with ThreadPoolExecutor(1) as pool:
-                flood = pool.submit(_flood, bed, point["noise"], spec)
-                found = _victim(bed, pings)
-                if flood.done():  # it ended before the victim did, and so did not disturb all of it
+                flood = pool.submit(_flood, testbed, point["noise"], spec)
+                found = _victim(testbed, pings)
+                if flood.done():  # the flood ended first, so it did not disturb all pings
                     flood.result()
-                    raise MeasurementError("the flood ended before the pings did", next_step="is the machine busy?")
+                    raise MeasurementError(
+                        "the flood ended before the pings did", next_step="check the load of the machine, and retry"
+                    )
                 noise = flood.result()
             bench.raw("flood", asdict(noise))
-            yield Sample("dropped by full VM queues", float(_queue_full(bed) - before), "packets", point)
+            yield Sample("dropped by full VM queues", float(_queue_full(testbed) - before), "packets", point)
             yield Sample("flood offered", noise.offered_pps / 1e3, "1000 packets/s", point)
             yield Sample("flood delivered", noise.delivered_pps / 1e3, "1000 packets/s", point)
         bench.raw("ping", found.text)
@@ -71,6 +79,7 @@ class Isolation(Experiment):
             yield Sample("p50", 1e3 * percentile(found.samples, 0.5), "us", point)
             yield Sample("p99", 1e3 * percentile(found.samples, 0.99), "us", point)
 
+    @override
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         made = []
         for metric, unit in (("p99", "us"), ("loss", "%")):
@@ -86,12 +95,13 @@ class Isolation(Experiment):
             made.append(Chart(metric, title, "its neighbour's flood", unit, series, kind="bars"))
         return made
 
+    @override
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         return [_shielded(table), _polled_in_turn(table)]
 
 
 def _shielded(table: SampleTable) -> ClaimVerdict:
-    """With the scheduler against without: the ratio of the medians, whose interval has to leave 1 out."""
+    """The verdict on the scheduler: the interval of the ratio of the medians must not contain 1."""
     claim, theirs = (
         "the VM priority scheduler shields a victim from a flood to its neighbour (6.1.1)",
         "no number given",
@@ -137,7 +147,7 @@ def _polled_in_turn(table: SampleTable) -> ClaimVerdict:
 
 
 def topology(scheduler: str) -> Topology:
-    """Victim and noisy VM on one host, whom each talks to on a host of its own."""
+    """The victim and the noisy VM on one host. The peer of each is on another host."""
     vms = [("victim", "h1"), ("noisy", "h1"), ("friend", "h2"), ("far", "h3")]
     keys = {
         "hosts": 3,
@@ -151,23 +161,23 @@ def topology(scheduler: str) -> Topology:
     return schema.from_keys(keys, name=f"isolation-{scheduler}")
 
 
-def _address(bed: Testbed, name: str) -> str:
-    return next(str(vm.ip) for vm in bed.topology.vms if vm.name == name)
+def _address(testbed: Testbed, name: str) -> str:
+    return next(str(vm.ip) for vm in testbed.topology.vms if vm.name == name)
 
 
-def _flood(bed: Testbed, noise: str, spec: PacketRateSpec) -> packet_rate.PacketRateResult:
+def _flood(testbed: Testbed, noise: str, spec: PacketRateSpec) -> packet_rate.PacketRateResult:
     source, target = ("noisy", "far") if noise == "egress" else ("far", "noisy")
-    return packet_rate.measure(bed.node(source), bed.node(target), _address(bed, target), spec)
+    return packet_rate.measure(testbed.node(source), testbed.node(target), _address(testbed, target), spec)
 
 
-def _victim(bed: Testbed, pings: int) -> ping.PingResult:
-    """The victim is pinged from its friend, after a few that do not count: the flood has begun by then."""
-    source, address = bed.node("friend"), _address(bed, "victim")
+def _victim(testbed: Testbed, pings: int) -> ping.PingResult:
+    """Ping the victim from its peer. The first 40 pings do not count, and the flood starts during them."""
+    source, address = testbed.node("friend"), _address(testbed, "victim")
     ping.measure(source, address, count=40, interval=0.01)
     return ping.measure(source, address, count=pings, interval=_INTERVAL)
 
 
-def _queue_full(bed: Testbed) -> int:
-    """Packets that the victim's host dropped so far because a VM's queue was full."""
-    with closing(bed.host_client("h1")) as client:
+def _queue_full(testbed: Testbed) -> int:
+    """The number of packets that the victim's host has dropped because of a full VM queue."""
+    with closing(testbed.host_client("h1")) as client:
         return int(client.status()["counters"]["drops"].get(_QUEUE_FULL, 0))

@@ -1,4 +1,4 @@
-"""The programming models side by side (paper section 3.3): what a first packet waits for, and who pays for it."""
+"""Compares the programming models (paper section 3.3): round trips, flows in switches, load, and CPU."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
 _RATE_BPS = 200_000.0  # of each flow: ten times the offload threshold
-_SETTLED_SHARE, _WATCHED_SHARE = 0.5, 0.75  # of the traffic's time: offloads stand; then round trips are measured
+_SETTLED_SHARE, _WATCHED_SHARE = 0.5, 0.75  # the measured window, as shares of the traffic's time
 _STEADY_PAIRS = 4
 _CONTROL_PLANE = "control plane"
 
 
 class Models(Experiment):
-    """First packets, steady packets, state and load by model."""
+    """First packets, steady packets, flows and load, by model."""
 
     name = "models"
     order = 70
@@ -42,63 +42,64 @@ class Models(Experiment):
     )
 
     def points(self, values: Values) -> list[Point]:
-        """One a model."""
+        """One point a model."""
         return [{"model": name} for name in words(values, "models")]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own: nobody has met anybody yet."""
+        """Measure on a fresh testbed, where no pair has sent a packet yet."""
         network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": whole(values, "vms")}
         keys = {
             "hosts": 3, "hoverboards": 1, "model": point["model"], "report_interval": 0.5, "networks": [network],
         }  # fmt: skip
-        bed = bench.fresh(schema.from_keys(keys, name="models"))
-        by_name = {vm.name: vm for vm in bed.topology.vms}
+        testbed = bench.fresh(schema.from_keys(keys, name="models"))
+        by_name = {vm.name: vm for vm in testbed.topology.vms}
         apart = [
             pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]].host != by_name[pair[1]].host
         ]  # fmt: skip
-        # No pair's answer may already be there because of the other way round, or of a shared destination.
-        chosen = _strangers(bench.random("pairs", across=("model",)).sample(apart, len(apart)), whole(values, "pairs"))
+        # A reverse pair or a shared destination would warm the caches of another pair.
+        shuffled = bench.random("pairs", across=("model",)).sample(apart, len(apart))
+        chosen = _independent_pairs(shuffled, whole(values, "pairs"))
         before = cpu_window.read()
         for src, dst in chosen:
-            found = ping.measure(bed.node(src), str(by_name[dst].ip), count=8, interval=0.05, wait=2.0)
+            found = ping.measure(testbed.node(src), str(by_name[dst].ip), count=8, interval=0.05, wait=2.0)
             bench.raw(f"ping-{src}-{dst}", found.text)
             if len(found.samples) < 4:
                 yield Sample("first round trip", None, "ms", point, f"{src} to {dst}: {found.received} of {found.sent}")
                 continue
             yield Sample("first round trip", found.samples[0], "ms", point)
             yield Sample("later round trip", median(found.samples[3:]), "ms", point)
-        members = run_cost.members(bed.run)
+        members = run_cost.run_processes(testbed.run)
         cost = cpu_window.cost(before, cpu_window.read(), [one.process.pid for one in members], members)
         yield Sample("control plane CPU", cost.by_kind.get(_CONTROL_PLANE, 0.0) * 1e3 / len(chosen), "ms a pair", point)
-        yield from self._steady(point, bed, chosen, number(values, "seconds"), bench)
-        relays = {server.name for server in bed.topology.hoverboards}
-        for name, switch in bed.control_status()["switches"].items():
+        yield from self._steady(point, testbed, chosen, number(values, "seconds"), bench)
+        relays = {server.name for server in testbed.topology.hoverboards}
+        for name, switch in testbed.control_status()["switches"].items():
             where = "Hoverboard" if name in relays else "host"
             yield Sample(f"flows on a {where}", float(switch["flows"]), "flows", point)
 
     def _steady(
-        self, point: Point, bed: Testbed, chosen: list[tuple[str, str]], seconds: float, bench: Bench
+        self, point: Point, testbed: Testbed, chosen: list[tuple[str, str]], seconds: float, bench: Bench
     ) -> Iterable[Sample]:
         flows = traffic.burst(chosen, _RATE_BPS)
-        with Exchange(bed, flows) as exchange:
+        with Exchange(testbed, flows) as exchange:
             due = traffic.schedule(bench.random("traffic", across=("model",)), flows, seconds, 600)
             with exchange.running(due, seconds) as running:
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent = hoverboard_counters.received(bed), sum(one.offered for one in running.carried)
+                before, sent = hoverboard_counters.received(testbed), sum(one.offered for one in running.carried)
                 running.wait(seconds * _WATCHED_SHARE)
-                passed = hoverboard_counters.received(bed) - before
+                passed = hoverboard_counters.received(testbed) - before
                 sent = sum(one.offered for one in running.carried) - sent
-                yield from self._settled(point, bed, chosen, bench)
+                yield from self._settled(point, testbed, chosen, bench)
                 result = running.result()
         bench.raw("flows", result.record(flows))
         yield Sample("over Hoverboards", passed / max(1, sent), "share of datagrams", point)
         yield Sample("lost", 1 - result.arrived, "share of datagrams", point)
 
-    def _settled(self, point: Point, bed: Testbed, chosen: list[tuple[str, str]], bench: Bench) -> Iterable[Sample]:
-        """Round trips of pairs that are busy, wherever their model has put them by now."""
-        addresses = {vm.name: str(vm.ip) for vm in bed.topology.vms}
+    def _settled(self, point: Point, testbed: Testbed, chosen: list[tuple[str, str]], bench: Bench) -> Iterable[Sample]:
+        """The round trips of pairs that send, on the path that their model has chosen."""
+        addresses = {vm.name: str(vm.ip) for vm in testbed.topology.vms}
         for src, dst in chosen[:_STEADY_PAIRS]:
-            found = ping.measure(bed.node(src), addresses[dst], count=5, interval=0.02, wait=1.0)
+            found = ping.measure(testbed.node(src), addresses[dst], count=5, interval=0.02, wait=1.0)
             bench.raw(f"steady-ping-{src}-{dst}", found.text)
             if found.samples:
                 yield Sample("steady round trip", median(found.samples), "ms", point)
@@ -106,7 +107,7 @@ class Models(Experiment):
                 yield Sample("steady round trip", None, "ms", point, f"{src} to {dst}: nothing came back")
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Round trips, state, and who carries what."""
+        """The control plane's CPU, round trips, flows, and traffic over Hoverboards."""
         models = table.seen("model")
         return [
             Chart(
@@ -133,7 +134,7 @@ class Models(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """What section 3.3 says of each model."""
+        """The verdicts on the claims of section 3.3."""
         first = {name: table.median("first round trip", model=name) for name in NAMES}
         over = {name: table.median("over Hoverboards", model=name) for name in NAMES}
         found = []
@@ -168,8 +169,8 @@ class Models(Experiment):
         return found
 
 
-def _strangers(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """Pairs of which no two have a receiver in common or meet both ways, as far as there are."""
+def _independent_pairs(among: Iterable[tuple[str, str]], count: int) -> list[tuple[str, str]]:
+    """Up to `count` of the pairs, without two that share a receiver or are the reverse of each other."""
     found: list[tuple[str, str]] = []
     receivers: set[str] = set()
     for src, dst in among:

@@ -1,8 +1,8 @@
 """Traffic left on Hoverboards against offloaded flows (paper figure 11c), live and by replay.
 
-The replay passes reports of the paper's population through the real offload policy. Live, real datagrams with the same
-shape of rates go between the VMs of a testbed, with a threshold that lets so many pairs be offloaded, and the
-Hoverboard's own counters say what it still carries.
+The replay passes usage reports of the paper's population through the real offload policy. The live part sends real
+datagrams between the VMs of a testbed, with rates of the same shape. The threshold sets how many pairs are offloaded.
+The Hoverboard's counters show the traffic that it still carries.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from experiments.workload.udp_exchange import Exchange
 from topologies.spec import schema
 
 LIVE, REPLAY = "live", "replay"
-_HEADERS = 42  # Ethernet, IPv4 and UDP, which the policy counts and a datagram's size does not
+_HEADERS = 42  # Ethernet, IPv4 and UDP: the policy counts them, the size of a datagram does not
 _LIVE_BYTES = 600
-_LEAVES = 0.05  # where the curves are laid over each other
-_SETTLED_SHARE = 0.5  # of the time, before what is left on the Hoverboard counts
+_LEAVES = 0.05  # the share of traffic at which the curves are scaled to meet
+_SETTLED_SHARE = 0.5  # of the time passes before the Hoverboard's traffic counts
 
 
 class Offload(Experiment):
-    """Share of the traffic on Hoverboards by number of offloaded pairs."""
+    """The share of the traffic on Hoverboards, by number of offloaded pairs."""
 
     name = "offload"
     order = 60
@@ -47,12 +47,12 @@ class Offload(Experiment):
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        """The replay's thresholds, then the live ones."""
+        """The thresholds of the replay, then the live points."""
         replays: list[Point] = [{"part": REPLAY, "threshold_kbps": one} for one in numbers(values, "thresholds")]
         return replays + [{"part": LIVE, "wanted": int(one)} for one in numbers(values, "live")]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """One threshold."""
+        """Measure one threshold of the replay, or one live point."""
         if point["part"] == REPLAY:
             found = traffic_population.replay(
                 bench.random("population", across=("threshold_kbps",)), point["threshold_kbps"] * 1e3
@@ -64,31 +64,34 @@ class Offload(Experiment):
 
     def _live(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         total, seconds = number(values, "rate") * 1e6, whole(values, "seconds")
-        rates = [share * total for share in traffic_population.some(whole(values, "pairs"))]
-        bed = bench.fresh(_topology(threshold_between(rates, point["wanted"])))
-        by_name = {vm.name: vm.host for vm in bed.topology.vms}
+        rates = [share * total for share in traffic_population.representative_shares(whole(values, "pairs"))]
+        testbed = bench.fresh(_topology(threshold_between(rates, point["wanted"])))
+        by_name = {vm.name: vm.host for vm in testbed.topology.vms}
         apart = [pair for pair in traffic.pairs(list(by_name)) if by_name[pair[0]] != by_name[pair[1]]]
         draw = bench.random()
         chosen = draw.sample(apart, len(rates))
         flows = [traffic.TrafficFlow(src, dst, rate) for (src, dst), rate in zip(chosen, rates, strict=True)]
-        with Exchange(bed, flows) as exchange:
+        with Exchange(testbed, flows) as exchange:
             due = traffic.schedule(draw, flows, seconds, _LIVE_BYTES)
             with exchange.running(due, seconds) as running:
                 bench.say(f"offload: {point['wanted']} pairs, waiting until reports have come")
                 running.wait(seconds * _SETTLED_SHARE)
-                before, sent_before = hoverboard_counters.received(bed), sum(one.offered for one in running.carried)
+                before, sent_before = hoverboard_counters.received(testbed), sum(one.offered for one in running.carried)
                 result = running.result()
         sent = sum(one.offered for one in result.flows) - sent_before
-        standing = {(row["src"], row["dst"]) for row in bed.offloads()}
+        standing = {(row["src"], row["dst"]) for row in testbed.offloads()}
         bench.raw("flows", result.record(flows))
         yield Sample("offloaded", len(standing & set(chosen)), "pairs", point)
         yield Sample(
-            "on Hoverboards", (hoverboard_counters.received(bed) - before) / max(1, sent), "share of datagrams", point
+            "on Hoverboards",
+            (hoverboard_counters.received(testbed) - before) / max(1, sent),
+            "share of datagrams",
+            point,
         )
         yield Sample("arrived", result.arrived, "share of datagrams", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """At the paper's size; and all three laid over each other."""
+        """The replay at the paper's size, and all three curves on one scale."""
         curves = {REPLAY: curve(table, REPLAY), LIVE: curve(table, LIVE)}
         theirs = traffic_population.papers_curve()
         whole_size = Chart(
@@ -115,7 +118,7 @@ class Offload(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """What under a thousandth of the pairs leaves; the live curve's shape."""
+        """The verdicts on the traffic that remains after few offloads, and on the shape of the live curve."""
         found = []
         most = traffic_population.POSSIBLE_PAIRS / 1000
         few = [(x, y) for x, y in curve(table, REPLAY) if x < most]
@@ -144,7 +147,7 @@ class Offload(Experiment):
 
 
 def threshold_between(rates: list[float], wanted: int) -> int:
-    """Bit/s of frames that the `wanted` largest of descending rates pass and the others do not."""
+    """The threshold in bit/s of frames that only the `wanted` largest rates exceed; `rates` descend."""
 
     def frames(rate: float) -> float:
         size = traffic.datagram_bytes(rate, _LIVE_BYTES)
@@ -156,7 +159,7 @@ def threshold_between(rates: list[float], wanted: int) -> int:
 
 
 def curve(table: SampleTable, part: str) -> list[tuple[float, float]]:
-    """(offloaded, share on Hoverboards) of a part's points, fewest offloaded first."""
+    """The points of a part as (offloaded pairs, share on Hoverboards), the fewest offloaded first."""
     key = "threshold_kbps" if part == REPLAY else "wanted"
     found = []
     for value in table.seen(key):
@@ -168,7 +171,7 @@ def curve(table: SampleTable, part: str) -> list[tuple[float, float]]:
 
 
 def reaches(line: list[tuple[float, float]], share: float) -> float | None:
-    """Where a falling line comes down to `share`; None: it does not."""
+    """The x at which a falling line reaches `share`; None: it does not."""
     for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
         if y0 > share >= y1:
             return x0 + (x1 - x0) * (y0 - share) / (y0 - y1)
@@ -176,7 +179,7 @@ def reaches(line: list[tuple[float, float]], share: float) -> float | None:
 
 
 def at(line: list[tuple[float, float]], x: float) -> float:
-    """The line's height at x, its last one beyond the end."""
+    """The line's y at `x`; beyond its end, its last y."""
     for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
         if x0 <= x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0)

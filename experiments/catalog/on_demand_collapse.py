@@ -1,9 +1,9 @@
-"""The outage of section 6.3: on demand, many first packets at once overwhelm the controller; a Hoverboard carries them.
+"""Many first packets at once: the on-demand model overloads its controller, a Hoverboard carries them (section 6.3).
 
-Some VMs reach for new destinations all the time, as machines do that scan, crawl or start up; other VMs of the same
-hosts meet somebody for the first time, and that is what is measured. The destinations exist and are intent only.
-Generation ovs by default, as the outage was: there one default route answers for all destinations, where the fast path
-of this testbed asks Open vSwitch about each new flow and is itself too slow for some 500 a second.
+Flooding VMs send to new destinations all the time, like a scan or a crawler. The experiment measures the first round
+trips of other pairs on the same hosts. The destinations are intent only: they have no namespace.
+The default generation is `ovs`, as in the paper's outage. There one default route matches all destinations. The fast
+path asks Open vSwitch about each new flow, and about 500 new flows a second are too many for it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
 ON_DEMAND, HOVERBOARD = "on-demand", "hoverboard"
-_PER_VM = 40  # first packets a second: below the 50 that a vport may ask, so that only their sum is too much
+_PER_VM = 40  # first packets a second, below the limit of 50 a vport: only their sum is too much
 _VICTIMS = 12
 _WAIT = 1.0  # seconds after which a first packet counts as lost
 
 
 class OnDemandCollapse(Experiment):
-    """First packets of bystanders while others reach for new destinations."""
+    """First packets of some pairs while other VMs send to new destinations."""
 
     name = "on-demand-collapse"
     order = 100
@@ -42,13 +42,13 @@ class OnDemandCollapse(Experiment):
         Parameter("models", (ON_DEMAND, HOVERBOARD), "", "programming models", choices=(ON_DEMAND, HOVERBOARD)),
         Parameter("flooders", (0, 3, 6, 12, 24), "VMs", f"that reach for {_PER_VM} new destinations a second each",
                   quick=(8,), least=0, most=60),
-        Parameter("dataplane", "ovs", "", "generation; on the fast path hosts' own misses saturate first",
+        Parameter("dataplane", "ovs", "", "generation; with fastpath the hosts' flow misses are the limit",
                   choices=("ovs", "fastpath")),
         Parameter("destinations", 8_000, "VMs", "that are intent only", quick=1_000, least=100, most=20_000),
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        """Each model at each load."""
+        """One point for each load and model."""
         return [
             {"model": model, "flooders": int(count), "first packets a second": int(count) * _PER_VM}
             for count in numbers(values, "flooders")
@@ -56,30 +56,30 @@ class OnDemandCollapse(Experiment):
         ]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own, whose caches are empty."""
+        """Measure on a fresh testbed, whose caches are empty."""
         count = int(max(numbers(values, "flooders")))
-        bed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS))
-        network, vms = bed.topology.networks[0], list(bed.topology.vms)
-        hosts = [server.name for server in bed.topology.hosts]
+        testbed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS))
+        network, vms = testbed.topology.networks[0], list(testbed.topology.vms)
+        hosts = [server.name for server in testbed.topology.hosts]
         intent = list(itertools.islice(vm_join.entities(network, hosts), whole(values, "destinations")))
-        vm_join.load(bed, intent)
+        vm_join.load_intent(testbed, intent)
         here, there = ([vm for vm in vms if vm.host == name] for name in hosts)
         senders, targets = here[:_VICTIMS], there[:_VICTIMS]
         victims = {vm.name for vm in (*senders, *targets)}
         flooders = [vm.name for vm in vms if vm.name not in victims][: point["flooders"]]
-        before = _asked(bed)
-        with flooding(bed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
+        before = _controller_packets(testbed)
+        with flooding(testbed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
             for sender, target in zip(senders, targets, strict=True):
-                found = ping.measure(bed.node(sender.name), str(target.ip), count=1, wait=_WAIT)
+                found = ping.measure(testbed.node(sender.name), str(target.ip), count=1, wait=_WAIT)
                 yield Sample("answered", float(bool(found.samples)), "share", point)
                 if found.samples:
                     yield Sample("first round trip", found.samples[0], "ms", point)
         yield Sample("sent", float(flood.sent), "first packets", point)
-        for name, count in _asked(bed).items():
+        for name, count in _controller_packets(testbed).items():
             yield Sample(name, float(count - before[name]), "packets to the controller", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Latency and answers against the load."""
+        """First round trips and answered packets, by load."""
         models = table.seen("model")
         load, x = "first packets a second", "first packets a second of all flooding VMs"
         return [
@@ -94,7 +94,7 @@ class OnDemandCollapse(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """How either model stands the largest load."""
+        """The verdict on both models at the largest load."""
         loads = [load for load in table.seen("flooders") if load]
         if not loads:
             return []
@@ -104,7 +104,7 @@ class OnDemandCollapse(Experiment):
         if not all(shares.values()):
             return []
         answered = {name: sum(found) / len(found) for name, found in shares.items()}
-        told = {
+        measured = {
             name: f"{answered[name]:.0%} answered, median {time:.0f} ms" if (time := times[name]) else "none answered"
             for name in answered
         }
@@ -114,7 +114,8 @@ class OnDemandCollapse(Experiment):
         return [
             ClaimVerdict(
                 "under many first packets on demand collapses, the Hoverboard model does not", "an outage",
-                f"{ON_DEMAND}: {told[ON_DEMAND]}; {HOVERBOARD}: {told[HOVERBOARD]}, at {most * _PER_VM} a second",
+                f"{ON_DEMAND}: {measured[ON_DEMAND]}; {HOVERBOARD}: {measured[HOVERBOARD]}, "
+                f"at {most * _PER_VM} a second",
                 "reproduced" if stands and fails else "partly" if fails or slower > 2 else "not",
                 f"A vport may ask 50 times a second. Each flooding VM stays below that; only their sum is too much "
                 f"(first round trips {slower:.1f} times as long on demand).",
@@ -135,8 +136,8 @@ def _shares(table: SampleTable, load: str, model: str) -> Series:
     return Series(f"{model}, n = {n}", [one for one, _ in some], [sum(several) / len(several) for _, several in some])
 
 
-def _asked(bed: Testbed) -> dict[str, int]:
-    """First packets that came to the controller so far, and those that it left unanswered, by reason."""
-    counters = bed.control_status()["counters"]
+def _controller_packets(testbed: Testbed) -> dict[str, int]:
+    """The first packets that the controller has received, and those it did not answer, by reason."""
+    counters = testbed.control_status()["counters"]
     names = {"asked": "packets_in", "over the limit": "packets_in_limited", "unknown": "packets_in_unknown"}
     return {name: int(counters[counter]) for name, counter in names.items()}

@@ -1,4 +1,4 @@
-"""Peak rates over VM pairs (paper figure 11b): traffic drawn from the paper's CDF, and what of it arrives."""
+"""Peak rates over VM pairs (paper figure 11b): offers traffic drawn from the paper's CDF, and measures its arrival."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ THRESHOLD_BPS = 20_000.0
 
 
 def papers_cdf() -> list[tuple[float, float]]:
-    """Figure 11b as (bit/s, share of pairs at or below it)."""
+    """Figure 11b as (rate in bit/s, share of pairs at or below it)."""
     curve = paper.curve(*_CURVE)
     return sorted((x * 1e6, y) for x, y in zip(curve.numbers(), curve.y, strict=True))
 
 
 class PairRates(Experiment):
-    """Offered and measured CDF of the peak rate of every VM pair."""
+    """The offered and the measured CDF of the peak rate of VM pairs."""
 
     name = "pair-rates"
     order = 50
@@ -39,18 +39,18 @@ class PairRates(Experiment):
     )
 
     def points(self, values: Values) -> list[Point]:
-        """One."""
+        """One point."""
         return [{"vms": whole(values, "vms"), "scale": number(values, "scale")}]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """Real datagrams between the VMs of a testbed in the Hoverboard model."""
+        """Send real datagrams between the VMs of a testbed in the Hoverboard model."""
         network = {"name": "blue", "vni": 7, "subnet": "10.0.0.0/16", "vms": point["vms"]}
         keys = {"hosts": 4, "hoverboards": 1, "model": "hoverboard", "networks": [network]}
-        bed = bench.testbed(schema.from_keys(keys, name="pair-rates"))
+        testbed = bench.testbed(schema.from_keys(keys, name="pair-rates"))
         draw, seconds = bench.random(), whole(values, "seconds")
-        among = traffic.pairs([vm.name for vm in bed.topology.vms])
+        among = traffic.pairs([vm.name for vm in testbed.topology.vms])
         flows = traffic.from_cdf(draw, among, papers_cdf(), point["scale"])
-        with Exchange(bed, flows) as exchange:
+        with Exchange(testbed, flows) as exchange:
             result = exchange.run(traffic.schedule(draw, flows, seconds), seconds)
         bench.raw("flows", result.record(flows))
         talking = {(flow.src, flow.dst): flow for flow in flows}
@@ -64,7 +64,7 @@ class PairRates(Experiment):
         yield Sample("latest", result.late * 1e3, "ms behind the schedule")
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Both CDFs and the paper's at the same scale."""
+        """Both CDFs and the paper's CDF, at the same scale."""
         scale = number(values, "scale")
         series = [_cdf(name, table.values(name)) for name in (OFFERED, MEASURED)]
         theirs = [(rate * scale / 1e3, share) for rate, share in papers_cdf()]
@@ -80,7 +80,7 @@ class PairRates(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """Silent pairs, pairs below the threshold, and whether the testbed carries the distribution unharmed."""
+        """The verdicts on silent pairs, on pairs below the threshold, and on the share that arrives."""
         offered, measured = table.values(OFFERED), table.values(MEASURED)
         arrived = table.median("arrived")
         if not offered or not measured or arrived is None:

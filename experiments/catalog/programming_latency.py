@@ -1,6 +1,7 @@
-"""The latency of one change (paper section 5.3): a VM joins, by model, beside a quiet and a churning neighbour.
+"""The latency of one change (paper section 5.3): a VM joins, by model, beside a quiet or a churning network.
 
-Three real hosts say how long a VM waits; that a change of the old model touches every host shows on many recorded ones.
+Three real hosts give the time that a VM waits. In the preprogrammed model a change touches every host. Many recording
+switches show its cost.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, whole, words
 from experiments.programming.point import Point as Programmed
-from experiments.programming.run import run_point
+from experiments.programming.point_process import run_point
 from experiments.statistics import percentile
 from experiments.workload import vm_join
 from experiments.workload.vm_churn import Rounds, churning
@@ -28,7 +29,7 @@ _PAPER_MEDIAN, _PAPER_P99 = {OLD: 551.0, NEW: 184.0}, {OLD: 3700.0, NEW: 576.0}
 
 
 class ProgrammingLatency(Experiment):
-    """Time until a VM that is added answers."""
+    """The time until an added VM answers."""
 
     name = "programming-latency"
     order = 110
@@ -51,30 +52,30 @@ class ProgrammingLatency(Experiment):
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        """Each model beside a quiet neighbour; the last one beside a churning one, with either kind of queue."""
+        """Each model beside a quiet network; the last model beside a churning one, with both kinds of queue."""
         models = words(values, "models")
         found: list[Point] = [{"model": name, "neighbour": QUIET, "queue": FAIR} for name in models]
         found += [{"model": models[-1], "neighbour": CHURNING, "queue": queue} for queue in (FAIR, SHARED)]
         return found + [{"model": name, "recorded": whole(values, "hosts")} for name in models]
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """A testbed of its own; the VM's namespace and NIC are there before the clock starts."""
+        """Measure on a fresh testbed. The VM's namespace and NIC exist before the clock starts."""
         if "recorded" in point:
             yield from _recorded(point, whole(values, "add"))
             return
         layout = ControlLayout(shared_queue=point["queue"] == SHARED)
-        bed = bench.fresh(_topology(point["model"]), control=layout)
-        hosts = [server.name for server in bed.topology.hosts]
-        blue, red = bed.topology.networks
+        testbed = bench.fresh(_topology(point["model"]), control=layout)
+        hosts = [server.name for server in testbed.topology.hosts]
+        blue, red = testbed.topology.networks
         if base := whole(values, "base"):
             bench.say(f"programming-latency: loading {base} VMs")
-            vm_join.load(bed, list(itertools.islice(vm_join.entities(blue, hosts), base)))
+            vm_join.load_intent(testbed, list(itertools.islice(vm_join.entities(blue, hosts), base)))
         churn = list(itertools.islice(vm_join.entities(red, hosts), whole(values, "churn")))
-        with churning(bed, churn) if point["neighbour"] == CHURNING else contextlib.nullcontext(Rounds()) as rounds:
+        with churning(testbed, churn) if point["neighbour"] == CHURNING else contextlib.nullcontext(Rounds()) as rounds:
             for number in range(whole(values, "add")):
                 bench.say(f"programming-latency: {point['model']}, {point['neighbour']}, VM {number + 1}")
                 try:
-                    yield Sample(METRIC, vm_join.by_diff(bed, blue.name).answered, "ms", point)
+                    yield Sample(METRIC, vm_join.join_one(testbed, blue.name).answered, "ms", point)
                 except HoverboardError as error:
                     yield Sample(METRIC, None, "ms", point, str(error))
         if point["neighbour"] == CHURNING:
@@ -83,7 +84,7 @@ class ProgrammingLatency(Experiment):
                 yield Sample("churn", None, "", point, rounds.error)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """CDFs of all cases."""
+        """The CDFs of all points with real VMs."""
         series = []
         for point in self.points(values):
             if "recorded" in point:
@@ -99,7 +100,7 @@ class ProgrammingLatency(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """Old against new model; whether a neighbour is felt."""
+        """The verdicts on the two models, and on a churning neighbour."""
         found = []
         old, new = (table.values(WORK, model=name) for name in (OLD, NEW))
         if old and new:
@@ -134,7 +135,7 @@ class ProgrammingLatency(Experiment):
 
 
 def _recorded(point: Point, count: int) -> Iterable[Sample]:
-    """Processor time of changes of a network with four VMs on each of many recorded switches."""
+    """The processor time of a change in a network with four VMs on each of many recording switches."""
     found = run_point(Programmed(point["model"], 4 * point["recorded"], point["recorded"], more=count))
     for seconds in found["one_more"]["samples"]:
         yield Sample(WORK, seconds * 1e3, "ms", point)

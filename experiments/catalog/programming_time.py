@@ -1,9 +1,9 @@
 """Programming time against the size of a virtual network (paper figure 11a), at a twentieth of the paper's cluster.
 
-The control plane is the real one: fabric manager, a VM controller, a front end's encoder; the switches record.
-A full mesh of the paper's size has 487 million flows and does not fit one machine, so the cluster has 500 hosts in
-place of 10,000 and networks are a twentieth as large; the knee is at n = h all the same. The Hoverboard model is
-measured at the paper's own size, too.
+The control plane is real (fabric manager, a VM controller, a front end's encoder); the switches only record.
+A full mesh of the paper's size has 487 million flows and does not fit one machine. So the cluster has 500 hosts
+instead of 10,000, and networks are a twentieth as large. The knee is at n = h in both. The Hoverboard model is
+measured at the paper's size too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from experiments import paper
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values, numbers, whole, words
-from experiments.frame.statistics import fit
+from experiments.frame.sample_statistics import fit
 from experiments.programming.point import Point as Programmed
-from experiments.programming.run import run_point
+from experiments.programming.point_process import run_point
 from hoverboard.contract.models import NAMES
 
 MESH, OURS = "preprogrammed", "hoverboard"
@@ -27,12 +27,12 @@ _LEAST_R2 = 0.99
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:
-    """Slope on doubly logarithmic axes: 1 for a line through the origin, 2 for a square."""
+    """The slope on logarithmic axes: 1 for a line through the origin, 2 for a square."""
     return fit([math.log(one) for one in x], [math.log(one) for one in y]).coefficients[0]
 
 
 class ProgrammingTime(Experiment):
-    """Time and flows by model and size."""
+    """Programming time and flows, by model and size."""
 
     name = "programming-time"
     order = 40
@@ -40,7 +40,7 @@ class ProgrammingTime(Experiment):
     source = "figure 11a, section 5.3"
     measures = "Seconds from a full update to programmed switches, flows and peak memory, by model, size and hosts."
     minutes = 5.0
-    repeat = 3  # one repetition's line bends where the machine did something else for a second
+    repeat = 3  # other work of the machine for a second can bend the line of one repetition
     parameters = (
         Parameter("models", MODELS, "", "programming models", quick=(MESH, OURS), choices=MODELS),
         Parameter("hosts", 500, "hosts", "of the scaled cluster", quick=120, least=2, most=2_000),
@@ -56,7 +56,7 @@ class ProgrammingTime(Experiment):
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
-        """Each model in the scaled cluster; the Hoverboard model at the paper's size."""
+        """Each model in the scaled cluster, then the Hoverboard model at the paper's size."""
         models, sizes, hosts = words(values, "models"), numbers(values, "sizes"), whole(values, "hosts")
         found: list[Point] = [
             {"cluster": SHAPE, "model": model, "vms": max(1, round(size * hosts)), "hosts": hosts}
@@ -71,7 +71,7 @@ class ProgrammingTime(Experiment):
         return found
 
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """One full update, in a process of its own."""
+        """Measure one full update, in a separate process."""
         found = run_point(Programmed(point["model"], point["vms"], point["hosts"]))
         bench.raw("point", found)
         yield Sample("programming time", found["seconds"]["all"], "s", point)
@@ -81,7 +81,7 @@ class ProgrammingTime(Experiment):
         yield Sample("to switches", found["bytes"], "bytes", point)
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Time and flows in the scaled cluster beside the paper's curves scaled to it; time at the paper's size."""
+        """Time and flows in the scaled cluster with the paper's curves at its scale, and time at the paper's size."""
         hosts = whole(values, "hosts")
         models = table.seen("model")
         scale = hosts / 10_000
@@ -109,7 +109,7 @@ class ProgrammingTime(Experiment):
         ]  # fmt: skip
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """Line, square and knee; how far apart the models are."""
+        """The verdicts on the growth of both models, and on the ratio of their flows."""
         found = []
         hosts = whole(values, "hosts")
         line = _measured(table, "programming time", SIZE, OURS)

@@ -1,8 +1,10 @@
-"""Figure 8: TCP throughput of every generation of the dataplane, and how it changes with the number of streams."""
+"""TCP throughput of every generation (paper figure 8), by number of streams."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from typing_extensions import override
 
 from experiments.frame import generation_comparison
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, Experiment, Point, Sample, SampleTable
@@ -12,6 +14,8 @@ from experiments.tools.iperf import IperfSpec
 
 
 class Throughput(Experiment):
+    """TCP throughput, by generation and number of streams."""
+
     name = "throughput"
     order = 10
     title = "TCP throughput by generation"
@@ -27,6 +31,7 @@ class Throughput(Experiment):
         Parameter("omit", 1, "s", "left out at its start", quick=0, least=0, most=10),
     )
 
+    @override
     def points(self, values: Values) -> list[Point]:
         return [
             {"generation": name, "streams": number}
@@ -34,6 +39,7 @@ class Throughput(Experiment):
             for name in (*generation_comparison.chosen(values), generation_comparison.BARE)
         ]
 
+    @override
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         spec = IperfSpec(seconds=values["seconds"], omit=values["omit"])
         with generation_comparison.ends_of(bench, point["generation"]) as ends:
@@ -44,10 +50,11 @@ class Throughput(Experiment):
             return
         results = [one.result for one in taken if one.result is not None]
         yield Sample("throughput", sum(one.bps for one in results) / 1e9, "Gbit/s", point)
-        again = [one.retransmits for one in results if one.retransmits is not None]
-        if len(again) == len(results):  # all senders' kernels tell
-            yield Sample("retransmits", sum(again), "segments", point)
+        retransmits = [one.retransmits for one in results if one.retransmits is not None]
+        if len(retransmits) == len(results):  # every sender has the count
+            yield Sample("retransmits", sum(retransmits), "segments", point)
 
+    @override
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
         names = generation_comparison.measured(table, "throughput")
         lines = [
@@ -55,7 +62,7 @@ class Throughput(Experiment):
         ]
         most = max(values["streams"])
         return [
-            generation_comparison.beside(
+            generation_comparison.chart_beside_paper(
                 table, "throughput", "generations", f"Throughput by generation, {most} streams", "8", "throughput",
                 streams=most,
             ),
@@ -64,14 +71,15 @@ class Throughput(Experiment):
             ),
         ]  # fmt: skip
 
+    @override
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
         most = max(values["streams"])
         found = generation_comparison.measured(table, "throughput", streams=most)
         return [
-            generation_comparison.order(
+            generation_comparison.order_verdict(
                 found, "8", "throughput", f"each version carries more than the last, {most} streams, Gbit/s"
             ),
-            generation_comparison.gain(
+            generation_comparison.gain_verdict(
                 found,
                 16,
                 19,

@@ -74,7 +74,7 @@ def _write_json(path: Path, document: Any) -> None:
 
 def _figures(result: DemoResult) -> dict[str, Figure]:
     made = {
-        f"path-{item.dataplane}": figures.path(
+        f"path-{item.dataplane}": figures.flow_path(
             item.timeline, title=f"{_pair(result)[0]} to {_pair(result)[1]}, dataplane {item.dataplane}"
         )
         for item in result.generations

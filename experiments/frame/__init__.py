@@ -1,5 +1,5 @@
-"""The frame of scripted experiments: parameters, points, samples, figures, verdicts, folders; it measures nothing.
+"""The frame of scripted experiments: parameters, points, samples, charts and verdicts. It measures nothing itself.
 
-`experiment` is what an experiment's author needs (docs/experiments.md), `runner` runs one, `folder` keeps what was
-measured, `report` shows it.
+The author of an experiment needs `experiment` alone (docs/experiments.md). `experiments.sweeps` runs experiments,
+keeps their samples in folders and writes reports.
 """

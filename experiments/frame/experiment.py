@@ -1,6 +1,7 @@
-"""What an experiment is: one class in one file, which says what to measure, what to draw and what it means.
+"""The base class of experiments, and the types that it uses: samples, charts, verdicts, the bench.
 
-An author subclasses `Experiment`; nothing else of the frame is needed (docs/experiments.md has a whole one).
+An experiment is one subclass of `Experiment` in one file. It says what to measure, what to draw and how to judge the
+paper's claims. docs/experiments.md has a complete example.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from experiments.frame.parameters import Parameter, Values
-from experiments.frame.statistics import Spread, spread
+from experiments.frame.sample_statistics import Spread, spread
 from hoverboard.contract.public_names import old_names
 
 if TYPE_CHECKING:
     from topologies.run.testbed import Testbed
 else:
-    # Names of version 0.1; they go with the next version.
+    # Names of version 0.1. The next version removes them.
     OLD_NAMES = {
         "Table": "from experiments.frame.experiment import SampleTable",
         "Verdict": "from experiments.frame.experiment import ClaimVerdict",
     }
     __getattr__ = old_names(__name__, OLD_NAMES)
 
-Point = dict[str, Any]  # what one measurement is set to; JSON values only
+Point = dict[str, Any]  # the settings of one measurement; JSON values only
 Result = Literal["reproduced", "partly", "not", "not measured"]
 
 
@@ -34,9 +35,9 @@ class Sample:
     """One measured value.
 
     Attributes:
-        metric: what was measured, for example "throughput".
-        value: in `unit`; None for a measurement that failed, which `error` then explains.
-        labels: what tells it from others, for example {"generation": "ovs", "streams": 16}.
+        metric: the name of the measured quantity, for example "throughput".
+        value: in `unit`; None: the measurement failed, and `error` says why.
+        labels: the settings of this sample, for example {"generation": "ovs", "streams": 16}.
     """
 
     metric: str
@@ -48,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ClaimVerdict:
-    """What became of one claim of the paper's; `ratio` is ours over the paper's where that makes sense."""
+    """The result for one claim of the paper. `ratio` is our value over the paper's, or None."""
 
     claim: str
     paper: str
@@ -60,13 +61,13 @@ class ClaimVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line, or bars, of a chart.
+    """One line of a chart, or one group of bars.
 
     Attributes:
-        x: numbers, or words for bars.
-        y: values, or with `spreads` their medians.
-        spreads: of each y, for error bars (quartiles) and n; (): none, as for the paper's.
-        paper: drawn as the paper's: dashed, without fill.
+        x: numbers; words for bars.
+        y: values; the medians if there are `spreads`.
+        spreads: the spread of each y, for error bars (quartiles) and n; (): none, as for the paper's values.
+        paper: these are the paper's values: drawn dashed, without fill.
     """
 
     label: str
@@ -78,7 +79,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure, told without a plotting library. `x` and `y` are axis labels with units."""
+    """The description of a figure, independent of a plotting library. `x` and `y` are axis labels with units."""
 
     name: str
     title: str
@@ -92,43 +93,43 @@ class Chart:
 
 
 class Bench(Protocol):
-    """What a measurement may use; given to `measure`."""
+    """The services that `Experiment.measure` can use: testbeds, raw data, random numbers, progress."""
 
     quick: bool
 
     def testbed(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
-        """A running testbed of that topology and those options; stays up for the points that follow."""
+        """A running testbed with this topology and these options. It stays up for later points."""
 
     def fresh(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
-        """A running testbed that nobody used before and nobody uses after this point."""
+        """A new running testbed for this point alone."""
 
     def raw(self, name: str, document: Any) -> None:
-        """Keep a document (JSON) or text with the point's raw data."""
+        """Keep a JSON document or a text with the point's raw data."""
 
     def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
-        """Random numbers for `of`: the same for the same seed, point and repetition.
+        """A generator of random numbers. The same seed, point, repetition and `of` give the same numbers.
 
         Args:
-            of: what is drawn; two things drawn in one point have nothing to do with each other.
-            across: of the point, what makes no difference: those who are compared are offered the same.
+            of: a name for what is drawn; different names in one point give independent numbers.
+            across: keys of the point that are ignored, so that the compared variants get the same numbers.
         """
 
     def say(self, what: str) -> None:
-        """Show what is going on."""
+        """Show a line of progress."""
 
 
 class Experiment(ABC):
-    """An experiment.
+    """The base class of experiments.
 
     Attributes:
-        name: as typed, for example "pair-rates".
-        order: where it stands in lists and in `run all`, the lowest first: the paper's order.
+        name: the name that a user types, for example "pair-rates".
+        order: the position in lists and in `run all`, the lowest first. It follows the paper.
         title: one line.
         source: the paper's figure or section.
-        measures: what is measured, one line.
-        minutes: what it takes on two cores, about.
-        repeat: how often each point is measured unless told otherwise.
-        parameters: what may be set.
+        measures: one line on the measured quantities.
+        minutes: about how long a run takes on two cores.
+        repeat: how often each point is measured by default.
+        parameters: the values that a user can set.
     """
 
     name: ClassVar[str]
@@ -142,23 +143,23 @@ class Experiment(ABC):
 
     @abstractmethod
     def points(self, values: Values) -> list[Point]:
-        """What is to be measured, in order; each repetition goes through all of them."""
+        """The points to measure, in order. Each repetition measures all of them."""
 
     @abstractmethod
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
-        """Measure one point; a HoverboardError becomes a failed point, and the others go on."""
+        """Measure one point. A HoverboardError makes this point fail, and the run goes on."""
 
     def charts(self, table: SampleTable, values: Values) -> list[Chart]:
-        """Figures from all samples."""
+        """The charts of all samples."""
         return []
 
     def verdicts(self, table: SampleTable, values: Values) -> list[ClaimVerdict]:
-        """What holds of the paper's claims."""
+        """The verdicts on the paper's claims."""
         return []
 
 
 class SampleTable:
-    """All samples of a run, to be asked."""
+    """All samples of a run, with queries by metric and labels."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self.samples = list(samples)
@@ -167,21 +168,21 @@ class SampleTable:
         return len(self.samples)
 
     def values(self, metric: str, **labels: Any) -> list[float]:
-        """Values of a metric with these labels; failed samples are left out."""
+        """The values of a metric with these labels, without failed samples."""
         return [one.value for one in self._of(metric, labels) if one.value is not None]
 
     def spread(self, metric: str, **labels: Any) -> Spread | None:
-        """Median, quartiles and n; None without a value."""
+        """Median, quartiles and n of a metric; None if there is no value."""
         found = self.values(metric, **labels)
         return spread(found) if found else None
 
     def median(self, metric: str, **labels: Any) -> float | None:
-        """The median; None without a value."""
+        """The median of a metric; None if there is no value."""
         found = self.spread(metric, **labels)
         return found.median if found else None
 
     def seen(self, label: str, metric: str | None = None) -> list[Any]:
-        """Distinct values of a label in order of appearance."""
+        """The distinct values of a label, in order of appearance; with `metric`, in its samples only."""
         return list(
             dict.fromkeys(
                 one.labels[label] for one in self.samples if label in one.labels and metric in (None, one.metric)
@@ -189,13 +190,21 @@ class SampleTable:
         )
 
     def failed(self) -> list[Sample]:
-        """Samples that are an error."""
+        """The samples that failed."""
         return [one for one in self.samples if one.value is None]
 
     def line(
         self, metric: str, x: str, label: str, scale: Callable[[float], float] = lambda value: value, **labels: Any
     ) -> Series:
-        """A series of a metric over the label `x`; `scale` turns a value into the chart's unit."""
+        """The series of a metric over the label `x`.
+
+        Args:
+            metric: the samples' metric.
+            x: the label on the x axis.
+            label: the name of the series.
+            scale: converts a value into the chart's unit.
+            **labels: the labels that all samples of the series have.
+        """
         at, found = [], []
         for value in self.seen(x, metric):
             values = self.values(metric, **{x: value}, **labels)

@@ -1,7 +1,7 @@
-"""What experiments over the generations of the dataplane have in common: which, between whom, and in whose order.
+"""The common part of experiments that compare the generations of the dataplane: testbeds, verdicts, charts.
 
-Our generations stand for the paper's versions (docs/generations.md), so that what is compared is their order and
-their ratios; 2.2, which is 2.1 with a DMA engine, has none.
+Each generation stands for a version of the paper (docs/generations.md). Only their order and ratios are compared.
+The paper's 2.2, which is 2.1 with a DMA engine, has no generation here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 from experiments import paper
 from experiments.frame.experiment import Bench, Chart, ClaimVerdict, SampleTable, Series
 from experiments.frame.parameters import Parameter, Values
-from experiments.frame.statistics import Spread, spread
+from experiments.frame.sample_statistics import Spread, spread
 from experiments.tools.bare_namespaces import bare_pair
 from experiments.tools.tool_processes import ToolPlace
 from hoverboard.contract.generations import GENERATIONS, NAMES, available
@@ -24,7 +24,7 @@ from topologies.run.testbed import Testbed
 
 PAIR = Path(__file__).with_name("pair.yaml")
 _ALL = "all"
-_ALIKE = 1.05  # closer than this, two versions of the paper's have no order
+_ALIKE = 1.05  # two of the paper's versions with a smaller ratio have no order
 _EMULATED = "Here everything is software, and it shares two cores with its guests"
 
 GENERATIONS_PARAMETER = Parameter(
@@ -37,7 +37,7 @@ BARE = "bare veth"  # no generation: two VMs joined by a veth pair, with no swit
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Two VMs that measure."""
+    """Two places that measure against each other, and the address of the target."""
 
     source: ToolPlace
     target: ToolPlace
@@ -52,7 +52,7 @@ class Pair(Ends):
 
 
 def chosen(values: Values) -> list[str]:
-    """Generations to measure, oldest first."""
+    """The generations to measure, oldest first."""
     wanted = values["generations"]
     return list(available(datapath_type())) if _ALL in wanted else [name for name in NAMES if name in wanted]
 
@@ -63,15 +63,15 @@ def version(generation: str) -> str:
 
 
 def pair(bench: Bench, generation: str) -> Pair:
-    """The pair of VMs of a generation, up; it is shared by all points."""
-    bed = bench.testbed(PAIR, dataplane=generation)
-    here, there = bed.topology.vms
-    return Pair(bed.node(here.name), bed.node(there.name), str(there.ip), bed)
+    """The running pair of VMs of a generation. All points share it."""
+    testbed = bench.testbed(PAIR, dataplane=generation)
+    here, there = testbed.topology.vms
+    return Pair(testbed.node(here.name), testbed.node(there.name), str(there.ip), testbed)
 
 
 @contextlib.contextmanager
 def ends_of(bench: Bench, name: str) -> Iterator[Ends]:
-    """The pair of VMs of a generation, or of BARE: what the machine itself gives, and no dataplane can better."""
+    """The pair of VMs of a generation. BARE gives the limit of the machine: two namespaces without a dataplane."""
     if name != BARE:
         yield pair(bench, name)
         return
@@ -80,13 +80,15 @@ def ends_of(bench: Bench, name: str) -> Iterator[Ends]:
 
 
 def measured(table: SampleTable, metric: str, **labels: object) -> dict[str, float]:
-    """Medians by generation, oldest first; those without a sample are left out."""
+    """The medians by generation, oldest first. Generations without a sample are left out."""
     found = {name: table.median(metric, generation=name, **labels) for name in NAMES}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, why: str = _EMULATED) -> ClaimVerdict:
-    """Whether all generations stand in the paper's order; `why` is told where some do not."""
+def order_verdict(
+    found: Mapping[str, float], figure: str, series: str, claim: str, *, why: str = _EMULATED
+) -> ClaimVerdict:
+    """The verdict on the order of all generations. It contains `why` if some are not in the paper's order."""
     curve = paper.curve(figure, series)
     names = list(found)
     theirs = " ".join(f"{version(name)}: {curve.at(version(name)):g}" for name in NAMES if version(name) in curve.x)
@@ -105,14 +107,21 @@ def order(found: Mapping[str, float], figure: str, series: str, claim: str, *, w
     return ClaimVerdict(claim, theirs, ours, result, f"{', '.join(wrong)} are in the opposite order. {why}.")
 
 
-def gain(
+def gain_verdict(
     found: Mapping[str, float], least: float, stated: float, claim: str, *, more: bool, why: str = _EMULATED,
     since: str = "pre", bare: float | None = None,
 ) -> ClaimVerdict:  # fmt: skip
-    """Newest over oldest; reproduced from `least` on, partly from half of it.
+    """The verdict on the gain of the newest generation over the oldest: reproduced at `least`, partly at half of it.
 
     Args:
-        bare: what BARE gives; told beside the bar, since nothing can be better.
+        found: the medians by generation, oldest first.
+        least: the bar, as a ratio.
+        stated: the ratio that the paper states.
+        claim: the paper's claim.
+        more: a larger value is better.
+        why: the reason that the verdict gives.
+        since: the version that the paper compares 2.2 with.
+        bare: the median of BARE, which no generation can exceed; None: not measured.
     """
     theirs = f"{stated:g} x (2.2 over {since})"
     names = list(found)
@@ -131,8 +140,10 @@ def gain(
     return ClaimVerdict(claim, theirs, ours, result, f"The bar is {least:g} x. {why}.", ratio / stated)
 
 
-def beside(table: SampleTable, metric: str, name: str, title: str, figure: str, series: str, **labels: object) -> Chart:
-    """Every generation beside the paper's version, both as multiples of their own oldest: what can be compared."""
+def chart_beside_paper(
+    table: SampleTable, metric: str, name: str, title: str, figure: str, series: str, **labels: object
+) -> Chart:
+    """The chart of all generations beside the paper's versions, each as multiples of its oldest one."""
     curve = paper.curve(figure, series)
     names = list(measured(table, metric, **labels))
     if not names:

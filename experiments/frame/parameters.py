@@ -1,4 +1,4 @@
-"""Parameters of an experiment: typed by their default, with a unit and a range, from words or from YAML. Pure."""
+"""Parameters of an experiment: type, unit and range. Reads their values from the command line or YAML. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Values = dict[str, Any]  # each of the type of its parameter's default
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One thing that may be set.
+    """One value that a user of the experiment can set.
 
     Attributes:
-        default: also says the type: int, float, str, bool, or a tuple of one of the first three.
-        unit: of a number; "" for what has none.
-        what: what it is, in one line.
-        quick: the default of a quick run; None: as always.
+        default: gives the type too: int, float, str, bool, or a tuple of ints, floats or strs.
+        unit: of a number; "" if it has none.
+        what: one line that says what the value is.
+        quick: the default of a quick run; None: the same as `default`.
         least, most: the range of a number, or of each number of a tuple.
-        choices: the only words allowed, or the only words of a tuple; (): any.
+        choices: the words that are allowed, also in a tuple; (): all words are.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
 
     def read(self, given: Any) -> Value:
-        """The value from what stands on a command line or in YAML; InputError says what would do."""
+        """The value from a command line or from YAML. InputError: the value is not allowed."""
         if isinstance(self.default, tuple):
             words = given.split(",") if isinstance(given, str) else given
             if not isinstance(words, Iterable) or not (parts := list(words)):
@@ -75,10 +75,12 @@ class Parameter:
         return int(number)
 
     def _error(self, given: Any) -> InputError:
-        return InputError(f"{given!r} is no value of {self.name}", where=self.name, next_step=f"give {self.allowed()}")
+        return InputError(
+            f"{given!r} is not a value of {self.name}", where=self.name, next_step=f"give {self.allowed()}"
+        )
 
     def allowed(self) -> str:
-        """What may be given, in words."""
+        """A description of the allowed values, for messages."""
         like = self.default[0] if isinstance(self.default, tuple) else self.default
         if self.choices:
             one = f"one of {', '.join(self.choices)}"
@@ -97,13 +99,13 @@ class Parameter:
         return f"{one}; several by comma" if isinstance(self.default, tuple) else one
 
     def shown(self) -> str:
-        """The default as it would be typed."""
+        """The default as a user types it."""
         value = self.default
         return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
 def values(parameters: Iterable[Parameter], given: Mapping[str, Any], *, quick: bool) -> Values:
-    """All parameters with their values: what was given, else the default.
+    """The value of every parameter: the given one, or else the default.
 
     Raises:
         InputError: an unknown name, or a value that is not allowed.
@@ -127,7 +129,7 @@ def values(parameters: Iterable[Parameter], given: Mapping[str, Any], *, quick: 
 
 
 def assignments(words: Iterable[str]) -> dict[str, str]:
-    """NAME=VALUE words as a mapping."""
+    """NAME=VALUE words as a mapping. InputError: a word has another form."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -138,26 +140,26 @@ def assignments(words: Iterable[str]) -> dict[str, str]:
 
 
 def number(values: Values, name: str) -> float:
-    """A number among the values."""
+    """The value of a parameter that is a number."""
     value = values[name]
     assert isinstance(value, int | float)
     return float(value)
 
 
 def whole(values: Values, name: str) -> int:
-    """A whole number among the values."""
+    """The value of a parameter that is a whole number."""
     return int(number(values, name))
 
 
 def numbers(values: Values, name: str) -> tuple[float, ...]:
-    """Several numbers."""
+    """The value of a parameter that is a tuple of numbers."""
     value = values[name]
     assert isinstance(value, tuple)
     return tuple(float(one) for one in value)
 
 
 def words(values: Values, name: str) -> tuple[str, ...]:
-    """Several words."""
+    """The value of a parameter that is a tuple of words."""
     value = values[name]
     assert isinstance(value, tuple)
     return tuple(str(one) for one in value)

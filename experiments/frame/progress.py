@@ -1,4 +1,4 @@
-"""How what takes minutes tells how far it is: experiments, the demo, benchmarks."""
+"""The callback by which long jobs (experiments, the demo, benchmarks) show their progress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called at each step, in the thread that measures."""
+    """A function that shows progress. The thread that measures calls it at each step."""
 
     def __call__(self, doing: str, share: float, /) -> None:
-        """`doing`: what is being done, in a few words; `share` of the whole that is done, 0 to 1."""
+        """Show the current step in a few words (`doing`), and the `share` of the whole that is done, 0 to 1."""

@@ -1,1 +1,1 @@
-"""What is observed while something runs: CPU, counters, paths, isolation, provenance."""
+"""Observations of a run: CPU, counters, the path of a flow, isolation of tenants, provenance."""

@@ -1,8 +1,8 @@
-"""CPU that a measurement cost: everything the machine did in a window, less what strangers did.
+"""The CPU time of a measurement: all CPU time of the machine in a window, less that of unrelated processes.
 
-Most of the kernel's work for packets is done in softirqs and belongs to no process, so the sum is
-taken over the machine (/proc/stat), and the processes that are known to be others' are subtracted.
-Time that the hypervisor gave to somebody else (steal) is no cost and is told apart.
+The kernel does most of its work for packets in softirqs, which belong to no process. So the module
+takes the sum of the machine (/proc/stat) and subtracts the processes that do not belong to the run.
+Time that the hypervisor gave to other machines (steal) is not a cost. It is reported separately.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KERNEL_THREAD = 0x00200000  # PF_KTHREAD
 
 @dataclass(frozen=True, slots=True)
 class ProcessTime:
-    """A process: CPU seconds so far, its parent, whether it is a thread of the kernel's."""
+    """A process: its CPU seconds so far, its parent, and whether it is a kernel thread."""
 
     cpu_seconds: float
     parent: int
@@ -34,7 +34,7 @@ class Reading:
     """CPU seconds since boot, over all CPUs.
 
     Attributes:
-        busy: user, nice, system, irq and softirq; neither idle nor stolen.
+        busy: user, nice, system, irq and softirq; without idle and steal.
         softirq: the part of `busy` spent in softirqs.
         steal: time that the hypervisor gave to others.
         processes: by pid.
@@ -51,10 +51,10 @@ class Cost:
     """CPU seconds of a window.
 
     Attributes:
-        cpu_seconds: everything but `others`; what a measurement cost.
+        cpu_seconds: the cost of the measurement: all of the machine without `others`.
         softirq, steal: as in Reading.
-        others: processes that were there before and after and are not ours; already left out.
-        by_kind: ours that were there before and after, by what they are.
+        others: of unrelated processes that lived before and after; not in `cpu_seconds`.
+        by_kind: of the run's processes that lived before and after, by kind of process.
     """
 
     cpu_seconds: float
@@ -65,13 +65,13 @@ class Cost:
 
 
 def parse_cpu(text: str) -> tuple[float, float, float]:
-    """(busy, softirq, steal) in seconds, of /proc/stat. Guests' time is part of user and nice there."""
+    """(busy, softirq, steal) of /proc/stat, in seconds. The time of guests is part of user and nice."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in text.split()[1:9])
     return (user + nice + system + irq + softirq) / _TICK, softirq / _TICK, steal / _TICK
 
 
 def parse_process(stat: str) -> ProcessTime:
-    """Of /proc/PID/stat."""
+    """Read the text of /proc/PID/stat."""
     fields = stat.rpartition(")")[2].split()
     return ProcessTime(run_cost.parse_ticks(stat) / _TICK, int(fields[1]), bool(int(fields[6]) & _KERNEL_THREAD))
 
@@ -88,7 +88,7 @@ def read() -> Reading:
 
 
 def descendants(processes: Mapping[int, ProcessTime], root: int) -> set[int]:
-    """A process and all that come from it."""
+    """The pids of a process, its children, their children and so on."""
     found, fresh = {root}, {root}
     while fresh:
         fresh = {pid for pid, one in processes.items() if one.parent in fresh} - found
@@ -97,11 +97,13 @@ def descendants(processes: Mapping[int, ProcessTime], root: int) -> set[int]:
 
 
 def cost(before: Reading, after: Reading, ours: Collection[int], kinds: Iterable[RunProcess]) -> Cost:
-    """What happened between two readings.
+    """The CPU time between two readings.
 
     Args:
-        ours: pids that are not strangers, beside threads of the kernel's.
-        kinds: processes to tell apart by what they are.
+        before: the reading at the start of the window.
+        after: the reading at its end.
+        ours: the pids that belong to the measurement. Kernel threads always do.
+        kinds: the processes that `by_kind` lists by kind.
     """
     both = {
         pid: after.processes[pid].cpu_seconds - one.cpu_seconds

@@ -1,9 +1,8 @@
-"""Follows one flow through the cluster, moment by moment: over the Hoverboard, offloaded, direct.
+"""Follows the path of one flow over time: first over the Hoverboard, then direct.
 
-What it reads are counters of the sending host's switch (which tunnel a VM pair's packets left by)
-and the control plane's list of offloads; it sends nothing itself. This is the picture of section
-3.3.1 of the paper: traffic starts on the default route and moves to a direct path when it is worth
-a rule.
+The sampler reads the counters of the sending host's switch, by tunnel, and the control plane's list
+of offloads. It sends no packets. Section 3.3.1 of the paper describes this path: traffic starts on
+the default route, and moves to a direct path when its rate passes the threshold.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ FlowRow = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PathPoint:
-    """What the flow had sent when it was looked at.
+    """One reading of the flow.
 
     Attributes:
         at: seconds since the sampler started.
-        hoverboard_bytes, direct_bytes: sent by each path since then, inner frames.
+        hoverboard_bytes, direct_bytes: bytes of inner frames sent on each path since the start.
     """
 
     at: float
@@ -38,7 +37,7 @@ class PathPoint:
 
 @dataclass(frozen=True, slots=True)
 class PathRate:
-    """Bit/s by each path between two looks; `start` and `end` in seconds since the sampler started."""
+    """The rate on each path between two readings; `start` and `end` in seconds since the sampler started."""
 
     start: float
     end: float
@@ -51,10 +50,10 @@ class Timeline:
     """The path of one flow.
 
     Attributes:
-        offloaded_at: when the control plane decided on the offload, in seconds since the sampler
-            started; None when it never did.
-        failures: looks that went wrong, in words.
-        iperf: what the tool that made the traffic says of it.
+        offloaded_at: when the control plane decided the offload, in seconds since the sampler
+            started; None: it did not.
+        failures: the messages of failed readings.
+        iperf: the result of the tool that made the traffic.
     """
 
     src: str
@@ -66,26 +65,26 @@ class Timeline:
 
     @property
     def first_packet_at(self) -> float | None:
-        """When the first byte had been seen; None when nothing was sent."""
+        """The time of the first reading with a byte; None if no byte was sent."""
         return next((point.at for point in self.points if point.hoverboard_bytes + point.direct_bytes), None)
 
     @property
     def direct_at(self) -> float | None:
-        """When the first byte had gone direct; None when none did."""
+        """The time of the first reading with a byte on the direct path; None if there is none."""
         return next((point.at for point in self.points if point.direct_bytes), None)
 
     @property
     def hoverboard_bytes(self) -> int:
-        """Bytes that went over the Hoverboard."""
+        """The bytes sent over the Hoverboard."""
         return self.points[-1].hoverboard_bytes if self.points else 0
 
     @property
     def direct_bytes(self) -> int:
-        """Bytes that went host to host."""
+        """The bytes sent on the direct path."""
         return self.points[-1].direct_bytes if self.points else 0
 
     def rates(self) -> tuple[PathRate, ...]:
-        """The timeline as bit/s between neighbouring points."""
+        """The rates between neighbouring points."""
         return tuple(
             PathRate(
                 before.at,
@@ -99,15 +98,15 @@ class Timeline:
 
 
 class PathCounter:
-    """Adds up what a switch's flow entries say about one VM pair, across entries that come and go.
+    """Adds up the counters of a switch's flow entries for one VM pair, while entries come and go.
 
-    Which path an entry stands for is told by where it sends: to the tunnel end of a Hoverboard, or
-    anywhere else that is no drop.
+    The destination of an entry gives its path: the tunnel end of a Hoverboard, or any other destination
+    that is not a drop.
 
-    An entry that is replaced starts again at zero; what it had counted before is kept. Open vSwitch turns
-    an entry round in place instead, with its counts: one that comes as another goes, and has counted no
-    less, is taken for the same. Bytes between the last look and such a change are lost to us or counted
-    with the new path, never twice.
+    A replaced entry starts at zero, and the counter keeps the bytes of the old one. Open vSwitch may change
+    an entry in place instead, which keeps its counts. So a new entry that appears when another goes, and
+    has no lower count, is taken for the same entry. Bytes between the last reading and the change are then
+    counted on the new path or not at all. They are never counted twice.
     """
 
     def __init__(self, vni: int, src: str, dst: str, hoverboards: Iterable[str]) -> None:
@@ -118,7 +117,7 @@ class PathCounter:
         self.direct_bytes = 0
 
     def look(self, rows: Iterable[FlowRow]) -> None:
-        """Take one reading of the flow table."""
+        """Add one reading of the flow table."""
         now: dict[tuple[Any, ...], int] = {}
         for row in rows:
             if (row["vni"], row["src"], row["dst"]) == self._pair:
@@ -139,14 +138,14 @@ class PathCounter:
 
 
 class PathSampler:
-    """Looks at one flow every `interval` seconds, in a thread, while the `with` block runs.
+    """Reads the counters of one flow every `interval` seconds, in a thread, while the `with` block runs.
 
     Args:
         vni, src, dst: the VM pair, inner addresses as text.
         hoverboards: underlay addresses of the Hoverboards.
         flows: reads the sending host's flow table.
-        offloaded: since when the control plane lists the pair, in seconds of the Unix epoch, or None.
-        interval: seconds between looks.
+        offloaded: gives the Unix time of the pair's offload, or None if there is none.
+        interval: seconds between readings.
     """
 
     def __init__(
@@ -170,7 +169,7 @@ class PathSampler:
         self._start = self._epoch = 0.0
 
     def __enter__(self) -> PathSampler:
-        # Entries of earlier traffic are the zero of this timeline.
+        # The counts of earlier traffic are not part of this timeline.
         self._counter.look(self._flows())
         self._counter.hoverboard_bytes = self._counter.direct_bytes = 0
         self._start, self._epoch = time.monotonic(), time.time()
@@ -185,8 +184,8 @@ class PathSampler:
     def _run(self) -> None:
         due = self._start
         while not self._stop.is_set():
-            # Steps are counted from the start, so that slow looks do not stretch the clock; after a
-            # look that was too slow, none follows so closely that its rate would mean nothing.
+            # Times of readings are fixed from the start, so a slow reading does not delay all others.
+            # After a slow reading the next one is skipped if it would follow too soon for a useful rate.
             due += self._interval
             while due - time.monotonic() < self._interval / 2:
                 due += self._interval
@@ -194,7 +193,7 @@ class PathSampler:
                 break
             try:
                 self._look()
-            except (HoverboardError, OSError) as error:  # a gap in the figure, and reported
+            except (HoverboardError, OSError) as error:  # a gap in the figure, with its message in the timeline
                 self._failures.append(f"{time.monotonic() - self._start:.2f} s: {error}")
 
     def _look(self) -> None:

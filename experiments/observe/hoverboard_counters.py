@@ -1,4 +1,4 @@
-"""What a testbed's Hoverboards have carried and dropped so far, by their own counters."""
+"""Reads the counters of a testbed's Hoverboards: packets received and packets dropped."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Counters
 
 
-def received(bed: Testbed) -> int:
-    """Packets that came to Hoverboards."""
-    return sum(int(counters["rx_packets"]) for counters in _counters(bed))
+def received(testbed: Testbed) -> int:
+    """The number of packets that all Hoverboards have received."""
+    return sum(int(counters["rx_packets"]) for counters in _counters(testbed))
 
 
-def over_capacity(bed: Testbed) -> int:
-    """Packets that they dropped because their capacity did not suffice."""
-    return sum(int(counters["drops"].get(OVER_CAPACITY, 0)) for counters in _counters(bed))
+def over_capacity(testbed: Testbed) -> int:
+    """The number of packets that all Hoverboards have dropped because they were over their capacity."""
+    return sum(int(counters["drops"].get(OVER_CAPACITY, 0)) for counters in _counters(testbed))
 
 
-def _counters(bed: Testbed) -> Iterator[Counters]:
-    for server in bed.topology.hoverboards:
-        with closing(bed.host_client(server.name)) as client:
+def _counters(testbed: Testbed) -> Iterator[Counters]:
+    for server in testbed.topology.hoverboards:
+        with closing(testbed.host_client(server.name)) as client:
             yield client.status()["counters"]

@@ -1,7 +1,7 @@
-"""The record that goes with every result: machine, kernel, tools, commit, parameters, when.
+"""The record that goes with every result: machine, kernel, tools, commit, parameters, time.
 
-Results of different versions of the code must never be mixed, so the commit, and whether the
-checkout was changed, is part of it.
+Results of different versions of the code must not be mixed. So the record has the commit, and says
+whether the checkout has local changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SECONDS = 5.0
 
 
 def _output(argv: list[str], cwd: Path | None = None) -> str:
-    """What a command prints; "" when it is absent, fails or takes too long."""
+    """The output of a command; "" if it is not installed, fails or takes too long."""
     try:
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -57,7 +57,7 @@ def _field(path: str, pattern: str) -> str:
 
 
 def machine() -> dict[str, str | int | float | None]:
-    """What the measurement ran on."""
+    """The machine: cores, CPU, memory, kernel, system, and TCP congestion control."""
     memory = _field("/proc/meminfo", r"MemTotal:\s+(\d+) kB")
     return {
         "cores": os.cpu_count(),
@@ -71,7 +71,7 @@ def machine() -> dict[str, str | int | float | None]:
 
 
 def versions() -> dict[str, str]:
-    """Tools and libraries with their versions; absent ones are left out."""
+    """The versions of tools and libraries, without those that are not installed."""
     found = {"python": platform.python_version()}
     for name, (argv, pattern) in _TOOLS.items():
         match = re.search(pattern, _output(argv))
@@ -82,25 +82,25 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> Code:
-    """The checkout this code runs from: commit, whether files differ from it, and if so a name for the difference."""
+    """The checkout of this code: its commit, whether files differ from it, and a digest of the difference."""
     root = Path(__file__).resolve().parents[2]
-    # Root often reads a checkout of another user; git refuses that unless it is named as safe.
+    # Root often reads a checkout of another user. git rejects that unless the directory is named as safe.
     git = ["git", "-c", f"safe.directory={root}"]
     name = _output([*git, "rev-parse", "HEAD"], root)
     changed = bool(_output([*git, "status", "--porcelain", "--untracked-files=no"], root)) if name else None
     found: Code = {"commit": name or None, "changed": changed, "version": _package("hoverboard") or None}
-    if changed:  # two checkouts with changes are the same version only if the changes are
+    if changed:  # two changed checkouts are the same version only if their changes are the same
         found["changes"] = digest(_output([*git, "diff", "HEAD"], root))
     return found
 
 
 def digest(text: str) -> str:
-    """A short name for a text."""
+    """A short digest of a text: 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def record(parameters: dict[str, Any]) -> Record:
-    """Everything needed to judge and to repeat a measurement."""
+    """The record that one needs to judge and to repeat a measurement."""
     return {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["hoverboard", *sys.argv[1:]]),

@@ -1,7 +1,7 @@
-"""Memory and CPU of a run, read from /proc for every process in its ledger, by what the process is.
+"""Memory and CPU of a run by kind of process, read from /proc for every process in the run's ledger.
 
-Memory is PSS, so that pages that forked host processes share count once. CPU is utime + stime; the
-kernel's own work for a run in softirqs is in neither.
+Memory is PSS, so pages that forked host processes share count once. CPU is utime + stime. It does
+not contain the kernel's work in softirqs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class RunProcess:
-    """A process of a run and what it is, e.g. "ovs-vswitchd" or "host process"."""
+    """A process of a run and its kind, e.g. "ovs-vswitchd" or "host process"."""
 
     process: Process
     what: str
@@ -31,34 +31,34 @@ class RunProcess:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What all processes of one kind cost together: their number, bytes of PSS, CPU seconds so far."""
+    """The cost of all processes of one kind: their number, bytes of PSS, CPU seconds so far."""
 
     processes: int
     pss_bytes: int
     cpu_seconds: float
 
 
-def members(run: str) -> list[RunProcess]:
-    """Everything that lives of a run; RunError when there is no such run."""
+def run_processes(run: str) -> list[RunProcess]:
+    """The live processes of a run. RunError: there is no run of this name."""
     records = ledger.live_processes(ledger.Ledger(existing(run)), LinuxProcesses())
     return [RunProcess(record.process, record.what.partition(" of ")[0]) for record in records]
 
 
 def parse_pss(smaps_rollup: str) -> int:
-    """Bytes of PSS in /proc/PID/smaps_rollup; 0 when it has none, as for a process that has just ended."""
+    """The bytes of PSS in /proc/PID/smaps_rollup; 0 if there is no PSS, e.g. of a process that has just ended."""
     found = _PSS.search(smaps_rollup)
     return int(found[1]) * 1024 if found else 0
 
 
 def parse_ticks(stat: str) -> int:
     """utime + stime of /proc/PID/stat, in clock ticks."""
-    # The name in brackets may itself hold blanks and brackets: read behind the last one.
+    # The name in brackets may contain blanks and brackets, so read after the last bracket.
     fields = stat.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
 def shares(found: Iterable[RunProcess]) -> dict[str, Share]:
-    """What each kind of process costs now; a process that has ended costs nothing."""
+    """The cost of each kind of process now. A process that has ended is left out."""
     rows: dict[str, list[tuple[int, float]]] = defaultdict(list)
     tick = os.sysconf("SC_CLK_TCK")
     for member in found:
@@ -73,7 +73,7 @@ def shares(found: Iterable[RunProcess]) -> dict[str, Share]:
 
 
 def cpu_percent(before: Mapping[str, Share], after: Mapping[str, Share], seconds: float) -> dict[str, float]:
-    """CPU by kind between two readings `seconds` apart, in percent of one core."""
+    """The CPU of each kind between two readings that are `seconds` apart, in percent of one core."""
     return {
         what: 100 * (share.cpu_seconds - before[what].cpu_seconds) / seconds
         for what, share in after.items()

@@ -1,9 +1,11 @@
 """Shows that no packet crosses from one tenant to another that uses the same addresses.
 
-Two independent proofs, both by what the receiving VM's own kernel counted: (1) while one tenant
-pings every address, its VM at that address counts these echo requests and the other
-tenant's VM at the same address counts no IP packet at all; (2) an address that exists in the other
-tenant only does not answer, and the VM that has it counts nothing.
+There are two independent proofs. Both read the counters of the receiving VM's kernel:
+
+1. One tenant pings every address. Its VM at an address counts these echo requests. The other
+   tenant's VM at the same address counts no IP packet.
+2. One tenant pings an address that only the other tenant has. There is no answer, and the VM with
+   that address counts no IP packet.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IpCounters:
-    """What the kernel of one VM has counted since it was made: all IP packets, and echo requests."""
+    """The counters of one VM's kernel since the VM started: all IP packets, and echo requests."""
 
     packets: int
     echo_requests: int
 
 
 def parse_snmp(text: str) -> IpCounters:
-    """Read /proc/PID/net/snmp; MeasurementError when a counter is missing."""
+    """Read the text of /proc/PID/net/snmp. MeasurementError: a counter is missing."""
     tables: dict[str, dict[str, int]] = {}
     lines = text.splitlines()
     for names, values in zip(lines[::2], lines[1::2], strict=False):
@@ -39,17 +41,19 @@ def parse_snmp(text: str) -> IpCounters:
     try:
         return IpCounters(tables["Ip"]["InReceives"], tables["Icmp"]["InEchos"])
     except KeyError as error:
-        raise MeasurementError(f"/proc/net/snmp has no counter {error}", next_step="which kernel is this?") from None
+        raise MeasurementError(
+            f"/proc/net/snmp has no counter {error}", next_step="use a kernel whose /proc/net/snmp has it"
+        ) from None
 
 
 def counters(place: ToolPlace) -> IpCounters:
-    """Counters of a VM's namespace."""
+    """The counters of a VM's namespace."""
     return parse_snmp(Path(f"/proc/{place.pid}/net/snmp").read_text())
 
 
 @dataclass(frozen=True, slots=True)
 class SameAddress:
-    """Proof 1, for one address: what its owner in the sending tenant got, and the other tenant's owner."""
+    """Proof 1 for one address: the counts of the VM in the sending tenant (target) and in the other (bystander)."""
 
     tenant: str
     address: str
@@ -62,13 +66,13 @@ class SameAddress:
 
     @property
     def ok(self) -> bool:
-        """Requests at the target and nowhere else; a lost one (Open vSwitch resolving a tunnel's end) is no leak."""
+        """Only the target got requests. Lost requests are allowed: Open vSwitch may still resolve a tunnel's end."""
         return 0 < self.target_echo_requests <= self.sent and self.bystander_packets == 0
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignAddress:
-    """Proof 2: `address` exists in `owner_tenant` only, and is pinged from `tenant` and from inside."""
+    """Proof 2 for one address that only `owner_tenant` has: pings from `tenant`, and from inside the owner's tenant."""
 
     tenant: str
     source: str
@@ -82,25 +86,25 @@ class ForeignAddress:
 
     @property
     def ok(self) -> bool:
-        """No answer from outside, nothing arrived, and the address does answer its own tenant."""
+        """No answer to the outside and no packet at the owner, while the address answers inside its tenant."""
         return self.replies == 0 and self.owner_packets == 0 and self.replies_inside > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """Both proofs; `ok` when every row of both is."""
+    """Both proofs. `ok`: every row of both is ok."""
 
     same: tuple[SameAddress, ...]
     foreign: tuple[ForeignAddress, ...]
 
     @property
     def ok(self) -> bool:
-        """No packet crossed; false too when nothing was tested."""
+        """No packet crossed. False too if there are no rows."""
         verdicts = [row.ok for row in self.same] + [row.ok for row in self.foreign]
         return bool(verdicts) and all(verdicts)
 
     def record(self) -> Crossed:
-        """As JSON."""
+        """The document for JSON."""
         same = [{**asdict(row), "ok": row.ok} for row in self.same]
         foreign = [{**asdict(row), "ok": row.ok} for row in self.foreign]
         return cast("Crossed", {"ok": self.ok, "same_address": same, "foreign_address": foreign})
@@ -113,11 +117,13 @@ def same_address(
     *,
     count: int = 10,
 ) -> list[SameAddress]:
-    """Ping each target from `source` and watch the VM of the other tenant with the same address.
+    """Ping each target from `source`, and read the counters of the target and of the bystander.
 
     Args:
+        tenant: the network of `source`.
         source: (VM name, place).
-        targets: (address, target VM, its place, bystander VM, its place) each.
+        targets: one (address, target VM, its place, bystander VM, its place) each.
+        count: pings for each target.
     """
     rows = []
     for address, target, target_place, bystander, bystander_place in targets:
@@ -142,7 +148,16 @@ def foreign_address(
     *,
     count: int = 10,
 ) -> ForeignAddress:
-    """Ping an address that only the other tenant has; `owner` is (VM, tenant, place), `inside` a neighbour of it."""
+    """Ping an address that only the other tenant has.
+
+    Args:
+        tenant: the network of `source`.
+        source: (VM name, place).
+        owner: (VM name, tenant, place) of the VM with the address.
+        inside: the place of another VM in the owner's tenant.
+        address: the address.
+        count: pings from `source`.
+    """
     before = counters(owner[2])
     outside = ping.measure(source[1], address, count=count, interval=0.02, wait=0.5, size=ping.SMALL)
     after = counters(owner[2])

@@ -1,7 +1,7 @@
-"""The paper's own figures as data: Dalton et al., "Andromeda", NSDI 2018.
+"""The paper's figures as data: Dalton et al., "Andromeda", NSDI 2018.
 
-figures.csv was read off the plots: about 2 % of an axis' range either way, on figure 11b's axes 0.002 of the CDF.
-Numbers that the text states are exact and stand in the experiments that use them, with their section.
+figures.csv was read off the plots. The error is about 2 % of an axis' range; in figure 11b it is 0.002 of the CDF.
+Numbers that the paper's text states are exact. They stand in the experiments that use them, with their section.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ READING_ERROR = 0.02  # of an axis' range
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A series of a figure: x values as they stand in the file (numbers, or versions), y values, and their units."""
+    """A series of a figure: x as text (numbers, or names of versions), y as numbers, and the units of both."""
 
     x: tuple[str, ...]
     y: tuple[float, ...]
@@ -27,11 +27,11 @@ class Curve:
     y_unit: str
 
     def numbers(self) -> tuple[float, ...]:
-        """x as numbers. ValueError: they are names."""
+        """The x values as numbers. ValueError: they are names."""
         return tuple(float(one) for one in self.x)
 
     def at(self, x: str) -> float:
-        """y of a name on the x axis. KeyError: it has none."""
+        """The y value at a name on the x axis. KeyError: there is none."""
         return dict(zip(self.x, self.y, strict=True))[x]
 
 
@@ -52,5 +52,5 @@ def curve(figure: str, series: str) -> Curve:
 
 
 def series(figure: str) -> list[str]:
-    """Names of a figure's series."""
+    """The names of a figure's series."""
     return list(dict.fromkeys(row["series"] for row in _rows() if row["figure"] == figure))

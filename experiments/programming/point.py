@@ -1,9 +1,9 @@
-"""One point of programming n VMs on h hosts, in a process of its own so that its peak memory is its own.
+"""Programs n VMs on h hosts once, in a separate process, so that the peak memory is that of this point alone.
 
-`python -m experiments.programming.point REQUEST POINT`: reads the serialized FullUpdate request from the
-file REQUEST, programs the switches as the control plane does, prints what it cost as JSON. What runs
-is the fabric manager's store, one VM controller that owns all hosts, and the front end's encoder or,
-with real switches, the whole front end; gRPC's own transport is left out.
+`python -m experiments.programming.point REQUEST POINT` reads the serialized FullUpdate request from the file
+REQUEST, programs the switches as the control plane does, and prints the cost as JSON. It runs the fabric
+manager's store, one VM controller that owns all hosts, and the front end's encoder. With real switches it
+runs the whole front end. It does not use gRPC's transport.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from controllers.vmc.core import ControllerCore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.view.facts import Sync
-from experiments.programming.sink import Sink, total
-from experiments.programming.switches import Bridges
-from experiments.programming.world import Cluster
+from experiments.programming.ovs_bridges import Bridges
+from experiments.programming.recording_switch import RecordingSwitch, total
+from experiments.programming.scaled_cluster import Cluster
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Host, Hoverboard
 from hoverboard.contract.wire import fabric_pb2 as pb
@@ -46,11 +46,12 @@ _PAGE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
-        switches: "sink" or "ovs".
-        more: how many VMs to add one by one afterwards.
+        model: the programming model.
+        switches: "sink" (recording switches) or "ovs".
+        more: the number of VMs to add one by one afterwards.
     """
 
     model: str
@@ -62,12 +63,12 @@ class Point:
 
     @property
     def cluster(self) -> Cluster:
-        """Its cluster."""
+        """The cluster of this point."""
         return Cluster(self.vms, self.hosts, self.hoverboards)
 
 
 class _Events:
-    """Passes on what switches say, and counts those that are there."""
+    """Passes the events of switches to the controller, and counts the connected switches."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -85,48 +86,48 @@ class _Events:
         self._controller.port_changed(session, name, port)
 
     def packet_in(self, session: SwitchSession, packet: object) -> None:
-        """No packets flow here."""
+        """Do nothing: no packets flow here."""
 
 
-class _Run:
-    """A fabric manager and a VM controller without their doors."""
+class _ControlPlane:
+    """A fabric manager and a VM controller without their endpoints."""
 
     def __init__(self, point: Point) -> None:
         self.cluster = point.cluster
         self.fabric = IntentStore()
         self.core = ControllerCore(model_named(point.model), policy := OffloadPolicy())
         self.controller = Controller(self.core, policy)
-        self.sinks: dict[str, Sink] = {}
+        self.recording: dict[str, RecordingSwitch] = {}
         self.bytes = 0
 
     def nodes(self) -> list[Host | Hoverboard]:
-        """All switches' nodes."""
+        """The nodes of all switches."""
         return [
             *map(self.cluster.host, range(self.cluster.hosts)),
             *map(self.cluster.hoverboard, range(self.cluster.hoverboards)),
         ]
 
     def hoverboards(self) -> frozenset[str]:
-        """Names of the nodes that relay for others."""
+        """The names of the Hoverboards."""
         return frozenset(node.name for node in self.nodes() if isinstance(node, Hoverboard))
 
-    def connect_sinks(self) -> None:
-        """Every switch is there, with its vports."""
+    def connect_recording_switches(self) -> None:
+        """Connect a recording switch with its vports for every node."""
         encoder = FlowModEncoder(openflow.serialize_flow_mod)
         for number, node in enumerate(self.nodes()):
-            sink = self.sinks[node.name] = Sink(datapath_id(node.underlay_ip), encoder)
+            switch = self.recording[node.name] = RecordingSwitch(datapath_id(node.underlay_ip), encoder)
             on_host = isinstance(node, Host)
-            self.controller.switch_connected(sink, self.cluster.ports(number) if on_host else {})
+            self.controller.switch_connected(switch, self.cluster.ports(number) if on_host else {})
 
-    def hello(self) -> None:
-        """Every agent is there."""
+    def connect_agents(self) -> None:
+        """Connect the agent of every node."""
         for number in range(self.cluster.hosts):
             self.controller.agent_hello(f"h{number}", self.cluster.bindings(number))
         for name in sorted(self.hoverboards()):
             self.controller.agent_hello(name, {})
 
     async def full_update(self, raw: bytes) -> dict[str, float]:
-        """From the request's bytes to programmed switches; seconds of each phase."""
+        """Run a full update from the bytes of the request to programmed switches. Returns the seconds of each phase."""
         clock = time.perf_counter
         times = [clock()]
         with gc_paused():
@@ -143,7 +144,7 @@ class _Run:
         }  # fmt: skip
 
     async def programmed(self) -> None:
-        """Return when every switch holds what it should."""
+        """Wait until every switch has its program."""
         while True:
             switches = self.core.switches.values()
             if all(switch.sync is Sync.SYNCED and not switch.outstanding for switch in switches):
@@ -151,7 +152,7 @@ class _Run:
             await asyncio.sleep(0.002)
 
     async def add_vms(self, count: int) -> list[float]:
-        """Processor seconds that each of `count` VMs more costs, from its request's bytes to its host's switch."""
+        """Add `count` VMs. Returns the processor seconds of each, from the request's bytes to its host's switch."""
         costs = []
         for number in range(self.cluster.vms, self.cluster.vms + count):
             vm = self.cluster.vm(number)
@@ -169,39 +170,39 @@ class _Run:
 
 
 def resident_mib() -> float:
-    """Memory that this process holds now."""
+    """The memory that this process uses now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 2**20
 
 
 def peak_mib() -> float:
-    """The most it ever held."""
+    """The largest amount of memory that this process has used."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 async def measure(point: Point, request: Path) -> dict[str, Any]:
-    """Program the switches of a point."""
-    run = _Run(point)
+    """Program the switches of a point, and give the figures. `request`: the file with the FullUpdate request."""
+    plane = _ControlPlane(point)
     if point.switches == "sink":
-        run.connect_sinks()
-        run.hello()
-        figures = await _programmed(run, request)
-        held = {name: sink.flows for name, sink in run.sinks.items()}
-        figures |= total(run.sinks.values())
-        figures["flows_by_class"] = _by_class(held, run.hoverboards())
+        plane.connect_recording_switches()
+        plane.connect_agents()
+        figures = await _programmed(plane, request)
+        held = {name: switch.flows for name, switch in plane.recording.items()}
+        figures |= total(plane.recording.values())
+        figures["flows_by_class"] = _by_class(held, plane.hoverboards())
         if point.more:
-            costs = await run.add_vms(point.more)
+            costs = await plane.add_vms(point.more)
             figures["one_more"] = {"median": statistics.median(costs), "samples": costs}
         return figures
     with tempfile.TemporaryDirectory(prefix="hb", dir="/tmp") as directory:
-        return await _on_bridges(run, request, Path(directory))
+        return await _on_bridges(plane, request, Path(directory))
 
 
-async def _programmed(run: _Run, request: Path) -> dict[str, Any]:
+async def _programmed(plane: _ControlPlane, request: Path) -> dict[str, Any]:
     raw = request.read_bytes()
     await asyncio.sleep(0)
     gc.collect()
     before, cpu = resident_mib(), time.process_time()
-    seconds = await run.full_update(raw)
+    seconds = await plane.full_update(raw)
     return {
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu,
@@ -210,27 +211,27 @@ async def _programmed(run: _Run, request: Path) -> dict[str, Any]:
     }
 
 
-async def _on_bridges(run: _Run, request: Path, directory: Path) -> dict[str, Any]:
-    events = _Events(run.controller)
+async def _on_bridges(plane: _ControlPlane, request: Path, directory: Path) -> dict[str, Any]:
+    events = _Events(plane.controller)
     front_end = FrontEnd(directory / "control.sock", events)
     await front_end.start()
     bridges = Bridges(directory, directory / "control.sock")
     try:
-        ports = {f"h{number}": run.cluster.ports(number) for number in range(run.cluster.hosts)}
-        nodes = run.nodes()
+        ports = {f"h{number}": plane.cluster.ports(number) for number in range(plane.cluster.hosts)}
+        nodes = plane.nodes()
         await asyncio.to_thread(
             bridges.make, {node.name: (datapath_id(node.underlay_ip), ports.get(node.name, {})) for node in nodes}
         )
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             while events.connected < len(nodes):
                 await asyncio.sleep(0.01)
-        run.hello()
+        plane.connect_agents()
         switch_cpu = bridges.cpu_seconds()
-        figures = await _programmed(run, request)
+        figures = await _programmed(plane, request)
         figures["switch_cpu_seconds"] = bridges.cpu_seconds() - switch_cpu
         held = {node.name: await asyncio.to_thread(bridges.flow_count, node.name) for node in nodes}
         figures["flows"] = sum(held.values())
-        figures["flows_by_class"] = _by_class(held, run.hoverboards())
+        figures["flows_by_class"] = _by_class(held, plane.hoverboards())
         return figures
     finally:
         await front_end.stop()
@@ -247,8 +248,8 @@ def _by_class(held: Mapping[str, int], hoverboards: frozenset[str]) -> dict[str,
 
 
 def main() -> None:
-    """One point, as JSON."""
-    gc.set_threshold(100_000, 20, 100)  # as the control plane's process does
+    """Measure one point, and print it as JSON."""
+    gc.set_threshold(100_000, 20, 100)  # as in the control plane's process
     point = Point(**json.loads(sys.argv[2]))
     print(json.dumps(asyncio.run(measure(point, Path(sys.argv[1])))))
 

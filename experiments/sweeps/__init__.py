@@ -1,1 +1,1 @@
-"""Experiments are found, run point by point, kept in folders, and reported."""
+"""Finds experiments, runs them point by point, keeps the samples in folders, and writes reports."""

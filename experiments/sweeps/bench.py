@@ -1,6 +1,6 @@
-"""The bench a measurement stands on: testbeds that stay up from point to point, raw data, random numbers.
+"""The bench of a measurement: testbeds that stay up from point to point, raw data, random numbers.
 
-Testbeds are kept because bringing one up costs seconds, and because what is compared should take turns.
+Testbeds stay up because a start takes seconds, and because the compared points take turns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from topologies.processes.process_table import LinuxProcesses
 from topologies.run.testbed import Testbed
 
 _DATAPLANE = ("host", "nursery", "switch")  # kinds of processes in a run's ledger
-_MOST_UP = 6  # testbeds at a time; two hosts with an idle fast path take about 0.2 GiB
+_MOST_UP = 6  # testbeds at a time; one of two hosts with an idle fast path takes about 0.2 GiB
 
 
-def seed_of(seed: int, key: str, of: str, across: Collection[str]) -> str:
-    """What random numbers are drawn from: the run's seed and the point's key (folder.key_of), less what is compared.
+def random_seed(seed: int, key: str, of: str, across: Collection[str]) -> str:
+    """The seed of random numbers: the run's seed and the point's key (folder.key_of) without the names in `across`.
 
-    A value may hold commas: what does not look like NAME=VALUE belongs to the one before.
+    A value may contain commas: a part that is not NAME=VALUE belongs to the value before it.
     """
     words: list[str] = []
     for word in key.split(","):
@@ -39,11 +39,13 @@ def seed_of(seed: int, key: str, of: str, across: Collection[str]) -> str:
 
 
 class TestbedBench:
-    """`experiment.Bench`, with real testbeds.
+    """The `experiment.Bench` with real testbeds.
 
     Args:
-        say: shows what is going on.
-        pinning: which CPUs the data planes have, and which everybody else; a text or None: nobody is pinned.
+        quick: this is a quick run.
+        seed: the seed of the run.
+        say: shows a line of progress.
+        pinning: the CPUs of the data planes and the other CPUs; a text or None: no process is pinned.
     """
 
     __test__ = False  # for pytest
@@ -68,12 +70,12 @@ class TestbedBench:
     # --- for experiments ----------------------------------------------------------------------------
 
     def testbed(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
-        """A running testbed of that topology and those options; stays up for the points that follow."""
+        """A running testbed with this topology and these options. It stays up for later points."""
         name = json.dumps([str(topology), options], sort_keys=True, default=str)
         if (found := self._up.pop(name, None)) is not None:
             if not found.going_down:
-                self._up[name] = found  # the last used is the last to go
-                self._note(found, options)
+                self._up[name] = found  # the least recently used goes down first
+                self._record(found, options)
                 return found
             found.down()
         while len(self._up) >= _MOST_UP:
@@ -82,41 +84,41 @@ class TestbedBench:
         return made
 
     def fresh(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
-        """A running testbed that nobody used before and nobody uses after this point."""
+        """A new running testbed for this point alone."""
         made = self._bring_up(topology, options)
         self._brief.callback(made.down)
         return made
 
     def raw(self, name: str, document: Any) -> None:
-        """Keep a document (JSON) or text with the point's raw data."""
+        """Keep a JSON document or a text with the point's raw data."""
         self._raw[name] = document
 
     def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
-        """Random numbers for `of`: the same for the same seed, point (but for `across`) and repetition."""
-        return random.Random(seed_of(self._seed, self._key, of, across))
+        """A generator of random numbers, seeded by seed, point without `across`, repetition and `of`."""
+        return random.Random(random_seed(self._seed, self._key, of, across))
 
     def say(self, what: str) -> None:
-        """Show what is going on."""
+        """Show a line of progress."""
         self._say(what)
 
     # --- for the runner -----------------------------------------------------------------------------
 
     def begin(self, key: str) -> None:
-        """A point begins."""
+        """Begin a point, and forget the raw data of the last one."""
         self._key, self._raw, self._used = key, {}, {}
 
     def end(self) -> dict[str, Any]:
-        """A point has ended: its raw data; testbeds of its own are taken down."""
+        """End the point: take down its fresh testbeds, and return its raw data."""
         self._brief.close()
         raw, self._raw = self._raw, {}
         return raw
 
     def topologies(self) -> dict[str, str]:
-        """What the last point had up: topology files by name."""
+        """The testbeds of the last point, as topology files by name."""
         return dict(self._used)
 
     def close(self) -> None:
-        """Take everything down."""
+        """Take down all testbeds, and restore the CPUs of this process."""
         self._brief.close()
         while self._up:
             self._up.popitem()[1].down()
@@ -133,11 +135,11 @@ class TestbedBench:
         except BaseException:
             made.down()
             raise
-        self._note(made, options)
+        self._record(made, options)
         return made
 
-    def _note(self, testbed: Testbed, options: dict[str, Any]) -> None:
-        if self._pinning is not None:  # each time: what died was started again, from this process
+    def _record(self, testbed: Testbed, options: dict[str, Any]) -> None:
+        if self._pinning is not None:  # each time: a restarted process has the CPUs of this process
             running = live_processes(Ledger(testbed.directory), LinuxProcesses())
             apply(self._pinning, [one.process.pid for one in running if one.kind in _DATAPLANE])
         words = [f"{name}={value}" for name, value in options.items()]

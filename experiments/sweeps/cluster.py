@@ -1,7 +1,7 @@
-"""Shares a run out among machines: each takes a repetition of a variation, whole, and the results come here.
+"""Distributes a run over machines: each machine measures whole repetitions of a variation.
 
-What is compared within a repetition is so measured on one machine. A machine that is lost gives its points
-back to the others. Which cluster it is stays behind a narrow port; dask_cluster.py has the real one.
+So all points that are compared within a repetition are measured on one machine. If a machine is lost, the
+others measure its remaining points. `Cluster` is the port; dask_cluster.py has the adapter for Dask.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from hoverboard.contract.errors import InputError, MeasurementError
 
 
 class WorkerLost(Exception):
-    """A worker has gone while it measured."""
+    """A worker was lost during a measurement."""
 
 
 class Cluster(Protocol):
-    """Machines that measure, one point each at a time."""
+    """Machines that measure, each one point at a time."""
 
     def workers(self) -> Mapping[str, dict[str, Any]]:
-        """What each worker's machine is (worker.about) by the worker's address."""
+        """The machine of each worker (worker.describe), by the worker's address."""
 
     def measure(self, worker: str, job: Job) -> tuple[Outcome, dict[str, str]]:
-        """Have a worker measure; returns when it has. WorkerLost: it has gone."""
+        """Measure a point on a worker. WorkerLost: the worker was lost."""
 
     def finish(self, worker: str) -> None:
-        """Have a worker take its testbeds down. WorkerLost: it has gone."""
+        """Take down the testbeds of a worker. WorkerLost: the worker was lost."""
 
 
-def fit(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]) -> None:
-    """Check that workers may measure for one run.
+def check_workers(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]) -> None:
+    """Check that the workers can measure for one run.
 
     Raises:
-        InputError: none, one without root, two on one machine, or one with another version of the code.
+        InputError: there is no worker, a worker is not root, two are on one machine, or one has another
+            version of the code.
     """
     if not workers:
         raise InputError(
@@ -60,7 +61,7 @@ def fit(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]) -> None:
             raise InputError(
                 f"the worker has {_version(one['code'])}, not {_version(code)}, and results never mix versions",
                 where=address,
-                next_step="check the same commit out on all machines, and start the worker again",
+                next_step="check out the same commit on all machines, and restart the worker",
             )
         if one["boot"] in machines:
             raise InputError(
@@ -79,27 +80,27 @@ def run(plan: Plan, path: Path, cluster: Cluster, progress: Progress, *, resume:
     """Measure all points that the folder does not have yet, on all machines of the cluster.
 
     Raises:
-        InputError: parameters, folder or workers are wrong; nothing was measured.
-        MeasurementError: every worker has gone; what was measured is in the folder.
+        InputError: the parameters, the folder or the workers are wrong. No point was measured.
+        MeasurementError: all workers were lost. The folder has the points that were measured.
     """
     document = plan.document()
     workers = cluster.workers()
-    fit(workers, document["record"]["code"])
-    folder, todo = runner.begun(plan, path, document, resume=resume)
+    check_workers(workers, document["record"]["code"])
+    folder, todo = runner.prepare(plan, path, document, resume=resume)
     folder.keep_machines({one["name"]: one for one in workers.values()})
-    work = _Work(plan, cluster, rounds(todo))
+    work = _SharedWork(plan, cluster, rounds(todo))
     threads = [threading.Thread(target=work.serve, args=(one, workers[one]["name"]), daemon=True) for one in workers]
     for one in threads:
         one.start()
     done = serving = 0
     try:
         while done < len(todo) and serving < len(threads):
-            news = work.news.get()
-            if isinstance(news, str):
-                serving += 1  # this one serves no more
-                progress(f"{plan.experiment.name}: {news}", done / len(todo))
+            report = work.reports.get()
+            if isinstance(report, str):
+                serving += 1  # this worker has ended
+                progress(f"{plan.experiment.name}: {report}", done / len(todo))
                 continue
-            outcome, topologies = news
+            outcome, topologies = report
             folder.add(outcome)
             folder.keep_topologies(topologies)
             done += 1
@@ -120,18 +121,18 @@ def run(plan: Plan, path: Path, cluster: Cluster, progress: Progress, *, resume:
 
 
 def rounds(todo: Sequence[runner.Todo]) -> list[list[runner.Todo]]:
-    """Points of one repetition of one variation together, in their order."""
+    """The points in groups, one for each repetition of a variation, in their order."""
     found: dict[str, list[runner.Todo]] = {}
     for one in todo:
         found.setdefault(f"{one.repetition} {sorted(one.changed.items(), key=str)}", []).append(one)
     return list(found.values())
 
 
-class _Work:
-    """What is left to do, and what has come back; shared by a thread a worker."""
+class _SharedWork:
+    """The remaining points, and the reports of workers. One thread a worker shares it."""
 
     def __init__(self, plan: Plan, cluster: Cluster, several: list[list[runner.Todo]]) -> None:
-        self.news: queue.Queue[tuple[Outcome, dict[str, str]] | str] = queue.Queue()
+        self.reports: queue.Queue[tuple[Outcome, dict[str, str]] | str] = queue.Queue()
         self._plan, self._cluster = plan, cluster
         self._run = uuid.uuid4().hex
         self._source = plan.source()
@@ -141,26 +142,26 @@ class _Work:
         self._changed = threading.Condition()
 
     def stop(self) -> None:
-        """No further point is begun."""
+        """Stop the work: no further point begins."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def serve(self, worker: str, name: str) -> None:
-        """Give one worker a round after the other, until there is none or it is lost."""
-        told = f"{name} has finished"
+        """Give a worker one round after another, until none is left or the worker is lost."""
+        ending = f"{name} has finished"
         try:
             while (several := self._next()) is not None:
                 self._measure(worker, name, several)
             self._cluster.finish(worker)
         except WorkerLost as lost:
-            told = f"{name} is lost: {lost}"
-        except Exception as error:  # of the cluster's own: the others go on
-            told = f"{name} gave up: {type(error).__name__}: {error}"
-        self.news.put(told)
+            ending = f"{name} is lost: {lost}"
+        except Exception as error:  # an error of the cluster: the other workers go on
+            ending = f"{name} gave up: {type(error).__name__}: {error}"
+        self.reports.put(ending)
 
     def _next(self) -> list[runner.Todo] | None:
-        """The next round; waits while others may still give theirs back."""
+        """The next round; None: no round is left. Waits while a busy worker may still return its round."""
         with self._changed:
             while not self._rounds and self._busy and not self._stopped:
                 self._changed.wait()
@@ -175,7 +176,7 @@ class _Work:
             while left and not self._stopped:
                 outcome, topologies = self._cluster.measure(worker, self._job(left[0]))
                 left.popleft()
-                self.news.put((replace(outcome, machine=name), topologies))
+                self.reports.put((replace(outcome, machine=name), topologies))
         finally:
             with self._changed:
                 self._busy -= 1

@@ -1,4 +1,4 @@
-"""Two runs of an experiment side by side: medians of what both measured, and their ratio. Pure."""
+"""Compares two runs of an experiment: the medians of what both measured, and their ratios. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from experiments.sweeps.report import Row, rows
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A metric in both runs; `ratio` is b over a, None if a is 0. `apart`: the quartile ranges do not overlap."""
+    """A metric in both runs. `ratio`: b over a, or None if a is 0. `apart`: the quartile ranges do not overlap."""
 
     metric: str
     unit: str
@@ -24,7 +24,7 @@ class Compared:
 
 
 def compare(a: SampleTable, b: SampleTable) -> list[Compared]:
-    """What both have, in a's order."""
+    """The metrics that both runs have, in the order of `a`."""
     others = {_key(row): row for row in rows(b)}
     found = []
     for row in rows(a):

@@ -1,7 +1,7 @@
-"""A Dask cluster as `cluster.Cluster`, and the worker that joins one. Dask is optional: `hoverboard[dask]`.
+"""The adapter of `cluster.Cluster` for Dask, and the worker that joins a cluster. Dask is optional: `hoverboard[dask]`.
 
-Whoever reaches a Dask scheduler can run anything on its workers, and these are root: only on networks that
-are one's own, or with Dask's TLS (tls://).
+Anyone who reaches a Dask scheduler can run any code on its workers, as root. So use it in a private network
+only, or with Dask's TLS (tls://).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import distributed
 
 _CONNECT_SECONDS = 10
-_LOOK_SECONDS = 2.0  # how often to see whether a worker that measures is still there
+_LOOK_SECONDS = 2.0  # between two checks that a measuring worker is still there
 _FINISH_SECONDS = 120.0
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def _dask() -> Any:
         raise InputError(
             "Dask is not installed",
             where="--scheduler",
-            next_step="bootstrap.sh test brings it, or pip install 'hoverboard[dask]'",
+            next_step="run `bootstrap.sh test`, or pip install 'hoverboard[dask]'",
         ) from None
     return distributed
 
@@ -42,7 +42,7 @@ class DaskCluster:
     """The workers of a Dask scheduler.
 
     Raises:
-        InputError: Dask is not installed, or nothing answers there.
+        InputError: Dask is not installed, or there is no scheduler at this address.
     """
 
     def __init__(self, scheduler: str) -> None:
@@ -53,37 +53,37 @@ class DaskCluster:
             raise InputError(
                 f"no Dask scheduler: {str(error) or type(error).__name__}",
                 where=scheduler,
-                next_step="start `dask scheduler`, and give the address it prints, as tcp://HOST:8786",
+                next_step="start `dask scheduler`, and give the address that it prints, as tcp://HOST:8786",
             ) from None
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """What each worker's machine is. InputError: one measures several points at a time."""
+        """The machine of each worker, by address. InputError: a worker measures several points at a time."""
         for address, one in self._present().items():
             if one["nthreads"] != 1:
                 raise InputError(
                     f"the worker has {one['nthreads']} threads, and points must be measured alone",
                     where=address,
-                    next_step="start workers by `hoverboard experiment worker`",
+                    next_step="start workers with `hoverboard experiment worker`",
                 )
-        return {address: self._have(address, worker.about) for address in self._present()}
+        return {address: self._have(address, worker.describe) for address in self._present()}
 
     def measure(self, address: str, job: worker.Job) -> tuple[Outcome, dict[str, str]]:
-        """Have a worker measure."""
+        """Measure a point on a worker."""
         return self._have(address, worker.measure, job)
 
     def finish(self, address: str) -> None:
-        """Have a worker take its testbeds down."""
+        """Take down the testbeds of a worker."""
         self._have(address, worker.finish)
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Close the connection to the scheduler."""
         self._client.close()
 
     def _present(self) -> dict[str, dict[str, Any]]:
         return dict(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def _have(self, address: str, function: Callable[..., T], *arguments: Any) -> T:
-        """A call on that worker and no other. A task whose worker has gone would wait forever: so look."""
+        """Call a function on one worker. Dask waits for a lost worker without a limit, so check that it is there."""
         future = self._client.submit(function, *arguments, workers=[address], pure=False, retries=0)
         while True:
             try:
@@ -91,21 +91,21 @@ class DaskCluster:
             except TimeoutError:
                 if self._client.status != "running" or address not in self._present():
                     future.cancel()
-                    raise WorkerLost("it does not answer the scheduler any more") from None
+                    raise WorkerLost("it no longer answers the scheduler") from None
             except _dask().scheduler.KilledWorker:
-                raise WorkerLost("it ended while it measured") from None
+                raise WorkerLost("it ended during a measurement") from None
 
 
 def serve(scheduler: str, say: Callable[[str], None]) -> None:
-    """Be a worker until interrupted or told to go: one point at a time, on testbeds that end with it.
+    """Run a worker until a signal or the scheduler ends it. It measures one point at a time, on its own testbeds.
 
     Raises:
-        InputError: Dask is not installed, or nothing answers there.
+        InputError: Dask is not installed, or there is no scheduler at this address.
     """
     dask = _dask()
     import dask as settings
 
-    # The profiler looks at the stack every 10 ms; that is not to be in anybody's measurement.
+    # The profiler reads the stack every 10 ms, which would disturb the measurements.
     settings.config.set({"distributed.worker.profile.enabled": False})
     with tempfile.TemporaryDirectory(prefix="hb-dask-") as directory:
         try:
@@ -130,6 +130,6 @@ async def _serve(dask: Any, scheduler: str, directory: str, say: Callable[[str],
         ) from None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, lambda: asyncio.ensure_future(one.close(reason="told to go")))
+        loop.add_signal_handler(number, lambda: asyncio.ensure_future(one.close(reason="interrupted")))
     say(f"{one.address} measures for {scheduler}; Ctrl-C ends it")
     await one.finished()

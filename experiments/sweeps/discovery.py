@@ -1,4 +1,4 @@
-"""Which experiments there are: the catalogue's by name, anybody's by the path of its file."""
+"""Finds experiments: those of the catalogue by name, other ones by the path of their file."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def catalogue() -> dict[str, Experiment]:
 
 
 def find(name: str) -> Experiment:
-    """An experiment by its name, or by FILE.py or FILE.py:Class of a person's own.
+    """An experiment by its name, or a user's own by FILE.py or FILE.py:Class.
 
     Raises:
-        InputError: there is none; says which there are, or what is wrong with the file.
+        InputError: there is no such experiment, or the file is wrong. The error says what to give.
     """
     if file_of(name) is not None or "/" in name:
         kind: type[Experiment] = load_class(name, Experiment, noun="experiment", next_step=_NEXT)
@@ -46,6 +46,6 @@ def find(name: str) -> Experiment:
     known = catalogue()
     if name not in known:
         raise InputError(
-            f"there is no experiment {name}", where=name, next_step=f"there are: {', '.join(known)}; or give a file"
+            f"there is no experiment {name}", where=name, next_step=f"give one of {', '.join(known)}, or a file"
         )
     return known[name]

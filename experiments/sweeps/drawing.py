@@ -1,6 +1,7 @@
-"""Charts as matplotlib figures: medians with quartiles as bars, n in the legend, the paper's in grey and dashed.
+"""Draws charts with matplotlib: medians with quartiles as error bars, n in the legend, the paper's values in grey.
 
-Colours are Okabe and Ito's, and every series has its own marker, dashes or hatch, too: nothing is told by colour alone.
+The colours are Okabe and Ito's. Every series also has another marker, dash pattern or hatch, so that a reader does not
+need the colours.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 
 
 def draw(chart: Chart) -> Figure:
-    """The chart; call within `experiments.figures.style()`."""
+    """The figure of a chart. Call it inside `experiments.figures.style()`."""
     from matplotlib.figure import Figure as NewFigure
 
     figure = NewFigure(figsize=(7.2, 4.0), layout="constrained")
@@ -46,7 +47,7 @@ def draw(chart: Chart) -> Figure:
 
 
 def _plain(axis: Any) -> None:
-    """Numbers as people write them on a logarithmic axis."""
+    """Label a logarithmic axis with plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
@@ -56,7 +57,7 @@ def _plain(axis: Any) -> None:
 
 
 def label(series: Series) -> str:
-    """A series' name with the n its values stand on."""
+    """The legend of a series: its name, and n."""
     if series.paper:
         return f"{series.label} (paper)"
     counts = sorted({one.n for one in series.spreads})

@@ -1,11 +1,11 @@
-"""What a run leaves on disk, written as it goes: nothing that was measured is lost when the rest fails.
+"""The folder of a run on disk. Each point is written when it ends, so a later failure loses no measured point.
 
 - run.json: experiment, parameters, seed, versions, machine, commit
-- points.jsonl: a line a finished point: its samples, seconds, or the error that ended it
-- raw/: what the tools said: iperf3's JSON, round trips, traffic offered and arrived
-- topologies/: what was brought up, as files for `hoverboard up`
-- experiment.py: a person's own experiment
-- samples.csv: all samples, tidy; made anew from points.jsonl, like figures/, report.html and summary.md
+- points.jsonl: one line for each finished point, with its samples, its seconds, and its error if it failed
+- raw/: the output of the tools: iperf3's JSON, round trips, traffic offered and arrived
+- topologies/: the testbeds, as files for `hoverboard up`
+- experiment.py: the user's own experiment
+- samples.csv: all samples, one a row; written from points.jsonl, like figures/, report.html and summary.md
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from hoverboard.contract.plugins import file_of
 
 RUN, POINTS, RAW, SAMPLES, TOPOLOGIES = "run.json", "points.jsonl", "raw", "samples.csv", "topologies"
 SOURCE = "experiment.py"
-# What must be the same for two measurements to stand in one table.
+# Two measurements can be in one table only if these are the same.
 SAME = ("experiment", "parameters", "sweep", "quick", "seed")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A point that was tried.
+    """The result of measuring a point once.
 
     Attributes:
-        key: names the point, its parameters and repetition within the run.
-        error: why it ended early; "" when it did not.
+        key: the name of the point, with its parameters and repetition.
+        error: the error that ended it early; "": none.
         raw: documents and texts by name.
-        machine: the name of the machine that measured it; "" for this one.
+        machine: the name of the machine that measured it; "": this machine.
     """
 
     key: str
@@ -52,43 +52,47 @@ class Outcome:
     machine: str = ""
 
     def all_samples(self) -> list[Sample]:
-        """Its samples, and if it ended early one more that says so."""
+        """The samples of the point. A failed point has one more, with the error."""
         return [*self.samples, *([Sample("point", None, "", self.point, self.error)] if self.error else [])]
 
 
 def key_of(point: Mapping[str, Any], changed: Mapping[str, Any], repetition: int) -> str:
-    """A point's name in files: readable, and the same every time."""
+    """The name of a point in files. The same settings always give the same name."""
     words = [f"{name}={value}" for name, value in (*changed.items(), *point.items())]
     return re.sub(r"[^A-Za-z0-9_.=,+-]+", "_", ",".join([*words, f"repetition={repetition}"]))
 
 
 class Folder:
-    """A run's folder; made by `create`, found again by `Folder(path)`."""
+    """The folder of a run. `create` makes it, and `Folder(path)` opens it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
     def create(cls, path: Path, document: dict[str, Any], *, resume: bool) -> Folder:
-        """Make the folder, or with `resume` go on in it.
+        """Make the folder, or continue in it with `resume`.
 
         Raises:
-            InputError: it holds another run, or the same of another version of the code.
+            InputError: the folder has another run, or this run by another version of the code.
         """
         folder = cls(path)
         if (path / RUN).exists():
-            folder._must_continue(document, resume)
+            folder._check_resumable(document, resume)
             return folder
         if path.exists() and any(path.iterdir()):
-            raise InputError("the folder is not empty and no run's", where=str(path), next_step="give another --out")
+            raise InputError(
+                "the folder is not empty, and it is not the folder of a run",
+                where=str(path),
+                next_step="give another --out",
+            )
         (path / RAW).mkdir(parents=True, exist_ok=True)
         _write(path / RUN, json.dumps(document, indent=2) + "\n")
         return folder
 
-    def _must_continue(self, document: dict[str, Any], resume: bool) -> None:
+    def _check_resumable(self, document: dict[str, Any], resume: bool) -> None:
         if not resume:
             raise InputError(
-                "the folder holds a run already", where=str(self.path), next_step="add --resume, or give another --out"
+                "the folder has a run already", where=str(self.path), next_step="add --resume, or give another --out"
             )
         before = self.document()
         as_read = json.loads(json.dumps(document))
@@ -101,26 +105,26 @@ class Folder:
                 )
         if before["record"]["code"] != as_read["record"]["code"] or before.get("file") != as_read["file"]:
             raise InputError(
-                "the run there was begun by another version of the code, and results never mix versions",
+                "another version of the code began the run there, and results never mix versions",
                 where=str(self.path),
-                next_step="give another --out, or check that version out",
+                next_step="give another --out, or check out that version",
             )
-        # More repetitions, or fewer, are the same run.
+        # The number of repetitions may change.
         _write(self.path / RUN, json.dumps(before | {"repeat": document["repeat"]}, indent=2) + "\n")
 
     def document(self) -> dict[str, Any]:
-        """run.json. InputError: there is none."""
+        """The content of run.json. InputError: it is missing or cannot be read."""
         try:
             return dict(json.loads((self.path / RUN).read_text()))
         except (OSError, ValueError):
             raise InputError(
-                f"the folder has no {RUN} that can be read",
+                f"the folder has no readable {RUN}",
                 where=str(self.path),
                 next_step="give a folder that `experiment run` made",
             ) from None
 
     def add(self, outcome: Outcome) -> None:
-        """Save one point: its raw data, then its line, which says that it is done."""
+        """Save one point: first its raw data, then its line in points.jsonl, which marks it as finished."""
         for name, document in outcome.raw.items():
             stem = self.path / RAW / f"{outcome.key}--{name}"
             if isinstance(document, str):
@@ -130,25 +134,25 @@ class Folder:
         line = asdict(outcome)
         del line["raw"]
         with (self.path / POINTS).open("ab+") as file:
-            # A crash may have cut the last line off: what comes next must not be glued to it.
+            # A crash may have cut the last line. Then the next line must start on a new line.
             whole = file.tell() == 0 or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n"
             file.write((b"" if whole else b"\n") + json.dumps(line).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def keep_topologies(self, texts: Mapping[str, str]) -> None:
-        """Write down what was up, once."""
+        """Write the topology files of testbeds, each once."""
         for name, text in texts.items():
             path = self.path / TOPOLOGIES / f"{name}.yaml"
             if not path.exists():
                 _write(path, text)
 
     def keep_source(self, text: str) -> None:
-        """Keep the file of a person's own experiment, which no commit has."""
+        """Keep the file of a user's own experiment, as no commit contains it."""
         _write(self.path / SOURCE, text)
 
     def where(self) -> str:
-        """The experiment, for discovery.find; the kept copy where a person's own file has gone."""
+        """The experiment, for discovery.find. If the user's own file is gone, it is the kept copy."""
         named = str(self.document()["where"])
         found = file_of(named)
         if found is None or found[0].is_file():
@@ -156,7 +160,7 @@ class Folder:
         return f"{self.path / SOURCE}{':' * bool(found[1])}{found[1]}"
 
     def keep_machines(self, machines: Mapping[str, Any]) -> None:
-        """Write down, by name, which machines measure besides this one."""
+        """Add the machines of workers to run.json, by name."""
         document = self.document()
         _write(
             self.path / RUN,
@@ -164,7 +168,7 @@ class Folder:
         )
 
     def outcomes(self) -> Iterator[Outcome]:
-        """What was measured, the last try of each point; a line cut off by a crash is left out."""
+        """The outcomes, the last one of each point. A line that a crash has cut is left out."""
         found: dict[str, Outcome] = {}
         if (self.path / POINTS).exists():
             for line in (self.path / POINTS).read_text().splitlines():
@@ -177,15 +181,15 @@ class Folder:
         yield from found.values()
 
     def done(self) -> set[str]:
-        """Keys of points that need not be measured again: those without an error."""
+        """The keys of points that are measured without an error. A resumed run skips them."""
         return {one.key for one in self.outcomes() if not one.error}
 
     def table(self) -> SampleTable:
-        """All samples; a point that ended early counts as one failed sample."""
+        """All samples. A failed point adds one failed sample."""
         return SampleTable([sample for one in self.outcomes() for sample in one.all_samples()])
 
     def write_csv(self) -> None:
-        """samples.csv: a row a sample, a column a label; and the machine, when there were several."""
+        """Write samples.csv: a row a sample, a column a label, and a column for the machine if workers measured."""
         found = [
             (one, dict(one.labels) | ({"machine": outcome.machine} if outcome.machine else {}))
             for outcome in self.outcomes()
@@ -200,14 +204,14 @@ class Folder:
             out = csv.writer(file)
             out.writerow(["metric", "value", "unit", "error", *labels])
             out.writerows(rows)
-        # Parquet for those who have it; nobody is made to install it.
+        # Parquet too, if pyarrow is installed.
         if importlib.util.find_spec("pyarrow") is not None:
             arrow, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
             parquet.write_table(arrow.read_csv(self.path / SAMPLES), (self.path / SAMPLES).with_suffix(".parquet"))
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write a file as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")

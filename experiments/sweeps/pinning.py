@@ -1,8 +1,8 @@
-"""Who gets which CPUs while something is measured: data planes one half of the cores, everybody else the other.
+"""Pins processes to CPUs during a measurement: data planes to one half of the cores, all other processes to the other.
 
-Data planes are host processes and Open vSwitch; everybody else is the measuring tools with their guests' TCP, the
-control plane and the run itself. Cores are given whole, with their siblings, and from one package where it has enough.
-What the kernel does for either side (softirqs, its threads) is not ours to place.
+Data planes are host processes and Open vSwitch. The other processes are the measuring tools with the TCP of their
+guests, the control plane and the run itself. A core is always assigned as a whole, with its siblings. All cores come
+from one package if it has enough. The kernel's own work (softirqs, kernel threads) cannot be pinned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PAIRS = 2  # pairs of CPUs: one for each half
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """A CPU as the kernel numbers it, and the core and package it belongs to."""
+    """A CPU with the kernel's number, its core and its package."""
 
     number: int
     core: int
@@ -28,25 +28,25 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Pinning:
-    """CPUs of the data planes, and of everybody else."""
+    """The CPUs of the data planes, and those of all other processes."""
 
     dataplane: frozenset[int]
     others: frozenset[int]
 
     def document(self) -> dict[str, list[int]]:
-        """As run.json has it."""
+        """The document for run.json."""
         return {"dataplane": sorted(self.dataplane), "others": sorted(self.others)}
 
 
 def plan(cpus: Iterable[Cpu]) -> Pinning | str:
-    """Halve the cores of a machine; where there is no second pair of CPUs to give, why nothing is pinned."""
+    """Divide the cores of a machine in two halves. A text, with the reason, if there are too few CPUs for that."""
     cores: dict[tuple[int, int], set[int]] = {}
     for one in cpus:
         cores.setdefault((one.package, one.core), set()).add(one.number)
     packages: dict[int, list[set[int]]] = {}
     for (package, _), several in sorted(cores.items()):
         packages.setdefault(package, []).append(several)
-    # Between packages memory is far: one package, if it has enough for both halves.
+    # Memory of another package is slow, so use one package if it has enough cores for both halves.
     largest = max(packages.values(), key=len, default=[])
     chosen = largest if _enough(largest) else [several for found in packages.values() for several in found]
     if not _enough(chosen):
@@ -61,7 +61,7 @@ def _enough(cores: Collection[set[int]]) -> bool:
 
 
 def machine(allowed: Collection[int] | None = None, sys: Path = _SYS) -> list[Cpu]:
-    """The CPUs that this process may use, as sysfs tells of them; one that it does not know stands for a core."""
+    """The CPUs that this process may use, from sysfs. A CPU without data there counts as a separate core."""
     found = []
     for number in sorted(os.sched_getaffinity(0) if allowed is None else allowed):
         topology = sys / f"cpu{number}" / "topology"
@@ -74,9 +74,9 @@ def machine(allowed: Collection[int] | None = None, sys: Path = _SYS) -> list[Cp
 
 
 def apply(pinning: Pinning, dataplane: Iterable[int]) -> None:
-    """Put the processes `dataplane`, with all their threads, on its CPUs, and this process on the others.
+    """Pin the processes `dataplane`, with all their threads, to their CPUs, and this process to the others.
 
-    What is started from either later is there, too. A process that has ended meanwhile is left out.
+    Later children of these processes have the same CPUs. Processes that have ended are left out.
     """
     for pid in dataplane:
         _pin(pid, pinning.dataplane)
@@ -92,7 +92,7 @@ def _pin(pid: int, cpus: Collection[int]) -> None:
 
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
-    """This process goes where it was before, at the end of the block."""
+    """Restore the CPUs of this process at the end of the block."""
     before = os.sched_getaffinity(0)
     try:
         yield
@@ -100,6 +100,6 @@ def restored() -> Iterator[None]:
         _pin(os.getpid(), before)
 
 
-def told(pinning: Pinning | str) -> Mapping[str, list[int]] | str:
-    """What run.json says of it."""
+def pinning_document(pinning: Pinning | str) -> Mapping[str, list[int]] | str:
+    """The document for run.json: the CPUs, or the reason why no process is pinned."""
     return pinning if isinstance(pinning, str) else pinning.document()

@@ -1,4 +1,4 @@
-"""A run's report from its folder alone: samples.csv, figures, verdicts.json, summary.md, report.html."""
+"""Writes the report of a run from its folder: samples.csv, figures, verdicts.json, summary.md, report.html."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from experiments import figures
 from experiments.frame.experiment import Chart, ClaimVerdict, Experiment, Sample, SampleTable
 from experiments.frame.parameters import Values, values
-from experiments.frame.statistics import spread
+from experiments.frame.sample_statistics import spread
 from experiments.sweeps import discovery, drawing
 from experiments.sweeps.folder import Folder
 
@@ -20,7 +20,7 @@ REPORT, SUMMARY, VERDICTS = "report.html", "summary.md", "verdicts.json"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Samples that differ in nothing but their value."""
+    """The spread of samples that have the same metric, unit and labels."""
 
     metric: str
     unit: str
@@ -32,7 +32,7 @@ class Row:
 
 
 def rows(table: SampleTable) -> list[Row]:
-    """Samples by metric and labels, in order of appearance."""
+    """The rows of a table, one for each metric and labels, in order of appearance."""
     groups: dict[str, list[Sample]] = {}
     for one in table.samples:
         if one.value is not None:
@@ -46,17 +46,17 @@ def rows(table: SampleTable) -> list[Row]:
 
 
 def parameters_of(experiment: Experiment, document: dict[str, Any]) -> Values:
-    """The parameters that a run was measured with."""
+    """The parameters of a run, from its run.json."""
     known = {one.name for one in experiment.parameters}
     given = {name: value for name, value in document["parameters"].items() if name in known}
     return values(experiment.parameters, given, quick=bool(document["quick"]))
 
 
 def write(folder: Folder) -> list[ClaimVerdict]:
-    """Write the report of a run; its verdicts.
+    """Write the report of a run, and return its verdicts.
 
     Raises:
-        InputError: the folder is no run's, or its experiment is not there any more.
+        InputError: the folder is not that of a run, or its experiment no longer exists.
     """
     document = folder.document()
     experiment = discovery.find(folder.where())
@@ -80,7 +80,7 @@ def _drawn(charts: Sequence[Chart], folder: Path) -> Iterable[dict[str, str]]:
 
 
 def note(chart: Chart) -> str:
-    """A figure's caption: what its marks mean."""
+    """The caption of a figure: its note, and the meaning of its marks."""
     words = [chart.note] if chart.note else []
     if any(one.spreads for one in chart.series):
         words.append("Marks are medians, bars are quartiles; n is in the legend.")

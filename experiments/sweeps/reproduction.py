@@ -1,7 +1,7 @@
-"""Runs of several experiments as one page of Markdown, figures beside it: what docs/reproduction.md is.
+"""Writes several runs as one page of Markdown, with figures beside it, as docs/reproduction.md.
 
-It reads folders only and measures nothing. Results of different versions of the code are never put on
-one page, and what the catalogue has and the runs have not is named.
+It reads folders only and measures nothing. It rejects results of different versions of the code. The page
+names the experiments of the catalogue that have no run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Run:
 
     Attributes:
         document: its run.json.
-        verdicts: what became of the paper's claims.
+        verdicts: the results for the paper's claims.
     """
 
     folder: Folder
@@ -37,28 +37,29 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The experiment's."""
+        """The name of the experiment."""
         return str(self.document["experiment"])
 
 
 def write(folders: Sequence[Folder], to: Path, catalogue: Sequence[str]) -> Counter[str]:
-    """Write the page `to`, and its figures into the folder of the same name beside it.
+    """Write the page, and its figures into the folder of the same name beside it.
 
     Args:
-        folders: of runs, each with its report; in any order.
-        catalogue: the order of the experiments; what is missing of it is named at the end.
+        folders: the folders of runs with their reports, in any order.
+        to: the path of the page.
+        catalogue: the names of the experiments in order. The end of the page names those without a run.
 
     Returns:
-        How many claims came to which result.
+        The number of claims by result.
 
     Raises:
-        InputError: no run, two of one experiment, or runs of different versions of the code.
+        InputError: there is no run, an experiment has two runs, or the runs have different versions of the code.
     """
     runs = sorted((_run(one) for one in folders), key=lambda one: _place(one.name, catalogue))
     _check(runs)
     figures = to.with_suffix("")
     if figures == to:
-        raise InputError("the page needs an ending", where=str(to), next_step="name it FILE.md")
+        raise InputError("the name of the page needs a suffix", where=str(to), next_step="name it FILE.md")
     counted: Counter[str] = Counter(one.result for run in runs for one in run.verdicts)
     lines = [*_head(runs, counted), ""]
     figures.mkdir(parents=True, exist_ok=True)
@@ -81,9 +82,7 @@ def _place(name: str, catalogue: Sequence[str]) -> tuple[int, str]:
 
 def _check(runs: Sequence[Run]) -> None:
     if not runs:
-        raise InputError(
-            "there is no run to write about", where="DIR", next_step="give folders that `experiment run` made"
-        )
+        raise InputError("there is no run to report", where="DIR", next_step="give folders that `experiment run` made")
     names = Counter(one.name for one in runs)
     if twice := [name for name, number in names.items() if number > 1]:
         raise InputError(f"two runs of {twice[0]}", where="DIR", next_step="give one folder an experiment")
@@ -101,7 +100,7 @@ def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
     machine, code = record["machine"], record["code"]
     commit = (code["commit"] or "unknown")[:10] + (" with local changes" if code["changed"] else "")
     minutes = sum(one.seconds for run in runs for one in run.folder.outcomes()) / 60
-    told = ", ".join(f"{counted[name]} {name}" for name in RESULTS if counted[name])
+    counts = ", ".join(f"{counted[name]} {name}" for name in RESULTS if counted[name])
     quick = [run.name for run in runs if run.document["quick"]]
     return [
         "# The paper's evaluation beside ours",
@@ -118,7 +117,7 @@ def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
         'shapes and ratios, not absolute figures. A verdict says what this run showed, "not" included.',
         "",
         *([f"Measured with `--quick`, for a first look only: {', '.join(quick)}.", ""] if quick else []),
-        f"Of {counted.total()} claims: {told}." if counted else "No claim of the paper was measured.",
+        f"Of {counted.total()} claims: {counts}." if counted else "No claim of the paper was measured.",
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Runs an experiment: point after point, each saved when it ends, a failed one recorded, the others unharmed."""
+"""Runs an experiment point by point. Each point is saved when it ends, and a failed one does not stop the others."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from experiments.frame.parameters import Values
 from experiments.frame.progress import Progress
 from experiments.observe import provenance
 from experiments.sweeps.folder import Folder, Outcome, key_of
-from experiments.sweeps.pinning import Pinning, machine, plan, told
+from experiments.sweeps.pinning import Pinning, machine, pinning_document, plan
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.contract.plugins import file_of
 
 
 class RunnerBench(Bench, Protocol):
-    """A bench, as the runner uses it."""
+    """The bench with the methods that the runner needs."""
 
     def begin(self, key: str) -> None:
-        """A point begins."""
+        """Begin a point."""
 
     def end(self) -> dict[str, Any]:
-        """A point has ended; its raw data."""
+        """End the point, and return its raw data."""
 
     def topologies(self) -> dict[str, str]:
-        """What the last point had up: topology files by name."""
+        """The testbeds of the last point, as topology files by name."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run.
+    """The plan of a run: an experiment, its parameters, and how to measure.
 
     Attributes:
-        where: a name of the catalogue or the path of a file, to find the experiment again.
+        where: the experiment's name in the catalogue, or the path of its file.
         given: parameters that differ from the defaults.
-        sweep: parameter -> values to go through; of a parameter that takes several, simply its value.
-        pin: give data planes CPUs of their own, where the machine has enough.
-        repeat: of each point; None: the experiment's own number, one in a quick run.
+        sweep: parameter -> values to measure one by one. If the parameter is a tuple, they are its one value.
+        pin: pin the data planes to separate CPUs, if the machine has enough.
+        repeat: repetitions of each point; None: the experiment's number, or one in a quick run.
     """
 
     experiment: Experiment
@@ -56,13 +56,13 @@ class Plan:
 
     @property
     def repetitions(self) -> int:
-        """How often each point is measured."""
+        """The number of repetitions of each point."""
         if self.repeat is not None:
             return self.repeat
         return 1 if self.quick else self.experiment.repeat
 
     def variations(self) -> list[tuple[dict[str, Any], Values]]:
-        """(what the sweep changes, all parameters) of each variation. InputError: a value that is not allowed."""
+        """The variations as (parameters that the sweep sets, all parameters). InputError: a value is not allowed."""
         kinds = {one.name: one for one in self.experiment.parameters}
         fixed, loops = dict(self.given), {}
         for name, several in self.sweep.items():
@@ -77,16 +77,16 @@ class Plan:
         return found
 
     def pinning(self) -> Pinning | str:
-        """Who gets which CPUs, or why nobody is pinned."""
+        """The CPUs of data planes and other processes, or the reason why no process is pinned."""
         return plan(machine()) if self.pin else "off"
 
     def source(self) -> str | None:
-        """The text of a person's own file; None: it is the catalogue's, which the commit names."""
+        """The text of the user's own file; None: the experiment is in the catalogue, and the commit identifies it."""
         found = file_of(self.where)
         return found[0].read_text(encoding="utf-8") if found is not None else None
 
     def document(self) -> dict[str, Any]:
-        """run.json of this plan."""
+        """The run.json of this plan."""
         return {
             "experiment": self.experiment.name,
             "where": self.where,
@@ -96,12 +96,13 @@ class Plan:
             "repeat": self.repetitions,
             "quick": self.quick,
             "seed": self.seed,
-            "record": provenance.record(dict(self.given)) | {"missing": missing(), "pinning": told(self.pinning())},
+            "record": provenance.record(dict(self.given))
+            | {"missing": missing(), "pinning": pinning_document(self.pinning())},
         }
 
 
 def missing() -> list[str]:
-    """What this machine cannot measure with, in words."""
+    """The features that this machine cannot use for measurements, as text."""
     from hoverboard.contract.generations import NAMES, available
     from topologies.emulation.ovs_daemons import datapath_type
 
@@ -114,23 +115,32 @@ def missing() -> list[str]:
     return lacking
 
 
-def sweep_of(text: str, where: str) -> tuple[str | None, dict[str, list[Any]]]:
-    """A sweep's YAML: a line a parameter with its values, and if it likes `experiment: NAME`."""
+def parse_sweep(text: str, where: str) -> tuple[str | None, dict[str, list[Any]]]:
+    """Read the YAML of a sweep: `NAME: [VALUE, VALUE]` lines, and optionally `experiment: NAME`.
+
+    Returns:
+        The experiment's name or None, and the values of each parameter.
+
+    Raises:
+        InputError: the text is not YAML, or not a mapping.
+    """
     import yaml
 
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"this is no YAML: {error}", where=where, next_step="a line is NAME: [VALUE, VALUE]") from None
+        raise InputError(
+            f"the sweep is not YAML: {error}", where=where, next_step="write lines NAME: [VALUE, VALUE]"
+        ) from None
     if not isinstance(document, dict):
-        raise InputError("a sweep is a mapping", where=where, next_step="a line is NAME: [VALUE, VALUE]")
+        raise InputError("a sweep is a mapping", where=where, next_step="write lines NAME: [VALUE, VALUE]")
     name = document.pop("experiment", None)
     return name, {key: several if isinstance(several, list) else [several] for key, several in document.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """A point that is to be measured: what of it the sweep set, and all parameters."""
+    """A point to measure. `changed`: the parameters that the sweep sets; `values`: all parameters."""
 
     key: str
     point: Point
@@ -139,14 +149,14 @@ class Todo:
     repetition: int
 
 
-def begun(plan: Plan, path: Path, document: dict[str, Any], *, resume: bool) -> tuple[Folder, list[Todo]]:
-    """The folder of a run, and the points that it does not have yet.
+def prepare(plan: Plan, path: Path, document: dict[str, Any], *, resume: bool) -> tuple[Folder, list[Todo]]:
+    """Make or open the folder of a run. Returns it with the points that it does not have yet.
 
     Raises:
-        InputError: parameters or the folder are wrong.
+        InputError: the parameters or the folder are wrong.
     """
     if plan.repetitions < 1:
-        raise InputError("nothing is measured 0 times", where="--repeat", next_step="give 1 or more")
+        raise InputError("the number of repetitions is below 1", where="--repeat", next_step="give 1 or more")
     points = [(changed, values, plan.experiment.points(values)) for changed, values in plan.variations()]
     folder = Folder.create(path, document, resume=resume)
     if (source := plan.source()) is not None:
@@ -166,18 +176,18 @@ def run(plan: Plan, path: Path, bench: RunnerBench, progress: Progress, *, resum
     """Measure all points that the folder does not have yet.
 
     Raises:
-        InputError: parameters or the folder are wrong; nothing was measured.
+        InputError: the parameters or the folder are wrong. No point was measured.
     """
-    folder, todo = begun(plan, path, plan.document(), resume=resume)
+    folder, todo = prepare(plan, path, plan.document(), resume=resume)
     began = time.monotonic()
     for number, one in enumerate(todo):
-        progress(_told(plan, one.key, number, len(todo), time.monotonic() - began), number / max(1, len(todo)))
-        folder.add(measured(plan.experiment, one.key, one.point, one.changed, one.values, one.repetition, bench))
+        progress(_progress_text(plan, one.key, number, len(todo), time.monotonic() - began), number / max(1, len(todo)))
+        folder.add(measure_point(plan.experiment, one.key, one.point, one.changed, one.values, one.repetition, bench))
         folder.keep_topologies(bench.topologies())
     return folder
 
 
-def _told(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
+def _progress_text(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
     left = 0.0
     if number:
         left = seconds / number * (of - number)
@@ -187,11 +197,11 @@ def _told(plan: Plan, key: str, number: int, of: int, seconds: float) -> str:
     return f"{plan.experiment.name}: {key.rsplit(',repetition', 1)[0]} ({number + 1} of {of}{about})"
 
 
-def measured(
+def measure_point(
     experiment: Experiment, key: str, point: Point, changed: Mapping[str, Any], values: Values, repetition: int,
     bench: RunnerBench,
 ) -> Outcome:  # fmt: skip
-    """Try a point; what went wrong is part of the outcome."""
+    """Measure a point. An error becomes part of the outcome."""
     began, samples, error = time.monotonic(), [], ""
     bench.begin(key)
     try:
@@ -199,7 +209,7 @@ def measured(
             samples.append(Sample(one.metric, one.value, one.unit, {**changed, **one.labels}, one.error))
     except (HoverboardError, OSError) as caught:
         error = f"{type(caught).__name__}: {caught}"
-    except Exception as caught:  # of the experiment's own code: the sweep goes on, and the report shows it
+    except Exception as caught:  # a fault of the experiment: the run goes on, and the report shows it
         error = f"{type(caught).__name__}: {caught} (in {experiment.name})"
     finally:
         raw = bench.end()

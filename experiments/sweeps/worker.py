@@ -1,7 +1,7 @@
-"""What a machine does for somebody else's run: one point at a time, on testbeds of its own.
+"""Measures points for a run that another machine holds, one at a time, on testbeds of this machine.
 
-The functions here are called on a worker of a cluster (dask_cluster.py), one after the other; testbeds
-stay up from point to point until the run is finished or another begins.
+A cluster (dask_cluster.py) calls these functions on its worker, one after another. Testbeds stay up from
+point to point, until the run is finished or another run begins.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from experiments.observe import provenance
 from experiments.sweeps import discovery, runner
 from experiments.sweeps.bench import TestbedBench
 from experiments.sweeps.folder import Outcome
-from experiments.sweeps.pinning import machine, plan, told
+from experiments.sweeps.pinning import machine, pinning_document, plan
 from hoverboard.contract.plugins import absolute, file_of
 
 
@@ -29,9 +29,10 @@ class Job:
     """A point to measure.
 
     Attributes:
-        run: names the run; testbeds are kept within one.
-        where: a name of the catalogue, or of a file that `source` is the text of.
-        changed: what the sweep set for this point.
+        run: the name of the run. Testbeds stay up within one run.
+        where: the experiment's name in the catalogue, or the path of its file.
+        source: the text of the file; None: the experiment is in the catalogue.
+        changed: the parameters that the sweep sets for this point.
         values: all parameters.
     """
 
@@ -48,8 +49,8 @@ class Job:
     pin: bool = True
 
 
-class _Held:
-    """The run in hand: its experiment and its bench."""
+class _CurrentRun:
+    """The current run: its experiment and its bench."""
 
     def __init__(self, job: Job) -> None:
         self.run = job.run
@@ -60,15 +61,15 @@ class _Held:
 
     def experiment(self, job: Job) -> Experiment:
         if job.where not in self.experiments:
-            self.experiments[job.where] = found(job.where, job.source)
+            self.experiments[job.where] = load_experiment(job.where, job.source)
         return self.experiments[job.where]
 
 
-_held: _Held | None = None  # a worker has one thread, and so one run at a time
+_current: _CurrentRun | None = None  # a worker has one thread, and so one run at a time
 
 
-def found(where: str, source: str | None) -> Experiment:
-    """The experiment of a job; a person's own file comes as its text. InputError: there is none."""
+def load_experiment(where: str, source: str | None) -> Experiment:
+    """The experiment of a job, loaded from `source` if there is one. InputError: there is no such experiment."""
     if source is None:
         return discovery.find(where)
     with tempfile.TemporaryDirectory(prefix="hb-experiment-") as directory:
@@ -78,8 +79,8 @@ def found(where: str, source: str | None) -> Experiment:
         return discovery.find(copy)
 
 
-def about() -> dict[str, Any]:
-    """What the machine is: name, `boot` (the same for two workers of one machine), code, versions, what is missing."""
+def describe() -> dict[str, Any]:
+    """The facts of this machine: name, code, versions, missing features. `boot` is the same for all its workers."""
     return {
         "name": platform.node(),
         "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
@@ -88,25 +89,25 @@ def about() -> dict[str, Any]:
         "machine": provenance.machine(),
         "versions": provenance.versions(),
         "missing": runner.missing(),
-        "pinning": told(plan(machine())),
+        "pinning": pinning_document(plan(machine())),
     }
 
 
 def measure(job: Job) -> tuple[Outcome, dict[str, str]]:
-    """Measure a point: its outcome, and the topologies that were up, as files by name."""
-    global _held
-    if _held is None or _held.run != job.run:
+    """Measure a point. Returns its outcome, and the topology files of its testbeds by name."""
+    global _current
+    if _current is None or _current.run != job.run:
         finish()
-        _held = _Held(job)
-    outcome = runner.measured(
-        _held.experiment(job), job.key, job.point, job.changed, job.values, job.repetition, _held.bench
+        _current = _CurrentRun(job)
+    outcome = runner.measure_point(
+        _current.experiment(job), job.key, job.point, job.changed, job.values, job.repetition, _current.bench
     )
-    return outcome, _held.bench.topologies()
+    return outcome, _current.bench.topologies()
 
 
 def finish() -> None:
-    """Take down what the last run left up."""
-    global _held
-    held, _held = _held, None
+    """Take down the testbeds of the last run."""
+    global _current
+    held, _current = _current, None
     if held is not None:
         held.bench.close()

@@ -1,1 +1,1 @@
-"""Measuring tools, and what they need of the machine."""
+"""Measuring tools, and the conditions on the machine that they need."""

@@ -1,7 +1,7 @@
-"""Network namespaces without a testbed: two VMs joined by a bare veth pair, the most that a machine's own TCP gives.
+"""Two network namespaces joined by a bare veth pair, without a testbed: the limit of the machine's own TCP.
 
-Nothing here holds a process or a name outside: a namespace lives as long as the thread that made it, so that a
-killed measurement leaves none.
+A namespace has no process and no name outside. It lives as long as the thread that made it. So a killed
+measurement leaves no namespace.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Namespace:
-    """A network namespace; a `Place` for measuring tools, whose pid is that of the thread in it."""
+    """A network namespace, and a `ToolPlace` for measuring tools. Its pid is that of its thread."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -33,7 +33,8 @@ class Namespace:
         self._made.wait()
         if self._error:
             raise MachineError(
-                f"no network namespace: {os.strerror(self._error)}", next_step="run as root, outside of a container"
+                f"cannot make a network namespace: {os.strerror(self._error)}",
+                next_step="run as root, outside of a container",
             )
 
     def _live(self) -> None:
@@ -45,17 +46,17 @@ class Namespace:
             self._over.wait()
 
     def close(self) -> None:
-        """Let go of the namespace; what is in it goes with it once its last process has ended."""
+        """Release the namespace. The kernel removes it, with its devices, when its last process has ended."""
         self._over.set()
         self._thread.join()
 
 
 @contextlib.contextmanager
 def bare_pair() -> Iterator[tuple[Namespace, Namespace, str]]:
-    """Two namespaces with a veth pair between them and all offloads on, and the second's address.
+    """Two namespaces with a veth pair between them, all offloads on, and the address of the second one.
 
     Raises:
-        MachineError: not root, or the kernel has no namespaces.
+        MachineError: the caller is not root, or the kernel has no namespaces.
     """
     with contextlib.ExitStack() as stack:
         here, there = (stack.enter_context(contextlib.closing(Namespace(name))) for name in ("bare-here", "bare-there"))

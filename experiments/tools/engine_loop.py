@@ -1,7 +1,8 @@
-"""The egress engine without I/O: memory ports, a table full of flows, and a compiled loop that feeds it.
+"""The egress engine without I/O: memory ports, a full flow table, and a compiled loop that feeds the engine.
 
-64-byte packets of many flows in any order: received from a ring, parsed, looked up by 3-tuple, counted,
-encapsulated in Geneve, sent into a ring. What a packet costs is the time of the engine's passes alone.
+The loop feeds 64-byte packets of many flows in a given order, and times the engine's passes alone. The engine
+receives each packet from a ring, parses it, and looks it up by 3-tuple. It counts the packet, encapsulates it in
+Geneve, and sends it into a ring.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _LOCAL = IPv4Address("172.16.0.1")
 
 
 def frame() -> NDArray[np.uint8]:
-    """(VNET_BYTES + FRAME_BYTES,) a UDP frame of one VM, virtio-net header first; its destination is set later."""
+    """A UDP frame of one VM, shape (VNET_BYTES + FRAME_BYTES,), uint8; virtio-net header first. Set its destination."""
     header = bytes(packets.VNET_BYTES) + bytes.fromhex("0200000000010200000000020800")
     ip = bytes.fromhex("4500003200004000401100000a000002") + bytes(4)
     udp = bytes.fromhex("30390035001e0000")
@@ -39,7 +40,7 @@ def frame() -> NDArray[np.uint8]:
 
 
 def prepare(flows: int) -> Datapath:
-    """A host whose ports are rings, with an entry for each of as many destinations."""
+    """A datapath whose ports are rings, with an entry for each of `flows` destinations."""
     datapath = Datapath()
     m = datapath.egress
     for port in (ports.UPLINK, ports.FIRST_TAP):
@@ -60,9 +61,9 @@ def prepare(flows: int) -> Datapath:
 
 
 def driver(engines: ModuleType) -> Any:
-    """The compiled loop that feeds an engine and takes the time of its passes alone.
+    """The compiled loop that feeds an engine and times its passes alone.
 
-    What was sent or captured is taken away outside of the time that counts.
+    The loop empties the rings of sent and captured packets outside the timed part.
     """
     serve = engines.serve
 
@@ -76,7 +77,7 @@ def driver(engines: ModuleType) -> Any:
         at = 0
         while at + rings.SIDE_SLOTS <= order.shape[0]:
             for i in range(rings.SIDE_SLOTS):
-                # Made on the spot: frames kept for all flows would take the cache from the tables.
+                # One frame is changed in place: frames of all flows would push the tables out of the cache.
                 put32(one, DESTINATION, FIRST + order[at + i])
                 ring.push(
                     index,

@@ -1,8 +1,7 @@
-"""The one way to drive iperf3: JSON, one-shot server, wait for its socket, hard time-out, reaped by pid.
+"""Drives iperf3 between two network namespaces: JSON output, one-shot server, hard time-out, reaped by pid.
 
-`measure` gives a result or raises; `sample` never raises for a failed measurement but records it
-with iperf3's own words, for sweeps; `started` runs a client beside whatever the block does. Nothing
-here knows what a VM or a Hoverboard is: it runs between two network namespaces.
+`measure` gives a result or raises. `sample` records a failed measurement, with iperf3's own message,
+and does not raise. `started` runs a client beside a block. The module does not know VMs or Hoverboards.
 """
 
 from __future__ import annotations
@@ -25,28 +24,28 @@ FIRST_PORT = 5201
 MOST_STREAMS = 128  # of one iperf3
 _LISTEN_TIMEOUT = 5.0
 _GRACE_SECONDS = 10.0  # for connecting, ending and exchanging results
-_ATTEMPTS = 3  # another measurement may take the port between looking and binding
+_ATTEMPTS = 3  # another process may bind the port first
 
-# Ports this process has handed out, so that measurements in parallel threads do not meet.
+# Ports that this process has reserved, so that parallel threads do not use the same one.
 _reserved: set[tuple[int | None, int]] = set()
 _reserving = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class IperfSpec:
-    """What to measure.
+    """The settings of a measurement.
 
     Attributes:
-        seconds: duration; iperf3 takes whole ones only, and cuts 0.5 down to 0, which means forever.
+        seconds: duration. iperf3 accepts whole seconds only: it cuts 0.5 to 0, which means no limit.
         streams: parallel TCP or UDP streams, at most MOST_STREAMS; `together` takes more.
         reverse: the server sends.
         udp: UDP instead of TCP; needs `rate_bps`.
-        rate_bps: bit/s per stream to offer; None: as fast as TCP goes.
-        omit: first seconds to leave out (slow start, flow misses).
+        rate_bps: bit/s to offer per stream; None: as fast as TCP can.
+        omit: seconds at the start that do not count (slow start, flow misses).
         interval: seconds between the client's periodic figures.
         length: bytes per write or datagram; None: iperf3's default.
-        grace: seconds beyond the duration after which a run counts as hung.
-        congestion: TCP's congestion control, of both ends; None: what all measurements use (congestion.py).
+        grace: seconds after the duration; then the run counts as hung.
+        congestion: TCP's congestion control of both ends; None: the default (tcp_congestion_control).
     """
 
     seconds: int = 5
@@ -69,12 +68,12 @@ class IperfSpec:
             )
         if not 1 <= self.streams <= MOST_STREAMS:
             raise InputError(
-                f"one iperf3 has no {self.streams} streams",
+                f"one iperf3 cannot have {self.streams} streams",
                 where="streams",
                 next_step=f"give 1 to {MOST_STREAMS}; iperf.together takes more",
             )
         if self.udp and self.rate_bps is None:
-            raise InputError("UDP needs a rate to offer", where="rate_bps", next_step="give bit/s per stream")
+            raise InputError("UDP needs a rate", where="rate_bps", next_step="give bit/s per stream")
 
     def client_arguments(self, address: str, port: int) -> list[str]:
         """The client's command line."""
@@ -97,7 +96,7 @@ class IperfSpec:
 
 @dataclass(frozen=True, slots=True)
 class IperfSample:
-    """One attempt of a sweep: a result, or the reason why there is none."""
+    """One measurement: a result, or the error."""
 
     spec: IperfSpec
     client: str
@@ -106,30 +105,30 @@ class IperfSample:
     error: str | None
 
     def record(self) -> dict[str, Any]:
-        """The sample as it is written to the raw data: who, and iperf3's document or the error."""
+        """The sample for the raw data: client, server, and iperf3's document or the error."""
         raw = self.result.raw if self.result is not None else None
         return {"client": self.client, "server": self.server, "error": self.error, "iperf3": raw}
 
 
 class Running:
-    """A client that is on its way; `wait()` gives its result."""
+    """A running client. `wait()` gives its result."""
 
     def __init__(self, spec: IperfSpec, process: subprocess.Popen[str], place: ToolPlace) -> None:
         self.spec, self.pid = spec, process.pid
         self._process, self._place = process, place
 
     def running(self) -> bool:
-        """Whether the client has not ended yet."""
+        """Whether the client still runs."""
         return self._process.poll() is None
 
     def wait(self) -> IperfResult:
-        """Wait for the end; MeasurementError if it fails or hangs."""
+        """Wait for the end, and give the result. MeasurementError: the client fails or hangs."""
         limit = self.spec.omit + self.spec.seconds + self.spec.grace
         outcome = tool_processes.finish(self._process, limit, f"iperf3 on {self._place.name}")
         if not outcome.stdout.strip():
             words = " ".join(outcome.stderr.split())[-200:] or "nothing"
             raise MeasurementError(
-                f"iperf3 ended with code {outcome.code} and said {words}",
+                f"iperf3 ended with code {outcome.code} and printed {words}",
                 where=self._place.name,
                 next_step="run iperf3 by hand with `hoverboard exec`",
             )
@@ -140,13 +139,13 @@ class Running:
 
 
 def _family(address: str) -> str:
-    """iperf3's switch for the family of an address."""
+    """The option of iperf3 for the family of an address: -4 or -6."""
     return f"-{ip_address(address).version}"
 
 
 @contextlib.contextmanager
 def _server(place: ToolPlace, family: str) -> Iterator[int]:
-    """A one-shot server that listens; yields its port."""
+    """Start a one-shot server, and yield its port when it listens."""
     for attempt in range(1, _ATTEMPTS + 1):
         argv = ["iperf3", family, "-s", "-1", "-p"]
         with _port(place) as port, tool_processes.running(place, [*argv, str(port)], quiet=True) as server:
@@ -165,11 +164,11 @@ def _server(place: ToolPlace, family: str) -> Iterator[int]:
 
 
 def _listens(place: ToolPlace, server: subprocess.Popen[str], port: int) -> bool:
-    """Wait until the server listens; False when it ended instead."""
+    """Wait until the server listens. False: it ended instead."""
     wanted = tool_processes.namespace_of(place.pid)
 
     def ready() -> bool:
-        # Before mnexec has entered the namespace, the tables are those of another one.
+        # Before mnexec has entered the namespace, /proc shows the tables of another one.
         if server.poll() is not None or tool_processes.namespace_of(server.pid) != wanted:
             return server.poll() is not None
         inode = listening_ports.listening(server.pid).get(port)
@@ -178,7 +177,7 @@ def _listens(place: ToolPlace, server: subprocess.Popen[str], port: int) -> bool
     try:
         wait_for(ready, _LISTEN_TIMEOUT, lambda: f"iperf3 does not listen on port {port}", where=place.name)
     except RunError as error:
-        raise MeasurementError(error.what, where=error.where, next_step="is the machine overloaded?") from None
+        raise MeasurementError(error.what, where=error.where, next_step="check the load of the machine") from None
     return server.poll() is None
 
 
@@ -198,9 +197,9 @@ def _port(place: ToolPlace) -> Iterator[int]:
 
 @contextlib.contextmanager
 def started(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec) -> Iterator[Running]:
-    """Run a client on `client` against a server on `server` at `address` beside the block.
+    """Run a client on `client` against a server on `server` at `address`, beside the block.
 
-    Both are gone when the block ends, however it ends.
+    Both processes end with the block, even if it raises.
     """
     with (
         _server(server, _family(address)) as port,
@@ -210,13 +209,13 @@ def started(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec)
 
 
 def measure(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec) -> IperfResult:
-    """One measurement; MeasurementError, with iperf3's words, when it fails or hangs."""
+    """Measure once. MeasurementError, with iperf3's message: the measurement fails or hangs."""
     with started(client, server, address, spec) as run:
         return run.wait()
 
 
 def sample(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec) -> IperfSample:
-    """One measurement of a sweep: a failed one is recorded, not raised."""
+    """Measure once. A failed measurement is recorded in the sample, not raised."""
     try:
         result = measure(client, server, address, spec)
     except MeasurementError as error:
@@ -225,9 +224,9 @@ def sample(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec) 
 
 
 def together(client: ToolPlace, server: ToolPlace, address: str, spec: IperfSpec, streams: int) -> list[IperfSample]:
-    """One measurement of any number of streams: as many iperf3 beside each other as it takes, a sample each.
+    """Measure any number of streams with parallel iperf3 processes, and give one sample for each process.
 
-    Their windows differ by what it takes to start one, some hundredths of a second.
+    The windows of the processes differ by their start time, some hundredths of a second each.
     """
     parts, rest = divmod(streams, MOST_STREAMS)
     specs = [replace(spec, streams=number) for number in [MOST_STREAMS] * parts + [rest] * bool(rest)]

@@ -1,7 +1,7 @@
-"""What iperf3 -J prints, as a typed result. Pure: text in, `IperfResult` out, no processes.
+"""Reads the output of `iperf3 -J` into a typed result. Pure: text in, `IperfResult` out, no processes.
 
-Rates are what the receiver got, not what the sender wrote into its socket buffer. The raw JSON is
-kept beside the figures, so that nothing has to be measured twice.
+Rates are those of the receiver, not those of the sender's socket buffer. The result keeps the raw JSON,
+so that no measurement has to be repeated for another figure.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ class IperfResult:
 
     Attributes:
         bps: bit/s of payload that arrived, all streams together.
-        sent_bps: bit/s of payload handed to the sending sockets.
-        seconds: duration as the receiver saw it.
-        retransmits: TCP segments sent again; None for UDP or when the sender's kernel does not tell.
-        lost_percent, jitter_ms: UDP only.
+        sent_bps: bit/s of payload written to the sending sockets.
+        seconds: duration at the receiver.
+        retransmits: retransmitted TCP segments. None: UDP, or the sender's kernel does not count them.
+        lost_percent: of datagrams; None: TCP.
+        jitter_ms: None: TCP.
         cpu_client, cpu_server: percent of one core used by the client and server processes.
         intervals: the client's periodic figures.
         raw: iperf3's own JSON document.
@@ -53,27 +54,27 @@ class IperfResult:
 
 
 def parse(text: str) -> IperfResult:
-    """Read the document of one run.
+    """Read the document of one iperf3 run.
 
     Raises:
-        MeasurementError: the text is no JSON, reports an error of iperf3's, or holds no result.
+        MeasurementError: the text is not JSON, reports an error of iperf3, or has no result.
     """
     try:
         document = json.loads(text)
     except ValueError:
         shown = " ".join(text.split())[:200] or "nothing"
         raise MeasurementError(
-            f"iperf3 printed no JSON but: {shown}", next_step="run it by hand: `hoverboard exec NODE -- iperf3 ...`"
+            f"iperf3 did not print JSON but: {shown}", next_step="run it by hand: `hoverboard exec NODE -- iperf3 ...`"
         ) from None
     if not isinstance(document, dict) or document.get("error"):
         words = document.get("error") if isinstance(document, dict) else "an unexpected document"
-        raise MeasurementError(f"iperf3 says: {words}", next_step="check that the two VMs can ping each other")
+        raise MeasurementError(f"iperf3 reports: {words}", next_step="check that the two VMs can ping each other")
     try:
         return _result(document)
     except (KeyError, TypeError, ValueError) as error:
         raise MeasurementError(
             f"iperf3's document has no result ({type(error).__name__}: {error})",
-            next_step="it ended before the first interval; measure for longer",
+            next_step="measure for longer: it ended before the first interval",
         ) from None
 
 

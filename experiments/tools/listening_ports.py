@@ -1,4 +1,4 @@
-"""Listening TCP sockets of a network namespace, read from /proc: is a server ready, is a port free."""
+"""Reads the listening TCP sockets of a network namespace from /proc: is a server ready, and which port is free?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTEN = "0A"
 
 
 def parse_listening(table: str) -> dict[int, int]:
-    """Ports in state LISTEN of a /proc/PID/net/tcp table, each with its socket's inode."""
+    """The ports in state LISTEN of a /proc/PID/net/tcp table, each with the inode of its socket."""
     found = {}
     for line in table.splitlines()[1:]:
         fields = line.split()
@@ -21,7 +21,7 @@ def parse_listening(table: str) -> dict[int, int]:
 
 
 def listening(pid: int) -> dict[int, int]:
-    """Listening ports, with inodes, in the network namespace of `pid`, IPv4 and IPv6."""
+    """The listening ports, IPv4 and IPv6, in the network namespace of `pid`, each with its inode."""
     found: dict[int, int] = {}
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
@@ -30,7 +30,7 @@ def listening(pid: int) -> dict[int, int]:
 
 
 def owned(pid: int) -> set[int]:
-    """Inodes of the sockets that a process holds open."""
+    """The inodes of the sockets that a process has open."""
     inodes = set()
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -42,6 +42,6 @@ def owned(pid: int) -> set[int]:
 
 
 def first_free(taken: Iterable[int], start: int) -> int:
-    """The lowest port from `start` on that is not taken."""
+    """The lowest port from `start` that is not in `taken`."""
     used = set(taken)
     return next(port for port in range(start, 65536) if port not in used)

@@ -1,9 +1,8 @@
-"""Keeps the CPUs from halting while something is measured, at no cost to what is measured.
+"""Keeps the CPUs from halting during a measurement, without a cost for the measured processes.
 
-Where a virtual CPU halts as soon as it has nothing to do, waking it takes the hypervisor tens of
-microseconds and more, and an average of round trips tells of that. One spinner for each CPU, in the
-scheduling class that is for when nothing else wants the CPU (SCHED_IDLE), takes this out. Even that
-class gets a share of a busy CPU, whole ticks at a time; a spinner that yields all the time does not.
+An idle virtual CPU halts, and the hypervisor needs tens of microseconds or more to wake it. An average
+of round trips then shows this time. One spinner a CPU, in the idle scheduling class (SCHED_IDLE), prevents
+the halts. Even this class gets whole ticks of a busy CPU, so the spinner yields all the time.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from hoverboard.contract.errors import MachineError
 
 _READY_TIMEOUT = 10.0
-# Ends by itself when its time is up, or when whoever started it is gone.
+# Ends when its time is over, or when its parent has ended.
 _SPINNER = """
 import os, sys, time
 cpu, seconds, parent = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
@@ -33,11 +32,11 @@ while time.monotonic() < end and os.getppid() == parent:
 
 
 @contextlib.contextmanager
-def awake(seconds: float) -> Iterator[list[int]]:
-    """No CPU halts inside the block; yields the pids of the spinners, which are gone afterwards.
+def keep_cpus_awake(seconds: float) -> Iterator[list[int]]:
+    """Keep every CPU from halting inside the block. Yields the pids of the spinners, which end with the block.
 
     Args:
-        seconds: after which the spinners end by themselves, whatever happens to the block.
+        seconds: the time after which the spinners end in any case.
 
     Raises:
         MachineError: a spinner does not start.

@@ -1,8 +1,7 @@
-"""The one way to measure packets per second: small UDP datagrams, counted where they arrive.
+"""Measures packets per second between two network namespaces: small UDP datagrams, counted where they arrive.
 
-A frame of 64 bytes, as data sheets count it, is 14 bytes of Ethernet, 20 of IPv4, 8 of UDP, 18 of
-payload and 4 of checksum; the last exist on a wire only, so a VM's NIC sees 60. Nothing here knows
-what a VM is: it runs between two network namespaces.
+A frame of 64 bytes has 18 bytes of payload, as in data sheets. The other bytes are Ethernet (14), IPv4 (20),
+UDP (8) and the checksum (4). The checksum exists on a wire only, so a VM's NIC sees 60 bytes.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from hoverboard.contract.errors import InputError, MeasurementError
 PAYLOAD_OF_64 = 64 - 14 - 20 - 8 - 4
 
 _TOOL = "packet_rate_tool"
-_TRAILING_SECONDS = 0.3  # the sender goes on, so that the receiver's window, which begins later, is full
+_TRAILING_SECONDS = 0.3  # the sender ends later, because the receiver's window begins later
 _GRACE_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
 class PacketRateSpec:
-    """What to measure.
+    """The settings of a measurement.
 
     Attributes:
-        seconds: how long packets are counted, at either end.
-        omit: seconds before that, which are not (flow misses, full queues on the way).
+        seconds: the time in which packets are counted, at each end.
+        omit: seconds before it that do not count (flow misses, full queues).
         payload: bytes of UDP payload; PAYLOAD_OF_64 makes frames of 64 bytes.
-        flows: source ports, served in turn by 64 packets each.
-        rate_pps: packets per second to offer; None: as many as the sender's kernel takes.
+        flows: the number of source ports; the sender uses them in turn, 64 packets each.
+        rate_pps: packets per second to offer; None: as many as the sender's kernel accepts.
     """
 
     seconds: float = 2.0
@@ -42,29 +41,32 @@ class PacketRateSpec:
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.omit < 0 or not 0 < self.payload <= 1400 or self.flows < 1:
             raise InputError(
-                f"no {self.flows} flows of {self.payload} bytes for {self.seconds:g} s after {self.omit:g} s",
+                f"cannot send {self.flows} flows of {self.payload} bytes for {self.seconds:g} s after {self.omit:g} s",
                 where="seconds",
                 next_step="give a time above 0, a payload of 1 to 1400 bytes and 1 flow or more",
             )
         if self.rate_pps is not None and self.rate_pps <= 0:
             raise InputError(
-                f"no packets at {self.rate_pps:g} per second", where="rate_pps", next_step="give a rate above 0"
+                f"cannot send packets at {self.rate_pps:g} per second",
+                where="rate_pps",
+                next_step="give a rate above 0",
             )
 
     @property
     def limit(self) -> float:
-        """Seconds after which a run counts as hung."""
+        """The seconds after which a run counts as hung."""
         return self.omit + self.seconds + _GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class PacketRateResult:
-    """Packets per second.
+    """The result of a measurement.
 
     Attributes:
-        offered_pps: what the sender's kernel took.
-        delivered_pps: what the receiving program got.
-        dropped_at_socket: packets that reached the receiver's socket and found no room in it.
+        offered_pps: packets per second that the sender's kernel accepted.
+        delivered_pps: packets per second that the receiving program got.
+        delivered: packets that the receiving program got.
+        dropped_at_socket: packets that the receiver's full socket dropped.
     """
 
     offered_pps: float
@@ -74,10 +76,10 @@ class PacketRateResult:
 
 
 def measure(client: ToolPlace, server: ToolPlace, address: str, spec: PacketRateSpec) -> PacketRateResult:
-    """One measurement from `client` to `server` at `address`; lost packets are a result, not an error.
+    """Measure once from `client` to `server` at `address`. Lost packets are a result, not an error.
 
     Raises:
-        MeasurementError: an end does not start, fails or hangs, or no packet at all arrives.
+        MeasurementError: one end does not start, fails or hangs, or no packet arrives.
     """
     common = {"address": address, "limit": math.ceil(spec.limit) + 1, "omit": spec.omit}
     receiving = tool_pair.command(_TOOL, "receive", seconds=spec.seconds, **common)

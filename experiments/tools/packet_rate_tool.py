@@ -1,7 +1,7 @@
-"""Both ends of a stream of small UDP datagrams: many for each system call (sendmmsg, recvmmsg).
+"""Sends and receives a stream of small UDP datagrams, many in each system call (sendmmsg, recvmmsg).
 
-Runs inside a node's namespace, by path; uses the standard library only. Python runs once for 64
-datagrams, which is some 20 ns for each: far below what the kernel takes to send or receive one.
+A script that runs inside a node's namespace and uses the standard library only. Python code runs once
+for 64 datagrams. That is about 20 ns a datagram, far less than the kernel needs for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 BATCH = 64
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BUFFER = 16 << 20
-_PAUSE_US = 50_000  # the receiver looks at its clock at least this often
+_PAUSE_US = 50_000  # the receiver reads its clock at least this often
 _FIRST_WAIT = 10.0  # seconds for the first datagram
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,13 +45,13 @@ class _Header(ctypes.Structure):
 
 
 class _Message(ctypes.Structure):
-    """struct mmsghdr: a header, and how long the datagram was."""
+    """struct mmsghdr: a header, and the length of the datagram."""
 
     _fields_ = [("header", _Header), ("length", ctypes.c_uint)]
 
 
 class _Batch:
-    """BATCH messages of `size` bytes each, all in one buffer; keeps alive what the kernel points to."""
+    """BATCH messages of `size` bytes each, all in one buffer. Keeps the memory that the kernel uses alive."""
 
     def __init__(self, size: int) -> None:
         self.buffer = ctypes.create_string_buffer(size)
@@ -70,7 +70,7 @@ def _open(address: str | None) -> socket.socket:
 
 
 def receive(address: str, seconds: float, omit: float) -> dict[str, float]:
-    """Count datagrams in a window that begins `omit` seconds after the first one."""
+    """Count the datagrams of `seconds`, from `omit` seconds after the first one. Listens at `address`."""
     with _open(address) as sock:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, _PAUSE_US))
@@ -80,7 +80,7 @@ def receive(address: str, seconds: float, omit: float) -> dict[str, float]:
         recvmmsg, messages = _libc.recvmmsg, batch.messages
         give_up = now() + _FIRST_WAIT
         total = 0
-        # A whole batch for each call, or what has come before a pause: the wait is the kernel's.
+        # A call returns a whole batch, or fewer datagrams after a pause. The kernel waits.
         while not total:
             total = max(0, recvmmsg(fd, messages, BATCH, 0, None))
             if not total and now() > give_up:
@@ -106,7 +106,7 @@ def receive(address: str, seconds: float, omit: float) -> dict[str, float]:
 
 
 def dropped(table: str, port: int) -> int:
-    """Datagrams that found no room in the socket bound to `port`, from the text of /proc/net/udp."""
+    """The number of datagrams that the full socket at `port` dropped, from the text of /proc/net/udp."""
     for line in table.splitlines()[1:]:
         fields = line.split()
         if int(fields[1].rpartition(":")[2], 16) == port:
@@ -115,11 +115,16 @@ def dropped(table: str, port: int) -> int:
 
 
 def send(address: str, port: int, seconds: float, omit: float, size: int, flows: int, rate: float) -> dict[str, float]:
-    """Send to `address`; offered datagrams are those the kernel took in the window that counts.
+    """Send datagrams, and count those that the kernel accepts in the window that counts.
 
     Args:
-        flows: sockets, each with a source port of its own, served in turn.
-        rate: datagrams per second; 0: as fast as it goes.
+        address: the receiver's address.
+        port: the receiver's port.
+        seconds: the length of the window that counts.
+        omit: seconds before this window.
+        size: bytes of payload.
+        flows: the number of sockets, each with another source port, used in turn.
+        rate: datagrams per second; 0: as fast as possible.
     """
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(_open(None)) for _ in range(flows)]
@@ -135,7 +140,7 @@ def send(address: str, port: int, seconds: float, omit: float, size: int, flows:
             if rate:
                 due = rate * (moment - begun) - sent
                 if due < BATCH:
-                    # Longer waits would let bursts grow; the end of the window is never far.
+                    # Longer waits would make larger bursts, and could pass the end of the window.
                     select.select([], [], [], min((BATCH - due) / rate, 0.05))
                     moment = now()
                     continue
@@ -157,7 +162,7 @@ def send(address: str, port: int, seconds: float, omit: float, size: int, flows:
 
 
 def main() -> int:
-    """`python packet_rate_tool.py receive|send ...`: JSON documents on standard output."""
+    """Run `python packet_rate_tool.py receive|send ...`. Prints JSON documents on standard output."""
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=["receive", "send"])
     parser.add_argument("--address", required=True)
@@ -169,7 +174,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--limit", type=int, default=60)
     given = parser.parse_args()
-    signal.alarm(given.limit)  # whoever started this may be gone
+    signal.alarm(given.limit)  # the parent process may be gone
     gc.disable()
     try:
         if given.role == "receive":

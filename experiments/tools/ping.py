@@ -1,4 +1,4 @@
-"""Drives ping inside a node: so many requests, at such an interval, with a hard time-out."""
+"""Runs ping inside a node: a number of requests, at an interval, with a hard time-out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from experiments.tools.ping_output import PingResult
 from experiments.tools.tool_processes import ToolPlace
 
 _GRACE_SECONDS = 10.0
-SMALL = 16  # the least payload with which ping still takes times
+SMALL = 16  # the smallest payload with which ping measures times
 
 
 def arguments(address: str, count: int, interval: float, wait: float, size: int) -> list[str]:
-    """The command line: `interval` and `wait` (for the last reply) in seconds, `size` of the payload in bytes."""
+    """The command line. `interval`, and `wait` for the last reply, in seconds; `size` of the payload in bytes."""
     return ["ping", "-n", "-c", str(count), "-i", f"{interval:g}", "-W", f"{wait:g}", "-s", str(size), address]
 
 
@@ -29,9 +29,9 @@ def measure(
     Lost packets are a result, not an error.
 
     Raises:
-        MeasurementError: ping could not start, or hangs.
+        MeasurementError: ping does not start, or hangs.
     """
     limit = count * interval + wait + _GRACE_SECONDS
-    # ping exits 1 when nothing came back; whether that is a fault is the experiment's to say.
+    # ping exits with 1 if no reply came. The experiment decides whether that is an error.
     outcome = tool_processes.run(source, arguments(address, count, interval, wait, size), timeout=limit)
     return ping_output.parse(outcome.stdout or outcome.stderr)

@@ -1,4 +1,4 @@
-"""What ping (iputils) prints, as a typed result. Pure: text in, `PingResult` out, no processes."""
+"""Reads the output of ping (iputils) into a typed result. Pure: text in, `PingResult` out, no processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ONE = re.compile(r"icmp_seq=(\d+) .*time=([\d.]+) ms( \(DUP!\))?")
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """One ping run; times are round trips in milliseconds, None when nothing came back.
+    """The result of one ping run. Times are round trips in milliseconds, or None without a reply.
 
     Attributes:
-        samples: each reply's round trip, in order; empty when ping was told to be quiet.
-        text: what ping printed.
+        samples: the round trip of each reply, in order; empty after `ping -q`.
+        text: the output of ping.
     """
 
     sent: int
@@ -33,21 +33,21 @@ class PingResult:
 
     @property
     def median_ms(self) -> float | None:
-        """Median of the samples: what a scheduler's odd pause does not move."""
+        """The median of the samples. A single long pause of the scheduler does not change it."""
         return median(self.samples) if self.samples else None
 
     @property
     def loss_percent(self) -> float:
-        """Share of requests without a reply."""
+        """The share of requests without a reply, in percent."""
         return 100.0 * (self.sent - self.received) / self.sent if self.sent else 100.0
 
 
 def parse(text: str) -> PingResult:
-    """Read ping's output; MeasurementError when it has no statistics (ping never started)."""
+    """Read the output of ping. MeasurementError: it has no statistics, because ping did not start."""
     counts = _COUNTS.search(text)
     if counts is None:
         words = " ".join(text.split())[:200] or "nothing"
-        raise MeasurementError(f"ping says: {words}", next_step="check the address, and the VM's route to it")
+        raise MeasurementError(f"ping reports: {words}", next_step="check the address, and the VM's route to it")
     times = _TIMES.search(text)
     low, mean, high, mdev = (float(value) for value in times.groups()) if times else (None,) * 4
     return PingResult(

@@ -1,7 +1,7 @@
-"""The one way to measure a round trip over TCP: TCP_RR style, bounded, reaped by pid.
+"""Measures round trips over TCP between two network namespaces, as netperf's TCP_RR does.
 
-A request of a byte, a response of a byte, no pause between them, for so many seconds. Nothing here
-knows what a VM is: it runs between two network namespaces.
+The client sends a request of one byte, the server answers with one byte, and so on without a pause,
+for a number of seconds. All processes have a time limit and are reaped by pid.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RoundTripSpec:
-    """What to measure.
+    """The settings of a measurement.
 
     Attributes:
-        seconds: how long transactions are counted.
-        omit: seconds before that, which are not (connecting, flow misses).
-        size: bytes of a request, and of its response.
-        cpus: the CPU the client may run on, and the server's; None: wherever the kernel puts them.
+        seconds: the time in which transactions are counted.
+        omit: seconds before it that do not count (connecting, flow misses).
+        size: bytes of a request and of a response.
+        cpus: the CPU of the client and the CPU of the server; None: the kernel chooses.
     """
 
     seconds: float = 2.0
@@ -37,24 +37,24 @@ class RoundTripSpec:
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.omit < 0 or self.size < 1:
             raise InputError(
-                f"no round trips of {self.size} bytes for {self.seconds:g} s after {self.omit:g} s",
+                f"cannot measure round trips of {self.size} bytes for {self.seconds:g} s after {self.omit:g} s",
                 where="seconds",
                 next_step="give a time above 0 and a size of 1 or more",
             )
 
     @property
     def limit(self) -> float:
-        """Seconds after which a run counts as hung."""
+        """The seconds after which a run counts as hung."""
         return self.omit + self.seconds + _GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class RoundTripResult:
-    """Round trips in microseconds, percentiles by nearest rank.
+    """Round trips in microseconds, with percentiles as in `experiments.statistics`.
 
     Attributes:
-        transactions: how many were counted.
-        seconds: the time they took.
+        transactions: the number of counted transactions.
+        seconds: the time that they took.
     """
 
     transactions: int
@@ -70,16 +70,16 @@ class RoundTripResult:
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> RoundTripResult:
-        """From the document that the tool prints."""
+        """Read the document that the tool prints."""
         numbers = {name: float(document[name]) for name in cls.__slots__ if name != "transactions"}
         return cls(transactions=int(document["transactions"]), **numbers)
 
 
 def measure(client: ToolPlace, server: ToolPlace, address: str, spec: RoundTripSpec) -> RoundTripResult:
-    """One measurement from `client` to `server` at `address`.
+    """Measure once from `client` to `server` at `address`.
 
     Raises:
-        MeasurementError: an end does not start, fails or hangs; with its own words.
+        MeasurementError: one end does not start, fails or hangs. The error has its message.
     """
     here, there = spec.cpus if spec.cpus is not None else (None, None)
     common = {

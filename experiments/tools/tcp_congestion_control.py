@@ -1,7 +1,7 @@
-"""Which congestion control measured TCP connections use: one and the same everywhere, whatever the machine's default.
+"""The congestion control of measured TCP connections: the same on every machine, whatever its default is.
 
-The paper's guests were Linux 3.18, whose default is CUBIC. A default of BBR, which some clouds give their machines,
-paces each connection by timers: one stream through the fast path then carries half of what it does with CUBIC.
+The paper's guests ran Linux 3.18, whose default is CUBIC. Some clouds set BBR as the default, which paces each
+connection by timers. One stream through the fast path then carries half as much as with CUBIC.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DEFAULT = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 @cache
 def control() -> str:
-    """The name to ask for: CUBIC; on a kernel without it, the machine's default ("": that cannot be told)."""
+    """CUBIC; on a kernel without it, the machine's default; "" if the kernel does not show its default."""
     try:
         return WANTED if WANTED in _AVAILABLE.read_text().split() else _DEFAULT.read_text().strip()
     except OSError:

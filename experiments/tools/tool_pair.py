@@ -1,8 +1,8 @@
-"""A pair of our own measuring tools: one serves and says its port, the other measures and prints JSON.
+"""Runs a pair of this project's measuring tools: a server that prints its port, and a client that prints JSON.
 
-The tools are single files of the standard library only, started by path in isolated mode: they are
-up in a few hundredths of a second, and see nothing of the directory they are started from. The
-server binds a port that its kernel chooses, so two measurements never race for one.
+Each tool is one file that uses the standard library only. It runs in Python's isolated mode, so it starts
+in a few hundredths of a second and does not import from the current directory. The kernel chooses the
+server's port, so two measurements never need the same port.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_LINE = 1 << 12
 
 
 def command(tool: str, role: str, **options: object) -> list[str]:
-    """The command line of a tool beside this file; options that are None are left out."""
+    """The command line of a tool in this directory. Options that are None are left out."""
     argv = [sys.executable, "-I", str(Path(__file__).with_name(f"{tool}.py")), role]
     for name, value in options.items():
         if value is not None:
@@ -36,23 +36,23 @@ def command(tool: str, role: str, **options: object) -> list[str]:
 
 
 class Server:
-    """A serving tool that is ready, at `port`."""
+    """A tool that serves at `port`, and is ready."""
 
     def __init__(self, process: subprocess.Popen[str], place: ToolPlace, port: int) -> None:
         self.port = port
         self._process, self._place = process, place
 
     def result(self, timeout: float) -> dict[str, Any]:
-        """Wait for its end and read what it found; MeasurementError if it fails or hangs."""
+        """Wait for the end of the tool, and read its result. MeasurementError: it fails or hangs."""
         return _document(self._process, self._place, timeout)
 
 
 @contextlib.contextmanager
 def serving(place: ToolPlace, argv: list[str]) -> Iterator[Server]:
-    """Run a serving tool beside the block, which begins once its socket is bound.
+    """Run a serving tool beside the block. The block begins when the tool's socket is bound.
 
     Raises:
-        MeasurementError: it ends, or does not say its port, instead.
+        MeasurementError: the tool ends, or does not print its port.
     """
     with tool_processes.running(place, argv) as process:
         yield Server(process, place, _port(process, place))
@@ -65,18 +65,18 @@ def _port(process: subprocess.Popen[str], place: ToolPlace) -> int:
     if "port" in document:
         return int(document["port"])
     process.kill()
-    said = document.get("error") or words(tool_processes.finish(process, 1.0, "the tool").stderr)
+    message = document.get("error") or words(tool_processes.finish(process, 1.0, "the tool").stderr)
     raise MeasurementError(
-        f"the measuring server did not start: {said}",
+        f"the measuring server did not start: {message}",
         where=place.name,
-        next_step="is the machine overloaded? `hoverboard exec NODE -- ip address` shows the node's address",
+        next_step="check the load of the machine; `hoverboard exec NODE -- ip address` shows the node's address",
     )
 
 
 def _first_line(fd: int) -> bytes:
-    """What comes first; without a newline at its end if the tool ended or took too long."""
+    """The first line of output. It has no newline at its end if the tool ended or took too long."""
     line, deadline = bytearray(), time.monotonic() + _READY_TIMEOUT
-    # Byte by byte: what came after the line would be lost to whoever reads the result.
+    # Read byte by byte: the text after the line belongs to the result, which is read later.
     while not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
         ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
         byte = os.read(fd, 1) if ready else b""
@@ -87,7 +87,7 @@ def _first_line(fd: int) -> bytes:
 
 
 def run(place: ToolPlace, argv: list[str], timeout: float) -> dict[str, Any]:
-    """Run a measuring tool to its end; what it found. MeasurementError if it fails or hangs."""
+    """Run a measuring tool to its end, and give its result. MeasurementError: it fails or hangs."""
     with tool_processes.running(place, argv) as process:
         return _document(process, place, timeout)
 
@@ -98,15 +98,15 @@ def _document(process: subprocess.Popen[str], place: ToolPlace, timeout: float) 
 
 
 def parse(stdout: str, stderr: str, code: int, where: str) -> dict[str, Any]:
-    """The document a tool printed last; MeasurementError, with its own words, when there is none."""
+    """The last document that a tool printed. MeasurementError, with the tool's message: there is none."""
     try:
         document = json.loads(stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):
         document = None
     if not isinstance(document, dict) or "error" in document or code:
-        said = document["error"] if isinstance(document, dict) and "error" in document else words(stderr or stdout)
+        message = document["error"] if isinstance(document, dict) and "error" in document else words(stderr or stdout)
         raise MeasurementError(
-            f"the measuring tool ended with code {code} and said: {said}",
+            f"the measuring tool ended with code {code} and printed: {message}",
             where=where,
             next_step="ping between the two VMs",
         )

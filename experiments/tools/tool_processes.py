@@ -1,7 +1,7 @@
-"""Processes that measure: start a tool inside a node's network namespace, bound it, reap it by pid.
+"""Starts measuring tools inside a node's network namespace, limits their time, and reaps them by pid.
 
-Every tool an experiment runs is started here, so that none can outlive its measurement: leaving the
-`with` block kills and reaps exactly the process that was started.
+Every tool of an experiment starts here, so no tool lives longer than its measurement. The end of the
+`with` block ends exactly the process that the block started.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TERM_SECONDS = 2.0
 
 
 class ToolPlace(Protocol):
-    """Where a tool runs: a Mininet node, or anything with a name and a pid in its namespace."""
+    """The place where a tool runs: a Mininet node, or an object with a name and a pid in its namespace."""
 
     name: str
     pid: int
@@ -27,7 +27,7 @@ class ToolPlace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A place known by name and pid only, e.g. from another process's run."""
+    """A place with a name and a pid only, e.g. of a run that another process holds."""
 
     name: str
     pid: int
@@ -35,7 +35,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a tool ended."""
+    """The exit code and the output of a tool."""
 
     code: int
     stdout: str
@@ -44,10 +44,10 @@ class Outcome:
 
 @contextlib.contextmanager
 def running(place: ToolPlace, argv: list[str], *, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run `argv` in the network namespace of `place`; it is gone when the block ends.
+    """Run `argv` in the network namespace of `place`, beside the block. The process ends with the block.
 
     mnexec enters the namespace and then becomes the tool, so the pid is the tool's own. `quiet`
-    throws its standard output away: what nobody reads would fill the pipe and stop it.
+    discards its standard output: output that is never read would fill the pipe and block the tool.
 
     Raises:
         MachineError: mnexec is not installed.
@@ -60,7 +60,7 @@ def running(place: ToolPlace, argv: list[str], *, quiet: bool = False) -> Iterat
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            # Ctrl-C belongs to whoever runs the experiment; the tool is ended by this block.
+            # Ctrl-C is for the experiment only. This block ends the tool.
             start_new_session=True,
         )
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def _reap(process: subprocess.Popen[str]) -> None:
 
 
 def finish(process: subprocess.Popen[str], timeout: float, what: str) -> Outcome:
-    """Wait for the end and collect the output; MeasurementError when `timeout` seconds pass first."""
+    """Wait for the end, and collect the output. MeasurementError: the tool runs longer than `timeout` seconds."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -93,7 +93,7 @@ def finish(process: subprocess.Popen[str], timeout: float, what: str) -> Outcome
         stdout, stderr = process.communicate()
         words = " ".join((stderr or stdout or "").split())[-200:]
         raise MeasurementError(
-            f"{what} was still running after {timeout:g} s and was ended" + (f"; it said: {words}" if words else ""),
+            f"{what} was still running after {timeout:g} s and was ended" + (f"; it printed: {words}" if words else ""),
             next_step="ping between the two VMs; a hung test usually means that no packet gets through",
         ) from None
     return Outcome(process.returncode, stdout or "", stderr)
@@ -105,13 +105,13 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def run(place: ToolPlace, argv: list[str], *, timeout: float) -> Outcome:
-    """Run `argv` in the namespace of `place` to its end, at most `timeout` seconds."""
+    """Run `argv` in the namespace of `place` to its end, for at most `timeout` seconds."""
     with running(place, argv) as process:
         return finish(process, timeout, f"{argv[0]} on {place.name}")
 
 
 def namespace_of(pid: int) -> int | None:
-    """Inode of the network namespace of a process; None when the process is gone."""
+    """The inode of the network namespace of a process; None if the process has ended."""
     try:
         return os.stat(f"/proc/{pid}/ns/net").st_ino
     except (FileNotFoundError, ProcessLookupError):

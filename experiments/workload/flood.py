@@ -1,4 +1,4 @@
-"""VMs that each reach for one new destination after the other, as fast as they are told; with real sockets, bounded."""
+"""Sends first packets: each VM sends to one new destination after another, at a given rate, with real sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BYTES = 100
 
 
 class Flood:
-    """A flood on its way; `sent` counts first packets."""
+    """A running flood. `sent`: the number of packets so far."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -25,9 +25,9 @@ class Flood:
 
 @contextlib.contextmanager
 def flooding(testbed: Testbed, vms: Sequence[str], destinations: Sequence[str], per_second: float) -> Iterator[Flood]:
-    """Beside the block, every one of `vms` sends to `per_second` destinations a second that it did not use before.
+    """Run a flood beside the block: each of `vms` sends to `per_second` new destinations a second.
 
-    Destinations are shared out, and used again only when all have been.
+    Each VM gets its own part of `destinations`, and repeats it only after it has used all of it.
     """
     flood, ended = Flood(), threading.Event()
     with contextlib.ExitStack() as stack:
@@ -56,6 +56,6 @@ def _send(
             return
         if ended.is_set():
             return
-        with contextlib.suppress(OSError):  # a full queue: the next one is tried
+        with contextlib.suppress(OSError):  # the queue is full: try the next packet
             made.sendto(bytes(_BYTES), (next(destinations), _PORT))
             flood.sent += 1

@@ -1,7 +1,7 @@
-"""Many concurrent flows between VMs: who sends to whom, how much, and when each datagram is due. Pure.
+"""Plans many concurrent flows between VMs: sender, receiver, rate, and the time of each datagram. Pure.
 
-The same seed gives the same flows and the same datagrams, sample for sample. Rates follow a distribution: figure 11b's
-CDF of peak rates over VM pairs, a power law, or one rate for all (an all-to-all burst).
+The same seed gives the same flows and the same datagrams. The rates follow a CDF, e.g. figure 11b's CDF of peak rates
+over VM pairs, or all flows have one rate (a burst).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-LEAST_BYTES, MOST_BYTES = 64, 1200  # of a datagram: room for its header, and no fragment anywhere
+LEAST_BYTES, MOST_BYTES = 64, 1200  # of a datagram: room for its header, and never fragmented
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficFlow:
-    """UDP from one VM to another; `rate_bps` counts the datagrams' bytes alone."""
+    """UDP from one VM to another. `rate_bps`: bit/s of UDP payload."""
 
     src: str
     dst: str
@@ -26,7 +26,7 @@ class TrafficFlow:
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """`flow` is a position in the list of flows; `at` seconds from the start; `size` bytes."""
+    """A datagram of `size` bytes, `at` seconds from the start; `flow`: the position in the list of flows."""
 
     at: float
     flow: int
@@ -41,11 +41,13 @@ def pairs(vms: Sequence[str]) -> list[tuple[str, str]]:
 def from_cdf(
     draw: random.Random, among: Sequence[tuple[str, str]], cdf: Sequence[tuple[float, float]], scale: float = 1.0
 ) -> list[TrafficFlow]:
-    """A rate for each pair by inverting a CDF; pairs that draw no rate above 0 are left out.
+    """Flows with rates drawn from a CDF. Pairs whose rate is 0 are left out.
 
     Args:
-        cdf: (bit/s, share of pairs at or below it), both growing; what lies below the first share never talks.
-        scale: factor on every rate.
+        draw: the random numbers.
+        among: the pairs.
+        cdf: (bit/s, share of pairs at or below it), both increasing. Pairs below the first share never talk.
+        scale: a factor on every rate.
     """
     found = []
     for src, dst in among:
@@ -67,19 +69,28 @@ def _inverse(cdf: Sequence[tuple[float, float]], share: float) -> float:
 
 
 def burst(among: Sequence[tuple[str, str]], rate_bps: float) -> list[TrafficFlow]:
-    """Every pair at the same rate, all at once."""
+    """One flow for each pair, all with the same rate."""
     return [TrafficFlow(src, dst, rate_bps) for src, dst in among]
 
 
 def datagram_bytes(rate_bps: float, most: int = MOST_BYTES) -> int:
-    """So large that a slow flow still sends ten a second where it can."""
+    """The size of a flow's datagrams. Slow flows get smaller ones, to send ten a second if possible."""
     return max(LEAST_BYTES, min(most, int(rate_bps / 8 / 10)))
 
 
 def schedule(
     draw: random.Random, flows: Sequence[TrafficFlow], seconds: float, most: int = MOST_BYTES
 ) -> Iterator[Datagram]:
-    """Datagrams in order of time: each flow evenly spaced, from a first one drawn within its first gap."""
+    """The datagrams of all flows in order of time.
+
+    The datagrams of a flow are evenly spaced. The first one comes at a random time within the first gap.
+
+    Args:
+        draw: the random numbers.
+        flows: the flows.
+        seconds: the length of the schedule.
+        most: the largest size of a datagram in bytes.
+    """
     heap: list[tuple[float, int, float, int]] = []
     for number, flow in enumerate(flows):
         size = datagram_bytes(flow.rate_bps, most)

@@ -1,8 +1,8 @@
-"""VM pairs whose rates follow figure 11c: what offloading the largest k of them leaves on Hoverboards. Pure.
+"""A population of VM pairs whose rates follow the paper's figure 11c, and its replay through the offload policy. Pure.
 
-The curve says what the pairs of each rank carry: its slope. Read off a plot it is not quite convex, so that the
-greatest convex curve below it is taken. Figures 11b and 11c cannot come from one population (the top pairs of 11b
-carry too little); this one is calibrated on 11c alone.
+The slope of the curve at a rank is the share of traffic of the pair with that rank. The points that were read off the
+plot are not quite convex, so the module uses the greatest convex curve below them. Figures 11b and 11c cannot describe
+one population (the top pairs of 11b carry too little). This population follows 11c alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings, Pair,
 from experiments import paper
 
 THRESHOLD_BPS = 20_000.0
-POSSIBLE_PAIRS = 60_000_000  # the paper: some 50,000 offloaded flows are under 0.1 % of the possible ones
-TALKING = 0.16  # of them, the paper: 84 % never talk
+POSSIBLE_PAIRS = 60_000_000  # the paper: about 50,000 offloaded flows are under 0.1 % of the possible ones
+TALKING = 0.16  # share of the pairs; the paper: 84 % never talk
 _NOISE = 0.1  # sigma of the logarithm of a pair's rate from one report to the next
 
 
@@ -27,7 +27,7 @@ def papers_curve() -> list[tuple[float, float]]:
 
 
 def convex(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The greatest convex curve below points in order of x."""
+    """The greatest convex curve below `points`, which are in order of x."""
     hull: list[tuple[float, float]] = []
     for x, y in points:
         while len(hull) > 1 and (hull[-1][1] - hull[-2][1]) * (x - hull[-2][0]) >= (y - hull[-2][1]) * (
@@ -39,7 +39,7 @@ def convex(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def shares() -> list[float]:
-    """Of each pair by rank, the largest first, its share of all traffic; what remains is the tail's."""
+    """The share of all traffic of each pair, the largest first. The pairs of the tail have the rest."""
     hull = convex(papers_curve())
     found: list[float] = []
     for (x0, y0), (x1, y1) in zip(hull, hull[1:], strict=False):
@@ -48,8 +48,8 @@ def shares() -> list[float]:
     return found
 
 
-def some(count: int) -> list[float]:
-    """Shares of `count` pairs that stand for all: the ranks in the middle of as many equal parts, summing to 1."""
+def representative_shares(count: int) -> list[float]:
+    """The shares of `count` pairs that represent all: the middle ranks of `count` equal parts, scaled to sum 1."""
     every = shares()
     picked = [every[int((number + 0.5) * len(every) / count)] for number in range(count)]
     return [one / sum(picked) for one in picked]
@@ -57,17 +57,23 @@ def some(count: int) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """Pairs offloaded in the end, and the share of the last interval's bytes that was on Hoverboards."""
+    """The offloaded pairs at the end, and the share of the last interval's bytes that went over Hoverboards."""
 
     offloaded: int
     share: float
 
 
 def replay(draw: random.Random, threshold_bps: float, intervals: int = 3, tail: int = 20_000) -> Replayed:
-    """Reports of the paper's population through the real offload policy.
+    """Pass usage reports of the paper's population through the real offload policy.
 
-    The rate of the last rank of the figure is the paper's threshold. Of the millions of pairs beyond it, which share
-    what is left, `tail` go through the policy, and the others' bytes are relayed anyway.
+    The pair of the figure's last rank has the rate of the paper's threshold. Millions of slower pairs share the rest
+    of the traffic. The policy sees `tail` of them. The bytes of the others always go over Hoverboards.
+
+    Args:
+        draw: the random numbers.
+        threshold_bps: the threshold of the policy.
+        intervals: the number of report intervals.
+        tail: the number of slow pairs that the policy sees.
     """
     of = shares()
     total = THRESHOLD_BPS / of[-1]

@@ -1,8 +1,8 @@
-"""Sends a schedule of datagrams between VMs with real sockets inside their namespaces, and records what arrived.
+"""Sends a schedule of datagrams between VMs with real sockets in their namespaces, and records the arrivals.
 
-One process sends and receives for all VMs (a socket belongs to the namespace it was made in): a hundred VMs cost
-two threads; sender and receiver read the same clock, and every datagram tells its one-way latency. It carries some ten
-thousand datagrams a second; what was late or could not be sent is part of the result.
+One process sends and receives for all VMs, with two threads: a socket stays in the namespace in which it was made.
+Sender and receiver read the same clock, so every datagram gives its one-way latency. The exchange can carry about
+10,000 datagrams a second. The result says how late datagrams were sent, and how many could not be sent.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from topologies.emulation.devices import entered
 from topologies.run.testbed import Testbed
 
 _HEADER = struct.Struct("!Id")  # flow, when it was sent
-_DRAIN_SECONDS = 0.5  # for what is still on its way at the end
+_DRAIN_SECONDS = 0.5  # to wait for datagrams that are still in flight at the end
 _MOST = 2048
 
 
 @dataclass(slots=True)
 class Carried:
-    """What became of one flow: datagrams and bytes offered and arrived, latencies in seconds, arrivals by second.
+    """The counts of one flow: datagrams and bytes, offered and arrived.
 
     Attributes:
-        arrivals: (seconds from the start, one-way latency) of each datagram that came.
-        by_second: bytes that came in each second.
+        arrivals: (seconds from the start, one-way latency in seconds) of each datagram that arrived.
+        by_second: the bytes that arrived in each second.
     """
 
     offered: int = 0
@@ -45,11 +45,11 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Of a whole exchange.
+    """The result of an exchange.
 
     Attributes:
-        late: seconds by which the most delayed datagram was sent later than it was due.
-        refused: datagrams that a sending socket did not take.
+        late: the largest delay of a datagram behind its schedule, in seconds.
+        refused: the number of datagrams that a sending socket did not accept.
     """
 
     flows: list[Carried]
@@ -59,12 +59,12 @@ class Result:
 
     @property
     def arrived(self) -> float:
-        """Share of the offered datagrams that arrived; 0: none was offered."""
+        """The share of the offered datagrams that arrived; 0 if none was offered."""
         offered = sum(one.offered for one in self.flows)
         return sum(one.arrived for one in self.flows) / offered if offered else 0.0
 
     def record(self, flows: Sequence[TrafficFlow]) -> list[dict[str, Any]]:
-        """For the raw data: a row a flow."""
+        """The rows for the raw data, one a flow."""
         return [
             {
                 "src": flow.src, "dst": flow.dst, "rate_bps": flow.rate_bps, "offered": one.offered,
@@ -76,7 +76,7 @@ class Result:
 
 
 class Exchange:
-    """Sockets for these flows on a testbed; a context manager. One `run` at a time.
+    """A context manager that holds the sockets for these flows on a testbed. One `run` at a time.
 
     Raises (when entered):
         OSError: a namespace is gone, or there are too many sockets.
@@ -118,7 +118,7 @@ class Exchange:
 
     @contextlib.contextmanager
     def running(self, datagrams: Iterable[Datagram], seconds: float) -> Iterator[Running]:
-        """Send beside the block; ends early when the block does."""
+        """Send the datagrams beside the block. The end of the block ends the exchange too."""
         running = Running(self._flows, self._senders, self._receivers, datagrams, seconds)
         try:
             yield running
@@ -126,13 +126,13 @@ class Exchange:
             running.stop()
 
     def run(self, datagrams: Iterable[Datagram], seconds: float) -> Result:
-        """Send them all; returns when the last has had its time to arrive."""
+        """Send all datagrams, and return when the last one has had time to arrive."""
         with self.running(datagrams, seconds) as running:
             return running.result()
 
 
 class Running:
-    """An exchange on its way."""
+    """A running exchange."""
 
     def __init__(
         self, flows: Sequence[TrafficFlow], senders: Sequence[socket.socket], receivers: Mapping[str, socket.socket],
@@ -154,18 +154,18 @@ class Running:
         return time.monotonic() - self.began
 
     def wait(self, seconds: float) -> None:
-        """Return when so much of the exchange has passed."""
+        """Wait until `seconds` have passed since the start."""
         self._over.wait(max(0.0, self.began + seconds - time.monotonic()))
 
     def result(self) -> Result:
-        """Wait for the end of the schedule, and for what is on its way."""
+        """Wait for the end of the schedule and for datagrams in flight, then give the result."""
         self._sender.join()
         self._over.wait(_DRAIN_SECONDS)
         self.stop()
         return Result(self.carried, self._seconds, self._late, self._refused)
 
     def stop(self) -> None:
-        """End it now."""
+        """End the exchange now."""
         self._ended.set()
         self._over.set()
         self._sender.join()
@@ -204,7 +204,7 @@ class Running:
         while True:
             try:
                 data = receiver.recv(_MOST)
-            except OSError:  # nothing more
+            except OSError:  # no more datagrams
                 return
             now = time.monotonic()
             flow, sent = _HEADER.unpack_from(data)

@@ -1,7 +1,6 @@
-"""A network that many VMs join and leave all along, at full speed: the neighbour that another network must not feel.
+"""Churn: many VMs join and leave a network all the time, at full speed. Other networks must not notice it.
 
-The requests are made before, so that what churns takes as little as it can of the processors that it shares with what
-is measured.
+The requests are encoded before, because the churn shares its CPUs with the measurement and must use little of them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,13 @@ from topologies.run.testbed import Testbed
 
 
 class Rounds:
-    """How often the network was filled or emptied, what it does now, and what ended it early."""
+    """The state of the churn.
+
+    Attributes:
+        done: how often the network was filled or emptied.
+        filling: the current request adds the VMs.
+        error: the error that ended the churn early; "": none.
+    """
 
     def __init__(self) -> None:
         self.done = 0
@@ -27,7 +32,7 @@ class Rounds:
 
 @contextlib.contextmanager
 def churning(testbed: Testbed, vms: Sequence[VM]) -> Iterator[Rounds]:
-    """All of `vms` join in one request and leave in the next, again and again, beside the block; then none is there."""
+    """Run churn beside the block: all of `vms` join in one request and leave in the next. At the end none is left."""
     rounds, ended, begun = Rounds(), threading.Event(), threading.Event()
     join, leave = diff_request(upsert=vms), diff_request(remove=vms)
 

@@ -61,8 +61,7 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
 def check(kind: Any, document: Any) -> None:
     """Raise pydantic.ValidationError if a document, as it would be printed, does not match its type.
 
-    Args:
-        kind: a verb of `DOCUMENTS`, or one of the types.
+    `kind` is a verb of `DOCUMENTS`, or one of the types.
     """
     wanted = DOCUMENTS[kind] if isinstance(kind, str) else kind
     adapter(wanted).validate_json(json.dumps(document), strict=True)

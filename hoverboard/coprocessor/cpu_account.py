@@ -100,7 +100,8 @@ def choose_account(
 
     Args:
         name: name of the cgroup: unique, for example hoverboard-RUN-NODE-VM.
-        mounts, own: the kernel's lists of mounts and of this process's cgroups.
+        mounts: the kernel's list of mounts.
+        own: the kernel's list of this process's cgroups.
     """
     try:
         found = _hierarchy(mounts.read_text(), own.read_text())

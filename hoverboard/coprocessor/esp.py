@@ -61,7 +61,10 @@ def key_material(secret: bytes, ends: bytes, spi: int, vni: int, bits: int, name
     """The key and salt for packets from one host to another, under an SPI in a virtual network (HKDF-SHA256).
 
     Args:
+        secret: the secret of the cluster.
         ends: addresses of sender and receiver, packed.
+        spi: the SPI of the packets.
+        vni: the VNI of the virtual network.
         bits: length of the AES key, 128 or 256.
         name: name of the stage. Other users of the secret have other names, so they get other keys.
 

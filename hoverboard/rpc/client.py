@@ -110,10 +110,13 @@ class Client:
             self._drop()
 
     def call(self, method: str, /, *, fds: Sequence[int] = (), timeout: float = TIMEOUT, **params: Any) -> Any:
-        """Send one request, with copies of descriptors `fds`, and return its result.
+        """Send one request and return its result.
 
         Args:
+            method: name of the method at the server.
+            fds: descriptors of which the server gets copies.
             timeout: seconds for the whole exchange.
+            **params: arguments of the method, as JSON values.
 
         Raises:
             HoverboardError: the error that the peer reports, in its class; RunError if the peer closes or is silent.

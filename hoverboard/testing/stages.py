@@ -61,6 +61,9 @@ def packet(
         frame: inner Ethernet frame, without FCS.
         direction: "egress" or "ingress".
         peer: underlay address of the other host; None: it is not known.
-        chain, ticket, vnet, vni: as in `Packet`.
+        chain: number of the chain of stages in its flow-table entry.
+        ticket: data that the source needs when the packet comes back; stages do not use it.
+        vnet: its virtio-net header, 12 bytes.
+        vni: virtual network, 24 bits.
     """
     return Packet(bytearray(frame), vnet=vnet, direction=direction, vni=vni, peer=peer, chain=chain, ticket=ticket)

@@ -173,6 +173,9 @@ class Ovs:
         """Add a VM's port to the integration bridge and return its OpenFlow number.
 
         Args:
+            name: name of the port, such as "vp7".
+            ofport: the number to request; the switch gives another one if this is taken.
+            vm: name of the VM, stored with the port.
             device: True if `name` is a network device that carries the packets (dataplane "ovs"). False for a port that
                 exists for OpenFlow only, while the fast path carries the packets.
         """

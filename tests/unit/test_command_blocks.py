@@ -35,7 +35,7 @@ def test_each_block_has_a_language_and_all_but_output_a_mark(page: str) -> None:
             assert not block.mark, block.place
         else:
             assert block.is_marked, f"{block.place}: the line before it says how it is tested: see tests/documented.py"
-        if block.file:
+        if block.file or block.part_of:
             assert block.language != "sh", block.place
 
 
@@ -45,6 +45,13 @@ def test_each_file_is_used_after_it(page: str) -> None:
     for number, block in enumerate(found, 1):
         if block.file:
             assert any(block.file in later.text for later in found[number:] if later.language != "text"), block.place
+
+
+@each_page
+def test_a_part_of_a_file_stands_in_it(page: str) -> None:
+    for block in documented.blocks(PAGES[page]):
+        if block.part_of:
+            assert block.text in (documented.ROOT / block.part_of).read_text(encoding="utf-8"), block.place
 
 
 @each_page
@@ -119,7 +126,7 @@ def test_blocks_are_found_with_their_marks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mark", "marked"),
     [("tested", True), ("tested: long", True), ("tested: a.py", True), ("shown: two machines", True),
-     ("tested: ", False), ("shown: ", False), ("test", False), ("tested by hand", False)],
+     ("part of docs/api.md", True), ("tested: ", False), ("shown: ", False), ("tested by hand", False)],
 )  # fmt: skip
 def test_a_mark_is_one_of_the_known_ones(mark: str, marked: bool) -> None:
     assert Block("page.md:1", mark, "sh", "").is_marked is marked

@@ -94,6 +94,8 @@ def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: 
     """The command that runs tcpdump on a port of a server with Open vSwitch, in the namespace of its device.
 
     Args:
+        client: the client of the run.
+        place: the server, and the port.
         file: for the packets; None: print them.
         snap: bytes to keep of each packet.
         count: of packets; 0: no limit.

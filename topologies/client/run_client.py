@@ -116,7 +116,10 @@ class RunClient:
         """Change the run to the topology file with this text; return the plan (`topologies.run.apply.apply`).
 
         Args:
-            source, name, base: see `topologies.spec.schema.parse`.
+            text: the YAML text of the file.
+            source: see `topologies.spec.schema.parse`.
+            name: see there.
+            base: see there.
             dry_run: only plan.
         """
         given = {"text": text, "source": source, "name": name, "base": base}
@@ -145,7 +148,10 @@ def start_detached(
     Args:
         file: path of the topology file, or name of a shipped topology.
         run: name of the run.
-        model, dataplane, scheduling, offload_policy: see `topologies.run.testbed.Testbed`.
+        model: instead of the topology's.
+        dataplane: instead of the topology's, for all servers.
+        scheduling: instead of the topology's.
+        offload_policy: instead of the topology's.
         control: arguments of `topologies.cluster.control_processes.ControlLayout.of`.
         progress: called as phases of the start advance.
 

@@ -128,6 +128,8 @@ class ClusterManagement(ABC):
         """Change many entities at once, all or none.
 
         Args:
+            upsert: entities to add or change.
+            remove: entities to remove.
             plan: the plan of this change; the change is rejected if the intent has changed since then.
 
         Returns:
@@ -143,6 +145,7 @@ class ClusterManagement(ABC):
         """Change to another programming model; return the one before, when the change is done.
 
         Args:
+            model: the new model.
             timeout: seconds.
         """
 

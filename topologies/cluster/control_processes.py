@@ -263,6 +263,7 @@ class ControlProcesses:
         """Restart from now on what dies.
 
         Args:
+            supervisor: the supervisor of the run.
             on_restart: called with each process that serves after a restart. It raises RunError when the process
                 cannot be used; the supervisor then kills it.
         """

@@ -68,6 +68,7 @@ def command(member: EtcdMember, members: list[EtcdMember], data: Path) -> list[s
     """The command that starts `member`, and restarts it with its data.
 
     Args:
+        member: the member to start.
         members: all members of the cluster.
         data: directory for the data of all members.
     """

@@ -63,6 +63,7 @@ class GlobalPlane(ClusterManager):
         """Queue a change of one entity; the background thread sends it.
 
         Args:
+            entity: the added, changed or removed entity.
             gone: the entity was removed.
         """
         send = partial(self.remove if gone else self.upsert, entity)

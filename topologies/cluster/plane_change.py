@@ -63,7 +63,10 @@ def split_change(
     """Split a change into the parts of the planes; planes without a part are left out.
 
     Args:
+        planes: the control planes.
         before: the intent of all regions before the change.
+        upsert: entities to add or change.
+        remove: entities to remove.
 
     Raises:
         InputError: a load balancer, or routes of one prefix, would have VMs in two regions.
@@ -140,6 +143,7 @@ def apply(parts: Sequence[Part], planned: Plan) -> int:
     """Apply a change: regional planes first, then the global ones.
 
     Args:
+        parts: the change, split by plane.
         planned: the plan of this change.
 
     Returns:

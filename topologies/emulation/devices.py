@@ -73,6 +73,7 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
     Each frame follows a virtio-net header of VNET_HEADER_BYTES.
 
     Args:
+        name: name of the tap.
         offloads: sets of TUN_F_* flags that the reader of the descriptor supports, best first; the first one that
             the kernel supports is set.
 
@@ -159,6 +160,11 @@ def make_guest_tap(
     """Make a VM's NIC that is a tap: the guest has the netdev; return the descriptor, which is its ring.
 
     Args:
+        vm_pid: a process in the VM's namespace.
+        mac: MAC address of the NIC.
+        ip: address of the VM.
+        gateway: address of the VM's gateway.
+        ip6: IPv6 address of the VM; None: the VM has no IPv6.
         offloads: the guest leaves checksums and segmentation to the reader of the descriptor.
     """
     with netlink(vm_pid) as route:
@@ -254,6 +260,7 @@ def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
     """Join two bridges of the fabric with a veth pair.
 
     Args:
+        fabric_pid: a process in the fabric's namespace.
         ends: for each of the two, (bridge, name of the port on it).
     """
     (_, one), (_, other) = ends
@@ -270,8 +277,10 @@ def make_uplink_tap(
     """Make the uplink of a fast-path server: a tap on the fabric; return its descriptor, the server's NIC.
 
     Args:
+        fabric_pid: a process in the fabric's namespace.
         port: name of the tap.
         address: underlay address of the server.
+        bridge: the fabric's bridge that gets the tap.
         wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
     with netlink(fabric_pid) as route:
@@ -299,9 +308,13 @@ def make_uplink_veth(
     """Make an uplink that is a veth pair between the fabric and `device` in the server's namespace.
 
     Args:
+        fabric_pid: a process in the fabric's namespace.
         port: name of the end on the fabric.
+        server_pid: a process in the server's namespace.
+        device: name of the end in the server.
         address: underlay address of the server.
         own: underlay address for `device`; None: the bridge that `device` joins has the address.
+        bridge: the fabric's bridge that gets `port`.
         wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
     with netlink(fabric_pid) as route:

@@ -46,6 +46,8 @@ def check_generation(dataplane: Dataplane, datapath_type: Literal["netdev", "sys
     """Check that this machine can run a dataplane generation.
 
     Args:
+        dataplane: the generation.
+        datapath_type: the datapath of Open vSwitch on this machine.
         where: name of the server, for the message.
 
     Raises:

@@ -20,6 +20,7 @@ def wait_for(condition: Callable[[], bool], timeout: float, missing: Callable[[]
     """Wait until `condition()` is true; it may raise an exception to end the wait.
 
     Args:
+        condition: called repeatedly, after growing pauses.
         timeout: seconds.
         missing: gives the message for the error: what is missing.
         where: for the error, such as a log file.
@@ -53,6 +54,7 @@ def wait_sockets(what: str, paths: list[Path], alive: Callable[[], bool], timeou
 
     Args:
         what: name of the process, for messages.
+        paths: the sockets.
         alive: whether it still runs.
         timeout: seconds.
         log: its log file, for messages.

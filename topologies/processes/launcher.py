@@ -45,7 +45,9 @@ class Launcher:
         """Start `argv`.
 
         Args:
-            what, kind: for the ledger (`topologies.processes.ledger.ProcessRecord`).
+            argv: the command.
+            what: name for the ledger (`topologies.processes.ledger.ProcessRecord`).
+            kind: kind for the ledger.
             netns_pid: start it in the namespaces of this process.
             log: file for its output; None: output is discarded.
             env: variables to add to the environment.

@@ -163,6 +163,7 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
     """Kill all processes of a run but its holder, and wait for their end. The caller holds the lock of the run.
 
     Args:
+        directory: the directory of the run.
         processes: default: those of this machine.
         timeout: seconds to wait for killed processes.
 

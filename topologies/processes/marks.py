@@ -170,6 +170,9 @@ def end(
     """Kill exactly the processes with a mark, wait for their end, and remove the devices of namespaces that are left.
 
     Args:
+        mark: the mark.
+        machine: default: this machine.
+        processes: default: those of this machine.
         clear: removes all devices of a namespace, and its mark, given a file that names it.
         timeout: seconds to wait for killed processes.
 

@@ -42,6 +42,7 @@ class RunDirectory:
         """The directory of `run`.
 
         Args:
+            run: name of the run.
             state: the state directory; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
 
         Raises:
@@ -154,6 +155,7 @@ class RunLock:
         the function retries.
 
         Args:
+            directory: the directory of the run.
             create: make the directory and the file if they do not exist.
 
         Raises:

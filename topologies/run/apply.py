@@ -118,7 +118,10 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
     """Change `run` to `wanted`.
 
     Args:
-        given, source: see `check_fixed_keys`.
+        run: the run.
+        given: the topology that the run was started with (see `check_fixed_keys`).
+        wanted: the new topology.
+        source: name of the file, for messages.
         dry_run: only plan.
 
     Returns:

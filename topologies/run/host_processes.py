@@ -110,6 +110,7 @@ class HostProcesses:
         """Start the host process of a server, and wait until it has configured its switch.
 
         Args:
+            server: the server.
             endpoints: gRPC address and OpenFlow socket of each control plane that programs the server.
         """
         spec = server.spec
@@ -155,6 +156,7 @@ class HostProcesses:
         """Start a host process in place of one that died; it resumes from the checkpoint of that one.
 
         Args:
+            server: the server.
             plug: sends it the NICs and the uplink that the dead process had.
         """
         self._await_nursery()

@@ -158,6 +158,7 @@ class Run:
         """Send a VM's NIC to its host process.
 
         Args:
+            name: name of the VM.
             client: the caller's own connection to the host process; default: the server's.
         """
         nic = self.network.nics[name]

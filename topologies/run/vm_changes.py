@@ -22,7 +22,10 @@ def add_vm(run: Run, network: str, name: str | None = None, host: str | None = N
     """Add a VM; return when its gateway answers.
 
     Args:
-        name, host: default: the next number, and the host with the fewest VMs.
+        run: the run.
+        network: name of the network.
+        name: default: the network's name with the next number.
+        host: default: the host with the fewest VMs.
 
     Raises:
         InputError: the network is full, there is no such network or host, or the name is taken.

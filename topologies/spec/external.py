@@ -22,6 +22,8 @@ def check_external(keys: TopologyKeys, hosts: Sequence[ServerSpec], fault: Fault
     """Report the faults of hosts with `program: external`.
 
     Args:
+        keys: the keys of the file.
+        hosts: the resolved hosts, in the order of the file.
         fault: called with the path of the key, what is wrong, and what to do.
     """
     external: list[str] = []

@@ -13,7 +13,10 @@ def plan_vm(topology: Topology, network: str, name: str | None = None, host: str
     """A new VM of `network`.
 
     Args:
-        name, host: default: the next number, and the host with the fewest VMs.
+        topology: the topology that gets the VM.
+        network: name of the network.
+        name: default: the network's name with the next number.
+        host: default: the host with the fewest VMs.
 
     Raises:
         InputError: network or host do not exist, the name is taken or invalid, or the network is full.

@@ -28,6 +28,7 @@ def find_stages(given: list[StageKeys], base: Directory, fault: Report) -> tuple
     """The rules of the coprocessor stages, with absolute paths; checked as far as possible before a process runs.
 
     Args:
+        given: the stages of the file.
         base: directory for relative paths.
         fault: called with path, what is wrong, and what to do.
     """

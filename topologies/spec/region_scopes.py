@@ -48,6 +48,7 @@ class PlaneScope:
         """Whether the control plane gets `entity`.
 
         Args:
+            entity: the entity.
             regions: as `region_by_node` gives them.
         """
         if isinstance(entity, Hoverboard):

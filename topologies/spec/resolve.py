@@ -295,7 +295,10 @@ def resolve(
     """The topology, and the faults of its parts together. With faults, the topology must not be used.
 
     Args:
+        keys: the keys of the file.
+        positions: the line of each key.
         name: the topology's name when the file gives none.
+        text: the text of the file.
         base: directory for relative paths of models, policies and stages.
         hosts_known: False when faulty hosts were cut out: then no fault is reported for a host that is not there.
         running: the topology of a run that is up; its VMs keep hosts and addresses that the file leaves open.

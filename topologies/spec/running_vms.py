@@ -25,6 +25,7 @@ class RunningVMs:
         """Add to `taken` the addresses of running VMs that the file gives no address, if they are still free.
 
         Args:
+            network: the network, with the subnets of the file.
             names: the network's VMs in the order of the file.
             taken: address by position in the file; changed.
         """

@@ -94,6 +94,7 @@ def parse(
     """The topology that YAML `text` describes.
 
     Args:
+        text: the text of a topology file.
         source: name of the text in messages.
         name: the topology's name when the text gives none.
         base: directory for relative paths of models, policies and stages; default: the current directory.

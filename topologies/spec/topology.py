@@ -192,7 +192,10 @@ class NetworkSpec:
         """A VM of this network.
 
         Args:
+            name: name of the VM.
+            host: name of its host.
             ip: an address in one of the subnets.
+            tags: for firewall rules.
             ip6: an address in the IPv6 range of the same subnet.
 
         Raises:

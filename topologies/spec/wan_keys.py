@@ -31,7 +31,10 @@ def resolve_wan(
     """The WAN link between two regions; None when the file has no `wan`, or its regions have a fault.
 
     Args:
+        keys: the keys of the file.
         model: facts of the programming model; None when it was not found.
+        hosts: the resolved hosts.
+        hoverboards: the resolved Hoverboards, in the order of the file.
         fault: called with path, what is wrong, and what to do.
     """
     listed = keys.hoverboards if isinstance(keys.hoverboards, list) else []

@@ -18,10 +18,9 @@ from hoverboard.contract.openflow.policy import Prefix, firewall_policy_flows, f
 def firewall_flows(
     view: View, switch: str, network: Network, among: Callable[[VM], bool] | None = None
 ) -> tuple[Flow, ...]:
-    """The firewall flows on a switch; none where it has no VM of the network, or the network has no firewall.
+    """The firewall flows on a host's switch; none if the network has no firewall, or no VM on this host.
 
-    Args:
-        among: whether a rule's tags may select a VM; default: any VM.
+    `switch` is the name of the VM host. With `among`, the `tags` of a rule select only VMs for which it is true.
     """
     if not view.guarded(network.name) or not view.present(switch, network.name):
         return ()

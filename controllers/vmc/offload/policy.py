@@ -104,7 +104,9 @@ class OffloadPolicy:
         """Decide which of a host's pairs to offload, and which of its offloads to withdraw for that.
 
         Args:
+            host: name of the senders' VM host; its active offloads count against the budget.
             candidates: (pair, rate in bits a second) of pairs that sent and are not offloaded.
+            now: seconds of the controller's monotonic clock.
         """
         settings = self.settings
         wanted = sorted(

@@ -227,8 +227,8 @@ def vport_flows(
 ) -> list[Flow]:
     """A VM on this host: the addresses it may send from (RFC 2827 at the vport), and delivery to it.
 
-    Args:
-        guarded: its network has a firewall.
+    `port` is the OpenFlow number of its vport. Without `ip6`, the VM may not send IPv6. `guarded` says that its network
+    has a firewall: its packets then pass the firewall's tables.
     """
     source, address = mac_number(mac), int(ip)
     tagged: Matches = {"in_port": port, "vlan_vid": (_TAGGED, _TAGGED)}

@@ -165,8 +165,14 @@ def firewall_rule_flows(
     """The flows of one rule at one VM host, with the answers to packets that it allows.
 
     Args:
+        vni: VNI of the rule's network, 24 bits.
+        direction: "ingress" for packets to the VMs, "egress" for packets from them.
+        action: "allow" also allows the answers, in the opposite direction.
+        priority: 0 to MAX_RULE_PRIORITY; the lowest number wins.
         targets: MACs of the VMs that it is for; None: all VMs of the network.
         prefixes: the other ends that it matches; None: anywhere.
+        protocol: "any", "tcp", "udp", "icmp" or "icmpv6".
+        ports: destination ports as (first, last), for TCP and UDP; empty: any port.
         ipv6: the network has IPv6 addresses.
     """
     rank = _LEAST_RULE + 2 * (MAX_RULE_PRIORITY - priority) + (action == "deny")
@@ -230,9 +236,14 @@ def balanced_flows(
     """Flows of a switch that chooses backends: a flow to `vip` goes to the host of its bucket's backend.
 
     Args:
-        buckets: the backend of each bucket, with ports and without.
-        underlays: address of each backend's host.
-        local: backends on this VM host; None: the switch is a Hoverboard's.
+        vni: VNI of the load balancer's network, 24 bits.
+        vip: the address that the backends share.
+        protocol: "any", "tcp" or "udp".
+        ports: destination ports that are served, as (first, last); empty: all.
+        buckets: the backend's name for each of the BUCKETS for packets with ports, and for each of the
+            ADDRESS_ONLY_BUCKETS for packets without.
+        underlays: underlay address of each backend's host, by the backend's name.
+        local: names of the backends on this VM host; None: the switch is a Hoverboard's.
     """
     here = set(local or ())
     first, second = (Table.ROUTE, Table.BALANCE) if local is not None else (Table.RELAY, Table.RELAY_BALANCE)
@@ -263,8 +274,12 @@ def backend_flows(
     """Flows at the backends' host: packets from the fabric in a backend's buckets are delivered to it.
 
     Args:
-        here: OpenFlow port and MAC of this host's backends; None for one that is not plugged in. Separate flows drop
-            its buckets, so that buckets of other protocols do not match instead.
+        vni: VNI of the load balancer's network, 24 bits.
+        vip: the address that the backends share.
+        protocol: "any", "tcp" or "udp".
+        buckets: as in `balanced_flows`.
+        here: OpenFlow port and MAC of this host's backends, by name; None for one that is not plugged in. Separate
+            flows drop its buckets, so that buckets of other protocols do not match instead.
         guarded: the network has a firewall.
     """
     to: Matches = {"metadata": vni, "eth_type": ETH_IPV4, "ipv4_dst": int(vip)}

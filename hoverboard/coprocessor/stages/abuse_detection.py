@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from typing_extensions import override
 
 from hoverboard.coprocessor import headers
 from hoverboard.coprocessor.headers import ACK
@@ -48,6 +49,7 @@ class AbuseDetection(ConfiguredStage[AbuseConfig]):
     name = "abuse-detection"
     Config = AbuseConfig
 
+    @override
     def setup(self) -> None:
         self._begin = self.context.clock()
         # Destinations of this window and of the previous one: a scan that crosses a window's end is still recognized.

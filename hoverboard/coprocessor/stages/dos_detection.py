@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from hoverboard.coprocessor import headers
 from hoverboard.coprocessor.sliding_window import SlidingCounts
@@ -54,6 +55,7 @@ class DosDetection(ConfiguredStage[DosConfig]):
         """The sampling rate of ingress packets; 0 for egress. See Stage."""
         return validated(DosConfig, cls.name, config).sample if direction == "ingress" else 0
 
+    @override
     def setup(self) -> None:
         self._counts: SlidingCounts[bytes] = SlidingCounts(self.config.window, self.config.sources)
         # By source: the time until which no second alarm is raised. All stay equally long, so the oldest ends first.

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from typing_extensions import override
 
 from hoverboard.coprocessor import headers
 from hoverboard.coprocessor.headers import Headers
@@ -105,6 +106,7 @@ class InternetAcl(ConfiguredStage[AclConfig]):
     name = "internet-acl"
     Config = AclConfig
 
+    @override
     def setup(self) -> None:
         self._rules = [_Compiled(rule) for rule in self.config.rules]
         self._default = self.config.default == "allow"

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from cryptography.exceptions import InvalidTag
 from pydantic import Field
+from typing_extensions import override
 
 from hoverboard.contract.errors import InputError
 from hoverboard.coprocessor import esp
@@ -106,6 +107,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
     name = "wan-encryption"
     Config = EncryptionConfig
 
+    @override
     def setup(self) -> None:
         if len(self.context.secret) < _SECRET_LEAST:
             raise InputError(

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from hoverboard.coprocessor import headers
 from hoverboard.coprocessor.stage import ConfiguredStage, Packet, StageConfig
@@ -143,6 +144,7 @@ class WanShaping(ConfiguredStage[ShapingConfig]):
     name = "wan-shaping"
     Config = ShapingConfig
 
+    @override
     def setup(self) -> None:
         self._regions: dict[str | None, RegionQueue] = {}
         self._passed = self._delayed = self._shed = 0

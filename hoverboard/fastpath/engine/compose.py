@@ -155,6 +155,7 @@ def chain(kind: int, debug: Iterable[str] = ()) -> list[tuple[str, str]]:
 
     Args:
         kind: control.EGRESS or INGRESS.
+        debug: names of debug elements.
     """
     chosen = [DEBUG_ELEMENTS[name] for name in sorted(set(debug))]
     made: list[tuple[str, str]] = []

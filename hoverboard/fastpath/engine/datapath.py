@@ -29,7 +29,8 @@ class EngineHome(Protocol):
     """
 
     @property
-    def wake_fd(self) -> int: ...
+    def wake_fd(self) -> int:
+        """Eventfd that wakes the engines."""
 
     def start(self, memories: tuple[Memory, Memory], control_eventfd: int) -> None:
         """Run the engines; they write to `control_eventfd` when the control thread has work."""
@@ -42,6 +43,8 @@ class EngineHome(Protocol):
         is already full.
 
         Args:
+            port: number of the port.
+            fd: the descriptor, in this process.
             row: row of the port in ports[].
         """
 

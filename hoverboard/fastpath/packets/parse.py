@@ -173,6 +173,9 @@ def parse(data: Bytes, at: int, length: int, in_port: int, tunnel: int, key: Wor
     """Fill the 3-tuple `key` from the Ethernet frame data[at:at+length], and packets.PORTS of `packet`.
 
     Args:
+        data: bytes that contain the frame.
+        at: offset of the frame in `data`.
+        length: bytes of the frame.
         in_port: OpenFlow port that received the frame.
         tunnel: word 1 of the key.
         key: (KEY_WORDS,) int64, written.

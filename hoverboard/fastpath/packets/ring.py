@@ -25,9 +25,16 @@ def push(
     """Copy data[at:at+n] to byte `offset` of the next slot; False, without a copy, when the ring is full.
 
     Args:
-        port, kind, tunnel: stored with the packet (rings.PORT, rings.KIND, rings.TUNNEL).
+        index: the counts of consumer and producer.
         meta: (slots, rings.WORDS); its length, a power of two, is the length of the ring.
-        store: (slots * SLOT_BYTES,)
+        store: (slots * SLOT_BYTES,) the slots.
+        port: stored with the packet (rings.PORT).
+        offset: offset of the packet in its slot.
+        kind: stored with the packet (rings.KIND).
+        tunnel: stored with the packet (rings.TUNNEL).
+        data: bytes that contain the packet.
+        at: offset of the packet in `data`.
+        n: bytes of the packet.
     """
     made = index[PRODUCED]
     if made - load_acquire(index, CONSUMED) >= meta.shape[0]:

@@ -111,9 +111,14 @@ def cut(data: Bytes, frame: int, headers: int, done: int, take: int, last: bool,
     """Write the packet that carries payload bytes done..done+take of a segment to out[at:].
 
     Args:
+        data: bytes that contain the segment, behind its virtio-net header.
+        frame: offset of the segment in `data`.
         headers: result of headers_length().
         done: payload bytes already sent, a multiple of the segment size.
         take: payload bytes of this packet: the segment size, or less for the last packet.
+        last: this is the segment's last packet, which keeps the flags FIN and PSH.
+        out: the packet's memory.
+        at: offset of the packet in `out`.
 
     Returns:
         Length of the packet, with complete lengths, IPv4 identification and checksums.

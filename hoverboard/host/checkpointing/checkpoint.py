@@ -78,7 +78,10 @@ class CheckpointWriter:
         """Write a new checkpoint, and keep it up to date from now on.
 
         Args:
-            vports: see SavedState; called at each write, as is `source`.
+            directory: where FILE is written.
+            owner: identifies the host; load() rejects the checkpoint of another owner.
+            vports: see SavedState; called at each write.
+            source: the rest of the state; its functions are called at each write.
         """
         self._vports, self._source = vports, source
         self.journal = Journal(directory / FILE, dict(owner), self._value, self._everything)

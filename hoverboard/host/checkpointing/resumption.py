@@ -73,8 +73,7 @@ class Resumption:
     def vport(self, vm: str, remembered: str | None) -> tuple[str, int] | None:
         """The vport of a VM that was there before, and its OpenFlow number; None if it is new.
 
-        Args:
-            remembered: the vport's name in the caller's record.
+        `remembered` is the vport's name in the caller's record; it serves if the checkpoint does not have the VM.
         """
         if vm in self.saved.vports:
             return self.saved.vports[vm]

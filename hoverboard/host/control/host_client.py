@@ -115,9 +115,15 @@ class HostClient(Client):
         """Plug a VM's NIC in, a tap's descriptor or a device of the node; return the vport.
 
         Args:
+            vm: name of the VM; if it is plugged in already, nothing changes.
+            mac: MAC of the NIC, such as "02:00:00:00:00:01".
+            ip: IPv4 address of the VM; as text, like `ip6`.
+            fd: descriptor of the tap, of which the host process gets a copy; None if a device is given.
+            device: name of the device, for generations whose switch carries the packets; None if a tap is given.
             network: name of the VM's network, for stage rules.
             rate: bit/s that the VM may send; None: no limit.
-            vni, ip6: for generation "pre", which finds a VM's process by its network and addresses.
+            vni: VNI of the network; for learned routes, and for generation "pre", which sorts datagrams by it.
+            ip6: IPv6 address of the VM, if it has one.
             vport: its vport in an earlier host process of this node.
         """
         fds = () if fd is None else (fd,)
@@ -162,9 +168,11 @@ class HostClient(Client):
 
         Args:
             ports: VMs of the host, or "uplink"; empty: all.
-            stop_socket: one end of a socket pair. The capture ends after `count` packets (0: no limit), or when the
-                other end is shut down. Then the line {"packets", "lost", "error"} comes on the other end.
+            output: of a file or pipe; the host process gets a copy.
+            stop_socket: one end of a socket pair. The capture ends when the other end is shut down, or by `count`.
+                Then the line {"packets", "lost", "error"} comes on the other end.
             snap: bytes kept of a packet.
+            count: packets after which the capture ends; 0: no limit.
         """
         fds = (output, stop_socket.fileno())
         return list(self.call("capture", fds=fds, timeout=300.0, ports=list(ports), snap=snap, count=count))

@@ -41,9 +41,9 @@ _log = logging.getLogger("hoverboard.coprocessor")
 class CoprocessorConfig:
     """The coprocessor settings of a run, for one host.
 
-    policy: the stages of each flow.
+    Attributes:
+        policy: the stages of each flow.
         regions: region of each host, by underlay address; fixed for the life of a host process.
-        relays: underlay addresses of Hoverboards.
         relays: underlay addresses of Hoverboards.
         secret: at least 16 bytes, the same on all hosts.
         run, node: names.
@@ -124,11 +124,14 @@ class Coprocessors:
     def stages_of(
         self, direction: Direction, ofport: int, remote: Address, vni: int, peer: IPv4Address | None
     ) -> FlowStages:
-        """One VM's part of the stages of a flow, for the flow-table entry: of the VM on `ofport`.
+        """One VM's part of the stages of a flow, for the flow-table entry.
 
         Args:
+            direction: "egress" if the VM sends the flow's packets, "ingress" if it receives them.
+            ofport: OpenFlow port of the VM.
             remote: inner address of the other end.
-            peer: underlay address of the other host; None when the other end is on this host.
+            vni: VNI of the packets, 24 bits.
+            peer: underlay address of the other host or of a Hoverboard; None when the other end is on this host.
         """
         vm = self._vms.get(ofport)
         if vm is None:

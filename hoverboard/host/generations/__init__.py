@@ -57,11 +57,10 @@ class _Parts:
 
 
 def make(config: HostConfig, switch: Ovs, checkpoint_writer: CheckpointWriter) -> MadeDataplane:
-    """Make the dataplane of a host.
+    """Make the dataplane of a host, of the generation that `config` names.
 
-    Args:
-        switch: the node's Open vSwitch.
-        checkpoint_writer: notified of what the next process of this host needs.
+    `switch` is the node's Open vSwitch. The dataplane notifies `checkpoint_writer` of changes that the next process of
+    this host has to know.
     """
     return MAKERS[config.dataplane](_Parts(config, switch, checkpoint_writer))
 

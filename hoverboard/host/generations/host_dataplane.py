@@ -49,8 +49,14 @@ class HostDataplane(Protocol):
         """Carry the packets of a VM whose vport exists in the switch; limit what it sends to `rate` bit/s.
 
         Args:
+            vm: name of the VM.
+            vport: name of its port in the switch.
+            ofport: OpenFlow number of that port.
+            fd: descriptor of its tap, of which the dataplane makes a copy; None if the switch carries the packets.
             network: name of the VM's network, for stage rules.
-            vni, addresses: the VM's network and addresses, for generations that sort datagrams themselves.
+            rate: in bit/s; None: no limit.
+            vni: VNI of the network, for generations that sort datagrams themselves.
+            addresses: the VM's IP addresses, for the same.
 
         Raises:
             RunError: this generation cannot limit rates.

@@ -48,9 +48,8 @@ def take(m: Memory) -> list[MissedPacket]:
 def parsed(missed: MissedPacket, local_ip: IPv4Address, ofport: int) -> tuple[Key, int, bytes] | None:
     """(3-tuple key, ports, inner frame) of a missed packet; None when it is malformed.
 
-    Args:
-        local_ip: underlay address of this host.
-        ofport: OpenFlow number of the port by which it arrived; not used for the uplink.
+    `local_ip` is the underlay address of this host. `ofport` is the OpenFlow number of the port by which the packet
+    arrived; for the uplink it is not used.
     """
     data = np.frombuffer(bytearray(missed.frame), np.uint8)
     row = np.zeros(packets.WORDS, np.int64)

@@ -64,7 +64,10 @@ class Inspection:
 
         Args:
             names: of VMs, or UPLINK_NAME; empty: all ports.
-            output, stop_socket: see Capture; they are duplicated.
+            snap: bytes kept of a packet.
+            count: packets after which the capture ends; 0: no limit.
+            output: descriptor of the file; duplicated.
+            stop_socket: descriptor of one end of a socket pair (see Capture); duplicated.
 
         Returns:
             The names of the ports.

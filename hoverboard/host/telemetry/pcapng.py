@@ -59,9 +59,12 @@ class Writer:
         """Write one packet.
 
         Args:
-            ns: since 1970.
-            length: on the wire; `data` may be shorter.
+            interface: its number, from `interface`.
+            ns: nanoseconds since 1970.
+            data: the frame, or its first bytes.
+            length: bytes of the frame on the wire.
             direction: INBOUND or OUTBOUND.
+            comment: shown with the packet; "": none.
         """
         body = struct.pack("<I", interface) + _time(ns) + struct.pack("<II", len(data), length)
         options = [_option(_EPB_FLAGS, struct.pack("<I", direction))]

@@ -43,8 +43,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
 def describe(cached: KnownEntry, vm: str | None) -> Flow:
     """An entry without its counts.
 
-    Args:
-        vm: the VM to whose port it leads; None if it leads to no VM.
+    `vm` is the VM to whose port it leads; None if it leads to no VM.
     """
     return _row(cached, cached.verdict, cached.dropped, vm)
 
@@ -66,8 +65,7 @@ def _row(cached: KnownEntry, verdict: TraceResult, dropped: str | None, vm: str 
 def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[Entry]:
     """A flow table, one row per entry, and one more per earlier answer of the entry.
 
-    Args:
-        vm_of: engine port -> VM.
+    `vm_of` gives the VM of an engine port.
     """
     rows: list[Entry] = []
     for key, (_action, target, packets, octets) in table.statistics().items():

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.programming import disagreements
 from controllers.vmc.models import MODELS
 from experiments.programming.point import Point
-from experiments.programming.run import run_point
+from experiments.programming.point_process import run_point
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))

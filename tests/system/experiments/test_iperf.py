@@ -81,7 +81,7 @@ def test_two_at_once_take_different_ports(place: Node) -> None:
 def test_a_server_out_of_reach_is_a_recorded_sample(place: Node) -> None:
     sample = iperf.sample(place, place, "192.0.2.1", IperfSpec(seconds=1))
     assert sample.result is None
-    assert "iperf3 says" in (sample.error or "")
+    assert "iperf3 reports" in (sample.error or "")
     assert members(place) == []
 
 

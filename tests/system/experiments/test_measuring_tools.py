@@ -14,7 +14,7 @@ import pytest
 from benchmarks import flow_setup
 from experiments.observe import cpu_window
 from experiments.tools import packet_rate, round_trip, tool_processes
-from experiments.tools.no_cpu_idle import awake
+from experiments.tools.no_cpu_idle import keep_cpus_awake
 from experiments.tools.packet_rate import PacketRateSpec
 from experiments.tools.round_trip import RoundTripSpec
 from experiments.tools.tool_processes import Node
@@ -93,7 +93,7 @@ def test_spinners_keep_every_cpu_from_halting_and_are_gone_afterwards() -> None:
     def idle() -> int:
         return int(Path("/proc/stat").read_text().split()[4])
 
-    with awake(30) as pids:
+    with keep_cpus_awake(30) as pids:
         assert len(pids) == len(os.sched_getaffinity(0))
         assert all(os.sched_getscheduler(pid) == os.SCHED_IDLE for pid in pids)
         before, begun = idle(), time.monotonic()
@@ -104,7 +104,7 @@ def test_spinners_keep_every_cpu_from_halting_and_are_gone_afterwards() -> None:
 
 
 def test_a_spinner_ends_by_itself() -> None:
-    with awake(0.1) as pids:
+    with keep_cpus_awake(0.1) as pids:
         wait_for(
             lambda: all("Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3] for pid in pids),
             10, lambda: "spinners that end",

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import coprocessor
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str, IperfS
         vms = {name: {"coprocessor": row} for name, row in rows.items()}
         for name in ("acl-there", "shaping", "shaping-there", "encryption", "encryption-there"):
             vms[name] = {"coprocessor": {"cpu_seconds": 4.0, "drops": {"there": 1}}}
-        yield FakeBed(topology, {"run": run}, lambda host: {"vms": vms})
+        yield FakeTestbed(topology, {"run": run}, lambda host: {"vms": vms})
 
     def measure(here: Any, there: Any, address: str, spec: IperfSpec) -> Any:
         asked.append((here.name, there.name, address, spec))

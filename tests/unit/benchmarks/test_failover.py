@@ -16,7 +16,7 @@ from benchmarks.failover import bars, figures_of, options, shown
 from controllers.partitions import Owners
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import MeasurementError, RunError
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 from topologies.cluster.control_processes import ControlLayout
 
 
@@ -63,7 +63,7 @@ class Run:
     @contextlib.contextmanager
     def _testbed(self, topology: Any, run: str, control: ControlLayout) -> Iterator[Any]:
         self.layouts.append(control)
-        bed = FakeBed(topology, {})
+        bed = FakeTestbed(topology, {})
         bed.control_status = self._status  # type: ignore[method-assign]
         spec = bed.topology.hoverboards[0]
         bed.server = lambda name: SimpleNamespace(name=name, spec=spec)  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from benchmarks.new_flows import Arrivals
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.errors import MeasurementError, SwitchError
 from hoverboard.vswitch.ovs import Ovs
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 from topologies.run.testbed import Testbed
 
 
@@ -24,7 +24,7 @@ class Host:
     """A host whose flow table counts what is forwarded; a call of ofproto/trace takes 0.25 s."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, entries: int = 100) -> None:
-        self.bed = FakeBed("two-hosts", {}, self._say)
+        self.bed = FakeTestbed("two-hosts", {}, self._say)
         self.at, self.table, self.asked, self.driven = 1_000_003.0, dict.fromkeys(("entries", "evicted"), 7), [], []
         self._entries = entries
         switch = SimpleNamespace(appctl=self._appctl, directory="/run/h1", management="unix:/run/h1/br.mgmt")

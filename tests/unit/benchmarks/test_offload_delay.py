@@ -12,7 +12,7 @@ import pytest
 from benchmarks import offload_delay
 from benchmarks.offload_delay import bars, figures_of, options, shown
 from hoverboard.contract.errors import MeasurementError
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 from topologies.spec.topology import Topology
 
 
@@ -64,7 +64,7 @@ class Run:
         self.at, self.looks, self.after, self.waits = 1_000_003.0, 0, after, []
         self.sockets: list[Socket] = []
         self.entered: list[int] = []
-        self.beds: list[FakeBed] = []
+        self.beds: list[FakeTestbed] = []
         self._refused = refused
         monkeypatch.setattr(offload_delay, "Testbed", self._testbed)
         monkeypatch.setattr(offload_delay, "entered", self._entered)
@@ -75,7 +75,7 @@ class Run:
 
     @contextlib.contextmanager
     def _testbed(self, topology: Topology, run: str) -> Iterator[Any]:
-        bed = FakeBed(topology, {"run": run})
+        bed = FakeTestbed(topology, {"run": run})
         self.beds.append(bed)
         client = SimpleNamespace(connect=lambda seconds: None, flows=self._flows, close=lambda: None)
         bed.host_client = lambda name: client  # type: ignore[method-assign]

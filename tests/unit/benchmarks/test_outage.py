@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import outage
 from benchmarks.outage import CASES, CONTROL, Outage, WatchedFlow, bars, figures_of, options, shown
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 
 
 def test_a_gap_is_between_arrivals_and_a_loss_is_what_never_came() -> None:
@@ -91,7 +91,7 @@ class Run:
     @contextlib.contextmanager
     def _testbed(self, topology: Any, run: str) -> Iterator[Any]:
         self.beds += 1
-        bed = FakeBed(topology, {"run": run})
+        bed = FakeTestbed(topology, {"run": run})
         bed.standing = [("blue-1", "blue-2"), ("blue-2", "blue-1")]
         switch = {"programmed": True, "agent": True}
         bed.control = {

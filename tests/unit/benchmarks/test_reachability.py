@@ -17,7 +17,7 @@ from benchmarks.reachability import ALONE, BESIDE, SHARED, Plan, bars, key, opti
 from experiments.workload import vm_join
 from experiments.workload.vm_join import Answer
 from hoverboard.contract.errors import MeasurementError
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 from topologies.spec import placement, schema
 
 
@@ -117,17 +117,17 @@ class Wide:
         self.held = 10
         self.error = ""
         monkeypatch.setattr(reachability, "Testbed", self._testbed)
-        monkeypatch.setattr(vm_join, "load", self._load)
+        monkeypatch.setattr(vm_join, "load_intent", self._load)
         monkeypatch.setattr(vm_join, "prebuilt_vms", self._planted)
         monkeypatch.setattr(vm_join, "join_in_turn", lambda bed, specs: (Answer(5.0, 1.0) for _ in specs))
         monkeypatch.setattr(vm_join, "join_together", lambda bed, specs: [Answer(50.0, 1.0) for _ in specs])
-        monkeypatch.setattr(vm_join, "timed", lambda bed, request: (request(), Answer(70.0, 71.0))[1])
+        monkeypatch.setattr(vm_join, "time_join", lambda bed, request: (request(), Answer(70.0, 71.0))[1])
         monkeypatch.setattr(reachability, "churning", self._churning)
 
     @contextlib.contextmanager
     def _testbed(self, topology: Any, run: str, control: Any = None) -> Iterator[Any]:
         self.layouts.append(control)
-        bed = FakeBed(schema.load(topology), {})
+        bed = FakeTestbed(schema.load(topology), {})
         bed.flows = lambda name: {"openflow": ["x"] * self.held}  # type: ignore[attr-defined]
         bed.add_vm = lambda network: None  # type: ignore[attr-defined]
         yield bed

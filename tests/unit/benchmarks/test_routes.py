@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import routes
 from benchmarks.routes import FRONT_END, OFCTL, bars, check_same, figures_of, options, shown
-from experiments.programming.world import Cluster
+from experiments.programming.scaled_cluster import Cluster
 from hoverboard.contract.errors import MeasurementError
 
 FLOWS = "table=0 actions=drop\ntable=1 actions=drop\n"

@@ -60,7 +60,7 @@ class Rack:
         monkeypatch.setattr(run_client, "down", self._down)
         monkeypatch.setattr(startup, "time", SimpleNamespace(monotonic=lambda: self.at))
         monkeypatch.setattr(startup, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=self._wait)))
-        monkeypatch.setattr(run_cost, "members", lambda run: [run])
+        monkeypatch.setattr(run_cost, "run_processes", lambda run: [run])
         monkeypatch.setattr(run_cost, "shares", self._shares)
 
     def _start(self, topology: str, run: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def stairs(axes: Any) -> list[tuple[list[float], list[float], Any]]:
 
 
 def test_a_path_is_drawn_in_gbits_with_the_direct_part_on_top_of_the_hoverboard_s() -> None:
-    (axes,) = figures.path(timeline(), title="a to b").axes
+    (axes,) = figures.flow_path(timeline(), title="a to b").axes
     (below, edges, baseline), (above, also, on) = stairs(axes)
     assert (below, above) == ([2.0, 1.0, 0.0], [2.0, 4.0, 4.0])
     assert edges == also == [0.0, 1.0, 1.5, 2.5]
@@ -52,7 +52,7 @@ def test_a_path_is_drawn_in_gbits_with_the_direct_part_on_top_of_the_hoverboard_
 
 
 def test_a_path_is_as_wide_as_the_report_and_has_no_frame_at_the_top_and_right() -> None:
-    drawn = figures.path(timeline(), title="")
+    drawn = figures.flow_path(timeline(), title="")
     assert list(drawn.get_size_inches()) == [7.2, 3.3]
     (axes,) = drawn.axes
     assert [axes.spines[side].get_visible() for side in ("top", "right", "left", "bottom")] == [
@@ -61,19 +61,19 @@ def test_a_path_is_as_wide_as_the_report_and_has_no_frame_at_the_top_and_right()
 
 
 def test_the_moment_of_the_offload_is_marked_where_there_is_one() -> None:
-    (axes,) = figures.path(timeline(), title="").axes
+    (axes,) = figures.flow_path(timeline(), title="").axes
     (mark,) = axes.lines
     assert list(mark.get_xdata()) == [1.25, 1.25]
     assert [one.get_text() for one in axes.texts] == ["offloaded, 1.25 s"]
     (text,) = axes.texts
     assert (text.xy, text.xyann) == ((1.25, 1.0), (6, -2))  # beside the line, right below the top
-    (never,) = figures.path(timeline(None), title="").axes
+    (never,) = figures.flow_path(timeline(None), title="").axes
     assert (list(never.lines), list(never.texts)) == ([], [])
 
 
 @pytest.mark.parametrize("points", [(), (PathPoint(0.0, 0, 0),)])
 def test_a_flow_that_was_never_seen_has_empty_axes(points: tuple[PathPoint, ...]) -> None:
-    (axes,) = figures.path(Timeline("a", "b", points), title="").axes
+    (axes,) = figures.flow_path(Timeline("a", "b", points), title="").axes
     assert (list(axes.patches), axes.get_legend()) == ([], None)
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 1), (0, 1.25))
 
@@ -132,7 +132,7 @@ def test_latency_without_any_sample_is_an_empty_figure() -> None:
 @pytest.mark.parametrize(
     "drawn",
     [
-        lambda: figures.path(timeline(), title="blue-1 to blue-2, dataplane fastpath-vmm"),
+        lambda: figures.flow_path(timeline(), title="blue-1 to blue-2, dataplane fastpath-vmm"),
         lambda: figures.throughput({"fastpath-vmm": {1: 6.5e9, 16: 12e9}}),
         lambda: figures.latency({"fastpath-vmm, over the Hoverboard": [0.1, 0.2], "ovs, direct": [1.0, 3.0]}),
     ],

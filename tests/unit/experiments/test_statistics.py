@@ -23,7 +23,8 @@ def test_a_percentile_of_one_value_is_that_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "share", "words"), [([], 0.5, "no values"), ([1.0], -0.1, "no share"), ([1.0], 99, "no share")]
+    ("values", "share", "words"),
+    [([], 0.5, "no values"), ([1.0], -0.1, "is not a share"), ([1.0], 99, "is not a share")],
 )
 def test_no_percentile(values: list[float], share: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):

@@ -131,7 +131,7 @@ def test_cpu_per_gigabyte_is_all_that_the_machine_did_less_what_strangers_did(
     ]
     monkeypatch.setattr(cases.os, "getpid", lambda: 77)
     monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
-    monkeypatch.setattr(run_cost, "members", lambda name: [RunProcess(Process(5, 0), f"host process of {name}")])
+    monkeypatch.setattr(run_cost, "run_processes", lambda name: [RunProcess(Process(5, 0), f"host process of {name}")])
     asked = Asked(tcp(1, 8e9))
     monkeypatch.setattr(iperf, "measure", asked)
     one = case("CPU per GB, two hosts, 1 stream")
@@ -154,7 +154,7 @@ class MadeUpContestants:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[str] = []
         monkeypatch.setattr(contestants, "all_contestants", self._all_contestants)
-        monkeypatch.setattr(datapath, "awake", self._awake)
+        monkeypatch.setattr(datapath, "keep_cpus_awake", self._awake)
 
     def _all_contestants(self, scheduling: str) -> dict[str, Any]:
         self.done.append(scheduling)

@@ -85,7 +85,7 @@ def test_resuming_goes_on_and_without_it_the_folder_is_refused(file: str, tmp_pa
     words = (file, "--out", str(tmp_path / "out"), "--set", "broken=6")
     assert run(*words).exit_code == 0
     again = run(*words)
-    assert (again.exit_code, "holds a run already" in again.stderr) == (2, True)
+    assert (again.exit_code, "has a run already" in again.stderr) == (2, True)
     shown = run(*words, "--resume")
     assert shown.exit_code == 0
     assert "(3 of 3" in shown.stderr  # those that failed are tried again

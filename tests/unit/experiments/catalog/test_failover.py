@@ -29,7 +29,7 @@ def test_victims() -> None:
     }  # fmt: skip
 
 
-def test_nobody_is_killed_where_there_is_no_master() -> None:
+def test_no_process_is_killed_without_a_master() -> None:
     assert failover.victims("vm-controller", "h1", "hv1", PROCESSES, 0) == []
 
 
@@ -122,7 +122,7 @@ def test_charts_are_by_role_and_path() -> None:
     assert (spread.n, spread.low, spread.high) == (3, 2.0, 4.0)
     assert lines(drawn["next-change"]) == {"new VM": [("hoverboard", 6.0)]}
     assert all((one.y, one.kind, one.log_y) == ("ms", "bars", True) for one in drawn.values())
-    assert all(one.x == "who was killed" for one in drawn.values())
+    assert all(one.x == "killed role" for one in drawn.values())
 
 
 def test_points_are_the_roles() -> None:

@@ -16,7 +16,14 @@ from experiments.catalog import failover
 from experiments.catalog.failover import DIRECT, OVER, Failover
 from experiments.workload.traffic import Datagram
 from hoverboard.contract.errors import MeasurementError, RunError
-from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, FakeRunning, ScriptedBench, exchanged, measured
+from tests.unit.experiments.fake_testbed import (
+    FakeExchange,
+    FakeRunning,
+    FakeTestbed,
+    ScriptedBench,
+    exchanged,
+    measured,
+)
 from topologies.cluster.control_processes import ControlLayout
 from topologies.processes.process_table import LinuxProcesses
 
@@ -53,7 +60,7 @@ class Run:
         records = [SimpleNamespace(what=what, process=SimpleNamespace(pid=pid)) for what, pid in PROCESSES]
 
         def live(book: Any, processes: Any) -> list[SimpleNamespace]:
-            assert (book, type(processes)) == (self.bed.directory, LinuxProcesses)
+            assert (book, type(processes)) == (self.testbed.directory, LinuxProcesses)
             return records
 
         monkeypatch.setattr(failover.ledger, "live_processes", live)
@@ -89,19 +96,19 @@ class Run:
             raise RunError("the fabric manager is gone")
         self._taken.set()
 
-    def prepare(self, bed: FakeBed) -> None:
-        self.bed = bed
+    def prepare(self, testbed: FakeTestbed) -> None:
+        self.testbed = testbed
         counted = {"hv1": 100, "hv2": 900}
-        bed.status = lambda host: {"counters": {"rx_packets": counted[host]}}
-        bed.control = {"controllers": self.controllers, "switches": {"h1": {"programmed": True}}}
-        bed.supervision = lambda: {"down": [], "restarts": self.restarts}
-        bed.upsert, bed.remove = self.upsert, self.removed.append  # type: ignore[attr-defined]
-        bed.server = lambda name: SimpleNamespace(name=name)  # type: ignore[attr-defined]
-        bed.suppress_restarts = self.died.append  # type: ignore[attr-defined]
-        bed.add_vm = lambda network, host: self.plugged.append((network, host)) or SimpleNamespace(name="new")  # type: ignore[attr-defined]
-        bed.remove_vm = self.plugged.append  # type: ignore[attr-defined]
-        here, there = ([vm.name for vm in bed.topology.vms if vm.host == host] for host in ("h1", "h2"))
-        bed.standing = list(zip(here, there, strict=True))[2:]
+        testbed.status = lambda host: {"counters": {"rx_packets": counted[host]}}
+        testbed.control = {"controllers": self.controllers, "switches": {"h1": {"programmed": True}}}
+        testbed.supervision = lambda: {"down": [], "restarts": self.restarts}
+        testbed.upsert, testbed.remove = self.upsert, self.removed.append  # type: ignore[attr-defined]
+        testbed.server = lambda name: SimpleNamespace(name=name)  # type: ignore[attr-defined]
+        testbed.suppress_restarts = self.died.append  # type: ignore[attr-defined]
+        testbed.add_vm = lambda network, host: self.plugged.append((network, host)) or SimpleNamespace(name="new")  # type: ignore[attr-defined]
+        testbed.remove_vm = self.plugged.append  # type: ignore[attr-defined]
+        here, there = ([vm.name for vm in testbed.topology.vms if vm.host == host] for host in ("h1", "h2"))
+        testbed.standing = list(zip(here, there, strict=True))[2:]
 
     def measure(self, role: str) -> dict[str, list[tuple[float | None, str, dict[str, Any]]]]:
         self.bench = ScriptedBench(self.prepare)
@@ -133,18 +140,18 @@ def test_a_role_is_killed_and_a_vm_asked_for(monkeypatch: pytest.MonkeyPatch, ro
     assert vm.name == f"late-{str(vm.ip).rpartition('.')[2]}"
     assert run.died == []
     bench = run.bench
-    assert (bench.fresh_ones, bench.beds[0].options) == (0, {"control": ControlLayout(True, replicas=3)})
+    assert (bench.fresh_ones, bench.testbeds[0].options) == (0, {"control": ControlLayout(True, replicas=3)})
     assert bench.kept["signal"]["killed"] == killed
     assert [one["arrived"] > 0 for one in bench.kept["flows"]] == [True] * 4
     assert len(bench.kept["signal"]["offloads"]) == 2
-    assert bench.beds[0].opened == bench.beds[0].closed == ["hv1", "hv2"]
+    assert bench.testbeds[0].opened == bench.testbeds[0].closed == ["hv1", "hv2"]
 
 
 def test_an_etcd_member_is_killed_where_etcd_keeps_elections(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
     with pytest.raises(MeasurementError, match="no process of etcd-member was found"):
         run.measure("etcd-member")
-    assert run.bench.beds[0].options == {"control": ControlLayout(True, replicas=3, store="etcd")}
+    assert run.bench.testbeds[0].options == {"control": ControlLayout(True, replicas=3, store="etcd")}
 
 
 def test_all_of_the_hoverboard_that_carries_more_is_killed_and_the_other_one_watched(
@@ -175,7 +182,7 @@ def test_a_server_s_process_that_does_not_come_back_is_an_error(monkeypatch: pyt
     run = Run(monkeypatch)
     monkeypatch.setattr(failover, "_LONGEST", 0.01)
     monkeypatch.setattr(failover.os, "kill", lambda pid, number: None)  # no restart is counted
-    with pytest.raises(RunError, match="what was killed on h1 does not come back"):
+    with pytest.raises(RunError, match="killed processes of h1"):
         run.measure("host-process")
 
 
@@ -220,10 +227,10 @@ def test_who_is_killed_is_waited_for_until_nothing_is_down(monkeypatch: pytest.M
 
     def wait_for(condition: Any, timeout: float, missing: Any, **_: Any) -> None:
         down: list[list[str]] = [["h1"], []]
-        bed = run.bench.beds[0]
+        testbed = run.bench.testbeds[0]
         seen = []
         for names in down:
-            bed.supervision = lambda names=names: {"down": names, "restarts": run.restarts}
+            testbed.supervision = lambda names=names: {"down": names, "restarts": run.restarts}
             seen.append(condition())
         waited.append((timeout, seen))
 
@@ -245,7 +252,7 @@ def test_who_refuses_is_asked_again_a_little_later(monkeypatch: pytest.MonkeyPat
     bench = ScriptedBench(run.prepare)
     pauses: list[float] = []
     ended = SimpleNamespace(is_set=lambda: False, wait=pauses.append)
-    failover._ask(bench.testbed(failover.topology()), "new", ended)  # type: ignore[arg-type]
+    failover._request_vm(bench.testbed(failover.topology()), "new", ended)  # type: ignore[arg-type]
     assert (run.asked, pauses) == (["new"] * 3, [0.01, 0.01])
 
 
@@ -253,11 +260,11 @@ def test_a_switch_that_is_not_there_has_no_flow(monkeypatch: pytest.MonkeyPatch)
     run = Run(monkeypatch, shown=1)
     run.asked = [SimpleNamespace(ip="10.0.0.123")]
     run._taken.set()
-    there = [failover._has("hv1", re.compile("10.0.0.123,")) for _ in range(2)]
+    there = [failover._has_flow("hv1", re.compile("10.0.0.123,")) for _ in range(2)]
     assert there == [False, True]
 
 
-def test_a_vm_is_asked_for_until_somebody_takes_it_and_looked_for_until_it_is_there(
+def test_a_vm_is_requested_until_it_is_accepted_and_looked_for_until_it_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = Run(monkeypatch, refusals=2, shown=3)
@@ -310,10 +317,10 @@ def test_flows_that_went_another_way_are_no_sample_of_this_one(
 ) -> None:
     run = Run(monkeypatch)
 
-    def prepare(bed: FakeBed) -> None:
-        run.prepare(bed)
-        here, there = ([vm.name for vm in bed.topology.vms if vm.host == host] for host in ("h1", "h2"))
-        bed.standing = list(zip(here, there, strict=True))[standing]
+    def prepare(testbed: FakeTestbed) -> None:
+        run.prepare(testbed)
+        here, there = ([vm.name for vm in testbed.topology.vms if vm.host == host] for host in ("h1", "h2"))
+        testbed.standing = list(zip(here, there, strict=True))[standing]
 
     found = list(Failover().measure({"role": "nobody"}, {"after": 5.0}, ScriptedBench(prepare)))
     failed = {one.labels["path"]: one.error for one in found if one.value is None}
@@ -339,7 +346,7 @@ def test_a_run_that_is_not_whole_is_not_measured(monkeypatch: pytest.MonkeyPatch
         raise RunError(missing())
 
     monkeypatch.setattr(failover, "wait_for", wait_for)
-    with pytest.raises(RunError, match="not all processes of the run are there"):
+    with pytest.raises(RunError, match="not all processes of the run are up"):
         run.measure("nobody")
     assert waited == [30.0]
 
@@ -360,13 +367,13 @@ def test_a_run_whose_switches_or_processes_are_not_there_is_not_measured(
     monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     run = Run(monkeypatch)
-    bed = ScriptedBench(run.prepare).testbed(failover.topology())
+    testbed = ScriptedBench(run.prepare).testbed(failover.topology())
     whole: list[bool] = []
     monkeypatch.setattr(failover, "wait_for", lambda condition, *_, **__: whole.append(condition()))
-    failover._wait_whole(bed)
+    failover._wait_until_up(testbed)
     if what == "switch":
-        bed.control["switches"]["h2"] = {"programmed": False}
+        testbed.control["switches"]["h2"] = {"programmed": False}
     else:
-        bed.supervision = lambda: {"down": ["h1"], "restarts": 0}
-    failover._wait_whole(bed)
+        testbed.supervision = lambda: {"down": ["h1"], "restarts": 0}
+    failover._wait_until_up(testbed)
     assert whole == [True, False]

@@ -19,7 +19,7 @@ from experiments.tools import ping
 from experiments.tools.ping_output import PingResult
 from experiments.workload import traffic, vm_join
 from experiments.workload.traffic import Datagram
-from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, errors, exchanged, measured
+from tests.unit.experiments.fake_testbed import FakeExchange, FakeTestbed, ScriptedBench, errors, exchanged, measured
 from topologies.processes.process_table import Process
 
 
@@ -40,14 +40,14 @@ class Cluster:
             for seconds in (1.0, 1.5)
         )
         members = [RunProcess(Process(5, 0), "control plane"), RunProcess(Process(6, 0), "host process")]
-        monkeypatch.setattr(hoverboard_counters, "received", lambda bed: next(counted))
+        monkeypatch.setattr(hoverboard_counters, "received", lambda testbed: next(counted))
         monkeypatch.setattr(cpu_window, "read", lambda: next(readings))
-        monkeypatch.setattr(run_cost, "members", lambda run: members if run == "made-up" else [])
+        monkeypatch.setattr(run_cost, "run_processes", lambda run: members if run == "made-up" else [])
         monkeypatch.setattr(ping, "measure", self._ping)
         monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.flow == 0))
 
-    def prepare(self, bed: FakeBed) -> None:
-        bed.control = {"switches": {"h1": {"flows": 7}, "h2": {"flows": 8}, "hv1": {"flows": 99}}}
+    def prepare(self, testbed: FakeTestbed) -> None:
+        testbed.control = {"switches": {"h1": {"flows": 7}, "h2": {"flows": 8}, "hv1": {"flows": 99}}}
 
     def _ping(self, source: Any, address: str, **settings: Any) -> PingResult:
         self.pings.append((source.name, address, settings))
@@ -74,11 +74,11 @@ def test_a_model_s_round_trips_state_and_load(monkeypatch: pytest.MonkeyPatch) -
     assert found["over Hoverboards"] == [(pytest.approx(30 / counted), "share of datagrams", POINT)]
     assert counted == pytest.approx(3 * 41.7, abs=3)
     assert found["lost"] == [(pytest.approx(1 / 3, abs=0.01), "share of datagrams", POINT)]
-    (bed,) = bench.beds
-    assert (bed.topology.model, len(bed.topology.hosts), len(bed.topology.hoverboards)) == ("gateway", 3, 1)
-    assert (len(bed.topology.vms), bed.topology.report_interval, bench.fresh_ones) == (6, 0.5, 1)
-    addresses = {vm.name: str(vm.ip) for vm in bed.topology.vms}
-    host = {vm.name: vm.host for vm in bed.topology.vms}
+    (testbed,) = bench.testbeds
+    assert (testbed.topology.model, len(testbed.topology.hosts), len(testbed.topology.hoverboards)) == ("gateway", 3, 1)
+    assert (len(testbed.topology.vms), testbed.topology.report_interval, bench.fresh_ones) == (6, 0.5, 1)
+    addresses = {vm.name: str(vm.ip) for vm in testbed.topology.vms}
+    host = {vm.name: vm.host for vm in testbed.topology.vms}
     chosen = [(flow.src, flow.dst) for flow in exchange.flows]
     assert {flow.rate_bps for flow in exchange.flows} == {200_000.0}
     assert max(one.size for one in exchange.due) == 600
@@ -105,7 +105,7 @@ def test_a_control_plane_that_did_nothing_spent_nothing_and_four_pairs_are_pinge
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster = Cluster(monkeypatch, *[pinged(1.0, 1.0, 1.0, 1.0)] * 5)
-    monkeypatch.setattr(run_cost, "members", lambda run: [])
+    monkeypatch.setattr(run_cost, "run_processes", lambda run: [])
     found = measured(Models, POINT, ScriptedBench(cluster.prepare), vms=12, pairs=5, seconds=2.0)
     assert found["control plane CPU"] == [(0.0, "ms a pair", POINT)]
     assert len(found["steady round trip"]) == 4
@@ -132,20 +132,20 @@ class Crowd:
         if len(answers) < 12:
             monkeypatch.setattr(on_demand_collapse, "_VICTIMS", len(answers))
         monkeypatch.setattr(ping, "measure", self._ping)
-        monkeypatch.setattr(vm_join, "load", lambda bed, vms: self.loaded.append(vms))
+        monkeypatch.setattr(vm_join, "load_intent", lambda testbed, vms: self.loaded.append(vms))
         monkeypatch.setattr(
             vm_join, "entities", lambda network, hosts: (SimpleNamespace(ip=f"{hosts[0]}-{n}") for n in range(10**6))
         )
 
-    def prepare(self, bed: FakeBed) -> None:
-        bed.control_status = self._control  # type: ignore[method-assign]
+    def prepare(self, testbed: FakeTestbed) -> None:
+        testbed.control_status = self._control  # type: ignore[method-assign]
 
     def _control(self) -> dict[str, Any]:
         counters = {"packets_in": 10 + self.asked, "packets_in_limited": 5 + 2 * self.asked, "packets_in_unknown": 1}
         return {"counters": counters}
 
     @contextlib.contextmanager
-    def _flooding(self, bed: FakeBed, *given: Any) -> Iterator[Any]:
+    def _flooding(self, testbed: FakeTestbed, *given: Any) -> Iterator[Any]:
         self.floods.append(given)
         yield SimpleNamespace(sent=321)
         self.asked = 7
@@ -169,10 +169,14 @@ def test_bystanders_are_pinged_once_beside_a_flood(monkeypatch: pytest.MonkeyPat
         "over the limit": [(14.0, "packets to the controller", point)],
         "unknown": [(0.0, "packets to the controller", point)],
     }
-    (bed,) = bench.beds
-    assert (bed.topology.model, len(bed.topology.hosts), len(bed.topology.hoverboards)) == ("on-demand", 2, 1)
-    assert {server.dataplane for server in bed.topology.servers} == {"ovs"}
-    assert len(bed.topology.vms) == 4 + 2 * 3  # of the largest load, and the bystanders
+    (testbed,) = bench.testbeds
+    assert (testbed.topology.model, len(testbed.topology.hosts), len(testbed.topology.hoverboards)) == (
+        "on-demand",
+        2,
+        1,
+    )
+    assert {server.dataplane for server in testbed.topology.servers} == {"ovs"}
+    assert len(testbed.topology.vms) == 4 + 2 * 3  # of the largest load, and the bystanders
     assert [one.ip for one in crowd.loaded[0]] == ["h1-0", "h1-1", "h1-2"]
     assert crowd.floods == [(["blue-7", "blue-8"], ["h1-0", "h1-1", "h1-2"], 40)]
     assert crowd.pings == [
@@ -186,5 +190,5 @@ def test_twelve_are_pinged_and_the_fast_path_may_be_flooded_too(monkeypatch: pyt
     bench = ScriptedBench(crowd.prepare)
     point = {"model": "hoverboard", "flooders": 0, "first packets a second": 0}
     measured(OnDemandCollapse, point, bench, flooders=(0,), dataplane="fastpath", destinations=1)
-    assert {server.dataplane for server in bench.beds[0].topology.servers} == {"fastpath"}
-    assert (len(crowd.pings), len(bench.beds[0].topology.vms)) == (12, 24)
+    assert {server.dataplane for server in bench.testbeds[0].topology.servers} == {"fastpath"}
+    assert (len(crowd.pings), len(bench.testbeds[0].topology.vms)) == (12, 24)

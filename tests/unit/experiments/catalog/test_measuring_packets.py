@@ -18,7 +18,7 @@ from experiments.tools.packet_rate import PacketRateResult, PacketRateSpec
 from experiments.tools.ping_output import PingResult
 from hoverboard.contract.errors import MeasurementError
 from hoverboard.fastpath.engine import compose
-from tests.unit.experiments.fake_bed import FakeBed, ScriptedBench, measured
+from tests.unit.experiments.fake_testbed import FakeTestbed, ScriptedBench, measured
 
 
 def test_a_packet_rate_is_the_best_of_three_offers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,9 +34,9 @@ def test_a_packet_rate_is_the_best_of_three_offers(monkeypatch: pytest.MonkeyPat
     assert measured(Batching, point, bench, seconds=0.5) == {
         "packet rate": [(160.0, "1000 packets/s", {"batch": 8})]
     }  # fmt: skip
-    (bed,) = bench.beds
-    assert bed.topology.name == "batch-8"
-    ends = (bed.node("blue-1"), bed.node("blue-2"), "10.0.0.3")
+    (testbed,) = bench.testbeds
+    assert testbed.topology.name == "batch-8"
+    ends = (testbed.node("blue-1"), testbed.node("blue-2"), "10.0.0.3")
     assert [given[:3] for given in asked] == [ends] * 3
     assert [given[3] for given in asked] == [
         PacketRateSpec(seconds=0.5), PacketRateSpec(seconds=0.5, rate_pps=1.5 * 100_000),
@@ -126,8 +126,8 @@ class Flooded:
             done=lambda: self._early and bool(self.pings), result=lambda: call(*given)
         ))  # fmt: skip
 
-    def prepare(self, bed: FakeBed) -> None:
-        bed.status = self._status
+    def prepare(self, testbed: FakeTestbed) -> None:
+        testbed.status = self._status
 
     def _status(self, host: str) -> dict[str, Any]:
         return {"counters": {"drops": {"else": 99} | ({"vm-queue-full": self.dropped} if self.dropped else {})}}
@@ -162,18 +162,18 @@ def test_a_victim_is_pinged_beside_a_flood(
         "p50": [(pytest.approx(50.5), "us", point)],
         "p99": [(pytest.approx(99.01), "us", point)],
     }
-    (bed,) = bench.beds
-    assert bed.topology.name == "isolation-arrival"
+    (testbed,) = bench.testbeds
+    assert testbed.topology.name == "isolation-arrival"
     # So long that the pings, 5 ms apart, have ended before it.
     spec = PacketRateSpec(seconds=200 * 0.005 * 1.5 + 1.0, rate_pps=1_000)
-    assert flooded.floods == [(bed.node(ends[0]), bed.node(ends[1]), ends[2], spec)]
+    assert flooded.floods == [(testbed.node(ends[0]), testbed.node(ends[1]), ends[2], spec)]
     assert flooded.pings == [
-        (bed.node("friend"), "10.0.0.2", {"count": 40, "interval": 0.01}),
-        (bed.node("friend"), "10.0.0.2", {"count": 200, "interval": 0.005}),
+        (testbed.node("friend"), "10.0.0.2", {"count": 40, "interval": 0.01}),
+        (testbed.node("friend"), "10.0.0.2", {"count": 200, "interval": 0.005}),
     ]
     assert bench.kept["ping"] == "the text"
     assert bench.kept["flood"]["delivered_pps"] == 7_000.0
-    assert bed.opened == bed.closed == ["h1", "h1"]
+    assert testbed.opened == testbed.closed == ["h1", "h1"]
 
 
 def test_a_flood_without_a_rate_is_all_that_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from experiments.workload import vm_join
 from experiments.workload.vm_churn import Rounds
 from experiments.workload.vm_join import Answer
 from hoverboard.contract.errors import RunError
-from tests.unit.experiments.fake_bed import ScriptedBench, errors, measured
+from tests.unit.experiments.fake_testbed import ScriptedBench, errors, measured
 from topologies.cluster.control_processes import ControlLayout
 
 
@@ -45,7 +45,7 @@ def test_recorded_changes_are_of_four_vms_a_host(monkeypatch: pytest.MonkeyPatch
         "controller work": [(1.0, "ms", point), (2.5, "ms", point)]
     }  # fmt: skip
     assert asked == [Point("preprogrammed", 200, 50, more=6)]
-    assert bench.beds == []
+    assert bench.testbeds == []
 
 
 class Joins:
@@ -57,15 +57,15 @@ class Joins:
         self.joined: list[str] = []
         self._answers, self._error = list(answers), error
         monkeypatch.setattr(vm_join, "entities", self._entities)
-        monkeypatch.setattr(vm_join, "load", lambda bed, vms: self.loaded.append(vms))
-        monkeypatch.setattr(vm_join, "by_diff", self._by_diff)
+        monkeypatch.setattr(vm_join, "load_intent", lambda testbed, vms: self.loaded.append(vms))
+        monkeypatch.setattr(vm_join, "join_one", self._by_diff)
         monkeypatch.setattr(programming_latency, "churning", self._churning)
 
     def _entities(self, network: Any, hosts: list[str]) -> Iterator[str]:
         assert hosts == ["h1", "h2", "h3"]
         return (f"{network.name}-{number}" for number in range(10_000))
 
-    def _by_diff(self, bed: Any, network: str) -> Answer:
+    def _by_diff(self, testbed: Any, network: str) -> Answer:
         self.joined.append(network)
         found = self._answers.pop(0)
         if isinstance(found, Exception):
@@ -73,7 +73,7 @@ class Joins:
         return Answer(found, 99.0)
 
     @contextlib.contextmanager
-    def _churning(self, bed: Any, vms: Any) -> Iterator[Rounds]:
+    def _churning(self, testbed: Any, vms: Any) -> Iterator[Rounds]:
         self.churned.append(vms)
         rounds = Rounds()
         yield rounds
@@ -88,8 +88,12 @@ def test_vms_join_a_network_beside_a_quiet_neighbour(monkeypatch: pytest.MonkeyP
     }  # fmt: skip
     assert joins.loaded == [["blue-0", "blue-1", "blue-2"]]
     assert (joins.churned, joins.joined) == ([], ["blue", "blue"])
-    (bed,) = bench.beds
-    assert (bed.topology.model, bed.options, bench.fresh_ones) == ("preprogrammed", {"control": ControlLayout()}, 1)
+    (testbed,) = bench.testbeds
+    assert (testbed.topology.model, testbed.options, bench.fresh_ones) == (
+        "preprogrammed",
+        {"control": ControlLayout()},
+        1,
+    )
     assert bench.said == [
         "programming-latency: loading 3 VMs", "programming-latency: preprogrammed, quiet, VM 1",
         "programming-latency: preprogrammed, quiet, VM 2",
@@ -104,7 +108,7 @@ def test_vms_join_beside_a_churning_neighbour(monkeypatch: pytest.MonkeyPatch, q
         "joined": [(5.0, "ms", point)], "churn": [(12.0, "times all joined or left", point)],
     }  # fmt: skip
     assert (joins.loaded, joins.churned) == ([], [["red-0", "red-1"]])
-    assert bench.beds[0].options == {"control": ControlLayout(shared_queue=shared)}
+    assert bench.testbeds[0].options == {"control": ControlLayout(shared_queue=shared)}
 
 
 def test_a_vm_that_does_not_answer_is_a_failed_sample_and_so_is_a_churn_that_ended(

@@ -26,7 +26,7 @@ from experiments.tools.iperf import IperfSample, IperfSpec
 from experiments.tools.iperf_output import IperfResult
 from experiments.tools.round_trip import RoundTripResult, RoundTripSpec
 from experiments.tools.tool_processes import Node
-from tests.unit.experiments.fake_bed import FakeBed, ScriptedBench, errors, measured
+from tests.unit.experiments.fake_testbed import FakeTestbed, ScriptedBench, errors, measured
 from topologies.processes.process_table import Process
 
 ENDS = Ends(Node("a", 1), Node("b", 2), "10.0.0.3")
@@ -109,7 +109,7 @@ def test_latency_is_the_tool_s_figures(monkeypatch: pytest.MonkeyPatch, ends: li
         yield
         ends.append("asleep")
 
-    monkeypatch.setattr(latency, "awake", awake)
+    monkeypatch.setattr(latency, "keep_cpus_awake", awake)
     bench, point = ScriptedBench(), {"generation": "pre", "cpus": cpus}
     assert measured(Latency, point, bench, seconds=0.5) == {
         name: [(value, "us", point)]
@@ -136,14 +136,16 @@ class Window:
         monkeypatch.setattr(generation_comparison, "pair", self._pair)
         monkeypatch.setattr(cpu.os, "getpid", lambda: 77)
         monkeypatch.setattr(cpu_window, "read", lambda: readings.pop(0))
-        monkeypatch.setattr(run_cost, "members", lambda run: [RunProcess(Process(5, 0), f"host process of {run}")])
+        monkeypatch.setattr(
+            run_cost, "run_processes", lambda run: [RunProcess(Process(5, 0), f"host process of {run}")]
+        )
         monkeypatch.setattr(iperf, "measure", lambda *given: (self.asked.append(given), tcp(bps))[1])
         monkeypatch.setattr(cpu, "clock_hz", lambda: 2e9)
 
     def _pair(self, bench: Any, generation: str) -> Pair:
         self.asked.append(generation)
-        bed: Any = FakeBed("two-hosts", {})
-        return Pair(ENDS.source, ENDS.target, ENDS.address, bed)
+        testbed: Any = FakeTestbed("two-hosts", {})
+        return Pair(ENDS.source, ENDS.target, ENDS.address, testbed)
 
 
 def test_cpu_per_byte_is_what_the_machine_did_less_what_strangers_did(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,12 +196,12 @@ class Worker:
         self.asked: list[Any] = []
         monkeypatch.setattr(iperf, "measure", lambda *given: (self.asked.append(given), tcp(3e9))[1])
 
-    def prepare(self, bed: FakeBed) -> None:
+    def prepare(self, testbed: FakeTestbed) -> None:
         """The VM that sends through ACLs is on a host of its own."""
-        bed.status = self._status
-        (network,) = bed.topology.networks
+        testbed.status = self._status
+        (network,) = testbed.topology.networks
         vms = tuple(replace(vm, host="h9") if vm.name == "acl" else vm for vm in network.vms)
-        bed.topology = replace(bed.topology, networks=(replace(network, vms=vms),))
+        testbed.topology = replace(testbed.topology, networks=(replace(network, vms=vms),))
 
     def _status(self, host: str) -> dict[str, Any]:
         self.seconds += 2.0
@@ -215,11 +217,11 @@ def test_a_stage_s_stream_and_the_time_of_its_sender_s_thread(monkeypatch: pytes
     assert measured(Coprocessor, point, bench, seconds=3, omit=1) == {
         "throughput": [(3.0, "Gbit/s", point)], "sender's coprocessor": [(50.0, "% of a CPU", point)],
     }  # fmt: skip
-    (bed,) = bench.beds
-    address = next(str(vm.ip) for vm in bed.topology.vms if vm.name == "acl-there")
-    assert worker.asked == [(bed.node("acl"), bed.node("acl-there"), address, IperfSpec(seconds=3, omit=1))]
+    (testbed,) = bench.testbeds
+    address = next(str(vm.ip) for vm in testbed.topology.vms if vm.name == "acl-there")
+    assert worker.asked == [(testbed.node("acl"), testbed.node("acl-there"), address, IperfSpec(seconds=3, omit=1))]
     assert bench.kept == {"iperf3": {"bps": 3e9}, "coprocessor": {"cpu_seconds": 14.0, "packets": 9}}
-    assert bed.opened == bed.closed == ["h9", "h9"]
+    assert testbed.opened == testbed.closed == ["h9", "h9"]
     assert coprocessor.TOPOLOGY.is_file()
 
 

@@ -17,7 +17,7 @@ from experiments.observe import hoverboard_counters
 from experiments.workload import traffic, traffic_population
 from experiments.workload.traffic import Datagram, TrafficFlow
 from experiments.workload.traffic_population import Replayed
-from tests.unit.experiments.fake_bed import FakeBed, FakeExchange, ScriptedBench, exchanged, measured
+from tests.unit.experiments.fake_testbed import FakeExchange, FakeTestbed, ScriptedBench, exchanged, measured
 
 
 def values(found: dict[str, list[tuple[float | None, str, dict[str, Any]]]], metric: str) -> list[float | None]:
@@ -46,9 +46,9 @@ def test_peak_rates_are_those_of_the_busiest_second(monkeypatch: pytest.MonkeyPa
     among, cdf, scale = asked[0][1:]
     assert among == traffic.pairs(["blue-1", "blue-2", "blue-3"])
     assert (cdf, scale, asked[1]) == (pair_rates.papers_cdf(), 0.1, (flows, 2))
-    (bed,) = bench.beds
-    assert (len(bed.topology.hosts), len(bed.topology.hoverboards), len(bed.topology.vms)) == (4, 1, 3)
-    assert bed.topology.model == "hoverboard"
+    (testbed,) = bench.testbeds
+    assert (len(testbed.topology.hosts), len(testbed.topology.hoverboards), len(testbed.topology.vms)) == (4, 1, 3)
+    assert testbed.topology.model == "hoverboard"
     assert bench.fresh_ones == 0
     assert bench.kept["flows"][0]["arrived"] == 15
 
@@ -74,9 +74,9 @@ class Relay:
         self.received += 100 if at <= self.relief + 1e-9 else 5
         self.at = at
 
-    def prepare(self, bed: FakeBed) -> None:
-        bed.status = lambda host: {"counters": {"rx_packets": self.received if host == "hv1" else 0}}
-        bed.standing = [("blue-1", "blue-2")] * 4
+    def prepare(self, testbed: FakeTestbed) -> None:
+        testbed.status = lambda host: {"counters": {"rx_packets": self.received if host == "hv1" else 0}}
+        testbed.standing = [("blue-1", "blue-2")] * 4
 
 
 POINT = {"interval": 0.5, "threshold": 20.0}
@@ -95,11 +95,11 @@ def test_a_burst_is_read_off_the_hoverboard_s_counter(monkeypatch: pytest.Monkey
     assert all(labels.items() >= POINT.items() for _, _, labels in found["load"])
     assert found["offloaded"] == [(4.0, "pairs", POINT)]
     assert found["lost"] == [(pytest.approx(1 / 4, abs=0.02), "share of datagrams", POINT)]
-    (bed,) = bench.beds
-    assert (bed.topology.report_interval, bed.topology.offload_threshold) == (0.5, 20_000)
-    assert (len(bed.topology.vms), bed.topology.model, bench.fresh_ones) == (16, "hoverboard", 1)
-    assert (len(bed.topology.hosts), len(bed.topology.hoverboards)) == (2, 1)
-    assert bed.opened == bed.closed == ["hv1"]
+    (testbed,) = bench.testbeds
+    assert (testbed.topology.report_interval, testbed.topology.offload_threshold) == (0.5, 20_000)
+    assert (len(testbed.topology.vms), testbed.topology.model, bench.fresh_ones) == (16, "hoverboard", 1)
+    assert (len(testbed.topology.hosts), len(testbed.topology.hoverboards)) == (2, 1)
+    assert testbed.opened == testbed.closed == ["hv1"]
     assert len(bench.kept["load"]) == 10
     assert len(bench.kept["flows"]) == 4
 
@@ -120,7 +120,7 @@ def test_a_burst_is_of_pairs_between_the_hosts_the_same_for_all_that_is_compared
         bench = ScriptedBench(relay.prepare)
         measured(Burst, POINT | {"interval": interval}, bench, pairs=999, rate=100.0, seconds=1.0)
         flows.append(FakeExchange.made[-1].flows)
-        host = {vm.name: vm.host for vm in bench.beds[0].topology.vms}
+        host = {vm.name: vm.host for vm in bench.testbeds[0].topology.vms}
         assert all({host[flow.src], host[flow.dst]} == {"h1", "h2"} for flow in flows[-1])
     assert len(flows[0]) == 2 * 8 * 8  # as many as there are
     assert {flow.rate_bps for flow in flows[0]} == {100_000.0}
@@ -145,26 +145,26 @@ def test_a_replay_is_that_of_its_threshold(monkeypatch: pytest.MonkeyPatch) -> N
 def test_live_traffic_is_what_hoverboards_still_carry_once_reports_have_come(monkeypatch: pytest.MonkeyPatch) -> None:
     exchanged(monkeypatch, offload)
     counted = iter([1_000, 1_060])
-    monkeypatch.setattr(hoverboard_counters, "received", lambda bed: next(counted))
-    monkeypatch.setattr(traffic_population, "some", lambda count: [0.5, 0.25, 0.125, 0.125][:count])
+    monkeypatch.setattr(hoverboard_counters, "received", lambda testbed: next(counted))
+    monkeypatch.setattr(traffic_population, "representative_shares", lambda count: [0.5, 0.25, 0.125, 0.125][:count])
     monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.flow == 3))
 
     def pass_(at: float) -> None:
         made = FakeExchange.made[0]
-        made.bed.standing = [*((flow.src, flow.dst) for flow in made.flows[:3]), ("stranger", "blue-1")]
+        made.testbed.standing = [*((flow.src, flow.dst) for flow in made.flows[:3]), ("stranger", "blue-1")]
 
     monkeypatch.setattr(FakeExchange, "passing", staticmethod(pass_))
     bench, point = ScriptedBench(), {"part": LIVE, "wanted": 2}
     found = measured(Offload, point, bench, pairs=4, rate=0.96, seconds=4)
     exchange = FakeExchange.made[0]
     assert [flow.rate_bps for flow in exchange.flows] == pytest.approx([480e3, 240e3, 120e3, 120e3])
-    host = {vm.name: vm.host for vm in exchange.bed.topology.vms}
+    host = {vm.name: vm.host for vm in exchange.testbed.topology.vms}
     assert all(host[flow.src] != host[flow.dst] for flow in exchange.flows)
-    (bed,) = bench.beds
+    (testbed,) = bench.testbeds
     rates = [flow.rate_bps for flow in exchange.flows]
-    assert bed.topology.offload_threshold == offload.threshold_between(rates, 2)
-    assert (len(bed.topology.hosts), len(bed.topology.vms), bed.topology.report_interval) == (3, 12, 0.5)
-    assert (bed.topology.model, len(bed.topology.hoverboards)) == ("hoverboard", 1)
+    assert testbed.topology.offload_threshold == offload.threshold_between(rates, 2)
+    assert (len(testbed.topology.hosts), len(testbed.topology.vms), testbed.topology.report_interval) == (3, 12, 0.5)
+    assert (testbed.topology.model, len(testbed.topology.hoverboards)) == ("hoverboard", 1)
     # 600 bytes a datagram: 100, 50, 25 and 25 a second, of which two seconds count.
     late = sum(one.at >= 2.0 for one in exchange.due)
     assert found["on Hoverboards"] == [(pytest.approx(60 / late), "share of datagrams", point)]
@@ -180,7 +180,7 @@ def test_live_traffic_is_what_hoverboards_still_carry_once_reports_have_come(mon
 def test_one_datagram_or_none_is_something_to_divide_by(monkeypatch: pytest.MonkeyPatch, at: float) -> None:
     exchanged(monkeypatch, offload)
     counted = iter([1_000, 1_060])
-    monkeypatch.setattr(hoverboard_counters, "received", lambda bed: next(counted))
+    monkeypatch.setattr(hoverboard_counters, "received", lambda testbed: next(counted))
     monkeypatch.setattr(traffic, "schedule", lambda *given: [Datagram(at, 0, 600)])
     found = measured(Offload, {"part": LIVE, "wanted": 2}, ScriptedBench(), pairs=4, seconds=4)
     assert values(found, "on Hoverboards") == [60.0]
@@ -196,17 +196,17 @@ class Overload:
         exchanged(monkeypatch, gateway_overload)
         self.floods: list[tuple[Any, ...]] = []
         self.sent = 0
-        self.bed: FakeBed | None = None
+        self.testbed: FakeTestbed | None = None
         self._times = times
         dropped = iter([50, 53])
-        monkeypatch.setattr(hoverboard_counters, "over_capacity", lambda bed: next(dropped))
+        monkeypatch.setattr(hoverboard_counters, "over_capacity", lambda testbed: next(dropped))
         monkeypatch.setattr(gateway_overload, "flooding", self._flooding)
         monkeypatch.setattr(FakeExchange, "passing", staticmethod(self._pass))
         monkeypatch.setattr(FakeExchange, "lost", staticmethod(lambda one: one.at < 1.0))
 
     @contextlib.contextmanager
-    def _flooding(self, bed: FakeBed, *given: Any) -> Iterator[Any]:
-        self.bed = bed
+    def _flooding(self, testbed: FakeTestbed, *given: Any) -> Iterator[Any]:
+        self.testbed = testbed
         self.floods.append(given)
         yield self._Sending(self)
 
@@ -222,9 +222,9 @@ class Overload:
             return self._overload.sent
 
     def _pass(self, at: float) -> None:
-        assert self.bed is not None
+        assert self.testbed is not None
         chosen = [(f"blue-{2 * number + 3}", f"blue-{2 * number + 4}") for number in range(3)]
-        self.bed.standing = [pair for pair, time in zip(chosen, self._times, strict=False) if time <= at]
+        self.testbed.standing = [pair for pair, time in zip(chosen, self._times, strict=False) if time <= at]
 
 
 def test_pairs_are_relieved_beside_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,9 +237,9 @@ def test_pairs_are_relieved_beside_a_flood(monkeypatch: pytest.MonkeyPatch) -> N
     assert found["dropped by the Hoverboard"] == [(3.0, "packets", point)]
     assert overload.floods == [(["blue-1"], ["10.0.0.250"], 4000.0)]
     assert overload.sent == 4_500, "a second of the flood first"
-    (bed,) = bench.beds
-    assert (bed.topology.offload.reports, bed.topology.hoverboards[0].capacity) == ("hoverboards", (100, None))
-    assert (len(bed.topology.vms), bed.topology.report_interval) == (8, 0.2)
+    (testbed,) = bench.testbeds
+    assert (testbed.topology.offload.reports, testbed.topology.hoverboards[0].capacity) == ("hoverboards", (100, None))
+    assert (len(testbed.topology.vms), testbed.topology.report_interval) == (8, 0.2)
     assert [(one.src, one.dst, one.rate_bps) for one in FakeExchange.made[0].flows] == [
         ("blue-3", "blue-4", 150_000.0), ("blue-5", "blue-6", 150_000.0), ("blue-7", "blue-8", 150_000.0),
     ]  # fmt: skip
@@ -253,7 +253,7 @@ def test_without_a_flood_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
     point = {"reports": "hosts", "overload": 0.0}
     bench = ScriptedBench()
     found = measured(GatewayOverload, point, bench, pairs=3, seconds=1.0)
-    assert bench.beds[0].asked == 2  # the second answer had all of them
+    assert bench.testbeds[0].asked == 2  # the second answer had all of them
     assert overload.sent == 1_500, "one look"
     assert overload.floods[0][2] == 0.0
     assert found["relieved"][0][0] == 1.0
@@ -264,4 +264,4 @@ def test_relief_is_asked_for_until_the_end(monkeypatch: pytest.MonkeyPatch) -> N
     Overload(monkeypatch, 9.0, 9.0, 9.0)
     bench = ScriptedBench()
     measured(GatewayOverload, {"reports": "hosts", "overload": 0.0}, bench, pairs=3, seconds=0.04)
-    assert bench.beds[0].asked == 2
+    assert bench.testbeds[0].asked == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.catalog.models import Models, _strangers
+from experiments.catalog.models import Models, _independent_pairs
 from experiments.frame.experiment import Sample
 from tests.unit.experiments.catalog.made_up import charts, given, lines, of, verdicts
 
@@ -94,8 +94,8 @@ def test_charts_are_by_model() -> None:
 
 def test_strangers_share_no_receiver_and_meet_one_way_only() -> None:
     among = [("a", "b"), ("c", "b"), ("b", "a"), ("a", "c"), ("c", "a"), ("b", "c"), ("c", "d")]
-    assert _strangers(among, 9) == [("a", "b"), ("a", "c"), ("c", "d")]
-    assert _strangers(among, 2) == [("a", "b"), ("a", "c")]
+    assert _independent_pairs(among, 9) == [("a", "b"), ("a", "c"), ("c", "d")]
+    assert _independent_pairs(among, 2) == [("a", "b"), ("a", "c")]
 
 
 def test_points_are_the_models() -> None:

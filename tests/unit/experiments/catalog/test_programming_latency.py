@@ -101,10 +101,10 @@ def test_the_last_of_the_models_is_the_one_with_a_neighbour() -> None:
 
 
 def test_the_testbed_has_two_networks_of_three_vms() -> None:
-    bed = programming_latency._topology(OLD)
-    assert (len(bed.hosts), len(bed.hoverboards), bed.model, bed.name) == (3, 1, OLD, "latency")
-    assert [(one.name, one.vni, len(one.vms)) for one in bed.networks] == [("blue", 7, 3), ("red", 8, 3)]
-    assert [str(subnet.prefix) for one in bed.networks for subnet in one.subnets] == ["10.0.0.0/16", "10.1.0.0/16"]
+    planned = programming_latency._topology(OLD)
+    assert (len(planned.hosts), len(planned.hoverboards), planned.model, planned.name) == (3, 1, OLD, "latency")
+    assert [(one.name, one.vni, len(one.vms)) for one in planned.networks] == [("blue", 7, 3), ("red", 8, 3)]
+    assert [str(subnet.prefix) for one in planned.networks for subnet in one.subnets] == ["10.0.0.0/16", "10.1.0.0/16"]
 
 
 def test_the_chart_has_a_cdf_of_each_case() -> None:

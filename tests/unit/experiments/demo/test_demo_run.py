@@ -19,13 +19,13 @@ from experiments.tools.iperf import IperfSpec
 from experiments.tools.ping_output import PingResult
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.demo.demonstration import FOREIGN, SAME, pings, tcp
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 from topologies.spec.topology import Topology
 
 SPEC = DemoSpec(generations=("fastpath", "ovs"), streams=(1, 16), seconds=4, omit=1, follow_seconds=7)
 
 
-class DemoTestbed(FakeBed):
+class DemoTestbed(FakeTestbed):
     """A testbed whose Hoverboard receives 1000 bytes more at each look; `made` are all so far."""
 
     made: ClassVar[list[DemoTestbed]] = []

@@ -70,7 +70,7 @@ def test_a_generation_s_value_is_the_median_of_the_samples_with_these_labels() -
 )
 @pytest.mark.usefixtures("figure")
 def test_the_order_of_generations(found: dict[str, float], result: str, words: str) -> None:
-    verdict = generation_comparison.order(found, "9", "TCP RTT", "claim", why="because")
+    verdict = generation_comparison.order_verdict(found, "9", "TCP RTT", "claim", why="because")
     assert (verdict.claim, verdict.result) == ("claim", result)
     assert words in verdict.why
     assert verdict.paper == "pre: 100 1.0: 105 1.5: 110.2 2.0: 50 2.1: 48"
@@ -80,7 +80,7 @@ def test_the_order_of_generations(found: dict[str, float], result: str, words: s
 
 
 def test_the_order_names_the_machine_as_its_reason_unless_it_is_given_one() -> None:
-    verdict = generation_comparison.order({"pre": 1.0, "fastpath": 0.5}, "8", "throughput", "more")
+    verdict = generation_comparison.order_verdict({"pre": 1.0, "fastpath": 0.5}, "8", "throughput", "more")
     assert verdict.result == "not"
     assert verdict.why.endswith("shares two cores with its guests.")
     assert verdict.paper == "pre: 1.7 1.0: 5.6 1.5: 7.5 2.0: 24.4 2.1: 24.7"
@@ -101,7 +101,7 @@ def test_the_order_names_the_machine_as_its_reason_unless_it_is_given_one() -> N
 )
 def test_what_the_newest_gains_over_the_oldest(newest: float, more: bool, result: str, ratio: float, ours: str) -> None:
     found = {"pre": 2.0, "ovs": 99.0, "fastpath": newest}
-    verdict = generation_comparison.gain(found, 8, 10, "claim", more=more, why="because", since="1.0")
+    verdict = generation_comparison.gain_verdict(found, 8, 10, "claim", more=more, why="because", since="1.0")
     assert (verdict.claim, verdict.result, verdict.ours) == ("claim", result, ours)
     assert verdict.ratio == pytest.approx(ratio, abs=0.001)
     assert verdict.paper == "10 x (2.2 over 1.0)"
@@ -110,7 +110,7 @@ def test_what_the_newest_gains_over_the_oldest(newest: float, more: bool, result
 
 @pytest.mark.parametrize("found", [{}, {"pre": 1.0}, {"pre": 0.0, "ovs": 1.0}, {"pre": 1.0, "ovs": 0.0}])
 def test_a_gain_needs_two_values_above_zero(found: dict[str, float]) -> None:
-    verdict = generation_comparison.gain(found, 8, 10, "claim", more=True)
+    verdict = generation_comparison.gain_verdict(found, 8, 10, "claim", more=True)
     assert (verdict.result, verdict.ours) == ("not measured", "too few generations")
     assert verdict.paper == "10 x (2.2 over pre)"
     assert verdict.why == "a ratio needs two."
@@ -126,7 +126,9 @@ def test_a_gain_needs_two_values_above_zero(found: dict[str, float]) -> None:
     ],
 )
 def test_what_a_bare_pair_gives_stands_beside_the_bar(bare: float, more: bool, words: str) -> None:
-    verdict = generation_comparison.gain({"pre": 2.0, "ovs": 1.0}, 8, 10, "claim", more=more, why="because", bare=bare)
+    verdict = generation_comparison.gain_verdict(
+        {"pre": 2.0, "ovs": 1.0}, 8, 10, "claim", more=more, why="because", bare=bare
+    )
     assert verdict.why == f"The bar is 8 x. Two VMs joined by {words}"
 
 
@@ -135,7 +137,9 @@ def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> 
         [*of("throughput", 0.5, 0.4, 0.6, generation="ovs", streams=16), *of("throughput", 99.0, generation="ovs"),
          *of("throughput", 2.0, 1.0, 4.0, generation="fastpath", streams=16)]
     )  # fmt: skip
-    chart = generation_comparison.beside(table, "throughput", "name", "Title", "8", "throughput", streams=16)
+    chart = generation_comparison.chart_beside_paper(
+        table, "throughput", "name", "Title", "8", "throughput", streams=16
+    )
     assert lines(chart) == {
         "here": [("ovs\n(1.0)", 1.0), ("fastpath\n(2.1)", 4.0)],
         "figure 8": [("ovs\n(1.0)", 1.0), ("fastpath\n(2.1)", 24.7 / 5.6)],
@@ -148,13 +152,13 @@ def test_generations_are_drawn_beside_the_paper_as_multiples_of_the_oldest() -> 
 
 
 def test_nothing_is_drawn_of_no_generation() -> None:
-    chart = generation_comparison.beside(SampleTable([]), "throughput", "name", "Title", "8", "throughput")
+    chart = generation_comparison.chart_beside_paper(SampleTable([]), "throughput", "name", "Title", "8", "throughput")
     assert (chart.name, chart.title, chart.x, chart.y, chart.series) == ("name", "Title", "", "", [])
 
 
 def test_multiples_of_nothing_are_the_values_themselves() -> None:
     table = SampleTable([*of("loss", 0.0, generation="pre"), *of("loss", 3.0, generation="ovs")])
-    assert lines(generation_comparison.beside(table, "loss", "n", "t", "8", "throughput"))["here"] == [
+    assert lines(generation_comparison.chart_beside_paper(table, "loss", "n", "t", "8", "throughput"))["here"] == [
         ("pre\n(pre)", 0.0), ("ovs\n(1.0)", 3.0),
     ]  # fmt: skip
 

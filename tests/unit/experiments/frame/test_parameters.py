@@ -50,7 +50,7 @@ def test_what_is_given_becomes_the_type_of_the_default(parameter: Parameter, giv
     ],
 )  # fmt: skip
 def test_what_is_not_allowed_is_refused_with_what_is(parameter: Parameter, given: Any) -> None:
-    with pytest.raises(InputError, match="is no value of x") as caught:
+    with pytest.raises(InputError, match="is not a value of x") as caught:
         parameter.read(given)
     assert (caught.value.where, caught.value.next_step) == ("x", f"give {parameter.allowed()}")
     assert repr(given) in str(caught.value) or isinstance(parameter.default, tuple)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.frame.experiment import Experiment, Sample, SampleTable
-from experiments.frame.statistics import Spread
+from experiments.frame.sample_statistics import Spread
 
 TABLE = SampleTable(
     [

@@ -74,7 +74,7 @@ def test_members_of_a_run_are_what_lives_of_its_ledger(monkeypatch: pytest.Monke
     monkeypatch.setattr(run_cost, "existing", lambda run: f"directory of {run}")
     monkeypatch.setattr(run_cost.ledger, "Ledger", lambda directory: directory)
     monkeypatch.setattr(run_cost.ledger, "live_processes", lambda book, processes: (asked.append(book), records)[1])
-    assert run_cost.members("name") == [
+    assert run_cost.run_processes("name") == [
         RunProcess(Process(1, 1), "ovs-vswitchd"), RunProcess(Process(2, 1), "fabric-manager"),
     ]  # fmt: skip
     assert asked == ["directory of name"]

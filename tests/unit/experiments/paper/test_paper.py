@@ -8,7 +8,7 @@ import pytest
 
 from experiments import paper
 from experiments.observe import hoverboard_counters
-from tests.unit.experiments.fake_bed import FakeBed
+from tests.unit.experiments.fake_testbed import FakeTestbed
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
@@ -33,11 +33,11 @@ def test_series_of_a_figure_are_in_their_order() -> None:
 
 
 def test_counters_are_those_of_all_hoverboards_and_of_no_host() -> None:
-    bed = FakeBed(schema.from_keys({"hosts": 2, "hoverboards": 2, "networks": []}, name="x"), {})
+    testbed = FakeTestbed(schema.from_keys({"hosts": 2, "hoverboards": 2, "networks": []}, name="x"), {})
     said: dict[str, dict[str, Any]] = {
         "hv1": {"rx_packets": 5, "drops": {"over-capacity": 7, "else": 99}}, "hv2": {"rx_packets": "6", "drops": {}},
     }  # fmt: skip
-    bed.status = lambda name: {"counters": said[name]}
-    assert hoverboard_counters.received(cast(Testbed, bed)) == 11
-    assert hoverboard_counters.over_capacity(cast(Testbed, bed)) == 7
-    assert bed.opened == bed.closed == ["hv1", "hv2"] * 2
+    testbed.status = lambda name: {"counters": said[name]}
+    assert hoverboard_counters.received(cast(Testbed, testbed)) == 11
+    assert hoverboard_counters.over_capacity(cast(Testbed, testbed)) == 7
+    assert testbed.opened == testbed.closed == ["hv1", "hv2"] * 2

@@ -6,7 +6,7 @@ import random
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from experiments.sweeps.bench import seed_of
+from experiments.sweeps.bench import random_seed
 
 
 class FakeBench:
@@ -29,7 +29,7 @@ class FakeBench:
         self._raw[name] = document
 
     def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
-        return random.Random(seed_of(self._seed, self.begun[-1], of, across))
+        return random.Random(random_seed(self._seed, self.begun[-1], of, across))
 
     def say(self, what: str) -> None: ...
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from experiments.sweeps import bench
-from experiments.sweeps.bench import TestbedBench, seed_of
+from experiments.sweeps.bench import TestbedBench, random_seed
 from experiments.sweeps.folder import key_of
 from experiments.sweeps.pinning import Pinning
 from topologies.spec import schema
@@ -41,7 +41,7 @@ class Bed:
 
 
 @pytest.fixture(autouse=True)
-def beds(monkeypatch: pytest.MonkeyPatch) -> None:
+def testbeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "Testbed", Bed)
     monkeypatch.setattr(Bed, "made", [])
 
@@ -61,13 +61,17 @@ def test_a_testbed_stays_up_for_the_points_that_follow() -> None:
     assert one.testbed("two-hosts", dataplane="ovs") is first
     assert one.testbed("two-hosts", dataplane="pre") is not first
     assert one.testbed("demo", dataplane="ovs") is not first
-    assert [bed.options for bed in Bed.made] == [{"dataplane": "ovs"}, {"dataplane": "pre"}, {"dataplane": "ovs"}]
-    assert all(bed.is_up for bed in Bed.made)
+    assert [testbed.options for testbed in Bed.made] == [
+        {"dataplane": "ovs"},
+        {"dataplane": "pre"},
+        {"dataplane": "ovs"},
+    ]
+    assert all(testbed.is_up for testbed in Bed.made)
     assert said == ["bringing up two-hosts ovs", "bringing up two-hosts pre", "bringing up demo ovs"]
-    assert len({bed.run for bed in Bed.made}) == 3
-    assert all(bed.run.startswith("experiment-") for bed in Bed.made)
+    assert len({testbed.run for testbed in Bed.made}) == 3
+    assert all(testbed.run.startswith("experiment-") for testbed in Bed.made)
     one.close()
-    assert not any(bed.is_up for bed in Bed.made)
+    assert not any(testbed.is_up for testbed in Bed.made)
 
 
 def test_a_testbed_that_was_closed_is_made_again() -> None:
@@ -75,7 +79,7 @@ def test_a_testbed_that_was_closed_is_made_again() -> None:
     first = one.testbed()
     first.going_down = True
     assert one.testbed() is not first
-    assert [bed.is_up for bed in Bed.made] == [False, True]
+    assert [testbed.is_up for testbed in Bed.made] == [False, True]
 
 
 def test_the_one_that_was_not_used_for_longest_makes_room() -> None:
@@ -83,7 +87,7 @@ def test_the_one_that_was_not_used_for_longest_makes_room() -> None:
     several = [one.testbed("two-hosts", number=number) for number in range(6)]
     assert one.testbed("two-hosts", number=0) is several[0]
     one.testbed("two-hosts", number=6)
-    assert [bed.is_up for bed in several] == [True, False, True, True, True, True]
+    assert [testbed.is_up for testbed in several] == [True, False, True, True, True, True]
 
 
 def test_a_fresh_testbed_is_used_by_no_other_point() -> None:
@@ -92,7 +96,7 @@ def test_a_fresh_testbed_is_used_by_no_other_point() -> None:
     assert first is not second
     kept = one.testbed("two-hosts")
     one.end()
-    assert [bed.is_up for bed in (first, second, kept)] == [False, False, True]
+    assert [testbed.is_up for testbed in (first, second, kept)] == [False, False, True]
     one.begin("next")
     last = one.fresh("two-hosts")
     one.close()
@@ -145,16 +149,17 @@ def test_random_numbers_are_those_of_the_seed_the_point_and_what_they_are_for() 
 
 def test_those_who_are_compared_are_offered_the_same() -> None:
     one, other = (key_of({"model": name, "sizes": [1, 2], "load": 7}, {}, 0) for name in ("gateway", "on-demand"))
-    assert seed_of(1, one, "pairs", ("model",)) == seed_of(1, other, "pairs", ("model",))
+    assert random_seed(1, one, "pairs", ("model",)) == random_seed(1, other, "pairs", ("model",))
     different = {
-        seed_of(1, one, "pairs", ()), seed_of(1, other, "pairs", ()), seed_of(1, one, "traffic", ("model",)),
-        seed_of(1, one, "pairs", ("model",)), seed_of(2, one, "pairs", ("model",)),
-        seed_of(1, one, "pairs", ("model", "load")), seed_of(1, one, "", ()),
-        seed_of(1, key_of({"model": "gateway", "sizes": [1, 2], "load": 7}, {}, 1), "pairs", ("model",)),
+        random_seed(1, one, "pairs", ()), random_seed(1, other, "pairs", ()),
+        random_seed(1, one, "traffic", ("model",)),
+        random_seed(1, one, "pairs", ("model",)), random_seed(2, one, "pairs", ("model",)),
+        random_seed(1, one, "pairs", ("model", "load")), random_seed(1, one, "", ()),
+        random_seed(1, key_of({"model": "gateway", "sizes": [1, 2], "load": 7}, {}, 1), "pairs", ("model",)),
     }  # fmt: skip
     assert len(different) == 8
-    assert seed_of(3, "a=1,b=x,y,c=2", "of", ("c",)) == "3/a=1,b=x,y/of"
-    assert seed_of(3, "a=1,b=x,y", "", ("b",)) == "3/a=1"
+    assert random_seed(3, "a=1,b=x,y,c=2", "of", ("c",)) == "3/a=1,b=x,y/of"
+    assert random_seed(3, "a=1,b=x,y", "", ("b",)) == "3/a=1"
 
 
 def test_what_is_going_on_is_said() -> None:

@@ -98,7 +98,7 @@ def test_every_point_once_and_a_repetition_on_one_machine(plan: Plan, tmp_path: 
 def test_what_a_lost_machine_had_goes_to_the_others(plan: Plan, tmp_path: Path, lose: dict[str, int]) -> None:
     machines = FakeCluster("one", "two", "three", lose=lose)
     folder = cluster.run(plan, tmp_path / "out", machines, quiet)
-    assert {one.key for one in folder.outcomes()} == {one.key for one in runner.begun(
+    assert {one.key for one in folder.outcomes()} == {one.key for one in runner.prepare(
         plan, tmp_path / "other", plan.document(), resume=False)[1]}  # fmt: skip
     assert len(machines.measured) == 12
 
@@ -168,11 +168,11 @@ def test_topologies_and_jobs_are_those_of_the_points(plan: Plan, tmp_path: Path)
     class Recording(FakeCluster):
         def measure(self, address: str, job: Job) -> tuple[Outcome, dict[str, str]]:
             jobs.append(job)
-            return super().measure(address, job)[0], {f"bed-{job.key}": "hosts: 1\n"}
+            return super().measure(address, job)[0], {f"testbed-{job.key}": "hosts: 1\n"}
 
     swept = replace(plan, sweep={"worth": [2]}, quick=True, seed=9, pin=False)
     folder = cluster.run(swept, tmp_path / "out", Recording("one"), quiet)
-    assert (folder.path / "topologies" / f"bed-{jobs[0].key}.yaml").is_file()
+    assert (folder.path / "topologies" / f"testbed-{jobs[0].key}.yaml").is_file()
     assert len({one.run for one in jobs}) == 1
     first = jobs[0]
     assert (first.where, first.source, first.key) == (plan.where, FILE, "worth=2,coins=1,repetition=0")
@@ -182,7 +182,7 @@ def test_topologies_and_jobs_are_those_of_the_points(plan: Plan, tmp_path: Path)
 
 def test_rounds_are_repetitions_of_a_variation(plan: Plan, tmp_path: Path) -> None:
     swept = replace(plan, sweep={"worth": [1, 2]}, repeat=2)
-    _, todo = runner.begun(swept, tmp_path / "out", swept.document(), resume=False)
+    _, todo = runner.prepare(swept, tmp_path / "out", swept.document(), resume=False)
     several = cluster.rounds(todo)
     assert [[one.point["coins"] for one in part] for part in several] == [[1, 2, 3]] * 4
     assert [(part[0].repetition, part[0].changed["worth"]) for part in several] == [(0, 1), (0, 2), (1, 1), (1, 2)]

@@ -61,7 +61,7 @@ def test_a_path_is_a_file_and_all_else_a_name(name: str, words: str) -> None:
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError) as caught:
         discovery.find("thruput")
-    assert str(caught.value.next_step).startswith("there are: throughput, latency, cpu, programming-time,")
+    assert str(caught.value.next_step).startswith("give one of throughput, latency, cpu, programming-time,")
 
 
 def test_the_catalogue_says_what_each_measures_and_has_quick_points() -> None:

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from experiments import figures
 from experiments.frame.experiment import Chart, Series
-from experiments.frame.statistics import Spread
+from experiments.frame.sample_statistics import Spread
 from experiments.sweeps.drawing import draw, label
 
 SPREADS = (Spread(3, 1.0, 2.0, 4.0), Spread(5, 2.5, 3.0, 3.5))

@@ -127,7 +127,7 @@ def test_a_new_folder_may_be_there_if_it_is_empty(tmp_path: Path) -> None:
     assert (tmp_path / "empty" / "raw").is_dir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
-    with pytest.raises(InputError, match="not empty and no run's"):
+    with pytest.raises(InputError, match="folder is not empty"):
         Folder.create(tmp_path / "full", DOCUMENT, resume=False)
     assert not (tmp_path / "full" / "run.json").exists()
 
@@ -154,7 +154,7 @@ def test_another_run_is_never_continued(folder: Folder, change: dict[str, Any], 
     before = (folder.path / "run.json").read_text()
     with pytest.raises(InputError, match=words):
         Folder.create(folder.path, DOCUMENT | change, resume=True)
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="has a run already"):
         Folder.create(folder.path, DOCUMENT, resume=False)
     assert (folder.path / "run.json").read_text() == before
 
@@ -163,7 +163,7 @@ def test_another_run_is_never_continued(folder: Folder, change: dict[str, Any], 
 def test_a_folder_without_a_document_is_no_run_s(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "run.json").write_text(text)
-    with pytest.raises(InputError, match="no run.json that can be read"):
+    with pytest.raises(InputError, match="no readable run.json"):
         Folder(tmp_path).document()
 
 

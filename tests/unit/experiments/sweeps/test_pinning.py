@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.sweeps import pinning
-from experiments.sweeps.pinning import Cpu, Pinning, apply, machine, plan, restored, told
+from experiments.sweeps.pinning import Cpu, Pinning, apply, machine, pinning_document, plan, restored
 
 
 def made(packages: int, cores: int, threads: int) -> list[Cpu]:
@@ -107,8 +107,8 @@ def test_data_planes_go_to_their_cpus_with_all_threads_and_this_process_to_the_o
 
 
 def test_what_the_document_says_of_it() -> None:
-    assert told("too few") == "too few"
-    assert told(Pinning(frozenset({3, 0}), frozenset({2, 1}))) == {"dataplane": [0, 3], "others": [1, 2]}
+    assert pinning_document("too few") == "too few"
+    assert pinning_document(Pinning(frozenset({3, 0}), frozenset({2, 1}))) == {"dataplane": [0, 3], "others": [1, 2]}
 
 
 def test_a_cpu_that_sysfs_tells_nonsense_of_stands_for_a_core(tmp_path: Path) -> None:

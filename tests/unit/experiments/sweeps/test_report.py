@@ -13,7 +13,7 @@ import pytest
 
 from experiments import figures
 from experiments.frame.experiment import Chart, ClaimVerdict, Sample, SampleTable, Series
-from experiments.frame.statistics import Spread
+from experiments.frame.sample_statistics import Spread
 from experiments.observe import provenance
 from experiments.sweeps import discovery, report, runner
 from experiments.sweeps.folder import Folder

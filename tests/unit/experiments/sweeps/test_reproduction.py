@@ -102,13 +102,13 @@ def test_what_cannot_stand_on_one_page_is_refused(tmp_path: Path) -> None:
     one, two = made(tmp_path, "one"), made(tmp_path, "two", record=RECORD | {"code": {"commit": "f", "changed": False}})
     page = tmp_path / "page.md"
     for runs, words in (
-        ([], "no run to write about"),
+        ([], "no run to report"),
         ([one, one], "two runs of one"),
         ([one, two], "never mix versions"),
     ):
         with pytest.raises(InputError, match=words):
             reproduction.write(runs, page, [])
-    with pytest.raises(InputError, match="needs an ending"):
+    with pytest.raises(InputError, match="needs a suffix"):
         reproduction.write([one], tmp_path / "page", [])
     assert not page.exists()
     with pytest.raises(InputError) as caught:

@@ -99,7 +99,7 @@ def test_labels_of_a_sample_are_those_of_the_sweep_and_its_own(dice: str, tmp_pa
     (experiment, point) = discovery.find(dice), {"sides": 6}
     bench = FakeBench()
     values = plan(dice).variations()[0][1]
-    outcome = runner.measured(experiment, "key", point, {"offset": 7, "sides": 9}, values, 2, bench)
+    outcome = runner.measure_point(experiment, "key", point, {"offset": 7, "sides": 9}, values, 2, bench)
     assert (outcome.key, outcome.point, outcome.repetition) == ("key", {"offset": 7, "sides": 6}, 2)
     (sample,) = outcome.samples
     assert isinstance(sample, Sample)
@@ -137,7 +137,7 @@ def test_a_file_that_was_changed_is_another_version(dice: str, tmp_path: Path) -
 
 
 def test_nothing_is_measured_0_times(dice: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing is measured 0 times"):
+    with pytest.raises(InputError, match="repetitions is below 1"):
         runner.run(plan(dice, repeat=0), tmp_path / "out", FakeBench(), quiet)
     assert not (tmp_path / "out").exists()
 
@@ -152,7 +152,7 @@ def test_repetitions_are_those_asked_for_else_the_experiment_s_own(
 
 
 def test_a_sweep_goes_through_all_combinations_and_labels_them(dice: str, tmp_path: Path) -> None:
-    name, sweep = runner.sweep_of("offset: [0, 100]\nsides: [4, 8]\n", "sweep.yaml")
+    name, sweep = runner.parse_sweep("offset: [0, 100]\nsides: [4, 8]\n", "sweep.yaml")
     assert name is None
     folder = runner.run(plan(dice, sweep=sweep, repeat=1), tmp_path / "out", FakeBench(), quiet)
     assert [(one.labels["offset"], one.labels["sides"]) for one in folder.table().samples] == [
@@ -163,21 +163,28 @@ def test_a_sweep_goes_through_all_combinations_and_labels_them(dice: str, tmp_pa
 
 
 def test_a_sweep_may_name_its_experiment_and_a_value_may_stand_alone() -> None:
-    assert runner.sweep_of("experiment: dice\noffset: 3\nsides: [4]\n", "x") == ("dice", {"offset": [3], "sides": [4]})
+    assert runner.parse_sweep("experiment: dice\noffset: 3\nsides: [4]\n", "x") == (
+        "dice",
+        {"offset": [3], "sides": [4]},
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("- 1\n", "a sweep is a mapping"), ("a: [1\n", "no YAML"), ("", "a sweep is a mapping")]
+    ("text", "words"), [("- 1\n", "a sweep is a mapping"), ("a: [1\n", "not YAML"), ("", "a sweep is a mapping")]
 )
 def test_bad_sweeps(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        runner.sweep_of(text, "sweep.yaml")
-    assert (caught.value.where, caught.value.next_step) == ("sweep.yaml", "a line is NAME: [VALUE, VALUE]")
+        runner.parse_sweep(text, "sweep.yaml")
+    assert (caught.value.where, caught.value.next_step) == ("sweep.yaml", "write lines NAME: [VALUE, VALUE]")
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"side": "6"}, "no parameter side"), ({"sides": "6,1"}, "no value of sides"), ({"offset": "-1"}, "no value of")],
+    [
+        ({"side": "6"}, "no parameter side"),
+        ({"sides": "6,1"}, "not a value of sides"),
+        ({"offset": "-1"}, "not a value of"),
+    ],
 )
 def test_bad_parameters_are_refused_before_anything_runs(dice: str, given: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words) as found:

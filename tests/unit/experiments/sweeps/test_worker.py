@@ -34,7 +34,7 @@ def benches(monkeypatch: pytest.MonkeyPatch) -> list[Bench]:
     monkeypatch.setattr(Bench, "made", [], raising=False)
     monkeypatch.setattr(worker, "TestbedBench", Bench)
     monkeypatch.setattr(worker, "plan", lambda cpus: "too few")
-    monkeypatch.setattr(worker, "_held", None)
+    monkeypatch.setattr(worker, "_current", None)
     return Bench.made
 
 
@@ -75,20 +75,20 @@ def test_another_run_takes_the_place_of_the_one_before(benches: list[Bench]) -> 
 
 def test_an_experiment_is_loaded_once_a_run(benches: list[Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    find = worker.found
-    monkeypatch.setattr(worker, "found", lambda where, source: (loaded.append(where), find(where, source))[1])
+    find = worker.load_experiment
+    monkeypatch.setattr(worker, "load_experiment", lambda where, source: (loaded.append(where), find(where, source))[1])
     for one in (job(), job(sides=20), job(where="/not/here/other.py")):
         worker.measure(one)
     assert loaded == ["/not/here/dice.py", "/not/here/other.py"]
 
 
 def test_a_person_s_file_comes_as_its_text(tmp_path: Path) -> None:
-    assert worker.found("/not/here/dice.py", FILE).name == "dice"
+    assert worker.load_experiment("/not/here/dice.py", FILE).name == "dice"
     two = f"{FILE}\nclass Loaded(Dice):\n    name = 'loaded'\n"
-    assert worker.found("/not/here/dice.py:Loaded", two).name == "loaded"
-    assert worker.found("latency", None).name == "latency"
+    assert worker.load_experiment("/not/here/dice.py:Loaded", two).name == "loaded"
+    assert worker.load_experiment("latency", None).name == "latency"
     with pytest.raises(InputError, match="has no experiment"):
-        worker.found("/not/here/coins.py", "class Nothing: ...")
+        worker.load_experiment("/not/here/coins.py", "class Nothing: ...")
 
 
 @pytest.mark.parametrize(("user", "root"), [(0, True), (1000, False)])
@@ -99,7 +99,7 @@ def test_a_machine_says_what_it_is(monkeypatch: pytest.MonkeyPatch, user: int, r
     monkeypatch.setattr(provenance, "machine", lambda: {"cores": 2})
     monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
     monkeypatch.setattr(runner, "missing", lambda: ["a module"])
-    about = worker.about()
+    about = worker.describe()
     assert about.pop("boot") == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert about == {
         "name": "m1", "root": root, "code": {"commit": "c"}, "machine": {"cores": 2}, "versions": {"python": "3"},

@@ -38,7 +38,7 @@ def test_a_namespace_is_that_of_a_thread_that_lives_until_it_is_closed(asked: li
 def test_without_the_privilege_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bare_namespaces, "_libc", SimpleNamespace(unshare=lambda flags: -1))
     monkeypatch.setattr(bare_namespaces.ctypes, "get_errno", lambda: errno.EPERM)
-    with pytest.raises(MachineError, match="no network namespace: Operation not permitted"):
+    with pytest.raises(MachineError, match="network namespace: Operation not permitted"):
         Namespace("here")
     # Its thread ends by itself.
     for thread in threading.enumerate():

@@ -85,16 +85,16 @@ def test_a_udp_document_of_before_3_8_has_one_sum_only() -> None:
 
 
 def test_an_error_of_iperf3_keeps_its_words() -> None:
-    with pytest.raises(MeasurementError, match="iperf3 says: .*unable to connect to server: Connection refused"):
+    with pytest.raises(MeasurementError, match="iperf3 reports: .*unable to connect to server: Connection refused"):
         read("refused.json")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "printed no JSON but: nothing"),
-        (f"iperf3: error -\n boom{'x' * 300}", f"printed no JSON but: iperf3: error - boom{'x' * 180}\n"),
-        ("[]", "iperf3 says: an unexpected document"),
+        ("", "JSON but: nothing"),
+        (f"iperf3: error -\n boom{'x' * 300}", f"JSON but: iperf3: error - boom{'x' * 180}\n"),
+        ("[]", "iperf3 reports: an unexpected document"),
         ('{"start": {}, "intervals": [], "end": {}}', r"no result \(KeyError: 'test_start'\)"),
         ('{"start": null}', r"no result \(TypeError"),
     ],

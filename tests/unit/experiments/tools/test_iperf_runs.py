@@ -72,8 +72,8 @@ def test_a_client_runs_beside_the_block_and_is_gone_after_it(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("unable to connect", "here: iperf3 ended with code 1 and said unable to connect"),
-        ("x" * 300, f"iperf3 ended with code 1 and said {'x' * 200}\n"),
+        ("unable to connect", "here: iperf3 ended with code 1 and printed unable to connect"),
+        ("x" * 300, f"iperf3 ended with code 1 and printed {'x' * 200}\n"),
     ],
 )
 def test_a_client_that_says_nothing_on_its_output_is_an_error(
@@ -87,7 +87,7 @@ def test_a_client_that_says_nothing_on_its_output_is_an_error(
 
 def test_a_document_of_an_error_is_raised_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCUMENT", str(DATA / "refused.json"))
-    with pytest.raises(MeasurementError, match="here: iperf3 says: ") as caught:
+    with pytest.raises(MeasurementError, match="here: iperf3 reports: ") as caught:
         iperf.measure(HERE, HERE, LOCAL, IperfSpec())
     assert caught.value.next_step
 
@@ -117,7 +117,7 @@ def test_a_server_that_does_not_listen_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(iperf, "_LISTEN_TIMEOUT", 0.05)
     with pytest.raises(MeasurementError, match="does not listen on port") as caught:
         iperf.measure(HERE, HERE, LOCAL, IperfSpec())
-    assert (caught.value.where, caught.value.next_step) == ("here", "is the machine overloaded?")
+    assert (caught.value.where, caught.value.next_step) == ("here", "check the load of the machine")
 
 
 class Ports:

@@ -15,7 +15,7 @@ from hoverboard.contract.errors import MachineError
 
 def test_a_spinner_for_each_cpu_of_the_lowest_class_and_gone_after_the_block() -> None:
     cpus = sorted(os.sched_getaffinity(0))
-    with no_cpu_idle.awake(60.0) as pids:
+    with no_cpu_idle.keep_cpus_awake(60.0) as pids:
         assert [os.sched_getaffinity(pid) for pid in pids] == [{cpu} for cpu in cpus]
         assert {os.sched_getscheduler(pid) for pid in pids} == {os.SCHED_IDLE}
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
@@ -40,7 +40,7 @@ def test_a_spinner_ends_by_itself_when_its_time_is_up_or_its_starter_gone() -> N
 def test_a_spinner_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch, spinner: str) -> None:
     monkeypatch.setattr(no_cpu_idle, "_SPINNER", spinner)
     monkeypatch.setattr(no_cpu_idle, "_READY_TIMEOUT", 0.05 if spinner else 30.0)
-    with pytest.raises(MachineError, match="a spinner did not start"), no_cpu_idle.awake(1.0):
+    with pytest.raises(MachineError, match="a spinner did not start"), no_cpu_idle.keep_cpus_awake(1.0):
         pass
 
 
@@ -54,7 +54,7 @@ def test_spinners_get_their_cpu_their_time_and_their_parent(monkeypatch: pytest.
 
     monkeypatch.setattr(no_cpu_idle.subprocess, "Popen", popen)
     monkeypatch.setattr(no_cpu_idle.os, "sched_getaffinity", lambda pid: {3, 1})
-    with no_cpu_idle.awake(2.5):
+    with no_cpu_idle.keep_cpus_awake(2.5):
         pass
     assert [argv[4:] for argv in argvs] == [["1", "2.5", str(os.getpid())], ["3", "2.5", str(os.getpid())]]
     assert {argv[1] for argv in argvs} == {"-I"}

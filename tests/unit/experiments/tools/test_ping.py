@@ -62,10 +62,10 @@ def test_what_ping_says_on_stderr_only_is_its_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         tool_processes, "run", lambda *_, **__: tool_processes.Outcome(2, "", "ping: unknown host\n" + "x" * 300)
     )
-    with pytest.raises(MeasurementError, match=f"ping says: ping: unknown host {'x' * 181}\n"):
+    with pytest.raises(MeasurementError, match=f"ping reports: ping: unknown host {'x' * 181}\n"):
         ping.measure(HERE, "10.0.0.3")
     monkeypatch.setattr(tool_processes, "run", lambda *_, **__: tool_processes.Outcome(2, "", ""))
-    with pytest.raises(MeasurementError, match="ping says: nothing"):
+    with pytest.raises(MeasurementError, match="ping reports: nothing"):
         ping.measure(HERE, "10.0.0.3")
 
 

@@ -33,12 +33,12 @@ def test_a_tool_s_document_is_its_last_line() -> None:
 @pytest.mark.parametrize(
     ("stdout", "stderr", "code", "words"),
     [
-        (json.dumps({"error": "no answer for 5 s"}), "", 1, "ended with code 1 and said: no answer for 5 s"),
-        (json.dumps({"error": "said"}), "", 0, "ended with code 0 and said: said"),
-        (json.dumps({"bps": 1}), "boom", 2, "ended with code 2 and said: boom"),
-        (json.dumps({"bps": 1}), "", 2, 'and said: {"bps": 1}'),
+        (json.dumps({"error": "no answer for 5 s"}), "", 1, "ended with code 1 and printed: no answer for 5 s"),
+        (json.dumps({"error": "said"}), "", 0, "ended with code 0 and printed: said"),
+        (json.dumps({"bps": 1}), "boom", 2, "ended with code 2 and printed: boom"),
+        (json.dumps({"bps": 1}), "", 2, 'and printed: {"bps": 1}'),
         ("", "Traceback\n  boom", 1, "Traceback boom"),
-        ("", "", -14, "code -14 and said: nothing"),
+        ("", "", -14, "code -14 and printed: nothing"),
         ("[1]", "", 0, r"\[1\]"),
         ("no JSON\n", "", 0, "no JSON"),
     ],

@@ -93,9 +93,9 @@ class Hung:
 @pytest.mark.parametrize(
     ("process", "words"),
     [
-        (Hung("half\n of it\n", ""), "it was still running after 0.3 s and was ended; it said: half of it\n"),
-        (Hung("half\n", "why\n"), "; it said: why\n"),
-        (Hung("", "x" * 300), f"; it said: {'x' * 200}\n"),
+        (Hung("half\n of it\n", ""), "it was still running after 0.3 s and was ended; it printed: half of it\n"),
+        (Hung("half\n", "why\n"), "; it printed: why\n"),
+        (Hung("", "x" * 300), f"; it printed: {'x' * 200}\n"),
         (Hung(None, "", gone=True), "after 0.3 s and was ended\n"),
     ],
 )

@@ -60,8 +60,8 @@ def test_shares_fall_and_follow_the_figure() -> None:
 
 def test_some_pairs_stand_for_all_and_carry_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic_population, "shares", lambda: [8.0, 4.0, 2.0, 1.0, 1.0, 0.0])
-    assert traffic_population.some(2) == pytest.approx([0.8, 0.2])  # the ranks 1 and 4 of 0 to 5
-    assert traffic_population.some(3) == pytest.approx([0.8, 0.2, 0.0])  # 1, 3 and 5
+    assert traffic_population.representative_shares(2) == pytest.approx([0.8, 0.2])  # the ranks 1 and 4 of 0 to 5
+    assert traffic_population.representative_shares(3) == pytest.approx([0.8, 0.2, 0.0])  # 1, 3 and 5
 
 
 @pytest.mark.usefixtures("small")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.frame.statistics import Fit, Ratio, Spread, fit, ratio, spread
+from experiments.frame.sample_statistics import Fit, Ratio, Spread, fit, ratio, spread
 
 
 @pytest.mark.parametrize("of", [lambda: spread([]), lambda: ratio([], [1.0])])
@@ -33,8 +33,8 @@ def test_a_ratio_is_the_same_for_the_same_values() -> None:
 
 
 @pytest.mark.parametrize("under", [[], [0.0, 1.0], [-1.0, 1.0]])
-def test_a_ratio_needs_values_over_zero_below_its_line(under: list[float]) -> None:
-    with pytest.raises(ValueError, match="over zero below its line"):
+def test_every_value_of_a_ratio_s_denominator_is_above_zero(under: list[float]) -> None:
+    with pytest.raises(ValueError, match="denominator must be above 0"):
         ratio([1.0], under)
 
 

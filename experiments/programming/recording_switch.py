@@ -1,7 +1,7 @@
-"""A switch that only records: what `switch_interface.SwitchSession` sends, encoded as a front end encodes it.
+"""A switch that only records the programs that `switch_interface.SwitchSession` would send to it.
 
-For more switches than a machine can run. Every message is really made, so that its cost is paid and
-its bytes are counted; what a switch would do with them is left out.
+It stands for switches when a machine cannot run so many. It encodes every message as a front end does.
+So the cost of encoding and the bytes are real. The work of the switch itself is missing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ _CONTROL = sum(
 )  # fmt: skip
 
 
-class Sink:
-    """One recorded switch.
+class RecordingSwitch:
+    """One recording switch.
 
     Attributes:
-        flows: how many it would hold; exact as long as every flow added is new to it.
-        bytes: that were encoded for it.
-        programs: that it got.
+        dpid: the datapath id.
+        flows: the number of flows it would hold. Exact if every added flow is new.
+        bytes: the number of encoded bytes.
+        programs: the number of programs.
     """
 
     __slots__ = ("_encoder", "bytes", "dpid", "flows", "programs")
@@ -51,21 +52,21 @@ class Sink:
         self.programs += 1
 
     async def dump(self) -> list[Flow]:
-        """A new switch is empty."""
+        """The flows of the switch: none, as a new switch is empty."""
         return []
 
     def packet_out(self, in_port: int, frame: bytes) -> None:
-        """Nothing goes out of a record."""
+        """Do nothing: a recording switch sends no packets."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no connection to close."""
 
 
-def total(sinks: Iterable[Sink]) -> dict[str, int]:
-    """Over many switches."""
-    recorded = list(sinks)
+def total(switches: Iterable[RecordingSwitch]) -> dict[str, int]:
+    """The sums over many switches: flows, bytes and programs."""
+    recorded = list(switches)
     return {
-        "flows": sum(sink.flows for sink in recorded),
-        "bytes": sum(sink.bytes for sink in recorded),
-        "programs": sum(sink.programs for sink in recorded),
+        "flows": sum(switch.flows for switch in recorded),
+        "bytes": sum(switch.bytes for switch in recorded),
+        "programs": sum(switch.programs for switch in recorded),
     }

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from experiments.programming import ovs_bridges
 from experiments.programming import point as module
-from experiments.programming import switches
+from experiments.programming.ovs_bridges import Bridges
 from experiments.programming.point import Point
-from experiments.programming.switches import Bridges
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.tools.no_namespace import program
@@ -71,7 +71,7 @@ def test_the_programs_are_started_and_ended(noted: Path, run: Path) -> None:
     bridges = Bridges(run, Path("/somewhere/control.sock"))
     pids = [process.pid for process in bridges._processes]
     assert lines(noted) == [
-        f"ovsdb-tool create {run}/conf.db {switches.SCHEMA}",
+        f"ovsdb-tool create {run}/conf.db {ovs_bridges.SCHEMA}",
         f"ovsdb-server conf.db --remote=punix:{run}/db.sock --unixctl={run}/db.ctl",
         f"ovs-vsctl -t 60 --db=unix:{run}/db.sock --no-wait init",
         f"ovs-vswitchd unix:{run}/db.sock --unixctl={run}/vswitchd.ctl --enable-dummy --log-file=vswitchd.log",
@@ -104,7 +104,7 @@ def test_bridges_have_their_datapath_ids_ports_and_controller(noted: Path, run: 
 
 
 def test_many_bridges_are_made_by_several_commands(noted: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switches, "_BATCH", 2)
+    monkeypatch.setattr(ovs_bridges, "_BATCH", 2)
     bridges = Bridges(run, Path("/control.sock"))
     bridges.make({f"h{number}": (number, {}) for number in range(5)}, controller=False)
     bridges.close()
@@ -135,9 +135,9 @@ def test_a_command_that_is_refused_keeps_its_words(noted: Path, run: Path) -> No
 
 def test_a_call_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1_000_003.0, 1_000_005.5])
-    monkeypatch.setattr(switches, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(ovs_bridges, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     done: list[bool] = []
-    assert switches.timed(lambda: done.append(True)) == 2.5
+    assert ovs_bridges.timed(lambda: done.append(True)) == 2.5
     assert done == [True]
 
 

@@ -1,4 +1,4 @@
-"""How samples are summed up: median, quartiles and n; ratios with an interval; straight lines and their R2. Pure."""
+"""Summaries of samples: median and quartiles, ratios with an interval, polynomial fits with their R2. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from experiments.statistics import percentile
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of n values: the median and the quartiles around it."""
+    """The median of n values, with the lower quartile (`low`) and the upper one (`high`)."""
 
     n: int
     low: float
@@ -20,7 +20,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles. ValueError without values."""
+    """The median and quartiles of values. ValueError: there are no values."""
     return Spread(len(values), percentile(values, 0.25), percentile(values, 0.5), percentile(values, 0.75))
 
 
@@ -34,9 +34,13 @@ class Ratio:
 
 
 def ratio(over: Sequence[float], under: Sequence[float], draws: int = 2_000) -> Ratio:
-    """Median of `over` by median of `under`; the same for the same values. ValueError without values or of a zero."""
+    """The median of `over` divided by the median of `under`. The same values always give the same interval.
+
+    Raises:
+        ValueError: `under` is empty, or has a value that is not above 0.
+    """
     if min(under, default=0.0) <= 0:
-        raise ValueError("a ratio needs values over zero below its line")
+        raise ValueError("every value of the denominator must be above 0")
     dice = random.Random(1)
 
     def drawn(values: Sequence[float]) -> float:
@@ -55,7 +59,7 @@ class Fit:
 
 
 def fit(x: Sequence[float], y: Sequence[float], power: int = 1) -> Fit:
-    """A polynomial through (x, y); ValueError when there are not more points than the power."""
+    """The polynomial of degree `power` that fits (x, y) best. ValueError: there are not more points than `power`."""
     import numpy as np
 
     if len(x) != len(y) or len(x) <= power:

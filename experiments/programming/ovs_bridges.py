@@ -1,8 +1,7 @@
-"""Real switches to program: one ovs-vswitchd of its own with a bridge for each node.
+"""Real switches to program: one separate ovs-vswitchd with a bridge for each node.
 
-In a network namespace and a directory of its own. vports are interfaces of type dummy: the OpenFlow
-side is what is measured, and no packet flows. For the same reason there is no tunnel port: flows
-name it by number.
+It runs in a new network namespace and a new directory. No packets flow, as only the OpenFlow side is
+measured. So vports are interfaces of type dummy, and there is no tunnel port: flows name it by number.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ _BATCH = 200  # bridges made by one ovs-vsctl
 
 
 class Bridges:
-    """An ovsdb-server and an ovs-vswitchd in `directory`; bridges connect to the OpenFlow socket `controller`.
+    """An ovsdb-server and an ovs-vswitchd in `directory`. Bridges connect to the OpenFlow socket `controller`.
 
     Raises:
-        MeasurementError: one of the programs does not start or refuses a command.
+        MeasurementError: a program does not start, or rejects a command.
     """
 
     def __init__(self, directory: Path, controller: Path) -> None:
         self.dir = directory
         self._environment = os.environ | {"OVS_RUNDIR": str(directory), "OVS_LOGDIR": str(directory)}
         self._processes: list[subprocess.Popen[bytes]] = []
-        (directory / "of.sock").symlink_to(controller)  # Open vSwitch takes sockets of its own directory only
+        (directory / "of.sock").symlink_to(controller)  # Open vSwitch accepts sockets in its own directory only
         self._run("ovsdb-tool", "create", str(directory / "conf.db"), str(SCHEMA))
         self._spawn(
             ("ovsdb-server", "conf.db", f"--remote=punix:{directory}/db.sock", f"--unixctl={directory}/db.ctl"),
             directory / "db.sock",
         )
         self._vsctl("--no-wait", "init")
-        # --enable-dummy without "override": the bridges stay of type netdev.
+        # --enable-dummy without "override", so that the bridges stay of type netdev.
         self._spawn(
             ("unshare", "-n", "ovs-vswitchd", f"unix:{directory}/db.sock", f"--unixctl={directory}/vswitchd.ctl",
              "--enable-dummy", "--log-file=vswitchd.log"),
@@ -47,7 +46,7 @@ class Bridges:
         )  # fmt: skip
 
     def make(self, nodes: Mapping[str, tuple[int, Mapping[str, int]]], controller: bool = True) -> None:
-        """Make a bridge for each node: name -> (datapath id, ports by name)."""
+        """Make a bridge for each node. `nodes`: name -> (datapath id, ports by name)."""
         waiting = list(nodes.items())
         for first in range(0, len(waiting), _BATCH):
             arguments: list[str] = []
@@ -69,12 +68,12 @@ class Bridges:
             self._vsctl(*arguments)
 
     def flow_count(self, name: str) -> int:
-        """Flows of a bridge, as it says itself."""
+        """The number of flows of a bridge, as the bridge reports it."""
         answer = self.ofctl("dump-aggregate", name)
         return int(answer.split("flow_count=")[1].split()[0])
 
     def ofctl(self, verb: str, name: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
-        """`ovs-ofctl` on a bridge."""
+        """Run `ovs-ofctl` on a bridge. Returns its output."""
         return self._run("ovs-ofctl", "-O", "OpenFlow14", *options, verb, f"{self.dir}/{name}.mgmt", *arguments)
 
     def close(self) -> None:
@@ -89,7 +88,7 @@ class Bridges:
                 process.wait()
 
     def cpu_seconds(self) -> float:
-        """Processor time that ovs-vswitchd has used."""
+        """The processor seconds that ovs-vswitchd has used."""
         fields = Path(f"/proc/{self._processes[-1].pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -102,7 +101,7 @@ class Bridges:
             raise MeasurementError(
                 done.stderr.strip() or f"exit code {done.returncode}",
                 where=" ".join(command)[:200],
-                next_step=f"look into the logs in {self.dir}",
+                next_step=f"read the logs in {self.dir}",
             )
         return done.stdout
 
@@ -118,7 +117,7 @@ class Bridges:
 
 
 def timed(do: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
+    """Call `do`. Returns the seconds that it takes."""
     begun = time.monotonic()
     do()
     return time.monotonic() - begun

@@ -14,9 +14,9 @@ import pytest
 
 from controllers.fm.codec import decode_entity
 from experiments.programming import point as module
-from experiments.programming import run
+from experiments.programming import point_process
 from experiments.programming.point import Point
-from experiments.programming.world import Cluster
+from experiments.programming.scaled_cluster import Cluster
 from hoverboard.contract.entities import Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import MeasurementError
 from hoverboard.contract.wire import fabric_pb2 as pb
@@ -30,7 +30,7 @@ class Process:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int = 0, stdout: str = "{}", stderr: str = "") -> None:
         self._done = SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)
         self.late = False
-        monkeypatch.setattr(run.subprocess, "run", self._run)
+        monkeypatch.setattr(point_process.subprocess, "run", self._run)
 
     def _run(self, argv: list[str], **settings: Any) -> Any:
         self.asked, self.settings = argv, settings
@@ -42,7 +42,7 @@ class Process:
 
 def test_a_point_is_measured_by_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process(monkeypatch, stdout='{"flows": 7, "vms": 99}')
-    assert run.run_point(POINT) == {
+    assert point_process.run_point(POINT) == {
         "model": "hoverboard", "vms": 99, "hosts": 2, "hoverboards": 1, "switches": "sink", "more": 3, "flows": 7,
     }  # fmt: skip
     assert process.asked[:3] == [sys.executable, "-m", "experiments.programming.point"]
@@ -55,11 +55,11 @@ def test_a_point_is_measured_by_a_process_of_its_own(monkeypatch: pytest.MonkeyP
 def test_a_point_that_fails_or_takes_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process(monkeypatch, code=1, stderr=f"Traceback{'x' * 2000}")
     with pytest.raises(MeasurementError) as caught:
-        run.run_point(POINT)
+        point_process.run_point(POINT)
     assert (caught.value.what, caught.value.where) == ("x" * 2000, str(POINT))
     process.late = True
     with pytest.raises(MeasurementError, match="not programmed after 600 s"):
-        run.run_point(POINT)
+        point_process.run_point(POINT)
 
 
 def test_the_cluster_is_one_network_whose_vms_go_round_the_hosts() -> None:

@@ -1,4 +1,4 @@
-"""Runs one point of programming n VMs on h hosts in a process of its own; bounded in time."""
+"""Runs one point of programming n VMs on h hosts in a separate process, with a time limit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from experiments.programming.point import Point
 from hoverboard.contract.errors import MeasurementError
 
-_TIMEOUT = 600.0  # seconds: a point that is not done by then cannot be done
+_TIMEOUT = 600.0  # seconds; a point that takes longer is too large
 
 
 def run_point(point: Point) -> dict[str, Any]:
-    """Measure one point in a process of its own.
+    """Measure one point in a separate process.
 
     Raises:
-        MeasurementError: it failed, or took too long.
+        MeasurementError: the process failed, or took too long.
     """
     with tempfile.TemporaryDirectory(prefix="hb") as directory:
         request = Path(directory) / "request"
@@ -32,7 +32,9 @@ def run_point(point: Point) -> dict[str, Any]:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise MeasurementError(
-                f"not programmed after {_TIMEOUT:g} s", where=str(point), next_step="measure a smaller size"
+                f"the switches are not programmed after {_TIMEOUT:g} s",
+                where=str(point),
+                next_step="measure a smaller size",
             ) from None
     if done.returncode != 0:
         raise MeasurementError(done.stderr.strip()[-2000:], where=str(point), next_step="read the error above")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from experiments.frame.experiment import Experiment, Point, Sample
-from experiments.sweeps.bench import seed_of
+from experiments.sweeps.bench import random_seed
 from experiments.tools.tool_processes import Node
 from experiments.workload.traffic import Datagram, TrafficFlow
 from experiments.workload.udp_exchange import Carried, Result
@@ -21,7 +21,7 @@ from topologies.spec.topology import Topology
 Status = Callable[[str], dict[str, Any]]
 
 
-class FakeBed:
+class FakeTestbed:
     """A testbed of a topology.
 
     Attributes:
@@ -70,19 +70,19 @@ class ScriptedBench:
 
     quick = False
 
-    def __init__(self, prepare: Callable[[FakeBed], None] = lambda bed: None) -> None:
-        self.beds: list[FakeBed] = []
+    def __init__(self, prepare: Callable[[FakeTestbed], None] = lambda testbed: None) -> None:
+        self.testbeds: list[FakeTestbed] = []
         self.fresh_ones = 0
         self.kept: dict[str, Any] = {}
         self.said: list[str] = []
         self._prepare = prepare
 
     def testbed(self, topology: Any = "two-hosts", **options: Any) -> Any:
-        bed = FakeBed(topology, options)
-        assert [network.vni for network in bed.topology.networks] == [7, 8][: len(bed.topology.networks)]
-        self._prepare(bed)
-        self.beds.append(bed)
-        return bed
+        testbed = FakeTestbed(topology, options)
+        assert [network.vni for network in testbed.topology.networks] == [7, 8][: len(testbed.topology.networks)]
+        self._prepare(testbed)
+        self.testbeds.append(testbed)
+        return testbed
 
     def fresh(self, topology: Any = "two-hosts", **options: Any) -> Any:
         self.fresh_ones += 1
@@ -92,7 +92,7 @@ class ScriptedBench:
         self.kept[name] = document
 
     def random(self, of: str = "", *, across: Collection[str] = ()) -> random.Random:
-        return random.Random(seed_of(1, "point", of, across))
+        return random.Random(random_seed(1, "point", of, across))
 
     def say(self, what: str) -> None:
         self.said.append(what)
@@ -126,8 +126,8 @@ class FakeExchange:
     lost: Callable[[Datagram], bool] = staticmethod(lambda one: False)
     passing: Callable[[float], None] = staticmethod(lambda at: None)
 
-    def __init__(self, bed: FakeBed, flows: Sequence[TrafficFlow]) -> None:
-        self.bed, self.flows = bed, list(flows)
+    def __init__(self, testbed: FakeTestbed, flows: Sequence[TrafficFlow]) -> None:
+        self.testbed, self.flows = testbed, list(flows)
         self.open = False
         FakeExchange.made.append(self)
 
