@@ -206,5 +206,8 @@ def _type(command: str, work: Path, environment: dict[str, str], seconds: float)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)
             code = process.wait(30)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         output.seek(0)
         return code, output.read()
