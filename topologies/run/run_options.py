@@ -1,4 +1,4 @@
-"""What `hoverboard up` and `Testbed` may set beside the topology file, and the topology that this gives.
+"""Options of `hoverboard up` and of `Testbed` that replace what a topology file says.
 
 Reads the files of a model or an offload policy, and nothing else.
 """
