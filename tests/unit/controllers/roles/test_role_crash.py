@@ -121,21 +121,27 @@ def test_a_controller_that_fails_at_an_event_of_a_front_end_ends(tmp_path: Path)
 # --- the fabric manager ---------------------------------------------------------------------------------
 
 
-def test_a_fabric_manager_that_fails_at_a_report_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    def received(*_: object) -> None:
-        raise ZeroDivisionError("a share of no partitions")
+def breaks(where: object, method: str, patch: pytest.MonkeyPatch) -> None:
+    """Have a method fail."""
 
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError(method)
+
+    patch.setattr(where, method, fail)
+
+
+@pytest.mark.parametrize("method", ["join", "received", "leave"])
+def test_a_fabric_manager_that_fails_in_a_controllers_stream_ends(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell() -> None:
         ended, roster = ProcessEnd(), Roster(1, "hoverboard")
-        monkeypatch.setattr(roster, "received", received)
+        breaks(roster, method, monkeypatch)
         reports = stream(
             pb.ControllerReport(hello=pb.ControllerHello(partition=0, replica=0, pid=1)),
             pb.ControllerReport(standing=pb.Standing(master=True, term=1)),
         )
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError, match=method):
             await ReplicasServicer(roster).Session(reports, Writer())
         assert ended.times == 1
-        assert roster.members == set()
 
     run(tell())
 
@@ -188,7 +194,23 @@ def test_a_front_end_that_fails_at_a_request_of_a_controller_ends(tmp_path: Path
     run(tell())
 
 
-@pytest.mark.parametrize("kind", ["hello", "usage"])
+@pytest.mark.parametrize("method", ["join", "leave"])
+def test_a_front_end_that_fails_when_a_controller_comes_or_goes_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def tell() -> None:
+        ended = ProcessEnd()
+        role, _ = front_end(tmp_path)
+        breaks(role, method, monkeypatch)
+        requests = stream(pb.FrontEndRequest(hello=pb.Candidate(partition=0, replica=0)))
+        with pytest.raises(ZeroDivisionError, match=method):
+            await _FrontEndsServicer(role).Session(requests, Writer())
+        assert ended.times == 1
+
+    run(tell())
+
+
+@pytest.mark.parametrize("kind", ["hello", "usage", "gone"])
 def test_a_front_end_that_fails_at_an_event_of_an_agent_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -204,6 +226,8 @@ def test_a_front_end_that_fails_at_an_event_of_an_agent_ends(
 
         monkeypatch.setattr(role, "agent_event", agent_event)
         monkeypatch.setattr(role, "agent_gone", lambda _: None)
+        if kind == "gone":
+            breaks(role, "agent_gone", monkeypatch)
         events = stream(
             fabric_pb2.HostEvent(hello=fabric_pb2.Hello(node="h1", dpid=1)),
             fabric_pb2.HostEvent(usage=fabric_pb2.Usage(seconds=1.0)),
