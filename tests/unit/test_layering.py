@@ -139,7 +139,7 @@ ROOMS = (
     Room(
         "controllers.fm",
         f"controllers {CONTRACT}",
-        pure="codec index intent_store queues rejections slices",
+        pure="codec index intent_checks intent_store queues rejections slices",
         knows="grpc pydantic@codec",
     ),
     Room(
