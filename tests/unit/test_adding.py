@@ -1,4 +1,4 @@
-"""The files that a new thing touches: the sources work throughout with one thing more, written in as few files as it says here.
+"""The files that a new thing touches: the sources work with one thing more, written in as few files as it says here.
 
 A programming model: 2 files. A generation of the dataplane: 3. A topology key that is only carried to the host: 4,
 the file that uses it among them. `topologies/spec/schema.json` is generated, and does not count.
@@ -127,6 +127,74 @@ def test_a_programming_model_is_a_row_and_a_class(with_a_model: Path, command: t
     assert written(with_a_model) == {"hoverboard/contract/models.py", "controllers/vmc/models/star_of_a_day.py"}
 
 
+# --- a generation of the dataplane -----------------------------------------------------------------------------------
+
+PLANE = """
+class StarOfADayPlane:
+    pass
+"""
+ROW = """
+    "star-of-a-day": GenerationFacts(
+        andromeda="0.1", carrier="switch", nic="veth", uplink="device", addressed=False, guest_offloads=False,
+        takes_segments=False, kernel_switch=False, vmm=False, relay="ovs", stands_for="a made-up one",
+    ),"""
+MADE = """
+import sys
+from pathlib import Path
+
+from experiments.frame.generation_comparison import GENERATIONS_PARAMETER as CHOICE
+from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
+from hoverboard.host.control.host_client import HostConfig
+from hoverboard.host.generations import make
+from hoverboard.vswitch.ovs import Ovs
+from topologies.spec import schema
+
+NAME = "star-of-a-day"
+given = schema.parse(f"hosts: 1\\ndataplane: {NAME}")
+assert [server.dataplane for server in given.servers] == [NAME, "ovs"]
+assert NAME in schema.json_schema()
+assert NAME in CHOICE.choices
+config = HostConfig(
+    run="r", node="h1", role="host", dataplane=NAME, datapath_type="netdev", underlay_ip="172.16.0.1",
+    underlay_prefixlen=16, node_dir=sys.argv[1], control_address="unix:c", openflow_address="unix:o",
+)
+made = make(config, Ovs(Path(sys.argv[1])), CheckpointWriter())
+assert type(made.plane).__name__ == "StarOfADayPlane"
+"""
+
+
+@pytest.fixture
+def with_a_generation(sources: Path) -> Path:
+    """The sources with one generation more: its name and row, its plane, and its line in `MAKERS`."""
+    table, makers = "hoverboard/contract/generations.py", "hoverboard/host/generations/__init__.py"
+    named = (sources / table).read_text().replace('Literal["pre", ', 'Literal["star-of-a-day", "pre", ')
+    write(sources, table, named)
+    insert(sources, table, '    "pre": GenerationFacts(', ROW)
+    write(sources, "hoverboard/host/generations/star_of_a_day.py", PLANE)
+    line = '        "star-of-a-day": lambda parts: MadeDataplane(StarOfADayPlane(), None),'
+    insert(sources, makers, '        "pre": ', line)
+    insert(
+        sources, makers, "from hoverboard.vswitch.ovs import Ovs",
+        "from hoverboard.host.generations.star_of_a_day import StarOfADayPlane",
+    )  # fmt: skip
+    return sources
+
+
+def test_the_command_line_knows_a_new_generation(with_a_generation: Path) -> None:
+    assert "star-of-a-day" in run(with_a_generation, "-m", "console.cli", "up", "--help")
+
+
+def test_a_generation_is_a_row_a_class_and_a_line(
+    with_a_generation: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run(with_a_generation, "-c", MADE, str(tmp_path_factory.mktemp("host")))
+    assert written(with_a_generation) == {
+        "hoverboard/contract/generations.py",
+        "hoverboard/host/generations/__init__.py",
+        "hoverboard/host/generations/star_of_a_day.py",
+    }
+
+
 # --- a topology key --------------------------------------------------------------------------------------------------
 
 CARRIED = """
@@ -163,7 +231,8 @@ class Sender(HostProcesses):
 server = SimpleNamespace(
     spec=given.hosts[0], directory=folder, uplink_device=None, client=SimpleNamespace(wait_ready=lambda timeout: None)
 )
-Sender(RunDirectory("star", folder), SimpleNamespace(), "netdev", given).start(server, [("unix:control", folder / "of")])
+sender = Sender(RunDirectory("star", folder), SimpleNamespace(), "netdev", given)
+sender.start(server, [("unix:control", folder / "of")])
 generations.MAKERS = {"ovs": generations._star}
 assert generations.make(HostConfig(**sent[0]), Ovs(folder), CheckpointWriter()) == 7
 """
