@@ -38,7 +38,7 @@ from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, WHOLE
 from hoverboard.contract.wire import fabric_pb2_grpc
 
 if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.change_documents import ModelBegun, Plan
     from hoverboard.contract.documents import Offload, PlaneStatus
 
 
@@ -199,7 +199,7 @@ class ControlPlane:
             "counters": dict(core.counters),
         }
 
-    async def set_model(self, name: str) -> dict[str, Any]:
+    async def set_model(self, name: str) -> ModelBegun:
         """Change to another programming model; status()["switching"] is None when the change is complete."""
         model = model_named(name, where="SetModel")
         if self.settings.scope != "whole" and (model.answers or model.learns):

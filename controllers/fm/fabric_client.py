@@ -21,7 +21,7 @@ from hoverboard.contract.wire import fabric_pb2 as pb
 from hoverboard.contract.wire.fabric_pb2_grpc import FabricManagerStub
 
 if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.change_documents import ModelBegun, Plan
     from hoverboard.contract.documents import Offload, PlaneStatus
 
 
@@ -141,16 +141,14 @@ class FabricClient:
         assert isinstance(document, list)
         return document
 
-    def set_model(self, model: str) -> dict[str, Any]:
+    def set_model(self, model: str) -> ModelBegun:
         """Change to another programming model: {"model", "from", "switching"}; see status() for its end.
 
         Raises:
             InputError: the model does not exist.
             RunError: another change is in progress, or the control plane does not answer.
         """
-        document = json.loads(self._call(self._stub.SetModel, pb.SetModelRequest(model=model)).json)
-        assert isinstance(document, dict)
-        return document
+        return cast("ModelBegun", self._document(self._stub.SetModel, pb.SetModelRequest(model=model)))
 
     def close(self) -> None:
         """Close the channel."""

@@ -21,7 +21,7 @@ from hoverboard.contract.errors import EntityError, HoverboardError
 from hoverboard.contract.wire import fabric_pb2 as pb
 
 if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.change_documents import ModelBegun, Plan
     from hoverboard.contract.documents import Offload, PlaneStatus
 
 
@@ -61,7 +61,7 @@ class ControlPlanePort(Protocol):
         """The active offloads."""
         ...
 
-    async def set_model(self, name: str) -> dict[str, Any]:
+    async def set_model(self, name: str) -> ModelBegun:
         """Change to another programming model; return {"model", "from", "switching"}."""
         ...
 

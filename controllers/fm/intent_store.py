@@ -73,9 +73,8 @@ class IntentStore:
         if version is not None and version != self.version:
             raise RunError(
                 f"the configuration is at version {self.version}, but the request expects version {version}",
-                where="fabric manager",
-                next_step="read the present state, and send a new request with the present version",
-            )
+                where="fabric manager", next_step="read the present state, and send a new request with its version",
+            )  # fmt: skip
 
     def full_update(self, entities: Sequence[AnyEntity], expected: int | None = None) -> Changes:
         """Replace the whole configuration.
@@ -118,10 +117,9 @@ class IntentStore:
         """
         if not self.synced:
             raise RunError(
-                "a diff came before the first full update",
-                where="fabric manager",
+                "a diff came before the first full update", where="fabric manager",
                 next_step="send the whole configuration (FullUpdate) before diffs",
-            )
+            )  # fmt: skip
         self.expect(expected)
         removed = list(remove)
         for kind, name in removed:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -21,7 +21,7 @@ from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.fm.index import EntityKey
 from controllers.fm.intent_store import Changes, IntentStore
-from controllers.roles.merged_status import merge_status
+from controllers.roles.merged_status import joined, merge_status
 from controllers.roles.replicas import Replica, ReplicasServicer, Roster
 from controllers.single_process import Settings, settings_document
 from controllers.store.store_server import StoreServicer
@@ -32,7 +32,7 @@ from hoverboard.contract.wire.control_pb2_grpc import add_FabricServicer_to_serv
 
 if TYPE_CHECKING:
     from hoverboard.contract import documents
-    from hoverboard.contract.change_documents import Plan
+    from hoverboard.contract.change_documents import ModelBegun, Plan
 
 
 class FabricManagerRole:
@@ -114,20 +114,20 @@ class FabricManagerRole:
 
     async def status(self) -> documents.PlaneStatus:
         """The status document."""
-        answers = await self._roster.ask("status")
+        answers: dict[Replica, documents.ReplicaStatus] = await self._roster.ask("status")
         masters = self._roster.masters()
+        known = [answers[one] for one in masters.values() if one in answers]
         servers = [name for kind, name in self._fabric.entities if kind in ("Host", "Hoverboard")]
-        together = merge_status(servers, [answers[one] for one in masters.values() if one in answers])
-        joined, waiting = together.pop("joined"), self._roster.orders.waiting
+        together, waiting = merge_status(servers, known), self._roster.orders.waiting
         if waiting is not None:
             stage = self._roster.orders.order.stage
             together["switching"] = f"{stage}: partitions {', '.join(map(str, waiting))}"
         return {
             "model": self._roster.orders.model,
-            **cast("documents.PlaneStatus", together),
+            **together,
             "version": self._fabric.version,
             "synced": self._fabric.synced,
-            "vms": {"intended": self._intended(), "joined": joined},
+            "vms": {"intended": self._intended(), "joined": joined(known)},
             **settings_document(self.settings),
             "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},
             "partitions": self._roster.partitions,
@@ -147,7 +147,7 @@ class FabricManagerRole:
             count -= sum(isinstance(one, VM) and one.host in external for one in entities.values())
         return count
 
-    async def set_model(self, name: str) -> dict[str, Any]:
+    async def set_model(self, name: str) -> ModelBegun:
         """Change to another programming model; status()["switching"] is None when the change is complete."""
         before = self._roster.orders.begin(name)
         return {"from": before, "model": self._roster.orders.model, "switching": self._roster.orders.order.stage}
@@ -158,7 +158,7 @@ class FabricManagerRole:
         return [offload for master in self._roster.masters().values() for offload in answers.get(master, ())]
 
 
-def _row(one: Replica, master: bool, answer: dict[str, Any] | None) -> documents.Controller:
+def _row(one: Replica, master: bool, answer: documents.ReplicaStatus | None) -> documents.Controller:
     """A VM controller in the status document."""
     return {
         "partition": one.partition, "replica": one.replica, "pid": one.pid, "master": master, "term": one.term,

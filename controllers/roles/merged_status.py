@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-Document = Mapping[str, Any]
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import PlaneStatus, ReplicaStatus, Switch
 
 
-def merge_status(servers: Iterable[str], masters: Sequence[Document]) -> dict[str, Any]:
+def joined(masters: Iterable[ReplicaStatus]) -> int:
+    """The number of VMs that are plugged in, at the switches of all masters."""
+    return sum(one["joined"] for one in masters)
+
+
+def merge_status(servers: Iterable[str], masters: Sequence[ReplicaStatus]) -> PlaneStatus:
     """The merged status of the masters; also lists nodes that no master owns."""
-    switches: dict[str, Any] = {
+    switches: dict[str, Switch] = {
         name: {
             "connected": False, "agent": False, "sync": "unknown", "flows": 0, "programmed": False,
             "errors": 0, "last_error": "no VM controller answers for it",
@@ -29,7 +35,6 @@ def merge_status(servers: Iterable[str], masters: Sequence[Document]) -> dict[st
         "lookups": sum(one["lookups"] for one in masters),
         "hoverboards_down": sorted(down),
         "switches": dict(sorted(switches.items())),
-        "joined": sum(one["joined"] for one in masters),
         "offloads": sum(one["offloads"] for one in masters),
         "counters": counters,
     }

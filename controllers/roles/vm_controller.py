@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
@@ -24,6 +25,9 @@ from controllers.vmc.core import ControllerCore
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.offload.policy import OffloadPolicy
 from hoverboard.contract.wire import control_pb2 as pb
+
+if TYPE_CHECKING:
+    from hoverboard.contract.documents import ReplicaStatus
 
 _log = logging.getLogger(__name__)
 
@@ -161,14 +165,13 @@ class VmControllerRole:
         if what == "offloads":
             return json.dumps(self._controller.offloads() if self._mine else [])
         core = self._controller.core
-        return json.dumps(
-            {
-                **self._controller.model_document(),
-                "switches": self._controller.switches(),
-                "joined": len(core.view.ports),
-                "offloads": len(self._controller.policy.active),
-                "counters": dict(core.counters),
-                "front_ends": sum(link.connected for link in self._links),
-                "term": self._candidacy.term,
-            }
-        )
+        status: ReplicaStatus = {
+            **self._controller.model_document(),
+            "switches": self._controller.switches(),
+            "joined": len(core.view.ports),
+            "offloads": len(self._controller.policy.active),
+            "counters": dict(core.counters),
+            "front_ends": sum(link.connected for link in self._links),
+            "term": self._candidacy.term,
+        }
+        return json.dumps(status)

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from controllers.crash import crash_on_error, critical_task
 from controllers.fm.intent_store import Changes
@@ -27,7 +27,8 @@ from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.reports import UsageReport
 
 if TYPE_CHECKING:
-    from hoverboard.contract.documents import Offload, PlaneStatus, Switch
+    from hoverboard.contract.change_documents import ModelBegun
+    from hoverboard.contract.documents import ModelStatus, Offload, Switch
 
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Controller:
     # --- programming model ----------------------------------------------------------------------------
 
     @_core_call
-    def set_model(self, name: str) -> dict[str, Any]:
+    def set_model(self, name: str) -> ModelBegun:
         """Begin a change to another programming model, and return its document at once.
 
         Raises:
@@ -146,7 +147,7 @@ class Controller:
         self.flush()
         return {"from": before, **self.model_document()}
 
-    def model_document(self) -> PlaneStatus:
+    def model_document(self) -> ModelStatus:
         """The programming model, what a change to it waits for (None: complete), and the state of the models."""
         core = self.core
         return {

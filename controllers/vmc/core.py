@@ -23,6 +23,7 @@ from controllers.vmc.model_change.transition import ModelChange
 from controllers.vmc.nodes import Nodes
 from controllers.vmc.offload import offloads
 from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.ownership import Ownership
 from controllers.vmc.unconfirmed import UnconfirmedPrograms
 from controllers.vmc.usage_reports import UsageReports
 from controllers.vmc.view.facts import Agents, Switch, Sync
@@ -67,16 +68,17 @@ class ControllerCore:
         self.liveness = Liveness()
         counters = (*offloads.COUNTERS, *host_questions.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
         self.counters = dict.fromkeys(counters, 0)
-        self._owns = owns
         self._share = share
-        self._complete = False  # a full update has arrived
+        self._ownership = owned = Ownership(self.view, self.agents, share, owns)
         expected = ExpectedFlows(model, self.view, share)
-        self._programs = switch_programs.SwitchPrograms(expected, self._can_reconcile, self.counters, active=active)
-        programs, grant = self._programs, self._grant
+        self._programs = programs = switch_programs.SwitchPrograms(
+            expected, owned.can_reconcile, owned.abandoned, self.counters, active=active
+        )
+        grant = self._grant
         self._marks = FlowMarks(self.view, programs)
         mark = self._marks.scope
         self._joins = Joins(self.view, self.agents, programs)
-        self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, self._ours)
+        self._nodes = Nodes(self.view, programs, self._marks, self.agents, self.liveness, owned.ours)
         self._change = ModelChange(self.view, lambda node: programs.switch_of(node) if programs.active else None, gate)
         self.offloading = offloads.Offloading(self.view, policy, grant, mark, self.counters)
         self.questions = host_questions.HostQuestions(self.view, grant, mark, self._answer, self.counters)
@@ -107,17 +109,9 @@ class ControllerCore:
         """The programs of a standby that its master has not confirmed."""
         return self._programs.unconfirmed
 
-    def _can_reconcile(self, node: str) -> bool:
-        return self._complete and node in self.agents.known
-
     def external(self) -> list[str]:
         """Hosts of its share whose switches other programs control."""
-        return sorted(name for name in self.view.external if self._share.programs(self.view, name))
-
-    def _ours(self, dpid: int, node: str) -> bool:
-        """Whether this controller programs the switch of a node."""
-        ours = node not in self.view.external and self._share.programs(self.view, node)
-        return ours and (self._owns is None or self._owns(dpid))
+        return self._ownership.external()
 
     def _grant(self, scope: OffloadScope | LookupScope, given: bool) -> None:
         self.expected.grant(scope, given)
@@ -149,7 +143,7 @@ class ControllerCore:
             number: number of the update; the master confirms updates by it (see `unconfirmed`). The first complete
                 update counts as 0: what it brings a new standby, the master has programmed long before.
         """
-        self._programs.begin_update(number if self._complete else 0, now)
+        self._programs.begin_update(number if self._ownership.complete else 0, now)
         old = [*changes.removed, *(before for before, _ in changes.changed)]
         new = [*changes.added, *(after for _, after in changes.changed)]
         places = {(vm.host, vm.network) for vm in (*old, *new) if isinstance(vm, VM)}
@@ -178,8 +172,8 @@ class ControllerCore:
             self.questions.entity_changed(entity)
             if isinstance(entity, VM):
                 self.offloading.recheck(entity.name)
-        if complete and not self._complete:
-            self._complete = True
+        if complete and not self._ownership.complete:
+            self._ownership.complete = True
             self._programs.read_all_ready()
 
     def _mark(self, entities: Iterable[AnyEntity]) -> None:

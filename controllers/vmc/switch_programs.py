@@ -45,6 +45,7 @@ class SwitchPrograms:
     Args:
         expected: the flows that they should hold.
         can_reconcile: whether enough is known of a node to judge the flows of its switch.
+        abandoned: whether to empty a switch, by datapath id, that has no node in the intent.
         counters: the counters to increment; has COUNTERS.
         active: whether programs are sent; a standby only learns (see `activate`).
 
@@ -59,6 +60,7 @@ class SwitchPrograms:
         self,
         expected: ExpectedFlows | Switchover,
         can_reconcile: Callable[[str], bool],
+        abandoned: Callable[[int], bool],
         counters: dict[str, int],
         *,
         active: bool = True,
@@ -69,6 +71,7 @@ class SwitchPrograms:
         self.names: dict[int, str] = {}
         self.unconfirmed = UnconfirmedPrograms()
         self._can_reconcile = can_reconcile
+        self._abandoned = abandoned
         self._counters = counters
         self._dpids: dict[str, int] = {}  # node name -> datapath id
         self._retired: set[int] = set()
@@ -82,10 +85,15 @@ class SwitchPrograms:
         """Add a node of the intent, whose switch has this datapath id."""
         self.names[dpid], self._dpids[node] = node, dpid
         self._retired.discard(dpid)
+        self._compare_again(dpid)
 
     def remove_node(self, dpid: int) -> None:
         """Remove a node that left the intent or changed."""
         del self._dpids[self.names.pop(dpid)]
+        self._compare_again(dpid)
+
+    def _compare_again(self, dpid: int) -> None:
+        """Wait for a read of the switch, if it is connected: from now on it should hold other flows."""
         if dpid in self.switches and self.switches[dpid].connected:
             self.switches[dpid].sync = Sync.WAITING
 
@@ -164,7 +172,8 @@ class SwitchPrograms:
         if not self.active or switch.sync is not Sync.WAITING:
             return
         name = self.names.get(switch.dpid)
-        if switch.dpid in self._retired or (name in self.expected.tables and self._can_reconcile(name)):
+        programmed = name in self.expected.tables and self._can_reconcile(name)
+        if programmed or switch.dpid in self._retired or (name is None and self._abandoned(switch.dpid)):
             switch.sync = Sync.READING
             self._work.reads.append((switch.dpid, switch.generation))
 
@@ -205,8 +214,8 @@ class SwitchPrograms:
         """Delete these flows of ours from a switch whose node left the intent."""
         program = Program((), tuple([flow.key for flow in flows]))
         switch.sync = Sync.SYNCED
-        self._counters["switches_emptied"] += 1
         if program:
+            self._counters["switches_emptied"] += 1
             self._send(switch, program)
 
     # --- programs ---------------------------------------------------------------------------------

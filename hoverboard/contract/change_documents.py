@@ -70,6 +70,15 @@ class ModelChange(_FromModel):
     seconds: float
 
 
+class ModelBegun(_FromModel):
+    """The answer of a control plane to SetModel: the new model, the one before, and what the change waits for."""
+
+    model: str
+    switching: str | None
+    lookups: NotRequired[int]
+    hoverboards_down: NotRequired[list[str]]
+
+
 class ModelShown(TypedDict):
     """`hoverboard model show`; `flows` by server."""
 

@@ -195,6 +195,34 @@ class PlaneStatus(TypedDict, total=False):
     planes: list[Plane]
 
 
+class ModelStatus(TypedDict):
+    """The programming model of a VM controller.
+
+    `switching` says what the change to this model waits for; it is None when the change is done. `lookups` counts the
+    questions of hosts that have an answer now.
+    """
+
+    model: str
+    switching: str | None
+    lookups: int
+    hoverboards_down: list[str]
+
+
+class ReplicaStatus(ModelStatus):
+    """The status of a VM controller process, as it sends it to the fabric manager.
+
+    `joined` counts the VMs that are plugged in, `front_ends` those that it is connected to. `term` is that of the last
+    election.
+    """
+
+    switches: dict[str, Switch]
+    joined: int
+    offloads: int
+    counters: dict[str, int]
+    front_ends: int
+    term: int
+
+
 class ControlFacts(TypedDict):
     """Facts about a control plane that need no answer from it; `processes` of a control plane in several processes."""
 

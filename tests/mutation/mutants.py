@@ -1,8 +1,8 @@
 """All mutants of a module's source: each one small change, as text. Pure; reads no file.
 
 The changes are those that found holes in these tests before: comparisons, `and`/`or`, dropped operands, negations,
-arithmetic, constants, removed calls, assignments, raises and jumps, swapped arguments, early returns, dropped
-exceptions.
+arithmetic, constants, removed calls, assignments, raises and jumps, swapped arguments, dropped keyword arguments,
+early returns, dropped exceptions and context managers.
 Left out is what no test should look at: annotations, docstrings, the text of errors and logs, assertions.
 """
 
@@ -12,6 +12,8 @@ import ast
 import dataclasses
 import re
 from collections.abc import Iterator
+
+from tests.mutation.syntax import TEXTS, Function, bindings, head, is_docstring, is_logging, is_none, names
 
 COMPARISONS: dict[type[ast.cmpop], tuple[str, str, str]] = {
     # operator -> pattern of its text, its name, what takes its place
@@ -40,12 +42,8 @@ ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
     ast.BitXor: ("^", "&"),
 }
 CALLED = {"min": "max", "max": "min", "any": "all", "all": "any"}
-# Calls whose only effect is text for people.
-LOGGERS = {"log", "logger", "logging", "LOG", "_log", "warnings"}
 # Functions with these decorators are compiled: a mutant of them needs a process and a cache of its own.
 COMPILED = {"compiled", "compiled_loop", "inlined", "njit", "jit", "intrinsic", "cfunc"}
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,32 +132,34 @@ class _Finder:
             self._define(node, scope)
             return
         if isinstance(node, ast.ClassDef):
-            self.body([part for part in node.body if not _is_docstring(part)], f"{scope}{node.name}.")
+            self.body([part for part in node.body if not is_docstring(part)], f"{scope}{node.name}.")
             return
-        self._lines = _head(node)
-        if isinstance(node, ast.If) and _names(node.test) & {"TYPE_CHECKING", "__name__"}:
+        self._lines = head(node)
+        if isinstance(node, ast.If) and names(node.test) & {"TYPE_CHECKING", "__name__"}:
             self.body(node.orelse, scope)
             return
         if isinstance(node, ast.Raise):
             self._replace(node, "raise", "pass")
-        elif isinstance(node, ast.Return) and not _is_none(node.value):
+        elif isinstance(node, ast.Return) and not is_none(node.value):
             self._replace(node, "return", "return None")
         elif isinstance(node, ast.Break | ast.Continue | ast.Delete):
             self._replace(node, "removed", "pass")
-        elif isinstance(node, ast.Expr) and not _is_docstring(node) and not _is_logging(node):
+        elif isinstance(node, ast.Expr) and not is_docstring(node) and not is_logging(node):
             self._replace(node, "removed call", "pass")
         elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             self._assignment(node)
+        elif isinstance(node, ast.With | ast.AsyncWith):
+            self._managers(node)
         if isinstance(node, ast.If | ast.While):
             self._negate(node.test)
         self._parts(node, scope)
 
     def _parts(self, node: ast.stmt, scope: str) -> None:
         """Expressions of a statement, then the statements in it."""
-        if isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal) or _is_logging(node):
+        if isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal) or is_logging(node):
             return
         skipped = {"annotation", "body", "orelse", "finalbody", "handlers", "cases"}
-        if isinstance(node, ast.Raise) or _is_docstring(node):
+        if isinstance(node, ast.Raise) or is_docstring(node):
             skipped |= {"exc", "cause", "value"}
         for name, value in ast.iter_fields(node):
             if name not in skipped:
@@ -178,6 +178,21 @@ class _Finder:
                 self._expression(case.guard)
             self.body(case.body, scope)
 
+    def _managers(self, node: ast.With | ast.AsyncWith) -> None:
+        """Drops context managers whose value has no name: without its name a body does not run."""
+        plain = [item.context_expr for item in node.items if item.optional_vars is None]
+        if len(node.items) == 1 and plain:
+            end = self._data.find(b":", self._end(plain[0]), self._start(node.body[0])) + 1
+            self._add(node.lineno, "dropped manager", self._start(node), end, "if True:")
+        elif len(node.items) > 1:
+            ends = [
+                (self._start(item.context_expr), self._end(item.optional_vars or item.context_expr))
+                for item in node.items
+            ]
+            for item, place in zip(node.items, range(len(ends)), strict=True):
+                if item.optional_vars is None:
+                    self._drop(item.context_expr, "dropped manager", ends, place)
+
     def _define(self, node: Function, scope: str) -> None:
         outer, bound = self._function, self._bound
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
@@ -185,18 +200,18 @@ class _Finder:
         for default in (*node.args.defaults, *node.args.kw_defaults):
             if default is not None:
                 self._expression(default)
-        compiled = any(_names(decorator) & COMPILED for decorator in node.decorator_list)
+        compiled = any(names(decorator) & COMPILED for decorator in node.decorator_list)
         if not outer[0]:
             self._function = (f"{scope}{node.name}", first, compiled)
-        self._bound = _bindings(node)
-        statements = [part for part in node.body if not _is_docstring(part)]
+        self._bound = bindings(node)
+        statements = [part for part in node.body if not is_docstring(part)]
         # Of a function with one simple statement, that statement's own mutants say the same.
         if (
             statements
             and (len(statements) > 1 or hasattr(statements[0], "body"))
             and not isinstance(statements[0], ast.Return)
         ):
-            self._lines = _head(statements[0])
+            self._lines = head(statements[0])
             self._early_return(node, statements[0])
         self.body(statements, f"{scope}{node.name}.<locals>.")
         self._function, self._bound = outer, bound
@@ -282,6 +297,11 @@ class _Finder:
             self._between(node.left, node.right, re.escape(sign[0]), "arithmetic", sign[1])
 
     def _call(self, node: ast.Call) -> None:
+        parts = sorted([*node.args, *node.keywords], key=self._start)
+        ends = [(self._start(part), self._end(part)) for part in parts]
+        for place, part in enumerate(parts):
+            if isinstance(part, ast.keyword) and part.arg is not None and part.arg not in TEXTS:
+                self._drop(part, "dropped keyword", ends, place)
         if isinstance(node.func, ast.Name) and node.func.id in CALLED:
             self._replace(node.func, "call", CALLED[node.func.id])
             return  # of two numbers either order gives the same
@@ -327,6 +347,17 @@ class _Finder:
         if place is not None:
             self._add(left.end_lineno, kind, begin + place.start(), begin + place.end(), after)  # type: ignore[attr-defined]
 
+    def _drop(self, node: ast.AST, kind: str, ends: list[tuple[int, int]], place: int) -> None:
+        """Removes one of a list, which begin and end there, with the comma behind it, or else before it."""
+        start, end = ends[place]
+        if place + 1 < len(ends):
+            end = ends[place + 1][0]
+        elif place:
+            start = ends[place - 1][1]
+        elif comma := re.match(rb"\s*,", self._data[end:]):
+            end += comma.end()
+        self._add(node.lineno, kind, start, end, "")  # type: ignore[attr-defined]
+
     def _replace(self, node: ast.AST, kind: str, after: str) -> None:
         self._add(node.lineno, kind, self._start(node), self._end(node), after)  # type: ignore[attr-defined]
 
@@ -334,51 +365,6 @@ class _Finder:
         name, first, compiled = self._function
         before = self._data[start:end].decode()
         self.found.append(Mutant(line, self._lines, kind, before, after, name, first, compiled, start, end))
-
-
-def _head(node: ast.stmt) -> tuple[int, int]:
-    """First and last line of a statement without the block below it."""
-    end = node.end_lineno or node.lineno
-    for name in ("body", "cases"):
-        below = getattr(node, name, None)
-        if below:
-            below_first = below[0].pattern.lineno if name == "cases" else below[0].lineno
-            end = max(node.lineno, below_first - 1)
-    return (node.lineno, end)
-
-
-def _bindings(node: Function) -> dict[str, int]:
-    """How often each name is bound in a function, parameters included."""
-    found: dict[str, int] = {}
-    arguments = node.args
-    names = [part.arg for part in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
-    names += [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
-    for name in names:
-        found[name] = found.get(name, 0) + 1
-    return found
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _is_none(node: ast.expr | None) -> bool:
-    return node is None or (isinstance(node, ast.Constant) and node.value is None)
-
-
-def _is_logging(node: ast.stmt) -> bool:
-    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
-        return False
-    function = node.value.func
-    while isinstance(function, ast.Attribute):
-        function = function.value
-    return isinstance(function, ast.Name) and function.id in LOGGERS
-
-
-def _names(node: ast.AST) -> set[str]:
-    """Names that an expression mentions."""
-    plain = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-    return plain | {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
 
 
 def each_line(mutant: Mutant) -> Iterator[int]:

@@ -39,6 +39,14 @@ def changes(source: str) -> set[str]:
         ("def f(a):\n    '''Text.'''\n    return a", {"return a -> return None"}),
         ("try:\n    pass\nexcept E:\n    pass", {"E -> ()"}),
         ("for x in y:\n    break", {"break -> pass"}),
+        ("with lock:\n    go()", {"with lock: -> if True:", "go() -> pass"}),
+        ("async with f(a) :\n    go()", {"async with f(a) : -> if True:", "go() -> pass"}),
+        ("with one, two as x, three:\n    go(x)", {"one, -> ", ", three -> ", "go(x) -> pass"}),
+        ("with f(a) as x:\n    go(x)", {"go(x) -> pass"}),
+        ("x = f(a, b=c)", {", b=c -> "}),
+        ("x = f(b=c, **more)", {"b=c, -> "}),
+        ("x = f(\n    b=c,\n)", {"b=c, -> "}),
+        ("x = max(a, default=b)", {"max -> min", ", default=b -> "}),
     ],
 )
 def test_each_kind_of_change(source: str, expected: set[str]) -> None:
@@ -55,6 +63,7 @@ def test_each_kind_of_change(source: str, expected: set[str]) -> None:
         "assert a < b",
         "if TYPE_CHECKING:\n    x = 1",
         "x = f'{a + 1}'",
+        "x = option(help='a', metavar='B', where='c')",
     ],
 )
 def test_text_for_people_and_types_stay_as_they_are(source: str) -> None:

@@ -18,12 +18,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.entities import Dataplane, Program
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.mininet_classes import Topo
 from topologies.emulation.nodes import Fabric, HoverboardNode, VirtualMachine, VMHost
 from topologies.spec import schema
 from topologies.spec.topology import FABRIC, Topology
+
+SERVER_KEYS = ("dataplane", "program", "controller")  # of a server in a topology file, as `addVMHost` takes them
 
 
 class ClusterTopo(Topo):
@@ -54,7 +56,8 @@ class ClusterTopo(Topo):
             "report_interval": given.report_interval,
         }  # fmt: skip
         for server in given.hosts:
-            self.addVMHost(server.name, dataplane=server.dataplane)
+            program: Program = "ours" if server.controller is None else "external"
+            self.addVMHost(server.name, dataplane=server.dataplane, program=program, controller=server.controller)
         for server in given.hoverboards:
             self.addHoverboard(server.name, dataplane=server.dataplane)
         for network in given.networks:
@@ -72,19 +75,33 @@ class ClusterTopo(Topo):
                 )  # fmt: skip
         self._given = given
 
-    def addVMHost(self, name: str, dataplane: Dataplane = "fastpath") -> str:
-        """Add a VM host and its uplink."""
-        return self._server(name, VMHost, dataplane)
+    def addVMHost(
+        self,
+        name: str,
+        dataplane: Dataplane = "fastpath",
+        program: Program = "ours",
+        controller: str | None = None,
+    ) -> str:
+        """Add a VM host and its uplink.
+
+        Args:
+            name: of the node.
+            dataplane: its generation.
+            program: "external" for a host that an OpenFlow controller of your own programs (docs/external.md).
+            controller: address of that controller: tcp:HOST:PORT or unix:/PATH.
+        """
+        return self._server(name, VMHost, dataplane, program=program, controller=controller)
 
     def addHoverboard(self, name: str, dataplane: Dataplane = "fastpath") -> str:
         """Add a Hoverboard and its uplink."""
         return self._server(name, HoverboardNode, dataplane)
 
-    def _server(self, name: str, cls: type, dataplane: Dataplane) -> str:
+    def _server(self, name: str, cls: type, dataplane: Dataplane, **keys: str | None) -> str:
+        """Add a node and its uplink; `keys` are those of a topology file, None for one that is not given."""
         self._given = None
         if FABRIC not in self.g.nodes():
             self.addSwitch(FABRIC, cls=Fabric)
-        self.addSwitch(name, cls=cls, dataplane=dataplane)
+        self.addSwitch(name, cls=cls, dataplane=dataplane, **keys)
         self.addLink(name, FABRIC, cls=Uplink)
         return name
 
@@ -136,7 +153,8 @@ class ClusterTopo(Topo):
         for name in self.g.nodes():
             info = self.nodeInfo(name)
             if info.get("cls") in servers:
-                servers[info["cls"]].append({"name": name, "dataplane": info["dataplane"]})
+                keys = {key: info[key] for key in SERVER_KEYS if info.get(key) is not None}
+                servers[info["cls"]].append({"name": name, **keys})
         host_of = {
             info["node1"]: info["node2"] for _, _, info in self.links(withInfo=True) if info["cls"] is VirtualNIC
         }

@@ -7,7 +7,6 @@ the delay, and none is dropped. The bucket may go below zero by one batch.
 from __future__ import annotations
 
 from hoverboard.fastpath.compiled.compiler import compiled
-from hoverboard.fastpath.compiled.syscalls import now_ns
 from hoverboard.fastpath.memory import control, packets, ports
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets.parse import Words
@@ -33,12 +32,15 @@ def refill(port: Words, now: int) -> int:
 
 @compiled
 def allowed(m: Memory, port: int) -> bool:
-    """Whether the VM may send now; if not, ctl[control.DUE] is the time when it may."""
+    """Whether the VM may send now; if not, ctl[control.DUE] is the time when it may (monotonic ns).
+
+    The time now is ctl[control.NOW]. The scheduler compares DUE with the same clock.
+    """
     row = m.ports[port]
     m.ctl[control.DUE] = 0
     if row[ports.RATE] == 0:
         return True
-    now = now_ns(m.cpu[0])
+    now = m.ctl[control.NOW]
     tokens = refill(row, now)
     if tokens > 0:
         return True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from topologies.processes.deadlines import wait_for
+from tests.system.control_plane.external_rig import ADDRESS, DOCS, TOPOLOGY, reaches, start
+from tests.system.control_plane.external_rig import controller as running
 from topologies.run.testbed import Testbed
 
-DOCS = Path(__file__).parents[3] / "docs"
 CONNECT = """
 import socket, sys
 try:
@@ -23,7 +23,7 @@ except OSError as error:
 
 @pytest.fixture(scope="module")
 def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
-    return module_testbed(DOCS / "external_controller.yaml")
+    return module_testbed(TOPOLOGY)
 
 
 @pytest.fixture(scope="module")
@@ -35,34 +35,14 @@ def before(bed: Testbed) -> list[str]:
 @pytest.fixture(scope="module")
 def controller(bed: Testbed, before: list[str]) -> Iterator[None]:
     """The example, in the namespace of h2."""
-    log = (bed.directory.logs / "external.log").open("wb")
-    process = bed.node("h2").popen([sys.executable, str(DOCS / "external_controller.py")], stdout=log, stderr=log)
-    try:
-        wait_for(
-            lambda: len(bed.flows("h2")["openflow"]) > 5, 20.0, lambda: "h2 is not programmed", where=str(log.name)
-        )
+    with running(bed, bed.directory.logs / "external.log", str(DOCS / "external_controller.py")):
         yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-        log.close()
-
-
-def _pings(bed: Testbed, one: str, other: str) -> bool:
-    command = ["ping", "-n", "-q", "-c", "1", "-W", "1", str(bed.node(other).IP())]
-    with bed.node(one).popen(command) as ping:
-        ping.communicate(timeout=20)
-    return ping.returncode == 0
-
-
-def _reached(bed: Testbed, one: str, other: str) -> None:
-    wait_for(lambda: _pings(bed, one, other), 20.0, lambda: f"{one} does not reach {other}")
 
 
 def _connects(bed: Testbed, one: str, other: str, port: int) -> str:
     """How an attempt to connect to a port without a listener ends."""
-    command = [sys.executable, "-c", CONNECT, str(bed.node(other).IP()), str(port)]
-    with bed.node(one).popen(command, text=True) as attempt:
+    command = [sys.executable, "-c", CONNECT, ADDRESS[other], str(port)]
+    with start(bed, one, *command, stdout=subprocess.PIPE, text=True) as attempt:
         return str(attempt.communicate(timeout=20)[0]).strip()
 
 
@@ -80,20 +60,20 @@ def test_the_host_gets_no_flows_of_ours_and_the_run_comes_up_without_it(bed: Tes
 
 
 def test_its_controller_lets_its_vms_reach_each_other_and_the_rest(bed: Testbed, controller: None) -> None:
-    _reached(bed, "far", "one")  # which has not said anything yet
-    _reached(bed, "one", "two")
-    _reached(bed, "two", "far")
+    reaches(bed, "far", "one")  # which has not said anything yet
+    reaches(bed, "one", "two")
+    reaches(bed, "two", "far")
 
 
 def test_its_firewall_is_its_own(bed: Testbed, controller: None) -> None:
-    _reached(bed, "far", "two")
+    reaches(bed, "far", "two")
     assert _connects(bed, "far", "two", 80) == "ConnectionRefusedError"
     assert _connects(bed, "far", "two", 23) == "TimeoutError"
 
 
 def test_vms_come_and_go_there_without_our_flows(bed: Testbed, controller: None) -> None:
     vm = bed.add_vm("blue", host="h2")
-    _reached(bed, vm.name, "far")
+    reaches(bed, vm.name, "far")
     bed.remove_vm(vm.name)
     assert bed.control_status()["vms"] == {"intended": 1, "joined": 1}
     assert all("cookie=0x0," in line for line in bed.flows("h2")["openflow"])

@@ -18,9 +18,7 @@ from hoverboard.contract.openflow.pipeline import BRIDGE
 from tests.system.dataplane.dataplane_rig import (
     Stream,
     drops,
-    ethernet,
     flow_events,
-    ipv4,
     node_flows,
     node_status,
     ofctl,
@@ -31,6 +29,7 @@ from tests.system.dataplane.dataplane_rig import (
     vm_of,
     wires,
 )
+from tests.system.dataplane.frames import ethernet, ipv4
 from tests.waiting import until
 from topologies.cluster import control_processes
 from topologies.run.testbed import Testbed

@@ -21,19 +21,8 @@ import pytest
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC, underlay_mac
 from hoverboard.contract.packets import internet_checksum, mac_bytes
-from tests.system.dataplane.dataplane_rig import (
-    ETH_P_ALL,
-    PACKET_OUTGOING,
-    datagram,
-    ethernet,
-    geneve,
-    ipv4,
-    outer,
-    ping,
-    socket_in,
-    vm_of,
-    wires,
-)
+from tests.system.dataplane.dataplane_rig import ETH_P_ALL, PACKET_OUTGOING, ping, socket_in, vm_of, wires
+from tests.system.dataplane.frames import datagram, ethernet, geneve, ipv4, outer
 from tests.waiting import until
 from topologies.emulation.devices import BRIDGE_NAME
 from topologies.run.testbed import Testbed

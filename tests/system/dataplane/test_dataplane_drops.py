@@ -10,7 +10,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from hoverboard.contract.encapsulation import GATEWAY_MAC
-from tests.system.dataplane.dataplane_rig import Wire, arp, datagram, drops, ethernet, geneve, ipv4, outer, vm_of, wires
+from tests.system.dataplane.dataplane_rig import Wire, drops, vm_of, wires
+from tests.system.dataplane.frames import arp, datagram, ethernet, geneve, ipv4, outer
 from tests.waiting import until
 from topologies.run.testbed import Testbed
 

@@ -16,13 +16,14 @@ from controllers.program import Flows, Program
 from controllers.roles.flow_codec import decode_flows, decode_program, encode_adds, encode_deletes, encode_flows
 from controllers.roles.front_end import FrontEndRole, _Controller
 from controllers.roles.intent_stream import Intent
-from controllers.roles.merged_status import merge_status
+from controllers.roles.merged_status import joined, merge_status
 from controllers.roles.model_order import ModelOrders
 from controllers.roles.replicas import Replica, Roster
 from controllers.roles.stream import Outbox
 from controllers.testing.world import World, cluster, host, hoverboard, place, ready, vm
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.view.liveness import PATIENCE, Liveness
+from hoverboard.contract.documents import ReplicaStatus, Switch
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import FirewallRule, LoadBalancer
 from hoverboard.contract.errors import InputError, RunError
@@ -308,16 +309,22 @@ def test_a_late_member_receives_what_the_others_received() -> None:
 
 
 def test_one_document_of_all_partitions() -> None:
-    def master(name: str, **more: Any) -> dict[str, Any]:
+    def master(name: str, switching: str | None = None) -> ReplicaStatus:
+        switch: Switch = {
+            "connected": True, "agent": True, "sync": "synced", "flows": 3, "programmed": True, "errors": 0,
+            "last_error": "",
+        }  # fmt: skip
         return {
-            "switches": {name: {"programmed": True}}, "hoverboards_down": ["hv1"], "counters": {"usage_reports": 2},
-            "switching": None, "lookups": 1, "joined": 3, "offloads": 1, **more,
+            "model": "gateway", "switching": switching, "lookups": 1, "hoverboards_down": ["hv1"],
+            "switches": {name: switch}, "joined": 3, "offloads": 1, "counters": {"usage_reports": 2},
+            "front_ends": 1, "term": 4,
         }  # fmt: skip
 
-    found = merge_status(["h2", "h1", "orphan"], [master("h1"), master("h2", switching="gain: hv1")])
+    masters = [master("h1"), master("h2", "gain: hv1")]
+    found = merge_status(["h2", "h1", "orphan"], masters)
     assert list(found["switches"]) == ["h1", "h2", "orphan"]
     assert found["switches"]["orphan"]["programmed"] is False
-    assert (found["joined"], found["lookups"], found["offloads"], found["switching"]) == (6, 2, 2, "gain: hv1")
+    assert (joined(masters), found["lookups"], found["offloads"], found["switching"]) == (6, 2, 2, "gain: hv1")
     assert (found["hoverboards_down"], found["counters"]) == (["hv1"], {"usage_reports": 4})
     assert merge_status([], [])["switching"] is None
 

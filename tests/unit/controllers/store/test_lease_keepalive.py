@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from controllers.store.lease_keepalive import LeaseKeepalive
+from tests.unit.guarded import OwnedLock, guarded
 
 _DEADLINE = 10.0  # seconds
 
@@ -189,5 +190,23 @@ def test_nothing_is_lost_after_the_owner_has_closed() -> None:
         assert not thread.is_alive()
         await asyncio.sleep(0)
         assert (store.asked, store.lost) == ([1], [])
+
+    run(test)
+
+
+def test_leases_are_touched_under_the_lock_by_both_threads() -> None:
+    async def test(store: Store, keeper: LeaseKeepalive, turns: Turns) -> None:
+        lock = OwnedLock()
+        keeper._lock = lock  # type: ignore[assignment]
+        keeper._leases = guarded(keeper._leases, lock, "leases")
+        keeper.add(1, 2.0, store.losing("one"))
+        keeper.add(2, 2.0, store.losing("two"))
+        await turns.waits()
+        store.answers[1] = False
+        await turns.turn()
+        keeper.remove(2)
+        await turns.turn()
+        assert (store.asked, store.lost) == ([1, 2], ["one"])
+        assert lock.without == []
 
     run(test)

@@ -29,7 +29,9 @@ class Bench:
         self.judged = judged
         self.counters = dict.fromkeys(switch_programs.COUNTERS, 0)
         expected = ExpectedFlows(self.model, view)
-        self.programs = SwitchPrograms(expected, lambda node: self.judged, self.counters, active=active)
+        self.programs = SwitchPrograms(
+            expected, lambda node: self.judged, lambda dpid: self.judged, self.counters, active=active
+        )
         self.programs.add_node(DPID, "h1")
         expected.add_switch("h1")
 
@@ -49,6 +51,20 @@ class Bench:
     def write(self, *numbers: int) -> None:
         self.model.flows["h1", B1] = tuple(flow(number) for number in numbers)
         self.programs.expected.mark(B1)
+
+
+def test_a_switch_whose_node_comes_while_it_is_read_to_be_emptied_is_judged_as_that_node() -> None:
+    bench = Bench()
+    bench.programs.remove_node(DPID)
+    generation = bench.connect()
+    assert bench.programs.take().reads == [(DPID, generation)]
+    bench.judged = False
+    bench.programs.add_node(DPID, "h1")
+    assert bench.programs.answering(DPID, generation) is None  # the answer to the read: too early to judge it
+    bench.judged = True
+    bench.programs.read_all_ready()
+    assert bench.programs.take().reads == [(DPID, generation)]
+    assert bench.programs.answering(DPID, generation) is not None
 
 
 def test_a_switch_is_read_once_its_node_can_be_judged_and_then_sent_what_differs() -> None:

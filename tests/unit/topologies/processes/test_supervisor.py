@@ -277,10 +277,10 @@ def test_a_run_that_has_lost_its_directory_restarts_nothing_and_is_reported_once
 
 def test_its_threads_do_not_keep_a_process_from_ending(world: World) -> None:
     patient = world.watch()
-    seen: list[bool] = []
-    patient.trouble = [lambda: seen.append(threading.current_thread().daemon)]
+    seen: list[threading.Thread] = []
+    patient.trouble = [lambda: seen.append(threading.current_thread())]
     world.kill(patient, 1)
-    assert seen == [True]
+    assert [(thread.daemon, thread.name) for thread in seen] == [(True, "restart ovs-vswitchd of h1")]
     assert [thread.daemon for thread in threading.enumerate() if thread.name == "supervisor"] == [True]
 
 

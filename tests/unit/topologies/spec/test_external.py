@@ -8,7 +8,9 @@ from typing import Any, cast
 import pytest
 
 from hoverboard.contract.entities import Dataplane, Host
+from hoverboard.contract.errors import InputError
 from topologies.emulation.nodes import Server
+from topologies.emulation.topo import ClusterTopo
 from topologies.run import host_processes
 from topologies.spec import schema
 from topologies.spec.external import notes
@@ -48,6 +50,40 @@ def test_each_host_with_a_slow_path_has_one_note_about_its_limits(dataplane: Dat
     found = notes(topology(dataplane=dataplane))
     assert len(found) == count
     assert all("host h2" in note and "uncacheable" in note for note in found)
+
+
+class Mine(ClusterTopo):
+    """The same in Python."""
+
+    def build(self, **host: Any) -> None:
+        self.addVMHost("h1")
+        self.addVMHost("h2", **host)
+        self.addHoverboard("hv1")
+
+
+def test_a_topo_takes_program_and_controller_as_a_file_does() -> None:
+    address = "tcp:127.0.0.1:6653"
+    built = Mine(program="external", controller=address).topology()
+    assert built.servers == topology(address, networks=[]).servers
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"program": "external"}, r"hosts\[1\].controller: is missing"),
+        ({"controller": "tcp:127.0.0.1:6653"}, r"hosts\[1\].controller: works only beside"),
+        ({"program": "external", "controller": "127.0.0.1"}, r"hosts\[1\].controller"),
+    ],
+)
+def test_a_topo_has_the_faults_of_a_file(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Mine(**keys).topology()
+
+
+def test_a_topo_made_from_a_file_keeps_them_when_something_is_added() -> None:
+    built = ClusterTopo(ROOT / "docs" / "external_controller.yaml")
+    built.addVM("late", network="blue", host="h1")
+    assert [(host.name, host.controller) for host in built.topology().external] == [("h2", "tcp:127.0.0.1:6653")]
 
 
 def test_its_switch_connects_to_the_address_or_to_a_link_to_the_socket_and_others_to_us(tmp_path: Path) -> None:

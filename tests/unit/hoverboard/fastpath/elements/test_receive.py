@@ -10,6 +10,9 @@ from hoverboard.fastpath.memory import control, packets, ports, rings
 from hoverboard.testing.memory_host import OTHER_VM, VM, vnet
 from tests.unit.hoverboard.packets import Raw, frame
 
+START = 1_000_003 * 10**9 + 7  # ns
+MS = 10**6
+
 
 def test_an_empty_port_gives_nothing(host):
     assert receive(host.egress, VM) == 0
@@ -108,8 +111,19 @@ def test_tokens_come_with_time_and_fill_no_more_than_the_bucket():
     assert refill(row, 0) == 5_000  # a clock that went back gives nothing
 
 
+def test_a_vm_waits_until_the_engines_clock_says_that_its_next_token_is_there(host):
+    m, row = host.egress, limit(host, rate=1_000, burst=50)
+    row[ports.TOKENS], row[ports.FILLED] = -3, START
+    m.ctl[control.NOW] = START
+    assert not allowed(m, VM)
+    assert m.ctl[control.DUE] == START + 4 * MS + 1
+    m.ctl[control.NOW] = m.ctl[control.DUE]
+    assert allowed(m, VM)
+    assert (row[ports.TOKENS], m.ctl[control.DUE]) == (1, 0)
+
+
 def test_a_vm_over_its_rate_waits_and_loses_nothing(host):
-    row = limit(host, rate=10, burst=50)  # so slow that no token comes while the test runs
+    row = limit(host, rate=10, burst=50)  # no token comes: nothing moves the engine's clock
     for _ in range(3):
         host.push(VM, frame())
     host.egress.ctl[control.BATCH] = 2
