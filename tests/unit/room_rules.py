@@ -24,6 +24,7 @@ LIBRARIES = frozenset(
 )
 FACE_IMPORTS = {"__future__.annotations", "typing.TYPE_CHECKING", "hoverboard.contract.public_names.public_names"}
 OLD_PATHS = ("hoverboard.fastpath.compose", "hoverboard.fastpath.warm")
+MOST = 15  # modules of a room, unless all are the same kind of thing
 LONGEST = 400  # lines of a module: as many as can be read at once
 
 
@@ -68,6 +69,17 @@ def row(rooms: Rooms, module: str) -> int:
     """The row of a module: the longest name that it is, or stands below; -1 without one."""
     found = [(len(room.name), index) for index, room in enumerate(rooms) if within(module, room.name)]
     return max(found)[1] if found else -1
+
+
+def without_a_row(rooms: Rooms, tree: Tree) -> list[str]:
+    """Packages that the table does not name."""
+    packages = {module if source.package else module.rpartition(".")[0] for module, source in tree.items()}
+    return sorted(packages - {room.name for room in rooms})
+
+
+def without_a_room(rooms: Rooms, tree: Tree) -> list[str]:
+    """Rows of the table whose package or module does not exist."""
+    return [room.name for room in rooms if room.name not in tree]
 
 
 def forbidden(rooms: Rooms, tree: Tree) -> list[str]:
@@ -153,16 +165,18 @@ def circles(tree: Tree) -> list[list[str]]:
 
 
 def pure_files(rooms: Rooms, tree: Tree) -> list[str]:
-    """Files that the purity rule holds for."""
-    return sorted(
-        module.replace(".", "/") + ("/__init__.py" if source.package else ".py")
-        for module, source in tree.items()
-        if rooms[row(rooms, module)].is_pure(module)
-    )
+    """Files that the purity rule holds for. A room that is pure and may grow (`many`) is one entry, FOLDER/*.py."""
+    found = set()
+    for module, source in tree.items():
+        room = rooms[row(rooms, module)]
+        if room.is_pure(module):
+            path = module.replace(".", "/") + ("/__init__.py" if source.package else ".py")
+            found.add(f"{room.name.replace('.', '/')}/*.py" if room.many and room.pure == "all" else path)
+    return sorted(found)
 
 
 def ill_sized(rooms: Rooms, tree: Tree) -> list[str]:
-    """Rooms of one module, or of too many."""
+    """Rooms of one module or none, where the `__init__` has all the code, and rooms of too many modules."""
     found = []
     for package, source in tree.items():
         if not source.package or "." not in package:
@@ -170,9 +184,9 @@ def ill_sized(rooms: Rooms, tree: Tree) -> list[str]:
         room = next((room for room in rooms if room.name == package), None)
         own = [name for name, one in tree.items() if name.rpartition(".")[0] == package and not one.package]
         packages = [name for name, one in tree.items() if name.rpartition(".")[0] == package and one.package]
-        if len(own) == 1 and not packages:
-            found.append(f"{package} is a room of one module")
-        if len(own) > 16 and not (room and room.many):
+        if len(own) <= 1 and not packages:
+            found.append(f"{package} is a room of {'one module' if own else 'no module'}")
+        if len(own) > MOST and not (room and room.many):
             found.append(f"{package} has {len(own)} modules")
     return found
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.room_rules import (
     LONGEST,
+    MOST,
     OLD_PATHS,
     circles,
     forbidden,
@@ -16,6 +17,8 @@ from tests.unit.room_rules import (
     strangers,
     too_long,
     two_faced,
+    without_a_room,
+    without_a_row,
 )
 from tests.unit.source_tree import Source, Tree, source_tree
 from tests.unit.test_layering import PURE_FILES, ROOMS
@@ -30,6 +33,14 @@ def tree() -> Tree:
 def bare(tree: Tree) -> Tree:
     """The modules that there are, with nothing in them."""
     return {module: Source("", source.package) for module, source in tree.items()}
+
+
+def test_a_room_without_a_row_and_a_row_without_a_room_are_found(bare: Tree) -> None:
+    room = {"hoverboard.cellar": Source("", package=True), "hoverboard.cellar.x": Source("")}
+    assert without_a_row(ROOMS, bare | room) == ["hoverboard.cellar"]
+    assert without_a_row(ROOMS, bare | {"hoverboard.attic.x": Source("")}) == ["hoverboard.attic"]  # has no `__init__`
+    gone = {module: source for module, source in bare.items() if module != "controllers.vmc.view"}
+    assert without_a_room(ROOMS, gone) == ["controllers.vmc.view"]
 
 
 @pytest.mark.parametrize(
@@ -177,11 +188,19 @@ def test_a_circle_by_way_of_a_package_is_found() -> None:
     assert circles(sources) == [["topologies", "topologies.a"]]
 
 
-def test_a_room_of_one_module_and_a_crowded_one_are_found() -> None:
+def test_a_new_module_of_a_pure_room_that_may_grow_is_no_new_entry(tree: Tree) -> None:
+    more = tree | {"controllers.vmc.models.x": Source("")}
+    assert pure_files(ROOMS, more) == pure_files(ROOMS, tree)
+    assert "controllers/vmc/models/*.py" in pure_files(ROOMS, tree)
+
+
+def test_a_room_of_one_module_or_none_and_a_crowded_one_are_found() -> None:
     room = {"topologies.x": Source("", package=True)}
+    assert ill_sized(ROOMS, room) == ["topologies.x is a room of no module"]
+    assert ill_sized(ROOMS, room | {f"topologies.x.a{n}": Source("") for n in range(MOST)}) == []
     assert ill_sized(ROOMS, room | {"topologies.x.a": Source("")}) == ["topologies.x is a room of one module"]
-    assert ill_sized(ROOMS, room | {f"topologies.x.a{n}": Source("") for n in range(17)}) == [
-        "topologies.x has 17 modules"
+    assert ill_sized(ROOMS, room | {f"topologies.x.a{n}": Source("") for n in range(MOST + 1)}) == [
+        f"topologies.x has {MOST + 1} modules"
     ]
     catalogue = {"experiments.catalog": Source("", package=True)}
     assert ill_sized(ROOMS, catalogue | {f"experiments.catalog.a{n}": Source("") for n in range(30)}) == []
