@@ -24,6 +24,8 @@ LIBRARIES = frozenset(
 )
 FACE_IMPORTS = {"__future__.annotations", "typing.TYPE_CHECKING", "hoverboard.contract.public_names.public_names"}
 OLD_PATHS = ("hoverboard.fastpath.compose", "hoverboard.fastpath.warm")
+# Rooms without a folder of unit tests, and why.
+UNMIRRORED = {"hoverboard.contract.wire": "it is generated: tests/unit/test_generated.py compares it with its sources"}
 MOST = 15  # modules of a room, unless all are the same kind of thing
 LONGEST = 400  # lines of a module: as many as can be read at once
 
@@ -80,6 +82,17 @@ def without_a_row(rooms: Rooms, tree: Tree) -> list[str]:
 def without_a_room(rooms: Rooms, tree: Tree) -> list[str]:
     """Rows of the table whose package or module does not exist."""
     return [room.name for room in rooms if room.name not in tree]
+
+
+def unmirrored(tree: Tree, tests: Tree) -> list[str]:
+    """Folders of unit tests that are no room, and rooms without a folder; folders without a module are data."""
+    rooms = {module for module, source in tree.items() if source.package}
+    folders = {module.rpartition(".")[0] for module, source in tests.items() if not source.package}
+    mirrors = {
+        name.removeprefix("tests.unit.") for name in folders if within(name, "tests.unit") and name != "tests.unit"
+    }
+    found = [f"tests of {name}, which is no room" for name in sorted(mirrors - rooms)]
+    return found + [f"no tests of {name}" for name in sorted(rooms - mirrors - UNMIRRORED.keys())]
 
 
 def forbidden(rooms: Rooms, tree: Tree) -> list[str]:

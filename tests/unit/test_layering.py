@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.room_rules import (
     OLD_PATHS,
+    UNMIRRORED,
     Room,
     circles,
     forbidden,
@@ -21,6 +22,7 @@ from tests.unit.room_rules import (
     strangers,
     too_long,
     two_faced,
+    unmirrored,
     without_a_room,
     without_a_row,
 )
@@ -184,6 +186,11 @@ def test_files_at_old_paths_lead_on_and_nobody_uses_them(tree: Tree) -> None:
 
 def test_no_module_is_longer_than_can_be_read_at_once(tree: Tree) -> None:
     assert too_long(tree) == {}
+
+
+def test_the_folders_of_unit_tests_mirror_the_rooms(tree: Tree) -> None:
+    assert unmirrored(tree, source_tree(layers=TESTS)) == []
+    assert UNMIRRORED.keys() <= tree.keys()
 
 
 def test_no_file_of_tests_is_longer_either() -> None:

@@ -17,6 +17,7 @@ from tests.unit.room_rules import (
     strangers,
     too_long,
     two_faced,
+    unmirrored,
     without_a_room,
     without_a_row,
 )
@@ -204,6 +205,16 @@ def test_a_room_of_one_module_or_none_and_a_crowded_one_are_found() -> None:
     ]
     catalogue = {"experiments.catalog": Source("", package=True)}
     assert ill_sized(ROOMS, catalogue | {f"experiments.catalog.a{n}": Source("") for n in range(30)}) == []
+
+
+def test_a_folder_of_tests_without_a_room_and_a_room_without_tests_are_found() -> None:
+    tree = {"console": Source("", package=True), "console.show": Source("", package=True)}
+    tests = {f"tests.unit.{name}": Source("") for name in ("test_x", "console.test_x", "console.show.test_x")}
+    tests["tests.unit.data"] = Source("", package=True)  # without a module
+    assert unmirrored(tree, tests) == []
+    assert unmirrored(tree, tests | {"tests.unit.show.test_x": Source("")}) == ["tests of show, which is no room"]
+    del tests["tests.unit.console.show.test_x"]
+    assert unmirrored(tree, tests) == ["no tests of console.show"]
 
 
 def test_a_module_that_is_too_long_is_found_in_the_tests_as_well() -> None:
