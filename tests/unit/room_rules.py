@@ -88,9 +88,7 @@ def unmirrored(tree: Tree, tests: Tree) -> list[str]:
     """Folders of unit tests that are no room, and rooms without a folder; folders without a module are data."""
     rooms = {module for module, source in tree.items() if source.package}
     folders = {module.rpartition(".")[0] for module, source in tests.items() if not source.package}
-    mirrors = {
-        name.removeprefix("tests.unit.") for name in folders if within(name, "tests.unit") and name != "tests.unit"
-    }
+    mirrors = {name.removeprefix("tests.unit.") for name in folders if name.startswith("tests.unit.")}
     found = [f"tests of {name}, which is no room" for name in sorted(mirrors - rooms)]
     return found + [f"no tests of {name}" for name in sorted(rooms - mirrors - UNMIRRORED.keys())]
 
