@@ -8,7 +8,9 @@ version 0.1 that lead to the new ones: they import nothing of ours.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 from tests.unit.source_tree import FACES, Tree, arrows, imported, is_for_types, within
 
@@ -184,6 +186,16 @@ def pure_files(rooms: Rooms, tree: Tree) -> list[str]:
             path = module.replace(".", "/") + ("/__init__.py" if source.package else ".py")
             found.add(f"{room.name.replace('.', '/')}/*.py" if room.many and room.pure == "all" else path)
     return sorted(found)
+
+
+def moved_and_not_pure(former: Iterable[str], pure: Sequence[str]) -> list[str]:
+    """Lines of a table of moves, "OLD -> NEW NEW ..", of which a new file is not among the pure ones."""
+    return [
+        line
+        for line in former
+        for new in line.partition(" -> ")[2].split() or [""]
+        if not any(fnmatch(new, entry) for entry in pure)
+    ]
 
 
 def ill_sized(rooms: Rooms, tree: Tree) -> list[str]:

@@ -18,6 +18,7 @@ from tests.unit.room_rules import (
     grown_old_paths,
     ill_sized,
     impurities,
+    moved_and_not_pure,
     pure_files,
     strangers,
     too_long,
@@ -33,6 +34,8 @@ CONTRACT = "hoverboard.contract"
 FAST = "hoverboard.fastpath hoverboard.contract"
 HOST = "hoverboard"
 PURE_FILES = Path(__file__).with_name("pure_files.txt")
+# Files that version 0.1 held pure (commit 83dd69d, test_controllers_layers.py), and where their code is now.
+FORMER_PURE_FILES = Path(__file__).with_name("pure_files_0.1.txt")
 
 ROOMS = (
     # --- benchmarks: measurements with bars
@@ -165,6 +168,12 @@ def test_pure_rooms_are_pure(tree: Tree) -> None:
 
 def test_no_pure_file_drops_out_in_silence(tree: Tree) -> None:
     assert pure_files(ROOMS, tree) == PURE_FILES.read_text(encoding="utf-8").split()
+
+
+def test_each_file_that_was_pure_in_version_0_1_is_pure_where_it_is_now(tree: Tree) -> None:
+    former = FORMER_PURE_FILES.read_text(encoding="utf-8").splitlines()
+    assert len(former) == 35
+    assert moved_and_not_pure(former, pure_files(ROOMS, tree)) == []
 
 
 def test_no_two_modules_import_each_other(tree: Tree) -> None:

@@ -13,6 +13,7 @@ from tests.unit.room_rules import (
     grown_old_paths,
     ill_sized,
     impurities,
+    moved_and_not_pure,
     pure_files,
     strangers,
     too_long,
@@ -187,6 +188,12 @@ def test_a_circle_by_way_of_a_package_is_found() -> None:
         "topologies.a": Source("import topologies"),
     }
     assert circles(sources) == [["topologies", "topologies.a"]]
+
+
+def test_a_file_that_was_pure_and_is_not_any_more_is_found() -> None:
+    former = ["a/x.py -> b/x.py", "a/y.py -> b/models/y.py b/z.py", "a/w.py ->"]
+    assert moved_and_not_pure(former[:2], ["b/models/*.py", "b/x.py", "b/z.py"]) == []
+    assert moved_and_not_pure(former, ["b/models/*.py", "b/x.py"]) == former[1:]
 
 
 def test_a_new_module_of_a_pure_room_that_may_grow_is_no_new_entry(tree: Tree) -> None:
