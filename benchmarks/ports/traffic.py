@@ -19,7 +19,7 @@ from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, message_vector, nanoseconds
 from experiments.statistics import percentile
 from hoverboard.contract.errors import MeasurementError
-from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 from topologies.emulation.devices import entered
 
 _CHUNK = 1 << 17
@@ -75,7 +75,7 @@ def echo(fd: int, byte: Bytes) -> None:
         libc.write(np.int32(fd), address, np.uintp(1))
 
 
-@compiled
+@compiled_loop
 def round_trips(fd: int, byte: Bytes, samples: Words, stop: Words) -> int:
     """Make round trips until stop[0] or samples is full; returns their number. samples[] gets nanoseconds."""
     spec = np.zeros(2, np.int64)

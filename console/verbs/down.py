@@ -51,6 +51,7 @@ def _end_orphans(run: str | None, as_json: bool) -> None:
 
     Args:
         run: only those of this name; None: all.
+        as_json: print the names as JSON.
     """
     from topologies.client import orphans
 

@@ -188,6 +188,7 @@ def worker(
 
 
 def print_reports(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json: bool) -> None:
+    """Print the verdicts and the report of each experiment."""
     from dataclasses import asdict
 
     from experiments.sweeps.report import REPORT

@@ -30,7 +30,7 @@ class Coprocessor(Experiment):
     measures = "one TCP stream between two hosts through no stage, ACLs, WAN shaping, encryption in software"
     minutes = 1.0
     parameters = (
-        Parameter("stages", STAGES, "", "what to send through", choices=STAGES),
+        Parameter("stages", STAGES, "", "stages to measure", choices=STAGES),
         Parameter("seconds", 3, "s", "of each measurement", quick=1, least=1, most=60),
         Parameter("omit", 1, "s", "left out at its start", quick=0, least=0, most=10),
     )

@@ -65,7 +65,7 @@ class Failover(Experiment):
     repeat = 3
     parameters = (
         Parameter(
-            "roles", (NOBODY, *ROLES), "", "who is killed", quick=(NOBODY, "vm-controller"),
+            "roles", (NOBODY, *ROLES), "", "roles to kill", quick=(NOBODY, "vm-controller"),
             choices=(NOBODY, *ROLES),
         ),
         Parameter("after", 5.0, "s", "of traffic after the signal", quick=2.5, least=1.0, most=60),
@@ -112,12 +112,12 @@ class Failover(Experiment):
         roles = table.seen("role")
         return [
             Chart(
-                "silence", "The longest time in which nothing of a flow arrived", "who was killed", "ms",
+                "silence", "The longest time in which nothing of a flow arrived", "killed role", "ms",
                 [_bars(table, "silence", kind, roles, path=kind) for kind in (OVER, DIRECT)], kind="bars", log_y=True,
                 note="Datagrams are 10 ms apart over Hoverboards, 5 ms host to host. `nobody`: no process was killed.",
             ),
             Chart(
-                "next-change", "Until the next change is programmed", "who was killed", "ms",
+                "next-change", "Until the next change is programmed", "killed role", "ms",
                 [_bars(table, "next change", "new VM", roles)], kind="bars", log_y=True,
             ),
         ]  # fmt: skip
@@ -246,7 +246,9 @@ def _kill_and_change(testbed: Testbed, role: str, last: int) -> dict[str, Any]:
     records = ledger.live_processes(ledger.Ledger(testbed.directory), LinuxProcesses())
     doomed = victims(role, "h1", relays[0], [(one.what, one.process.pid) for one in records], master)
     if not doomed and role != NOBODY:
-        raise MeasurementError(f"no process of {role} was found", where=testbed.run, next_step="see hoverboard status")
+        raise MeasurementError(
+            f"no process of {role} was found", where=testbed.run, next_step="run `hoverboard status`"
+        )
     if role in HOST_ROLES:
         # The switch of a host has flows for the VMs of this host only.
         return _kill_and_add_vm(testbed, doomed)

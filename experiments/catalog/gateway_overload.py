@@ -40,12 +40,12 @@ class GatewayOverload(Experiment):
     parameters = (
         Parameter("reports", (HOSTS, HOVERBOARDS), "", "who reports usage", choices=(HOSTS, HOVERBOARDS)),
         Parameter(
-            "overload", (0.0, 2.0, 10.0, 40.0), "times the capacity", "what floods the Hoverboard",
+            "overload", (0.0, 2.0, 10.0, 40.0), "times the capacity", "rate of the flood",
             quick=(40.0,), least=0, most=100,
         ),
         Parameter("capacity", 100, "packets/s", "of the Hoverboard", least=10, most=100_000),
-        Parameter("pairs", 3, "pairs", "that are worth an offload", least=1, most=10),
-        Parameter("seconds", 4.0, "s", "to be relieved in", quick=3.0, least=1, most=60),
+        Parameter("pairs", 3, "pairs", "that can be offloaded", least=1, most=10),
+        Parameter("seconds", 4.0, "s", "to wait for the relief", quick=3.0, least=1, most=60),
     )  # fmt: skip
 
     def points(self, values: Values) -> list[Point]:
@@ -66,7 +66,9 @@ class GatewayOverload(Experiment):
         rate = point["overload"] * capacity
         with Exchange(testbed, flows) as exchange, flooding(testbed, here[:1], [_UNUSED_ADDRESS], rate) as flood:
             wait_for(
-                lambda: flood.sent >= _FLOODED_SECONDS * rate, _FLOOD_LIMIT, lambda: f"{flood.sent} packets of a flood"
+                lambda: flood.sent >= _FLOODED_SECONDS * rate,
+                _FLOOD_LIMIT,
+                lambda: f"only {flood.sent} packets of the flood are sent",
             )
             dropped = hoverboard_counters.over_capacity(testbed)
             due = traffic.schedule(bench.random(across=("reports",)), flows, seconds, 600)

@@ -40,11 +40,11 @@ class Isolation(Experiment):
     minutes = 3.0
     repeat = 6  # p99 differs more than twofold between repetitions
     parameters = (
-        Parameter("noise", _NOISE, "", "what the neighbour does", choices=_NOISE),
+        Parameter("noise", _NOISE, "", "the neighbour's flood: its direction", choices=_NOISE),
         Parameter("schedulers", _SCHEDULERS, "", "VM priority scheduler, or packets in order of arrival",
                   choices=_SCHEDULERS),
         Parameter("pings", 300, "", "of the victim, 5 ms apart", quick=100, least=20, most=100_000),
-        Parameter("rate", 0, "packets/s", "of the flood; 0: all that goes", least=0),
+        Parameter("rate", 0, "packets/s", "of the flood; 0: as many as possible", least=0),
     )  # fmt: skip
 
     @override
@@ -65,7 +65,9 @@ class Isolation(Experiment):
                 found = _victim(testbed, pings)
                 if flood.done():  # the flood ended first, so it did not disturb all pings
                     flood.result()
-                    raise MeasurementError("the flood ended before the pings did", next_step="is the machine busy?")
+                    raise MeasurementError(
+                        "the flood ended before the pings did", next_step="check the load of the machine, and retry"
+                    )
                 noise = flood.result()
             bench.raw("flood", asdict(noise))
             yield Sample("dropped by full VM queues", float(_queue_full(testbed) - before), "packets", point)

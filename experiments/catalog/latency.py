@@ -41,7 +41,7 @@ class Latency(Experiment):
     repeat = 5
     parameters = (
         generation_comparison.GENERATIONS_PARAMETER,
-        Parameter("cpus", ("halting", "awake"), "", "as they are, or kept from halting by spinners of the lowest class",
+        Parameter("cpus", ("halting", "awake"), "", "may halt, or are kept awake by spinners of the lowest class",
                   quick=("awake",), choices=("halting", "awake")),
         Parameter("seconds", 1.0, "s", "of each measurement", quick=0.5, least=0.1, most=60),
     )  # fmt: skip

@@ -42,7 +42,7 @@ class OnDemandCollapse(Experiment):
         Parameter("models", (ON_DEMAND, HOVERBOARD), "", "programming models", choices=(ON_DEMAND, HOVERBOARD)),
         Parameter("flooders", (0, 3, 6, 12, 24), "VMs", f"that reach for {_PER_VM} new destinations a second each",
                   quick=(8,), least=0, most=60),
-        Parameter("dataplane", "ovs", "", "generation; on the fast path hosts' own misses saturate first",
+        Parameter("dataplane", "ovs", "", "generation; with fastpath the hosts' flow misses are the limit",
                   choices=("ovs", "fastpath")),
         Parameter("destinations", 8_000, "VMs", "that are intent only", quick=1_000, least=100, most=20_000),
     )  # fmt: skip

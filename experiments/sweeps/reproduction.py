@@ -82,9 +82,7 @@ def _place(name: str, catalogue: Sequence[str]) -> tuple[int, str]:
 
 def _check(runs: Sequence[Run]) -> None:
     if not runs:
-        raise InputError(
-            "there is no run to write about", where="DIR", next_step="give folders that `experiment run` made"
-        )
+        raise InputError("there is no run to report", where="DIR", next_step="give folders that `experiment run` made")
     names = Counter(one.name for one in runs)
     if twice := [name for name, number in names.items() if number > 1]:
         raise InputError(f"two runs of {twice[0]}", where="DIR", next_step="give one folder an experiment")

@@ -1,12 +1,14 @@
 """The one tree of exceptions of the project; each message says what, where and what to do next.
 
-HoverboardError
-├── InputError        the person's input is wrong (file, command line, request); exit code 2
-│   └── EntityError   an entity in a fabric-manager request is wrong
-├── RunError          a run is not in the state that the command needs; exit code 3
-├── MachineError      the machine lacks something (root, a kernel feature, a tool); exit code 4
-├── SwitchError       a switch rejected a request or did not answer; exit code 5
-└── MeasurementError  an iperf3, ping or sample failed or timed out; exit code 6
+    HoverboardError
+    ├── InputError        the person's input is wrong (file, command line, request); exit code 2
+    │   └── EntityError   an entity in a fabric-manager request is wrong
+    ├── RunError          a run is not in the state that the command needs; exit code 3
+    ├── MachineError      the machine lacks something (root, a kernel feature, a tool); exit code 4
+    ├── SwitchError       a switch rejected a request or did not answer; exit code 5
+    └── MeasurementError  an iperf3, ping or sample failed or timed out; exit code 6
+
+`hoverboard.errors` has the same names for programs that catch them.
 """
 
 from __future__ import annotations

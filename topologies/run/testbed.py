@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controllers.fm.fabric_client import FabricClient
-from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
 from hoverboard.host.control.host_client import HostClient
@@ -32,8 +31,9 @@ from topologies.processes.signals import defer_signals
 from topologies.run import apply, status, up, vm_changes
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
+from topologies.run.run_options import with_options
 from topologies.spec import schema
-from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_enforced, check_model
+from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_model
 
 if TYPE_CHECKING:
     from hoverboard.contract import documents
@@ -74,16 +74,9 @@ class Testbed:
         state_dir: Path | None = None,
     ) -> None:
         resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
-        if model is not None:
-            resolved = replace(resolved, model=check_model(resolved, model))
-        if offload_policy is not None:
-            find_policy(offload_policy)
-            resolved = replace(resolved, offload=replace(resolved.offload, policy=os.path.abspath(offload_policy)))
-        if dataplane is not None:
-            resolved = resolved.with_dataplane(dataplane)
-        if scheduling is not None:
-            resolved = replace(resolved, scheduling=scheduling)
-        check_enforced(resolved)
+        resolved = with_options(
+            resolved, model=model, dataplane=dataplane, scheduling=scheduling, offload_policy=offload_policy
+        )
         self._resolved = resolved
         self._layout = control if control is not None else ControlLayout()
         self.directory = RunDirectory.of(run or resolved.name, state_dir)

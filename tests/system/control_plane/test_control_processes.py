@@ -218,6 +218,47 @@ def test_models_over_partitions_and_front_ends(testbed: Callable[..., Testbed], 
     pings(bed, "blue-3", "blue-4")
 
 
+FAILING = """
+from pathlib import Path
+
+from controllers.vmc.offload.policy import OffloadPolicy
+
+ONCE = Path(__file__).with_name("once")
+
+class Failing(OffloadPolicy):
+    def decide(self, host, candidates, now):
+        if candidates and ONCE.exists():
+            ONCE.unlink()
+            return 1 / 0
+        return super().decide(host, candidates, now)
+"""
+
+
+def test_a_role_whose_core_fails_ends_and_is_restarted(testbed: Callable[..., Testbed], tmp_path: Path) -> None:
+    file, policy, once = tmp_path / "cluster.yaml", tmp_path / "failing.py", tmp_path / "once"
+    file.write_text(CLUSTER)
+    policy.write_text(FAILING)
+    bed = testbed(file, control=ControlLayout(True, partitions=1, replicas=1), offload_policy=f"{policy}:Failing")
+    pids = {one["name"]: one["pid"] for one in control(bed)["processes"]}
+    before, since = ages(bed), time.monotonic()
+    once.touch()
+    stream = Stream(bed, "blue-1", "blue-2")
+
+    def offloaded_again() -> bool:
+        found = control(bed)
+        return not once.exists() and found["state"] == "up" and found["offloads"] == 2
+
+    wait_for(offloaded_again, 20, lambda: f"the VM controller does not come back: {control(bed)}")
+    failed = {one["name"] for one in control(bed)["processes"] if one["pid"] != pids[one["name"]]}
+    assert failed == {"vm-controller-0-0"}
+    log = (bed.directory.logs / "vm-controller-0-0.log").read_text()
+    assert log.count("an unexpected exception: this process ends") == 1
+    assert "return 1 / 0" in log
+    assert [one["restarts"] for one in control(bed)["processes"] if one["name"] in failed] == [1]
+    untouched(bed, before, since)
+    assert stream.missing() <= 1  # of some hundreds
+
+
 def refuses_the_deposed(bed: Testbed, server: str, partition: int, term: int) -> None:
     """A front end rejects a program of a term that is over, and the switch stays as it is."""
     before = ages(bed)

@@ -124,6 +124,24 @@ def test_check_of_a_shipped_topology() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model", "nope.py:X"), "nope.py"),
+        (("--offload-policy", "nope.py:X"), "nope.py"),
+        (("--partitions", "2"), "--control-plane processes"),
+    ],
+)
+def test_check_looks_at_the_other_options_too(options: tuple[str, ...], message: str) -> None:
+    shown = runner.invoke(app, ["up", "two-hosts", "--check", *options])
+    assert (shown.exit_code, message in shown.stderr) == (2, True), shown.stderr
+
+
+def test_check_shows_the_model_that_an_option_sets() -> None:
+    shown = runner.invoke(app, ["up", "two-hosts", "--check", "--model", "gateway", "--json"])
+    assert json.loads(shown.stdout)["model"] == "gateway"
+
+
 def test_check_names_file_line_key_and_what_to_do(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("hosts: 2\nhoverbords: 1\n")

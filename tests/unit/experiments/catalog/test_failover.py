@@ -122,7 +122,7 @@ def test_charts_are_by_role_and_path() -> None:
     assert (spread.n, spread.low, spread.high) == (3, 2.0, 4.0)
     assert lines(drawn["next-change"]) == {"new VM": [("hoverboard", 6.0)]}
     assert all((one.y, one.kind, one.log_y) == ("ms", "bars", True) for one in drawn.values())
-    assert all(one.x == "who was killed" for one in drawn.values())
+    assert all(one.x == "killed role" for one in drawn.values())
 
 
 def test_points_are_the_roles() -> None:

@@ -102,7 +102,7 @@ def test_what_cannot_stand_on_one_page_is_refused(tmp_path: Path) -> None:
     one, two = made(tmp_path, "one"), made(tmp_path, "two", record=RECORD | {"code": {"commit": "f", "changed": False}})
     page = tmp_path / "page.md"
     for runs, words in (
-        ([], "no run to write about"),
+        ([], "no run to report"),
         ([one, one], "two runs of one"),
         ([one, two], "never mix versions"),
     ):
