@@ -14,7 +14,7 @@ from hoverboard.coprocessor import headers
 @example(bytes(90), 20, 6)
 @example(bytes(17), 20, 6)
 def test_headers_of_anything_are_read_if_they_are_whole(data, total, protocol):
-    """What is random stands behind a version, a length and a protocol, or no frame would be whole."""
+    """Random bytes stand behind a version, a length and a protocol, or no frame would be whole."""
     four = b"\x45\0" + total.to_bytes(2, "big") + data[:4] + bytes([64, protocol]) + data[4:]
     found = headers.read(bytearray(b"\0" * 12 + b"\x08\x00" + four))
     assert (found is not None) == (20 <= total <= len(four))
