@@ -29,6 +29,9 @@ class Meters:
     def set(self, pps: int | None, bps: int | None) -> None:
         """Limit packets from the fabric to the tunnels; None: no limit.
 
+        A node has the same limits for its whole run, after each restart, too. So a meter that is there already has
+        the right rate, and a node without a limit has no meters to remove.
+
         Raises:
             SwitchError: the switch cannot make the meters.
         """

@@ -79,6 +79,7 @@ class FlowMonitor:
             stderr=subprocess.STDOUT,  # ... and changes of flows there
             env={**os.environ, "OVS_RUNDIR": str(directory)},
         )
+        self._control = directory / f"ovs-ofctl.{self._process.pid}.ctl"
         assert self._process.stdout is not None
         self._output: IO[bytes] = self._process.stdout
         os.set_blocking(self._output.fileno(), False)
@@ -106,7 +107,7 @@ class FlowMonitor:
         except BlockingIOError:
             return []
         if not chunk:
-            self._process.wait(timeout=5)
+            self._end()
             return []
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         # The answer to its request has a number (xid), later reports have 0.
@@ -116,7 +117,12 @@ class FlowMonitor:
 
     def close(self) -> None:
         """End the monitor."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        self._process.wait(timeout=5)
+        self._end()
         self._output.close()
+
+    def _end(self) -> None:
+        """Kill the monitor: the owner's loop does not wait for an ovs-ofctl that hangs."""
+        self._process.kill()
+        self._process.wait(timeout=5)
+        # ovs-ofctl removes its control socket itself, unless it is killed.
+        self._control.unlink(missing_ok=True)

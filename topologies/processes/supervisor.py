@@ -224,13 +224,21 @@ class Supervisor:
                     continue
                 thread = threading.Thread(target=self._restart, args=(watched,), name=f"restart {watched.name}")
                 self._restarts.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # this process may have no more threads
+                self._failed(watched, error)
 
     def _restart(self, watched: WatchedProcess) -> None:
         begin = self._clock()
         try:
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
             watched.restart()
+            watched.restarts += 1
+            watched.state = "up"
+            watched.last_event = f"restarted at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
+            _log.info("%s restarted in %.3f s", watched.name, self._clock() - begin)
+            self._open(watched)
         except LostDirectoryError as error:
             watched.state, watched.last_event = "left dead", error.what
             with self._lock:
@@ -240,25 +248,23 @@ class Supervisor:
                 self.stop()
                 self._lost()
             return
-        except (HoverboardError, OSError) as error:
-            if self._stopping.is_set():
-                return
-            _log.warning("the restart of %s failed: %s", watched.name, error)
-            self._failed(watched, error)
-            return
-        watched.restarts += 1
-        watched.state = "up"
-        watched.last_event = f"restarted at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
-        _log.info("%s restarted in %.3f s", watched.name, self._clock() - begin)
-        self._open(watched)
+        except Exception as error:
+            if not self._stopping.is_set():
+                self._failed(watched, error)
 
     def _failed(self, watched: WatchedProcess, error: Exception) -> None:
         """Kill what may have started of a process, then count the failed restart as a death."""
-        process = watched.process()
-        if process is not None:
-            self._table.send(process, signal.SIGKILL)
-            self._table.wait_gone([process], DEATH_WINDOW)
-        self._died(watched, f"the restart failed: {(str(error) or type(error).__name__).splitlines()[0]}")
+        expected = isinstance(error, (HoverboardError, OSError))
+        _log.warning("the restart of %s failed: %s", watched.name, error, exc_info=None if expected else error)
+        try:
+            process = watched.process()
+            if process is not None:
+                self._table.send(process, signal.SIGKILL)
+                self._table.wait_gone([process], DEATH_WINDOW)
+        except Exception:
+            _log.exception("%s may still run after its failed restart", watched.name)
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
+        self._died(watched, f"the restart failed: {(reason or type(error).__name__).splitlines()[0]}")
 
     def stop(self) -> None:
         """Restart nothing any more; harmless when repeated."""

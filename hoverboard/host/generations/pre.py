@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
-from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.errors import RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.engine.datapath import Datapath
@@ -197,22 +197,34 @@ class PrePlane:
         self.set_rate(vm, rate)
         if fd is None:
             raise ValueError(f"VM {vm}: its process needs the tap's descriptor")
-        connection, pid = self._listener.wait_for(vm)
-        memory_fd = shared_memory(vm)
-        process = VmmProcess(connection, pid, memory_fd, self._sockets.add(vm, vni, addresses))
-        datapath = Datapath(process, memory_fd, local_ip=self._local_ip)
-        table = FlowTable(datapath.memories, datapath.switch_table)
-        underlay = _Underlay()
-        entry_writer = VmEntryWriter(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
-        misses = FlowMisses(datapath, table, self._questions, entry_writer, underlay, routes=self._routes)
-        datapath.start()
+        process, datapath = self._connect(vm, vni, addresses)
         try:
+            table = FlowTable(datapath.memories, datapath.switch_table)
+            underlay = _Underlay()
+            entry_writer = VmEntryWriter(self._local_ip, underlay, {ofport: PORT}.get, no_stages)
+            misses = FlowMisses(datapath, table, self._questions, entry_writer, underlay, routes=self._routes)
+            datapath.start()
             datapath.set_port(PORT, fd, ofport)
-        except (OSError, ValueError, HoverboardError):
+        except BaseException:
             datapath.stop()
             self._sockets.remove(vm)
             raise
         self._vms[vm] = _Vm(ofport, process, datapath, table, misses)
+
+    def _connect(self, vm: str, vni: int, addresses: tuple[Address, ...]) -> tuple[VmmProcess, Datapath]:
+        """Wait for the VM's process, and make its memory and socket; after an error nothing of them is left."""
+        with contextlib.ExitStack() as undo:
+            connection, pid = self._listener.wait_for(vm)
+            undo.callback(connection.close)
+            memory_fd = shared_memory(vm)
+            undo.callback(os.close, memory_fd)
+            udp = self._sockets.add(vm, vni, addresses)
+            undo.callback(self._sockets.remove, vm)
+            process = VmmProcess(connection, pid, memory_fd, udp)
+            undo.callback(os.close, process.wake_fd)
+            datapath = Datapath(process, memory_fd, local_ip=self._local_ip)
+            undo.pop_all()  # from here on datapath.stop() closes them
+        return process, datapath
 
     def resume(self, saved: SavedState) -> None:
         """Do nothing: the VMs' processes ended with the host process, and learn their flows by new misses."""

@@ -125,7 +125,11 @@ class SocketGroup:
         made = self._open()
         self._order.append(vm)
         self._sockets[vm] = (made, vni, tuple(addresses))
-        self._program()
+        try:
+            self._program()
+        except OSError:
+            self.remove(vm)
+            raise
         return made.fileno()
 
     def remove(self, vm: str) -> None:

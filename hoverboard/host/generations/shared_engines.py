@@ -201,5 +201,9 @@ class SharedEngineProcess(EngineHome):
 def shared_memory(node: str) -> int:
     """Make a memfd for the memory of a host's engines."""
     fd = os.memfd_create(f"engines-{node}", os.MFD_CLOEXEC)
-    os.ftruncate(fd, mapping_bytes())
+    try:
+        os.ftruncate(fd, mapping_bytes())
+    except OSError:
+        os.close(fd)
+        raise
     return fd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -99,15 +100,22 @@ def test_a_monitor_whose_switch_went_away_has_ended(watched: Monitored) -> None:
         watched.monitor.fileno()
 
 
-def test_a_monitor_that_closes_its_pipe_before_it_exits_has_ended_all_the_same(
-    tmp_path: Path, commands: FakeCommands
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_monitor_that_closes_its_pipe_and_does_not_exit_is_ended_at_once(
+    tmp_path: Path, commands: FakeCommands, seen: bool
 ) -> None:
-    commands.put("ovs-ofctl", then="exec >&- 2>&-; n=0; while [ $n -lt 5000 ]; do n=$((n+1)); done")
+    ctl = f"{tmp_path}/ovs-ofctl.$$.ctl"
+    commands.put("ovs-ofctl", then=f"trap '' TERM; : >{ctl}; exec >&- 2>&-; exec sleep 60")
     monitor = FlowMonitor(MANAGEMENT, tmp_path)
     assert select.select([monitor], [], [], 10)[0]
-    assert monitor.read() == []
-    assert monitor.ended, "read() waits for the end of the process"
+    begin = time.monotonic()
+    if seen:
+        assert monitor.read() == []
+        assert monitor.ended, "read() ends the process"
     monitor.close()
+    assert time.monotonic() - begin < 4, "the host's loop waits for nothing"
+    assert monitor.ended
+    assert list(tmp_path.glob("*.ctl")) == []
 
 
 def test_a_closed_monitor_leaves_no_process(watched: Monitored) -> None:

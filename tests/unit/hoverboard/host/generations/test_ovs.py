@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address
 
 import pytest
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.host.listeners import NoListener
+from hoverboard.host.checkpointing.checkpoint import SavedState
+from hoverboard.host.generations.ovs import OvsPlane
+from hoverboard.host.listeners import NO_LISTENER, NoListener
 from hoverboard.host.telemetry.switch_usage import SwitchUsage
+from hoverboard.host.underlay.datagrams import KernelDatagrams
 from hoverboard.vswitch.megaflows import Megaflow
+from hoverboard.vswitch.ovs import Ovs
 
 
 def megaflow(match, packets, size=100, peer="172.16.0.2", from_tunnel=False):
@@ -80,3 +85,33 @@ def test_a_switch_that_is_down_has_no_usage_and_counts_go_on_afterwards(cache):
 
 def test_what_is_delivered_here_or_comes_from_the_fabric_is_not_sent(cache):
     assert usage(cache, megaflow("a", 5, peer=None), megaflow("b", 5, from_tunnel=True)) == []
+
+
+# --- a host process that resumes --------------------------------------------------------------------------
+
+DUMP = (
+    "in_port(5),eth(),eth_type(0x0800),ipv4(src=10.0.0.2,dst=10.0.0.3,frag=no), packets:{0}, bytes:{0}00, used:0.1s, "
+    "actions:set(tunnel(tun_id=0x7,dst=172.16.0.2,ttl=64)),3"
+)
+
+
+class Switch(Ovs):
+    """A switch with one megaflow."""
+
+    packets = 0
+
+    def appctl(self, command, *args):
+        assert command == "dpctl/dump-flows"
+        return DUMP.format(self.packets)
+
+
+def test_what_the_switch_carried_before_a_host_process_resumes_is_no_new_usage(tmp_path, monkeypatch):
+    monkeypatch.setattr(OvsPlane, "_listen", lambda _: socket.socket(socket.AF_UNIX))
+    switch = Switch(tmp_path)
+    datagrams = KernelDatagrams(socket.socket(socket.AF_UNIX))
+    plane = OvsPlane(switch, IPv4Address("172.16.0.1"), datagrams, NO_LISTENER)
+    switch.packets = 500
+    plane.resume(SavedState())
+    switch.packets = 502
+    assert [(flow.bytes, flow.packets) for flow in plane.usage()] == [(200, 2)]
+    plane.close()
