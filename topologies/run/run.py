@@ -267,8 +267,7 @@ class Run:
             self._removing = True  # another thread must not write to files that are being removed
             self._kill()
         self.supervisor.join()
-        if self._directory_lock.is_of(self.directory):
-            ledger.remove_tree(self.directory)
+        self._remove_directory()
         self.hosts.close()
         self.launcher.reap(_REAP_TIMEOUT)
         self.network.close()
@@ -281,13 +280,21 @@ class Run:
         run_ledger = self.launcher.ledger
         if run_ledger.is_intact():
             ledger.kill_all(self.directory)
-        elif run_ledger.mark is not None:
-            # The directory was deleted, and may belong to another run now.
+        if not run_ledger.is_intact() and run_ledger.mark is not None:
+            # The directory is not intact, and may belong to another run now.
             marks.end(run_ledger.mark)
 
+    def _remove_directory(self) -> None:
+        mark = self.launcher.ledger.mark
+        if self._directory_lock.is_of(self.directory):
+            ledger.remove_tree(self.directory)
+        elif mark is not None:
+            ledger.remove_remains(self.directory, mark)
+
     def _end_lost_run(self) -> None:
-        """Take down a run whose directory is gone: without a ledger no process can be restarted."""
-        _log.error("run %s has lost its directory %s: it is taken down", self.name, self.directory.path)
+        """Take down a run whose directory is not intact: without lock and ledger no process can be restarted."""
+        what = ledger.missing(self.directory, self.launcher.ledger.mark)
+        _log.error("run %s has lost its %s in %s: it is taken down", self.name, what, self.directory.path)
         threading.Thread(target=self.take_down, name="lost").start()
 
 

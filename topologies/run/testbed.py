@@ -164,13 +164,17 @@ class Testbed:
             raise
 
     def _take_lock(self) -> RunLock:
-        lock = RunLock.try_take(self.directory, create=True)
         step = f"use another name with --run, or take it down: hoverboard down --run {self.run}"
+        left = RunError(f"the holder of run {self.run!r} died, and parts of the run are left", next_step=step)
+        ledger.check_removable(self.directory)
+        if self.directory.ledger.exists() and not self.directory.lock.exists():
+            raise left  # a new lock would hide that the run has lost its own
+        lock = RunLock.try_take(self.directory, create=True)
         if lock is None:
             raise RunError(f"run {self.run!r} is already up, or is being started or taken down", next_step=step)
-        if self.directory.ledger.exists():
+        if os.listdir(self.directory.path) != [self.directory.lock.name]:
             lock.release()
-            raise RunError(f"the holder of run {self.run!r} died, and parts of the run are left", next_step=step)
+            raise left
         return lock
 
     # -- down -------------------------------------------------------------------------------------
