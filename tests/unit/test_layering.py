@@ -127,7 +127,7 @@ ROOMS = (
     ),
     Room("hoverboard.coprocessor", CONTRACT, knows="cryptography@esp numpy@doorbell pydantic"),
     Room("hoverboard.vswitch", CONTRACT, knows="ovs@unixctl"),
-    Room("hoverboard.rpc", CONTRACT),
+    Room("hoverboard.rpc", CONTRACT, knows="pydantic@parameters"),
     Room("hoverboard.contract.openflow", CONTRACT, pure="all"),
     Room("hoverboard.contract", "", pure="all but models plugins public_names", knows="pydantic"),
     Room("hoverboard.contract.wire", "", knows="grpc", many=True),

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from hoverboard.contract.node_documents import Flows, Node
     from hoverboard.rpc.answering import Methods
 
-
 _MODEL_TIMEOUT = 60.0  # seconds
 
 
@@ -254,7 +253,7 @@ class Testbed:
 
     def status(self) -> documents.Status:
         """The run, as `hoverboard status --json` shows it."""
-        return status.status(self._last())
+        return status.status(self._run or self._current_run())
 
     def node_status(self, name: str) -> Node:
         """One node, as `hoverboard status NODE --json` shows it."""
@@ -280,9 +279,6 @@ class Testbed:
         """VM pairs that are offloaded now: their packets take the direct path between hosts."""
         return self._current_run().cluster.offloads()
 
-    def _last(self) -> Run:
-        return self._current_run() if self._run is None else self._run
-
     # -- changes ----------------------------------------------------------------------------------
 
     def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
@@ -297,8 +293,7 @@ class Testbed:
         """
         with self._current_run().changing() as run:
             wanted = check_model(run.topology, model)
-            begin = time.monotonic()
-            before = run.cluster.set_model(wanted, timeout)
+            begin, before = time.monotonic(), run.cluster.set_model(wanted, timeout)
             run.replace_topology(lambda running: replace(running, model=wanted))
             return {"model": wanted, "from": before, "seconds": round(time.monotonic() - begin, 3)}
 
@@ -356,6 +351,12 @@ class Testbed:
     def _methods(self) -> Methods:
         """The requests that other processes can send to holder.sock (`topologies.client.run_client.RunClient`)."""
 
+        def node_status(node: str) -> Node:
+            return self.node_status(node)
+
+        def flows(node: str) -> Flows:
+            return self.flows(node)
+
         def add_vm(network: str, name: str | None = None, host: str | None = None) -> AddedVM:
             return status.vm_document(self.add_vm(network, name, host))
 
@@ -370,8 +371,8 @@ class Testbed:
         return {
             "ping": lambda: {"pid": os.getpid(), "state": self.state},
             "status": self.status,
-            "node_status": lambda node: self.node_status(node),
-            "flows": lambda node: self.flows(node),
+            "node_status": node_status,
+            "flows": flows,
             "offloads": self.offloads,
             "pid_of": self.pid_of,
             "add_vm": add_vm,

@@ -45,6 +45,25 @@ def test_faults_are_reported_all_at_once_with_file_line_key_and_next_step(file: 
     assert text == expected(file.with_suffix(".txt"))
 
 
+@pytest.mark.parametrize(
+    ("key", "at"),
+    [
+        ("model: boom.py:X", "model"),
+        ("offload_policy: boom.py:X", "offload_policy"),
+        ("offload_policy: {policy: boom.py}", "offload_policy.policy"),
+        ("stages: [{stage: boom.py}]", "stages[0].stage"),
+    ],
+)
+def test_a_python_file_that_raises_is_shown_with_both_lines(tmp_path: Path, key: str, at: str) -> None:
+    (tmp_path / "boom.py").write_text("\nraise RuntimeError('boom')\n")
+    (tmp_path / "t.yaml").write_text(f"hosts: 1\n{key}\n")
+    with pytest.raises(TopologyFileError) as caught:
+        schema.load(tmp_path / "t.yaml")
+    (text,) = [fault.text("t.yaml") for fault in caught.value.faults if "raised" in fault.what]
+    place = tmp_path / "boom.py"
+    assert text.startswith(f"t.yaml:2: {at}: {place}:2: the file raised RuntimeError: boom\n  -> correct it")
+
+
 @pytest.mark.parametrize("name", schema.SHIPPED)
 def test_shipped_topologies_load_by_name_and_make_valid_entities(name: str) -> None:
     topology = schema.load(name)
