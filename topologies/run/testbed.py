@@ -26,7 +26,7 @@ from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import NamespaceNode, Server
 from topologies.processes import ledger
 from topologies.processes.phases import Progress
-from topologies.processes.run_directory import RunDirectory, RunLock
+from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
 from topologies.run import apply, status, up, vm_changes
 from topologies.run.holder_server import HolderServer
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
     from hoverboard.contract.node_documents import Flows, Node
     from hoverboard.rpc.answering import Methods
-
 
 _MODEL_TIMEOUT = 60.0  # seconds
 
@@ -148,23 +147,13 @@ class Testbed:
     def _make_run(self, progress: Progress | None) -> None:
         if self.state != "down":
             raise RunError(f"this testbed is {self.state} already", where=self.run, next_step="take it down first")
-        lock = self._take_lock()
+        lock = up.take_lock(self.directory)
         try:
             self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
         except BaseException:
             ledger.remove_tree(self.directory)
             lock.release()
             raise
-
-    def _take_lock(self) -> RunLock:
-        lock = RunLock.try_take(self.directory, create=True)
-        step = f"use another name with --run, or take it down: hoverboard down --run {self.run}"
-        if lock is None:
-            raise RunError(f"run {self.run!r} is already up, or is being started or taken down", next_step=step)
-        if self.directory.ledger.exists():
-            lock.release()
-            raise RunError(f"the holder of run {self.run!r} died, and parts of the run are left", next_step=step)
-        return lock
 
     # -- down -------------------------------------------------------------------------------------
 
@@ -264,7 +253,7 @@ class Testbed:
 
     def status(self) -> documents.Status:
         """The run, as `hoverboard status --json` shows it."""
-        return status.status(self._last())
+        return status.status(self._run or self._current_run())
 
     def node_status(self, name: str) -> Node:
         """One node, as `hoverboard status NODE --json` shows it."""
@@ -290,9 +279,6 @@ class Testbed:
         """VM pairs that are offloaded now: their packets take the direct path between hosts."""
         return self._current_run().cluster.offloads()
 
-    def _last(self) -> Run:
-        return self._current_run() if self._run is None else self._run
-
     # -- changes ----------------------------------------------------------------------------------
 
     def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
@@ -307,8 +293,7 @@ class Testbed:
         """
         with self._current_run().changing() as run:
             wanted = check_model(run.topology, model)
-            begin = time.monotonic()
-            before = run.cluster.set_model(wanted, timeout)
+            begin, before = time.monotonic(), run.cluster.set_model(wanted, timeout)
             run.replace_topology(lambda running: replace(running, model=wanted))
             return {"model": wanted, "from": before, "seconds": round(time.monotonic() - begin, 3)}
 
@@ -366,6 +351,12 @@ class Testbed:
     def _methods(self) -> Methods:
         """The requests that other processes can send to holder.sock (`topologies.client.run_client.RunClient`)."""
 
+        def node_status(node: str) -> Node:
+            return self.node_status(node)
+
+        def flows(node: str) -> Flows:
+            return self.flows(node)
+
         def add_vm(network: str, name: str | None = None, host: str | None = None) -> AddedVM:
             return status.vm_document(self.add_vm(network, name, host))
 
@@ -380,8 +371,8 @@ class Testbed:
         return {
             "ping": lambda: {"pid": os.getpid(), "state": self.state},
             "status": self.status,
-            "node_status": lambda node: self.node_status(node),
-            "flows": lambda node: self.flows(node),
+            "node_status": node_status,
+            "flows": flows,
             "offloads": self.offloads,
             "pid_of": self.pid_of,
             "add_vm": add_vm,

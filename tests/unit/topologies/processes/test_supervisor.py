@@ -270,6 +270,109 @@ def test_a_restart_without_a_thread_for_it_is_a_failed_restart(world: World, mon
     assert len(world.supervisor._all[0].deaths) == 2
 
 
+# --- a process that needs another -----------------------------------------------------------------------
+
+
+def test_a_restart_waits_until_what_it_needs_runs(world: World) -> None:
+    nursery = world.watch("nursery", None)
+    host = world.watch("host process", "h1", nursery)
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go.wait(_DEADLINE)
+
+    nursery.trouble = [hold]
+    nursery.die()
+    assert held.wait(_DEADLINE)
+    host.die()
+    until(lambda: world.row(1)["state"] == "down")
+    assert host.tries == []
+    go.set()
+    until(lambda: world.row(1).get("restarts") == 1)
+    assert len(nursery.tries) == 1
+
+
+def test_what_needs_a_process_that_died_unnoticed_waits_for_its_restart(world: World) -> None:
+    nursery = world.watch("nursery", None)
+    host = world.watch("host process", "h1", nursery)
+    seen: list[object] = []
+    host.trouble = [lambda: seen.append(nursery.process())]
+    nursery.die()
+    host.die()
+    until(lambda: world.row(1).get("restarts") == 1)
+    assert (len(host.tries), seen) == (1, [nursery.process()])
+    assert seen != [None]
+
+
+def give_up(world: World, patient: Patient) -> None:
+    for restarts in range(1, 8):
+        world.kill(patient, restarts)
+    patient.die()
+    until(lambda: world.row()["state"] == "given up")
+
+
+def test_what_needs_a_process_that_is_given_up_is_given_up_with_the_reason(world: World) -> None:
+    nursery = world.watch("nursery", None)
+    engines = world.watch("engines", None, nursery)
+    host = world.watch("host process", "h1", nursery, engines)
+    give_up(world, nursery)
+    engines.die()
+    until(lambda: world.row(1)["state"] == "given up")
+    host.die()
+    until(lambda: world.row(2)["state"] == "given up")
+    assert (engines.tries, host.tries) == ([], [])
+    for number in (1, 2):
+        assert re.fullmatch(r"died at \d\d:\d\d:\d\d; not restarted: nursery is given up", world.row(number)["last"])
+    assert world.supervisor.status()["down"] == 3
+
+
+def test_what_waits_for_a_process_that_is_then_given_up_is_given_up(world: World) -> None:
+    nursery = world.watch("nursery", None)
+    host = world.watch("host process", "h1", nursery)
+    for restarts in range(1, 7):
+        world.kill(nursery, restarts)
+    held, go = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        held.set()
+        go.wait(_DEADLINE)
+        raise RunError("it does not serve")
+
+    nursery.trouble = [fail]
+    nursery.die()
+    assert held.wait(_DEADLINE)
+    host.die()
+    until(lambda: world.row(1)["state"] == "down")
+    go.set()
+    until(lambda: world.row(1)["state"] == "given up")
+    assert host.tries == []
+
+
+def test_a_stop_ends_the_wait_for_another_process_at_once(world: World) -> None:
+    nursery = world.watch("nursery", None)
+    host = world.watch("host process", "h1", nursery)
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go.wait(_DEADLINE)
+
+    nursery.trouble = [hold]
+    nursery.die()
+    assert held.wait(_DEADLINE)
+    host.die()
+    waiting = "restart host process of h1"
+    until(lambda: waiting in {thread.name for thread in threading.enumerate()})
+    world.supervisor.stop()
+    until(lambda: waiting not in {thread.name for thread in threading.enumerate()})
+    go.set()
+    assert host.tries == []
+
+
+# --- descriptors, and the end ---------------------------------------------------------------------------
+
+
 def test_a_descriptor_that_is_used_again_is_not_taken_for_the_former_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
