@@ -227,6 +227,8 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
         _remove_empty(directory)
         if missing_ok:
             return
+        if directory.lock.exists():
+            ledger.check_removable(directory)
         existing(run, state)
     for mark in found:
         lost_runs.end(mark, force=True)

@@ -231,9 +231,12 @@ def test_a_directory_with_files_that_no_run_makes_is_not_removed(state: Path) ->
     (state / "r" / "thesis.tex").write_text("mine")
     with pytest.raises(RunError, match="there is no run 'r'"):
         run_client.down("r", state=state)
-    RunDirectory.of("r", state).ledger.touch()
-    with pytest.raises(RunError, match="files that no run makes: thesis.tex") as refused:
-        run_client.down("r", state=state)
+    directory = RunDirectory.of("r", state)
+    for path in (directory.lock, directory.ledger):
+        path.touch()
+        with pytest.raises(RunError, match="files that no run makes: thesis.tex") as refused:
+            run_client.down("r", state=state)
+        path.unlink()
     assert refused.value.where == str(state / "r")
     assert (state / "r" / "thesis.tex").read_text() == "mine"
 
